@@ -1,0 +1,225 @@
+"""Deploy, undeploy, and what became of it."""
+
+import shlex
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from model_deployment.api.problems import respond
+from model_deployment.api.schemas import (
+    DeploymentOut,
+    DeployOptions,
+    EventOut,
+    Key,
+    ModelName,
+    ModelOut,
+    ModelVersion,
+    Problem,
+    Wait,
+)
+from model_deployment.controller import Choice, Controller
+from model_deployment.domain import Deployment, Desired, ModelKey, State
+from model_deployment.errors import DeployFailed, NotDeployed, NotReady
+
+#: Signature and scoring example of a deployment: ``(signature, example, sample)``.
+Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
+Tail = Callable[[str, int], str]
+
+#: Lines of its log in the answer to a deploy that failed.
+_LAST_LINES = 20
+
+
+def problem(description: str) -> dict[str, Any]:
+    """An error in the API's description."""
+    return {"model": Problem, "description": description}
+
+
+def router(
+    controller: Controller, *, describe: Describe, tail: Tail, undeploy_wait: float
+) -> APIRouter:
+    """The routes.
+
+    Args:
+        describe: reads what a cached model says of itself.
+        tail: the last lines of a launch's log.
+        undeploy_wait: how long an undeploy waits unless told otherwise, in seconds.
+    """
+    routes = APIRouter(tags=["deployments"])
+
+    @routes.post(
+        "/deploy/{model}/{version}",
+        summary="Serve a model version",
+        response_model=DeploymentOut,
+        responses={
+            202: {"model": DeploymentOut, "description": "Still on its way"},
+            404: problem("The registry has no such model version"),
+            409: problem("Deployed with other options, or undeployed meanwhile"),
+            422: problem("A name, version or option that cannot be used"),
+            502: problem("It did not become ready; with the reason and the last lines of its log"),
+            503: problem("No free port, or the registry does not answer"),
+        },
+    )
+    async def deploy(
+        request: Request,
+        response: Response,
+        model: ModelName,
+        version: ModelVersion,
+        wait: Wait = 60.0,
+        options: DeployOptions | None = None,
+    ) -> Any:
+        """Starts a model server for the version and waits until it is ready or has failed.
+
+        Deploying what is deployed already is the same deployment: nothing is started twice.
+        """
+        key = ModelKey.of(model, version)
+        row = await controller.deploy(key, options.choice() if options else Choice(), wait)
+        if row.state is State.FAILED:
+            return await _failed(row)
+        if row.state is not State.READY:
+            response.status_code = 202
+        return DeploymentOut.of(row, str(request.base_url))
+
+    async def _failed(row: Deployment) -> Response:
+        launch_id = await controller.last_launch(row.key)
+        lines = tail(launch_id, _LAST_LINES).splitlines() if launch_id else []
+        error = DeployFailed(
+            f"cannot deploy {row.key}: {row.reason}",
+            extra={"name": str(row.key), "reason": row.reason, "log": lines},
+        )
+        return respond(error)
+
+    @routes.post(
+        "/undeploy/{name}",
+        summary="Stop serving a model version",
+        response_model=DeploymentOut,
+        responses={
+            202: {"model": DeploymentOut, "description": "Still on its way out"},
+            404: problem("Not deployed"),
+            409: problem("Deployed again meanwhile"),
+        },
+    )
+    async def undeploy(
+        request: Request,
+        response: Response,
+        name: Key,
+        wait: Wait = undeploy_wait,
+    ) -> Any:
+        """Takes no new requests, lets those in flight finish, stops the processes, frees the port."""
+        row = await controller.undeploy(ModelKey.parse(name), wait)
+        if row.state is not State.STOPPED:
+            response.status_code = 202
+        return DeploymentOut.of(row, str(request.base_url))
+
+    @routes.get(
+        "/get_deployed_models", summary="All deployments", response_model=list[DeploymentOut]
+    )
+    async def get_deployed_models(
+        request: Request,
+        stopped: Annotated[bool, Query(description="Also those that were undeployed.")] = False,
+    ) -> Any:
+        rows = await controller.all(stopped=stopped)
+        return [DeploymentOut.of(row, str(request.base_url)) for row in rows]
+
+    @routes.get(
+        "/model/{name}",
+        summary="One deployment, with its signature and a curl line",
+        response_model=ModelOut,
+        responses={404: problem("Not deployed")},
+    )
+    async def get_model(request: Request, name: Key) -> Any:
+        row = await controller.get(ModelKey.parse(name))
+        signature, example, sample = describe(row)
+        members = ModelOut.members(row, str(request.base_url))
+        body = orjson.dumps(example if example is not None else sample).decode()
+        curl = (
+            f"curl -X POST {shlex.quote(members['url'])} "
+            f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+        )
+        return ModelOut(**members, signature=signature, input_example=example, curl=curl)
+
+    @routes.get(
+        "/model/{name}/logs",
+        summary="The end of its log",
+        response_class=PlainTextResponse,
+        responses={404: problem("Not deployed")},
+    )
+    async def get_logs(
+        name: Key,
+        lines: Annotated[int, Query(ge=1, le=10_000, description="Lines from the end.")] = 100,
+    ) -> PlainTextResponse:
+        """What the newest launch has written, as text."""
+        row = await controller.get(ModelKey.parse(name))
+        launch_id = await controller.last_launch(row.key)
+        return PlainTextResponse(
+            tail(launch_id, lines) if launch_id else "",
+            headers={"X-Launch-Id": launch_id or "", "X-Content-Type-Options": "nosniff"},
+        )
+
+    @routes.get(
+        "/model/{name}/events",
+        summary="What happened to it, when and why",
+        response_model=list[EventOut],
+        responses={404: problem("Not deployed")},
+    )
+    async def get_events(
+        name: Key, limit: Annotated[int, Query(ge=1, le=500, description="Newest ones.")] = 100
+    ) -> Any:
+        events = await controller.events(ModelKey.parse(name), limit)
+        return [EventOut.of(event) for event in events]
+
+    return routes
+
+
+def predictions(controller: Controller) -> APIRouter:
+    """The routes of predictions, which the proxy in front answers wherever a deployment exists.
+
+    Here for the API's description, and for what has no deployment.
+    """
+    routes = APIRouter(tags=["predictions"])
+    body = {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "examples": {
+                        "dataframe_split": {
+                            "value": {"dataframe_split": {"columns": ["age"], "data": [[0.03]]}}
+                        },
+                        "dataframe_records": {"value": {"dataframe_records": [{"age": 0.03}]}},
+                        "inputs": {"value": {"inputs": [[0.03]]}},
+                        "instances": {"value": {"instances": [[0.03]]}},
+                    },
+                },
+                "text/csv": {"schema": {"type": "string"}},
+            },
+        }
+    }
+    answers: dict[int | str, dict[str, Any]] = {
+        404: problem("Not deployed"),
+        413: problem("The body is too large"),
+        502: problem("The model process broke off"),
+        503: problem("Deployed and not ready"),
+        504: problem("The model did not answer in time"),
+    }
+
+    @routes.post("/{name}", summary="Predict", responses=answers, openapi_extra=body)
+    @routes.post(
+        "/{name}/invocations",
+        summary="Predict (MLflow's path)",
+        responses=answers,
+        openapi_extra=body,
+    )
+    async def predict(name: Key) -> dict[str, Any]:
+        """MLflow's scoring protocol, answered by the model server itself."""
+        key = ModelKey.parse(name)
+        row = await controller.get(key)
+        if row.state is State.STOPPED and row.desired is Desired.STOPPED:
+            raise NotDeployed(f"cannot predict with {key}: it was undeployed")
+        # Deployed in this very moment, and not in the route table yet.
+        raise NotReady(f"cannot predict with {key}: it is {row.state}", retry_after=2)
+
+    return routes

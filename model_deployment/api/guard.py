@@ -1,0 +1,81 @@
+"""What every request passes before the application: one spelling of each path, and a body limit.
+
+Two parsers that read one path differently are a way round access rules, so a path has to equal its
+own canonical encoding: unreserved characters and slashes as they are, all else percent-encoded.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import quote
+
+from model_deployment.api import problems
+from model_deployment.errors import ModelDeploymentError, NonCanonicalPath, PayloadTooLarge
+
+Message = MutableMapping[str, Any]
+App = Callable[..., Awaitable[None]]
+
+
+def is_canonical(raw_path: bytes, path: str) -> bool:
+    """Whether a path as it came is the one way to write what it was decoded to."""
+    if quote(path, safe="/").encode() != raw_path:
+        return False
+    if not path.startswith("/") or any(char < " " or char == "\x7f" for char in path):
+        return False
+    segments = path.split("/")[1:]
+    return not any(part in (".", "..") for part in segments) and "" not in segments[:-1]
+
+
+class Guard:
+    """ASGI middleware."""
+
+    def __init__(self, app: App, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._limit = max_body_bytes
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            if not is_canonical(scope["raw_path"], scope["path"]):
+                raise NonCanonicalPath(
+                    "cannot use this path: write it without '.' or empty segments, and percent-encode "
+                    "what needs it and nothing else, in capitals (a space is %20)"
+                )
+            body = await self._read(receive)
+        except ModelDeploymentError as error:
+            await problems.respond(error, {"Connection": "close"})(scope, receive, send)
+            return
+        if body is None:
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, receive: Any) -> bytes | None:
+        """The whole body, which is small for every call but predictions; None if the caller left."""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                raise PayloadTooLarge(
+                    f"cannot accept the body: it is larger than {self._limit} bytes"
+                )
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+def _replay(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            message: Message = await receive()
+            return message
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

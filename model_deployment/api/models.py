@@ -1,0 +1,71 @@
+"""What the MLflow registry holds."""
+
+import math
+from typing import Any
+
+from fastapi import APIRouter
+
+from model_deployment.api.deployments import problem
+from model_deployment.api.schemas import ModelName, RegisteredModelOut, RegisteredVersionOut
+from model_deployment.controller import Controller
+from model_deployment.domain import ModelKey, State
+from model_deployment.registry import Registry
+
+
+def router(controller: Controller, registry: Registry) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(tags=["registry"])
+    unavailable: dict[int | str, dict[str, Any]] = {503: problem("The registry does not answer")}
+
+    async def states() -> dict[ModelKey, State]:
+        return {row.key: row.state for row in await controller.all()}
+
+    @routes.get(
+        "/get_model_list",
+        summary="All registered models",
+        response_model=list[RegisteredModelOut],
+        responses=unavailable,
+    )
+    async def get_model_list() -> Any:
+        deployed = await states()
+        return [
+            RegisteredModelOut(
+                name=model.name,
+                latest_version=model.latest_version,
+                aliases=model.aliases,
+                description=model.description,
+                tags=model.tags,
+                deployed_versions=sorted(
+                    key.version for key in deployed if key.model == model.name
+                ),
+            )
+            for model in await registry.models()
+        ]
+
+    @routes.get(
+        "/get_model_version_list/{model}",
+        summary="All versions of a registered model, newest first",
+        response_model=list[RegisteredVersionOut],
+        responses={**unavailable, 404: problem("The registry has no such model")},
+    )
+    async def get_model_version_list(model: ModelName) -> Any:
+        ModelKey.of(model, 1)  # a name that could not be deployed is refused, and never a filter
+        deployed = await states()
+        return [
+            RegisteredVersionOut(
+                version=version.key.version,
+                aliases=version.aliases,
+                status=version.status,
+                run_id=version.run_id,
+                created_at=version.created_at,
+                # NaN is a metric in MLflow, and nothing in JSON.
+                metrics={
+                    name: value if math.isfinite(value) else None
+                    for name, value in version.metrics.items()
+                },
+                state=deployed.get(version.key),
+            )
+            for version in await registry.versions(model)
+        ]
+
+    return routes

@@ -1,0 +1,94 @@
+"""Every error as ``application/problem+json`` (RFC 9457), made in one place."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from model_deployment.errors import ModelDeploymentError
+
+_log = logging.getLogger(__name__)
+
+_TITLES = {404: "Not found", 405: "Method not allowed"}
+
+
+class ProblemResponse(JSONResponse):
+    """A problem document."""
+
+    media_type = "application/problem+json"
+
+
+def respond(
+    error: ModelDeploymentError, headers: Mapping[str, str] | None = None
+) -> ProblemResponse:
+    """The answer to an error."""
+    more = dict(headers or {})
+    if error.retry_after is not None:
+        more["Retry-After"] = str(error.retry_after)
+    return ProblemResponse(error.problem(), status_code=error.status, headers=more)
+
+
+def install(app: FastAPI) -> None:
+    """Make all errors of an application problems."""
+    app.add_exception_handler(ModelDeploymentError, _on_ours)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+async def _on_ours(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, ModelDeploymentError)  # noqa: S101 - registered for this class
+    if error.status >= 500:
+        _log.warning("%s %s: %s", request.method, request.url.path, error.detail)
+    return respond(error)
+
+
+async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    errors = [_plain(item) for item in error.errors()]
+    first = errors[0] if errors else {"field": "request", "problem": "invalid"}
+    return ProblemResponse(
+        {
+            "type": "about:blank",
+            "title": "Invalid request",
+            "status": 422,
+            "detail": f"cannot use {first['field']}: {first['problem']}",
+            "errors": errors,
+        },
+        status_code=422,
+    )
+
+
+def _plain(item: Mapping[str, Any]) -> dict[str, str]:
+    location: Sequence[Any] = item.get("loc", ())
+    return {
+        "field": ".".join(str(part)[:60] for part in location) or "request",
+        "problem": str(item.get("msg", "invalid")),
+    }
+
+
+async def _on_http(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    detail = {
+        404: "cannot find this path; /docs lists all there are",
+        405: f"cannot {request.method} this path",
+    }.get(error.status_code, str(error.detail))
+    return ProblemResponse(
+        {
+            "type": "about:blank",
+            "title": _TITLES.get(error.status_code, "Request failed"),
+            "status": error.status_code,
+            "detail": detail,
+        },
+        status_code=error.status_code,
+        headers=error.headers,
+    )
+
+
+async def _on_unexpected(request: Request, error: Exception) -> ProblemResponse:
+    # Starlette raises it again after this answer, and the server writes the trace into the log.
+    return respond(ModelDeploymentError("cannot answer: an error of ours; its trace is in the log"))

@@ -1,0 +1,59 @@
+"""The controller's own health and version."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from model_deployment import __version__
+from model_deployment.api.schemas import PortsOut, ReadyOut
+from model_deployment.controller import Controller
+
+#: Seconds without a tick after which the reconciler counts as stuck.
+STUCK_AFTER = 10.0
+
+
+def router(controller: Controller, *, idle: Callable[[], float], mlflow_version: str) -> APIRouter:
+    """The routes.
+
+    Args:
+        idle: seconds since the reconciler's last good tick.
+    """
+    routes = APIRouter(tags=["system"])
+
+    @routes.get("/health", summary="The controller is alive")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @routes.get(
+        "/ready",
+        summary="The controller does its work",
+        response_model=ReadyOut,
+        responses={503: {"model": ReadyOut, "description": "Its loop does not tick"}},
+    )
+    async def ready(response: Response) -> Any:
+        """Ready while the state database is open and the reconciler ticks."""
+        usage = await controller.ports()
+        rows = await controller.all()
+        stuck = idle() > STUCK_AFTER
+        if stuck:
+            response.status_code = 503
+        return ReadyOut(
+            status="stuck" if stuck else "ready",
+            last_tick_seconds=round(idle(), 3),
+            deployments=Counter(row.state for row in rows),
+            ports=PortsOut(
+                range=f"{usage.first}-{usage.last}",
+                free=usage.free,
+                leased=usage.leased,
+                quarantined=usage.quarantined,
+                blocked=[{"port": held.port, "holder": held.holder} for held in usage.blocked],
+            ),
+        )
+
+    @routes.get("/version", summary="Versions")
+    async def version() -> dict[str, str]:
+        return {"model_deployment": __version__, "mlflow": mlflow_version}
+
+    return routes

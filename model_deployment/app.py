@@ -1,0 +1,238 @@
+"""The composition root: the only file that names concrete classes."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from model_deployment import __version__
+from model_deployment.api import deployments as deployments_api
+from model_deployment.api import models as models_api
+from model_deployment.api import problems
+from model_deployment.api import system as system_api
+from model_deployment.api.guard import Guard
+from model_deployment.artifacts import ArtifactCache
+from model_deployment.controller import Controller
+from model_deployment.describe import Description
+from model_deployment.domain import Deployment, Options
+from model_deployment.effects import World
+from model_deployment.errors import StateError
+from model_deployment.probe import Prober
+from model_deployment.proxy.forward import Proxy
+from model_deployment.proxy.routes import Routes
+from model_deployment.reconciler import Reconciler
+from model_deployment.registry import Registry
+from model_deployment.runtime import identity, sockets
+from model_deployment.runtime.logs import LaunchLogs
+from model_deployment.runtime.serve import Command, ServeRuntime, mlflow_command
+from model_deployment.settings import Settings
+from model_deployment.state.database import Database, Lock
+from model_deployment.state.deployments import Deployments
+from model_deployment.state.ports import Ports
+
+_log = logging.getLogger(__name__)
+
+_DESCRIPTION = """
+Serves the models of an MLflow registry: one model server process for each deployed version, behind one
+address. **Deploy** a version, send **predictions** to `/<model>-<version>`, **undeploy** it.
+"""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A controller at work."""
+
+    app: Proxy
+    controller: Controller
+    reconciler: Reconciler
+    instance: str
+
+
+@asynccontextmanager
+async def running(settings: Settings, command: Command | None = None) -> AsyncIterator[Running]:
+    """Everything put together: the state is open, what lives is adopted, the loop ticks.
+
+    Args:
+        command: the argument vector of a model server; ``mlflow models serve`` if None.
+
+    Raises:
+        StateError: the data directory is in use, or its state cannot be read.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        _make_folders(settings)
+        lock = Lock(settings.data_dir / "controller.lock")
+        lock.acquire()
+        stack.callback(lock.release)
+        database = Database(settings.data_dir / "state.db")
+        await database.open()
+        stack.push_async_callback(database.close)
+        if await database.new_boot(identity.boot_id()):
+            _log.info("first start since the machine booted")
+        yield await _assemble(settings, command, database, stack)
+
+
+def _make_folders(settings: Settings) -> None:
+    try:
+        for folder in (
+            settings.data_dir,
+            *(settings.data_dir / n for n in ("logs", "work", "mlflow")),
+        ):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"cannot use the data directory {settings.data_dir}: {error.strerror}. "
+            "Set MODEL_DEPLOYMENT_DATA_DIR to a folder that can be written to"
+        ) from error
+
+
+async def _assemble(
+    settings: Settings,
+    command: Command | None,
+    database: Database,
+    stack: contextlib.AsyncExitStack,
+) -> Running:
+    instance = await database.instance_id()
+    deployments = Deployments(database)
+    ports = Ports(database, *settings.ports)
+    await ports.fill()
+    cache = ArtifactCache(settings.data_dir / "models")
+    cache.open()
+    registry = Registry(
+        tracking_uri=settings.tracking_uri,
+        registry_uri=settings.registry_uri,
+        timeout=settings.registry_timeout,
+        download_timeout=settings.download_timeout,
+        own=settings.owns_registry,
+    )
+    logs = LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes)
+    wake = _Late()
+    runtime = ServeRuntime(
+        instance=instance,
+        logs=logs.root,
+        work=settings.data_dir / "work",
+        command=command or mlflow_command(settings.request_timeout),
+        environment=settings.model_environment,
+        on_exit=wake,
+    )
+    stack.push_async_callback(runtime.close)
+    prober = Prober(timeout=settings.probe_timeout, listening=runtime.listening, changed=wake)
+    stack.push_async_callback(prober.close)
+    routes = Routes(
+        connections=settings.max_connections,
+        # A little longer than the model server's own limit, so that its own 504 comes first.
+        read_timeout=settings.request_timeout + 2,
+    )
+    stack.push_async_callback(routes.close)
+
+    async def prepare(row: Deployment) -> Path:
+        return await cache.ensure(row.artifact, partial(registry.download, row.key))
+
+    policy = settings.policy
+    reconciler = Reconciler(
+        deployments=deployments,
+        ports=ports,
+        world=World(
+            runtime=runtime,
+            prober=prober,
+            prepare=prepare,
+            publish=routes.publish,
+            traffic=routes.traffic,
+            holder=sockets.holder,
+            last_words=logs.last_words,
+            tidy=logs.tidy,
+        ),
+        policy=policy,
+        probe_interval=settings.probe_interval,
+        quarantine=settings.port_quarantine,
+        start_concurrency=settings.start_concurrency,
+    )
+    wake.target = reconciler.wake
+    await reconciler.recover()
+    await _start_loop(reconciler, settings, stack)
+    controller = Controller(
+        deployments=deployments,
+        ports=ports,
+        registry=registry,
+        reconciler=reconciler,
+        defaults=Options(env_manager=settings.env_manager),
+    )
+    warm_up = asyncio.create_task(registry.warm_up())
+    stack.callback(warm_up.cancel)
+    description = Description()
+    app = _api(
+        controller,
+        registry,
+        reconciler,
+        describe=lambda row: description.read(cache.path(row.artifact)),
+        tail=logs.tail,
+        undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
+    )
+    guarded = Guard(app, max_body_bytes=settings.max_body_bytes)
+    proxy = Proxy(guarded, routes, max_body_bytes=settings.max_body_bytes, broke=wake)
+    return Running(proxy, controller, reconciler, instance)
+
+
+async def _start_loop(
+    reconciler: Reconciler, settings: Settings, stack: contextlib.AsyncExitStack
+) -> None:
+    async def take_down() -> None:
+        policy = settings.policy
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+        limit = policy.drain_timeout + policy.stop_grace + 5
+        await reconciler.close(keep=settings.keep_models, limit=limit)
+
+    await reconciler.tick()
+    loop = asyncio.create_task(reconciler.run(), name="reconciler")
+    stack.push_async_callback(take_down)
+
+
+def _api(
+    controller: Controller,
+    registry: Registry,
+    reconciler: Reconciler,
+    *,
+    describe: deployments_api.Describe,
+    tail: deployments_api.Tail,
+    undeploy_wait: float,
+) -> FastAPI:
+    app: FastAPI = FastAPIOffline(
+        title="model_deployment",
+        version=__version__,
+        description=_DESCRIPTION,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    app.include_router(
+        system_api.router(
+            controller, idle=lambda: reconciler.idle, mlflow_version=version("mlflow")
+        )
+    )
+    app.include_router(models_api.router(controller, registry))
+    app.include_router(
+        deployments_api.router(
+            controller, describe=describe, tail=tail, undeploy_wait=undeploy_wait
+        )
+    )
+    app.include_router(deployments_api.predictions(controller))
+    return app
+
+
+class _Late:
+    """A callback whose target is made later; until then it does nothing."""
+
+    def __init__(self) -> None:
+        self.target: Any = None
+
+    def __call__(self) -> None:
+        if self.target is not None:
+            self.target()

@@ -1,0 +1,277 @@
+"""The command line: serve, demo, deploy, undeploy, list, logs, predict."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from model_deployment.client import CallFailed, Client
+from model_deployment.errors import ModelDeploymentError
+from model_deployment.settings import Settings
+
+app = typer.Typer(
+    name="model-deployment",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Serve the models of an MLflow registry, one process for each deployed version.\n\n"
+    "**First steps**\n\n"
+    "1. `model-deployment demo` trains a small model, starts the controller and deploys it.\n\n"
+    "2. `model-deployment serve` starts the controller for your own registry (`MLFLOW_TRACKING_URI`).\n\n"
+    "3. `model-deployment deploy MODEL VERSION`, then `predict`, `list`, `logs`, `undeploy`.\n\n"
+    "Settings come from the environment (`MODEL_DEPLOYMENT_...`); the README lists them all.",
+)
+
+_out = Console(soft_wrap=True)
+_err = Console(stderr=True, soft_wrap=True)
+
+Url = Annotated[
+    str, typer.Option("--url", help="Address of the controller (default: from the settings).")
+]
+Name = Annotated[str, typer.Argument(metavar="MODEL-VERSION", help="For example diabetes-1.")]
+
+_CONTENT_TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="State, logs, caches.")] = None,
+    deploy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL-VERSION", help="Deploy this as well; may be given more than once."
+        ),
+    ] = None,
+) -> None:
+    """Start the controller, and stay in the foreground until it is told to stop.
+
+    Models that an earlier controller left running are adopted, not restarted.
+    """
+    _serve(_settings(host=host, port=port, data_dir=data_dir), deploy or [])
+
+
+@app.command()
+def demo(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="State, logs, caches.")] = None,
+) -> None:
+    """Train and register a demo model if the registry is empty, then serve it.
+
+    It ends with a curl line that works, and goes on serving.
+    """
+    settings = _settings(host=host, port=port, data_dir=data_dir)
+    _err.print("Looking into the registry; an empty one gets a demo model (some seconds) ...")
+    # Imported here: training needs scikit-learn and MLflow, which a controller does not load.
+    from model_deployment.demo import ensure_demo_model
+
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    artifacts = None
+    if settings.owns_registry:
+        (settings.data_dir / "mlflow").mkdir(mode=0o700, exist_ok=True)
+        artifacts = settings.data_dir / "mlflow" / "artifacts"
+    try:
+        ensure_demo_model(settings.tracking_uri, settings.registry_uri, artifacts)
+    except Exception as error:
+        _fail(f"cannot set up the demo model: {error}")
+    # A fresh process: the controller does not carry what training has loaded.
+    command = [sys.executable, "-m", "model_deployment", "serve", "--deploy", "diabetes-1"]
+    for option, value in (("--host", host), ("--port", port), ("--data-dir", data_dir)):
+        command += [option, str(value)] if value is not None else []
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606 - becomes the controller itself
+
+
+@app.command()
+def deploy(
+    model: Annotated[str, typer.Argument(help="Name of a registered model.")],
+    version: Annotated[str, typer.Argument(help="Version, a whole number.")],
+    env_manager: Annotated[
+        str | None, typer.Option(help="local, uv, virtualenv or conda (as mlflow models serve).")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes.")] = None,
+    url: Url = "",
+) -> None:
+    """Serve a model version, and wait until it is ready."""
+    client = _client(url)
+    given = {"env_manager": env_manager, "workers": workers}
+    options = {name: value for name, value in given.items() if value is not None}
+
+    def step() -> dict[str, Any]:
+        return client.deploy(model, version, options, wait=1.0)
+
+    row = _follow(f"deploying {model}-{version}", step, "ready")
+    _out.print(f"{row['name']} is ready after {_seconds(row)}: {row['url']}", highlight=False)
+    _out.print(client.model(row["name"])["curl"], highlight=False, markup=False)
+
+
+@app.command()
+def undeploy(name: Name, url: Url = "") -> None:
+    """Stop serving a model version; requests in flight may finish."""
+    client = _client(url)
+    row = _follow(f"undeploying {name}", lambda: client.undeploy(name, wait=1.0), "stopped")
+    _out.print(f"{row['name']} is {row['state']}", highlight=False)
+
+
+@app.command("list")
+def list_(
+    stopped: Annotated[
+        bool, typer.Option("--all", help="Also those that were undeployed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    url: Url = "",
+) -> None:
+    """Show the deployments."""
+    rows = _asked(lambda: _client(url).deployed(stopped=stopped))
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    if not rows:
+        _out.print("Nothing is deployed. Try: model-deployment deploy MODEL VERSION")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("NAME", "STATE", "PORT", "PID", "RESTARTS", "REASON"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        cells = (row["name"], row["state"], row["port"], row["pid"], row["restarts"], row["reason"])
+        table.add_row(*("" if cell is None else str(cell) for cell in cells))
+    _out.print(table, markup=False)
+
+
+@app.command()
+def logs(
+    name: Name,
+    lines: Annotated[int, typer.Option(help="Lines from the end.", min=1, max=10_000)] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    url: Url = "",
+) -> None:
+    """Show the end of a model's log."""
+    client = _client(url)
+    launch, text = _asked(lambda: client.logs(name, lines))
+    sys.stdout.write(text)
+    while follow:
+        sys.stdout.flush()
+        time.sleep(1)
+        next_launch, next_text = _asked(lambda: client.logs(name, 2000))
+        new = next_text if next_launch != launch else _appended(text, next_text)
+        sys.stdout.write(new)
+        launch, text = next_launch, next_text
+
+
+@app.command()
+def predict(
+    name: Name,
+    file: Annotated[str, typer.Argument(help="JSON, .csv or .parquet file; - for standard input.")],
+    url: Url = "",
+) -> None:
+    """Send a file to a model and print its answer."""
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        _fail(f"cannot read {file}: {error.strerror}")
+    content_type = _CONTENT_TYPES.get(Path(file).suffix.lower(), "application/json")
+    answer = _asked(lambda: _client(url).predict(name, content, content_type))
+    sys.stdout.write(answer.decode(errors="replace").rstrip("\n") + "\n")
+
+
+def _serve(settings: Settings, keys: list[str]) -> None:
+    # Imported here, so that the other commands do not wait for the web framework.
+    from model_deployment import logs
+    from model_deployment.controller import Choice, Controller
+    from model_deployment.domain import ModelKey, State
+    from model_deployment.server import serve
+
+    logs.configure(settings.log_level)
+    address = f"http://{settings.host}:{settings.port}"
+
+    async def start(controller: Controller) -> None:
+        _out.print(f"model_deployment on {address} (interface: {address}/docs)", highlight=False)
+        for text in keys:
+            try:
+                row = await controller.deploy(ModelKey.parse(text), Choice(), wait=3600)
+                ready = row.state is State.READY
+                _out.print(
+                    f"{text} is {row.state}{'' if ready else ': ' + row.reason}", highlight=False
+                )
+                if ready:
+                    shown = await asyncio.to_thread(Client(address).model, text)
+                    _out.print(f"\nTry it:\n\n{shown['curl']}\n", highlight=False, markup=False)
+            except (ModelDeploymentError, CallFailed) as error:
+                _err.print(str(error), markup=False)
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, started=[start]))
+    except ModelDeploymentError as error:
+        _fail(error.detail)
+
+
+def _settings(**given: Any) -> Settings:
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        for item in error.errors():
+            name = ".".join(str(part) for part in item["loc"]) or "settings"
+            _err.print(f"cannot use {name}: {item['msg']}", markup=False)
+        raise typer.Exit(2) from None
+
+
+def _client(url: str) -> Client:
+    return Client(url or _settings().client_url)
+
+
+def _asked(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except CallFailed as error:
+        for line in error.problem.get("log", []):
+            _err.print(f"  | {line}", markup=False, highlight=False)
+        _fail(str(error))
+
+
+def _fail(message: str) -> Any:
+    _err.print(f"error: {message}", markup=False, highlight=False)
+    raise typer.Exit(1)
+
+
+def _follow(what: str, step: Callable[[], dict[str, Any]], state: str) -> dict[str, Any]:
+    """Ask again and again, showing how far it is, until it has reached a state."""
+    began = time.monotonic()
+    shown = ""
+    with _err.status(what) as status:
+        while True:
+            row: dict[str, Any] = _asked(step)
+            if row["state"] == state:
+                return row
+            progress = f"{row['state']}: {row['reason']}"
+            if not _err.is_terminal and progress != shown:
+                _err.print(f"{what}: {progress}", markup=False, highlight=False)
+            shown = progress
+            status.update(f"{what}: {progress} ({time.monotonic() - began:.0f} s)")
+
+
+def _seconds(row: dict[str, Any]) -> str:
+    from datetime import datetime
+
+    began, ready = (datetime.fromisoformat(row[name]) for name in ("created_at", "ready_at"))
+    return f"{(ready - began).total_seconds():.1f} s"
+
+
+def _appended(before: str, after: str) -> str:
+    """What a log has gained, told from two looks at its end."""
+    last = before.splitlines(keepends=True)[-50:]
+    position = after.rfind("".join(last)) if last else 0
+    return after if position < 0 else after[position + len("".join(last)) :]

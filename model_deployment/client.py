@@ -1,0 +1,92 @@
+"""The command line's view of a controller: a few calls over HTTP."""
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+
+class CallFailed(Exception):
+    """The controller refused, or could not be reached; the message is for the user."""
+
+    def __init__(self, message: str, problem: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem or {}
+
+
+class Client:
+    """Calls one controller.
+
+    Every method raises :class:`CallFailed` with the controller's own words.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self.url, timeout=httpx.Timeout(10, read=None))
+
+    def deploy(
+        self, model: str, version: str, options: dict[str, Any], wait: float
+    ) -> dict[str, Any]:
+        """POST /deploy; returns the deployment."""
+        path = f"/deploy/{_segment(model)}/{_segment(version)}"
+        return self._json("POST", path, params={"wait": wait}, json=options or None)
+
+    def undeploy(self, name: str, wait: float | None = None) -> dict[str, Any]:
+        """POST /undeploy; returns the deployment."""
+        params = {} if wait is None else {"wait": wait}
+        return self._json("POST", f"/undeploy/{_segment(name)}", params=params)
+
+    def model(self, name: str) -> dict[str, Any]:
+        """GET /model."""
+        return self._json("GET", f"/model/{_segment(name)}")
+
+    def deployed(self, *, stopped: bool) -> list[dict[str, Any]]:
+        """GET /get_deployed_models."""
+        answer = self._call("GET", "/get_deployed_models", params={"stopped": stopped})
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
+    def logs(self, name: str, lines: int) -> tuple[str, str]:
+        """GET /model/…/logs: the launch it is of, and the text."""
+        answer = self._call("GET", f"/model/{_segment(name)}/logs", params={"lines": lines})
+        return answer.headers.get("x-launch-id", ""), answer.text
+
+    def predict(self, name: str, content: bytes, content_type: str) -> bytes:
+        """POST /<model>-<version>: the answer as it came."""
+        answer = self._call(
+            "POST", f"/{_segment(name)}", content=content, headers={"Content-Type": content_type}
+        )
+        return answer.content
+
+    def _json(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._call(method, path, **more).json()
+        return found
+
+    def _call(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise CallFailed(
+                f"cannot reach the controller at {self.url}: {error}. Start it with "
+                "'model-deployment serve', or name another one with --url"
+            ) from error
+        if answer.is_success:
+            return answer
+        problem = _problem(answer)
+        raise CallFailed(
+            problem.get("detail") or f"the controller answered {answer.status_code}", problem
+        )
+
+
+def _problem(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        return {"detail": answer.text[:2000]}
+    return (
+        found if isinstance(found, dict) and "detail" in found else {"detail": answer.text[:2000]}
+    )
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")

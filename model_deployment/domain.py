@@ -1,0 +1,323 @@
+"""The values everything else speaks in: frozen, and standard library only."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote
+
+from model_deployment.errors import InvalidName, NotDeployed
+
+#: What a model may be called to be deployed. MLflow itself also accepts ``--host=0.0.0.0`` or
+#: ``$(id)``; a name becomes a path segment, a folder name and a log field, so it has to be plain.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,127}", re.ASCII)
+#: Canonical version numbers only: MLflow's own parser takes ``01``, ``1_0`` and full-width digits.
+VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+
+#: First path segments that are, or may become, the controller's own.
+RESERVED_NAMES = frozenset(
+    {
+        "alias",
+        "aliases",
+        "api",
+        "compare",
+        "dashboard",
+        "deploy",
+        "docs",
+        "events",
+        "favicon.ico",
+        "get_deployed_models",
+        "get_model_list",
+        "get_model_version_list",
+        "health",
+        "invocations",
+        "login",
+        "metrics",
+        "model",
+        "models",
+        "openapi.json",
+        "ping",
+        "ready",
+        "redoc",
+        "robots.txt",
+        "static",
+        "static-offline-docs",
+        "undeploy",
+        "version",
+    }
+)
+
+
+class State(StrEnum):
+    """What the reconciler has seen of a deployment."""
+
+    PENDING = "pending"  # wanted, no process yet; a back-off is a pending row with a not_before
+    STARTING = "starting"  # a launch exists and has not answered its health check
+    READY = "ready"  # answered; its route is published
+    STOPPING = "stopping"  # unpublished; on its way out
+    STOPPED = "stopped"  # at rest, as wished
+    FAILED = "failed"  # at rest, against the wish; reason says why
+
+
+class Desired(StrEnum):
+    """What the API asked for."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class Step(StrEnum):
+    """How far a stop has gone."""
+
+    DRAIN = "drain"  # no new requests; those in flight may finish
+    TERMINATE = "terminate"  # SIGTERM sent to the group
+    KILL = "kill"  # SIGKILL sent to the group
+
+
+class EnvManager(StrEnum):
+    """``--env-manager`` of ``mlflow models serve``."""
+
+    LOCAL = "local"
+    UV = "uv"
+    VIRTUALENV = "virtualenv"
+    CONDA = "conda"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelKey:
+    """One version of one registered model; written ``<model>-<version>``."""
+
+    model: str
+    version: int
+
+    @classmethod
+    def of(cls, model: str, version: str | int) -> "ModelKey":
+        """Check a name and a version as they came from a caller.
+
+        Raises:
+            InvalidName: the name or the version may not be deployed; the message says why.
+        """
+        if not NAME.fullmatch(model):
+            raise InvalidName(
+                f"cannot use the model name {_shown(model)}: a deployable name has 1 to 128 characters, "
+                "letters, digits, '.', '_', '-' and spaces only, and begins with a letter or a digit"
+            )
+        if model.lower() in RESERVED_NAMES:
+            raise InvalidName(
+                f"cannot use the model name {_shown(model)}: it is reserved for the controller's own paths"
+            )
+        if not VERSION.fullmatch(str(version)):
+            raise InvalidName(
+                f"cannot use the version {_shown(str(version))}: a version is a whole number from 1 to "
+                "999999999, written without sign, spaces or leading zeros"
+            )
+        return cls(model, int(version))
+
+    @classmethod
+    def parse(cls, text: str) -> "ModelKey":
+        """Read ``<model>-<version>``, split at the last hyphen.
+
+        Raises:
+            NotDeployed: the text is no key at all, so nothing can be deployed under it.
+        """
+        model, hyphen, version = text.rpartition("-")
+        if not hyphen:
+            raise NotDeployed(
+                f"cannot find {_shown(text)}: a deployment is addressed as <model>-<version>, "
+                "for example diabetes-1"
+            )
+        return cls.of(model, version)
+
+    def __str__(self) -> str:
+        return f"{self.model}-{self.version}"
+
+    @property
+    def path(self) -> str:
+        """The canonical URL path predictions are sent to."""
+        return "/" + quote(str(self), safe="")
+
+
+def _shown(text: str, limit: int = 60) -> str:
+    """A caller's text, safe and short enough to appear in a message."""
+    return ascii(text if len(text) <= limit else text[:limit] + "…")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a deploy may choose."""
+
+    env_manager: EnvManager = EnvManager.LOCAL
+    #: uvicorn worker processes of the model server.
+    workers: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, for the state row and for answers."""
+        return {"env_manager": str(self.env_manager), "workers": self.workers}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Options":
+        """The inverse of :meth:`as_dict`; unknown members are ignored, missing ones defaulted."""
+        return cls(
+            env_manager=EnvManager(values.get("env_manager", EnvManager.LOCAL)),
+            workers=int(values.get("workers", 1)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to connect to a model server."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Base URL without a trailing slash."""
+        return f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """Everything a runtime needs to start one process for a deployment."""
+
+    launch_id: str
+    key: ModelKey
+    #: Local folder that holds the model's artifacts (the one with ``MLmodel`` in it).
+    model_path: str
+    endpoint: Endpoint
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A started launch. ``ref`` is JSON that only its runtime understands."""
+
+    launch_id: str
+    endpoint: Endpoint
+    ref: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a launch ended, in words for the user."""
+
+    reason: str
+    #: Exit status as Python has it (negative: the signal), None when nobody could collect it.
+    code: int | None = None
+
+
+#: A launch that is not there any more, with nobody left who saw it go.
+LOST = Exit("the process is gone")
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One row of the state database.
+
+    Times named ``*_at`` are wall clock, for people. ``not_before``, ``deadline`` and ``ready_since``
+    are seconds of the machine's monotonic clock, which outlives a controller but not a boot.
+    """
+
+    key: ModelKey
+    desired: Desired
+    state: State
+    options: Options
+    #: Names the cached artifacts: the key and the moment the registry created the version.
+    artifact: str
+    created_at: datetime
+    step: Step | None = None
+    launch_id: str | None = None
+    handle: Handle | None = None
+    port: int | None = None
+    #: Failures in a row.
+    tries: int = 0
+    #: Launches after the first since it was last deployed.
+    launches: int = 0
+    not_before: float = 0.0
+    deadline: float | None = None
+    ready_since: float | None = None
+    ready_at: datetime | None = None
+    reason: str = ""
+
+    @property
+    def restarts(self) -> int:
+        """Launches after the first one since the last deploy."""
+        return max(0, self.launches - 1)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing more will happen unless somebody asks or a process dies."""
+        return self.state in (State.READY, State.STOPPED, State.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a deployment."""
+
+    at: datetime
+    state: State
+    reason: str
+    previous: State | None = None
+    launch_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What the proxy knows of one deployment; ``endpoint`` is None while it does not serve."""
+
+    key: ModelKey
+    state: State
+    launch_id: str | None = None
+    endpoint: Endpoint | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the proxy has seen of one launch."""
+
+    in_flight: int = 0
+    #: Age in seconds of the oldest request that has no answer yet.
+    oldest: float = 0.0
+    answered: int = 0
+    #: Time-outs since the last answer that was none.
+    timeouts_in_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the probes have seen of one launch."""
+
+    healthy: bool = False
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedPort:
+    """A port of the range that a program which is not ours listens on."""
+
+    port: int
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortUsage:
+    """The port pool at one moment."""
+
+    first: int
+    last: int
+    leased: int
+    quarantined: int
+    blocked: tuple[BlockedPort, ...]
+
+    @property
+    def size(self) -> int:
+        """Ports in the range."""
+        return self.last - self.first + 1
+
+    @property
+    def free(self) -> int:
+        """Ports a launch could take now."""
+        return self.size - self.leased - self.quarantined - len(self.blocked)

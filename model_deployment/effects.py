@@ -1,0 +1,217 @@
+"""Carries out what ``lifecycle.decide`` decided: the row first, then the world.
+
+The order matters. A controller killed between the two finds in the row what it was about to do, and
+does it again; every effect may be repeated.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import assert_never
+
+from model_deployment.domain import (
+    Deployment,
+    Endpoint,
+    Exit,
+    LaunchSpec,
+    ModelKey,
+    Route,
+    State,
+    Step,
+    Traffic,
+)
+from model_deployment.lifecycle import (
+    Action,
+    Artifact,
+    Launch,
+    Nothing,
+    Policy,
+    Prepare,
+    Promote,
+    Rest,
+    Stop,
+    after_exit,
+)
+from model_deployment.probe import Prober
+from model_deployment.runtime.base import Runtime
+from model_deployment.state.deployments import Deployments
+from model_deployment.state.ports import Ports
+
+_log = logging.getLogger(__name__)
+
+#: Models listen here and nowhere else.
+HOST = "127.0.0.1"
+#: A port that a stranger holds is looked at again after this long, in seconds.
+BLOCKED_FOR = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the reconciler sees and moves. Everything that touches the machine is passed in."""
+
+    runtime: Runtime
+    prober: Prober
+    #: Makes sure of the local artifacts of a deployment.
+    prepare: Callable[[Deployment], Awaitable[Path]]
+    #: Replaces the proxy's route table.
+    publish: Callable[[Sequence[Route]], None]
+    #: What the proxy has seen of a launch.
+    traffic: Callable[[str], Traffic]
+    #: Who holds a port of this machine, if anybody.
+    holder: Callable[[str, int], str | None]
+    #: The last line of a launch's log, for the reason of a failure.
+    last_words: Callable[[str], str] = lambda launch_id: ""
+    #: Removes the logs of all launches but these.
+    tidy: Callable[[Iterable[str]], None] = lambda keep: None
+    clock: Callable[[], float] = time.monotonic
+
+
+class Effects:
+    """One method per action, each returning the row as it is afterwards."""
+
+    def __init__(
+        self,
+        *,
+        deployments: Deployments,
+        ports: Ports,
+        world: World,
+        policy: Policy,
+        quarantine: float,
+        unpublish: Callable[[Deployment], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._deployments = deployments
+        self._ports = ports
+        self._world = world
+        self._policy = policy
+        self._quarantine = quarantine
+        self._unpublish = unpublish
+        self._wake = wake
+        self._preparing: dict[ModelKey, asyncio.Task[Path]] = {}
+
+    async def apply(self, row: Deployment, action: Action) -> Deployment:
+        """Carry out one action.
+
+        Raises:
+            IllegalTransition: the row is not what it was; nothing was done.
+        """
+        match action:
+            case Nothing():
+                return row
+            case Prepare():
+                return await self._prepare(row)
+            case Launch(deadline):
+                return await self._launch(row, deadline)
+            case Promote():
+                return await self._promote(row)
+            case Stop(reason, step, deadline):
+                return await self._stop(row, reason, step, deadline)
+            case Rest():
+                return await self._rest(row, action)
+            case never:
+                assert_never(never)
+
+    def prepared(self, key: ModelKey) -> tuple[Artifact, str]:
+        """Where the preparation of a deployment stands, and why it failed."""
+        task = self._preparing.get(key)
+        if task is None or (task.done() and task.cancelled()):
+            return Artifact.MISSING, ""
+        if not task.done():
+            return Artifact.WORKING, ""
+        error = task.exception()
+        return (Artifact.FAILED, str(error)) if error else (Artifact.READY, "")
+
+    def cancel_preparations(self, but: Iterable[ModelKey] = ()) -> None:
+        """Stop fetching artifacts for all other deployments."""
+        for key in self._preparing.keys() - set(but):
+            self._preparing.pop(key).cancel()
+
+    async def _prepare(self, row: Deployment) -> Deployment:
+        async def prepare() -> Path:
+            try:
+                return await self._world.prepare(row)
+            finally:
+                self._wake()
+
+        task = asyncio.create_task(prepare(), name=f"prepare {row.key}")
+        # Retrieved here, so that a failure nobody asks for any more is not reported at exit.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._preparing[row.key] = task
+        return await self._held_up(row, "making sure of the local artifacts")
+
+    async def _held_up(self, row: Deployment, reason: str) -> Deployment:
+        """Say why a row is pending, unless it says something worse already."""
+        if row.tries or row.reason == reason:
+            return row
+        return await self._deployments.move(row, State.PENDING, reason)
+
+    async def _launch(self, row: Deployment, deadline: float) -> Deployment:
+        port = await self._free_port()
+        if port is None:
+            return await self._held_up(row, f"waiting for a free port in {self._ports.name}")
+        model_path = self._preparing.pop(row.key).result()
+        launch_id = secrets.token_hex(8)
+        clock = self._world.clock
+        row = await self._deployments.launch(row, launch_id, port, deadline, clock())
+        spec = LaunchSpec(launch_id, row.key, str(model_path), Endpoint(HOST, port), row.options)
+        try:
+            handle = await self._world.runtime.start(spec)
+        except OSError as error:
+            gone = Exit(f"cannot start a process: {error.strerror or error}")
+            return await self._rest(row, after_exit(row, gone, False, clock(), self._policy))
+        await self._deployments.record_handle(handle)
+        return replace(row, handle=handle)
+
+    async def _free_port(self) -> int | None:
+        """The lowest port that can be listened on; those that strangers hold are blocked on the way."""
+        while True:
+            port = await self._ports.next_free(self._world.clock())
+            if port is None or not await self._blocked(port):
+                return port
+
+    async def _blocked(self, port: int) -> bool:
+        holder = await asyncio.to_thread(self._world.holder, HOST, port)
+        if holder is None:
+            return False
+        _log.warning("port %s is held by %s", port, holder)
+        await self._ports.block(port, holder, self._world.clock() + BLOCKED_FOR)
+        return True
+
+    async def _promote(self, row: Deployment) -> Deployment:
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return await self._deployments.move(
+            row, State.READY, "healthy", deadline=None, ready_since=self._world.clock(), ready_at=at
+        )
+
+    async def _stop(self, row: Deployment, reason: str, step: Step, deadline: float) -> Deployment:
+        row = await self._deployments.move(
+            row, State.STOPPING, reason, step=step, deadline=deadline
+        )
+        self._unpublish(row)
+        if step is not Step.DRAIN and row.handle is not None:
+            # What cannot be signalled now is found by poll, and killed at the deadline.
+            with contextlib.suppress(OSError):
+                await self._world.runtime.stop(row.handle, force=step is Step.KILL)
+        self._wake()
+        return row
+
+    async def _rest(self, row: Deployment, action: Rest) -> Deployment:
+        if task := self._preparing.pop(row.key, None):
+            task.cancel()
+        if row.port is not None and row.state is State.STARTING:
+            # It may have died of losing its port to somebody between our look and its own.
+            await self._blocked(row.port)
+        return await self._deployments.rest(
+            row,
+            action.state,
+            action.reason,
+            tries=action.tries,
+            not_before=action.not_before,
+            quarantined_until=self._world.clock() + self._quarantine,
+        )

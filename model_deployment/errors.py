@@ -1,0 +1,158 @@
+"""All errors this package raises on purpose, each with the HTTP status it is answered with.
+
+::
+
+    ModelDeploymentError (500)
+    ├── NonCanonicalPath (400)     the path is not its own canonical encoding
+    ├── NotDeployed (404)          no such deployment
+    ├── UnknownModel (404)         the registry has no such model or version
+    ├── Conflict (409)             another wish stands in the way
+    ├── PayloadTooLarge (413)      the body is over the limit
+    ├── InvalidRequest (422)       the request says something we cannot do
+    │   └── InvalidName (422)      a model name or version that may not be deployed
+    ├── DeployFailed (502)         the model process did not become ready
+    ├── ModelBroke (502)           the model process broke off while answering
+    ├── Unavailable (503)          try again later
+    │   ├── NotReady (503)         deployed, but not serving at the moment
+    │   ├── NoFreePort (503)       every port of the range is in use
+    │   └── RegistryUnavailable (503)
+    ├── UpstreamTimeout (504)      the model did not answer in time
+    └── StateError (500)           the state database cannot be used
+        └── IllegalTransition (500)
+
+Messages begin with "cannot", name the thing, and say what helps.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class ModelDeploymentError(Exception):
+    """The root. ``detail`` is shown to callers, so it holds no internals."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(
+        self, detail: str, *, retry_after: int | None = None, extra: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        #: Seconds after which trying again may help, for the ``Retry-After`` header.
+        self.retry_after = retry_after
+        #: Further members of the problem document (RFC 9457, section 3.2).
+        self.extra: Mapping[str, Any] = extra or {}
+
+    def problem(self) -> dict[str, Any]:
+        """The problem document of RFC 9457; its media type is ``application/problem+json``."""
+        return {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.extra,
+        }
+
+
+class NonCanonicalPath(ModelDeploymentError):
+    """The path is spelled in a way that two parsers could read differently."""
+
+    status = 400
+    title = "Path not canonical"
+
+
+class NotDeployed(ModelDeploymentError):
+    """No deployment has this key."""
+
+    status = 404
+    title = "Not deployed"
+
+
+class UnknownModel(ModelDeploymentError):
+    """The registry answered, and has no such model or version."""
+
+    status = 404
+    title = "Unknown model"
+
+
+class Conflict(ModelDeploymentError):
+    """The request contradicts what was asked before."""
+
+    status = 409
+    title = "Conflict"
+
+
+class PayloadTooLarge(ModelDeploymentError):
+    """The body is over the limit."""
+
+    status = 413
+    title = "Payload too large"
+
+
+class InvalidRequest(ModelDeploymentError):
+    """The request is understood and cannot be done as it stands."""
+
+    status = 422
+    title = "Invalid request"
+
+
+class InvalidName(InvalidRequest):
+    """A model name or version that may not be deployed."""
+
+    title = "Invalid name"
+
+
+class DeployFailed(ModelDeploymentError):
+    """The model process did not become ready, and the tries are used up."""
+
+    status = 502
+    title = "Deployment failed"
+
+
+class ModelBroke(ModelDeploymentError):
+    """The model process broke off while it was answering."""
+
+    status = 502
+    title = "Model process broke"
+
+
+class Unavailable(ModelDeploymentError):
+    """Not now; trying again may help."""
+
+    status = 503
+    title = "Unavailable"
+
+
+class NotReady(Unavailable):
+    """Deployed, but not serving at the moment."""
+
+    title = "Not ready"
+
+
+class NoFreePort(Unavailable):
+    """Every port of the range is in use."""
+
+    title = "No free port"
+
+
+class RegistryUnavailable(Unavailable):
+    """The MLflow registry did not answer."""
+
+    title = "Registry unavailable"
+
+
+class UpstreamTimeout(ModelDeploymentError):
+    """The model did not answer in time."""
+
+    status = 504
+    title = "Model timed out"
+
+
+class StateError(ModelDeploymentError):
+    """The state database cannot be used."""
+
+    title = "State database unusable"
+
+
+class IllegalTransition(StateError):
+    """A move the state machine does not have, or that somebody else made first."""

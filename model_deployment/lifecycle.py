@@ -1,0 +1,296 @@
+"""The rules of a deployment's life, pure: what may follow what, and what to do next.
+
+Nothing here looks at a clock, a process or a database. ``decide`` is given a row, what was seen of
+its launch, and the time; it returns one action. The reconciler carries it out.
+"""
+
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from model_deployment.domain import (
+    Deployment,
+    Desired,
+    EnvManager,
+    Exit,
+    Health,
+    State,
+    Step,
+    Traffic,
+)
+
+#: Every legal move, with what causes it. ``docs/design.md`` draws its diagram from this.
+TRANSITIONS: dict[tuple[State | None, State], str] = {
+    (None, State.PENDING): "deploy",
+    (State.STOPPED, State.PENDING): "deploy",
+    (State.FAILED, State.PENDING): "deploy",
+    (State.FAILED, State.STOPPED): "undeploy",
+    (State.PENDING, State.STOPPED): "undeploy",
+    (State.PENDING, State.PENDING): "held up: no artifacts, no free port",
+    (State.PENDING, State.FAILED): "artifacts not to be had, tries used up",
+    (State.PENDING, State.STARTING): "launch",
+    (State.STARTING, State.READY): "healthy",
+    (State.STARTING, State.STOPPING): "undeploy / deadline",
+    (State.READY, State.STOPPING): "undeploy / unhealthy",
+    (State.STOPPING, State.STOPPING): "drained / deadline",
+    (State.STARTING, State.PENDING): "gone, tries left",
+    (State.READY, State.PENDING): "gone, tries left",
+    (State.STOPPING, State.PENDING): "gone, still wanted",
+    (State.STARTING, State.FAILED): "gone, tries used up",
+    (State.READY, State.FAILED): "gone, tries used up",
+    (State.STOPPING, State.FAILED): "gone, tries used up",
+    (State.STARTING, State.STOPPED): "gone, not wanted",
+    (State.READY, State.STOPPED): "gone, not wanted",
+    (State.STOPPING, State.STOPPED): "gone, not wanted",
+}
+
+#: States in which a launch exists.
+LIVE = frozenset({State.STARTING, State.READY, State.STOPPING})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The figures of the rules. Times in seconds."""
+
+    start_timeout: float = 120.0
+    #: The same where an environment has to be built first.
+    build_timeout: float = 1800.0
+    drain_timeout: float = 30.0
+    #: Between SIGTERM and SIGKILL of a process that served.
+    stop_grace: float = 5.0
+    #: The same for one that never served: it has nothing to finish.
+    cancel_grace: float = 0.5
+    #: After this long a request is answered 504 by the model server itself; one that is older has
+    #: no server behind it any more.
+    request_timeout: float = 60.0
+    request_grace: float = 5.0
+    probe_failures: int = 3
+    #: Time-outs in a row after which the server's threads are taken to be stuck. MLflow answers 504
+    #: and leaves the thread running; six of them on two cores and it answers nothing else.
+    timeouts_in_row: int = 4
+    tries: int = 5
+    backoff_first: float = 0.5
+    backoff_limit: float = 30.0
+    #: Up this long, and earlier failures are forgotten.
+    stable_after: float = 30.0
+
+
+class Artifact(StrEnum):
+    """Where the local, verified copy of a version's artifacts stands."""
+
+    MISSING = "missing"
+    WORKING = "working"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one deployment in this tick."""
+
+    exit: Exit | None = None
+    health: Health = Health()
+    traffic: Traffic = Traffic()
+    artifact: Artifact = Artifact.MISSING
+    #: Why the artifacts are not to be had.
+    artifact_error: str = ""
+    #: False while enough others are starting.
+    may_start: bool = True
+    #: The controller is going down and takes its models with it.
+    closing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Leave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Fetch and verify the artifacts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Lease a port and start a process; it has until ``deadline`` to answer."""
+
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Publish the route."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Unpublish the route, and go to ``step`` with a deadline."""
+
+    reason: str
+    step: Step
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """No launch exists (any more): release the port and take this state."""
+
+    state: State
+    reason: str
+    tries: int = 0
+    not_before: float = 0.0
+
+
+Action = Nothing | Prepare | Launch | Promote | Stop | Rest
+
+
+def check(source: State | None, target: State) -> bool:
+    """Whether the state machine has this move."""
+    return (source, target) in TRANSITIONS
+
+
+def decide(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
+    """What to do about one deployment.
+
+    Args:
+        row: the deployment as the state database has it.
+        seen: what was observed of it since.
+        now: the monotonic clock, in seconds.
+        policy: the figures to go by.
+    """
+    match row.state:
+        case State.PENDING:
+            return _pending(row, seen, now, policy)
+        case State.STARTING | State.READY | State.STOPPING if seen.exit:
+            return after_exit(row, seen.exit, seen.closing, now, policy)
+        case State.STARTING:
+            return _starting(row, seen, now, policy)
+        case State.READY:
+            return _ready(row, seen, now, policy)
+        case State.STOPPING:
+            return _stopping(row, seen, now, policy)
+        case State.FAILED if row.desired is Desired.STOPPED:
+            return Rest(State.STOPPED, "undeployed")
+        case _:
+            return Nothing()
+
+
+def _pending(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
+    if row.desired is Desired.STOPPED:
+        return Rest(State.STOPPED, "undeployed")
+    if seen.closing or now < row.not_before:
+        return Nothing()
+    match seen.artifact:
+        case Artifact.FAILED:
+            return after_failure(row, seen.artifact_error, now, policy)
+        case Artifact.MISSING:
+            return Prepare()
+        case Artifact.READY if seen.may_start:
+            return Launch(deadline=now + _time_to_start(row, policy))
+        case _:
+            return Nothing()
+
+
+def _time_to_start(row: Deployment, policy: Policy) -> float:
+    local = row.options.env_manager is EnvManager.LOCAL
+    return policy.start_timeout if local else policy.build_timeout
+
+
+def _starting(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
+    cancelled = Stop("", Step.TERMINATE, now + policy.cancel_grace)
+    if row.desired is Desired.STOPPED:
+        return Stop("undeployed while starting", cancelled.step, cancelled.deadline)
+    if seen.closing:
+        return Stop("the controller is stopping", cancelled.step, cancelled.deadline)
+    if seen.health.healthy:
+        return Promote()
+    if row.deadline is not None and now >= row.deadline:
+        return Stop(
+            f"not ready within {_time_to_start(row, policy):g} s",
+            cancelled.step,
+            cancelled.deadline,
+        )
+    return Nothing()
+
+
+def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
+    if row.desired is Desired.STOPPED:
+        return Stop("undeployed", Step.DRAIN, now + policy.drain_timeout)
+    if seen.closing:
+        return Stop("the controller is stopping", Step.DRAIN, now + policy.drain_timeout)
+    if sickness := diagnose(seen, policy):
+        # Nothing to drain: what is in flight is what hangs.
+        return Stop(sickness, Step.TERMINATE, now + policy.stop_grace)
+    return Nothing()
+
+
+def _stopping(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
+    due = row.deadline is None or now >= row.deadline
+    match row.step:
+        case Step.DRAIN if due or seen.traffic.in_flight == 0:
+            return Stop(row.reason, Step.TERMINATE, now + policy.stop_grace)
+        case Step.TERMINATE | Step.KILL if due:
+            # Killed again each second: a group may have forked on while the first signal went round.
+            return Stop(row.reason, Step.KILL, now + 1.0)
+        case _:
+            return Nothing()
+
+
+def diagnose(seen: Observation, policy: Policy) -> str:
+    """Why a ready launch serves nobody, or an empty text.
+
+    ``/ping`` alone proves nothing: MLflow answers it with 200 while every worker thread hangs. So the
+    age of the oldest request and the time-outs in a row count too.
+    """
+    if seen.health.failures >= policy.probe_failures:
+        return f"did not answer {seen.health.failures} health checks in a row"
+    if seen.traffic.oldest > policy.request_timeout + policy.request_grace:
+        return f"left a request unanswered for {seen.traffic.oldest:.0f} s"
+    if seen.traffic.timeouts_in_row >= policy.timeouts_in_row:
+        return f"timed out on {seen.traffic.timeouts_in_row} requests in a row"
+    return ""
+
+
+def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: Policy) -> Rest:
+    """The one rule for every death: not wanted, tries left, or used up."""
+    if row.desired is Desired.STOPPED:
+        return Rest(State.STOPPED, "undeployed")
+    if closing:
+        return Rest(State.PENDING, "the controller stopped it", row.tries)
+    # A launch that was stopped for a reason died of that reason, not of the signal.
+    cause = row.reason if row.state is State.STOPPING and row.reason else exit.reason
+    stable = row.ready_since is not None and now - row.ready_since >= policy.stable_after
+    return _retry(row, cause, 0 if stable else row.tries, now, policy)
+
+
+def after_failure(row: Deployment, cause: str, now: float, policy: Policy) -> Rest:
+    """The same for a launch that could not even be tried."""
+    if row.desired is Desired.STOPPED:
+        return Rest(State.STOPPED, "undeployed")
+    return _retry(row, cause, row.tries, now, policy)
+
+
+def _retry(row: Deployment, cause: str, earlier: int, now: float, policy: Policy) -> Rest:
+    tries = earlier + 1
+    if tries >= policy.tries:
+        return Rest(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
+    return Rest(State.PENDING, cause, tries, now + backoff(row, tries, policy))
+
+
+def backoff(row: Deployment, tries: int, policy: Policy) -> float:
+    """Seconds before try number ``tries + 1``: doubling, with up to a tenth of jitter on top.
+
+    The jitter is a hash of the launch, so that the rule stays pure and a machine full of models
+    that died together does not start them together.
+    """
+    delay = min(policy.backoff_limit, policy.backoff_first * 2.0 ** min(tries - 1, 60))
+    jitter = zlib.crc32(f"{row.key}/{row.launch_id}".encode()) / 2**32
+    return float(delay * (1 + jitter / 10))
+
+
+def diagram() -> str:
+    """The state machine in Mermaid's notation."""
+    lines = ["stateDiagram-v2"]
+    for (source, target), cause in TRANSITIONS.items():
+        lines.append(f"  {source or '[*]'} --> {target}: {cause}")
+    return "\n".join(lines)

@@ -1,0 +1,274 @@
+"""The loop that makes what is equal to what was asked for: observe, decide, apply.
+
+It alone writes ``state``. It never waits for a process, a probe or a download: waiting is a state
+with a deadline, looked at again in a later tick. What to do is decided by ``lifecycle.decide``, and
+done by ``effects``; this file finds out what is the case.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+
+from model_deployment.domain import (
+    LOST,
+    Deployment,
+    Exit,
+    Handle,
+    Route,
+    State,
+    Step,
+)
+from model_deployment.effects import Effects, World
+from model_deployment.errors import IllegalTransition
+from model_deployment.lifecycle import LIVE, Observation, Policy, decide
+from model_deployment.probe import Target
+from model_deployment.state.deployments import Deployments, live_launches
+from model_deployment.state.ports import Ports
+
+_log = logging.getLogger(__name__)
+
+#: Between ticks when nothing wakes the loop, in seconds.
+TICK = 1.0
+#: The same while something is on its way out, whose end nobody may announce.
+STOPPING_TICK = 0.1
+#: Between health checks of a launch that is starting.
+STARTING_INTERVAL = 0.1
+#: Between sweeps for processes, leases, logs and events that nothing needs.
+SWEEP = 30.0
+EVENTS_KEPT = 500
+LOGS_KEPT = 5
+
+
+class Reconciler:
+    """One writer of states."""
+
+    def __init__(
+        self,
+        *,
+        deployments: Deployments,
+        ports: Ports,
+        world: World,
+        policy: Policy,
+        probe_interval: float = 5.0,
+        quarantine: float = 5.0,
+        start_concurrency: int = 2,
+    ) -> None:
+        self._deployments = deployments
+        self._ports = ports
+        self._world = world
+        self._policy = policy
+        self._probe_intervals: Mapping[State, float] = {
+            State.STARTING: STARTING_INTERVAL,
+            State.READY: probe_interval,
+        }
+        self._start_concurrency = start_concurrency
+        self._effects = Effects(
+            deployments=deployments,
+            ports=ports,
+            world=world,
+            policy=policy,
+            quarantine=quarantine,
+            unpublish=self._unpublish,
+            wake=self.wake,
+        )
+        self._published: list[Route] = []
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._closing = False
+        self._ticked = float("-inf")
+        self._swept = float("-inf")
+
+    def wake(self) -> None:
+        """Have a tick now: a wish was written, or a process has ended."""
+        self._wake.set()
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set, and replaced by a new one, with the next change of any row."""
+        return self._changed
+
+    @property
+    def idle(self) -> float:
+        """Seconds since the last tick that ended well."""
+        return self._world.clock() - self._ticked
+
+    def announce(self) -> None:
+        """Tell those who wait that something has changed."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def run(self) -> None:
+        """Tick until cancelled. An error of one tick is logged, and the next one tries again."""
+        while True:
+            self._wake.clear()
+            try:
+                pause = await self.tick()
+            except Exception:
+                _log.exception("tick failed")
+                pause = TICK
+            await self._wait(pause)
+
+    async def tick(self) -> float:
+        """Look at every deployment once. Returns the seconds until the next look is due."""
+        rows = await self._deployments.all()
+        starting = sum(row.state is State.STARTING for row in rows)
+        after: list[Deployment] = []
+        for row in rows:
+            changed = await self._step(row, may_start=starting < self._start_concurrency)
+            starting += (changed.state is State.STARTING) - (row.state is State.STARTING)
+            after.append(changed)
+        self._effects.cancel_preparations(but=[r.key for r in after if r.state is State.PENDING])
+        self._watch(after)
+        self._publish([_route(row) for row in after if row.state is not State.STOPPED])
+        if self._world.clock() - self._swept >= SWEEP:
+            await self.sweep()
+        self._ticked = self._world.clock()
+        return self._pause(after)
+
+    async def recover(self) -> None:
+        """Take over what an earlier controller left: adopt launches, repeat signals, end strays."""
+        live = {handle.launch_id: handle for handle in await self._world.runtime.list()}
+        for row in await self._deployments.all():
+            if row.launch_id in live:
+                await self._adopt(row, live[row.launch_id])
+            elif row.launch_id is not None:
+                _log.warning("its process is gone", extra=_fields(row))
+        await self.sweep()
+        rows = await self._deployments.all()
+        self._watch(rows)
+        self._publish([_route(row) for row in rows if row.state is not State.STOPPED])
+
+    async def sweep(self) -> None:
+        """Clear away what no row knows: processes, leases of ports, old logs and events."""
+        # Processes first: a launch that begins in between has a row, and is not in this list.
+        handles = await self._world.runtime.list()
+        rows = await self._deployments.all()
+        known = live_launches(rows)
+        for handle in handles:
+            if handle.launch_id not in known:
+                _log.warning("ending a launch that no deployment knows: %s", handle.launch_id)
+                await self._world.runtime.stop(handle, force=True)
+        for port in await self._ports.prune(known):
+            _log.warning("released port %s: no deployment knows its launch", port)
+        await self._deployments.prune_events(EVENTS_KEPT)
+        logs = {id for row in rows for id in await self._deployments.launches(row.key, LOGS_KEPT)}
+        await asyncio.to_thread(self._world.tidy, known | logs)
+        self._swept = self._world.clock()
+
+    async def close(self, *, keep: bool, limit: float) -> None:
+        """Take the models down within ``limit`` seconds, or leave them to the next controller."""
+        self._effects.cancel_preparations()
+        if keep:
+            return
+        self._closing = True
+        end = self._world.clock() + limit
+        while self._world.clock() < end:
+            self._wake.clear()
+            pause = await self.tick()
+            if not any(row.state in LIVE for row in await self._deployments.all()):
+                return
+            await self._wait(pause)
+        _log.error("some models did not end in time and were left behind")
+
+    async def _wait(self, pause: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def _step(self, row: Deployment, *, may_start: bool) -> Deployment:
+        """Observe, decide, apply. Returns the row as it is afterwards."""
+        seen = await self._observe(row, may_start)
+        try:
+            changed = await self._effects.apply(
+                row, decide(row, seen, self._world.clock(), self._policy)
+            )
+        except IllegalTransition as error:
+            # A wish was written meanwhile: the next tick sees what is the case now.
+            _log.info("%s", error.detail, extra=_fields(row))
+            self.wake()
+            return row
+        if changed is not row:
+            self._tell(row, changed)
+        return changed
+
+    async def _observe(self, row: Deployment, may_start: bool) -> Observation:
+        if row.launch_id is None:
+            artifact, error = self._effects.prepared(row.key)
+            return Observation(
+                artifact=artifact, artifact_error=error, may_start=may_start, closing=self._closing
+            )
+        gone = LOST if row.handle is None else await self._world.runtime.poll(row.handle)
+        return Observation(
+            exit=self._explained(row, gone) if gone else None,
+            health=self._world.prober.health(row.launch_id),
+            traffic=self._world.traffic(row.launch_id),
+            closing=self._closing,
+        )
+
+    def _explained(self, row: Deployment, gone: Exit) -> Exit:
+        """With the last line of its log, where the log can tell why."""
+        if row.state is not State.STARTING and not (gone.code and gone.code > 0):
+            return gone
+        words = self._world.last_words(row.launch_id or "")
+        return Exit(f"{gone.reason}: {words}", gone.code) if words else gone
+
+    async def _adopt(self, row: Deployment, handle: Handle) -> None:
+        if row.handle is None:  # killed between the start and the note of it
+            await self._deployments.record_handle(handle)
+        await self._deployments.note(row, "adopted by a new controller")
+        _log.info("adopted", extra=_fields(row))
+        if row.state is State.STOPPING and row.step is not Step.DRAIN:
+            # The signal may have been written down and never sent.
+            await self._world.runtime.stop(handle, force=row.step is Step.KILL)
+
+    def _tell(self, before: Deployment, after: Deployment) -> None:
+        level = logging.WARNING if after.state is State.FAILED else logging.INFO
+        fields = _fields(after if after.launch_id else before)
+        _log.log(level, "%s -> %s: %s", before.state, after.state, after.reason, extra=fields)
+        self.announce()
+
+    def _watch(self, rows: Sequence[Deployment]) -> None:
+        self._world.prober.watch(
+            Target(row.handle, self._probe_intervals[row.state])
+            for row in rows
+            if row.state in self._probe_intervals and row.handle is not None
+        )
+
+    def _publish(self, routes: list[Route]) -> None:
+        if routes != self._published:
+            self._published = routes
+            self._world.publish(routes)
+
+    def _unpublish(self, row: Deployment) -> None:
+        """At once, before its drain begins, and not with the end of the tick."""
+        self._publish([_route(row) if r.key == row.key else r for r in self._published])
+
+    def _pause(self, rows: Sequence[Deployment]) -> float:
+        now = self._world.clock()
+        due = [row.deadline - now for row in rows if row.deadline is not None]
+        due += [
+            row.not_before - now
+            for row in rows
+            if row.state is State.PENDING and row.not_before > now
+        ]
+        longest = STOPPING_TICK if any(row.state is State.STOPPING for row in rows) else TICK
+        return max(0.01, min([longest, *due]))
+
+
+def _route(row: Deployment) -> Route:
+    serves = row.state is State.READY and row.handle is not None
+    return Route(
+        key=row.key,
+        state=row.state,
+        launch_id=row.launch_id,
+        endpoint=row.handle.endpoint if serves and row.handle else None,
+        reason=row.reason,
+    )
+
+
+def _fields(row: Deployment) -> dict[str, object]:
+    return {
+        "model": row.key.model,
+        "version": row.key.version,
+        "launch_id": row.launch_id or "-",
+    }

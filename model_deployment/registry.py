@@ -1,0 +1,320 @@
+"""The MLflow registry; the controller's only importer of mlflow.
+
+MLflow's client blocks, retries for minutes and has no deadline over all. So each call runs on a daemon
+thread of its own and the caller waits for a limited time; a thread that hangs is left behind. MLflow
+is imported with the first call, so that a controller that was killed serves again at once.
+"""
+
+import asyncio
+import logging
+import re
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from model_deployment.domain import ModelKey
+from model_deployment.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+#: Calls under way at once, the hung ones included.
+_THREADS = 8
+#: MLflow's codes for "there is none".
+_ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A registered model, as the registry lists it."""
+
+    name: str
+    latest_version: int | None
+    aliases: dict[str, int] = field(default_factory=dict)
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version of a registered model."""
+
+    key: ModelKey
+    status: str
+    created_at: datetime
+    aliases: list[str] = field(default_factory=list)
+    run_id: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def artifact(self) -> str:
+        """A folder name of its own, also when a model was deleted and registered anew."""
+        return f"{self.key}-{int(self.created_at.timestamp() * 1000)}"
+
+
+class Registry:
+    """Reads registered models, and downloads their artifacts."""
+
+    def __init__(
+        self,
+        *,
+        tracking_uri: str,
+        registry_uri: str,
+        timeout: float,
+        download_timeout: float,
+        own: bool = False,
+    ) -> None:
+        """``own``: a database in the data directory, created when it is missing."""
+        self._own = own
+        self._tracking_uri = tracking_uri
+        self._registry_uri = registry_uri
+        self._timeout = timeout
+        self._download_timeout = download_timeout
+        self._threads = asyncio.Semaphore(_THREADS)
+        self._client: Any = None
+        self._client_lock = threading.Lock()
+
+    async def models(self) -> list[RegisteredModel]:
+        """Every registered model.
+
+        Raises:
+            RegistryUnavailable: it did not answer in time.
+        """
+        return await self._call("list the registered models", self._models)
+
+    async def versions(self, name: str) -> list[RegisteredVersion]:
+        """The versions of a model, newest first, with the metrics of their runs.
+
+        Raises:
+            UnknownModel: there is no such model.
+            RegistryUnavailable: it did not answer in time.
+        """
+        return await self._call(f"list the versions of {name}", lambda: self._versions(name))
+
+    async def version(self, key: ModelKey) -> RegisteredVersion:
+        """One version.
+
+        Raises:
+            UnknownModel: there is no such version.
+            RegistryUnavailable: it did not answer in time.
+        """
+        return await self._call(f"look up {key}", lambda: self._version(key))
+
+    async def download(self, key: ModelKey, destination: Path) -> Path:
+        """Download the artifacts of a version below ``destination``.
+
+        Raises:
+            UnknownModel: there is no such version.
+            RegistryUnavailable: they could not be had, or not in time.
+        """
+
+        def work() -> Path:
+            self._open_client()
+            from mlflow import artifacts
+
+            destination.mkdir(parents=True)
+            found = artifacts.download_artifacts(
+                artifact_uri=f"models:/{key.model}/{key.version}",
+                dst_path=str(destination),
+                tracking_uri=self._tracking_uri,
+                registry_uri=self._registry_uri,
+            )
+            return Path(found)
+
+        return await self._call(f"download {key}", work, self._download_timeout)
+
+    async def warm_up(self) -> None:
+        """Import MLflow and connect ahead of the first call; failures show with that call."""
+        try:
+            await self._call("connect", self._open_client)
+        except ModelDeploymentError as error:
+            _log.warning("%s", error.detail)
+
+    def _open_client(self) -> Any:
+        with self._client_lock:
+            if self._client is None:
+                if self._own:
+                    create_database(self._registry_uri)
+                self._client = _connect(self._tracking_uri, self._registry_uri, self._timeout)
+            return self._client
+
+    def _models(self) -> list[RegisteredModel]:
+        client = self._open_client()
+        models: list[RegisteredModel] = []
+        token = None
+        while True:
+            page = client.search_registered_models(max_results=1000, page_token=token)
+            models += [_read_model(model) for model in page]
+            token = page.token
+            if not token:
+                return models
+
+    def _versions(self, name: str) -> list[RegisteredVersion]:
+        client = self._open_client()
+        aliases = client.get_registered_model(name).aliases
+        versions: list[Any] = []
+        token = None
+        while True:
+            page = client.search_model_versions(
+                f"name='{name}'", max_results=1000, page_token=token
+            )
+            versions += page
+            token = page.token
+            if not token:
+                break
+        versions.sort(key=lambda version: -int(version.version))
+        return [_read_version(client, version, aliases) for version in versions]
+
+    def _version(self, key: ModelKey) -> RegisteredVersion:
+        client = self._open_client()
+        return _read_version(client, client.get_model_version(key.model, str(key.version)), None)
+
+    async def _call(self, what: str, work: Callable[[], T], timeout: float | None = None) -> T:
+        limit = timeout or self._timeout
+        try:
+            async with asyncio.timeout(limit), self._threads:
+                return await _on_daemon_thread(work)
+        except TimeoutError:
+            raise RegistryUnavailable(
+                f"cannot {what}: no answer from the MLflow registry at {self._name} within {limit:g} s",
+                retry_after=10,
+            ) from None
+        except ModelDeploymentError:
+            raise
+        except Exception as error:
+            raise _translate(what, error, self._name) from error
+
+    @property
+    def _name(self) -> str:
+        return _redact(self._registry_uri)
+
+
+def create_database(uri: str) -> None:
+    """Bring a new SQLite registry into being in one piece.
+
+    MLflow makes its tables in dozens of steps; a file in which it was killed half way is of no use
+    to it ever after.
+    """
+    from mlflow import MlflowClient
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
+        draft, whole = Path(folder) / "draft.db", Path(folder) / "whole.db"
+        MlflowClient(f"sqlite:///{draft}").search_registered_models(max_results=1)
+        with closing(sqlite3.connect(draft)) as connection:
+            # A copy, since MLflow keeps the draft open.
+            connection.execute("VACUUM INTO ?", (str(whole),))
+        # A link, unlike a rename, never replaces what another process made in the meantime.
+        with suppress(FileExistsError):
+            path.hardlink_to(whole)
+
+
+def _connect(tracking_uri: str, registry_uri: str, timeout: float) -> Any:
+    import mlflow
+    from mlflow import environment_variables as variables
+
+    def default(variable: Any, value: Any) -> None:
+        if not variable.is_set():
+            variable.set(value)
+
+    # MLflow's own defaults are 120 s and 7 tries: 249 s until a dead registry is called dead.
+    default(variables.MLFLOW_HTTP_REQUEST_TIMEOUT, max(1, int(timeout * 0.6)))
+    default(variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, 1)
+    default(variables.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, False)
+    # The process-wide ones too: a database registry resolves models:/<id> with those.
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(registry_uri)
+    return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)
+
+
+def _read_model(model: Any) -> RegisteredModel:
+    versions = [int(version.version) for version in model.latest_versions or []]
+    return RegisteredModel(
+        name=model.name,
+        latest_version=max(versions, default=None),
+        aliases={alias: int(version) for alias, version in (model.aliases or {}).items()},
+        description=model.description or "",
+        tags=dict(model.tags or {}),
+    )
+
+
+def _read_version(client: Any, version: Any, aliases: Any) -> RegisteredVersion:
+    """``aliases`` None: only what a deploy needs, without the metrics."""
+    number = int(version.version)
+    return RegisteredVersion(
+        key=ModelKey(version.name, number),
+        status=str(version.status),
+        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        aliases=sorted(alias for alias, at in (aliases or {}).items() if int(at) == number),
+        run_id=version.run_id or None,
+        metrics=_metrics(client, version) if aliases is not None else {},
+    )
+
+
+def _metrics(client: Any, version: Any) -> dict[str, float]:
+    """The metrics of the run, or of the logged model; a deleted run is no reason to fail."""
+    try:
+        if version.run_id:
+            return dict(client.get_run(version.run_id).data.metrics)
+        if version.model_id:
+            logged = client.get_logged_model(version.model_id)
+            return {metric.key: metric.value for metric in logged.metrics or []}
+    except Exception as error:
+        if getattr(error, "error_code", "") not in _ABSENT:
+            raise
+    return {}
+
+
+def _translate(what: str, error: Exception, registry: str) -> ModelDeploymentError:
+    code = getattr(error, "error_code", "")
+    first_line = _redact(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
+    if code in _ABSENT:
+        return UnknownModel(f"cannot {what}: the registry says: {first_line[:300]}")
+    _log.warning("registry call failed: %s: %s", what, first_line)
+    return RegistryUnavailable(
+        f"cannot {what}: the MLflow registry at {registry} failed: {first_line[:300]}",
+        retry_after=10,
+    )
+
+
+def _redact(text: str) -> str:
+    """Without the user and password a URL may carry."""
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+
+async def _on_daemon_thread(work: Callable[[], T]) -> T:
+    """Like ``asyncio.to_thread``, but a thread that hangs does not keep the program from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def finish(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result: T | None = None
+        error: BaseException | None = None
+        try:
+            result = work()
+        except BaseException as caught:
+            error = caught
+        try:
+            loop.call_soon_threadsafe(finish, result, error)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    threading.Thread(target=run, name="registry", daemon=True).start()
+    return await future

@@ -1,0 +1,56 @@
+"""The contract of a runtime. One contract test file runs against every implementation."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from model_deployment.domain import Exit, Handle, LaunchSpec
+
+#: Called, from the event loop, when some launch has probably ended. A hint, never a promise.
+OnExit = Callable[[], None]
+
+
+class Runtime(Protocol):
+    """Starts launches and answers for them, also for those an earlier controller started.
+
+    Nothing above a runtime may assume that a launch is a child of this process, or on this machine.
+    """
+
+    async def start(self, spec: LaunchSpec) -> Handle:
+        """Start a launch. It exists when this returns, and is perhaps not ready.
+
+        Raises:
+            OSError: it could not be started; nothing of it is left behind.
+        """
+        ...
+
+    async def poll(self, handle: Handle) -> Exit | None:
+        """None while the launch runs, else how it ended.
+
+        An unknown launch, or a stranger that got its pid, is ``Exit("the process is gone")``. A launch
+        that lost its main process is finished off here, and reported ended once nothing of it is left.
+        """
+        ...
+
+    async def stop(self, handle: Handle, *, force: bool) -> None:
+        """Ask the whole launch to end (SIGTERM), or end it (``force``, SIGKILL). Idempotent.
+
+        A request only: ``poll`` tells when it is done. Every process of the launch is meant, also
+        those that left its process group. No signal goes to a process that is not the launch's.
+        """
+        ...
+
+    async def listening(self, handle: Handle) -> bool:
+        """Whether the launch itself listens on its endpoint, rather than a stranger, or nobody."""
+        ...
+
+    async def list(self) -> list[Handle]:
+        """Every launch of this instance that has a living process, also from before a restart.
+
+        Raises:
+            OSError: not everything could be seen, so nothing may be concluded from absence.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what this object holds. The launches go on."""
+        ...

@@ -1,0 +1,136 @@
+"""Who a process is, told so that a stranger with a recycled pid never passes for it.
+
+A process is known by the machine's boot id, its pid, and its start time in clock ticks since boot
+(field 22 of ``/proc/<pid>/stat``, see proc(5)). Every process of a launch also carries a marker in
+its environment, inherited by all it starts, so that those which leave the group are found too.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The marker: ``<instance id>/<launch id>``.
+MARKER = "MODEL_DEPLOYMENT_LAUNCH"
+#: Where the launch was told to listen: ``<host>:<port>``.
+ENDPOINT = "MODEL_DEPLOYMENT_ENDPOINT"
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One living process at the moment it was looked at."""
+
+    pid: int
+    #: Start time in clock ticks since boot.
+    started: int
+    group: int
+    session: int
+    zombie: bool
+
+
+def boot_id() -> str:
+    """The machine's boot; pids and monotonic times mean nothing in another one."""
+    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def look(pid: int) -> Process | None:
+    """What runs under a pid, or None. A zombie is reported as such: it serves nobody."""
+    try:
+        # A command's name is any bytes: cut after fifteen of them, perhaps within a character.
+        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command's name may hold spaces and parentheses, so count fields from the last one.
+    fields = text[text.rindex(")") + 2 :].split()
+    return Process(
+        pid=pid,
+        zombie=fields[0] in "ZX",
+        group=int(fields[2]),
+        session=int(fields[3]),
+        started=int(fields[19]),
+    )
+
+
+def is_running(pid: int, started: int) -> bool:
+    """Whether that very process lives."""
+    process = look(pid)
+    return process is not None and process.started == started and not process.zombie
+
+
+def variable(pid: int, name: str) -> str | None:
+    """A variable of the environment a process was started with.
+
+    None if it has none, is gone, or may not be read.
+    """
+    try:
+        environment = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return None
+    prefix = f"{name}=".encode()
+    for entry in environment.split(b"\0"):
+        if entry.startswith(prefix):
+            return entry[len(prefix) :].decode(errors="replace")
+    return None
+
+
+def marker_of(pid: int) -> str | None:
+    """The marker a process was started with."""
+    return variable(pid, MARKER)
+
+
+def processes() -> Iterator[int]:
+    """Every pid there is.
+
+    Raises:
+        OSError: ``/proc`` cannot be read.
+    """
+    for entry in os.listdir(_PROC):  # noqa: PTH208 - called often, and names are all it needs
+        if entry.isdecimal():
+            yield int(entry)
+
+
+def marked(instance: str) -> Iterator[tuple[str, Process]]:
+    """Each living process of an instance, with its launch id."""
+    for pid in processes():
+        owner, _, launch_id = (marker_of(pid) or "").partition("/")
+        if owner != instance or not launch_id:
+            continue
+        process = look(pid)
+        if process is not None and not process.zombie:
+            yield launch_id, process
+
+
+def members(instance: str, launch_id: str, group: int) -> list[Process]:
+    """Every living process of a launch: by its marker, or by its process group.
+
+    A program may overwrite its environment (setproctitle does), so the group counts as well, but only
+    while one process in it carries the marker: then the group's number cannot have been reused.
+    """
+    tagged: dict[int, Process] = {}
+    grouped: dict[int, Process] = {}
+    for pid in processes():
+        process = look(pid)
+        if process is None or process.zombie:
+            continue
+        if marker_of(pid) == f"{instance}/{launch_id}":
+            tagged[pid] = process
+        elif process.group == group:
+            grouped[pid] = process
+    if any(process.group == group for process in tagged.values()):
+        tagged |= grouped
+    return list(tagged.values())
+
+
+def send(process: Process, number: signal.Signals) -> None:
+    """Signal exactly this process: through a descriptor that is checked after it was opened."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(process.pid)
+        try:
+            if is_running(process.pid, process.started):
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)

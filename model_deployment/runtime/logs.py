@@ -1,0 +1,63 @@
+"""The logs of launches: one file each, written by the model's processes themselves."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+#: How much of the end of a file is looked at for its last lines.
+_WINDOW = 1024 * 1024
+
+
+class LaunchLogs:
+    """The folder of log files, named by launch."""
+
+    def __init__(self, root: Path, max_bytes: int) -> None:
+        self.root = root
+        self._max_bytes = max_bytes
+
+    def path(self, launch_id: str) -> Path:
+        """The file of a launch."""
+        return self.root / f"{launch_id}.log"
+
+    def tail(self, launch_id: str, lines: int) -> str:
+        """The last lines, without control characters that could steer a terminal."""
+        try:
+            with self.path(launch_id).open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _WINDOW))
+                text = file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        kept = text.splitlines()[-lines:] if lines > 0 else []
+        return "".join(f"{_printable(line)}\n" for line in kept)
+
+    def last_words(self, launch_id: str) -> str:
+        """The last line that says something, short enough for a message."""
+        for line in reversed(self.tail(launch_id, 50).splitlines()):
+            if line.strip() and not line.startswith("$ "):
+                return line.strip()[:300]
+        return ""
+
+    def tidy(self, keep: Iterable[str]) -> None:
+        """Remove the logs of other launches, and cut those that grew too long.
+
+        A cut file keeps its end as ``<launch>.log.1``. The model goes on writing at the new end: its
+        descriptor was opened for appending.
+        """
+        kept = set(keep)
+        for file in self.root.glob("*.log*"):
+            launch_id = file.name.partition(".")[0]
+            with contextlib.suppress(FileNotFoundError):
+                if launch_id not in kept:
+                    file.unlink()
+                elif file.suffix == ".log" and file.stat().st_size > self._max_bytes:
+                    shutil.copyfile(file, file.with_suffix(".log.1"))
+                    os.truncate(file, 0)
+
+
+def _printable(line: str) -> str:
+    return "".join(
+        char if char.isprintable() or char == "\t" else ascii(char)[1:-1] for char in line
+    )

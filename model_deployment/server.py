@@ -1,0 +1,96 @@
+"""Runs a controller on an address until it is told to stop."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from signal import SIGINT, SIGTERM
+
+import uvicorn
+
+from model_deployment.app import running
+from model_deployment.controller import Controller
+from model_deployment.errors import StateError
+from model_deployment.runtime.serve import Command
+from model_deployment.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which end the program before it has cleaned up."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    settings: Settings,
+    *,
+    command: Command | None = None,
+    started: Sequence[Callable[[Controller], Awaitable[None]]] = (),
+) -> None:
+    """Run a controller until SIGTERM or SIGINT; a second one hurries.
+
+    Args:
+        started: coroutine functions to run beside, each given the controller.
+
+    Raises:
+        StateError: the data directory or the address cannot be used.
+    """
+    listener = _listen(settings.host, settings.port)
+    with contextlib.closing(listener):
+        async with running(settings, command) as it:
+            config = uvicorn.Config(
+                it.app,
+                http="httptools",
+                loop="uvloop",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
+            )
+            server = _Server(config)
+            _on_signals(server, it.controller)
+            beside = [asyncio.ensure_future(start(it.controller)) for start in started]
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        # Here rather than by the server later: who calls during recovery waits, and is not refused.
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise StateError(
+            f"cannot listen on {host}:{port}: {error.strerror}. Set MODEL_DEPLOYMENT_HOST or "
+            "MODEL_DEPLOYMENT_PORT to another address"
+        ) from error
+    return listener
+
+
+def _on_signals(server: uvicorn.Server, controller: Controller) -> None:
+    def stop() -> None:
+        _log.info("stopping")
+        server.force_exit = server.should_exit
+        server.should_exit = True
+        controller.stop_waiting()
+
+    loop = asyncio.get_running_loop()
+    for number in (SIGTERM, SIGINT):
+        loop.add_signal_handler(number, stop)

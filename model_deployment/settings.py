@@ -1,0 +1,239 @@
+"""The settings, frozen, from the environment. Nothing else reads the environment."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from model_deployment.domain import EnvManager
+from model_deployment.lifecycle import Policy
+
+#: What a model process needs from the controller's environment: where programs, temporary files and
+#: certificates are, and how text is encoded. Passwords live in other variables, and stay here.
+_MODEL_VARIABLES = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
+)  # fmt: skip
+#: What building an environment (``uv``, ``virtualenv``, ``conda``) needs on top.
+_BUILD_VARIABLES = ("MLFLOW_ENV_ROOT", "MLFLOW_CONDA_HOME", "PYENV_ROOT", "CONDA_EXE")
+_BUILD_PREFIXES = ("PIP_", "UV_")
+_PROXY_VARIABLES = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+
+
+class Settings(BaseSettings):
+    """How the controller runs. Each field is ``MODEL_DEPLOYMENT_<NAME>`` in the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MODEL_DEPLOYMENT_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        allow_inf_nan=False,
+    )
+
+    data_dir: Path = Field(
+        Path("data"),
+        description="State, logs, cached artifacts and the default registry live here.",
+    )
+    host: str = Field("127.0.0.1", description="Address the controller listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port the controller listens on.")
+    ports: Annotated[tuple[int, int], NoDecode] = Field(
+        (8001, 8100), description="Range of ports for model servers, `first-last`."
+    )
+    env_manager: EnvManager = Field(
+        EnvManager.LOCAL,
+        description="Default `--env-manager` of model servers: `local`, `uv`, `virtualenv`, `conda`.",
+    )
+    start_timeout: float = Field(
+        120.0, gt=0, description="Seconds a model server may take to become ready."
+    )
+    build_timeout: float = Field(
+        1800.0, gt=0, description="The same where an environment is built first (`uv`, ...)."
+    )
+    drain_timeout: float = Field(
+        30.0, ge=0, description="Seconds that requests in flight may take to finish on undeploy."
+    )
+    stop_grace: float = Field(
+        5.0, ge=0, description="Seconds between SIGTERM and SIGKILL of a model server."
+    )
+    request_timeout: float = Field(
+        60.0, gt=0, description="Seconds a prediction may take before it is answered 504."
+    )
+    probe_interval: float = Field(
+        5.0, gt=0, description="Seconds between health checks of a ready model server."
+    )
+    probe_timeout: float = Field(5.0, gt=0, description="Seconds a health check may take.")
+    probe_failures: int = Field(
+        3, ge=1, description="Failed health checks in a row that mean: restart it."
+    )
+    tries: int = Field(5, ge=1, description="Starts that may fail in a row before giving up.")
+    start_concurrency: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 2),
+        ge=1,
+        description="Model servers that may be starting at once (default: cores, at least 2).",
+    )
+    port_quarantine: float = Field(
+        5.0, ge=0, description="Seconds before a released port is used again."
+    )
+    max_body_bytes: int = Field(
+        10 * 1024 * 1024, ge=1, description="Largest request body, in bytes; more is answered 413."
+    )
+    max_connections: int = Field(
+        128, ge=1, description="Connections the proxy opens to one model server."
+    )
+    registry_timeout: float = Field(
+        15.0, gt=0, description="Seconds to wait for the MLflow registry before refusing."
+    )
+    download_timeout: float = Field(
+        1800.0, gt=0, description="Seconds the download of one model version may take."
+    )
+    keep_models: bool = Field(
+        False, description="Leave model servers running when the controller is told to stop."
+    )
+    model_env: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Further environment variables handed to model servers, `NAME,NAME`."
+    )
+    log_level: str = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+    log_max_bytes: int = Field(
+        50 * 1024 * 1024, ge=4096, description="A model's log is cut when it grows beyond this."
+    )
+    url: str = Field(
+        "",
+        description="Where the command line finds the controller. Default: the address it listens on.",
+    )
+    mlflow_tracking_uri: str = Field(
+        "",
+        validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "mlflow_tracking_uri"),
+        description="As MLflow reads it. Default: an SQLite registry inside the data directory.",
+    )
+    mlflow_registry_uri: str = Field(
+        "",
+        validation_alias=AliasChoices("MLFLOW_REGISTRY_URI", "mlflow_registry_uri"),
+        description="As MLflow reads it. Default: the tracking URI.",
+    )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("ports", mode="before")
+    @classmethod
+    def _read_ports(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        first, hyphen, last = value.partition("-")
+        if not (hyphen and first.strip().isdecimal() and last.strip().isdecimal()):
+            raise ValueError("write a range of ports as first-last, for example 8001-8100")
+        return int(first), int(last)
+
+    @field_validator("ports")
+    @classmethod
+    def _check_ports(cls, value: tuple[int, int]) -> tuple[int, int]:
+        first, last = value
+        if not 1024 <= first <= last <= 65535:
+            raise ValueError("the range of ports must lie in 1024-65535 and begin with the smaller")
+        return value
+
+    @field_validator("model_env", mode="before")
+    @classmethod
+    def _read_names(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @field_validator("log_level")
+    @classmethod
+    def _check_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("use DEBUG, INFO, WARNING or ERROR")
+        return value.upper()
+
+    @model_validator(mode="after")
+    def _own_port_apart(self) -> Self:
+        first, last = self.ports
+        if first <= self.port <= last:
+            raise ValueError(
+                f"the controller's own port {self.port} lies in the models' range {first}-{last}"
+            )
+        return self
+
+    @property
+    def client_url(self) -> str:
+        """Where the command line finds the controller."""
+        return self.url or f"http://{self.host}:{self.port}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where runs and artifacts are looked up."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.data_dir / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def registry_uri(self) -> str:
+        """Where registered models are looked up."""
+        return self.mlflow_registry_uri or self.tracking_uri
+
+    @property
+    def owns_registry(self) -> bool:
+        """The registry is the default one, inside the data directory."""
+        return not (self.mlflow_tracking_uri or self.mlflow_registry_uri)
+
+    @property
+    def policy(self) -> Policy:
+        """The figures the state machine goes by."""
+        return Policy(
+            start_timeout=self.start_timeout,
+            build_timeout=self.build_timeout,
+            drain_timeout=self.drain_timeout,
+            stop_grace=self.stop_grace,
+            request_timeout=self.request_timeout,
+            probe_failures=self.probe_failures,
+            tries=self.tries,
+        )
+
+    def model_environment(self, env_manager: EnvManager) -> dict[str, str]:
+        """The environment of a model process: little, and no credentials of ours."""
+        names = {*_MODEL_VARIABLES, *self.model_env}
+        if env_manager is not EnvManager.LOCAL:
+            names |= {*_BUILD_VARIABLES, *_PROXY_VARIABLES}
+            names |= {name for name in os.environ if name.startswith(_BUILD_PREFIXES)}
+        return {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
+
+def settings_table() -> str:
+    """All settings as a Markdown table, for the README."""
+    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        variable = (
+            alias.choices[0]
+            if isinstance(alias, AliasChoices)
+            else f"MODEL_DEPLOYMENT_{name.upper()}"
+        )
+        lines.append(f"| `{variable}` | {_default(name, field.default)} | {field.description} |")
+    return "\n".join(lines)
+
+
+def _default(name: str, value: Any) -> str:
+    match name, value:
+        case "ports", (first, last):
+            return f"`{first}-{last}`"
+        case "start_concurrency", _:
+            return "cores"
+        case _, bool():
+            return f"`{str(value).lower()}`"
+        case _, "" | ():
+            return ""
+        case _:
+            return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

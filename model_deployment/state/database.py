@@ -1,0 +1,207 @@
+"""One SQLite connection on one thread of its own.
+
+The connection never meets the event loop (an fsync may take as long as a disk likes), is not shared,
+and is closed before anything forks. Nothing else opens the database files while it is open: closing
+any other descriptor of theirs would drop SQLite's POSIX locks.
+"""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from model_deployment.errors import StateError
+
+T = TypeVar("T")
+
+#: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
+SCHEMA_VERSION = 1
+
+
+class Lock:
+    """Held by the one controller of a data directory, on a lock file of its own.
+
+    The descriptor is close-on-exec: a model that inherited it would hold the lock for us.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock or fail at once.
+
+        Raises:
+            StateError: another controller runs on this data directory.
+        """
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise StateError(
+                f"cannot use the data directory {self._path.parent}: another controller "
+                f"(pid {holder or 'unknown'}) runs on it. Stop that one, or set MODEL_DEPLOYMENT_DATA_DIR"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Database:
+    """Runs functions against the connection, each in a transaction, one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
+        self._connection: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Open or create the database.
+
+        Raises:
+            StateError: the file is damaged, or was written by a newer release.
+        """
+        try:
+            await self._on_thread(self._open)
+        except sqlite3.DatabaseError as error:
+            self._thread.shutdown()
+            raise StateError(
+                f"cannot open the state database {self.path}: {error}. Nothing was changed. Put a good "
+                "copy in its place, or move it away to begin with an empty state"
+            ) from error
+        except StateError:
+            self._thread.shutdown()
+            raise
+
+    def _open(self) -> None:
+        if sqlite3.sqlite_version_info < (3, 37):
+            raise StateError(
+                f"cannot use SQLite {sqlite3.sqlite_version}: version 3.37 or newer is needed"
+            )
+        fresh = not self.path.exists()
+        connection = sqlite3.connect(self.path, isolation_level=None, timeout=10)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            self._check(connection, fresh)
+            connection.executescript(_schema())
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute(
+                "INSERT OR IGNORE INTO meta VALUES ('instance_id', ?)", (secrets.token_hex(6),)
+            )
+        except BaseException:
+            connection.close()
+            raise
+        self.path.chmod(0o600)
+        self._connection = connection
+
+    def _check(self, connection: sqlite3.Connection, fresh: bool) -> None:
+        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if found > SCHEMA_VERSION:
+            raise StateError(
+                f"cannot open the state database {self.path}: a newer release wrote it (layout {found}, "
+                f"this one knows {SCHEMA_VERSION})"
+            )
+        if not fresh:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` without a transaction."""
+        return await self._on_thread(lambda: work(self._open_connection()))
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in one immediate transaction; an exception rolls it back.
+
+        The transaction ends as it would have also when the caller is cancelled meanwhile.
+        """
+        return await self._on_thread(lambda: self._transact(work))
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._open_connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    async def meta(self, name: str) -> str | None:
+        """A value of the ``meta`` table."""
+
+        def work(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+            return row["value"] if row else None
+
+        return await self.read(work)
+
+    async def instance_id(self) -> str:
+        """The random name of this data directory; launches carry it."""
+        return await self.meta("instance_id") or ""
+
+    async def new_boot(self, boot_id: str) -> bool:
+        """Note the machine's boot, and forget all monotonic times if it is another one."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            row = connection.execute("SELECT value FROM meta WHERE name = 'boot_id'").fetchone()
+            if row and row["value"] == boot_id:
+                return False
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot_id', ?)", (boot_id,))
+            connection.execute(
+                "UPDATE deployments SET not_before = 0, deadline = NULL, ready_since = NULL"
+            )
+            connection.execute("UPDATE ports SET quarantined_until = 0, blocked_until = 0")
+            return True
+
+        return await self.write(work)
+
+    async def close(self) -> None:
+        """Close the connection, after what was asked before."""
+
+        def work() -> None:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+        await self._on_thread(work)
+        self._thread.shutdown()
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StateError("cannot use the state database: it is not open")
+        return self._connection
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        # Shielded: a cancelled caller must not be told less than what was committed.
+        return await asyncio.shield(future)
+
+
+def _schema() -> str:
+    """``schema.sql``: inside an installed package, or at the top of a source tree."""
+    package = Path(__file__).parents[1]
+    for path in (package / "schema.sql", package.parent / "schema.sql"):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise StateError(
+        "cannot find schema.sql: the installation is incomplete, install the package again"
+    )

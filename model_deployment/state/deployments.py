@@ -1,0 +1,323 @@
+"""The deployments and their events. Every change of a row is one compare-and-set and one event."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from model_deployment.domain import (
+    Deployment,
+    Desired,
+    Endpoint,
+    Event,
+    Handle,
+    ModelKey,
+    Options,
+    State,
+    Step,
+)
+from model_deployment.errors import IllegalTransition
+from model_deployment.lifecycle import check
+from model_deployment.state import ports
+from model_deployment.state.database import Database
+
+#: Columns :meth:`Deployments.move` may set besides the state.
+_CHANGEABLE = frozenset(
+    {"step", "deadline", "not_before", "tries", "ready_since", "ready_at", "launches"}
+)
+
+
+class Deployments:
+    """The rows, read and changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> list[Deployment]:
+        """Every row, oldest first."""
+        return await self._database.read(
+            lambda c: [
+                _deployment(row) for row in c.execute("SELECT * FROM deployments ORDER BY id")
+            ]
+        )
+
+    async def get(self, key: ModelKey) -> Deployment | None:
+        """One row."""
+        return await self._database.read(lambda c: _get(c, key))
+
+    async def ask_running(
+        self, key: ModelKey, options: Options, artifact: str, capacity: int
+    ) -> tuple[Deployment, bool]:
+        """Wish a deployment to run; a resting row is armed again.
+
+        Args:
+            capacity: ports there are for launches; a wish beyond them is refused.
+
+        Returns:
+            The row, and whether anything was changed by this call.
+
+        Raises:
+            NoFreePort: all the capacity is taken by other rows.
+        """
+        return await self._database.write(
+            lambda c: _ask_running(c, key, options, artifact, capacity)
+        )
+
+    async def ask_stopped(self, key: ModelKey) -> Deployment | None:
+        """Wish a deployment to be gone. None if there is no such row."""
+
+        def work(connection: sqlite3.Connection) -> Deployment | None:
+            row = _get(connection, key)
+            if row is None or row.desired is Desired.STOPPED:
+                return row
+            connection.execute(
+                "UPDATE deployments SET desired = 'stopped' WHERE model = ? AND version = ?",
+                (key.model, key.version),
+            )
+            _event(connection, key, row.state, row.state, row.launch_id, "undeploy asked for")
+            return _get(connection, key)
+
+        return await self._database.write(work)
+
+    async def launch(
+        self, row: Deployment, launch_id: str, port: int, deadline: float, now: float
+    ) -> Deployment:
+        """Lease the port and enter ``starting``, in one transaction, before any process exists.
+
+        Raises:
+            IllegalTransition: the row or the port is not what it was.
+        """
+
+        def work(connection: sqlite3.Connection) -> Deployment:
+            ports.lease(connection, port, launch_id, now)
+            return _move(
+                connection, row, State.STARTING, f"launch on port {port}",
+                launch_id=launch_id, port=port, handle=None, deadline=deadline,
+                launches=row.launches + 1, ready_since=None, ready_at=None, step=None,
+            )  # fmt: skip
+
+        return await self._database.write(work)
+
+    async def record_handle(self, handle: Handle) -> None:
+        """Note what the runtime calls the launch."""
+        text = json.dumps(
+            {"host": handle.endpoint.host, "port": handle.endpoint.port, "ref": dict(handle.ref)}
+        )
+        await self._database.write(
+            lambda c: c.execute(
+                "UPDATE deployments SET handle = ? WHERE launch_id = ?", (text, handle.launch_id)
+            )
+        )
+
+    async def move(self, row: Deployment, state: State, reason: str, **changes: Any) -> Deployment:
+        """Change the state of a row that has, and keeps, a launch, or has none.
+
+        Raises:
+            IllegalTransition: the state machine has no such move, or the row changed meanwhile.
+        """
+        if not changes.keys() <= _CHANGEABLE:
+            raise IllegalTransition(
+                f"cannot set {sorted(changes.keys() - _CHANGEABLE)} with a move"
+            )
+        return await self._database.write(lambda c: _move(c, row, state, reason, **changes))
+
+    async def rest(
+        self,
+        row: Deployment,
+        state: State,
+        reason: str,
+        *,
+        tries: int,
+        not_before: float,
+        quarantined_until: float,
+    ) -> Deployment:
+        """The launch, if there was one, is gone: enter a state without one and release its port."""
+
+        def work(connection: sqlite3.Connection) -> Deployment:
+            if row.launch_id is not None:
+                ports.release(connection, row.launch_id, quarantined_until)
+            return _move(
+                connection, row, state, reason,
+                launch_id=None, handle=None, port=None, step=None, deadline=None,
+                ready_since=None, ready_at=None, tries=tries, not_before=not_before,
+            )  # fmt: skip
+
+        return await self._database.write(work)
+
+    async def note(self, row: Deployment, reason: str) -> None:
+        """Write an event that changes nothing."""
+        await self._database.write(
+            lambda c: _event(c, row.key, row.state, row.state, row.launch_id, reason)
+        )
+
+    async def events(self, key: ModelKey, limit: int = 200) -> list[Event]:
+        """What happened to a deployment, newest first."""
+
+        def work(connection: sqlite3.Connection) -> list[Event]:
+            rows = connection.execute(
+                "SELECT e.* FROM events e JOIN deployments d ON d.id = e.deployment_id "
+                "WHERE d.model = ? AND d.version = ? ORDER BY e.id DESC LIMIT ?",
+                (key.model, key.version, limit),
+            )
+            return [_read_event(row) for row in rows]
+
+        return await self._database.read(work)
+
+    async def last_launch(self, key: ModelKey) -> str | None:
+        """The newest launch of a deployment, whose log is the one to read."""
+        launches = await self.launches(key, 1)
+        return launches[0] if launches else None
+
+    async def launches(self, key: ModelKey, limit: int) -> list[str]:
+        """The newest launches of a deployment, newest first."""
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            rows = connection.execute(
+                "SELECT e.launch_id FROM events e JOIN deployments d ON d.id = e.deployment_id "
+                "WHERE d.model = ? AND d.version = ? AND e.launch_id IS NOT NULL "
+                "GROUP BY e.launch_id ORDER BY max(e.id) DESC LIMIT ?",
+                (key.model, key.version, limit),
+            )
+            return [row["launch_id"] for row in rows]
+
+        return await self._database.read(work)
+
+    async def prune_events(self, keep: int) -> None:
+        """Keep the newest events of each deployment, so that a crash loop does not fill the disk."""
+        await self._database.write(
+            lambda c: c.execute(
+                "DELETE FROM events WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
+                "(PARTITION BY deployment_id ORDER BY id DESC) AS place FROM events) WHERE place > ?)",
+                (keep,),
+            )
+        )
+
+
+def _ask_running(
+    connection: sqlite3.Connection, key: ModelKey, options: Options, artifact: str, capacity: int
+) -> tuple[Deployment, bool]:
+    row = _get(connection, key)
+    if row is not None and row.desired is Desired.RUNNING and row.state is not State.FAILED:
+        return row, False
+    ports.check_capacity(connection, capacity, but=key)
+    if row is None:
+        connection.execute(
+            "INSERT INTO deployments (model, version, desired, state, options, artifact, created_at) "
+            "VALUES (?, ?, 'running', 'pending', ?, ?, ?)",
+            (key.model, key.version, json.dumps(options.as_dict()), artifact, _now()),
+        )
+        _event(connection, key, None, State.PENDING, None, "deploy asked for")
+    else:
+        connection.execute(
+            "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
+            "launches = 0, created_at = ? WHERE model = ? AND version = ?",
+            (json.dumps(options.as_dict()), artifact, _now(), key.model, key.version),
+        )
+        if row.state in (State.STOPPED, State.FAILED):
+            armed = _get(connection, key)
+            assert armed is not None  # noqa: S101 - it was updated in this transaction
+            _move(connection, armed, State.PENDING, "deploy asked for", not_before=0.0)
+        else:  # on its way out, and wanted again: it comes back once it is gone
+            _event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
+    changed = _get(connection, key)
+    assert changed is not None  # noqa: S101
+    return changed, True
+
+
+def _move(
+    connection: sqlite3.Connection, row: Deployment, state: State, reason: str, **changes: Any
+) -> Deployment:
+    """One compare-and-set update with its event. An illegal move raises."""
+    if not check(row.state, state):
+        raise IllegalTransition(f"cannot move {row.key} from {row.state} to {state}")
+    values: dict[str, Any] = {"state": state, "reason": reason, **changes}
+    columns = ", ".join(f"{name} = :{name}" for name in values)
+    cursor = connection.execute(
+        f"UPDATE deployments SET {columns} WHERE model = :model AND version = :version "  # noqa: S608
+        "AND desired = :was_desired AND state = :was_state AND launch_id IS :was_launch",
+        values
+        | {
+            "model": row.key.model,
+            "version": row.key.version,
+            "was_desired": row.desired,
+            "was_state": row.state,
+            "was_launch": row.launch_id,
+        },
+    )
+    if cursor.rowcount != 1:
+        raise IllegalTransition(
+            f"cannot move {row.key} to {state}: it is no longer {row.state}, wanted {row.desired}"
+        )
+    launch_id = changes.get("launch_id") or row.launch_id
+    _event(connection, row.key, row.state, state, launch_id, reason)
+    changed = _get(connection, row.key)
+    assert changed is not None  # noqa: S101
+    return changed
+
+
+def _event(
+    connection: sqlite3.Connection,
+    key: ModelKey,
+    previous: State | None,
+    state: State,
+    launch_id: str | None,
+    reason: str,
+) -> None:
+    connection.execute(
+        "INSERT INTO events (deployment_id, at, previous, state, launch_id, reason) "
+        "SELECT id, ?, ?, ?, ?, ? FROM deployments WHERE model = ? AND version = ?",
+        (_now(), previous, state, launch_id, reason, key.model, key.version),
+    )
+
+
+def _get(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
+    row = connection.execute(
+        "SELECT * FROM deployments WHERE model = ? AND version = ?", (key.model, key.version)
+    ).fetchone()
+    return _deployment(row) if row else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _deployment(row: Mapping[str, Any]) -> Deployment:
+    handle = None
+    if row["handle"] is not None:
+        saved = json.loads(row["handle"])
+        handle = Handle(row["launch_id"], Endpoint(saved["host"], saved["port"]), saved["ref"])
+    return Deployment(
+        key=ModelKey(row["model"], row["version"]),
+        desired=Desired(row["desired"]),
+        state=State(row["state"]),
+        step=Step(row["step"]) if row["step"] else None,
+        options=Options.from_dict(json.loads(row["options"])),
+        artifact=row["artifact"],
+        launch_id=row["launch_id"],
+        handle=handle,
+        port=row["port"],
+        tries=row["tries"],
+        launches=row["launches"],
+        not_before=row["not_before"],
+        deadline=row["deadline"],
+        ready_since=row["ready_since"],
+        ready_at=datetime.fromisoformat(row["ready_at"]) if row["ready_at"] else None,
+        created_at=datetime.fromisoformat(row["created_at"]),
+        reason=row["reason"],
+    )
+
+
+def _read_event(row: Mapping[str, Any]) -> Event:
+    return Event(
+        at=datetime.fromisoformat(row["at"]),
+        previous=State(row["previous"]) if row["previous"] else None,
+        state=State(row["state"]),
+        launch_id=row["launch_id"],
+        reason=row["reason"],
+    )
+
+
+def live_launches(rows: Iterable[Deployment]) -> set[str]:
+    """The launches that rows account for."""
+    return {row.launch_id for row in rows if row.launch_id is not None}

@@ -1,0 +1,143 @@
+"""The pool of ports: lease the lowest free one, quarantine it after release, step round strangers.
+
+Five rules, all in the ``ports`` table: a lease names its launch; the lowest free port goes first; a
+released port rests; a port that a stranger holds is blocked and looked at again later; a lease whose
+launch no row knows is pruned.
+"""
+
+import sqlite3
+from collections.abc import Set as AbstractSet
+
+from model_deployment.domain import BlockedPort, ModelKey, PortUsage
+from model_deployment.errors import IllegalTransition, NoFreePort
+from model_deployment.state.database import Database
+
+#: Conditions under which a port may be leased; ``:now`` is the monotonic clock.
+_FREE = "launch_id IS NULL AND quarantined_until <= :now AND blocked_until <= :now"
+
+
+class Ports:
+    """The pool of one data directory."""
+
+    def __init__(self, database: Database, first: int, last: int) -> None:
+        self._database = database
+        self.first = first
+        self.last = last
+
+    @property
+    def name(self) -> str:
+        """The range, as the user wrote it."""
+        return f"{self.first}-{self.last}"
+
+    async def fill(self) -> None:
+        """Make the table hold the configured range; ports outside it go once nobody leases them."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT OR IGNORE INTO ports (port) VALUES (?)",
+                [(port,) for port in range(self.first, self.last + 1)],
+            )
+            connection.execute(
+                "DELETE FROM ports WHERE launch_id IS NULL AND NOT (port BETWEEN ? AND ?)",
+                (self.first, self.last),
+            )
+
+        await self._database.write(work)
+
+    async def next_free(self, now: float) -> int | None:
+        """The lowest port that could be leased."""
+
+        def work(connection: sqlite3.Connection) -> int | None:
+            row = connection.execute(
+                f"SELECT min(port) AS port FROM ports WHERE {_FREE} AND port BETWEEN :first AND :last",  # noqa: S608
+                {"now": now, "first": self.first, "last": self.last},
+            ).fetchone()
+            return None if row["port"] is None else int(row["port"])
+
+        return await self._database.read(work)
+
+    async def block(self, port: int, holder: str, until: float) -> None:
+        """Note that a stranger listens on a port."""
+        await self._database.write(
+            lambda c: c.execute(
+                "UPDATE ports SET blocked_until = ?, blocked_by = ? WHERE port = ?",
+                (until, holder, port),
+            )
+        )
+
+    async def prune(self, launches: AbstractSet[str]) -> list[int]:
+        """Release the leases of launches that no row knows. Returns their ports."""
+
+        def work(connection: sqlite3.Connection) -> list[int]:
+            rows = connection.execute(
+                "SELECT port, launch_id FROM ports WHERE launch_id IS NOT NULL"
+            )
+            stray = [row["port"] for row in rows if row["launch_id"] not in launches]
+            connection.executemany(
+                "UPDATE ports SET launch_id = NULL WHERE port = ?", [(port,) for port in stray]
+            )
+            return stray
+
+        return await self._database.write(work)
+
+    async def usage(self, now: float) -> PortUsage:
+        """How the range is used."""
+
+        def work(connection: sqlite3.Connection) -> PortUsage:
+            rows = connection.execute(
+                "SELECT * FROM ports WHERE port BETWEEN ? AND ? ORDER BY port",
+                (self.first, self.last),
+            ).fetchall()
+            idle = [row for row in rows if row["launch_id"] is None]
+            blocked = [row for row in idle if row["blocked_until"] > now]
+            resting = [
+                row
+                for row in idle
+                if row["quarantined_until"] > now and row["blocked_until"] <= now
+            ]
+            return PortUsage(
+                first=self.first,
+                last=self.last,
+                leased=len(rows) - len(idle),
+                quarantined=len(resting),
+                blocked=tuple(BlockedPort(row["port"], row["blocked_by"]) for row in blocked),
+            )
+
+        return await self._database.read(work)
+
+
+def lease(connection: sqlite3.Connection, port: int, launch_id: str, now: float) -> None:
+    """Give a port to a launch, inside the caller's transaction.
+
+    Raises:
+        IllegalTransition: the port is not free any more.
+    """
+    cursor = connection.execute(
+        f"UPDATE ports SET launch_id = :launch, blocked_by = '' WHERE port = :port AND {_FREE}",  # noqa: S608
+        {"launch": launch_id, "port": port, "now": now},
+    )
+    if cursor.rowcount != 1:
+        raise IllegalTransition(f"cannot lease port {port}: it is not free")
+
+
+def release(connection: sqlite3.Connection, launch_id: str, quarantined_until: float) -> None:
+    """Take a port back, inside the caller's transaction."""
+    connection.execute(
+        "UPDATE ports SET launch_id = NULL, quarantined_until = ? WHERE launch_id = ?",
+        (quarantined_until, launch_id),
+    )
+
+
+def check_capacity(connection: sqlite3.Connection, capacity: int, but: ModelKey) -> None:
+    """Refuse a wish that could never get a port.
+
+    Raises:
+        NoFreePort: as many other deployments want or have a port as there are ports for them.
+    """
+    taken = connection.execute(
+        "SELECT count(*) FROM deployments WHERE NOT (model = ? AND version = ?) AND "
+        "(state IN ('starting', 'ready', 'stopping') OR (state = 'pending' AND desired = 'running'))",
+        (but.model, but.version),
+    ).fetchone()[0]
+    if taken >= capacity:
+        raise NoFreePort(f"{taken} of {capacity} usable ports are taken", retry_after=30)

@@ -1,0 +1,71 @@
+-- The state database, and the only DDL of it. Opened by model_deployment/state/database.py alone.
+--
+-- Columns ending in _at are wall clock (ISO 8601, UTC), for people. not_before, deadline,
+-- ready_since, quarantined_until and blocked_until are seconds of the monotonic clock: they outlive
+-- a controller, but not a boot, so they are cleared when meta.boot_id has changed.
+
+CREATE TABLE IF NOT EXISTS meta (
+    name  TEXT PRIMARY KEY,      -- instance_id, boot_id
+    value TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS deployments (
+    id          INTEGER PRIMARY KEY,
+    model       TEXT NOT NULL,
+    version     INTEGER NOT NULL CHECK (version > 0),
+    -- what the API asked for
+    desired     TEXT NOT NULL CHECK (desired IN ('running', 'stopped')),
+    -- what the reconciler has seen:
+    --   (new)    -> pending                              deploy
+    --   pending  -> starting                             launch
+    --   pending  -> pending | failed                     held up: no artifacts, no free port
+    --   pending  -> stopped                              undeploy
+    --   starting -> ready                                healthy
+    --   starting -> stopping                             undeploy, deadline
+    --   ready    -> stopping                             undeploy, unhealthy
+    --   stopping -> stopping                             next step: drain, terminate, kill
+    --   starting | ready | stopping -> pending           gone, tries left
+    --   starting | ready | stopping -> failed            gone, tries used up
+    --   starting | ready | stopping -> stopped           gone, not wanted
+    --   stopped | failed -> pending                      deploy
+    --   failed   -> stopped                              undeploy
+    state       TEXT NOT NULL CHECK (state IN ('pending', 'starting', 'ready', 'stopping', 'stopped', 'failed')),
+    step        TEXT CHECK (step IN ('drain', 'terminate', 'kill')),
+    options     TEXT NOT NULL,   -- JSON
+    artifact    TEXT NOT NULL,   -- folder of the cached artifacts
+    launch_id   TEXT UNIQUE,
+    handle      TEXT,            -- JSON, understood by the runtime; NULL between lease and start
+    port        INTEGER,
+    tries       INTEGER NOT NULL DEFAULT 0,
+    launches    INTEGER NOT NULL DEFAULT 0,
+    not_before  REAL NOT NULL DEFAULT 0,
+    deadline    REAL,
+    ready_since REAL,
+    ready_at    TEXT,
+    created_at  TEXT NOT NULL,
+    reason      TEXT NOT NULL DEFAULT '',
+    UNIQUE (model, version),
+    -- a launch exists exactly while the state says so
+    CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),
+    CHECK ((step IS NOT NULL) = (state = 'stopping'))
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS ports (
+    port              INTEGER PRIMARY KEY,
+    launch_id         TEXT UNIQUE,                  -- leased by
+    quarantined_until REAL NOT NULL DEFAULT 0,      -- released a moment ago
+    blocked_until     REAL NOT NULL DEFAULT 0,      -- a stranger listens here; looked at again then
+    blocked_by        TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS events (
+    id            INTEGER PRIMARY KEY,
+    deployment_id INTEGER NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
+    at            TEXT NOT NULL,
+    previous      TEXT,
+    state         TEXT NOT NULL,
+    launch_id     TEXT,
+    reason        TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS events_of_deployment ON events (deployment_id, id);
