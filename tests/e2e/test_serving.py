@@ -1,0 +1,146 @@
+"""The whole, with real models: what comes out of the proxy is what MLflow itself computes."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e import models
+from tests.e2e.program import Program
+from tests.waiting import until_sync
+from tests.world import assert_clean, read_state
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    # MLflow in the test's own process, which computes what is expected.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture(scope="module")
+def program(registry_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A controller started as a user starts it, with all the models deployed."""
+    with Program(tmp_path_factory.mktemp("e2e"), registry_template) as running:
+        for model, version in models.SAMPLES:
+            answer = running.post(f"/deploy/{model}/{version}?wait=0")
+            assert answer.status_code in (200, 202), answer.text
+        for model, version in models.SAMPLES:
+            answer = running.post(f"/deploy/{model}/{version}?wait=120")
+            assert answer.status_code == 200, answer.text
+        yield running
+        assert_clean(running.data / "state.db", running.instance, running.ports)
+
+
+def _samples() -> list[Any]:
+    return [
+        pytest.param(model, version, payload, id=f"{model}-{version}-{number}")
+        for (model, version), payloads in models.SAMPLES.items()
+        for number, payload in enumerate(payloads)
+    ]
+
+
+@pytest.mark.parametrize(("model", "version", "payload"), _samples())
+def test_a_proxied_prediction_is_what_pyfunc_computes(
+    program: Program, registry_template: str, model: str, version: int, payload: dict[str, Any]
+) -> None:
+    answer = program.post(f"/{model}-{version}", json=payload)
+    assert answer.status_code == 200, answer.text
+    # MLflow writes NaN, which is not JSON, and Python reads it all the same.
+    predictions = json.loads(answer.text, parse_constant=lambda _: None)["predictions"]
+    assert predictions == models.expected(registry_template, model, version, payload)
+
+
+def test_the_invocations_path_is_the_same(program: Program) -> None:
+    payload = models.SAMPLES["diabetes", 1][0]
+    short, long = (
+        program.post(f"/diabetes-1{path}", json=payload) for path in ("", "/invocations")
+    )
+    assert short.content == long.content
+
+
+def test_csv_goes_through(program: Program) -> None:
+    example = program.get("/model/diabetes-1").json()["input_example"]["dataframe_split"]
+    rows = [example["columns"], *example["data"]]
+    text = "\n".join(",".join(str(cell) for cell in row) for row in rows)
+    as_csv = program.post("/diabetes-1", content=text, headers={"Content-Type": "text/csv"})
+    as_json = program.post("/diabetes-1", json={"dataframe_split": example})
+    assert as_csv.json()["predictions"] == pytest.approx(as_json.json()["predictions"])
+
+
+@pytest.mark.parametrize(("model", "version"), list(models.SAMPLES))
+def test_a_model_tells_its_signature_and_a_curl_line_that_works(
+    program: Program, model: str, version: int
+) -> None:
+    shown = program.get(f"/model/{model}-{version}").json()
+    assert shown["state"] == "ready"
+    if model == "no_signature":
+        assert shown["signature"] is None
+        assert shown["input_example"] is None
+        return
+    assert shown["signature"]["inputs"]
+    answer = program.run_shell(shown["curl"])
+    assert "predictions" in json.loads(answer)
+
+
+def test_the_registry_is_listed_with_what_is_deployed(program: Program) -> None:
+    listed = {model["name"]: model for model in program.get("/get_model_list").json()}
+    assert listed.keys() == {model for model, _ in models.SAMPLES}
+    assert listed["diabetes"]["latest_version"] == 2
+    assert listed["diabetes"]["aliases"] == {"champion": 2, "challenger": 1}
+    assert listed["diabetes"]["deployed_versions"] == [1, 2]
+    versions = program.get("/get_model_version_list/diabetes").json()
+    assert [version["version"] for version in versions] == [2, 1]
+    assert versions[0]["aliases"] == ["champion"]
+    assert versions[0]["state"] == "ready"
+    assert versions[0]["metrics"]
+
+
+def test_a_killed_server_process_comes_back(program: Program) -> None:
+    """SIGKILL to the uvicorn child, of which MLflow's own tool is the parent."""
+    before = program.get("/model/diabetes-1").json()
+    child = program.children(before["pid"])[0]
+    os.kill(child, signal.SIGKILL)
+    payload = models.SAMPLES["diabetes", 1][0]
+
+    def back() -> bool:
+        now = program.get("/model/diabetes-1").json()
+        return bool(now["state"] == "ready" and now["restarts"] == before["restarts"] + 1)
+
+    until_sync(back, timeout=60, what="diabetes-1 ready again")
+    assert program.post("/diabetes-1", json=payload).status_code == 200
+
+
+def test_models_outlive_a_killed_controller_and_are_adopted(program: Program) -> None:
+    before = {row["name"]: row["pid"] for row in program.get("/get_deployed_models").json()}
+    ports = {row["name"]: row["port"] for row in program.get("/get_deployed_models").json()}
+    program.kill()
+    payload = models.SAMPLES["diabetes", 2][0]
+    direct = httpx.post(
+        f"http://127.0.0.1:{ports['diabetes-2']}/invocations", json=payload, timeout=30
+    )
+    assert direct.status_code == 200
+    program.start()
+    after = {row["name"]: row["pid"] for row in program.get("/get_deployed_models").json()}
+    assert after == before
+    assert program.post("/diabetes-2", json=payload).content == direct.content
+
+
+def test_a_restart_finds_the_artifacts_unchanged_by_serving(program: Program) -> None:
+    """MLflow's server writes nothing into the model's folder that would spoil its digest."""
+    assert program.post("/undeploy/wine classifier-1").status_code == 200
+    manifests = sorted((program.data / "models").glob("wine classifier-1-*/manifest.json"))
+    before = [path.stat().st_mtime_ns for path in manifests]
+    assert program.post("/deploy/wine classifier/1?wait=60").status_code == 200
+    assert [path.stat().st_mtime_ns for path in manifests] == before
+
+
+def test_undeploy_leaves_nothing(program: Program) -> None:
+    assert program.post("/undeploy/no_signature-1").json()["state"] == "stopped"
+    stored = read_state(program.data / "state.db")
+    row = next(row for row in stored.rows if row.key == "no_signature-1")
+    assert (row.state, row.launch_id, row.port) == ("stopped", None, None)
+    assert program.post("/no_signature-1", json={"inputs": [[1]]}).status_code == 404
