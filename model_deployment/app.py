@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +55,8 @@ class Running:
     controller: Controller
     reconciler: Reconciler
     instance: str
+    #: Ends the calls to models that are under way, with an answer that says so.
+    drop_calls: Callable[[], None]
 
 
 @asynccontextmanager
@@ -128,8 +130,9 @@ async def _assemble(
     stack.push_async_callback(prober.close)
     routes = Routes(
         connections=settings.max_connections,
-        # A little longer than the model server's own limit, so that its own 504 comes first.
-        read_timeout=settings.request_timeout + 2,
+        # Longer than the model server's own limit, so that its own 504 comes first, and longer than
+        # the age of a request that gives a hanging server away: one cut off before has no age.
+        read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
     )
     stack.push_async_callback(routes.close)
 
@@ -178,7 +181,7 @@ async def _assemble(
     )
     guarded = Guard(app, max_body_bytes=settings.max_body_bytes)
     proxy = Proxy(guarded, routes, max_body_bytes=settings.max_body_bytes, broke=wake)
-    return Running(proxy, controller, reconciler, instance)
+    return Running(proxy, controller, reconciler, instance, partial(routes.publish, ()))
 
 
 async def _start_loop(

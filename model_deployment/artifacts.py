@@ -61,10 +61,8 @@ class ArtifactCache:
     def _intact(self, name: str) -> bool:
         try:
             self.verify(name)
-        except FileNotFoundError:
-            return False
-        except (Damaged, ValueError):
-            shutil.rmtree(self._root / name)
+        except (Damaged, FileNotFoundError):
+            shutil.rmtree(self._root / name, ignore_errors=True)
             return False
         return True
 
@@ -75,10 +73,9 @@ class ArtifactCache:
             FileNotFoundError: there is no such entry.
             Damaged: a file was changed, added or removed since the download.
         """
-        manifest = json.loads((self._root / name / "manifest.json").read_text(encoding="utf-8"))
+        manifest = _read_manifest(self._root / name / "manifest.json")
         folder = self.path(name)
-        for compiled in [*folder.rglob("__pycache__")]:
-            shutil.rmtree(compiled)  # written by a model server, and loaded in place of the source
+        _remove_compiled(folder)
         found = set(_files(folder))
         if found != manifest.keys():
             raise Damaged(f"files came or went: {sorted(found ^ manifest.keys())[:5]}")
@@ -92,17 +89,43 @@ class ArtifactCache:
         entry = partial / "entry"
         entry.mkdir(mode=0o700)
         source.rename(entry / "model")
+        _remove_compiled(entry / "model")
         manifest = {file: _digest(entry / "model" / file) for file in _files(entry / "model")}
         (entry / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        entry.rename(self._root / name)
+        try:
+            entry.rename(self._root / name)
+        except OSError:
+            if not self._intact(name):  # not because somebody else was faster
+                raise
+
+
+def _read_manifest(path: Path) -> dict[str, str]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Damaged(f"the manifest cannot be read: {error}") from error
+    if not isinstance(manifest, dict):
+        raise Damaged("the manifest has another shape")
+    return manifest
+
+
+def _remove_compiled(folder: Path) -> None:
+    """A model server writes compiled files, and loads them in place of the source."""
+    for compiled in [*folder.rglob("__pycache__")]:
+        if compiled.is_dir() and not compiled.is_symlink():
+            shutil.rmtree(compiled)
 
 
 def _files(folder: Path) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
+    for parent, folders, names in os.walk(folder):
+        # A link to a folder is as good as the files in it, and is not walked into.
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        for name in (*names, *links):
             yield (Path(parent) / name).relative_to(folder).as_posix()
 
 
 def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return f"link to {path.readlink()}"
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

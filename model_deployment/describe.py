@@ -42,7 +42,9 @@ class Description:
 
 def _scoring_example(model_path: Path, document: Any) -> Any:
     """The request MLflow saved beside the model, in the form its server takes."""
-    info = (document or {}).get("saved_input_example_info") or {}
+    info = document.get("saved_input_example_info")
+    if not isinstance(info, dict):
+        info = {}
     # The name comes from the model: only its last part is used, inside the model's folder.
     name = Path(str(info.get("serving_input_path", "serving_input_example.json"))).name
     try:

@@ -93,7 +93,8 @@ class Effects:
         self._quarantine = quarantine
         self._unpublish = unpublish
         self._wake = wake
-        self._preparing: dict[ModelKey, asyncio.Task[Path]] = {}
+        #: By deployment and artifacts: a model that was registered anew has others.
+        self._preparing: dict[tuple[ModelKey, str], asyncio.Task[Path]] = {}
 
     async def apply(self, row: Deployment, action: Action) -> Deployment:
         """Carry out one action.
@@ -110,27 +111,29 @@ class Effects:
                 return await self._launch(row, deadline)
             case Promote():
                 return await self._promote(row)
-            case Stop(reason, step, deadline):
-                return await self._stop(row, reason, step, deadline)
+            case Stop():
+                return await self._stop(row, action)
             case Rest():
                 return await self._rest(row, action)
             case never:
                 assert_never(never)
 
-    def prepared(self, key: ModelKey) -> tuple[Artifact, str]:
+    def prepared(self, row: Deployment) -> tuple[Artifact, str]:
         """Where the preparation of a deployment stands, and why it failed."""
-        task = self._preparing.get(key)
+        task = self._preparing.get((row.key, row.artifact))
         if task is None or (task.done() and task.cancelled()):
             return Artifact.MISSING, ""
         if not task.done():
             return Artifact.WORKING, ""
         error = task.exception()
-        return (Artifact.FAILED, str(error)) if error else (Artifact.READY, "")
+        if error is not None:
+            return Artifact.FAILED, str(error) or type(error).__name__
+        return Artifact.READY, ""
 
-    def cancel_preparations(self, but: Iterable[ModelKey] = ()) -> None:
+    def cancel_preparations(self, but: Iterable[Deployment] = ()) -> None:
         """Stop fetching artifacts for all other deployments."""
-        for key in self._preparing.keys() - set(but):
-            self._preparing.pop(key).cancel()
+        for known in self._preparing.keys() - {(row.key, row.artifact) for row in but}:
+            self._preparing.pop(known).cancel()
 
     async def _prepare(self, row: Deployment) -> Deployment:
         async def prepare() -> Path:
@@ -142,7 +145,7 @@ class Effects:
         task = asyncio.create_task(prepare(), name=f"prepare {row.key}")
         # Retrieved here, so that a failure nobody asks for any more is not reported at exit.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._preparing[row.key] = task
+        self._preparing[row.key, row.artifact] = task
         return await self._held_up(row, "making sure of the local artifacts")
 
     async def _held_up(self, row: Deployment, reason: str) -> Deployment:
@@ -155,7 +158,7 @@ class Effects:
         port = await self._free_port()
         if port is None:
             return await self._held_up(row, f"waiting for a free port in {self._ports.name}")
-        model_path = self._preparing.pop(row.key).result()
+        model_path = self._preparing.pop((row.key, row.artifact)).result()
         launch_id = secrets.token_hex(8)
         clock = self._world.clock
         row = await self._deployments.launch(row, launch_id, port, deadline, clock())
@@ -189,20 +192,25 @@ class Effects:
             row, State.READY, "healthy", deadline=None, ready_since=self._world.clock(), ready_at=at
         )
 
-    async def _stop(self, row: Deployment, reason: str, step: Step, deadline: float) -> Deployment:
+    async def _stop(self, row: Deployment, stop: Stop) -> Deployment:
         row = await self._deployments.move(
-            row, State.STOPPING, reason, step=step, deadline=deadline
+            row,
+            State.STOPPING,
+            stop.reason,
+            step=stop.step,
+            deadline=stop.deadline,
+            tries=stop.tries,
         )
         self._unpublish(row)
-        if step is not Step.DRAIN and row.handle is not None:
+        if stop.step is not Step.DRAIN and row.handle is not None:
             # What cannot be signalled now is found by poll, and killed at the deadline.
             with contextlib.suppress(OSError):
-                await self._world.runtime.stop(row.handle, force=step is Step.KILL)
+                await self._world.runtime.stop(row.handle, force=stop.step is Step.KILL)
         self._wake()
         return row
 
     async def _rest(self, row: Deployment, action: Rest) -> Deployment:
-        if task := self._preparing.pop(row.key, None):
+        if task := self._preparing.pop((row.key, row.artifact), None):
             task.cancel()
         if row.port is not None and row.state is State.STARTING:
             # It may have died of losing its port to somebody between our look and its own.

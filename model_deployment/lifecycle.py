@@ -124,11 +124,15 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Unpublish the route, and go to ``step`` with a deadline."""
+    """Unpublish the route, and go to ``step`` with a deadline.
+
+    ``tries`` counts this stop where it is the launch's own failure: its end is not counted again.
+    """
 
     reason: str
     step: Step
     deadline: float
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,30 +201,31 @@ def _time_to_start(row: Deployment, policy: Policy) -> float:
 
 
 def _starting(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
-    cancelled = Stop("", Step.TERMINATE, now + policy.cancel_grace)
+    until = now + policy.cancel_grace
     if row.desired is Desired.STOPPED:
-        return Stop("undeployed while starting", cancelled.step, cancelled.deadline)
+        return Stop("undeployed while starting", Step.TERMINATE, until, row.tries)
     if seen.closing:
-        return Stop("the controller is stopping", cancelled.step, cancelled.deadline)
+        return Stop("the controller is stopping", Step.TERMINATE, until, row.tries)
     if seen.health.healthy:
         return Promote()
-    if row.deadline is not None and now >= row.deadline:
-        return Stop(
-            f"not ready within {_time_to_start(row, policy):g} s",
-            cancelled.step,
-            cancelled.deadline,
-        )
+    # A new controller may find the deadline passed, and has to ask at least once.
+    asked = seen.health.failures > 0
+    if asked and row.deadline is not None and now >= row.deadline:
+        reason = f"not ready within {_time_to_start(row, policy):g} s"
+        return Stop(reason, Step.TERMINATE, until, row.tries + 1)
     return Nothing()
 
 
 def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
     if row.desired is Desired.STOPPED:
-        return Stop("undeployed", Step.DRAIN, now + policy.drain_timeout)
+        return Stop("undeployed", Step.DRAIN, now + policy.drain_timeout, row.tries)
     if seen.closing:
-        return Stop("the controller is stopping", Step.DRAIN, now + policy.drain_timeout)
+        reason = "the controller is stopping"
+        return Stop(reason, Step.DRAIN, now + policy.drain_timeout, row.tries)
     if sickness := diagnose(seen, policy):
         # Nothing to drain: what is in flight is what hangs.
-        return Stop(sickness, Step.TERMINATE, now + policy.stop_grace)
+        tries = _earlier(row, now, policy) + 1
+        return Stop(sickness, Step.TERMINATE, now + policy.stop_grace, tries)
     return Nothing()
 
 
@@ -228,10 +233,10 @@ def _stopping(row: Deployment, seen: Observation, now: float, policy: Policy) ->
     due = row.deadline is None or now >= row.deadline
     match row.step:
         case Step.DRAIN if due or seen.traffic.in_flight == 0:
-            return Stop(row.reason, Step.TERMINATE, now + policy.stop_grace)
+            return Stop(row.reason, Step.TERMINATE, now + policy.stop_grace, row.tries)
         case Step.TERMINATE | Step.KILL if due:
             # Killed again each second: a group may have forked on while the first signal went round.
-            return Stop(row.reason, Step.KILL, now + 1.0)
+            return Stop(row.reason, Step.KILL, now + 1.0, row.tries)
         case _:
             return Nothing()
 
@@ -257,21 +262,30 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
         return Rest(State.STOPPED, "undeployed")
     if closing:
         return Rest(State.PENDING, "the controller stopped it", row.tries)
-    # A launch that was stopped for a reason died of that reason, not of the signal.
-    cause = row.reason if row.state is State.STOPPING and row.reason else exit.reason
+    if row.state is State.STOPPING:
+        # It died of the reason it was stopped for, and was judged then. Without one it was an
+        # undeploy that was taken back, or an earlier controller that went down.
+        if row.tries:
+            return _rest(row, row.reason, row.tries, now, policy)
+        return Rest(State.PENDING, "stopped, and wanted again")
+    return _rest(row, exit.reason, _earlier(row, now, policy) + 1, now, policy)
+
+
+def _earlier(row: Deployment, now: float, policy: Policy) -> int:
+    """Failures in a row before this one; a launch that was up for a while starts a new row."""
     stable = row.ready_since is not None and now - row.ready_since >= policy.stable_after
-    return _retry(row, cause, 0 if stable else row.tries, now, policy)
+    return 0 if stable else row.tries
 
 
 def after_failure(row: Deployment, cause: str, now: float, policy: Policy) -> Rest:
     """The same for a launch that could not even be tried."""
     if row.desired is Desired.STOPPED:
         return Rest(State.STOPPED, "undeployed")
-    return _retry(row, cause, row.tries, now, policy)
+    return _rest(row, cause, row.tries + 1, now, policy)
 
 
-def _retry(row: Deployment, cause: str, earlier: int, now: float, policy: Policy) -> Rest:
-    tries = earlier + 1
+def _rest(row: Deployment, cause: str, tries: int, now: float, policy: Policy) -> Rest:
+    """Try again after a while, or give up."""
     if tries >= policy.tries:
         return Rest(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
     return Rest(State.PENDING, cause, tries, now + backoff(row, tries, policy))

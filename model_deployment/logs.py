@@ -4,6 +4,7 @@ Control characters are escaped, since a model's name or a registry's message may
 """
 
 import logging
+from typing import Any
 
 _FIELDS = ("model", "version", "launch_id")
 
@@ -20,6 +21,10 @@ class LineFormatter(logging.Formatter):
         line = super().formatMessage(record)
         fields = [f"{name}={getattr(record, name)}" for name in _FIELDS if hasattr(record, name)]
         return escape(" ".join([line, *fields]))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """See :class:`logging.Formatter`."""
+        return "\n".join(escape(line) for line in super().formatException(ei).splitlines())
 
 
 def escape(text: str) -> str:

@@ -69,7 +69,7 @@ class Reconciler:
             world=world,
             policy=policy,
             quarantine=quarantine,
-            unpublish=self._unpublish,
+            unpublish=self._publish_anew,
             wake=self.wake,
         )
         self._published: list[Route] = []
@@ -101,13 +101,7 @@ class Reconciler:
     async def run(self) -> None:
         """Tick until cancelled. An error of one tick is logged, and the next one tries again."""
         while True:
-            self._wake.clear()
-            try:
-                pause = await self.tick()
-            except Exception:
-                _log.exception("tick failed")
-                pause = TICK
-            await self._wait(pause)
+            await self._wait(await self._whole_tick())
 
     async def tick(self) -> float:
         """Look at every deployment once. Returns the seconds until the next look is due."""
@@ -118,11 +112,11 @@ class Reconciler:
             changed = await self._step(row, may_start=starting < self._start_concurrency)
             starting += (changed.state is State.STARTING) - (row.state is State.STARTING)
             after.append(changed)
-        self._effects.cancel_preparations(but=[r.key for r in after if r.state is State.PENDING])
+        self._effects.cancel_preparations(but=[r for r in after if r.state is State.PENDING])
         self._watch(after)
         self._publish([_route(row) for row in after if row.state is not State.STOPPED])
         if self._world.clock() - self._swept >= SWEEP:
-            await self.sweep()
+            await self._sweep_if_possible()
         self._ticked = self._world.clock()
         return self._pause(after)
 
@@ -164,12 +158,35 @@ class Reconciler:
         self._closing = True
         end = self._world.clock() + limit
         while self._world.clock() < end:
-            self._wake.clear()
-            pause = await self.tick()
-            if not any(row.state in LIVE for row in await self._deployments.all()):
-                return
+            pause = await self._whole_tick()
+            with contextlib.suppress(Exception):  # the next tick tells what it is
+                if not any(row.state in LIVE for row in await self._deployments.all()):
+                    return
             await self._wait(pause)
         _log.error("some models did not end in time and were left behind")
+
+    async def _whole_tick(self) -> float:
+        """A tick that is not cut off in the middle, and whose errors are logged. Returns the pause.
+
+        A tick cancelled between starting a process and noting its handle would lose the process.
+        """
+        self._wake.clear()
+        tick = asyncio.ensure_future(self.tick())
+        try:
+            return await asyncio.shield(tick)
+        except asyncio.CancelledError:
+            await asyncio.wait({tick})
+            raise
+        except Exception:
+            _log.exception("tick failed")
+            return TICK
+
+    async def _sweep_if_possible(self) -> None:
+        try:
+            await self.sweep()
+        except Exception:
+            self._swept = self._world.clock()
+            _log.exception("cannot clear away what nobody needs; trying again in %g s", SWEEP)
 
     async def _wait(self, pause: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -177,8 +194,8 @@ class Reconciler:
 
     async def _step(self, row: Deployment, *, may_start: bool) -> Deployment:
         """Observe, decide, apply. Returns the row as it is afterwards."""
-        seen = await self._observe(row, may_start)
         try:
+            seen = await self._observe(row, may_start)
             changed = await self._effects.apply(
                 row, decide(row, seen, self._world.clock(), self._policy)
             )
@@ -187,23 +204,39 @@ class Reconciler:
             _log.info("%s", error.detail, extra=_fields(row))
             self.wake()
             return row
+        except Exception:
+            # One deployment that cannot be looked at does not hold up the others.
+            _log.exception("cannot look after this deployment", extra=_fields(row))
+            return row
         if changed is not row:
+            # Before anybody is told: who hears of a ready model predicts with it at once.
+            self._publish_anew(changed)
             self._tell(row, changed)
         return changed
 
     async def _observe(self, row: Deployment, may_start: bool) -> Observation:
         if row.launch_id is None:
-            artifact, error = self._effects.prepared(row.key)
+            artifact, error = self._effects.prepared(row)
             return Observation(
                 artifact=artifact, artifact_error=error, may_start=may_start, closing=self._closing
             )
-        gone = LOST if row.handle is None else await self._world.runtime.poll(row.handle)
+        handle = row.handle or await self._find(row.launch_id)
+        gone = LOST if handle is None else await self._world.runtime.poll(handle)
         return Observation(
             exit=self._explained(row, gone) if gone else None,
             health=self._world.prober.health(row.launch_id),
             traffic=self._world.traffic(row.launch_id),
             closing=self._closing,
         )
+
+    async def _find(self, launch_id: str) -> Handle | None:
+        """A launch whose handle could not be noted down when it was started, if it lives."""
+        for handle in await self._world.runtime.list():
+            if handle.launch_id == launch_id:
+                await self._deployments.record_handle(handle)
+                self.wake()
+                return handle
+        return None
 
     def _explained(self, row: Deployment, gone: Exit) -> Exit:
         """With the last line of its log, where the log can tell why."""
@@ -239,8 +272,8 @@ class Reconciler:
             self._published = routes
             self._world.publish(routes)
 
-    def _unpublish(self, row: Deployment) -> None:
-        """At once, before its drain begins, and not with the end of the tick."""
+    def _publish_anew(self, row: Deployment) -> None:
+        """One route at once, and not with the end of the tick: a drain begins without new requests."""
         self._publish([_route(row) if r.key == row.key else r for r in self._published])
 
     def _pause(self, rows: Sequence[Deployment]) -> float:

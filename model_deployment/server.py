@@ -10,7 +10,7 @@ from signal import SIGINT, SIGTERM
 
 import uvicorn
 
-from model_deployment.app import running
+from model_deployment.app import Running, running
 from model_deployment.controller import Controller
 from model_deployment.errors import StateError
 from model_deployment.runtime.serve import Command
@@ -20,11 +20,29 @@ _log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, which end the program before it has cleaned up."""
+    """uvicorn without its signal handlers, which end the program before it has cleaned up.
+
+    It cancels the calls that outstay its patience, which their callers see as a bare 500. So ours ends
+    first, and they get a proper answer.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, *, patience: float, drop: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._patience = patience
+        self._drop = drop
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        late = asyncio.get_running_loop().call_later(self._patience, self._drop)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            late.cancel()
 
 
 async def serve(
@@ -54,10 +72,10 @@ async def serve(
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=75,
-                timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
+                timeout_graceful_shutdown=round(settings.drain_timeout) + 5,
             )
-            server = _Server(config)
-            _on_signals(server, it.controller)
+            server = _Server(config, patience=settings.drain_timeout, drop=it.drop_calls)
+            _on_signals(server, it)
             beside = [asyncio.ensure_future(start(it.controller)) for start in started]
             try:
                 await server.serve(sockets=[listener])
@@ -84,12 +102,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _on_signals(server: uvicorn.Server, controller: Controller) -> None:
+def _on_signals(server: uvicorn.Server, it: Running) -> None:
     def stop() -> None:
         _log.info("stopping")
-        server.force_exit = server.should_exit
+        if server.should_exit:
+            it.drop_calls()
         server.should_exit = True
-        controller.stop_waiting()
+        it.controller.stop_waiting()
 
     loop = asyncio.get_running_loop()
     for number in (SIGTERM, SIGINT):

@@ -4,9 +4,13 @@ Pure: it is given parsed text and reads no file.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+#: Numbers of a tensor that a sample shows at most.
+_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,8 @@ class Signature:
     inputs: list[dict[str, Any]] | None
     outputs: list[dict[str, Any]] | None
     params: list[dict[str, Any]] | None
+    #: Made from the Python type hints of the model, which then reads its input itself.
+    from_type_hint: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -26,19 +32,30 @@ def from_mlmodel(document: Mapping[str, Any]) -> Signature | None:
     """The signature in a parsed ``MLmodel`` file, whose parts are JSON texts inside it.
 
     Raises:
-        ValueError: a part is not JSON.
+        ValueError: a part is not what MLflow writes.
     """
+    if not isinstance(document, Mapping):
+        raise ValueError("it is no mapping")
     found = document.get("signature")
     if not isinstance(found, Mapping):
         return None
-    parts = (_part(found.get(name)) for name in ("inputs", "outputs", "params"))
-    signature = Signature(*parts)
+    inputs, outputs, params = (_part(found.get(name)) for name in ("inputs", "outputs", "params"))
+    hinted = document.get("is_signature_from_type_hint") is True
+    signature = Signature(inputs, outputs, params, hinted)
     return signature if any((signature.inputs, signature.outputs, signature.params)) else None
 
 
 def _part(text: Any) -> list[dict[str, Any]] | None:
     parsed = json.loads(text) if isinstance(text, str) else text
-    return parsed if isinstance(parsed, list) else None
+    if not isinstance(parsed, list):
+        return None
+    if not all(map(_is_column, parsed)):
+        raise ValueError("a part of the signature is no list of columns")
+    return parsed
+
+
+def _is_column(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("type", ""), str)
 
 
 def sample(signature: Signature | None, examples: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,4 +97,7 @@ def _value(column: Mapping[str, Any], examples: Mapping[str, Any]) -> Any:
 
 
 def _tensor(shape: list[int]) -> Any:
+    """Zeros; of a tensor that is too large to show, one number as deep as it is nested."""
+    if math.prod(shape) > _SHOWN:
+        shape = [1] * len(shape)
     return [_tensor(shape[1:]) for _ in range(shape[0])] if shape else 0

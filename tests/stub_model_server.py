@@ -63,7 +63,7 @@ from typing import NamedTuple
 from stub_protocol import Request, head, predictions, read_request
 
 # A program of its own, which has no settings.
-ENVIRONMENT = os.environ  # noqa: TID251
+ENVIRONMENT = os.environ
 
 EXIT_FLAKY, EXIT_LATER, EXIT_ON_REQUEST, EXIT_BY_EXCEPTION = 3, 4, 5, 6
 GRANDCHILDREN = ("", "plain", "setsid", "double")

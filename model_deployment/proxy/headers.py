@@ -29,10 +29,6 @@ _NOT_FOR_MODELS = _HOP_BY_HOP | {
     b"expect",
     b"forwarded",
     b"host",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-proto",
     b"x-real-ip",
 }
 _NOT_FOR_CALLERS = _HOP_BY_HOP | {b"date", b"server", b"set-cookie"}
@@ -40,8 +36,12 @@ _NOT_FOR_CALLERS = _HOP_BY_HOP | {b"date", b"server", b"set-cookie"}
 
 def to_model(headers: Iterable[Raw]) -> list[tuple[str, str]]:
     """What of a request's headers (names in lower case, as ASGI has them) is passed on."""
-    kept = _without(headers, _NOT_FOR_MODELS)
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept]
+    kept = _without(list(headers), _NOT_FOR_MODELS)
+    return [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in kept
+        if not name.startswith(b"x-forwarded-")
+    ]
 
 
 def to_caller(headers: Iterable[Raw]) -> list[Raw]:
@@ -49,12 +49,11 @@ def to_caller(headers: Iterable[Raw]) -> list[Raw]:
     return _without([(name.lower(), value) for name, value in headers], _NOT_FOR_CALLERS)
 
 
-def _without(headers: Iterable[Raw], dropped: frozenset[bytes]) -> list[Raw]:
-    headers = list(headers)
-    for name, value in headers:
-        if name == b"connection":
-            dropped |= {token.strip().lower() for token in value.split(b",")}
-    return [(name, value) for name, value in headers if name not in dropped]
+def _without(headers: list[Raw], dropped: frozenset[bytes]) -> list[Raw]:
+    named = [value for name, value in headers if name == b"connection"]
+    if named:
+        dropped |= {token.strip().lower() for token in b",".join(named).split(b",")}
+    return [header for header in headers if header[0] not in dropped]
 
 
 def content_length(headers: Iterable[Raw]) -> int | None:

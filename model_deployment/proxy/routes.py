@@ -7,61 +7,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import aiohttp
-
-from model_deployment.domain import Endpoint, Route, Traffic
-
-
-class Upstream:
-    """One launch as the proxy knows it: a pool of connections, and counters."""
-
-    def __init__(self, endpoint: Endpoint, *, connections: int, read_timeout: float) -> None:
-        self.url = f"{endpoint.url}/invocations"
-        #: Requests beyond the pool wait here, where their age does not count against the model.
-        self.slots = asyncio.Semaphore(connections)
-        self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=15, enable_cleanup_closed=False
-            ),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=read_timeout),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            raise_for_status=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        )
-        #: Requests that have a caller and no complete answer yet, the waiting ones included.
-        self.open = 0
-        self._clock = asyncio.get_running_loop().time
-        self._under_way: dict[int, float] = {}
-        self._numbers = 0
-        self._answered = 0
-        self._timeouts_in_row = 0
-
-    def begin(self) -> int:
-        """Note that a request is about to be sent to the model."""
-        self._numbers += 1
-        self._under_way[self._numbers] = self._clock()
-        return self._numbers
-
-    def end(self, number: int, status: int | None) -> None:
-        """Note how it ended: the status of the answer, 504 if none came in time, None if cut off."""
-        del self._under_way[number]
-        if status == 504:
-            self._timeouts_in_row += 1
-        elif status is not None:
-            self._answered += 1
-            self._timeouts_in_row = 0
-
-    def traffic(self) -> Traffic:
-        """The counters."""
-        # Numbers rise, and a dict keeps their order: the first one is the oldest.
-        oldest = next(iter(self._under_way.values()), None)
-        return Traffic(
-            in_flight=self.open,
-            oldest=0.0 if oldest is None else self._clock() - oldest,
-            answered=self._answered,
-            timeouts_in_row=self._timeouts_in_row,
-        )
+from model_deployment.domain import Route, Traffic
+from model_deployment.proxy.upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +68,6 @@ class Routes:
         return upstream
 
     def _close(self, upstream: Upstream) -> None:
-        task = asyncio.get_running_loop().create_task(upstream.session.close())
+        task = asyncio.get_running_loop().create_task(upstream.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -53,7 +53,8 @@ class LaunchLogs:
                 if launch_id not in kept:
                     file.unlink()
                 elif file.suffix == ".log" and file.stat().st_size > self._max_bytes:
-                    shutil.copyfile(file, file.with_suffix(".log.1"))
+                    with contextlib.suppress(OSError):  # on a full disk, room goes before the past
+                        shutil.copy(file, file.with_suffix(".log.1"))  # with its mode
                     os.truncate(file, 0)
 
 

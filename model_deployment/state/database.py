@@ -9,9 +9,12 @@ import asyncio
 import fcntl
 import os
 import secrets
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -76,7 +79,7 @@ class Database:
         """
         try:
             await self._on_thread(self._open)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             self._thread.shutdown()
             raise StateError(
                 f"cannot open the state database {self.path}: {error}. Nothing was changed. Put a good "
@@ -91,14 +94,14 @@ class Database:
             raise StateError(
                 f"cannot use SQLite {sqlite3.sqlite_version}: version 3.37 or newer is needed"
             )
-        fresh = not self.path.exists()
+        if self.path.exists():
+            self._examine()
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=10)
         try:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
-            self._check(connection, fresh)
             connection.executescript(_schema())
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             connection.execute(
@@ -110,17 +113,27 @@ class Database:
         self.path.chmod(0o600)
         self._connection = connection
 
-    def _check(self, connection: sqlite3.Connection, fresh: bool) -> None:
-        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    def _examine(self) -> None:
+        """Look at a copy, since opening the file itself changes it: SQLite merges a log left over.
+
+        Nobody else has it open: the controller's lock is held.
+        """
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".examine-") as folder:
+            copy = Path(folder) / self.path.name
+            for suffix in ("", "-wal"):
+                original = Path(f"{self.path}{suffix}")
+                if original.exists():
+                    shutil.copyfile(original, f"{copy}{suffix}")
+            with closing(sqlite3.connect(copy)) as connection:
+                found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+                verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
         if found > SCHEMA_VERSION:
             raise StateError(
                 f"cannot open the state database {self.path}: a newer release wrote it (layout {found}, "
                 f"this one knows {SCHEMA_VERSION})"
             )
-        if not fresh:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` without a transaction."""
@@ -167,7 +180,7 @@ class Database:
                 return False
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot_id', ?)", (boot_id,))
             connection.execute(
-                "UPDATE deployments SET not_before = 0, deadline = NULL, ready_since = NULL"
+                "UPDATE deployments SET not_before = 0, deadline = NULL, ready_since = NULL, tries = 0"
             )
             connection.execute("UPDATE ports SET quarantined_until = 0, blocked_until = 0")
             return True

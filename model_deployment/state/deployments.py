@@ -17,7 +17,7 @@ from model_deployment.domain import (
     State,
     Step,
 )
-from model_deployment.errors import IllegalTransition
+from model_deployment.errors import Conflict, IllegalTransition
 from model_deployment.lifecycle import check
 from model_deployment.state import ports
 from model_deployment.state.database import Database
@@ -59,6 +59,7 @@ class Deployments:
 
         Raises:
             NoFreePort: all the capacity is taken by other rows.
+            Conflict: a launch with other options, or other artifacts, is not on its way out yet.
         """
         return await self._database.write(
             lambda c: _ask_running(c, key, options, artifact, capacity)
@@ -200,6 +201,13 @@ def _ask_running(
     row = _get(connection, key)
     if row is not None and row.desired is Desired.RUNNING and row.state is not State.FAILED:
         return row, False
+    goes_on = row is not None and row.state in (State.STARTING, State.READY)
+    if row is not None and goes_on and (row.options, row.artifact) != (options, artifact):
+        # Undeployed a moment ago, and its stop has not begun.
+        raise Conflict(
+            f"cannot deploy {key} otherwise than before: it is just being stopped, try again",
+            retry_after=1,
+        )
     ports.check_capacity(connection, capacity, but=key)
     if row is None:
         connection.execute(
@@ -211,13 +219,13 @@ def _ask_running(
     else:
         connection.execute(
             "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
-            "launches = 0, created_at = ? WHERE model = ? AND version = ?",
+            "not_before = 0, launches = 0, created_at = ? WHERE model = ? AND version = ?",
             (json.dumps(options.as_dict()), artifact, _now(), key.model, key.version),
         )
         if row.state in (State.STOPPED, State.FAILED):
             armed = _get(connection, key)
             assert armed is not None  # noqa: S101 - it was updated in this transaction
-            _move(connection, armed, State.PENDING, "deploy asked for", not_before=0.0)
+            _move(connection, armed, State.PENDING, "deploy asked for")
         else:  # on its way out, and wanted again: it comes back once it is gone
             _event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
     changed = _get(connection, key)

@@ -1,0 +1,64 @@
+"""What the proxy answers in the place of a model."""
+
+import asyncio
+import contextlib
+
+import orjson
+
+from model_deployment.domain import State
+from model_deployment.errors import ModelDeploymentError, NotReady
+from model_deployment.proxy.asgi import Receive, Send
+from model_deployment.proxy.headers import Raw
+from model_deployment.proxy.routes import Entry
+
+#: How long a caller whose body is refused may go on sending it.
+_LINGER = 2.0
+
+_RETRY_AFTER = {State.PENDING: 2, State.STARTING: 2, State.STOPPING: 5}
+
+
+class _NotPost(ModelDeploymentError):
+    status = 405
+    title = "Method not allowed"
+
+
+NOT_POST = _NotPost("cannot do this with a model: predictions are asked for with POST")
+
+
+def not_ready(entry: Entry) -> NotReady:
+    """Says in which state a deployment is."""
+    route = entry.route
+    reason = f" ({route.reason})" if route.reason else ""
+    return NotReady(
+        f"cannot predict with {route.key}: it is {route.state}{reason}",
+        retry_after=_RETRY_AFTER.get(route.state),
+        extra={"state": str(route.state)},
+    )
+
+
+async def respond(
+    send: Send, error: ModelDeploymentError, *more: Raw, more_body: bool = False
+) -> None:
+    """Answer with a problem document."""
+    content = orjson.dumps(error.problem())
+    raw = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(content)).encode()),
+        *more,
+    ]
+    if error.retry_after is not None:
+        raw.append((b"retry-after", str(error.retry_after).encode()))
+    await send({"type": "http.response.start", "status": error.status, "headers": raw})
+    await send({"type": "http.response.body", "body": content, "more_body": more_body})
+
+
+async def refuse(receive: Receive, send: Send, error: ModelDeploymentError) -> None:
+    """Answer a caller who is still sending the body, and close the connection."""
+    await respond(send, error, (b"connection", b"close"), more_body=True)
+    # Closed with bytes unread, TCP resets the connection, and the caller may lose the answer
+    # (RFC 9112, section 9.6). So the answer is whole now, and its end is held back a little.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER):
+            while (await receive()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b""})

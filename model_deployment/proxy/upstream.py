@@ -1,0 +1,122 @@
+"""One launch as the proxy knows it: a pool of connections, the calls under way, and counters."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from yarl import URL
+
+from model_deployment.domain import Endpoint, Traffic
+
+#: uvicorn closes a connection that was idle for 5 s. Closing it first is the only way never to send a
+#: request into a connection that is being closed: a POST must not be sent again.
+_IDLE = 4.0
+
+
+class Dropped(Exception):
+    """The launch is in no route any more."""
+
+
+class Upstream:
+    """The pool, the calls and the counters."""
+
+    def __init__(self, endpoint: Endpoint, *, connections: int, read_timeout: float) -> None:
+        self.url = URL(f"{endpoint.url}/invocations")
+        #: Calls beyond the pool wait here, where their age does not count against the model.
+        self.slots = asyncio.Semaphore(connections)
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=read_timeout),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            raise_for_status=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
+        self.now = asyncio.get_running_loop().time
+        #: Calls that have a caller and no complete answer yet, the waiting ones included.
+        self.calls: set[Call] = set()
+        #: Since when it is the model's turn.
+        self.clocks: dict[Call, float] = {}
+        self._answered = 0
+        self._timeouts_in_row = 0
+
+    def count(self, status: int) -> None:
+        """Note the status of a whole answer; 504 stands for none in time as well."""
+        if status == 504:
+            self._timeouts_in_row += 1
+        else:
+            self._answered += 1
+            self._timeouts_in_row = 0
+
+    def traffic(self) -> Traffic:
+        """The counters."""
+        # Time only rises, and a dict keeps its order: the first one is the oldest.
+        oldest = next(iter(self.clocks.values()), None)
+        return Traffic(
+            in_flight=len(self.calls),
+            oldest=0.0 if oldest is None else self.now() - oldest,
+            answered=self._answered,
+            timeouts_in_row=self._timeouts_in_row,
+        )
+
+    async def close(self) -> None:
+        """Abort the calls under way and close the connections."""
+        # First the calls: a reader in the middle of an answer is not told by aiohttp, and would wait
+        # for ever.
+        for call in self.calls:
+            call.abort(Dropped())
+        await self.session.close()
+
+
+class Call:
+    """One call of a model, from the wait for a slot to the last byte of the answer.
+
+    A context manager for the task that makes it. Whoever learns that there is no point in going on
+    calls :meth:`abort`, and the task leaves the block with that error, whatever it was waiting for.
+    """
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._task: asyncio.Task[object] | None = None
+        self._why: Exception | None = None
+        #: Something may have reached the model.
+        self.sent = False
+        #: Something may have reached the caller, so that it is too late for another status.
+        self.answering = False
+
+    def __enter__(self) -> Self:
+        if self._upstream.session.closed:
+            raise Dropped
+        self._task = asyncio.current_task()
+        self._upstream.calls.add(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._upstream.calls.remove(self)
+        self.stop_clock()
+        if self._why is None or self._task is None:
+            return
+        # More than ours: somebody cancelled the task for a reason of his own, which goes first.
+        if self._task.uncancel() == 0:
+            raise self._why from None
+
+    def abort(self, why: Exception) -> None:
+        """End the call, unless it is over or being ended already."""
+        if self._why is None and self._task is not None and self in self._upstream.calls:
+            self._why = why
+            self._task.cancel()
+
+    def start_clock(self) -> None:
+        """It is the model's turn: to take what it is sent, or to answer."""
+        self.sent = True
+        self._upstream.clocks[self] = self._upstream.now()
+
+    def stop_clock(self) -> None:
+        """It is the caller's turn, whose slowness is not the model's."""
+        self._upstream.clocks.pop(self, None)

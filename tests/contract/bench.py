@@ -1,0 +1,110 @@
+"""The bench of a contract test: one instance, and the runtime objects that serve it in turn."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from model_deployment.domain import Endpoint, Handle, LaunchSpec, ModelKey, Options
+from model_deployment.runtime.base import Runtime
+from model_deployment.runtime.serve import ServeRuntime
+from model_deployment.settings import Settings
+from tests import world
+from tests.stubs import HOST, PROGRAM, free_port
+from tests.waiting import until
+
+
+class Bench:
+    """What a test needs of an implementation, and of the machine below it."""
+
+    def __init__(self, make: "Make", root: Path) -> None:
+        self._make = make
+        self.root = root
+        self.logs = root / "logs"
+        self.work = root / "work"
+        self.logs.mkdir()
+        self.work.mkdir()
+        self.instance = f"contract-{os.getpid()}-{root.name}"
+        #: Set by ``on_exit`` of whichever runtime is at work.
+        self.exited = asyncio.Event()
+        self._launches = 0
+        self.runtime = make(self)
+
+    def spec(self, **faults: Any) -> LaunchSpec:
+        """Ask for a launch of a stub with these faults, on a port of its own."""
+        self._launches += 1
+        model = self.root / f"model-{self._launches}"
+        model.mkdir()
+        (model / "stub.json").write_text(json.dumps(faults))
+        return LaunchSpec(
+            launch_id=f"launch{self._launches}",
+            key=ModelKey("stub", self._launches),
+            model_path=str(model),
+            endpoint=Endpoint(HOST, free_port()),
+            options=Options(),
+        )
+
+    async def start(self, **faults: Any) -> Handle:
+        """Start a stub, and do not wait for it."""
+        return await self.runtime.start(self.spec(**faults))
+
+    async def serve(self, **faults: Any) -> Handle:
+        """Start a stub, and wait until it listens."""
+        handle = await self.start(**faults)
+        await until(lambda: self.runtime.listening(handle), what="the stub's port")
+        return handle
+
+    async def ended(self, handle: Handle) -> Any:
+        """Poll until a launch has ended; how."""
+        return await until(lambda: self.runtime.poll(handle), timeout=5, what="the end of a launch")
+
+    async def replace_runtime(self, program: str = sys.executable) -> None:
+        """What a new controller does: another object, which knows nothing of the old one."""
+        await self.runtime.close()
+        self.runtime = self._make(self, program)
+
+    def log(self, handle: Handle) -> Path:
+        """Where a launch writes."""
+        return self.logs / f"{handle.launch_id}.log"
+
+    def pids(self, handle: Handle) -> dict[int, str]:
+        """Living processes of a launch with their command lines, as the machine shows them."""
+        return {
+            process.pid: process.cmdline
+            for process in world.marked_processes(self.instance)
+            if process.launch_id == handle.launch_id
+        }
+
+
+class Make(Protocol):
+    """Makes a runtime object for a bench. ``program`` is what it starts."""
+
+    def __call__(self, bench: Bench, program: str = ...) -> Runtime: ...
+
+
+def make_serve(bench: Bench, program: str = sys.executable) -> Runtime:
+    """The runtime of ``mlflow models serve``, with the stub in its place."""
+    return ServeRuntime(
+        instance=bench.instance,
+        logs=bench.logs,
+        work=bench.work,
+        command=lambda spec: [
+            program, str(PROGRAM),
+            "--model-uri", spec.model_path,
+            "--host", spec.endpoint.host,
+            "--port", str(spec.endpoint.port),
+        ],
+        environment=Settings().model_environment,
+        on_exit=bench.exited.set,
+    )  # fmt: skip
+
+
+IMPLEMENTATIONS: dict[str, Make] = {"serve": make_serve}
+
+
+def open_files(pid: int | str = "self") -> set[str]:
+    """What a process has open, by path or by the number of the socket or pipe."""
+    folder = Path(f"/proc/{pid}/fd")
+    return {str(entry.readlink()) for entry in folder.iterdir() if entry.is_symlink()}

@@ -1,0 +1,157 @@
+"""Controllers for the integration tests, and a look at the machine after every one of them."""
+
+import fcntl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import world
+from tests.integration.harness import ROOT, TROUBLE, Controller, Controllers
+
+
+@pytest.fixture(scope="session")
+def stub_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a registry with the models of ``registry.py``. Read only: all tests share it."""
+    base = tmp_path_factory.getbasetemp()
+    # A worker's own folder lies in one that belongs to this run alone; the main process's does not.
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+    root = shared / "stub_registry"
+    with (shared / "stub_registry.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "complete").exists():
+            root.mkdir()
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.integration.registry", str(root)],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert done.returncode == 0, f"cannot fill the registry:\n{done.stdout}{done.stderr}"
+            (root / "complete").touch()
+    return root
+
+
+@pytest.fixture(scope="session")
+def registry_uri(stub_registry: Path) -> str:
+    return f"sqlite:///{stub_registry / 'mlflow.db'}"
+
+
+@pytest.fixture(autouse=True)
+def controllers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Controllers]:
+    """Makes controllers for one test, and does not start them.
+
+    All of them end here, and are looked at: no test may leave a process or a listener behind.
+    """
+    made: list[Controller] = []
+
+    def make(registry: str | None = None, **settings: Any) -> Controller:
+        if registry is None:  # asked for here, since not every test needs one
+            registry = request.getfixturevalue("registry_uri")
+        made.append(Controller(tmp_path / f"controller-{len(made)}", registry, **settings))
+        return made[-1]
+
+    yield make
+    problems = [problem for controller in made for problem in _end(controller)]
+    assert not problems, "\n".join(problems)
+
+
+class Shared:
+    """One controller for all tests of a worker that leave it as they found it."""
+
+    def __init__(self, folder: Path, registry: str) -> None:
+        self._folder = folder
+        self._registry = registry
+        self._made = 0
+        self._controller: Controller | None = None
+
+    def get(self) -> Controller:
+        if self._controller is None or not self._controller.running:
+            self._made += 1
+            folder = self._folder / str(self._made)
+            self._controller = Controller(folder, self._registry, ports=16).up()
+        return self._controller
+
+    def end(self) -> list[str]:
+        """Stop it; what is wrong with it."""
+        controller, self._controller = self._controller, None
+        return _end(controller) if controller else []
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, registry_uri: str) -> Iterator[Shared]:
+    it = Shared(tmp_path_factory.mktemp("shared"), registry_uri)
+    yield it
+    problems = it.end()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def controller(shared: Shared) -> Iterator[Controller]:
+    """A running controller with nothing deployed, shared with other tests."""
+    it = shared.get()
+    seen = len(it.logged())
+    yield it
+    problems = _undeploy_all(it)
+    sys.stdout.write(f"log of the shared controller:\n{it.logged()[seen:]}\n")
+    if problems:
+        shared.end()
+    assert not problems, "\n".join(problems)
+
+
+def _undeploy_all(controller: Controller) -> list[str]:
+    """Leave nothing deployed; what is wrong with that."""
+    try:
+        problems = _look(controller)
+        for row in controller.get("/get_deployed_models"):
+            controller.undeploy(row["name"])
+        return [*problems, *controller.leftovers()]
+    except AssertionError as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"the controller does not answer: {error}"]
+
+
+def _end(controller: Controller) -> list[str]:
+    """Stop a controller; what is wrong with it, and with what it leaves."""
+    try:
+        return [*_stop(controller), *_heard(controller)]
+    finally:
+        controller.destroy()
+        sys.stdout.write(f"log of the controller on {controller.url}:\n{controller.logged()}\n")
+
+
+def _stop(controller: Controller) -> list[str]:
+    problems = []
+    if controller.running:
+        problems += _look(controller)
+        try:
+            status = controller.terminate()
+        except subprocess.TimeoutExpired:
+            return [*problems, "the controller did not stop"]
+        if status != 0:
+            problems.append(f"the controller ended with status {status}")
+    return [*problems, *(f"left behind: {left}" for left in controller.leftovers())]
+
+
+def _look(controller: Controller) -> list[str]:
+    try:
+        world.assert_clean(controller.state_db, controller.instance, controller.ports, timeout=10)
+    except AssertionError as error:
+        return [str(error)]
+    return []
+
+
+def _heard(controller: Controller) -> list[str]:
+    log = controller.logged()
+    return [
+        f"the controller's log has {sign!r}"
+        for sign in TROUBLE
+        if sign in log and not controller.trouble_expected
+    ]

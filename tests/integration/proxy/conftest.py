@@ -1,0 +1,48 @@
+"""The proxy's tests run on its own event loop, and none may leave anything behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+
+import psutil
+import pytest
+import uvloop
+
+from tests.integration.proxy.front import Front, Serve
+from tests.integration.proxy.upstreams import Behave, Server
+from tests.waiting import until
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+def tasks() -> set[asyncio.Task[object]]:
+    """All tasks but the one that asks."""
+    current = asyncio.current_task()
+    return {task for task in asyncio.all_tasks() if task is not current}
+
+
+def connections() -> set[object]:
+    """The connections and listeners of this process."""
+    return set(psutil.Process().net_connections("tcp"))
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Starts an upstream with the proxy in front of it; all ends with the test."""
+    before = connections()
+
+    def clean() -> bool:
+        assert not tasks()
+        assert connections() == before
+        return True
+
+    async with AsyncExitStack() as stack:
+
+        async def start(behave: Behave, **options: float) -> Front:
+            upstream = await stack.enter_async_context(Server(behave))
+            return await stack.enter_async_context(Front(upstream, **options))
+
+        yield start
+    await until(clean, what="the end of all connections and tasks")

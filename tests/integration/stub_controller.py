@@ -1,0 +1,26 @@
+"""The real command line and the real controller, with stub model servers in MLflow's place.
+
+Started as ``python -m tests.integration.stub_controller serve``.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from model_deployment import cli, server
+from model_deployment.domain import LaunchSpec
+from model_deployment.runtime.serve import mlflow_command
+
+PROGRAM = Path(__file__).parents[1] / "stub_model_server.py"
+
+
+def stub_command(spec: LaunchSpec) -> list[str]:
+    """The argument vector of ``mlflow models serve``, given to the stub."""
+    python, *_mlflow_models_serve = (vector := mlflow_command(60)(spec))[:5]
+    assert _mlflow_models_serve == ["-m", "mlflow", "models", "serve"], vector
+    # Without site-packages it is up in half the time.
+    return [python, "-S", "-E", str(PROGRAM), *vector[5:]]
+
+
+if __name__ == "__main__":
+    server.serve = partial(server.serve, command=stub_command)
+    cli.app()

@@ -1,0 +1,70 @@
+"""Points between any two effects of a controller, at each of which it may be killed.
+
+One lies before every write to the state database and one after its commit; a fake runtime adds those
+around its own effects.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from model_deployment.state.database import Database
+
+T = TypeVar("T")
+
+
+class Crash(BaseException):
+    """The controller was killed; no handler of its own may see this."""
+
+
+class Steps:
+    """Counts the points between two effects, and has something happen at one of them."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        #: None once it was reached.
+        self._at: int | str | None = 0
+        self._then: Callable[[], Awaitable[None]] | None = None
+
+    def arm(self, at: int | str, then: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Kill the controller at the next point of this number or name, or do something else there."""
+        self.passed, self._at, self._then = 0, at, then
+
+    def disarm(self) -> bool:
+        """Whether the point was reached; from now on nothing happens at one."""
+        reached, self._at = self._at is None, 0
+        return reached
+
+    async def step(self, name: str) -> None:
+        """One point."""
+        self.passed += 1
+        if self._at not in (self.passed, name):
+            return
+        self._at = None
+        if self._then is None:
+            raise Crash(name)
+        await self._then()
+
+
+class SteppedDatabase(Database):
+    """The real state database, with a point before each write and one after its commit."""
+
+    def __init__(self, path: Path, steps: Steps) -> None:
+        super().__init__(path)
+        self._steps = steps
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """See :class:`~model_deployment.state.database.Database`."""
+        # Named for the method of the state that asked for it, as far as a function tells.
+        name = work.__qualname__.split(".<locals>")[0]
+        await self._steps.step(f"before {name}")
+        result = await super().write(work)
+        await self._steps.step(f"after {name}")
+        return result
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        # Most of the time of many small examples would go into hops between two threads.
+        await asyncio.sleep(0)
+        return work()

@@ -1,0 +1,140 @@
+"""Which headers cross the proxy, and which end there."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_deployment.proxy.headers import Raw, content_length, to_caller, to_model
+
+HOP_BY_HOP = (
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+)
+
+
+def raw(*headers: tuple[str, str]) -> list[Raw]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+@pytest.mark.parametrize("name", HOP_BY_HOP)
+def test_hop_by_hop_headers_go_neither_way(name: str) -> None:
+    headers = raw((name, "x"), ("x-request-id", "7"))
+    assert to_model(headers) == [("x-request-id", "7")]
+    assert to_caller(headers) == raw(("x-request-id", "7"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "authorization",
+        "cookie",
+        "content-length",
+        "expect",
+        "host",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-real-ip",
+    ],
+)
+def test_a_model_is_not_told_who_calls(name: str) -> None:
+    headers = raw(("content-type", "text/csv"), (name, "secret"), (name, "again"))
+    assert to_model(headers) == [("content-type", "text/csv")]
+
+
+@pytest.mark.parametrize("name", ["content-type", "content-encoding", "accept", "x-anything"])
+def test_all_else_reaches_the_model_as_it_was(name: str) -> None:
+    assert to_model(raw((name, "a\xff"), (name, "b"))) == [(name, "a\xff"), (name, "b")]
+
+
+@pytest.mark.parametrize("name", ["set-cookie", "server", "date"])
+def test_a_model_does_not_speak_for_the_controller(name: str) -> None:
+    headers = [(name.title().encode(), b"x"), (b"Content-Type", b"application/json")]
+    assert to_caller(headers) == [(b"content-type", b"application/json")]
+
+
+def test_an_answer_keeps_its_length_and_repeated_headers() -> None:
+    headers = raw(("content-length", "3"), ("x-a", "1"), ("x-a", "2"))
+    assert to_caller(headers) == headers
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "x-internal",
+        "X-Internal",
+        "close, x-internal",
+        "keep-alive ,\tX-INTERNAL ,",
+        "x-internal,te",
+    ],
+)
+def test_headers_that_connection_names_end_here(connection: str) -> None:
+    named, kept = ("x-internal", "1"), ("x-external", "2")
+    # Named after the header itself, and by the second of two: the order must not matter.
+    headers = raw(named, ("connection", "close"), kept, ("connection", connection))
+    assert to_model(headers) == [kept]
+    assert to_caller(headers) == raw(kept)
+
+
+def test_what_one_request_names_is_passed_on_with_the_next() -> None:
+    to_model(raw(("connection", "x-internal")))
+    assert to_model(raw(("x-internal", "1"))) == [("x-internal", "1")]
+
+
+@pytest.mark.parametrize("connection", ["", ",", " , ", "close"])
+def test_an_empty_connection_header_names_nothing(connection: str) -> None:
+    assert to_model(raw(("connection", connection), ("x-a", "1"))) == [("x-a", "1")]
+
+
+@pytest.mark.parametrize(
+    ("value", "length"),
+    [
+        ("0", 0),
+        ("10485760", 10485760),
+        ("0010", 10),
+        ("", None),
+        ("-1", None),
+        ("+1", None),
+        ("1.0", None),
+        ("1_0", None),
+        (" 1", None),
+        ("1, 1", None),
+        ("0x10", None),
+        ("\xb2", None),  # superscript two
+        ("9" * 19, 10**19 - 1),
+        ("9" * 5000, None),  # too long for int() to read
+    ],
+)
+def test_a_declared_length_is_a_plain_number_or_none(value: str, length: int | None) -> None:
+    assert content_length(raw(("x-a", "5"), ("content-length", value))) == length
+
+
+def test_without_a_declared_length_there_is_none() -> None:
+    assert content_length([]) is None
+    assert content_length(raw(("transfer-encoding", "chunked"))) is None
+
+
+tokens = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12)
+fields = st.tuples(
+    st.sampled_from([*HOP_BY_HOP, "authorization", "cookie"]) | tokens,
+    st.text(st.characters(max_codepoint=255), max_size=20) | tokens,
+)
+
+
+@given(st.lists(fields, max_size=8), st.lists(tokens, max_size=3))
+def test_nothing_is_added_or_reordered_and_what_must_end_ends(
+    headers: list[tuple[str, str]], named: list[str]
+) -> None:
+    passed = to_model(raw(*headers, ("connection", ",".join(named))))
+    left = iter(headers)
+    assert all(header in left for header in passed)
+    assert not {name for name, _ in passed} & {*HOP_BY_HOP, "authorization", "cookie", *named}
