@@ -12,6 +12,9 @@ from model_deployment.signature import from_mlmodel, sample
 
 _log = logging.getLogger(__name__)
 
+#: What reading a file written by anybody may end in.
+_NONSENSE = (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
+
 
 class Description:
     """Reads ``MLmodel`` files, and knows an example of each MLflow type."""
@@ -28,15 +31,16 @@ class Description:
         try:
             document = yaml.safe_load((model_path / "MLmodel").read_text(encoding="utf-8"))
             signature = from_mlmodel(document)
+            request = sample(signature, self._examples)
         except FileNotFoundError:
             return None, None, sample(None, self._examples)
-        except (yaml.YAMLError, ValueError) as error:
+        except _NONSENSE as error:
             _log.warning("cannot read the signature in %s: %s", model_path, error)
             return None, None, sample(None, self._examples)
         return (
             signature.as_dict() if signature else None,
             _scoring_example(model_path, document),
-            sample(signature, self._examples),
+            request,
         )
 
 

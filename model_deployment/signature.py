@@ -47,15 +47,15 @@ def from_mlmodel(document: Mapping[str, Any]) -> Signature | None:
 
 def _part(text: Any) -> list[dict[str, Any]] | None:
     parsed = json.loads(text) if isinstance(text, str) else text
-    if not isinstance(parsed, list):
+    if parsed is None:
         return None
-    if not all(map(_is_column, parsed)):
+    if not isinstance(parsed, list) or not all(map(_is_column, parsed)):
         raise ValueError("a part of the signature is no list of columns")
     return parsed
 
 
 def _is_column(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("type", ""), str)
+    return isinstance(entry, dict) and isinstance(entry.get("type"), str)
 
 
 def sample(signature: Signature | None, examples: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def sample(signature: Signature | None, examples: Mapping[str, Any]) -> dict[str
         examples: one value for each MLflow type, from ``type_mapping.json``.
     """
     columns = (signature.inputs if signature else None) or []
-    if columns and all("name" in column for column in columns):
+    if columns and all(isinstance(column.get("name"), str) for column in columns):
         record = {
             column["name"]: _value(column, examples)
             for column in columns

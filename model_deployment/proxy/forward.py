@@ -119,7 +119,7 @@ class Proxy:
                 allow_redirects=False,
             ) as answer:
                 if not 200 <= answer.status <= 599:
-                    raise _broken(entry)
+                    raise aiohttp.ClientError(f"{answer.status} is no status of an answer")
                 await self._pass_back(answer, call, send)
                 upstream.count(answer.status)
         except TimeoutError:

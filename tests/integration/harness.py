@@ -56,6 +56,8 @@ class Controller:
         self.ports = (first + 1, first + ports)
         self.settings = DEFAULTS | settings
         self.registry = registry
+        #: Further variables of its environment, as they are named there.
+        self.variables: dict[str, str] = {}
         self.trouble_expected = False
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -153,6 +155,7 @@ class Controller:
             **inherited,
             **registry,
             **CREDENTIALS,
+            **self.variables,
             "PYTHONPATH": str(ROOT),
             **{f"MODEL_DEPLOYMENT_{name}": str(value) for name, value in own.items()},
         }

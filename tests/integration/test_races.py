@@ -87,8 +87,8 @@ def test_a_race_of_deploys_undeploys_and_predictions_leaves_nothing(
         "predict": {200, 404, 502, 503},
     }.items():
         assert {status for what, status in seen if what == doing} <= statuses, seen
-    assert seen["deploy", 200] > 10, seen
-    assert seen["undeploy", 200] > 10, seen
+    assert seen["deploy", 200], seen
+    assert seen["undeploy", 200], seen
     at_once([lambda key=key: controller.undeploy(key) for key in keys])
     assert controller.leftovers() == []
     until_sync(lambda: controller.get("/ready")["ports"]["free"] == 16, what="all ports to be free")

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from model_deployment.domain import (
-    LOST,
     Desired,
     EnvManager,
     Exit,
@@ -28,7 +27,6 @@ from model_deployment.lifecycle import (
     Rest,
     Stop,
     after_exit,
-    after_failure,
     backoff,
     decide,
 )
@@ -295,13 +293,3 @@ def test_a_launch_that_was_stopped_died_of_why_it_was_stopped(
 ) -> None:
     after = after_exit(row(state, reason=reason, tries=tries), CRASH, False, NOW, POLICY)
     assert (after.reason, after.tries) == rest
-
-
-def test_what_is_deployed_again_while_it_stops_comes_back_even_with_one_try() -> None:
-    # As ask_running leaves it: the tries and launches are forgotten, the reason is the undeploy's.
-    again = row(STOPPING, step=Step.DRAIN, reason="undeployed", tries=0, launches=0)
-    assert after_exit(again, LOST, False, NOW, Policy(tries=1)).state is PENDING
-
-
-def test_after_failure_minds_the_wish() -> None:
-    assert after_failure(row(PENDING, Desired.STOPPED), "no", NOW, POLICY).state is STOPPED

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.domain import (
+    LOST,
     Deployment,
     Desired,
     Exit,
@@ -31,6 +32,8 @@ from model_deployment.lifecycle import (
     Promote,
     Rest,
     Stop,
+    after_exit,
+    after_failure,
     backoff,
     check,
     decide,
@@ -204,6 +207,19 @@ def test_what_always_dies_fails_after_as_many_tries_as_it_has(state: State) -> N
     assert world.row.tries == POLICY.tries
 
 
+def test_what_is_deployed_again_while_it_stops_comes_back_even_with_one_try() -> None:
+    # As ask_running leaves it: the tries and launches are forgotten, the reason is the undeploy's.
+    again = row(State.STOPPING, step=Step.DRAIN, reason="undeployed", tries=0, launches=0)
+    assert after_exit(again, LOST, False, 1000.0, Policy(tries=1)).state is State.PENDING
+
+
+def test_after_failure_minds_the_wish() -> None:
+    assert (
+        after_failure(row(State.PENDING, Desired.STOPPED), "no", 1000.0, POLICY).state
+        is State.STOPPED
+    )
+
+
 def test_back_off_doubles_up_to_its_limit() -> None:
     delays = [backoff(row(State.READY), tries, POLICY) for tries in range(1, 12)]
     jitter = delays[0] / 0.5
@@ -224,7 +240,7 @@ def test_models_that_died_together_start_apart() -> None:
     dead = [row(State.READY, key=ModelKey("m", version)) for version in range(1, 101)]
     delays = {backoff(each, 1, POLICY) for each in dead}
     assert len(delays) == 100
-    assert max(delays) - min(delays) > 0.04
+    assert max(delays) - min(delays) > 0.046
 
 
 @pytest.mark.parametrize(
@@ -274,5 +290,6 @@ def test_every_state_is_reached_and_none_is_a_dead_end() -> None:
 def test_the_diagram_shows_every_transition() -> None:
     lines = diagram().splitlines()
     assert lines[0] == "stateDiagram-v2"
-    assert "  [*] --> pending: deploy" in lines
+    assert lines[1] == "  [*] --> pending: deploy"
+    assert "  ready --> stopping: undeploy / unhealthy" in lines
     assert len(lines) == 1 + len(TRANSITIONS)

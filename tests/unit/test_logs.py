@@ -87,9 +87,13 @@ def test_one_event_is_one_line_whatever_it_says(text: str) -> None:
 
 def test_the_trace_of_an_exception_holds_no_control_characters() -> None:
     try:
-        raise ValueError("\x1b[2J")
+        raise ValueError("\x1b[2J\rfake\nline")
     except ValueError:
-        assert "\x1b" not in line_of("tick failed", exc_info=sys.exc_info())
+        first, *trace = line_of("tick failed", exc_info=sys.exc_info()).splitlines()
+    assert first.endswith(": tick failed")
+    assert trace[0] == "Traceback (most recent call last):"
+    assert "ValueError: \\x1b[2J" in trace
+    assert all(line.isprintable() for line in trace)
 
 
 def test_configure_takes_over_the_package_and_quietens_uvicorn(

@@ -31,11 +31,24 @@ SECRETS = (
     "SSH_AUTH_SOCK",
     "PYTHONPATH",
 )
+PLAIN = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
+)  # fmt: skip
 BUILD = {
     "PIP_INDEX_URL": "https://user:password@index.example",
     "UV_INDEX_URL": "https://index.example",
     "MLFLOW_ENV_ROOT": "/envs",
+    "MLFLOW_CONDA_HOME": "/conda",
+    "PYENV_ROOT": "/pyenv",
+    "CONDA_EXE": "/conda/bin/conda",
+    "HTTP_PROXY": "http://proxy.example",
     "HTTPS_PROXY": "http://proxy.example",
+    "NO_PROXY": "localhost",
+    "http_proxy": "http://proxy.example",
+    "https_proxy": "http://proxy.example",
     "no_proxy": "localhost",
 }
 
@@ -198,6 +211,30 @@ def test_says_what_is_wrong_with_a_value(name: str, value: str, says: str) -> No
     assert says in message
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, 0) for name in ("port", "drain_timeout", "stop_grace", "port_quarantine")),
+        *((name, 0.001) for name in ("start_timeout", "build_timeout", "request_timeout")),
+        *((name, 0.001) for name in ("probe_interval", "probe_timeout", "registry_timeout")),
+        *((name, 1) for name in ("probe_failures", "tries", "start_concurrency")),
+        *((name, 1) for name in ("max_body_bytes", "max_connections")),
+        ("log_max_bytes", 4096),
+        *(("log_level", level) for level in ("DEBUG", "INFO", "WARNING", "ERROR")),
+    ],
+)
+def test_accepts_the_least_and_every_choice(name: str, value: object) -> None:
+    assert getattr(Settings.model_validate({name: value}), name) == value
+
+
+@pytest.mark.parametrize(("cores", "starts"), [(None, 2), (1, 2), (2, 2), (8, 8)])
+def test_as_many_may_start_at_once_as_there_are_cores(
+    environment: pytest.MonkeyPatch, cores: int | None, starts: int
+) -> None:
+    environment.setattr(os, "cpu_count", lambda: cores)
+    assert Settings().start_concurrency == starts
+
+
 def test_the_registry_is_by_default_in_the_data_directory(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     assert settings.tracking_uri == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
@@ -220,12 +257,12 @@ def test_mlflow_variables_name_the_registry(environment: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("manager", EnvManager)
 def test_a_model_sees_no_secrets(environment: pytest.MonkeyPatch, manager: EnvManager) -> None:
-    environment.setenv("PATH", "/bin")
-    environment.setenv("OMP_NUM_THREADS", "1")
+    for name in PLAIN:
+        environment.setenv(name, f"{name}'s own")
     for name in SECRETS:
         environment.setenv(name, "secret")
     given = Settings().model_environment(manager)
-    assert given == {"PATH": "/bin", "OMP_NUM_THREADS": "1"}
+    assert given == {name: f"{name}'s own" for name in PLAIN}
 
 
 @pytest.mark.parametrize("manager", EnvManager)

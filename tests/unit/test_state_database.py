@@ -240,7 +240,9 @@ RESTING = "SELECT quarantined_until, blocked_until FROM ports WHERE port = 8002"
 
 async def set_times(store: Store) -> None:
     await store.launch(await store.deploy())
-    await store.execute("UPDATE deployments SET not_before = 1, deadline = 2, ready_since = 3")
+    await store.execute(
+        "UPDATE deployments SET not_before = 1, deadline = 2, ready_since = 3, tries = 4"
+    )
     await store.execute("UPDATE ports SET quarantined_until = 4, blocked_until = 5")
 
 
@@ -257,6 +259,7 @@ async def test_another_boot_clears_all_monotonic_times(tmp_path: Path) -> None:
         assert [tuple(row) for row in await store.execute(MONOTONIC)] == [(0, None, None)]
         assert [tuple(row) for row in await store.execute(RESTING)] == [(0, 0)]
         (row,) = await store.deployments.all()
+        assert row.tries == 0  # how long it was up is forgotten, so these mean nothing either
         # What is wanted, and what has to be looked for, stays.
         assert (row.desired, row.state, row.launch_id) == (
             rows[0].desired,

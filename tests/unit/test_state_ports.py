@@ -136,12 +136,14 @@ async def test_each_port_is_counted_once(store: Store) -> None:
     resting = await store.launch(await store.deploy("b"))
     await store.end(resting, State.STOPPED, rests=5)
     both = await store.launch(await store.deploy("c"), FIRST + 2)  # resting, and blocked besides
-    await store.end(both, State.STOPPED, rests=5)
+    await store.end(both, State.STOPPED, rests=99)
     await store.ports.block(FIRST + 2, "nginx", NOW + 60)
     usage = await store.ports.usage(NOW)
     assert (usage.leased, usage.quarantined) == (1, 1)
     assert usage.blocked == (BlockedPort(FIRST + 2, "nginx"),)
     assert usage.free == 2
+    later = await store.ports.usage(NOW + 60)
+    assert (later.leased, later.quarantined, later.blocked, later.free) == (1, 1, (), 3)
     # What is leased stays leased whatever is said of its port.
     assert await leases(store) == {FIRST: row.launch_id}
 

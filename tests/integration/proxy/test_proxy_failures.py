@@ -71,6 +71,7 @@ async def test_a_small_answer_that_breaks_off(serve: Serve, data: bytes, reset: 
 async def test_an_answer_that_is_none(serve: Serve, data: bytes) -> None:
     front = await serve(says(data))
     (await front.ask(post(b"x"))).problem(502)
+    assert front.broke == 1
     assert front.idle()
     assert len(front.upstream.requests) == 1
 
