@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from model_deployment.domain import Deployment, ModelKey, Options, Route, State, Traffic
 from model_deployment.effects import BLOCKED_FOR, World
-from model_deployment.errors import NoFreePort
+from model_deployment.errors import Conflict, NoFreePort
 from model_deployment.lifecycle import LIVE, TRANSITIONS, Policy
 from model_deployment.probe import Prober
 from model_deployment.state.deployments import Deployments
@@ -135,12 +135,14 @@ class Stage:
         await self.reconciler.tick()
         await self.check()
 
-    async def deploy(self, key: ModelKey, options: Options = PLAIN) -> bool:
-        """Wish, with the capacity the use case would name. False if there is none left."""
+    async def deploy(
+        self, key: ModelKey, options: Options = PLAIN, artifact: str = "registered"
+    ) -> bool:
+        """Wish, with the capacity the use case would name. False if it is refused for now."""
         usage = await self.ports.usage(self.machine.now)
         capacity = usage.size - len(usage.blocked)
-        with contextlib.suppress(NoFreePort):
-            await self.deployments.ask_running(key, options, str(key), capacity)
+        with contextlib.suppress(NoFreePort, Conflict):
+            await self.deployments.ask_running(key, options, artifact, capacity)
             return True
         return False
 
@@ -215,7 +217,7 @@ class Stage:
         launches = {row.launch_id: row for row in rows if row.launch_id is not None}
         for process in self.machine.live:
             assert process.launch_id in launches, f"no row knows {process}"
-            assert launches[process.launch_id].key == process.key
+            self._check_process(process, launches[process.launch_id])
         keys = Counter(process.key for process in self.machine.live)
         assert max(keys.values(), default=0) <= 1, f"two processes of one deployment: {keys}"
         for route in self.routes:
@@ -226,6 +228,13 @@ class Stage:
         for row in rows:
             self._check_row(row)
         await self._check_events()
+
+    def _check_process(self, process: Process, row: Deployment) -> None:
+        assert process.key == row.key
+        if row.state is not State.STOPPING:  # then the row may speak of the launch to come
+            assert process.spec.options == row.options
+            assert process.spec.model_path == f"/artifacts/{row.artifact}"
+            assert not process.signals, f"{row.state}, and its process was told to end"
 
     def _check_row(self, row: Deployment) -> None:
         assert (row.launch_id is not None) == (row.state in LIVE) == (row.port is not None)

@@ -24,6 +24,8 @@ class Steps:
 
     def __init__(self) -> None:
         self.passed = 0
+        #: What the last one was.
+        self.name = ""
         #: None once it was reached.
         self._at: int | str | None = 0
         self._then: Callable[[], Awaitable[None]] | None = None
@@ -39,7 +41,7 @@ class Steps:
 
     async def step(self, name: str) -> None:
         """One point."""
-        self.passed += 1
+        self.passed, self.name = self.passed + 1, name
         if self._at not in (self.passed, name):
             return
         self._at = None

@@ -98,7 +98,7 @@ def controller(shared: Shared) -> Iterator[Controller]:
     it = shared.get()
     seen = len(it.logged())
     yield it
-    problems = _undeploy_all(it)
+    problems = [*_undeploy_all(it), *_heard(it, seen)]
     sys.stdout.write(f"log of the shared controller:\n{it.logged()[seen:]}\n")
     if problems:
         shared.end()
@@ -148,8 +148,8 @@ def _look(controller: Controller) -> list[str]:
     return []
 
 
-def _heard(controller: Controller) -> list[str]:
-    log = controller.logged()
+def _heard(controller: Controller, since: int = 0) -> list[str]:
+    log = controller.logged()[since:]
     return [
         f"the controller's log has {sign!r}"
         for sign in TROUBLE

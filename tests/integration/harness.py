@@ -56,6 +56,8 @@ class Controller:
         self.ports = (first + 1, first + ports)
         self.settings = DEFAULTS | settings
         self.registry = registry
+        #: Of ``serve``.
+        self.arguments: list[str] = []
         #: Further variables of its environment, as they are named there.
         self.variables: dict[str, str] = {}
         self.trouble_expected = False
@@ -90,7 +92,7 @@ class Controller:
         self._folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command("serve"),
+                self.command("serve", *self.arguments),
                 cwd=self._folder,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,

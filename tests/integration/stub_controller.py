@@ -3,6 +3,8 @@
 Started as ``python -m tests.integration.stub_controller serve``.
 """
 
+import atexit
+import gc
 from functools import partial
 from pathlib import Path
 
@@ -22,5 +24,8 @@ def stub_command(spec: LaunchSpec) -> list[str]:
 
 
 if __name__ == "__main__":
+    # Started a hundred times, it spends half of its time on looking for garbage in MLflow's modules.
+    gc.set_threshold(100_000, 50, 100)
+    atexit.register(gc.freeze)
     server.serve = partial(server.serve, command=stub_command)
     cli.app()

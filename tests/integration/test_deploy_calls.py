@@ -83,14 +83,25 @@ def test_the_same_deploy_again_is_the_same_deployment(controller: Controller) ->
     assert controller.events("many-1") == events
 
 
-def test_options_reach_the_command_line_of_the_model_server(controller: Controller) -> None:
-    row = controller.deploy("many-2", workers=3, env_manager="uv")
-    assert row["options"] == {"env_manager": "uv", "workers": 3}
+@pytest.mark.parametrize("env_manager", ["local", "uv", "virtualenv", "conda"])
+def test_options_reach_the_command_line_of_the_model_server(
+    controller: Controller, env_manager: str
+) -> None:
+    row = controller.deploy("many-2", workers=3, env_manager=env_manager)
+    assert row["options"] == {"env_manager": env_manager, "workers": 3}
     command = controller.processes("many-2")[0].cmdline
     assert "--workers 3" in command
-    assert "--env-manager uv" in command
+    assert f"--env-manager {env_manager}" in command
     assert f"--port {row['port']}" in command
     assert "--host 127.0.0.1" in command
+
+
+def test_a_model_server_knows_no_credentials(controller: Controller) -> None:
+    controller.deploy("wrapper-1")
+    for process in controller.processes("wrapper-1"):
+        environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+        assert b"canary" not in environment
+        assert b"MLFLOW_TRACKING_URI" not in environment
 
 
 def test_a_model_is_served_from_the_local_copy(controller: Controller) -> None:
@@ -124,6 +135,12 @@ def test_options_that_cannot_be_used_are_refused(controller: Controller, body: s
     assert check_problem(answer)["status"] == 422
     assert answer.json()["errors"]
     controller.get("/model/many-5", 404)
+
+
+def test_a_body_that_is_too_large_is_refused(controller: Controller) -> None:
+    body = b" " * (10 * 1024 * 1024 + 1)
+    answer = controller.call("POST", "/deploy/many/5", content=body)
+    assert check_problem(answer)["status"] == 413
 
 
 @pytest.mark.parametrize("wait", ["-1", "soon", "nan", "inf", "1e9"])

@@ -118,7 +118,7 @@ def test_a_port_of_a_stranger_is_skipped_and_reported(controllers: Controllers) 
 def test_a_stranger_that_answers_health_checks_is_never_taken_for_a_model(
     controllers: Controllers,
 ) -> None:
-    controller = controllers(START_TIMEOUT=2, TRIES=1).up()
+    controller = controllers(START_TIMEOUT=2, TRIES=1, PORT_QUARANTINE=0).up()
     controller.deploy("never-ready-1", status=202, wait=0)
     port = controller.wait_for("never-ready-1", "starting")["port"]
     with stranger(port):

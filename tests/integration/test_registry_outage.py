@@ -4,8 +4,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,14 +45,10 @@ def test_a_registry_that_refuses_connections(controllers: Controllers) -> None:
 
 def test_a_registry_that_says_nothing(controllers: Controllers, mute: str) -> None:
     controller = controllers(mute, REGISTRY_TIMEOUT=3).up()
-    with ThreadPoolExecutor() as pool:
-        # More than there are threads for them: each still has its answer in time.
-        waiting = [pool.submit(controller.deploy, f"stub-{v}", status=503) for v in range(1, 21)]
-        with within(3 + 1):
-            problems = [answer.result() for answer in waiting]
-        # And nobody else waits for them.
-        with within(1):
-            controller.get("/ready")
+    # More than there are threads for them: each still has its answer in time.
+    keys = [f"stub-{version}" for version in range(1, 21)]
+    with within(3 + 1, controller.held_up):
+        problems = at_once([lambda key=key: controller.deploy(key, status=503) for key in keys])
     for problem in problems:
         assert f"no answer from the MLflow registry at {mute} within 3 s" in problem["detail"]
     assert controller.get("/get_deployed_models", stopped=True) == []
@@ -77,20 +72,16 @@ def test_what_runs_needs_no_registry(controllers: Controllers, mute: str) -> Non
     controller.undeploy("wrapper-1")
 
 
-def test_a_registry_that_comes_back_is_used_at_once(
+def test_a_registry_that_comes_back_is_used_again(
     controllers: Controllers, stub_registry: Path, tmp_path: Path
 ) -> None:
-    here, away = tmp_path / "mlflow.db", tmp_path / "away.db"
-    shutil.copyfile(stub_registry / "mlflow.db", here)
-    controller = controllers(f"sqlite:///{here}").up()
-    controller.deploy("stub-1")
-    here.rename(away)
+    here = tmp_path / "mlflow.db"
     here.mkdir()  # or MLflow would make itself a new registry
-    assert "the MLflow registry" in controller.deploy("stub-2", status=503)["detail"]
-    restarted(controller, "stub-1")
+    controller = controllers(f"sqlite:///{here}", REGISTRY_TIMEOUT=2).up()
+    assert "the MLflow registry" in controller.deploy("stub-1", status=503)["detail"]
     here.rmdir()
-    away.rename(here)
-    assert controller.deploy("stub-2")["state"] == "ready"
+    shutil.copyfile(stub_registry / "mlflow.db", here)
+    until_sync(lambda: controller.call("POST", "/deploy/stub/1").status_code == 200, timeout=60)
 
 
 def test_without_an_address_the_registry_is_in_the_data_directory(
@@ -114,38 +105,37 @@ def test_a_registry_apart_from_the_tracking_server_is_used(
     assert controller.up().deploy("stub-1")["state"] == "ready"
 
 
-def cached(controller: Controller) -> Path:
-    """The one entry of the cache."""
-    (entry,) = (controller.data / "models").iterdir()
+def cached(controller: Controller, key: str) -> Path:
+    """The entry of a version in the cache."""
+    (entry,) = (controller.data / "models").glob(f"{key}-*")
     return entry
 
 
-def spoil(entry: Path, damage: str) -> None:
+def change(entry: Path) -> None:
     file = entry / "model" / "stub.json"
-    match damage:
-        case "changed":
-            file.write_text(file.read_text().replace("stub-1", "evil"))
-        case "added":
-            (entry / "model" / "sitecustomize.py").write_text("evil")
-        case "removed":
-            file.unlink()
-        case "manifest":
-            (entry / "manifest.json").write_text("{")
-        case "no manifest":
-            (entry / "manifest.json").unlink()
-        case "link":
-            shutil.move(file, entry / "elsewhere.json")
-            file.symlink_to(entry / "elsewhere.json")
+    file.write_text(file.read_text().replace("many", "evil"))
+
+
+DAMAGES: list[Callable[[Path], object]] = [
+    change,
+    lambda entry: (entry / "model" / "sitecustomize.py").write_text("evil"),
+    lambda entry: (entry / "model" / "MLmodel").unlink(),
+    lambda entry: (entry / "manifest.json").write_text("{"),
+    lambda entry: (entry / "manifest.json").unlink(),
+    lambda entry: shutil.rmtree(entry / "model"),
+]
 
 
 def test_a_damaged_copy_is_downloaded_again(controllers: Controllers) -> None:
     controller = controllers().up()
-    controller.deploy("stub-1")
-    for damage in ("changed", "added", "removed", "manifest", "no manifest"):
-        spoil(cached(controller), damage)
-        restarted(controller, "stub-1")
-        assert controller.predict("stub-1").json()["model"] == "stub-1", damage
-        names = {path.name for path in (cached(controller) / "model").iterdir()}
+    keys = [f"many-{version}" for version in range(1, len(DAMAGES) + 1)]
+    at_once([lambda key=key: controller.deploy(key) for key in keys])
+    for key, damage in zip(keys, DAMAGES, strict=True):
+        damage(cached(controller, key))
+    at_once([lambda key=key: restarted(controller, key) for key in keys])
+    for key in keys:
+        assert controller.predict(key).json()["model"] == key
+        names = {path.name for path in (cached(controller, key) / "model").iterdir()}
         assert names >= {"MLmodel", "stub.json"}
         assert "sitecustomize.py" not in names
 
@@ -154,13 +144,13 @@ def test_a_tampered_copy_is_not_served_also_without_a_registry(
     controllers: Controllers, mute: str
 ) -> None:
     controller = controllers().up()
-    before = controller.deploy("stub-1")
+    before = controller.deploy("many-1")
     controller.kill()
     controller.registry = mute
     controller.up(REGISTRY_TIMEOUT=1, TRIES=2, DOWNLOAD_TIMEOUT=1)
-    spoil(cached(controller), "changed")
+    change(cached(controller, "many-1"))
     os.kill(before["pid"], signal.SIGKILL)
-    row = controller.wait_for("stub-1", "failed")
+    row = controller.wait_for("many-1", "failed")
     assert f"no answer from the MLflow registry at {mute}" in row["reason"]
     assert controller.processes() == []
 
@@ -170,5 +160,6 @@ def test_a_download_that_was_broken_off_is_cleared_away(controllers: Controllers
     partial = controller.data / "models" / ".partial-abc" / "download"
     partial.mkdir(parents=True)
     (partial / "MLmodel").write_text("half of it")
-    controller.up().deploy("stub-1")
-    assert cached(controller).name.startswith("stub-1-")
+    controller.up().deploy("many-1")
+    (entry,) = (controller.data / "models").iterdir()
+    assert entry == cached(controller, "many-1")

@@ -117,6 +117,12 @@ def swap(entry: Path) -> None:
     other.write_bytes(kept)
 
 
+def link(entry: Path) -> None:
+    """The same content, held by a file that is not in the manifest."""
+    (entry / "model/model.pkl").rename(entry / "model.pkl")
+    (entry / "model/model.pkl").symlink_to("../model.pkl")
+
+
 HARMS: dict[str, Harm] = {
     "flipped bit": flip,
     "swapped contents": swap,
@@ -137,10 +143,7 @@ HARMS: dict[str, Harm] = {
     "removed manifest": lambda e: (e / "manifest.json").unlink(),
     "manifest of another shape": lambda e: (e / "manifest.json").write_text("[]"),
     "added link to a folder": lambda e: (e / "model/code/numpy").symlink_to("/tmp"),
-    "file replaced by a link": lambda e: (
-        (e / "model/model.pkl").rename(e / "model.pkl"),
-        (e / "model/model.pkl").symlink_to("../model.pkl"),
-    ),
+    "file replaced by a link": link,
     "manifest that knows nothing": lambda e: (e / "manifest.json").write_text("{}"),
 }
 

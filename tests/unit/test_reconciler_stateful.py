@@ -5,8 +5,9 @@ middle of ticks; machines reboot. The checks are in ``tests/stage.py``.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -14,13 +15,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from model_deployment.domain import ModelKey, Traffic
+from model_deployment.domain import ModelKey, Options, Traffic
 from model_deployment.lifecycle import Policy
 from tests.fakes import FakeMachine, Process
 from tests.stage import FIRST, Stage, stage
 
 KEYS = [ModelKey(name, 1) for name in "abcd"]
 PORTS = 4
+OTHER = Options(workers=3)
 #: Shorter than the real ones, so that a few ticks get past any of them.
 POLICY = Policy(start_timeout=20, drain_timeout=10, stop_grace=3, backoff_limit=8, stable_after=10)
 
@@ -42,7 +44,11 @@ keys = st.sampled_from(KEYS)
 seconds = st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0, 40.0])
 points = st.integers(1, 16)
 numbers = st.integers(0, PORTS - 1)
-wishes = st.tuples(st.sampled_from(["deploy", "undeploy"]), keys)
+wishes = (
+    st.tuples(st.just("deploy"), keys)
+    | st.tuples(st.just("undeploy"), keys)
+    | st.tuples(st.just("deploy"), keys, st.just(OTHER), st.sampled_from(["registered", "anew"]))
+)
 works = wishes | st.tuples(st.sampled_from(["tick", "shut_down"]))
 
 
@@ -75,7 +81,7 @@ class Controllers(RuleBasedStateMachine):
         self.do(self.stage.start())
 
     @rule(wish=wishes)
-    def wish(self, wish: tuple[str, ModelKey]) -> None:
+    def wish(self, wish: tuple[Any, ...]) -> None:
         self.do(self.work(*wish)())
 
     @rule(pause=seconds)
@@ -83,7 +89,7 @@ class Controllers(RuleBasedStateMachine):
         self.do(self.stage.tick(pause))
 
     @rule(wish=wishes, point=points)
-    def tick_with_a_wish_in_the_middle(self, wish: tuple[str, ModelKey], point: int) -> None:
+    def tick_with_a_wish_in_the_middle(self, wish: tuple[Any, ...], point: int) -> None:
         self.stage.steps.arm(point, self.work(*wish))
         self.do(self.stage.tick())
         self.stage.steps.disarm()
@@ -129,6 +135,23 @@ class Controllers(RuleBasedStateMachine):
             gone = await self.stage.crashes(self.work(*work), point) or work == ("shut_down",)
             if gone and await self.stage.crashes(come_back, again):
                 await come_back()
+
+        self.do(run())
+
+    @rule(work=works, point=points)
+    def disk_full(self, work: tuple[Any, ...], point: int) -> None:
+        async def fail() -> None:
+            if self.stage.steps.name.startswith("before Deployments."):
+                raise sqlite3.OperationalError("database or disk is full")
+
+        async def run() -> None:
+            self.stage.steps.arm(point, fail)
+            with suppress(sqlite3.OperationalError):
+                await self.work(*work)()
+            self.stage.steps.disarm()
+            if work == ("shut_down",):
+                await self.stage.start()
+            await self.stage.check()
 
         self.do(run())
 

@@ -54,6 +54,11 @@ def content(folder: Path) -> dict[str, bytes]:
     return files
 
 
+def threads() -> list[str]:
+    """Those of databases; one that is closed or was never opened has none."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("state")]
+
+
 def write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
@@ -66,6 +71,7 @@ async def refused(path: Path) -> str:
     assert content(path.parent) == before
     assert str(path) in error.value.detail
     assert error.value.status == 500
+    assert threads() == []
     return error.value.detail
 
 
@@ -222,6 +228,7 @@ async def test_closing_waits_for_what_was_asked_before(tmp_path: Path) -> None:
         writes = [asyncio.create_task(store.deploy("m", version)) for version in range(1, 20)]
         await asyncio.sleep(0)  # all are asked for
     assert all([await write for write in writes])
+    assert threads() == []
     assert not (tmp_path / "state.db-wal").exists()
     async with opened(tmp_path) as store:
         assert len(await store.deployments.all()) == 19

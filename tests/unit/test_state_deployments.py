@@ -172,9 +172,8 @@ async def test_asking_it_to_stop_changes_the_wish_and_nothing_else(
 
 
 async def test_there_is_nothing_to_stop_where_nothing_was_deployed(store: Store) -> None:
-    before = await store.dump()
     assert await store.deployments.ask_stopped(KEY) is None
-    assert await store.dump() == before
+    assert await store.deployments.all() == []
 
 
 @pytest.mark.parametrize("state", [None, State.STOPPED, State.FAILED])
@@ -282,13 +281,18 @@ async def test_an_illegal_move_is_refused(store: Store, source: State, target: S
     assert await store.dump() == before
 
 
+async def test_a_stop_counts_the_failure_it_is_for(store: Store) -> None:
+    row = await store.bring(State.READY)
+    sick = await store.deployments.move(row, State.STOPPING, "sick", step="terminate", tries=3)
+    assert (sick.tries, sick.step) == (3, Step.TERMINATE)
+
+
 async def test_a_move_cannot_take_a_launch_away(store: Store) -> None:
     row = await store.bring(State.READY)
     before = await store.dump()
     for column in ("launch_id", "port", "handle", "model", "desired = 'stopped' --"):
         with pytest.raises(IllegalTransition, match="cannot set"):
             await store.deployments.move(row, State.STOPPING, "", **{column: None})
-    # Nor does the schema let it rest with one.
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(sqlite3.IntegrityError):  # nor may it rest with one
         await store.deployments.move(row, State.STOPPED, "")
     assert await store.dump() == before
