@@ -126,7 +126,8 @@ class Promote:
 class Stop:
     """Unpublish the route, and go to ``step`` with a deadline.
 
-    ``tries`` counts this stop where it is the launch's own failure: its end is not counted again.
+    ``tries`` counts this stop where it is the launch's own failure, and its end is not counted
+    again; a stop that was asked for forgets earlier failures.
     """
 
     reason: str
@@ -203,9 +204,9 @@ def _time_to_start(row: Deployment, policy: Policy) -> float:
 def _starting(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
     until = now + policy.cancel_grace
     if row.desired is Desired.STOPPED:
-        return Stop("undeployed while starting", Step.TERMINATE, until, row.tries)
+        return Stop("undeployed while starting", Step.TERMINATE, until)
     if seen.closing:
-        return Stop("the controller is stopping", Step.TERMINATE, until, row.tries)
+        return Stop("the controller is stopping", Step.TERMINATE, until)
     if seen.health.healthy:
         return Promote()
     # A new controller may find the deadline passed, and has to ask at least once.
@@ -218,10 +219,9 @@ def _starting(row: Deployment, seen: Observation, now: float, policy: Policy) ->
 
 def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
     if row.desired is Desired.STOPPED:
-        return Stop("undeployed", Step.DRAIN, now + policy.drain_timeout, row.tries)
+        return Stop("undeployed", Step.DRAIN, now + policy.drain_timeout)
     if seen.closing:
-        reason = "the controller is stopping"
-        return Stop(reason, Step.DRAIN, now + policy.drain_timeout, row.tries)
+        return Stop("the controller is stopping", Step.DRAIN, now + policy.drain_timeout)
     if sickness := diagnose(seen, policy):
         # Nothing to drain: what is in flight is what hangs.
         tries = _earlier(row, now, policy) + 1

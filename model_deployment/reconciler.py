@@ -23,6 +23,7 @@ from model_deployment.effects import Effects, World
 from model_deployment.errors import IllegalTransition
 from model_deployment.lifecycle import LIVE, Observation, Policy, decide
 from model_deployment.probe import Target
+from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments, live_launches
 from model_deployment.state.ports import Ports
 
@@ -108,8 +109,13 @@ class Reconciler:
         rows = await self._deployments.all()
         starting = sum(row.state is State.STARTING for row in rows)
         after: list[Deployment] = []
+        broken: DatabaseError | None = None
         for row in rows:
-            changed = await self._step(row, may_start=starting < self._start_concurrency)
+            try:
+                changed = await self._step(row, may_start=starting < self._start_concurrency)
+            except DatabaseError as error:
+                _log.error("cannot write the state: %s", error, extra=_fields(row))
+                broken, changed = error, row
             starting += (changed.state is State.STARTING) - (row.state is State.STARTING)
             after.append(changed)
         self._effects.cancel_preparations(but=[r for r in after if r.state is State.PENDING])
@@ -117,7 +123,8 @@ class Reconciler:
         self._publish([_route(row) for row in after if row.state is not State.STOPPED])
         if self._world.clock() - self._swept >= SWEEP:
             await self._sweep_if_possible()
-        self._ticked = self._world.clock()
+        if broken is None:
+            self._ticked = self._world.clock()
         return self._pause(after)
 
     async def recover(self) -> None:
@@ -176,6 +183,8 @@ class Reconciler:
             return await asyncio.shield(tick)
         except asyncio.CancelledError:
             await asyncio.wait({tick})
+            if not tick.cancelled() and (error := tick.exception()):
+                _log.error("tick failed: %s", error)
             raise
         except Exception:
             _log.exception("tick failed")
@@ -204,10 +213,13 @@ class Reconciler:
             _log.info("%s", error.detail, extra=_fields(row))
             self.wake()
             return row
+        except DatabaseError:
+            raise
         except Exception:
-            # One deployment that cannot be looked at does not hold up the others.
+            # One deployment that cannot be looked at does not hold up the others. Some of it may
+            # have been done, so what counts is what is written.
             _log.exception("cannot look after this deployment", extra=_fields(row))
-            return row
+            return await self._deployments.get(row.key) or row
         if changed is not row:
             # Before anybody is told: who hears of a ready model predicts with it at once.
             self._publish_anew(changed)

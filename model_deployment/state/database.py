@@ -22,6 +22,9 @@ from model_deployment.errors import StateError
 
 T = TypeVar("T")
 
+#: What reading and writing may raise, where a file or a disk is not as it should be.
+DatabaseError = sqlite3.Error
+
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
 SCHEMA_VERSION = 1
 
@@ -180,7 +183,8 @@ class Database:
                 return False
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot_id', ?)", (boot_id,))
             connection.execute(
-                "UPDATE deployments SET not_before = 0, deadline = NULL, ready_since = NULL, tries = 0"
+                "UPDATE deployments SET not_before = 0, deadline = NULL, ready_since = NULL, "
+                "tries = CASE state WHEN 'failed' THEN tries ELSE 0 END"
             )
             connection.execute("UPDATE ports SET quarantined_until = 0, blocked_until = 0")
             return True

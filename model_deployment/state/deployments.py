@@ -243,13 +243,15 @@ def _move(
     columns = ", ".join(f"{name} = :{name}" for name in values)
     cursor = connection.execute(
         f"UPDATE deployments SET {columns} WHERE model = :model AND version = :version "  # noqa: S608
-        "AND desired = :was_desired AND state = :was_state AND launch_id IS :was_launch",
+        "AND desired = :was_desired AND state = :was_state AND launch_id IS :was_launch "
+        "AND tries = :was_tries",
         values
         | {
             "model": row.key.model,
             "version": row.key.version,
             "was_desired": row.desired,
             "was_state": row.state,
+            "was_tries": row.tries,
             "was_launch": row.launch_id,
         },
     )

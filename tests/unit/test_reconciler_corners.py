@@ -11,7 +11,7 @@ import pytest
 from model_deployment.domain import Exit, Handle, ModelKey, Options, State
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.reconciler import SWEEP
-from tests.fakes import SIGKILL, FakeRuntime
+from tests.fakes import SIGKILL, FakeRuntime, Life
 from tests.stage import Stage, stage
 
 A, B = (ModelKey(name, 1) for name in "ab")
@@ -63,6 +63,34 @@ async def test_a_loop_that_is_cancelled_leaves_nothing_half_done() -> None:
         if not reached:
             break
     assert point > 15
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_mind_changed_at_any_point_of_a_tick_counts(wanted: bool) -> None:
+    """The reconciler decided on the old wish; what it writes must not overrule the new one."""
+    for point in count(1):
+        with stage() as on:
+            await on.start()
+            if wanted:
+                await on.ready(A)
+                await on.undeploy(A)
+            else:
+                await on.deploy(A)
+
+            async def change(on: Stage = on) -> None:
+                await (on.deploy(A) if wanted else on.undeploy(A))
+
+            on.machine.prompt = True
+            on.steps.arm(point, change)
+            for _ in range(6):
+                await on.tick(0.1)
+            reached = on.steps.disarm()
+            if reached:
+                await on.settle([A] if wanted else [], [] if wanted else [A])
+            await on.gone()
+        if not reached:
+            break
+    assert point > 8
 
 
 async def test_a_launch_is_not_judged_before_it_was_heard() -> None:
@@ -222,3 +250,28 @@ async def test_closing_goes_on_after_an_error(on: Stage) -> None:
     await on.ready(A, B)
     on.steps.arm(1, disk_full)
     await on.shut_down()
+
+
+async def test_a_stop_whose_signal_fails_oddly_is_not_published_again(on: Stage) -> None:
+    async def fail() -> None:
+        raise RuntimeError("odd")
+
+    await on.ready(A)
+    (await on.process(A)).life = Life.WEDGED
+    on.steps.arm("before signal 15", fail)
+    for _ in range(20):
+        await on.tick(10)
+        if (await on.row(A)).state is State.STOPPING:
+            break
+    assert (await on.row(A)).state is State.STOPPING
+    assert all(route.endpoint is None for route in on.routes)
+
+
+async def test_a_tick_that_cannot_write_is_no_good_tick(
+    on: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await on.deploy(A)
+    monkeypatch.setattr(on.deployments, "move", lambda *_, **__: disk_full())
+    before = on.reconciler.idle
+    await on.tick(7)
+    assert on.reconciler.idle >= before + 7

@@ -42,6 +42,8 @@ async def test_a_launch_that_lost_its_port_to_a_stranger_goes_elsewhere(on: Stag
     await on.tick()
     row = await on.row(A)
     assert (row.state, row.reason) == (State.PENDING, "the process exited with status 1")
+    usage = await on.ports.usage(on.machine.now)
+    assert [blocked.port for blocked in usage.blocked] == [FIRST]  # known at once
     on.machine.advance(1)
     await on.ready(A)
     assert (await on.row(A)).port == FIRST + 1

@@ -171,5 +171,5 @@ class Controllers(RuleBasedStateMachine):
 
 TestControllers = pytest.mark.timeout(1800)(Controllers.TestCase)
 TestControllers.settings = settings(
-    stateful_step_count=50, max_examples=3 * settings().max_examples
+    stateful_step_count=50, max_examples=2 * settings().max_examples
 )
