@@ -1,0 +1,188 @@
+"""The forms a body may have: which one it is, and the rows or columns in it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, repeat
+from typing import Any
+
+from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
+
+SPLIT = "dataframe_split"
+RECORDS = "dataframe_records"
+INSTANCES = "instances"
+INPUTS = "inputs"
+FORMS = frozenset({SPLIT, RECORDS, INSTANCES, INPUTS})
+FRAMES = frozenset({SPLIT, RECORDS})
+PARAMS = "params"
+#: With one of these MLflow takes the whole body for a chat, completion or embedding call.
+_LLM = frozenset({"messages", "prompt", "input"})
+
+_SPLIT_KEYS = frozenset({"columns", "data", "index"})
+_LABELS = frozenset({str, int, float, bool})
+_BODY = (
+    "an object with one of dataframe_split, dataframe_records, instances and inputs; or a record; "
+    "or a list of records"
+)
+#: A body of ten megabytes has no more values than this, unless it makes us write out empty records.
+_MOST_CELLS = 5_000_000
+#: Stands where a record lacks a column that another one has.
+ABSENT: Any = object()
+
+
+@dataclass(slots=True)
+class Request:
+    """A body, taken apart."""
+
+    form: str
+    data: Any
+    params: Any = None
+    #: Members of the body that MLflow has no use for.
+    extras: tuple[str, ...] = ()
+    #: A bare record, or records, that MLflow would not know.
+    friendly: bool = False
+    #: A call as chat models take it, which MLflow hands on as it is.
+    llm: bool = False
+
+
+@dataclass(slots=True)
+class Frame:
+    """A table, column by column."""
+
+    names: Sequence[str | int]
+    values: Sequence[Sequence[Any]]
+    rows: int
+    index: list[Any] | None = None
+    #: Some values are :data:`ABSENT`.
+    holes: bool = False
+    #: Names of further columns, which were not read.
+    unknown: tuple[str, ...] = ()
+    #: The original body says the same to MLflow.
+    faithful: bool = True
+
+
+def unwrap(body: Any, columns: frozenset[str], findings: Findings) -> Request | None:
+    """Tell the form of a body; None, and a finding, if it has none.
+
+    Args:
+        columns: those of the signature. One that is called ``params`` is a column in a bare record.
+    """
+    if type(body) is list and body and set(map(type, body)) == {dict}:
+        return Request(RECORDS, body, friendly=True)
+    if type(body) is not dict or not body:
+        findings.add(Kind.FORM, _BODY, shown(body) if body else "nothing in it")
+        return None
+    forms = FORMS & body.keys()
+    if not forms:
+        return _bare(body, columns)
+    if len(forms) > 1:
+        findings.add(Kind.FORM, _BODY, " and ".join(sorted(forms)))
+        return None
+    (form,) = forms
+    if len(body) == 1:
+        return Request(form, body[form])
+    extras = tuple(body.keys() - FORMS - {PARAMS})
+    return Request(form, body[form], body.get(PARAMS), extras)
+
+
+def _bare(body: dict[str, Any], columns: frozenset[str]) -> Request:
+    for name in _LLM & body.keys():
+        if type(body[name]) in (str, list, dict):
+            return Request(INPUTS, body, llm=True)
+    if PARAMS in body and PARAMS not in columns and len(body) > 1:
+        record = {name: value for name, value in body.items() if name != PARAMS}
+        return Request(RECORDS, [record], body[PARAMS], friendly=True)
+    return Request(RECORDS, [body], friendly=True)
+
+
+def read_split(data: Any, findings: Findings) -> Frame | None:
+    """The table in a ``dataframe_split``; None, and findings, if there is none in it."""
+    expected = "dataframe_split: an object with columns, data and perhaps index"
+    if type(data) is not dict or "data" not in data or not data.keys() <= _SPLIT_KEYS:
+        odd = islice(data.keys() - _SPLIT_KEYS, 1) if type(data) is dict else ()
+        got = "".join(f"an object with {clip(name)!a}" for name in odd)
+        findings.add(Kind.FORM, expected, got or shown(data))
+        return None
+    rows, names = data["data"], data.get("columns")
+    if type(rows) is not list or not set(map(type, rows)) <= {list}:
+        findings.add(Kind.FORM, "data: a list of rows, each a list", _odd_one(rows, list))
+        return None
+    if names is None:
+        names = list(range(len(rows[0]) if rows else 0))
+    elif type(names) is not list or not set(map(type, names)) <= {str, int}:
+        findings.add(Kind.FORM, "columns: a list of names", _odd_one(names, str))
+        return None
+    elif len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        findings.add(Kind.FORM, "each column once", "it twice", column=str(twice), tally="")
+        return None
+    return _table(names, rows, data.get("index"), findings)
+
+
+def _table(names: list[Any], rows: list[Any], index: Any, findings: Findings) -> Frame | None:
+    width = len(names)
+    if not set(map(len, rows)) <= {width}:
+        odd = ((place, len(row)) for place, row in enumerate(rows) if len(row) != width)
+        for place, length in islice(odd, SHOWN):
+            findings.add(Kind.RAGGED, f"{width} values in each row", str(length), row=place)
+        findings.add_unseen(Kind.RAGGED, sum(1 for _ in odd))
+        return None
+    if index is not None:
+        if type(index) is not list or not set(map(type, index)) <= _LABELS | {type(None)}:
+            findings.add(Kind.FORM, "index: a list of labels", shown(index))
+            return None
+        if len(index) != len(rows):
+            findings.add(Kind.RAGGED, f"index: {len(rows)} labels", str(len(index)))
+            return None
+    values = list(zip(*rows, strict=True)) if rows else [()] * width
+    return Frame(names, values, len(rows), index)
+
+
+def read_records(
+    data: Any, wanted: Sequence[str] | None, findings: Findings, form: str = RECORDS
+) -> Frame | None:
+    """The table in a list of records; None, and a finding, if there is none.
+
+    Args:
+        wanted: the columns to read, or None for whichever there are in all records.
+    """
+    if type(data) is not list or not set(map(type, data)) <= {dict}:
+        findings.add(Kind.FORM, f"{form}: a list of objects", _odd_one(data, dict))
+        return None
+    keys = list(chain.from_iterable(data))
+    if data and len(keys) == len(data[0]) * len(data) and keys == list(data[0]) * len(data):
+        return _alike(data, wanted)
+    found = dict.fromkeys(keys)
+    uneven = not set(map(len, data)) <= {len(found)}
+    if wanted is None and uneven:
+        findings.add(Kind.RAGGED, f"{form}: the same columns in each record", "others in some")
+        return None
+    # Each column is read for itself, so those that nobody wants must not cost anything: a caller
+    # could send a million of them.
+    read = [name for name in wanted if name in found] if wanted is not None else list(found)
+    if len(read) * len(data) > max(_MOST_CELLS, 2 * len(keys)):
+        findings.add(Kind.RAGGED, f"{form}: the columns in most records", "almost none in most")
+        return None
+    columns = [list(map(dict.get, data, repeat(name), repeat(ABSENT))) for name in read]
+    unknown = tuple(found.keys() - set(read))
+    return Frame(read, columns, len(data), holes=uneven, unknown=unknown)
+
+
+def _alike(records: list[dict[str, Any]], wanted: Sequence[str] | None) -> Frame:
+    """The table in records of the same keys in the same order, which is how programs write them."""
+    names = list(records[0])
+    width = len(names)
+    cells = list(chain.from_iterable(map(dict.values, records)))
+    if wanted is None or wanted == names:
+        return Frame(names, [cells[place::width] for place in range(width)], len(records))
+    places = {name: place for place, name in enumerate(names)}
+    read = [name for name in wanted if name in places]
+    values = [cells[places[name] :: width] for name in read]
+    return Frame(read, values, len(records), unknown=tuple(places.keys() - set(read)))
+
+
+def _odd_one(values: Any, kind: type) -> str:
+    """The first value that is not of a type, or what is there in place of the list."""
+    if type(values) is not list:
+        return shown(values)
+    return shown(next(value for value in values if type(value) is not kind))

@@ -1,0 +1,190 @@
+"""Checks a request against the signature of a model, before the model sees it."""
+
+import logging
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from model_deployment.gate import forms
+from model_deployment.gate.columns import Columns, Outcome
+from model_deployment.gate.csv_header import check_header
+from model_deployment.gate.forms import Request
+from model_deployment.gate.params import Params
+from model_deployment.gate.tensors import Tensors
+from model_deployment.gate.verdict import SHOWN, Findings, Kind, Table, Validation, Verdict
+from model_deployment.signature import Signature
+
+_log = logging.getLogger(__name__)
+
+#: Requests of more rows are not worth joining with others, unless they have to be read anyhow.
+_WORTH_JOINING = 1000
+
+
+class Gate:
+    """What one deployment takes, compiled once."""
+
+    def __init__(
+        self, signature: Signature | None, mapping: Mapping[str, Any], validation: Validation
+    ) -> None:
+        """Compile a signature.
+
+        Args:
+            signature: as its ``MLmodel`` file has it. Without one, or with one that is not as MLflow
+                writes them, everything passes that has a form.
+            mapping: ``type_mapping.json``.
+        """
+        self._validation = Validation(validation)
+        self._lenient = validation is Validation.COERCE
+        self._hinted = signature is not None and signature.from_type_hint
+        self._specs: list[dict[str, Any]] = []
+        self._data: Columns | Tensors | None = None
+        self._params: Params | None = None
+        self._columns: frozenset[str] = frozenset()
+        if signature is None:
+            return
+        try:
+            specs = [] if self._hinted else signature.inputs or []
+            if specs and all(spec["type"] == "tensor" for spec in specs):
+                self._data = Tensors(specs, mapping)
+            elif specs:
+                self._data = Columns(specs, mapping)
+            self._params = Params(signature.params or [], mapping)
+            self._specs = specs
+            self._columns = frozenset(self._data.names if self._data else ())
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            _log.warning("cannot check against the signature, so nothing is: %r", error)
+            self._data = self._params = None
+
+    @property
+    def checked(self) -> bool:
+        """Whether there is anything to check the data against."""
+        return self._data is not None
+
+    def check(self, body: Any) -> Verdict:
+        """Judge a parsed JSON body. The body is not changed; the payload may share parts with it."""
+        findings = Findings(self._lenient)
+        request = forms.unwrap(body, self._columns, findings)
+        if request is None or request.llm:
+            return self._verdict(findings, None, None, None)
+        if self._params is None:
+            return self._verdict(findings, request, self._look(request), request.params)
+        expected = "nothing else beside the data and params"
+        for name in sorted(request.extras)[:SHOWN]:
+            findings.add(
+                Kind.UNKNOWN, expected, "another member", column=name, tally="", forgivable=True
+            )
+        findings.add_unseen(Kind.UNKNOWN, len(request.extras) - SHOWN, forgivable=True)
+        outcome = self._check_data(request, findings)
+        params = self._params.check(request.params, findings)
+        return self._verdict(findings, request, outcome, params)
+
+    def check_csv(self, header_line: str) -> Verdict:
+        """Judge a CSV body by its first line."""
+        findings = Findings(self._lenient)
+        if self._specs:
+            check_header(header_line, self._specs, findings)
+        return self._verdict(findings, None, None, None)
+
+    def join(self, tables: Sequence[Table]) -> dict[str, Any]:
+        """One body for the tables of several verdicts, whose keys must be equal; rows in order."""
+        if isinstance(self._data, Columns):
+            data = self._data.join(tables)
+        else:
+            rows = [row for table in tables for row in zip(*table.values, strict=True)]
+            data = {"columns": list(tables[0].columns), "data": rows}
+        payload: dict[str, Any] = {forms.SPLIT: data}
+        if tables[0].params:
+            payload[forms.PARAMS] = tables[0].params
+        return payload
+
+    def _check_data(self, request: Request, findings: Findings) -> Outcome | None:
+        if self._data is not None:
+            return self._data.check(request, findings)
+        if not self._hinted:
+            return self._look(request)
+        # Such a model takes nothing else, and judges its values itself.
+        if request.friendly:
+            return Outcome(len(request.data), form=forms.INPUTS, data=request.data)
+        if request.form != forms.INPUTS:
+            findings.add(Kind.FORM, "inputs: the model takes no other form", request.form)
+        return Outcome(len(request.data) if type(request.data) is list else None)
+
+    def _look(self, request: Request) -> Outcome:
+        """What can be said of a frame that is not checked."""
+        rows = request.data.get("data") if type(request.data) is dict else request.data
+        if request.form not in forms.FRAMES or type(rows) is not list:
+            return Outcome()
+        if len(rows) > _WORTH_JOINING:
+            return Outcome(len(rows))
+        ignored = Findings()
+        if request.form == forms.SPLIT:
+            frame = forms.read_split(request.data, ignored)
+        else:
+            frame = forms.read_records(request.data, None, ignored)
+        if frame is None or not frame.rows or frame.index is not None:
+            return Outcome(len(rows))
+        types = tuple(map(_only_type, frame.values))
+        if None in types or not types:
+            return Outcome(frame.rows)
+        known = tuple([one for one in types if one is not None])
+        table = Table(tuple(frame.names), tuple(frame.values), frame.rows, types=known)
+        return Outcome(frame.rows, table)
+
+    def _verdict(
+        self, findings: Findings, request: Request | None, outcome: Outcome | None, params: Any
+    ) -> Verdict:
+        fatal = findings.fatal > 0
+        refused = fatal and self._validation is not Validation.OBSERVE
+        table = outcome.table if outcome and not fatal else None
+        if table is not None and params:
+            table = replace(table, params=params)
+        payload = None if refused else self._payload(findings, request, outcome, params)
+        rows = outcome.rows if outcome else None
+        if not findings.count:
+            return Verdict(payload, table=table, rows=rows)
+        return Verdict(
+            payload,
+            refused,
+            findings.shown,
+            findings.count,
+            findings.tally,
+            table,
+            rows,
+        )
+
+    def _payload(
+        self, findings: Findings, request: Request | None, outcome: Outcome | None, params: Any
+    ) -> Any:
+        """What to send in place of the body, if anything."""
+        if request is None:
+            return None
+        form, data = request.form, request.data
+        if findings.fatal:
+            # Observed only: as it came, but for a form that no model knows.
+            if not request.friendly:
+                return None
+            params = request.params
+            form = forms.INPUTS if self._hinted else form
+        else:
+            converted = outcome is not None and outcome.form is not None
+            dropped = bool(request.extras) and self._params is not None
+            if not (converted or request.friendly or dropped or params is not request.params):
+                return None
+            if outcome is not None and outcome.form is not None:
+                form, data = outcome.form, outcome.data
+        return {form: data, forms.PARAMS: params} if params is not None else {form: data}
+
+
+def _only_type(values: Sequence[Any]) -> type | None:
+    """The one type all values of a column have, if pandas keeps it whatever else is added."""
+    types = set(map(type, values))
+    if len(types) != 1:
+        return None
+    (only,) = types
+    if only is int:
+        try:
+            array("q", values)
+        except OverflowError:
+            return None
+    return only if only in (int, float, str, bool) else None

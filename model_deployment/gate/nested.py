@@ -1,0 +1,238 @@
+"""The rules for arrays, objects and maps, and the compiling of a type of a signature into a rule."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from types import NoneType
+from typing import Any
+
+from model_deployment.gate.anything import Anything, Unreadable
+from model_deployment.gate.rules import (
+    ArrayText,
+    Base64,
+    Fault,
+    NestedReal,
+    Real,
+    Rule,
+    Scalar,
+    Text,
+    Truth,
+    Whole,
+)
+from model_deployment.gate.times import Time
+from model_deployment.gate.verdict import Kind, clip
+
+Spec = Mapping[str, Any]
+Mapped = Mapping[str, Any]
+
+_SCALARS: dict[str, Callable[..., Scalar]] = {
+    "integer": Whole,
+    "long": Whole,
+    "float": Real,
+    "double": Real,
+    "string": Text,
+    "boolean": Truth,
+    "datetime": Time,
+    "binary": Base64,
+}
+#: Types whose values are made of others.
+COMPLEX = frozenset({"object", "array", "map", "sparkml_vector"})
+
+
+class Array(Rule):
+    """Lists of values of one type."""
+
+    def __init__(self, expected: str, items: Rule, *, nullable: bool) -> None:
+        super().__init__(expected, nullable=nullable)
+        self._items = items
+
+    def passes(self, values: Sequence[Any]) -> bool:
+        """As the rule says."""
+        present = _present(values, list, self.nullable)
+        # Together, for they are fine if all of their items are.
+        return present is not None and self._items.passes(list(chain.from_iterable(present)))
+
+    def take(self, value: Any, lenient: bool) -> Any:
+        """As the rule says."""
+        if type(value) is not list:
+            return _other(self, value)
+        taken = [self._items.take(item, lenient) for item in value]
+        for place, item in enumerate(taken):
+            if isinstance(item, Fault):
+                return item.inside(f"[{place}]", value[place])
+        return _same_or(value, taken, zip(taken, value, strict=True))
+
+
+class Map(Rule):
+    """Objects with any keys and values of one type."""
+
+    def __init__(self, expected: str, values: Rule, *, nullable: bool) -> None:
+        super().__init__(expected, nullable=nullable)
+        self._values = values
+
+    def passes(self, values: Sequence[Any]) -> bool:
+        """As the rule says."""
+        present = _present(values, dict, self.nullable)
+        if present is None:
+            return False
+        return self._values.passes(list(chain.from_iterable(map(dict.values, present))))
+
+    def take(self, value: Any, lenient: bool) -> Any:
+        """As the rule says."""
+        if type(value) is not dict:
+            return _other(self, value)
+        taken = {key: self._values.take(item, lenient) for key, item in value.items()}
+        for key, item in taken.items():
+            if isinstance(item, Fault):
+                return item.inside(f"[{key!a}]", value[key])
+        return _same_or(value, taken, ((taken[key], value[key]) for key in value))
+
+
+class Object(Rule):
+    """Objects with named members, each of a type of its own."""
+
+    def __init__(
+        self,
+        expected: str,
+        members: Mapping[str, Rule],
+        required: frozenset[str],
+        *,
+        nullable: bool,
+    ) -> None:
+        super().__init__(expected, nullable=nullable)
+        self._members = members
+        self._required = required
+
+    def passes(self, values: Sequence[Any]) -> bool:
+        """As the rule says."""
+        present = _present(values, dict, self.nullable)
+        if present is None:
+            return False
+        if not all(self._required <= value.keys() <= self._members.keys() for value in present):
+            return False
+        return all(
+            rule.passes([value[name] for value in present if name in value])
+            for name, rule in self._members.items()
+        )
+
+    def take(self, value: Any, lenient: bool) -> Any:
+        """As the rule says."""
+        if type(value) is not dict:
+            return _other(self, value)
+        if not value and self.nullable:
+            return value
+        if unknown := value.keys() - self._members.keys():
+            name = min(unknown)
+            expected = f"object with no members but {clip(', '.join(self._members))}"
+            return Fault(Kind.UNKNOWN, expected).inside(f".{name}", value[name])
+        if missing := self._required - value.keys():
+            return Fault(Kind.MISSING, f"object with the member {min(missing)}")
+        taken = {name: self._members[name].take(item, lenient) for name, item in value.items()}
+        for name, item in taken.items():
+            if isinstance(item, Fault):
+                return item.inside(f".{name}", value[name])
+        return _same_or(value, taken, ((taken[name], value[name]) for name in value))
+
+
+def _present(values: Sequence[Any], kind: type, nullable: bool) -> Sequence[Any] | None:
+    """The values that are there, if all are of one type."""
+    types = set(map(type, values))
+    if types <= {kind}:
+        return values
+    if nullable and types <= {kind, NoneType}:
+        return [value for value in values if value is not None]
+    return None
+
+
+def _other(rule: Rule, value: Any) -> Any:
+    """What to make of a value that is not of the rule's own type."""
+    if value is not None:
+        return Fault(Kind.TYPE, rule.expected)
+    return None if rule.nullable else Fault(Kind.NULL, rule.expected)
+
+
+def _same_or(value: Any, taken: Any, pairs: Any) -> Any:
+    """The value itself if nothing inside it has changed: who has it sees that it is the same."""
+    return taken if any(new is not old for new, old in pairs) else value
+
+
+def column_rule(spec: Spec, mapping: Mapped) -> Rule:
+    """Compile one column of a signature.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is none of MLflow's types, or not as MLflow writes it.
+    """
+    kind = spec["type"]
+    if kind in COMPLEX or kind == "any":
+        # MLflow takes a column of these without a word on it for optional, and others for required.
+        return _complex(spec, mapping, required=bool(spec.get("required")))
+    required = spec.get("required", True)
+    entry = mapping[kind]
+    rule = _SCALARS[kind](entry, nullable=not required and entry["nullable"])
+    if not required:
+        # Only told where null is refused all the same: pandas has no such column with gaps in it.
+        rule.name_null(f"{rule.expected}; given in all rows or in none")
+    return rule
+
+
+def nested_rule(
+    spec: Spec, mapping: Mapped, *, required: bool = True, nullable: bool = False
+) -> Rule:
+    """Compile a type that stands inside another, or a parameter that is an object.
+
+    Args:
+        required: of what it stands in; MLflow hands that down.
+        nullable: whether a scalar may be null here.
+
+    Raises:
+        ValueError, LookupError, TypeError: as :func:`column_rule`.
+    """
+    kind = spec["type"]
+    if kind in COMPLEX or kind == "any":
+        return _complex(spec, mapping, required=required)
+    entry = mapping[kind]
+    if not entry["nested"]:
+        expected = f"{kind}, of which MLflow reads none from JSON inside an array or object"
+        return Unreadable(expected, nullable=nullable)
+    if _SCALARS[kind] is Real:
+        return NestedReal(entry, nullable=nullable)
+    return _SCALARS[kind](entry, nullable=nullable)
+
+
+def _complex(spec: Spec, mapping: Mapped, *, required: bool) -> Rule:
+    kind = spec["type"]
+    if kind == "any":
+        return Anything(mapping["any"]["expected"])
+    if kind == "object":
+        return _object(spec, mapping, required=required)
+    if kind == "map":
+        values = nested_rule(spec["values"], mapping, required=required, nullable=not required)
+        expected = f"map: an object with values of type {_name(spec['values'])}"
+        return Map(expected, values, nullable=not required or _is_any(spec["values"]))
+    inner = {"type": "double"} if kind == "sparkml_vector" else spec["items"]
+    items = (
+        ArrayText(mapping["string"], nullable=False)
+        if inner["type"] == "string"
+        else nested_rule(inner, mapping, required=required)
+    )
+    return Array(f"array of {_name(inner)}", items, nullable=not required or _is_any(inner))
+
+
+def _object(spec: Spec, mapping: Mapped, *, required: bool) -> Rule:
+    members: dict[str, Rule] = {}
+    needed = set()
+    for name, inner in spec["properties"].items():
+        wanted = inner.get("required", True)
+        members[name] = nested_rule(inner, mapping, required=wanted, nullable=not wanted)
+        if wanted:
+            needed.add(name)
+    return Object(
+        f"object with {', '.join(members)}", members, frozenset(needed), nullable=not required
+    )
+
+
+def _is_any(spec: Spec) -> bool:
+    return bool(spec["type"] == "any")
+
+
+def _name(spec: Spec) -> str:
+    return str(spec["type"])

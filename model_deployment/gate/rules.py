@@ -1,0 +1,273 @@
+"""The rules for one value: compiled from ``type_mapping.json``, applied to whole columns.
+
+Each rule answers twice. ``passes`` is the hot path: are all these values fine as they are, told by
+looks at the whole column. ``take`` is for a column that did not pass: this one value, repaired or
+faulted. ``passes`` may say no to a fine column; ``take`` then finds nothing.
+"""
+
+import binascii
+import math
+import re
+import struct
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any
+
+from model_deployment.gate.verdict import Kind
+
+Entry = Mapping[str, Any]
+
+_PYTHON: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
+#: Array type codes by what they hold, so that one conversion checks the range of a whole column.
+_CODES = {
+    **{
+        (-(1 << 8 * array(c).itemsize - 1), (1 << 8 * array(c).itemsize - 1) - 1): c for c in "bhiq"
+    },
+    **{(0, (1 << 8 * array(c).itemsize) - 1): c for c in "BHIQ"},
+}
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,307})(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a value was not taken. ``path`` leads to the culprit inside of it, if it is not itself."""
+
+    kind: Kind
+    expected: str
+    path: str = ""
+    value: Any = None
+
+    def inside(self, step: str, value: Any) -> "Fault":
+        """The same fault seen from one level up; ``value`` is the one it was found in."""
+        return Fault(self.kind, self.expected, step + self.path, self.value if self.path else value)
+
+
+class Rule(ABC):
+    """What one column, or the values at one place inside it, must be."""
+
+    def __init__(self, expected: str, *, nullable: bool) -> None:
+        self.expected = expected
+        self.nullable = nullable
+        self._null = Fault(Kind.NULL, expected)
+        self._wrong = Fault(Kind.TYPE, expected)
+        self._lossy = Fault(Kind.LOSSY, expected)
+        self._range = Fault(Kind.RANGE, expected)
+
+    @abstractmethod
+    def passes(self, values: Sequence[Any]) -> bool:
+        """Whether all the values are surely fine as they are."""
+
+    @abstractmethod
+    def take(self, value: Any, lenient: bool) -> Any:
+        """The value to send on, which is the same object if it was fine, or a :class:`Fault`."""
+
+    def name_null(self, expected: str) -> None:
+        """Say something else of null."""
+        self._null = Fault(Kind.NULL, expected)
+
+    def finish(self, values: list[Any]) -> list[Any]:
+        """Make values that were taken one by one fit one another."""
+        return values
+
+
+class Scalar(Rule):
+    """Values of some Python types."""
+
+    def __init__(self, entry: Entry, *, nullable: bool) -> None:
+        super().__init__(str(entry["expected"]), nullable=nullable)
+        self._types: frozenset[type] = frozenset(_PYTHON[name] for name in entry["types"])
+
+    def passes(self, values: Sequence[Any]) -> bool:
+        """As the rule says."""
+        types = set(map(type, values))
+        if types <= self._types:
+            return self._fit(values, types)
+        if not self.nullable:
+            return False
+        types.discard(NoneType)
+        present = [value for value in values if value is not None]
+        return types <= self._types and self._fit(present, types)
+
+    def take(self, value: Any, lenient: bool) -> Any:
+        """As the rule says."""
+        if value is None:
+            return None if self.nullable else self._null
+        if type(value) in self._types:
+            return self._flaw(value) or value
+        converted = self._convert(value) if lenient else None
+        if converted is not None:
+            return self._flaw(converted) or converted
+        return self._misfit(value)
+
+    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+        """Whether values of the right types are fine."""
+        return True
+
+    def _flaw(self, value: Any) -> Fault | None:
+        """What is wrong with a value of a right type."""
+        return None
+
+    def _convert(self, value: Any) -> Any:
+        """A value of another type turned into the one it surely means, or None."""
+        return None
+
+    def _misfit(self, value: Any) -> Fault:
+        """What to say of a value of a wrong type."""
+        return self._wrong
+
+
+class Whole(Scalar):
+    """Whole numbers in a range."""
+
+    def __init__(self, entry: Entry, *, nullable: bool) -> None:
+        super().__init__(entry, nullable=nullable)
+        self._minimum = int(entry["minimum"])
+        self._maximum = int(entry["maximum"])
+        self._code = _CODES.get((self._minimum, self._maximum))
+
+    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+        if self._code is None:
+            return not values or (min(values) >= self._minimum and max(values) <= self._maximum)
+        try:
+            array(self._code, values)
+        except OverflowError:
+            return False
+        return True
+
+    def _flaw(self, value: Any) -> Fault | None:
+        return None if self._minimum <= value <= self._maximum else self._range
+
+    def _convert(self, value: Any) -> Any:
+        if type(value) is float and value.is_integer() and abs(value) <= 1 << 53:
+            return int(value)
+        if type(value) is str:
+            match = _NUMBER.fullmatch(value)
+            return int(value) if match and not match[1] and not match[2] else None
+        return None
+
+    def _misfit(self, value: Any) -> Fault:
+        return self._lossy if type(value) in (float, bool) else self._wrong
+
+
+class Real(Scalar):
+    """Floating point numbers. An integer must be among those that they can hold."""
+
+    def __init__(self, entry: Entry, *, nullable: bool) -> None:
+        super().__init__(entry, nullable=nullable)
+        # In the standard size, for which struct tells of an overflow.
+        self._pack = struct.Struct({16: "<e", 32: "<f", 64: "<d"}[entry["bits"]])
+        self._exact = float(entry["exact_integers"])
+        self._maximum = float(entry.get("maximum", math.inf))
+        self._vanishes = float(entry.get("vanishes", 0))
+
+    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+        if int in types or self._vanishes:
+            limit = self._exact if int in types else self._maximum
+            try:
+                # At least as much as the largest of them, and by far the fastest to tell. What is
+                # just above the limit may have been rounded to it.
+                if math.hypot(*values) >= limit:
+                    return False
+            except OverflowError:
+                return False
+        if self._vanishes:
+            smallest = min(map(abs, filter(None, values)), default=1.0)
+            return bool(smallest > self._vanishes)
+        return True
+
+    def _flaw(self, value: Any) -> Fault | None:
+        try:
+            (kept,) = self._pack.unpack(self._pack.pack(float(value)))
+        except OverflowError:
+            return self._range
+        if value and not kept:
+            return self._lossy
+        return self._lossy if type(value) is int and kept != value else None
+
+    def _convert(self, value: Any) -> Any:
+        match = _NUMBER.fullmatch(value) if type(value) is str else None
+        if match is None:
+            return None
+        number = float(value) if match[1] or match[2] else int(value)
+        return None if number in (math.inf, -math.inf) else number
+
+    def _misfit(self, value: Any) -> Fault:
+        return self._lossy if type(value) is bool else self._wrong
+
+
+class NestedReal(Real):
+    """Floating point numbers inside an array or object.
+
+    There MLflow refuses 3 where it wants 3.0, which JSON, and JavaScript, do not tell apart. So an
+    integer is sent on as a float.
+    """
+
+    def __init__(self, entry: Entry, *, nullable: bool) -> None:
+        super().__init__({**entry, "types": ["float"]}, nullable=nullable)
+
+    def take(self, value: Any, lenient: bool) -> Any:
+        """As the rule says."""
+        taken = self._flaw(value) or value if type(value) is int else super().take(value, lenient)
+        return float(taken) if type(taken) is int else taken
+
+
+class Text(Scalar):
+    """Strings."""
+
+    def passes(self, values: Sequence[Any]) -> bool:
+        """As the rule says."""
+        try:
+            # Three times as fast as a look at the types, and it takes nothing but strings.
+            "".join(values)
+        except TypeError:
+            return super().passes(values)
+        return True
+
+
+class ArrayText(Scalar):
+    """Strings that become a NumPy array, which forgets trailing NULs."""
+
+    def __init__(self, entry: Entry, *, nullable: bool) -> None:
+        super().__init__(entry, nullable=nullable)
+        self._ascii = bool(entry.get("ascii"))
+
+    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+        joined = "".join(values)
+        return "\0" not in joined and (not self._ascii or joined.isascii())
+
+    def _flaw(self, value: Any) -> Fault | None:
+        if self._ascii and not value.isascii():
+            return self._wrong
+        return self._lossy if value.endswith("\0") else None
+
+
+class Truth(Scalar):
+    """True and false."""
+
+    def _convert(self, value: Any) -> Any:
+        if type(value) is str:
+            return _BOOLEANS.get(value)
+        return bool(value) if type(value) in (int, float) and value in (0, 1) else None
+
+
+class Base64(Scalar):
+    """Bytes in base64. MLflow skips what is no base64; here that is refused."""
+
+    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+        return all(map(_is_base64, values))
+
+    def _flaw(self, value: Any) -> Fault | None:
+        return None if _is_base64(value) else self._wrong
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        # MLflow's own encoder breaks lines.
+        binascii.a2b_base64(text.replace("\n", "").replace("\r", ""), strict_mode=True)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,263 @@
+"""The gate of a signature of tensors: their shape, and every number in them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from math import prod
+from typing import Any
+
+from model_deployment.gate import forms
+from model_deployment.gate.anything import Anything
+from model_deployment.gate.columns import Outcome
+from model_deployment.gate.forms import ABSENT, Frame, Request
+from model_deployment.gate.rules import ArrayText, Base64, Fault, Real, Rule, Truth, Whole
+from model_deployment.gate.times import Time
+from model_deployment.gate.verdict import SHOWN, Findings, Kind, shown
+
+_RULES = {
+    "integer": Whole,
+    "long": Whole,
+    "float": Real,
+    "double": Real,
+    "string": ArrayText,
+    "boolean": Truth,
+    "datetime": Time,
+    "binary": Base64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a signature."""
+
+    #: Empty if it has none.
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    rule: Rule
+
+    @property
+    def expected(self) -> str:
+        """In words."""
+        return f"{self.dtype} tensor of shape {list(self.shape)}"
+
+    @property
+    def ragged(self) -> bool:
+        """MLflow takes anything at all for a list of objects."""
+        return self.dtype == "object" and self.shape == (-1,)
+
+
+class Tensors:
+    """A signature of tensors, compiled."""
+
+    def __init__(self, specs: Sequence[Mapping[str, Any]], mapping: Mapping[str, Any]) -> None:
+        """Compile.
+
+        Raises:
+            ValueError, LookupError, TypeError: the signature is not as MLflow writes it.
+        """
+        self._tensors = [_compile(spec, mapping) for spec in specs]
+        self._by_name = {tensor.name: tensor for tensor in self._tensors}
+        self._named = all(tensor.name for tensor in self._tensors)
+        if not self._named and len(self._tensors) > 1:
+            raise ValueError("several tensors without names")
+        self.names = [tensor.name for tensor in self._tensors] if self._named else []
+
+    def check(self, request: Request, findings: Findings) -> Outcome | None:
+        """Check the data; None if there are no tensors in it."""
+        read = self._read(request, findings)
+        if read is None:
+            return None
+        values, faithful = read
+        if self._named:
+            self._report_strangers(values, findings)
+        taken = {}
+        for tensor in self._tensors:
+            if tensor.name in values:
+                if _has_holes(values[tensor.name]):
+                    continue
+                taken[tensor.name] = _take(tensor, values[tensor.name], findings)
+            else:
+                findings.add(Kind.MISSING, tensor.expected, "no such input", column=tensor.name)
+        rows = _rows(values.values())
+        outcome = Outcome(rows)
+        same = len(taken) == len(values) and all(taken[name] is values[name] for name in taken)
+        if not findings.fatal and not (faithful and same):
+            outcome.form = forms.INPUTS
+            outcome.data = taken if self._named else taken[""]
+        return outcome
+
+    def _read(self, request: Request, findings: Findings) -> tuple[dict[str, Any], bool] | None:
+        """The tensors by name, and whether MLflow reads the body in the same way."""
+        wanted = self.names if self._named else None
+        if request.form in forms.FRAMES:
+            if request.form == forms.SPLIT:
+                frame = forms.read_split(request.data, findings)
+            else:
+                frame = forms.read_records(request.data, wanted, findings)
+            return None if frame is None else (self._from_frame(frame, findings), False)
+        data, form = request.data, request.form
+        records = type(data) is list and data and set(map(type, data)) == {dict}
+        if self._named and records:
+            frame = forms.read_records(data, wanted, findings, form)
+            if frame is None:
+                return None
+            return self._from_records(frame, findings), form == forms.INSTANCES
+        if self._named and type(data) is dict:
+            if form == forms.INSTANCES and self._uneven(data, findings):
+                return None
+            return dict(data), True
+        if self._named and len(self.names) == 1 and type(data) is list:
+            return {self.names[0]: data}, True
+        if not self._named and type(data) is not dict and not records and data not in (None, []):
+            return {"": data}, True
+        findings.add(Kind.FORM, f"{form}: {self._form()}", shown(data) if data else "nothing in it")
+        return None
+
+    def _form(self) -> str:
+        if self._named:
+            return f"an object with {', '.join(self.names)}"
+        return f"a {self._tensors[0].expected}"
+
+    def _uneven(self, data: dict[str, Any], findings: Findings) -> bool:
+        sizes = {len(one) for name in self.names if type(one := data.get(name)) is list}
+        if len(sizes) > 1:
+            findings.add(Kind.RAGGED, "instances: as many rows in each input", str(sorted(sizes)))
+        return len(sizes) > 1
+
+    def _from_frame(self, frame: Frame, findings: Findings) -> dict[str, Any]:
+        """Stack the rows of a table, in which a row of a tensor may be flat."""
+        if not self._named and len(frame.names) != 1:
+            return {"": [list(row) for row in zip(*frame.values, strict=True)]}
+        if not self._named:
+            return {"": [_unflattened(cell, self._tensors[0]) for cell in frame.values[0]]}
+        values = self._from_records(frame, findings)
+        for name in values.keys() & self._by_name.keys():
+            values[name] = [_unflattened(cell, self._by_name[name]) for cell in values[name]]
+        return values
+
+    def _from_records(self, frame: Frame, findings: Findings) -> dict[str, Any]:
+        values: dict[str, Any] = dict.fromkeys(frame.unknown)
+        for name, column in zip(frame.names, frame.values, strict=True):
+            values[str(name)] = list(column)
+            for row in (row for row, cell in enumerate(column) if cell is ABSENT):
+                expected = self._by_name[str(name)].expected
+                findings.add(Kind.MISSING, expected, "nothing", column=str(name), row=row)
+        return values
+
+    def _report_strangers(self, values: Mapping[str, Any], findings: Findings) -> None:
+        strangers = sorted(values.keys() - self._by_name.keys())
+        for name in strangers[:SHOWN]:
+            expected = f"one of {', '.join(self.names)}"
+            findings.add(
+                Kind.UNKNOWN, expected, "another input", column=name, tally="", forgivable=True
+            )
+        findings.add_unseen(Kind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
+
+
+def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any]) -> Tensor:
+    dtype, shape = spec["tensor-spec"]["dtype"], tuple(spec["tensor-spec"]["shape"])
+    entry = mapping["tensor"]["dtypes"].get(dtype)
+    rule: Rule
+    if entry is None or entry["as"] == "any":
+        rule = Anything(mapping["any"]["expected"])
+    else:
+        rule = _RULES[entry["as"]]({**mapping[entry["as"]], **entry}, nullable=False)
+    if not all(type(size) is int for size in shape):
+        raise ValueError(f"a shape of {shape}")
+    return Tensor(spec.get("name") or "", str(dtype), shape, rule)
+
+
+def _take(tensor: Tensor, value: Any, findings: Findings) -> Any:
+    """The tensor to send on: the same object if it was fine."""
+    leaves, sizes = _leaves(tensor, value, findings)
+    if leaves is None or tensor.rule.passes(leaves):
+        return value
+    taken = [tensor.rule.take(leaf, findings.lenient) for leaf in leaves]
+    if Fault in set(map(type, taken)):
+        _report(tensor, taken, leaves, prod(sizes[1:]), findings)
+        return value
+    if all(new is old for new, old in zip(taken, leaves, strict=True)):
+        return value
+    return _reshaped(taken, sizes)
+
+
+def _report(
+    tensor: Tensor, taken: Sequence[Any], leaves: Sequence[Any], width: int, findings: Findings
+) -> None:
+    faults = ((place, one) for place, one in enumerate(taken) if type(one) is Fault)
+    for place, fault in islice(faults, SHOWN):
+        row = place // width if tensor.shape else None
+        got = shown(leaves[place])
+        findings.add(fault.kind, fault.expected, got, column=tensor.name or None, row=row)
+    for kind, count in Counter(fault.kind for _, fault in faults).items():
+        findings.add_unseen(kind, count, tally=tensor.name)
+
+
+def _leaves(
+    tensor: Tensor, value: Any, findings: Findings
+) -> tuple[Sequence[Any] | None, list[int]]:
+    """What is in a tensor of the right shape; None, and a finding, if the shape is another."""
+    level, sizes = [value], list[int]()
+    kind = Kind.SHAPE
+    for wanted in tensor.shape:
+        if not level or set(map(type, level)) != {list}:
+            break
+        found = set(map(len, level))
+        if len(found) > 1:
+            kind = Kind.RAGGED
+            break
+        sizes.append(found.pop())
+        if wanted not in (-1, sizes[-1]):
+            break
+        level = list(chain.from_iterable(level))
+    else:
+        if tensor.ragged or list not in set(map(type, level)):
+            return level, sizes
+    got = "rows of unequal length" if kind is Kind.RAGGED else _shape(value)
+    findings.add(kind, tensor.expected, got, column=tensor.name or None)
+    return None, sizes
+
+
+def _shape(value: Any) -> str:
+    """The shape of nested lists, told by the first of each."""
+    sizes = []
+    while type(value) is list:
+        sizes.append(len(value))
+        value = value[0] if value else None
+    return f"shape {sizes}" if sizes else shown(value)
+
+
+def _unflattened(cell: Any, tensor: Tensor) -> Any:
+    """One row of a tensor as it is in a table: MLflow wants it flat there, or as a single number."""
+    inner = tensor.shape[1:]
+    if type(cell) is not list:
+        return [cell] if inner == (1,) else cell
+    if (
+        len(inner) < 2
+        or not all(size > 0 for size in inner)
+        or list in set(map(type, cell))
+        or prod(inner) != len(cell)
+    ):
+        return cell
+    return _reshaped(cell, list(inner))
+
+
+def _reshaped(flat: Sequence[Any], sizes: Sequence[int]) -> Any:
+    """Nested lists, the last dimension the fastest."""
+    if not sizes:
+        return flat[0]
+    parts: list[Any] = list(flat)
+    for size in reversed(sizes[1:]):
+        parts = [parts[start : start + size] for start in range(0, len(parts), size)]
+    return parts
+
+
+def _has_holes(value: Any) -> bool:
+    return type(value) is list and any(one is ABSENT for one in value)
+
+
+def _rows(values: Any) -> int | None:
+    sizes: Iterator[int] = (len(value) for value in values if type(value) is list)
+    return next(sizes, None)

@@ -1,0 +1,116 @@
+"""The rule for times: ISO 8601, of which pandas and NumPy make the instant that is written.
+
+They make one of much else as well: of 5, of "now", and of "01/02/2026" a day in January.
+"""
+
+import re
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from model_deployment.gate.rules import Entry, Fault, Scalar
+
+#: A text's digits, all alike, so that texts of one format have one shape.
+_MASK = dict.fromkeys(map(ord, "123456789"), "0")
+_SHAPE = re.compile(r"0000-00-00(?:[T ]00:00(?::00(?:\.0{1,9})?)?)?")
+_TOO_FINE = re.compile(r"0000-00-00[T ]00:00:00\.0{10,}")
+#: Where an offset is given, or hyphens and colons are left out.
+_LENIENT = re.compile(
+    r"(\d{4})-?(\d\d)-?(\d\d)"
+    r"(?:[Tt ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
+
+
+class Time(Scalar):
+    """Times without a zone, in a range, given as text."""
+
+    def __init__(self, entry: Entry, *, nullable: bool, finest: int = 9) -> None:
+        """Compile.
+
+        Args:
+            finest: digits a second's fraction may have.
+        """
+        super().__init__(entry, nullable=nullable)
+        self._minimum = str(entry.get("minimum", "0001"))
+        self._maximum = str(entry.get("maximum", "9999-13"))
+        self._longest = len("2026-01-31T12:00:00.") + finest
+
+    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+        shapes = {value.translate(_MASK) for value in values}
+        if len(shapes) != 1:
+            return not shapes
+        together = "\n".join(values)
+        # Midnight at the end of a day, which Python knows since 3.13, and pandas does not.
+        if not self._allowed(shapes.pop()) or "T24:" in together or " 24:" in together:
+            return False
+        try:
+            deque(map(datetime.fromisoformat, values), maxlen=0)
+        except ValueError:
+            return False
+        # Of one shape, texts are in the order of the times they tell.
+        return self._in_range(min(values)) and self._in_range(max(values))
+
+    def take(self, value: Any, lenient: bool) -> Any:
+        """As the rule says."""
+        if type(value) is not str:
+            return super().take(value, lenient)
+        fault = self._judge(value)
+        if fault is None or not lenient:
+            return fault or value
+        converted = _convert(value)
+        return fault if converted is None else self._judge(converted) or converted
+
+    def finish(self, values: list[Any]) -> list[Any]:
+        """Give all one format, for pandas expects that of the first from each."""
+        shapes = {value.translate(_MASK) for value in values if value is not None}
+        if len(shapes) < 2:
+            return values
+        return [value if value is None else _spelled_out(value) for value in values]
+
+    def _judge(self, text: str) -> Fault | None:
+        shape = text.translate(_MASK)
+        if not self._allowed(shape):
+            return (
+                self._lossy
+                if _TOO_FINE.fullmatch(shape) or _SHAPE.fullmatch(shape)
+                else self._wrong
+            )
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            return self._wrong
+        if text.startswith("24", 11):
+            return self._wrong
+        return None if self._in_range(text) else self._range
+
+    def _allowed(self, shape: str) -> bool:
+        return len(shape) <= self._longest and _SHAPE.fullmatch(shape) is not None
+
+    def _in_range(self, text: str) -> bool:
+        # What is left out at the end is zeros, and a shorter text sorts before a longer one.
+        return self._minimum <= text.replace(" ", "T") <= self._maximum
+
+
+def _spelled_out(text: str) -> str:
+    date, time = text[:10], text[11:] or "00:00:00"
+    whole, _, fraction = time.partition(".")
+    seconds = "" if len(whole) == 8 else ":00"
+    return f"{date}T{whole}{seconds}.{fraction:0<9}"
+
+
+def _convert(text: str) -> str | None:
+    """Any ISO 8601 time without a zone and in the usual spelling; one with an offset in UTC."""
+    match = _LENIENT.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    clock = f"{hour or '00'}:{minute or '00'}:{second or '00'}"
+    try:
+        time = datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{(offset or '').upper()}")
+        if time.tzinfo is not None:
+            time = time.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+    return time.isoformat() + (f".{fraction}" if fraction else "")

@@ -1,0 +1,171 @@
+"""What the gate answers: the verdict on one request, and how violations are gathered for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+#: Violations told one by one; of the others there is only the count.
+SHOWN = 20
+_LONGEST = 60
+NOTHING: Mapping[tuple[str, str], int] = {}
+
+
+class Validation(StrEnum):
+    """How hard the gate is, chosen per deployment."""
+
+    STRICT = "strict"  # refuse whatever does not fit the signature
+    COERCE = "coerce"  # convert what can be converted without doubt, drop what is unknown
+    OBSERVE = "observe"  # pass everything, and count
+
+
+class Kind(StrEnum):
+    """What is wrong."""
+
+    MISSING = "missing"  # a required column is not there
+    UNKNOWN = "unknown"  # a column or member the signature does not have
+    NULL = "null"
+    TYPE = "type"
+    LOSSY = "lossy"  # it would become another value
+    RANGE = "range"
+    RAGGED = "ragged"  # rows or columns of unequal length
+    SHAPE = "shape"  # a tensor of other dimensions
+    PARAMS = "params"
+    FORM = "form"  # no request at all
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing that does not fit. ``row`` and ``column`` are None where it has none."""
+
+    row: int | None
+    column: str | None
+    kind: Kind
+    expected: str
+    #: Short and printable.
+    got: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, for the ``errors`` of a problem document."""
+        return {
+            "row": self.row,
+            "column": self.column,
+            "kind": str(self.kind),
+            "expected": self.expected,
+            "got": self.got,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A checked JSON frame, column by column, so that several can become one call.
+
+    Two tables may be joined if their keys are equal.
+    """
+
+    columns: tuple[str | int, ...]
+    values: tuple[Sequence[Any], ...]
+    rows: int
+    params: Mapping[str, Any] | None = None
+    #: Types of the values, where no signature fixes them.
+    types: tuple[type, ...] = ()
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What two tables must have in common."""
+        return self.columns, self.types, repr(self.params) if self.params else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do with a request."""
+
+    #: What to send in place of the body; None to send the body as it came.
+    payload: Any = None
+    refused: bool = False
+    #: The first ones, row by row.
+    violations: tuple[Violation, ...] = ()
+    #: Of all violations.
+    count: int = 0
+    #: Violations by column and kind. Columns that the signature does not have are counted under
+    #: ``""``: their names are the caller's, and there may be any number of them.
+    tally: Mapping[tuple[str, str], int] = field(default_factory=lambda: NOTHING)
+    #: The values, if they may be joined with those of other requests.
+    table: Table | None = None
+    rows: int | None = None
+
+
+@dataclass(slots=True)
+class Findings:
+    """Violations of one request while it is looked at."""
+
+    #: Whether what can be forgiven is.
+    lenient: bool = False
+    count: int = 0
+    #: Violations nothing can be done about.
+    fatal: int = 0
+    tally: dict[tuple[str, str], int] = field(default_factory=dict)
+    _shown: list[Violation] = field(default_factory=list)
+
+    def add(
+        self,
+        kind: Kind,
+        expected: str,
+        got: str,
+        *,
+        column: str | None = None,
+        row: int | None = None,
+        tally: str | None = None,
+        forgivable: bool = False,
+    ) -> None:
+        """Note one.
+
+        Args:
+            tally: what to count it under, if not under the column.
+            forgivable: a lenient gate repairs it.
+        """
+        self.add_unseen(
+            kind, 1, tally=(column or "") if tally is None else tally, forgivable=forgivable
+        )
+        name = column and clip(column)
+        self._shown.append(Violation(row, name, kind, expected, got))
+
+    def add_unseen(
+        self, kind: Kind, count: int, *, tally: str = "", forgivable: bool = False
+    ) -> None:
+        """Count some more without showing them, where :data:`SHOWN` of their column already are."""
+        if count > 0:
+            self.count += count
+            self.fatal += 0 if forgivable and self.lenient else count
+            key = (tally, str(kind))
+            self.tally[key] = self.tally.get(key, 0) + count
+
+    @property
+    def shown(self) -> tuple[Violation, ...]:
+        """The first ones, row by row; those without a row before them."""
+        ordered = sorted(self._shown, key=lambda one: -1 if one.row is None else one.row)
+        return tuple(ordered[:SHOWN])
+
+
+def clip(text: str) -> str:
+    """A caller's text, of harmless length."""
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def shown(value: Any) -> str:
+    """A caller's value in a few printable characters."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return ascii(clip(value))
+        case int() | float():
+            return clip(repr(value))
+        case list():
+            return "an array"
+        case dict():
+            return "an object"
+        case _:
+            return "nothing"
