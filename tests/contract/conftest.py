@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -29,4 +30,9 @@ async def bench(
     # A runtime that was closed does not collect its children any more, and nobody else would.
     for child in set(children()) - before:
         with contextlib.suppress(ChildProcessError):
-            until_sync(lambda pid=child.pid: os.waitpid(pid, os.WNOHANG)[0], what="its end")
+            until_sync(partial(ended, child.pid), what="the end of a child")
+
+
+def ended(pid: int) -> bool:
+    """Whether a child has ended; it is collected then."""
+    return os.waitpid(pid, os.WNOHANG)[0] == pid

@@ -5,24 +5,20 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 
 from tests import world
+from tests.integration.tools import check_problem
 from tests.waiting import until_sync
-
-T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
-PROBLEM = "application/problem+json"
 
 #: Quick to act, so that tests are, and patient where a busy machine could be slow.
 DEFAULTS: dict[str, Any] = {
@@ -64,7 +60,7 @@ class Controller:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._instance = ""
-        self._http = self._client()
+        self._clients = [self._client()]
 
     @property
     def url(self) -> str:
@@ -107,7 +103,8 @@ class Controller:
 
     def wait_ready(self, timeout: float = 30) -> Self:
         def ready() -> bool:
-            assert self.running or self._fail("the controller ended")
+            if not self.running:
+                raise RuntimeError("the controller ended")
             return self.call("GET", "/ready").status_code == 200
 
         until_sync(ready, timeout=timeout, what="the controller to be ready")
@@ -132,9 +129,8 @@ class Controller:
         """Wait for its end; the exit status."""
         assert self._process is not None
         code = self._process.wait(timeout)
-        # Connections to it are of no use any more.
-        self._http.close()
-        self._http = self._client()
+        # Connections to it are of no use any more, but other threads may be hanging on them.
+        self._clients.append(self._client())
         return code
 
     def command(self, *arguments: str) -> list[str]:
@@ -167,7 +163,7 @@ class Controller:
     def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         """One HTTP call. A connection that broke is a ConnectionError, which waits know."""
         try:
-            return self._http.request(method, path, **more)
+            return self._clients[-1].request(method, path, **more)
         except httpx.TransportError as error:
             raise ConnectionError(f"{method} {path}: {error!r}") from error
 
@@ -208,7 +204,8 @@ class Controller:
 
         def arrived() -> Any:
             row = self.row(key)
-            return row if row["state"] == state else self._fail(f"{row['state']}: {row['reason']}")
+            assert row["state"] == state, f"{row['state']}: {row['reason']}"
+            return row
 
         return until_sync(arrived, timeout=timeout, what=f"{key} to be {state}")
 
@@ -222,17 +219,20 @@ class Controller:
 
     def leftovers(self) -> list[str]:
         """Processes of launches, and listeners on the ports of launches."""
-        listening = world.listeners(*self.ports)
-        return [
-            *(str(process) for process in world.marked_processes(self.instance)),
-            *(f"pid {pid} listens on port {port}" for port, pid in listening.items()),
-        ]
+        processes = [str(process) for process in world.marked_processes(self.instance)]
+        # At its end a process loses its environment first, and its sockets a moment later.
+        with suppress(AssertionError):
+            until_sync(lambda: None not in world.listeners(*self.ports).values(), timeout=2)
+        listening = world.listeners(*self.ports).items()
+        return [*processes, *(f"pid {pid} listens on port {port}" for port, pid in listening)]
 
     def held_up(self) -> float:
         """Seconds it was ready to run, and had to leave the processor to other programs."""
         assert self._process is not None
-        _running, waiting, _ = Path(f"/proc/{self._process.pid}/schedstat").read_text().split()
-        return int(waiting) / 1e9
+        with suppress(FileNotFoundError):  # not every kernel keeps these figures
+            _, waited, _ = Path(f"/proc/{self._process.pid}/schedstat").read_text().split()
+            return int(waited) / 1e9
+        return 0.0
 
     def logged(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -243,7 +243,8 @@ class Controller:
             self.kill()
         if self._instance:
             world.kill_all(self._instance)
-        self._http.close()
+        for client in self._clients:
+            client.close()
 
     def _client(self) -> httpx.Client:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)
@@ -255,48 +256,9 @@ class Controller:
             check_problem(answer)
         return answer.json()
 
-    @staticmethod
-    def _fail(message: str) -> Any:
-        raise AssertionError(message)
-
 
 #: Makes controllers that do not run yet, and that end with the test.
 Controllers = Callable[..., Controller]
-
-
-def check_problem(answer: httpx.Response) -> Any:
-    """An error is a problem document (RFC 9457) that says what cannot be done, without a trace."""
-    assert answer.headers["content-type"] == PROBLEM, answer.text
-    problem = answer.json()
-    assert problem["status"] == answer.status_code
-    assert problem["type"] == "about:blank"
-    assert problem["title"]
-    assert problem["detail"].startswith("cannot "), problem
-    assert "Traceback" not in problem["detail"]
-    if answer.status_code == 503 and problem.get("state") != "failed":  # where trying again helps
-        assert int(answer.headers["retry-after"]) > 0
-    return problem
-
-
-def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Make calls at the same time, each on a thread of its own; their results, in order."""
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result() for future in [pool.submit(call) for call in calls]]
-
-
-@contextmanager
-def within(seconds: float, held_up: Callable[[], float] = lambda: 0.0) -> Iterator[None]:
-    """What is promised to be quick has to be; the time for which it was held up does not count."""
-    began = time.monotonic()
-    yield
-    took = time.monotonic() - began - held_up()
-    assert took <= seconds, f"took {took:.2f} s, and {seconds:g} s are promised"
-
-
-def pause(seconds: float) -> None:
-    """Let time pass where the moment matters, and nothing tells that it has come."""
-    end = time.monotonic() + seconds
-    until_sync(lambda: time.monotonic() >= end, timeout=seconds + 1, interval=0.01)
 
 
 _claims = count()

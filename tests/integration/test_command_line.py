@@ -154,7 +154,7 @@ def test_a_log_can_be_followed_through_a_restart(controller: Controller) -> None
             os.kill(pid, signal.SIGKILL)
             until_sync(lambda: sum("stub: listening" in line for line in lines) == 2)
         finally:
-            follow.send_signal(signal.SIGINT)
+            follow.terminate()
             reading.result()
     assert sum("stub: loading" in line for line in lines) == 2
 

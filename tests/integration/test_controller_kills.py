@@ -13,7 +13,8 @@ from contextlib import closing, contextmanager
 import httpx
 
 from tests import world
-from tests.integration.harness import HOST, Controller, Controllers, at_once, pause, within
+from tests.integration.harness import HOST, Controller, Controllers
+from tests.integration.tools import at_once, pause, within
 from tests.waiting import until_sync
 
 
@@ -35,7 +36,7 @@ def test_models_outlive_a_killed_controller_and_the_next_one_adopts_them(
 ) -> None:
     controller = controllers().up()
     keys = ("stub-1", "wrapper-1", "deaf-1")
-    before = at_once([lambda key=key: controller.deploy(key) for key in keys])
+    before = at_once(controller.deploy, keys)
     controller.kill()
     for row in before:
         assert serves(row["port"], row["name"])
@@ -56,7 +57,7 @@ def test_models_outlive_a_killed_controller_and_the_next_one_adopts_them(
 
 def test_what_died_in_the_meantime_is_started_again(controllers: Controllers) -> None:
     controller = controllers().up()
-    at_once([lambda key=key: controller.deploy(key) for key in ("stub-1", "wrapper-1")])
+    at_once(controller.deploy, ("stub-1", "wrapper-1"))
     rows = {key: controller.row(key) for key in ("stub-1", "wrapper-1")}
     controller.kill()
     # Of the second one only the parent: its server lives on, and on the port.
@@ -74,9 +75,7 @@ def test_what_died_in_the_meantime_is_started_again(controllers: Controllers) ->
 
 def test_every_gap_between_a_note_and_its_deed_is_closed(controllers: Controllers) -> None:
     controller = controllers().up()
-    started, never_started = at_once(
-        [lambda: controller.deploy("wrapper-1"), lambda: controller.deploy("stub-1")]
-    )
+    started, never_started = at_once(controller.deploy, ("wrapper-1", "stub-1"))
     controller.kill()
     # Killed between the start of a process and the note of it, and between the lease and the start.
     execute(controller, "UPDATE deployments SET handle = NULL, state = 'starting'")
@@ -113,7 +112,7 @@ def test_a_kill_in_the_middle_of_starts_leaves_one_process_of_each(
 def test_a_kill_in_the_middle_of_stops_does_not_stop_them(controllers: Controllers) -> None:
     controller = controllers(DRAIN_TIMEOUT=3).up()
     draining, *deaf = keys = ["slower-1", "deaf-1", "deaf-2", "deaf-3"]
-    at_once([lambda key=key: controller.deploy(key) for key in keys])
+    at_once(controller.deploy, keys)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(controller.predict, draining)
         controller.arrived(draining)
@@ -161,7 +160,7 @@ def test_kills_under_load_cost_only_the_time_without_a_controller(
 ) -> None:
     controller = controllers().up()
     keys = ["stub-1", "other-1", "wrapper-1"]
-    rows = at_once([lambda key=key: controller.deploy(key) for key in keys])
+    rows = at_once(controller.deploy, keys)
     with load(controller, keys) as answers:
         for _ in range(3):
             until_sync(lambda: len([a for a in answers if a]) > 100)

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.harness import Controller, Controllers, at_once, check_problem, within
+from tests.integration.harness import Controller, Controllers
+from tests.integration.tools import at_once, check_problem, within
 from tests.waiting import until_sync
 
 
@@ -30,7 +31,7 @@ def test_sigterm_takes_the_models_down_and_the_next_start_brings_them_back(
     controllers: Controllers,
 ) -> None:
     controller = controllers().up()
-    before = at_once([lambda key=key: controller.deploy(key) for key in ("stub-1", "wrapper-1")])
+    before = at_once(controller.deploy, ("stub-1", "wrapper-1"))
     controller.undeploy("stub-1")
     assert controller.terminate() == 0
     assert controller.leftovers() == []

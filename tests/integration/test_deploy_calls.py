@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import Controller, Controllers, at_once, check_problem
+from tests.integration.harness import Controller, Controllers
 from tests.integration.registry import NO_ARTIFACTS, NO_MLMODEL, NOT_READY
+from tests.integration.tools import at_once, check_problem
 
 MEMBERS = {
     "name", "model", "version", "state", "desired", "url", "port", "pid", "reason", "restarts",
@@ -163,10 +164,7 @@ def test_a_version_that_is_not_ready_in_the_registry_is_a_conflict(controller: C
 def test_a_version_without_usable_artifacts_fails_with_the_cause(controllers: Controllers) -> None:
     controller = controllers(TRIES=2).up()
     missing, odd = at_once(
-        [
-            lambda: controller.deploy(f"{NO_ARTIFACTS}-1", status=502),
-            lambda: controller.deploy(f"{NO_MLMODEL}-1", status=502),
-        ]
+        lambda key: controller.deploy(key, status=502), (f"{NO_ARTIFACTS}-1", f"{NO_MLMODEL}-1")
     )
     assert "MLmodel" in missing["reason"]
     assert "MLmodel" in odd["reason"]

@@ -13,8 +13,9 @@ from urllib.parse import quote
 import pytest
 
 from tests import world
-from tests.integration.harness import HOST, PROBLEM, Controller
+from tests.integration.harness import HOST, Controller
 from tests.integration.registry import HOSTILE_NAMES
+from tests.integration.tools import PROBLEM
 
 
 def corpus(name: str) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.harness import Controller, Controllers, at_once, check_problem, within
+from tests.integration.harness import Controller, Controllers
+from tests.integration.tools import check_problem, within
 from tests.waiting import until_sync
 
 #: Seconds between a death and its first trace in the events.
@@ -117,12 +118,9 @@ def test_a_model_that_dies_of_a_request_gets_it_once(
 
 def test_a_crash_loop_ends_in_failed_after_five_tries(controller: Controller) -> None:
     bystander = controller.deploy("stub-1")
-    failing, dying = at_once(
-        [
-            lambda: controller.deploy("fails-1", status=502),
-            lambda: _failed(controller, "short-lived-1"),
-        ]
-    )
+    controller.deploy("short-lived-1", status=202, wait=0)
+    failing = controller.deploy("fails-1", status=502)
+    dying = controller.wait_for("short-lived-1", "failed", timeout=30)
     assert failing["name"] == "fails-1"
     assert "status 7: stub: cannot load model" in failing["reason"]
     assert "gave up after 5 tries" in failing["detail"]
@@ -134,11 +132,6 @@ def test_a_crash_loop_ends_in_failed_after_five_tries(controller: Controller) ->
         assert controller.processes(key) == []
         assert "gave up" in check_problem(controller.predict(key))["detail"]
     assert controller.row("stub-1")["pid"] == bystander["pid"]
-
-
-def _failed(controller: Controller, key: str) -> Any:
-    controller.deploy(key)
-    return controller.wait_for(key, "failed", timeout=30)
 
 
 def _five_launches_with_growing_pauses(events: list[Any]) -> None:

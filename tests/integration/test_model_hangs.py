@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.harness import Controller, Controllers, check_problem
+from tests.integration.harness import Controller, Controllers
 from tests.integration.registry import WEDGE
+from tests.integration.tools import check_problem
 from tests.waiting import until_sync
 
 #: How soon a wedge is found by probes: three failures, each after an interval and a timeout.
 PROBES = {"PROBE_INTERVAL": 0.2, "PROBE_TIMEOUT": 0.5, "PROBE_FAILURES": 3}
-FAILED_PROBES = "did not answer 3 health checks in a row"
+FAILED_PROBES = "health checks in a row"
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import psutil
 
 from tests import world
-from tests.integration.harness import HOST, Controller, Controllers, at_once, pause
+from tests.integration.harness import HOST, Controller, Controllers
+from tests.integration.tools import at_once, pause
 from tests.waiting import until_sync
 
 
@@ -50,7 +51,7 @@ def all_free(controller: Controller) -> bool:
 
 def test_one_deployment_more_than_ports_is_refused(controllers: Controllers) -> None:
     controller = controllers(ports=2).up()
-    at_once([lambda key=key: controller.deploy(key) for key in ("stub-1", "stub-2")])
+    at_once(controller.deploy, ("stub-1", "stub-2"))
     problem = controller.deploy("stub-3", status=503)
     first, last = controller.ports
     assert f"cannot deploy stub-3: no free port in {first}-{last}" in problem["detail"]
@@ -63,7 +64,7 @@ def test_one_deployment_more_than_ports_is_refused(controllers: Controllers) -> 
 def test_of_too_many_deploys_at_once_as_many_as_ports_are_served(controllers: Controllers) -> None:
     controller = controllers(ports=3).up()
     answers = at_once(
-        [lambda v=v: controller.call("POST", f"/deploy/many/{v}") for v in range(1, 9)]
+        lambda version: controller.call("POST", f"/deploy/many/{version}"), range(1, 9)
     )
     assert sorted(answer.status_code for answer in answers) == [200] * 3 + [503] * 5
     ports = {answer.json()["port"] for answer in answers if answer.status_code == 200}
@@ -76,7 +77,7 @@ def test_a_hundred_are_served_and_adopted_and_the_next_one_is_refused(
     controller = controllers(ports=100, PROBE_INTERVAL=5).up()
     controller.deploy("many-1")
     keys = [f"many-{version}" for version in range(1, 101)]
-    before = {row["name"]: row for row in at_once([lambda k=k: controller.deploy(k) for k in keys])}
+    before = {row["name"]: row for row in at_once(controller.deploy, keys)}
     assert len({row["port"] for row in before.values()}) == 100
     first, last = controller.ports
     problem = controller.deploy("many-101", status=503)
@@ -96,7 +97,9 @@ def test_models_listen_on_loopback_only(controller: Controller) -> None:
     addresses = {
         connection.laddr.ip
         for connection in psutil.net_connections("tcp")
-        if connection.laddr.port == port and connection.status == psutil.CONN_LISTEN
+        if connection.laddr
+        and connection.laddr.port == port
+        and connection.status == psutil.CONN_LISTEN
     }
     assert addresses == {"127.0.0.1"}
 
@@ -166,7 +169,7 @@ def test_cycles_of_deploy_and_undeploy_leave_every_port_free(controllers: Contro
             assert controller.predict(key).json()["model"] == key
             controller.undeploy(key)
 
-    at_once([lambda v=v: cycle(f"many-{v}") for v in range(1, 9)])
+    at_once(cycle, [f"many-{version}" for version in range(1, 9)])
     until_sync(lambda: all_free(controller), what="all ports to be free")
     assert world.read_state(controller.state_db).leases == []
     assert controller.leftovers() == []

@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.integration.harness import Controller, Controllers, at_once
+from tests.integration.harness import Controller, Controllers
+from tests.integration.tools import at_once
 from tests.waiting import until_sync
 
 SECONDS = 5.0
@@ -19,31 +20,29 @@ def launches(controller: Controller, key: str) -> set[str]:
 
 def test_a_hundred_equal_deploys_are_one_process(controllers: Controllers) -> None:
     controller = controllers().up()
-    rows = at_once([lambda: controller.deploy("wrapper-1")] * 100)
+    rows = at_once(controller.deploy, ["wrapper-1"] * 100)
     assert len({(row["pid"], row["port"], row["created_at"]) for row in rows}) == 1
     assert launches(controller, "wrapper-1") == {
         process.launch_id for process in controller.processes()
     }
     assert len(controller.processes()) == 2
-    again = at_once([lambda: controller.deploy("wrapper-1")] * 100)
+    again = at_once(controller.deploy, ["wrapper-1"] * 100)
     assert {row["pid"] for row in again} == {rows[0]["pid"]}
 
 
 def test_a_hundred_equal_undeploys_are_one_stop(controller: Controller) -> None:
     controller.deploy("many-8")
-    rows = at_once([lambda: controller.undeploy("many-8")] * 100)
+    rows = at_once(controller.undeploy, ["many-8"] * 100)
     assert {row["state"] for row in rows} == {"stopped"}
     assert len(launches(controller, "many-8")) == 1
 
 
 def test_of_equal_deploys_with_other_options_one_wins(controller: Controller) -> None:
-    calls = [
-        lambda workers=workers: (
-            controller.call("POST", "/deploy/many/9", json={"workers": workers}).status_code
-        )
-        for workers in range(1, 9)
-    ]
-    assert Counter(at_once(calls)) == {200: 1, 409: 7}
+    def deploy(workers: int) -> int:
+        body = {"workers": workers}
+        return controller.call("POST", "/deploy/many/9", json=body).status_code
+
+    assert Counter(at_once(deploy, range(1, 9))) == {200: 1, 409: 7}
     assert len(launches(controller, "many-9")) == 1
 
 
@@ -52,7 +51,7 @@ def test_a_race_of_deploys_undeploys_and_predictions_leaves_nothing(
 ) -> None:
     controller = controllers(ports=16, STOP_GRACE=0.5).up()
     keys = ["stub-1", "wrapper-1", "slow-start-1", "deaf-1"]
-    at_once([lambda key=key: controller.deploy(key) for key in keys])
+    at_once(controller.deploy, keys)
     end = time.monotonic() + SECONDS
     seen: Counter[tuple[str, int]] = Counter()
     lock = threading.Lock()
@@ -89,6 +88,6 @@ def test_a_race_of_deploys_undeploys_and_predictions_leaves_nothing(
         assert {status for what, status in seen if what == doing} <= statuses, seen
     assert seen["deploy", 200], seen
     assert seen["undeploy", 200], seen
-    at_once([lambda key=key: controller.undeploy(key) for key in keys])
+    at_once(controller.undeploy, keys)
     assert controller.leftovers() == []
     until_sync(lambda: controller.get("/ready")["ports"]["free"] == 16, what="all ports to be free")

@@ -7,8 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from tests.integration.harness import Controller, check_problem
+from tests.integration.harness import Controller
 from tests.integration.registry import EXAMPLE, HOSTILE_NAMES, MANY, MODELS
+from tests.integration.tools import check_problem
 
 #: Every call of the issue's table.
 CALLS = {

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.harness import Controller, Controllers, check_problem, pause, within
+from tests.integration.harness import Controller, Controllers
+from tests.integration.tools import check_problem, pause, within
 from tests.waiting import until_sync
 
 #: Between SIGTERM and SIGKILL for a launch that never served.

@@ -111,9 +111,9 @@ def test_a_pending_row_nobody_wants_is_stopped_at_once(
         # Found late by a new controller, which has not asked it yet.
         ({}, NOW - 100, Nothing()),
         (
-            {"health": SICK},
+            {"health": Health(failures=1)},
             NOW,
-            Stop("not ready within 120 s", Step.TERMINATE, NOW + POLICY.cancel_grace, tries=1),
+            Stop("not ready within 120 s", Step.TERMINATE, NOW + POLICY.cancel_grace, tries=3),
         ),
         ({"closing": True}, NOW + 1, Stop(GOING_DOWN, Step.TERMINATE, NOW + POLICY.cancel_grace)),
         (
@@ -126,7 +126,7 @@ def test_a_pending_row_nobody_wants_is_stopped_at_once(
 def test_a_starting_launch_is_promoted_or_ended(
     seen: dict[str, Any], deadline: float | None, action: Action
 ) -> None:
-    assert act(STARTING, seen=seen, deadline=deadline) == action
+    assert act(STARTING, seen=seen, deadline=deadline, tries=2) == action
 
 
 def test_the_reason_of_a_late_start_names_the_limit_that_applied() -> None:
@@ -136,7 +136,7 @@ def test_the_reason_of_a_late_start_names_the_limit_that_applied() -> None:
 
 @pytest.mark.parametrize("health", [Health(), HEALTHY])
 def test_a_starting_launch_nobody_wants_is_cancelled(health: Health) -> None:
-    action = act(STARTING, Desired.STOPPED, seen={"health": health})
+    action = act(STARTING, Desired.STOPPED, seen={"health": health}, tries=2)
     assert action == Stop("undeployed while starting", Step.TERMINATE, NOW + POLICY.cancel_grace)
 
 
@@ -171,7 +171,8 @@ def test_a_starting_launch_nobody_wants_is_cancelled(health: Health) -> None:
 def test_a_ready_launch_drains_when_unwanted_and_ends_at_once_when_sick(
     desired: Desired, seen: dict[str, Any], action: Action
 ) -> None:
-    assert act(READY, desired, seen=seen) == action
+    # Up for long enough that earlier failures are forgotten.
+    assert act(READY, desired, seen=seen, ready_since=NOW - 30, tries=2) == action
 
 
 #: ``Stop.step`` and the seconds until its deadline; None: leave it.
@@ -204,11 +205,12 @@ def test_a_stop_goes_from_drain_to_terminate_to_kill(
         step=step,
         deadline=None if left is None else NOW + left,
         reason="because",
+        tries=2,
     )
     if following is None:
         assert action == Nothing()
     else:
-        assert action == Stop("because", following[0], NOW + following[1])
+        assert action == Stop("because", following[0], NOW + following[1], tries=2)
 
 
 @pytest.mark.parametrize("desired", Desired)
