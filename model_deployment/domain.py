@@ -141,7 +141,7 @@ class ModelKey:
 
 def _shown(text: str, limit: int = 60) -> str:
     """A caller's text, safe and short enough to appear in a message."""
-    return ascii(text if len(text) <= limit else text[:limit] + "…")
+    return ascii(text if len(text) <= limit else text[:limit] + "...")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Controllers for the integration tests, and a look at the machine after every one of them."""
 
+import contextlib
 import fcntl
 import subprocess
 import sys
@@ -57,8 +58,11 @@ def controllers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cont
         made.append(Controller(tmp_path / f"controller-{len(made)}", registry, **settings))
         return made[-1]
 
-    yield make
-    problems = [problem for controller in made for problem in _end(controller)]
+    with contextlib.ExitStack() as last_resort:
+        yield make
+        for controller in made:
+            last_resort.callback(controller.destroy)
+        problems = [problem for controller in made for problem in _end(controller)]
     assert not problems, "\n".join(problems)
 
 
@@ -75,7 +79,8 @@ class Shared:
         if self._controller is None or not self._controller.running:
             self._made += 1
             folder = self._folder / str(self._made)
-            self._controller = Controller(folder, self._registry, ports=16).up()
+            self._controller = Controller(folder, self._registry, ports=16)
+            self._controller.up()
         return self._controller
 
     def end(self) -> list[str]:

@@ -101,7 +101,7 @@ class Controller:
         """Start the program, and wait until it is ready."""
         return self.start(**settings).wait_ready()
 
-    def wait_ready(self, timeout: float = 30) -> Self:
+    def wait_ready(self, timeout: float = 60) -> Self:
         def ready() -> bool:
             if not self.running:
                 raise RuntimeError("the controller ended")
