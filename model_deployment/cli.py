@@ -13,6 +13,7 @@ import typer
 import uvloop
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from model_deployment.client import CallFailed, Client
@@ -114,7 +115,9 @@ def deploy(
         return client.deploy(model, version, options, wait=1.0)
 
     row = _follow(f"deploying {model}-{version}", step, "ready")
-    _out.print(f"{row['name']} is ready after {_seconds(row)}: {row['url']}", highlight=False)
+    _out.print(
+        f"{row['name']} is ready after {_seconds(row)}: {row['url']}", highlight=False, markup=False
+    )
     _out.print(client.model(row["name"])["curl"], highlight=False, markup=False)
 
 
@@ -123,7 +126,7 @@ def undeploy(name: Name, url: Url = "") -> None:
     """Stop serving a model version; requests in flight may finish."""
     client = _client(url)
     row = _follow(f"undeploying {name}", lambda: client.undeploy(name, wait=1.0), "stopped")
-    _out.print(f"{row['name']} is {row['state']}", highlight=False)
+    _out.print(f"{row['name']} is {row['state']}", highlight=False, markup=False)
 
 
 @app.command("list")
@@ -147,7 +150,7 @@ def list_(
         table.add_column(column, overflow="fold")
     for row in rows:
         cells = (row["name"], row["state"], row["port"], row["pid"], row["restarts"], row["reason"])
-        table.add_row(*("" if cell is None else str(cell) for cell in cells))
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in cells))
     _out.print(table, markup=False)
 
 
@@ -198,7 +201,11 @@ def _serve(settings: Settings, keys: list[str]) -> None:
     address = f"http://{settings.host}:{settings.port}"
 
     async def start(controller: Controller) -> None:
-        _out.print(f"model_deployment on {address} (interface: {address}/docs)", highlight=False)
+        _out.print(
+            f"model_deployment on {address} (interface: {address}/docs)",
+            highlight=False,
+            markup=False,
+        )
         for text in keys:
             try:
                 row = await controller.deploy(ModelKey.parse(text), Choice(), wait=3600)
@@ -251,7 +258,7 @@ def _follow(what: str, step: Callable[[], dict[str, Any]], state: str) -> dict[s
     """Ask again and again, showing how far it is, until it has reached a state."""
     began = time.monotonic()
     shown = ""
-    with _err.status(what) as status:
+    with _err.status(escape(what)) as status:
         while True:
             row: dict[str, Any] = _asked(step)
             if row["state"] == state:
@@ -260,7 +267,7 @@ def _follow(what: str, step: Callable[[], dict[str, Any]], state: str) -> dict[s
             if not _err.is_terminal and progress != shown:
                 _err.print(f"{what}: {progress}", markup=False, highlight=False)
             shown = progress
-            status.update(f"{what}: {progress} ({time.monotonic() - began:.0f} s)")
+            status.update(escape(f"{what}: {progress} ({time.monotonic() - began:.0f} s)"))
 
 
 def _seconds(row: dict[str, Any]) -> str:

@@ -22,7 +22,11 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=httpx.Timeout(10, read=None))
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=httpx.Timeout(10, read=None),
+            trust_env=False,  # a controller is near by, not behind the proxy of the house
+        )
 
     def deploy(
         self, model: str, version: str, options: dict[str, Any], wait: float

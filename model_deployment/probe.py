@@ -44,7 +44,7 @@ class Prober:
             self._health.pop(launch_id, None)
         for launch_id, target in wanted.items():
             interval, task = self._tasks.get(launch_id, (0.0, None))
-            if task is not None and interval == target.interval:
+            if task is not None and not task.done() and interval == target.interval:
                 continue
             if task is not None:
                 task.cancel()

@@ -287,8 +287,8 @@ def _translate(what: str, error: Exception, registry: str) -> ModelDeploymentErr
 
 
 def _redact(text: str) -> str:
-    """Without the user and password a URL may carry."""
-    return re.sub(r"//[^/@\s]+@", "//", text)
+    """Without the user, the password and the signed query a URL may carry."""
+    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?...", re.sub(r"//\S*@", "//", text))
 
 
 async def _on_daemon_thread(work: Callable[[], T]) -> T:

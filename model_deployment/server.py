@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from signal import SIGINT, SIGTERM
+from signal import SIGHUP, SIGINT, SIGTERM
 
 import uvicorn
 
@@ -59,6 +60,9 @@ async def serve(
     Raises:
         StateError: the data directory or the address cannot be used.
     """
+    # Two descriptors for each call under way: the usual soft limit of 1024 is soon reached.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     listener = _listen(settings.host, settings.port)
     with contextlib.closing(listener):
         async with running(settings, command) as it:
@@ -111,5 +115,5 @@ def _on_signals(server: uvicorn.Server, it: Running) -> None:
         it.controller.stop_waiting()
 
     loop = asyncio.get_running_loop()
-    for number in (SIGTERM, SIGINT):
+    for number in (SIGTERM, SIGINT, SIGHUP):
         loop.add_signal_handler(number, stop)

@@ -149,9 +149,10 @@ class Proxy:
         length = answer.content_length
         if length is not None and length <= _WHOLE:
             content = await answer.read()
+            call.stop_clock()
             call.answering = True
-            await send(start)
-            await send({"type": "http.response.body", "body": content})
+            await self._send_in_time(send, start)
+            await self._send_in_time(send, {"type": "http.response.body", "body": content})
             return
         call.stop_clock()
         call.answering = True
