@@ -1,8 +1,9 @@
 """The MLflow registry; the controller's only importer of mlflow.
 
 MLflow's client blocks, retries for minutes and has no deadline over all. So each call runs on a daemon
-thread of its own and the caller waits for a limited time; a thread that hangs is left behind. MLflow
-is imported with the first call, so that a controller that was killed serves again at once.
+thread of its own and the caller waits for a limited time; a thread that hangs is left behind. Downloads,
+which may take half an hour, have slots of their own: a look-up never waits for one. MLflow is imported
+with the first call, so that a controller that was killed serves again at once.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import re
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,12 +21,14 @@ from typing import Any, TypeVar
 
 from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
+from model_deployment.threads import DaemonThreads
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 #: Calls under way at once, the hung ones included.
-_THREADS = 8
+_LOOKUPS = 8
+_DOWNLOADS = 4
 #: MLflow's codes for "there is none".
 _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
 
@@ -76,7 +79,8 @@ class Registry:
         self._registry_uri = registry_uri
         self._timeout = timeout
         self._download_timeout = download_timeout
-        self._threads = asyncio.Semaphore(_THREADS)
+        self._lookups = DaemonThreads("registry", _LOOKUPS)
+        self._downloads = DaemonThreads("download", _DOWNLOADS)
         self._client: Any = None
         self._client_lock = threading.Lock()
 
@@ -127,7 +131,9 @@ class Registry:
             )
             return Path(found)
 
-        return await self._call(f"download {key}", work, self._download_timeout)
+        return await self._limited(
+            f"download {key}", self._download_timeout, lambda: self._downloads.run(work)
+        )
 
     async def warm_up(self) -> None:
         """Import MLflow and connect ahead of the first call; failures show with that call."""
@@ -175,11 +181,13 @@ class Registry:
         client = self._open_client()
         return _read_version(client, client.get_model_version(key.model, str(key.version)), None)
 
-    async def _call(self, what: str, work: Callable[[], T], timeout: float | None = None) -> T:
-        limit = timeout or self._timeout
+    async def _call(self, what: str, work: Callable[[], T]) -> T:
+        return await self._limited(what, self._timeout, lambda: self._lookups.run(work))
+
+    async def _limited(self, what: str, limit: float, call: Callable[[], Awaitable[T]]) -> T:
         try:
-            async with asyncio.timeout(limit), self._threads:
-                return await _on_daemon_thread(work)
+            async with asyncio.timeout(limit):
+                return await call()
         except TimeoutError:
             raise RegistryUnavailable(
                 f"cannot {what}: no answer from the MLflow registry at {self._name} within {limit:g} s",
@@ -289,32 +297,3 @@ def _translate(what: str, error: Exception, registry: str) -> ModelDeploymentErr
 def _redact(text: str) -> str:
     """Without the user, the password and the signed query a URL may carry."""
     return re.sub(r"(://[^\s?]*)\?\S+", r"\1?...", re.sub(r"//\S*@", "//", text))
-
-
-async def _on_daemon_thread(work: Callable[[], T]) -> T:
-    """Like ``asyncio.to_thread``, but a thread that hangs does not keep the program from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def finish(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
-
-    def run() -> None:
-        result: T | None = None
-        error: BaseException | None = None
-        try:
-            result = work()
-        except BaseException as caught:
-            error = caught
-        try:
-            loop.call_soon_threadsafe(finish, result, error)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            return
-
-    threading.Thread(target=run, name="registry", daemon=True).start()
-    return await future
