@@ -19,11 +19,26 @@ from pathlib import Path
 from typing import TypeVar
 
 from model_deployment.errors import StateError
+from model_deployment.state import instance
 
 T = TypeVar("T")
 
 #: What reading and writing may raise, where a file or a disk is not as it should be.
 DatabaseError = sqlite3.Error
+
+#: SQLite's codes for trouble that is not in the file: no room, no rights, a disk that fails.
+_SURROUNDINGS = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
 SCHEMA_VERSION = 1
@@ -78,15 +93,15 @@ class Database:
         """Open or create the database.
 
         Raises:
-            StateError: the file is damaged, or was written by a newer release.
+            StateError: the file is damaged, or was written by a newer release; or the disk has no
+                room for it, or fails.
         """
         try:
             await self._on_thread(self._open)
         except (sqlite3.DatabaseError, OSError) as error:
             self._thread.shutdown()
             raise StateError(
-                f"cannot open the state database {self.path}: {error}. Nothing was changed. Put a good "
-                "copy in its place, or move it away to begin with an empty state"
+                f"cannot open the state database {self.path}: {error}. {_advice(error)}"
             ) from error
         except StateError:
             self._thread.shutdown()
@@ -107,9 +122,7 @@ class Database:
             connection.execute("PRAGMA foreign_keys=ON")
             connection.executescript(_schema())
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            connection.execute(
-                "INSERT OR IGNORE INTO meta VALUES ('instance_id', ?)", (secrets.token_hex(6),)
-            )
+            _name(connection, self.path.with_name("instance-id"))
         except BaseException:
             connection.close()
             raise
@@ -211,6 +224,40 @@ class Database:
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)
         # Shielded: a cancelled caller must not be told less than what was committed.
         return await asyncio.shield(future)
+
+
+def _name(connection: sqlite3.Connection, file: Path) -> None:
+    """Make the database and the file tell the same name of the data directory.
+
+    The file goes first: it is as old as the processes that carry its name, while a database may be
+    new, or the copy of another directory's, whose models are not ours to end.
+    """
+    noted = instance.read(file)
+    if noted is not None:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('instance_id', ?)", (noted,))
+        return
+    connection.execute(
+        "INSERT OR IGNORE INTO meta VALUES ('instance_id', ?)", (secrets.token_hex(6),)
+    )
+    (name,) = connection.execute("SELECT value FROM meta WHERE name = 'instance_id'").fetchone()
+    instance.write(file, name)
+
+
+def _advice(error: Exception) -> str:
+    """What helps. A good file must not be moved away because the disk is full."""
+    if isinstance(error, sqlite3.Error):
+        surroundings = getattr(error, "sqlite_errorcode", 0) & 0xFF in _SURROUNDINGS
+    else:
+        surroundings = not isinstance(error, IsADirectoryError)
+    if surroundings:
+        return (
+            "The file was not found to be damaged: leave it where it is, make sure that its disk "
+            "works and has room, and that its folder can be written to, and start again"
+        )
+    return (
+        "Nothing was changed. Put a good copy in its place, or move it away to begin with an empty "
+        "state; models that still run are ended then"
+    )
 
 
 def _schema() -> str:
