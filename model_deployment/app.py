@@ -25,7 +25,6 @@ from model_deployment.controller import Controller
 from model_deployment.describe import Description
 from model_deployment.domain import Deployment, Options
 from model_deployment.effects import World
-from model_deployment.errors import StateError
 from model_deployment.probe import Prober
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
@@ -35,7 +34,7 @@ from model_deployment.runtime import identity, sockets
 from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.serve import Command, ServeRuntime, mlflow_command
 from model_deployment.settings import Settings
-from model_deployment.state.database import Database, Lock
+from model_deployment.state.database import Database, DatabaseError, Lock, unusable
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 
@@ -77,9 +76,13 @@ async def running(settings: Settings, command: Command | None = None) -> AsyncIt
         database = Database(settings.data_dir / "state.db")
         await database.open()
         stack.push_async_callback(database.close)
-        if await database.new_boot(identity.boot_id()):
-            _log.info("first start since the machine booted")
-        yield await _assemble(settings, command, database, stack)
+        try:
+            if await database.new_boot(identity.boot_id()):
+                _log.info("first start since the machine booted")
+            it = await _assemble(settings, command, database, stack)
+        except (DatabaseError, OSError) as error:
+            raise unusable(settings.data_dir, error) from error
+        yield it
 
 
 def _make_folders(settings: Settings) -> None:
@@ -90,10 +93,7 @@ def _make_folders(settings: Settings) -> None:
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StateError(
-            f"cannot use the data directory {settings.data_dir}: {error.strerror}. "
-            "Set MODEL_DEPLOYMENT_DATA_DIR to a folder that can be written to"
-        ) from error
+        raise unusable(settings.data_dir, error) from error
 
 
 async def _assemble(

@@ -17,6 +17,7 @@
     │   ├── NoFreePort (503)       every port of the range is in use
     │   └── RegistryUnavailable (503)
     ├── UpstreamTimeout (504)      the model did not answer in time
+    ├── DiskFull (507)             no room on the disk of the data directory
     └── StateError (500)           the state database cannot be used
         └── IllegalTransition (500)
 
@@ -146,6 +147,13 @@ class UpstreamTimeout(ModelDeploymentError):
 
     status = 504
     title = "Model timed out"
+
+
+class DiskFull(ModelDeploymentError):
+    """No room on the disk of the data directory."""
+
+    status = 507
+    title = "Disk full"
 
 
 class StateError(ModelDeploymentError):

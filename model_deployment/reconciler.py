@@ -128,14 +128,21 @@ class Reconciler:
         return self._pause(after)
 
     async def recover(self) -> None:
-        """Take over what an earlier controller left: adopt launches, repeat signals, end strays."""
+        """Take over what an earlier controller left: adopt launches, repeat signals, end strays.
+
+        What cannot be written is left to the next tick: a full disk must not keep the models that run
+        from being served.
+        """
         live = {handle.launch_id: handle for handle in await self._world.runtime.list()}
         for row in await self._deployments.all():
             if row.launch_id in live:
-                await self._adopt(row, live[row.launch_id])
+                try:
+                    await self._adopt(row, live[row.launch_id])
+                except (DatabaseError, OSError) as error:
+                    _log.error("cannot note that it is adopted: %s", error, extra=_fields(row))
             elif row.launch_id is not None:
                 _log.warning("its process is gone", extra=_fields(row))
-        await self.sweep()
+        await self._sweep_if_possible()
         rows = await self._deployments.all()
         self._watch(rows)
         self._publish([_route(row) for row in rows if row.state is not State.STOPPED])
@@ -150,11 +157,12 @@ class Reconciler:
             if handle.launch_id not in known:
                 _log.warning("ending a launch that no deployment knows: %s", handle.launch_id)
                 await self._world.runtime.stop(handle, force=True)
+        # Before anything is written: it makes the room that writing needs where the disk is full.
+        logs = {id for row in rows for id in await self._deployments.launches(row.key, LOGS_KEPT)}
+        await asyncio.to_thread(self._world.tidy, known | logs)
         for port in await self._ports.prune(known):
             _log.warning("released port %s: no deployment knows its launch", port)
         await self._deployments.prune_events(EVENTS_KEPT)
-        logs = {id for row in rows for id in await self._deployments.launches(row.key, LOGS_KEPT)}
-        await asyncio.to_thread(self._world.tidy, known | logs)
         self._swept = self._world.clock()
 
     async def close(self, *, keep: bool, limit: float) -> None:
@@ -193,6 +201,11 @@ class Reconciler:
     async def _sweep_if_possible(self) -> None:
         try:
             await self.sweep()
+        except DatabaseError as error:
+            self._swept = self._world.clock()
+            _log.error(
+                "cannot clear away what nobody needs: %s; trying again in %g s", error, SWEEP
+            )
         except Exception:
             self._swept = self._world.clock()
             _log.exception("cannot clear away what nobody needs; trying again in %g s", SWEEP)
@@ -258,13 +271,13 @@ class Reconciler:
         return Exit(f"{gone.reason}: {words}", gone.code) if words else gone
 
     async def _adopt(self, row: Deployment, handle: Handle) -> None:
+        if row.state is State.STOPPING and row.step is not Step.DRAIN:
+            # The signal may have been written down and never sent.
+            await self._world.runtime.stop(handle, force=row.step is Step.KILL)
         if row.handle is None:  # killed between the start and the note of it
             await self._deployments.record_handle(handle)
         await self._deployments.note(row, "adopted by a new controller")
         _log.info("adopted", extra=_fields(row))
-        if row.state is State.STOPPING and row.step is not Step.DRAIN:
-            # The signal may have been written down and never sent.
-            await self._world.runtime.stop(handle, force=row.step is Step.KILL)
 
     def _tell(self, before: Deployment, after: Deployment) -> None:
         level = logging.WARNING if after.state is State.FAILED else logging.INFO

@@ -9,7 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from model_deployment.errors import ModelDeploymentError
+from model_deployment.errors import DiskFull, ModelDeploymentError, Unavailable
+from model_deployment.state.database import DatabaseError, is_full
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ def respond(
 def install(app: FastAPI) -> None:
     """Make all errors of an application problems."""
     app.add_exception_handler(ModelDeploymentError, _on_ours)
+    app.add_exception_handler(DatabaseError, _on_database)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -45,6 +47,25 @@ async def _on_ours(request: Request, error: Exception) -> ProblemResponse:
     if error.status >= 500:
         _log.warning("%s %s: %s", request.method, request.url.path, error.detail)
     return respond(error)
+
+
+async def _on_database(request: Request, error: Exception) -> ProblemResponse:
+    """The disk, not the request and not us: what was asked for was not noted, and may be asked again."""
+    assert isinstance(error, DatabaseError)  # noqa: S101
+    _log.error("%s %s: cannot use the state: %s", request.method, request.url.path, error)
+    if is_full(error):
+        return respond(
+            DiskFull(
+                "cannot note this: the disk of the data directory is full. Nothing was changed; make "
+                "room, and try again"
+            )
+        )
+    return respond(
+        Unavailable(
+            "cannot use the state database now; the controller's log says why. Nothing was changed",
+            retry_after=5,
+        )
+    )
 
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:

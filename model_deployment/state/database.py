@@ -58,21 +58,32 @@ class Lock:
         """Take the lock or fail at once.
 
         Raises:
-            StateError: another controller runs on this data directory.
+            StateError: another controller runs on this data directory, or it cannot be written to.
         """
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise unusable(self._path.parent, error) from error
+        try:
+            self._take(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def _take(self, descriptor: int) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            os.close(descriptor)
             raise StateError(
                 f"cannot use the data directory {self._path.parent}: another controller "
                 f"(pid {holder or 'unknown'}) runs on it. Stop that one, or set MODEL_DEPLOYMENT_DATA_DIR"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._descriptor = descriptor
+        except OSError as error:
+            raise unusable(self._path.parent, error) from error
 
     def release(self) -> None:
         """Give the lock back."""
@@ -224,6 +235,20 @@ class Database:
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)
         # Shielded: a cancelled caller must not be told less than what was committed.
         return await asyncio.shield(future)
+
+
+def unusable(data_dir: Path, error: OSError | DatabaseError) -> StateError:
+    """The error of a start that fails because of the disk."""
+    what = (isinstance(error, OSError) and error.strerror) or str(error)
+    return StateError(
+        f"cannot use the data directory {data_dir}: {what}. Make sure that it has room and can be "
+        "written to, or set MODEL_DEPLOYMENT_DATA_DIR to another folder"
+    )
+
+
+def is_full(error: DatabaseError) -> bool:
+    """Whether there was no room, rather than anything wrong with the database."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _name(connection: sqlite3.Connection, file: Path) -> None:

@@ -1,6 +1,8 @@
 """What a controller leaves behind when it goes, and what the next one makes of it."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -166,3 +168,35 @@ async def test_closing_may_keep_the_models(on: Stage) -> None:
     assert (process.alive, process.signals) == (True, [])
     await restart(on)
     assert (await on.row(A)).state is State.READY
+
+
+@pytest.mark.parametrize("write", ["Deployments.note", "Ports.prune"])
+async def test_what_lives_is_served_also_where_nothing_can_be_written(
+    on: Stage, write: str
+) -> None:
+    async def disk_full() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    await on.ready(A, B)
+    await on.gone()
+    on.steps.arm(f"before {write}", disk_full)
+    await on.start()
+    assert on.steps.disarm()
+    assert {route.key for route in on.routes if route.endpoint} == {A, B}
+    await on.tick()
+    assert {(await on.row(key)).state for key in (A, B)} == {State.READY}
+
+
+async def test_a_sweep_makes_room_before_it_writes(on: Stage) -> None:
+    async def disk_full() -> None:
+        assert tidied
+        raise sqlite3.OperationalError("database or disk is full")
+
+    tidied: list[set[str]] = []
+    await on.ready(A)
+    world = on.reconciler._world
+    on.reconciler._world = replace(world, tidy=lambda keep: tidied.append(set(keep)))
+    on.steps.arm("before Ports.prune", disk_full)
+    await on.tick(SWEEP)
+    assert on.steps.disarm()
+    assert tidied == [{(await on.row(A)).launch_id}]

@@ -1,12 +1,14 @@
 """One controller per data directory: the lock holds between processes, and dies with its owner."""
 
 import contextlib
+import errno
 import os
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -17,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys
 from pathlib import Path
+from unittest.mock import patch
 from model_deployment.state.database import Lock
 lock = Lock(Path(sys.argv[1]))
 lock.acquire()
@@ -118,3 +121,21 @@ def test_being_refused_leaves_no_descriptor_open(path: Path) -> None:
         assert {*Path("/proc/self/fd").iterdir()} <= before
     finally:
         lock.release()
+
+
+def test_a_lock_that_cannot_be_written_is_refused_and_not_held(path: Path) -> None:
+    before = {*Path("/proc/self/fd").iterdir()}
+    with (
+        patch("os.pwrite", side_effect=OSError(errno.ENOSPC, "No space left on device")),
+        pytest.raises(StateError, match="No space left on device"),
+    ):
+        Lock(path).acquire()
+    assert {*Path("/proc/self/fd").iterdir()} <= before
+    assert not held(path)
+
+
+def test_a_lock_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "controller.lock"
+    with pytest.raises(StateError, match="No such file") as refused:
+        Lock(path).acquire()
+    assert refused.value.detail.startswith(f"cannot use the data directory {path.parent}:")
