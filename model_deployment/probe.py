@@ -5,12 +5,19 @@ The first half keeps a stranger on the port from being taken for our model.
 """
 
 import asyncio
+import errno
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import aiohttp
 
 from model_deployment.domain import Handle, Health
+
+_log = logging.getLogger(__name__)
+
+#: We, or the whole machine, have no descriptor left to ask with. That tells nothing of the model.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
 
 Listening = Callable[[Handle], Awaitable[bool]]
 
@@ -65,13 +72,19 @@ class Prober:
     async def _check_on(self, target: Target) -> None:
         launch_id = target.handle.launch_id
         while True:
-            before = self.health(launch_id)
-            healthy = await self._ping(target.handle)
-            now = Health(healthy, 0 if healthy else before.failures + 1)
-            self._health[launch_id] = now
-            if now.healthy != before.healthy:
-                self._changed()
+            try:
+                self._note(launch_id, healthy=await self._ping(target.handle))
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                _log.error("cannot check launch %s in this round: %s", launch_id, error.strerror)
             await asyncio.sleep(target.interval)
+
+    def _note(self, launch_id: str, *, healthy: bool) -> None:
+        before = self.health(launch_id)
+        self._health[launch_id] = Health(healthy, 0 if healthy else before.failures + 1)
+        if healthy != before.healthy:
+            self._changed()
 
     async def _ping(self, handle: Handle) -> bool:
         if self._session is None:
@@ -84,7 +97,9 @@ class Prober:
             ) as answer:
                 if answer.status != 200:
                     return False
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+                raise
             return False
         # Asked once, and last: finding the owner of a socket costs far more than a refused connection.
         return self.health(handle.launch_id).healthy or await self._listening(handle)

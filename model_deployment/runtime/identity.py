@@ -6,6 +6,7 @@ its environment, inherited by all it starts, so that those which leave the group
 """
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -65,10 +66,15 @@ def variable(pid: int, name: str) -> str | None:
     """A variable of the environment a process was started with.
 
     None if it has none, is gone, or may not be read.
+
+    Raises:
+        OSError: we have no descriptor left to look with, which tells nothing of the process.
     """
     try:
         environment = (_PROC / str(pid) / "environ").read_bytes()
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return None
     prefix = f"{name}=".encode()
     for entry in environment.split(b"\0"):

@@ -72,14 +72,20 @@ class ServeRuntime:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
         child = await asyncio.to_thread(self._spawn, spec)
         self._children[spec.launch_id] = child
-        leader = identity.look(child.pid)  # not reaped yet, so this is surely our child
-        started = leader.started if leader else 0
-        handle = Handle(
-            spec.launch_id,
-            spec.endpoint,
-            {"boot": self._boot, "pid": child.pid, "started": started},
-        )
-        self._watch(handle)
+        try:
+            leader = identity.look(child.pid)  # not reaped yet, so this is surely our child
+            started = leader.started if leader else 0
+            handle = Handle(
+                spec.launch_id,
+                spec.endpoint,
+                {"boot": self._boot, "pid": child.pid, "started": started},
+            )
+            self._watch(handle)
+        except BaseException:
+            # Whoever is told that nothing was started gives the port to the next launch.
+            self._forget(spec.launch_id)
+            await asyncio.to_thread(_end, child)
+            raise
         return handle
 
     def _spawn(self, spec: LaunchSpec) -> subprocess.Popen[bytes]:
@@ -205,7 +211,12 @@ class ServeRuntime:
         except OSError:  # gone already, or no descriptor to be had: the next poll sees it
             self._watched[handle.launch_id] = -1
             return
-        if not identity.is_running(pid, started):
+        try:
+            running = identity.is_running(pid, started)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if not running:
             os.close(descriptor)
             self._watched[handle.launch_id] = -1
             return
@@ -232,6 +243,13 @@ class ServeRuntime:
 
 def _leader(handle: Handle) -> tuple[int, int]:
     return int(handle.ref.get("pid", -1)), int(handle.ref.get("started", -1))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child that is not collected yet, with the group it leads: the number is surely its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 def _signal_all(found: Sequence[identity.Process], number: signal.Signals) -> None:

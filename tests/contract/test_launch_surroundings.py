@@ -1,9 +1,14 @@
 """What a launch is surrounded by: log, environment, folder, session, descriptors. Every runtime."""
 
+import errno
 import os
 import socket
 from pathlib import Path
 
+import pytest
+
+from model_deployment.domain import Handle
+from model_deployment.runtime import identity
 from tests.contract.bench import Bench, open_files
 from tests.stubs import HOST
 
@@ -53,3 +58,21 @@ def environment_of(pid: int) -> bytes:
 
 def folder_of(pid: int) -> Path:
     return Path(f"/proc/{pid}/cwd").readlink()
+
+
+@pytest.mark.parametrize("step", ["look", "is_running"])
+async def test_a_launch_that_cannot_be_watched_is_ended_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    before = open_files()
+    spec = bench.spec(ignore_sigterm=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(identity, step, fail)
+        with pytest.raises(OSError, match="Too many open files"):
+            await bench.runtime.start(spec)
+    assert bench.pids(Handle(spec.launch_id, spec.endpoint)) == {}
+    assert await bench.runtime.list() == []
+    assert open_files() <= before
