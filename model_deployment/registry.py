@@ -12,16 +12,18 @@ import re
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
-from model_deployment.threads import DaemonThreads
+from model_deployment.threads import DaemonThreads, in_time
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ _log = logging.getLogger(__name__)
 #: Calls under way at once, the hung ones included.
 _LOOKUPS = 8
 _DOWNLOADS = 4
+#: Of one list of versions: calls for metrics at once, and the part of the time they may end in.
+_METRICS_THREADS, _METRICS_PART = 8, 0.8
 #: MLflow's codes for "there is none".
 _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
 
@@ -95,11 +99,15 @@ class Registry:
     async def versions(self, name: str) -> list[RegisteredVersion]:
         """The versions of a model, newest first, with the metrics of their runs.
 
+        Metrics take one call for each version. Those that do not come in time, or fail, are left out:
+        what can be deployed is worth more than how good it is.
+
         Raises:
             UnknownModel: there is no such model.
             RegistryUnavailable: it did not answer in time.
         """
-        return await self._call(f"list the versions of {name}", lambda: self._versions(name))
+        end = time.monotonic() + _METRICS_PART * self._timeout
+        return await self._call(f"list the versions of {name}", lambda: self._versions(name, end))
 
     async def version(self, key: ModelKey) -> RegisteredVersion:
         """One version.
@@ -161,7 +169,7 @@ class Registry:
             if not token:
                 return models
 
-    def _versions(self, name: str) -> list[RegisteredVersion]:
+    def _versions(self, name: str, end: float) -> list[RegisteredVersion]:
         client = self._open_client()
         aliases = client.get_registered_model(name).aliases
         versions: list[Any] = []
@@ -175,11 +183,17 @@ class Registry:
             if not token:
                 break
         versions.sort(key=lambda version: -int(version.version))
-        return [_read_version(client, version, aliases) for version in versions]
+        metrics = in_time(partial(_metrics, client), versions, threads=_METRICS_THREADS, end=end)
+        if missing := metrics.count(None):
+            _log.warning("no metrics of %s of %s versions of %s", missing, len(versions), name)
+        return [
+            _read_version(version, aliases, found or {})
+            for version, found in zip(versions, metrics, strict=True)
+        ]
 
     def _version(self, key: ModelKey) -> RegisteredVersion:
         client = self._open_client()
-        return _read_version(client, client.get_model_version(key.model, str(key.version)), None)
+        return _read_version(client.get_model_version(key.model, str(key.version)), {}, {})
 
     async def _call(self, what: str, work: Callable[[], T]) -> T:
         return await self._limited(what, self._timeout, lambda: self._lookups.run(work))
@@ -255,8 +269,7 @@ def _read_model(model: Any) -> RegisteredModel:
     )
 
 
-def _read_version(client: Any, version: Any, aliases: Any) -> RegisteredVersion:
-    """``aliases`` None: only what a deploy needs, without the metrics."""
+def _read_version(version: Any, aliases: Any, metrics: dict[str, float]) -> RegisteredVersion:
     number = int(version.version)
     return RegisteredVersion(
         key=ModelKey(version.name, number),
@@ -264,7 +277,7 @@ def _read_version(client: Any, version: Any, aliases: Any) -> RegisteredVersion:
         created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
         aliases=sorted(alias for alias, at in (aliases or {}).items() if int(at) == number),
         run_id=version.run_id or None,
-        metrics=_metrics(client, version) if aliases is not None else {},
+        metrics=metrics,
     )
 
 

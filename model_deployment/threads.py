@@ -6,9 +6,12 @@ has really ended: otherwise each caller that gives up would make room for one mo
 
 import asyncio
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -62,6 +65,42 @@ class DaemonThreads:
         except asyncio.CancelledError:
             left_alone.set()
             raise
+
+
+def in_time(
+    work: Callable[[S], T], items: Sequence[S], *, threads: int, end: float
+) -> list[T | None]:
+    """Make a blocking call for each item, some at once, and return what has come by ``end``.
+
+    None stands for a call that failed or was late. Calls under way at the end are left behind, and no
+    further ones are begun.
+
+    Args:
+        end: on the monotonic clock.
+    """
+    results: list[T | None] = [None] * len(items)
+    waiting = deque(range(len(items)))
+
+    def run() -> None:
+        while time.monotonic() < end:
+            try:
+                index = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                results[index] = work(items[index])
+            except Exception:  # noqa: S112 - what is missing shows in the results
+                continue
+
+    crew = [
+        threading.Thread(target=run, name=f"{threading.current_thread().name} crew", daemon=True)
+        for _ in range(min(threads, len(items)))
+    ]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join(max(0.0, end - time.monotonic()))
+    return [*results]
 
 
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:

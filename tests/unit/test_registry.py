@@ -12,10 +12,16 @@ import pytest
 
 from model_deployment.domain import ModelKey
 from model_deployment.errors import RegistryUnavailable
-from model_deployment.registry import Registry
+from model_deployment.registry import RegisteredVersion, Registry
 from tests.waiting import until
 
 KEY = ModelKey("m", 1)
+
+
+class Page(list[Any]):
+    """As MLflow's lists are."""
+
+    token: str | None
 
 
 class Server:
@@ -23,15 +29,46 @@ class Server:
 
     def __init__(self) -> None:
         self.downloading = 0
+        self.versions = 0
+        #: Versions whose metrics do not come, or fail.
+        self.hangs: set[int] = set()
+        self.broken: set[int] = set()
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
         self.let_go = threading.Event()
 
     def client(self) -> Any:
-        return SimpleNamespace(get_model_version=self._version)
+        return SimpleNamespace(
+            get_model_version=self._version,
+            get_registered_model=lambda name: SimpleNamespace(aliases={"best": "7"}),
+            search_model_versions=self._versions,
+            get_run=self._run,
+        )
 
     def _version(self, name: str, version: str) -> Any:
         return SimpleNamespace(
-            name=name, version=version, status="READY", creation_timestamp=0, run_id=""
+            name=name, version=version, status="READY", creation_timestamp=0, run_id=f"run{version}"
         )
+
+    def _versions(self, filter: str, *, max_results: int, page_token: str | None) -> Any:
+        page = Page(self._version("m", str(version)) for version in range(1, self.versions + 1))
+        page.token = None
+        return page
+
+    def _run(self, run_id: str) -> Any:
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            number = int(run_id.removeprefix("run"))
+            if number in self.hangs:
+                assert self.let_go.wait(30)
+            if number in self.broken:
+                raise OSError("connection reset")
+            return SimpleNamespace(data=SimpleNamespace(metrics={"number": number}))
+        finally:
+            with self._lock:
+                self.at_once -= 1
 
     def download_artifacts(self, *, dst_path: str, **_: str) -> str:
         self.downloading += 1
@@ -77,3 +114,38 @@ async def test_downloads_that_hang_are_not_joined_by_more(server: Server, tmp_pa
         with pytest.raises(RegistryUnavailable, match=r"within 0\.1 s"):
             await it.download(KEY, tmp_path / str(number))
     assert server.downloading == 4
+
+
+def metrics_of(versions: list[RegisteredVersion]) -> dict[int, dict[str, float]]:
+    return {version.key.version: version.metrics for version in versions}
+
+
+async def test_metrics_are_had_some_at_once(server: Server) -> None:
+    server.versions, server.hangs = 300, {300, 299, 298}
+    listing = asyncio.create_task(registry().versions("m"))
+    # These hold up none of the others.
+    await until(lambda: server.at_once == 3 and server.most_at_once > 3)
+    server.let_go.set()
+    versions = await listing
+    assert [version.key.version for version in versions] == [*range(300, 0, -1)]
+    assert metrics_of(versions) == {number: {"number": number} for number in range(1, 301)}
+    assert [version.key.version for version in versions if version.aliases] == [7]
+    assert server.most_at_once <= 8
+
+
+async def test_metrics_that_fail_or_are_late_are_left_out(server: Server) -> None:
+    server.versions, server.hangs, server.broken = 20, {3, 17}, {5}
+    versions = await registry(timeout=2).versions("m")
+    assert metrics_of(versions) == {
+        number: {} if number in (3, 5, 17) else {"number": number} for number in range(1, 21)
+    }
+
+
+async def test_a_registry_that_gives_no_metrics_still_lists(server: Server) -> None:
+    server.versions, server.hangs = 20, {*range(1, 21)}
+    assert [*metrics_of(await registry(timeout=1).versions("m")).values()] == [{}] * 20
+    # Those left behind take no further ones.
+    assert server.most_at_once == 8
+    server.let_go.set()
+    await until(lambda: server.at_once == 0)
+    assert server.most_at_once == 8
