@@ -9,6 +9,7 @@ with the first call, so that a controller that was killed serves again at once.
 import asyncio
 import logging
 import re
+import shutil
 import sqlite3
 import tempfile
 import threading
@@ -119,7 +120,10 @@ class Registry:
         return await self._call(f"look up {key}", lambda: self._version(key))
 
     async def download(self, key: ModelKey, destination: Path) -> Path:
-        """Download the artifacts of a version below ``destination``.
+        """Download the artifacts of a version below ``destination``, which is made.
+
+        A download that nobody waits for any more cannot be stopped. It removes ``destination`` when it
+        ends, since until then it may make it anew.
 
         Raises:
             UnknownModel: there is no such version.
@@ -139,8 +143,13 @@ class Registry:
             )
             return Path(found)
 
+        def clear() -> None:
+            shutil.rmtree(destination, ignore_errors=True)
+
         return await self._limited(
-            f"download {key}", self._download_timeout, lambda: self._downloads.run(work)
+            f"download {key}",
+            self._download_timeout,
+            lambda: self._downloads.run(work, late=clear),
         )
 
     async def warm_up(self) -> None:

@@ -9,34 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_deployment.artifacts import ArtifactCache, Damaged
-
-NAME = "diabetes-1-1700000000000"
-FILES = {"MLmodel": b"flavors: {}", "model.pkl": b"\x80weights", "code/lib/a.py": b"A = 1"}
-
-
-class Source:
-    """A registry that hands out files, and counts."""
-
-    def __init__(self, files: dict[str, bytes] = FILES) -> None:
-        self.files = dict(files)
-        self.downloads = 0
-        self.error: Exception | None = None
-        #: Downloads end when this is set.
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.begun = asyncio.Event()
-
-    async def download(self, destination: Path) -> Path:
-        self.downloads += 1
-        for name, content in self.files.items():
-            path = destination / "inner" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        self.begun.set()
-        await self.gate.wait()
-        if self.error:
-            raise self.error
-        return destination / "inner"
+from tests.unit.downloads import FILES, NAME, Source, content, entries, flip
 
 
 @pytest.fixture
@@ -54,15 +27,6 @@ def cache(root: Path) -> ArtifactCache:
 @pytest.fixture
 def source() -> Source:
     return Source()
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 async def test_downloads_once(cache: ArtifactCache, source: Source, root: Path) -> None:
@@ -92,21 +56,11 @@ async def test_entries_do_not_mix(cache: ArtifactCache, source: Source) -> None:
     assert content(cache.path(NAME)) == FILES
 
 
-def entries(folder: Path) -> list[str]:
-    return [entry.name for entry in folder.iterdir()]
-
-
 def mode(folder: Path) -> int:
     return stat.S_IMODE(folder.stat().st_mode)
 
 
 Harm = Callable[[Path], object]
-
-
-def flip(entry: Path) -> None:
-    """One bit of one byte, in place."""
-    path = entry / "model" / "model.pkl"
-    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
 
 
 def swap(entry: Path) -> None:
@@ -182,9 +136,10 @@ async def test_a_damaged_entry_is_not_served_when_it_cannot_be_fetched(
     source.error = OSError("registry down")
     with pytest.raises(OSError, match="registry down"):
         await cache.ensure(NAME, source.download)
-    assert entries(root) == []
+    assert entries(root) == [NAME]  # a model may still be reading it
     source.error = None
     assert content(await cache.ensure(NAME, source.download)) == FILES
+    assert entries(root) == [NAME]
 
 
 async def test_a_download_that_fails_leaves_nothing(
@@ -281,6 +236,11 @@ async def test_many_at_once_do_not_disturb_each_other(cache: ArtifactCache, sour
         cache.verify(name)
 
 
-async def test_all_at_once_for_the_same_entry_get_it(cache: ArtifactCache, source: Source) -> None:
+async def test_all_at_once_for_the_same_entry_get_one_download(
+    cache: ArtifactCache, source: Source
+) -> None:
+    await cache.ensure(NAME, source.download)
+    flip(cache.path(NAME).parent)
     for path in await asyncio.gather(*(cache.ensure(NAME, source.download) for _ in range(8))):
         assert content(path) == FILES
+    assert source.downloads == 2

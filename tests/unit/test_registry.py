@@ -149,3 +149,13 @@ async def test_a_registry_that_gives_no_metrics_still_lists(server: Server) -> N
     server.let_go.set()
     await until(lambda: server.at_once == 0)
     assert server.most_at_once == 8
+
+
+async def test_a_download_that_is_given_up_clears_up_when_it_ends(
+    server: Server, tmp_path: Path
+) -> None:
+    with pytest.raises(RegistryUnavailable):
+        await registry(download_timeout=0.1).download(KEY, tmp_path / "partial")
+    assert (tmp_path / "partial").exists()
+    server.let_go.set()
+    await until(lambda: not (tmp_path / "partial").exists())
