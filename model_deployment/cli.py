@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import sys
 import time
@@ -34,6 +35,7 @@ app = typer.Typer(
     "Settings come from the environment (`MODEL_DEPLOYMENT_...`); the README lists them all.",
 )
 
+_log = logging.getLogger(__name__)
 _out = Console(soft_wrap=True)
 _err = Console(stderr=True, soft_wrap=True)
 
@@ -198,7 +200,7 @@ def _serve(settings: Settings, keys: list[str]) -> None:
     from model_deployment.server import serve
 
     logs.configure(settings.log_level)
-    address = f"http://{settings.host}:{settings.port}"
+    address = settings.own_url
 
     async def start(controller: Controller) -> None:
         _out.print(
@@ -218,6 +220,8 @@ def _serve(settings: Settings, keys: list[str]) -> None:
                     _out.print(f"\nTry it:\n\n{shown['curl']}\n", highlight=False, markup=False)
             except (ModelDeploymentError, CallFailed) as error:
                 _err.print(str(error), markup=False)
+            except Exception:  # the others are asked for all the same
+                _log.exception("cannot deploy %s", text)
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -237,7 +241,8 @@ def _settings(**given: Any) -> Settings:
 
 
 def _client(url: str) -> Client:
-    return Client(url or _settings().client_url)
+    client: Client = _asked(lambda: Client(url or _settings().client_url))
+    return client
 
 
 def _asked(call: Callable[[], Any]) -> Any:

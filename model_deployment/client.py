@@ -22,11 +22,17 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.url,
-            timeout=httpx.Timeout(10, read=None),
-            trust_env=False,  # a controller is near by, not behind the proxy of the house
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=self.url,
+                timeout=httpx.Timeout(10, read=None),
+                trust_env=False,  # a controller is near by, not behind the proxy of the house
+            )
+        except httpx.InvalidURL as error:
+            raise CallFailed(
+                f"cannot use {self.url} as the address of a controller: {error}. Write it like "
+                "http://127.0.0.1:8000, or http://[::1]:8000"
+            ) from error
 
     def deploy(
         self, model: str, version: str, options: dict[str, Any], wait: float
@@ -69,7 +75,7 @@ class Client:
     def _call(self, method: str, path: str, **more: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **more)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CallFailed(
                 f"cannot reach the controller at {self.url}: {error}. Start it with "
                 "'model-deployment serve', or name another one with --url"

@@ -81,12 +81,20 @@ async def serve(
             server = _Server(config, patience=settings.drain_timeout, drop=it.drop_calls)
             _on_signals(server, it)
             beside = [asyncio.ensure_future(start(it.controller)) for start in started]
+            for task in beside:
+                task.add_done_callback(_report)
             try:
                 await server.serve(sockets=[listener])
             finally:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
+
+
+def _report(task: asyncio.Future[None]) -> None:
+    """At once, and not when the controller ends: nobody else waits for what runs beside it."""
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("a task beside the controller failed", exc_info=error)
 
 
 def _listen(host: str, port: int) -> socket.socket:

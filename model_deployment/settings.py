@@ -172,7 +172,13 @@ class Settings(BaseSettings):
     @property
     def client_url(self) -> str:
         """Where the command line finds the controller."""
-        return self.url or f"http://{self.host}:{self.port}"
+        return self.url or self.own_url
+
+    @property
+    def own_url(self) -> str:
+        """Where the controller listens. Colons of an IPv6 address are not that of the port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     @property
     def tracking_uri(self) -> str:

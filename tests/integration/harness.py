@@ -64,7 +64,8 @@ class Controller:
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        host = self.settings.get("HOST", HOST)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def state_db(self) -> Path:

@@ -1,8 +1,10 @@
 """The command line against a running controller, and against none."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -189,3 +191,61 @@ def test_serve_deploys_what_it_is_told_to(controllers: Controllers) -> None:
     assert f"curl -X POST {controller.url}/stub-1" in controller.logged()
     until_sync(lambda: "nothing-1" in controller.logged(), timeout=30)
     assert controller.row("stub-1")["state"] == "ready"
+
+
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_an_ipv6_address_is_served_on_and_found(controllers: Controllers) -> None:
+    controller = controllers(HOST="::1")
+    controller.arguments = ["--deploy", "stub-1"]
+    controller.up()
+    until_sync(lambda: "Try it:" in controller.logged(), timeout=30)
+    address = f"http://[::1]:{controller.port}"
+    assert f"model_deployment on {address} (interface: {address}/docs)" in controller.logged()
+    assert f"curl -X POST '{address}/stub-1'" in controller.logged()  # quoted for the shell
+    listed = run(controller, "list")
+    assert listed.returncode == 0
+    assert "stub-1" in listed.stdout
+
+
+@pytest.mark.parametrize("url", ["http://::1:8000", "http://[::1:8000", "http://here:port", "here"])
+@pytest.mark.parametrize("arguments", [["list"], ["deploy", "m", "1"], ["undeploy", "m-1"]])
+def test_an_address_that_is_none_is_named(url: str, arguments: list[str]) -> None:
+    done = run(None, *arguments, "--url", url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot ")
+    assert url in done.stderr
+
+
+#: A controller with something beside it that fails, which then stops the controller.
+BESIDE = """
+import asyncio, os, signal
+from model_deployment import logs, server
+from model_deployment.settings import Settings
+
+async def fail(controller):
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise ZeroDivisionError("beside")
+
+logs.configure("INFO")
+asyncio.run(server.serve(Settings(), started=[fail]))
+"""
+
+
+def test_what_fails_beside_the_controller_is_logged(controllers: Controllers) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE],
+        env=controllers().environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "a task beside the controller failed" in done.stderr
+    assert "ZeroDivisionError: beside" in done.stderr
