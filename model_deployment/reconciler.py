@@ -24,8 +24,9 @@ from model_deployment.errors import IllegalTransition
 from model_deployment.lifecycle import LIVE, Observation, Policy, decide
 from model_deployment.probe import Target
 from model_deployment.state.database import DatabaseError
-from model_deployment.state.deployments import Deployments, live_launches
+from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
+from model_deployment.sweep import sweep
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +38,6 @@ STOPPING_TICK = 0.1
 STARTING_INTERVAL = 0.1
 #: Between sweeps for processes, leases, logs and events that nothing needs.
 SWEEP = 30.0
-EVENTS_KEPT = 500
-LOGS_KEPT = 5
 
 
 class Reconciler:
@@ -147,24 +146,6 @@ class Reconciler:
         self._watch(rows)
         self._publish([_route(row) for row in rows if row.state is not State.STOPPED])
 
-    async def sweep(self) -> None:
-        """Clear away what no row knows: processes, leases of ports, old logs and events."""
-        # Processes first: a launch that begins in between has a row, and is not in this list.
-        handles = await self._world.runtime.list()
-        rows = await self._deployments.all()
-        known = live_launches(rows)
-        for handle in handles:
-            if handle.launch_id not in known:
-                _log.warning("ending a launch that no deployment knows: %s", handle.launch_id)
-                await self._world.runtime.stop(handle, force=True)
-        # Before anything is written: it makes the room that writing needs where the disk is full.
-        logs = {id for row in rows for id in await self._deployments.launches(row.key, LOGS_KEPT)}
-        await asyncio.to_thread(self._world.tidy, known | logs)
-        for port in await self._ports.prune(known):
-            _log.warning("released port %s: no deployment knows its launch", port)
-        await self._deployments.prune_events(EVENTS_KEPT)
-        self._swept = self._world.clock()
-
     async def close(self, *, keep: bool, limit: float) -> None:
         """Take the models down within ``limit`` seconds, or leave them to the next controller."""
         self._effects.cancel_preparations()
@@ -200,15 +181,12 @@ class Reconciler:
 
     async def _sweep_if_possible(self) -> None:
         try:
-            await self.sweep()
+            await sweep(self._deployments, self._ports, self._world)
         except DatabaseError as error:
-            self._swept = self._world.clock()
-            _log.error(
-                "cannot clear away what nobody needs: %s; trying again in %g s", error, SWEEP
-            )
+            _log.error("cannot clear away what nobody needs: %s; again in %g s", error, SWEEP)
         except Exception:
-            self._swept = self._world.clock()
             _log.exception("cannot clear away what nobody needs; trying again in %g s", SWEEP)
+        self._swept = self._world.clock()
 
     async def _wait(self, pause: float) -> None:
         with contextlib.suppress(TimeoutError):

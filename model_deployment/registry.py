@@ -16,14 +16,18 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
+from model_deployment.registered import (
+    RegisteredModel,
+    RegisteredVersion,
+    read_model,
+    read_version,
+)
 from model_deployment.threads import DaemonThreads, in_time
 
 T = TypeVar("T")
@@ -36,34 +40,6 @@ _DOWNLOADS = 4
 _METRICS_THREADS, _METRICS_PART = 8, 0.8
 #: MLflow's codes for "there is none".
 _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredModel:
-    """A registered model, as the registry lists it."""
-
-    name: str
-    latest_version: int | None
-    aliases: dict[str, int] = field(default_factory=dict)
-    description: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredVersion:
-    """A version of a registered model."""
-
-    key: ModelKey
-    status: str
-    created_at: datetime
-    aliases: list[str] = field(default_factory=list)
-    run_id: str | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def artifact(self) -> str:
-        """A folder name of its own, also when a model was deleted and registered anew."""
-        return f"{self.key}-{int(self.created_at.timestamp() * 1000)}"
 
 
 class Registry:
@@ -173,7 +149,7 @@ class Registry:
         token = None
         while True:
             page = client.search_registered_models(max_results=1000, page_token=token)
-            models += [_read_model(model) for model in page]
+            models += [read_model(model) for model in page]
             token = page.token
             if not token:
                 return models
@@ -196,13 +172,13 @@ class Registry:
         if missing := metrics.count(None):
             _log.warning("no metrics of %s of %s versions of %s", missing, len(versions), name)
         return [
-            _read_version(version, aliases, found or {})
+            read_version(version, aliases, found or {})
             for version, found in zip(versions, metrics, strict=True)
         ]
 
     def _version(self, key: ModelKey) -> RegisteredVersion:
         client = self._open_client()
-        return _read_version(client.get_model_version(key.model, str(key.version)), {}, {})
+        return read_version(client.get_model_version(key.model, str(key.version)), {}, {})
 
     async def _call(self, what: str, work: Callable[[], T]) -> T:
         return await self._limited(what, self._timeout, lambda: self._lookups.run(work))
@@ -265,29 +241,6 @@ def _connect(tracking_uri: str, registry_uri: str, timeout: float) -> Any:
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(registry_uri)
     return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)
-
-
-def _read_model(model: Any) -> RegisteredModel:
-    versions = [int(version.version) for version in model.latest_versions or []]
-    return RegisteredModel(
-        name=model.name,
-        latest_version=max(versions, default=None),
-        aliases={alias: int(version) for alias, version in (model.aliases or {}).items()},
-        description=model.description or "",
-        tags=dict(model.tags or {}),
-    )
-
-
-def _read_version(version: Any, aliases: Any, metrics: dict[str, float]) -> RegisteredVersion:
-    number = int(version.version)
-    return RegisteredVersion(
-        key=ModelKey(version.name, number),
-        status=str(version.status),
-        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
-        aliases=sorted(alias for alias, at in (aliases or {}).items() if int(at) == number),
-        run_id=version.run_id or None,
-        metrics=metrics,
-    )
 
 
 def _metrics(client: Any, version: Any) -> dict[str, float]:

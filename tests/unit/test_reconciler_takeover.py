@@ -200,3 +200,18 @@ async def test_a_sweep_makes_room_before_it_writes(on: Stage) -> None:
     await on.tick(SWEEP)
     assert on.steps.disarm()
     assert tidied == [{(await on.row(A)).launch_id}]
+
+
+async def test_logs_that_cannot_be_removed_do_not_keep_leases(on: Stage) -> None:
+    def read_only(keep: object) -> None:
+        raise OSError("Read-only file system")
+
+    await on.ready(A)
+    on.reconciler._world = replace(on.reconciler._world, tidy=read_only)
+    await on.database.write(
+        lambda c: c.execute("UPDATE ports SET launch_id = 'stray' WHERE port = ?", (FIRST + 3,))
+    )
+    await on.reconciler.tick()  # not due yet
+    assert (await on.ports.usage(on.machine.now)).leased == 2
+    await on.reconciler._sweep_if_possible()
+    assert (await on.ports.usage(on.machine.now)).leased == 1

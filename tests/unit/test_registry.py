@@ -12,7 +12,8 @@ import pytest
 
 from model_deployment.domain import ModelKey
 from model_deployment.errors import RegistryUnavailable
-from model_deployment.registry import RegisteredVersion, Registry
+from model_deployment.registered import RegisteredVersion
+from model_deployment.registry import Registry
 from tests.waiting import until
 
 KEY = ModelKey("m", 1)
