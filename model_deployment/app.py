@@ -23,11 +23,14 @@ from model_deployment.api.guard import Guard
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
 from model_deployment.describe import Description
-from model_deployment.domain import Deployment, Options
+from model_deployment.domain import Deployment, Options, Validation
 from model_deployment.effects import World
 from model_deployment.probe import Prober
+from model_deployment.proxy import promise
+from model_deployment.proxy.exchange import Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.upstream import Limits
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
@@ -128,16 +131,27 @@ async def _assemble(
     stack.push_async_callback(runtime.close)
     prober = Prober(timeout=settings.probe_timeout, listening=runtime.listening, changed=wake)
     stack.push_async_callback(prober.close)
+    description = Description()
+    notes = _Late()
     routes = Routes(
-        connections=settings.max_connections,
-        # Longer than the model server's own limit, so that its own 504 comes first, and longer than
-        # the age of a request that gives a hanging server away: one cut off before has no age.
-        read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
+        _limits(settings),
+        gates=lambda route: description.gate(cache.path(route.artifact), route.options.validation),
+        broke=wake,
+        tell=notes,
     )
     stack.push_async_callback(routes.close)
 
     async def prepare(row: Deployment) -> Path:
         return await cache.ensure(row.artifact, partial(registry.download, row.key))
+
+    async def compare(row: Deployment) -> str:
+        assert row.handle is not None  # noqa: S101 - it answers its health checks
+        path = cache.path(row.artifact)
+        # Forgiving: what MLflow itself saved as an example may not fit to the letter.
+        gate = await asyncio.to_thread(description.gate, path, Validation.COERCE)
+        example = await asyncio.to_thread(description.example, path)
+        limit = settings.request_timeout
+        return await promise.compare(row.handle.endpoint, gate, example, limit)
 
     policy = settings.policy
     reconciler = Reconciler(
@@ -147,6 +161,7 @@ async def _assemble(
             runtime=runtime,
             prober=prober,
             prepare=prepare,
+            compare=compare,
             publish=routes.publish,
             traffic=routes.traffic,
             holder=sockets.holder,
@@ -159,6 +174,7 @@ async def _assemble(
         start_concurrency=settings.start_concurrency,
     )
     wake.target = reconciler.wake
+    notes.target = reconciler.note
     await reconciler.recover()
     await _start_loop(reconciler, settings, stack)
     controller = Controller(
@@ -170,18 +186,30 @@ async def _assemble(
     )
     warm_up = asyncio.create_task(registry.warm_up())
     stack.callback(warm_up.cancel)
-    description = Description()
     app = _api(
         controller,
         registry,
         reconciler,
         describe=lambda row: description.read(cache.path(row.artifact)),
         tail=logs.tail,
+        counters=routes.counters,
         undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
     )
     guarded = Guard(app, max_body_bytes=settings.max_body_bytes)
-    proxy = Proxy(guarded, routes, max_body_bytes=settings.max_body_bytes, broke=wake)
+    proxy = Proxy(guarded, routes, Terms(settings.max_body_bytes, trace=logs.append))
     return Running(proxy, controller, reconciler, instance, partial(routes.publish, ()))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        connections=settings.max_connections,
+        queue=settings.max_queue,
+        queue_bytes=settings.max_queue_bytes,
+        # Longer than the model server's own limit, so that its own 504 comes first, and longer than
+        # the age of a request that gives a hanging server away: one cut off before has no age.
+        read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
+        answer_bytes=settings.max_answer_bytes,
+    )
 
 
 async def _start_loop(
@@ -206,6 +234,7 @@ def _api(
     *,
     describe: deployments_api.Describe,
     tail: deployments_api.Tail,
+    counters: deployments_api.Count,
     undeploy_wait: float,
 ) -> FastAPI:
     app: FastAPI = FastAPIOffline(
@@ -223,7 +252,11 @@ def _api(
     app.include_router(models_api.router(controller, registry))
     app.include_router(
         deployments_api.router(
-            controller, describe=describe, tail=tail, undeploy_wait=undeploy_wait
+            controller,
+            describe=describe,
+            tail=tail,
+            counters=counters,
+            undeploy_wait=undeploy_wait,
         )
     )
     app.include_router(deployments_api.predictions(controller))
@@ -236,6 +269,6 @@ class _Late:
     def __init__(self) -> None:
         self.target: Any = None
 
-    def __call__(self) -> None:
+    def __call__(self, *arguments: Any) -> None:
         if self.target is not None:
-            self.target()
+            self.target(*arguments)

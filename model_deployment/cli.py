@@ -106,11 +106,24 @@ def deploy(
         str | None, typer.Option(help="local, uv, virtualenv or conda (as mlflow models serve).")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Server processes.")] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(help="How hard requests are checked: strict, coerce or observe."),
+    ] = None,
+    batch_max_rows: Annotated[
+        int | None,
+        typer.Option(help="Send waiting requests as one call of up to so many rows; 0 is off."),
+    ] = None,
     url: Url = "",
 ) -> None:
     """Serve a model version, and wait until it is ready."""
     client = _client(url)
-    given = {"env_manager": env_manager, "workers": workers}
+    given = {
+        "env_manager": env_manager,
+        "workers": workers,
+        "validation": validation,
+        "batch_max_rows": batch_max_rows,
+    }
     options = {name: value for name, value in given.items() if value is not None}
 
     def step() -> dict[str, Any]:

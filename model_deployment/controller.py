@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from model_deployment.domain import (
     Deployment,
@@ -14,6 +14,7 @@ from model_deployment.domain import (
     Options,
     PortUsage,
     State,
+    Validation,
 )
 from model_deployment.errors import Conflict, NoFreePort, NotDeployed, Unavailable
 from model_deployment.reconciler import Reconciler
@@ -28,13 +29,13 @@ class Choice:
 
     env_manager: EnvManager | None = None
     workers: int | None = None
+    validation: Validation | None = None
+    batch_max_rows: int | None = None
 
     def over(self, options: Options) -> Options:
         """These choices on top of others."""
-        named = {name: getattr(self, name) for name in ("env_manager", "workers")}
-        return replace(
-            options, **{name: value for name, value in named.items() if value is not None}
-        )
+        named = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(options, **named)
 
 
 class Controller:

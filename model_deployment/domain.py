@@ -85,6 +85,14 @@ class EnvManager(StrEnum):
     CONDA = "conda"
 
 
+class Validation(StrEnum):
+    """How hard requests are checked against the model's signature."""
+
+    STRICT = "strict"  # refuse whatever does not fit
+    COERCE = "coerce"  # convert what can be converted without doubt, drop what is unknown
+    OBSERVE = "observe"  # pass everything, and count
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ModelKey:
     """One version of one registered model; written ``<model>-<version>``."""
@@ -151,10 +159,18 @@ class Options:
     env_manager: EnvManager = EnvManager.LOCAL
     #: uvicorn worker processes of the model server.
     workers: int = 1
+    validation: Validation = Validation.STRICT
+    #: Rows of waiting requests that go to the model as one call; 0 lets each go by itself.
+    batch_max_rows: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, for the state row and for answers."""
-        return {"env_manager": str(self.env_manager), "workers": self.workers}
+        return {
+            "env_manager": str(self.env_manager),
+            "workers": self.workers,
+            "validation": str(self.validation),
+            "batch_max_rows": self.batch_max_rows,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Options":
@@ -162,6 +178,8 @@ class Options:
         return cls(
             env_manager=EnvManager(values.get("env_manager", EnvManager.LOCAL)),
             workers=int(values.get("workers", 1)),
+            validation=Validation(values.get("validation", Validation.STRICT)),
+            batch_max_rows=int(values.get("batch_max_rows", 0)),
         )
 
 
@@ -272,6 +290,9 @@ class Route:
     launch_id: str | None = None
     endpoint: Endpoint | None = None
     reason: str = ""
+    options: Options = Options()
+    #: Names the model's local files, for its signature.
+    artifact: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +305,24 @@ class Traffic:
     answered: int = 0
     #: Time-outs since the last answer that was none.
     timeouts_in_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the proxy has counted of one deployment since this controller began to route to it."""
+
+    #: There is a signature to check requests against.
+    checked: bool = False
+    #: Requests that were refused for not fitting it.
+    refused: int = 0
+    #: Violations by column and kind. Under ``""``: those of no column of the signature.
+    violations: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    #: Calls of the model that carried several requests, or a part of a large one.
+    batches: int = 0
+    #: Rows in those calls.
+    batched_rows: int = 0
+    #: Why requests are not merged any more, if they were to be.
+    unmergeable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

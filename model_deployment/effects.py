@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from model_deployment.domain import (
     Deployment,
@@ -33,9 +33,11 @@ from model_deployment.lifecycle import (
     Nothing,
     Policy,
     Prepare,
+    Promise,
     Promote,
     Rest,
     Stop,
+    Try,
     after_exit,
 )
 from model_deployment.probe import Prober
@@ -44,6 +46,8 @@ from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Models listen here and nowhere else.
 HOST = "127.0.0.1"
@@ -59,6 +63,8 @@ class World:
     prober: Prober
     #: Makes sure of the local artifacts of a deployment.
     prepare: Callable[[Deployment], Awaitable[Path]]
+    #: How a launch's predictions of rows together and apart differ; empty if they do not.
+    compare: Callable[[Deployment], Awaitable[str]]
     #: Replaces the proxy's route table.
     publish: Callable[[Sequence[Route]], None]
     #: What the proxy has seen of a launch.
@@ -95,6 +101,8 @@ class Effects:
         self._wake = wake
         #: By deployment and artifacts: a model that was registered anew has others.
         self._preparing: dict[tuple[ModelKey, str], asyncio.Task[Path]] = {}
+        #: By launch.
+        self._trying: dict[str, asyncio.Task[str]] = {}
 
     async def apply(self, row: Deployment, action: Action) -> Deployment:
         """Carry out one action.
@@ -109,6 +117,8 @@ class Effects:
                 return await self._prepare(row)
             case Launch(deadline):
                 return await self._launch(row, deadline)
+            case Try():
+                return self._try(row)
             case Promote():
                 return await self._promote(row)
             case Stop():
@@ -130,21 +140,50 @@ class Effects:
             return Artifact.FAILED, str(error) or type(error).__name__
         return Artifact.READY, ""
 
+    def promised(self, launch_id: str) -> tuple[Promise, str]:
+        """Whether a launch's predictions of rows together and apart are the same."""
+        task = self._trying.get(launch_id)
+        if task is None:
+            return Promise.UNTRIED, ""
+        if not task.done():
+            return Promise.WORKING, ""
+        if task.cancelled() or (error := task.exception()):
+            why = "cancelled" if task.cancelled() else str(error) or type(error).__name__
+            return Promise.FAILED, f"cannot find out whether requests may be merged: {why}"
+        difference = task.result()
+        return (Promise.BROKEN, difference) if difference else (Promise.KEPT, "")
+
     def cancel_preparations(self, but: Iterable[Deployment] = ()) -> None:
         """Stop fetching artifacts for all other deployments."""
         for known in self._preparing.keys() - {(row.key, row.artifact) for row in but}:
             self._preparing.pop(known).cancel()
 
-    async def _prepare(self, row: Deployment) -> Deployment:
-        async def prepare() -> Path:
+    def cancel_trials(self, but: Iterable[Deployment] = ()) -> None:
+        """Stop comparing predictions of all other launches."""
+        for known in self._trying.keys() - {row.launch_id for row in but}:
+            self._trying.pop(known).cancel()
+
+    def _in_background(self, work: Callable[[], Awaitable[T]], name: str) -> asyncio.Task[T]:
+        """A task whose end wakes the loop."""
+
+        async def run() -> T:
             try:
-                return await self._world.prepare(row)
+                return await work()
             finally:
                 self._wake()
 
-        task = asyncio.create_task(prepare(), name=f"prepare {row.key}")
+        task = asyncio.create_task(run(), name=name)
         # Retrieved here, so that a failure nobody asks for any more is not reported at exit.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    def _try(self, row: Deployment) -> Deployment:
+        task = self._in_background(lambda: self._world.compare(row), f"compare {row.key}")
+        self._trying[str(row.launch_id)] = task
+        return row
+
+    async def _prepare(self, row: Deployment) -> Deployment:
+        task = self._in_background(lambda: self._world.prepare(row), f"prepare {row.key}")
         self._preparing[row.key, row.artifact] = task
         return await self._held_up(row, "making sure of the local artifacts")
 

@@ -8,10 +8,13 @@
     ├── UnknownModel (404)         the registry has no such model or version
     ├── Conflict (409)             another wish stands in the way
     ├── PayloadTooLarge (413)      the body is over the limit
+    ├── UnsupportedMediaType (415) the body is of a kind no model reads
     ├── InvalidRequest (422)       the request says something we cannot do
     │   └── InvalidName (422)      a model name or version that may not be deployed
+    ├── TooBusy (429)              more requests for one model than may wait
     ├── DeployFailed (502)         the model process did not become ready
     ├── ModelBroke (502)           the model process broke off while answering
+    ├── ModelFailed (502)          the model itself raised an exception
     ├── Unavailable (503)          try again later
     │   ├── NotReady (503)         deployed, but not serving at the moment
     │   ├── NoFreePort (503)       every port of the range is in use
@@ -90,6 +93,13 @@ class PayloadTooLarge(ModelDeploymentError):
     title = "Payload too large"
 
 
+class UnsupportedMediaType(ModelDeploymentError):
+    """The body is of a kind, or packed in a way, that no model reads."""
+
+    status = 415
+    title = "Unsupported media type"
+
+
 class InvalidRequest(ModelDeploymentError):
     """The request is understood and cannot be done as it stands."""
 
@@ -101,6 +111,13 @@ class InvalidName(InvalidRequest):
     """A model name or version that may not be deployed."""
 
     title = "Invalid name"
+
+
+class TooBusy(ModelDeploymentError):
+    """More requests for one model than may wait for it."""
+
+    status = 429
+    title = "Too busy"
 
 
 class DeployFailed(ModelDeploymentError):
@@ -115,6 +132,13 @@ class ModelBroke(ModelDeploymentError):
 
     status = 502
     title = "Model process broke"
+
+
+class ModelFailed(ModelDeploymentError):
+    """The model raised an exception. What it was stands in its log, not in the answer."""
+
+    status = 502
+    title = "Model failed"
 
 
 class Unavailable(ModelDeploymentError):

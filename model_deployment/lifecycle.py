@@ -84,6 +84,19 @@ class Artifact(StrEnum):
     FAILED = "failed"
 
 
+class Promise(StrEnum):
+    """Whether a launch keeps the promise that merging requests needs.
+
+    It is that the predictions of some rows are the same together and apart.
+    """
+
+    UNTRIED = "untried"
+    WORKING = "working"
+    KEPT = "kept"
+    BROKEN = "broken"
+    FAILED = "failed"  # it could not be found out
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What was seen of one deployment in this tick."""
@@ -94,6 +107,9 @@ class Observation:
     artifact: Artifact = Artifact.MISSING
     #: Why the artifacts are not to be had.
     artifact_error: str = ""
+    promise: Promise = Promise.UNTRIED
+    #: How the promise was broken, or why nobody knows.
+    promise_error: str = ""
     #: False while enough others are starting.
     may_start: bool = True
     #: The controller is going down and takes its models with it.
@@ -115,6 +131,11 @@ class Launch:
     """Lease a port and start a process; it has until ``deadline`` to answer."""
 
     deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Find out whether predictions of rows together and apart are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +167,7 @@ class Rest:
     not_before: float = 0.0
 
 
-Action = Nothing | Prepare | Launch | Promote | Stop | Rest
+Action = Nothing | Prepare | Launch | Try | Promote | Stop | Rest
 
 
 def check(source: State | None, target: State) -> bool:
@@ -208,13 +229,31 @@ def _starting(row: Deployment, seen: Observation, now: float, policy: Policy) ->
     if seen.closing:
         return Stop("the controller is stopping", Step.TERMINATE, until)
     if seen.health.healthy:
-        return Promote()
+        return _healthy(row, seen, until, policy)
     # A new controller may find the deadline passed, and has to ask at least once.
     asked = seen.health.failures > 0
     if asked and row.deadline is not None and now >= row.deadline:
         reason = f"not ready within {_time_to_start(row, policy):g} s"
         return Stop(reason, Step.TERMINATE, until, row.tries + 1)
     return Nothing()
+
+
+def _healthy(row: Deployment, seen: Observation, until: float, policy: Policy) -> Action:
+    """What follows the first good health check."""
+    if not row.options.batch_max_rows:
+        return Promote()
+    match seen.promise:
+        case Promise.UNTRIED:
+            return Try()
+        case Promise.WORKING:
+            return Nothing()
+        case Promise.KEPT:
+            return Promote()
+        case Promise.BROKEN:
+            # More tries than there are: another start would be the same model.
+            return Stop(seen.promise_error, Step.TERMINATE, until, policy.tries + 1)
+        case Promise.FAILED:
+            return Stop(seen.promise_error, Step.TERMINATE, until, row.tries + 1)
 
 
 def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
@@ -261,7 +300,9 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
     if row.desired is Desired.STOPPED:
         return Rest(State.STOPPED, "undeployed")
     if closing:
-        return Rest(State.PENDING, "the controller stopped it", row.tries)
+        # Even one that is out of tries has one with the next controller.
+        tries = min(row.tries, policy.tries - 1)
+        return Rest(State.PENDING, "the controller stopped it", tries)
     if row.state is State.STOPPING:
         # It died of the reason it was stopped for, and was judged then. Without one it was an
         # undeploy that was taken back, or an earlier controller that went down.
@@ -286,7 +327,9 @@ def after_failure(row: Deployment, cause: str, now: float, policy: Policy) -> Re
 
 def _rest(row: Deployment, cause: str, tries: int, now: float, policy: Policy) -> Rest:
     """Try again after a while, or give up."""
-    if tries >= policy.tries:
+    if tries > policy.tries:
+        return Rest(State.FAILED, cause, tries)
+    if tries == policy.tries:
         return Rest(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
     return Rest(State.PENDING, cause, tries, now + backoff(row, tries, policy))
 

@@ -8,6 +8,7 @@ done by ``effects``; this file finds out what is the case.
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from model_deployment.domain import (
@@ -15,6 +16,7 @@ from model_deployment.domain import (
     Deployment,
     Exit,
     Handle,
+    ModelKey,
     Route,
     State,
     Step,
@@ -73,6 +75,7 @@ class Reconciler:
             wake=self.wake,
         )
         self._published: list[Route] = []
+        self._notes: deque[tuple[ModelKey, str]] = deque()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._closing = False
@@ -82,6 +85,11 @@ class Reconciler:
     def wake(self) -> None:
         """Have a tick now: a wish was written, or a process has ended."""
         self._wake.set()
+
+    def note(self, key: ModelKey, text: str) -> None:
+        """Have something written among the events of a deployment."""
+        self._notes.append((key, text))
+        self.wake()
 
     @property
     def changed(self) -> asyncio.Event:
@@ -118,8 +126,15 @@ class Reconciler:
             starting += (changed.state is State.STARTING) - (row.state is State.STARTING)
             after.append(changed)
         self._effects.cancel_preparations(but=[r for r in after if r.state is State.PENDING])
+        self._effects.cancel_trials(but=[r for r in after if r.state is State.STARTING])
         self._watch(after)
         self._publish([_route(row) for row in after if row.state is not State.STOPPED])
+        try:
+            await self._write_notes(after)
+        except DatabaseError as error:
+            # They are kept. What follows may be what makes room on a full disk.
+            _log.error("cannot write a note: %s", error)
+            broken = error
         if self._world.clock() - self._swept >= SWEEP:
             await self._sweep_if_possible()
         if broken is None:
@@ -149,6 +164,7 @@ class Reconciler:
     async def close(self, *, keep: bool, limit: float) -> None:
         """Take the models down within ``limit`` seconds, or leave them to the next controller."""
         self._effects.cancel_preparations()
+        self._effects.cancel_trials()
         if keep:
             return
         self._closing = True
@@ -178,6 +194,15 @@ class Reconciler:
         except Exception:
             _log.exception("tick failed")
             return TICK
+
+    async def _write_notes(self, rows: Sequence[Deployment]) -> None:
+        known = {row.key: row for row in rows}
+        while self._notes:
+            key, text = self._notes[0]
+            if key in known:
+                await self._deployments.note(known[key], text)
+                _log.warning("%s", text, extra=_fields(known[key]))
+            self._notes.popleft()
 
     async def _sweep_if_possible(self) -> None:
         try:
@@ -225,8 +250,11 @@ class Reconciler:
             )
         handle = row.handle or await self._find(row.launch_id)
         gone = LOST if handle is None else await self._world.runtime.poll(handle)
+        promise, difference = self._effects.promised(row.launch_id)
         return Observation(
             exit=self._explained(row, gone) if gone else None,
+            promise=promise,
+            promise_error=difference,
             health=self._world.prober.health(row.launch_id),
             traffic=self._world.traffic(row.launch_id),
             closing=self._closing,
@@ -299,6 +327,8 @@ def _route(row: Deployment) -> Route:
         launch_id=row.launch_id,
         endpoint=row.handle.endpoint if serves and row.handle else None,
         reason=row.reason,
+        options=row.options,
+        artifact=row.artifact,
     )
 
 

@@ -90,7 +90,20 @@ class Settings(BaseSettings):
         10 * 1024 * 1024, ge=1, description="Largest request body, in bytes; more is answered 413."
     )
     max_connections: int = Field(
-        128, ge=1, description="Connections the proxy opens to one model server."
+        128, ge=1, description="Calls of one model server at a time; more requests wait."
+    )
+    max_queue: int = Field(
+        1024,
+        ge=0,
+        description="Requests that may wait for one model; more are answered 429.",
+    )
+    max_queue_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1,
+        description="Bytes of the bodies that may wait for one model; more are answered 429.",
+    )
+    max_answer_bytes: int = Field(
+        100 * 1024 * 1024, ge=1, description="Largest JSON answer of a model, in bytes."
     )
     registry_timeout: float = Field(
         15.0, gt=0, description="Seconds to wait for the MLflow registry before refusing."

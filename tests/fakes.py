@@ -81,6 +81,11 @@ class FakeMachine:
         #: Held up until this is set, if there is one.
         self.prepare_gate: asyncio.Event | None = None
         self.preparing: list[ModelKey] = []
+        #: How predictions of rows together and apart differ, or what comes of asking.
+        self.difference: str | Exception = ""
+        self.compare_gate: asyncio.Event | None = None
+        #: Launches whose predictions were compared.
+        self.compared: list[str | None] = []
         #: Whether processes become healthy on their own as time goes by.
         self.prompt = False
         self.on_exit: OnExit = lambda: None
@@ -177,6 +182,15 @@ class FakeMachine:
         finally:
             self.preparing.remove(row.key)
         return Path("/artifacts") / row.artifact
+
+    async def compare(self, row: Deployment) -> str:
+        """How predictions together and apart differ."""
+        self.compared.append(row.launch_id)
+        if self.compare_gate is not None:
+            await self.compare_gate.wait()
+        if isinstance(self.difference, Exception):
+            raise self.difference
+        return self.difference
 
 
 class FakeRuntime:

@@ -87,6 +87,7 @@ class Stage:
             deployments=self.deployments,
             ports=self.ports,
             world=World(
+                compare=machine.compare,
                 runtime=FakeRuntime(machine, self._on_exit, self.steps),
                 prober=cast(Prober, self.prober),
                 prepare=machine.prepare,
@@ -243,7 +244,7 @@ class Stage:
         if row.state is State.FAILED:
             assert row.reason, row
         elif row.state is State.STOPPING:  # its last try may be the one that is ending
-            assert row.tries <= self.policy.tries, row
+            assert row.tries <= self.policy.tries + 1, row
         else:
             assert row.tries < self.policy.tries, row
 

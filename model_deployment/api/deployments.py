@@ -18,15 +18,18 @@ from model_deployment.api.schemas import (
     ModelOut,
     ModelVersion,
     Problem,
+    ServingOut,
     Wait,
 )
 from model_deployment.controller import Choice, Controller
-from model_deployment.domain import Deployment, Desired, ModelKey, State
+from model_deployment.domain import Counters, Deployment, Desired, ModelKey, State
 from model_deployment.errors import DeployFailed, NotDeployed, NotReady
 
 #: Signature and scoring example of a deployment: ``(signature, example, sample)``.
 Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
 Tail = Callable[[str, int], str]
+#: What the proxy has counted of a deployment.
+Count = Callable[[ModelKey], Counters]
 
 #: Lines of its log in the answer to a deploy that failed.
 _LAST_LINES = 20
@@ -38,13 +41,19 @@ def problem(description: str) -> dict[str, Any]:
 
 
 def router(
-    controller: Controller, *, describe: Describe, tail: Tail, undeploy_wait: float
+    controller: Controller,
+    *,
+    describe: Describe,
+    tail: Tail,
+    counters: Count,
+    undeploy_wait: float,
 ) -> APIRouter:
     """The routes.
 
     Args:
         describe: reads what a cached model says of itself.
         tail: the last lines of a launch's log.
+        counters: what the proxy has counted.
         undeploy_wait: how long an undeploy waits unless told otherwise, in seconds.
     """
     routes = APIRouter(tags=["deployments"])
@@ -60,6 +69,7 @@ def router(
             422: problem("A name, version or option that cannot be used"),
             502: problem("It did not become ready; with the reason and the last lines of its log"),
             503: problem("No free port, or the registry does not answer"),
+            507: problem("The disk is full"),
         },
     )
     async def deploy(
@@ -138,7 +148,13 @@ def router(
             f"curl -X POST {shlex.quote(members['url'])} "
             f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
         )
-        return ModelOut(**members, signature=signature, input_example=example, curl=curl)
+        return ModelOut(
+            **members,
+            signature=signature,
+            input_example=example,
+            curl=curl,
+            serving=ServingOut.of(counters(row.key)),
+        )
 
     @routes.get(
         "/model/{name}/logs",
@@ -190,6 +206,7 @@ def predictions(controller: Controller) -> APIRouter:
                             "value": {"dataframe_split": {"columns": ["age"], "data": [[0.03]]}}
                         },
                         "dataframe_records": {"value": {"dataframe_records": [{"age": 0.03}]}},
+                        "one record": {"value": {"age": 0.03}},
                         "inputs": {"value": {"inputs": [[0.03]]}},
                         "instances": {"value": {"instances": [[0.03]]}},
                     },
@@ -199,9 +216,13 @@ def predictions(controller: Controller) -> APIRouter:
         }
     }
     answers: dict[int | str, dict[str, Any]] = {
+        400: problem("No JSON, or not JSON that means the same to everybody"),
         404: problem("Not deployed"),
         413: problem("The body is too large"),
-        502: problem("The model process broke off"),
+        415: problem("A Content-Type that no model reads"),
+        422: problem("It does not fit the model's signature; `errors` says where"),
+        429: problem("Too many requests wait for the model"),
+        502: problem("The model raised an exception, or its process broke off"),
         503: problem("Deployed and not ready"),
         504: problem("The model did not answer in time"),
     }
@@ -214,7 +235,7 @@ def predictions(controller: Controller) -> APIRouter:
         openapi_extra=body,
     )
     async def predict(name: Key) -> dict[str, Any]:
-        """MLflow's scoring protocol, answered by the model server itself."""
+        """MLflow's scoring protocol, checked against the model's signature first."""
         key = ModelKey.parse(name)
         row = await controller.get(key)
         if row.state is State.STOPPED and row.desired is Desired.STOPPED:

@@ -7,7 +7,15 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_deployment.controller import Choice
-from model_deployment.domain import Deployment, Desired, EnvManager, Event, State
+from model_deployment.domain import (
+    Counters,
+    Deployment,
+    Desired,
+    EnvManager,
+    Event,
+    State,
+    Validation,
+)
 
 ModelName = Annotated[str, Path(description="Name of a registered model.", examples=["diabetes"])]
 ModelVersion = Annotated[str, Path(description="Version, a whole number.", examples=["1"])]
@@ -44,7 +52,10 @@ class DeployOptions(BaseModel):
     """How to serve; what is left out takes the default."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"env_manager": "local", "workers": 2}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"workers": 2, "validation": "strict", "batch_max_rows": 256}]
+        },
     )
 
     env_manager: EnvManager | None = Field(
@@ -52,9 +63,23 @@ class DeployOptions(BaseModel):
     )
     workers: int | None = Field(None, ge=1, le=64, strict=True, description="Server processes.")
 
+    validation: Validation | None = Field(
+        None,
+        description="How hard requests are checked against the model's signature: `strict` refuses "
+        "what does not fit, `coerce` converts what can be converted without doubt, `observe` counts.",
+    )
+    batch_max_rows: int | None = Field(
+        None,
+        ge=0,
+        le=100_000,
+        strict=True,
+        description="Requests that wait for the model go to it as one call of up to so many rows; "
+        "0 is off. The deploy fails if the model's predictions of rows together and apart differ.",
+    )
+
     def choice(self) -> Choice:
         """As the controller takes it."""
-        return Choice(env_manager=self.env_manager, workers=self.workers)
+        return Choice(**dict(self))
 
 
 class OptionsOut(BaseModel):
@@ -62,6 +87,8 @@ class OptionsOut(BaseModel):
 
     env_manager: EnvManager
     workers: int
+    validation: Validation
+    batch_max_rows: int
 
 
 class DeploymentOut(BaseModel):
@@ -83,7 +110,12 @@ class DeploymentOut(BaseModel):
                     "restarts": 0,
                     "created_at": "2026-01-31T12:00:00Z",
                     "ready_at": "2026-01-31T12:00:05Z",
-                    "options": {"env_manager": "local", "workers": 1},
+                    "options": {
+                        "env_manager": "local",
+                        "workers": 1,
+                        "validation": "strict",
+                        "batch_max_rows": 0,
+                    },
                 }
             ]
         }
@@ -128,6 +160,40 @@ class DeploymentOut(BaseModel):
         return cls(**cls.members(row, base_url))
 
 
+class ViolationsOut(BaseModel):
+    """How often one column was wrong in one way."""
+
+    column: str = Field(description="Empty for what is no column of the signature.")
+    kind: str
+    count: int
+
+
+class ServingOut(BaseModel):
+    """What the proxy has counted since this controller began to route to the deployment."""
+
+    checked: bool = Field(description="Whether there is a signature to check requests against.")
+    refused: int = Field(description="Requests that were refused for not fitting the signature.")
+    violations: list[ViolationsOut]
+    batches: int = Field(description="Calls of the model that carried several requests.")
+    batched_rows: int
+    unmergeable: str = Field(description="Why micro-batching turned itself off, if it did.")
+
+    @classmethod
+    def of(cls, counters: Counters) -> "ServingOut":
+        """From the proxy's counters."""
+        return cls(
+            checked=counters.checked,
+            refused=counters.refused,
+            violations=[
+                ViolationsOut(column=column, kind=kind, count=count)
+                for (column, kind), count in sorted(counters.violations.items())
+            ],
+            batches=counters.batches,
+            batched_rows=counters.batched_rows,
+            unmergeable=counters.unmergeable,
+        )
+
+
 class ModelOut(DeploymentOut):
     """A deployment with what its model says of itself."""
 
@@ -138,6 +204,7 @@ class ModelOut(DeploymentOut):
         description="The model's own scoring request, null where it has none."
     )
     curl: str = Field(description="A command line that asks for a prediction.")
+    serving: ServingOut
 
 
 class EventOut(BaseModel):

@@ -1,7 +1,7 @@
 """What the gate answers: the verdict on one request, and how violations are gathered for it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -9,14 +9,6 @@ from typing import Any
 SHOWN = 20
 _LONGEST = 60
 NOTHING: Mapping[tuple[str, str], int] = {}
-
-
-class Validation(StrEnum):
-    """How hard the gate is, chosen per deployment."""
-
-    STRICT = "strict"  # refuse whatever does not fit the signature
-    COERCE = "coerce"  # convert what can be converted without doubt, drop what is unknown
-    OBSERVE = "observe"  # pass everything, and count
 
 
 class Kind(StrEnum):
@@ -74,6 +66,13 @@ class Table:
     def key(self) -> tuple[object, ...]:
         """What two tables must have in common."""
         return self.columns, self.types, repr(self.params) if self.params else ""
+
+    def part(self, first: int, rows: int) -> "Table":
+        """Some of its rows."""
+        if rows == self.rows:
+            return self
+        values = tuple([column[first : first + rows] for column in self.values])
+        return replace(self, values=values, rows=rows)
 
 
 @dataclass(frozen=True, slots=True)

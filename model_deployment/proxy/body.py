@@ -1,7 +1,6 @@
-"""The body of a request: counted while it comes in, and the caller watched after that."""
+"""The body of a request: read whole, and the caller watched after that."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 from model_deployment.errors import ModelDeploymentError, PayloadTooLarge
 from model_deployment.proxy.asgi import Receive
@@ -9,7 +8,9 @@ from model_deployment.proxy.upstream import Call
 
 #: A call that takes longer than this many seconds has its caller watched. Most do not, and a watcher
 #: costs as much as a tenth of the whole exchange.
-_GLANCE = 0.05
+_GLANCE = 0.25
+#: All of a body may take this many times as long as a pause in it.
+_PATIENCES = 10
 
 
 class CallerGone(Exception):
@@ -17,7 +18,7 @@ class CallerGone(Exception):
 
 
 class TooSlow(ModelDeploymentError):
-    """The caller keeps a connection to a model and does not use it."""
+    """The caller begins to send a body, and does not go on."""
 
     status = 408
     title = "Request timeout"
@@ -29,34 +30,45 @@ class Body:
     def __init__(
         self, receive: Receive, *, declared: int | None, limit: int, patience: float
     ) -> None:
+        """Read nothing yet.
+
+        Args:
+            declared: the length the caller promised, in bytes.
+            limit: the most that is taken, in bytes.
+            patience: seconds the caller may send nothing.
+        """
         self._receive = receive
         self._limit = limit
         self._patience = patience
+        self._declared = declared
         self._seen = 0
         self._call: Call | None = None
         self._watcher: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        #: The length the caller promised.
-        self.declared = declared
-        #: Bytes if it came in one piece, else what is left of it, piece by piece.
-        self.content: bytes | AsyncIterator[bytes] = b""
 
-    async def begin(self) -> None:
-        """Read the first piece.
+    async def read(self) -> bytes:
+        """All of it.
 
         Raises:
-            PayloadTooLarge: it is declared, or already is, over the limit.
+            PayloadTooLarge: it is declared, or turns out to be, over the limit.
+            TooSlow: the rest of it does not come.
             CallerGone: the caller hung up.
         """
-        if self.declared is not None and self.declared > self._limit:
+        if self._declared is not None and self._declared > self._limit:
             raise self._too_large()
-        piece, more = await self._next()
-        self.content = self._rest(piece) if more else piece
+        end = asyncio.get_running_loop().time() + _PATIENCES * self._patience
+        piece, more = await self._next_in_time(end)
+        if not more:
+            return piece
+        pieces = [piece]
+        while more:
+            piece, more = await self._next_in_time(end)
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def watch(self, call: Call) -> None:
-        """Abort the call when the rest of the body does not come, or when the caller hangs up."""
+        """Abort the call when the caller hangs up."""
         self._call = call
-        if isinstance(self.content, bytes):
-            self._watch_later()
+        self._watcher = asyncio.get_running_loop().call_later(_GLANCE, self._watch_now)
 
     def unwatch(self) -> None:
         """Leave ``receive`` alone."""
@@ -64,31 +76,15 @@ class Body:
         if self._watcher is not None:
             self._watcher.cancel()
 
-    async def _rest(self, piece: bytes) -> AsyncIterator[bytes]:
-        """What the client iterates over. It hides an error, so the call is told as well."""
-        call = self._call
-        assert call is not None  # noqa: S101 - watched before it is sent
-        more = True
-        while more:
-            yield piece
-            call.stop_clock()
-            try:
-                piece, more = await self._next_in_time()
-            except (CallerGone, PayloadTooLarge, TooSlow) as error:
-                call.abort(error)
-                raise
-            call.start_clock()
-        self._watch_later()
-        yield piece
-
-    async def _next_in_time(self) -> tuple[bytes, bool]:
+    async def _next_in_time(self, end: float) -> tuple[bytes, bool]:
+        latest = asyncio.get_running_loop().time() + self._patience
         try:
-            # A caller whose machine is gone never hangs up, and would keep a connection for ever.
-            async with asyncio.timeout(self._patience):
+            # A caller whose machine is gone never hangs up, and would be waited for for ever.
+            async with asyncio.timeout_at(min(end, latest)):
                 return await self._next()
         except TimeoutError:
             raise TooSlow(
-                f"cannot wait for the body: nothing more of it came for {self._patience:g} s"
+                f"cannot wait for the body: only {self._seen} bytes of it came in time"
             ) from None
 
     async def _next(self) -> tuple[bytes, bool]:
@@ -100,11 +96,6 @@ class Body:
         if self._seen > self._limit:
             raise self._too_large()
         return piece, message.get("more_body", False)
-
-    def _watch_later(self) -> None:
-        if self._call is not None:
-            loop = asyncio.get_running_loop()
-            self._watcher = loop.call_later(_GLANCE, self._watch_now)
 
     def _watch_now(self) -> None:
         self._watcher = asyncio.get_running_loop().create_task(self._gone())

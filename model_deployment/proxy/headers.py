@@ -1,13 +1,26 @@
-"""Which headers cross the proxy. Pure.
+"""Which headers cross the proxy, and what it reads in them. Pure.
 
 Hop-by-hop headers end here, and so do those that ``Connection`` names (RFC 9110, section 7.6.1).
 Credentials and what a gateway says of the caller are no business of a model, which is code that
 somebody registered; and a model sets no cookies for the controller's address.
 """
 
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+from model_deployment.errors import UnsupportedMediaType
 
 Raw = tuple[bytes, bytes]
+
+JSON = b"application/json"
+CSV = b"text/csv"
+PARQUET = b"application/vnd.apache.parquet"
+#: What MLflow's model server reads.
+MEDIA_TYPES = frozenset({JSON, CSV, PARQUET})
+
+REQUEST_ID = b"x-request-id"
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _HOP_BY_HOP = frozenset(
     {
@@ -23,6 +36,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _NOT_FOR_MODELS = _HOP_BY_HOP | {
+    b"accept-encoding",  # answers are looked into
     b"authorization",
     b"cookie",
     b"content-length",  # written anew, from the body that is really sent
@@ -30,18 +44,33 @@ _NOT_FOR_MODELS = _HOP_BY_HOP | {
     b"forwarded",
     b"host",
     b"x-real-ip",
+    REQUEST_ID,
 }
-_NOT_FOR_CALLERS = _HOP_BY_HOP | {b"date", b"server", b"set-cookie"}
+_NOT_FOR_CALLERS = _HOP_BY_HOP | {b"date", b"server", b"set-cookie", REQUEST_ID}
 
 
 def to_model(headers: Iterable[Raw]) -> list[tuple[str, str]]:
     """What of a request's headers (names in lower case, as ASGI has them) is passed on."""
-    kept = _without(list(headers), _NOT_FOR_MODELS)
     return [
         (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in kept
+        for name, value in _without(list(headers), _NOT_FOR_MODELS)
         if not name.startswith(b"x-forwarded-")
     ]
+
+
+def of_question(
+    headers: Iterable[Raw], request_id: bytes, media_type: bytes | None
+) -> list[tuple[str, str]]:
+    """All that is sent to a model with a body.
+
+    Args:
+        media_type: the type as MLflow spells it; None leaves it to the caller.
+    """
+    kept = to_model(headers)
+    if media_type is not None:
+        kept = [header for header in kept if not header[0].startswith("content-")]
+        kept.append(("content-type", media_type.decode("ascii")))
+    return [*kept, ("x-request-id", request_id.decode("ascii"))]
 
 
 def to_caller(headers: Iterable[Raw]) -> list[Raw]:
@@ -56,9 +85,39 @@ def _without(headers: list[Raw], dropped: frozenset[bytes]) -> list[Raw]:
     return [header for header in headers if header[0] not in dropped]
 
 
-def content_length(headers: Iterable[Raw]) -> int | None:
+def content_length(headers: Mapping[bytes, bytes]) -> int | None:
     """The declared length of a body in bytes; None if there is none, or no number."""
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value) if value.isdigit() and len(value) < 20 else None
-    return None
+    value = headers.get(b"content-length", b"")
+    return int(value) if value.isdigit() and len(value) < 20 else None
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> bytes:
+    """The caller's own name of a request if it is a sane one, else a new one."""
+    given = headers.get(REQUEST_ID)
+    if given is not None and _SANE_ID.fullmatch(given):
+        return given
+    return os.urandom(16).hex().encode()
+
+
+def media_type(headers: Mapping[bytes, bytes]) -> bytes:
+    """Of which kind a body is, in MLflow's spelling.
+
+    Raises:
+        UnsupportedMediaType: of one that no model reads, or packed.
+    """
+    given = headers.get(b"content-type", b"")
+    if given == JSON and b"content-encoding" not in headers:
+        return JSON
+    name, *parameters = [part.strip().lower() for part in given.split(b";")]
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+        raise UnsupportedMediaType("cannot read a packed body: send it without Content-Encoding")
+    for parameter in filter(None, parameters):
+        key, _, value = parameter.partition(b"=")
+        if key.strip() != b"charset" or value.strip(b'" ') not in (b"utf-8", b"utf8"):
+            raise UnsupportedMediaType("cannot read the body: only charset=utf-8 is understood")
+    if name not in MEDIA_TYPES:
+        raise UnsupportedMediaType(
+            "cannot tell what the body is: send it with Content-Type application/json, text/csv or "
+            "application/vnd.apache.parquet"
+        )
+    return name

@@ -25,6 +25,12 @@ class _NotPost(ModelDeploymentError):
 NOT_POST = _NotPost("cannot do this with a model: predictions are asked for with POST")
 
 
+OUR_FAULT = ModelDeploymentError(
+    "cannot answer: something is wrong in the controller itself. Its log says what, under the "
+    "X-Request-Id of this answer"
+)
+
+
 def not_ready(entry: Entry) -> NotReady:
     """Says in which state a deployment is."""
     route = entry.route

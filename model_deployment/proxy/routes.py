@@ -4,43 +4,100 @@ Looked up by the raw path as it came, so only the one canonical spelling of a pa
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from model_deployment.domain import Route, Traffic
-from model_deployment.proxy.upstream import Upstream
+from model_deployment.domain import Counters, Endpoint, ModelKey, Route, Traffic
+from model_deployment.gate import Gate, Verdict
+from model_deployment.proxy.answers import Answer
+from model_deployment.proxy.ask import Question, ask
+from model_deployment.proxy.batch import Batcher
+from model_deployment.proxy.upstream import Call, Limits, Upstream
+
+#: The check of requests for a deployment; None passes everything as it comes.
+Gates = Callable[[Route], Gate | None]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts for one deployment, across its launches."""
+
+    refused: int = 0
+    violations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    batches: int = 0
+    batched_rows: int = 0
+    unmergeable: str = ""
+
+    def note(self, verdict: Verdict) -> None:
+        """Count what a request was found to be."""
+        self.refused += verdict.refused
+        self.violations.update(verdict.tally)
+
+    def note_batch(self, rows: int) -> None:
+        """Count a merged call."""
+        self.batches += 1
+        self.batched_rows += rows
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What serves the requests for one launch."""
+
+    upstream: Upstream
+    gate: Gate | None
+    batcher: Batcher | None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a path leads to. ``upstream`` is None while the deployment does not serve."""
+    """What a path leads to. ``service`` is None while the deployment does not serve."""
 
     route: Route
-    upstream: Upstream | None
+    service: Service | None
+    tally: Tally
 
 
 class Routes:
-    """The table in force, and the upstreams behind it."""
+    """The table in force, and what is behind it."""
 
-    def __init__(self, *, connections: int, read_timeout: float) -> None:
-        self._connections = connections
-        self._read_timeout = read_timeout
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        gates: Gates = lambda route: None,
+        broke: Callable[[], None] = lambda: None,
+        tell: Callable[[ModelKey, str], None] = lambda key, text: None,
+    ) -> None:
+        """An empty table.
+
+        Args:
+            broke: told when a model did not answer as a living server does: worth a look at its
+                process.
+            tell: told of an event of a deployment.
+        """
+        self._limits = limits
+        self._gates = gates
+        self._broke = broke
+        self._say = tell
         self._table: dict[bytes, Entry] = {}
-        self._upstreams: dict[str, Upstream] = {}
+        self._services: dict[str, Service] = {}
+        self._tallies: dict[ModelKey, Tally] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def publish(self, routes: Sequence[Route]) -> None:
         """Replace the table. A launch that is in no route any more loses its connections."""
         table: dict[bytes, Entry] = {}
+        self._tallies = {route.key: self._tallies.get(route.key) or Tally() for route in routes}
         for route in routes:
-            entry = Entry(route, self._upstream(route))
+            entry = Entry(route, self._service(route), self._tallies[route.key])
             path = route.key.path.encode("ascii")
             table[path] = entry
             table[path + b"/invocations"] = entry
         self._table = table
         launches = {route.launch_id for route in routes}
-        for launch_id in self._upstreams.keys() - launches:
-            self._close(self._upstreams.pop(str(launch_id)))
+        for launch_id in self._services.keys() - launches:
+            self._close(self._services.pop(str(launch_id)).upstream)
 
     def lookup(self, raw_path: bytes) -> Entry | None:
         """The entry of a path as it came over the wire."""
@@ -48,24 +105,63 @@ class Routes:
 
     def traffic(self, launch_id: str) -> Traffic:
         """What was seen of a launch."""
-        upstream = self._upstreams.get(launch_id)
-        return upstream.traffic() if upstream else Traffic()
+        service = self._services.get(launch_id)
+        return service.upstream.traffic() if service else Traffic()
+
+    def counters(self, key: ModelKey) -> Counters:
+        """What was counted of a deployment."""
+        entry = self._table.get(key.path.encode("ascii"))
+        if entry is None:
+            return Counters()
+        tally, gate = entry.tally, entry.service.gate if entry.service else None
+        return Counters(
+            checked=gate is not None and gate.checked,
+            refused=tally.refused,
+            violations=dict(tally.violations),
+            batches=tally.batches,
+            batched_rows=tally.batched_rows,
+            unmergeable=tally.unmergeable,
+        )
 
     async def close(self) -> None:
         """Drop all connections."""
         self.publish([])
         await asyncio.gather(*self._closing)
 
-    def _upstream(self, route: Route) -> Upstream | None:
+    def _service(self, route: Route) -> Service | None:
         if route.endpoint is None or route.launch_id is None:
             return None
-        upstream = self._upstreams.get(route.launch_id)
-        if upstream is None:
-            upstream = Upstream(
-                route.endpoint, connections=self._connections, read_timeout=self._read_timeout
-            )
-            self._upstreams[route.launch_id] = upstream
-        return upstream
+        service = self._services.get(route.launch_id)
+        if service is None:
+            service = self._services[route.launch_id] = self._new(route, route.endpoint)
+        return service
+
+    def _new(self, route: Route, endpoint: Endpoint) -> Service:
+        upstream = Upstream(route.key, endpoint, self._limits, self._broke)
+        gate = self._gates(route)
+        tally = self._tallies[route.key]
+        if gate is None or not route.options.batch_max_rows or tally.unmergeable:
+            return Service(upstream, gate, None)
+
+        async def ask_whole(question: Question) -> Answer:
+            with Call(upstream, callers=0) as call:
+                answer = await ask(upstream, call, question)
+                assert answer is not None  # noqa: S101 - only a relay takes it away
+                return answer
+
+        def turned_off(why: str) -> None:
+            tally.unmergeable = why
+            self._say(route.key, why)
+
+        batcher = Batcher(
+            ask_whole,
+            gate.join,
+            max_rows=route.options.batch_max_rows,
+            calls=route.options.workers,
+            turned_off=turned_off,
+            counted=tally.note_batch,
+        )
+        return Service(upstream, gate, batcher)
 
     def _close(self, upstream: Upstream) -> None:
         task = asyncio.get_running_loop().create_task(upstream.close())

@@ -1,17 +1,36 @@
-"""One launch as the proxy knows it: a pool of connections, the calls under way, and counters."""
+"""One launch as the proxy knows it: a pool of connections, the calls under way, and what was seen of it."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from yarl import URL
 
-from model_deployment.domain import Endpoint, Traffic
+from model_deployment.domain import Endpoint, ModelKey, Traffic
+from model_deployment.errors import TooBusy
 
 #: uvicorn closes a connection that was idle for 5 s. Closing it first is the only way never to send a
 #: request into a connection that is being closed: a POST must not be sent again.
 _IDLE = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one launch may be asked at once."""
+
+    #: Calls of the model at a time.
+    connections: int = 128
+    #: Requests that may wait for one of these.
+    queue: int = 1024
+    #: Bytes of all their bodies.
+    queue_bytes: int = 256 * 1024 * 1024
+    #: Seconds without a sign of life, after which a call is given up.
+    read_timeout: float = 70.0
+    #: Bytes of an answer that has to be read whole.
+    answer_bytes: int = 100 * 1024 * 1024
 
 
 class Dropped(Exception):
@@ -21,13 +40,29 @@ class Dropped(Exception):
 class Upstream:
     """The pool, the calls and the counters."""
 
-    def __init__(self, endpoint: Endpoint, *, connections: int, read_timeout: float) -> None:
+    def __init__(
+        self,
+        key: ModelKey,
+        endpoint: Endpoint,
+        limits: Limits,
+        broke: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            broke: told when the model did not answer as a living server does.
+        """
+        self.key = key
         self.url = URL(f"{endpoint.url}/invocations")
+        self.limits = limits
+        self.broke = broke
         #: Calls beyond the pool wait here, where their age does not count against the model.
-        self.slots = asyncio.Semaphore(connections)
+        self.slots = asyncio.Semaphore(limits.connections)
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=read_timeout),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=5, sock_read=limits.read_timeout
+            ),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             raise_for_status=False,
@@ -36,10 +71,27 @@ class Upstream:
         self.now = asyncio.get_running_loop().time
         #: Calls that have a caller and no complete answer yet, the waiting ones included.
         self.calls: set[Call] = set()
+        #: Of these, the callers' own: not those the proxy makes for them.
+        self.callers = 0
+        #: Bytes of their bodies.
+        self.held = 0
         #: Since when it is the model's turn.
         self.clocks: dict[Call, float] = {}
         self._answered = 0
         self._timeouts_in_row = 0
+
+    def admit(self, size: int) -> None:
+        """Make sure that there is room for one more request, with a body of some bytes.
+
+        Raises:
+            TooBusy: there is none.
+        """
+        limits = self.limits
+        if self.callers >= limits.connections + limits.queue:
+            raise self._too_busy(f"{self.callers} requests are waiting for it")
+        # One alone is always let in, whatever the limits.
+        if self.held and self.held + size > limits.queue_bytes:
+            raise self._too_busy(f"the bodies that wait for it fill {limits.queue_bytes} bytes")
 
     def count(self, status: int) -> None:
         """Note the status of a whole answer; 504 stands for none in time as well."""
@@ -54,7 +106,7 @@ class Upstream:
         # Time only rises, and a dict keeps its order: the first one is the oldest.
         oldest = next(iter(self.clocks.values()), None)
         return Traffic(
-            in_flight=len(self.calls),
+            in_flight=self.callers,
             oldest=0.0 if oldest is None else self.now() - oldest,
             answered=self._answered,
             timeouts_in_row=self._timeouts_in_row,
@@ -68,28 +120,39 @@ class Upstream:
             call.abort(Dropped())
         await self.session.close()
 
+    def _too_busy(self, why: str) -> TooBusy:
+        return TooBusy(f"cannot predict with {self.key} now: {why}", retry_after=1)
+
 
 class Call:
-    """One call of a model, from the wait for a slot to the last byte of the answer.
+    """One request of a caller, or one call for several, from the wait for a slot to the last byte.
 
     A context manager for the task that makes it. Whoever learns that there is no point in going on
     calls :meth:`abort`, and the task leaves the block with that error, whatever it was waiting for.
     """
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, size: int = 0, *, callers: int = 1) -> None:
+        """Of one launch.
+
+        Args:
+            size: bytes of the body that is held for it.
+            callers: 0 if it is made for callers who are counted already.
+        """
         self._upstream = upstream
+        self._size = size
+        self._callers = callers
         self._task: asyncio.Task[object] | None = None
         self._why: Exception | None = None
         #: Something may have reached the model.
         self.sent = False
-        #: Something may have reached the caller, so that it is too late for another status.
-        self.answering = False
 
     def __enter__(self) -> Self:
         if self._upstream.session.closed:
             raise Dropped
         self._task = asyncio.current_task()
         self._upstream.calls.add(self)
+        self._upstream.callers += self._callers
+        self._upstream.held += self._size
         return self
 
     def __exit__(
@@ -99,6 +162,8 @@ class Call:
         trace: TracebackType | None,
     ) -> None:
         self._upstream.calls.remove(self)
+        self._upstream.callers -= self._callers
+        self._upstream.held -= self._size
         self.stop_clock()
         if self._why is None or self._task is None:
             return
@@ -111,6 +176,10 @@ class Call:
         if self._why is None and self._task is not None and self in self._upstream.calls:
             self._why = why
             self._task.cancel()
+
+    def is_sent(self) -> None:
+        """Something of it goes to the model."""
+        self.sent = True
 
     def start_clock(self) -> None:
         """It is the model's turn: to take what it is sent, or to answer."""

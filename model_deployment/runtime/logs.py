@@ -40,6 +40,15 @@ class LaunchLogs:
                 return line.strip()[:300]
         return ""
 
+    def append(self, launch_id: str, text: str) -> None:
+        """Add lines to the log of a launch, where it has one."""
+        path = self.path(launch_id)
+        with contextlib.suppress(OSError):
+            # Not created: a launch whose log was cleared away is over.
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "ab", buffering=0) as file:
+                file.write(f"{text.rstrip()}\n".encode(errors="replace"))
+
     def tidy(self, keep: Iterable[str]) -> None:
         """Remove the logs of other launches, and cut those that grew too long.
 

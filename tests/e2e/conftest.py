@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MODELS = Path(__file__).with_name("models.py")
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -17,31 +17,43 @@ def registry_template(
 ) -> str:
     """Tracking URI of a registry that holds every model of ``models.py``.
 
-    It is made once for a whole run, and all workers share it, so a test that changes something in
-    a registry works on a copy of the database file (the artifacts may stay where they are).
+    All workers share it, so a test that changes something in a registry works on a copy of the
+    database file (the artifacts may stay where they are).
     """
-    base = tmp_path_factory.getbasetemp()
+    return _shared_registry(request.config, tmp_path_factory.getbasetemp(), "models.py")
+
+
+@pytest.fixture(scope="session")
+def difficult_registry(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """Tracking URI of a registry that holds the models of ``difficult.py``."""
+    return _shared_registry(request.config, tmp_path_factory.getbasetemp(), "difficult.py")
+
+
+def _shared_registry(config: pytest.Config, base: Path, script: str) -> str:
+    """A registry that is made once for a whole run."""
     # Only a worker's own folder lies in one that belongs to this run: the parent of the main
     # process's is shared with the runs before, whose models may have been others.
-    shared = base.parent if hasattr(request.config, "workerinput") else base
-    root = shared / "registry_template"
+    shared = base.parent if hasattr(config, "workerinput") else base
+    root = shared / f"registry-{script}"
     tracking_uri = f"sqlite:///{root / 'mlflow.db'}"
     complete = root / "complete"
-    with (shared / "registry_template.lock").open("w") as lock:
+    with (shared / f"registry-{script}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not complete.exists():
             # A worker may have been killed on the way.
             shutil.rmtree(root, ignore_errors=True)
-            _register(root, tracking_uri)
+            _register(HERE / script, root, tracking_uri)
             complete.touch()
     return tracking_uri
 
 
-def _register(root: Path, tracking_uri: str) -> None:
+def _register(script: Path, root: Path, tracking_uri: str) -> None:
     """Register in a process of its own: MLflow's warnings would be errors in this one."""
     root.mkdir()
     done = subprocess.run(
-        [sys.executable, str(MODELS), tracking_uri, str(root / "artifacts")],
+        [sys.executable, str(script), tracking_uri, str(root / "artifacts")],
         cwd=root,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -26,7 +26,7 @@ class Program:
         self._tracking_uri = tracking_uri
         self._process: subprocess.Popen[bytes] | None = None
         self._http = httpx.Client(timeout=150)
-        self._url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{_free_port()}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -61,7 +61,7 @@ class Program:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        host, port = self._url.removeprefix("http://").split(":")
+        host, port = self.url.removeprefix("http://").split(":")
         environment = {
             **os.environ,
             "MODEL_DEPLOYMENT_PORTS": f"{self.ports[0]}-{self.ports[1]}",
@@ -95,11 +95,11 @@ class Program:
 
     def get(self, path: str) -> httpx.Response:
         """GET."""
-        return self._http.get(self._url + path)
+        return self._http.get(self.url + path)
 
     def post(self, path: str, **more: Any) -> httpx.Response:
         """POST."""
-        return self._http.post(self._url + path, **more)
+        return self._http.post(self.url + path, **more)
 
     def children(self, pid: int) -> list[int]:
         """The children of a process."""
@@ -121,7 +121,7 @@ class Program:
         if self._process.poll() is not None:
             raise RuntimeError(self._log.read_text())
         try:
-            return self._http.get(f"{self._url}/ready").status_code == 200
+            return self._http.get(f"{self.url}/ready").status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.proxy.headers import Raw, content_length, to_caller, to_model
+from model_deployment.errors import UnsupportedMediaType
+from model_deployment.proxy.headers import (
+    JSON,
+    Raw,
+    content_length,
+    media_type,
+    of_question,
+    request_id,
+    to_caller,
+    to_model,
+)
 
 HOP_BY_HOP = (
     "connection",
@@ -25,14 +35,20 @@ def raw(*headers: tuple[str, str]) -> list[Raw]:
 
 @pytest.mark.parametrize("name", HOP_BY_HOP)
 def test_hop_by_hop_headers_go_neither_way(name: str) -> None:
-    headers = raw((name, "x"), ("x-request-id", "7"))
-    assert to_model(headers) == [("x-request-id", "7")]
-    assert to_caller(headers) == raw(("x-request-id", "7"))
+    headers = raw((name, "x"), ("x-any", "7"))
+    assert to_model(headers) == [("x-any", "7")]
+    assert to_caller(headers) == raw(("x-any", "7"))
+
+
+def test_the_name_of_a_request_is_not_the_caller_s_or_the_model_s_to_send() -> None:
+    assert to_model(raw(("x-request-id", "7"))) == []
+    assert to_caller(raw(("X-Request-Id", "7"))) == []
 
 
 @pytest.mark.parametrize(
     "name",
     [
+        "accept-encoding",
         "authorization",
         "cookie",
         "content-length",
@@ -115,12 +131,78 @@ def test_an_empty_connection_header_names_nothing(connection: str) -> None:
     ],
 )
 def test_a_declared_length_is_a_plain_number_or_none(value: str, length: int | None) -> None:
-    assert content_length(raw(("x-a", "5"), ("content-length", value))) == length
+    assert content_length(dict(raw(("x-a", "5"), ("content-length", value)))) == length
 
 
 def test_without_a_declared_length_there_is_none() -> None:
-    assert content_length([]) is None
-    assert content_length(raw(("transfer-encoding", "chunked"))) is None
+    assert content_length({}) is None
+    assert content_length({b"transfer-encoding": b"chunked"}) is None
+
+
+@pytest.mark.parametrize("given", [b"me-1", b"a", b"A.b_c-9", b"x" * 128])
+def test_a_sane_name_of_a_request_is_kept(given: bytes) -> None:
+    assert request_id({b"x-request-id": given}) == given
+
+
+@pytest.mark.parametrize(
+    "given", [b"", b"a b", b"a\n", b"\xff", b"<b>", b"x" * 129, b"a/b", b"a,b"]
+)
+def test_another_one_gets_a_new_name(given: bytes) -> None:
+    made = [request_id({b"x-request-id": given}), request_id({})]
+    assert all(len(one) == 32 and one.isalnum() for one in made)
+    assert len({given, *made}) == 3
+
+
+def test_a_question_has_one_type_and_one_name() -> None:
+    sent = raw(("content-type", "x; y=1"), ("content-language", "de"), ("accept", "a"))
+    assert of_question(sent, b"7", JSON) == [
+        ("accept", "a"),
+        ("content-type", "application/json"),
+        ("x-request-id", "7"),
+    ]
+    assert of_question(sent, b"7", None)[0] == ("content-type", "x; y=1")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("application/json", JSON),
+        ("Application/JSON ; charset=UTF-8", JSON),
+        ('application/json;charset="utf-8"', JSON),
+        ("application/json;", JSON),
+        ("text/csv; charset=utf-8", b"text/csv"),
+        ("application/vnd.apache.parquet", b"application/vnd.apache.parquet"),
+    ],
+)
+def test_a_type_has_many_spellings(given: str, found: bytes) -> None:
+    assert media_type({b"content-type": given.encode()}) == found
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+        "application/json; format=pandas-split",
+        "application/jsonx",
+        "json",
+        "application/json, text/csv",
+    ],
+)
+def test_what_no_model_reads_is_refused(given: str) -> None:
+    with pytest.raises(UnsupportedMediaType, match="cannot"):
+        media_type({b"content-type": given.encode()})
+    with pytest.raises(UnsupportedMediaType):
+        media_type({})
+
+
+def test_a_packed_body_is_refused() -> None:
+    packed = {b"content-type": JSON, b"content-encoding": b"gzip"}
+    with pytest.raises(UnsupportedMediaType, match="Content-Encoding"):
+        media_type(packed)
+    assert media_type(packed | {b"content-encoding": b"Identity"}) == JSON
 
 
 tokens = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12)

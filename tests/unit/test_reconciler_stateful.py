@@ -22,7 +22,7 @@ from tests.stage import FIRST, Stage, stage
 
 KEYS = [ModelKey(name, 1) for name in "abcd"]
 PORTS = 4
-OTHER = Options(workers=3)
+OTHER = Options(workers=3, batch_max_rows=64)
 #: Shorter than the real ones, so that a few ticks get past any of them.
 POLICY = Policy(start_timeout=20, drain_timeout=10, stop_grace=3, backoff_limit=8, stable_after=10)
 

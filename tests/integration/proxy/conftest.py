@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 import psutil
 import pytest
@@ -40,7 +41,7 @@ async def serve() -> AsyncIterator[Serve]:
 
     async with AsyncExitStack() as stack:
 
-        async def start(behave: Behave, **options: float) -> Front:
+        async def start(behave: Behave, **options: Any) -> Front:
             upstream = await stack.enter_async_context(Server(behave))
             return await stack.enter_async_context(Front(upstream, **options))
 

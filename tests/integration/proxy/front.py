@@ -5,14 +5,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import uvicorn
 
-from model_deployment.domain import Endpoint, ModelKey, Route, State, Traffic
+from model_deployment.domain import Endpoint, ModelKey, Options, Route, State, Traffic
+from model_deployment.gate import Gate
 from model_deployment.proxy.asgi import Receive, Scope, Send
+from model_deployment.proxy.exchange import Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.upstream import Limits
 from tests.integration.proxy.upstreams import Behave, Server
 from tests.integration.proxy.wire import HOST, Message, Wire
 
@@ -40,27 +43,42 @@ class Front:
         read_timeout: float = 30,
         limit: float = LIMIT,
         patience: float = 30,
+        queue: float = 1024,
+        queue_bytes: float = 256 * 1024 * 1024,
+        gate: Gate | None = None,
+        options: Options | None = None,
     ) -> None:
         self.upstream = upstream
         #: How often the proxy said that a model broke.
         self.broke = 0
         self.port = 0
-        self._options = int(connections), read_timeout, int(limit), patience
+        #: What was said of inside a model, by launch.
+        self.traces: list[tuple[str, str]] = []
+        #: Events of deployments.
+        self.told: list[tuple[ModelKey, str]] = []
+        self._limits = Limits(
+            connections=int(connections),
+            queue=int(queue),
+            queue_bytes=int(queue_bytes),
+            read_timeout=read_timeout,
+        )
+        self._terms = Terms(
+            int(limit), patience, lambda launch, text: self.traces.append((launch, text))
+        )
+        self._gate = gate
+        self._options = options or Options()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        connections, read_timeout, limit, patience = self._options
-        self.routes = Routes(connections=connections, read_timeout=read_timeout)
+        self.routes = Routes(
+            self._limits,
+            gates=lambda route: self._gate,
+            broke=self._on_broke,
+            tell=lambda key, text: self.told.append((key, text)),
+        )
         self._stack.push_async_callback(self.routes.close)
         self.publish(self.route())
-        proxy = Proxy(
-            _inside,
-            self.routes,
-            max_body_bytes=limit,
-            broke=self._on_broke,
-            patience=patience,
-        )
-        await self._serve(proxy)
+        await self._serve(Proxy(_inside, self.routes, self._terms))
         return self
 
     async def __aexit__(
@@ -95,7 +113,7 @@ class Front:
         """A route to the upstream; one without an endpoint where the state is not ready."""
         ready = state is State.READY
         endpoint = Endpoint(HOST, self.upstream.port) if ready else None
-        return Route(key, state, launch, endpoint, reason)
+        return Route(key, state, launch, endpoint, reason, self._options)
 
     def publish(self, *routes: Route) -> None:
         self.routes.publish(routes)
@@ -139,7 +157,7 @@ class Front:
 class Serve(Protocol):
     """Starts an upstream that behaves like this, and a proxy in front of it."""
 
-    async def __call__(self, behave: Behave, **options: float) -> Front: ...
+    async def __call__(self, behave: Behave, **options: Any) -> Front: ...
 
 
 async def _inside(scope: Scope, receive: Receive, send: Send) -> None:

@@ -46,9 +46,8 @@ async def test_a_caller_hangs_up_after_a_body_in_pieces(serve: Serve, reset: boo
     front = await serve(gate)
     caller = await front.call()
     await caller.send(post_chunked(b"first", end=False))
-    await until(lambda: front.upstream.requests, what="the first piece at the model")
     await caller.send(chunks(b"last", end=True))
-    await until(lambda: gate.held, what="the last piece at the model")
+    await until(lambda: gate.held, what="the request at the model")
     await hang_up(caller, reset=reset)
     await nothing_left(front)
 
@@ -58,17 +57,15 @@ async def test_a_caller_hangs_up_in_the_middle_of_the_body(serve: Serve, reset: 
     front = await serve(echo)
     caller = await front.call()
     await caller.send(post_chunked(b"first", end=False))
-    await until(lambda: front.upstream.requests, what="the first piece at the model")
     await hang_up(caller, reset=reset)
-    await nothing_left(front)
+    assert (await front.ask(post(b"of another"))).body == b"of another"
+    assert [request.body for request in front.upstream.requests] == [b"of another"]
+    assert front.idle()
     assert front.broke == 0
 
 
 @pytest.mark.parametrize("reset", [False, True])
-@pytest.mark.parametrize("complete", [True, False])
-async def test_a_caller_hangs_up_in_the_middle_of_the_answer(
-    serve: Serve, complete: bool, reset: bool
-) -> None:
+async def test_a_caller_hangs_up_in_the_middle_of_the_answer(serve: Serve, reset: bool) -> None:
     async def behave(peer: Peer) -> None:
         await peer.head()
         await peer.begin(b"first")
@@ -76,7 +73,7 @@ async def test_a_caller_hangs_up_in_the_middle_of_the_answer(
 
     front = await serve(behave)
     caller = await front.call()
-    await caller.send(post_chunked(b"first", end=complete))
+    await caller.send(post_chunked(b"first"))
     answer = await caller.head()
     assert answer
     assert await caller.piece(answer) == b"first"
@@ -151,23 +148,18 @@ async def test_the_oldest_request_counts(serve: Serve) -> None:
 
 async def test_a_slow_upload_is_not_counted_against_the_model(serve: Serve) -> None:
     """Else a caller could have a healthy model restarted."""
-    arrived = asyncio.Event()
-
-    async def behave(peer: Peer) -> None:
-        request = await peer.head()
-        assert request
-        while await peer.piece(request):
-            arrived.set()
-        await peer.ended()
-
-    front = await serve(behave)
-    caller = await front.call()
-    await caller.send(post_chunked(b"first", end=False))
-    await arrived.wait()
-    await until(lambda: front.traffic.oldest == 0.0, what="a clock that stands still")
+    gate = Gate()
+    front = await serve(gate)
+    slow, quick = await front.call(), await front.call()
+    await slow.send(post_chunked(b"first", end=False))
+    await quick.send(post(b"quick"))
+    await until(lambda: gate.held, what="the quick request at the model")
     assert front.traffic.in_flight == 1
-    await caller.send(chunks(b"last", end=True))
-    await until(lambda: front.traffic.oldest > 0.1, what="a clock that runs")
+    await slow.send(chunks(b"last", end=True))
+    await until(lambda: (gate.held, front.traffic.in_flight) == (2, 2), what="the slow one too")
+    gate.open()
+    assert (await slow.receive()).body == b"firstlast"
+    await quick.receive()
 
 
 async def test_a_slow_download_is_not_counted_against_the_model(serve: Serve) -> None:
@@ -184,14 +176,32 @@ async def test_a_slow_download_is_not_counted_against_the_model(serve: Serve) ->
     assert front.traffic.oldest == 0.0
 
 
-async def test_a_caller_who_stops_sending(serve: Serve) -> None:
+@pytest.mark.parametrize(
+    "data", [post_chunked(b"first", end=False), post_chunked(end=False), post(content_length="9")]
+)
+async def test_a_caller_who_stops_sending(serve: Serve, data: bytes) -> None:
     """A machine that is gone never hangs up, and would keep a connection for ever."""
     front = await serve(echo, patience=0.1)
     caller = await front.call()
-    await caller.send(post_chunked(b"first", end=False))
-    (await caller.receive()).problem(408)
-    await nothing_left(front)
+    (await caller.ask(data)).problem(408)
+    assert not front.upstream.connections
+    assert front.idle()
     assert front.broke == 0
+
+
+async def test_a_caller_who_never_comes_to_an_end(serve: Serve) -> None:
+    front = await serve(echo, patience=0.1)
+    caller = await front.call()
+    await caller.send(post_chunked(b"x", end=False))
+    answer = asyncio.create_task(caller.receive())
+
+    async def given_up() -> bool:
+        await caller.send(chunks(b"x"))
+        return answer.done()
+
+    await until(given_up, what="an answer to a caller who goes on and on")
+    (await answer).problem(408)
+    assert not front.upstream.connections
 
 
 async def test_a_caller_who_stops_reading(serve: Serve) -> None:

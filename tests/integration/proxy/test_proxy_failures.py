@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from model_deployment.domain import State
-from tests.integration.proxy.front import Front, Serve
+from tests.integration.proxy.front import LIMIT, Front, Serve
 from tests.integration.proxy.upstreams import Behave, Gate, Peer, answers, echo, silent
 from tests.integration.proxy.wire import Message, chunks, post, post_chunked
 from tests.waiting import until
@@ -223,10 +223,13 @@ async def test_a_body_that_is_still_coming_when_the_launch_goes(serve: Serve) ->
     unsent, sent = await front.call(), await front.call()
     await unsent.send(post(content_length="10"))
     await sent.send(post_chunked(b"first", end=False))
-    await until(lambda: front.upstream.requests, what="a request at the model")
+    assert (await front.ask(post(b"x"))).body == b"x"
     front.publish()
-    (await sent.receive()).problem(502)
-    (await unsent.ask(bytes(10))).problem(503)
+    answers = [await sent.ask(chunks(b"last", end=True)), await unsent.ask(bytes(10))]
+    for answer in answers:
+        answer.problem(503)
+        assert answer.get("retry-after") == "1"
+    assert [request.body for request in front.upstream.requests] == [b"x"]
 
 
 async def test_a_launch_takes_the_place_of_another(serve: Serve) -> None:
@@ -240,17 +243,17 @@ async def test_a_launch_takes_the_place_of_another(serve: Serve) -> None:
     assert front.traffic.answered == 0
 
 
-async def test_an_early_end_of_the_upload_is_an_answer_too(serve: Serve) -> None:
+async def test_a_model_that_leaves_in_the_middle_of_the_body(serve: Serve) -> None:
     async def behave(peer: Peer) -> None:
         await peer.head()
 
-    front = await serve(behave)
+    front = await serve(behave, limit=4 * LIMIT)
     caller = await front.call()
-    await caller.send(post_chunked(b"first", end=False))
-    (await caller.receive()).problem(502)
-    # The rest of the body is thrown away, and the connection is as good as before.
-    await caller.send(chunks(b"last", end=True))
-    (await caller.ask(post())).problem(502)
+    for number in (1, 2):
+        (await caller.ask(post(bytes(4 * LIMIT)))).problem(502)
+        assert front.broke == number
+    assert front.idle()
+    assert len(front.upstream.requests) == 2
 
 
 async def test_counts_answers(serve: Serve) -> None:

@@ -48,9 +48,7 @@ async def test_a_request_with_an_unclear_end_is_refused(serve: Serve, name: str)
     assert (await caller.ask(AMBIGUOUS[name])).status == 400
     assert await caller.ended()
     await until(front.idle)
-    # Where the error is in the body, its beginning may have gone on already.
-    assert len(front.upstream.requests) <= 1
-    assert not any(b"!" in request.body for request in front.upstream.requests)
+    assert not front.upstream.requests
 
 
 @pytest.mark.parametrize(

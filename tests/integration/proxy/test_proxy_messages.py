@@ -8,6 +8,7 @@ from model_deployment.domain import ModelKey, State
 from tests.integration.proxy.front import KEY, Serve
 from tests.integration.proxy.upstreams import Peer, answers, echo
 from tests.integration.proxy.wire import head, post
+from tests.unit.gates import gate
 
 JSON = ("Content-Type", "application/json")
 HOP_BY_HOP = {
@@ -28,6 +29,7 @@ async def test_a_model_gets_what_it_needs_and_no_more(serve: Serve) -> None:
             b"{}",
             content_type="application/json",
             accept="text/csv",
+            accept_encoding="gzip",
             user_agent="test",
             x_request_id="7",
             connection="X-Internal, keep-alive",
@@ -55,11 +57,11 @@ async def test_a_model_gets_what_it_needs_and_no_more(serve: Serve) -> None:
     }
 
 
-async def test_nothing_is_added_for_a_caller_who_says_little(serve: Serve) -> None:
+async def test_nothing_but_a_name_is_added_for_a_caller_who_says_little(serve: Serve) -> None:
     front = await serve(echo)
     await front.ask(post(b"{}"))
     [request] = front.upstream.requests
-    assert {name for name, _ in request.headers} == {"host", "content-length"}
+    assert {name for name, _ in request.headers} == {"host", "content-length", "x-request-id"}
 
 
 async def test_a_repeated_header_stays_repeated(serve: Serve) -> None:
@@ -82,12 +84,13 @@ async def test_a_caller_gets_what_the_model_says_and_no_more(serve: Serve) -> No
                 ("X-Internal", "secret"),
                 ("Set-Cookie", "session=secret"),
                 ("Server", "uvicorn"),
+                ("X-Request-Id", "the model's own"),
                 ("Date", "Thu, 01 Jan 1970 00:00:00 GMT"),
                 *HOP_BY_HOP.items(),
             ],
         )
     )
-    answer = await front.ask(post())
+    answer = await front.ask(post(x_request_id="7"))
     assert answer.body == b'{"predictions": [1]}'
     date = answer.get("date")
     assert date != "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -96,11 +99,12 @@ async def test_a_caller_gets_what_the_model_says_and_no_more(serve: Serve) -> No
         "x-model": "iris",
         "content-length": "20",
         "date": date,
+        "x-request-id": "7",
     }
 
 
-@pytest.mark.parametrize("status", [200, 201, 301, 400, 401, 404, 413, 422, 500, 502, 503, 504])
-async def test_a_status_is_passed_on_as_it_is(serve: Serve, status: int) -> None:
+@pytest.mark.parametrize("status", [200, 201, 202, 206, 299])
+async def test_a_status_of_success_is_passed_on_as_it_is(serve: Serve, status: int) -> None:
     front = await serve(answers(b"made up", status, [JSON, ("Location", "/elsewhere")]))
     answer = await front.ask(post())
     assert (answer.status, answer.body) == (status, b"made up")
@@ -120,6 +124,8 @@ async def test_an_answer_without_a_body(serve: Serve) -> None:
     for _ in range(2):
         answer = await caller.ask(post())
         assert (answer.status, answer.get("x-model")) == (204, "iris")
+        # RFC 9110, section 8.6.
+        assert answer.get("content-length") is None
 
 
 async def test_compressed_bodies_are_passed_on_compressed(serve: Serve) -> None:
@@ -199,4 +205,24 @@ async def test_a_problem_is_one_document_and_no_more(serve: Serve) -> None:
         "content-length",
         "retry-after",
         "date",
+        "x-request-id",
     }
+
+
+async def test_a_fault_of_the_proxy_itself_is_told_without_internals(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(headers: object) -> bytes:
+        raise RuntimeError("canary")
+
+    front = await serve(echo, gate=gate())
+    monkeypatch.setattr("model_deployment.proxy.headers.media_type", broken)
+    caller = await front.call()
+    for _ in range(2):
+        answer = await caller.ask(post(b"x", x_request_id="mine"))
+        answer.problem(500)
+        assert b"canary" not in answer.body
+        assert answer.get("x-request-id") == "mine"
+    assert "mine" in caplog.text
+    assert "canary" in caplog.text
+    assert front.idle()

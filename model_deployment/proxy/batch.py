@@ -1,0 +1,263 @@
+"""Merges requests that wait while the model is busy: they go together as one call when it returns.
+
+No timer: the first request goes at once, and a lone caller pays nothing. The longer the model takes,
+the more arrives meanwhile, and the larger is the next call.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from model_deployment.errors import ModelDeploymentError
+from model_deployment.gate import Table, dumps
+from model_deployment.proxy.answers import Answer, predictions
+from model_deployment.proxy.ask import Question
+from model_deployment.proxy.upstream import Dropped
+
+_log = logging.getLogger(__name__)
+
+#: Sends a question of one's own to the model and returns the whole answer.
+Ask = Callable[[Question], Awaitable[Answer]]
+#: One body for several tables.
+Join = Callable[[list[Table]], Any]
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One request. It may go to the model in several pieces."""
+
+    table: Table
+    #: How it is sent alone.
+    question: Question
+    answer: asyncio.Future[Answer]
+    #: Requests of one kind may merge.
+    kind: tuple[object, ...]
+    #: Told when something of it goes to the model.
+    sent: Callable[[], None]
+    #: Rows that are with the model, or back from it.
+    taken: int = 0
+    #: Predictions by the row they begin with.
+    parts: dict[int, list[Any]] = field(default_factory=dict)
+    #: A call it was part of has failed.
+    alone: bool = False
+
+    @property
+    def left(self) -> int:
+        """Rows that have not gone yet."""
+        return self.table.rows - self.taken
+
+    def give(self, answer: Answer) -> None:
+        """Answer it, if somebody waits for that still."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def refuse(self, error: BaseException) -> None:
+        """Fail it, if somebody waits for that still."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows of a job, as part of a call."""
+
+    job: Job
+    first: int
+    size: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of the job."""
+        return self.size == self.job.table.rows
+
+    @property
+    def table(self) -> Table:
+        """Its rows."""
+        return self.job.table.part(self.first, self.size)
+
+
+class Batcher:
+    """The queue of one launch."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        join: Join,
+        *,
+        max_rows: int,
+        calls: int,
+        turned_off: Callable[[str], None] = lambda why: None,
+        counted: Callable[[int], None] = lambda rows: None,
+    ) -> None:
+        """Merge the calls of one launch.
+
+        Args:
+            max_rows: rows in one call at most.
+            calls: calls at a time, the server's workers.
+            turned_off: told why, when merging turns out to be wrong for this model.
+            counted: told the rows of each merged call.
+        """
+        self._ask = ask
+        self._join = join
+        self._max_rows = max_rows
+        self._free = calls
+        self._turned_off = turned_off
+        self._counted = counted
+        self._queue: deque[Job] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: False once an answer could not be taken apart: all go alone from then on.
+        self.merging = True
+
+    async def predict(
+        self, table: Table, question: Question, sent: Callable[[], None] = lambda: None
+    ) -> Answer:
+        """The answer to one request, made alone or as a part of a call.
+
+        Raises:
+            ModelDeploymentError: the model gave none.
+        """
+        if not self.merging:
+            sent()
+            return await self._ask(question)
+        if self._free and not self._queue and table.rows <= self._max_rows:
+            sent()
+            self._free -= 1
+            try:
+                return await self._ask(question)
+            finally:
+                self._returned()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append(Job(table, question, answer, table.key, sent))
+        self._dispatch()
+        # A caller who leaves cancels this future; its rows are skipped, or their answer dropped.
+        return await answer
+
+    def _returned(self) -> None:
+        self._free += 1
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._free and (pieces := self._take()):
+            self._free -= 1
+            self._start(self._call(pieces))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _take(self) -> list[Piece]:
+        """What goes next: the oldest request, with others of its kind as far as there is room.
+
+        A request of more rows than fit into any call gives as many as there is room for and queues
+        again behind the others, so that one caller's ten thousand rows do not hold up everybody's one.
+        """
+        waiting = [job for job in self._queue if not job.answer.done()]
+        room = self._max_rows
+        pieces: list[Piece] = []
+        others: list[Job] = []
+        large: list[Job] = []
+        for job in waiting:
+            fits = job.left <= room or (room and job.table.rows > self._max_rows)
+            if not fits or job.kind != waiting[0].kind:
+                others.append(job)
+                continue
+            piece = Piece(job, job.taken, min(room, job.left))
+            pieces.append(piece)
+            job.taken += piece.size
+            room -= piece.size
+            if job.left:
+                large.append(job)
+        self._queue = deque(others + large)
+        return pieces
+
+    async def _call(self, pieces: list[Piece]) -> None:
+        try:
+            if len(pieces) == 1 and pieces[0].whole:
+                await self._alone(pieces[0].job)
+            else:
+                await self._together(pieces)
+        finally:
+            self._returned()
+
+    async def _alone(self, job: Job) -> None:
+        job.sent()
+        try:
+            job.give(await self._ask(job.question))
+        except asyncio.CancelledError:
+            job.answer.cancel()
+            raise
+        except Exception as error:
+            job.refuse(error)
+
+    async def _together(self, pieces: list[Piece]) -> None:
+        rows = sum(piece.size for piece in pieces)
+        self._counted(rows)
+        for piece in pieces:
+            piece.job.sent()
+        try:
+            content = dumps(self._join([piece.table for piece in pieces]))
+            answer = await self._ask(Question(content, _merged_headers))
+            found = predictions(answer.content) if answer.good else None
+        except asyncio.CancelledError:
+            for piece in pieces:
+                piece.job.answer.cancel()
+            raise
+        except Dropped as error:
+            for piece in pieces:
+                piece.job.refuse(error)
+            return
+        except ModelDeploymentError:
+            self._each_alone(piece.job for piece in pieces)
+            return
+        except Exception:
+            _log.exception("a merged call failed in the controller itself")
+            self._each_alone(piece.job for piece in pieces)
+            return
+        if found is not None and len(found) == rows:
+            _deal(pieces, found, answer)
+            return
+        if answer.good:
+            got = "no list of predictions" if found is None else f"{len(found)} predictions"
+            self._turn_off(f"the model answered a call of {rows} rows with {got}")
+        self._each_alone(piece.job for piece in pieces)
+
+    def _turn_off(self, why: str) -> None:
+        if self.merging:
+            self.merging = False
+            self._turned_off(f"micro-batching turned itself off: {why}")
+        self._each_alone(list(self._queue))
+
+    def _each_alone(self, jobs: Iterable[Job]) -> None:
+        """One request of a merged call may have spoilt it for the others: each goes by itself.
+
+        This is the only case in which a request is sent to a model twice. They go at the same time,
+        as they would have without batching, so that one that hangs holds up no other.
+        """
+        for job in jobs:
+            if not (job.alone or job.answer.done()):
+                job.alone = True
+                self._start(self._alone(job))
+        # The other rows of a large request went with it.
+        self._queue = deque(job for job in self._queue if not job.alone)
+
+
+def _deal(pieces: list[Piece], found: list[Any], answer: Answer) -> None:
+    """Give each request its own rows of a merged answer."""
+    position = 0
+    for piece in pieces:
+        job, own = piece.job, found[position : position + piece.size]
+        position += piece.size
+        if not piece.whole:
+            job.parts[piece.first] = own
+            if sum(map(len, job.parts.values())) < job.table.rows:
+                continue
+            own = [row for first in sorted(job.parts) for row in job.parts[first]]
+        job.give(Answer(answer.status, answer.headers, dumps({"predictions": own})))
+
+
+def _merged_headers() -> list[tuple[str, str]]:
+    return [("content-type", "application/json")]

@@ -1,0 +1,194 @@
+"""One request for a model: the gate, then the model, then an answer that callers can read."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import aiohttp
+
+from model_deployment.errors import (
+    ModelBroke,
+    ModelDeploymentError,
+    NotReady,
+    PayloadTooLarge,
+)
+from model_deployment.gate import Gate, Verdict
+from model_deployment.proxy import headers, problems
+from model_deployment.proxy.answers import Answer, is_json, refusal, valid_json
+from model_deployment.proxy.asgi import Message, Receive, Scope, Send
+from model_deployment.proxy.ask import Question, ask
+from model_deployment.proxy.body import Body, CallerGone, TooSlow
+from model_deployment.proxy.headers import Raw
+from model_deployment.proxy.judge import Judged, judge, refused
+from model_deployment.proxy.routes import Entry, Service
+from model_deployment.proxy.upstream import Call, Dropped
+
+_log = logging.getLogger(__name__)
+
+#: Bodies and answers of more bytes than this are looked at in a thread, so that others need not wait.
+_LARGE = 256 * 1024
+_UNCHECKED = Verdict()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What callers may do, the same for all of them."""
+
+    max_body_bytes: int
+    #: Seconds a caller may send nothing, or take nothing of an answer.
+    patience: float = 30.0
+    #: Told what went wrong inside a model: the launch, and the text for its log.
+    trace: Callable[[str, str], None] = lambda launch_id, text: None
+
+
+class Exchange:
+    """One request, from its first byte to the last one of its answer."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        entry: Entry,
+        scope: Scope,
+        named: Mapping[bytes, bytes],
+        request_id: bytes,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._terms = terms
+        self._entry = entry
+        self._scope = scope
+        self._headers = named
+        self._request_id = request_id
+        self._receive = receive
+        self._send = send
+        #: Something may have reached the caller, so that it is too late for another status.
+        self._answering = False
+
+    async def run(self) -> None:
+        """Answer it, whatever happens."""
+        try:
+            await self._predict()
+        except CallerGone:
+            return
+        except (PayloadTooLarge, TooSlow) as error:
+            await problems.refuse(self._receive, self._send, error)
+        except ModelDeploymentError as error:
+            await problems.respond(self._send, error)
+        except Exception:
+            name = self._request_id.decode("ascii")
+            _log.exception("cannot answer request %s for %s", name, self._entry.route.key)
+            if not self._answering:
+                await problems.respond(self._send, problems.OUR_FAULT)
+
+    async def _predict(self) -> None:
+        if self._scope["method"] != "POST":
+            await problems.respond(self._send, problems.NOT_POST, (b"allow", b"POST"))
+            return
+        service = self._entry.service
+        if service is None:
+            raise problems.not_ready(self._entry)
+        body = Body(
+            self._receive,
+            declared=headers.content_length(self._headers),
+            limit=self._terms.max_body_bytes,
+            patience=self._terms.patience,
+        )
+        content = await body.read()
+        media_type, judged = None, Judged(_UNCHECKED, content)
+        if service.gate is not None:
+            media_type = headers.media_type(self._headers)
+            judged = await self._judge(service.gate, media_type, content)
+        question = Question(
+            judged.content,
+            partial(headers.of_question, self._scope["headers"], self._request_id, media_type),
+            self._scope["query_string"],
+        )
+        service.upstream.admit(len(question.content))
+        await self._call(service, body, judged, question)
+
+    async def _judge(self, gate: Gate, media_type: bytes, content: bytes) -> Judged:
+        if len(content) > _LARGE:
+            judged = await asyncio.to_thread(judge, gate, media_type, content)
+        else:
+            judged = judge(gate, media_type, content)
+        if judged.verdict.count:
+            self._entry.tally.note(judged.verdict)
+            if judged.verdict.refused:
+                raise refused(self._entry.route.key, judged.verdict)
+        return judged
+
+    async def _call(self, service: Service, body: Body, judged: Judged, question: Question) -> None:
+        """Ask the model, for as long as there are a caller and a launch."""
+        call = Call(service.upstream, len(question.content))
+        try:
+            with call:
+                body.watch(call)
+                answer = await self._ask(service, call, judged, question)
+                if answer is not None:
+                    await self._answer(answer)
+        except (ModelDeploymentError, Dropped) as error:
+            problem = self._dropped(call) if isinstance(error, Dropped) else error
+            if not self._answering:
+                raise problem from None
+            # Too late for another status. Ending without the last piece makes the server cut the
+            # connection, and the caller sees that the answer is not whole.
+            launch_id = self._entry.route.launch_id
+            _log.warning("an answer was cut off, launch %s: %s", launch_id, problem)
+        finally:
+            body.unwatch()
+
+    async def _ask(
+        self, service: Service, call: Call, judged: Judged, question: Question
+    ) -> Answer | None:
+        """The whole answer, or None if it was passed on already."""
+        table, batcher = judged.verdict.table, service.batcher
+        if batcher is not None and batcher.merging and table is not None and not question.query:
+            return await batcher.predict(table, question, call.is_sent)
+        return await ask(service.upstream, call, question, partial(self._relay, call))
+
+    async def _answer(self, answer: Answer) -> None:
+        """Send a whole answer to the caller, as valid JSON; or say what is wrong with it."""
+        if not answer.good:
+            found = refusal(self._entry.route.key, answer)
+            if found.trace:
+                text = f"request {self._request_id.decode()}: {found.trace}"
+                self._terms.trace(str(self._entry.route.launch_id), text)
+            raise found.error
+        content = answer.content
+        if is_json(answer.headers):
+            if len(content) > _LARGE:
+                content = await asyncio.to_thread(valid_json, content)
+            else:
+                content = valid_json(content)
+        raw = [header for header in answer.headers if header[0] != b"content-length"]
+        raw.append((b"content-length", b"%d" % len(content)))
+        self._answering = True
+        start = {"type": "http.response.start", "status": answer.status, "headers": raw}
+        await self._send_in_time(start, {"type": "http.response.body", "body": content})
+
+    async def _relay(self, call: Call, answer: aiohttp.ClientResponse, raw: list[Raw]) -> None:
+        """Pass an answer on as it comes, byte for byte."""
+        call.stop_clock()
+        self._answering = True
+        start = {"type": "http.response.start", "status": answer.status, "headers": raw}
+        await self._send_in_time(start)
+        async for piece in answer.content.iter_any():
+            message = {"type": "http.response.body", "body": piece, "more_body": True}
+            await self._send_in_time(message)
+        await self._send_in_time({"type": "http.response.body", "body": b""})
+
+    async def _send_in_time(self, *messages: Message) -> None:
+        try:
+            async with asyncio.timeout(self._terms.patience):
+                for message in messages:
+                    await self._send(message)
+        except TimeoutError:
+            raise CallerGone from None
+
+    def _dropped(self, call: Call) -> ModelDeploymentError:
+        key = self._entry.route.key
+        if call.sent:
+            return ModelBroke(f"cannot get a prediction from {key}: its process was stopped")
+        return NotReady(f"cannot predict with {key}: its process was stopped", retry_after=1)

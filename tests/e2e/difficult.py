@@ -1,0 +1,42 @@
+"""Real MLflow models that are hard to serve well.
+
+Run as a program, ``difficult.py TRACKING_URI ARTIFACT_ROOT``, it registers them.
+"""
+
+import sys
+from pathlib import Path
+
+MODEL_CODE = Path(__file__).with_name("model_code")
+#: By name, rows of the input example; the name is that of the script, too.
+EXAMPLES = {
+    "moody": {"mood": ["fine", "fine"], "marker": [1, 2]},
+    "ranking": {"value": [0.5, 0.25, 4.0]},
+}
+
+
+def register_all(tracking_uri: str, artifact_root: Path) -> None:
+    """Register them in a fresh registry."""
+    import mlflow
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.models import infer_signature
+
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    client = MlflowClient(tracking_uri, tracking_uri)
+    experiment_id = client.create_experiment("difficult", artifact_root.absolute().as_uri())
+    for name, columns in EXAMPLES.items():
+        example = pd.DataFrame(columns)
+        with mlflow.start_run(experiment_id=experiment_id):
+            mlflow.pyfunc.log_model(
+                name=name,
+                python_model=str(MODEL_CODE / f"{name}.py"),
+                signature=infer_signature(example, [1.0]),
+                input_example=example,
+                pip_requirements=[f"mlflow=={mlflow.__version__}", f"pandas=={pd.__version__}"],
+                registered_model_name=name,
+            )
+
+
+if __name__ == "__main__":
+    register_all(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,214 @@
+"""Merged calls that go wrong, and callers who leave them."""
+
+from typing import Any
+
+import pytest
+
+from model_deployment.errors import ModelBroke
+from model_deployment.proxy.upstream import Dropped
+from tests.unit.batching import Desk, given, settle
+
+
+@pytest.mark.parametrize("status", [400, 422, 500, 504])
+async def test_of_a_merged_call_that_fails_each_goes_alone_once(status: int) -> None:
+    desk = Desk()
+    first = await desk.busy()
+    callers = [await desk.call(marker) for marker in (1, 2, 3)]
+    await first.returns()
+    desk.asked[1].says({"error_code": "BAD_REQUEST", "message": "2 is bad"}, status)
+    await settle()
+    assert desk.rows[2:] == [[1], [2], [3]]
+    assert not any(asked.merged for asked in desk.asked[2:])
+    desk.asked[3].says({"error_code": "BAD_REQUEST", "message": "2 is bad"}, status)
+    await desk.asked[2].returns()
+    await desk.asked[4].returns()
+    answers = [await one for one in callers]
+    assert [answer.status for answer in answers] == [200, status, 200]
+    assert [given(answers[0]), given(answers[2])] == [[-1], [-3]]
+    assert len(desk.asked) == 5
+    assert desk.batcher.merging
+    assert desk.told == []
+
+
+@pytest.mark.parametrize("error", [ModelBroke("it"), RuntimeError("ours")])
+async def test_of_a_merged_call_without_an_answer_too(error: Exception) -> None:
+    desk = Desk()
+    first = await desk.busy()
+    callers = [await desk.call(1), await desk.call(2)]
+    await first.returns()
+    await desk.asked[1].fails(error)
+    assert desk.rows[2:] == [[1], [2]]
+    await desk.asked[2].returns()
+    await desk.asked[3].fails(ModelBroke("again"))
+    assert given(await callers[0]) == [-1]
+    with pytest.raises(ModelBroke, match="again"):
+        await callers[1]
+    assert len(desk.asked) == 4
+
+
+async def test_what_cannot_be_joined_goes_one_by_one() -> None:
+    def join(tables: object) -> Any:
+        raise ValueError("no")
+
+    desk = Desk(join=join)
+    first = await desk.busy()
+    callers = [await desk.call(1), await desk.call(2)]
+    await first.returns()
+    assert desk.rows == [[0], [1], [2]]
+    for asked in desk.open:
+        await asked.returns()
+    assert [given(await one) for one in callers] == [[-1], [-2]]
+
+
+async def test_one_that_hangs_alone_holds_up_no_other() -> None:
+    desk = Desk()
+    first = await desk.busy()
+    await desk.call(1)
+    other = await desk.call(2)
+    await first.returns()
+    await desk.asked[1].fails(ModelBroke("it"))
+    await desk.asked[3].returns()
+    assert given(await other) == [-2]
+    await desk.call(3)  # the failed call is over, and its place is free
+    assert desk.rows[4:] == [[3]]
+
+
+async def test_a_large_one_whose_pieces_fail_goes_alone_once() -> None:
+    desk = Desk(max_rows=2, calls=2)
+    caller = await desk.call(1, 2, 3, 4, 5)
+    await desk.asked[0].fails(ModelBroke("one"))
+    await desk.asked[1].fails(ModelBroke("two"))
+    assert desk.rows == [[1, 2], [3, 4], [1, 2, 3, 4, 5]]
+    await desk.asked[2].returns()
+    assert given(await caller) == [-1, -2, -3, -4, -5]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"predictions": [1]}, "1 predictions"),
+        ({"predictions": [1, 2, 3]}, "3 predictions"),
+        ({"predictions": []}, "0 predictions"),
+        ({"predictions": {"0": 1, "1": 2}}, "no list of predictions"),
+        ({"predictions": [1, 2], "metadata": {}}, "no list of predictions"),
+        ([1, 2], "no list of predictions"),
+        ("text", "no list of predictions"),
+    ],
+)
+async def test_an_answer_that_cannot_be_taken_apart_ends_the_merging(
+    content: Any, words: str
+) -> None:
+    desk = Desk(max_rows=2, calls=1)
+    first = await desk.busy()
+    callers = [await desk.call(marker) for marker in (1, 2, 3, 4)]
+    await first.returns()
+    desk.asked[1].says(content)
+    await settle()
+    assert [words in why for why in desk.told] == [True]
+    assert sorted(desk.rows[2:]) == [[1], [2], [3], [4]]  # the waiting ones as well
+    callers.append(await desk.call(5))
+    assert desk.rows[6:] == [[5]]
+    for asked in desk.open:
+        assert not asked.merged
+        await asked.returns()
+    assert [given(await one) for one in callers] == [[-1], [-2], [-3], [-4], [-5]]
+    assert len(desk.asked) == 7
+
+
+async def test_the_merging_ends_once_however_many_calls_show_why() -> None:
+    desk = Desk(max_rows=2, calls=2)
+    first, _ = await desk.busy(), await desk.busy()
+    callers = [await desk.call(marker) for marker in (1, 2, 3, 4)]
+    await first.returns()
+    await desk.asked[1].returns()
+    for asked in desk.open:
+        asked.says({"predictions": []})
+    await settle()
+    assert len(desk.told) == 1
+    assert sorted(desk.rows[4:]) == [[1], [2], [3], [4]]
+    for asked in desk.open:
+        await asked.returns()
+    assert [given(await one) for one in callers] == [[-1], [-2], [-3], [-4]]
+
+
+async def test_a_caller_who_leaves_while_he_waits_is_skipped() -> None:
+    desk = Desk()
+    first = await desk.busy()
+    callers = [await desk.call(marker) for marker in (1, 2, 3)]
+    callers[1].cancel()
+    await settle()
+    assert callers[1].cancelled()
+    await first.returns()
+    assert desk.rows[1:] == [[1, 3]]
+    await desk.asked[1].returns()
+    assert [given(await callers[0]), given(await callers[2])] == [[-1], [-3]]
+
+
+async def test_a_caller_who_leaves_a_merged_call_takes_nobody_with_him() -> None:
+    desk = Desk()
+    first = await desk.busy()
+    callers = [await desk.call(1), await desk.call(2)]
+    await first.returns()
+    callers[0].cancel()
+    await settle()
+    await desk.asked[1].fails(ModelBroke("it"))
+    assert desk.rows[2:] == [[2]]  # and nobody asks again for one who is gone
+    await desk.asked[2].returns()
+    assert given(await callers[1]) == [-2]
+
+
+async def test_the_first_caller_makes_room_when_he_leaves() -> None:
+    desk = Desk()
+    caller = await desk.call(1)
+    await desk.call(2)
+    caller.cancel()
+    await settle()
+    assert desk.rows == [[1], [2]]
+    assert desk.asked[0].answer.cancelled()  # his connection is closed
+
+
+async def test_of_a_large_one_whose_caller_leaves_no_more_is_sent() -> None:
+    desk = Desk(max_rows=2)
+    caller = await desk.call(1, 2, 3, 4)
+    await desk.call(5)
+    caller.cancel()
+    await settle()
+    await desk.asked[0].returns()
+    assert desk.rows == [[1, 2], [5]]
+
+
+async def test_if_all_have_left_nothing_is_sent() -> None:
+    desk = Desk()
+    first = await desk.busy()
+    callers = [await desk.call(1), await desk.call(2)]
+    for caller in callers:
+        caller.cancel()
+    await settle()
+    await first.returns()
+    assert desk.rows == [[0]]
+    await desk.call(3)
+    assert desk.rows == [[0], [3]]
+
+
+async def test_the_end_of_the_launch_is_everybody_s_and_nothing_is_sent_again() -> None:
+    desk = Desk()
+    first = await desk.busy()
+    callers = [await desk.call(1), await desk.call(2)]
+    await first.returns()
+    await desk.asked[1].fails(Dropped())
+    for caller in callers:
+        with pytest.raises(Dropped):
+            await caller
+    assert len(desk.asked) == 2
+
+
+async def test_a_merged_call_that_is_cancelled_leaves_nobody_waiting() -> None:
+    desk = Desk()
+    first = await desk.busy()
+    callers = [await desk.call(1), await desk.call(2)]
+    await first.returns()
+    desk.asked[1].answer.cancel()
+    await settle()
+    assert all(caller.cancelled() for caller in callers)
+    await desk.call(3)
+    assert desk.rows[2:] == [[3]]

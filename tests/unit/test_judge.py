@@ -1,0 +1,116 @@
+"""What of a body goes to the model, and how a refusal reads."""
+
+import json
+from typing import Any
+
+import pytest
+
+from model_deployment.domain import ModelKey
+from model_deployment.gate import Gate, MalformedJson, loads
+from model_deployment.proxy.headers import CSV, JSON, PARQUET
+from model_deployment.proxy.judge import MalformedText, judge, refused
+from tests.unit.gates import column, gate, split
+
+KEY = ModelKey("diabetes", 1)
+GATE = gate(column("long"))
+
+
+def body(value: Any) -> bytes:
+    return json.dumps(value, indent=1).encode()  # as no program of ours would write it
+
+
+def test_what_fits_is_sent_byte_for_byte() -> None:
+    sent = body(split(1, 2))
+    judged = judge(GATE, JSON, sent)
+    assert judged.content is sent
+    assert not judged.verdict.refused
+    assert judged.table is not None
+    assert judged.table.rows == 2
+
+
+def test_what_is_converted_is_sent_as_converted() -> None:
+    judged = judge(gate(column("long"), mode="coerce"), JSON, body(split("1")))
+    assert loads(judged.content) == split(1)
+    assert judged.table is not None
+    assert [[*values] for values in judged.table.values] == [[1]]
+
+
+def test_what_does_not_fit_is_refused_and_goes_nowhere_with_others() -> None:
+    judged = judge(GATE, JSON, body(split("x")))
+    assert judged.verdict.refused
+    assert judged.table is None
+
+
+def test_what_is_only_observed_is_sent_byte_for_byte() -> None:
+    sent = body(split("x"))
+    judged = judge(gate(column("long"), mode="observe"), JSON, sent)
+    assert judged.content is sent
+    assert (judged.verdict.refused, judged.verdict.count) == (False, 1)
+
+
+@pytest.mark.parametrize("sent", [b"", b"{", b"NaN", b'{"a": 1, "a": 2}', b"\xff", b"a\n1\n"])
+def test_what_is_no_json_is_malformed(sent: bytes) -> None:
+    for one in (GATE, Gate(None, {}, "observe")):  # type: ignore[arg-type]
+        with pytest.raises(MalformedJson, match="cannot"):
+            judge(one, JSON, sent)
+
+
+@pytest.mark.parametrize("sent", [b"a\n1\n", b"a\r\n1\r\n", b"a", b'"a"\n1'])
+def test_of_csv_the_first_line_is_checked(sent: bytes) -> None:
+    judged = judge(GATE, CSV, sent)
+    assert judged.content is sent
+    assert not judged.verdict.refused
+    assert judged.table is None
+
+
+def test_csv_without_a_column_of_the_signature_is_refused() -> None:
+    judged = judge(GATE, CSV, b"b\n1\n")
+    assert judged.verdict.refused
+    assert {violation.column for violation in judged.verdict.violations} >= {"a"}
+
+
+@pytest.mark.parametrize(
+    "sent", [b"a\n\xff\n", b"\xff\n1\n", "é".encode("latin-1"), b"\xfe\xff\x00a"]
+)
+def test_csv_in_another_encoding_is_malformed(sent: bytes) -> None:
+    with pytest.raises(MalformedText, match="UTF-8") as caught:
+        judge(GATE, CSV, sent)
+    assert caught.value.status == 400
+
+
+def test_parquet_passes_unread() -> None:
+    judged = judge(GATE, PARQUET, b"\xff{")
+    assert (judged.content, judged.verdict.count, judged.table) == (b"\xff{", 0, None)
+
+
+def test_a_refusal_tells_the_first_violation_and_lists_all() -> None:
+    error = refused(KEY, judge(GATE, JSON, body(split(1, "x"))).verdict)
+    assert error.status == 422
+    assert error.detail.startswith(
+        "cannot predict with diabetes-1: 1 violation of its signature; column 'a' row 1: expected "
+    )
+    problem = error.problem()
+    assert problem["error_count"] == 1
+    assert [(one["row"], one["column"], one["kind"]) for one in problem["errors"]] == [
+        (1, "a", "type")
+    ]
+
+
+def test_of_many_violations_the_first_twenty_are_listed() -> None:
+    error = refused(KEY, judge(GATE, JSON, body(split(*["x"] * 30))).verdict)
+    assert "30 violations of its signature, the first 20 of them below; column 'a' row 0:" in (
+        error.detail
+    )
+    assert len(error.problem()["errors"]) == 20
+    assert error.problem()["error_count"] == 30
+
+
+def test_what_has_no_place_is_just_the_first() -> None:
+    error = refused(KEY, judge(GATE, JSON, b"[1]").verdict)
+    assert "1 violation of its signature; first: expected " in error.detail
+
+
+def test_names_from_the_caller_cannot_steer_a_terminal() -> None:
+    strange = {"dataframe_split": {"columns": ["\x1b[2J\n"], "data": [[1]]}}
+    error = refused(KEY, judge(GATE, JSON, body(strange)).verdict)
+    assert error.detail.isprintable()
