@@ -11,7 +11,7 @@ help:
 	@echo "make test   run the tests (those of CI)"
 	@echo "make lint   style, types, layers"
 	@echo "make format format the code"
-	@echo "make bench  measure the proxy; writes docs/benchmarks.md"
+	@echo "make bench  measure, side by side; writes docs/benchmarks.md (ten minutes)"
 	@echo "make docs   write the generated parts of README.md and docs/design.md"
 	@echo "make clean  remove .venv and caches (not data/)"
 
@@ -44,7 +44,9 @@ format: .venv/dev
 	$(BIN)/ruff format .
 
 bench: .venv/dev
+	$(BIN)/python benchmarks/gate.py --write --check
 	$(BIN)/python benchmarks/proxy.py --write --check
+	$(BIN)/python benchmarks/serving.py --write --check
 
 docs: .venv/dev
 	$(BIN)/python scripts/docs.py

@@ -12,16 +12,16 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
+import report
+from report import REPORT, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.gate import Gate, Validation, loads  # noqa: E402
-from model_deployment.signature import Signature  # noqa: E402
+from model_deployment.gate import Gate, Validation, loads
+from model_deployment.signature import Signature
 
 #: Microseconds to read and check one row of ten columns.
 SMALL_BAR = 25.0
@@ -29,8 +29,6 @@ SMALL_BAR = 25.0
 LARGE_BAR = 8.0
 ROWS = 10_000
 TYPES = ("double", "long", "string")
-REPORT = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- gate -->", "<!-- /gate -->"
 
 
 @dataclass(frozen=True)
@@ -132,16 +130,6 @@ def table(small: list[Cost], large: list[Cost]) -> str:
     return "\n".join(lines)
 
 
-def write(figures: str) -> None:
-    """Put the figures between their markers, at the end if there are none yet."""
-    page = REPORT.read_text() if REPORT.exists() else ""
-    if BEGIN not in page:
-        page += f"\n## The gate\n\n{BEGIN}\n{END}\n" if page else f"{BEGIN}\n{END}\n"
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    REPORT.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="fail above a bar")
@@ -152,7 +140,7 @@ def main() -> None:
     figures = table(small, large)
     print(figures)
     if arguments.write:
-        write(figures)
+        report.write("gate", figures, "## The gate")
     slow = [cost for cost in small if cost.total * 1e6 > SMALL_BAR]
     slow += [cost for cost in large if cost.check * 1e3 > LARGE_BAR]
     if arguments.check and slow:

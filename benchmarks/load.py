@@ -1,6 +1,6 @@
 """A load of small POST requests: wrk's, or for want of wrk our own.
 
-    python benchmarks/load.py PORT PATH SECONDS
+    python benchmarks/load.py PORT PATH SECONDS CALLERS ROWS PATIENCE
 
 Run as a program it is the one of our own: some callers who send again as soon as they are answered.
 """
@@ -8,6 +8,7 @@ Run as a program it is the one of our own: some callers who send again as soon a
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,22 @@ HOST = "127.0.0.1"
 CALLERS = 16
 COLUMNS = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
 ROW = [0.038, 0.05, 0.061, 0.021, -0.044, -0.034, -0.043, -0.002, 0.019, -0.017]
-#: One row, as MLflow wants it.
-BODY = json.dumps({"dataframe_split": {"columns": COLUMNS, "data": [ROW]}}).encode()
+
+
+def split(rows: list[list[float]]) -> bytes:
+    """Some rows, as MLflow wants them."""
+    return json.dumps({"dataframe_split": {"columns": COLUMNS, "data": rows}}).encode()
+
+
+def body(rows: int) -> bytes:
+    """So many rows, each a little different from the last."""
+    return split([[round(cell * (1 + row / 1000), 4) for cell in ROW] for row in range(rows)])
+
+
+BODY = body(1)
 PREDICTION = b'{"predictions": [206.11667725]}'
 
+_LENGTH = re.compile(rb"\ncontent-length: *(\d+)", re.IGNORECASE)
 _SCRIPT = """
 wrk.method, wrk.body = "POST", '%s'
 wrk.headers["Content-Type"] = "application/json"
@@ -59,21 +72,41 @@ def tool() -> str:
     return "wrk" if shutil.which("wrk") else "asyncio"
 
 
-def put(port: int, path: str, seconds: float, *, core: int) -> Load:
-    """Put a load on a server, from a process on one core."""
+def put(
+    port: int,
+    path: str,
+    seconds: float,
+    *,
+    core: int | None = None,
+    callers: int = CALLERS,
+    rows: int = 1,
+    patience: int = 10,
+) -> Load:
+    """Put a load on a server, from a process of its own.
+
+    Args:
+        port: where the server listens.
+        path: what is called.
+        seconds: how long the callers go on.
+        core: the one core the process may use; None for any.
+        callers: how many connections there are, each with one request at a time.
+        rows: how many rows each request has.
+        patience: seconds that an answer may take.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_SCRIPT % BODY.decode())
+        script.write(_SCRIPT % body(rows).decode())
         script.flush()
-        command = [sys.executable, __file__, str(port), path, str(seconds)]
+        numbers = (seconds, callers, rows, patience)
+        command = [sys.executable, __file__, str(port), path, *map(str, numbers)]
         if wrk := shutil.which("wrk"):
-            command = [wrk, "-t1", f"-c{CALLERS}", f"-d{seconds:g}s", "--timeout", "10s"]
+            command = [wrk, "-t1", f"-c{callers}", f"-d{seconds:g}s", "--timeout", f"{patience}s"]
             command += ["-s", script.name, f"http://{HOST}:{port}{path}"]
         done = subprocess.run(
             command,
             stdout=subprocess.PIPE,
-            timeout=seconds + 10,
+            timeout=seconds + patience + 10,
             check=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         )
     return Load(**json.loads(done.stdout.splitlines()[-1]))
 
@@ -94,7 +127,9 @@ class _Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._seen += data
-        if not self._seen.endswith(PREDICTION):
+        head, _, content = self._seen.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if length is None or len(content) < int(length[1]):
             return
         now = time.perf_counter()
         self._latencies.append(now - self._sent)
@@ -114,18 +149,19 @@ class _Caller(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def _load(port: int, path: str, seconds: float) -> Load:
+async def _load(port: int, path: str, seconds: float, count: int, rows: int, patience: int) -> Load:
+    content = body(rows)
     request = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(BODY)}\r\n\r\n"
-    ).encode() + BODY
+        f"Content-Length: {len(content)}\r\n\r\n"
+    ).encode() + content
     latencies: list[float] = []
     begin = time.perf_counter()
-    callers = [_Caller(request, begin + seconds, latencies) for _ in range(CALLERS)]
+    callers = [_Caller(request, begin + seconds, latencies) for _ in range(count)]
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(seconds + 5):
+    async with asyncio.timeout(seconds + patience):
         for caller in callers:
-            await loop.create_connection(lambda caller=caller: caller, HOST, port)
+            await loop.create_connection(lambda caller=caller: caller, HOST, port)  # type: ignore[misc]
         await asyncio.gather(*(caller.over for caller in callers))
     latencies.sort()
     return Load(
@@ -138,5 +174,6 @@ async def _load(port: int, path: str, seconds: float) -> Load:
 
 
 if __name__ == "__main__":
-    _, _port, _path, _seconds = sys.argv
-    print(json.dumps(asdict(uvloop.run(_load(int(_port), _path, float(_seconds))))))
+    _, _port, _path, _seconds, *_numbers = sys.argv
+    _seen = uvloop.run(_load(int(_port), _path, float(_seconds), *map(int, _numbers)))
+    print(json.dumps(asdict(_seen)))

@@ -8,6 +8,8 @@ what is compared with the bar is the cost of the proxy and of nothing else.
 
 import argparse
 import asyncio
+import gc
+import json
 import os
 import socket
 import subprocess
@@ -15,32 +17,38 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import load
 import psutil
+import report
 import uvicorn
 import uvloop
-from load import BODY, CALLERS, HOST, PREDICTION, Load
+from load import BODY, CALLERS, COLUMNS, HOST, PREDICTION, Load
+from report import REPORT, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.domain import Endpoint, ModelKey, Route, State  # noqa: E402
-from model_deployment.proxy.asgi import Receive, Scope, Send  # noqa: E402
-from model_deployment.proxy.forward import Proxy  # noqa: E402
-from model_deployment.proxy.routes import Routes  # noqa: E402
+from model_deployment.domain import Endpoint, ModelKey, Route, State
+from model_deployment.gate import Gate, Validation
+from model_deployment.proxy.asgi import Receive, Scope, Send
+from model_deployment.proxy.exchange import Terms
+from model_deployment.proxy.forward import Proxy
+from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.upstream import Limits
+from model_deployment.signature import Signature
 
 BAR = 5_000
 ROUNDS = 3
 SECONDS = 3
 KEY = ModelKey("diabetes", 1)
+MAPPING = json.loads((ROOT / "type_mapping.json").read_text(encoding="utf-8"))
+SIGNATURE = Signature(
+    [{"name": name, "type": "double", "required": True} for name in COLUMNS], None, None
+)
 ANSWER = (
     b"HTTP/1.1 200 OK\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: uvicorn\r\n"
     b"content-length: %d\r\ncontent-type: application/json\r\n\r\n" % len(PREDICTION)
 ) + PREDICTION
-REPORT = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- proxy -->", "<!-- /proxy -->"
 
 
 @dataclass(frozen=True)
@@ -82,10 +90,12 @@ async def upstream(listener: socket.socket) -> None:
 
 async def proxy(listener: socket.socket, port: int) -> None:
     """Serve the proxy as ``server.serve`` does, with one deployment, until the parent ends."""
-    routes = Routes(connections=128, read_timeout=62)
+    gate = Gate(SIGNATURE, MAPPING, Validation.STRICT)
+    routes = Routes(Limits(), gates=lambda route: gate)
+    gc.set_threshold(20_000, 20, 20)
     routes.publish([Route(KEY, State.READY, "launch", Endpoint(HOST, port))])
     config = uvicorn.Config(
-        Proxy(_nothing_else, routes, max_body_bytes=10 * 1024 * 1024),
+        Proxy(_nothing_else, routes, Terms(10 * 1024 * 1024)),
         http="httptools",
         loop="uvloop",
         ws="none",
@@ -184,16 +194,6 @@ def table(direct: Load, proxied: Load, per_core: float) -> str:
     )
 
 
-def write(figures: str) -> None:
-    """Put the figures between their markers, at the end of the page if it has none yet."""
-    page = REPORT.read_text() if REPORT.exists() else ""
-    if BEGIN not in page:
-        page = f"{page}\n{BEGIN}\n{END}\n".lstrip()
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    REPORT.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="fail below the bar")
@@ -211,7 +211,7 @@ def main() -> None:
     figures = table(max((r.direct for r in rounds), key=lambda d: d.rate), best.proxied, per_core)
     print(figures)
     if arguments.write:
-        write(figures)
+        report.write("proxy", figures, "## The proxy")
     if failed := sum(one.direct.failed + one.proxied.failed for one in rounds):
         sys.exit(f"{failed} calls failed")
     if arguments.check and per_core < BAR:
