@@ -4,7 +4,7 @@ import asyncio
 
 from model_deployment.errors import ModelDeploymentError, PayloadTooLarge
 from model_deployment.proxy.asgi import Receive
-from model_deployment.proxy.upstream import Call
+from model_deployment.proxy.upstream import Call, Holding
 
 #: A call that takes longer than this many seconds has its caller watched. Most do not, and a watcher
 #: costs as much as a tenth of the whole exchange.
@@ -28,16 +28,24 @@ class Body:
     """Reads ``receive``, which nobody else may read until :meth:`unwatch`."""
 
     def __init__(
-        self, receive: Receive, *, declared: int | None, limit: int, patience: float
+        self,
+        receive: Receive,
+        holding: Holding,
+        *,
+        declared: int | None,
+        limit: int,
+        patience: float,
     ) -> None:
         """Read nothing yet.
 
         Args:
+            holding: what comes in several pieces is held by, and counted.
             declared: the length the caller promised, in bytes.
             limit: the most that is taken, in bytes.
             patience: seconds the caller may send nothing.
         """
         self._receive = receive
+        self._holding = holding
         self._limit = limit
         self._patience = patience
         self._declared = declared
@@ -51,6 +59,7 @@ class Body:
         Raises:
             PayloadTooLarge: it is declared, or turns out to be, over the limit.
             TooSlow: the rest of it does not come.
+            TooBusy: others hold too many bytes.
             CallerGone: the caller hung up.
         """
         if self._declared is not None and self._declared > self._limit:
@@ -60,8 +69,10 @@ class Body:
         if not more:
             return piece
         pieces = [piece]
+        self._holding.add(len(piece))
         while more:
             piece, more = await self._next_in_time(end)
+            self._holding.add(len(piece))
             pieces.append(piece)
         return b"".join(pieces)
 

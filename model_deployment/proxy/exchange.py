@@ -12,18 +12,17 @@ from model_deployment.errors import (
     ModelBroke,
     ModelDeploymentError,
     NotReady,
-    PayloadTooLarge,
 )
 from model_deployment.gate import Gate, Verdict
 from model_deployment.proxy import headers, problems
 from model_deployment.proxy.answers import Answer, is_json, refusal, valid_json
 from model_deployment.proxy.asgi import Message, Receive, Scope, Send
 from model_deployment.proxy.ask import Question, ask
-from model_deployment.proxy.body import Body, CallerGone, TooSlow
+from model_deployment.proxy.body import Body, CallerGone
 from model_deployment.proxy.headers import Raw
 from model_deployment.proxy.judge import Judged, judge, refused
 from model_deployment.proxy.routes import Entry, Service
-from model_deployment.proxy.upstream import Call, Dropped
+from model_deployment.proxy.upstream import Call, Dropped, Holding
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +62,8 @@ class Exchange:
         self._request_id = request_id
         self._receive = receive
         self._send = send
+        #: The caller may still be sending the body.
+        self._reading = False
         #: Something may have reached the caller, so that it is too late for another status.
         self._answering = False
 
@@ -72,10 +73,11 @@ class Exchange:
             await self._predict()
         except CallerGone:
             return
-        except (PayloadTooLarge, TooSlow) as error:
-            await problems.refuse(self._receive, self._send, error)
         except ModelDeploymentError as error:
-            await problems.respond(self._send, error)
+            if self._reading:
+                await problems.refuse(self._receive, self._send, error)
+            else:
+                await problems.respond(self._send, error)
         except Exception:
             name = self._request_id.decode("ascii")
             _log.exception("cannot answer request %s for %s", name, self._entry.route.key)
@@ -89,17 +91,21 @@ class Exchange:
         service = self._entry.service
         if service is None:
             raise problems.not_ready(self._entry)
-        body = Body(
-            self._receive,
-            declared=headers.content_length(self._headers),
-            limit=self._terms.max_body_bytes,
-            patience=self._terms.patience,
-        )
-        content = await body.read()
-        media_type, judged = None, Judged(_UNCHECKED, content)
-        if service.gate is not None:
-            media_type = headers.media_type(self._headers)
-            judged = await self._judge(service.gate, media_type, content)
+        with Holding(service.upstream) as holding:
+            body = Body(
+                self._receive,
+                holding,
+                declared=headers.content_length(self._headers),
+                limit=self._terms.max_body_bytes,
+                patience=self._terms.patience,
+            )
+            self._reading = True
+            content = await body.read()
+            self._reading = False
+            media_type, judged = None, Judged(_UNCHECKED, content)
+            if service.gate is not None:
+                media_type = headers.media_type(self._headers)
+                judged = await self._judge(service.gate, media_type, content)
         question = Question(
             judged.content,
             partial(headers.of_question, self._scope["headers"], self._request_id, media_type),

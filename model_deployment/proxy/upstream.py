@@ -89,9 +89,20 @@ class Upstream:
         limits = self.limits
         if self.callers >= limits.connections + limits.queue:
             raise self._too_busy(f"{self.callers} requests are waiting for it")
-        # One alone is always let in, whatever the limits.
-        if self.held and self.held + size > limits.queue_bytes:
-            raise self._too_busy(f"the bodies that wait for it fill {limits.queue_bytes} bytes")
+        self.make_room(size)
+
+    def make_room(self, size: int, own: int = 0) -> None:
+        """Make sure that some more bytes may be held.
+
+        Args:
+            own: bytes that are held for the same request already.
+
+        Raises:
+            TooBusy: they may not. One request alone always may, whatever the limits.
+        """
+        most = self.limits.queue_bytes
+        if self.held > own and self.held + size > most:
+            raise self._too_busy(f"the bodies that wait for it fill {most} bytes")
 
     def count(self, status: int) -> None:
         """Note the status of a whole answer; 504 stands for none in time as well."""
@@ -122,6 +133,30 @@ class Upstream:
 
     def _too_busy(self, why: str) -> TooBusy:
         return TooBusy(f"cannot predict with {self.key} now: {why}", retry_after=1)
+
+
+class Holding:
+    """The bytes of a body that is not a call yet: still coming in, or being looked at."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._upstream.held -= self._size
+
+    def add(self, size: int) -> None:
+        """Hold some more.
+
+        Raises:
+            TooBusy: others hold too many.
+        """
+        self._upstream.make_room(size, self._size)
+        self._upstream.held += size
+        self._size += size
 
 
 class Call:

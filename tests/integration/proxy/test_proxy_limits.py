@@ -6,8 +6,8 @@ from model_deployment.domain import ModelKey
 from tests.integration.proxy.front import Front, Serve
 from tests.integration.proxy.held import batching
 from tests.integration.proxy.held import send as send_question
-from tests.integration.proxy.upstreams import Gate, silent
-from tests.integration.proxy.wire import Message, Wire, post
+from tests.integration.proxy.upstreams import Gate, echo, silent
+from tests.integration.proxy.wire import Message, Wire, post, post_chunked
 from tests.waiting import until
 
 
@@ -136,3 +136,25 @@ async def test_a_request_that_may_be_merged_counts_once(serve: Serve) -> None:
         (await model.next()).predict()
     assert [(await caller.receive()).status for caller in waiting] == [200] * 3
     assert front.idle()
+
+
+async def test_bodies_that_are_still_coming_count_too(serve: Serve) -> None:
+    front = await serve(silent, queue_bytes=150_000)
+    entry = front.routes.lookup(b"/iris-1")
+    assert entry
+    assert entry.service
+    upstream = entry.service.upstream
+    slow = await front.call()
+    await slow.send(post_chunked(bytes(100_000), end=False))
+    await until(lambda: upstream.held == 100_000, what="the first body in the proxy")
+    refused = await front.ask(post_chunked(bytes(60_000), end=False))
+    assert refused.problem(429)["title"] == "Too busy"
+    assert refused.get("connection") == "close"
+    await slow.close()
+    await until(lambda: upstream.held == 0, what="room again")
+
+
+async def test_a_body_alone_may_come_in_pieces_whatever_its_size(serve: Serve) -> None:
+    front = await serve(echo, queue_bytes=1_000)
+    body = bytes(100_000)
+    assert (await front.ask(post_chunked(body[:50_000], body[50_000:]))).body == body
