@@ -65,8 +65,8 @@ class World:
     prepare: Callable[[Deployment], Awaitable[Path]]
     #: How a launch's predictions of rows together and apart differ; empty if they do not.
     compare: Callable[[Deployment], Awaitable[str]]
-    #: Replaces the proxy's route table.
-    publish: Callable[[Sequence[Route]], None]
+    #: Replaces the proxy's route table; False if one of them cannot serve yet, and has to come again.
+    publish: Callable[[Sequence[Route]], bool]
     #: What the proxy has seen of a launch.
     traffic: Callable[[str], Traffic]
     #: Who holds a port of this machine, if anybody.

@@ -75,6 +75,8 @@ class Reconciler:
             wake=self.wake,
         )
         self._published: list[Route] = []
+        #: False if a route could not be published, and has to be tried again.
+        self._whole = True
         self._notes: deque[tuple[ModelKey, str]] = deque()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
@@ -299,9 +301,10 @@ class Reconciler:
         )
 
     def _publish(self, routes: list[Route]) -> None:
-        if routes != self._published:
+        if routes != self._published or not self._whole:
             self._published = routes
-            self._world.publish(routes)
+            self._whole = False
+            self._whole = self._world.publish(routes)
 
     def _publish_anew(self, row: Deployment) -> None:
         """One route at once, and not with the end of the tick: a drain begins without new requests."""

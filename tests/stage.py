@@ -48,6 +48,11 @@ class Stage:
         self.policy = policy
         #: What was published, and what the proxy has seen; both end with their controller.
         self.routes: list[Route] = []
+        #: How often something was, and whether all of it could serve.
+        self.published = 0
+        self.whole = True
+        #: Errors of the next times.
+        self.unpublishable: list[Exception] = []
         self.traffic: dict[str, Traffic] = {}
         #: The last lines of logs.
         self.words: dict[str, str] = {}
@@ -105,8 +110,12 @@ class Stage:
     def _on_exit(self) -> None:
         self.reconciler.wake()
 
-    def _publish(self, routes: Sequence[Route]) -> None:
+    def _publish(self, routes: Sequence[Route]) -> bool:
+        self.published += 1
+        if self.unpublishable:
+            raise self.unpublishable.pop()
         self.routes = [*routes]
+        return self.whole
 
     def _note_if_published(self, process: Process) -> None:
         # Not asserted here: the reconciler may take it for an error of the runtime.

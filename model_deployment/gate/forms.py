@@ -87,6 +87,8 @@ def unwrap(body: Any, columns: frozenset[str], findings: Findings) -> Request | 
 
 def _bare(body: dict[str, Any], columns: frozenset[str]) -> Request:
     for name in _LLM & body.keys():
+        if columns and name not in columns:
+            continue  # of no use to this model, which is told as of any other unknown column
         if type(body[name]) in (str, list, dict):
             return Request(INPUTS, body, llm=True)
     if PARAMS in body and PARAMS not in columns and len(body) > 1:

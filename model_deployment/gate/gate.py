@@ -53,7 +53,14 @@ class Gate:
             self._params = Params(signature.params or [], mapping)
             self._specs = specs
             self._columns = frozenset(self._data.names if self._data else ())
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
             _log.warning("cannot check against the signature, so nothing is: %r", error)
             self._data = self._params = None
 

@@ -28,6 +28,10 @@ _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|-?Infinity|NaN', re.DOTALL)
 _INSIDE_THE_MODEL = "unexpected error while evaluating the model"
 #: And for CSV or Parquet that cannot be read, which has a stack trace as well.
 _UNREADABLE = "Failed to parse input as a Pandas DataFrame"
+#: How MLflow begins what an ``MlflowException`` said during a prediction, and goes on after the data.
+_PREDICTING, _END_OF_DATA = "Failed to predict data '", "'. \nError: "
+#: What it says then if it was its own check of the input.
+_CHECKS = ("Failed to enforce schema", "Failed to enforce model input schema")
 _LONGEST_REASON = 300
 _LONGEST_TRACE = 20_000
 
@@ -114,6 +118,10 @@ def refusal(key: ModelKey, answer: Answer) -> Refusal:
 def _is_about_the_input(message: str, trace: str) -> bool:
     if trace:
         return message.startswith(_UNREADABLE)
+    if message.startswith(_PREDICTING):
+        # Raised by the model's own code as likely as by MLflow's check before it. Only what follows
+        # the data that is repeated tells, and of the data the last end, since it is the caller's.
+        return message.rpartition(_END_OF_DATA)[2].startswith(_CHECKS)
     return message != "" and _INSIDE_THE_MODEL not in message
 
 
@@ -128,4 +136,6 @@ def _said(content: bytes) -> dict[str, Any]:
 def _reason(message: str) -> str:
     """MLflow's reason, without the data that it repeats before it."""
     reason = message.rpartition("Error: ")[2].strip() or "the model server refused the input"
-    return " ".join(reason.split())[:_LONGEST_REASON]
+    # What is no character of any text would not be written as JSON.
+    plain = reason.encode(errors="replace").decode()
+    return " ".join(plain.split())[:_LONGEST_REASON]

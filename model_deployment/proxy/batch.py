@@ -9,15 +9,23 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from model_deployment.errors import ModelDeploymentError
+from model_deployment.errors import ModelDeploymentError, UpstreamTimeout
 from model_deployment.gate import Table, dumps
 from model_deployment.proxy.answers import Answer, predictions
 from model_deployment.proxy.ask import Question
 from model_deployment.proxy.upstream import Dropped
 
 _log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Requests of a failed call that are sent alone at a time.
+_AGAIN = 8
+#: Cells of a merged body, and bytes of an answer, beyond which they are worked on in a thread.
+_MANY_CELLS, _LARGE = 50_000, 256 * 1024
 
 #: Sends a question of one's own to the model and returns the whole answer.
 Ask = Callable[[Question], Awaitable[Answer]]
@@ -41,6 +49,10 @@ class Job:
     taken: int = 0
     #: Predictions by the row they begin with.
     parts: dict[int, list[Any]] = field(default_factory=dict)
+    #: Bytes of the answers that they came in.
+    size: int = 0
+    #: Since when it waits for its turn: it came, or something of it went.
+    since: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     #: A call it was part of has failed.
     alone: bool = False
 
@@ -89,6 +101,8 @@ class Batcher:
         *,
         max_rows: int,
         calls: int,
+        patience: float = float("inf"),
+        rows_alone: int = 2000,
         turned_off: Callable[[str], None] = lambda why: None,
         counted: Callable[[int], None] = lambda rows: None,
     ) -> None:
@@ -97,6 +111,8 @@ class Batcher:
         Args:
             max_rows: rows in one call at most.
             calls: calls at a time, the server's workers.
+            patience: seconds a request may wait for its turn.
+            rows_alone: rows in one call where only one request waits, if these are more.
             turned_off: told why, when merging turns out to be wrong for this model.
             counted: told the rows of each merged call.
         """
@@ -104,6 +120,10 @@ class Batcher:
         self._join = join
         self._max_rows = max_rows
         self._free = calls
+        self._patience = patience
+        self._rows_alone = max(rows_alone, max_rows)
+        #: Of a failed call, so many requests are sent alone at a time: the others go on meanwhile.
+        self._again = asyncio.Semaphore(_AGAIN)
         self._turned_off = turned_off
         self._counted = counted
         self._queue: deque[Job] = deque()
@@ -122,7 +142,7 @@ class Batcher:
         if not self.merging:
             sent()
             return await self._ask(question)
-        if self._free and not self._queue and table.rows <= self._max_rows:
+        if self._free and not self._queue and table.rows <= self._rows_alone:
             sent()
             self._free -= 1
             try:
@@ -155,8 +175,9 @@ class Batcher:
         A request of more rows than fit into any call gives as many as there is room for and queues
         again behind the others, so that one caller's ten thousand rows do not hold up everybody's one.
         """
-        waiting = [job for job in self._queue if not job.answer.done()]
-        room = self._max_rows
+        waiting = [job for job in self._queue if self._waits(job)]
+        # One that nobody waits beside need not be cut small.
+        room = self._max_rows if len(waiting) > 1 else self._rows_alone
         pieces: list[Piece] = []
         others: list[Job] = []
         large: list[Job] = []
@@ -168,11 +189,19 @@ class Batcher:
             piece = Piece(job, job.taken, min(room, job.left))
             pieces.append(piece)
             job.taken += piece.size
+            job.since = asyncio.get_running_loop().time()
             room -= piece.size
             if job.left:
                 large.append(job)
         self._queue = deque(others + large)
         return pieces
+
+    def _waits(self, job: Job) -> bool:
+        """Whether somebody waits for it still; one who has waited too long is told so."""
+        waited = asyncio.get_running_loop().time() - job.since
+        if waited > self._patience:
+            job.refuse(UpstreamTimeout(f"cannot predict: it waited {waited:.0f} s in vain"))
+        return not job.answer.done()
 
     async def _call(self, pieces: list[Piece]) -> None:
         try:
@@ -193,15 +222,25 @@ class Batcher:
         except Exception as error:
             job.refuse(error)
 
+    async def _once_more(self, job: Job) -> None:
+        async with self._again:
+            if self._waits(job):
+                await self._alone(job)
+
+    def _body(self, pieces: list[Piece]) -> bytes:
+        return dumps(self._join([piece.table for piece in pieces]))
+
     async def _together(self, pieces: list[Piece]) -> None:
         rows = sum(piece.size for piece in pieces)
-        self._counted(rows)
+        if len(pieces) > 1:
+            self._counted(rows)
         for piece in pieces:
             piece.job.sent()
         try:
-            content = dumps(self._join([piece.table for piece in pieces]))
-            answer = await self._ask(Question(content, _merged_headers))
-            found = predictions(answer.content) if answer.good else None
+            answer, found = await self._ask_together(pieces, rows)
+            if found is not None and len(found) == rows:
+                await self._deal(pieces, found, answer)
+                return
         except asyncio.CancelledError:
             for piece in pieces:
                 piece.job.answer.cancel()
@@ -217,13 +256,30 @@ class Batcher:
             _log.exception("a merged call failed in the controller itself")
             self._each_alone(piece.job for piece in pieces)
             return
-        if found is not None and len(found) == rows:
-            _deal(pieces, found, answer)
-            return
         if answer.good:
             got = "no list of predictions" if found is None else f"{len(found)} predictions"
             self._turn_off(f"the model answered a call of {rows} rows with {got}")
         self._each_alone(piece.job for piece in pieces)
+
+    async def _ask_together(
+        self, pieces: list[Piece], rows: int
+    ) -> tuple[Answer, list[Any] | None]:
+        """The answer to one call for all, and the predictions in it."""
+        cells = rows * len(pieces[0].job.table.columns)
+        content = await _maybe_aside(cells > _MANY_CELLS, self._body, pieces)
+        answer = await self._ask(Question(content, _merged_headers))
+        if not answer.good:
+            return answer, None
+        large = len(answer.content) > _LARGE
+        return answer, await _maybe_aside(large, predictions, answer.content)
+
+    async def _deal(self, pieces: list[Piece], found: list[Any], answer: Answer) -> None:
+        # Only the writing may be done in a thread: other calls deal to the same requests.
+        whole = _dealt(pieces, found, len(answer.content))
+        large = max((job.size for job in whole), default=0) > _LARGE
+        contents = await _maybe_aside(large, _contents, whole)
+        for job, content in zip(whole, contents, strict=True):
+            job.give(Answer(answer.status, answer.headers, content))
 
     def _turn_off(self, why: str) -> None:
         if self.merging:
@@ -234,29 +290,42 @@ class Batcher:
     def _each_alone(self, jobs: Iterable[Job]) -> None:
         """One request of a merged call may have spoilt it for the others: each goes by itself.
 
-        This is the only case in which a request is sent to a model twice. They go at the same time,
-        as they would have without batching, so that one that hangs holds up no other.
+        This is the only case in which a request is sent to a model twice. Some go at the same time, so
+        that one that hangs holds up no other, and not all, so that those behind them have their turn.
         """
         for job in jobs:
             if not (job.alone or job.answer.done()):
                 job.alone = True
-                self._start(self._alone(job))
+                job.since = asyncio.get_running_loop().time()
+                self._start(self._once_more(job))
         # The other rows of a large request went with it.
         self._queue = deque(job for job in self._queue if not job.alone)
 
 
-def _deal(pieces: list[Piece], found: list[Any], answer: Answer) -> None:
-    """Give each request its own rows of a merged answer."""
+def _dealt(pieces: list[Piece], found: list[Any], size: int) -> list[Job]:
+    """Give each request its own rows of a merged answer; the ones that have all of theirs now."""
     position = 0
     for piece in pieces:
-        job, own = piece.job, found[position : position + piece.size]
+        piece.job.parts[piece.first] = found[position : position + piece.size]
+        piece.job.size += size
         position += piece.size
-        if not piece.whole:
-            job.parts[piece.first] = own
-            if sum(map(len, job.parts.values())) < job.table.rows:
-                continue
-            own = [row for first in sorted(job.parts) for row in job.parts[first]]
-        job.give(Answer(answer.status, answer.headers, dumps({"predictions": own})))
+    jobs = [piece.job for piece in pieces]
+    return [job for job in jobs if sum(map(len, job.parts.values())) == job.table.rows]
+
+
+def _contents(jobs: list[Job]) -> list[bytes]:
+    """The bodies of their answers."""
+    return [
+        dumps({"predictions": [row for first in sorted(job.parts) for row in job.parts[first]]})
+        for job in jobs
+    ]
+
+
+async def _maybe_aside(aside: bool, work: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
+    """What takes long is done in a thread, so that other requests need not wait for it."""
+    if aside:
+        return await asyncio.to_thread(work, *given, **named)
+    return work(*given, **named)
 
 
 def _merged_headers() -> list[tuple[str, str]]:

@@ -5,9 +5,12 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
+from typing import Protocol
 
 import aiohttp
 
+from model_deployment.domain import ModelKey, Route
 from model_deployment.errors import (
     ModelBroke,
     ModelDeploymentError,
@@ -31,6 +34,35 @@ _LARGE = 256 * 1024
 _UNCHECKED = Verdict()
 
 
+class Recorder(Protocol):
+    """What is told of requests. Its methods take microseconds, and raise nothing."""
+
+    def predicted(
+        self,
+        route: Route,
+        request_id: str,
+        media_type: str,
+        body: bytes,
+        answer: bytes,
+        rows: int,
+        seconds: float,
+    ) -> None:
+        """A prediction is about to be sent."""
+        ...
+
+    def relayed(self, key: ModelKey, seconds: float) -> None:
+        """An answer that is no JSON was passed on."""
+        ...
+
+    def failed(self, key: ModelKey, status: int) -> None:
+        """A request gets no prediction."""
+        ...
+
+    def violated(self, key: ModelKey, tally: Mapping[tuple[str, str], int]) -> None:
+        """A request does not fit the signature."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What callers may do, the same for all of them."""
@@ -38,6 +70,8 @@ class Terms:
     max_body_bytes: int
     #: Seconds a caller may send nothing, or take nothing of an answer.
     patience: float = 30.0
+    #: Told of each request.
+    recorder: "Recorder | None" = None
     #: Told what went wrong inside a model: the launch, and the text for its log.
     trace: Callable[[str, str], None] = lambda launch_id, text: None
 
@@ -62,6 +96,8 @@ class Exchange:
         self._request_id = request_id
         self._receive = receive
         self._send = send
+        self._began = monotonic()
+        self._media_type = ""
         #: The caller may still be sending the body.
         self._reading = False
         #: Something may have reached the caller, so that it is too late for another status.
@@ -74,11 +110,13 @@ class Exchange:
         except CallerGone:
             return
         except ModelDeploymentError as error:
+            self._failed(error.status)
             if self._reading:
                 await problems.refuse(self._receive, self._send, error)
             else:
                 await problems.respond(self._send, error)
         except Exception:
+            self._failed(500)
             name = self._request_id.decode("ascii")
             _log.exception("cannot answer request %s for %s", name, self._entry.route.key)
             if not self._answering:
@@ -106,6 +144,7 @@ class Exchange:
             if service.gate is not None:
                 media_type = headers.media_type(self._headers)
                 judged = await self._judge(service.gate, media_type, content)
+                self._media_type = media_type.decode("ascii")
         question = Question(
             judged.content,
             partial(headers.of_question, self._scope["headers"], self._request_id, media_type),
@@ -121,6 +160,8 @@ class Exchange:
             judged = judge(gate, media_type, content)
         if judged.verdict.count:
             self._entry.tally.note(judged.verdict)
+            if self._terms.recorder:
+                self._terms.recorder.violated(self._entry.route.key, judged.verdict.tally)
             if judged.verdict.refused:
                 raise refused(self._entry.route.key, judged.verdict)
         return judged
@@ -133,7 +174,7 @@ class Exchange:
                 body.watch(call)
                 answer = await self._ask(service, call, judged, question)
                 if answer is not None:
-                    await self._answer(answer)
+                    await self._answer(answer, judged)
         except (ModelDeploymentError, Dropped) as error:
             problem = self._dropped(call) if isinstance(error, Dropped) else error
             if not self._answering:
@@ -154,7 +195,7 @@ class Exchange:
             return await batcher.predict(table, question, call.is_sent)
         return await ask(service.upstream, call, question, partial(self._relay, call))
 
-    async def _answer(self, answer: Answer) -> None:
+    async def _answer(self, answer: Answer, judged: Judged) -> None:
         """Send a whole answer to the caller, as valid JSON; or say what is wrong with it."""
         if not answer.good:
             found = refusal(self._entry.route.key, answer)
@@ -168,6 +209,7 @@ class Exchange:
                 content = await asyncio.to_thread(valid_json, content)
             else:
                 content = valid_json(content)
+        self._predicted(judged, content)
         raw = [header for header in answer.headers if header[0] != b"content-length"]
         raw.append((b"content-length", b"%d" % len(content)))
         self._answering = True
@@ -184,6 +226,25 @@ class Exchange:
             message = {"type": "http.response.body", "body": piece, "more_body": True}
             await self._send_in_time(message)
         await self._send_in_time({"type": "http.response.body", "body": b""})
+        if self._terms.recorder:
+            self._terms.recorder.relayed(self._entry.route.key, monotonic() - self._began)
+
+    def _predicted(self, judged: Judged, content: bytes) -> None:
+        """Have it noted down, before anybody knows the answer."""
+        if self._terms.recorder:
+            self._terms.recorder.predicted(
+                self._entry.route,
+                self._request_id.decode("ascii"),
+                self._media_type,
+                judged.content,
+                content,
+                judged.verdict.rows or 0,
+                monotonic() - self._began,
+            )
+
+    def _failed(self, status: int) -> None:
+        if self._terms.recorder:
+            self._terms.recorder.failed(self._entry.route.key, status)
 
     async def _send_in_time(self, *messages: Message) -> None:
         try:

@@ -34,6 +34,10 @@ OUR_FAULT = ModelDeploymentError(
 def not_ready(entry: Entry) -> NotReady:
     """Says in which state a deployment is."""
     route = entry.route
+    if route.endpoint is not None:
+        return NotReady(
+            f"cannot predict with {route.key}: its signature cannot be read now", retry_after=2
+        )
     reason = f" ({route.reason})" if route.reason else ""
     return NotReady(
         f"cannot predict with {route.key}: it is {route.state}{reason}",

@@ -63,16 +63,24 @@ async def _compare(gate: Gate, example: Any, predict: Predict) -> str:
         )
     rows = [table.part(place, 1) for place in range(min(table.rows, _ROWS))]
     alone = [await predict(row) for row in rows]
-    if len(rows) == 1:
-        other = _varied(rows[0])
-        prediction = await predict(other)
-        # What the model does not take proves nothing; then the same row has to do.
-        rows.append(other if prediction else rows[0])
-        alone.append(prediction or alone[0])
-    together = await predict(_joined(rows))
     if any(one is None for one in alone):
         return f"{_UNKNOWN}the model fails on its own input example, or answers with no list"
-    return _difference(together, alone)
+    if all(row.values == rows[0].values for row in rows):
+        # Equal rows prove little: a mean is the same of one and of many.
+        other = _varied(rows[0])
+        same = [*map(list, other.values)] == [*map(list, rows[0].values)]
+        prediction = None if same else await predict(other)
+        if not prediction:
+            return (
+                f"{_UNKNOWN}its input example has only one row, or equal ones. Log the model with "
+                "input_example= set to rows that differ, or deploy it without batch_max_rows"
+            )
+        rows, alone = [*rows[:1], other], [alone[0], prediction]
+    # Backwards too: a model that sorts what it answers may have been given sorted rows.
+    if difference := _difference(await predict(_joined(rows)), alone):
+        return difference
+    backwards = await predict(_joined(rows[::-1]))
+    return _difference(backwards and backwards[::-1], alone)
 
 
 def _difference(together: list[Any] | None, alone: list[list[Any] | None]) -> str:
@@ -125,7 +133,13 @@ def _other(value: Any) -> Any:
         case int():
             return value + 1
         case float():
-            return value * 1.25 + 0.5
+            return value * 1.25 + math.copysign(0.5, value)
+        case str():
+            return value + "x"
+        case list():
+            return [_other(one) for one in value]
+        case dict():
+            return {key: _other(one) for key, one in value.items()}
         case _:
             return value
 

@@ -4,6 +4,7 @@ Looked up by the raw path as it came, so only the one canonical spelling of a pa
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from model_deployment.proxy.answers import Answer
 from model_deployment.proxy.ask import Question, ask
 from model_deployment.proxy.batch import Batcher
 from model_deployment.proxy.upstream import Call, Limits, Upstream
+
+_log = logging.getLogger(__name__)
 
 #: The check of requests for a deployment; None passes everything as it comes.
 Gates = Callable[[Route], Gate | None]
@@ -85,8 +88,12 @@ class Routes:
         self._tallies: dict[ModelKey, Tally] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def publish(self, routes: Sequence[Route]) -> None:
-        """Replace the table. A launch that is in no route any more loses its connections."""
+    def publish(self, routes: Sequence[Route]) -> bool:
+        """Replace the table. A launch that is in no route any more loses its connections.
+
+        Returns:
+            False if one of them cannot serve, for a reason that may pass. The others do.
+        """
         table: dict[bytes, Entry] = {}
         self._tallies = {route.key: self._tallies.get(route.key) or Tally() for route in routes}
         for route in routes:
@@ -98,6 +105,9 @@ class Routes:
         launches = {route.launch_id for route in routes}
         for launch_id in self._services.keys() - launches:
             self._close(self._services.pop(str(launch_id)).upstream)
+        return all(
+            entry.service is not None or entry.route.endpoint is None for entry in table.values()
+        )
 
     def lookup(self, raw_path: bytes) -> Entry | None:
         """The entry of a path as it came over the wire."""
@@ -113,9 +123,9 @@ class Routes:
         entry = self._table.get(key.path.encode("ascii"))
         if entry is None:
             return Counters()
-        tally, gate = entry.tally, entry.service.gate if entry.service else None
+        tally, service = entry.tally, entry.service
         return Counters(
-            checked=gate is not None and gate.checked,
+            checked=(service.gate is not None and service.gate.checked) if service else None,
             refused=tally.refused,
             violations=dict(tally.violations),
             batches=tally.batches,
@@ -133,12 +143,20 @@ class Routes:
             return None
         service = self._services.get(route.launch_id)
         if service is None:
-            service = self._services[route.launch_id] = self._new(route, route.endpoint)
+            try:
+                gate = self._gates(route)
+            except Exception as error:
+                # Not unchecked: what the gate keeps out would reach the model.
+                _log.error(
+                    "cannot read the signature of %s, so it does not serve: %r", route.key, error
+                )
+                return None
+            service = self._new(route, route.endpoint, gate)
+            self._services[route.launch_id] = service
         return service
 
-    def _new(self, route: Route, endpoint: Endpoint) -> Service:
+    def _new(self, route: Route, endpoint: Endpoint, gate: Gate | None) -> Service:
         upstream = Upstream(route.key, endpoint, self._limits, self._broke)
-        gate = self._gates(route)
         tally = self._tallies[route.key]
         if gate is None or not route.options.batch_max_rows or tally.unmergeable:
             return Service(upstream, gate, None)
@@ -158,6 +176,7 @@ class Routes:
             gate.join,
             max_rows=route.options.batch_max_rows,
             calls=route.options.workers,
+            patience=self._limits.read_timeout,
             turned_off=turned_off,
             counted=tally.note_batch,
         )

@@ -86,8 +86,17 @@ class Asked:
 class Desk:
     """The batcher, its model, and what it told others."""
 
-    def __init__(self, *, max_rows: int = 10, calls: int = 1, join: Join = GATE.join) -> None:
+    def __init__(
+        self,
+        *,
+        max_rows: int = 10,
+        calls: int = 1,
+        join: Join = GATE.join,
+        patience: float = float("inf"),
+        rows_alone: int = 1,
+    ) -> None:
         self.max_rows = max_rows
+        self.rows_alone = max(rows_alone, max_rows)
         self.asked: list[Asked] = []
         self.counted: list[int] = []
         self.told: list[str] = []
@@ -98,6 +107,8 @@ class Desk:
             join,
             max_rows=max_rows,
             calls=calls,
+            patience=patience,
+            rows_alone=rows_alone,
             turned_off=self.told.append,
             counted=self.counted.append,
         )

@@ -4,6 +4,7 @@ import json
 import time
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,6 +174,14 @@ SCHEMA = (
     f"'        b\n0  {CANARY}' with schema '['a': long (required)]'. Error: Model is missing inputs "
     "['a']. Note that there were extra inputs: ['b']."
 )
+INPUT_SCHEMA = (
+    f"Failed to predict data '{CANARY}'. \nError: Failed to enforce model input schema: Error: "
+    "Incompatible input types for column a."
+)
+#: The data that is repeated looks like the end of the data.
+INJECTED_SCHEMA = SCHEMA.replace(f"'        b\n0  {CANARY}'. \n", f"'{CANARY}'. \nError: x'. \n", 1)
+#: An MlflowException that the model itself raised: no stack trace comes with it.
+RAISED = f"Failed to predict data '[[1]]'. \nError: cannot reach the table {CANARY}"
 CSV = (
     "Failed to parse input as a Pandas DataFrame. Ensure that the input is a valid CSV-formatted "
     "Pandas DataFrame produced using the `pandas.DataFrame.to_csv()` method. Error: 'Error "
@@ -189,11 +198,8 @@ PARQUET = (
     ("status", "body", "reason"),
     [
         (400, mlflow("INVALID_PARAMETER_VALUE", SCHEMA), "Model is missing inputs ['a']. Note "),
-        (
-            400,
-            mlflow("INVALID_PARAMETER_VALUE", f"Failed to predict data '{CANARY}'. \nError: not 3"),
-            ": not 3",
-        ),
+        (400, mlflow("INVALID_PARAMETER_VALUE", INPUT_SCHEMA), "Incompatible input types"),
+        (400, mlflow("INVALID_PARAMETER_VALUE", INJECTED_SCHEMA), "Model is missing inputs ['a']."),
         (400, mlflow("BAD_REQUEST", "Invalid input. Received a list."), "Received a list."),
         (422, mlflow("BAD_REQUEST", "no"), ": no"),
         (400, mlflow("BAD_REQUEST", "Error: "), "the model server refused the input"),
@@ -217,6 +223,16 @@ def test_what_the_server_refuses_is_the_caller_s_fault(
         (400, mlflow("BAD_REQUEST", EVALUATING, stack_trace=TRACE)),
         (400, mlflow("BAD_REQUEST", f"{EVALUATING} {CANARY}")),
         (400, mlflow("BAD_REQUEST", "of another release", stack_trace=TRACE)),
+        (400, mlflow("INVALID_PARAMETER_VALUE", RAISED)),
+        (422, mlflow("INVALID_PARAMETER_VALUE", RAISED)),
+        (400, mlflow("BAD_REQUEST", RAISED.replace("cannot", "Error: Failed to enforce schema"))),
+        (400, mlflow("BAD_REQUEST", f"Failed to predict data '{CANARY}'. \nError: ")),
+        (400, mlflow("BAD_REQUEST", f"Failed to predict data 'Failed to enforce schema{CANARY}")),
+        # The caller's data says what MLflow's check would say, and then the model fails.
+        (
+            400,
+            mlflow("BAD_REQUEST", RAISED.replace("[[1]]", "'. \nError: Failed to enforce schema")),
+        ),
         (500, mlflow("INTERNAL_ERROR", f"Failed to predict data ''. \nError: {CANARY}")),
         (500, f"Internal Server Error {CANARY}".encode()),
         (404, mlflow("RESOURCE_DOES_NOT_EXIST", CANARY)),
@@ -258,12 +274,26 @@ def test_some_statuses_speak_for_themselves(
     assert found.trace == ""
 
 
+@pytest.mark.parametrize("where", [SCHEMA, INPUT_SCHEMA, "Error: "])
+def test_a_reason_can_always_be_written(where: str) -> None:
+    content = json.dumps({"message": f"{where} \ud800 \udfff."}).encode()
+    found = refused(400, content)
+    assert type(found.error) is InvalidRequest
+    assert found.error.detail.endswith("? ?.")
+    assert json.loads(orjson.dumps(found.error.problem()))["detail"] == found.error.detail
+
+
 def test_a_reason_is_one_line_of_a_bearable_length() -> None:
     found = refused(400, mlflow("BAD_REQUEST", "Error: " + "a\n\t b" * 1000))
     assert len(found.error.detail) < 400
     assert found.error.detail.isprintable()
 
 
-@given(st.sampled_from([400, 422, 500, 502]), values)
+@given(
+    st.sampled_from([400, 422, 500, 502]),
+    values | st.fixed_dictionaries({"message": st.text(st.characters(), max_size=20)}),
+)
 def test_any_body_at_all_is_some_refusal(status: int, body: Any) -> None:
-    assert refused(status, json.dumps(body).encode()).error.status in (422, 502)
+    problem = refused(status, json.dumps(body).encode()).error.problem()
+    assert problem["status"] in (422, 502)
+    assert orjson.dumps(problem)

@@ -1,13 +1,17 @@
 """Merging requests that wait: each test one story, with a model that answers when it is told to."""
 
+import threading
 from functools import partial
+from typing import Any
 
 import pytest
 
 from model_deployment.errors import ModelBroke
-from model_deployment.gate import loads
-from model_deployment.proxy.answers import Answer
-from tests.unit.batching import Desk, given, settle
+from model_deployment.gate import dumps, loads
+from model_deployment.proxy import batch
+from model_deployment.proxy.answers import Answer, predictions
+from tests.unit.batching import Desk, given, predicted, settle
+from tests.waiting import until
 
 
 async def test_the_first_one_goes_at_once_as_its_caller_wrote_it() -> None:
@@ -114,7 +118,50 @@ async def test_a_large_one_goes_in_pieces_and_is_answered_whole() -> None:
         assert not caller.done()
         await desk.asked[place].returns()
     assert given(await caller) == [-marker for marker in range(10)]
-    assert desk.counted == [4, 4, 2]
+    assert desk.counted == []  # nothing of anybody else was in them
+
+
+@pytest.mark.parametrize(("rows", "pieces"), [(8, [8]), (9, [8, 1]), (20, [8, 8, 4])])
+async def test_where_nobody_else_waits_the_pieces_are_larger(rows: int, pieces: list[int]) -> None:
+    desk = Desk(max_rows=3, rows_alone=8)
+    caller = await desk.call(*range(rows))
+    for place in range(len(pieces)):
+        await desk.asked[place].returns()
+    assert [len(asked.rows) for asked in desk.asked] == pieces
+    assert desk.asked[0].merged == (len(pieces) > 1)
+    assert given(await caller) == predicted(*range(rows))
+    assert desk.counted == []
+
+
+async def test_one_that_waited_alone_goes_in_larger_pieces_too() -> None:
+    desk = Desk(max_rows=2, rows_alone=4)
+    first = await desk.busy()
+    caller = await desk.call(1, 2, 3, 4, 5)
+    await first.returns()
+    await desk.asked[1].returns()
+    await desk.asked[2].returns()
+    assert desk.rows[1:] == [[1, 2, 3, 4], [5]]
+    assert given(await caller) == [-1, -2, -3, -4, -5]
+
+
+async def test_where_others_wait_the_pieces_are_as_small_as_ever() -> None:
+    desk = Desk(max_rows=2, rows_alone=4)
+    first = await desk.busy()
+    callers = [await desk.call(1, 2, 3, 4, 5, 6, 7), await desk.call(8)]
+    await first.returns()
+    for place in range(1, 4):
+        await desk.asked[place].returns()
+    # The first two rows, the small one with another, and then nobody waits beside the rest.
+    assert desk.rows[1:] == [[1, 2], [8, 3], [4, 5, 6, 7]]
+    assert [given(await one) for one in callers] == [[-1, -2, -3, -4, -5, -6, -7], [-8]]
+    assert desk.counted == [2]
+
+
+async def test_the_larger_pieces_are_never_smaller_than_the_others() -> None:
+    desk = Desk(max_rows=5, rows_alone=2)
+    await desk.call(1, 2, 3, 4, 5)
+    assert desk.rows == [[1, 2, 3, 4, 5]]
+    assert not desk.asked[0].merged
 
 
 async def test_pieces_may_come_back_in_any_order() -> None:
@@ -178,3 +225,70 @@ async def test_what_json_cannot_say_is_null_in_a_part_of_an_answer() -> None:
         b'{"predictions":[null]}',
         b'{"predictions":["NaN"]}',
     ]
+
+
+@pytest.mark.parametrize("rows", [1, 30_000])
+async def test_large_calls_are_worked_on_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    threads: list[bool] = []
+
+    def spied(work: Any) -> Any:
+        def spy(value: Any) -> Any:
+            threads.append(threading.current_thread() is threading.main_thread())
+            return work(value)
+
+        return spy
+
+    monkeypatch.setattr(batch, "dumps", spied(dumps))
+    monkeypatch.setattr(batch, "predictions", spied(predictions))
+    desk = Desk(max_rows=2 * rows)
+    first = await desk.busy()
+    groups = [range(1, rows + 1), range(rows + 1, 2 * rows + 1)]
+    callers = [await desk.call(*markers) for markers in groups]
+    await first.returns()
+    await until(lambda: len(desk.asked) == 2, what="the merged call")
+    assert desk.rows[1] == [*groups[0], *groups[1]]
+    await desk.asked[1].returns()
+    for caller, markers in zip(callers, groups, strict=True):
+        assert given(await caller) == predicted(*markers)
+    # The body, the answer to it, and the answers to both.
+    assert threads == [rows == 1] * 4
+    assert desk.counted == [2 * rows]
+
+
+async def test_pieces_that_come_back_at_the_same_time_are_put_together_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch, "_LARGE", 0)
+    monkeypatch.setattr(batch, "_MANY_CELLS", 0)
+    markers = range(1000)
+    for _ in range(5):
+        desk = Desk(max_rows=20, calls=50)
+        caller = await desk.call(*markers)
+        await until(lambda desk=desk: len(desk.open) == 50, what="all pieces")  # type: ignore[misc]
+        for asked in desk.open:
+            asked.says({"predictions": predicted(*asked.rows)})
+        assert given(await caller) == predicted(*markers)
+        assert len(desk.asked) == 50
+
+
+async def test_a_large_answer_in_small_pieces_is_written_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[bool] = []
+
+    def spy(value: Any) -> bytes:
+        if "predictions" in value:
+            threads.append(threading.current_thread() is threading.main_thread())
+        return dumps(value)
+
+    monkeypatch.setattr(batch, "dumps", spy)
+    monkeypatch.setattr(batch, "_LARGE", 100)
+    desk = Desk(max_rows=10)
+    caller = await desk.call(*range(50))
+    for place in range(5):
+        await desk.asked[place].returns()
+        assert len(desk.asked[place].answer.result().content) <= 100
+    assert given(await caller) == predicted(*range(50))
+    assert threads == [False]

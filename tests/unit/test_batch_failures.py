@@ -1,12 +1,21 @@
 """Merged calls that go wrong, and callers who leave them."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from model_deployment.errors import ModelBroke
+from model_deployment.errors import ModelBroke, UpstreamTimeout
+from model_deployment.proxy import batch
 from model_deployment.proxy.upstream import Dropped
 from tests.unit.batching import Desk, given, settle
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let time pass at once."""
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + seconds)
 
 
 @pytest.mark.parametrize("status", [400, 422, 500, 504])
@@ -212,3 +221,119 @@ async def test_a_merged_call_that_is_cancelled_leaves_nobody_waiting() -> None:
     assert all(caller.cancelled() for caller in callers)
     await desk.call(3)
     assert desk.rows[2:] == [[3]]
+
+
+async def test_so_many_of_a_failed_call_go_alone_at_a_time() -> None:
+    desk = Desk(max_rows=20)
+    first = await desk.busy()
+    callers = [await desk.call(marker) for marker in range(1, 13)]
+    await first.returns()
+    await desk.asked[1].fails(ModelBroke("it"))
+    assert desk.rows[2:] == [[marker] for marker in range(1, 9)]
+    # Those who come meanwhile do not wait for the end of that.
+    callers.append(await desk.call(13))
+    assert desk.rows[10:] == [[13]]
+    await desk.asked[10].returns()
+    callers[9].cancel()
+    await settle()
+    for marker in (9, 11, 12):
+        await desk.open[0].returns()
+        assert desk.rows[-1] == [marker]  # and not the tenth, who is gone
+        assert len(desk.open) == 8
+    while desk.open:
+        await desk.open[0].returns()
+    del callers[9]
+    assert [given(await one) for one in callers] == [
+        [-marker] for marker in range(1, 14) if marker != 10
+    ]
+    assert len(desk.asked) == 14
+
+
+async def test_so_many_go_alone_at_a_time_whatever_number_of_calls_failed() -> None:
+    desk = Desk(max_rows=6, calls=2)
+    first, _ = await desk.busy(), await desk.busy()
+    callers = [await desk.call(marker) for marker in range(1, 13)]
+    await first.returns()
+    await desk.asked[1].returns()
+    for asked in desk.open:
+        await asked.fails(ModelBroke("it"))
+    assert len(desk.open) == 8
+    while desk.open:
+        await desk.open[0].returns()
+    assert [given(await one) for one in callers] == [[-marker] for marker in range(1, 13)]
+
+
+async def test_one_that_waited_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(patience=70)
+    first = await desk.busy()
+    early = await desk.call(1)
+    later(monkeypatch, 60)
+    late = await desk.call(2)
+    later(monkeypatch, 15)
+    await first.returns()
+    assert desk.rows == [[0], [2]]
+    with pytest.raises(UpstreamTimeout, match="cannot predict: it waited 75 s in vain") as caught:
+        await early
+    assert caught.value.status == 504
+    await desk.asked[1].returns()
+    assert given(await late) == [-2]
+
+
+async def test_the_wait_for_an_answer_is_no_wait_for_one_s_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(patience=70, max_rows=2)
+    large = await desk.call(1, 2, 3, 4, 5)
+    for place in range(3):
+        later(monkeypatch, 60)
+        await desk.asked[place].returns()
+    assert given(await large) == [-1, -2, -3, -4, -5]
+
+
+async def test_a_call_that_failed_late_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(patience=70)
+    first = await desk.busy()
+    callers = [await desk.call(1), await desk.call(2)]
+    await first.returns()
+    later(monkeypatch, 100)
+    await desk.asked[1].fails(UpstreamTimeout("it"))
+    for asked in desk.open:
+        await asked.returns()
+    assert [given(await one) for one in callers] == [[-1], [-2]]
+
+
+async def test_nobody_waits_for_ever_behind_others_of_his_call_that_hang(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(patience=70)
+    first = await desk.busy()
+    callers = [await desk.call(marker) for marker in range(1, 11)]
+    await first.returns()
+    await desk.asked[1].fails(ModelBroke("it"))
+    assert len(desk.open) == 8
+    later(monkeypatch, 71)
+    await desk.open[0].returns()
+    assert given(await callers[0]) == [-1]
+    for caller in callers[8:]:
+        with pytest.raises(UpstreamTimeout, match="71 s in vain"):
+            await caller
+    assert len(desk.asked) == 10
+
+
+async def test_an_answer_that_cannot_be_written_leaves_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    first = await desk.busy()
+    callers = [await desk.call(1), await desk.call(2)]
+    await first.returns()
+
+    def dumps(value: Any) -> bytes:
+        raise ValueError("no")
+
+    desk.asked[1].says({"predictions": [1, 2]})
+    monkeypatch.setattr(batch, "dumps", dumps)
+    await settle()
+    for asked in desk.open:
+        asked.says({"predictions": [3]})
+    assert [given(await one) for one in callers] == [[3], [3]]

@@ -18,6 +18,8 @@ from model_deployment.proxy.answers import Answer
 from model_deployment.proxy.upstream import Dropped
 from tests.unit.batching import Asked, Desk, predicted, settle
 
+#: Requests of failed calls that are sent again at the same time.
+AT_A_TIME = 8
 POISONS = ("400", "500", "broken", "error")
 
 
@@ -110,6 +112,8 @@ class Simulation:
                 caller.left = caller.task.cancel() or caller.left
         await settle()
         assert sum(asked.merged for asked in self.desk.open) <= self.calls
+        if self.desk.batcher.merging:
+            assert len(self.desk.open) <= self.calls + AT_A_TIME
 
     async def finish(self) -> None:
         """The model answers all there is."""
@@ -127,10 +131,17 @@ class Simulation:
         alone = [asked for asked in self.desk.asked if not asked.merged]
         sent = Counter(marker for asked in alone for marker in asked.rows)
         assert max(sent.values(), default=0) <= 1
-        merged = [len(asked.rows) for asked in self.desk.asked if asked.merged]
-        assert max(merged, default=0) <= self.desk.max_rows
-        assert self.desk.counted == merged
+        shared = [len(asked.rows) for asked in self.desk.asked if self._is_shared(asked)]
+        assert max(shared, default=0) <= self.desk.max_rows
+        assert self.desk.counted == shared
+        pieces = [len(asked.rows) for asked in self.desk.asked if asked.merged]
+        assert max(pieces, default=0) <= self.desk.rows_alone
         assert len(self.desk.told) == (not self.desk.batcher.merging)
+
+    def _is_shared(self, asked: Asked) -> bool:
+        """Whether there are rows of more than one caller in a call."""
+        rows = set(asked.rows)
+        return sum(not rows.isdisjoint(caller.markers) for caller in self.callers) > 1
 
     def _arrive(self, event: Arrive) -> None:
         markers = [next(self.markers) for _ in range(event.rows)]
@@ -177,30 +188,33 @@ def check_answer(caller: Caller) -> None:
 Story = list[Arrive | Complete | Leave]
 
 
-async def begun(story: Story, calls: int, max_rows: int) -> Simulation:
-    simulation = Simulation(Desk(max_rows=max_rows, calls=calls), calls)
+async def begun(story: Story, calls: int, max_rows: int, rows_alone: int) -> Simulation:
+    desk = Desk(max_rows=max_rows, calls=calls, rows_alone=rows_alone)
+    simulation = Simulation(desk, calls)
     for event in story:
         await simulation.step(event)
     await settle()
     return simulation
 
 
-@given(stories, st.integers(1, 3), st.integers(1, 50))
+@given(stories, st.integers(1, 3), st.integers(1, 50), st.sampled_from([1, 30, 2000]))
 @settings(max_examples=200)
-def test_everybody_gets_his_own(story: Story, calls: int, max_rows: int) -> None:
+def test_everybody_gets_his_own(story: Story, calls: int, max_rows: int, rows_alone: int) -> None:
     async def play() -> None:
-        simulation = await begun(story, calls, max_rows)
+        simulation = await begun(story, calls, max_rows, rows_alone)
         await simulation.finish()
         simulation.check()
 
     asyncio.run(play())
 
 
-@given(stories, st.integers(1, 3), st.integers(1, 50))
+@given(stories, st.integers(1, 3), st.integers(1, 50), st.sampled_from([1, 30, 2000]))
 @settings(max_examples=50)
-def test_with_the_launch_everybody_s_wait_ends(story: Story, calls: int, max_rows: int) -> None:
+def test_with_the_launch_everybody_s_wait_ends(
+    story: Story, calls: int, max_rows: int, rows_alone: int
+) -> None:
     async def play() -> None:
-        simulation = await begun(story, calls, max_rows)
+        simulation = await begun(story, calls, max_rows, rows_alone)
         desk = simulation.desk
         waiting = [caller for caller in simulation.callers if not caller.task.done()]
         sent = len(desk.asked)

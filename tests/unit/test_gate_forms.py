@@ -318,6 +318,29 @@ def test_calls_of_chat_models_pass_unchecked(name: str) -> None:
         assert (verdict.refused, verdict.payload, verdict.table) == (False, None, None)
 
 
+@pytest.mark.parametrize("mode", ["strict", "coerce", "observe"])
+@pytest.mark.parametrize("name", ["messages", "prompt", "input"])
+def test_a_record_for_a_model_of_columns_is_no_chat(name: str, mode: str) -> None:
+    gated = gate(column("long"), mode=mode)
+    for value in ("x", ["x"], {"x": 1}):
+        verdict = gated.check({"a": 1, name: value})
+        assert kinds(verdict) == ["unknown"]
+        assert verdict.violations[0].column == name
+        assert verdict.refused == (mode == "strict")
+        if mode == "coerce":
+            frame = verdict.payload["dataframe_split"]
+            assert (frame["columns"], [[*row] for row in frame["data"]]) == (["a"], [[1]])
+        # Alone it is no way past the gate either.
+        assert gated.check({name: value}).refused == (mode != "observe")
+
+
+def test_a_chat_with_one_column_of_the_signature_is_one() -> None:
+    gated = gate(column("string", "prompt"), column("long"))
+    verdict = gated.check({"prompt": "x", "messages": ["y"]})
+    assert (verdict.refused, verdict.payload, verdict.count) == (False, None, 0)
+    assert gated.check({"messages": ["y"]}).refused
+
+
 def test_a_number_in_a_column_named_input_is_no_chat() -> None:
     verdict = gate(column("double", "input")).check({"input": 1.5})
     assert verdict.payload == {"dataframe_records": [{"input": 1.5}]}

@@ -332,3 +332,21 @@ def test_the_body_is_never_changed() -> None:
     body = split({"id": "7", "price": 3})
     gate(column(ORDER), mode="coerce").check(body)
     assert body == split({"id": "7", "price": 3})
+
+
+@pytest.mark.parametrize("kind", ["array", "map", "object"])
+@pytest.mark.parametrize("depth", [60, 600, 5000])
+def test_a_signature_of_any_depth_stops_nothing(kind: str, depth: int) -> None:
+    spec: dict[str, Any] = {"type": "long"}
+    for _ in range(depth):
+        inner = {
+            "array": {"items": spec},
+            "map": {"values": spec},
+            "object": {"properties": {"k": spec}},
+        }
+        spec = {"type": kind, **inner[kind]}
+    for mode in ("strict", "coerce", "observe"):
+        one = gate(column(spec), mode=mode)
+        assert one.checked == (depth == 60)
+        verdict = one.check({"a": 1})
+        assert verdict.refused == (depth == 60 and mode != "observe")

@@ -55,7 +55,7 @@ def test_what_is_no_json_is_malformed(sent: bytes) -> None:
             judge(one, JSON, sent)
 
 
-@pytest.mark.parametrize("sent", [b"a\n1\n", b"a\r\n1\r\n", b"a", b'"a"\n1'])
+@pytest.mark.parametrize("sent", [b"a\n1\n", b"a\r\n1\r\n", b"a\n1", b'"a"\n1'])
 def test_of_csv_the_first_line_is_checked(sent: bytes) -> None:
     judged = judge(GATE, CSV, sent)
     assert judged.content is sent
@@ -76,6 +76,73 @@ def test_csv_in_another_encoding_is_malformed(sent: bytes) -> None:
     with pytest.raises(MalformedText, match="UTF-8") as caught:
         judge(GATE, CSV, sent)
     assert caught.value.status == 400
+
+
+TWO = gate(column("string"), column("string", "b"))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        b"1,2\n3,4\n",
+        b"1,2\r\n3,4\r\n",
+        b"1,2\r3,4",
+        b'"1\n1",2\n3,4\n',
+        b'"1,\r\n",2\n"""",""\n',
+        b",\n",
+        b"1,2\n\n3,4\n\n\n",
+        b"1,2\n  \n3,4\n\t\n",
+        b"1,2\n" * 10_000,
+        b'"' + b"x" * 1_000_000 + b'",2\n',
+        "é,\U0001f600\n".encode(),
+    ],
+)
+@pytest.mark.parametrize("header", [b"a,b\n", b"\xef\xbb\xbfa,b\n", b'\xef\xbb\xbf"a",b\n'])
+def test_csv_of_rows_as_wide_as_the_header_is_sent_byte_for_byte(
+    header: bytes, rows: bytes
+) -> None:
+    sent = header + rows
+    judged = judge(TWO, CSV, sent)
+    assert judged.content is sent
+    assert not judged.verdict.refused
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (b"1,2,3\n", "line 2 has 3 values, its header 2"),
+        (b"1,2\n3\n", "line 3 has 1 values, its header 2"),
+        (b"1,2\n3,4,\n", "line 3 has 3 values, its header 2"),
+        (b"1,2\n,,\n", "line 3 has 3 values, its header 2"),
+        (b'1,2\n"3,4"\n', "line 3 has 1 values, its header 2"),
+        (b"1,2\n" * 198 + b"1,2,3\n", "line 200 has 3 values, its header 2"),
+        (b'1,"2\n', "cannot read the body as CSV: "),
+        (b'1,"2"3\n', "cannot read the body as CSV: "),
+    ],
+)
+def test_csv_of_rows_of_another_width_is_malformed(rows: bytes, words: str) -> None:
+    for one in (TWO, Gate(None, {}, "observe")):  # type: ignore[arg-type]
+        with pytest.raises(MalformedText, match=words) as caught:
+            judge(one, CSV, b"a,b\n" + rows)
+        assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("header", [b'"x,a",b\n1,2\n', b'\xef\xbb\xbf"x,a",b\n1,2\n'])
+def test_a_comma_in_a_name_of_the_header_is_none(header: bytes) -> None:
+    judge(gate(column("string", "x,a"), column("string", "b")), CSV, header)
+
+
+def test_only_the_first_rows_are_looked_at() -> None:
+    sent = b"a,b\n" + b"1,2\n" * 199 + b"1,2,3\n"
+    assert judge(TWO, CSV, sent).content is sent
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"\n", b"a,b", b"a,b\n", b"a,b\r\n\r\n", b"\xef\xbb\xbfa,b\n"]
+)
+def test_csv_without_rows_is_malformed(sent: bytes) -> None:
+    with pytest.raises(MalformedText, match="it has no rows below its header"):
+        judge(TWO, CSV, sent)
 
 
 def test_parquet_passes_unread() -> None:

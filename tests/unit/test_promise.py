@@ -10,6 +10,11 @@ from model_deployment.proxy.promise import _compare
 from tests.unit.gates import column, gate, param, split
 
 GATE = gate(column("double"))
+NOT_VARIED = (
+    "cannot find out whether its requests may be merged (batch_max_rows): its input example has only "
+    "one row, or equal ones. Log the model with input_example= set to rows that differ, or deploy it "
+    "without batch_max_rows"
+)
 Model = Callable[[list[Any]], list[Any] | None]
 
 
@@ -36,14 +41,15 @@ def ranks(rows: list[Any]) -> list[Any]:
 async def test_a_model_that_looks_at_each_row_keeps_it() -> None:
     found, calls = await compared(good, split(0.5, 1.5, 2.5))
     assert found == ""
-    assert calls == [[0.5], [1.5], [2.5], [0.5, 1.5, 2.5]]
+    assert calls == [[0.5], [1.5], [2.5], [0.5, 1.5, 2.5], [2.5, 1.5, 0.5]]
 
 
 async def test_a_few_rows_are_enough() -> None:
     found, calls = await compared(good, split(*map(float, range(100))))
     assert found == ""
-    *alone, together = map(len, calls)
+    *alone, together, backwards = map(len, calls)
     assert alone == [1] * together
+    assert backwards == together
     assert 2 <= together <= 8
 
 
@@ -64,11 +70,52 @@ async def test_a_model_that_scales_its_rows_breaks_it() -> None:
     assert found.startswith("its requests must not be merged")
 
 
-async def test_one_row_is_tried_together_with_another() -> None:
-    found, calls = await compared(ranks, split(1.0))
-    assert calls == [[1.0], [1.75], [1.0, 1.75]]
+@pytest.mark.parametrize("rows", [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [1.0], [2.0, 2.0]])
+async def test_a_model_that_sorts_its_output_breaks_it(rows: list[float]) -> None:
+    found, _ = await compared(lambda given: sorted(good(given)), split(*rows))
+    assert found.startswith("its requests must not be merged")
+    found, _ = await compared(lambda given: sorted(good(given), reverse=True), split(*rows))
+    assert found.startswith("its requests must not be merged")
+
+
+async def test_a_difference_backwards_is_told_of_the_row_of_the_example() -> None:
+    def odd(rows: list[Any]) -> list[Any]:
+        return [9.0, *good(rows[1:])] if rows == [3.0, 2.0, 1.0] else good(rows)
+
+    found, _ = await compared(odd, split(1.0, 2.0, 3.0))
+    assert "its prediction for row 2 of its input example is 9.0 together" in found
+    assert "and 6.0 alone" in found
+
+
+@pytest.mark.parametrize("answer", [None, [], [2.0], [2.0, 4.0, 6.0]])
+async def test_backwards_there_have_to_be_as_many_predictions_too(answer: Any) -> None:
+    found, _ = await compared(
+        lambda rows: answer if rows == [2.0, 1.0] else good(rows), split(1.0, 2.0)
+    )
+    assert "2 rows together are answered with" in found
+
+
+@pytest.mark.parametrize("rows", [[1.0], [1.0, 1.0], [1.0] * 9])
+async def test_equal_rows_are_tried_together_with_another(rows: list[float]) -> None:
+    found, calls = await compared(ranks, split(*rows))
+    assert calls == [[1.0]] * min(len(rows), 4) + [[1.75], [1.0, 1.75]]
     assert "row 1" in found
-    assert (await compared(good, split(1.0)))[0] == ""
+    found, calls = await compared(good, split(*rows))
+    assert found == ""
+    assert calls[-1] == [1.75, 1.0]
+
+
+async def test_equal_rows_hide_no_mean() -> None:
+    found, _ = await compared(
+        lambda rows: [sum(rows) / len(rows)] * len(rows), split(3.0, 3.0, 3.0)
+    )
+    assert found.startswith("its requests must not be merged")
+
+
+async def test_rows_that_differ_are_not_varied() -> None:
+    _, calls = await compared(good, split(1.0, 1.0, 1.0, 2.0, 1.0))
+    assert calls[:4] == [[1.0], [1.0], [1.0], [2.0]]
+    assert calls[4:] == [[1.0, 1.0, 1.0, 2.0], [2.0, 1.0, 1.0, 1.0]]
 
 
 @pytest.mark.parametrize(
@@ -77,21 +124,37 @@ async def test_one_row_is_tried_together_with_another() -> None:
         ("long", 3, 4),
         ("double", 0.0, 0.5),
         ("boolean", True, False),
-        ("string", "a", "a"),
+        ("double", -2.0, -3.0),
+        ("string", "a", "ax"),
+        ({"type": "array", "items": {"type": "long"}}, [1, 2], [2, 3]),
+        ({"type": "map", "values": {"type": "string"}}, {"k": "v"}, {"k": "vx"}),
     ],
 )
 async def test_the_other_row_is_of_the_same_types(kind: str, value: Any, other: Any) -> None:
     found, calls = await compared(lambda rows: rows, split(value), gate(column(kind)))
-    assert (found, calls) == ("", [[value], [other], [value, other]])
+    assert (found, calls) == ("", [[value], [other], [value, other], [other, value]])
 
 
 @pytest.mark.parametrize("refusal", [None, []])
-async def test_if_the_model_does_not_take_the_other_row_the_same_has_to_do(refusal: Any) -> None:
+@pytest.mark.parametrize("rows", [[1.0], [1.0, 1.0]])
+async def test_if_the_model_does_not_take_the_other_row_nobody_knows(
+    refusal: Any, rows: list[float]
+) -> None:
     def picky(rows: list[Any]) -> list[Any] | None:
         return refusal if rows == [1.75] else good(rows)
 
-    found, calls = await compared(picky, split(1.0))
-    assert (found, calls) == ("", [[1.0], [1.75], [1.0, 1.0]])
+    found, calls = await compared(picky, split(*rows))
+    assert found == NOT_VARIED
+    assert calls == [*([row] for row in rows), [1.75]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [({"type": "array", "items": {"type": "long"}}, []), ("double", None)]
+)
+async def test_of_a_row_that_cannot_be_varied_nobody_knows(kind: Any, value: Any) -> None:
+    one = gate(column(kind, required=False))
+    found, calls = await compared(lambda rows: [1] * len(rows), split(value), one)
+    assert (found, calls) == (NOT_VARIED, [[value]])
 
 
 @pytest.mark.parametrize(
@@ -141,7 +204,7 @@ async def test_parameters_of_the_example_are_kept() -> None:
 
     one = gate(column("double"), params=[param("double", 0.5)])
     assert await _compare(one, split(1.0, 2.0) | {"params": {"p": 0.1}}, predict) == ""
-    assert asked == [{"p": 0.1}] * 3
+    assert asked == [{"p": 0.1}] * 4
 
 
 @pytest.mark.parametrize(

@@ -257,3 +257,40 @@ async def test_so_many_start_at_a_time(on: Stage) -> None:
     on.machine.load(await on.process(B))
     await on.tick(), await on.tick()
     assert [process.key for process in on.machine.live] == [A, B, C]
+
+
+async def test_what_did_not_change_is_published_once(on: Stage) -> None:
+    await on.ready(A, B)
+    published = on.published
+    for _ in range(3):
+        await on.tick(1)
+    assert on.published == published
+
+
+async def test_what_cannot_serve_yet_is_published_until_it_can(on: Stage) -> None:
+    await on.ready(A)
+    await starting(on, B)
+    on.machine.load(await on.process(B))
+    on.whole = False
+    await on.tick(1)
+    published = on.published
+    assert endpoints(on) == {A: FIRST, B: FIRST + 1}
+    for again in range(1, 4):
+        await on.tick(1)
+        assert on.published == published + again
+    on.whole = True
+    await on.tick(1)
+    await on.tick(1)
+    assert on.published == published + 4
+    assert (await on.row(B)).state is State.READY
+
+
+async def test_what_could_not_be_published_for_an_error_is_tried_again(on: Stage) -> None:
+    await starting(on, A)
+    on.machine.load(await on.process(A))
+    on.unpublishable.append(OSError("no"))
+    with pytest.raises(OSError, match="no"):
+        await on.tick(1)
+    assert not endpoints(on)
+    await on.tick(1)
+    assert endpoints(on) == {A: FIRST}

@@ -14,7 +14,7 @@ from model_deployment.gate import Gate
 from model_deployment.proxy.asgi import Receive, Scope, Send
 from model_deployment.proxy.exchange import Terms
 from model_deployment.proxy.forward import Proxy
-from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.routes import Gates, Routes
 from model_deployment.proxy.upstream import Limits
 from tests.integration.proxy.upstreams import Behave, Server
 from tests.integration.proxy.wire import HOST, Message, Wire
@@ -46,6 +46,7 @@ class Front:
         queue: float = 1024,
         queue_bytes: float = 256 * 1024 * 1024,
         gate: Gate | None = None,
+        gates: Gates | None = None,
         options: Options | None = None,
     ) -> None:
         self.upstream = upstream
@@ -63,16 +64,16 @@ class Front:
             read_timeout=read_timeout,
         )
         self._terms = Terms(
-            int(limit), patience, lambda launch, text: self.traces.append((launch, text))
+            int(limit), patience, trace=lambda launch, text: self.traces.append((launch, text))
         )
-        self._gate = gate
+        self._gates = gates or (lambda route: gate)
         self._options = options or Options()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self.routes = Routes(
             self._limits,
-            gates=lambda route: self._gate,
+            gates=self._gates,
             broke=self._on_broke,
             tell=lambda key, text: self.told.append((key, text)),
         )
@@ -115,8 +116,8 @@ class Front:
         endpoint = Endpoint(HOST, self.upstream.port) if ready else None
         return Route(key, state, launch, endpoint, reason, self._options)
 
-    def publish(self, *routes: Route) -> None:
-        self.routes.publish(routes)
+    def publish(self, *routes: Route) -> bool:
+        return self.routes.publish(routes)
 
     @property
     def traffic(self) -> Traffic:

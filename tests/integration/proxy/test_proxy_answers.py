@@ -189,6 +189,29 @@ async def test_what_mlflow_refuses_is_the_callers_to_put_right(serve: Serve, sta
     assert not front.traces
 
 
+async def test_what_the_model_raised_in_mlflow_s_name_is_a_failure_of_it(serve: Serve) -> None:
+    message = f"Failed to predict data '[[1]]'. \nError: cannot reach the table {CANARY}"
+    front = await serve(said({"error_code": "INVALID_PARAMETER_VALUE", "message": message}, 400))
+    answer = await front.ask(post())
+    answer.problem(502)
+    is_told_nowhere(answer)
+    [(_, text)] = front.traces
+    assert text.endswith(message)
+
+
+async def test_what_mlflow_s_check_refuses_is_the_callers_to_put_right(serve: Serve) -> None:
+    message = (
+        f"Failed to predict data '{CANARY}'. \nError: Failed to enforce schema of data '{CANARY}' "
+        "with schema '[]'. Error: Model is missing inputs \ud800 ['a']."
+    )
+    front = await serve(said({"error_code": "INVALID_PARAMETER_VALUE", "message": message}, 400))
+    answer = await front.ask(post())
+    problem = answer.problem(422)
+    assert problem["detail"] == "cannot predict with iris-1: Model is missing inputs ? ['a']."
+    is_told_nowhere(answer)
+    assert not front.traces
+
+
 @pytest.mark.parametrize("status", [301, 304, 401, 404, 413, 429, 500, 502, 503, 599])
 @pytest.mark.parametrize("media_type", ["text/html", "application/json"])
 async def test_any_other_status_is_a_failure_of_the_model(

@@ -11,6 +11,7 @@ from tests.integration.proxy.held import (
     JSON,
     Asked,
     batching,
+    body,
     marked,
     predictions,
     question,
@@ -150,13 +151,40 @@ async def test_a_large_body_goes_in_pieces_and_small_ones_pass_it(serve: Serve) 
 
 async def test_a_large_body_goes_in_pieces_also_where_nobody_waits(serve: Serve) -> None:
     front, model = await batching(serve, workers=2)
-    large = await send(front, *range(6))
+    rows = range(3000)
+    large = await send(front, *rows)
     calls = await model.next_ones(2)
-    assert sorted(calls) == [(0, 1, 2, 3), (4, 5)]
+    # Two thousand, and not four: nobody has to wait for them.
+    assert sorted(calls) == [(*rows[:2000],), (*rows[2000:],)]
     # The last piece is back first.
-    calls[4, 5].predict()
-    calls[0, 1, 2, 3].predict()
-    assert predictions(await large.receive()) == marked(list(range(6)))
+    calls[*rows[2000:],].predict()
+    calls[*rows[:2000],].predict()
+    assert predictions(await large.receive()) == marked([*rows])
+    assert counted(front) == (0, 0)
+
+
+async def test_a_body_that_nobody_waits_beside_goes_whole(serve: Serve) -> None:
+    front, model = await batching(serve)
+    large = await send(front, *range(2000))
+    asked = await model.next()
+    assert asked.request.body == body(*range(2000))
+    asked.predict()
+    assert predictions(await large.receive()) == marked([*range(2000)])
+    assert counted(front) == (0, 0)
+
+
+async def test_large_bodies_that_wait_go_together(serve: Serve) -> None:
+    front, model = await batching(serve, rows=60_000)
+    await send(front, 0)
+    callers = [await send(front, *range(start, start + 30_000)) for start in (1, 30_001)]
+    (await model.next()).predict()
+    asked = await model.next()
+    assert asked.values == [*range(1, 60_001)]
+    asked.predict()
+    for start, caller in zip((1, 30_001), callers, strict=True):
+        assert predictions(await caller.receive()) == marked([*range(start, start + 30_000)])
+    assert counted(front) == (1, 60_000)
+    assert front.idle()
 
 
 async def test_a_caller_who_hangs_up_is_not_in_the_next_call(serve: Serve) -> None:

@@ -1,11 +1,14 @@
 """Where a merged call fails, nobody suffers from the company he was in."""
 
+import asyncio
 import json
 
 import pytest
 
+from model_deployment.domain import Options
 from tests.integration.proxy.front import KEY, LAUNCH, Front, Serve
 from tests.integration.proxy.held import (
+    JSON,
     Asked,
     Held,
     batching,
@@ -14,7 +17,9 @@ from tests.integration.proxy.held import (
     send,
     send_all,
 )
-from tests.integration.proxy.wire import Wire
+from tests.integration.proxy.upstreams import Peer
+from tests.integration.proxy.wire import Wire, head
+from tests.unit.gates import column, gate
 from tests.waiting import until
 
 
@@ -104,14 +109,14 @@ async def test_a_merged_call_that_takes_too_long(serve: Serve) -> None:
 
 async def test_a_piece_of_a_large_body_fails(serve: Serve) -> None:
     front, model = await batching(serve)
-    large = await send(front, *range(6))
+    large = await send(front, *range(2006))
     asked = await model.next()
-    assert asked.values == [0, 1, 2, 3]
+    assert asked.values == [*range(2000)]
     asked.fail()
     asked = await model.next()
-    assert asked.values == [0, 1, 2, 3, 4, 5]
+    assert asked.values == [*range(2006)]
     asked.predict()
-    assert predictions(await large.receive()) == [f"of {value}" for value in range(6)]
+    assert predictions(await large.receive()) == [f"of {value}" for value in range(2006)]
     assert model.idle
     assert front.idle()
 
@@ -210,6 +215,31 @@ async def test_a_launch_goes_in_the_middle_of_a_merged_call(serve: Serve) -> Non
     (await waiting.receive()).problem(503)
     assert model.idle
     assert front.broke == 0
+
+
+async def slow(peer: Peer) -> None:
+    """Answers byte by byte, and so gives signs of life for more than a second."""
+    content = b'{"predictions": ["x"]}'
+    while await peer.next():
+        length = ("Content-Length", str(len(content)))
+        await peer.send(head("HTTP/1.1 200 OK", [JSON, length]))
+        for byte in content:
+            await peer.send(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+
+async def test_one_that_waited_in_vain_is_told_so(serve: Serve) -> None:
+    check = gate(column("long"))
+    front = await serve(slow, gate=check, options=Options(batch_max_rows=4), read_timeout=0.5)
+    first, early = await send_all(front, (1,), (2,))
+    assert predictions(await first.receive()) == ["x"]
+    problem = (await early.receive()).problem(504)
+    assert problem["title"] == "Model timed out"
+    assert "in vain" in problem["detail"]
+    # It never reached the model, of which it says nothing.
+    assert len(front.upstream.requests) == 1
+    assert front.traffic.timeouts_in_row == 0
+    assert front.idle()
 
 
 async def test_infinities_of_a_merged_answer_are_null(serve: Serve) -> None:

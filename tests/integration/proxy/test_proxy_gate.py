@@ -1,11 +1,14 @@
 """Requests are checked before the model sees them, and what is sent to it is what was checked."""
 
+import gc
 import json
 import threading
 from typing import Any
 
+import aiohttp
 import pytest
 
+from model_deployment.domain import ModelKey, Route, State, Traffic
 from model_deployment.gate import Gate
 from model_deployment.proxy import exchange
 from model_deployment.proxy.judge import Judged, judge
@@ -69,7 +72,7 @@ async def test_violations_are_counted_by_column_and_kind(serve: Serve) -> None:
     for value in ({"a": "x", "b": "y"}, {"a": 1}, {"a": 1, "b": "y"}, {"a": 1, "b": "y", "c": 1}):
         await front.ask(ask_json(value))
     counters = front.routes.counters(KEY)
-    assert counters.checked
+    assert counters.checked is True
     assert counters.refused == 3
     expected = {("a", "type"): 1, ("b", "missing"): 1, ("", "unknown"): 1}
     assert counters.violations == expected
@@ -149,7 +152,7 @@ async def test_without_a_gate_anything_goes(serve: Serve, name: str) -> None:
     front = await serve(echo)
     answer = await front.ask(post(NOT_JSON[name], content_type=JSON))
     assert (answer.status, answer.body) == (200, NOT_JSON[name])
-    assert not front.routes.counters(KEY).checked
+    assert front.routes.counters(KEY).checked is False
 
 
 async def test_without_a_signature_nothing_is_checked_but_the_form(serve: Serve) -> None:
@@ -158,10 +161,12 @@ async def test_without_a_signature_nothing_is_checked_but_the_form(serve: Serve)
     assert (await front.ask(ask_json({"anything": [1]}))).status == 200
     assert sent(front) == {"dataframe_records": [{"anything": [1]}]}
     (await front.ask(ask_json(7))).problem(422)
-    assert not front.routes.counters(KEY).checked
+    assert front.routes.counters(KEY).checked is False
 
 
-@pytest.mark.parametrize(("body", "status"), [(b"a,b\n1,2\n", 200), (b"a\n1\n", 422), (b"", 422)])
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"a,b\n1,2\n", 200), (b'a,b\n"1\n",2', 200), (b"a\n1\n", 422)]
+)
 async def test_the_header_of_a_csv_is_checked(serve: Serve, body: bytes, status: int) -> None:
     front = await serve(echo, gate=gate(column("long"), column("long", "b")))
     answer = await front.ask(post(body, content_type="text/csv"))
@@ -174,9 +179,11 @@ async def test_the_header_of_a_csv_is_checked(serve: Serve, body: bytes, status:
         assert not front.upstream.connections
 
 
-async def test_a_csv_that_is_no_text(serve: Serve) -> None:
-    front = await serve(echo, gate=gate(column("long")))
-    problem = (await front.ask(post(b"a\xff\n1", content_type="text/csv"))).problem(400)
+@pytest.mark.parametrize("body", [b"a\xff\n1", b"", b"a\n", b"a\n1,2\n", b"a\n1\n1,2\n"])
+@pytest.mark.parametrize("mode", ["strict", "observe"])
+async def test_a_csv_that_is_none(serve: Serve, mode: str, body: bytes) -> None:
+    front = await serve(echo, gate=gate(column("long"), mode=mode))
+    problem = (await front.ask(post(body, content_type="text/csv"))).problem(400)
     assert problem["title"] == "Malformed CSV"
     assert not front.upstream.connections
 
@@ -214,7 +221,7 @@ async def test_media_types_reach_the_model_as_mlflow_spells_them(
     serve: Serve, given: str, seen: str
 ) -> None:
     front = await serve(echo, gate=gate(column("long", "[1]")))
-    body = b'{"[1]":1}' if seen == JSON else b"[1]"
+    body = b'{"[1]":1}' if seen == JSON else b"[1]\n1"
     answer = await front.ask(post(body, content_type=given, content_encoding="identity"))
     assert answer.status == 200
     [request] = front.upstream.requests
@@ -241,3 +248,111 @@ async def test_large_bodies_are_judged_in_a_thread(
     assert problem["error_count"] == rows
     (await front.ask(post(bytes(rows * 10), content_type=JSON))).problem(400)
     assert threads == [rows == 1] * 4
+
+
+@pytest.mark.parametrize("value", ["x", ["x"], {"x": 1}])
+@pytest.mark.parametrize("name", ["messages", "prompt", "input"])
+async def test_a_chat_is_no_way_past_the_gate(serve: Serve, name: str, value: Any) -> None:
+    front = await serve(echo, gate=gate(column("long")))
+    problem = (await front.ask(ask_json({"a": 1, name: value}))).problem(422)
+    assert [(error["column"], error["kind"]) for error in problem["errors"]] == [(name, "unknown")]
+    assert not front.upstream.connections
+
+
+OTHER = ModelKey("other", 1)
+
+
+class Disk:
+    """Gates, of which some cannot be made while the disk fails."""
+
+    def __init__(self, *broken: ModelKey) -> None:
+        self.broken = {*broken}
+        self.asked: list[ModelKey] = []
+
+    def __call__(self, route: Route) -> Gate:
+        self.asked.append(route.key)
+        if route.key in self.broken:
+            raise OSError("too many open files: /canary")
+        return gate(column("long"))
+
+
+async def test_of_a_gate_that_cannot_be_made_only_its_own_deployment_suffers(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = Disk()
+    front = await serve(echo, gates=disk)
+    caller = await front.call()
+    disk.broken.add(OTHER)
+    routes = [front.route(), front.route(OTHER, launch="launch-2")]
+    sessions = _sessions()
+    for _ in range(3):
+        assert front.publish(*routes) is False
+        answer = await caller.ask(post(b'{"a":1}', "/other-1", content_type=JSON))
+        problem = answer.problem(503)
+        assert problem["title"] == "Not ready"
+        assert problem["detail"] == (
+            "cannot predict with other-1: its signature cannot be read now"
+        )
+        assert answer.get("retry-after") == "2"
+        assert (await caller.ask(ask_json({"a": 1}))).status == 200
+        assert front.routes.counters(OTHER).checked is None
+        assert front.routes.counters(KEY).checked is True
+        assert front.routes.traffic("launch-2") == Traffic()
+    assert _sessions() == sessions
+    assert "other-1" in caplog.text
+    disk.broken.clear()
+    assert front.publish(*routes) is True
+    assert (await caller.ask(post(b'{"a":1}', "/other-1", content_type=JSON))).status == 200
+    assert (await caller.ask(post(b'{"a":""}', "/other-1", content_type=JSON))).status == 422
+    assert front.routes.counters(OTHER).checked is True
+    assert _sessions() == sessions + 1
+    # The gate of a launch is made once.
+    assert disk.asked == [KEY] + [OTHER] * 4
+
+
+async def test_a_gate_that_cannot_be_made_at_first_serves_as_soon_as_it_can(serve: Serve) -> None:
+    disk = Disk(KEY)
+    front = await serve(echo, gates=disk)
+    (await front.ask(ask_json({"a": 1}))).problem(503)
+    disk.broken.clear()
+    assert front.publish(front.route()) is True
+    assert (await front.ask(ask_json({"a": 1}))).status == 200
+    assert (await front.ask(ask_json({"a": "x"}))).status == 422
+
+
+def _sessions() -> int:
+    gc.collect()
+    return sum(isinstance(one, aiohttp.ClientSession) for one in gc.get_objects())
+
+
+async def test_a_deployment_that_does_not_serve_is_no_reason_to_publish_again(
+    serve: Serve,
+) -> None:
+    front = await serve(echo, gates=Disk(OTHER))
+    starting = front.route(OTHER, State.STARTING, "launch-2")
+    assert front.publish(front.route(), starting) is True
+    assert front.routes.counters(OTHER).checked is None
+    assert front.routes.counters(KEY).checked is True
+    assert front.publish() is True
+    assert front.routes.counters(KEY).checked is None
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    spec: dict[str, Any] = {"type": "long"}
+    for _ in range(depth):
+        spec = {"type": "array", "items": spec}
+    return spec
+
+
+async def test_a_signature_as_deep_as_the_sea_stops_nothing(serve: Serve) -> None:
+    front = await serve(
+        echo,
+        gates=lambda route: gate(column(_nested(600) if route.key == OTHER else "long")),
+    )
+    assert front.publish(front.route(), front.route(OTHER, launch="launch-2")) is True
+    caller = await front.call()
+    body = json.dumps(split([1])).encode()
+    assert (await caller.ask(post(body, "/other-1", content_type=JSON))).body == body
+    assert (await caller.ask(ask_json(split(1)))).status == 200
+    assert (await caller.ask(ask_json(split("x")))).status == 422
+    assert front.routes.counters(OTHER).checked is False
