@@ -1,0 +1,24 @@
+"""Chooses a document store by its address."""
+
+from pathlib import Path
+
+from model_deployment.documents.base import Documents
+
+
+def connect(address: str) -> Documents:
+    """The store at an address, ``mongodb://...`` or ``sqlite:PATH``; nothing is opened yet.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    # Imported here: who uses the one does not pay for the other.
+    if address.startswith(("mongodb://", "mongodb+srv://")):
+        from model_deployment.documents.mongo import MongoDocuments
+
+        return MongoDocuments(address)
+    if address.startswith("sqlite:"):
+        from model_deployment.documents.embedded import EmbeddedDocuments
+
+        return EmbeddedDocuments(Path(address.removeprefix("sqlite:")))
+    # Without the address: there may be a password in it.
+    raise ValueError("write mongodb://HOST:PORT/DATABASE, or nothing for a file of our own")
