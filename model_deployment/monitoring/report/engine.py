@@ -1,0 +1,250 @@
+"""Puts the report together from two tables and a job. Reads and writes nothing."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from model_deployment.monitoring.report import comparison, quality, tell
+from model_deployment.monitoring.report.drift import THRESHOLDS, Score, adjusted, score
+from model_deployment.monitoring.report.findings import worst_first
+from model_deployment.monitoring.report.harmonise import SKIPPED, Column, harmonise, types
+from model_deployment.monitoring.report.job import Job
+from model_deployment.monitoring.report.labels import labelled
+from model_deployment.monitoring.report.metrics import Labelled, measure
+from model_deployment.monitoring.report.read import LABEL, Table, is_prediction
+from model_deployment.monitoring.report.summary import summaries
+from model_deployment.monitoring.report.verdict import Evidence, Tested, decide
+
+#: Where the worst columns stand first.
+_NOT_TESTED = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One column, and what was found about it."""
+
+    column: Column
+    tested: Tested | None
+    why_not: str | None
+
+    @property
+    def badness(self) -> float:
+        """For an order with the worst first; comparable between methods."""
+        if self.tested is None:
+            return _NOT_TESTED
+        size = self.tested.score.score / THRESHOLDS[self.tested.score.method][0]
+        return size + 1000 * self.tested.drifted
+
+    def as_dict(self, pictured: bool) -> dict[str, Any]:
+        """JSON-ready."""
+        tested, column = self.tested, self.column
+        before, now = summaries(column, pictured)
+        return {
+            "name": column.name,
+            "type": column.type,
+            "kind": column.kind,
+            "method": tested.score.method if tested else None,
+            "score": tested.score.score if tested else None,
+            "threshold": THRESHOLDS[tested.score.method][0] if tested else None,
+            "p_value": tested.adjusted if tested else None,
+            "drifted": tested.drifted if tested else False,
+            "alarming": tested.alarming if tested else False,
+            "reference": before,
+            "current": now,
+            "skipped": self.why_not,
+        }
+
+
+def outcomes(columns: Iterable[Column]) -> list[Outcome]:
+    """Test columns, with the correction for how many they are."""
+    scored = [(column, score(column)) for column in columns]
+    chances = adjusted([one.p_value for _, one in scored if isinstance(one, Score)])
+    rest = iter(chances)
+    return [
+        Outcome(column, Tested(one, next(rest)), None)
+        if isinstance(one, Score)
+        else Outcome(column, None, one)
+        for column, one in scored
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a report is made from."""
+
+    current: Table
+    reference: Table | None
+    #: Labels and predictions of all rows whose truth is known.
+    labelled: pd.DataFrame
+
+
+def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
+    """The report, and the columns it is about: predictions, then inputs, the worst first."""
+    reference, current = _matched(inputs.reference, _sampled(inputs, job), job)
+    columns = compared_columns(job, reference, current)
+    features = sorted(outcomes(columns), key=lambda one: -one.badness)
+    predictions = _predictions(reference, current)
+    target = _target(job, reference, inputs.labelled)
+    rows = _labelled(job, inputs.labelled)
+    metrics = comparison.compare(job, rows, _reference_metrics(job, reference))
+
+    findings = list(quality.duplicates(columns)) if reference else []
+    for column in columns if reference else []:
+        findings += quality.findings(column)
+    evidence = Evidence(
+        rows=inputs.current.rows,
+        reference_rows=inputs.reference.rows if inputs.reference else None,
+        columns=[one.tested for one in features if one.tested],
+        predictions=[one.tested for one in predictions if one.tested],
+        broken=tell.broken(findings),
+        metrics=[one.judged for one in metrics],
+        violations=sum(one.count for one in job.violations),
+        requests=job.requests,
+        drift_share=job.drift_share,
+    )
+    findings += tell.drift(features, evidence) + tell.outputs(predictions, target)
+    findings += comparison.findings(metrics, job) + tell.surroundings(job, evidence, metrics)
+    report = {
+        "verdict": str(decide(evidence)),
+        "worse": any(one.judged.worse for one in metrics),
+        "reasons": [one.as_dict() for one in worst_first(findings)],
+        **_tables(job, features, predictions, target, evidence),
+        "metrics": [one.as_dict() for one in metrics],
+        **_surroundings(job, inputs, rows),
+    }
+    return report, [one.column for one in (*predictions, *features)]
+
+
+def _tables(
+    job: Job,
+    features: Sequence[Outcome],
+    predictions: Sequence[Outcome],
+    target: Outcome | None,
+    evidence: Evidence,
+) -> dict[str, Any]:
+    worst = max(predictions, key=lambda one: one.badness, default=None)
+    return {
+        "columns": [one.as_dict(place < job.max_columns) for place, one in enumerate(features)],
+        "prediction": worst.as_dict(True) if worst else None,
+        "target": target.as_dict(True) if target else None,
+        "share_drifted": evidence.share_drifted,
+    }
+
+
+def _surroundings(job: Job, inputs: Inputs, rows: Labelled | None) -> dict[str, Any]:
+    return {
+        "violations": [
+            {"column": one.column, "kind": one.kind, "count": one.count} for one in job.violations
+        ],
+        "requests": job.requests,
+        "rows": {
+            "reference": inputs.reference.rows if inputs.reference else None,
+            "current": inputs.current.rows,
+            "labelled": len(rows) if rows is not None else 0,
+        },
+        "window": {"since": job.since, "until": job.until},
+        "model": job.model,
+        "version": job.version,
+        "made_at": job.made_at,
+        "reference_source": job.reference_source if inputs.reference else None,
+        "windows_worse_before": job.windows_worse_before,
+    }
+
+
+def _sampled(inputs: Inputs, job: Job) -> Table:
+    """The rows of now, no more than the reference has."""
+    current, reference = inputs.current, inputs.reference
+    if reference is None or len(current.frame) <= len(reference.frame) or reference.frame.empty:
+        return current
+    chance = np.random.default_rng(job.seed)
+    kept = np.sort(chance.choice(len(current.frame), len(reference.frame), replace=False))
+    return Table(current.frame.iloc[kept], current.rows, current.nested)
+
+
+def _matched(reference: Table | None, current: Table, job: Job) -> tuple[Table | None, Table]:
+    """Name the columns of an unnamed tensor as the reference does, if they are as many."""
+    if reference is None or types(job.inputs):
+        return reference, current
+    theirs = [name for name in reference.features if name != job.target]
+    ours = current.features
+    if set(theirs) & set(ours) or len(theirs) != len(ours) or current.nested:
+        return reference, current
+    frame = current.frame.rename(columns=dict(zip(ours, theirs, strict=True)))
+    return reference, Table(frame, current.rows, current.nested)
+
+
+def compared_columns(job: Job, reference: Table | None, current: Table) -> list[Column]:
+    """The inputs of the model: those of the signature, else what the two tables have."""
+    known = types(job.inputs)
+    columns = []
+    for name in list(known) or _found(job, reference, current):
+        sides = [None if table is None else table.column(name) for table in (reference, current)]
+        column = harmonise(name, sides[0], sides[1], known.get(name))
+        nested = [
+            table.nested[name] for table in (reference, current) if table and name in table.nested
+        ]
+        columns.append(_nested(column, nested, reference, current) if nested else column)
+    return columns
+
+
+def _nested(
+    column: Column, types: Sequence[str], reference: Table | None, current: Table
+) -> Column:
+    """A column that was not read, since its values are no single ones."""
+    return Column(
+        column.name,
+        SKIPPED,
+        types[0],
+        skipped="nested values are not compared",
+        in_reference=column.in_reference
+        or (reference is not None and column.name in reference.nested),
+        in_current=column.in_current or column.name in current.nested,
+    )
+
+
+def _found(job: Job, reference: Table | None, current: Table) -> list[str]:
+    theirs = [name for name in reference.features if name != job.target] if reference else []
+    ours = current.features
+    missing = set(theirs) - set(ours)
+    if job.target is None and len(missing) == 1 and len(theirs) > 1:
+        # Training data without a signature: what nobody sends is what is to be predicted.
+        theirs = [name for name in theirs if name not in missing]
+    return list(dict.fromkeys([*theirs, *ours]))
+
+
+def _predictions(reference: Table | None, current: Table) -> list[Outcome]:
+    if reference is None:
+        return []
+    before, now = reference.predictions, current.predictions
+    shared = [name for name in now.columns if name in before.columns]
+    return outcomes([harmonise(name, before[name], now[name]) for name in shared])
+
+
+def _target(job: Job, reference: Table | None, truths: pd.DataFrame) -> Outcome | None:
+    """The labels beside what the reference has for them."""
+    before = reference.column(job.target) if reference and job.target else None
+    if before is None or LABEL not in truths.columns:
+        return None
+    return outcomes([harmonise(str(job.target), before, truths[LABEL])])[0]
+
+
+def _labelled(job: Job, frame: pd.DataFrame) -> Labelled | None:
+    names = [name for name in frame.columns if is_prediction(name)]
+    if frame.empty or not names:
+        return None
+    rows = labelled(frame[LABEL], frame[names], job.task)
+    return rows if len(rows) else None
+
+
+def _reference_metrics(job: Job, reference: Table | None) -> dict[str, Any]:
+    """What the model did on a reference that was captured in service, where its truth is known."""
+    if reference is None or job.reference_source != "captured" or not job.target:
+        return {}
+    truth, said = reference.column(job.target), reference.predictions
+    if truth is None or said.empty or not truth.notna().any():
+        return {}
+    known = truth.notna()
+    return measure(labelled(truth[known], said[known], job.task), job.seed)

@@ -1,0 +1,263 @@
+"""Makes a column of the reference and the same column of now comparable, whatever is in them.
+
+Everything here is about values that break tools that compare: numbers that arrive as text, nullable
+integers, nested values, columns of nulls. What cannot be compared is skipped with a reason.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+NUMBER, CATEGORY, TIME, SKIPPED = "number", "category", "time", "skipped"
+
+#: Whole numbers of so few different values are names rather than amounts.
+_FEW = 5
+_LONGEST = 80
+#: A text column in which so many values are unlike all others holds names or free text.
+_UNIQUE = 0.5
+#: Texts that stand for a missing value.
+TOKENS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none", "missing"})
+
+_NUMERIC = frozenset({"integer", "long", "float", "double"})
+_NAMED = frozenset({"string", "boolean"})
+_NESTED = frozenset({"binary", "array", "object", "map", "any"})
+
+#: What may be a number. Nested values are none, whatever they hold.
+_SCALARS = (str, int, float, np.number, np.bool_, Decimal)
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The values of a column in one of the two tables, and what was done to them."""
+
+    #: Numbers and times with NaN where there is none; of a category the place in ``categories`` or -1.
+    values: NDArray[Any]
+    #: Texts like "?" and "NA".
+    tokens: int = 0
+    infinite: int = 0
+    #: Texts in a column of numbers that are none.
+    unreadable: int = 0
+
+    @property
+    def present(self) -> NDArray[Any]:
+        """Those that are there."""
+        numbers = self.values.dtype.kind == "f"
+        there = ~np.isnan(self.values) if numbers else self.values >= 0
+        return np.asarray(self.values[there])
+
+    @property
+    def missing(self) -> int:
+        """How many are not."""
+        return len(self.values) - len(self.present)
+
+
+NOBODY = Side(np.empty(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column, comparable."""
+
+    name: str
+    kind: str
+    #: MLflow's, or what was found.
+    type: str
+    reference: Side = NOBODY
+    current: Side = NOBODY
+    categories: tuple[str, ...] = ()
+    #: Why it is not compared.
+    skipped: str | None = None
+    #: Whether the tables have it.
+    in_reference: bool = True
+    in_current: bool = True
+
+
+@dataclass(slots=True)
+class _Raw:
+    """A column's values as they came, from both tables one after the other."""
+
+    values: "pd.Series[Any]"
+    #: How many are the reference's.
+    cut: int
+    #: Which of them were texts like "?".
+    tokens: NDArray[np.bool_]
+
+    def sides(
+        self, values: NDArray[Any], *marks: NDArray[np.bool_] | NDArray[Any]
+    ) -> tuple[Side, Side]:
+        """The two sides of what became of the values; ``marks`` are infinite, unreadable."""
+        there, now = slice(None, self.cut), slice(self.cut, None)
+        first, second = (
+            Side(values[part], *(int(mark[part].sum()) for mark in (self.tokens, *marks)))
+            for part in (there, now)
+        )
+        return first, second
+
+
+def types(inputs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """MLflow's types by column name. A tensor without a name tells none: its columns are looked at."""
+    return {
+        str(entry["name"]): str(entry.get("type", "any"))
+        for entry in inputs
+        if entry.get("name") is not None and entry.get("type") != "tensor"
+    }
+
+
+def harmonise(
+    name: str,
+    reference: "pd.Series[Any] | None",
+    current: "pd.Series[Any] | None",
+    type: str | None = None,
+) -> Column:
+    """Make one column comparable.
+
+    Args:
+        name: of the column.
+        reference: its values there, None if there are none.
+        current: its values now, None if there are none.
+        type: MLflow's, None to look at the values.
+    """
+    there = (reference is not None, current is not None)
+    if type in _NESTED:
+        return _skipped(name, type, f"values of type {type} are not compared", there)
+    both = [side for side in (reference, current) if side is not None]
+    if not both:
+        return _skipped(name, type or "any", "neither table has it", there)
+    found = type or _kind_of(both)
+    raw = _raw(both, len(both[0]) if there[0] else 0, found)
+    if found == "datetime":
+        return _time(name, found, raw, there)
+    if found in _NUMERIC or (type is None and found == "string" and _all_numbers(raw)):
+        return _number(name, found if found in _NUMERIC else "double", raw, there)
+    return _category(name, found if found in _NAMED else "string", raw, there)
+
+
+def _raw(both: "list[pd.Series[Any]]", cut: int, type: str) -> _Raw:
+    """The values of both sides, without the texts that say that there is no value."""
+    if type in _NUMERIC and all(_dtype_kind(side) == "double" for side in both):
+        plain = pd.concat([side.astype("float64") for side in both], ignore_index=True)
+        return _Raw(plain, cut, np.zeros(len(plain), dtype=bool))
+    values = pd.concat([side.astype(object) for side in both], ignore_index=True)
+    tokens = np.array([isinstance(v, str) and v.strip().lower() in TOKENS for v in values], bool)
+    return _Raw(values.mask(tokens | values.isna(), None), cut, tokens)
+
+
+def _kind_of(both: "list[pd.Series[Any]]") -> str:
+    """The MLflow type that the values of both sides have."""
+    kinds = {_dtype_kind(side) for side in both if side.notna().any()} or {"double"}
+    return kinds.pop() if len(kinds) == 1 else "string"
+
+
+def _dtype_kind(side: "pd.Series[Any]") -> str:
+    if pd.api.types.is_bool_dtype(side.dtype):
+        return "boolean"
+    if pd.api.types.is_numeric_dtype(side.dtype) and side.dtype.kind != "c":
+        return "double"
+    return "datetime" if pd.api.types.is_datetime64_any_dtype(side.dtype) else "string"
+
+
+def _to_numbers(values: "pd.Series[Any]") -> Floats:
+    if values.dtype == np.float64:
+        return np.array(values, dtype=np.float64)
+    plain = [value if isinstance(value, _SCALARS) else None for value in values]
+    return np.array(
+        pd.to_numeric(pd.Series(plain, dtype=object), errors="coerce"), dtype=np.float64
+    )
+
+
+def _all_numbers(raw: _Raw) -> bool:
+    """Whether a column of unknown type holds nothing but numbers, maybe as text."""
+    present = raw.values.notna().to_numpy()
+    if not present.any() or any(isinstance(value, bool) for value in raw.values[present][:100]):
+        return False
+    return not np.isnan(_to_numbers(raw.values[present])).any()
+
+
+def _number(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column:
+    numbers = _to_numbers(raw.values)
+    infinite = np.isinf(numbers)
+    numbers[infinite] = np.nan
+    unreadable = raw.values.notna().to_numpy() & np.isnan(numbers) & ~infinite
+    if _are_names(numbers):
+        codes, categories = _whole_names(numbers)
+        sides = raw.sides(codes, infinite, unreadable)
+        return _column(name, CATEGORY, type, sides, categories, there)
+    return _column(name, NUMBER, type, raw.sides(numbers, infinite, unreadable), (), there)
+
+
+def _are_names(numbers: Floats) -> bool:
+    present = numbers[~np.isnan(numbers)]
+    if not len(present) or (present != np.round(present)).any():
+        return False
+    return len(np.unique(present)) <= _FEW
+
+
+def _whole_names(numbers: Floats) -> tuple[Codes, tuple[str, ...]]:
+    values = np.unique(numbers[~np.isnan(numbers)])
+    codes = np.where(np.isnan(numbers), -1, np.searchsorted(values, numbers)).astype(np.int64)
+    return codes, tuple(f"{value:.0f}" for value in values)
+
+
+def _category(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column:
+    names = np.array([None if one is None else _as_name(one) for one in raw.values], dtype=object)
+    codes, found = pd.factorize(names)
+    sides = raw.sides(np.asarray(codes, dtype=np.int64))
+    column = _column(name, CATEGORY, type, sides, tuple(map(str, found)), there)
+    looked_at = sides[0].present if there[0] else sides[1].present
+    unlike = len(np.unique(looked_at))
+    if not column.skipped and unlike > 50 and unlike > _UNIQUE * len(looked_at):
+        return _skipped(name, type, "nearly every value is its own: names or free text", there)
+    return column
+
+
+def _as_name(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    text = value if isinstance(value, str) else repr(value)
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def _time(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column:
+    times = pd.to_datetime(raw.values, errors="coerce", utc=True, format="mixed")
+    seconds = times.astype("datetime64[ns, UTC]").astype("int64").to_numpy(np.float64) / 1e9
+    seconds[times.isna().to_numpy()] = np.nan
+    column = _column(name, TIME, type, raw.sides(seconds), (), there)
+    return column if column.skipped else _skip(column, "a time, which moves on by itself")
+
+
+def _column(
+    name: str,
+    kind: str,
+    type: str,
+    sides: tuple[Side, Side],
+    categories: tuple[str, ...],
+    there: tuple[bool, bool],
+) -> Column:
+    column = Column(name, kind, type, sides[0], sides[1], categories, None, *there)
+    if not there[0]:
+        return _skip(column, "the reference does not have it")
+    if not there[1]:
+        return _skip(column, "it is missing now")
+    for side, where in zip(sides, ("in the reference", "now"), strict=True):
+        if not len(side.present):
+            return _skip(column, f"it has no value at all {where}")
+    return column
+
+
+def _skip(column: Column, why: str) -> Column:
+    return replace(column, skipped=why)
+
+
+def _skipped(name: str, type: str, why: str, there: tuple[bool, bool]) -> Column:
+    return Column(name, SKIPPED, type, skipped=why, in_reference=there[0], in_current=there[1])

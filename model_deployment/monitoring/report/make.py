@@ -1,0 +1,48 @@
+"""Makes the files of a report from the files of a folder."""
+
+from pathlib import Path
+from typing import Any
+
+from model_deployment.monitoring.report import deep, engine, page, write
+from model_deployment.monitoring.report.engine import Inputs
+from model_deployment.monitoring.report.harmonise import Column
+from model_deployment.monitoring.report.job import Job
+from model_deployment.monitoring.report.read import read, read_labelled
+
+_MOST_BYTES = 8_000_000
+
+
+def make(folder: Path, job: Job) -> None:
+    """Write the report, then the page, then the page again with Evidently's."""
+    current, reference = folder / "current.parquet", folder / "reference.parquet"
+    inputs = Inputs(
+        current=read(current, job.max_rows, job.seed),
+        reference=read(reference, job.max_rows, job.seed) if reference.exists() else None,
+        labelled=read_labelled(current),
+    )
+    report, columns = engine.make(job, inputs)
+    history = [
+        {"ts": past.ts.isoformat() if past.ts else None, "metrics": dict(past.metrics), "n": past.n}
+        for past in job.history
+    ]
+    write.page(folder, page.render(report, history, None, "it was not finished"))
+    write.report(folder, report)
+    del inputs
+    if job.deep:
+        html, why_not = _deep(report, columns, job)
+        write.page(folder, page.render(report, history, html, why_not))
+    else:
+        write.page(folder, page.render(report, history, None, "it was not asked for"))
+
+
+def _deep(report: dict[str, Any], columns: list[Column], job: Job) -> tuple[str | None, str]:
+    """Evidently's page, or why there is none. Nothing that happens in it loses the report."""
+    try:
+        html = deep.page(columns, job)
+    except BaseException as error:
+        return None, f"{type(error).__name__}: {error}"[:300]
+    if html is None:
+        return None, "there was nothing that it could compare"
+    if len(page.embedded(html)) > _MOST_BYTES:
+        return None, "it was too large"
+    return html, ""

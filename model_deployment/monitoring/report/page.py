@@ -1,0 +1,147 @@
+"""The report as a page for people: one file, nothing loaded from anywhere."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from model_deployment.monitoring.report import pictures
+from model_deployment.monitoring.report.findings import number, percent
+from model_deployment.monitoring.report.job import moment
+from model_deployment.monitoring.report.names import normalised
+
+_TEMPLATE = "template.html.jinja"
+#: Columns whose picture is shown at once; the others can be unfolded.
+_OPEN = 6
+
+#: What a verdict means: a headline, and a sentence.
+PLAIN = {
+    "ok": ("Nothing has changed", "What could be compared is as it was."),
+    "drift": (
+        "The data has moved",
+        "The model sees, or answers, other things than before. Whether it is still right only labels "
+        "tell.",
+    ),
+    "degraded": (
+        "The model has become worse",
+        "On rows whose truth is known it does worse than it did, by more than chance explains.",
+    ),
+    "insufficient_data": ("It cannot be told yet", "There is too little to go by."),
+    "no_reference": (
+        "There is nothing to compare with",
+        "Neither reference data nor a metric of the run for the labels that are known.",
+    ),
+    "error": ("The report could not be made", "See the reason below."),
+}
+METHODS = {"ks": "Kolmogorov-Smirnov", "chi_square": "chi-square", "psi": "PSI"}
+
+_NONE = "\u2013"
+
+Report = Mapping[str, Any]
+
+
+def render(report: Report, history: Sequence[Report], evidently: str | None, why_not: str) -> str:
+    """The page.
+
+    Args:
+        report: as in ``report.json``.
+        history: metrics of earlier windows, oldest first.
+        evidently: the HTML of Evidently's page.
+        why_not: why there is none.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name, filter in (
+        ("figure", _figure),
+        ("share", _share),
+        ("day", _day),
+        ("method", _method),
+    ):
+        environment.filters[name] = filter
+    environment.globals["picture"] = pictures.column
+    headline, sentence = PLAIN[report["verdict"]]
+    pictured = [one for one in report["columns"] if pictures.column(one)]
+    worst, rest = _worst(report["reasons"])
+    return environment.get_template(_TEMPLATE).render(
+        report=report,
+        headline=headline,
+        sentence=sentence,
+        worst=worst,
+        rest=rest,
+        trends=_trends(report, history),
+        pictured=pictured,
+        opened=_OPEN,
+        evidently=None if evidently is None else embedded(evidently),
+        why_not=why_not,
+    )
+
+
+def _worst(reasons: Sequence[Report]) -> tuple[list[Report], list[Report]]:
+    """The three worst things, each of another kind, and the others."""
+    first: dict[str, Report] = {}
+    for one in reasons:
+        first.setdefault(one["code"], one)
+    worst = list(first.values())[:3]
+    return worst, _grouped([one for one in reasons if one not in worst])
+
+
+def _grouped(reasons: Sequence[Report]) -> list[Report]:
+    """Findings of one kind together, so that their advice is read once."""
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in reasons:
+        key = (one["severity"], one["code"])
+        group = groups.setdefault(
+            key, {"severity": one["severity"], "advice": one["advice"], "messages": []}
+        )
+        group["messages"].append(one["message"])
+    return list(groups.values())
+
+
+def _trends(report: Report, history: Sequence[Report]) -> list[dict[str, Any]]:
+    """A picture for each metric that has earlier values or a baseline, those that fell first."""
+    found = []
+    for metric in report["metrics"]:
+        points = [
+            (_day(past["ts"]), value)
+            for past in history
+            for name, value in past["metrics"].items()
+            if normalised(name)[0] == metric["name"]
+        ]
+        if metric["current"] is not None:
+            points.append(("now", metric["current"]))
+        if points and (metric["baseline"] is not None or len(points) > 1):
+            picture = pictures.trend(points, metric["baseline"])
+            found.append({**metric, "picture": picture, "points": len(points)})
+    return sorted(found, key=lambda one: (not one["degraded"], not one["worse"]))
+
+
+def embedded(html: str) -> Markup:
+    """A page for the ``srcdoc`` of a frame, in single quotes: ``"`` is frequent and stays short."""
+    return Markup(html.replace("&", "&amp;").replace("'", "&#39;"))  # noqa: S704 - escaped here
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return _NONE
+    return number(value) if isinstance(value, int | float) else str(value)
+
+
+def _share(value: float | None) -> str:
+    return _NONE if value is None else percent(value)
+
+
+def _day(value: Any) -> str:
+    """A time, to the minute."""
+    when = None if value is None else moment(value)
+    return f"{when:%Y-%m-%d %H:%M}" if when else _NONE
+
+
+def _method(name: str | None) -> str:
+    return METHODS.get(name or "", _NONE)
