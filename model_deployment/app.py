@@ -3,28 +3,31 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from model_deployment import __version__
+from model_deployment.api import datasets as datasets_api
 from model_deployment.api import deployments as deployments_api
 from model_deployment.api import models as models_api
+from model_deployment.api import monitoring as monitoring_api
 from model_deployment.api import problems
+from model_deployment.api import reports as reports_api
 from model_deployment.api import system as system_api
 from model_deployment.api.guard import Guard
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
 from model_deployment.describe import Description
-from model_deployment.domain import Deployment, Options, Validation
+from model_deployment.domain import Deployment, Validation
 from model_deployment.effects import World
+from model_deployment.monitoring.reporter import FindTraining
 from model_deployment.probe import Prober
 from model_deployment.proxy import promise
 from model_deployment.proxy.exchange import Terms
@@ -40,6 +43,7 @@ from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
+from model_deployment.watch import Watch, assemble, surroundings
 
 _log = logging.getLogger(__name__)
 
@@ -111,23 +115,10 @@ async def _assemble(
     await ports.fill()
     cache = ArtifactCache(settings.data_dir / "models")
     cache.open()
-    registry = Registry(
-        tracking_uri=settings.tracking_uri,
-        registry_uri=settings.registry_uri,
-        timeout=settings.registry_timeout,
-        download_timeout=settings.download_timeout,
-        own=settings.owns_registry,
-    )
+    registry = _registry(settings)
     logs = LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes)
     wake = _Late()
-    runtime = ServeRuntime(
-        instance=instance,
-        logs=logs.root,
-        work=settings.data_dir / "work",
-        command=command or mlflow_command(settings.request_timeout),
-        environment=settings.model_environment,
-        on_exit=wake,
-    )
+    runtime = _runtime(settings, instance, logs, command, wake)
     stack.push_async_callback(runtime.close)
     prober = Prober(timeout=settings.probe_timeout, listening=runtime.listening, changed=wake)
     stack.push_async_callback(prober.close)
@@ -141,18 +132,6 @@ async def _assemble(
     )
     stack.push_async_callback(routes.close)
 
-    async def prepare(row: Deployment) -> Path:
-        return await cache.ensure(row.artifact, partial(registry.download, row.key))
-
-    async def compare(row: Deployment) -> str:
-        assert row.handle is not None  # noqa: S101 - it answers its health checks
-        path = cache.path(row.artifact)
-        # Forgiving: what MLflow itself saved as an example may not fit to the letter.
-        gate = await asyncio.to_thread(description.gate, path, Validation.COERCE)
-        example = await asyncio.to_thread(description.example, path)
-        limit = settings.request_timeout
-        return await promise.compare(row.handle.endpoint, gate, example, limit)
-
     policy = settings.policy
     reconciler = Reconciler(
         deployments=deployments,
@@ -160,8 +139,8 @@ async def _assemble(
         world=World(
             runtime=runtime,
             prober=prober,
-            prepare=prepare,
-            compare=compare,
+            prepare=lambda row: cache.ensure(row.artifact, partial(registry.download, row.key)),
+            compare=_comparison(settings, description, cache),
             publish=routes.publish,
             traffic=routes.traffic,
             holder=sockets.holder,
@@ -182,8 +161,10 @@ async def _assemble(
         ports=ports,
         registry=registry,
         reconciler=reconciler,
-        defaults=Options(env_manager=settings.env_manager),
+        defaults=settings.options,
     )
+    around = surroundings(deployments, description, cache, registry, reconciler, settings)
+    watch = assemble(settings, instance, around, stack)
     warm_up = asyncio.create_task(registry.warm_up())
     stack.callback(warm_up.cancel)
     app = _api(
@@ -194,10 +175,59 @@ async def _assemble(
         tail=logs.tail,
         counters=routes.counters,
         undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
+        watch=watch,
+        find_training=around.find_training,
     )
     guarded = Guard(app, max_body_bytes=settings.max_body_bytes)
-    proxy = Proxy(guarded, routes, Terms(settings.max_body_bytes, trace=logs.append))
-    return Running(proxy, controller, reconciler, instance, partial(routes.publish, ()))
+
+    def drop_calls() -> None:
+        routes.publish(())
+
+    terms = Terms(settings.max_body_bytes, recorder=watch.recorder, trace=logs.append)
+    proxy = Proxy(guarded, routes, terms)
+    return Running(proxy, controller, reconciler, instance, drop_calls)
+
+
+def _registry(settings: Settings) -> Registry:
+    return Registry(
+        tracking_uri=settings.tracking_uri,
+        registry_uri=settings.registry_uri,
+        timeout=settings.registry_timeout,
+        download_timeout=settings.download_timeout,
+        own=settings.owns_registry,
+    )
+
+
+def _runtime(
+    settings: Settings,
+    instance: str,
+    logs: LaunchLogs,
+    command: Command | None,
+    on_exit: Callable[[], None],
+) -> ServeRuntime:
+    return ServeRuntime(
+        instance=instance,
+        logs=logs.root,
+        work=settings.data_dir / "work",
+        command=command or mlflow_command(settings.request_timeout),
+        environment=settings.model_environment,
+        on_exit=on_exit,
+    )
+
+
+def _comparison(
+    settings: Settings, description: Description, cache: ArtifactCache
+) -> Callable[[Deployment], Awaitable[str]]:
+    async def compare(row: Deployment) -> str:
+        assert row.handle is not None  # noqa: S101 - it answers its health checks
+        path = cache.path(row.artifact)
+        # Forgiving: what MLflow itself saved as an example may not fit to the letter.
+        gate = await asyncio.to_thread(description.gate, path, Validation.COERCE)
+        example = await asyncio.to_thread(description.example, path)
+        limit = settings.request_timeout
+        return await promise.compare(row.handle.endpoint, gate, example, limit)
+
+    return compare
 
 
 def _limits(settings: Settings) -> Limits:
@@ -236,6 +266,8 @@ def _api(
     tail: deployments_api.Tail,
     counters: deployments_api.Count,
     undeploy_wait: float,
+    watch: Watch,
+    find_training: FindTraining,
 ) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="model_deployment",
@@ -246,7 +278,17 @@ def _api(
     problems.install(app)
     app.include_router(
         system_api.router(
-            controller, idle=lambda: reconciler.idle, mlflow_version=version("mlflow")
+            controller,
+            idle=lambda: reconciler.idle,
+            monitoring=watch.keeper.state,
+            mlflow_version=version("mlflow"),
+        )
+    )
+    app.include_router(monitoring_api.router(controller, watch.monitoring))
+    app.include_router(reports_api.router(controller, watch.reporter))
+    app.include_router(
+        datasets_api.router(
+            get=controller.get, find_training=find_training, documents=watch.documents
         )
     )
     app.include_router(models_api.router(controller, registry))

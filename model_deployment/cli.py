@@ -114,6 +114,18 @@ def deploy(
         int | None,
         typer.Option(help="Send waiting requests as one call of up to so many rows; 0 is off."),
     ] = None,
+    capture_rate: Annotated[
+        float | None, typer.Option(help="Share of answered requests that are captured, 0 to 1.")
+    ] = None,
+    capture_exclude: Annotated[
+        list[str] | None, typer.Option(help="Do not capture this column; may be repeated.")
+    ] = None,
+    capture_hash: Annotated[
+        list[str] | None, typer.Option(help="Keep digests of this column only; may be repeated.")
+    ] = None,
+    retention_days: Annotated[
+        float | None, typer.Option(help="Days that captures are kept.")
+    ] = None,
     url: Url = "",
 ) -> None:
     """Serve a model version, and wait until it is ready."""
@@ -123,6 +135,10 @@ def deploy(
         "workers": workers,
         "validation": validation,
         "batch_max_rows": batch_max_rows,
+        "capture_rate": capture_rate,
+        "capture_exclude": capture_exclude or None,
+        "capture_hash": capture_hash or None,
+        "retention_days": retention_days,
     }
     options = {name: value for name, value in given.items() if value is not None}
 

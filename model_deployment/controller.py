@@ -31,6 +31,11 @@ class Choice:
     workers: int | None = None
     validation: Validation | None = None
     batch_max_rows: int | None = None
+    capture_rate: float | None = None
+    capture_exclude: tuple[str, ...] | None = None
+    capture_hash: tuple[str, ...] | None = None
+    max_capture_bytes: int | None = None
+    retention_days: float | None = None
 
     def over(self, options: Options) -> Options:
         """These choices on top of others."""

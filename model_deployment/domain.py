@@ -162,6 +162,16 @@ class Options:
     validation: Validation = Validation.STRICT
     #: Rows of waiting requests that go to the model as one call; 0 lets each go by itself.
     batch_max_rows: int = 0
+    #: Share of the answered requests that are captured.
+    capture_rate: float = 1.0
+    #: Columns that are not captured.
+    capture_exclude: tuple[str, ...] = ()
+    #: Columns of which only digests are captured.
+    capture_hash: tuple[str, ...] = ()
+    #: Bytes of a request and its answer; of larger ones only the fact is captured.
+    max_capture_bytes: int = 1024 * 1024
+    #: Days that captures are kept; None takes the store's own.
+    retention_days: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, for the state row and for answers."""
@@ -170,6 +180,11 @@ class Options:
             "workers": self.workers,
             "validation": str(self.validation),
             "batch_max_rows": self.batch_max_rows,
+            "capture_rate": self.capture_rate,
+            "capture_exclude": list(self.capture_exclude),
+            "capture_hash": list(self.capture_hash),
+            "max_capture_bytes": self.max_capture_bytes,
+            "retention_days": self.retention_days,
         }
 
     @classmethod
@@ -180,6 +195,11 @@ class Options:
             workers=int(values.get("workers", 1)),
             validation=Validation(values.get("validation", Validation.STRICT)),
             batch_max_rows=int(values.get("batch_max_rows", 0)),
+            capture_rate=float(values.get("capture_rate", 1.0)),
+            capture_exclude=tuple(values.get("capture_exclude", ())),
+            capture_hash=tuple(values.get("capture_hash", ())),
+            max_capture_bytes=int(values.get("max_capture_bytes", 1024 * 1024)),
+            retention_days=values.get("retention_days"),
         )
 
 
@@ -311,8 +331,8 @@ class Traffic:
 class Counters:
     """What the proxy has counted of one deployment since this controller began to route to it."""
 
-    #: There is a signature to check requests against.
-    checked: bool = False
+    #: There is a signature to check requests against; None while nothing is served.
+    checked: bool | None = None
     #: Requests that were refused for not fitting it.
     refused: int = 0
     #: Violations by column and kind. Under ``""``: those of no column of the signature.

@@ -6,6 +6,7 @@
     ├── NonCanonicalPath (400)     the path is not its own canonical encoding
     ├── NotDeployed (404)          no such deployment
     ├── UnknownModel (404)         the registry has no such model or version
+    ├── NotFound (404)             no such report, no such data
     ├── Conflict (409)             another wish stands in the way
     ├── PayloadTooLarge (413)      the body is over the limit
     ├── UnsupportedMediaType (415) the body is of a kind no model reads
@@ -77,6 +78,13 @@ class UnknownModel(ModelDeploymentError):
 
     status = 404
     title = "Unknown model"
+
+
+class NotFound(ModelDeploymentError):
+    """What is asked for was never there, or is no more."""
+
+    status = 404
+    title = "Not found"
 
 
 class Conflict(ModelDeploymentError):

@@ -128,6 +128,32 @@ class Registry:
             lambda: self._downloads.run(work, late=clear),
         )
 
+    async def ask(
+        self,
+        what: str,
+        work: Callable[[Any], T],
+        *,
+        threads: DaemonThreads | None = None,
+        limit: float | None = None,
+        late: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Make calls of another kind: ``work`` is given MLflow's client, on a thread.
+
+        Args:
+            what: it does, for messages: they begin with "cannot" and this.
+            threads: whose slots to use; those of look-ups if None.
+            limit: seconds it may take; what a look-up may take if None.
+            late: called on the thread when ``work`` ends and nobody waits for it any more.
+
+        Raises:
+            UnknownModel: the registry has none of what was asked for.
+            RegistryUnavailable: it did not answer in time.
+        """
+        crew = threads or self._lookups
+        limit = self._timeout if limit is None else limit
+        call = partial(crew.run, lambda: work(self._open_client()), late)
+        return await self._limited(what, limit, call)
+
     async def warm_up(self) -> None:
         """Import MLflow and connect ahead of the first call; failures show with that call."""
         try:
@@ -200,6 +226,11 @@ class Registry:
     @property
     def _name(self) -> str:
         return _redact(self._registry_uri)
+
+
+def is_absent(error: Exception) -> bool:
+    """Whether MLflow's error says that there is none of what was asked for."""
+    return getattr(error, "error_code", "") in _ABSENT
 
 
 def create_database(uri: str) -> None:

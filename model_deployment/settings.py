@@ -7,8 +7,9 @@ from typing import Annotated, Any, Self
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model_deployment.domain import EnvManager
+from model_deployment.domain import EnvManager, Options
 from model_deployment.lifecycle import Policy
+from model_deployment.places import Places
 
 #: What a model process needs from the controller's environment: where programs, temporary files and
 #: certificates are, and how text is encoded. Passwords live in other variables, and stay here.
@@ -105,6 +106,60 @@ class Settings(BaseSettings):
     max_answer_bytes: int = Field(
         100 * 1024 * 1024, ge=1, description="Largest JSON answer of a model, in bytes."
     )
+    documents_url: str = Field(
+        "",
+        repr=False,
+        description="Where captures, metrics and reports are kept: `mongodb://...`. "
+        "Default: a file in the data directory.",
+    )
+    capture_rate: float = Field(
+        1.0, ge=0, le=1, description="Share of answered requests that are captured, unless chosen."
+    )
+    capture_exclude: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Columns that are not captured, `NAME,NAME`, unless chosen at deploy."
+    )
+    capture_hash: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Columns of which only digests are kept, unless chosen at deploy."
+    )
+    retention_days: float = Field(
+        30.0, gt=0, description="Days that captures are kept, unless chosen at deploy."
+    )
+    max_capture_bytes: int = Field(
+        1024 * 1024,
+        ge=0,
+        description="Of larger requests and answers, in bytes together, only the fact is captured, "
+        "unless chosen at deploy.",
+    )
+    spool_bytes: int = Field(
+        1024 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Captures that may wait on the local disk for the store, in bytes.",
+    )
+    spool_hours: float = Field(
+        72.0, gt=0, description="Hours they may wait; older ones are dropped, and counted."
+    )
+    report_every: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds from one degradation report of each deployment to the next; 0 makes none.",
+    )
+    report_window: float = Field(
+        7 * 86400.0, gt=0, description="Seconds that a scheduled report looks back."
+    )
+    webhook_url: str = Field(
+        "", repr=False, description="Called with a POST when a report's verdict becomes worse."
+    )
+    webhook_private: bool = Field(
+        False, description="Whether the webhook may be on this machine or in a private network."
+    )
+    metrics_to_mlflow: bool = Field(
+        True, description="Write metrics that are set back to MLflow as well."
+    )
+    training_data: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Where logged data sets may be read from: folders, `https://host/`, `s3://bucket/`; "
+        "comma-separated. Default: only artifacts of the run.",
+    )
     registry_timeout: float = Field(
         15.0, gt=0, description="Seconds to wait for the MLflow registry before refusing."
     )
@@ -159,12 +214,18 @@ class Settings(BaseSettings):
             raise ValueError("the range of ports must lie in 1024-65535 and begin with the smaller")
         return value
 
-    @field_validator("model_env", mode="before")
+    @field_validator("model_env", "training_data", "capture_exclude", "capture_hash", mode="before")
     @classmethod
     def _read_names(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
         return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @field_validator("training_data")
+    @classmethod
+    def _check_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Places(value)
+        return value
 
     @field_validator("log_level")
     @classmethod
@@ -207,6 +268,23 @@ class Settings(BaseSettings):
     def owns_registry(self) -> bool:
         """The registry is the default one, inside the data directory."""
         return not (self.mlflow_tracking_uri or self.mlflow_registry_uri)
+
+    @property
+    def options(self) -> Options:
+        """What a deploy takes that chooses nothing."""
+        return Options(
+            env_manager=self.env_manager,
+            capture_rate=self.capture_rate,
+            capture_exclude=self.capture_exclude,
+            capture_hash=self.capture_hash,
+            max_capture_bytes=self.max_capture_bytes,
+            retention_days=self.retention_days,
+        )
+
+    @property
+    def documents(self) -> str:
+        """Where captures, metrics and reports are kept."""
+        return self.documents_url or f"sqlite:{self.data_dir / 'documents.db'}"
 
     @property
     def policy(self) -> Policy:

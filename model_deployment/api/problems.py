@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from model_deployment.documents.base import StoreUnavailable
 from model_deployment.errors import DiskFull, ModelDeploymentError, Unavailable
 from model_deployment.state.database import DatabaseError, is_full
 
@@ -37,6 +38,7 @@ def install(app: FastAPI) -> None:
     """Make all errors of an application problems."""
     app.add_exception_handler(ModelDeploymentError, _on_ours)
     app.add_exception_handler(DatabaseError, _on_database)
+    app.add_exception_handler(StoreUnavailable, _on_store)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -63,6 +65,18 @@ async def _on_database(request: Request, error: Exception) -> ProblemResponse:
     return respond(
         Unavailable(
             "cannot use the state database now; the controller's log says why. Nothing was changed",
+            retry_after=5,
+        )
+    )
+
+
+async def _on_store(request: Request, error: Exception) -> ProblemResponse:
+    """Predictions go on without it, and captures wait in the spool."""
+    _log.error("%s %s: document store: %s", request.method, request.url.path, error)
+    return respond(
+        Unavailable(
+            "cannot read or write the document store now; the controller's log says why. Predictions "
+            "go on, and what they capture waits for it",
             retry_after=5,
         )
     )

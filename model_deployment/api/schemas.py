@@ -77,6 +77,22 @@ class DeployOptions(BaseModel):
         "0 is off. The deploy fails if the model's predictions of rows together and apart differ.",
     )
 
+    capture_rate: float | None = Field(
+        None, ge=0, le=1, description="Share of the answered requests that are captured; 1 is all."
+    )
+    capture_exclude: tuple[str, ...] | None = Field(
+        None, max_length=1000, description="Columns that are not captured."
+    )
+    capture_hash: tuple[str, ...] | None = Field(
+        None, max_length=1000, description="Columns of which only digests are captured."
+    )
+    max_capture_bytes: int | None = Field(
+        None, ge=0, description="Of larger requests and answers only the fact is captured."
+    )
+    retention_days: float | None = Field(
+        None, gt=0, le=36500, description="Days that captures are kept."
+    )
+
     def choice(self) -> Choice:
         """As the controller takes it."""
         return Choice(**dict(self))
@@ -89,6 +105,11 @@ class OptionsOut(BaseModel):
     workers: int
     validation: Validation
     batch_max_rows: int
+    capture_rate: float
+    capture_exclude: list[str]
+    capture_hash: list[str]
+    max_capture_bytes: int
+    retention_days: float | None
 
 
 class DeploymentOut(BaseModel):
@@ -115,6 +136,11 @@ class DeploymentOut(BaseModel):
                         "workers": 1,
                         "validation": "strict",
                         "batch_max_rows": 0,
+                        "capture_rate": 1.0,
+                        "capture_exclude": [],
+                        "capture_hash": [],
+                        "max_capture_bytes": 1048576,
+                        "retention_days": 30,
                     },
                 }
             ]
@@ -171,7 +197,9 @@ class ViolationsOut(BaseModel):
 class ServingOut(BaseModel):
     """What the proxy has counted since this controller began to route to the deployment."""
 
-    checked: bool = Field(description="Whether there is a signature to check requests against.")
+    checked: bool | None = Field(
+        description="Whether there is a signature to check requests against; null while not ready."
+    )
     refused: int = Field(description="Requests that were refused for not fitting the signature.")
     violations: list[ViolationsOut]
     batches: int = Field(description="Calls of the model that carried several requests.")
@@ -248,6 +276,16 @@ class PortsOut(BaseModel):
     blocked: list[dict[str, Any]] = Field(description="Ports that other programs listen on.")
 
 
+class CapturesOut(BaseModel):
+    """How the captures of predictions fare."""
+
+    spool_bytes: int = Field(description="Waiting on the local disk for the document store.")
+    written: int
+    dropped: int = Field(description="Lost: no room in the spool, too old, or damaged.")
+    dead: int = Field(description="Refused by the store, and kept aside with the reason.")
+    error: str = Field(description="Why the document store takes nothing; empty while it does.")
+
+
 class ReadyOut(BaseModel):
     """Whether the controller does its work."""
 
@@ -255,3 +293,4 @@ class ReadyOut(BaseModel):
     last_tick_seconds: float
     deployments: dict[State, int]
     ports: PortsOut
+    captures: CapturesOut

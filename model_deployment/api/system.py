@@ -2,23 +2,32 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from model_deployment import __version__
-from model_deployment.api.schemas import PortsOut, ReadyOut
+from model_deployment.api.schemas import CapturesOut, PortsOut, ReadyOut
 from model_deployment.controller import Controller
+from model_deployment.monitoring.keeper import MonitoringState
 
 #: Seconds without a tick after which the reconciler counts as stuck.
 STUCK_AFTER = 10.0
 
 
-def router(controller: Controller, *, idle: Callable[[], float], mlflow_version: str) -> APIRouter:
+def router(
+    controller: Controller,
+    *,
+    idle: Callable[[], float],
+    monitoring: Callable[[], MonitoringState],
+    mlflow_version: str,
+) -> APIRouter:
     """The routes.
 
     Args:
         idle: seconds since the reconciler's last good tick.
+        monitoring: how captures fare.
     """
     routes = APIRouter(tags=["system"])
 
@@ -50,6 +59,8 @@ def router(controller: Controller, *, idle: Callable[[], float], mlflow_version:
                 quarantined=usage.quarantined,
                 blocked=[{"port": held.port, "holder": held.holder} for held in usage.blocked],
             ),
+            # Not a reason to be not ready: predictions go on without the store.
+            captures=CapturesOut(**asdict(monitoring())),
         )
 
     @routes.get("/version", summary="Versions")

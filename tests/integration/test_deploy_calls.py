@@ -26,6 +26,11 @@ def test_deploy_answers_when_the_model_is_ready(controller: Controller) -> None:
         "workers": 1,
         "validation": "strict",
         "batch_max_rows": 0,
+        "capture_rate": 1.0,
+        "capture_exclude": [],
+        "capture_hash": [],
+        "max_capture_bytes": 1024 * 1024,
+        "retention_days": 30.0,
     }
     assert controller.ports[0] <= row["port"] <= controller.ports[1]
     assert datetime.fromisoformat(row["created_at"]) <= datetime.fromisoformat(row["ready_at"])

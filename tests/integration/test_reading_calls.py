@@ -17,6 +17,10 @@ CALLS = {
     ("post", "/deploy/{model}/{version}"), ("get", "/get_deployed_models"),
     ("post", "/undeploy/{name}"), ("post", "/{name}"), ("post", "/{name}/invocations"),
     ("get", "/model/{name}"), ("get", "/model/{name}/logs"), ("get", "/model/{name}/events"),
+    ("get", "/model/{name}/metrics"), ("post", "/model/{name}/set_new_metrics"),
+    ("post", "/model/{name}/feedback"), ("get", "/model/{name}/dataset"),
+    ("get", "/model/{name}/degradation_report"), ("get", "/model/{name}/reports"),
+    ("delete", "/model/{name}/captures"), ("get", "/compare/{model}"),
     ("get", "/health"), ("get", "/ready"), ("get", "/version"),
 }  # fmt: skip
 

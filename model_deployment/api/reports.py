@@ -1,0 +1,103 @@
+"""Degradation reports: made now, or earlier."""
+
+import gzip
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from model_deployment.api.deployments import problem
+from model_deployment.api.monitoring import STORE_AWAY, Since, Until, window
+from model_deployment.api.schemas import Key
+from model_deployment.controller import Controller
+from model_deployment.domain import ModelKey
+from model_deployment.errors import NotFound
+from model_deployment.monitoring.reporter import Reporter
+
+#: What a report's page may do: it holds values that callers have sent.
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:; font-src data:; "
+    "frame-src 'self' data: blob:",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def router(controller: Controller, reporter: Reporter) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(tags=["monitoring"])
+
+    async def deployed(name: str) -> ModelKey:
+        return (await controller.get(ModelKey.parse(name))).key
+
+    @routes.get(
+        "/model/{name}/degradation_report",
+        summary="A degradation report, made now or earlier",
+        responses={
+            200: {"content": {"text/html": {}, "application/json": {}}},
+            202: {"description": "Still being made; `Location` is where it will be"},
+            404: problem("Not deployed, or no such report"),
+            503: STORE_AWAY,
+        },
+    )
+    async def degradation_report(
+        request: Request,
+        name: Key,
+        format: Literal["html", "json"] = "html",
+        since: Since = "30d",
+        until: Until = None,
+        id: Annotated[str | None, Query(max_length=64, description="An earlier one.")] = None,
+        wait: Annotated[float, Query(ge=0, le=600, description="Seconds to wait for it.")] = 60.0,
+    ) -> Response:
+        key = await deployed(name)
+        if id is None:
+            id = reporter.begin(key, *window(since, until))
+        made = await reporter.wait(id, wait) or await reporter.get(key, id)
+        if made is None:
+            if not reporter.is_running(id):
+                raise NotFound(f"cannot find report {id!a} of {key}")
+            where = (
+                f"{key.path.replace('/', '/model/', 1)}/degradation_report?id={id}&format={format}"
+            )
+            return JSONResponse(
+                {"id": id, "status": "running", "url": str(request.base_url).rstrip("/") + where},
+                202,
+                headers={"Location": where, "Retry-After": "5"},
+            )
+        if format == "json":
+            return JSONResponse(_told(made))
+        page = await reporter.page(made["_id"])
+        if page is None:
+            raise NotFound(f"cannot find a page of report {id!a}: its verdict is {made['verdict']}")
+        return _page(page, request.headers.get("accept-encoding", ""))
+
+    @routes.get(
+        "/model/{name}/reports",
+        summary="Reports made so far, with their verdict",
+        responses={404: problem("Not deployed"), 503: STORE_AWAY},
+    )
+    async def reports(
+        name: Key, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    ) -> list[dict[str, Any]]:
+        key = await deployed(name)
+        return [_told(one) for one in await reporter.list(key, limit)]
+
+    return routes
+
+
+def _told(made: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: value for name, value in made.items() if name not in ("_id", "ts", "worse")}
+    return {"id": made["_id"], "ts": made["ts"].isoformat(), **told}
+
+
+def _page(packed: bytes, accepted: str) -> Response:
+    if "gzip" in accepted:
+        return Response(
+            packed,
+            media_type="text/html; charset=utf-8",
+            headers=_PAGE_HEADERS | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"},
+        )
+    return Response(
+        gzip.decompress(packed), media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS
+    )

@@ -1,0 +1,1 @@
+"""What models see, how well they do, and when they go bad."""

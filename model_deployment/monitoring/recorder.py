@@ -1,0 +1,74 @@
+"""Notes down what was asked and answered while the caller waits, so it takes microseconds and no store."""
+
+import time
+import zlib
+from collections.abc import Mapping
+
+from model_deployment.domain import ModelKey, Route
+from model_deployment.monitoring.capture import encode
+from model_deployment.monitoring.spool import Spool
+from model_deployment.monitoring.traffic import Traffic
+
+_FULL = 1 << 32
+
+
+class Recorder:
+    """What the proxy tells of each request."""
+
+    def __init__(self, spool: Spool, traffic: Traffic) -> None:
+        self._spool = spool
+        self._traffic = traffic
+
+    def predicted(
+        self,
+        route: Route,
+        request_id: str,
+        media_type: str,
+        body: bytes,
+        answer: bytes,
+        rows: int,
+        seconds: float,
+    ) -> None:
+        """A prediction is about to be sent.
+
+        Args:
+            body: what the model was sent.
+            answer: what the caller is going to get.
+            rows: as far as the gate knows; 0 where it does not.
+        """
+        now = time.time()
+        self._traffic.answered(route.key, now, seconds * 1e3, rows)
+        options = route.options
+        rate = options.capture_rate
+        # By the name of the request, so that the same ones are captured again in a replay.
+        if rate < 1 and zlib.crc32(request_id.encode()) >= rate * _FULL:
+            return
+        head = {
+            "model": route.key.model,
+            "version": route.key.version,
+            "launch_id": route.launch_id,
+            "at": now,
+            "request_id": request_id,
+            "latency_ms": round(seconds * 1e3, 3),
+            "media_type": media_type,
+        }
+        if len(body) + len(answer) > options.max_capture_bytes:
+            head["omitted"] = len(body) + len(answer)
+            body = answer = b""
+        if options.capture_exclude:
+            head["exclude"] = options.capture_exclude
+        if options.capture_hash:
+            head["hash"] = options.capture_hash
+        self._spool.append(encode(head, body, answer))
+
+    def relayed(self, key: ModelKey, seconds: float) -> None:
+        """An answer that is no JSON was passed on; there is nothing to capture."""
+        self._traffic.answered(key, time.time(), seconds * 1e3, 0)
+
+    def failed(self, key: ModelKey, status: int) -> None:
+        """A request gets no prediction."""
+        self._traffic.failed(key, time.time(), status)
+
+    def violated(self, key: ModelKey, tally: Mapping[tuple[str, str], int]) -> None:
+        """A request does not fit the signature."""
+        self._traffic.violated(key, time.time(), tally)

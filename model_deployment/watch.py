@@ -1,0 +1,191 @@
+"""The other half of the composition: what notes down, keeps and judges what models do."""
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from model_deployment.artifacts import ArtifactCache
+from model_deployment.describe import Description
+from model_deployment.documents.base import Documents, StoreUnavailable
+from model_deployment.documents.connect import connect
+from model_deployment.domain import ModelKey, State
+from model_deployment.errors import StateError
+from model_deployment.monitoring import schedule
+from model_deployment.monitoring.child import Child
+from model_deployment.monitoring.drain import Config
+from model_deployment.monitoring.keeper import Keeper
+from model_deployment.monitoring.recorder import Recorder
+from model_deployment.monitoring.reporter import FindTraining, Reporter
+from model_deployment.monitoring.schedule import Alarm, Webhook
+from model_deployment.monitoring.service import Monitoring
+from model_deployment.monitoring.spool import Spool
+from model_deployment.monitoring.traffic import Traffic
+from model_deployment.reconciler import Reconciler
+from model_deployment.registry import Registry
+from model_deployment.settings import Settings
+from model_deployment.state.deployments import Deployments
+from model_deployment.training import Training, TrainingData
+
+#: Bytes of a capture that a document of MongoDB has room for, with its names and numbers spelled out.
+_LARGEST = 6 * 1024 * 1024
+#: Seconds that the last counts may take to reach the store at the end.
+_LAST_WORDS = 3.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the rest needs of it."""
+
+    recorder: Recorder
+    keeper: Keeper
+    monitoring: Monitoring
+    reporter: Reporter
+    documents: Documents
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What it needs of the rest."""
+
+    training: Training
+    #: What a deployed version was trained on.
+    find_training: FindTraining
+    #: The signature of a deployed model in MLflow's JSON form.
+    signature: Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]]
+    #: Deployments that serve.
+    ready: Callable[[], Awaitable[Sequence[ModelKey]]]
+    #: Days that captures are kept, of deployments that chose.
+    retention: Callable[[], Awaitable[Mapping[ModelKey, float]]]
+    #: Writes an event.
+    note: Callable[[ModelKey, str], None]
+
+
+def surroundings(
+    deployments: Deployments,
+    description: Description,
+    cache: ArtifactCache,
+    registry: Registry,
+    reconciler: Reconciler,
+    settings: Settings,
+) -> Surroundings:
+    """From the parts that the other half is made of."""
+
+    async def signature(key: ModelKey) -> Mapping[str, Any] | None:
+        row = await deployments.get(key)
+        if row is None:
+            return None
+        return (await asyncio.to_thread(description.read, cache.path(row.artifact)))[0]
+
+    async def ready() -> list[ModelKey]:
+        return [row.key for row in await deployments.all() if row.state is State.READY]
+
+    async def retention() -> dict[ModelKey, float]:
+        days = {row.key: row.options.retention_days for row in await deployments.all()}
+        return {key: own for key, own in days.items() if own is not None}
+
+    training = Training(registry, allowed=settings.training_data)
+
+    async def find_training(key: ModelKey) -> TrainingData | None:
+        row = await deployments.get(key)
+        # By the name of the artifacts: a version that was registered anew was trained anew.
+        folder = settings.data_dir / "training" / (row.artifact if row else str(key))
+        return await training.kept(key, folder)
+
+    return Surroundings(
+        training=training,
+        find_training=find_training,
+        signature=signature,
+        ready=ready,
+        retention=retention,
+        note=reconciler.note,
+    )
+
+
+def assemble(
+    settings: Settings, instance: str, around: Surroundings, stack: contextlib.AsyncExitStack
+) -> Watch:
+    """Put it together; it works until the stack is left.
+
+    Raises:
+        StateError: the settings or the data directory cannot be used.
+    """
+    spool = _open_spool(settings, stack)
+    documents = _connect(settings)
+    stack.push_async_callback(documents.close)
+    traffic = Traffic(secrets.token_hex(4))
+    keeper = Keeper(spool, traffic, documents, around.retention)
+    stack.push_async_callback(_last_words, keeper)
+    config = Config(
+        spool=str(spool.root),
+        documents=settings.documents,
+        max_age=settings.spool_hours * 3600,
+        max_capture_bytes=_LARGEST,
+        salt=instance,
+    )
+    child = Child("model_deployment.monitoring.drain", json.dumps(asdict(config)))
+    training = around.training
+    monitoring = Monitoring(
+        keeper,
+        traffic,
+        baseline=training.baseline,
+        write_back=training.write_metrics if settings.metrics_to_mlflow else None,
+    )
+    reporter = Reporter(
+        keeper,
+        monitoring,
+        work=settings.data_dir / "reports",
+        training=around.find_training,
+        signature=around.signature,
+        baseline=training.baseline,
+        done=Alarm(around.note, Webhook(settings.webhook_url, private=settings.webhook_private)),
+    )
+    reporter.open()
+    stack.push_async_callback(reporter.close)
+    _in_background(stack, keeper.run())
+    _in_background(stack, child.run())
+    if settings.report_every:
+        window = timedelta(seconds=settings.report_window)
+        _in_background(
+            stack,
+            schedule.run(reporter, around.ready, every=settings.report_every, window=window),
+        )
+    return Watch(Recorder(spool, traffic), keeper, monitoring, reporter, documents)
+
+
+def _open_spool(settings: Settings, stack: contextlib.AsyncExitStack) -> Spool:
+    root: Path = settings.data_dir / "spool"
+    spool = Spool(root, max_bytes=settings.spool_bytes)
+    try:
+        spool.open()
+    except OSError as error:
+        raise StateError(f"cannot use {root}: {error.strerror}") from error
+    stack.callback(spool.close)
+    return spool
+
+
+def _connect(settings: Settings) -> Documents:
+    try:
+        return connect(settings.documents)
+    except ValueError as error:
+        raise StateError(f"cannot use MODEL_DEPLOYMENT_DOCUMENTS_URL: {error}") from None
+
+
+async def _last_words(keeper: Keeper) -> None:
+    with contextlib.suppress(StoreUnavailable, TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS):
+            await keeper.flush(all=True)
+
+
+def _in_background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    task = asyncio.create_task(work)
+    stack.push_async_callback(end)
