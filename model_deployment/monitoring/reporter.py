@@ -16,7 +16,7 @@ import orjson
 
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.domain import ModelKey
-from model_deployment.errors import ModelDeploymentError, Unavailable
+from model_deployment.errors import ModelDeploymentError, TooBusy, Unavailable
 from model_deployment.monitoring.keeper import Keeper
 from model_deployment.monitoring.service import Monitoring
 
@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 _CAPTURES, _ROWS = 20_000, 50_000
 #: Rows that are frozen as reference where there is no training data.
 _FROZEN = 1000
+#: Reports that may wait for their turn.
+_WAITING = 16
 #: Seconds and bytes that a report may take.
 _SECONDS, _MEMORY = 300, 2 * 1024**3
 _HISTORY = 100
@@ -105,7 +107,16 @@ class Reporter:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def begin(self, key: ModelKey, since: datetime, until: datetime) -> str:
-        """Begin to make a report; its id. It goes on when nobody waits for it."""
+        """Begin to make a report; its id. It goes on when nobody waits for it.
+
+        Raises:
+            TooBusy: too many are waiting to be made.
+        """
+        if len(self._running) >= _WAITING:
+            raise TooBusy(
+                f"cannot make a report of {key} now: {_WAITING} are waiting to be made",
+                retry_after=30,
+            )
         now = datetime.now(UTC)
         id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         task = asyncio.create_task(self._make(id, key, since, until), name=f"report {key}")

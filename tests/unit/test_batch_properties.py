@@ -221,6 +221,8 @@ def test_with_the_launch_everybody_s_wait_ends(
         desk.gone = True
         for asked in desk.open:
             await asked.fails(Dropped())
+        if waiting:  # those behind others of a failed call take some turns of the loop
+            await asyncio.wait([caller.task for caller in waiting], timeout=10)
         assert len(desk.asked) == sent
         assert all(type(caller.task.exception()) is Dropped for caller in waiting)
 
