@@ -1,0 +1,218 @@
+"""What is done from time to time: counts are kept, old documents go, the state is told."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_deployment.documents.base import RETENTION_DAYS, Collection, Query, StoreUnavailable
+from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.domain import ModelKey
+from model_deployment.monitoring import keeper as module
+from model_deployment.monitoring.drain import STATE_FILE
+from model_deployment.monitoring.keeper import Keeper, MonitoringState
+from model_deployment.monitoring.spool import Spool, segments
+from model_deployment.monitoring.traffic import Traffic
+from tests.waiting import until
+
+A, B = ModelKey("a", 1), ModelKey("b", 1)
+
+
+class Bench:
+    """A keeper, and what it looks after."""
+
+    def __init__(self, folder: Path) -> None:
+        self.spool = Spool(folder / "spool", max_bytes=1000)
+        self.spool.open()
+        self.traffic = Traffic("i")
+        self.store = EmbeddedDocuments(folder / "documents.db")
+        self.chosen: dict[ModelKey, float] = {}
+        self.keeper = Keeper(self.spool, self.traffic, self.store, self._retention)
+
+    async def _retention(self) -> Mapping[ModelKey, float]:
+        return self.chosen
+
+    async def put(self, collection: Collection, key: ModelKey, days: float) -> None:
+        """A document of so many days ago."""
+        await self.keeper.opened()
+        moment = datetime.now(UTC) - timedelta(days=days)
+        name = f"{key}/{days:g}"
+        one = {"_id": name, "model": key.model, "version": key.version, "ts": moment}
+        assert (await self.store.insert(collection, [one])).inserted == 1
+
+    async def names(self, collection: Collection) -> list[str]:
+        return sorted([one["_id"] async for one in self.store.find(Query(collection))])
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    it = Bench(tmp_path)
+    yield it
+    await it.store.close()
+    it.spool.close()
+
+
+# Counts
+
+
+async def test_minutes_that_are_over_are_kept_once(bench: Bench) -> None:
+    bench.traffic.answered(A, time.time() - 120, 1.0, 1)
+    bench.traffic.answered(A, time.time() + 120, 1.0, 1)
+    for _ in range(2):
+        await bench.keeper.flush()
+        assert len(await bench.names(Collection.TRAFFIC)) == 1
+    assert len(bench.traffic.all()) == 1
+
+
+async def test_at_the_end_all_minutes_are_kept(bench: Bench) -> None:
+    bench.traffic.answered(A, time.time(), 1.0, 1)
+    await bench.keeper.flush(all=True)
+    assert len(await bench.names(Collection.TRAFFIC)) == 1
+    assert bench.traffic.all() == []
+
+
+async def test_counts_stay_while_the_store_is_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> None:
+        raise StoreUnavailable("it is away")
+
+    bench.traffic.answered(A, time.time() - 120, 1.0, 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.store, "insert", away)
+        with pytest.raises(StoreUnavailable):
+            await bench.keeper.flush()
+    await bench.keeper.flush()
+    assert len(await bench.names(Collection.TRAFFIC)) == 1
+
+
+async def test_the_store_is_opened_when_it_comes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> None:
+        raise StoreUnavailable("it is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.store, "open", away)
+        with pytest.raises(StoreUnavailable):
+            await bench.keeper.opened()
+    await (await bench.keeper.opened()).ping()
+
+
+# Old documents
+
+
+@pytest.mark.parametrize("collection", [*Collection])
+async def test_documents_are_kept_for_as_long_as_is_declared(
+    bench: Bench, collection: Collection
+) -> None:
+    days = RETENTION_DAYS[collection]
+    await bench.put(collection, A, (days or 10_000) - 0.1)
+    await bench.put(collection, A, (days or 10_000) + 0.1)
+    await bench.keeper.purge()
+    left = await bench.names(collection)
+    assert len(left) == (2 if days is None else 1)
+
+
+async def test_captures_of_a_deployment_that_chose_fewer_days_go_earlier(bench: Bench) -> None:
+    bench.chosen = {A: 2}
+    for key in (A, B):
+        for days in (1, 3, 40):
+            await bench.put(Collection.CAPTURES, key, days)
+        await bench.put(Collection.LABELS, key, 3)
+    await bench.keeper.purge()
+    assert await bench.names(Collection.CAPTURES) == ["a-1/1", "b-1/1", "b-1/3"]
+    assert len(await bench.names(Collection.LABELS)) == 2
+
+
+async def test_captures_of_a_deployment_that_chose_more_days_stay(bench: Bench) -> None:
+    bench.chosen = {A: 100, B: 5}
+    for key in (A, B):
+        for days in (4, 40, 101):
+            await bench.put(Collection.CAPTURES, key, days)
+    await bench.keeper.purge()
+    assert await bench.names(Collection.CAPTURES) == ["a-1/4", "a-1/40", "b-1/4"]
+
+
+async def test_the_page_of_a_report_goes_with_it(bench: Bench) -> None:
+    for days in (1, 200):
+        await bench.put(Collection.REPORTS, A, days)
+        await bench.store.put_blob(f"a-1/{days}", b"page")
+    await bench.keeper.purge()
+    assert await bench.store.get_blob("a-1/1") == b"page"
+    assert await bench.store.get_blob("a-1/200") is None
+
+
+# The state
+
+
+def test_the_state_is_that_of_the_spool_and_of_the_drain(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert bench.keeper.state() == MonitoringState(0, 0, 0, 0, "")
+    assert bench.spool.append([b"x" * 492])
+    assert not bench.spool.append([b"x" * 900])
+    (written, _) = segments(bench.spool.root)
+    told = {"written": 5, "dead": 2, "lost": 3, "error": "away", "offsets": {written.name: 400}}
+    (bench.spool.root / STATE_FILE).write_text(json.dumps(told))
+    assert bench.keeper.state() == MonitoringState(100, 4, 2, 5, "away")
+    # A segment that was deleted since the last look.
+    told["offsets"] = {written.name: 5000}
+    (bench.spool.root / STATE_FILE).write_text(json.dumps(told))
+    assert bench.keeper.state().spool_bytes == 0
+    bench.spool.close()
+
+
+async def test_what_was_dropped_is_said_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        bench.spool.append([b"x" * 2000])
+    await bench.keeper.look_after_spool()
+    await bench.keeper.look_after_spool()
+    (record,) = caplog.records
+    assert "3 captures were dropped" in record.message
+    bench.spool.append([b"x" * 2000])
+    await bench.keeper.look_after_spool()
+    assert "1 captures were dropped" in caplog.records[-1].message
+
+
+async def test_a_disk_that_cannot_sync_is_said_and_the_rest_goes_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.fdatasync", fails)
+    bench.spool.append([b"x" * 92])
+    (segment,) = segments(bench.spool.root)
+    bench.spool.append([b"x" * 2000])
+    segment.unlink()
+    await bench.keeper.look_after_spool()
+    assert bench.spool.size == 0
+    assert "cannot force captures to the disk: Input/output error" in caplog.text
+
+
+async def test_a_fault_in_one_thing_does_not_keep_it_from_being_done_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_SYNC", "_FLUSH", "_PURGE"):
+        monkeypatch.setattr(module, name, 0.001)
+    calls = 0
+
+    async def fails(**_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        raise RuntimeError("a fault") if calls % 2 else StoreUnavailable("it is away")
+
+    monkeypatch.setattr(bench.keeper, "flush", fails)
+    task = asyncio.create_task(bench.keeper.run())
+    await until(lambda: calls > 3)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

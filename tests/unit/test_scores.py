@@ -1,0 +1,160 @@
+"""Metrics of labels and predictions, beside those of scikit-learn."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from model_deployment.monitoring.scores import comparison, measure
+
+AMOUNTS = st.floats(-1e6, 1e6).filter(lambda value: not value.is_integer())
+PAIRS_OF_AMOUNTS = st.lists(st.tuples(AMOUNTS, AMOUNTS), min_size=2, max_size=50)
+
+
+@given(PAIRS_OF_AMOUNTS)
+def test_amounts_are_measured_as_scikit_learn_does(pairs: list[tuple[float, float]]) -> None:
+    labels, said = zip(*pairs, strict=True)
+    found = measure(pairs)
+    expected = {
+        "mae": metrics.mean_absolute_error(labels, said),
+        "mse": metrics.mean_squared_error(labels, said),
+        "rmse": metrics.root_mean_squared_error(labels, said),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    mean = sum(labels) / len(labels)
+    if sum((one - mean) ** 2 for one in labels) > 1e-3:
+        assert found["r2"] == pytest.approx(metrics.r2_score(labels, said), rel=1e-6, abs=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=50))
+def test_two_classes_are_measured_as_scikit_learn_does(pairs: list[tuple[int, int]]) -> None:
+    labels, said = zip(*pairs, strict=True)
+    found = measure(pairs)
+    expected = {"accuracy": metrics.accuracy_score(labels, said)}
+    if set(labels) | set(said) == {0, 1}:
+        expected |= {
+            "precision": metrics.precision_score(labels, said, zero_division=0),
+            "recall": metrics.recall_score(labels, said, zero_division=0),
+            "f1": metrics.f1_score(labels, said, zero_division=0),
+        }
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "positive"),
+    [
+        ((0, 1), 1),
+        ((-1, 1), 1),
+        ((2, 10), 10),
+        ((-10, -9), -9),
+        (("no", "yes"), "yes"),
+        (("1", "2"), "2"),
+        ((False, True), True),
+        ((1, "other"), "other"),
+        (("a", "nan"), "nan"),
+    ],
+)
+def test_the_greater_of_two_classes_is_the_positive_one(
+    kinds: tuple[Any, Any], positive: Any
+) -> None:
+    low, high = kinds
+    pairs = [(high, high), (high, high), (high, low), (low, high), (low, low), (low, low)] * 2
+    pairs += [(low, high)]
+    found = measure(pairs)
+    truth = [label == positive for label, _ in pairs]
+    said = [said == positive for _, said in pairs]
+    assert found["precision"] == pytest.approx(metrics.precision_score(truth, said))
+    assert found["recall"] == pytest.approx(metrics.recall_score(truth, said))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))
+def test_of_many_classes_there_is_the_accuracy(pairs: list[tuple[str, str]]) -> None:
+    pairs = [*pairs, ("a", "b"), ("b", "c")]
+    assert measure(pairs) == pytest.approx({"accuracy": metrics.accuracy_score(*zip(*pairs))})  # noqa: B905
+
+
+def test_one_value_written_in_several_ways_is_one_class() -> None:
+    assert measure([(1, 1.0), (True, 1), (0, False), ("1", 1)])["accuracy"] == 1.0
+
+
+def test_whole_numbers_are_classes_while_they_are_few() -> None:
+    assert "accuracy" in measure([(number, number) for number in range(20)])
+    assert "mae" in measure([(number, number) for number in range(21)])
+    assert "mae" in measure([(1, 1.5)])
+
+
+def test_nothing_is_measured_on_nothing() -> None:
+    assert measure([]) == {}
+
+
+def test_labels_that_are_all_the_same_have_no_r2() -> None:
+    assert measure([(1.5, 1.25), (1.5, 2.5)]).keys() == {"mae", "mse", "rmse"}
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [(1e200, 0.5), (-1e200, 1.5)],
+        [(0.5, 1e200), (1.5, 1e200)],
+        [(1.7e308, -1.7e308), (0.5, 0.5)],
+        [(10**400, 10**400), (1, 2)],
+        [(math.nan, 0.5), (1.5, math.inf)],
+        [(None, 1), ([1], {"a": 1})],
+    ],
+)
+def test_odd_values_give_metrics_that_are_numbers_or_none(pairs: list[tuple[Any, Any]]) -> None:
+    assert all(map(math.isfinite, measure(pairs).values()))
+
+
+# Beside the baseline
+
+
+def row(name: str, before: float | None, after: float | None, n: int | None = 1000) -> Any:
+    baseline = {} if before is None else {name: before}
+    (found,) = comparison(baseline, {} if after is None else {name: after}, n)
+    return found
+
+
+def test_a_metric_stands_beside_its_baseline_by_whatever_name() -> None:
+    (found,) = comparison({"test_root_mean_squared_error": 10.0}, {"rmse": 12.5}, 500)
+    assert found == {
+        "metric": "rmse",
+        "baseline": 10.0,
+        "baseline_source": "test",
+        "current": 12.5,
+        "change": 2.5,
+        "direction": "lower",
+        "degraded": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "n", "degraded"),
+    [
+        ("rmse", 10.0, 11.5, 1000, True),
+        ("rmse", 10.0, 10.9, 1000, False),
+        ("rmse", 10.0, 5.0, 1000, False),
+        ("rmse", 10.0, 11.5, 30, False),  # chance explains it
+        ("rmse", 10.0, 11.5, 29, None),
+        ("rmse", 10.0, 11.5, None, True),
+        ("accuracy", 0.9, 0.7, 100, True),
+        ("accuracy", 0.9, 0.7, 30, True),
+        ("accuracy", 0.9, 0.78, 30, False),
+        ("accuracy", 0.9, 0.82, 1000, False),
+        ("accuracy", 0.9, 1.0, 1000, False),
+        ("profit", 10.0, 1.0, 1000, None),
+    ],
+)
+def test_worse_by_more_than_a_tenth_and_than_chance_is_degraded(
+    name: str, before: float, after: float, n: int | None, degraded: bool | None
+) -> None:
+    assert row(name, before, after, n)["degraded"] is degraded
+
+
+def test_what_has_no_counterpart_is_told_and_not_judged() -> None:
+    gone, new = row("rmse", 1.0, None), row("rmse", None, 1.0)
+    assert (gone["current"], gone["change"], gone["degraded"]) == (None, None, None)
+    assert (new["baseline"], new["baseline_source"], new["degraded"]) == (None, None, None)

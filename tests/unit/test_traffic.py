@@ -1,0 +1,149 @@
+"""Counts of requests, minute by minute."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_deployment.domain import ModelKey
+from model_deployment.monitoring.traffic import BUCKETS, Traffic, Window
+
+A, B = ModelKey("a", 1), ModelKey("b", 2)
+#: The begin of a minute.
+NOON = 1_700_000_040.0
+LATENCIES = st.lists(st.floats(0.1, 100_000), min_size=1, max_size=200)
+
+
+def window(latencies: list[float]) -> Window:
+    traffic = Traffic("i")
+    for one in latencies:
+        traffic.answered(A, NOON, one, 1)
+    ((_, found),) = traffic.current(A)
+    return found
+
+
+@given(LATENCIES, st.sampled_from([0.01, 0.5, 0.9, 0.95, 0.99, 1.0]))
+def test_percentiles_are_right_to_a_tenth(latencies: list[float], share: float) -> None:
+    said = window(latencies).percentile(share)
+    true = np.quantile(latencies, share, method="inverted_cdf")
+    assert said == pytest.approx(true, rel=0.1, abs=0.001)
+
+
+@given(LATENCIES, LATENCIES)
+def test_windows_that_are_added_are_one_window(first: list[float], second: list[float]) -> None:
+    both = window(first)
+    both.add(window(second))
+    assert both == window(first + second)
+
+
+def test_no_answers_have_no_percentiles() -> None:
+    assert Window().percentile(0.5) is None
+
+
+def test_latencies_beyond_all_buckets_count_too() -> None:
+    found = window([0.0, 1e9])
+    assert found.percentile(0.5) == pytest.approx(0.1, rel=0.1)
+    assert found.percentile(1.0) == pytest.approx(BUCKETS[-1], rel=0.1)
+    assert Window.from_dict(found.as_dict()).percentile(1.0) == found.percentile(1.0)
+
+
+def busy() -> Traffic:
+    traffic = Traffic("i")
+    traffic.answered(A, NOON, 5.0, 3)
+    traffic.answered(A, NOON + 59, 5.0, 2)
+    traffic.answered(A, NOON + 60, 5.0, 1)
+    traffic.failed(B, NOON, 504)
+    return traffic
+
+
+def test_each_minute_of_each_deployment_is_a_document() -> None:
+    documents = {one["_id"]: one for one in busy().finished(NOON + 60)}
+    minute = int(NOON // 60)
+    assert documents.keys() == {f"a-1/{minute}/i", f"b-2/{minute}/i"}
+    one = documents[f"a-1/{minute}/i"]
+    assert (one["model"], one["version"], one["requests"], one["rows"]) == ("a", 1, 2, 5)
+    assert one["ts"] == datetime.fromtimestamp(NOON, UTC)
+
+
+def test_a_minute_is_finished_when_it_is_over_and_not_before() -> None:
+    traffic = busy()
+    assert traffic.finished(NOON + 59.9) == []
+    assert len(traffic.finished(NOON + 60)) == 2
+    assert len(traffic.finished(NOON + 120)) == len(traffic.all()) == 3
+
+
+def test_minutes_stay_until_they_are_forgotten() -> None:
+    traffic = busy()
+    finished = traffic.finished(NOON + 60)
+    assert traffic.finished(NOON + 60) == finished
+    traffic.answered(A, NOON + 61, 5.0, 1)
+    traffic.forget(finished)
+    assert traffic.finished(NOON + 60) == []
+    ((moment, left),) = traffic.current(A)
+    assert (moment.timestamp(), left.requests) == (NOON + 60, 2)
+    assert traffic.current(B) == []
+    traffic.forget(finished)
+    assert len(traffic.all()) == 1
+
+
+def test_another_run_of_a_controller_has_documents_of_its_own() -> None:
+    names = set()
+    for instance in ("one", "two"):
+        traffic = Traffic(instance)
+        traffic.failed(A, NOON, 500)
+        names |= {one["_id"] for one in traffic.all()}
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "malformed"),
+        (413, "too_large"),
+        (422, "refused"),
+        (429, "too_busy"),
+        (502, "model_failed"),
+        (503, "not_ready"),
+        (504, "timeout"),
+        (500, "internal"),
+        (418, "internal"),
+    ],
+)
+def test_requests_without_a_prediction_count_by_kind(status: int, kind: str) -> None:
+    traffic = Traffic("i")
+    traffic.failed(A, NOON, status)
+    ((_, found),) = traffic.current(A)
+    assert (found.requests, found.rows, found.errors) == (1, 0, {kind: 1})
+    assert found.percentile(0.5) is None
+
+
+def full() -> Window:
+    traffic = busy()
+    traffic.failed(A, NOON, 422)
+    traffic.violated(A, NOON, {("x", "type"): 2, ("", "form"): 1})
+    traffic.violated(A, NOON, {("x", "type"): 1})
+    return traffic.current(A)[0][1]
+
+
+def test_what_is_kept_is_read_again() -> None:
+    kept: dict[str, Any] = full().as_dict()
+    assert Window.from_dict(kept) == full()
+    assert Window.from_dict(kept | {"_id": "x", "model": "m"}) == full()
+
+
+def test_a_summary_is_for_people() -> None:
+    assert full().summary() == {
+        "requests": 3,
+        "rows": 5,
+        "errors": {"refused": 1},
+        "p50_ms": pytest.approx(5.0, rel=0.1),
+        "p95_ms": pytest.approx(5.0, rel=0.1),
+        "p99_ms": pytest.approx(5.0, rel=0.1),
+        "violations": [
+            {"column": "", "kind": "form", "count": 1},
+            {"column": "x", "kind": "type", "count": 3},
+        ],
+    }
