@@ -177,3 +177,32 @@ def test_evidently_that_runs_out_of_memory_does_not_lose_the_report(tmp_path: Pa
     )
     assert (code, found["verdict"]) == (0, "ok")
     assert "Missing:" in html
+
+
+def test_captures_that_break_encoders_still_make_a_report(tmp_path: Path) -> None:
+    row = [10**400, "\ud800", {"\udfff": [10**400]}, 1.0, 2.0]
+    columns = ["huge", "half", "nested", "__label", "__prediction_9"]
+    common = {"ts": "2026-01-01T00:00:00+00:00", "columns": columns, "data": [row] * 40}
+    captures = [
+        {**common, "request_id": id, "predictions": [1.0, 2.0] * 20} for id in ("one", "one", "two")
+    ]
+    labels = [{"request_id": id, "row": 0, "label": 1.0} for id in ("one", "two")]
+    files = {"captures": captures, "predictions": captures[:1], "labels": labels}
+    for name, documents in files.items():
+        text = "".join(json.dumps(one) + "\n" for one in documents)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    training = pd.DataFrame({name: [1.0] * 50 for name in columns} | {"y": [1.0] * 50})
+    training.to_csv(tmp_path / "training.csv", index=False)
+    inputs = [{"name": name, "type": "double"} for name in columns]
+    job = {
+        "deep": False,
+        "signature": {"inputs": inputs},
+        "target": "y",
+        "baseline_error": "\ud800",
+    }
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    code, found, html = run(tmp_path)
+    assert (code, found["rows"]["ambiguous"], found["rows"]["labelled"]) == (0, 1, 1)
+    assert found["prediction_against"] == "captured"
+    assert [one["name"] for one in found["columns"]].count("___label") == 1
+    assert safe(html)

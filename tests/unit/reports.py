@@ -35,17 +35,23 @@ def with_labels(table: pd.DataFrame, error: float, seed: int = 0) -> pd.DataFram
 
 
 def report(
-    current: pd.DataFrame, reference: pd.DataFrame | None = None, **job: Any
+    current: pd.DataFrame,
+    reference: pd.DataFrame | None = None,
+    *,
+    earlier: pd.DataFrame | None = None,
+    **job: Any,
 ) -> dict[str, Any]:
     """The report on these tables."""
     wanted: Job = parse(job)
-    tables = [None if one is None else Table(one, len(one), {}) for one in (current, reference)]
+    tables = [
+        None if one is None else Table(one, len(one), {}) for one in (current, reference, earlier)
+    ]
     known = pd.DataFrame()
     if LABEL in current:
         names = [name for name in current if name in (LABEL, TIME) or is_prediction(name)]
         known = current.loc[current[LABEL].notna(), names]
     assert tables[0] is not None
-    return make(wanted, Inputs(tables[0], tables[1], known))[0]
+    return make(wanted, Inputs(tables[0], tables[1], known, tables[2]))[0]
 
 
 def codes(found: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,7 +16,7 @@ def test_nothing_moved() -> None:
     found = report(frame(300, 1), frame(1000, 2))
     assert found["verdict"] == "ok"
     assert found["share_drifted"] == 0
-    assert found["rows"] == {"reference": 1000, "current": 300, "labelled": 0}
+    assert found["rows"] == {"reference": 1000, "current": 300, "labelled": 0, "ambiguous": 0}
     assert codes(found) == ["few_labels"]
 
 
@@ -105,15 +106,183 @@ def test_without_anything_fair_to_compare_with_it_is_not_ok(
 
 
 def test_early_windows_are_the_baseline_where_the_run_has_none() -> None:
-    past = {"ts": "2026-01-01T00:00:00Z", "metrics": {"rmse": 0.1}, "n": 500, "source": "feedback"}
+    past = {"ts": "2026-01-01T00:00:00Z", "metrics": {"rmse": 0.1}, "n": 500, "source": "set"}
     found = report(with_labels(frame(300, 1), 0.5), history=[past], since="2026-01-02T00:00:00Z")
     assert found["verdict"] == "degraded"
     rmse = next(metric for metric in found["metrics"] if metric["name"] == "rmse")
     assert rmse["baseline_source"] == "history"
 
 
+def entry(ts: str, rmse: float, source: str = "set", n: int = 500) -> dict[str, Any]:
+    """Of the history."""
+    return {"ts": f"2026-01-{ts}Z", "metrics": {"test_rmse": rmse}, "n": n, "source": source}
+
+
+WINDOW = {"since": "2026-01-02T00:00:00Z", "until": "2026-01-03T00:00:00Z"}
+
+
+@pytest.mark.parametrize("rows", [0, 300])
+@pytest.mark.parametrize("rmse", [0.1, 9.0])
+def test_feedback_of_any_age_is_no_metric_of_this_window(rows: int, rmse: float) -> None:
+    past = [entry(f"02T1{hour}:00:00", rmse, "feedback") for hour in range(3)]
+    job = {"baseline": RUN, "worse_before": {"rmse": 3}, "history": past, **WINDOW}
+    found = report(frame(rows, 1), **job)
+    assert found["verdict"] == ("no_reference" if rows else "insufficient_data")
+    assert all(metric["current"] is None for metric in found["metrics"])
+
+
+def test_feedback_is_never_the_baseline() -> None:
+    past = [entry("01T00:00:00", 0.1, "feedback")]
+    found = report(with_labels(frame(300, 1), 0.5), history=past, **WINDOW)
+    assert found["verdict"] == "no_reference"
+    assert all(metric["baseline"] is None for metric in found["metrics"])
+
+
+@pytest.mark.parametrize(
+    ("ts", "counts"),
+    [
+        ("01T23:59:59", False),
+        ("02T00:00:00", True),
+        ("02T23:59:59", True),
+        ("03T00:00:00", False),
+    ],
+)
+def test_what_was_set_counts_in_its_window_only(ts: str, counts: bool) -> None:
+    found = report(frame(0, 1), frame(500, 2), baseline=RUN, history=[entry(ts, 0.1)], **WINDOW)
+    assert found["verdict"] == ("ok" if counts else "insufficient_data")
+
+
+def test_the_baseline_of_the_history_is_the_oldest_that_was_set() -> None:
+    past = [
+        entry("01T01:00:00", 0.05, n=29),
+        entry("01T02:00:00", 0.1),
+        entry("01T03:00:00", 0.5),
+    ]
+    now = with_labels(frame(300, 1), 0.5)
+    for history in (past, past[::-1]):
+        found = report(now, history=history, **WINDOW)
+        rmse = next(metric for metric in found["metrics"] if metric["name"] == "rmse")
+        assert (found["verdict"], rmse["baseline"]) == ("degraded", 0.1)
+    # The oldest is of this window: then there is none.
+    found = report(frame(0, 1), history=[entry("02T01:00:00", 9.0)], **WINDOW)
+    assert found["verdict"] == "insufficient_data"
+    assert found["metrics"][0]["baseline"] is None
+
+
+def test_the_job_may_know_an_older_baseline_than_its_history() -> None:
+    now = with_labels(frame(300, 1), 0.5)
+    past = [entry("01T03:00:00", 0.5)]
+    assert report(now, history=past, **WINDOW)["verdict"] == "ok"
+    found = report(now, history=past, history_baseline={"test_rmse": 0.1}, **WINDOW)
+    assert found["verdict"] == "degraded"
+    fair = report(now, history_baseline={"rmse": 0.1}, baseline={"test_rmse": 0.5}, **WINDOW)
+    assert fair["verdict"] == "ok"
+
+
+def test_another_metric_that_was_worse_before_does_not_make_this_one_last() -> None:
+    now = with_labels(frame(60, 1), 0.5)
+    job: dict[str, Any] = {"baseline": {"test_rmse": 0.1}, "windows_worse_before": 1}
+    assert report(now, **job)["verdict"] == "degraded"
+    for before in ({}, {"mae": 2}, {"rmse": 0}):
+        found = report(now, worse_before=before, **job)
+        assert (found["verdict"], found["worse_metrics"]) == ("insufficient_data", ["rmse"])
+    found = report(now, worse_before={"test_rmse": 1}, **job)
+    assert found["verdict"] == "degraded"
+    assert "the window before was worse too" in found["reasons"][0]["message"]
+
+
+def test_worse_metrics_are_named() -> None:
+    now = with_labels(frame(60, 1), 0.5)
+    found = report(now, baseline={"test_rmse": 0.1, "test_mae": 9.0})
+    assert (found["worse"], found["worse_metrics"]) == (True, ["rmse"])
+    found = report(now, baseline={"test_rmse": 9.0})
+    assert (found["worse"], found["worse_metrics"]) == (False, [])
+
+
+@pytest.mark.parametrize("reference", [None, frame(1000, 2)])
+def test_a_baseline_that_could_not_be_read_is_told_and_not_ok(
+    reference: pd.DataFrame | None,
+) -> None:
+    job = {"baseline_error": "MLflow does not answer", **WINDOW}
+    found = report(with_labels(frame(300, 1), 0.1), reference, **job)
+    assert found["verdict"] == "insufficient_data"
+    reason = next(one for one in found["reasons"] if one["code"] == "baseline_unreadable")
+    assert reason["severity"] == "warning"
+    assert "MLflow does not answer" in reason["message"]
+    # Held to something else, or without labels, it is what it was.
+    past = [entry("01T03:00:00", 0.1)]
+    found = report(with_labels(frame(300, 1), 0.1), reference, history=past, **job)
+    assert (found["verdict"], "baseline_unreadable" in codes(found)) == ("ok", True)
+    expected = "no_reference" if reference is None else "ok"
+    assert report(frame(300, 1), reference, **job)["verdict"] == expected
+
+
+def test_earlier_predictions_stand_in_for_those_of_a_reference() -> None:
+    training = frame(1000, 2).drop(columns="__prediction")
+    earlier = frame(500, 5)[["__prediction"]]
+    now = frame(300, 1)
+    found = report(now, training, earlier=earlier)
+    assert (found["verdict"], found["prediction_against"]) == ("ok", "captured")
+    assert "predictions_not_compared" not in codes(found)
+    now["__prediction"] += 1
+    assert report(now, training)["verdict"] == "ok"
+    found = report(now, training, earlier=earlier)
+    assert found["verdict"] == "drift"
+    assert found["prediction"]["drifted"]
+    # A reference that has predictions needs no others.
+    found = report(now, frame(1000, 2).assign(__prediction=now["__prediction"].mean()))
+    assert found["prediction_against"] == "reference"
+
+
+def test_predictions_of_a_regression_are_not_compared_with_its_target() -> None:
+    training = frame(1000, 2).rename(columns={"__prediction": "y"})
+    now = frame(300, 1)
+    now["__prediction"] *= 0.3
+    for task in (None, "regression"):
+        found = report(now, training, target="y", task=task)
+        assert (found["verdict"], found["prediction"]) == ("ok", None)
+        assert "predictions_not_compared" in codes(found)
+
+
+def classified(n: int, seed: int, share: float) -> pd.DataFrame:
+    said = np.random.default_rng(seed).random(n) < share
+    return frame(n, seed).assign(__prediction=np.where(said, "yes", "no"))
+
+
+def test_classes_are_compared_with_those_of_the_target() -> None:
+    training = classified(1000, 2, 0.3).rename(columns={"__prediction": "y"})
+    found = report(classified(300, 1, 0.3), training, target="y")
+    assert (found["verdict"], found["prediction_against"]) == ("ok", "target")
+    assert "predictions_not_compared" in codes(found)
+    # What a classifier does anyway to a rare class is a warning, and no drift.
+    found = report(classified(300, 1, 0.15), training, target="y")
+    assert (found["verdict"], "classes_moved" in codes(found)) == ("ok", True)
+    found = report(classified(300, 1, 0.9), training, target="y")
+    assert found["verdict"] == "drift"
+    assert codes(found)[0] == "classes_moved"
+    earlier = classified(500, 4, 0.9)[["__prediction"]]
+    found = report(classified(300, 1, 0.9), training, target="y", earlier=earlier)
+    assert (found["verdict"], found["prediction_against"]) == ("ok", "captured")
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_probabilities_are_compared_as_classes(outputs: int) -> None:
+    chance = np.random.default_rng(0)
+    training = frame(1000, 2).drop(columns="__prediction")
+    training["y"] = (chance.random(1000) < 0.5).astype(int)
+    for most, verdict in ((1.0, "ok"), (0.6, "drift")):
+        sure = chance.uniform(0, most, 300)
+        now = frame(300, 1).drop(columns="__prediction")
+        if outputs == 1:
+            now["__prediction"] = sure
+        else:
+            now = now.assign(__prediction_0=1 - sure, __prediction_1=sure)
+        found = report(now, training, target="y", task="classification")
+        assert (found["verdict"], found["prediction_against"]) == (verdict, "target")
+
+
 def test_metrics_that_somebody_sent_are_judged_without_labels() -> None:
-    sent = {"ts": "2026-01-02T12:00:00Z", "metrics": {"rmse": 0.5}, "n": 500, "source": "sent"}
+    sent = {"ts": "2026-01-02T12:00:00Z", "metrics": {"rmse": 0.5}, "n": 500, "source": "set"}
     job = {"history": [sent], "since": "2026-01-02T00:00:00Z", "until": "2026-01-03T00:00:00Z"}
     assert report(frame(300, 1), baseline=RUN, **job)["verdict"] == "insufficient_data"
     job["windows_worse_before"] = 1
@@ -137,7 +306,7 @@ def test_few_rows_are_not_enough(n: int) -> None:
     assert found["verdict"] == "insufficient_data"
     assert "few_rows" in codes(found)
     assert report(frame(300, 1), frame(n, 2))["verdict"] == "insufficient_data"
-    assert report(frame(n, 1))["verdict"] == "no_reference"
+    assert report(frame(n, 1))["verdict"] == ("no_reference" if n else "insufficient_data")
 
 
 def test_violations_are_told_and_many_are_drift() -> None:

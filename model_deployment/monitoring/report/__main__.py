@@ -41,8 +41,8 @@ def main(folder: Path) -> int:
         limit(wanted.memory_bytes, wanted.cpu_seconds)
         from model_deployment.monitoring.report import collect, make
 
-        collect.collect(folder)
-        make.make(folder, wanted)
+        ambiguous = collect.collect(folder, wanted.input_names)
+        make.make(folder, wanted, ambiguous)
     except BaseException as error:
         traceback.print_exc()
         # What is written stands: then it was only Evidently's part that could not be added.

@@ -1,12 +1,14 @@
-"""Makes the two tables of a report from what the controller laid down: captures, labels, training data.
+"""Makes the tables of a report from what the controller laid down: captures, labels, training data.
 
 ``captures.jsonl`` has one captured request a line (``columns``, ``data``, ``predictions``, ``ts``,
 ``request_id``), ``labels.jsonl`` one label. The reference is ``training.csv``, ``training.parquet``, or
-frozen captures in ``reference.jsonl``.
+frozen captures in ``reference.jsonl``. Earlier captures in ``predictions.jsonl`` are what predictions
+are compared with where the reference has none.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +16,107 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from model_deployment.monitoring.report.read import LABEL, PREDICTION, REQUEST, TIME
+from model_deployment.monitoring.report.read import (
+    LABEL,
+    PREDICTION,
+    REQUEST,
+    TIME,
+    is_ours,
+    is_prediction,
+    renamed,
+)
 
 Row = dict[str, Any]
+Labels = Mapping[str, Mapping[int, Any]]
 
 
-def collect(folder: Path) -> None:
-    """Write ``current.parquet`` and, if there is one, ``reference.parquet``, where they are missing."""
-    labels = _labels(folder / "labels.jsonl")
-    captures = folder / "captures.jsonl"
+def collect(folder: Path, inputs: Iterable[str] = ()) -> int:
+    """Write ``current.parquet`` and, if there are any, ``reference.parquet`` and ``predictions.parquet``.
+
+    Args:
+        folder: where everything is.
+        inputs: names of the columns that the model takes.
+
+    Returns:
+        Labels that were left out, since several captured requests have their id.
+    """
+    captures, frozen = folder / "captures.jsonl", folder / "reference.jsonl"
+    labels, ambiguous = _labels(folder / "labels.jsonl", [captures, frozen])
     if captures.exists():
         _write(folder / "current.parquet", list(_rows(captures, labels)))
     reference = folder / "reference.parquet"
     if (folder / "training.parquet").exists():
-        (folder / "training.parquet").rename(reference)
+        _training(folder / "training.parquet", reference, inputs)
     elif (folder / "training.csv").exists():
-        pq.write_table(pa_csv.read_csv(folder / "training.csv"), reference)
-    elif (folder / "reference.jsonl").exists():
-        _write(reference, list(_rows(folder / "reference.jsonl", labels)))
+        table = pa_csv.read_csv(folder / "training.csv")
+        pq.write_table(table.rename_columns(_freed(table.column_names, inputs)), reference)
+    elif frozen.exists():
+        _write(reference, list(_rows(frozen, labels)))
+    predictions = folder / "predictions.parquet"
+    if (folder / "predictions.jsonl").exists() and not predictions.exists():
+        rows = _rows(folder / "predictions.jsonl", {})
+        _write(predictions, [_only_predictions(row) for row in rows])
+    return ambiguous
 
 
-def _labels(path: Path) -> dict[str, dict[int, Any]]:
+def _training(path: Path, reference: Path, inputs: Iterable[str]) -> None:
+    """Move training data to where the reference is, its columns renamed as those of callers are."""
+    names = pq.read_schema(path).names
+    freed = _freed(names, inputs)
+    if freed == names:
+        path.rename(reference)
+    else:
+        pq.write_table(pq.read_table(path).rename_columns(freed), reference)
+
+
+def _freed(names: list[str], inputs: Iterable[str]) -> list[str]:
+    """Names of training data. Columns with a name of ours are ours there unless the model takes them."""
+    theirs = {name for name in inputs if is_ours(name)}
+    known = renamed(inputs)
+    return [known[name] if name in theirs else name for name in names]
+
+
+def _labels(path: Path, captures: Iterable[Path]) -> tuple[Labels, int]:
+    """Labels by request and row, without those of ids that are not of one request; how many those are."""
     found: dict[str, dict[int, Any]] = {}
     if path.exists():
         for one in _lines(path):
             found.setdefault(one["request_id"], {}).setdefault(one["row"], one["label"])
-    return found
+    again = _repeated([path for path in captures if path.exists()]) if found else set()
+    left_out = [found.pop(id) for id in again & found.keys()]
+    return found, sum(map(len, left_out))
 
 
-def _rows(path: Path, labels: Mapping[str, Mapping[int, Any]]) -> Iterator[Row]:
+def _repeated(paths: Iterable[Path]) -> set[str]:
+    """Request ids of more than one capture. The same capture may be in several files."""
+    first: dict[str, Any] = {}
+    again = set()
+    for path in paths:
+        here = set()
+        for capture in _lines(path):
+            id, identity = capture["request_id"], capture.get("_id", capture["ts"])
+            if id in here or first.setdefault(id, identity) != identity:
+                again.add(id)
+            here.add(id)
+    return again
+
+
+def _rows(path: Path, labels: Labels) -> Iterator[Row]:
     """The rows of captured requests, oldest first."""
+    columns: list[str] = []
+    names: list[str] = []
     for capture in _lines(path):
         predictions = capture["predictions"]
         known = labels.get(capture["request_id"], {})
+        if capture["columns"] != columns:
+            columns = capture["columns"]
+            new = renamed(columns)
+            names = [new[name] for name in columns]
         height = max(len(capture["data"]), len(predictions) if type(predictions) is list else 0)
         for place in range(height):
             row: Row = {TIME: capture["ts"], REQUEST: capture["request_id"]}
             if place < len(capture["data"]):
-                row |= zip(capture["columns"], capture["data"][place], strict=True)
+                row |= zip(names, capture["data"][place], strict=True)
             if type(predictions) is list and place < len(predictions):
                 row |= _outputs(predictions[place])
             row[LABEL] = known.get(place)
@@ -67,9 +132,18 @@ def _outputs(prediction: Any) -> Row:
     return {PREDICTION: prediction}
 
 
+def _only_predictions(row: Row) -> Row:
+    return {name: value for name, value in row.items() if is_prediction(name)}
+
+
 def _write(path: Path, rows: list[Row]) -> None:
     names = dict.fromkeys(name for row in rows for name in row)
-    columns = {name: _column([row.get(name) for row in rows]) for name in names or (PREDICTION,)}
+    columns: dict[str, pa.Array[Any]] = {}
+    for name in names or (PREDICTION,):
+        plain = _encodable(name)
+        while plain in columns or (plain != name and plain in names):
+            plain += "?"
+        columns[plain] = _column([row.get(name) for row in rows])
     pq.write_table(pa.table(columns), path)
 
 
@@ -77,14 +151,41 @@ def _column(values: list[Any]) -> "pa.Array[Any]":
     """Of one type: numbers, truth values or text; whatever else there is as JSON text."""
     kinds = set(map(type, values)) - {type(None)}
     if kinds <= {int, float} and kinds:
-        return pa.array([None if v is None else float(v) for v in values], pa.float64())
+        return pa.array([None if v is None else _float(v) for v in values], pa.float64())
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
     texts = [v if v is None or type(v) is str else json.dumps(v) for v in values]
-    return pa.array(texts, pa.string())
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([None if v is None else _encodable(v) for v in texts], pa.string())
+
+
+def _float(value: float) -> float:
+    """A number; a whole one that is too large is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _encodable(text: str) -> str:
+    """Half characters (lone surrogates), which JSON can have and UTF-8 cannot, as ``?``."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            yield json.loads(line)
+            yield _parsed(line)
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        parsed: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Thousands of digits, which Python does not read as a whole number.
+        parsed = json.loads(line, parse_int=float)
+    return parsed

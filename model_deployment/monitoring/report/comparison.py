@@ -7,7 +7,7 @@ from typing import Any
 
 from model_deployment.monitoring.report.drift import FEWEST
 from model_deployment.monitoring.report.findings import Finding, Severity, number, percent
-from model_deployment.monitoring.report.job import Job, Past, moment
+from model_deployment.monitoring.report.job import Job, moment
 from model_deployment.monitoring.report.labels import halves
 from model_deployment.monitoring.report.metrics import (
     Labelled,
@@ -24,6 +24,9 @@ from model_deployment.monitoring.report.names import (
     normalised,
 )
 from model_deployment.monitoring.report.verdict import Judged, judge
+
+#: The source of metrics that somebody set; those of ``feedback`` are of labels of any age.
+SET = "set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def compare(
     now = measure(rows, job.seed) if rows is not None else {}
     parts = [measure(half) for half in halves(rows)] if rows is not None and len(rows) > 1 else []
     if not now:
-        now, parts = _told(job), []
+        now, parts = _set(job), []
     known = _known(job, reference or {})
     compared = []
     for name in dict.fromkeys([*known, *now]):
@@ -76,7 +79,7 @@ def compare(
             known.get(name),
             now.get(name),
             two,
-            job.windows_worse_before,
+            job.windows_worse(name),
             job.tolerance,
         )
         compared.append(Compared(name, known.get(name), now.get(name), judged))
@@ -93,31 +96,47 @@ def _known(job: Job, reference: Mapping[str, Measured]) -> dict[str, Baseline]:
     for name, measured in reference.items():
         if measured.n >= FEWEST and (name not in found or not found[name].fair):
             found[name] = Baseline(measured.value, "reference", measured.n)
-    since = moment(job.since)
-    for past in job.history:
-        if past.n is None or past.n < FEWEST or not _before(past, since):
-            continue
-        for name, value in _normalised(past.metrics).items():
-            if name not in found or not found[name].fair:
-                found[name] = Baseline(value, "history", past.n)
+    for name, baseline in _history_baseline(job).items():
+        if name not in found or not found[name].fair:
+            found[name] = baseline
     return found
 
 
-def _before(past: Past, since: datetime | None) -> bool:
-    return since is not None and past.ts is not None and past.ts < since
+def _history_baseline(job: Job) -> dict[str, Baseline]:
+    """Each metric as it was set for the first time, if that was before this window.
 
-
-def _told(job: Job) -> dict[str, Measured]:
-    """Metrics that somebody sent for this window, where no labels tell them."""
-    since, until = moment(job.since), moment(job.until)
-    for past in reversed(job.history):
-        if past.ts is None or _before(past, since) or (until and past.ts > until):
+    Never a later one: a baseline that moves on with the model would hide that it becomes worse. Nor
+    what feedback told, which is of the newest labels whenever it was computed.
+    """
+    if job.history_baseline is not None:
+        return {name: Baseline(value, "history") for name, value in job.history_baseline.items()}
+    since = moment(job.since)
+    first: dict[str, tuple[datetime, Baseline]] = {}
+    for past in job.history:
+        if past.source != SET or past.ts is None or past.n is None or past.n < FEWEST:
             continue
-        return {
-            name: Measured(value, past.n or 0, approximate_error(name, value, past.n))
-            for name, value in _normalised(past.metrics).items()
-        }
-    return {}
+        for name, value in _normalised(past.metrics).items():
+            if name not in first or past.ts < first[name][0]:
+                first[name] = (past.ts, Baseline(value, "history", past.n))
+    return {
+        name: baseline for name, (ts, baseline) in first.items() if since is not None and ts < since
+    }
+
+
+def _set(job: Job) -> dict[str, Measured]:
+    """Metrics that somebody set in this window, where no labels tell them; of several the last."""
+    since, until = moment(job.since), moment(job.until)
+    found: dict[str, tuple[datetime, Measured]] = {}
+    if since is None or until is None:
+        return {}
+    for past in job.history:
+        if past.source != SET or past.ts is None or not since <= past.ts < until:
+            continue
+        for name, value in _normalised(past.metrics).items():
+            if name not in found or past.ts >= found[name][0]:
+                error = approximate_error(name, value, past.n)
+                found[name] = (past.ts, Measured(value, past.n or 0, error))
+    return {name: measured for name, (_, measured) in found.items()}
 
 
 def _normalised(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -129,12 +148,12 @@ def findings(compared: Sequence[Compared], job: Job) -> list[Finding]:
     degraded = [one for one in compared if one.judged.degraded]
     worse = [one for one in compared if one.judged.worse and not one.judged.degraded]
     found = [one for other in compared for one in _unsure(other, job)]
-    if degraded:
-        lasting = (
-            "the window before was worse too" if job.windows_worse_before else "in both halves"
-        )
-        text = f"{_sentences(degraded)}; {lasting}."
-        found.append(Finding(Severity.ERROR, "degraded", text, None, 100))
+    before = [one for one in degraded if job.windows_worse(one.name) >= 1]
+    alone = [one for one in degraded if one not in before]
+    for some, lasting in ((before, "the window before was worse too"), (alone, "in both halves")):
+        if some:
+            text = f"{_sentences(some)}; {lasting}."
+            found.append(Finding(Severity.ERROR, "degraded", text, None, 100))
     if worse:
         text = f"{_sentences(worse)}; one window is not enough to say that it lasts."
         found.append(Finding(Severity.WARNING, "worse_once", text, None, 100))

@@ -12,14 +12,16 @@ from model_deployment.monitoring.report.drift import THRESHOLDS, Score, adjusted
 from model_deployment.monitoring.report.findings import worst_first
 from model_deployment.monitoring.report.harmonise import SKIPPED, Column, harmonise, types
 from model_deployment.monitoring.report.job import Job
-from model_deployment.monitoring.report.labels import labelled
+from model_deployment.monitoring.report.labels import classes, labelled
 from model_deployment.monitoring.report.metrics import Labelled, measure
-from model_deployment.monitoring.report.read import LABEL, Table, is_prediction
+from model_deployment.monitoring.report.read import LABEL, PREDICTION, Table, is_prediction, renamed
 from model_deployment.monitoring.report.summary import summaries
 from model_deployment.monitoring.report.verdict import Evidence, Tested, decide
 
 #: Where the worst columns stand first.
 _NOT_TESTED = -1.0
+#: What predictions are compared with, the best first.
+_REFERENCE, _CAPTURED, _TARGET = "reference", "captured", "target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,26 @@ class Inputs:
     reference: Table | None
     #: Labels and predictions of all rows whose truth is known.
     labelled: pd.DataFrame
+    #: Earlier predictions, for a reference that has none.
+    earlier: Table | None = None
+    #: Labels that were left out, since several requests have their id.
+    ambiguous: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the model answers, beside what there is to compare that with."""
+
+    outcomes: Sequence[Outcome] = ()
+    #: ``reference``, ``captured`` (earlier predictions), ``target`` (its classes); None if nothing.
+    against: str | None = None
+    #: Whether there are any answers, and a reference.
+    wanted: bool = False
+
+    def tested(self, classes: bool) -> list[Tested]:
+        """Those that were, of classes beside those of the target or of the others."""
+        fitting = (self.against == _TARGET) == classes
+        return [one.tested for one in self.outcomes if one.tested and fitting]
 
 
 def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
@@ -86,7 +108,8 @@ def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
     reference, current = _matched(inputs.reference, _sampled(inputs, job), job)
     columns = compared_columns(job, reference, current)
     features = sorted(outcomes(columns), key=lambda one: -one.badness)
-    predictions = _predictions(reference, current)
+    answers = _answers(job, reference, inputs.earlier, current)
+    predictions = answers.outcomes
     target = _target(job, reference, inputs.labelled)
     rows = _labelled(job, inputs.labelled)
     metrics = comparison.compare(job, rows, _reference_metrics(job, reference))
@@ -98,20 +121,24 @@ def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
         rows=inputs.current.rows,
         reference_rows=inputs.reference.rows if inputs.reference else None,
         columns=[one.tested for one in features if one.tested],
-        predictions=[one.tested for one in predictions if one.tested],
+        predictions=answers.tested(classes=False),
+        classes=answers.tested(classes=True),
         broken=tell.broken(findings),
         metrics=[one.judged for one in metrics],
+        baseline_unread=_unread(job, inputs, metrics),
         violations=sum(one.count for one in job.violations),
         requests=job.requests,
         drift_share=job.drift_share,
     )
-    findings += tell.drift(features, evidence) + tell.outputs(predictions, target)
+    findings += tell.drift(features, evidence) + tell.outputs(answers, target)
     findings += comparison.findings(metrics, job) + tell.surroundings(job, evidence, metrics)
+    findings += tell.ambiguous(inputs.ambiguous)
     report = {
         "verdict": str(decide(evidence)),
         "worse": any(one.judged.worse for one in metrics),
+        "worse_metrics": [one.name for one in metrics if one.judged.worse],
         "reasons": [one.as_dict() for one in worst_first(findings)],
-        **_tables(job, features, predictions, target, evidence),
+        **_tables(job, features, answers, target, evidence),
         "metrics": [one.as_dict() for one in metrics],
         **_surroundings(job, inputs, rows),
     }
@@ -121,14 +148,15 @@ def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
 def _tables(
     job: Job,
     features: Sequence[Outcome],
-    predictions: Sequence[Outcome],
+    answers: Answers,
     target: Outcome | None,
     evidence: Evidence,
 ) -> dict[str, Any]:
-    worst = max(predictions, key=lambda one: one.badness, default=None)
+    worst = max(answers.outcomes, key=lambda one: one.badness, default=None)
     return {
         "columns": [one.as_dict(place < job.max_columns) for place, one in enumerate(features)],
         "prediction": worst.as_dict(True) if worst else None,
+        "prediction_against": answers.against,
         "target": target.as_dict(True) if target else None,
         "share_drifted": evidence.share_drifted,
     }
@@ -144,13 +172,16 @@ def _surroundings(job: Job, inputs: Inputs, rows: Labelled | None) -> dict[str, 
             "reference": inputs.reference.rows if inputs.reference else None,
             "current": inputs.current.rows,
             "labelled": len(rows) if rows is not None else 0,
+            "ambiguous": inputs.ambiguous,
         },
         "window": {"since": job.since, "until": job.until},
         "model": job.model,
         "version": job.version,
         "made_at": job.made_at,
         "reference_source": job.reference_source if inputs.reference else None,
-        "windows_worse_before": job.windows_worse_before,
+        "windows_worse_before": max(
+            map(job.windows_worse, job.worse_before or ()), default=job.windows_worse_before
+        ),
     }
 
 
@@ -178,7 +209,8 @@ def _matched(reference: Table | None, current: Table, job: Job) -> tuple[Table |
 
 def compared_columns(job: Job, reference: Table | None, current: Table) -> list[Column]:
     """The inputs of the model: those of the signature, else what the two tables have."""
-    known = types(job.inputs)
+    new = renamed(job.input_names)
+    known = {new[name]: type for name, type in types(job.inputs).items()}
     columns = []
     for name in list(known) or _found(job, reference, current):
         sides = [None if table is None else table.column(name) for table in (reference, current)]
@@ -215,12 +247,30 @@ def _found(job: Job, reference: Table | None, current: Table) -> list[str]:
     return list(dict.fromkeys([*theirs, *ours]))
 
 
-def _predictions(reference: Table | None, current: Table) -> list[Outcome]:
-    if reference is None:
-        return []
-    before, now = reference.predictions, current.predictions
-    shared = [name for name in now.columns if name in before.columns]
-    return outcomes([harmonise(name, before[name], now[name]) for name in shared])
+def _answers(job: Job, reference: Table | None, earlier: Table | None, current: Table) -> Answers:
+    """What the model answers beside what it did before, else its classes beside those of the target."""
+    now = current.predictions
+    if reference is None or now.columns.empty:
+        return Answers()
+    for table, against in ((reference, _REFERENCE), (earlier, _CAPTURED)):
+        before = pd.DataFrame() if table is None else table.predictions
+        shared = [name for name in now.columns if name in before.columns]
+        if shared:
+            columns = [harmonise(name, before[name], now[name]) for name in shared]
+            return Answers(outcomes(columns), against, True)
+    truth = reference.column(job.target) if job.target else None
+    both = None if truth is None else classes(truth, now, job.task)
+    if both is None:
+        return Answers(wanted=True)
+    # Never amounts: a regression predicts them narrower than they are.
+    column = harmonise(PREDICTION, both[0], both[1], "string")
+    return Answers(outcomes([column]), _TARGET, True)
+
+
+def _unread(job: Job, inputs: Inputs, metrics: Sequence[comparison.Compared]) -> bool:
+    """Whether truth is known that only a baseline that could not be read would tell something of."""
+    known = not inputs.labelled.empty or any(one.now for one in metrics)
+    return job.baseline_error is not None and known
 
 
 def _target(job: Job, reference: Table | None, truths: pd.DataFrame) -> Outcome | None:

@@ -49,6 +49,12 @@ ADVICE = {
     "few_rows": "Choose a longer window, or wait for more requests.",
     "small_reference": "Log more rows as reference.",
     "no_comparable_columns": "Check that the reference has the columns of the signature.",
+    "baseline_unreadable": "Make the report again when the run can be read.",
+    "predictions_not_compared": "Make another report later: once enough rows are captured, their "
+    "predictions are kept to compare with.",
+    "classes_moved": "A model says rare classes less often than they occur; look again when its own "
+    "earlier predictions can be compared.",
+    "ambiguous_labels": "Give each request an id of its own: a label is of one request.",
     "captured_reference": "Log the training data with the run to compare with that.",
     "error": "See the log of the report; it can be made again.",
 }
@@ -93,7 +99,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
-def quoted(name: str) -> str:
+def quoted(name: str, most: int = 60) -> str:
     """A name that somebody else chose, short and on one line."""
     plain = "".join(letter if letter.isprintable() else " " for letter in name)
-    return f"“{plain[:60]}{'…' if len(plain) > 60 else ''}”"
+    return f"“{plain[:most]}{'…' if len(plain) > most else ''}”"

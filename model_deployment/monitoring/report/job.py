@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from model_deployment.monitoring.report.names import normalised
+
 REGRESSION, CLASSIFICATION = "regression", "classification"
 
 
@@ -30,6 +32,7 @@ class Past:
     ts: datetime | None
     metrics: Mapping[str, float]
     n: int | None
+    #: ``set`` by somebody, or of ``feedback``: the newest labels of any age.
     source: str
 
 
@@ -59,9 +62,15 @@ class Job:
     baseline: Mapping[str, float] = field(default_factory=dict)
     #: Rows the baseline was measured on, where that is known.
     baseline_rows: int | None = None
+    #: Why the metrics of the run could not be read; None if they could.
+    baseline_error: str | None = None
     #: Oldest first.
     history: tuple[Past, ...] = ()
-    #: Windows right before this one whose report said ``worse``.
+    #: The oldest metrics that were set, where the job knows them: the history may be cut short.
+    history_baseline: Mapping[str, float] | None = None
+    #: For each metric the windows right before this one in which it was worse.
+    worse_before: Mapping[str, int] | None = None
+    #: Windows right before this one in which any was: for metrics of unknown past.
     windows_worse_before: int = 0
     violations: tuple[Violations, ...] = ()
     requests: int = 0
@@ -75,6 +84,17 @@ class Job:
     cpu_seconds: int | None = None
     #: Whether to add Evidently's pages.
     deep: bool = True
+
+    @property
+    def input_names(self) -> list[str]:
+        """Of the columns that the model takes, as far as its signature names them."""
+        return [str(one["name"]) for one in self.inputs if one.get("name") is not None]
+
+    def windows_worse(self, metric: str) -> int:
+        """How many windows right before this one a metric of a normalised name was worse in."""
+        if self.worse_before is None:
+            return self.windows_worse_before
+        return self.worse_before.get(metric, 0)
 
 
 def load(path: Path) -> Job:
@@ -105,7 +125,10 @@ def parse(document: Mapping[str, Any]) -> Job:
         task=given.get("task") if given.get("task") in (REGRESSION, CLASSIFICATION) else None,
         baseline=_numbers(given.get("baseline", {})),
         baseline_rows=_whole(given.get("baseline_rows")),
+        baseline_error=_text(given.get("baseline_error")),
         history=tuple(_past(one) for one in given.get("history", ())),
+        history_baseline=_by_one_name(given.get("history_baseline")),
+        worse_before=_counts(given.get("worse_before")),
         windows_worse_before=int(given.get("windows_worse_before", 0)),
         violations=tuple(_violations(one) for one in given.get("violations", ())),
         requests=int(given.get("requests", 0)),
@@ -153,6 +176,17 @@ def _numbers(entries: Mapping[str, Any]) -> dict[str, float]:
         for name, value in entries.items()
         if isinstance(value, int | float) and math.isfinite(value)
     }
+
+
+def _by_one_name(entries: Mapping[str, Any] | None) -> dict[str, float] | None:
+    if entries is None:
+        return None
+    return {normalised(name)[0]: value for name, value in _numbers(entries).items()}
+
+
+def _counts(entries: Mapping[str, Any] | None) -> dict[str, int] | None:
+    known = _by_one_name(entries)
+    return None if known is None else {name: int(value) for name, value in known.items()}
 
 
 def _whole(value: Any) -> int | None:

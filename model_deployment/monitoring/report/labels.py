@@ -40,6 +40,25 @@ def guess(truth: "pd.Series[Any]", predictions: pd.DataFrame) -> str:
     return CLASSIFICATION if whole and (present == np.round(present)).all() else REGRESSION
 
 
+def classes(
+    truth: "pd.Series[Any]", predictions: pd.DataFrame, task: str | None
+) -> "tuple[pd.Series[Any], pd.Series[Any]] | None":
+    """The classes of rows, and those that are said of other rows; None where these are no classes."""
+    truth, said = truth.dropna(), predictions.dropna()
+    if truth.empty or said.empty or (task or guess(truth, said)) != CLASSIFICATION:
+        return None
+    true = _names(truth)
+    if len(said.columns) == 1:
+        chances = _probabilities(true, said.iloc[:, 0])
+        found = _names(said.iloc[:, 0]) if chances is None else _names(pd.Series(chances >= 0.5))
+    else:
+        table = _table(said)
+        if not _of_places(true, table):
+            return None
+        found = [str(place) for place in table.argmax(axis=1)]
+    return pd.Series(true, dtype=object), pd.Series(found, dtype=object)
+
+
 def _of_one(truth: "pd.Series[Any]", predicted: "pd.Series[Any]", task: str) -> Labelled:
     if task == REGRESSION:
         numbers, guesses = _floats(truth), _floats(predicted)
@@ -55,17 +74,24 @@ def _of_one(truth: "pd.Series[Any]", predicted: "pd.Series[Any]", task: str) -> 
 
 def _of_many(truth: "pd.Series[Any]", predictions: pd.DataFrame, task: str) -> Labelled:
     """Several outputs: the probabilities of classes 0, 1, ...; of anything else nothing is known."""
-    table = np.column_stack([_floats(predictions[name]) for name in predictions.columns])
-    names = _names(truth)
-    known = {str(place) for place in range(table.shape[1])}
+    table, names = _table(predictions), _names(truth)
     fine = np.isfinite(table).all(axis=1)
-    sums = table[fine].sum(axis=1)
-    if task == REGRESSION or not set(names) <= known or not np.allclose(sums, 1, atol=1e-3):
+    if task == REGRESSION or not _of_places(names, table[fine]):
         return Labelled(task, np.empty(0), np.empty(0))
     true = [names[place] for place in np.flatnonzero(fine)]
     if table.shape[1] == 2:
         return _of_chances(true, table[fine, 1])
     return _of_names(true, [str(place) for place in table[fine].argmax(axis=1)])
+
+
+def _table(predictions: pd.DataFrame) -> Floats:
+    return np.column_stack([_floats(predictions[name]) for name in predictions.columns])
+
+
+def _of_places(names: list[str], table: Floats) -> bool:
+    """Whether rows of numbers are the probabilities of classes 0, 1, ..., which the truth has too."""
+    known = {str(place) for place in range(table.shape[1])}
+    return set(names) <= known and bool(np.allclose(table.sum(axis=1), 1, atol=1e-3))
 
 
 def _of_chances(true: list[str], chances: Floats) -> Labelled:

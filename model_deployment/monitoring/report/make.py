@@ -12,13 +12,22 @@ from model_deployment.monitoring.report.read import read, read_labelled
 _MOST_BYTES = 8_000_000
 
 
-def make(folder: Path, job: Job) -> None:
-    """Write the report, then the page, then the page again with Evidently's."""
+def make(folder: Path, job: Job, ambiguous: int = 0) -> None:
+    """Write the report, then the page, then the page again with Evidently's.
+
+    Args:
+        folder: where the tables are, and the files go.
+        job: what to make.
+        ambiguous: labels that were left out.
+    """
     current, reference = folder / "current.parquet", folder / "reference.parquet"
+    earlier = folder / "predictions.parquet"
     inputs = Inputs(
         current=read(current, job.max_rows, job.seed),
         reference=read(reference, job.max_rows, job.seed) if reference.exists() else None,
         labelled=read_labelled(current),
+        earlier=read(earlier, job.max_rows, job.seed) if earlier.exists() else None,
+        ambiguous=ambiguous,
     )
     report, columns = engine.make(job, inputs)
     history = [

@@ -1,6 +1,6 @@
 """Reads the two tables: no more rows of them than asked for, and only columns that can be compared."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class Table:
     @property
     def features(self) -> list[str]:
         """Names of the columns that are inputs, or a target."""
-        return [name for name in (*self.frame.columns, *self.nested) if not _ours(name)]
+        return [name for name in (*self.frame.columns, *self.nested) if not is_ours(name)]
 
     @property
     def predictions(self) -> pd.DataFrame:
@@ -47,8 +47,22 @@ def is_prediction(name: str) -> bool:
     return name == PREDICTION or name.startswith(f"{PREDICTION}_")
 
 
-def _ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Whether a name is kept for what we add to the columns of callers."""
     return name in (LABEL, TIME, REQUEST) or is_prediction(name)
+
+
+def renamed(names: Iterable[str]) -> dict[str, str]:
+    """What columns of callers are called here: those with a name of ours have a ``_`` before it."""
+    every = list(dict.fromkeys(names))
+    taken, found = set(every), {}
+    for name in every:
+        new = name
+        while is_ours(new) or (new != name and new in taken):
+            new = f"_{new}"
+        taken.add(new)
+        found[name] = new
+    return found
 
 
 def _place(name: str) -> tuple[int, str]:

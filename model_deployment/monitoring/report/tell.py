@@ -19,7 +19,7 @@ from model_deployment.monitoring.report.job import Job
 from model_deployment.monitoring.report.verdict import Evidence, refused
 
 if TYPE_CHECKING:
-    from model_deployment.monitoring.report.engine import Outcome
+    from model_deployment.monitoring.report.engine import Answers, Outcome
 
 _BREAKS = frozenset({"column_missing", "column_empty", "column_constant", "missing_rose"})
 #: Columns told one by one; all of them are in the table.
@@ -78,13 +78,24 @@ def how(column: Column) -> str:
     )
 
 
-def outputs(predictions: "Sequence[Outcome]", target: "Outcome | None") -> list[Finding]:
+def outputs(answers: "Answers", target: "Outcome | None") -> list[Finding]:
     """What the model answers, and what the truth is, beside what they were."""
     found = []
-    for one in predictions:
-        if one.tested and one.tested.drifted:
+    of_target = answers.against == "target"
+    for one in answers.outcomes:
+        if one.tested and one.tested.drifted and not of_target:
             text = f"The prediction has moved: {how(one.column)}"
             found.append(Finding(Severity.ERROR, "prediction_drift", text, None, 4))
+        elif one.tested and one.tested.drifted:
+            text = (
+                f"Classes are predicted otherwise than they were in the target: {how(one.column)}"
+            )
+            severe = Severity.ERROR if one.tested.alarming else Severity.WARNING
+            found.append(Finding(severe, "classes_moved", text, None, 4))
+    if answers.wanted and answers.against in (None, "target"):
+        text = "Predictions could not be compared yet: no earlier ones are known"
+        text += ", only the classes of the target." if of_target else "."
+        found.append(Finding(Severity.INFO, "predictions_not_compared", text))
     if target and target.tested and target.tested.drifted:
         text = f"The truth has moved: {how(target.column)}"
         found.append(Finding(Severity.WARNING, "target_drift", text, None, 4))
@@ -93,7 +104,28 @@ def outputs(predictions: "Sequence[Outcome]", target: "Outcome | None") -> list[
 
 def surroundings(job: Job, evidence: Evidence, metrics: Sequence[Compared]) -> list[Finding]:
     """What could not be told, and why."""
-    return [*_violations(job, evidence), *_tables(job, evidence), *_labels(evidence, metrics)]
+    return [
+        *_violations(job, evidence),
+        *_tables(job, evidence),
+        *_baseline(job),
+        *_labels(job, evidence, metrics),
+    ]
+
+
+def ambiguous(labels: int) -> list[Finding]:
+    """Labels that nobody knows the row of."""
+    if not labels:
+        return []
+    text = f"{labels:,} true values were left out: their request id is that of several requests."
+    return [Finding(Severity.INFO, "ambiguous_labels", text, None, 3)]
+
+
+def _baseline(job: Job) -> Iterable[Finding]:
+    if job.baseline_error is None:
+        return
+    why = quoted(job.baseline_error, 300)
+    text = f"The metrics of the run could not be read: {why}."
+    yield Finding(Severity.WARNING, "baseline_unreadable", text, None, 4)
 
 
 def _violations(job: Job, evidence: Evidence) -> Iterable[Finding]:
@@ -127,10 +159,12 @@ def _tables(job: Job, evidence: Evidence) -> Iterable[Finding]:
         yield Finding(Severity.WARNING, "few_rows", text, None, 3)
 
 
-def _labels(evidence: Evidence, metrics: Sequence[Compared]) -> Iterable[Finding]:
-    if any(one.judged.told for one in metrics):
+def _labels(job: Job, evidence: Evidence, metrics: Sequence[Compared]) -> Iterable[Finding]:
+    if evidence.told:
         return
     known = max((one.now.n for one in metrics if one.now), default=0)
+    if known >= FEWEST and job.baseline_error is not None:
+        return
     if known >= FEWEST:
         text = f"{known:,} true values are known, but no metric of the run to compare them with."
         code = "training_baseline"

@@ -81,9 +81,13 @@ class Evidence:
     columns: Sequence[Tested] = ()
     #: Each output of the model that was tested.
     predictions: Sequence[Tested] = ()
+    #: The classes that it says beside those of the target, where no earlier predictions are known.
+    classes: Sequence[Tested] = ()
     #: Columns that broke: gone, empty, stuck.
     broken: int = 0
     metrics: Sequence[Judged] = ()
+    #: Truth is known, but the baseline of its metrics could not be read.
+    baseline_unread: bool = False
     violations: int = 0
     requests: int = 0
     drift_share: float = 0.5
@@ -92,7 +96,12 @@ class Evidence:
     def comparable(self) -> bool:
         """Whether inputs can be told to have moved, or not to have."""
         enough = self.reference_rows is not None and min(self.rows, self.reference_rows) >= FEWEST
-        return enough and bool(self.columns or self.predictions or self.broken)
+        return enough and bool(self.columns or self.predictions or self.classes or self.broken)
+
+    @property
+    def told(self) -> bool:
+        """Whether a metric of this window was held to its baseline."""
+        return any(metric.told for metric in self.metrics)
 
     @property
     def share_drifted(self) -> float | None:
@@ -110,6 +119,9 @@ def decide(evidence: Evidence) -> Verdict:
     inputs or predictions can be compared and have drifted, or a column
     broke, or the gate found violations in a tenth of 30 or more requests  drift
     a labelled metric is worse, but in this window only                    insufficient_data
+    labels are known, but the metrics of the run could not be read and
+    nothing else is known to hold them to                                  insufficient_data
+    nothing was captured, and no metric that was set can be judged         insufficient_data
     inputs can be compared, or a labelled metric with its baseline         ok
     no reference, and no labelled metric with a baseline                   no_reference
     anything else: too few rows, labels, or columns that can be compared   insufficient_data
@@ -123,7 +135,9 @@ def decide(evidence: Evidence) -> Verdict:
         return Verdict.DRIFT
     if any(metric.worse for metric in evidence.metrics):
         return Verdict.INSUFFICIENT_DATA
-    if evidence.comparable or any(metric.told for metric in evidence.metrics):
+    if not evidence.told and (evidence.baseline_unread or not evidence.rows):
+        return Verdict.INSUFFICIENT_DATA
+    if evidence.comparable or evidence.told:
         return Verdict.OK
     # A change is only known where there is a baseline, be it of too few labels to tell.
     if evidence.reference_rows is None and all(one.change is None for one in evidence.metrics):
@@ -136,7 +150,9 @@ def drifted(evidence: Evidence) -> bool:
 
     A share of the columns alone would miss a few that moved far; any column at an ordinary level
     would cry for trifles. So: many at the ordinary level, or one at the strict level that moved by
-    about half a standard deviation. With nothing moved, each of the three parts is wrong in at most
+    about half a standard deviation. The classes that a model says are not quite those of its target
+    even when nothing moved (rare ones are said less often), so they too raise the alarm only by much.
+    With nothing moved, each of the three parts is wrong in at most
     1 % (0.1 % for the strict one) of the reports, since the chances are corrected for their number.
     """
     share = evidence.share_drifted
@@ -144,6 +160,7 @@ def drifted(evidence: Evidence) -> bool:
         bool(share and share >= evidence.drift_share)
         or any(column.alarming for column in evidence.columns)
         or any(output.drifted for output in evidence.predictions)
+        or any(output.alarming for output in evidence.classes)
         or evidence.broken > 0
     )
 
@@ -176,7 +193,7 @@ def judge(
 
     Args:
         halves: the metric in the earlier and in the later half of the rows.
-        worse_before: windows right before this one that were worse.
+        worse_before: windows right before this one in which this metric was worse.
     """
     if baseline is None or now is None:
         return Judged()

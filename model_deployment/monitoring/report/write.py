@@ -30,7 +30,13 @@ def failure(folder: Path, error: BaseException) -> None:
         "message": f"The report could not be made: {reason}",
         "advice": "See the log of the report; it can be made again.",
     }
-    content = {"verdict": "error", "reason": reason, "worse": False, "reasons": [finding]}
+    content: dict[str, Any] = {
+        "verdict": "error",
+        "reason": reason,
+        "worse": False,
+        "worse_metrics": [],
+    }
+    content["reasons"] = [finding]
     report(folder, content)
 
 
