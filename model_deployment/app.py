@@ -27,7 +27,7 @@ from model_deployment.controller import Controller
 from model_deployment.describe import Description
 from model_deployment.domain import Deployment, Validation
 from model_deployment.effects import World
-from model_deployment.monitoring.reporter import FindTraining
+from model_deployment.monitoring.gather import FindTraining
 from model_deployment.probe import Prober
 from model_deployment.proxy import promise
 from model_deployment.proxy.exchange import Terms
@@ -284,7 +284,7 @@ def _api(
             mlflow_version=version("mlflow"),
         )
     )
-    app.include_router(monitoring_api.router(controller, watch.monitoring))
+    app.include_router(monitoring_api.router(controller, watch.monitoring, watch.feedback))
     app.include_router(reports_api.router(controller, watch.reporter))
     app.include_router(
         datasets_api.router(

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -127,6 +128,7 @@ class Settings(BaseSettings):
     max_capture_bytes: int = Field(
         1024 * 1024,
         ge=0,
+        le=6 * 1024 * 1024,
         description="Of larger requests and answers, in bytes together, only the fact is captured, "
         "unless chosen at deploy.",
     )
@@ -225,6 +227,20 @@ class Settings(BaseSettings):
     @classmethod
     def _check_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         Places(value)
+        return value
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_webhook(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            fine = not value or (
+                parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            )
+        except ValueError:
+            fine = False
+        if not fine:
+            raise ValueError("write https://HOST/PATH")  # without it: there may be a secret in it
         return value
 
     @field_validator("log_level")

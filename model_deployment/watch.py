@@ -19,9 +19,11 @@ from model_deployment.errors import StateError
 from model_deployment.monitoring import schedule
 from model_deployment.monitoring.child import Child
 from model_deployment.monitoring.drain import Config
+from model_deployment.monitoring.feedback import Feedback
+from model_deployment.monitoring.gather import FindTraining, Gather
 from model_deployment.monitoring.keeper import Keeper
 from model_deployment.monitoring.recorder import Recorder
-from model_deployment.monitoring.reporter import FindTraining, Reporter
+from model_deployment.monitoring.reporter import Reporter
 from model_deployment.monitoring.schedule import Alarm, Webhook
 from model_deployment.monitoring.service import Monitoring
 from model_deployment.monitoring.spool import Spool
@@ -45,6 +47,7 @@ class Watch:
     recorder: Recorder
     keeper: Keeper
     monitoring: Monitoring
+    feedback: Feedback
     reporter: Reporter
     documents: Documents
 
@@ -136,13 +139,16 @@ def assemble(
         baseline=training.baseline,
         write_back=training.write_metrics if settings.metrics_to_mlflow else None,
     )
-    reporter = Reporter(
-        keeper,
+    gather = Gather(
         monitoring,
-        work=settings.data_dir / "reports",
         training=around.find_training,
         signature=around.signature,
         baseline=training.baseline,
+    )
+    reporter = Reporter(
+        keeper,
+        gather,
+        work=settings.data_dir / "reports",
         done=Alarm(around.note, Webhook(settings.webhook_url, private=settings.webhook_private)),
     )
     reporter.open()
@@ -155,7 +161,9 @@ def assemble(
             stack,
             schedule.run(reporter, around.ready, every=settings.report_every, window=window),
         )
-    return Watch(Recorder(spool, traffic), keeper, monitoring, reporter, documents)
+    return Watch(
+        Recorder(spool, traffic), keeper, monitoring, Feedback(keeper), reporter, documents
+    )
 
 
 def _open_spool(settings: Settings, stack: contextlib.AsyncExitStack) -> Spool:

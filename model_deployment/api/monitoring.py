@@ -4,15 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field
 
 from model_deployment.api.deployments import problem
-from model_deployment.api.schemas import Key, ModelName
+from model_deployment.api.schemas import Key, ModelName, encodable
 from model_deployment.api.times import parse_moment
 from model_deployment.controller import Controller
 from model_deployment.domain import ModelKey
 from model_deployment.errors import InvalidRequest
-from model_deployment.monitoring.service import MAX_ITEMS, Label, Monitoring
+from model_deployment.monitoring.feedback import MAX_ITEMS, Feedback, Label
+from model_deployment.monitoring.service import Monitoring
 
 Since = Annotated[
     str | None, Query(description="From then on: an ISO 8601 time, or `24h`, `7d` before now.")
@@ -33,11 +34,11 @@ class MetricsIn(BaseModel):
         },
     )
 
-    metrics: dict[Annotated[str, Field(min_length=1, max_length=250)], float] = Field(
-        min_length=1, max_length=100
-    )
+    metrics: dict[
+        Annotated[str, Field(min_length=1, max_length=250), AfterValidator(encodable)], float
+    ] = Field(min_length=1, max_length=100)
     window: str | None = Field(None, max_length=200, description="What they were measured on.")
-    n: int | None = Field(None, ge=1, description="Rows they were measured on.")
+    n: int | None = Field(None, ge=1, le=2**53, description="Rows they were measured on.")
     note: str | None = Field(None, max_length=2000)
 
 
@@ -50,7 +51,12 @@ class LabelIn(BaseModel):
         min_length=1, max_length=128, description="`X-Request-Id` of the prediction's answer."
     )
     row: int = Field(0, ge=0, le=10_000_000)
-    label: bool | int | float | str
+    label: (
+        bool
+        | Annotated[int, Field(ge=-(2**63), lt=2**63)]
+        | Annotated[float, AllowInfNan(False)]
+        | Annotated[str, Field(max_length=1000), AfterValidator(encodable)]
+    )
 
 
 class FeedbackIn(BaseModel):
@@ -61,7 +67,7 @@ class FeedbackIn(BaseModel):
     items: list[LabelIn] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
-def router(controller: Controller, monitoring: Monitoring) -> APIRouter:
+def router(controller: Controller, monitoring: Monitoring, feedbacks: Feedback) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["monitoring"])
 
@@ -99,7 +105,7 @@ def router(controller: Controller, monitoring: Monitoring) -> APIRouter:
         """Late is normal, and the same again changes nothing."""
         key = await deployed(name)
         items = [Label(item.request_id, item.row, item.label) for item in body.items]
-        return await monitoring.feedback(key, items)
+        return await feedbacks.take(key, items)
 
     @routes.delete(
         "/model/{name}/captures",

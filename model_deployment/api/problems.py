@@ -9,8 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from model_deployment.documents.base import StoreUnavailable
-from model_deployment.errors import DiskFull, ModelDeploymentError, Unavailable
+from model_deployment.documents.base import Refused, StoreUnavailable
+from model_deployment.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
 from model_deployment.state.database import DatabaseError, is_full
 
 _log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ModelDeploymentError, _on_ours)
     app.add_exception_handler(DatabaseError, _on_database)
     app.add_exception_handler(StoreUnavailable, _on_store)
+    app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -80,6 +81,10 @@ async def _on_store(request: Request, error: Exception) -> ProblemResponse:
             retry_after=5,
         )
     )
+
+
+async def _on_refused(request: Request, error: Exception) -> ProblemResponse:
+    return respond(InvalidRequest(f"cannot keep this: {error}"))
 
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:

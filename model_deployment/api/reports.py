@@ -21,6 +21,7 @@ _PAGE_HEADERS = {
     "script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:; font-src data:; "
     "frame-src 'self' data: blob:",
     "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
 }
 
 
@@ -53,9 +54,9 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
         key = await deployed(name)
         if id is None:
             id = reporter.begin(key, *window(since, until))
-        made = await reporter.wait(id, wait) or await reporter.get(key, id)
+        made = await reporter.wait(key, id, wait) or await reporter.get(key, id)
         if made is None:
-            if not reporter.is_running(id):
+            if not reporter.is_running(key, id):
                 raise NotFound(f"cannot find report {id!a} of {key}")
             where = (
                 f"{key.path.replace('/', '/model/', 1)}/degradation_report?id={id}&format={format}"

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from model_deployment.controller import Choice
 from model_deployment.domain import (
@@ -23,6 +23,23 @@ Key = Annotated[str, Path(description="`<model>-<version>`.", examples=["diabete
 Wait = Annotated[
     float, Query(ge=0, le=3600, description="Seconds to wait for the outcome; 0 answers at once.")
 ]
+
+
+def encodable(text: str) -> str:
+    """Text that can be written down: half of a pair of UTF-16 cannot, and JSON lets it in.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("it has half a character in it") from None
+    return text
+
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(encodable)]
 
 
 class RegisteredModelOut(BaseModel):
@@ -80,14 +97,17 @@ class DeployOptions(BaseModel):
     capture_rate: float | None = Field(
         None, ge=0, le=1, description="Share of the answered requests that are captured; 1 is all."
     )
-    capture_exclude: tuple[str, ...] | None = Field(
+    capture_exclude: tuple[ColumnName, ...] | None = Field(
         None, max_length=1000, description="Columns that are not captured."
     )
-    capture_hash: tuple[str, ...] | None = Field(
+    capture_hash: tuple[ColumnName, ...] | None = Field(
         None, max_length=1000, description="Columns of which only digests are captured."
     )
     max_capture_bytes: int | None = Field(
-        None, ge=0, description="Of larger requests and answers only the fact is captured."
+        None,
+        ge=0,
+        le=6 * 1024 * 1024,
+        description="Of larger requests and answers only the fact is captured.",
     )
     retention_days: float | None = Field(
         None, gt=0, le=36500, description="Days that captures are kept."

@@ -24,17 +24,19 @@ class Collection(StrEnum):
     REFERENCES = "references"  # frozen rows to compare with
     REPORTS = "reports"  # verdicts; their pages are blobs of the same name
     DEAD_LETTERS = "dead_letters"  # captures that no store takes, with the reason
+    ERASED = "erased"  # requests whose captures must not come any more, and since when
 
 
 #: Days a document is kept, for deployments that choose no other.
 RETENTION_DAYS: Mapping[Collection, float | None] = {
     Collection.CAPTURES: 30,
     Collection.LABELS: 90,
-    Collection.METRICS: None,
+    Collection.METRICS: 5 * 365,
     Collection.TRAFFIC: 30,
     Collection.REFERENCES: None,
     Collection.REPORTS: 180,
     Collection.DEAD_LETTERS: 30,
+    Collection.ERASED: 7,
 }
 
 

@@ -190,7 +190,16 @@ class EmbeddedDocuments:
         """Look at the file without changing it: a connection that only reads merges no log."""
         if not self.path.stat().st_size:
             return  # a first start that was cut off
-        with closing(self._connect("ro")) as connection:
+        try:
+            self._look_through("ro")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_READONLY:
+                raise
+            # After a kill the log's index has to be made anew, which a reader may not do by itself.
+            self._look_through("rw")
+
+    def _look_through(self, mode: str) -> None:
+        with closing(self._connect(mode)) as connection:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()

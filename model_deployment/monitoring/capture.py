@@ -4,6 +4,7 @@ In the spool it is what the wire had, unparsed, since that costs the request nex
 apart into columns, rows and predictions is for later.
 """
 
+import contextlib
 import hashlib
 import struct
 from collections.abc import Sequence
@@ -47,6 +48,25 @@ def harmless(payload: bytes) -> bytes:
     except (ValueError, AttributeError):
         return payload[: _SIZES.size]
     return payload[: _SIZES.size + _SIZES.unpack_from(payload)[0]] if secret else payload
+
+
+def envelope(payload: bytes) -> dict[str, Any]:
+    """What can be told of a record, whether it can be kept or not: what it is of, when, and its request."""
+    try:
+        head, _, _ = decode(payload)
+    except ValueError:
+        return {}
+    known: dict[str, Any] = {}
+    if not isinstance(head, dict):
+        return known
+    model, version, request_id = (head.get(name) for name in ("model", "version", "request_id"))
+    if isinstance(model, str) and type(version) is int:
+        known |= {"model": model, "version": version}
+    if isinstance(request_id, str):
+        known["request_id"] = request_id
+    with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError, OSError):
+        known["ts"] = datetime.fromtimestamp(head["at"], UTC)
+    return known
 
 
 def document(id: str, payload: bytes, limit: int, salt: bytes) -> dict[str, Any]:

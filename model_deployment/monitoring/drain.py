@@ -8,24 +8,27 @@ the process that answers predictions.
 It ends when its standard input does: with the controller, however that ends. A batch that may or may not
 have been written is written again: the names of documents are fixed beforehand, so twice is once. A segment
 is deleted when all of it is in the store, and never the newest one, which may grow.
+
+Captures of requests that were erased meanwhile are left out.
 """
 
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from model_deployment.documents.base import Collection, Documents, StoreUnavailable
+from model_deployment.documents.base import Collection, Document, Documents, Query, StoreUnavailable
 from model_deployment.documents.connect import connect
-from model_deployment.monitoring.capture import document, harmless
+from model_deployment.monitoring.capture import document, envelope, harmless
 from model_deployment.monitoring.spool import Record, age, read, segments
 
 _log = logging.getLogger(__name__)
@@ -128,37 +131,79 @@ class Drain:
 
     async def _write(self, records: list[Record]) -> dict[str, int]:
         """Write them all, or raise; what there is to count."""
+        captures, dead = self._documents_of(records)
+        erased = await self._erased([*captures, *dead])
+        captures = [one for one in captures if one["_id"] not in erased]
+        dead = [one for one in dead if one["_id"] not in erased]
+        lost = sum(record.damaged for record in records)
+        inserted = buried = 0
+        if captures:
+            written = await self._documents.insert(Collection.CAPTURES, captures)
+            inserted = written.inserted
+            by_id = {record.id: record for record in records}
+            dead += [_dead(by_id[id], reason) for id, reason in written.refused.items()]
+        if dead:
+            letters = await self._documents.insert(Collection.DEAD_LETTERS, dead)
+            _log.warning("%s captures cannot be kept: %s", len(dead), dead[0]["reason"])
+            buried = letters.inserted
+            lost += len(letters.refused)
+        # Also what was erased while it was on its way: whoever erases notes that down before he deletes.
+        if late := [*await self._erased([*captures, *dead])]:
+            for collection in (Collection.CAPTURES, Collection.DEAD_LETTERS):
+                await self._documents.delete(Query(collection, ids=late))
+        if lost:
+            _log.error("%s captures are lost: damaged, or refused even as dead letters", lost)
+        return {
+            "written": self.state.written + inserted,
+            "dead": self.state.dead + buried,
+            "lost": self.state.lost + lost,
+        }
+
+    def _documents_of(
+        self, records: list[Record]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Captures, and dead letters of those that are none."""
         captures: list[dict[str, Any]] = []
         dead: list[dict[str, Any]] = []
         limit, salt = self._config.max_capture_bytes, self._config.salt.encode()
         for record in records:
+            if record.damaged:
+                continue
             try:
                 captures.append(document(record.id, record.payload, limit, salt))
             except Exception as error:
                 # Whatever it is, it must not come again and again.
-                dead.append(_dead(record, repr(error)[:300], {}))
-        inserted = buried = 0
-        if captures:
-            written = await self._documents.insert(Collection.CAPTURES, captures)
-            by_id = {record.id: record for record in records}
-            envelopes = {capture["_id"]: capture for capture in captures}
-            dead += [
-                _dead(by_id[id], reason, envelopes[id]) for id, reason in written.refused.items()
-            ]
-            inserted = written.inserted
-        if dead:
-            buried = (await self._documents.insert(Collection.DEAD_LETTERS, dead)).inserted
-            _log.warning("%s captures cannot be kept: %s", len(dead), dead[0]["reason"])
-        return {"written": self.state.written + inserted, "dead": self.state.dead + buried}
+                dead.append(_dead(record, repr(error)[:300]))
+        return captures, dead
+
+    async def _erased(self, documents: Iterable[Document]) -> set[str]:
+        """Which of these are of requests that were erased later."""
+        asked = {}
+        for one in documents:
+            if isinstance(request := one.get("request_id"), str):
+                asked[one["_id"]] = (one["model"], one["version"], request), one["ts"]
+        if not asked:
+            return set()
+        names = sorted({place[2] for place, _ in asked.values()})
+        moments: dict[tuple[str, int, str], datetime] = {}
+        async for found in self._documents.find(Query(Collection.ERASED, request_ids=names)):
+            place = found["model"], found["version"], found["request_id"]
+            moments[place] = max(found["ts"], moments.get(place, found["ts"]))
+        # Stores cut off what is below a millisecond.
+        return {
+            id
+            for id, (place, moment) in asked.items()
+            if place in moments and moment < moments[place] + timedelta(milliseconds=1)
+        }
 
     def _finish(self, segment: Path, offset: int) -> None:
         """Delete a segment of which nothing more can be read."""
         lost = 0
         # An earlier drain that is about to end may have been quicker.
         with contextlib.suppress(FileNotFoundError):
-            if offset < segment.stat().st_size:
+            if rest := max(0, segment.stat().st_size - offset):
                 lost = 1
-                _log.error("the end of %s is damaged, and thrown away", segment.name)
+                _log.error("%s bytes at the end of %s are damaged, and lost", rest, segment.name)
         self._remove(segment, lost)
 
     def _remove(self, segment: Path, lost: int) -> None:
@@ -168,9 +213,15 @@ class Drain:
 
     def throw_away_old(self) -> None:
         """What found no store for days makes room for what is new."""
-        for segment in segments(self._root)[:-1]:
-            if age(segment) > self._config.max_age:
-                lost = sum(1 for _ in read(segment, self.state.offsets.get(segment.name, 0)))
+        found = segments(self._root)
+        # All of a segment is older than the next one.
+        for segment, following in itertools.pairwise(found):
+            if age(following) > self._config.max_age:
+                lost, end = 0, self.state.offsets.get(segment.name, 0)
+                for record in read(segment, end):
+                    lost, end = lost + 1, record.end
+                with contextlib.suppress(FileNotFoundError):
+                    lost += segment.stat().st_size > end
                 self._remove(segment, lost)
                 _log.log(
                     logging.ERROR if lost else logging.INFO,
@@ -186,7 +237,8 @@ class Drain:
         if bool(state.error) != bool(self.state.error):
             _log.warning("document store: %s", state.error or "answers again")
         self.state = state
-        temporary = self._root / f"{STATE_FILE}.tmp"
+        # One that was told to end may still be at it.
+        temporary = self._root / f"{STATE_FILE}.{os.getpid()}.tmp"
         try:
             temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
             temporary.rename(self._root / STATE_FILE)
@@ -212,12 +264,12 @@ def _batch(segment: Path, offset: int) -> list[Record]:
     return records
 
 
-def _dead(record: Record, reason: str, envelope: dict[str, Any]) -> dict[str, Any]:
+def _dead(record: Record, reason: str) -> dict[str, Any]:
+    nothing = {"model": "", "version": 0, "ts": datetime.now(UTC)}
     return {
         "_id": record.id,
-        "model": str(envelope.get("model", "")),
-        "version": int(envelope.get("version", 0)),
-        "ts": envelope.get("ts", datetime.now(UTC)),
+        **nothing,
+        **envelope(record.payload),
         "reason": reason,
         "bytes": len(record.payload),
         "sample": base64.b64encode(harmless(record.payload)[:_SAMPLE]).decode(),

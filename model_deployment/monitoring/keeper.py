@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,11 +24,17 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between forcing captures to the disk.
 _SYNC = 1.0
-#: A segment is ended after so many seconds, so that it can be deleted.
+#: A segment is ended after so many seconds, so that it can be deleted, if the ones before it are.
 _SEGMENT_SECONDS = 60.0
 #: Seconds between looks for minutes that are over, and for documents that are too old.
 _FLUSH = 5.0
 _PURGE = 3600.0
+#: Documents of counts in one write.
+_BATCH = 500
+#: Reports of a deployment that are kept, and how many of them with their pages.
+_REPORTS, _PAGES = 200, 50
+#: What stores tell apart.
+_MILLISECOND = timedelta(milliseconds=1)
 
 #: Days that captures of a deployment are kept, for those that chose.
 Retention = Callable[[], Awaitable[Mapping[ModelKey, float]]]
@@ -59,6 +66,8 @@ class Keeper:
         self._retention = retention
         self._reported = 0
         self._opened = False
+        #: From when on the reports of a deployment have pages.
+        self._pages: dict[ModelKey, datetime] = {}
 
     def state(self) -> MonitoringState:
         """How it goes."""
@@ -84,7 +93,9 @@ class Keeper:
             await asyncio.to_thread(self._spool.sync)
         except OSError as error:
             _log.error("cannot force captures to the disk: %s", error.strerror)
-        self._spool.look(_SEGMENT_SECONDS)
+        self._spool.end_old(_SEGMENT_SECONDS)
+        mark = self._spool.mark()
+        self._spool.seen(mark, await asyncio.to_thread(self._spool.measure, mark))
         if self._spool.dropped > self._reported:
             lost = self._spool.dropped - self._reported
             _log.error("%s captures were dropped: the spool is full, or the disk is", lost)
@@ -92,11 +103,22 @@ class Keeper:
 
     async def flush(self, *, all: bool = False) -> None:
         """Keep the counts of the minutes that are over."""
-        await self.opened()
+        # Before the store is asked: while it is away, the oldest ones are merged.
         finished = self._traffic.all() if all else self._traffic.finished(time.time())
-        if finished:
-            await self._documents.insert(Collection.TRAFFIC, finished)
-            self._traffic.forget(finished)
+        await self.opened()
+        for start in range(0, len(finished), _BATCH):
+            batch = finished[start : start + _BATCH]
+            if replaced := self._traffic.replaced(batch):
+                await self._documents.delete(Query(Collection.TRAFFIC, ids=replaced))
+            written = await self._documents.insert(Collection.TRAFFIC, batch)
+            if written.refused:
+                # They would be refused for ever.
+                _log.error(
+                    "counts of %s minutes are lost, the store never takes them: %s",
+                    len(written.refused),
+                    next(iter(written.refused.values())),
+                )
+            self._traffic.forget(batch)
 
     async def purge(self) -> None:
         """Delete what is older than it has to be kept."""
@@ -105,11 +127,61 @@ class Keeper:
         chosen = await self._retention()
         for collection, days in RETENTION_DAYS.items():
             if collection is Collection.CAPTURES:
-                for key, own in chosen.items():
-                    await self._delete(collection, now - timedelta(days=own), key)
-                days = max([days or 0.0, *chosen.values()])  # noqa: PLW2901
-            if days is not None:
+                await self._purge_captures(now, chosen, days)
+            elif days is not None:
                 await self._delete(collection, now - timedelta(days=days))
+        for key, own in chosen.items():
+            until = now - timedelta(days=own)
+            if own < (RETENTION_DAYS[Collection.LABELS] or math.inf):
+                await self._delete(Collection.LABELS, until, key)
+            await self._thin_out_reports(key)
+
+    async def _purge_captures(
+        self, now: datetime, chosen: Mapping[ModelKey, float], days: float | None
+    ) -> None:
+        captures = Collection.CAPTURES
+        for key, own in chosen.items():
+            await self._delete(captures, now - timedelta(days=own), key)
+        if days is None:
+            return
+        until = now - timedelta(days=days)
+        longer = [key for key, own in chosen.items() if own > days]
+        if not longer:
+            await self._delete(captures, until)
+            return
+        # A store deletes those of one deployment, or all. Whether there are any of those that chose
+        # nothing is told by counting, and as a rule there are none.
+        left = await self._documents.count(Query(captures, until=until))
+        for key in longer:
+            left -= await self._documents.count(_of(captures, key, until=until))
+        if left <= 0:
+            return
+        seen = set(longer)
+        # The newest first: they have become too old since the last time.
+        async for found in self._documents.find(Query(captures, until=until, newest_first=True)):
+            key = ModelKey(found["model"], found["version"])
+            if key not in seen:
+                seen.add(key)
+                left -= await self._delete(captures, until, key)
+            if left <= 0:
+                break
+
+    async def _thin_out_reports(self, key: ModelKey) -> None:
+        """Keep so many reports of a deployment, and fewer of their pages."""
+        documents, reports = self._documents, Collection.REPORTS
+        excess = await documents.count(_of(reports, key)) - _REPORTS
+        if excess > 0:
+            query = _of(reports, key, limit=excess)
+            ids = [found["_id"] async for found in documents.find(query)]
+            for id in ids:
+                await documents.delete_blob(id)
+            await documents.delete(Query(reports, ids=ids))
+        since = self._pages.get(key)
+        excess = await documents.count(_of(reports, key, since=since)) - _PAGES
+        if excess > 0:
+            async for found in documents.find(_of(reports, key, since=since, limit=excess)):
+                await documents.delete_blob(found["_id"])
+                self._pages[key] = found["ts"] + _MILLISECOND
 
     async def opened(self) -> Documents:
         """The store, with its collections made."""
@@ -119,14 +191,9 @@ class Keeper:
         return self._documents
 
     async def _delete(
-        self, collection: Collection, until: datetime, key: ModelKey | None = None
-    ) -> None:
-        query = Query(
-            collection,
-            model=key.model if key else None,
-            version=key.version if key else None,
-            until=until,
-        )
+        self, collection: Collection, until: datetime | None, key: ModelKey | None = None
+    ) -> int:
+        query = _of(collection, key, until=until)
         reports: Iterable[str] = ()
         if collection is Collection.REPORTS:
             reports = [found["_id"] async for found in self._documents.find(query)]
@@ -134,6 +201,19 @@ class Keeper:
             await self._documents.delete_blob(report)
         if deleted := await self._documents.delete(query):
             _log.info("deleted %s old documents: %s", deleted, collection)
+        return deleted
+
+
+def _of(
+    collection: Collection,
+    key: ModelKey | None,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int | None = None,
+) -> Query:
+    model, version = (key.model, key.version) if key else (None, None)
+    return Query(collection, model, version, since, until, limit=limit)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

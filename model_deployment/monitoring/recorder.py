@@ -1,5 +1,6 @@
 """Notes down what was asked and answered while the caller waits, so it takes microseconds and no store."""
 
+import logging
 import time
 import zlib
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from model_deployment.domain import ModelKey, Route
 from model_deployment.monitoring.capture import encode
 from model_deployment.monitoring.spool import Spool
 from model_deployment.monitoring.traffic import Traffic
+
+_log = logging.getLogger(__name__)
 
 _FULL = 1 << 32
 
@@ -18,6 +21,7 @@ class Recorder:
     def __init__(self, spool: Spool, traffic: Traffic) -> None:
         self._spool = spool
         self._traffic = traffic
+        self._broken = False
 
     def predicted(
         self,
@@ -36,6 +40,25 @@ class Recorder:
             answer: what the caller is going to get.
             rows: as far as the gate knows; 0 where it does not.
         """
+        try:
+            self._predicted(route, request_id, media_type, body, answer, rows, seconds)
+        except Exception:
+            # Whatever it is, it is no reason to withhold a prediction.
+            self._spool.dropped += 1
+            if not self._broken:
+                self._broken = True
+                _log.exception("cannot capture a prediction of %s", route.key)
+
+    def _predicted(
+        self,
+        route: Route,
+        request_id: str,
+        media_type: str,
+        body: bytes,
+        answer: bytes,
+        rows: int,
+        seconds: float,
+    ) -> None:
         now = time.time()
         self._traffic.answered(route.key, now, seconds * 1e3, rows)
         options = route.options

@@ -1,98 +1,50 @@
 """Makes degradation reports: gathers what is known, has a child process judge it, and keeps the outcome."""
 
 import asyncio
-import json
 import logging
 import secrets
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError, TooBusy, Unavailable
+from model_deployment.monitoring.gather import SECONDS, Gather, Laid, Window
 from model_deployment.monitoring.keeper import Keeper
-from model_deployment.monitoring.service import Monitoring
 
 _log = logging.getLogger(__name__)
 
-#: Captured requests, and rows of them, that a report looks at; the newest ones.
-_CAPTURES, _ROWS = 20_000, 50_000
-#: Rows that are frozen as reference where there is no training data.
-_FROZEN = 1000
 #: Reports that may wait for their turn.
 _WAITING = 16
-#: Seconds and bytes that a report may take.
-_SECONDS, _MEMORY = 300, 2 * 1024**3
-_HISTORY = 100
 
 #: The worst first; what cannot be told is none of them.
-SEVERITY = {"degraded": 3, "drift": 2, "ok": 1}
+SEVERITY = {"degraded": 4, "drift": 3, "error": 2, "ok": 1}
 
-
-class TrainingData(Protocol):
-    """What the training data of a version is."""
-
-    @property
-    def path(self) -> Path:
-        """A local Parquet or CSV file."""
-        ...
-
-    @property
-    def origin(self) -> str:
-        """Where it is from."""
-        ...
-
-    @property
-    def target(self) -> str | None:
-        """The column that the model predicts, if that is known."""
-        ...
-
-
-#: The training data of a version; None if there is none to be had.
-FindTraining = Callable[[ModelKey], Awaitable[TrainingData | None]]
-#: The signature of a deployed model in MLflow's JSON form.
-FindSignature = Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]]
-#: Told of each report.
+#: Told of each report, and of the one before.
 Done = Callable[[ModelKey, Mapping[str, Any], Mapping[str, Any] | None], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    source: str | None
-    description: str
-    target: str | None = None
 
 
 class Reporter:
     """One report at a time: they take seconds of a core, and predictions come first."""
 
-    def __init__(
-        self,
-        keeper: Keeper,
-        monitoring: Monitoring,
-        *,
-        work: Path,
-        training: FindTraining,
-        signature: FindSignature,
-        baseline: Callable[[ModelKey], Awaitable[dict[str, float]]],
-        done: Done,
-    ) -> None:
+    def __init__(self, keeper: Keeper, gather: Gather, *, work: Path, done: Done) -> None:
+        """Make nothing yet.
+
+        Args:
+            work: a folder of its own.
+        """
         self._keeper = keeper
-        self._monitoring = monitoring
+        self._gather = gather
         self._work = work
-        self._training = training
-        self._signature = signature
-        self._baseline = baseline
         self._done = done
         self._turn = asyncio.Semaphore(1)
-        self._running: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._running: dict[tuple[ModelKey, str], asyncio.Task[dict[str, Any]]] = {}
 
     def open(self) -> None:
         """Clear away what an earlier controller was about to make."""
@@ -119,16 +71,17 @@ class Reporter:
             )
         now = datetime.now(UTC)
         id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-        task = asyncio.create_task(self._make(id, key, since, until), name=f"report {key}")
+        work = self._make(id, Window(key, since, until))
+        task = asyncio.create_task(work, name=f"report {key}")
         # Retrieved here: whoever waits is given it all the same.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        task.add_done_callback(lambda done: self._running.pop(id, None))
-        self._running[id] = task
+        task.add_done_callback(lambda done: self._running.pop((key, id), None))
+        self._running[key, id] = task
         return id
 
-    async def wait(self, id: str, seconds: float) -> dict[str, Any] | None:
+    async def wait(self, key: ModelKey, id: str, seconds: float) -> dict[str, Any] | None:
         """A report that is being made, or None if it takes longer."""
-        task = self._running.get(id)
+        task = self._running.get((key, id))
         if task is None:
             return None
         try:
@@ -136,9 +89,9 @@ class Reporter:
         except TimeoutError:
             return None
 
-    def is_running(self, id: str) -> bool:
+    def is_running(self, key: ModelKey, id: str) -> bool:
         """Whether it is still being made."""
-        return id in self._running
+        return (key, id) in self._running
 
     async def get(self, key: ModelKey, id: str) -> dict[str, Any] | None:
         """A report that was made."""
@@ -158,128 +111,29 @@ class Reporter:
         names = ("_id", "ts", "verdict", "since", "until", "reference", "rows")
         return [{name: one[name] for name in names} async for one in documents.find(query)]
 
-    async def _make(
-        self, id: str, key: ModelKey, since: datetime, until: datetime
-    ) -> dict[str, Any]:
+    async def _make(self, id: str, window: Window) -> dict[str, Any]:
         async with self._turn:
             folder = self._work / id
-            folder.mkdir(mode=0o700)
+            await asyncio.to_thread(folder.mkdir, mode=0o700)
+            documents = await self._keeper.opened()
+            before = await self._last(documents, window.key)
             try:
-                documents = await self._keeper.opened()
-                before = await self._last(documents, key)
-                reference = await self._gather(documents, key, since, until, folder)
-                job = await self._job(key, since, until, reference, before)
-                await asyncio.to_thread(_write, folder / "job.json", [job])
+                laid = await self._gather.fill(documents, window, folder)
                 await _run(folder)
-                made = await self._keep(documents, id, key, job, reference, folder)
+                content = await asyncio.to_thread((folder / "report.json").read_bytes)
+                made = _made(id, window, laid, orjson.loads(content))
+                page = folder / "report.html.gz"
+                if await asyncio.to_thread(page.exists):
+                    await documents.put_blob(id, await asyncio.to_thread(page.read_bytes))
+            except ModelDeploymentError as error:
+                made = _failed(id, window, error.detail)
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, True)
-        await self._done(key, made, before)
-        return made
-
-    async def _gather(
-        self, documents: Documents, key: ModelKey, since: datetime, until: datetime, folder: Path
-    ) -> _Reference:
-        """Lay down captures, labels and the reference."""
-        reference = await self._reference(documents, key, folder)
-        if reference.source == "captured":
-            frozen = await _newest(documents, Query(Collection.REFERENCES, *_pair(key)))
-            await asyncio.to_thread(_write, folder / "reference.jsonl", frozen)
-            since = max(since, frozen[-1]["ts"] + timedelta(milliseconds=1))
-        query = Query(Collection.CAPTURES, *_pair(key), since, until)
-        captures = await _newest(documents, query)
-        await asyncio.to_thread(_write, folder / "captures.jsonl", captures)
-        ids = sorted({capture["request_id"] for capture in captures})
-        labels = Query(Collection.LABELS, *_pair(key), request_ids=ids)
-        await asyncio.to_thread(
-            _write, folder / "labels.jsonl", [found async for found in documents.find(labels)]
-        )
-        return reference
-
-    async def _reference(self, documents: Documents, key: ModelKey, folder: Path) -> _Reference:
-        """The training data, else the first captured rows, frozen."""
-        why = "the run has no training data that may be read"
+            await documents.insert(Collection.REPORTS, [made])
         try:
-            training = await self._training(key)
-        except ModelDeploymentError as error:
-            training, why = None, error.detail
-        if training is not None:
-            target = folder / f"training{training.path.suffix}"
-            await asyncio.to_thread(shutil.copyfile, training.path, target)
-            return _Reference("training", training.origin, training.target)
-        frozen = Query(Collection.REFERENCES, *_pair(key))
-        if not await documents.count(frozen):
-            first, rows = [], 0
-            async for capture in documents.find(Query(Collection.CAPTURES, *_pair(key))):
-                first.append(capture)
-                rows += capture["rows"]
-                if rows >= _FROZEN:
-                    break
-            # Not before there are enough: a reference is for ever.
-            if rows < _FROZEN:
-                return _Reference(None, f"none: {why}, and fewer than {_FROZEN} rows are captured")
-            await documents.insert(Collection.REFERENCES, first)
-        return _Reference("captured", f"the first captured rows, frozen, since {why}")
-
-    async def _job(
-        self,
-        key: ModelKey,
-        since: datetime,
-        until: datetime,
-        reference: _Reference,
-        before: Mapping[str, Any] | None,
-    ) -> dict[str, Any]:
-        try:
-            baseline = await self._baseline(key)
-        except ModelDeploymentError:
-            baseline = {}
-        serving = (await self._monitoring.serving(key, since, until))["total"]
-        history = await self._monitoring.history(key, _HISTORY)
-        return {
-            "model": key.model,
-            "version": key.version,
-            "since": since.isoformat(),
-            "until": until.isoformat(),
-            "made_at": datetime.now(UTC).isoformat(),
-            "signature": await self._signature(key),
-            "reference_source": reference.source,
-            "target": reference.target,
-            "baseline": baseline,
-            "history": history[::-1],
-            "windows_worse_before": int(before["worse"]) if before else 0,
-            "violations": serving["violations"],
-            "requests": serving["requests"],
-            "memory_bytes": _MEMORY,
-            "cpu_seconds": _SECONDS,
-        }
-
-    async def _keep(
-        self,
-        documents: Documents,
-        id: str,
-        key: ModelKey,
-        job: Mapping[str, Any],
-        reference: _Reference,
-        folder: Path,
-    ) -> dict[str, Any]:
-        report = orjson.loads(await asyncio.to_thread((folder / "report.json").read_bytes))
-        made = {
-            "_id": id,
-            "model": key.model,
-            "version": key.version,
-            "ts": datetime.now(UTC),
-            "verdict": report["verdict"],
-            "since": job["since"],
-            "until": job["until"],
-            "reference": reference.description,
-            "rows": report.get("rows", {}),
-            "worse": (int(job["windows_worse_before"]) + 1) if report.get("worse") else 0,
-            "report": report,
-        }
-        page = folder / "report.html.gz"
-        if await asyncio.to_thread(page.exists):
-            await documents.put_blob(id, await asyncio.to_thread(page.read_bytes))
-        await documents.insert(Collection.REPORTS, [made])
+            await self._done(window.key, made, before)
+        except Exception:
+            _log.exception("cannot tell of report %s", id)
         return made
 
     async def _last(self, documents: Documents, key: ModelKey) -> dict[str, Any] | None:
@@ -287,19 +141,29 @@ class Reporter:
         return next(iter([found async for found in documents.find(query)]), None)
 
 
-async def _newest(documents: Documents, query: Query) -> list[dict[str, Any]]:
-    """The newest captures there is room for, oldest first."""
-    query = Query(
-        query.collection, query.model, query.version, query.since, query.until,
-        newest_first=True, limit=_CAPTURES,
-    )  # fmt: skip
-    found, rows = [], 0
-    async for capture in documents.find(query):
-        found.append(capture)
-        rows += max(1, capture["rows"])
-        if rows >= _ROWS:
-            break
-    return found[::-1]
+def _made(id: str, window: Window, laid: Laid, report: Mapping[str, Any]) -> dict[str, Any]:
+    before = laid.worse_before
+    return {
+        "_id": id,
+        "model": window.key.model,
+        "version": window.key.version,
+        "ts": datetime.now(UTC),
+        "verdict": report["verdict"],
+        "since": window.since.isoformat(),
+        "until": window.until.isoformat(),
+        "reference": laid.description,
+        "rows": report.get("rows", {}),
+        # By metric, in how many windows running it was worse, this one included.
+        "worse": {name: before.get(name, 0) + 1 for name in report.get("worse_metrics", [])},
+        "report": report,
+    }
+
+
+def _failed(id: str, window: Window, why: str) -> dict[str, Any]:
+    """A report that could not be made is one too: nobody should take the one before for the newest."""
+    reason = {"severity": "alert", "code": "failed", "column": None, "message": why, "advice": ""}
+    report = {"verdict": "error", "reasons": [reason]}
+    return _made(id, window, Laid(None, "none"), report)
 
 
 async def _run(folder: Path) -> None:
@@ -319,10 +183,10 @@ async def _run(folder: Path) -> None:
         start_new_session=True,
     )
     try:
-        async with asyncio.timeout(2 * _SECONDS):
+        async with asyncio.timeout(2 * SECONDS):
             await child.wait()
     except TimeoutError:
-        _log.error("a report took more than %s s, and was ended", 2 * _SECONDS)
+        _log.error("a report took more than %s s, and was ended", 2 * SECONDS)
     finally:
         if child.returncode is None:
             child.kill()
@@ -331,12 +195,6 @@ async def _run(folder: Path) -> None:
         raise Unavailable(
             f"cannot make the report: its process ended with status {child.returncode} and left nothing"
         )
-
-
-def _write(path: Path, lines: list[Any]) -> None:
-    with path.open("wb") as file:
-        for line in lines:
-            file.write(orjson.dumps(line, default=json.dumps) + b"\n")
 
 
 def _pair(key: ModelKey) -> tuple[str, int]:

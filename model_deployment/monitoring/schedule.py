@@ -39,8 +39,9 @@ class Webhook:
         if not self._url:
             return
         resolver = None if self._private else _PublicOnly()
-        host = urlsplit(self._url).hostname or ""
+        host = "?"
         try:
+            host = urlsplit(self._url).hostname or "?"
             if not self._private:
                 _refuse_private_literal(host)
             connector = aiohttp.TCPConnector(resolver=resolver, force_close=True)
@@ -53,7 +54,9 @@ class Webhook:
                 if answer.status >= 300:
                     _log.error("the webhook at %s answered %s", host, answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            _log.error("cannot call the webhook at %s: %s", host, error)
+            # Not its text, which may hold the whole address, and there may be a secret in that.
+            why = error.strerror if isinstance(error, OSError) and error.strerror else ""
+            _log.error("cannot call the webhook at %s: %s %s", host, type(error).__name__, why)
 
 
 class _PublicOnly(aiohttp.ThreadedResolver):
@@ -126,10 +129,15 @@ async def run(
     """
     while True:
         await asyncio.sleep(every)
-        for key in await ready():
+        try:
+            keys = await ready()
+        except Exception:
+            _log.exception("cannot find out what is deployed")
+            continue
+        for key in keys:
             now = datetime.now(UTC)
             try:
-                await reporter.wait(reporter.begin(key, now - window, now), 3600)
+                await reporter.wait(key, reporter.begin(key, now - window, now), 3600)
             except (StoreUnavailable, ModelDeploymentError, OSError) as error:
                 _log.error("cannot make the report of %s: %s", key, error)
             except Exception:

@@ -23,12 +23,19 @@ _SHARES = frozenset({"accuracy", "f1", "precision", "recall", "roc_auc"})
 def measure(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
     """Metrics of pairs of label and prediction: of amounts, or of classes.
 
-    Classes are whatever is no number, and whole numbers of few kinds, on both sides.
+    Classes are whatever is no number, and whole numbers of few kinds, on both sides. Pairs without a
+    label or a prediction are left out, and so are the few that are no numbers where most are. Of
+    predictions of several values there is no metric here; a report may have some.
     """
-    if not pairs:
+    pairs = [(label, said) for label, said in pairs if not (_is_hole(label) or _is_hole(said))]
+    if not pairs or any(type(said) in (list, dict) for _, said in pairs):
         return {}
-    numbers = [(float(a), float(b)) for a, b in pairs if _is_number(a) and _is_number(b)]
-    if len(numbers) == len(pairs) and not _are_classes(numbers):
+    numbers = []
+    for label, said in pairs:
+        one, other = _number(label), _number(said)
+        if one is not None and other is not None:
+            numbers.append((one, other))
+    if 2 * len(numbers) > len(pairs) and not _are_classes(numbers):
         try:
             return _of_amounts(numbers)
         except OverflowError:
@@ -114,11 +121,19 @@ def _degraded(
     return loss > 2 * noise
 
 
-def _is_number(value: Any) -> bool:
+def _is_hole(value: Any) -> bool:
+    return value is None or (type(value) is float and math.isnan(value))
+
+
+def _number(value: Any) -> float | None:
+    """A number, also one that is written as text; a truth value is none."""
+    if type(value) not in (int, float, str):
+        return None
     try:
-        return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:  # an integer that no float can hold
-        return False
+        number = float(value)
+    except (ValueError, OverflowError):  # an integer that no float can hold
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _are_classes(pairs: Sequence[tuple[float, float]]) -> bool:
@@ -136,8 +151,11 @@ def _rank(name: str) -> tuple[float, str]:
 
 
 def _class(value: Any) -> str:
+    """In one spelling: ``1``, ``1.0``, ``"1"``, ``True`` and ``"True"`` are the same class."""
     if isinstance(value, bool):
         return str(int(value))
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    text = str(value).strip()
+    if text.lower() in ("true", "false"):
+        return str(int(text.lower() == "true"))
+    number = _number(value)
+    return str(int(number)) if number is not None and number.is_integer() else text

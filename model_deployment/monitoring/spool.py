@@ -7,7 +7,8 @@ document store is the business of another process (``drain.py``), which deletes 
 A segment is a file of frames: length of the payload and its CRC-32, little-endian, four bytes each, then
 the payload. Its name is the time it was begun, so no name ever comes twice, and a record is known by the
 name of its segment and its place in it. Only the newest segment may grow, so whoever writes begins an
-empty one now and then: what is behind it can be deleted once it is read.
+empty one now and then: what is behind it can be deleted once it is read. While nobody reads, segments are
+long ones: what has to be looked through every second stays a few files, however long that lasts.
 """
 
 import contextlib
@@ -26,6 +27,10 @@ _FRAME = struct.Struct("<II")
 _SUFFIX = ".seg"
 #: Where checksums begin: of nothing but zeros, as a crash of the machine may leave them, none is right.
 _SEED = 0x5EED
+#: Bytes of a damaged record whose length is still believed.
+_LONGEST = 64 * 1024 * 1024
+#: Seconds after which a segment is ended although the ones before it are still there.
+_PATIENCE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,18 @@ class Record:
     payload: bytes
     #: Where the next one begins.
     end: int
+    #: It is lost, and its payload empty; those behind it are not.
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far the spool was at some moment."""
+
+    #: Segments that were begun before this are not written to any more.
+    begun: int
+    #: Bytes in segments that had ended, of this run.
+    ended: int
 
 
 class Spool:
@@ -55,6 +72,8 @@ class Spool:
         self._descriptor = -1
         self._active: Path | None = None
         self._begun = 0.0
+        #: What the name of the newest segment begins with.
+        self._newest = 0
         self._size = 0
         self._unsynced = False
         #: Descriptors of segments that have ended, to be forced to the disk and closed.
@@ -62,6 +81,8 @@ class Spool:
         self._syncing = threading.Lock()
         #: Bytes in all other segments, as of the last look.
         self._others = 0
+        #: Bytes in all segments that were ended here, deleted or not.
+        self._ended_bytes = 0
         #: Records that found no room.
         self.dropped = 0
 
@@ -72,6 +93,7 @@ class Spool:
             OSError: the folder cannot be used.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._newest = max(map(_begun, segments(self.root)), default=0)
         self._begin_segment_if_there_is_room()
         self.look()
 
@@ -130,21 +152,41 @@ class Spool:
                 self._unsynced = False
                 os.fdatasync(descriptor)
 
-    def look(self, longest: float = float("inf")) -> None:
-        """Find out how much is still there, and end a segment that was begun long ago, in seconds."""
-        if self._size and time.monotonic() - self._begun > longest:
+    def look(self) -> None:
+        """Find out how much is still there."""
+        mark = self.mark()
+        self.seen(mark, self.measure(mark))
+
+    def mark(self) -> Mark:
+        """For :meth:`measure`."""
+        return Mark(self._newest + (self._active is None), self._ended_bytes)
+
+    def measure(self, mark: Mark) -> int:
+        """Bytes in the segments that were not written to any more. May be called from another thread."""
+        return sum(_size(path) for path in segments(self.root) if _begun(path) < mark.begun)
+
+    def seen(self, mark: Mark, measured: int) -> None:
+        """Take what was measured for what is there, and with it what has ended since."""
+        self._others = measured + self._ended_bytes - mark.ended
+
+    def end_old(self, longest: float) -> None:
+        """End a segment that was begun long ago, in seconds, so that it can be deleted.
+
+        Only if those before it are: otherwise a store that is away for days makes thousands of files.
+        """
+        age = time.monotonic() - self._begun
+        if self._size and age > (max(longest, _PATIENCE) if self._others else longest):
             self._begin_segment_if_there_is_room()
-        sizes = {path: _size(path) for path in segments(self.root)}
-        self._others = sum(size for path, size in sizes.items() if path != self._active)
 
     def _begin_segment(self) -> None:
         self._end_segment()
         # Behind all others, also after the clock was set back: the last one is never deleted.
-        newest = max(map(_begun, segments(self.root)), default=0)
-        name = f"{max(time.time_ns(), newest + 1):020d}-{secrets.token_hex(2)}{_SUFFIX}"
+        begun = max(time.time_ns(), self._newest + 1)
+        name = f"{begun:020d}-{secrets.token_hex(2)}{_SUFFIX}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(self.root / name, flags, 0o600)
-        self._active, self._size, self._begun = self.root / name, 0, time.monotonic()
+        self._newest, self._begun = begun, time.monotonic()
+        self._active, self._size = self.root / name, 0
 
     def _begin_segment_if_there_is_room(self) -> None:
         with contextlib.suppress(OSError):
@@ -162,6 +204,7 @@ class Spool:
         if self._active is not None:
             self._ended.append(self._descriptor)
             self._others += self._size
+            self._ended_bytes += self._size
         self._active, self._descriptor, self._size = None, -1, 0
 
 
@@ -171,7 +214,10 @@ def segments(root: Path) -> list[Path]:
 
 
 def read(segment: Path, offset: int) -> Iterator[Record]:
-    """The whole records of a segment from some offset on. It ends at the first that is not whole."""
+    """The records of a segment from some offset on, also those that are damaged.
+
+    It ends at the first that is not whole, or so damaged that nobody knows where the next one begins.
+    """
     try:
         file = segment.open("rb")
     except FileNotFoundError:
@@ -183,10 +229,21 @@ def read(segment: Path, offset: int) -> Iterator[Record]:
             length, crc = _FRAME.unpack(frame)
             end = offset + _FRAME.size + length
             # A length that is damaged may be gigabytes: they are not asked for.
-            if end > size or zlib.crc32(payload := file.read(length), _SEED) != crc:
+            if end > size or len(payload := file.read(length)) < length:
                 return
-            yield Record(f"{segment.stem}-{offset:x}", payload, end)
+            damaged = zlib.crc32(payload, _SEED) != crc
+            if damaged and not _is_plausible(length, size - end):
+                return
+            yield Record(f"{segment.stem}-{offset:x}", b"" if damaged else payload, end, damaged)
             offset = end
+
+
+def _is_plausible(length: int, rest: int) -> bool:
+    """Whether the length of a damaged record may be right: behind it is a frame, or nothing.
+
+    Zeros, as a crash of the machine may leave them, are no records of no bytes.
+    """
+    return 0 < length <= _LONGEST and (rest == 0 or rest >= _FRAME.size)
 
 
 def age(segment: Path) -> float:

@@ -1,7 +1,8 @@
 """What was served, minute by minute: counted in memory, kept as small documents.
 
 Latencies go into buckets that grow by a fifth each, so the middle of one is right to a tenth, whatever the
-load, and those of many minutes can be added.
+load, and those of many minutes can be added. While no store takes them, that is done with the oldest ones:
+of days without a store, hours are left.
 """
 
 import math
@@ -19,6 +20,9 @@ WINDOW = 60
 #: Upper ends of the buckets, in milliseconds: 0.1 ms to 9 minutes.
 BUCKETS = tuple(0.1 * 1.2**step for step in range(86))
 _HALF_A_BUCKET = 1.2**0.5
+#: Minutes of a deployment that may wait for the store, and minutes that are one window beyond.
+_WAITING = 240
+_MERGED = 60
 
 #: What may become of a request, by the status of its answer.
 _KINDS = {
@@ -106,7 +110,12 @@ class Traffic:
             instance: names this run of a controller: another one's minute is another document.
         """
         self._instance = instance
-        self._windows: dict[tuple[ModelKey, int], Window] = {}
+        #: By deployment and first minute.
+        self._windows: dict[ModelKey, dict[int, Window]] = {}
+        #: By the first minute, what windows were merged of.
+        self._merged: dict[ModelKey, dict[int, list[int]]] = {}
+        #: Documents of windows that nothing is counted in any more.
+        self._built: dict[tuple[ModelKey, int], dict[str, Any]] = {}
 
     def answered(self, key: ModelKey, now: float, milliseconds: float, rows: int) -> None:
         """Count a prediction."""
@@ -129,37 +138,92 @@ class Traffic:
         """The minutes of a deployment that are not kept yet."""
         return [
             (datetime.fromtimestamp(minute * WINDOW, UTC), window)
-            for (other, minute), window in self._windows.items()
-            if other == key
+            for minute, window in self._windows.get(key, {}).items()
         ]
 
     def finished(self, now: float) -> list[dict[str, Any]]:
         """The documents of the minutes that are over; they stay here until :meth:`forget`."""
+        over = int(now // WINDOW)
+        for key in self._windows:
+            self._merge_oldest(key, over)
         return [
-            _document(self._instance, key, minute, window)
-            for (key, minute), window in self._windows.items()
-            if (minute + 1) * WINDOW <= now
+            self._document(key, minute)
+            for key, windows in self._windows.items()
+            for minute in windows
+            if minute < over
         ]
 
     def all(self) -> list[dict[str, Any]]:
         """The documents of all minutes, for the end of a controller."""
-        return self.finished(math.inf)
+        return [
+            _document(self._instance, key, minute, window)
+            for key, windows in self._windows.items()
+            for minute, window in windows.items()
+        ]
+
+    def replaced(self, documents: Iterable[Mapping[str, Any]]) -> list[str]:
+        """What must not be kept beside these documents: the minutes that they were merged of.
+
+        A store that went away in the middle may have taken some of them.
+        """
+        wanted = {document["_id"] for document in documents}
+        return [
+            _id(self._instance, key, minute)
+            for key, merged in self._merged.items()
+            for first, minutes in merged.items()
+            if _id(self._instance, key, first) in wanted
+            for minute in minutes
+        ]
 
     def forget(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Let go of what is kept now."""
         kept = {document["_id"] for document in documents}
-        self._windows = {
-            (key, minute): window
-            for (key, minute), window in self._windows.items()
-            if _id(self._instance, key, minute) not in kept
-        }
+        for key, windows in [*self._windows.items()]:
+            for minute in [*windows]:
+                if _id(self._instance, key, minute) in kept:
+                    del windows[minute]
+                    self._built.pop((key, minute), None)
+                    self._merged.get(key, {}).pop(minute, None)
+            if not windows:
+                del self._windows[key]
+                self._merged.pop(key, None)
 
     def _window(self, key: ModelKey, now: float) -> Window:
-        place = key, int(now // WINDOW)
-        window = self._windows.get(place)
+        minute = int(now // WINDOW)
+        windows = self._windows.get(key)
+        if windows is None:
+            windows = self._windows[key] = {}
+        window = windows.get(minute)
         if window is None:
-            window = self._windows[place] = Window()
+            window = windows[minute] = Window()
+        # One that was over, and the clock was set back.
+        self._built.pop((key, minute), None)
         return window
+
+    def _document(self, key: ModelKey, minute: int) -> dict[str, Any]:
+        built = self._built.get((key, minute))
+        if built is None:
+            built = _document(self._instance, key, minute, self._windows[key][minute])
+            self._built[key, minute] = built
+        return built
+
+    def _merge_oldest(self, key: ModelKey, over: int) -> None:
+        """Make windows of an hour of the oldest minutes, if too many are waiting."""
+        windows, merged = self._windows[key], self._merged.setdefault(key, {})
+        single = sorted(minute for minute in windows if minute < over and minute not in merged)
+        while len(single) > _WAITING:
+            hour = single[0] // _MERGED
+            minutes = [minute for minute in single if minute // _MERGED == hour]
+            single = single[len(minutes) :]
+            # An earlier one of this hour, if the clock was set back.
+            first = next((one for one in merged if one // _MERGED == hour), minutes[0])
+            into = windows.setdefault(first, Window())
+            for minute in minutes:
+                self._built.pop((key, minute), None)
+                if minute != first:
+                    into.add(windows.pop(minute))
+            self._built.pop((key, first), None)
+            merged[first] = sorted({first, *merged.get(first, ()), *minutes})
 
 
 def _id(instance: str, key: ModelKey, minute: int) -> str:

@@ -138,6 +138,8 @@ def test_other_options_are_a_conflict_until_undeployed(controller: Controller) -
 @pytest.mark.parametrize(
     "body",
     ['{"workers": 0}', '{"validation": "loose"}', '{"batch_max_rows": -1}', '{"batch_max_rows": "9"}',
+     '{"capture_rate": 2}', '{"capture_exclude": [""]}',
+     '{"capture_hash": ["\\ud800"]}', '{"retention_days": 0}', '{"max_capture_bytes": 99999999}',
      '{"workers": "2"}', '{"workers": 1.5}', '{"env_manager": "docker"}',
      '{"shell": "sh"}', '{"workers": 1', "[]", '"uv"', "workers=1"],
 )  # fmt: skip

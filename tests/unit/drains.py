@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from model_deployment.documents.base import (
     Collection,
     Document,
     Documents,
+    Query,
     StoreUnavailable,
     Written,
 )
@@ -32,7 +34,11 @@ class Store:
         self.breaks_after: int | None = None
         #: Request ids of documents that it never takes.
         self.refused: set[str] = set()
+        #: Whether it takes no letters about them either.
+        self.refuses_letters = False
         self.opened = 0
+        #: What was asked for.
+        self.queries: list[Query] = []
 
     async def open(self) -> None:
         if self.away:
@@ -49,12 +55,43 @@ class Store:
             if number == self.breaks_after:
                 raise StoreUnavailable("it went away")
             self.came[one["_id"]] += 1
-            if one.get("request_id") in self.refused:
+            takes = collection is Collection.DEAD_LETTERS and not self.refuses_letters
+            if one.get("request_id") in self.refused and not takes:
                 refused[one["_id"]] = "it is odd"
             elif one["_id"] not in self.kept[collection]:
                 self.kept[collection][one["_id"]] = one
                 inserted += 1
         return Written(inserted, len(documents) - inserted - len(refused), refused)
+
+    async def find(self, query: Query) -> AsyncIterator[dict[str, Any]]:
+        if self.away:
+            raise StoreUnavailable("it is away")
+        assert query.request_ids is not None
+        self.queries.append(query)
+        for one in [*self.kept[query.collection].values()]:
+            if one["request_id"] in query.request_ids:
+                yield dict(one)
+
+    async def delete(self, query: Query) -> int:
+        assert query.ids is not None
+        gone = [id for id in query.ids if self.kept[query.collection].pop(id, None)]
+        return len(gone)
+
+    def erase(self, request_id: str, at: float, model: str = "m", version: int = 1) -> None:
+        """Note down that a request was erased, and delete what is there of it."""
+        id = f"{model}-{version}/{request_id}"
+        self.kept[Collection.ERASED][id] = {
+            "_id": id,
+            "model": model,
+            "version": version,
+            # As a store has it.
+            "ts": datetime.fromtimestamp(int(at * 1000) / 1000, UTC),
+            "request_id": request_id,
+        }
+        captures = self.kept[Collection.CAPTURES]
+        for one in [*captures.values()]:
+            if (one["request_id"], one["model"], one["version"]) == (request_id, model, version):
+                del captures[one["_id"]]
 
     @property
     def requests(self) -> list[str]:

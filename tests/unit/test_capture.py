@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.monitoring.capture import decode, document, encode, harmless
+from model_deployment.monitoring.capture import decode, document, encode, envelope, harmless
 
 HEAD: dict[str, Any] = {
     "model": "diabetes",
@@ -70,6 +70,32 @@ def test_a_head_that_is_none_is_refused() -> None:
         document("id", b"".join(encode({}, b"", b"")), 100, SALT)
     with pytest.raises(ValueError, match="invalid literal"):
         taken({"x": 1}, version="one")
+
+
+@pytest.mark.parametrize(
+    ("odd", "missing"),
+    [
+        ({}, set()),
+        ({"model": 7}, {"model", "version"}),
+        ({"version": "1"}, {"model", "version"}),
+        ({"version": True}, {"model", "version"}),
+        ({"request_id": 7}, {"request_id"}),
+        ({"at": None}, {"ts"}),
+        ({"at": 1e300}, {"ts"}),
+        ({"at": "now"}, {"ts"}),
+    ],
+)
+def test_what_can_be_told_of_a_record_is_told(odd: dict[str, Any], missing: set[str]) -> None:
+    told = envelope(b"".join(encode(HEAD | odd, b"{", b"")))
+    whole = taken({"x": 1})
+    names = {"model", "version", "request_id", "ts"} - missing
+    assert told == {name: whole[name] for name in names}
+
+
+@given(st.binary(max_size=60))
+def test_of_what_is_no_record_nothing_is_told(payload: bytes) -> None:
+    assert envelope(payload) == {}
+    assert envelope(b"".join(encode([1], b"", b""))) == {}  # type: ignore[arg-type]
 
 
 # Forms of the body

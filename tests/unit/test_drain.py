@@ -2,13 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from model_deployment.documents.base import Collection, StoreUnavailable
+from model_deployment.documents.base import Collection, Document, StoreUnavailable, Written
 from model_deployment.monitoring import drain as module
+from model_deployment.monitoring.capture import encode
 from model_deployment.monitoring.drain import STATE_FILE, DrainState, read_state
 from model_deployment.monitoring.spool import Spool, segments
 from tests.unit.drains import Store, drain_of, empty, numbered, put
@@ -59,7 +62,7 @@ async def test_segments_are_deleted_when_all_of_them_is_written_and_the_newest_n
 ) -> None:
     drain = drain_of(spool, store)
     put(spool, "a")
-    spool.look(0)
+    spool.end_old(0)
     put(spool, "b")
     before = segments(spool.root)
     await empty(drain)
@@ -77,7 +80,7 @@ async def test_nothing_is_lost_or_doubled_while_the_store_is_away(
 ) -> None:
     drain = drain_of(spool, store)
     put(spool, "a")
-    spool.look(0)
+    spool.end_old(0)
     put(spool, "b")
     store.away = True
     for _ in range(3):
@@ -174,7 +177,106 @@ def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
 
 
 async def test_a_state_that_cannot_be_written_stops_nothing(spool: Spool, store: Store) -> None:
-    (spool.root / f"{STATE_FILE}.tmp").mkdir()
+    (spool.root / f"{STATE_FILE}.{os.getpid()}.tmp").mkdir()
     put(spool, "a")
     await empty(drain_of(spool, store))
     assert store.requests == ["a"]
+
+
+async def test_two_drains_tell_their_states_by_files_of_their_own(
+    spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was told to end may still be at it when the next one begins."""
+    renamed: list[str] = []
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        renamed.append(path.name)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    for pid in (7, 8):
+        monkeypatch.setattr("os.getpid", lambda pid=pid: pid)
+        put(spool, f"from {pid}")
+        await empty(drain_of(spool, store))
+    assert {*renamed} == {f"{STATE_FILE}.7.tmp", f"{STATE_FILE}.8.tmp"}
+    assert not [*spool.root.glob("*.tmp")]
+
+
+# What was erased
+
+AT = 1.7e9
+
+
+async def test_what_was_erased_while_it_was_in_the_spool_does_not_come(
+    spool: Spool, store: Store
+) -> None:
+    put(spool, "a", "b", "c")
+    store.erase("b", AT + 0.5)
+    drain = drain_of(spool, store)
+    await empty(drain)
+    assert store.requests == ["a", "c"]
+    assert store.came.keys() == store.kept[Collection.CAPTURES].keys()
+    assert (drain.state.written, drain.state.lost, drain.state.dead) == (2, 0, 0)
+
+
+@pytest.mark.parametrize(("after", "kept"), [(-0.1, True), (0.0004, False), (0.1, False)])
+async def test_only_what_was_captured_before_it_was_erased_is_left_out(
+    spool: Spool, store: Store, after: float, kept: bool
+) -> None:
+    put(spool, "a", at=AT + 0.1232)
+    store.erase("a", AT + 0.1232 + after)
+    await empty(drain_of(spool, store))
+    assert store.requests == (["a"] if kept else [])
+
+
+@pytest.mark.parametrize("other", [{"model": "other"}, {"version": 2}])
+async def test_the_same_request_id_of_another_deployment_is_not_erased(
+    spool: Spool, store: Store, other: dict[str, Any]
+) -> None:
+    put(spool, "a")
+    put(spool, "a", **other)
+    store.erase("a", AT + 1)
+    await empty(drain_of(spool, store))
+    (left,) = store.kept[Collection.CAPTURES].values()
+    assert (left["model"], left["version"]) == (other.get("model", "m"), other.get("version", 1))
+
+
+async def test_what_is_erased_while_it_is_being_written_goes_again(
+    spool: Spool, store: Store
+) -> None:
+    put(spool, "a", "b", "c")
+    real = store.insert
+
+    async def insert(collection: Collection, documents: Sequence[Document]) -> Written:
+        if collection is Collection.CAPTURES:
+            store.erase("a", AT + 1)
+            store.erase("b", AT + 1)
+        return await real(collection, documents)
+
+    store.insert = insert  # type: ignore[method-assign]
+    store.refused = {"b"}
+    await empty(drain_of(spool, store))
+    assert (store.requests, store.dead) == (["c"], [])
+
+
+async def test_what_was_erased_is_asked_for_by_the_batch(spool: Spool, store: Store) -> None:
+    put(spool, *numbered(700))
+    drain = drain_of(spool, store)
+    await empty(drain)
+    # Before and after each of two writes.
+    assert [len(query.request_ids or ()) for query in store.queries] == [500, 500, 200, 200]
+    await empty(drain)
+    assert len(store.queries) == 4
+
+
+async def test_what_cannot_be_read_is_left_out_too_once_it_is_erased(
+    spool: Spool, store: Store
+) -> None:
+    put(spool, "a", "b", latency_ms=None, launch_id=None)
+    for name in ("c", "d"):
+        spool.append(encode({"model": "m", "version": 1, "at": AT, "request_id": name}, b"", b""))
+    store.erase("d", AT + 1)
+    await empty(drain_of(spool, store))
+    assert store.requests == ["a", "b"]
+    assert [letter["request_id"] for letter in store.dead] == ["c"]

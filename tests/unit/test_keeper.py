@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -11,13 +12,19 @@ from typing import Any
 
 import pytest
 
-from model_deployment.documents.base import RETENTION_DAYS, Collection, Query, StoreUnavailable
+from model_deployment.documents.base import (
+    RETENTION_DAYS,
+    Collection,
+    Query,
+    StoreUnavailable,
+    Written,
+)
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.domain import ModelKey
 from model_deployment.monitoring import keeper as module
 from model_deployment.monitoring.drain import STATE_FILE
 from model_deployment.monitoring.keeper import Keeper, MonitoringState
-from model_deployment.monitoring.spool import Spool, segments
+from model_deployment.monitoring.spool import Mark, Spool, segments
 from model_deployment.monitoring.traffic import Traffic
 from tests.waiting import until
 
@@ -92,6 +99,72 @@ async def test_counts_stay_while_the_store_is_away(
     assert len(await bench.names(Collection.TRAFFIC)) == 1
 
 
+async def test_hours_without_a_store_are_kept_once_also_if_it_took_some_minutes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = (time.time() // 3600 - 10) * 3600
+    real = bench.store.insert
+    tries = 0
+
+    async def breaks(collection: Collection, documents: Any) -> Written:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            await real(collection, documents)
+        raise StoreUnavailable("it went away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.store, "insert", breaks)
+        for minute in range(540):
+            bench.traffic.answered(A, begin + minute * 60, 1.0, 1)
+            if minute % 90 == 89:
+                with pytest.raises(StoreUnavailable):
+                    await bench.keeper.flush()
+            if minute == 89:
+                assert len(await bench.names(Collection.TRAFFIC)) == 90
+    await bench.keeper.flush()
+    kept = [one async for one in bench.store.find(Query(Collection.TRAFFIC))]
+    assert sum(one["requests"] for one in kept) == 540
+    assert len(kept) <= 240 + 6
+    assert bench.traffic.all() == []
+
+
+async def test_minutes_are_written_some_at_a_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", 2)
+    real = bench.store.insert
+    sizes: list[int] = []
+
+    async def insert(collection: Collection, documents: Any) -> Written:
+        sizes.append(len(documents))
+        if len(sizes) == 2:
+            raise StoreUnavailable("it went away")
+        return await real(collection, documents)
+
+    monkeypatch.setattr(bench.store, "insert", insert)
+    for minute in range(5):
+        bench.traffic.answered(A, time.time() - 600 + 60 * minute, 1.0, 1)
+    with pytest.raises(StoreUnavailable):
+        await bench.keeper.flush()
+    assert len(bench.traffic.all()) == 3
+    await bench.keeper.flush()
+    assert sizes == [2, 2, 2, 1]
+    assert len(await bench.names(Collection.TRAFFIC)) == 5
+
+
+async def test_counts_that_no_store_takes_are_said_and_forgotten(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.traffic.answered(B, time.time() - 120, 1.0, 1)
+    bench.traffic.answered(ModelKey("\ud800", 1), time.time() - 120, 1.0, 1)
+    await bench.keeper.flush()
+    assert len(await bench.names(Collection.TRAFFIC)) == 1
+    (record,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert "counts of 1 minutes are lost" in record.message
+    assert bench.traffic.all() == []
+
+
 async def test_the_store_is_opened_when_it_comes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,24 +193,93 @@ async def test_documents_are_kept_for_as_long_as_is_declared(
     assert len(left) == (2 if days is None else 1)
 
 
-async def test_captures_of_a_deployment_that_chose_fewer_days_go_earlier(bench: Bench) -> None:
+async def test_what_was_captured_of_a_deployment_that_chose_fewer_days_goes_earlier(
+    bench: Bench,
+) -> None:
     bench.chosen = {A: 2}
     for key in (A, B):
         for days in (1, 3, 40):
             await bench.put(Collection.CAPTURES, key, days)
-        await bench.put(Collection.LABELS, key, 3)
+            await bench.put(Collection.LABELS, key, days)
     await bench.keeper.purge()
     assert await bench.names(Collection.CAPTURES) == ["a-1/1", "b-1/1", "b-1/3"]
-    assert len(await bench.names(Collection.LABELS)) == 2
+    assert await bench.names(Collection.LABELS) == ["a-1/1", "b-1/1", "b-1/3", "b-1/40"]
 
 
-async def test_captures_of_a_deployment_that_chose_more_days_stay(bench: Bench) -> None:
+async def test_what_was_captured_of_a_deployment_that_chose_more_days_stays(bench: Bench) -> None:
     bench.chosen = {A: 100, B: 5}
     for key in (A, B):
         for days in (4, 40, 101):
             await bench.put(Collection.CAPTURES, key, days)
+            await bench.put(Collection.LABELS, key, days)
     await bench.keeper.purge()
     assert await bench.names(Collection.CAPTURES) == ["a-1/4", "a-1/40", "b-1/4"]
+    assert await bench.names(Collection.LABELS) == ["a-1/4", "a-1/40", "b-1/4"]
+
+
+async def test_captures_of_deployments_that_chose_nothing_go_after_the_declared_days(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another one keeps its captures for longer."""
+    gone = [ModelKey("gone", number) for number in (1, 2)]
+    bench.chosen = {A: 100}
+    for key in (A, B, *gone):
+        for days in (4, 40, 50, 101):
+            await bench.put(Collection.CAPTURES, key, days)
+    await bench.keeper.purge()
+    left = ["a-1/4", "a-1/40", "a-1/50", "b-1/4", "gone-1/4", "gone-2/4"]
+    assert await bench.names(Collection.CAPTURES) == left
+
+    def walks(*_: Any) -> None:
+        raise AssertionError("it looks at documents that stay")
+
+    real = bench.store.find
+    monkeypatch.setattr(
+        bench.store, "find", lambda q: walks() if q.collection == "captures" else real(q)
+    )
+    await bench.keeper.purge()
+
+
+async def test_a_reference_is_kept_however_old_it_is(bench: Bench) -> None:
+    bench.chosen = {A: 3, B: 5}
+    for key in (A, B):
+        for days in (1, 2, 4):
+            await bench.put(Collection.REFERENCES, key, days)
+    await bench.keeper.purge()
+    assert len(await bench.names(Collection.REFERENCES)) == 6
+
+
+async def test_of_the_reports_of_a_deployment_so_many_are_kept_and_fewer_pages(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_REPORTS", 4)
+    monkeypatch.setattr(module, "_PAGES", 2)
+    bench.chosen = {A: 30, B: 30}
+
+    async def report(key: ModelKey, days: float) -> None:
+        await bench.put(Collection.REPORTS, key, days)
+        await bench.store.put_blob(f"{key}/{days:g}", b"page")
+
+    async def pages(key: ModelKey) -> list[float]:
+        return [d for d in range(20) if await bench.store.get_blob(f"{key}/{d}") is not None]
+
+    for days in range(10, 16):
+        await report(A, days)
+    await report(B, 10)
+    await bench.keeper.purge()
+    assert await bench.names(Collection.REPORTS) == [
+        "a-1/10", "a-1/11", "a-1/12", "a-1/13", "b-1/10",
+    ]  # fmt: skip
+    assert (await pages(A), await pages(B)) == ([10, 11], [10])
+    # A new one, and another controller.
+    for days in (9, 8):
+        await report(A, days)
+        await bench.keeper.purge()
+        assert await pages(A) == [days, days + 1]
+        bench.keeper = Keeper(bench.spool, bench.traffic, bench.store, bench._retention)
+    assert await bench.names(Collection.REPORTS) == [
+        "a-1/10", "a-1/11", "a-1/8", "a-1/9", "b-1/10",
+    ]  # fmt: skip
 
 
 async def test_the_page_of_a_report_goes_with_it(bench: Bench) -> None:
@@ -196,6 +338,24 @@ async def test_a_disk_that_cannot_sync_is_said_and_the_rest_goes_on(
     await bench.keeper.look_after_spool()
     assert bench.spool.size == 0
     assert "cannot force captures to the disk: Input/output error" in caplog.text
+
+
+async def test_the_spool_is_looked_through_in_another_thread(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, threads = bench.spool.measure, set()
+
+    def measure(mark: Mark) -> int:
+        threads.add(threading.current_thread())
+        return real(mark)
+
+    monkeypatch.setattr(bench.spool, "measure", measure)
+    monkeypatch.setattr(module, "_SEGMENT_SECONDS", 0.0)
+    bench.spool.append([b"x" * 92])
+    await bench.keeper.look_after_spool()
+    assert (bench.spool.size, len(segments(bench.spool.root))) == (100, 2)
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_a_fault_in_one_thing_does_not_keep_it_from_being_done_again(

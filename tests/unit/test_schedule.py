@@ -39,7 +39,7 @@ class Told:
 @pytest.mark.parametrize(
     ("before", "now"),
     [(None, "drift"), (None, "degraded"), ("ok", "drift"), ("drift", "degraded"),
-     ("insufficient_data", "drift"), ("error", "degraded")],
+     ("insufficient_data", "drift"), ("error", "degraded"), ("ok", "error")],
 )  # fmt: skip
 async def test_a_worse_verdict_is_told(before: str | None, now: str) -> None:
     told = Told()
@@ -55,7 +55,7 @@ async def test_a_worse_verdict_is_told(before: str | None, now: str) -> None:
 
 @pytest.mark.parametrize(
     ("before", "now"),
-    [(None, "ok"), ("drift", "drift"), ("degraded", "drift"), ("drift", "ok"), ("ok", "error"),
+    [(None, "ok"), ("drift", "drift"), ("degraded", "drift"), ("drift", "ok"), ("degraded", "error"),
      ("ok", "insufficient_data"), (None, "no_reference")],
 )  # fmt: skip
 async def test_what_is_no_worse_or_cannot_be_told_is_not(before: str | None, now: str) -> None:
@@ -121,7 +121,7 @@ class FakeReporter:
         self.asked.append((key, until - since))
         return str(len(self.asked))
 
-    async def wait(self, id: str, seconds: float) -> None:
+    async def wait(self, key: ModelKey, id: str, seconds: float) -> None:
         if id == "1":
             raise StoreUnavailable("away")
         if id == "2":

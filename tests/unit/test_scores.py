@@ -158,3 +158,21 @@ def test_what_has_no_counterpart_is_told_and_not_judged() -> None:
     gone, new = row("rmse", 1.0, None), row("rmse", None, 1.0)
     assert (gone["current"], gone["change"], gone["degraded"]) == (None, None, None)
     assert (new["baseline"], new["baseline_source"], new["degraded"]) == (None, None, None)
+
+
+def test_what_is_missing_or_odd_does_not_turn_amounts_into_classes() -> None:
+    amounts = [(float(n) + 0.5, n + 0.25) for n in range(100)]
+    expected = measure(amounts)["rmse"]
+    for odd in ((float("nan"), 1.0), (None, 1.0), (1.0, None), ("unknown", 1.0)):
+        assert measure([*amounts, odd])["rmse"] == expected
+    assert measure([*amounts, ("7.5", 7.25)])["mae"] == 0.25
+
+
+def test_a_class_has_many_spellings() -> None:
+    pairs = [(True, "True"), ("1.0", 1), (0, False), ("a ", "a"), ("b", "c")]
+    assert measure(pairs)["accuracy"] == 0.8
+
+
+def test_of_several_values_for_a_row_there_is_no_metric() -> None:
+    assert measure([(1, [0.1, 0.9])]) == {}
+    assert measure([(1, {"a": 1})]) == {}

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_deployment.monitoring import spool as module
 from model_deployment.monitoring.spool import Record, Spool, age, read, segments
 
 MEBIBYTE = 1024 * 1024
@@ -133,21 +134,106 @@ def test_what_an_earlier_controller_left_counts_and_stays(make: Make) -> None:
     assert segments(spool.root)[-1].read_bytes()[FRAME:] == b"z"
 
 
-def test_a_look_sees_what_was_deleted_and_ends_a_segment_that_is_old(make: Make) -> None:
+def test_a_look_sees_what_was_deleted(make: Make) -> None:
     spool = make()
     spool.append([b"x" * 92])
-    spool.look(60)
-    assert (spool.size, len(segments(spool.root))) == (100, 1)
-    spool.look(0)
+    spool.look()
+    assert spool.size == 100
+    spool.end_old(0)
+    old, _ = segments(spool.root)
+    old.unlink()
+    assert spool.size == 100
+    spool.look()
+    assert spool.size == 0
+
+
+def test_a_segment_that_is_old_is_ended(make: Make) -> None:
+    spool = make()
+    spool.append([b"x" * 92])
+    spool.end_old(60)
+    assert len(segments(spool.root)) == 1
+    spool.end_old(0)
     old, newest = segments(spool.root)
     assert newest.stat().st_size == 0
     # An empty one is not followed by another.
-    spool.look(0)
-    assert segments(spool.root) == [old, newest]
     old.unlink()
-    assert spool.size == 100
-    spool.look(0)
-    assert spool.size == 0
+    spool.look()
+    spool.end_old(0)
+    assert segments(spool.root) == [newest]
+
+
+def test_while_nobody_reads_segments_are_long_ones(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is away for three days, and a record every ten seconds."""
+    spool, now, begin = make(), 1000.0, 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    spool._begun = begin
+    while now < begin + 72 * 3600:
+        now += 10
+        spool.append([b"x"])
+        spool.end_old(60)
+    assert 70 < len(segments(spool.root)) < 80
+    # Somebody reads.
+    for segment in segments(spool.root)[:-1]:
+        segment.unlink()
+    spool.look()
+    now += 61
+    spool.append([b"x"])
+    spool.end_old(60)
+    assert len(segments(spool.root)) == 2
+
+
+def test_a_record_is_taken_without_looking_through_the_folder(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = make(segment_bytes=1)
+
+    def looks(_: Path) -> list[Path]:
+        raise AssertionError("it looks through the folder")
+
+    with monkeypatch.context() as watched:
+        watched.setattr(module, "segments", looks)
+        for _ in range(3):
+            assert spool.append([b"x"])
+        spool.end_old(0)
+    assert payloads(spool.root) == [b"x"] * 3
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_what_ends_while_somebody_looks_counts_once(make: Make, number: int) -> None:
+    spool = make(segment_bytes=100)
+    for _ in range(3):
+        spool.append([b"x" * 42])
+    mark = spool.mark()
+    for _ in range(number):
+        spool.append([b"x" * 42])
+    measured = spool.measure(mark)
+    for _ in range(number):
+        spool.append([b"x" * 42])
+    spool.seen(mark, measured)
+    assert spool.size == 50 * (3 + 2 * number)
+    spool.look()
+    assert spool.size == 50 * (3 + 2 * number)
+
+
+def test_what_has_ended_and_is_followed_by_nothing_counts_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    spool = make()
+    spool.append([b"x" * 92])
+    with monkeypatch.context() as away:
+        away.setattr("os.open", full)
+        spool.end_old(0)
+        spool.look()
+        assert spool.size == 100
+    mark = spool.mark()
+    spool.append([b"x" * 42])
+    spool.seen(mark, spool.measure(mark))
+    assert spool.size == 150
 
 
 def test_of_a_record_that_was_written_half_nothing_stays(make: Make) -> None:
@@ -204,16 +290,65 @@ def test_a_torn_end_is_not_read(make: Make) -> None:
         assert payloads(spool.root) == [b"first"], length
 
 
-@pytest.mark.parametrize("place", [0, 3, 4, 9])
-def test_a_record_that_is_damaged_ends_what_is_read(make: Make, place: int) -> None:
+def damage(segment: Path, place: int, value: bytes) -> None:
+    content = bytearray(segment.read_bytes())
+    content[place : place + len(value)] = value
+    segment.write_bytes(content)
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_record_whose_length_is_damaged_ends_what_is_read(make: Make, place: int) -> None:
     spool = make()
     for content in (b"first", b"second", b"third"):
         spool.append([content])
     (segment,) = segments(spool.root)
-    damaged = bytearray(segment.read_bytes())
-    damaged[FRAME + 5 + place] ^= 0xFF
-    segment.write_bytes(damaged)
+    damage(segment, FRAME + 5 + place, b"\xff")
     assert payloads(spool.root) == [b"first"]
+
+
+@pytest.mark.parametrize("place", [4, 7, 8, 13])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_of_damaged_records_only_these_are_lost(make: Make, place: int, number: int) -> None:
+    spool = make()
+    for content in (b"first-", b"second", b"third-"):
+        spool.append([content])
+    (segment,) = segments(spool.root)
+    whole = everything(spool.root)
+    damage(segment, number * (FRAME + 6) + place, b"\xff")
+    found = everything(spool.root)
+    assert [record.damaged for record in found] == [n == number for n in range(3)]
+    assert found[number].payload == b""
+    assert [(record.id, record.end) for record in found] == [
+        (record.id, record.end) for record in whole
+    ]
+    assert [one for one in found if not one.damaged] == [*whole[:number], *whole[number + 1 :]]
+
+
+def test_a_damaged_record_behind_which_no_frame_fits_ends_what_is_read(make: Make) -> None:
+    spool = make()
+    spool.append([b"first"])
+    (segment,) = segments(spool.root)
+    with segment.open("ab") as file:
+        file.write(struct.pack("<II", 10, 0) + b"x" * 13)
+    assert payloads(spool.root) == [b"first"]
+
+
+def test_a_length_beyond_all_reason_is_not_believed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = make()
+    spool.append([b"x" * 100])
+    spool.append([b"second"])
+    (segment,) = segments(spool.root)
+    damage(segment, FRAME, b"y")
+    monkeypatch.setattr(module, "_LONGEST", 99)
+    assert everything(spool.root) == []
+    monkeypatch.setattr(module, "_LONGEST", 100)
+    assert payloads(spool.root) == [b"", b"second"]
+    # What is whole may be of any length.
+    damage(segment, FRAME, b"x")
+    monkeypatch.setattr(module, "_LONGEST", 99)
+    assert payloads(spool.root) == [b"x" * 100, b"second"]
 
 
 def test_a_length_of_gigabytes_is_not_asked_for(make: Make) -> None:

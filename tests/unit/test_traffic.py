@@ -89,6 +89,79 @@ def test_minutes_stay_until_they_are_forgotten() -> None:
     assert len(traffic.all()) == 1
 
 
+def total(documents: list[dict[str, Any]]) -> Window:
+    found = Window()
+    for one in documents:
+        found.add(Window.from_dict(one))
+    return found
+
+
+def away(hours: int) -> Traffic:
+    """A store is away, and somebody tries every minute."""
+    traffic = Traffic("i")
+    for minute in range(hours * 60):
+        traffic.answered(A, NOON + minute * 60, 5.0 + minute, 2)
+        traffic.violated(A, NOON + minute * 60, {("x", "type"): 1})
+        traffic.finished(NOON + minute * 60)
+    return traffic
+
+
+def test_minutes_that_no_store_takes_become_hours_and_nothing_is_lost() -> None:
+    traffic = away(72)
+    documents = traffic.finished(NOON + 72 * 3600)
+    assert 180 <= len([one for one in documents if one["requests"] == 1]) <= 241
+    assert len(documents) < 241 + 70
+    counted = total(documents)
+    assert (counted.requests, counted.rows) == (72 * 60, 2 * 72 * 60)
+    assert counted.latencies.total() == counted.violations["x", "type"] == 72 * 60
+    assert len(traffic.current(A)) == len(documents)
+    assert total(traffic.all()) == counted
+
+
+def test_an_hour_is_a_document_like_a_minute_and_named_by_its_first() -> None:
+    traffic = away(6)
+    first, second, *_ = sorted(traffic.finished(NOON + 6 * 3600), key=lambda one: one["ts"])
+    minute = int(NOON // 60)
+    assert (first["_id"], first["ts"].timestamp()) == (f"a-1/{minute}/i", NOON)
+    assert first["requests"] == 60 - minute % 60
+    assert second["_id"] == f"a-1/{(minute // 60 + 1) * 60}/i"
+    assert second["requests"] == 60
+    assert first.keys() == busy().all()[0].keys()
+
+
+def test_what_hours_were_merged_of_is_told_until_they_are_forgotten() -> None:
+    traffic = away(6)
+    documents = sorted(traffic.finished(NOON + 6 * 3600), key=lambda one: one["ts"])
+    merged = [one for one in documents if one["requests"] > 1]
+    replaced = traffic.replaced(documents)
+    assert len({*replaced}) == len(replaced) == sum(one["requests"] for one in merged)
+    assert {*replaced} >= {one["_id"] for one in merged}
+    assert len(traffic.replaced(merged[:1])) == merged[0]["requests"]
+    single = [one for one in documents if one not in merged]
+    assert traffic.replaced(single) == []
+    traffic.forget(documents)
+    assert traffic.replaced(documents) == []
+    assert traffic.all() == []
+    assert traffic.current(A) == []
+
+
+def test_some_hours_are_not_merged_and_each_deployment_is_for_itself() -> None:
+    traffic = away(4)
+    traffic.answered(B, NOON, 5.0, 1)
+    documents = traffic.finished(NOON + 4 * 3600)
+    assert len(documents) == 241
+    assert traffic.replaced(documents) == []
+
+
+def test_a_document_is_built_once() -> None:
+    traffic = busy()
+    first, second = (traffic.finished(NOON + 60) for _ in range(2))
+    assert [*map(id, first)] == [*map(id, second)]
+    # The clock was set back.
+    traffic.answered(A, NOON, 5.0, 7)
+    assert total(traffic.finished(NOON + 60)).rows == total(first).rows + 7
+
+
 def test_another_run_of_a_controller_has_documents_of_its_own() -> None:
     names = set()
     for instance in ("one", "two"):

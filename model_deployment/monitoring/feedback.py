@@ -1,0 +1,189 @@
+"""Late ground truth: joined with what was captured, and metrics computed from it."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from model_deployment.documents.base import Collection, Documents, Query
+from model_deployment.domain import ModelKey
+from model_deployment.errors import InvalidRequest
+from model_deployment.monitoring.keeper import Keeper
+from model_deployment.monitoring.scores import measure
+from model_deployment.monitoring.service import envelope
+
+#: Items in one call.
+MAX_ITEMS = 10_000
+#: Newest labelled rows that metrics are computed of.
+_LABELLED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The truth about one row of one answered request."""
+
+    request_id: str
+    row: int
+    label: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The newest labelled rows."""
+
+    metrics: dict[str, float]
+    rows: int
+    #: Share of the requests since the oldest of these that have a label.
+    coverage: float | None
+
+
+class Feedback:
+    """Takes labels."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+
+    async def take(self, key: ModelKey, items: Sequence[Label]) -> dict[str, Any]:
+        """Note late ground truth. The same again changes nothing; another label replaces the old one.
+
+        Raises:
+            InvalidRequest: a label is nothing that the store takes; the others are noted.
+            StoreUnavailable: some may have been noted; the same call again is right.
+        """
+        documents = await self._keeper.opened()
+        last = {_id(key, item): item for item in items}
+        known = {
+            found["_id"]: found["label"]
+            async for found in documents.find(Query(Collection.LABELS, ids=list(last)))
+        }
+        same = {id for id, item in last.items() if id in known and _same(known[id], item.label)}
+        await self._write(documents, key, {id: last[id] for id in last.keys() - same}, known)
+        rows = await _captured_rows(documents, key, {item.request_id for item in items})
+        found = Counter(_fate(rows.get(item.request_id, []), item.row) for item in last.values())
+        measured = await self._measured(documents, key, changed=len(same) < len(last))
+        return {
+            "matched": found["matched"],
+            # Kept: a capture may still be on its way to the store.
+            "unmatched": found["unmatched"],
+            # Several requests had this name, so nobody knows which one is meant.
+            "ambiguous": found["ambiguous"],
+            "duplicate": len(items) - len(last) + len(same),
+            "coverage": measured.coverage,
+            "labelled_rows": measured.rows,
+            "metrics": measured.metrics,
+        }
+
+    async def _write(
+        self, documents: Documents, key: ModelKey, fresh: dict[str, Label], known: dict[str, Any]
+    ) -> None:
+        now = datetime.now(UTC)
+        corrected = [id for id in fresh if id in known]
+        for start in range(0, len(corrected), MAX_ITEMS):
+            await documents.delete(
+                Query(Collection.LABELS, ids=corrected[start : start + MAX_ITEMS])
+            )
+        written = await documents.insert(
+            Collection.LABELS, [_document(id, key, item, now) for id, item in fresh.items()]
+        )
+        if written.refused:
+            id, why = next(iter(written.refused.items()))
+            raise InvalidRequest(
+                f"cannot keep {len(written.refused)} of the labels, the first of request "
+                f"{fresh[id].request_id!a}: {why}"
+            )
+
+    async def _measured(self, documents: Documents, key: ModelKey, changed: bool) -> _Measured:
+        labels: dict[str, dict[int, Any]] = defaultdict(dict)
+        newest = Query(
+            Collection.LABELS, model=key.model, version=key.version,
+            newest_first=True, limit=_LABELLED,
+        )  # fmt: skip
+        async for found in documents.find(newest):
+            labels[found["request_id"]].setdefault(found["row"], found["label"])
+        captures: dict[str, Any] = {}
+        twice: set[str] = set()
+        oldest: datetime | None = None
+        async for found in documents.find(_captures(key, labels)):
+            twice |= {found["request_id"]} & captures.keys()
+            captures[found["request_id"]] = found["predictions"]
+            oldest = oldest or found["ts"]
+        pairs = [
+            (label, predictions[row])
+            for request_id, predictions in captures.items()
+            if request_id not in twice and isinstance(predictions, list)
+            for row, label in labels[request_id].items()
+            if row < len(predictions)
+        ]
+        metrics = measure(pairs)
+        if metrics and changed and oldest is not None:
+            # One entry a minute: feedback may come row by row.
+            entry = {
+                **envelope(f"{key}/feedback/{int(time.time() // 60)}", key),
+                "metrics": metrics,
+                "window": f"{oldest.isoformat()}/",
+                "n": len(pairs),
+                "note": None,
+                "source": "feedback",
+            }
+            await documents.replace(Collection.METRICS, entry)
+        return _Measured(
+            metrics, len(pairs), await _coverage(documents, key, oldest, len(captures))
+        )
+
+
+async def _captured_rows(
+    documents: Documents, key: ModelKey, request_ids: set[str]
+) -> dict[str, list[int]]:
+    """How many rows the requests of each name had."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    async for found in documents.find(_captures(key, request_ids)):
+        predictions = found["predictions"]
+        known = len(predictions) if isinstance(predictions, list) else found["rows"]
+        rows[found["request_id"]].append(known)
+    return rows
+
+
+async def _coverage(
+    documents: Documents, key: ModelKey, oldest: datetime | None, labelled: int
+) -> float | None:
+    if oldest is None:
+        return None
+    captured = await documents.count(
+        Query(Collection.CAPTURES, model=key.model, version=key.version, since=oldest)
+    )
+    return min(1.0, labelled / captured) if captured else None
+
+
+def _captures(key: ModelKey, request_ids: Any) -> Query:
+    return Query(
+        Collection.CAPTURES,
+        model=key.model,
+        version=key.version,
+        request_ids=sorted(request_ids),
+    )
+
+
+def _fate(rows: Sequence[int], row: int) -> str:
+    if len(rows) > 1:
+        return "ambiguous"
+    return "matched" if rows and row < rows[0] else "unmatched"
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(type(one) is type(other) and one == other)
+
+
+def _id(key: ModelKey, item: Label) -> str:
+    return f"{key}/{item.request_id}#{item.row}"
+
+
+def _document(id: str, key: ModelKey, item: Label, now: datetime) -> dict[str, Any]:
+    return {
+        **envelope(id, key),
+        "ts": now,
+        "request_id": item.request_id,
+        "row": item.row,
+        "label": item.label,
+    }
