@@ -4,9 +4,10 @@ import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
-from tests.integration.harness import Controller, Controllers
+from tests.integration.harness import HOST, Controller, Controllers
 from tests.integration.tools import at_once, check_problem, within
 from tests.waiting import until_sync
 
@@ -153,6 +154,8 @@ def test_of_many_controllers_that_start_at_once_one_wins(controllers: Controller
             what="all but one to give up",
         )
         (winner,) = (program for program in programs if program.poll() is None)
+        address = f"http://{HOST}:{controller.ports[0] + programs.index(winner)}/ready"
+        until_sync(lambda: _answers(address), timeout=60, what="the winner to be ready")
         winner.terminate()
     finally:
         said = {program: program.communicate()[0] for program in programs}
@@ -161,3 +164,10 @@ def test_of_many_controllers_that_start_at_once_one_wins(controllers: Controller
         if program is not winner:
             assert program.returncode == 1
             assert "another controller" in said[program]
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address).is_success
+    except httpx.TransportError:
+        return False

@@ -42,12 +42,19 @@ class Lab:
         create_database(self.uri)
         import mlflow
 
-        mlflow.set_tracking_uri(self.uri)
+        self.be_the_default()
         self.client = mlflow.MlflowClient(self.uri, self.uri)
         self.experiment = self.client.create_experiment(
             "lab", artifact_location=(root / "artifacts").as_uri()
         )
         self._made = 0
+
+    def be_the_default(self) -> None:
+        """For MLflow's own functions; other tests of this process have theirs."""
+        import mlflow
+
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
 
     def run(self) -> str:
         return str(self.client.create_run(self.experiment).info.run_id)
@@ -105,6 +112,7 @@ def trained(lab: Lab) -> ModelKey:
     from sklearn.linear_model import LinearRegression
 
     inputs = ROWS[["a", "b"]].astype(float)
+    lab.be_the_default()
     with mlflow.start_run(experiment_id=lab.experiment) as run:
         mlflow.log_metrics({"rmse": 1.5, "odd": math.nan, "endless": math.inf})
         mlflow.sklearn.log_model(
@@ -283,6 +291,7 @@ async def test_a_file_in_an_allowed_folder(
 async def test_what_mlflow_itself_logs(lab: Lab, data: Path, tmp_path: Path) -> None:
     import mlflow
 
+    lab.be_the_default()
     with mlflow.start_run(experiment_id=lab.experiment) as run:
         source = str(data / "train.csv")
         mlflow.log_input(mlflow.data.from_pandas(ROWS, name="of code"), context="training")
