@@ -125,7 +125,9 @@ def test_a_killed_drain_is_started_again_and_nothing_is_lost_or_doubled(
     assert calls.failed == []
     assert calls.unheard == 0
     check(calls, partial(embedded, controller))
-    until_sync(lambda: state(controller)["written"] == len(calls.answered))
+    until_sync(lambda: state(controller)["spool_bytes"] == 0)
+    # A batch that was written and not noted any more is known the second time, and not counted.
+    assert 0 < state(controller)["written"] <= len(calls.answered)
 
 
 def test_the_drain_ends_with_the_controller_however_that_ends(controllers: Controllers) -> None:
