@@ -10,7 +10,6 @@ MongoDB that takes connections and never answers.
 import argparse
 import asyncio
 import contextlib
-import gc
 import json
 import os
 import socket
@@ -29,27 +28,20 @@ import load
 import proxy
 import psutil
 import report
-import uvicorn
 import uvloop
 from load import CALLERS, HOST, Load
-from proxy import KEY, MAPPING, SIGNATURE
+from proxy import KEY
 from report import REPORT, ROOT
 
 sys.path.insert(0, str(ROOT))
 
 from model_deployment.documents.connect import connect
-from model_deployment.domain import Endpoint, Route, State
-from model_deployment.gate import Gate, Validation
 from model_deployment.monitoring.child import Child
 from model_deployment.monitoring.drain import Config, read_state
 from model_deployment.monitoring.keeper import Keeper
 from model_deployment.monitoring.recorder import Recorder
 from model_deployment.monitoring.spool import Spool
 from model_deployment.monitoring.traffic import Traffic
-from model_deployment.proxy.exchange import Terms
-from model_deployment.proxy.forward import Proxy
-from model_deployment.proxy.routes import Routes
-from model_deployment.proxy.upstream import Limits
 
 #: Share of the proxied throughput that captures may cost.
 BAR = 0.10
@@ -114,27 +106,7 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
             await asyncio.sleep(0.01)
         os.sched_setaffinity(child.pid, {max(os.sched_getaffinity(0))})
     os.sched_setaffinity(0, {core})
-    gate = Gate(SIGNATURE, MAPPING, Validation.STRICT)
-    routes = Routes(Limits(), gates=lambda route: gate)
-    gc.set_threshold(20_000, 20, 20)
-    routes.publish([Route(KEY, State.READY, "launch", Endpoint(HOST, port))])
-    config_of_server = uvicorn.Config(
-        Proxy(proxy._nothing_else, routes, Terms(10 * 1024 * 1024, recorder=recorder)),
-        http="httptools",
-        loop="uvloop",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=75,
-    )
-    server = uvicorn.Server(config_of_server)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    await proxy._parent_ends()
-    server.should_exit = True
-    await serving
-    await routes.close()
+    await proxy.proxy(listener, port, recorder)
     for task in work:
         task.cancel()
     await asyncio.gather(*work, return_exceptions=True)

@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from model_deployment.domain import Endpoint, ModelKey, Route, State
 from model_deployment.gate import Gate, Validation
 from model_deployment.proxy.asgi import Receive, Scope, Send
-from model_deployment.proxy.exchange import Terms
+from model_deployment.proxy.exchange import Recorder, Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.upstream import Limits
@@ -88,14 +88,14 @@ async def upstream(listener: socket.socket) -> None:
         await _parent_ends()
 
 
-async def proxy(listener: socket.socket, port: int) -> None:
+async def proxy(listener: socket.socket, port: int, recorder: Recorder | None = None) -> None:
     """Serve the proxy as ``server.serve`` does, with one deployment, until the parent ends."""
     gate = Gate(SIGNATURE, MAPPING, Validation.STRICT)
     routes = Routes(Limits(), gates=lambda route: gate)
     gc.set_threshold(20_000, 20, 20)
     routes.publish([Route(KEY, State.READY, "launch", Endpoint(HOST, port))])
     config = uvicorn.Config(
-        Proxy(_nothing_else, routes, Terms(10 * 1024 * 1024)),
+        Proxy(_nothing_else, routes, Terms(10 * 1024 * 1024, recorder=recorder)),
         http="httptools",
         loop="uvloop",
         ws="none",

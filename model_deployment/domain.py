@@ -152,6 +152,10 @@ def _shown(text: str, limit: int = 60) -> str:
     return ascii(text if len(text) <= limit else text[:limit] + "...")
 
 
+#: Bytes of a capture that a document of MongoDB has room for, with its names and numbers spelled out.
+MAX_CAPTURE_BYTES = 6 * 1024 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a deploy may choose."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model_deployment.domain import EnvManager, Options
+from model_deployment.domain import MAX_CAPTURE_BYTES, EnvManager, Options
 from model_deployment.lifecycle import Policy
 from model_deployment.places import Places
 
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     max_capture_bytes: int = Field(
         1024 * 1024,
         ge=0,
-        le=6 * 1024 * 1024,
+        le=MAX_CAPTURE_BYTES,
         description="Of larger requests and answers, in bytes together, only the fact is captured, "
         "unless chosen at deploy.",
     )

@@ -14,7 +14,7 @@ from model_deployment.artifacts import ArtifactCache
 from model_deployment.describe import Description
 from model_deployment.documents.base import Documents, StoreUnavailable
 from model_deployment.documents.connect import connect
-from model_deployment.domain import ModelKey, State
+from model_deployment.domain import MAX_CAPTURE_BYTES, ModelKey, State
 from model_deployment.errors import StateError
 from model_deployment.monitoring import schedule
 from model_deployment.monitoring.child import Child
@@ -34,8 +34,6 @@ from model_deployment.settings import Settings
 from model_deployment.state.deployments import Deployments
 from model_deployment.training import Training, TrainingData
 
-#: Bytes of a capture that a document of MongoDB has room for, with its names and numbers spelled out.
-_LARGEST = 6 * 1024 * 1024
 #: Seconds that the last counts may take to reach the store at the end.
 _LAST_WORDS = 3.0
 
@@ -128,7 +126,7 @@ def assemble(
         spool=str(spool.root),
         documents=settings.documents,
         max_age=settings.spool_hours * 3600,
-        max_capture_bytes=_LARGEST,
+        max_capture_bytes=MAX_CAPTURE_BYTES,
         salt=instance,
     )
     child = Child("model_deployment.monitoring.drain", json.dumps(asdict(config)))

@@ -5,8 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi import Query as Parameter
@@ -20,6 +19,7 @@ from model_deployment.documents.base import Collection, Documents, Query, StoreU
 from model_deployment.domain import ModelKey
 from model_deployment.errors import InvalidRequest, NotFound, Unavailable
 from model_deployment.monitoring.dataset import Format, Unreadable, any_captured, captured, training
+from model_deployment.monitoring.gather import FindTraining
 
 _log = logging.getLogger(__name__)
 
@@ -37,17 +37,6 @@ class Source(StrEnum):
     CAPTURED = "captured"
 
 
-class TrainingFile(Protocol):
-    """What a deployment's model was trained on, on this machine."""
-
-    @property
-    def path(self) -> Path:
-        """Parquet or CSV."""
-        ...
-
-
-#: Finds the training data of a version; None if there are none to be had.
-FindTraining = Callable[[ModelKey], Awaitable[TrainingFile | None]]
 #: Returns a deployment, or raises NotDeployed.
 Get = Callable[[ModelKey], Awaitable[Any]]
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from model_deployment.controller import Choice
 from model_deployment.domain import (
+    MAX_CAPTURE_BYTES,
     Counters,
     Deployment,
     Desired,
@@ -106,7 +107,7 @@ class DeployOptions(BaseModel):
     max_capture_bytes: int | None = Field(
         None,
         ge=0,
-        le=6 * 1024 * 1024,
+        le=MAX_CAPTURE_BYTES,
         description="Of larger requests and answers only the fact is captured.",
     )
     retention_days: float | None = Field(

@@ -111,15 +111,7 @@ class Gather:
         ids: dict[str, None] = {}
         await _stream(
             folder / "captures.jsonl",
-            documents.find(
-                Query(
-                    Collection.CAPTURES,
-                    current.key.model,
-                    current.key.version,
-                    first,
-                    current.until,
-                )
-            ),
+            documents.find(replace(current, since=first).query(Collection.CAPTURES)),
             lambda capture: ids.setdefault(capture["request_id"]),
         )
         await _stream(folder / "labels.jsonl", _labels(documents, window, list(ids)))
@@ -229,10 +221,8 @@ async def _worse_before(documents: Documents, window: Window) -> dict[str, int]:
     A report of a window that overlaps this one tells nothing new, whoever asked for it.
     """
     earliest = window.since - (window.until - window.since) - _SLACK
-    query = Query(
-        Collection.REPORTS, window.key.model, window.key.version, earliest,
-        window.since + _SLACK, newest_first=True, limit=20,
-    )  # fmt: skip
+    made = Window(window.key, earliest, window.since + _SLACK)
+    query = made.query(Collection.REPORTS, newest_first=True, limit=20)
     async for report in documents.find(query):
         if datetime.fromisoformat(report["until"]) <= window.since + _SLACK:
             return {name: int(count) for name, count in report.get("worse", {}).items()}

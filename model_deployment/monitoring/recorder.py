@@ -41,48 +41,36 @@ class Recorder:
             rows: as far as the gate knows; 0 where it does not.
         """
         try:
-            self._predicted(route, request_id, media_type, body, answer, rows, seconds)
+            now = time.time()
+            self._traffic.answered(route.key, now, seconds * 1e3, rows)
+            options = route.options
+            rate = options.capture_rate
+            # By the name of the request, so that the same ones are captured again in a replay.
+            if rate < 1 and zlib.crc32(request_id.encode()) >= rate * _FULL:
+                return
+            head = {
+                "model": route.key.model,
+                "version": route.key.version,
+                "launch_id": route.launch_id,
+                "at": now,
+                "request_id": request_id,
+                "latency_ms": round(seconds * 1e3, 3),
+                "media_type": media_type,
+            }
+            if len(body) + len(answer) > options.max_capture_bytes:
+                head["omitted"] = len(body) + len(answer)
+                body = answer = b""
+            if options.capture_exclude:
+                head["exclude"] = options.capture_exclude
+            if options.capture_hash:
+                head["hash"] = options.capture_hash
+            self._spool.append(encode(head, body, answer))
         except Exception:
             # Whatever it is, it is no reason to withhold a prediction.
             self._spool.dropped += 1
             if not self._broken:
                 self._broken = True
                 _log.exception("cannot capture a prediction of %s", route.key)
-
-    def _predicted(
-        self,
-        route: Route,
-        request_id: str,
-        media_type: str,
-        body: bytes,
-        answer: bytes,
-        rows: int,
-        seconds: float,
-    ) -> None:
-        now = time.time()
-        self._traffic.answered(route.key, now, seconds * 1e3, rows)
-        options = route.options
-        rate = options.capture_rate
-        # By the name of the request, so that the same ones are captured again in a replay.
-        if rate < 1 and zlib.crc32(request_id.encode()) >= rate * _FULL:
-            return
-        head = {
-            "model": route.key.model,
-            "version": route.key.version,
-            "launch_id": route.launch_id,
-            "at": now,
-            "request_id": request_id,
-            "latency_ms": round(seconds * 1e3, 3),
-            "media_type": media_type,
-        }
-        if len(body) + len(answer) > options.max_capture_bytes:
-            head["omitted"] = len(body) + len(answer)
-            body = answer = b""
-        if options.capture_exclude:
-            head["exclude"] = options.capture_exclude
-        if options.capture_hash:
-            head["hash"] = options.capture_hash
-        self._spool.append(encode(head, body, answer))
 
     def relayed(self, key: ModelKey, seconds: float) -> None:
         """An answer that is no JSON was passed on; there is nothing to capture."""

@@ -67,7 +67,7 @@ class Monitoring:
             "current": current,
             "history": [_told(entry) for entry in history],
             "comparison": comparison(baseline, current, newest["n"] if newest else None),
-            "serving": await self._serving(key, since, until),
+            "serving": await self.serving(key, since, until),
         }
 
     async def set_metrics(
@@ -78,7 +78,6 @@ class Monitoring:
         window: str | None,
         n: int | None,
         note: str | None,
-        source: str = "set",
     ) -> dict[str, Any]:
         """Note metrics that somebody measured.
 
@@ -98,7 +97,7 @@ class Monitoring:
             "window": window,
             "n": n,
             "note": note,
-            "source": source,
+            "source": "set",
         }
         documents = await self._keeper.opened()
         written = await documents.insert(Collection.METRICS, [entry])
@@ -179,9 +178,6 @@ class Monitoring:
 
     async def serving(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
         """What was served, in all and by the minute."""
-        return await self._serving(key, since, until)
-
-    async def _serving(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
         documents = await self._keeper.opened()
         query = Query(Collection.TRAFFIC, key.model, key.version, since, until)
         windows: defaultdict[datetime, Window] = defaultdict(Window)
