@@ -259,11 +259,7 @@ class EmbeddedDocuments:
 
     async def ping(self) -> None:
         """Write something."""
-        await self._write(
-            lambda connection: connection.execute(
-                "INSERT OR REPLACE INTO ping VALUES (1, ?)", (time.time(),)
-            )
-        )
+        await self._change("INSERT OR REPLACE INTO ping VALUES (1, ?)", [(time.time(),)])
 
     async def insert(self, collection: Collection, documents: Sequence[Document]) -> Written:
         """Write documents, in one transaction."""
@@ -379,11 +375,7 @@ class EmbeddedDocuments:
         chunks = ((revision, n, content[at : at + _CHUNK]) for n, at in _starts(len(content)))
         try:
             while some := list(islice(chunks, _CHUNKS)):
-                await self._write(
-                    lambda connection, some=some: connection.executemany(  # type: ignore[misc]
-                        "INSERT INTO chunks VALUES (?, ?, ?)", some
-                    )
-                )
+                await self._change("INSERT INTO chunks VALUES (?, ?, ?)", some)
             old = await self._write(name_it)
         except BaseException:
             # Unless it was named after all, while we were told that it takes too long.
@@ -444,6 +436,14 @@ class EmbeddedDocuments:
 
         while revision is not None and await self._write(work):
             pass
+
+    async def _change(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            # The cursor must not leave the thread: freed on another one, it resets a statement that this
+            # one may be running by then.
+            connection.executemany(statement, rows)
+
+        await self._write(work)
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._on(self._opened().writer, lambda: self._transact(work))

@@ -12,11 +12,11 @@ import secrets
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from model_deployment.errors import StateError
 from model_deployment.state import instance
@@ -184,6 +184,16 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         return result
+
+    async def change(self, statement: str, values: Sequence[Any]) -> None:
+        """Run one statement in a transaction."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            # The cursor must not leave the thread: freed on another one, it resets a statement that this
+            # one may be running by then.
+            connection.execute(statement, values)
+
+        await self.write(work)
 
     async def meta(self, name: str) -> str | None:
         """A value of the ``meta`` table."""

@@ -105,10 +105,8 @@ class Deployments:
         text = json.dumps(
             {"host": handle.endpoint.host, "port": handle.endpoint.port, "ref": dict(handle.ref)}
         )
-        await self._database.write(
-            lambda c: c.execute(
-                "UPDATE deployments SET handle = ? WHERE launch_id = ?", (text, handle.launch_id)
-            )
+        await self._database.change(
+            "UPDATE deployments SET handle = ? WHERE launch_id = ?", (text, handle.launch_id)
         )
 
     async def move(self, row: Deployment, state: State, reason: str, **changes: Any) -> Deployment:
@@ -186,12 +184,10 @@ class Deployments:
 
     async def prune_events(self, keep: int) -> None:
         """Keep the newest events of each deployment, so that a crash loop does not fill the disk."""
-        await self._database.write(
-            lambda c: c.execute(
-                "DELETE FROM events WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
-                "(PARTITION BY deployment_id ORDER BY id DESC) AS place FROM events) WHERE place > ?)",
-                (keep,),
-            )
+        await self._database.change(
+            "DELETE FROM events WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
+            "(PARTITION BY deployment_id ORDER BY id DESC) AS place FROM events) WHERE place > ?)",
+            (keep,),
         )
 
 

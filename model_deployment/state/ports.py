@@ -58,11 +58,9 @@ class Ports:
 
     async def block(self, port: int, holder: str, until: float) -> None:
         """Note that a stranger listens on a port."""
-        await self._database.write(
-            lambda c: c.execute(
-                "UPDATE ports SET blocked_until = ?, blocked_by = ? WHERE port = ?",
-                (until, holder, port),
-            )
+        await self._database.change(
+            "UPDATE ports SET blocked_until = ?, blocked_by = ? WHERE port = ?",
+            (until, holder, port),
         )
 
     async def prune(self, launches: AbstractSet[str]) -> list[int]:
