@@ -10,19 +10,20 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from model_deployment import __version__
 from model_deployment.api import datasets as datasets_api
 from model_deployment.api import deployments as deployments_api
+from model_deployment.api import description, problems
 from model_deployment.api import models as models_api
 from model_deployment.api import monitoring as monitoring_api
-from model_deployment.api import problems
 from model_deployment.api import reports as reports_api
 from model_deployment.api import system as system_api
 from model_deployment.api.access import Access, authorise
 from model_deployment.api.guard import Guard
+from model_deployment.api.strict import known_parameters_only
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
 from model_deployment.credentials.verify import Credentials
@@ -292,6 +293,7 @@ def _api(
         version=__version__,
         description=_DESCRIPTION,
         redirect_slashes=False,
+        dependencies=[Depends(known_parameters_only)],
     )
     problems.install(app)
     app.include_router(
@@ -320,6 +322,7 @@ def _api(
         )
     )
     app.include_router(deployments_api.predictions(controller))
+    description.complete(app)
     return app
 
 

@@ -80,8 +80,20 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
 }
 
 
+#: First segments of paths that are no deployments.
+_TAKEN = "|".join(sorted({re.escape(path.split("/")[1]) for _, path in POLICIES if path[1] != "{"}))
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    pattern = compile_path(template)[0]
+    if template.startswith("/{name}"):
+        # Else the way of a prediction would seem to lead to every call of one segment.
+        return re.compile(f"(?!/(?:{_TAKEN})(?:/|$)){pattern.pattern}")
+    return pattern
+
+
 _COMPILED = [
-    (method, compile_path(template)[0], policy) for (method, template), policy in POLICIES.items()
+    (method, _pattern(template), policy) for (method, template), policy in POLICIES.items()
 ]
 
 

@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import httpx
 
+from model_deployment.credentials import htpasswd
+from model_deployment.domain import Role
 from tests import world
 from tests.integration.tools import check_problem
 from tests.waiting import until_sync
@@ -36,6 +38,8 @@ DEFAULTS: dict[str, Any] = {
 CREDENTIALS = {"MONGO_PASSWORD": "canary", "AWS_SECRET_ACCESS_KEY": "canary"}
 #: What a stub with ``spam_log_bytes`` writes as a request arrives.
 NOTED = "stub: spam"
+#: Users of a controller that has any.
+OPERATOR, CALLER = ("olga", "o" * 16), ("carl", "c" * 16)
 #: Signs in a controller's log of something that went wrong unseen.
 TROUBLE = ("Traceback", "never retrieved", "never awaited", "Unclosed")
 
@@ -103,6 +107,13 @@ class Controller:
     def up(self, **settings: Any) -> Self:
         """Start the program, and wait until it is ready."""
         return self.start(**settings).wait_ready()
+
+    def with_users(self) -> Self:
+        """Give it two users; calls are made by the operator."""
+        htpasswd.set_user(self.data / "credentials", *OPERATOR, Role.OPERATOR)
+        htpasswd.set_user(self.data / "credentials", *CALLER, Role.CALLER)
+        self.user = OPERATOR
+        return self
 
     def wait_ready(self, timeout: float = 60) -> Self:
         def ready() -> bool:
