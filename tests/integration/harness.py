@@ -86,6 +86,11 @@ class Controller:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     # Its life
 
     def start(self, **settings: Any) -> Self:
