@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from fastapi_offline import FastAPIOffline
 from model_deployment import __version__
 from model_deployment.api import datasets as datasets_api
 from model_deployment.api import deployments as deployments_api
+from model_deployment.api import metrics as metrics_api
 from model_deployment.api import models as models_api
 from model_deployment.api import monitoring as monitoring_api
 from model_deployment.api import problems
@@ -25,9 +26,10 @@ from model_deployment.api.guard import Guard
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
 from model_deployment.describe import Description
-from model_deployment.domain import Deployment, Validation
+from model_deployment.domain import Deployment, Route, Validation
 from model_deployment.effects import World
 from model_deployment.monitoring.gather import FindTraining
+from model_deployment.monitoring.totals import Totals
 from model_deployment.probe import Prober
 from model_deployment.proxy import promise
 from model_deployment.proxy.exchange import Terms
@@ -38,11 +40,13 @@ from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
 from model_deployment.runtime.logs import LaunchLogs
+from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.runtime.serve import Command, ServeRuntime, mlflow_command
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
+from model_deployment.telemetry import Telemetry
 from model_deployment.watch import Watch, assemble, surroundings
 
 _log = logging.getLogger(__name__)
@@ -131,6 +135,11 @@ async def _assemble(
         tell=notes,
     )
     stack.push_async_callback(routes.close)
+    totals = Totals()
+
+    def publish(published: Sequence[Route]) -> bool:
+        totals.keep(route.key for route in published)
+        return routes.publish(published)
 
     policy = settings.policy
     reconciler = Reconciler(
@@ -141,7 +150,7 @@ async def _assemble(
             prober=prober,
             prepare=lambda row: cache.ensure(row.artifact, partial(registry.download, row.key)),
             compare=_comparison(settings, description, cache),
-            publish=routes.publish,
+            publish=publish,
             traffic=routes.traffic,
             holder=sockets.holder,
             last_words=logs.last_words,
@@ -164,7 +173,18 @@ async def _assemble(
         defaults=settings.options,
     )
     around = surroundings(deployments, description, cache, registry, reconciler, settings)
-    watch = assemble(settings, instance, around, stack)
+    watch = assemble(settings, instance, around, totals, stack)
+    memory = MemoryGauge(instance)
+    stack.push_async_callback(memory.close)
+    telemetry = Telemetry(
+        deployments=deployments,
+        ports=ports,
+        counters=routes.counters,
+        totals=totals,
+        captures=watch.keeper.state,
+        idle=lambda: reconciler.idle,
+        memory=memory,
+    )
     warm_up = asyncio.create_task(registry.warm_up())
     stack.callback(warm_up.cancel)
     app = _api(
@@ -177,6 +197,7 @@ async def _assemble(
         undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
         watch=watch,
         find_training=around.find_training,
+        telemetry=telemetry,
     )
     guarded = Guard(app, max_body_bytes=settings.max_body_bytes)
 
@@ -268,6 +289,7 @@ def _api(
     undeploy_wait: float,
     watch: Watch,
     find_training: FindTraining,
+    telemetry: Telemetry,
 ) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="model_deployment",
@@ -284,6 +306,7 @@ def _api(
             mlflow_version=version("mlflow"),
         )
     )
+    app.include_router(metrics_api.router(telemetry.page))
     app.include_router(monitoring_api.router(controller, watch.monitoring, watch.feedback))
     app.include_router(reports_api.router(controller, watch.reporter))
     app.include_router(
@@ -298,6 +321,7 @@ def _api(
             describe=describe,
             tail=tail,
             counters=counters,
+            memory=telemetry.memory,
             undeploy_wait=undeploy_wait,
         )
     )

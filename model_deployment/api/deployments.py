@@ -1,7 +1,7 @@
 """Deploy, undeploy, and what became of it."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import orjson
@@ -22,7 +22,15 @@ from model_deployment.api.schemas import (
     Wait,
 )
 from model_deployment.controller import Choice, Controller
-from model_deployment.domain import Counters, Deployment, Desired, ModelKey, State
+from model_deployment.domain import (
+    Counters,
+    Deployment,
+    Desired,
+    Handle,
+    Memory,
+    ModelKey,
+    State,
+)
 from model_deployment.errors import DeployFailed, NotDeployed, NotReady
 
 #: Signature and scoring example of a deployment: ``(signature, example, sample)``.
@@ -30,6 +38,8 @@ Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
 Tail = Callable[[str, int], str]
 #: What the proxy has counted of a deployment.
 Count = Callable[[ModelKey], Counters]
+#: What the processes of a launch take; None if they are gone.
+Weigh = Callable[[Handle], Awaitable[Memory | None]]
 
 #: Lines of its log in the answer to a deploy that failed.
 _LAST_LINES = 20
@@ -46,6 +56,7 @@ def router(
     describe: Describe,
     tail: Tail,
     counters: Count,
+    memory: Weigh,
     undeploy_wait: float,
 ) -> APIRouter:
     """The routes.
@@ -54,6 +65,7 @@ def router(
         describe: reads what a cached model says of itself.
         tail: the last lines of a launch's log.
         counters: what the proxy has counted.
+        memory: what the processes of a launch take.
         undeploy_wait: how long an undeploy waits unless told otherwise, in seconds.
     """
     routes = APIRouter(tags=["deployments"])
@@ -142,6 +154,7 @@ def router(
     async def get_model(request: Request, name: Key) -> Any:
         row = await controller.get(ModelKey.parse(name))
         signature, example, sample = describe(row)
+        taken = await memory(row.handle) if row.handle else None
         members = ModelOut.members(row, str(request.base_url))
         body = orjson.dumps(example if example is not None else sample).decode()
         curl = (
@@ -153,6 +166,8 @@ def router(
             signature=signature,
             input_example=example,
             curl=curl,
+            rss=taken.rss if taken else None,
+            pss=taken.pss if taken else None,
             serving=ServingOut.of(counters(row.key)),
         )
 
