@@ -22,6 +22,7 @@ from model_deployment.api import monitoring as monitoring_api
 from model_deployment.api import problems
 from model_deployment.api import reports as reports_api
 from model_deployment.api import system as system_api
+from model_deployment.api.audit import Audit
 from model_deployment.api.guard import Guard
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
@@ -298,6 +299,7 @@ def _api(
         redirect_slashes=False,
     )
     problems.install(app)
+    app.add_middleware(Audit)
     app.include_router(
         system_api.router(
             controller,

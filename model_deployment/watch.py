@@ -136,6 +136,7 @@ def assemble(
         max_age=settings.spool_hours * 3600,
         max_capture_bytes=MAX_CAPTURE_BYTES,
         salt=instance,
+        log_format=settings.log_format,
     )
     child = Child("model_deployment.monitoring.drain", json.dumps(asdict(config)))
     training = around.training

@@ -88,7 +88,7 @@ def _requests(served: Sequence[Served]) -> Iterator[Metric]:
     )
     durations = HistogramMetricFamily(
         PREFIX + "request_duration_seconds",
-        "Seconds from the first byte of an answered request to its answer.",
+        "Seconds from the head of an answered request to its answer, its body on the way included.",
         labels=_NAMES,
     )
     rows = CounterMetricFamily(
