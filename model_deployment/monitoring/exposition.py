@@ -229,5 +229,5 @@ def _controller(seen: Seen) -> Iterator[Metric]:
 
 def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
     """With the counts of all smaller ones in each, as Prometheus has them."""
-    names = [*(f"{bound:g}" if bound < 1e5 else str(bound) for bound in map(float, bounds)), "+Inf"]
+    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
     return list(zip(names, map(float, accumulate(counts)), strict=True))
