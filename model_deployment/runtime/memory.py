@@ -15,8 +15,8 @@ from pathlib import Path
 from model_deployment.domain import Handle, Memory
 from model_deployment.runtime import identity
 
-#: Seconds that figures are good for.
-_FRESH = 3.0
+#: Seconds that figures are good for, and those between looks for a launch that was not seen before.
+_FRESH, _NEW = 3.0, 0.5
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: A line of ``/proc/<pid>/smaps_rollup``, see proc_pid_smaps(5).
@@ -77,7 +77,8 @@ class MemoryGauge:
     async def all(self, handles: Iterable[Handle], patience: float) -> dict[str, Memory]:
         """Of these launches; where a look takes longer than ``patience`` seconds, as seen before."""
         wanted = {handle.launch_id: handle for handle in handles}
-        if not self._fresh and self._looking is None:
+        fresh = self._fresh if wanted.keys() <= self._seen.keys() else self._age < _NEW
+        if not fresh and self._looking is None:
             self._looking = asyncio.create_task(self._look(list(wanted.values())))
         if self._looking is not None:
             await asyncio.wait({self._looking}, timeout=patience)
@@ -99,8 +100,12 @@ class MemoryGauge:
             await asyncio.wait({self._looking})
 
     @property
+    def _age(self) -> float:
+        return time.monotonic() - self._at
+
+    @property
     def _fresh(self) -> bool:
-        return time.monotonic() - self._at < _FRESH
+        return self._age < _FRESH
 
     async def _look(self, handles: list[Handle]) -> None:
         try:
