@@ -7,18 +7,13 @@ import logging
 from typing import Any
 
 from model_deployment.api.guard import App, Message
+from model_deployment.api.scope import ITEMS, REQUEST_ID, USER
 from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError
 
 _log = logging.getLogger(__name__)
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-
-#: Where the guard leaves the name of the caller, the proxy that of the request, and a call how many things
-#: it was about.
-USER, REQUEST_ID, ITEMS = (
-    "model_deployment.user", "model_deployment.request_id", "model_deployment.items"
-)  # fmt: skip
 
 
 class Audit:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field
 
-from model_deployment.api.audit import ITEMS
 from model_deployment.api.deployments import problem
 from model_deployment.api.schemas import Key, ModelName, encodable
+from model_deployment.api.scope import ITEMS
 from model_deployment.api.times import parse_moment
 from model_deployment.controller import Controller
 from model_deployment.domain import ModelKey
