@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.routing import compile_path
 
+from model_deployment.api.scope import USER
 from model_deployment.domain import Role, User
 from model_deployment.errors import (
     CrossSite,
@@ -26,9 +27,6 @@ from model_deployment.errors import (
 Scope = MutableMapping[str, Any]
 
 NO_PATH = "cannot find this path; /docs lists all there are"
-
-#: Where in the scope of a request its user stands.
-USER = "model_deployment.user"
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Spellings of ``Host`` that are remembered as good.
@@ -54,6 +52,7 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
     ("GET", "/health"): _ANYBODY,
     ("GET", "/ready"): _CALLER,
     ("GET", "/version"): _CALLER,
+    ("GET", "/metrics"): _CALLER,
     ("GET", "/get_model_list"): _CALLER,
     ("GET", "/get_model_version_list/{model}"): _CALLER,
     ("GET", "/get_deployed_models"): _CALLER,

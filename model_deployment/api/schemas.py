@@ -277,6 +277,12 @@ class ModelOut(DeploymentOut):
         description="The model's own scoring request, null where it has none."
     )
     curl: str = Field(description="A command line that asks for a prediction.")
+    rss: int | None = Field(
+        description="Resident memory of its processes, in bytes; null where there are none."
+    )
+    pss: int | None = Field(
+        description="The same with what is shared divided among those who share it."
+    )
     serving: ServingOut
 
 

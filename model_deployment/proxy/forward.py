@@ -65,6 +65,7 @@ class Proxy:
             return
         entry = self._routes.lookup(scope["raw_path"])
         if entry is None:
+            scope["model_deployment.request_id"] = request_id.decode("ascii")
             await self._app(scope, receive, tagged)
             return
         exchange = Exchange(self._terms, entry, scope, named, request_id, receive, tagged)

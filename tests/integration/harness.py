@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "REGISTRY_TIMEOUT": 60,
     # Stubs start in no time, and more of them at once than there are cores.
     "START_CONCURRENCY": 8,
+    # What is said at the start is looked for beside the log.
+    "LOG_FORMAT": "text",
 }
 #: What a controller's environment may hold, and a model must never see.
 CREDENTIALS = {"MONGO_PASSWORD": "canary", "AWS_SECRET_ACCESS_KEY": "canary"}
