@@ -157,7 +157,8 @@ fi
 listen() {
     echo "    listen $1 $2 default_server backlog=1024;"
     case $1 in *:*) return ;; esac
-    [ ! -s /proc/net/if_inet6 ] || echo "    listen [::]:$1 $2 default_server ipv6only=on backlog=1024;"
+    [ -z "$(cat /proc/net/if_inet6 2>/dev/null)" ] ||
+        echo "    listen [::]:$1 $2 default_server ipv6only=on backlog=1024;"
 }
 {
     if [ -z "$tls" ]; then

@@ -1,7 +1,8 @@
 """Something to stand behind the gateway: it tells what reached it. HTTP is read as the controller reads it.
 
 A request's header ``X-Do`` asks for more: ``hold`` (answer when released), ``stream`` (one piece, the rest
-when released), or a JSON object of headers for the answer, of which ``status`` is the status.
+when released; with ``X-Accel-Buffering`` after it, that header too), or a JSON object of headers for the
+answer, of which ``status`` is the status.
 """
 
 import asyncio
@@ -48,9 +49,18 @@ class Echo:
     def start(self) -> None:
         """Serve, after a stop as well."""
         config = uvicorn.Config(
-            self._app, host=self.host, port=self.port, http="httptools", ws="none", lifespan="off", interface="asgi3",
-            log_config=None, server_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
-        )  # fmt: skip
+            self._app,
+            host=self.host,
+            port=self.port,
+            http="httptools",
+            interface="asgi3",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -64,6 +74,14 @@ class Echo:
             self._server.should_exit = True
             self._thread.join(10)
             assert not self._thread.is_alive()
+
+    def drop(self) -> None:
+        """Break off every connection."""
+        server = self._server
+        assert server is not None
+        for connection in list(server.server_state.connections):
+            loop = connection.loop  # type: ignore[union-attr]
+            loop.call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
 
     def release(self) -> None:
         """Let those go on that wait."""
@@ -83,7 +101,9 @@ class Echo:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in scope["headers"]]
+        headers = [
+            (key.decode("latin-1"), value.decode("latin-1")) for key, value in scope["headers"]
+        ]
         seen = Seen(
             scope["method"], scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1"),
             headers, body,
@@ -97,9 +117,11 @@ class Echo:
         wanted = json.loads(do) if do.startswith("{") else {}
         status = int(wanted.pop("status", 200))
         wanted = {"content-type": "application/json", **wanted}
+        if "X-Accel-Buffering" in do:
+            wanted["x-accel-buffering"] = "no"
         raw = [(key.lower().encode(), value.encode()) for key, value in wanted.items()]
         await send({"type": "http.response.start", "status": status, "headers": raw})
-        if do == "stream":
+        if do.startswith("stream"):
             await send({"type": "http.response.body", "body": b"first\n", "more_body": True})
             await self._wait()
         told = {"method": seen.method, "path": seen.path, "length": len(seen.body)}

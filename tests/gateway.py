@@ -1,4 +1,4 @@
-"""The gateway for tests: a real nginx, started by ``nginx/start.sh`` with the very files that are shipped."""
+"""The gateway for tests: a real nginx, started by ``nginx/start.sh`` with the files that are shipped."""
 
 import base64
 import ctypes
@@ -55,18 +55,25 @@ class Gateway:
             environment: more of start.sh's variables.
         """
         self.folder = folder
-        self.port, self.https_port = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.environment = {
             "PATH": os.defpath,
             "CONTROLLER": controller,
             "CREDENTIALS": str(credentials),
             "CERTIFICATES": str(certificates or folder / "none"),
-            "HTTP_PORT": f"{HOST}:{self.port}",
-            "HTTPS_PORT": f"{HOST}:{self.https_port}",
+            "HTTP_PORT": f"{HOST}:{free_port()}",
+            "HTTPS_PORT": f"{HOST}:{free_port()}",
             "GATEWAY_RUN": str(folder / "run"),
             **environment,
         }
+
+    @property
+    def port(self) -> int:
+        return int(self.environment["HTTP_PORT"].rpartition(":")[2])
+
+    @property
+    def https_port(self) -> int:
+        return int(self.environment["HTTPS_PORT"].rpartition(":")[2])
 
     @property
     def url(self) -> str:

@@ -21,9 +21,7 @@ def only_echo() -> Iterator[Echo]:
 
 
 @pytest.fixture(scope="session")
-def only_gateway(
-    only_echo: Echo, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
+def only_gateway(only_echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("gateway")
     it = Gateway(
         folder,

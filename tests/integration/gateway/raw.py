@@ -40,5 +40,7 @@ def statuses(answer: bytes) -> list[int]:
 def head(method: str, target: str, who: str | None = "operator", more: str = "") -> bytes:
     """The head of a request after which the connection closes, in Latin-1."""
     authorization = f"Authorization: {AS[who]['Authorization']}\r\n" if who else ""
-    text = f"{method} {target} HTTP/1.1\r\nHost: x\r\n{authorization}{more}Connection: close\r\n\r\n"
+    text = (
+        f"{method} {target} HTTP/1.1\r\nHost: x\r\n{authorization}{more}Connection: close\r\n\r\n"
+    )
     return text.encode("latin-1")

@@ -30,7 +30,12 @@ PREDICT = (
     "/m-1", "/m-1/invocations", "/m-999999999", "/my%20model-1", "/a.b_c-d-12/invocations",
     "/health-1", "/deploy-1", f"/{'m' * 128}-1", "/model/m-1/feedback",
 )  # fmt: skip
-CHANGE = ("/deploy/m/1", "/deploy/my%20model/1?wait=0", "/undeploy/m-1", "/model/m-1/set_new_metrics")
+CHANGE = (
+    "/deploy/m/1",
+    "/deploy/my%20model/1?wait=0",
+    "/undeploy/m-1",
+    "/model/m-1/set_new_metrics",
+)
 SECRET = ("/model/m-1/dataset", "/model/m-1/dataset?format=csv", "/model/m-1/logs?lines=5")
 CLOSED = (
     "/m-0", "/m-01", "/m-1000000000", "/m", "/-1", "/_m-1", f"/{'m' * 129}-1", "/m-1/", "/m-1/ping",

@@ -107,7 +107,9 @@ async def test_targets_that_are_no_path(gateway: Gateway, echo: Echo, target: st
     assert echo.seen == []
 
 
-async def test_a_path_reaches_the_controller_as_it_was_written(gateway: Gateway, echo: Echo) -> None:
+async def test_a_path_reaches_the_controller_as_it_was_written(
+    gateway: Gateway, echo: Echo
+) -> None:
     path, query = "/deploy/a%20%25b~c/1", "wait=0&x=%2f..%2F%41//../;"
     assert statuses(await send(gateway, head("POST", f"{path}?{query}"))) == [200]
     assert [(seen.path, seen.query) for seen in echo.seen] == [(path, query)]
@@ -116,5 +118,7 @@ async def test_a_path_reaches_the_controller_as_it_was_written(gateway: Gateway,
 async def test_a_long_path_is_refused_and_not_let_through(gateway: Gateway, echo: Echo) -> None:
     for length in (3000, 7000, 9000, 40_000):
         for text in ("a" * length, "%20" * (length // 3), "a/" * (length // 2)):
-            got = statuses(await send(gateway, head("GET", f"/static-offline-docs/{text}", "caller")))
+            got = statuses(
+                await send(gateway, head("GET", f"/static-offline-docs/{text}", "caller"))
+            )
             assert got in ([200], [414]) if length < 9000 else got == [414], (length, text[:3])
