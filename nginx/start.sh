@@ -11,8 +11,10 @@ fail() {
 
 # value NAME PATTERN MEANING: the variable's value has to be of this form, since it goes into a configuration.
 value() {
+    given=
     eval "given=\$$1"
-    printf '%s\n' "$given" | grep -Eqx "$2" && [ "$(printf '%s\n' "$given" | wc -l)" -eq 1 ] ||
+    # The first line's form is not enough if there are more.
+    { printf '%s\n' "$given" | grep -Eqx "$2" && [ "$(printf '%s\n' "$given" | wc -l)" -eq 1 ]; } ||
         fail "$1 is '$given'; it has to be $3"
 }
 
@@ -70,7 +72,7 @@ else
 fi
 
 # -- the folder for all that is written ------------------------------------------------------------
-mkdir -p "$GATEWAY_RUN" 2>/dev/null && [ -w "$GATEWAY_RUN" ] ||
+{ mkdir -p "$GATEWAY_RUN" 2>/dev/null && [ -w "$GATEWAY_RUN" ]; } ||
     fail "user $(id -u) cannot write to $GATEWAY_RUN; set GATEWAY_RUN to a folder of its own"
 # In a folder of somebody else's the configuration would be theirs as well.
 [ -O "$GATEWAY_RUN" ] || fail "$GATEWAY_RUN belongs to another user; set GATEWAY_RUN to a folder of its own"
@@ -88,8 +90,14 @@ if [ "$(id -u)" -eq 0 ]; then
     echo "user root root;"
 fi > "$run/run-main.conf"
 
+# Not in POSIX, but in dash, busybox and bash.
+# shellcheck disable=SC3045
 files=$(ulimit -Hn)
-[ "$files" != unlimited ] && [ "$files" -le 65536 ] || files=65536
+case $files in
+    unlimited) files=65536 ;;
+    *) [ "$files" -le 65536 ] || files=65536 ;;
+esac
+# shellcheck disable=SC3045
 ulimit -n "$files"
 # A proxied request takes two connections and, while a body or an answer is on the disk, two files.
 connections=$((files / 2))
@@ -135,13 +143,15 @@ controller() {
 }
 
 # -- where the access log goes ---------------------------------------------------------------------
-# A socket, as under systemd, cannot be opened by name.
-if ( : >> /dev/stdout ) 2>/dev/null; then
-    log=/dev/stdout
-elif [ -S /dev/log ]; then
-    log=syslog:server=unix:/dev/log,tag=gateway,nohostname
-else
-    fail "its standard output cannot be written to, and there is no /dev/log"
+# nginx opens it by name, which a socket (systemd gives one) and what belongs to another user do not allow; then
+# it goes through a pipe with a name. nginx inherits descriptor 3, so that the pipe lasts as long as nginx does.
+log=/dev/stdout
+if ! ( : >> /dev/stdout ) 2>/dev/null; then
+    log=access.pipe
+    rm -f "$run/$log"
+    mkfifo "$run/$log"
+    exec 3<> "$run/$log"
+    cat < "$run/$log" 3>&- &
 fi
 
 {
@@ -179,7 +189,8 @@ listen() {
         echo "}"
         echo "server {"
         listen "$HTTP_PORT" ""
-        [ "$PUBLIC_HTTPS_PORT" = 443 ] && public='' || public=":$PUBLIC_HTTPS_PORT"
+        public=:$PUBLIC_HTTPS_PORT
+        [ "$public" != :443 ] || public=
         echo "    set \$public_port '$public';"
         echo "    include redirect.conf;"
         echo "}"

@@ -88,8 +88,8 @@ class Gateway:
         assert self._process is not None
         return self._process.pid
 
-    def launch(self) -> subprocess.Popen[bytes]:
-        """Start it, and do not wait for it."""
+    def launch(self, stdout: int | None = None) -> subprocess.Popen[bytes]:
+        """Start it, and do not wait for it. The access log goes to a file, or to a descriptor."""
         if shutil.which("nginx", path=PATH) is None:
             missing("nginx is not installed (Debian: apt-get install nginx-light)")
         self.folder.mkdir(exist_ok=True)
@@ -97,16 +97,16 @@ class Gateway:
             self._process = subprocess.Popen(
                 [str(START)],
                 stdin=subprocess.DEVNULL,
-                stdout=out,
+                stdout=out if stdout is None else stdout,
                 stderr=errors,
                 env=self.environment,
                 preexec_fn=_end_with_us,  # noqa: PLW1509 - one system call
             )
         return self._process
 
-    def start(self) -> None:
+    def start(self, stdout: int | None = None) -> None:
         """Start it, and wait until it takes connections."""
-        self.launch()
+        self.launch(stdout)
         until_sync(self._listens, what=f"nginx, see {self._errors}")
 
     def _listens(self) -> bool:

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -269,6 +270,27 @@ def test_what_it_writes_for_other_versions(
     assert gateway.launch().wait(10) == 0, gateway.errors()
     written = "".join(path.read_text() for path in (tmp_path / "run").glob("run-*.conf"))
     assert {text for text in expected if text not in written} == set()
+
+
+def test_a_log_that_cannot_be_opened_by_name(tmp_path: Path, echo: Echo) -> None:
+    """As under systemd, where standard output is a socket."""
+    gateway = Gateway(
+        tmp_path / "gateway", echo.address, credentials=credentials(tmp_path / "credentials")
+    )
+    ours, theirs = socket.socketpair()
+    with ours, ours.makefile("r") as lines:
+        with theirs:
+            gateway.start(stdout=theirs.fileno())
+        try:
+            gateway.ask("GET", "/before")
+            assert json.loads(lines.readline())["path"] == "/before"
+            gateway.reload()
+            gateway.ask("GET", "/after")
+            assert json.loads(lines.readline())["path"] == "/after"
+            assert gateway.stop() == 0
+            assert lines.read() == ""  # what passed it on is gone as well
+        finally:
+            gateway.end()
 
 
 def test_an_nginx_that_is_too_old(tmp_path: Path) -> None:
