@@ -43,7 +43,7 @@ from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
-from model_deployment.watch import Watch, assemble, surroundings
+from model_deployment.watch import Watch, assemble, make_sure_of_documents, surroundings
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +84,7 @@ async def running(settings: Settings, command: Command | None = None) -> AsyncIt
         await database.open()
         stack.push_async_callback(database.close)
         try:
+            await make_sure_of_documents(settings, database)
             if await database.new_boot(identity.boot_id()):
                 _log.info("first start since the machine booted")
             it = await _assemble(settings, command, database, stack)

@@ -1,4 +1,4 @@
-"""The command line: serve, demo, deploy, undeploy, list, logs, predict."""
+"""The command line: serve, demo, deploy, undeploy, list, logs, predict; backup and restore are beside."""
 
 import asyncio
 import json
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from model_deployment import cli_backup
 from model_deployment.client import CallFailed, Client
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.settings import Settings
@@ -58,12 +59,21 @@ def serve(
             metavar="MODEL-VERSION", help="Deploy this as well; may be given more than once."
         ),
     ] = None,
+    new_state: Annotated[
+        bool, typer.Option("--new-state", help="Begin anew where the state is lost or damaged.")
+    ] = False,
+    new_documents: Annotated[
+        bool, typer.Option("--new-documents", help="The same for captures, metrics and reports.")
+    ] = False,
 ) -> None:
     """Start the controller, and stay in the foreground until it is told to stop.
 
     Models that an earlier controller left running are adopted, not restarted.
     """
-    _serve(_settings(host=host, port=port, data_dir=data_dir), deploy or [])
+    settings = _settings(host=host, port=port, data_dir=data_dir)
+    if new_state or new_documents:
+        cli_backup.begin_anew(settings.data_dir, _fail, state=new_state, documents=new_documents)
+    _serve(settings, deploy or [])
 
 
 @app.command()
@@ -316,3 +326,6 @@ def _appended(before: str, after: str) -> str:
     last = before.splitlines(keepends=True)[-50:]
     position = after.rfind("".join(last)) if last else 0
     return after if position < 0 else after[position + len("".join(last)) :]
+
+
+cli_backup.register(app, _settings, _fail)

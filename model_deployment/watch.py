@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +13,9 @@ from typing import Any
 
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.describe import Description
-from model_deployment.documents.base import Documents, StoreUnavailable
+from model_deployment.documents.base import Documents, StoreUnavailable, StoreUnusable
 from model_deployment.documents.connect import connect
+from model_deployment.documents.embedded import HELP, EmbeddedDocuments
 from model_deployment.domain import MAX_CAPTURE_BYTES, ModelKey, State
 from model_deployment.errors import StateError
 from model_deployment.monitoring import schedule
@@ -31,9 +33,16 @@ from model_deployment.monitoring.traffic import Traffic
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.settings import Settings
+from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
 from model_deployment.training import Training, TrainingData
 
+_log = logging.getLogger(__name__)
+
+#: The name in the table ``meta`` of whether there is an embedded document store.
+_DOCUMENTS = "documents"
+#: Seconds that its file is looked through before models are taken over; it is again when it is used.
+_EXAMINATION = 0.3
 #: Seconds that the last counts may take to reach the store at the end.
 _LAST_WORDS = 3.0
 
@@ -106,6 +115,36 @@ def surroundings(
         retention=retention,
         note=reconciler.note,
     )
+
+
+async def make_sure_of_documents(settings: Settings, database: Database) -> None:
+    """Refuse a start whose document store is lost or damaged, before anything is changed.
+
+    That there is one is noted in the state, so that a lost one is not taken for one that never was. A
+    store that cannot be written to now is none of these: captures wait for it.
+
+    Raises:
+        StateError: it is lost, damaged, not ours, or was written by a newer release.
+    """
+    if settings.documents_url:
+        return
+    path = settings.data_dir / "documents.db"
+    had = await database.meta(_DOCUMENTS) is not None
+    if had and not (path.is_file() and path.stat().st_size):
+        raise StateError(
+            f"cannot find the document store {path}, and this data directory has had one. {HELP}"
+        )
+    store = EmbeddedDocuments(path, examination=_EXAMINATION)
+    try:
+        await store.open()
+        await store.close()
+    except StoreUnusable as error:
+        raise StateError(str(error)) from error
+    except StoreUnavailable as error:
+        _log.warning("%s", error)
+        return
+    if not had:
+        await database.change("INSERT OR REPLACE INTO meta VALUES (?, 'embedded')", (_DOCUMENTS,))
 
 
 def assemble(
