@@ -33,15 +33,14 @@ from model_deployment.monitoring.traffic import Traffic
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.settings import Settings
+from model_deployment.state import files
 from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
 from model_deployment.training import Training, TrainingData
 
 _log = logging.getLogger(__name__)
 
-#: The name in the table ``meta`` of whether there is an embedded document store.
-_DOCUMENTS = "documents"
-#: Seconds that its file is looked through before models are taken over; it is again when it is used.
+#: Seconds that the embedded store is looked through before models are taken over; later it is again.
 _EXAMINATION = 0.3
 #: Seconds that the last counts may take to reach the store at the end.
 _LAST_WORDS = 3.0
@@ -129,7 +128,7 @@ async def make_sure_of_documents(settings: Settings, database: Database) -> None
     if settings.documents_url:
         return
     path = settings.data_dir / "documents.db"
-    had = await database.meta(_DOCUMENTS) is not None
+    had = await database.meta(files.DOCUMENTS) is not None
     if had and not (path.is_file() and path.stat().st_size):
         raise StateError(
             f"cannot find the document store {path}, and this data directory has had one. {HELP}"
@@ -144,7 +143,9 @@ async def make_sure_of_documents(settings: Settings, database: Database) -> None
         _log.warning("%s", error)
         return
     if not had:
-        await database.change("INSERT OR REPLACE INTO meta VALUES (?, 'embedded')", (_DOCUMENTS,))
+        await database.change(
+            "INSERT OR REPLACE INTO meta VALUES (?, 'embedded')", (files.DOCUMENTS,)
+        )
 
 
 def assemble(
@@ -218,7 +219,7 @@ def _connect(settings: Settings) -> Documents:
     try:
         return connect(settings.documents)
     except ValueError as error:
-        raise StateError(f"cannot use MODEL_DEPLOYMENT_DOCUMENTS_URL: {error}") from None
+        raise StateError(f"cannot use MODEL_DEPLOYMENTfiles.DOCUMENTS_URL: {error}") from None
 
 
 async def _last_words(keeper: Keeper) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -103,10 +104,12 @@ def _gather(data_dir: Path, folder: Path, documents: str) -> Manifest:
     except DatabaseError as error:
         raise files.trouble(data_dir / STATE, error) from error
     members = {STATE: measure(folder / STATE, files.SCHEMA_VERSION)}
-    name = instance.read(data_dir / INSTANCE) or files.recorded_name(folder / STATE)
+    name = instance.read(data_dir / INSTANCE) or files.recorded(folder / STATE, "instance_id")
+    name = name or secrets.token_hex(6)
     instance.write(folder / INSTANCE, name)
     members[INSTANCE] = measure(folder / INSTANCE)
-    if documents == "embedded" and (data_dir / DOCUMENTS).exists():
+    had = files.recorded(folder / STATE, files.DOCUMENTS) is not None
+    if documents == "embedded" and (had or (data_dir / DOCUMENTS).exists()):
         members[DOCUMENTS] = _copy_documents(data_dir / DOCUMENTS, folder / DOCUMENTS)
     return Manifest(FORMAT, __version__, moment, name, documents, members)
 
@@ -139,6 +142,8 @@ def _copy_state(data_dir: Path, target: Path) -> None:
 
 
 def _copy_documents(source: Path, target: Path) -> Member:
+    if not source.is_file():
+        raise StateError(f"cannot find the document store {source}. {embedded.HELP}")
     # As one who may write: the last one to close it clears up, which who only reads cannot.
     copy(source, target, mode="rw")
     embedded.look_through(target)

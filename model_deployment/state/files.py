@@ -4,7 +4,6 @@ A state that was lost is never replaced by an empty one without being told to: t
 """
 
 import os
-import secrets
 import shutil
 import sqlite3
 import tempfile
@@ -20,6 +19,8 @@ from model_deployment.snapshot import BESIDE, sync
 SCHEMA_VERSION = 1
 #: There while a restore is under way, or was cut off.
 UNFINISHED = "restore-unfinished"
+#: The name in the table ``meta`` of whether there is an embedded document store.
+DOCUMENTS = "documents"
 
 _TABLES = {"meta", "deployments", "ports", "events"}
 
@@ -180,11 +181,11 @@ def make(path: Path) -> None:
         raise
 
 
-def recorded_name(path: Path) -> str:
-    """The name of the data directory as the database has it; a new one if it has none."""
+def recorded(path: Path, name: str) -> str | None:
+    """A value of the table ``meta`` of a database that nobody has open."""
     with closing(sqlite3.connect(path)) as connection:
-        row = connection.execute("SELECT value FROM meta WHERE name = 'instance_id'").fetchone()
-    return str(row[0]) if row else secrets.token_hex(6)
+        row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return str(row[0]) if row else None
 
 
 def stamp() -> str:

@@ -42,7 +42,6 @@ def test_what_was_backed_up_under_load_comes_back(controllers: Controllers, tmp_
     controller = controllers().up()
     before = controller.deploy("stub-1")
     controller.post("/model/stub-1/set_new_metrics", 201, {"metrics": {"rmse": 61.2}})
-    report = controller.get("/model/stub-1/degradation_report", format="json")
     archive = tmp_path / "backup.tar.gz"
     with callers(controller, "stub-1") as calls, ThreadPoolExecutor(1) as pool:
         more(calls)
@@ -50,7 +49,7 @@ def test_what_was_backed_up_under_load_comes_back(controllers: Controllers, tmp_
         until_sync(lambda: {*answered} <= {*embedded(controller)}, what="captures to be stored")
         deploys = pool.submit(
             lambda: [
-                (controller.deploy("other-1"), controller.undeploy("other-1")) for _ in range(3)
+                (controller.deploy("other-1"), controller.undeploy("other-1")) for _ in range(2)
             ]
         )
         said = command(controller, "backup", str(archive))
@@ -77,7 +76,6 @@ def test_what_was_backed_up_under_load_comes_back(controllers: Controllers, tmp_
     assert {*answered} <= {*names} <= {*calls.sent}
     assert len(names) == len({*names})
     assert controller.get("/model/stub-1/metrics")["current"] == {"rmse": 61.2}
-    assert report["id"] in {one["id"] for one in controller.get("/model/stub-1/reports")}
 
 
 def test_a_backup_restored_elsewhere_starts_its_models(

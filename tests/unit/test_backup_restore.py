@@ -13,6 +13,7 @@ from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.domain import State
 from model_deployment.errors import StateError
 from model_deployment.state import instance
+from tests.contract.documents_bench import documents as some_documents
 from tests.unit.stored import NOW, opened
 from tests.waiting import until_sync
 
@@ -131,6 +132,9 @@ async def populate(folder: Path, model: str) -> Path:
         await store.deploy(model)
     documents = EmbeddedDocuments(folder / "documents.db")
     await documents.open()
+    for collection in Collection:
+        await documents.insert(collection, some_documents(20))
+    await documents.put_blob("page", bytes(1_000_000))
     await documents.close()
     (folder / "spool").mkdir()
     (folder / "spool" / "drain.json").write_text("{}")
@@ -205,6 +209,60 @@ async def test_times_are_cleared_and_launches_of_others_forgotten(
                 State.PENDING, None, None, None,
             )  # fmt: skip
             assert (await store.ports.usage(NOW)).leased == 0
+
+
+async def test_every_collection_and_the_pages_of_reports_come_back(tmp_path: Path) -> None:
+    archive = await populate(tmp_path / "data", "m")
+    restore(tmp_path / "target", archive)
+    store = EmbeddedDocuments(tmp_path / "target" / "documents.db")
+    await store.open()
+    for collection in Collection:
+        assert await store.count(Query(collection)) == 20
+    assert await store.get_blob("page") == bytes(1_000_000)
+    await store.close()
+
+
+async def test_a_document_store_that_is_lost_is_not_left_out(tmp_path: Path) -> None:
+    await populate(tmp_path / "data", "m")
+    async with opened(tmp_path / "data") as store:
+        await store.execute("INSERT INTO meta VALUES ('documents', 'embedded')")
+    (tmp_path / "data" / "documents.db").unlink()
+    with pytest.raises(StateError, match="cannot find the document store"):
+        backup(tmp_path / "data", tmp_path / "other.tar.gz", documents="embedded")
+    manifest = backup(tmp_path / "data", tmp_path / "other.tar.gz", documents="mongodb")
+    assert {*manifest.members} == {"state.db", "instance-id"}
+
+
+#: Makes a backup where no file may grow beyond so many bytes, and prints the message.
+FULL = """
+import resource, sys
+from pathlib import Path
+from model_deployment.backup.make import backup
+from model_deployment.errors import StateError
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+try:
+    backup(Path(sys.argv[1]), Path(sys.argv[2]), documents="embedded", force=True)
+except StateError as error:
+    print(error.detail)
+"""
+
+
+@pytest.mark.parametrize("room", [4096, 500_000])
+async def test_without_room_the_earlier_backup_stays(tmp_path: Path, room: int) -> None:
+    archive = await populate(tmp_path / "data", "m")
+    before = archive.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "data"), str(archive), str(room)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("cannot ")
+    assert archive.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "m.tar.gz"]
 
 
 async def test_nothing_is_replaced_unless_told_to(tmp_path: Path) -> None:
