@@ -48,6 +48,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/proxy.py --write --check
 	$(BIN)/python benchmarks/serving.py --write --check
 	$(BIN)/python benchmarks/capture.py --write
+	$(BIN)/python benchmarks/slow.py --write --check
 	$(BIN)/python benchmarks/verdicts.py --write --check
 
 docs: .venv/dev

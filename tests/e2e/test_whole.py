@@ -1,4 +1,4 @@
-"""The whole without Docker: real nginx, ``mlflow server``, mongod, and the controller by its entry point."""
+"""The whole, without Docker: nginx, ``mlflow server``, mongod, and the controller by its entry point."""
 
 import json
 import os
