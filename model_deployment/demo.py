@@ -5,6 +5,7 @@
 
 import io
 import logging
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_deployment.registry import create_database
+from model_deployment.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -185,3 +187,16 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+def main() -> None:
+    """Put the demo model into the registry of the environment, and serve nothing."""
+    settings = Settings()
+    artifacts = settings.data_dir / "mlflow" / "artifacts" if settings.owns_registry else None
+    made = ensure_demo_model(settings.tracking_uri, settings.registry_uri, artifacts)
+    said = f"registered {made[0]}-{made[1]}" if made else "nothing to do: the registry has models"
+    sys.stdout.write(said + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+#!/bin/sh
+# Starts the controller: looks at the environment first, and says plainly what is wrong with it.
+# In the container and without one alike; model-deployment must be in PATH.
+set -eu
+
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    exit 1
+}
+
+# Also removes what would make a path or URL go wrong silently: a file often ends with a newline.
+from_file() {
+    [ -r "$2" ] || fail "cannot read $2, which $1 names: it must exist and be readable by uid $(id -u)"
+    tr -d '\r\n' <"$2"
+}
+
+check_folder() {
+    (umask 077 && mkdir -p "$data" 2>/dev/null) ||
+        fail "cannot make the data directory $data as uid $(id -u): set MODEL_DEPLOYMENT_DATA_DIR to another folder"
+    if [ ! -w "$data" ] || [ ! -x "$data" ]; then
+        fail "cannot write to the data directory $data as uid $(id -u): make it that user's own (chown -R $(id -u) $data)"
+    fi
+}
+
+# A URL may hold a password, so messages never repeat one.
+check_addresses() {
+    case ${MODEL_DEPLOYMENT_DOCUMENTS_URL-} in
+    '' | mongodb://?* | mongodb+srv://?*) ;;
+    *) fail "cannot use MODEL_DEPLOYMENT_DOCUMENTS_URL: write mongodb://HOST:PORT/DATABASE, or leave it empty for a file in the data directory" ;;
+    esac
+    for name in MLFLOW_TRACKING_URI MLFLOW_REGISTRY_URI; do
+        eval "uri=\${$name-}"
+        # shellcheck disable=SC2154 # eval has set it
+        case $uri in
+        *[[:space:]]*) fail "cannot use $name: there is white space in it" ;;
+        '' | ?*://?* | file:?* | /* | ./* | databricks*) ;;
+        *) fail "cannot use $name: write it with its scheme, like http://HOST:5000 or sqlite:////PATH/mlflow.db" ;;
+        esac
+    done
+}
+
+check_credentials() {
+    case ${MODEL_DEPLOYMENT_HOST:-127.0.0.1} in
+    127.* | ::1 | localhost) return ;;
+    esac
+    credentials=${MODEL_DEPLOYMENT_CREDENTIALS_DIR:-$data/credentials}
+    [ -r "$credentials/operators.htpasswd" ] ||
+        fail "cannot listen on $MODEL_DEPLOYMENT_HOST without credentials: there is no $credentials/operators.htpasswd that uid $(id -u) may read. Make them with: docker compose run --rm controller users init (without Docker: model-deployment users init)"
+}
+
+[ $# -gt 0 ] || set -- serve
+data=${MODEL_DEPLOYMENT_DATA_DIR:-data}
+
+# As Docker secrets are usually given: a file with the value, which docker inspect does not show.
+if [ -n "${MODEL_DEPLOYMENT_DOCUMENTS_URL_FILE-}" ] && [ -z "${MODEL_DEPLOYMENT_DOCUMENTS_URL-}" ]; then
+    case $1 in
+    serve | demo)
+        MODEL_DEPLOYMENT_DOCUMENTS_URL=$(from_file MODEL_DEPLOYMENT_DOCUMENTS_URL_FILE "$MODEL_DEPLOYMENT_DOCUMENTS_URL_FILE")
+        export MODEL_DEPLOYMENT_DOCUMENTS_URL
+        ;;
+    esac
+fi
+
+case $1 in
+serve | demo)
+    check_folder
+    check_addresses
+    check_credentials
+    ;;
+users | backup | restore) check_folder ;;
+esac
+
+command -v model-deployment >/dev/null ||
+    fail "cannot find the program model-deployment: put the bin folder of its virtual environment into PATH"
+exec model-deployment "$@"
