@@ -21,12 +21,15 @@ from model_deployment.api import monitoring as monitoring_api
 from model_deployment.api import problems
 from model_deployment.api import reports as reports_api
 from model_deployment.api import system as system_api
+from model_deployment.api.access import Access, authorise
 from model_deployment.api.guard import Guard
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
+from model_deployment.credentials.verify import Credentials
 from model_deployment.describe import Description
 from model_deployment.domain import Deployment, Validation
 from model_deployment.effects import World
+from model_deployment.errors import CredentialsError
 from model_deployment.monitoring.gather import FindTraining
 from model_deployment.probe import Prober
 from model_deployment.proxy import promise
@@ -178,14 +181,29 @@ async def _assemble(
         watch=watch,
         find_training=around.find_training,
     )
-    guarded = Guard(app, max_body_bytes=settings.max_body_bytes)
+    guarded = Guard(app, max_body_bytes=settings.max_body_bytes, authorise=authorise)
 
     def drop_calls() -> None:
         routes.publish(())
 
     terms = Terms(settings.max_body_bytes, recorder=watch.recorder, trace=logs.append)
-    proxy = Proxy(guarded, routes, terms)
+    access = Access(_credentials(settings, stack), settings.hosts)
+    proxy = Proxy(guarded, routes, terms, access.admit)
     return Running(proxy, controller, reconciler, instance, drop_calls)
+
+
+def _credentials(settings: Settings, stack: contextlib.AsyncExitStack) -> Credentials:
+    credentials = Credentials(settings.credentials)
+    stack.callback(credentials.close)
+    credentials.open()
+    if not credentials.required:
+        if not settings.on_loopback:
+            raise CredentialsError(
+                f"cannot listen on {settings.host} without passwords, since other machines reach it: make "
+                "some with 'model-deployment users init', or listen on 127.0.0.1"
+            )
+        _log.warning("there are no passwords: every program of this machine may do everything")
+    return credentials
 
 
 def _registry(settings: Settings) -> Registry:

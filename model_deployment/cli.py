@@ -1,4 +1,4 @@
-"""The command line: serve, demo, deploy, undeploy, list, logs, predict."""
+"""The command line: serve, demo, deploy, undeploy, list, logs, predict, users."""
 
 import asyncio
 import json
@@ -12,14 +12,14 @@ from typing import Annotated, Any
 
 import typer
 import uvloop
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from model_deployment.cli_users import app as users
 from model_deployment.client import CallFailed, Client
 from model_deployment.errors import ModelDeploymentError
-from model_deployment.settings import Settings
+from model_deployment.settings import Settings, load
 
 app = typer.Typer(
     name="model-deployment",
@@ -34,6 +34,7 @@ app = typer.Typer(
     "3. `model-deployment deploy MODEL VERSION`, then `predict`, `list`, `logs`, `undeploy`.\n\n"
     "Settings come from the environment (`MODEL_DEPLOYMENT_...`); the README lists them all.",
 )
+app.add_typer(users, name="users")
 
 _log = logging.getLogger(__name__)
 _out = Console(soft_wrap=True)
@@ -63,7 +64,7 @@ def serve(
 
     Models that an earlier controller left running are adopted, not restarted.
     """
-    _serve(_settings(host=host, port=port, data_dir=data_dir), deploy or [])
+    _serve(load(host=host, port=port, data_dir=data_dir), deploy or [])
 
 
 @app.command()
@@ -76,7 +77,7 @@ def demo(
 
     It ends with a curl line that works, and goes on serving.
     """
-    settings = _settings(host=host, port=port, data_dir=data_dir)
+    settings = load(host=host, port=port, data_dir=data_dir)
     _err.print("Looking into the registry; an empty one gets a demo model (some seconds) ...")
     # Imported here: training needs scikit-learn and MLflow, which a controller does not load.
     from model_deployment.demo import ensure_demo_model
@@ -245,32 +246,21 @@ def _serve(settings: Settings, keys: list[str]) -> None:
                     f"{text} is {row.state}{'' if ready else ': ' + row.reason}", highlight=False
                 )
                 if ready:
-                    shown = await asyncio.to_thread(Client(address).model, text)
+                    shown = await asyncio.to_thread(_client(address).model, text)
                     _out.print(f"\nTry it:\n\n{shown['curl']}\n", highlight=False, markup=False)
             except (ModelDeploymentError, CallFailed) as error:
                 _err.print(str(error), markup=False)
             except Exception:  # the others are asked for all the same
                 _log.exception("cannot deploy %s", text)
 
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, started=[start]))
-    except ModelDeploymentError as error:
-        _fail(error.detail)
-
-
-def _settings(**given: Any) -> Settings:
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        for item in error.errors():
-            name = ".".join(str(part) for part in item["loc"]) or "settings"
-            _err.print(f"cannot use {name}: {item['msg']}", markup=False)
-        raise typer.Exit(2) from None
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, started=[start]))
 
 
 def _client(url: str) -> Client:
-    client: Client = _asked(lambda: Client(url or _settings().client_url))
+    settings = load()
+    given = (url or settings.client_url, settings.user, settings.password.get_secret_value())
+    client: Client = _asked(lambda: Client(*given))
     return client
 
 

@@ -20,11 +20,12 @@ class Client:
     Every method raises :class:`CallFailed` with the controller's own words.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, user: str = "", password: str = "") -> None:
         self.url = url.rstrip("/")
         try:
             self._http = httpx.Client(
                 base_url=self.url,
+                auth=(user, password) if user else None,
                 timeout=httpx.Timeout(10, read=None),
                 trust_env=False,  # a controller is near by, not behind the proxy of the house
             )

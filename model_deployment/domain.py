@@ -50,6 +50,27 @@ RESERVED_NAMES = frozenset(
 )
 
 
+class Role(StrEnum):
+    """What a user may do."""
+
+    #: Predict and read.
+    CALLER = "caller"
+    #: Everything.
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody whose password was right."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Whether that includes what a role may do."""
+        return self.role in (role, Role.OPERATOR)
+
+
 class State(StrEnum):
     """What the reconciler has seen of a deployment."""
 

@@ -4,12 +4,17 @@
 
     ModelDeploymentError (500)
     ├── NonCanonicalPath (400)     the path is not its own canonical encoding
+    ├── Unauthenticated (401)      no user's name and password
+    ├── Forbidden (403)            the user may not do this
+    │   └── CrossSite (403)        a page of another site asks
     ├── NotDeployed (404)          no such deployment
     ├── UnknownModel (404)         the registry has no such model or version
     ├── NotFound (404)             no such report, no such data
+    ├── MethodNotAllowed (405)     not with this method
     ├── Conflict (409)             another wish stands in the way
     ├── PayloadTooLarge (413)      the body is over the limit
     ├── UnsupportedMediaType (415) the body is of a kind no model reads
+    ├── Misdirected (421)          the Host header names another server
     ├── InvalidRequest (422)       the request says something we cannot do
     │   └── InvalidName (422)      a model name or version that may not be deployed
     ├── TooBusy (429)              more requests for one model than may wait
@@ -22,13 +27,15 @@
     │   └── RegistryUnavailable (503)
     ├── UpstreamTimeout (504)      the model did not answer in time
     ├── DiskFull (507)             no room on the disk of the data directory
+    ├── InvalidSettings (500)      a setting that cannot be used
+    ├── CredentialsError (500)     the users' files cannot be used
     └── StateError (500)           the state database cannot be used
         └── IllegalTransition (500)
 
 Messages begin with "cannot", name the thing, and say what helps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 
@@ -48,6 +55,11 @@ class ModelDeploymentError(Exception):
         #: Further members of the problem document (RFC 9457, section 3.2).
         self.extra: Mapping[str, Any] = extra or {}
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Further headers of the answer."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
     def problem(self) -> dict[str, Any]:
         """The problem document of RFC 9457; its media type is ``application/problem+json``."""
         return {
@@ -64,6 +76,31 @@ class NonCanonicalPath(ModelDeploymentError):
 
     status = 400
     title = "Path not canonical"
+
+
+class Unauthenticated(ModelDeploymentError):
+    """Nobody's, or a wrong password. Answered with a challenge (RFC 9110, section 11.6.1)."""
+
+    status = 401
+    title = "Unauthorized"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """With the challenge."""
+        return super().headers | {
+            "WWW-Authenticate": 'Basic realm="model_deployment", charset="UTF-8"'
+        }
+
+
+class Forbidden(ModelDeploymentError):
+    """The user is known, and may not do this."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class CrossSite(Forbidden):
+    """A browser was made to ask by a page of another site."""
 
 
 class NotDeployed(ModelDeploymentError):
@@ -87,6 +124,22 @@ class NotFound(ModelDeploymentError):
     title = "Not found"
 
 
+class MethodNotAllowed(ModelDeploymentError):
+    """There is such a path, and not with this method."""
+
+    status = 405
+    title = "Method not allowed"
+
+    def __init__(self, detail: str, allowed: Iterable[str]) -> None:
+        super().__init__(detail)
+        self._allowed = ", ".join(sorted(allowed))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """With the methods that are allowed."""
+        return super().headers | {"Allow": self._allowed}
+
+
 class Conflict(ModelDeploymentError):
     """The request contradicts what was asked before."""
 
@@ -106,6 +159,13 @@ class UnsupportedMediaType(ModelDeploymentError):
 
     status = 415
     title = "Unsupported media type"
+
+
+class Misdirected(ModelDeploymentError):
+    """The request was for another server."""
+
+    status = 421
+    title = "Misdirected request"
 
 
 class InvalidRequest(ModelDeploymentError):
@@ -186,6 +246,18 @@ class DiskFull(ModelDeploymentError):
 
     status = 507
     title = "Disk full"
+
+
+class InvalidSettings(ModelDeploymentError):
+    """A setting that cannot be used."""
+
+    title = "Invalid settings"
+
+
+class CredentialsError(ModelDeploymentError):
+    """The files with users and passwords cannot be used."""
+
+    title = "Credentials unusable"
 
 
 class StateError(ModelDeploymentError):

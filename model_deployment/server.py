@@ -77,6 +77,7 @@ async def serve(
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                forwarded_allow_ips=settings.trusted_proxies,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=round(settings.drain_timeout) + 5,
             )

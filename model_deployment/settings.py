@@ -1,14 +1,23 @@
 """The settings, frozen, from the environment. Nothing else reads the environment."""
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_deployment.domain import MAX_CAPTURE_BYTES, EnvManager, Options
+from model_deployment.errors import InvalidSettings
 from model_deployment.lifecycle import Policy
 from model_deployment.places import Places
 
@@ -52,6 +61,21 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port the controller listens on.")
     ports: Annotated[tuple[int, int], NoDecode] = Field(
         (8001, 8100), description="Range of ports for model servers, `first-last`."
+    )
+    credentials_dir: Path | None = Field(
+        None,
+        description="Folder of `operators.htpasswd` and `callers.htpasswd`. Default: `credentials` in the "
+        "data directory.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names under which the controller is called (`Host`), `NAME,NAME`, besides `localhost` "
+        "and addresses.",
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1",
+        description="Addresses whose `X-Forwarded-Proto` and `X-Forwarded-For` are believed, "
+        "comma-separated: those of the gateway.",
     )
     env_manager: EnvManager = Field(
         EnvManager.LOCAL,
@@ -182,6 +206,8 @@ class Settings(BaseSettings):
         "",
         description="Where the command line finds the controller. Default: the address it listens on.",
     )
+    user: str = Field("", description="Who the command line is, where passwords are needed.")
+    password: SecretStr = Field(SecretStr(""), description="That user's password.")
     mlflow_tracking_uri: str = Field(
         "",
         validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "mlflow_tracking_uri"),
@@ -193,10 +219,10 @@ class Settings(BaseSettings):
         description="As MLflow reads it. Default: the tracking URI.",
     )
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "credentials_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
 
     @field_validator("ports", mode="before")
     @classmethod
@@ -216,7 +242,14 @@ class Settings(BaseSettings):
             raise ValueError("the range of ports must lie in 1024-65535 and begin with the smaller")
         return value
 
-    @field_validator("model_env", "training_data", "capture_exclude", "capture_hash", mode="before")
+    @field_validator(
+        "allowed_hosts",
+        "model_env",
+        "training_data",
+        "capture_exclude",
+        "capture_hash",
+        mode="before",
+    )
     @classmethod
     def _read_names(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -269,6 +302,24 @@ class Settings(BaseSettings):
         """Where the controller listens. Colons of an IPv6 address are not that of the port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Nobody but this machine's own programs can reach the controller."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def credentials(self) -> Path:
+        """The folder of the users' files."""
+        return self.credentials_dir or self.data_dir / "credentials"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names under which the controller is called."""
+        return (*self.allowed_hosts, self.host)
 
     @property
     def tracking_uri(self) -> str:
@@ -324,6 +375,22 @@ class Settings(BaseSettings):
         return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
 
+def load(**given: Any) -> Settings:
+    """The settings of this process; what is given and not None goes before the environment.
+
+    Raises:
+        InvalidSettings: one cannot be used.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        wrong = [
+            f"cannot use {'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise InvalidSettings("\n".join(wrong)) from None
+
+
 def settings_table() -> str:
     """All settings as a Markdown table, for the README."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
@@ -346,7 +413,7 @@ def _default(name: str, value: Any) -> str:
             return "cores"
         case _, bool():
             return f"`{str(value).lower()}`"
-        case _, "" | ():
+        case _, "" | () | None | SecretStr():
             return ""
         case _:
             return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -145,7 +145,6 @@ async def _send(
             # A deployable name is plain ASCII without quotes.
             "Content-Disposition": f'attachment; filename="{name}"',
             "Content-Type": _MEDIA_TYPES[format],
-            "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
             "X-Dataset-Source": source.value,
         },

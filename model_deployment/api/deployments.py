@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from model_deployment.api.access import USER
 from model_deployment.api.problems import respond
 from model_deployment.api.schemas import (
     DeploymentOut,
@@ -22,7 +23,7 @@ from model_deployment.api.schemas import (
     Wait,
 )
 from model_deployment.controller import Choice, Controller
-from model_deployment.domain import Counters, Deployment, Desired, ModelKey, State
+from model_deployment.domain import Counters, Deployment, Desired, ModelKey, State, User
 from model_deployment.errors import DeployFailed, NotDeployed, NotReady
 
 #: Signature and scoring example of a deployment: ``(signature, example, sample)``.
@@ -144,8 +145,11 @@ def router(
         signature, example, sample = describe(row)
         members = ModelOut.members(row, str(request.base_url))
         body = orjson.dumps(example if example is not None else sample).decode()
+        user: User | None = request.scope.get(USER)
+        # curl asks for the password.
+        who = f"-u {shlex.quote(user.name)} " if user and user.name else ""
         curl = (
-            f"curl -X POST {shlex.quote(members['url'])} "
+            f"curl {who}-X POST {shlex.quote(members['url'])} "
             f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
         )
         return ModelOut(
@@ -171,7 +175,7 @@ def router(
         launch_id = await controller.last_launch(row.key)
         return PlainTextResponse(
             tail(launch_id, lines) if launch_id else "",
-            headers={"X-Launch-Id": launch_id or "", "X-Content-Type-Options": "nosniff"},
+            headers={"X-Launch-Id": launch_id or ""},
         )
 
     @routes.get(

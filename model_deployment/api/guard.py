@@ -1,4 +1,4 @@
-"""What every request passes before the application: one spelling of each path, and a body limit.
+"""What every request passes before the application: one spelling of each path, its rights, a body limit.
 
 Two parsers that read one path differently are a way round access rules, so a path has to equal its
 own canonical encoding: unreserved characters and slashes as they are, all else percent-encoded.
@@ -12,6 +12,20 @@ from model_deployment.api import problems
 from model_deployment.errors import ModelDeploymentError, NonCanonicalPath, PayloadTooLarge
 
 Message = MutableMapping[str, Any]
+
+_ARMOUR = (
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+_CSP = b"content-security-policy"
+#: For answers that are no pages; our own pages bring their policy.
+_NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
+#: The pages that FastAPI makes. They begin with a script in the page itself.
+_DOCS = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
+)
 App = Callable[..., Awaitable[None]]
 
 
@@ -28,8 +42,16 @@ def is_canonical(raw_path: bytes, path: str) -> bool:
 class Guard:
     """ASGI middleware."""
 
-    def __init__(self, app: App, *, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: App, *, max_body_bytes: int, authorise: Callable[[Message], None]
+    ) -> None:
+        """In front of an application.
+
+        Args:
+            authorise: raises what keeps a request from being answered.
+        """
         self._app = app
+        self._authorise = authorise
         self._limit = max_body_bytes
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
@@ -43,13 +65,15 @@ class Guard:
                     "cannot use this path: write it without '.' or empty segments, and percent-encode "
                     "what needs it and nothing else, in capitals (a space is %20)"
                 )
+            self._authorise(scope)
             body = await self._read(receive)
         except ModelDeploymentError as error:
-            await problems.respond(error, {"Connection": "close"})(scope, receive, send)
+            answer = problems.respond(error, {"Connection": "close"})
+            await answer(scope, receive, _armoured(scope, send))
             return
         if body is None:
             return
-        await self._app(scope, _replay(body, receive), send)
+        await self._app(scope, _replay(body, receive), _armoured(scope, send))
 
     async def _read(self, receive: Any) -> bytes | None:
         """The whole body, which is small for every call but predictions; None if the caller left."""
@@ -65,6 +89,22 @@ class Guard:
                 )
             if not message.get("more_body", False):
                 return bytes(body)
+
+
+def _armoured(scope: Message, send: Any) -> Callable[[Message], Awaitable[None]]:
+    """Adds headers that keep browsers from misreading an answer, unless it brings its own."""
+
+    policy = _DOCS if scope["path"] in ("/docs", "/redoc") else _NO_PAGE
+
+    async def armoured(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            raw = list(message.get("headers", ()))
+            there = {name.lower() for name, _ in raw}
+            raw += [header for header in (*_ARMOUR, (_CSP, policy)) if header[0] not in there]
+            message["headers"] = raw
+        await send(message)
+
+    return armoured
 
 
 def _replay(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from model_deployment.api.access import NO_PATH
 from model_deployment.documents.base import Refused, StoreUnavailable
 from model_deployment.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
 from model_deployment.state.database import DatabaseError, is_full
@@ -28,9 +29,7 @@ def respond(
     error: ModelDeploymentError, headers: Mapping[str, str] | None = None
 ) -> ProblemResponse:
     """The answer to an error."""
-    more = dict(headers or {})
-    if error.retry_after is not None:
-        more["Retry-After"] = str(error.retry_after)
+    more = error.headers | dict(headers or {})
     return ProblemResponse(error.problem(), status_code=error.status, headers=more)
 
 
@@ -114,7 +113,7 @@ def _plain(item: Mapping[str, Any]) -> dict[str, str]:
 async def _on_http(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     detail = {
-        404: "cannot find this path; /docs lists all there are",
+        404: NO_PATH,
         405: f"cannot {request.method} this path",
     }.get(error.status_code, str(error.detail))
     return ProblemResponse(

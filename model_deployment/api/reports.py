@@ -19,8 +19,7 @@ from model_deployment.monitoring.reporter import Reporter
 _PAGE_HEADERS = {
     "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:; font-src data:; "
-    "frame-src 'self' data: blob:",
-    "X-Content-Type-Options": "nosniff",
+    "frame-src 'self' data: blob:; frame-ancestors 'self'",
     "Cache-Control": "no-store",
 }
 

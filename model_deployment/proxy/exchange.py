@@ -124,7 +124,7 @@ class Exchange:
 
     async def _predict(self) -> None:
         if self._scope["method"] != "POST":
-            await problems.respond(self._send, problems.NOT_POST, (b"allow", b"POST"))
+            await problems.respond(self._send, problems.NOT_POST)
             return
         service = self._entry.service
         if service is None:

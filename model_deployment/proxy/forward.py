@@ -4,19 +4,35 @@ Every request passes here, so there is no framework around it: plain ASGI. What 
 straight on to the application inside.
 """
 
-from model_deployment.proxy import headers
+from collections.abc import Awaitable, Callable, Mapping
+
+from model_deployment.errors import ModelDeploymentError
+from model_deployment.proxy import headers, problems
 from model_deployment.proxy.asgi import App, Message, Receive, Scope, Send
 from model_deployment.proxy.exchange import Exchange, Terms
 from model_deployment.proxy.routes import Routes
+
+#: Raises what keeps a request from being answered.
+Admit = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[None]]
+
+
+async def _everybody(scope: Scope, named: Mapping[bytes, bytes]) -> None:
+    pass
 
 
 class Proxy:
     """Puts the models of a route table in front of an application."""
 
-    def __init__(self, app: App, routes: Routes, terms: Terms) -> None:
+    def __init__(self, app: App, routes: Routes, terms: Terms, admit: Admit = _everybody) -> None:
+        """In front of an application.
+
+        Args:
+            admit: asked about each request, before anything else is done.
+        """
         self._app = app
         self._routes = routes
         self._terms = terms
+        self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See https://asgi.readthedocs.io/en/latest/specs/main.html#applications."""
@@ -29,9 +45,17 @@ class Proxy:
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
                 raw = message.get("headers", ())
-                message["headers"] = [*raw, (headers.REQUEST_ID, request_id)]
+                message["headers"] = [*raw, (headers.REQUEST_ID, request_id), headers.NO_SNIFFING]
             await send(message)
 
+        try:
+            await self._admit(scope, named)
+        except ModelDeploymentError as error:
+            if headers.announces_body(named):
+                await problems.refuse(receive, tagged, error)
+            else:
+                await problems.respond(tagged, error)
+            return
         entry = self._routes.lookup(scope["raw_path"])
         if entry is None:
             await self._app(scope, receive, tagged)

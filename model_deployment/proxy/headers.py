@@ -20,6 +20,8 @@ PARQUET = b"application/vnd.apache.parquet"
 MEDIA_TYPES = frozenset({JSON, CSV, PARQUET})
 
 REQUEST_ID = b"x-request-id"
+#: Whatever a model says that its answer is, browsers are not to guess.
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _HOP_BY_HOP = frozenset(
@@ -46,7 +48,13 @@ _NOT_FOR_MODELS = _HOP_BY_HOP | {
     b"x-real-ip",
     REQUEST_ID,
 }
-_NOT_FOR_CALLERS = _HOP_BY_HOP | {b"date", b"server", b"set-cookie", REQUEST_ID}
+_NOT_FOR_CALLERS = _HOP_BY_HOP | {
+    b"date",
+    b"server",
+    b"set-cookie",
+    NO_SNIFFING[0],
+    REQUEST_ID,
+}
 
 
 def to_model(headers: Iterable[Raw]) -> list[tuple[str, str]]:
@@ -89,6 +97,11 @@ def content_length(headers: Mapping[bytes, bytes]) -> int | None:
     """The declared length of a body in bytes; None if there is none, or no number."""
     value = headers.get(b"content-length", b"")
     return int(value) if value.isdigit() and len(value) < 20 else None
+
+
+def announces_body(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request has a body (RFC 9112, section 6.3)."""
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
 
 
 def request_id(headers: Mapping[bytes, bytes]) -> bytes:

@@ -6,7 +6,7 @@ import contextlib
 import orjson
 
 from model_deployment.domain import State
-from model_deployment.errors import ModelDeploymentError, NotReady
+from model_deployment.errors import MethodNotAllowed, ModelDeploymentError, NotReady
 from model_deployment.proxy.asgi import Receive, Send
 from model_deployment.proxy.headers import Raw
 from model_deployment.proxy.routes import Entry
@@ -17,14 +17,9 @@ _LINGER = 2.0
 _RETRY_AFTER = {State.PENDING: 2, State.STARTING: 2, State.STOPPING: 5}
 
 
-class _NotPost(ModelDeploymentError):
-    status = 405
-    title = "Method not allowed"
-
-
-NOT_POST = _NotPost("cannot do this with a model: predictions are asked for with POST")
-
-
+NOT_POST = MethodNotAllowed(
+    "cannot do this with a model: predictions are asked for with POST", ["POST"]
+)
 OUR_FAULT = ModelDeploymentError(
     "cannot answer: something is wrong in the controller itself. Its log says what, under the "
     "X-Request-Id of this answer"
@@ -54,10 +49,9 @@ async def respond(
     raw = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(content)).encode()),
+        *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
         *more,
     ]
-    if error.retry_after is not None:
-        raw.append((b"retry-after", str(error.retry_after).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": raw})
     await send({"type": "http.response.body", "body": content, "more_body": more_body})
 

@@ -57,6 +57,8 @@ class Controller:
         #: Further variables of its environment, as they are named there.
         self.variables: dict[str, str] = {}
         self.trouble_expected = False
+        #: Name and password that calls are made with.
+        self.user: tuple[str, str] | None = None
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._instance = ""
@@ -164,6 +166,7 @@ class Controller:
     def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         """One HTTP call. A connection that broke is a ConnectionError, which waits know."""
         try:
+            more.setdefault("auth", self.user)
             return self._clients[-1].request(method, path, **more)
         except httpx.TransportError as error:
             raise ConnectionError(f"{method} {path}: {error!r}") from error

@@ -8,7 +8,8 @@ import gc
 from functools import partial
 from pathlib import Path
 
-from model_deployment import cli, server
+from model_deployment import server
+from model_deployment.__main__ import main
 from model_deployment.domain import LaunchSpec
 from model_deployment.runtime.serve import mlflow_command
 
@@ -28,4 +29,4 @@ if __name__ == "__main__":
     gc.set_threshold(100_000, 50, 100)
     atexit.register(gc.freeze)
     server.serve = partial(server.serve, command=stub_command)
-    cli.app()
+    main()

@@ -36,19 +36,19 @@ WAYS = corpus("ways_to_a_model.txt")
 
 #: Not HTTP, or not unmistakably so. ``{}`` is the path.
 REQUESTS = (
-    "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}",
-    "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-    "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1_0\r\n\r\n",
-    "POST {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    "POST {} HTTP/9.9\r\nHost: x\r\n\r\n",
-    "POST {} extra HTTP/1.1\r\nHost: x\r\n\r\n",
-    "POST\t{}\tHTTP/1.1\r\nHost: x\r\n\r\n",
-    "POST {} HTTP/1.1\r\nHost : x\r\n\r\n",
-    "POST {}\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
-    "POST {}\x7f HTTP/1.1\r\nHost: x\r\n\r\n",
+    "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}",
+    "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1_0\r\n\r\n",
+    "POST {} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "POST {} HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    "POST {} extra HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "POST\t{}\tHTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "POST {} HTTP/1.1\r\nHost : localhost\r\n\r\n",
+    "POST {}\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "POST {}\x7f HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 )
-HEADERS = "Host: x\r\nContent-Length: 0\r\nConnection: close\r\n"
+HEADERS = "Host: localhost\r\nContent-Length: 0\r\nConnection: close\r\n"
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_targets_that_are_no_path(untouched: Controller, target: str) -> None:
 def test_a_request_with_two_lengths_is_not_two_requests(untouched: Controller) -> None:
     inner = f"POST /deploy/stub/1?wait=0 HTTP/1.1\r\n{HEADERS}\r\n"
     outer = (
-        "GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        "GET /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
         f"Content-Length: {len(inner) + 5}\r\n\r\n0\r\n\r\n{inner}"
     )
     status, _, body = send(untouched, outer.encode())

@@ -155,7 +155,11 @@ class Exchange:
         self.seen: list[dict[str, Any]] | None = None
         self._left = iter(messages)
         scope = {"type": "http", "path": unquote(path), "raw_path": path.encode(), "headers": []}
-        asyncio.run(Guard(self._app, max_body_bytes=limit)(scope, self._receive, self._send))
+        asyncio.run(
+            Guard(self._app, max_body_bytes=limit, authorise=lambda _: None)(
+                scope, self._receive, self._send
+            )
+        )
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         self.seen = []
@@ -252,5 +256,5 @@ async def test_what_is_not_http_passes_untouched() -> None:
         passed.extend(call)
 
     call = ({"type": "lifespan"}, object(), object())
-    await Guard(app, max_body_bytes=0)(*call)
+    await Guard(app, max_body_bytes=0, authorise=lambda _: None)(*call)
     assert passed == [*call]

@@ -100,6 +100,7 @@ async def test_a_caller_gets_what_the_model_says_and_no_more(serve: Serve) -> No
         "content-length": "20",
         "date": date,
         "x-request-id": "7",
+        "x-content-type-options": "nosniff",
     }
 
 
@@ -206,6 +207,7 @@ async def test_a_problem_is_one_document_and_no_more(serve: Serve) -> None:
         "retry-after",
         "date",
         "x-request-id",
+        "x-content-type-options",
     }
 
 
