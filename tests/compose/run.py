@@ -2,8 +2,8 @@
 
 python -m tests.compose.run [--stand-ins] [--network host] [--keep]
 
-``--stand-ins`` makes base images from Debian first, for machines that cannot pull any (see bases.sh); they get
-the official names, so never use it where images can be pulled. Prints Markdown. No part of ``make test``.
+``--stand-ins`` makes base images from Debian first, for machines that cannot pull any (see bases.sh); they
+get the official names, so never use it where images can be pulled. Prints Markdown. Not in ``make test``.
 """
 
 import argparse

@@ -75,7 +75,7 @@ def runs_with_little_rights(stack: Stack) -> str:
         assert user not in {"", "0", "root"}, service
     owners = {owner for _, owner, _ in processes}
     assert owners == {"10001"}, processes
-    return "no root, no capabilities, read-only, limits; controller and models are uid 10001, process 1 tini"
+    return "no root, no capabilities, read-only, limits; controller and models: uid 10001, process 1 tini"
 
 
 def wants_passwords(stack: Stack) -> str:
