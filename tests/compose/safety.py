@@ -48,12 +48,18 @@ def publishes_the_gateway_alone(stack: Stack) -> str:
         )
         networks = set(one["NetworkSettings"]["Networks"])
         assert (f"{PROJECT}_edge" in networks) == (name == "gateway"), (name, networks)
+    edge = stack.containers()["gateway"]["NetworkSettings"]["Networks"][f"{PROJECT}_edge"][
+        "IPAddress"
+    ]
     for service, target in (
         ("gateway", "mongodb/27017"),
         ("gateway", "mlflow/5000"),
-        ("mongodb", "controller/8000"),
+        ("mongodb", "mlflow/5000"),
+        # Beyond its networks, as all the world is.
+        ("controller", f"{edge}/8080"),
     ):
-        refused = stack.exec(service, "bash", "-c", f"exec 3<>/dev/tcp/{target}", fine=False)
+        knock = f"exec 3<>/dev/tcp/{target}"
+        refused = stack.exec(service, "timeout", "3", "bash", "-c", knock, fine=False)
         assert not refused.startswith("0 "), (service, target)
     return "8080 and 8443; it reaches neither MongoDB nor MLflow, and nothing but it has a way out"
 

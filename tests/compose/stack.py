@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -14,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.stubs import free_port
 from tests.waiting import until_sync
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ class Stack:
     passwords: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.http, self.https = free_port(), free_port()
+        self.http, self.https = _free_ports()
         self.grafana_password = secrets.token_hex(8)
         v2 = subprocess.run([self.docker, "compose", "version"], capture_output=True, check=False)
         self._compose = [self.docker, "compose"] if v2.returncode == 0 else ["docker-compose"]
@@ -176,3 +176,8 @@ class Stack:
         if self.certificates:
             shutil.rmtree(self.certificates, ignore_errors=True)
         return time.monotonic() - began
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server(("", 0)) as one, socket.create_server(("", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
