@@ -55,7 +55,8 @@ def main() -> int:
             _say(stack.compose("logs", "--tail", "30", fine=False).stdout)
             stack.remove()
         return 1
-    _row("down", f"{stack.remove():.0f}", "nothing is left: " + str(left := stack.left()))
+    took, left = stack.remove(), stack.left()
+    _row("down", f"{took:.0f}", f"left: {left}" if left else "nothing is left of it")
     return 1 if left else 0
 
 
