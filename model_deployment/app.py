@@ -3,34 +3,23 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
-
-from model_deployment import __version__
-from model_deployment.api import datasets as datasets_api
-from model_deployment.api import deployments as deployments_api
-from model_deployment.api import models as models_api
-from model_deployment.api import monitoring as monitoring_api
-from model_deployment.api import problems
-from model_deployment.api import reports as reports_api
-from model_deployment.api import system as system_api
+from model_deployment import surface
 from model_deployment.api.access import Access, authorise
 from model_deployment.api.guard import Guard
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
 from model_deployment.credentials.verify import Credentials
 from model_deployment.describe import Description
-from model_deployment.domain import Deployment, Validation
+from model_deployment.domain import Deployment, Route, Validation
 from model_deployment.effects import World
 from model_deployment.errors import CredentialsError
-from model_deployment.monitoring.gather import FindTraining
+from model_deployment.monitoring.totals import Totals
 from model_deployment.probe import Prober
 from model_deployment.proxy import promise
 from model_deployment.proxy.exchange import Terms
@@ -41,19 +30,16 @@ from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
 from model_deployment.runtime.logs import LaunchLogs
+from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.runtime.serve import Command, ServeRuntime, mlflow_command
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
+from model_deployment.telemetry import Telemetry
 from model_deployment.watch import Watch, assemble, surroundings
 
 _log = logging.getLogger(__name__)
-
-_DESCRIPTION = """
-Serves the models of an MLflow registry: one model server process for each deployed version, behind one
-address. **Deploy** a version, send **predictions** to `/<model>-<version>`, **undeploy** it.
-"""
 
 
 @dataclass(frozen=True)
@@ -83,13 +69,15 @@ async def running(settings: Settings, command: Command | None = None) -> AsyncIt
         lock = Lock(settings.data_dir / "controller.lock")
         lock.acquire()
         stack.callback(lock.release)
+        # First of all: who may not start must not touch what lives.
+        credentials = _credentials(settings, stack)
         database = Database(settings.data_dir / "state.db")
         await database.open()
         stack.push_async_callback(database.close)
         try:
             if await database.new_boot(identity.boot_id()):
                 _log.info("first start since the machine booted")
-            it = await _assemble(settings, command, database, stack)
+            it = await _assemble(settings, command, database, credentials, stack)
         except (DatabaseError, OSError) as error:
             raise unusable(settings.data_dir, error) from error
         yield it
@@ -106,12 +94,75 @@ def _make_folders(settings: Settings) -> None:
         raise unusable(settings.data_dir, error) from error
 
 
+@dataclass(frozen=True)
+class _Core:
+    """What works whether anybody calls or not."""
+
+    instance: str
+    deployments: Deployments
+    ports: Ports
+    cache: ArtifactCache
+    description: Description
+    registry: Registry
+    logs: LaunchLogs
+    routes: Routes
+    totals: Totals
+    reconciler: Reconciler
+
+
 async def _assemble(
     settings: Settings,
     command: Command | None,
     database: Database,
+    credentials: Credentials,
     stack: contextlib.AsyncExitStack,
 ) -> Running:
+    core = await _core(settings, command, database, stack)
+    await core.reconciler.recover()
+    await _start_loop(core.reconciler, settings, stack)
+    controller = Controller(
+        deployments=core.deployments,
+        ports=core.ports,
+        registry=core.registry,
+        reconciler=core.reconciler,
+        defaults=settings.options,
+    )
+    around = surroundings(
+        core.deployments, core.description, core.cache, core.registry, core.reconciler, settings
+    )
+    watch = assemble(settings, core.instance, around, core.totals, stack)
+    telemetry = _telemetry(core, watch, stack)
+    warm_up = asyncio.create_task(core.registry.warm_up())
+    stack.callback(warm_up.cancel)
+    app = surface.api(
+        controller,
+        core.registry,
+        watch,
+        telemetry,
+        find_training=around.find_training,
+        describe=lambda row: core.description.read(core.cache.path(row.artifact)),
+        tail=core.logs.tail,
+        counters=core.routes.counters,
+        idle=lambda: core.reconciler.idle,
+        undeploy_wait=settings.policy.drain_timeout + settings.policy.stop_grace + 5,
+    )
+    guarded = Guard(app, max_body_bytes=settings.max_body_bytes, authorise=authorise)
+    terms = Terms(settings.max_body_bytes, recorder=watch.recorder, trace=core.logs.append)
+    access = Access(credentials, settings.hosts)
+    proxy = Proxy(guarded, core.routes, terms, access.admit)
+
+    def drop_calls() -> None:
+        core.routes.publish(())
+
+    return Running(proxy, controller, core.reconciler, core.instance, drop_calls)
+
+
+async def _core(
+    settings: Settings,
+    command: Command | None,
+    database: Database,
+    stack: contextlib.AsyncExitStack,
+) -> _Core:
     instance = await database.instance_id()
     deployments = Deployments(database)
     ports = Ports(database, *settings.ports)
@@ -120,13 +171,12 @@ async def _assemble(
     cache.open()
     registry = _registry(settings)
     logs = LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes)
-    wake = _Late()
+    wake, notes = _Late(), _Late()
     runtime = _runtime(settings, instance, logs, command, wake)
     stack.push_async_callback(runtime.close)
     prober = Prober(timeout=settings.probe_timeout, listening=runtime.listening, changed=wake)
     stack.push_async_callback(prober.close)
     description = Description()
-    notes = _Late()
     routes = Routes(
         _limits(settings),
         gates=lambda route: description.gate(cache.path(route.artifact), route.options.validation),
@@ -134,8 +184,12 @@ async def _assemble(
         tell=notes,
     )
     stack.push_async_callback(routes.close)
+    totals = Totals()
 
-    policy = settings.policy
+    def publish(published: Sequence[Route]) -> bool:
+        totals.keep(route.key for route in published)
+        return routes.publish(published)
+
     reconciler = Reconciler(
         deployments=deployments,
         ports=ports,
@@ -144,52 +198,35 @@ async def _assemble(
             prober=prober,
             prepare=lambda row: cache.ensure(row.artifact, partial(registry.download, row.key)),
             compare=_comparison(settings, description, cache),
-            publish=routes.publish,
+            publish=publish,
             traffic=routes.traffic,
             holder=sockets.holder,
             last_words=logs.last_words,
             tidy=logs.tidy,
         ),
-        policy=policy,
+        policy=settings.policy,
         probe_interval=settings.probe_interval,
         quarantine=settings.port_quarantine,
         start_concurrency=settings.start_concurrency,
     )
-    wake.target = reconciler.wake
-    notes.target = reconciler.note
-    await reconciler.recover()
-    await _start_loop(reconciler, settings, stack)
-    controller = Controller(
-        deployments=deployments,
-        ports=ports,
-        registry=registry,
-        reconciler=reconciler,
-        defaults=settings.options,
+    wake.target, notes.target = reconciler.wake, reconciler.note
+    return _Core(
+        instance, deployments, ports, cache, description, registry, logs, routes, totals, reconciler
     )
-    around = surroundings(deployments, description, cache, registry, reconciler, settings)
-    watch = assemble(settings, instance, around, stack)
-    warm_up = asyncio.create_task(registry.warm_up())
-    stack.callback(warm_up.cancel)
-    app = _api(
-        controller,
-        registry,
-        reconciler,
-        describe=lambda row: description.read(cache.path(row.artifact)),
-        tail=logs.tail,
-        counters=routes.counters,
-        undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
-        watch=watch,
-        find_training=around.find_training,
+
+
+def _telemetry(core: _Core, watch: Watch, stack: contextlib.AsyncExitStack) -> Telemetry:
+    memory = MemoryGauge(core.instance)
+    stack.push_async_callback(memory.close)
+    return Telemetry(
+        deployments=core.deployments,
+        ports=core.ports,
+        counters=core.routes.counters,
+        totals=core.totals,
+        captures=watch.keeper.state,
+        idle=lambda: core.reconciler.idle,
+        memory=memory,
     )
-    guarded = Guard(app, max_body_bytes=settings.max_body_bytes, authorise=authorise)
-
-    def drop_calls() -> None:
-        routes.publish(())
-
-    terms = Terms(settings.max_body_bytes, recorder=watch.recorder, trace=logs.append)
-    access = Access(_credentials(settings, stack), settings.hosts)
-    proxy = Proxy(guarded, routes, terms, access.admit)
-    return Running(proxy, controller, reconciler, instance, drop_calls)
 
 
 def _credentials(settings: Settings, stack: contextlib.AsyncExitStack) -> Credentials:
@@ -273,54 +310,6 @@ async def _start_loop(
     await reconciler.tick()
     loop = asyncio.create_task(reconciler.run(), name="reconciler")
     stack.push_async_callback(take_down)
-
-
-def _api(
-    controller: Controller,
-    registry: Registry,
-    reconciler: Reconciler,
-    *,
-    describe: deployments_api.Describe,
-    tail: deployments_api.Tail,
-    counters: deployments_api.Count,
-    undeploy_wait: float,
-    watch: Watch,
-    find_training: FindTraining,
-) -> FastAPI:
-    app: FastAPI = FastAPIOffline(
-        title="model_deployment",
-        version=__version__,
-        description=_DESCRIPTION,
-        redirect_slashes=False,
-    )
-    problems.install(app)
-    app.include_router(
-        system_api.router(
-            controller,
-            idle=lambda: reconciler.idle,
-            monitoring=watch.keeper.state,
-            mlflow_version=version("mlflow"),
-        )
-    )
-    app.include_router(monitoring_api.router(controller, watch.monitoring, watch.feedback))
-    app.include_router(reports_api.router(controller, watch.reporter))
-    app.include_router(
-        datasets_api.router(
-            get=controller.get, find_training=find_training, documents=watch.documents
-        )
-    )
-    app.include_router(models_api.router(controller, registry))
-    app.include_router(
-        deployments_api.router(
-            controller,
-            describe=describe,
-            tail=tail,
-            counters=counters,
-            undeploy_wait=undeploy_wait,
-        )
-    )
-    app.include_router(deployments_api.predictions(controller))
-    return app
 
 
 class _Late:

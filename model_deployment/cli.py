@@ -229,32 +229,43 @@ def _serve(settings: Settings, keys: list[str]) -> None:
     from model_deployment.domain import ModelKey, State
     from model_deployment.server import serve
 
-    logs.configure(settings.log_level)
+    as_json = logs.configure(settings.log_level, settings.log_format)
+
+    def say(text: str) -> None:
+        # Where both streams end in one place for programs to read, all of it is JSON.
+        if as_json and not _out.is_terminal:
+            _log.info("%s", text)
+        else:
+            _out.print(text, highlight=False, markup=False)
+
     address = settings.own_url
 
     async def start(controller: Controller) -> None:
-        _out.print(
-            f"model_deployment on {address} (interface: {address}/docs)",
-            highlight=False,
-            markup=False,
-        )
+        say(f"model_deployment on {address} (interface: {address}/docs)")
         for text in keys:
             try:
                 row = await controller.deploy(ModelKey.parse(text), Choice(), wait=3600)
                 ready = row.state is State.READY
-                _out.print(
-                    f"{text} is {row.state}{'' if ready else ': ' + row.reason}", highlight=False
-                )
+                say(f"{text} is {row.state}{'' if ready else ': ' + row.reason}")
                 if ready:
                     shown = await asyncio.to_thread(_client(address).model, text)
-                    _out.print(f"\nTry it:\n\n{shown['curl']}\n", highlight=False, markup=False)
+                    say(f"\nTry it:\n\n{shown['curl']}\n")
             except (ModelDeploymentError, CallFailed) as error:
-                _err.print(str(error), markup=False)
+                if as_json:
+                    _log.error("%s", error)
+                else:
+                    _err.print(str(error), markup=False)
             except Exception:  # the others are asked for all the same
                 _log.exception("cannot deploy %s", text)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, started=[start]))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, started=[start]))
+    except ModelDeploymentError as error:
+        if not as_json:
+            raise
+        _log.critical("%s", error.detail)
+        raise typer.Exit(1) from None
 
 
 def _client(url: str) -> Client:

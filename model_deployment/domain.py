@@ -340,6 +340,10 @@ class Route:
     artifact: str = ""
 
 
+#: Upper ends of the buckets that the rows of merged calls are counted in; one more is without end.
+BATCH_ROWS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """What the proxy has seen of one launch."""
@@ -366,8 +370,26 @@ class Counters:
     batches: int = 0
     #: Rows in those calls.
     batched_rows: int = 0
+    #: Those calls by their rows, one figure for each of ``BATCH_ROWS`` and one beyond.
+    batch_sizes: tuple[int, ...] = (0,) * (len(BATCH_ROWS) + 1)
     #: Why requests are not merged any more, if they were to be.
     unmergeable: str = ""
+    #: Requests of callers that have no whole answer yet, now.
+    in_flight: int = 0
+    #: Of these, those that nothing was sent of to the model.
+    waiting: int = 0
+    #: Bytes of bodies that are held, now.
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What all processes of a launch take, in bytes."""
+
+    #: Resident: pages that processes share are counted for each of them.
+    rss: int
+    #: The same with shared pages divided among those who share them; None where it cannot be read.
+    pss: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from model_deployment import logs
 from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
 from model_deployment.registered import (
@@ -164,6 +165,7 @@ class Registry:
     def _open_client(self) -> Any:
         with self._client_lock:
             if self._client is None:
+                _import_mlflow()
                 if self._own:
                     create_database(self._registry_uri)
                 self._client = _connect(self._tracking_uri, self._registry_uri, self._timeout)
@@ -254,6 +256,13 @@ def create_database(uri: str) -> None:
         # A link, unlike a rename, never replaces what another process made in the meantime.
         with suppress(FileExistsError):
             path.hardlink_to(whole)
+
+
+def _import_mlflow() -> None:
+    """With a log that is written as ours is: it gives its loggers handlers of their own."""
+    import mlflow  # noqa: F401 - it is the import that counts
+
+    logs.adopt("mlflow", "alembic", "huey")
 
 
 def _connect(tracking_uri: str, registry_uri: str, timeout: float) -> Any:

@@ -21,30 +21,46 @@ from model_deployment.settings import Settings
 _log = logging.getLogger(__name__)
 
 
+#: Seconds that callers on open connections are given to hear that they are to leave.
+_GOODBYE = 0.3
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers, which end the program before it has cleaned up.
 
     It cancels the calls that outstay its patience, which their callers see as a bare 500. So ours ends
-    first, and they get a proper answer.
+    first, and they get a proper answer. And it closes connections that lie idle, on which a request may be
+    coming in: so callers are told first not to use them again.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, *, patience: float, drop: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, it: Running, *, patience: float) -> None:
         super().__init__(config)
+        self._it = it
         self._patience = patience
-        self._drop = drop
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        late = asyncio.get_running_loop().call_later(self._patience, self._drop)
+        late = asyncio.get_running_loop().call_later(self._patience, self._it.drop_calls)
         try:
+            await self._say_goodbye(sockets or [])
             await super().shutdown(sockets)
         finally:
             late.cancel()
+
+    async def _say_goodbye(self, sockets: list[socket.socket]) -> None:
+        """Take no new connections, and let those there are ask once more, with an answer that closes."""
+        self._it.app.leave()
+        for server in self.servers:
+            server.close()
+        for listener in sockets:
+            listener.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                while self.server_state.connections:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
 
 
 async def serve(
@@ -81,7 +97,7 @@ async def serve(
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=round(settings.drain_timeout) + 5,
             )
-            server = _Server(config, patience=settings.drain_timeout, drop=it.drop_calls)
+            server = _Server(config, it, patience=settings.drain_timeout)
             _on_signals(server, it)
             beside = [asyncio.ensure_future(start(it.controller)) for start in started]
             for task in beside:

@@ -3,7 +3,7 @@
 import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -199,6 +199,10 @@ class Settings(BaseSettings):
         (), description="Further environment variables handed to model servers, `NAME,NAME`."
     )
     log_level: str = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto",
+        description="`text`, `json` (an object on each line), or `auto`: text on a terminal.",
+    )
     log_max_bytes: int = Field(
         50 * 1024 * 1024, ge=4096, description="A model's log is cut when it grows beyond this."
     )

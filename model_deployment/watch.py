@@ -27,6 +27,7 @@ from model_deployment.monitoring.reporter import Reporter
 from model_deployment.monitoring.schedule import Alarm, Webhook
 from model_deployment.monitoring.service import Monitoring
 from model_deployment.monitoring.spool import Spool
+from model_deployment.monitoring.totals import Totals
 from model_deployment.monitoring.traffic import Traffic
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
@@ -109,9 +110,16 @@ def surroundings(
 
 
 def assemble(
-    settings: Settings, instance: str, around: Surroundings, stack: contextlib.AsyncExitStack
+    settings: Settings,
+    instance: str,
+    around: Surroundings,
+    totals: Totals,
+    stack: contextlib.AsyncExitStack,
 ) -> Watch:
     """Put it together; it works until the stack is left.
+
+    Args:
+        totals: where requests are counted for good.
 
     Raises:
         StateError: the settings or the data directory cannot be used.
@@ -128,6 +136,7 @@ def assemble(
         max_age=settings.spool_hours * 3600,
         max_capture_bytes=MAX_CAPTURE_BYTES,
         salt=instance,
+        log_format=settings.log_format,
     )
     child = Child("model_deployment.monitoring.drain", json.dumps(asdict(config)))
     training = around.training
@@ -160,7 +169,12 @@ def assemble(
             schedule.run(reporter, around.ready, every=settings.report_every, window=window),
         )
     return Watch(
-        Recorder(spool, traffic), keeper, monitoring, Feedback(keeper), reporter, documents
+        Recorder(spool, traffic, totals),
+        keeper,
+        monitoring,
+        Feedback(keeper),
+        reporter,
+        documents,
     )
 
 

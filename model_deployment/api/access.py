@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.routing import compile_path
 
+from model_deployment.api.scope import USER
 from model_deployment.domain import Role, User
 from model_deployment.errors import (
     CrossSite,
@@ -26,9 +27,6 @@ from model_deployment.errors import (
 Scope = MutableMapping[str, Any]
 
 NO_PATH = "cannot find this path; /docs lists all there are"
-
-#: Where in the scope of a request its user stands.
-USER = "model_deployment.user"
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Spellings of ``Host`` that are remembered as good.
@@ -54,6 +52,7 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
     ("GET", "/health"): _ANYBODY,
     ("GET", "/ready"): _CALLER,
     ("GET", "/version"): _CALLER,
+    ("GET", "/metrics"): _CALLER,
     ("GET", "/get_model_list"): _CALLER,
     ("GET", "/get_model_version_list/{model}"): _CALLER,
     ("GET", "/get_deployed_models"): _CALLER,
@@ -80,8 +79,20 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
 }
 
 
+#: First segments of paths that are no deployments.
+_TAKEN = "|".join(sorted({re.escape(path.split("/")[1]) for _, path in POLICIES if path[1] != "{"}))
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    pattern = compile_path(template)[0]
+    if template.startswith("/{name}"):
+        # Else the way of a prediction would seem to lead to every call of one segment.
+        return re.compile(f"(?!/(?:{_TAKEN})(?:/|$)){pattern.pattern}")
+    return pattern
+
+
 _COMPILED = [
-    (method, compile_path(template)[0], policy) for (method, template), policy in POLICIES.items()
+    (method, _pattern(template), policy) for (method, template), policy in POLICIES.items()
 ]
 
 

@@ -1,14 +1,13 @@
 """Deploy, undeploy, and what became of it."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from model_deployment.api.access import USER
 from model_deployment.api.problems import respond
 from model_deployment.api.schemas import (
     DeploymentOut,
@@ -22,8 +21,17 @@ from model_deployment.api.schemas import (
     ServingOut,
     Wait,
 )
+from model_deployment.api.scope import user_name
 from model_deployment.controller import Choice, Controller
-from model_deployment.domain import Counters, Deployment, Desired, ModelKey, State, User
+from model_deployment.domain import (
+    Counters,
+    Deployment,
+    Desired,
+    Handle,
+    Memory,
+    ModelKey,
+    State,
+)
 from model_deployment.errors import DeployFailed, NotDeployed, NotReady
 
 #: Signature and scoring example of a deployment: ``(signature, example, sample)``.
@@ -31,6 +39,8 @@ Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
 Tail = Callable[[str, int], str]
 #: What the proxy has counted of a deployment.
 Count = Callable[[ModelKey], Counters]
+#: What the processes of a launch take; None if they are gone.
+Weigh = Callable[[Handle], Awaitable[Memory | None]]
 
 #: Lines of its log in the answer to a deploy that failed.
 _LAST_LINES = 20
@@ -47,6 +57,7 @@ def router(
     describe: Describe,
     tail: Tail,
     counters: Count,
+    memory: Weigh,
     undeploy_wait: float,
 ) -> APIRouter:
     """The routes.
@@ -55,6 +66,7 @@ def router(
         describe: reads what a cached model says of itself.
         tail: the last lines of a launch's log.
         counters: what the proxy has counted.
+        memory: what the processes of a launch take.
         undeploy_wait: how long an undeploy waits unless told otherwise, in seconds.
     """
     routes = APIRouter(tags=["deployments"])
@@ -143,11 +155,12 @@ def router(
     async def get_model(request: Request, name: Key) -> Any:
         row = await controller.get(ModelKey.parse(name))
         signature, example, sample = describe(row)
+        taken = await memory(row.handle) if row.handle else None
         members = ModelOut.members(row, str(request.base_url))
         body = orjson.dumps(example if example is not None else sample).decode()
-        user: User | None = request.scope.get(USER)
+        user = user_name(request.scope)
         # curl asks for the password.
-        who = f"-u {shlex.quote(user.name)} " if user and user.name else ""
+        who = f"-u {shlex.quote(user)} " if user else ""
         curl = (
             f"curl {who}-X POST {shlex.quote(members['url'])} "
             f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
@@ -157,6 +170,8 @@ def router(
             signature=signature,
             input_example=example,
             curl=curl,
+            rss=taken.rss if taken else None,
+            pss=taken.pss if taken else None,
             serving=ServingOut.of(counters(row.key)),
         )
 

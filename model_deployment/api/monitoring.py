@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field
 
 from model_deployment.api.deployments import problem
 from model_deployment.api.schemas import Key, ModelName, encodable
+from model_deployment.api.scope import ITEMS
 from model_deployment.api.times import parse_moment
 from model_deployment.controller import Controller
 from model_deployment.domain import ModelKey
@@ -101,9 +102,10 @@ def router(controller: Controller, monitoring: Monitoring, feedbacks: Feedback) 
         summary="Tell what the truth turned out to be",
         responses={404: problem("Not deployed"), 503: STORE_AWAY},
     )
-    async def feedback(name: Key, body: FeedbackIn) -> dict[str, Any]:
+    async def feedback(request: Request, name: Key, body: FeedbackIn) -> dict[str, Any]:
         """Late is normal, and the same again changes nothing."""
         key = await deployed(name)
+        request.scope[ITEMS] = len(body.items)
         items = [Label(item.request_id, item.row, item.label) for item in body.items]
         return await feedbacks.take(key, items)
 

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from model_deployment.api.access import NO_PATH
+from model_deployment.api.scope import REQUEST_ID, user_name
 from model_deployment.documents.base import Refused, StoreUnavailable
 from model_deployment.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
 from model_deployment.state.database import DatabaseError, is_full
@@ -44,17 +45,22 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_unexpected)
 
 
+def _tell(request: Request, level: int, what: str) -> None:
+    fields = {"request_id": request.scope.get(REQUEST_ID, ""), "user": user_name(request.scope)}
+    _log.log(level, "%s %s: %s", request.method, request.url.path, what, extra=fields)
+
+
 async def _on_ours(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, ModelDeploymentError)  # noqa: S101 - registered for this class
     if error.status >= 500:
-        _log.warning("%s %s: %s", request.method, request.url.path, error.detail)
+        _tell(request, logging.WARNING, error.detail)
     return respond(error)
 
 
 async def _on_database(request: Request, error: Exception) -> ProblemResponse:
     """The disk, not the request and not us: what was asked for was not noted, and may be asked again."""
     assert isinstance(error, DatabaseError)  # noqa: S101
-    _log.error("%s %s: cannot use the state: %s", request.method, request.url.path, error)
+    _tell(request, logging.ERROR, f"cannot use the state: {error}")
     if is_full(error):
         return respond(
             DiskFull(
@@ -72,7 +78,7 @@ async def _on_database(request: Request, error: Exception) -> ProblemResponse:
 
 async def _on_store(request: Request, error: Exception) -> ProblemResponse:
     """Predictions go on without it, and captures wait in the spool."""
-    _log.error("%s %s: document store: %s", request.method, request.url.path, error)
+    _tell(request, logging.ERROR, f"document store: {error}")
     return respond(
         Unavailable(
             "cannot read or write the document store now; the controller's log says why. Predictions "

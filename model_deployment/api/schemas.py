@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from model_deployment.controller import Choice
 from model_deployment.domain import (
     MAX_CAPTURE_BYTES,
+    NAME,
+    VERSION,
     Counters,
     Deployment,
     Desired,
@@ -18,9 +20,31 @@ from model_deployment.domain import (
     Validation,
 )
 
-ModelName = Annotated[str, Path(description="Name of a registered model.", examples=["diabetes"])]
-ModelVersion = Annotated[str, Path(description="Version, a whole number.", examples=["1"])]
-Key = Annotated[str, Path(description="`<model>-<version>`.", examples=["diabetes-1"])]
+# The patterns are told and not checked here: ModelKey says in its own words what is wrong.
+ModelName = Annotated[
+    str,
+    Path(
+        description="Name of a registered model.",
+        examples=["diabetes"],
+        json_schema_extra={"pattern": f"^{NAME.pattern}$"},
+    ),
+]
+ModelVersion = Annotated[
+    str,
+    Path(
+        description="Version, a whole number.",
+        examples=["1"],
+        json_schema_extra={"pattern": f"^{VERSION.pattern}$"},
+    ),
+]
+Key = Annotated[
+    str,
+    Path(
+        description="`<model>-<version>`.",
+        examples=["diabetes-1"],
+        json_schema_extra={"pattern": f"^{NAME.pattern}-{VERSION.pattern}$"},
+    ),
+]
 Wait = Annotated[
     float, Query(ge=0, le=3600, description="Seconds to wait for the outcome; 0 answers at once.")
 ]
@@ -253,6 +277,12 @@ class ModelOut(DeploymentOut):
         description="The model's own scoring request, null where it has none."
     )
     curl: str = Field(description="A command line that asks for a prediction.")
+    rss: int | None = Field(
+        description="Resident memory of its processes, in bytes; null where there are none."
+    )
+    pss: int | None = Field(
+        description="The same with what is shared divided among those who share it."
+    )
     serving: ServingOut
 
 

@@ -26,12 +26,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from model_deployment import logs
 from model_deployment.documents.base import Collection, Document, Documents, Query, StoreUnavailable
 from model_deployment.documents.connect import connect
 from model_deployment.monitoring.capture import document, envelope, harmless
 from model_deployment.monitoring.spool import Record, age, read, segments
 
-_log = logging.getLogger(__name__)
+#: Not by the name of the module: as a program, that is ``__main__``.
+_log = logging.getLogger("model_deployment.monitoring.drain")
 
 #: Records in one write, and the bytes after which it is closed.
 _BATCH = 500
@@ -61,6 +63,8 @@ class Config:
     max_capture_bytes: int
     #: Mixed into digests of values.
     salt: str
+    #: As :func:`model_deployment.logs.configure` takes it.
+    log_format: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +290,7 @@ async def _main() -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     config = Config(**json.loads(await reader.readline()))
+    logs.configure("INFO", config.log_format)
     documents = connect(config.documents)
     drain = asyncio.create_task(Drain(config, documents).run())
     await _until_the_pipe_ends(reader)
@@ -296,5 +301,4 @@ async def _main() -> None:
 
 if __name__ == "__main__":
     os.nice(_NICE)
-    logging.basicConfig(level=logging.INFO, format="drain: %(levelname)s %(message)s")
     asyncio.run(_main())

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from model_deployment.domain import ModelKey, Route
 from model_deployment.monitoring.capture import encode
 from model_deployment.monitoring.spool import Spool
-from model_deployment.monitoring.traffic import Traffic
+from model_deployment.monitoring.totals import Totals
+from model_deployment.monitoring.traffic import Traffic, kind_of
 
 _log = logging.getLogger(__name__)
 
@@ -18,9 +19,10 @@ _FULL = 1 << 32
 class Recorder:
     """What the proxy tells of each request."""
 
-    def __init__(self, spool: Spool, traffic: Traffic) -> None:
+    def __init__(self, spool: Spool, traffic: Traffic, totals: Totals | None = None) -> None:
         self._spool = spool
         self._traffic = traffic
+        self._totals = totals or Totals()
         self._broken = False
 
     def predicted(
@@ -43,6 +45,7 @@ class Recorder:
         try:
             now = time.time()
             self._traffic.answered(route.key, now, seconds * 1e3, rows)
+            self._totals.answered(route.key, seconds, rows)
             options = route.options
             rate = options.capture_rate
             # By the name of the request, so that the same ones are captured again in a replay.
@@ -70,15 +73,23 @@ class Recorder:
             self._spool.dropped += 1
             if not self._broken:
                 self._broken = True
-                _log.exception("cannot capture a prediction of %s", route.key)
+                fields = {
+                    "model": route.key.model,
+                    "version": route.key.version,
+                    "launch_id": route.launch_id,
+                    "request_id": request_id,
+                }
+                _log.exception("cannot capture a prediction of %s", route.key, extra=fields)
 
     def relayed(self, key: ModelKey, seconds: float) -> None:
         """An answer that is no JSON was passed on; there is nothing to capture."""
         self._traffic.answered(key, time.time(), seconds * 1e3, 0)
+        self._totals.answered(key, seconds, 0)
 
     def failed(self, key: ModelKey, status: int) -> None:
         """A request gets no prediction."""
         self._traffic.failed(key, time.time(), status)
+        self._totals.failed(key, kind_of(status))
 
     def violated(self, key: ModelKey, tally: Mapping[tuple[str, str], int]) -> None:
         """A request does not fit the signature."""

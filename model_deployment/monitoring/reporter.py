@@ -130,6 +130,9 @@ class Reporter:
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, True)
             await documents.insert(Collection.REPORTS, [made])
+        key = window.key
+        fields = {"model": key.model, "version": key.version}
+        _log.info("report %s of %s: %s", id, key, made["verdict"], extra=fields)
         try:
             await self._done(window.key, made, before)
         except Exception:

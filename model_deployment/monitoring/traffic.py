@@ -24,11 +24,19 @@ _HALF_A_BUCKET = 1.2**0.5
 _WAITING = 240
 _MERGED = 60
 
-#: What may become of a request, by the status of its answer.
+#: What may become of a request that gets no prediction, by the status of its answer.
 _KINDS = {
     400: "malformed", 408: "caller_slow", 413: "too_large", 415: "media_type", 422: "refused",
     429: "too_busy", 502: "model_failed", 503: "not_ready", 504: "timeout",
 }  # fmt: skip
+_OTHER = "internal"
+#: All that may become of one.
+KINDS = (*_KINDS.values(), _OTHER)
+
+
+def kind_of(status: int) -> str:
+    """What became of a request that was answered with a status, and no prediction."""
+    return _KINDS.get(status, _OTHER)
 
 
 @dataclass(slots=True)
@@ -128,7 +136,7 @@ class Traffic:
         """Count a request that got no prediction."""
         window = self._window(key, now)
         window.requests += 1
-        window.errors[_KINDS.get(status, "internal")] += 1
+        window.errors[kind_of(status)] += 1
 
     def violated(self, key: ModelKey, now: float, tally: Mapping[tuple[str, str], int]) -> None:
         """Count what did not fit the signature."""

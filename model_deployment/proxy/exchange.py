@@ -117,8 +117,9 @@ class Exchange:
                 await problems.respond(self._send, error)
         except Exception:
             self._failed(500)
-            name = self._request_id.decode("ascii")
-            _log.exception("cannot answer request %s for %s", name, self._entry.route.key)
+            _log.exception(
+                "cannot answer a request for %s", self._entry.route.key, extra=self._fields()
+            )
             if not self._answering:
                 await problems.respond(self._send, problems.OUR_FAULT)
 
@@ -181,8 +182,7 @@ class Exchange:
                 raise problem from None
             # Too late for another status. Ending without the last piece makes the server cut the
             # connection, and the caller sees that the answer is not whole.
-            launch_id = self._entry.route.launch_id
-            _log.warning("an answer was cut off, launch %s: %s", launch_id, problem)
+            _log.warning("an answer was cut off: %s", problem, extra=self._fields())
         finally:
             body.unwatch()
 
@@ -245,6 +245,15 @@ class Exchange:
     def _failed(self, status: int) -> None:
         if self._terms.recorder:
             self._terms.recorder.failed(self._entry.route.key, status)
+
+    def _fields(self) -> dict[str, object]:
+        route = self._entry.route
+        return {
+            "model": route.key.model,
+            "version": route.key.version,
+            "launch_id": route.launch_id,
+            "request_id": self._request_id.decode("ascii"),
+        }
 
     async def _send_in_time(self, *messages: Message) -> None:
         try:

@@ -33,6 +33,11 @@ class Proxy:
         self._routes = routes
         self._terms = terms
         self._admit = admit
+        self._leaving = False
+
+    def leave(self) -> None:
+        """From now on, have callers ask no more on the connections that they have."""
+        self._leaving = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See https://asgi.readthedocs.io/en/latest/specs/main.html#applications."""
@@ -45,7 +50,9 @@ class Proxy:
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
                 raw = message.get("headers", ())
-                message["headers"] = [*raw, (headers.REQUEST_ID, request_id), headers.NO_SNIFFING]
+                more = headers.LAST if self._leaving else ()
+                tag = (headers.REQUEST_ID, request_id)
+                message["headers"] = [*raw, tag, headers.NO_SNIFFING, *more]
             await send(message)
 
         try:
@@ -58,6 +65,7 @@ class Proxy:
             return
         entry = self._routes.lookup(scope["raw_path"])
         if entry is None:
+            scope["model_deployment.request_id"] = request_id.decode("ascii")
             await self._app(scope, receive, tagged)
             return
         exchange = Exchange(self._terms, entry, scope, named, request_id, receive, tagged)

@@ -22,6 +22,8 @@ MEDIA_TYPES = frozenset({JSON, CSV, PARQUET})
 REQUEST_ID = b"x-request-id"
 #: Whatever a model says that its answer is, browsers are not to guess.
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+#: Of the last answer on a connection.
+LAST = ((b"connection", b"close"),)
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _HOP_BY_HOP = frozenset(

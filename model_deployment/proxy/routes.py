@@ -5,11 +5,12 @@ Looked up by the raw path as it came, so only the one canonical spelling of a pa
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from model_deployment.domain import Counters, Endpoint, ModelKey, Route, Traffic
+from model_deployment.domain import BATCH_ROWS, Counters, Endpoint, ModelKey, Route, Traffic
 from model_deployment.gate import Gate, Verdict
 from model_deployment.proxy.answers import Answer
 from model_deployment.proxy.ask import Question, ask
@@ -30,6 +31,8 @@ class Tally:
     violations: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: int = 0
     batched_rows: int = 0
+    #: Merged calls by their rows.
+    batch_sizes: list[int] = field(default_factory=lambda: [0] * (len(BATCH_ROWS) + 1))
     unmergeable: str = ""
 
     def note(self, verdict: Verdict) -> None:
@@ -41,6 +44,7 @@ class Tally:
         """Count a merged call."""
         self.batches += 1
         self.batched_rows += rows
+        self.batch_sizes[bisect_left(BATCH_ROWS, rows)] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +128,20 @@ class Routes:
         if entry is None:
             return Counters()
         tally, service = entry.tally, entry.service
+        # One that is on its way out serves nobody new, and may still be answering.
+        behind = self._services.get(entry.route.launch_id or "")
+        upstream = behind.upstream if behind else None
         return Counters(
             checked=(service.gate is not None and service.gate.checked) if service else None,
             refused=tally.refused,
             violations=dict(tally.violations),
             batches=tally.batches,
             batched_rows=tally.batched_rows,
+            batch_sizes=tuple(tally.batch_sizes),
             unmergeable=tally.unmergeable,
+            in_flight=upstream.callers if upstream else 0,
+            waiting=upstream.waiting if upstream else 0,
+            held=upstream.held if upstream else 0,
         )
 
     async def close(self) -> None:

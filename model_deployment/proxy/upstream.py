@@ -112,6 +112,11 @@ class Upstream:
             self._answered += 1
             self._timeouts_in_row = 0
 
+    @property
+    def waiting(self) -> int:
+        """Callers' own calls of which nothing has gone to the model yet."""
+        return sum(call.callers for call in self.calls if not call.sent)
+
     def traffic(self) -> Traffic:
         """The counters."""
         # Time only rises, and a dict keeps its order: the first one is the oldest.
@@ -175,7 +180,8 @@ class Call:
         """
         self._upstream = upstream
         self._size = size
-        self._callers = callers
+        #: Requests of callers that it stands for: one, or none.
+        self.callers = callers
         self._task: asyncio.Task[object] | None = None
         self._why: Exception | None = None
         #: Something may have reached the model.
@@ -186,7 +192,7 @@ class Call:
             raise Dropped
         self._task = asyncio.current_task()
         self._upstream.calls.add(self)
-        self._upstream.callers += self._callers
+        self._upstream.callers += self.callers
         self._upstream.held += self._size
         return self
 
@@ -197,7 +203,7 @@ class Call:
         trace: TracebackType | None,
     ) -> None:
         self._upstream.calls.remove(self)
-        self._upstream.callers -= self._callers
+        self._upstream.callers -= self.callers
         self._upstream.held -= self._size
         self.stop_clock()
         if self._why is None or self._task is None:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,24 +111,32 @@ def marked(instance: str) -> Iterator[tuple[str, Process]]:
 
 
 def members(instance: str, launch_id: str, group: int) -> list[Process]:
-    """Every living process of a launch: by its marker, or by its process group.
+    """Every living process of a launch: by its marker, or by its process group."""
+    return members_of(instance, {launch_id: group})[launch_id]
+
+
+def members_of(instance: str, groups: Mapping[str, int]) -> dict[str, list[Process]]:
+    """The same of several launches, each with its group, in one look at all processes.
 
     A program may overwrite its environment (setproctitle does), so the group counts as well, but only
     while one process in it carries the marker: then the group's number cannot have been reused.
     """
-    tagged: dict[int, Process] = {}
-    grouped: dict[int, Process] = {}
+    launches = {f"{instance}/{launch_id}": launch_id for launch_id in groups}
+    owners = {group: launch_id for launch_id, group in groups.items()}
+    tagged: dict[str, list[Process]] = {launch_id: [] for launch_id in groups}
+    grouped: dict[str, list[Process]] = {launch_id: [] for launch_id in groups}
     for pid in processes():
         process = look(pid)
         if process is None or process.zombie:
             continue
-        if marker_of(pid) == f"{instance}/{launch_id}":
-            tagged[pid] = process
-        elif process.group == group:
-            grouped[pid] = process
-    if any(process.group == group for process in tagged.values()):
-        tagged |= grouped
-    return list(tagged.values())
+        if launch_id := launches.get(marker_of(pid) or ""):
+            tagged[launch_id].append(process)
+        elif launch_id := owners.get(process.group):
+            grouped[launch_id].append(process)
+    for launch_id, group in groups.items():
+        if any(process.group == group for process in tagged[launch_id]):
+            tagged[launch_id] += grouped[launch_id]
+    return tagged
 
 
 def send(process: Process, number: signal.Signals) -> None:

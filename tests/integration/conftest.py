@@ -66,6 +66,12 @@ def controllers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cont
     assert not problems, "\n".join(problems)
 
 
+@pytest.fixture
+def guarded(controllers: Controllers) -> Controller:
+    """A controller with users, that runs."""
+    return controllers().with_users().up()
+
+
 class Shared:
     """One controller for all tests of a worker that leave it as they found it."""
 

@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import httpx
 
+from model_deployment.credentials import htpasswd
+from model_deployment.domain import Role
 from tests import world
 from tests.integration.tools import check_problem
 from tests.waiting import until_sync
@@ -31,11 +33,15 @@ DEFAULTS: dict[str, Any] = {
     "REGISTRY_TIMEOUT": 60,
     # Stubs start in no time, and more of them at once than there are cores.
     "START_CONCURRENCY": 8,
+    # What is said at the start is looked for beside the log.
+    "LOG_FORMAT": "text",
 }
 #: What a controller's environment may hold, and a model must never see.
 CREDENTIALS = {"MONGO_PASSWORD": "canary", "AWS_SECRET_ACCESS_KEY": "canary"}
 #: What a stub with ``spam_log_bytes`` writes as a request arrives.
 NOTED = "stub: spam"
+#: Users of a controller that has any.
+OPERATOR, CALLER = ("olga", "o" * 16), ("carl", "c" * 16)
 #: Signs in a controller's log of something that went wrong unseen.
 TROUBLE = ("Traceback", "never retrieved", "never awaited", "Unclosed")
 
@@ -82,6 +88,11 @@ class Controller:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     # Its life
 
     def start(self, **settings: Any) -> Self:
@@ -103,6 +114,13 @@ class Controller:
     def up(self, **settings: Any) -> Self:
         """Start the program, and wait until it is ready."""
         return self.start(**settings).wait_ready()
+
+    def with_users(self) -> Self:
+        """Give it two users; calls are made by the operator."""
+        htpasswd.set_user(self.data / "credentials", *OPERATOR, Role.OPERATOR)
+        htpasswd.set_user(self.data / "credentials", *CALLER, Role.CALLER)
+        self.user = OPERATOR
+        return self
 
     def wait_ready(self, timeout: float = 60) -> Self:
         def ready() -> bool:

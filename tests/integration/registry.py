@@ -56,6 +56,7 @@ MODELS: dict[str, Registered] = {
     "slower-wrapped": Registered(1, {"slow_seconds": 60.0, "wrapper": True, **_NOTES}),
     "slower-deaf": Registered(1, {"slow_seconds": 60.0, "ignore_sigterm": True, **_NOTES}),
     "hangs": Registered(1, {"hang_on_request": True, **_NOTES}),
+    "echo": Registered(1, {"echo_headers": True}),
     "wedges": Registered(1, {"wedge_file": WEDGE}),
     "times-out": Registered(1, {"timeout_504": True}),
     "dies-exit": Registered(1, {"die_on_request": "exit"}),

@@ -15,24 +15,12 @@ from model_deployment.credentials import htpasswd
 from model_deployment.domain import Role
 from model_deployment.settings import Settings
 from tests.integration.conftest import Shared
-from tests.integration.harness import Controller, Controllers
+from tests.integration.harness import CALLER, OPERATOR, Controller, Controllers
 from tests.integration.tools import check_problem
 from tests.waiting import until_sync
 
-OPERATOR, CALLER = ("olga", "o" * 16), ("carl", "c" * 16)
 WRONG = ("olga", "x" * 16)
 UNSAFE = [route for route in POLICIES if route[0] != "GET"]
-
-
-@pytest.fixture
-def guarded(controllers: Controllers) -> Controller:
-    """A controller with passwords, that runs."""
-    controller = controllers()
-    folder = controller.data / "credentials"
-    htpasswd.set_user(folder, *OPERATOR, Role.OPERATOR)
-    htpasswd.set_user(folder, *CALLER, Role.CALLER)
-    controller.user = OPERATOR
-    return controller.up()
 
 
 def concrete(template: str) -> str:

@@ -150,8 +150,9 @@ async def test_every_route_asks_for_its_role(method: str, template: str) -> None
             await ask(method, concrete(template), user)
 
 
-async def test_where_two_routes_could_be_meant_the_stricter_one_counts() -> None:
-    assert len(policies("/undeploy/invocations")) == 2
+async def test_a_call_is_not_taken_for_a_prediction() -> None:
+    assert [method for method, _ in policies("/ready")] == ["GET"]
+    assert len(policies("/undeploy/invocations")) == 1
     with pytest.raises(Forbidden):
         await ask("POST", "/undeploy/invocations", "carl")
 

@@ -38,7 +38,7 @@ def test_an_error_nobody_foresaw_is_logged_and_the_next_is_asked_for(
             await start(controller)
 
     monkeypatch.setattr(server, "serve", serve)
-    monkeypatch.setattr(logs, "configure", lambda level: None)
+    monkeypatch.setattr(logs, "configure", lambda *_: False)
     with caplog.at_level(logging.ERROR):
         cli._serve(Settings(host="::1"), ["m-1", "m-2", "not a name"])
     assert controller.asked == ["m-1", "m-2"]

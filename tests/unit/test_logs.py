@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from model_deployment.logs import LineFormatter, configure, escape
 from model_deployment.runtime.logs import LaunchLogs
+from tests.unit.loggers import restored
 
 LIMIT = 4096
 
@@ -99,21 +100,15 @@ def test_the_trace_of_an_exception_holds_no_control_characters() -> None:
 def test_configure_takes_over_the_package_and_quietens_uvicorn(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ours, uvicorn = logging.getLogger("model_deployment"), logging.getLogger("uvicorn")
-    before = [(each, each.handlers, each.propagate, each.level) for each in (ours, uvicorn)]
-    try:
-        configure("DEBUG")
-        configure("DEBUG")  # and still one line per event
+    with restored():
+        configure("DEBUG", "text")
+        configure("DEBUG", "text")  # and still one line per event
         logging.getLogger("model_deployment.x").debug("ours")
         logging.getLogger("uvicorn.error").info("chatter")
         logging.getLogger("uvicorn.error").error("trouble")
         first, second = capsys.readouterr().err.splitlines()
         assert first.endswith("DEBUG model_deployment.x: ours")
         assert second.endswith("ERROR uvicorn.error: trouble")
-    finally:
-        for each, handlers, propagate, level in before:
-            each.handlers, each.propagate = handlers, propagate
-            each.setLevel(level)
 
 
 def test_the_tail_has_the_last_lines(logs: LaunchLogs) -> None:

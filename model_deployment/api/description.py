@@ -1,0 +1,70 @@
+"""The API's description of itself (OpenAPI), completed with what holds for all calls."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+
+from model_deployment.api.access import POLICIES
+
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_BASIC = "basic"
+#: What any call may be answered with.
+_ALWAYS = {
+    "400": "The path is not canonical",
+    "421": "The `Host` is not a name of this controller",
+    "500": "An error of ours; its trace is in the log",
+}
+_GUARDED = {
+    "401": "No user's name and password",
+    "403": "The user may not do this, or a page of another site asks",
+}
+_WITH_BODY = {"413": "The body is too large"}
+
+
+def complete(app: FastAPI) -> None:
+    """Have an application describe its errors as the problems they are, and who may call what."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            found = plain()
+            for (method, path), call in _calls(found):
+                _complete(call, method, path)
+            schemes = {_BASIC: {"type": "http", "scheme": "basic"}}
+            found["components"]["securitySchemes"] = schemes
+            app.openapi_schema = found
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's manual has it
+
+
+def _calls(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        for method, call in methods.items():
+            yield (method.upper(), path), call
+
+
+def _complete(call: dict[str, Any], method: str, path: str) -> None:
+    role = POLICIES[method, path].role
+    answers = call["responses"]
+    more = dict(_ALWAYS)
+    if role is not None:
+        call["security"] = [{_BASIC: []}]
+        call["description"] = "\n\n".join(
+            text for text in (call.get("description"), f"For: {role}s.") if text
+        )
+        more |= _GUARDED
+    if method != "GET":
+        more |= _WITH_BODY | {"403": _GUARDED["403"]}
+    for status, description in more.items():
+        answers.setdefault(status, {"description": description, "content": dict(_PROBLEM)})
+    for answer in answers.values():
+        if _is_problem(answer.get("content", {})):
+            answer["content"] = dict(_PROBLEM)
+
+
+def _is_problem(content: dict[str, Any]) -> bool:
+    """Whether FastAPI has put a problem, or its own kind of error, under the call's media type."""
+    references = [kind.get("schema", {}).get("$ref", "") for kind in content.values()]
+    return any(ref.rpartition("/")[2] in ("Problem", "HTTPValidationError") for ref in references)

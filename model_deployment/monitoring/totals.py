@@ -1,0 +1,72 @@
+"""What was served since the controller began, for whoever collects figures from time to time.
+
+Windows of traffic are forgotten once they are kept; counters that are read from outside must only rise.
+Counted are plain numbers, since that happens while a caller waits.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from model_deployment.domain import ModelKey
+
+#: Upper ends of the buckets of latencies, in seconds; one more is without end.
+LATENCIES = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Total:
+    """The requests of one deployment."""
+
+    rows: int = 0
+    #: Of the answers in all.
+    seconds: float = 0.0
+    #: Answered requests by their latency.
+    latencies: list[int] = field(default_factory=lambda: [0] * (len(LATENCIES) + 1))
+    #: Requests without a prediction, by kind.
+    errors: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def answered(self) -> int:
+        """Requests that got a prediction."""
+        return sum(self.latencies)
+
+    def copy(self) -> "Total":
+        """As it is now; what is counted later does not show in it."""
+        return Total(self.rows, self.seconds, [*self.latencies], self.errors.copy())
+
+
+class Totals:
+    """Counts requests, and forgets nothing of a deployment that there is."""
+
+    def __init__(self) -> None:
+        self._totals: dict[ModelKey, Total] = {}
+
+    def answered(self, key: ModelKey, seconds: float, rows: int) -> None:
+        """Count a prediction."""
+        total = self._totals.get(key) or self._new(key)
+        total.rows += rows
+        total.seconds += seconds
+        total.latencies[bisect_left(LATENCIES, seconds)] += 1
+
+    def failed(self, key: ModelKey, kind: str) -> None:
+        """Count a request that got no prediction."""
+        total = self._totals.get(key) or self._new(key)
+        total.errors[kind] += 1
+
+    def of(self, key: ModelKey) -> Total:
+        """What was counted of a deployment, as it is now."""
+        total = self._totals.get(key)
+        return total.copy() if total else Total()
+
+    def keep(self, keys: Iterable[ModelKey]) -> None:
+        """Forget all other deployments."""
+        kept = {*keys}
+        for key in [key for key in self._totals if key not in kept]:
+            del self._totals[key]
+
+    def _new(self, key: ModelKey) -> Total:
+        return self._totals.setdefault(key, Total())

@@ -1,0 +1,117 @@
+"""What model processes take of the machine's memory.
+
+A launch is several processes, and one look at ``/proc`` serves all launches: with fifty of them, a look for
+each would read every process of the machine fifty times.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from model_deployment.domain import Handle, Memory
+from model_deployment.runtime import identity
+
+#: Seconds that figures are good for, and those between looks for a launch that was not seen before.
+_FRESH, _NEW = 3.0, 0.5
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+#: A line of ``/proc/<pid>/smaps_rollup``, see proc_pid_smaps(5).
+_PSS = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
+
+
+def measure(instance: str, handles: Iterable[Handle]) -> dict[str, Memory]:
+    """The memory of launches by their ids, in bytes. Those with no process left are not in it.
+
+    Raises:
+        OSError: ``/proc`` cannot be read.
+    """
+    boot = identity.boot_id()
+    groups = {
+        handle.launch_id: int(handle.ref.get("pid", -1))
+        for handle in handles
+        if handle.ref.get("boot") == boot
+    }
+    if not groups:
+        return {}
+    found = {
+        launch_id: [one for one in map(_memory, processes) if one is not None]
+        for launch_id, processes in identity.members_of(instance, groups).items()
+    }
+    return {launch_id: _sum(parts) for launch_id, parts in found.items() if parts}
+
+
+def _memory(process: identity.Process) -> Memory | None:
+    """Of one process; None if it is gone."""
+    folder = Path("/proc") / str(process.pid)
+    try:
+        resident = int((folder / "statm").read_text().split()[1]) * _PAGE
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    pss = None
+    with contextlib.suppress(OSError):  # not every kernel has it, and not every process shows it
+        found = _PSS.search((folder / "smaps_rollup").read_bytes())
+        pss = int(found[1]) * 1024 if found else None
+    return Memory(resident, pss) if identity.is_running(process.pid, process.started) else None
+
+
+def _sum(parts: list[Memory]) -> Memory:
+    shares = [part.pss for part in parts if part.pss is not None]
+    whole = len(shares) == len(parts)
+    return Memory(sum(part.rss for part in parts), sum(shares) if whole else None)
+
+
+class MemoryGauge:
+    """Reads in a thread, and remembers for some seconds: whoever asks often pays nothing."""
+
+    def __init__(self, instance: str) -> None:
+        """Of the launches of one instance."""
+        self._instance = instance
+        self._seen: dict[str, Memory] = {}
+        self._at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
+
+    async def all(self, handles: Iterable[Handle], patience: float) -> dict[str, Memory]:
+        """Of these launches; where a look takes longer than ``patience`` seconds, as seen before."""
+        wanted = {handle.launch_id: handle for handle in handles}
+        fresh = self._fresh if wanted.keys() <= self._seen.keys() else self._age < _NEW
+        if not fresh and self._looking is None:
+            self._looking = asyncio.create_task(self._look(list(wanted.values())))
+        if self._looking is not None:
+            await asyncio.wait({self._looking}, timeout=patience)
+        return {name: memory for name, memory in self._seen.items() if name in wanted}
+
+    async def one(self, handle: Handle) -> Memory | None:
+        """Of one launch; None if it is gone, or cannot be seen."""
+        if self._fresh and handle.launch_id in self._seen:
+            return self._seen[handle.launch_id]
+        try:
+            found = await asyncio.to_thread(measure, self._instance, [handle])
+        except OSError:
+            return None
+        return found.get(handle.launch_id)
+
+    async def close(self) -> None:
+        """Wait for a look that is under way."""
+        if self._looking is not None:
+            await asyncio.wait({self._looking})
+
+    @property
+    def _age(self) -> float:
+        return time.monotonic() - self._at
+
+    @property
+    def _fresh(self) -> bool:
+        return self._age < _FRESH
+
+    async def _look(self, handles: list[Handle]) -> None:
+        try:
+            self._seen = await asyncio.to_thread(measure, self._instance, handles)
+        except OSError:
+            self._seen = {}
+        finally:
+            self._at = time.monotonic()
+            self._looking = None

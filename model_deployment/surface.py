@@ -1,0 +1,92 @@
+"""The third part of the composition: the HTTP interface, one router per area."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+from fastapi import Depends, FastAPI
+from fastapi_offline import FastAPIOffline
+
+from model_deployment import __version__
+from model_deployment.api import (
+    datasets,
+    deployments,
+    description,
+    metrics,
+    models,
+    monitoring,
+    problems,
+    reports,
+    system,
+)
+from model_deployment.api.audit import Audit
+from model_deployment.api.strict import known_parameters_only
+from model_deployment.controller import Controller
+from model_deployment.monitoring.gather import FindTraining
+from model_deployment.registry import Registry
+from model_deployment.telemetry import Telemetry
+from model_deployment.watch import Watch
+
+_DESCRIPTION = """
+Serves the models of an MLflow registry: one model server process for each deployed version, behind one
+address. **Deploy** a version, send **predictions** to `/<model>-<version>`, **undeploy** it.
+"""
+
+
+def api(
+    controller: Controller,
+    registry: Registry,
+    watch: Watch,
+    telemetry: Telemetry,
+    *,
+    find_training: FindTraining,
+    describe: deployments.Describe,
+    tail: deployments.Tail,
+    counters: deployments.Count,
+    idle: Callable[[], float],
+    undeploy_wait: float,
+) -> FastAPI:
+    """The application.
+
+    Args:
+        find_training: what a deployed version was trained on.
+        describe: reads what a cached model says of itself.
+        tail: the last lines of a launch's log.
+        counters: what the proxy has counted of a deployment.
+        idle: seconds since the reconciler's last good tick.
+        undeploy_wait: seconds that an undeploy waits unless told otherwise.
+    """
+    app: FastAPI = FastAPIOffline(
+        title="model_deployment",
+        version=__version__,
+        description=_DESCRIPTION,
+        redirect_slashes=False,
+        dependencies=[Depends(known_parameters_only)],
+    )
+    problems.install(app)
+    app.add_middleware(Audit)
+    for router in (
+        system.router(
+            controller,
+            idle=idle,
+            monitoring=watch.keeper.state,
+            mlflow_version=version("mlflow"),
+        ),
+        metrics.router(telemetry.page),
+        monitoring.router(controller, watch.monitoring, watch.feedback),
+        reports.router(controller, watch.reporter),
+        datasets.router(get=controller.get, find_training=find_training, documents=watch.documents),
+        models.router(controller, registry),
+        deployments.router(
+            controller,
+            describe=describe,
+            tail=tail,
+            counters=counters,
+            memory=telemetry.memory,
+            undeploy_wait=undeploy_wait,
+        ),
+        # The last one: its paths could be taken for others.
+        deployments.predictions(controller),
+    ):
+        app.include_router(router)
+    description.complete(app)
+    return app
