@@ -109,7 +109,7 @@ def collects_metrics(stack: Stack) -> str:
         # And without choosing among them: all that the query names is there.
         for name in re.findall(r"\b(?:model_deployment|process)_\w+", query):
             assert asked("query?" + urllib.parse.urlencode({"query": name}))["result"], name
-    return f"target up; {len(queries)} queries of the dashboard are understood, and all metrics they name are there"
+    return f"target up; {len(queries)} queries of the dashboard run, and all metrics they name are there"
 
 
 def survives(stack: Stack) -> str:
