@@ -40,12 +40,12 @@ check_addresses() {
 }
 
 check_credentials() {
-    case ${MODEL_DEPLOYMENT_HOST:-127.0.0.1} in
+    case ${MODEL_DEPLOYMENT_HOST-127.0.0.1} in
     127.* | ::1 | localhost) return ;;
     esac
     credentials=${MODEL_DEPLOYMENT_CREDENTIALS_DIR:-$data/credentials}
     [ -r "$credentials/operators.htpasswd" ] ||
-        fail "cannot listen on $MODEL_DEPLOYMENT_HOST without credentials: there is no $credentials/operators.htpasswd that uid $(id -u) may read. Make them with: docker compose run --rm controller users init (without Docker: model-deployment users init)"
+        fail "cannot listen on '$MODEL_DEPLOYMENT_HOST' without credentials: there is no $credentials/operators.htpasswd that uid $(id -u) may read. Make them with: docker compose run --rm controller users init (without Docker: model-deployment users init)"
 }
 
 [ $# -gt 0 ] || set -- serve
