@@ -26,6 +26,7 @@ STEPS: tuple[Callable[[Stack], str], ...] = (
     safety.runs_with_little_rights,
     service.collects_metrics,
     service.memory,
+    safety.writes_logs,
     service.survives,
     safety.speaks_tls,
 )

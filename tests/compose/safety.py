@@ -1,6 +1,7 @@
 """What the compose promises to those who put it on a network."""
 
 import http.client
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -100,6 +101,21 @@ def wants_passwords(stack: Stack) -> str:
     bare = stack.exec("controller", "python", "-c", MONGO_WITHOUT_PASSWORD, fine=False)
     assert "requires authentication" in bare, bare
     return "401 without, 403 for the wrong role and from another site; MongoDB refuses who has none"
+
+
+def writes_logs(stack: Stack) -> str:
+    secret = {
+        *stack.passwords.values(),
+        stack.grafana_password,
+        stack.exec("mongodb", "cat", "/secrets/mongodb.password"),
+    }
+    for name, one in stack.containers().items():
+        ended = stack.run(stack.docker, "logs", one["Id"])
+        assert not [word for word in secret if word in ended.stdout + ended.stderr], name
+    lines = stack.run(stack.docker, "logs", stack.container("gateway")).stdout.splitlines()
+    asked = [json.loads(line) for line in lines if '"compose-59"' in line]
+    assert [one["user"] for one in asked] == ["caller"], asked
+    return "the gateway's are JSON lines with the request's id; no password is in any"
 
 
 def speaks_tls(stack: Stack) -> str:
