@@ -106,9 +106,18 @@ def collects_metrics(stack: Stack) -> str:
         # As Grafana fills in its variables.
         filled = re.sub(r"\$(model|version)", ".*", query).replace("$__rate_interval", "1m")
         asked("query?" + urllib.parse.urlencode({"query": filled}))
-        # And without choosing among them: all that the query names is there.
-        for name in re.findall(r"\b(?:model_deployment|process)_\w+", query):
-            assert asked("query?" + urllib.parse.urlencode({"query": name}))["result"], name
+    names = set(re.findall(r"\b(?:model_deployment|process)_\w+", " ".join(queries)))
+
+    def collected() -> bool:
+        here = {
+            name
+            for name in names
+            if asked("query?" + urllib.parse.urlencode({"query": name}))["result"]
+        }
+        assert here == names, names - here
+        return True
+
+    until_sync(collected, timeout=60, interval=1, what="the metrics of the dashboard")
     return f"target up; {len(queries)} queries of the dashboard run, and all metrics they name are there"
 
 
