@@ -5,7 +5,7 @@
 -- a controller, but not a boot, so they are cleared when meta.boot_id has changed.
 
 CREATE TABLE IF NOT EXISTS meta (
-    name  TEXT PRIMARY KEY,      -- instance_id, boot_id
+    name  TEXT PRIMARY KEY,      -- instance_id, boot_id, documents ("embedded": there is a documents.db)
     value TEXT NOT NULL
 ) STRICT;
 

@@ -37,7 +37,7 @@ from model_deployment.state.database import Database, DatabaseError, Lock, unusa
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 from model_deployment.telemetry import Telemetry
-from model_deployment.watch import Watch, assemble, surroundings
+from model_deployment.watch import Watch, assemble, make_sure_of_documents, surroundings
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ async def running(settings: Settings, command: Command | None = None) -> AsyncIt
         await database.open()
         stack.push_async_callback(database.close)
         try:
+            await make_sure_of_documents(settings, database)
             if await database.new_boot(identity.boot_id()):
                 _log.info("first start since the machine booted")
             it = await _assemble(settings, command, database, credentials, stack)

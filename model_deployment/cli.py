@@ -1,4 +1,4 @@
-"""The command line: serve, demo, deploy, undeploy, list, logs, predict, users."""
+"""The command line: serve, demo, deploy, undeploy, list, logs, predict; users and backup are beside."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from model_deployment import cli_backup
 from model_deployment.cli_users import app as users
 from model_deployment.client import CallFailed, Client
 from model_deployment.errors import ModelDeploymentError
@@ -35,6 +36,8 @@ app = typer.Typer(
     "Settings come from the environment (`MODEL_DEPLOYMENT_...`); the README lists them all.",
 )
 app.add_typer(users, name="users")
+app.command()(cli_backup.backup)
+app.command()(cli_backup.restore)
 
 _log = logging.getLogger(__name__)
 _out = Console(soft_wrap=True)
@@ -59,12 +62,21 @@ def serve(
             metavar="MODEL-VERSION", help="Deploy this as well; may be given more than once."
         ),
     ] = None,
+    new_state: Annotated[
+        bool, typer.Option("--new-state", help="Begin anew where the state is lost or damaged.")
+    ] = False,
+    new_documents: Annotated[
+        bool, typer.Option("--new-documents", help="The same for captures, metrics and reports.")
+    ] = False,
 ) -> None:
     """Start the controller, and stay in the foreground until it is told to stop.
 
     Models that an earlier controller left running are adopted, not restarted.
     """
-    _serve(load(host=host, port=port, data_dir=data_dir), deploy or [])
+    settings = load(host=host, port=port, data_dir=data_dir)
+    if new_state or new_documents:
+        cli_backup.begin_anew(settings.data_dir, state=new_state, documents=new_documents)
+    _serve(settings, deploy or [])
 
 
 @app.command()

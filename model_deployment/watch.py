@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +13,9 @@ from typing import Any
 
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.describe import Description
-from model_deployment.documents.base import Documents, StoreUnavailable
+from model_deployment.documents.base import Documents, StoreUnavailable, StoreUnusable
 from model_deployment.documents.connect import connect
+from model_deployment.documents.embedded import HELP, EmbeddedDocuments
 from model_deployment.domain import MAX_CAPTURE_BYTES, ModelKey, State
 from model_deployment.errors import StateError
 from model_deployment.monitoring import schedule
@@ -32,9 +34,15 @@ from model_deployment.monitoring.traffic import Traffic
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.settings import Settings
+from model_deployment.state import files
+from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
 from model_deployment.training import Training, TrainingData
 
+_log = logging.getLogger(__name__)
+
+#: Seconds that the embedded store is looked through before models are taken over; later it is again.
+_EXAMINATION = 0.3
 #: Seconds that the last counts may take to reach the store at the end.
 _LAST_WORDS = 3.0
 
@@ -107,6 +115,38 @@ def surroundings(
         retention=retention,
         note=reconciler.note,
     )
+
+
+async def make_sure_of_documents(settings: Settings, database: Database) -> None:
+    """Refuse a start whose document store is lost or damaged, before anything is changed.
+
+    That there is one is noted in the state, so that a lost one is not taken for one that never was. A
+    store that cannot be written to now is none of these: captures wait for it.
+
+    Raises:
+        StateError: it is lost, damaged, not ours, or was written by a newer release.
+    """
+    if settings.documents_url:
+        return
+    path = settings.data_dir / "documents.db"
+    had = await database.meta(files.DOCUMENTS) is not None
+    if had and not (path.is_file() and path.stat().st_size):
+        raise StateError(
+            f"cannot find the document store {path}, and this data directory has had one. {HELP}"
+        )
+    store = EmbeddedDocuments(path, examination=_EXAMINATION)
+    try:
+        await store.open()
+        await store.close()
+    except StoreUnusable as error:
+        raise StateError(str(error)) from error
+    except StoreUnavailable as error:
+        _log.warning("%s", error)
+        return
+    if not had:
+        await database.change(
+            "INSERT OR REPLACE INTO meta VALUES (?, 'embedded')", (files.DOCUMENTS,)
+        )
 
 
 def assemble(
@@ -193,7 +233,7 @@ def _connect(settings: Settings) -> Documents:
     try:
         return connect(settings.documents)
     except ValueError as error:
-        raise StateError(f"cannot use MODEL_DEPLOYMENT_DOCUMENTS_URL: {error}") from None
+        raise StateError(f"cannot use MODEL_DEPLOYMENTfiles.DOCUMENTS_URL: {error}") from None
 
 
 async def _last_words(keeper: Keeper) -> None:

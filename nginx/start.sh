@@ -46,6 +46,7 @@ value CONTROLLER '([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}' 'HOST:PORT'
 value HTTP_PORT "$port" 'PORT or ADDRESS:PORT'
 value HTTPS_PORT "$port" 'PORT or ADDRESS:PORT'
 value PUBLIC_HTTPS_PORT '[0-9]{1,5}' 'a port'
+value RESOLVER '[]0-9A-Fa-f.:[ ]*' 'addresses of name servers'
 value CONNECTIONS_PER_ADDRESS "$number" 'a number'
 value HEADER_TIMEOUT "$number" 'a number of seconds'
 value BODY_TIMEOUT "$number" 'a number of seconds'
@@ -115,9 +116,11 @@ name_servers() {
     sed -n 's/^[[:space:]]*nameserver[[:space:]]\{1,\}\([^[:space:]%]\{1,\}\)[[:space:]]*$/\1/p' \
         /etc/resolv.conf 2>/dev/null | sed 's/.*:.*/[&]/' | tr '\n' ' '
 }
+# One address of a name, IPv4 if it has one: nginx would use them in turn, and the controller listens on one.
 in_hosts_file() {
-    awk -v host="$host" '{ sub(/#.*/, ""); for (i = 2; i <= NF; i++) if ($i == host) found = 1 }
-        END { exit !found }' /etc/hosts 2>/dev/null
+    awk -v host="$host" '{ sub(/#.*/, "") }
+        { for (i = 2; i <= NF; i++) if ($i == host) { if ($1 !~ /:/) four = four ? four : $1; else six = $1 } }
+        END { if (four) print four; else if (six) print "[" six "]" }' /etc/hosts 2>/dev/null || :
 }
 upstream() {
     echo "map '' \$controller { default controller; }"
@@ -128,13 +131,18 @@ upstream() {
     echo "}"
 }
 controller() {
-    if printf '%s\n' "$host" | grep -Eqx '[0-9.]+|\[.*\]|localhost' || in_hosts_file; then
-        upstream "server $CONTROLLER max_fails=0;"
+    if printf '%s\n' "$host" | grep -Eqx '[0-9.]+|\[.*\]'; then
+        address=$host
+    else
+        address=$(in_hosts_file)
+    fi
+    if [ -n "$address" ]; then
+        upstream "server $address:${CONTROLLER##*:} max_fails=0;"
         return
     fi
     servers=$(name_servers)
     [ -n "$servers" ] || fail "no name server in /etc/resolv.conf to look up $host; give CONTROLLER as an address"
-    echo "resolver $servers valid=2s; resolver_timeout 5s;"
+    echo "resolver $servers valid=2s ipv6=off; resolver_timeout 5s;"
     if [ "$version" -ge 1027003 ]; then
         upstream "zone controller 64k; server $CONTROLLER resolve max_fails=0;"
     else

@@ -80,6 +80,11 @@ CREATE TABLE IF NOT EXISTS chunks (
 CREATE TABLE IF NOT EXISTS ping (id INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT;
 """
 
+_MAKE = (
+    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID}; "
+    f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+)
+
 _INSERT = (
     "INSERT INTO documents (collection, id, model, version, ts, request_id, body) "
     "VALUES (?, ?, ?, ?, ?, ?, ?) "
@@ -112,6 +117,12 @@ _EXAMINATION = 2.0
 _BROKEN = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
+#: What helps where the file is lost or damaged.
+HELP = (
+    "Nothing was changed. Restore a backup with `model-deployment restore --force FILE`, or begin with an "
+    "empty store with `model-deployment serve --new-documents`, which keeps the files there are"
+)
+
 _Row = tuple[str, str, str, int, int, str | None, str]
 
 
@@ -126,14 +137,23 @@ class _Threads:
 class EmbeddedDocuments:
     """A document store in a file."""
 
-    def __init__(self, path: Path, *, busy: float = 3.0, patience: float = 15.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy: float = 3.0,
+        patience: float = 15.0,
+        examination: float = _EXAMINATION,
+    ) -> None:
         """Nothing is opened yet.
 
         Args:
             busy: seconds that another process may keep the file locked.
             patience: seconds for one step, also while a disk hangs.
+            examination: seconds that the file is looked through when it is opened.
         """
         self.path = path
+        self._examination = examination
         self._busy = busy
         self._patience = patience
         self._threads: _Threads | None = None
@@ -181,15 +201,16 @@ class EmbeddedDocuments:
         self._writing = self._connect("rw")
         self._writing.execute("PRAGMA journal_mode = WAL")
         self._writing.execute("PRAGMA synchronous = FULL")
-        self._writing.executescript(
-            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID}; "
-            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
-        )
+        self._writing.executescript(_MAKE)
 
     def _examine(self) -> None:
         """Look at the file without changing it: a connection that only reads merges no log."""
         if not self.path.stat().st_size:
             return  # a first start that was cut off
+        # SQLite makes the log first and removes it last: seen twice, so that it is not being removed now.
+        log, index = (self.path.with_name(f"{self.path.name}{more}") for more in ("-wal", "-shm"))
+        if index.exists() and not log.exists() and index.exists():
+            raise self._unusable(f"its log {log.name} is missing")
         try:
             self._look_through("ro")
         except sqlite3.OperationalError as error:
@@ -209,7 +230,7 @@ class EmbeddedDocuments:
                 raise self._unusable(
                     f"a newer release wrote it (layout {version}, this one knows {SCHEMA_VERSION})"
                 )
-            end = time.monotonic() + _EXAMINATION
+            end = time.monotonic() + self._examination
             connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
             try:
                 (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -529,10 +550,32 @@ class EmbeddedDocuments:
             ) from error
 
     def _unusable(self, what: str) -> StoreUnusable:
-        return StoreUnusable(
-            f"cannot use the document store {self.path}: {what}. Nothing was changed. Put a good copy in "
-            "its place, or move it away, with the files beside it, to begin with an empty one"
-        )
+        return StoreUnusable(f"cannot use the document store {self.path}: {what}. {HELP}")
+
+
+def make(path: Path) -> None:
+    """Make an empty store, of which a start does not say that it is lost."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(_MAKE)
+
+
+def look_through(path: Path) -> None:
+    """Look through the whole of a file that nobody writes to.
+
+    Raises:
+        StoreUnusable: it is damaged, not ours, or of a newer release.
+        StoreUnavailable: it cannot be read now.
+    """
+    store = EmbeddedDocuments(path, examination=float("inf"))
+    if path.is_dir() or not path.stat().st_size:
+        raise store._unusable("it is a folder" if path.is_dir() else "it is empty")
+    try:
+        store._examine()
+    except sqlite3.Error as error:
+        if _code(error) in _DAMAGED:
+            raise store._unusable(f"it is damaged ({error})") from error
+        raise StoreUnavailable(f"cannot use the document store {path}: {error}") from error
 
 
 def _row(collection: Collection, document: Document) -> _Row:

@@ -9,39 +9,29 @@ import asyncio
 import fcntl
 import os
 import secrets
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from model_deployment.errors import StateError
-from model_deployment.state import instance
+from model_deployment.state import files, instance
+from model_deployment.state.files import SCHEMA_VERSION
 
 T = TypeVar("T")
 
 #: What reading and writing may raise, where a file or a disk is not as it should be.
 DatabaseError = sqlite3.Error
 
-#: SQLite's codes for trouble that is not in the file: no room, no rights, a disk that fails.
-_SURROUNDINGS = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-    }
-)
 
-#: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
-SCHEMA_VERSION = 1
+#: Seconds after which what was written is in the file itself, and not in its log only.
+_MERGE = 0.2
+
+
+class InUse(StateError):
+    """Another process holds the data directory."""
 
 
 class Lock:
@@ -58,7 +48,8 @@ class Lock:
         """Take the lock or fail at once.
 
         Raises:
-            StateError: another controller runs on this data directory, or it cannot be written to.
+            InUse: another controller runs on this data directory.
+            StateError: it cannot be written to.
         """
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -78,7 +69,7 @@ class Lock:
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            raise StateError(
+            raise InUse(
                 f"cannot use the data directory {self._path.parent}: another controller "
                 f"(pid {holder or 'unknown'}) runs on it. Stop that one, or set MODEL_DEPLOYMENT_DATA_DIR"
             ) from None
@@ -99,21 +90,21 @@ class Database:
         self.path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
         self._connection: sqlite3.Connection | None = None
+        self._unmerged = False
+        self._merging: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Open or create the database.
 
         Raises:
-            StateError: the file is damaged, or was written by a newer release; or the disk has no
+            StateError: it is lost, damaged, or was written by a newer release; or the disk has no
                 room for it, or fails.
         """
         try:
             await self._on_thread(self._open)
         except (sqlite3.DatabaseError, OSError) as error:
             self._thread.shutdown()
-            raise StateError(
-                f"cannot open the state database {self.path}: {error}. {_advice(error)}"
-            ) from error
+            raise files.trouble(self.path, error) from error
         except StateError:
             self._thread.shutdown()
             raise
@@ -123,15 +114,15 @@ class Database:
             raise StateError(
                 f"cannot use SQLite {sqlite3.sqlite_version}: version 3.37 or newer is needed"
             )
-        if self.path.exists():
-            self._examine()
+        if not files.examine(self.path):
+            files.make(self.path)
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=10)
         try:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
-            connection.executescript(_schema())
+            connection.executescript(files.schema())
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             _name(connection, self.path.with_name("instance-id"))
         except BaseException:
@@ -139,28 +130,6 @@ class Database:
             raise
         self.path.chmod(0o600)
         self._connection = connection
-
-    def _examine(self) -> None:
-        """Look at a copy, since opening the file itself changes it: SQLite merges a log left over.
-
-        Nobody else has it open: the controller's lock is held.
-        """
-        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".examine-") as folder:
-            copy = Path(folder) / self.path.name
-            for suffix in ("", "-wal"):
-                original = Path(f"{self.path}{suffix}")
-                if original.exists():
-                    shutil.copyfile(original, f"{copy}{suffix}")
-            with closing(sqlite3.connect(copy)) as connection:
-                found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-                verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
-        if found > SCHEMA_VERSION:
-            raise StateError(
-                f"cannot open the state database {self.path}: a newer release wrote it (layout {found}, "
-                f"this one knows {SCHEMA_VERSION})"
-            )
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` without a transaction."""
@@ -171,7 +140,29 @@ class Database:
 
         The transaction ends as it would have also when the caller is cancelled meanwhile.
         """
-        return await self._on_thread(lambda: self._transact(work))
+        try:
+            return await self._on_thread(lambda: self._transact(work))
+        finally:
+            self._unmerged = True
+            if self._merging is None or self._merging.done():
+                self._merging = asyncio.create_task(self._merge())
+
+    async def _merge(self) -> None:
+        """Merge the log into the file soon: one that gets lost takes nothing along, unseen by SQLite.
+
+        Not with each commit, which would take four times as long.
+        """
+
+        def work() -> None:
+            if self._connection is not None:
+                # Where the disk is full, the log is what keeps it.
+                with suppress(sqlite3.Error):
+                    self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+        while self._unmerged:
+            self._unmerged = False
+            await asyncio.sleep(_MERGE)
+            await self._on_thread(work)
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._open_connection()
@@ -233,6 +224,9 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
+        if self._merging is not None:
+            self._merging.cancel()
+            await asyncio.gather(self._merging, return_exceptions=True)
         await self._on_thread(work)
         self._thread.shutdown()
 
@@ -276,31 +270,3 @@ def _name(connection: sqlite3.Connection, file: Path) -> None:
     )
     (name,) = connection.execute("SELECT value FROM meta WHERE name = 'instance_id'").fetchone()
     instance.write(file, name)
-
-
-def _advice(error: Exception) -> str:
-    """What helps. A good file must not be moved away because the disk is full."""
-    if isinstance(error, sqlite3.Error):
-        surroundings = getattr(error, "sqlite_errorcode", 0) & 0xFF in _SURROUNDINGS
-    else:
-        surroundings = not isinstance(error, IsADirectoryError)
-    if surroundings:
-        return (
-            "The file was not found to be damaged: leave it where it is, make sure that its disk "
-            "works and has room, and that its folder can be written to, and start again"
-        )
-    return (
-        "Nothing was changed. Put a good copy in its place, or move it away to begin with an empty "
-        "state; models that still run are ended then"
-    )
-
-
-def _schema() -> str:
-    """``schema.sql``: inside an installed package, or at the top of a source tree."""
-    package = Path(__file__).parents[1]
-    for path in (package / "schema.sql", package.parent / "schema.sql"):
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    raise StateError(
-        "cannot find schema.sql: the installation is incomplete, install the package again"
-    )

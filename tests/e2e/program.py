@@ -21,12 +21,12 @@ class Program:
 
     def __init__(self, folder: Path, tracking_uri: str) -> None:
         self.data = folder / "data"
-        self.ports = _free_range(20)
+        self.ports = free_range(20)
         self._log = folder / "controller.log"
         self._tracking_uri = tracking_uri
         self._process: subprocess.Popen[bytes] | None = None
         self._http = httpx.Client(timeout=150)
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -126,13 +126,13 @@ class Program:
             return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _free_range(size: int) -> tuple[int, int]:
+def free_range(size: int) -> tuple[int, int]:
     """Ports nobody listens on, below those the system gives out by itself."""
     taken = {c.laddr.port for c in psutil.net_connections("tcp") if c.laddr}
     for first in range(21_000, 31_000, 100):

@@ -40,7 +40,17 @@ def run(controller: Controller | None, *arguments: str, stdin: str = "") -> Done
 def test_help_tells_what_can_be_done_and_how_to_begin() -> None:
     done = run(None, "--help")
     assert done.returncode == 0
-    for command in ("serve", "demo", "deploy", "undeploy", "list", "logs", "predict"):
+    for command in (
+        "serve",
+        "demo",
+        "deploy",
+        "undeploy",
+        "list",
+        "logs",
+        "predict",
+        "backup",
+        "restore",
+    ):
         assert command in done.stdout
         one = run(None, command, "--help")
         assert one.returncode == 0

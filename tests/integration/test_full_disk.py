@@ -61,7 +61,7 @@ def refused(controller: Controller) -> str:
     assert controller.start().wait() == 1
     said = controller.logged()[heard:]
     assert "Traceback" not in said
-    assert "move it away" not in said
+    assert "--new-state" not in said
     return said
 
 

@@ -1,4 +1,7 @@
-"""A state database that cannot be read: refused and left as it is, while the models serve on."""
+"""A state database that cannot be read: refused and left as it is, while the models serve on.
+
+More kinds of damage are in tests/unit/test_backup_damage.py.
+"""
 
 import sqlite3
 from collections.abc import Callable
@@ -29,10 +32,10 @@ def newer(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "no database": lambda path: path.write_text("not a database " * 1000),
     "header": lambda path: overwrite(path, 0, bytes(100)),
-    "zeroes": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "empty": lambda path: cut(path, 0),
     "half": lambda path: cut(path, path.stat().st_size // 2),
-    "odd size": lambda path: cut(path, path.stat().st_size - 1000),
     "page": lambda path: overwrite(path, 4096, b"\xff" * 4096),
+    "no log": lambda path: path.with_name("state.db-shm").touch(),
     "pages": lambda path: overwrite(path, 4096, bytes(4096 * 4)),
     "newer": newer,
 }
@@ -49,11 +52,12 @@ def test_a_damaged_database_is_refused_unchanged_and_models_serve_on(
     for name, damage in DAMAGES.items():
         damage(controller.state_db)
         bad = controller.state_db.read_bytes()
-        assert bad != good
+        assert bad != good or name == "no log"
         heard = len(controller.logged())
         assert controller.start().wait() == 1, name
         said = controller.logged()[heard:]
         assert f"error: cannot open the state database {controller.state_db}: " in said, name
+        assert "model-deployment restore --force FILE" in said, name
         assert controller.state_db.read_bytes() == bad, name
         answer = httpx.post(f"http://{HOST}:{before['port']}/invocations", json={"inputs": [1]})
         assert answer.json()["pid"] == before["pid"]

@@ -1,23 +1,36 @@
-"""A state database that is lost: its models are ended, and do not stay on the ports as strangers."""
+"""A state database that is lost: the start refuses, and an empty one begins only when told to."""
 
 import os
 import signal
 
+import httpx
+
 from tests import world
-from tests.integration.harness import Controllers
+from tests.integration.harness import HOST, Controllers
 from tests.integration.tools import at_once
 from tests.waiting import until_sync
 
 
-def test_models_whose_rows_are_lost_are_ended(controllers: Controllers) -> None:
+def test_a_lost_state_is_refused_and_begun_anew_when_told_to(controllers: Controllers) -> None:
     controller = controllers().up()
-    at_once(controller.deploy, ("stub-1", "wrapper-1", "deaf-1"))
+    rows = at_once(controller.deploy, ("stub-1", "wrapper-1", "deaf-1"))
     before = {process.pid for process in controller.processes()}
     assert len(before) > 3
     controller.kill()
     for path in controller.data.glob("state.db*"):
         path.unlink()
+    assert controller.start().wait() == 1
+    said = controller.logged()
+    assert f"error: cannot find the state database {controller.state_db}" in said
+    assert "model-deployment restore" in said
+    assert "model-deployment serve --new-state" in said
+    assert not [*controller.data.glob("state.db*")]
+    for row in rows:
+        answer = httpx.post(f"http://{HOST}:{row['port']}/invocations", json={"inputs": [1]})
+        assert answer.status_code == 200
+
     instance = controller.instance
+    controller.arguments = ["--new-state"]
     try:
         controller.up()
         until_sync(lambda: not world.marked_processes(instance), what="the end of the old models")
@@ -29,6 +42,13 @@ def test_models_whose_rows_are_lost_are_ended(controllers: Controllers) -> None:
     assert controller.deploy("stub-1")["port"] == controller.ports[0]
     assert controller.get("/ready")["ports"]["blocked"] == []
     assert before.isdisjoint(process.pid for process in controller.processes())
+    # A flag that stays in a start script does not empty a state that is whole.
+    controller.kill()
+    assert controller.start().wait() == 1
+    assert "is whole. Leave out --new-state" in controller.logged()
+    controller.arguments = []
+    controller.up()
+    assert controller.row("stub-1")["state"] == "ready"
 
 
 def test_a_controller_that_never_wrote_the_file_writes_it_and_adopts(

@@ -115,7 +115,7 @@ async def test_what_was_written_outlives_a_crash(tmp_path: Path, other: Path) ->
 
 
 async def test_a_first_start_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
-    (tmp_path / "state.db").touch()  # as SQLite creates it
+    (tmp_path / ".state.db.new").touch()
     async with opened(tmp_path) as store:
         assert await store.database.instance_id()
 

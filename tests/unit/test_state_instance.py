@@ -13,8 +13,9 @@ from unittest.mock import patch
 
 import pytest
 
+from model_deployment.backup.anew import new_state
 from model_deployment.errors import StateError
-from model_deployment.state import instance
+from model_deployment.state import files, instance
 from model_deployment.state.database import Database
 from tests.unit.stored import opened
 
@@ -42,6 +43,11 @@ async def test_the_name_outlives_the_database(tmp_path: Path) -> None:
     assert file.read_text() == f"{name}\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     lose(tmp_path)
+    with pytest.raises(StateError, match="cannot find the state database"):
+        await name_of(tmp_path)
+    assert names(tmp_path) == ["instance-id"]
+    assert new_state(tmp_path) == []
+    (tmp_path / "controller.lock").unlink()
     assert await name_of(tmp_path) == name
     assert names(tmp_path) == ["instance-id", "state.db"]
 
@@ -94,6 +100,7 @@ def test_a_name_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
 OPEN = """
 import asyncio, resource, sys
 from pathlib import Path
+from model_deployment.backup.anew import new_state
 from model_deployment.errors import StateError
 from model_deployment.state.database import Database
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
@@ -127,7 +134,7 @@ async def test_a_disk_without_room_is_no_reason_to_move_a_good_file_away(
     said = opened_with(path, room)
     assert said.startswith(f"cannot open the state database {path}: ")
     assert "leave it where it is" in said
-    assert "move it away" not in said
+    assert "--new-state" not in said
     assert path.read_bytes() == before
 
 
@@ -145,8 +152,8 @@ def failing(code: int) -> sqlite3.Error:
         (failing(sqlite3.SQLITE_FULL), "leave it where it is"),
         (failing(sqlite3.SQLITE_IOERR_READ), "leave it where it is"),
         (failing(sqlite3.SQLITE_READONLY_DIRECTORY), "leave it where it is"),
-        (failing(sqlite3.SQLITE_CORRUPT), "move it away"),
-        (failing(sqlite3.SQLITE_NOTADB), "move it away"),
+        (failing(sqlite3.SQLITE_CORRUPT), "--new-state"),
+        (failing(sqlite3.SQLITE_NOTADB), "--new-state"),
     ],
     ids=str,
 )
@@ -154,7 +161,7 @@ async def test_the_advice_fits_the_trouble(tmp_path: Path, error: Exception, adv
     with closing(sqlite3.connect(tmp_path / "state.db")):
         pass
     with (
-        patch.object(Database, "_examine", side_effect=error),
+        patch.object(files, "_look_at_copy", side_effect=error),
         pytest.raises(StateError, match=advice),
     ):
         await Database(tmp_path / "state.db").open()

@@ -214,6 +214,7 @@ def test_it_says_why_it_does_not_start(tmp_path: Path) -> None:
             "CONNECTIONS_PER_ADDRESS": "0",
             "BODY_TIMEOUT": "1; include x",
             "HEADER_TIMEOUT": "1\n2",
+            "RESOLVER": "127.0.0.1; include x",
             "GATEWAY_RUN": str(tmp_path / "file"),
         }.items()
     ):
@@ -247,7 +248,7 @@ def test_it_listens_on_every_address_by_default(gateways: Gateways) -> None:
             {"default controller:8000;", "ssl http2 default_server"},
         ),
         ("1.24.0", "[::1]:8000", False, {"server [::1]:8000 max_fails=0;", "keepalive 64;"}),
-        ("1.25.5", "localhost:8000", True, {"server localhost:8000 max_fails=0;", "http2 on;"}),
+        ("1.25.5", "localhost:8000", True, {"server 127.0.0.1:8000 max_fails=0;", "http2 on;"}),
         ("1.27.3", "controller:8000", True, {"server controller:8000 resolve", "http2 on;"}),
         ("1.31.0", "controller:8000", False, {"zone controller 64k;", "resolver 127.0.0.11 valid"}),
     ],

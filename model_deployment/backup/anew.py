@@ -1,0 +1,87 @@
+"""Begins with an empty state, or an empty document store, where the one that was there is unusable.
+
+Only when told to, and never over one that is whole: a flag that stays in some start script must not empty
+it on the day it matters.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_deployment.documents import embedded
+from model_deployment.documents.base import StoreUnavailable, StoreUnusable
+from model_deployment.errors import StateError
+from model_deployment.snapshot import sync
+from model_deployment.state import files
+from model_deployment.state.database import DatabaseError, Lock, unusable
+
+
+def new_state(data_dir: Path) -> Sequence[Path]:
+    """Move aside what there is of a state that cannot be used; returns where it is now.
+
+    Raises:
+        StateError: it can be used, or a controller runs on it.
+    """
+    path = data_dir / "state.db"
+
+    def is_whole() -> bool:
+        try:
+            return files.examine(path)
+        except files.Unusable:
+            return False
+
+    def begin() -> list[Path]:
+        moved = [*files.set_aside(path, files.stamp())]
+        files.make(path)
+        (data_dir / files.UNFINISHED).unlink(missing_ok=True)
+        return moved
+
+    if not data_dir.exists():
+        return []
+    lock = Lock(data_dir / "controller.lock")
+    lock.acquire()
+    try:
+        if is_whole():
+            raise StateError(
+                f"cannot begin with an empty state: {path} is whole. Leave out --new-state"
+            )
+        return begin()
+    except (OSError, DatabaseError) as error:
+        raise unusable(data_dir, error) from error
+    finally:
+        lock.release()
+
+
+def new_documents(data_dir: Path) -> Sequence[Path]:
+    """The same for the embedded document store; the next start makes a new one.
+
+    Raises:
+        StateError: it can be used, or a controller runs on it.
+    """
+    path = data_dir / "documents.db"
+
+    def is_whole() -> bool:
+        try:
+            embedded.look_through(path)
+        except (StoreUnusable, FileNotFoundError):
+            return False
+        return True
+
+    if not data_dir.exists():
+        return []
+    lock = Lock(data_dir / "controller.lock")
+    lock.acquire()
+    try:
+        if is_whole():
+            raise StateError(
+                f"cannot begin with an empty document store: {path} is whole. Leave out --new-documents"
+            )
+        moved = [*files.set_aside(path, files.stamp())]
+        embedded.make(path)
+        sync(data_dir)
+        return moved
+    except StoreUnavailable as error:
+        raise StateError(str(error)) from error
+    except (OSError, DatabaseError) as error:
+        raise unusable(data_dir, error) from error
+    finally:
+        lock.release()
