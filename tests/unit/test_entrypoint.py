@@ -97,8 +97,9 @@ def test_the_loopback_needs_no_credentials(box: Box, host: str) -> None:
 def test_the_address_of_mongodb_may_be_in_a_file(box: Box) -> None:
     file = box.folder / "url"
     file.write_text("mongodb://user:password@host/name\n")
-    ended = box.run("serve", **{f"{URL}_FILE": str(file)})
-    assert ended.stdout.split()[1:] == ["serve", "mongodb://user:password@host/name"]
+    for command in ("serve", "backup"):
+        ended = box.run(command, **{f"{URL}_FILE": str(file)})
+        assert ended.stdout.split()[1:] == [command, "mongodb://user:password@host/name"]
     # What is given itself goes first.
     given = box.run("serve", **{f"{URL}_FILE": str(file), URL: "mongodb://other"})
     assert given.stdout.split()[1:] == ["serve", "mongodb://other"]
