@@ -54,7 +54,7 @@ data=${MODEL_DEPLOYMENT_DATA_DIR:-data}
 # As Docker secrets are usually given: a file with the value, which docker inspect does not show.
 if [ -n "${MODEL_DEPLOYMENT_DOCUMENTS_URL_FILE-}" ] && [ -z "${MODEL_DEPLOYMENT_DOCUMENTS_URL-}" ]; then
     case $1 in
-    serve | demo)
+    serve | demo | backup | restore)
         MODEL_DEPLOYMENT_DOCUMENTS_URL=$(from_file MODEL_DEPLOYMENT_DOCUMENTS_URL_FILE "$MODEL_DEPLOYMENT_DOCUMENTS_URL_FILE")
         export MODEL_DEPLOYMENT_DOCUMENTS_URL
         ;;

@@ -1,0 +1,70 @@
+# The controller, and with another entry point the MLflow server of docker-compose.yml.
+# Needs BuildKit (the default since Docker 23; before that DOCKER_BUILDKIT=1).
+ARG PYTHON=3.11-slim-bookworm
+
+# What pyproject.toml depends on, alone: a change to anything else in it keeps the layer below.
+FROM python:${PYTHON} AS requirements
+COPY pyproject.toml /
+RUN python -c "import tomllib; print(*tomllib.load(open('/pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+    > /requirements.txt
+
+FROM python:${PYTHON} AS dependencies
+RUN python -m venv /opt/venv
+COPY constraints.txt /
+COPY --from=requirements /requirements.txt /
+# Bytecode here, since the root file system is read-only later; unchecked, so that it does not
+# depend on the times of files.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/venv/bin/pip install --no-compile --only-binary :all: -c /constraints.txt -r /requirements.txt \
+    && for name in matplotlib pandas pyarrow scipy sklearn statsmodels; do \
+           find /opt/venv/lib/python3*/site-packages/$name -type d -name tests -prune -exec rm -rf {} +; \
+       done \
+    && /opt/venv/bin/python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+
+FROM python:${PYTHON} AS package
+WORKDIR /source
+COPY pyproject.toml README.md schema.sql type_mapping.json ./
+COPY model_deployment model_deployment
+RUN --mount=type=cache,target=/root/.cache/pip pip wheel --no-deps --wheel-dir /wheels .
+
+FROM python:${PYTHON}
+LABEL org.opencontainers.image.title="model_deployment" \
+      org.opencontainers.image.description="A process manager that serves MLflow models on one machine" \
+      org.opencontainers.image.documentation="README.md" \
+      org.opencontainers.image.version="0.1.0"
+
+# A signal to process 1 without an init is lost, and models that a killed controller left are never reaped.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends tini \
+    && rm -rf /var/lib/apt/lists/* /var/log/dpkg.log /var/log/apt /var/cache/ldconfig/aux-cache
+
+# The number is fixed, since files in volumes carry it. New volumes take over the owner of these folders.
+RUN groupadd --gid 10001 model-deployment \
+    && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin model-deployment \
+    && install --directory --owner 10001 --group 10001 --mode 0700 /data /credentials /mlflow \
+    && install --directory --owner 10001 --group 10001 --mode 0750 /secrets
+
+COPY --from=dependencies /opt/venv /opt/venv
+RUN --mount=type=bind,from=package,source=/wheels,target=/wheels \
+    /opt/venv/bin/pip install --no-cache-dir --no-index --no-deps --no-compile /wheels/*.whl \
+    && /opt/venv/bin/python -m compileall -qq --invalidation-mode unchecked-hash \
+       /opt/venv/lib/python3*/site-packages/model_deployment
+COPY --chmod=0755 entrypoint.sh /usr/local/bin/entrypoint.sh
+
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    GIT_PYTHON_REFRESH=quiet \
+    MODEL_DEPLOYMENT_HOST=0.0.0.0 \
+    MODEL_DEPLOYMENT_DATA_DIR=/data
+
+USER 10001:10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-I", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('MODEL_DEPLOYMENT_PORT', '8000') + '/health', timeout=4)"]
+ENTRYPOINT ["/usr/bin/tini", "--", "/usr/local/bin/entrypoint.sh"]
+CMD ["serve"]
