@@ -63,8 +63,11 @@ def add(
     Takes effect within a second, also in a controller and a gateway that run.
     """
     folder = load().credentials
-    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else htpasswd.new_password()
-    htpasswd.set_user(folder, name, password, role)
+    if password_stdin:
+        password, cost = sys.stdin.readline().rstrip("\r\n"), htpasswd.COST_OF_CHOSEN
+    else:
+        password, cost = htpasswd.new_password(), htpasswd.COST
+    htpasswd.set_user(folder, name, password, role, cost=cost)
     _out.print(f"{name} is {'an' if role is Role.OPERATOR else 'a'} {role}")
     if not password_stdin:
         _out.print(password)
