@@ -11,7 +11,9 @@ fail() {
 # Also removes what would make a path or URL go wrong silently: a file often ends with a newline.
 from_file() {
     [ -r "$2" ] || fail "cannot read $2, which $1 names: it must exist and be readable by uid $(id -u)"
-    tr -d '\r\n' <"$2"
+    content=$(tr -d '\r\n' <"$2")
+    [ -n "$content" ] || fail "cannot use $2, which $1 names: it is empty"
+    printf '%s' "$content"
 }
 
 check_folder() {

@@ -32,7 +32,7 @@ def init() -> None:
     file `prometheus.password`.
     """
     folder = load().credentials
-    if htpasswd.exist(folder):
+    if htpasswd.read(folder).operators:
         raise CredentialsError(
             f"cannot make the first users: there are some in {folder}. See 'model-deployment users list'"
         )
@@ -42,18 +42,20 @@ def init() -> None:
         htpasswd.set_user(folder, name, passwords[name], _FIRST[name])
     htpasswd.write_secret(folder / f"{_PROMETHEUS}.password", passwords[_PROMETHEUS])
     _out.print(f"Users in {folder}; their passwords are shown this one time:\n")
-    table = Table("USER", "ROLE", "PASSWORD", box=None, pad_edge=False)
+    # No table, which a narrow terminal would cut.
     for name, role in _FIRST.items():
-        table.add_row(name, role, passwords[name])
-    _out.print(table)
+        _out.print(f"{name:12}{role:12}{passwords[name]}")
 
 
 @app.command()
 def add(
     name: Name,
     role: Annotated[
-        Role, typer.Option(help="operator may do everything, caller predict and read.")
-    ] = Role.CALLER,
+        Role | None,
+        typer.Option(
+            help="operator may do everything, caller predict and read. Default: as it is, or caller."
+        ),
+    ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
@@ -67,7 +69,10 @@ def add(
         password, cost = sys.stdin.readline().rstrip("\r\n"), htpasswd.COST_OF_CHOSEN
     else:
         password, cost = htpasswd.new_password(), htpasswd.COST
+    role = role or htpasswd.read(folder).role(name) or Role.CALLER
     htpasswd.set_user(folder, name, password, role, cost=cost)
+    if name == _PROMETHEUS:
+        htpasswd.write_secret(folder / f"{_PROMETHEUS}.password", password)
     _out.print(f"{name} is {'an' if role is Role.OPERATOR else 'a'} {role}")
     if not password_stdin:
         _out.print(password)

@@ -4,6 +4,7 @@
 
     ModelDeploymentError (500)
     ├── NonCanonicalPath (400)     the path is not its own canonical encoding
+    ├── DoubleHeader (400)         a header is there twice
     ├── Unauthenticated (401)      no user's name and password
     ├── Forbidden (403)            the user may not do this
     │   └── CrossSite (403)        a page of another site asks
@@ -76,6 +77,13 @@ class NonCanonicalPath(ModelDeploymentError):
 
     status = 400
     title = "Path not canonical"
+
+
+class DoubleHeader(ModelDeploymentError):
+    """A header that may be there once is there twice."""
+
+    status = 400
+    title = "Double header"
 
 
 class Unauthenticated(ModelDeploymentError):

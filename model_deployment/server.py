@@ -53,14 +53,35 @@ class _Server(uvicorn.Server):
     async def _say_goodbye(self, sockets: list[socket.socket]) -> None:
         """Take no new connections, and let those there are ask once more, with an answer that closes."""
         self._it.app.leave()
+        kept = [listener.dup() for listener in sockets]
         for server in self.servers:
             server.close()
         for listener in sockets:
             listener.close()
+        for listener in kept:
+            with listener:
+                await self._take_in(listener)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE):
                 while self.server_state.connections:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.01)
+
+    async def _take_in(self, listener: socket.socket) -> None:
+        """Take in who stands in the queue already: closing it resets their connections."""
+        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        end = loop.time() + _GOODBYE
+        with contextlib.suppress(BlockingIOError):
+            while loop.time() < end:
+                accepted, _ = listener.accept()
+                await loop.connect_accepted_socket(self._protocol, accepted)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn makes one for each connection."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
 
 async def serve(

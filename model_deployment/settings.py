@@ -32,6 +32,7 @@ _MODEL_VARIABLES = (
 #: What building an environment (``uv``, ``virtualenv``, ``conda``) needs on top.
 _BUILD_VARIABLES = ("MLFLOW_ENV_ROOT", "MLFLOW_CONDA_HOME", "PYENV_ROOT", "CONDA_EXE")
 _BUILD_PREFIXES = ("PIP_", "UV_")
+_SECRET = ("PASSWORD", "TOKEN", "SECRET", "USERNAME", "_KEY")
 _PROXY_VARIABLES = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -374,9 +375,15 @@ class Settings(BaseSettings):
         """The environment of a model process: little, and no credentials of ours."""
         names = {*_MODEL_VARIABLES, *self.model_env}
         if env_manager is not EnvManager.LOCAL:
-            names |= {*_BUILD_VARIABLES, *_PROXY_VARIABLES}
-            names |= {name for name in os.environ if name.startswith(_BUILD_PREFIXES)}
+            found = {name for name in os.environ if name.startswith(_BUILD_PREFIXES)}
+            found |= {*_BUILD_VARIABLES, *_PROXY_VARIABLES}
+            names |= {name for name in found if not _is_secret(name, os.environ.get(name, ""))}
         return {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Whether a variable looks as if it held a password; such a one has to be named in ``model_env``."""
+    return any(word in name.upper() for word in _SECRET) or "@" in value
 
 
 def load(**given: Any) -> Settings:

@@ -73,7 +73,10 @@ class Telemetry:
     async def page(self, accept: str) -> tuple[bytes, str]:
         """All figures in the form that was asked for, and its media type."""
         seen = await self._look()
-        encode, media_type = choose_encoder(accept)
+        try:
+            encode, media_type = choose_encoder(accept)
+        except (ValueError, TypeError):  # a version in it is none
+            encode, media_type = choose_encoder("")
 
         def write() -> bytes:
             registry = CollectorRegistry()

@@ -38,6 +38,7 @@ GATEWAY_RUN=${GATEWAY_RUN:-/tmp/gateway}
 CONNECTIONS_PER_ADDRESS=${CONNECTIONS_PER_ADDRESS:-256}
 HEADER_TIMEOUT=${HEADER_TIMEOUT:-10}
 BODY_TIMEOUT=${BODY_TIMEOUT:-30}
+AUTH_DELAY=${AUTH_DELAY:-1}
 RESOLVER=${RESOLVER:-}
 
 port='(([0-9.]+|\[[0-9A-Fa-f:]+\]):)?[0-9]{1,5}'
@@ -50,6 +51,7 @@ value RESOLVER '[]0-9A-Fa-f.:[ ]*' 'addresses of name servers'
 value CONNECTIONS_PER_ADDRESS "$number" 'a number'
 value HEADER_TIMEOUT "$number" 'a number of seconds'
 value BODY_TIMEOUT "$number" 'a number of seconds'
+value AUTH_DELAY '[0-9]{1,3}' 'a number of seconds'
 
 version=$(nginx -v 2>&1) || fail "there is no nginx; on Debian: apt-get install nginx-light"
 version=$(echo "$version" | sed -n 's|.*/\([0-9]*\)\.\([0-9]*\)\.\([0-9]*\).*|\1 \2 \3|p' |
@@ -168,6 +170,9 @@ fi
     echo "limit_conn addresses $CONNECTIONS_PER_ADDRESS;"
     echo "client_header_timeout ${HEADER_TIMEOUT}s;"
     echo "client_body_timeout ${BODY_TIMEOUT}s;"
+    # A wrong password costs a worker as much as a good one. Its answer waits, and counts as a connection of
+    # its address meanwhile, so that nobody keeps the workers busy with guesses.
+    echo "auth_delay ${AUTH_DELAY}s;"
 } > "$run/run-http.conf"
 
 # -- where it listens ------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ class Gateway:
             "HTTP_PORT": f"{HOST}:{free_port()}",
             "HTTPS_PORT": f"{HOST}:{free_port()}",
             "GATEWAY_RUN": str(folder / "run"),
+            "AUTH_DELAY": "0",
             **environment,
         }
 

@@ -6,7 +6,7 @@ forbidden, and a test compares the table with the routes that there are.
 
 import ipaddress
 import re
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +17,7 @@ from model_deployment.api.scope import USER
 from model_deployment.domain import Role, User
 from model_deployment.errors import (
     CrossSite,
+    DoubleHeader,
     Forbidden,
     MethodNotAllowed,
     Misdirected,
@@ -28,6 +29,8 @@ Scope = MutableMapping[str, Any]
 
 NO_PATH = "cannot find this path; /docs lists all there are"
 
+#: Headers that say who asks, and whom.
+_ONCE = (b"host", b"authorization", b"origin", b"sec-fetch-site")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Spellings of ``Host`` that are remembered as good.
 _REMEMBERED = 256
@@ -46,8 +49,8 @@ class Policy:
 
 _ANYBODY, _CALLER, _OPERATOR = Policy(None), Policy(Role.CALLER), Policy(Role.OPERATOR)
 
-#: By method and path as the routes have it. Callers predict and read; what other callers have sent, logs,
-#: and whatever changes something is for operators.
+#: By method and path as the routes have it. Callers predict and read; single rows that others have sent,
+#: logs, and whatever changes something is for operators.
 POLICIES: Mapping[tuple[str, str], Policy] = {
     ("GET", "/health"): _ANYBODY,
     ("GET", "/ready"): _CALLER,
@@ -121,10 +124,13 @@ class Access:
         """Find out who calls, and note it in the scope. Whoever gets past here may predict.
 
         Raises:
+            DoubleHeader: with two answers to one of these questions.
             Misdirected: by a name that is not ours, as in DNS rebinding.
             Unauthenticated: by nobody.
             CrossSite: a page of another site makes a browser do it.
         """
+        if len(headers) != len(scope["headers"]):
+            refuse_doubles([name for name, _ in scope["headers"]])
         self._check_host(headers.get(b"host", b""))
         user = await self._credentials.user(headers.get(b"authorization"))
         if user is None and not is_open(scope):
@@ -147,6 +153,17 @@ class Access:
             )
         if len(self._good) < _REMEMBERED:
             self._good.add(host)
+
+
+def refuse_doubles(names: Sequence[bytes]) -> None:
+    """Make sure that nobody in between has read another one of two headers than we do.
+
+    Raises:
+        DoubleHeader: one that matters here is there twice.
+    """
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise DoubleHeader(f"cannot take two {name.decode()} headers: send one")
 
 
 def is_open(scope: Scope) -> bool:

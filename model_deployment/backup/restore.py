@@ -80,6 +80,8 @@ def restore(
             # The rows of another data directory tell of processes that are not ours to touch.
             files.settle(folder / STATE, strange=name != manifest.instance or clone)
             instance.write(folder / INSTANCE, name)
+            for file in (*folder.iterdir(), data_dir / "controller.lock"):
+                files.give_to_owner(file, data_dir)
             return Restored(manifest, [*_exchange(data_dir, folder, manifest, step)])
     except (OSError, DatabaseError) as error:
         raise unusable(data_dir, error) from error

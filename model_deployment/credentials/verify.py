@@ -15,6 +15,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import bcrypt
 
@@ -33,6 +34,8 @@ _WAITING = 64
 #: Who asks while there are no credentials, which only a controller on loopback allows.
 NOBODY = User("", Role.OPERATOR)
 
+T = TypeVar("T")
+
 _Signature = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -45,12 +48,13 @@ class Credentials:
         self._users: Users | None = None
         self._signature: _Signature = ()
         self._looked = -_LOOK
-        self._known: dict[bytes, User | None] = {}
+        #: By digest of a header: who it proves, and by which hash.
+        self._good: dict[bytes, tuple[User, str]] = {}
+        self._bad: dict[bytes, None] = {}
+        #: Equal headers are checked once, however many come together.
+        self._checking: dict[bytes, asyncio.Future[User | None]] = {}
         self._key = secrets.token_bytes(32)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="passwords")
-        self._waiting = 0
-        # Checked where there is no such user, so that the time it takes does not tell.
-        self._dummy = bcrypt.hashpw(b"nobody", bcrypt.gensalt(htpasswd.COST)).decode()
 
     def open(self) -> None:
         """Read the files.
@@ -85,32 +89,35 @@ class Credentials:
         if authorization is None:
             return None
         digest = hashlib.blake2b(authorization, key=self._key).digest()
-        if digest in self._known:
-            return self._known[digest]
-        found = await self._verify(users, authorization)
-        if users is self._users:  # else it was found out in files that are no more
-            if len(self._known) >= _REMEMBERED:
-                del self._known[next(iter(self._known))]
-            self._known[digest] = found
-        return found
-
-    async def _verify(self, users: Users, authorization: bytes) -> User | None:
-        given = _decode(authorization)
+        if digest in self._good:
+            return self._good[digest][0]
+        given = None if digest in self._bad else _decode(authorization)
         if given is None:
             return None
-        name, password = given
+        checking = self._checking.get(digest)
+        if checking is None:
+            if len(self._checking) >= _WAITING:
+                raise Unavailable(
+                    "cannot check the password now: many are being checked", retry_after=1
+                )
+            checking = asyncio.ensure_future(self._verify(users, digest, *given))
+            self._checking[digest] = checking
+            checking.add_done_callback(lambda _: self._checking.pop(digest, None))
+        # Shielded: others may be waiting for the same.
+        return await asyncio.shield(checking)
+
+    async def _verify(self, users: Users, digest: bytes, name: str, password: bytes) -> User | None:
         role, hashed = users.role(name), users.hashed(name)
-        if self._waiting >= _WAITING:
-            raise Unavailable(
-                "cannot check the password now: many are being checked", retry_after=1
-            )
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            good = await loop.run_in_executor(self._thread, _check, password, hashed or self._dummy)
-        finally:
-            self._waiting -= 1
-        return User(name, role) if good and role is not None and hashed else None
+        loop = asyncio.get_running_loop()
+        # For a name that nobody has somebody's hash is computed, so that the time it takes does not tell.
+        good = await loop.run_in_executor(self._thread, _check, password, hashed or users.slowest)
+        found = User(name, role) if good and role is not None and hashed else None
+        if users is self._users:  # else it was found out in files that are no more
+            if found is None:
+                _remember(self._bad, digest, None)
+            else:
+                _remember(self._good, digest, (found, hashed or ""))
+        return found
 
     def _look(self) -> None:
         now = self._clock()
@@ -121,7 +128,6 @@ class Credentials:
         if signature == self._signature or (self._users is None and not any(signature)):
             return
         self._signature = signature
-        self._known.clear()
         try:
             self._users = htpasswd.read(self._folder)
             _log.info("the credentials in %s were read anew", self._folder)
@@ -129,6 +135,16 @@ class Credentials:
             # Closed rather than as before: whoever was removed must not stay.
             self._users = Users({}, {})
             _log.error("nobody gets in: %s", error)
+        self._forget(self._users)
+
+    def _forget(self, users: Users) -> None:
+        """What was found out of users whose password or role is another one now."""
+        self._bad.clear()
+        self._good = {
+            digest: (user, hashed)
+            for digest, (user, hashed) in self._good.items()
+            if users.hashed(user.name) == hashed and users.role(user.name) is user.role
+        }
 
     def _sign(self) -> _Signature:
         return tuple(_signature(self._folder / name) for name in (OPERATORS, CALLERS))
@@ -136,6 +152,12 @@ class Credentials:
     def close(self) -> None:
         """Let the thread go."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _remember(known: dict[bytes, T], digest: bytes, found: T) -> None:
+    if len(known) >= _REMEMBERED:
+        del known[next(iter(known))]
+    known[digest] = found
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:
@@ -160,4 +182,8 @@ def _decode(authorization: bytes) -> tuple[str, bytes] | None:
 def _check(password: bytes, hashed: str) -> bool:
     if not password or len(password) > htpasswd.LONGEST or b"\0" in password:
         return False
-    return bcrypt.checkpw(password, hashed.encode())
+    try:
+        return bcrypt.checkpw(password, hashed.encode())
+    except ValueError as error:  # a hash that looks like one and is none
+        _log.error("cannot check a password: %s", error)
+        return False

@@ -50,13 +50,28 @@ _NOT_FOR_MODELS = _HOP_BY_HOP | {
     b"x-real-ip",
     REQUEST_ID,
 }
-_NOT_FOR_CALLERS = _HOP_BY_HOP | {
-    b"date",
-    b"server",
-    b"set-cookie",
-    NO_SNIFFING[0],
-    REQUEST_ID,
+#: What a model must not make a browser do with the controller's address.
+_STEERING = {
+    b"access-control-allow-origin",
+    b"access-control-allow-credentials",
+    b"alt-svc",
+    b"clear-site-data",
+    b"content-security-policy",
+    b"refresh",
+    b"strict-transport-security",
+    b"www-authenticate",
 }
+_NOT_FOR_CALLERS = (
+    _HOP_BY_HOP
+    | _STEERING
+    | {
+        b"date",
+        b"server",
+        b"set-cookie",
+        NO_SNIFFING[0],
+        REQUEST_ID,
+    }
+)
 
 
 def to_model(headers: Iterable[Raw]) -> list[tuple[str, str]]:

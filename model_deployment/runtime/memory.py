@@ -73,6 +73,9 @@ class MemoryGauge:
         self._seen: dict[str, Memory] = {}
         self._at = float("-inf")
         self._looking: asyncio.Task[None] | None = None
+        #: Launches that were looked at by themselves: when, and what was seen.
+        self._single: dict[str, tuple[float, Memory | None]] = {}
+        self._turn = asyncio.Lock()
 
     async def all(self, handles: Iterable[Handle], patience: float) -> dict[str, Memory]:
         """Of these launches; where a look takes longer than ``patience`` seconds, as seen before."""
@@ -86,8 +89,23 @@ class MemoryGauge:
 
     async def one(self, handle: Handle) -> Memory | None:
         """Of one launch; None if it is gone, or cannot be seen."""
-        if self._fresh and handle.launch_id in self._seen:
-            return self._seen[handle.launch_id]
+        # One look at a time, whoever asks: each reads of every process of the machine.
+        async with self._turn:
+            measured, memory = self._single.get(handle.launch_id, (float("-inf"), None))
+            if self._fresh and handle.launch_id in self._seen:
+                return self._seen[handle.launch_id]
+            if time.monotonic() - measured < _FRESH:
+                return memory
+            memory = await self._measure(handle)
+            self._single = {
+                name: seen
+                for name, seen in self._single.items()
+                if time.monotonic() - seen[0] < _FRESH
+            }
+            self._single[handle.launch_id] = (time.monotonic(), memory)
+            return memory
+
+    async def _measure(self, handle: Handle) -> Memory | None:
         try:
             found = await asyncio.to_thread(measure, self._instance, [handle])
         except OSError:

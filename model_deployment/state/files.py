@@ -3,6 +3,7 @@
 A state that was lost is never replaced by an empty one without being told to: that would end every model.
 """
 
+import json
 import os
 import shutil
 import sqlite3
@@ -12,6 +13,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from model_deployment.domain import Endpoint, Options
 from model_deployment.errors import StateError
 from model_deployment.snapshot import BESIDE, sync
 
@@ -88,6 +90,16 @@ def _evidence(path: Path) -> str:
     return found[0] if found else ""
 
 
+_EXAMINE = ".examine-"
+
+
+def give_to_owner(path: Path, folder: Path) -> None:
+    """What root has made is for whom the folder belongs to: the controller may be somebody else."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
 def _look_at_copy(path: Path) -> None:
     """A copy, since opening the file itself changes it: SQLite merges a log left over."""
     if path.is_file() and not path.stat().st_size:
@@ -96,7 +108,9 @@ def _look_at_copy(path: Path) -> None:
     log, index = (path.with_name(f"{path.name}{more}") for more in ("-wal", "-shm"))
     if index.exists() and not log.exists():
         raise sqlite3.DatabaseError(f"its log {log.name} is missing")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".examine-") as folder:
+    for left in path.parent.glob(f"{_EXAMINE}*"):  # by a start that was killed: the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_EXAMINE) as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
         if log.exists():
@@ -138,9 +152,15 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
         yield str(verdict)
     if connection.execute("PRAGMA foreign_key_check").fetchone():
         yield "there are events of no deployment"
-    broken = "NOT json_valid(options) OR NOT json_valid(coalesce(handle, '{}'))"
-    if connection.execute(f"SELECT 1 FROM deployments WHERE {broken}").fetchone():  # noqa: S608
-        yield "the options of a deployment cannot be read"
+    for options, handle in connection.execute("SELECT options, handle FROM deployments"):
+        try:
+            Options.from_dict(json.loads(options))
+            if handle is not None:
+                where = json.loads(handle)
+                Endpoint(str(where["host"]), int(where["port"]))
+                dict(where["ref"])
+        except (ValueError, TypeError, KeyError, AttributeError):
+            yield "the options of a deployment, or where it runs, cannot be read"
 
 
 def trouble(path: Path, error: Exception) -> StateError:

@@ -21,12 +21,15 @@ BODY = json.dumps({"instances": [1]})
 
 
 class Callers:
-    """Threads that call as fast as they can, each on one connection for as long as it lasts."""
+    """Threads that call as fast as they can, every other one on a new connection each time."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._call) for _ in range(CALLERS)]
+        self._threads = [
+            threading.Thread(target=self._call, args=[bool(number % 2)])
+            for number in range(CALLERS)
+        ]
         self.seen: Counter[str] = Counter()
 
     def __enter__(self) -> "Callers":
@@ -39,7 +42,7 @@ class Callers:
         for thread in self._threads:
             thread.join(20)
 
-    def _call(self) -> None:
+    def _call(self, stay: bool) -> None:
         while not self._ended.is_set():
             connection = http.client.HTTPConnection(HOST, self._controller.port, timeout=15)
             with closing(connection):
@@ -52,6 +55,8 @@ class Callers:
                 with suppress(_NewOne):
                     while not self._ended.is_set():
                         self._ask(connection)
+                        if not stay:
+                            break
 
     def _ask(self, connection: http.client.HTTPConnection) -> None:
         try:

@@ -187,3 +187,15 @@ def test_the_trail_has_what_was_changed_and_how_many_things(controllers: Control
     changed = [event for event in events(controller) if "starting -> ready" in event["message"]]
     assert changed[0]["model"] == "stub"
     assert len(changed[0]["launch_id"]) > 3
+
+
+def test_an_accept_header_that_makes_no_sense_gets_the_plain_form(controllers: Controllers) -> None:
+    controller = controllers().up()
+    for accept in (
+        "text/plain; version=zzz",
+        "application/openmetrics-text; version=abc",
+        "???",
+        "",
+    ):
+        answer = controller.call("GET", "/metrics", headers={"Accept": accept})
+        assert answer.status_code == 200

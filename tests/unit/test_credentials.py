@@ -1,6 +1,8 @@
 """Passwords in htpasswd files, and who a header proves to be."""
 
+import asyncio
 import base64
+import os
 import stat
 import subprocess
 import sys
@@ -152,17 +154,73 @@ async def test_a_hash_is_computed_once(
 
 async def test_no_password_stays_in_memory(credentials: Credentials) -> None:
     await credentials.user(basic("olga"))
-    assert all(basic("olga") not in key for key in credentials._known)
+    assert all(basic("olga") not in key for key in credentials._good)
 
 
 async def test_what_is_remembered_is_bounded(
     credentials: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "_REMEMBERED", 3)
-    for n in range(10):
-        await credentials.user(b"Basic %d" % n)
-    assert len(credentials._known) == 3
     assert await credentials.user(basic("olga"))
+    for n in range(10):
+        assert not await credentials.user(basic("olga", f"wrong {n}"))
+        assert not await credentials.user(b"Basic %d" % n)
+    assert (len(credentials._good), len(credentials._bad)) == (1, 3)
+
+
+async def test_equal_headers_that_come_together_are_checked_once(
+    credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, computed = bcrypt.checkpw, []
+
+    def counted(password: bytes, hashed: bytes) -> bool:
+        computed.append(password)
+        return real(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    found = await asyncio.gather(*(credentials.user(basic("olga")) for _ in range(300)))
+    assert {user and user.name for user in found} == {"olga"}
+    assert len(computed) == 1
+
+
+async def test_a_caller_who_leaves_takes_nobodys_answer(credentials: Credentials) -> None:
+    first, second = (asyncio.ensure_future(credentials.user(basic("olga"))) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second
+    assert first.cancelled()
+
+
+async def test_another_users_change_forgets_nobody(
+    credentials: Credentials, folder: Path, clock: Clock
+) -> None:
+    assert await credentials.user(basic("olga"))
+    assert await credentials.user(basic("carl"))
+    htpasswd.set_user(folder, "carl", PASSWORD, Role.CALLER)
+    clock.now += 1
+    await credentials.user(None)
+    assert [user.name for user, _ in credentials._good.values()] == ["olga"]
+
+
+async def test_the_last_operator_stays_one(folder: Path) -> None:
+    with pytest.raises(CredentialsError, match="last operator"):
+        htpasswd.set_user(folder, "olga", PASSWORD, Role.CALLER)
+    assert htpasswd.read(folder).role("olga") is Role.OPERATOR
+
+
+async def test_a_hash_that_is_none_lets_nobody_in(folder: Path) -> None:
+    with (folder / htpasswd.CALLERS).open("a") as file:
+        file.write(f"odd:$2y$05${'/' * 21}z{'.' * 31}\n")
+    credentials = Credentials(folder)
+    credentials.open()
+    assert await credentials.user(basic("odd")) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
+def test_what_root_makes_is_the_folders_owners(folder: Path) -> None:
+    os.chown(folder, 12345, 12345)
+    htpasswd.set_user(folder, "nina", PASSWORD, Role.CALLER)
+    assert (folder / htpasswd.CALLERS).stat().st_uid == 12345
 
 
 async def test_changes_are_seen_within_a_second(

@@ -154,7 +154,13 @@ class Exchange:
         self.sent: list[dict[str, Any]] = []
         self.seen: list[dict[str, Any]] | None = None
         self._left = iter(messages)
-        scope = {"type": "http", "path": unquote(path), "raw_path": path.encode(), "headers": []}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "headers": [],
+        }
         asyncio.run(
             Guard(self._app, max_body_bytes=limit, authorise=lambda _: None)(
                 scope, self._receive, self._send

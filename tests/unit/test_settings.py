@@ -24,8 +24,15 @@ PLAIN = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
 )  # fmt: skip
+#: What builds an environment could use, and a model would see: only if it is named in MODEL_ENV.
+SECRET = {
+    "PIP_EXTRA_INDEX_URL": "https://user:password@index.example",
+    "UV_INDEX_CORP_PASSWORD": "canary",
+    "UV_PUBLISH_TOKEN": "canary",
+    "ALL_PROXY": "http://user:password@proxy.example",
+}
 BUILD = {
-    "PIP_INDEX_URL": "https://user:password@index.example",
+    "PIP_INDEX_URL": "https://index.example",
     "UV_INDEX_URL": "https://index.example",
     "MLFLOW_ENV_ROOT": "/envs",
     "MLFLOW_CONDA_HOME": "/conda",
@@ -293,3 +300,13 @@ def test_the_table_shows_defaults_as_they_are_written() -> None:
     assert defaults["`MODEL_DEPLOYMENT_ENV_MANAGER`"] == "`local`"
     assert defaults["`MODEL_DEPLOYMENT_START_CONCURRENCY`"] == "cores"
     assert defaults["`MLFLOW_TRACKING_URI`"] == ""
+
+
+def test_passwords_for_building_are_handed_on_by_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRET.items():
+        monkeypatch.setenv(name, value)
+    assert not SECRET.keys() & Settings().model_environment(EnvManager.UV).keys()
+    monkeypatch.setenv("MODEL_DEPLOYMENT_MODEL_ENV", "UV_INDEX_CORP_PASSWORD")
+    assert SECRET.keys() & Settings().model_environment(EnvManager.UV).keys() == {
+        "UV_INDEX_CORP_PASSWORD"
+    }
