@@ -197,18 +197,22 @@ def rows(stack: Stack, path: str) -> list[Any]:
 
 
 def test_one_request_is_one_line_in_each_log_under_one_name(stack: Stack) -> None:
-    stack.ask("admin", "POST", "/undeploy/diabetes-1", headers={"X-Request-Id": "traced"})
+    traced = {"X-Request-Id": "traced"}
+    answer = stack.ask("admin", "POST", "/undeploy/nothing-1", headers=traced)
+    assert (answer.status_code, answer.headers["x-request-id"]) == (404, "traced"), answer.text
 
     def told() -> list[str]:
         lines = [json.loads(line) for line in stack.gateway.logged()]
         return [line["user"] for line in lines if line["request_id"] == "traced"]
 
-    # nginx notes a request when the caller has its answer already.
+    def noted() -> set[str]:
+        lines = [line for line in stack.log("controller").splitlines() if line.startswith("{")]
+        events = [json.loads(line) for line in lines]
+        return {event["user"] for event in events if event.get("request_id") == "traced"}
+
+    # Both note a request when the caller has its answer already.
     until_sync(lambda: told() == ["admin"], what="the gateway's line")
-    events = [
-        json.loads(line) for line in stack.log("controller").splitlines() if line.startswith("{")
-    ]
-    assert {event["user"] for event in events if event.get("request_id") == "traced"} == {"admin"}
+    until_sync(lambda: noted() == {"admin"}, what="the controller's line")
 
 
 def test_the_entry_point_says_what_is_missing(stack: Stack) -> None:
