@@ -27,18 +27,21 @@ class Audit:
         if scope["type"] != "http" or scope["method"] in _READING:
             await self._app(scope, receive, send)
             return
-        status = 500
+        told = False
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal told
             if message["type"] == "http.response.start":
-                status = message["status"]
+                # Before anybody can know of it.
+                told = True
+                _tell(scope, message["status"])
             await send(message)
 
         try:
             await self._app(scope, receive, noted)
         finally:
-            _tell(scope, status)
+            if not told:
+                _tell(scope, 500)
 
 
 def _tell(scope: Message, status: int) -> None:
