@@ -3,7 +3,7 @@
 import re
 
 _MASK = "***"
-#: Beyond this, text is not looked at, and not kept either.
+#: Of longer text, what lies in the middle is not looked at, and not kept either.
 _LONGEST = 65536
 
 #: ``://user:password@host``. A password that was not encoded may hold anything but a space, so it ends at
@@ -31,7 +31,8 @@ _NAMED = re.compile(
 def mask(text: str) -> str:
     """The text with what looks like credentials replaced by asterisks."""
     if len(text) > _LONGEST:
-        text = text[:_LONGEST] + "..."
+        # The end of a trace says most.
+        text = f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
     if "@" in text:
         text = _PASSWORD.sub(rf"\1{_MASK}@", text)
         text = _USER.sub(f"://{_MASK}@", text)
