@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 import uvloop
@@ -260,8 +261,7 @@ def _serve(settings: Settings, keys: list[str]) -> None:
                 ready = row.state is State.READY
                 say(f"{text} is {row.state}{'' if ready else ': ' + row.reason}")
                 if ready:
-                    shown = await asyncio.to_thread(_client(address).model, text)
-                    say(f"\nTry it:\n\n{shown['curl']}\n")
+                    say(await asyncio.to_thread(_how_to_try, address, text))
             except (ModelDeploymentError, CallFailed) as error:
                 if as_json:
                     _log.error("%s", error)
@@ -278,6 +278,16 @@ def _serve(settings: Settings, keys: list[str]) -> None:
             raise
         _log.critical("%s", error.detail)
         raise typer.Exit(1) from None
+
+
+def _how_to_try(address: str, name: str) -> str:
+    try:
+        return f"\nTry it:\n\n{_client(address).model(name)['curl']}\n"
+    except CallFailed as error:
+        if error.problem.get("status") != 401:
+            raise
+        # There are passwords, and none was given to us.
+        return f"\nTo see a line to try: curl -u NAME {address}/model/{quote(name)}\n"
 
 
 def _client(url: str) -> Client:
