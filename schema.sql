@@ -22,14 +22,17 @@ CREATE TABLE IF NOT EXISTS deployments (
     --   pending  -> stopped                              undeploy
     --   starting -> ready                                healthy
     --   starting -> stopping                             undeploy, deadline
-    --   ready    -> stopping                             undeploy, unhealthy
+    --   ready    -> stopping                             undeploy, unhealthy, idle
     --   stopping -> stopping                             next step: drain, terminate, kill
     --   starting | ready | stopping -> pending           gone, tries left
     --   starting | ready | stopping -> failed            gone, tries used up
     --   starting | ready | stopping -> stopped           gone, not wanted
+    --   stopping -> parked                               gone, idle
     --   stopped | failed -> pending                      deploy
-    --   failed   -> stopped                              undeploy
-    state       TEXT NOT NULL CHECK (state IN ('pending', 'starting', 'ready', 'stopping', 'stopped', 'failed')),
+    --   parked   -> pending                              request, deploy
+    --   failed | parked -> stopped                       undeploy
+    state       TEXT NOT NULL CHECK (state IN
+        ('pending', 'starting', 'ready', 'stopping', 'parked', 'stopped', 'failed')),
     step        TEXT CHECK (step IN ('drain', 'terminate', 'kill')),
     options     TEXT NOT NULL,   -- JSON
     artifact    TEXT NOT NULL,   -- folder of the cached artifacts
@@ -44,10 +47,12 @@ CREATE TABLE IF NOT EXISTS deployments (
     ready_at    TEXT,
     created_at  TEXT NOT NULL,
     reason      TEXT NOT NULL DEFAULT '',
+    parking     INTEGER NOT NULL DEFAULT 0,  -- it stops to be parked
     UNIQUE (model, version),
     -- a launch exists exactly while the state says so
     CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),
-    CHECK ((step IS NOT NULL) = (state = 'stopping'))
+    CHECK ((step IS NOT NULL) = (state = 'stopping')),
+    CHECK (NOT parking OR state = 'stopping')
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS ports (

@@ -171,7 +171,7 @@ async def _core(
     cache.open()
     registry = _registry(settings)
     logs = LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes)
-    wake, notes = _Late(), _Late()
+    wake, notes, call = _Late(), _Late(), _Late()
     runtime = _runtime(settings, instance, logs, command, wake)
     stack.push_async_callback(runtime.close)
     prober = Prober(timeout=settings.probe_timeout, listening=runtime.listening, changed=wake)
@@ -182,6 +182,7 @@ async def _core(
         gates=lambda route: description.gate(cache.path(route.artifact), route.options.validation),
         broke=wake,
         tell=notes,
+        wake=call,
     )
     stack.push_async_callback(routes.close)
     totals = Totals()
@@ -209,7 +210,7 @@ async def _core(
         quarantine=settings.port_quarantine,
         start_concurrency=settings.start_concurrency,
     )
-    wake.target, notes.target = reconciler.wake, reconciler.note
+    wake.target, notes.target, call.target = reconciler.wake, reconciler.note, reconciler.call
     return _Core(
         instance, deployments, ports, cache, description, registry, logs, routes, totals, reconciler
     )
@@ -294,6 +295,7 @@ def _limits(settings: Settings) -> Limits:
         # the age of a request that gives a hanging server away: one cut off before has no age.
         read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
         answer_bytes=settings.max_answer_bytes,
+        wake_timeout=settings.start_timeout,
     )
 
 

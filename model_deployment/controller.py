@@ -36,6 +36,7 @@ class Choice:
     capture_hash: tuple[str, ...] | None = None
     max_capture_bytes: int | None = None
     retention_days: float | None = None
+    idle_timeout: float | None = None
 
     def over(self, options: Options) -> Options:
         """These choices on top of others."""
@@ -82,9 +83,13 @@ class Controller:
                 "undeploy it first",
                 extra={"options": row.options.as_dict()},
             )
+        if row.state is State.PARKED or row.parking:
+            row = await self._deployments.ask_awake(key) or row
+            self._tell()
         row = await self.wait(
             key,
-            lambda r: r.state in (State.READY, State.FAILED) or r.desired is Desired.STOPPED,
+            # Parked: it was ready, and nobody asked for so long that it is not any more.
+            lambda r: (r.settled and r.state is not State.STOPPED) or r.desired is Desired.STOPPED,
             wait,
         )
         if row.desired is Desired.STOPPED:
@@ -105,7 +110,7 @@ class Controller:
             held = f"; {len(usage.blocked)} held by other programs" if usage.blocked else ""
             raise NoFreePort(
                 f"cannot deploy {key}: no free port in {self._ports.name} ({error.detail}{held}). "
-                "Undeploy a model, or widen MODEL_DEPLOYMENT_PORTS",
+                "Undeploy a model, let models be parked (idle_timeout), or widen MODEL_DEPLOYMENT_PORTS",
                 retry_after=error.retry_after,
             ) from None
         self._tell()

@@ -103,6 +103,8 @@ class Effects:
         self._preparing: dict[tuple[ModelKey, str], asyncio.Task[Path]] = {}
         #: By launch.
         self._trying: dict[str, asyncio.Task[str]] = {}
+        #: Launches that found no free port since the last look.
+        self.held_up = 0
 
     async def apply(self, row: Deployment, action: Action) -> Deployment:
         """Carry out one action.
@@ -127,6 +129,11 @@ class Effects:
                 return await self._rest(row, action)
             case never:
                 assert_never(never)
+
+    def take_held_up(self) -> int:
+        """How many launches found no free port since this was last asked."""
+        held_up, self.held_up = self.held_up, 0
+        return held_up
 
     def prepared(self, row: Deployment) -> tuple[Artifact, str]:
         """Where the preparation of a deployment stands, and why it failed."""
@@ -196,6 +203,7 @@ class Effects:
     async def _launch(self, row: Deployment, deadline: float) -> Deployment:
         port = await self._free_port()
         if port is None:
+            self.held_up += 1
             return await self._held_up(row, f"waiting for a free port in {self._ports.name}")
         model_path = self._preparing.pop((row.key, row.artifact)).result()
         launch_id = secrets.token_hex(8)
@@ -239,6 +247,7 @@ class Effects:
             step=stop.step,
             deadline=stop.deadline,
             tries=stop.tries,
+            parking=stop.parking,
         )
         self._unpublish(row)
         if stop.step is not Step.DRAIN and row.handle is not None:
@@ -254,11 +263,13 @@ class Effects:
         if row.port is not None and row.state is State.STARTING:
             # It may have died of losing its port to somebody between our look and its own.
             await self._blocked(row.port)
+        # A port given up by parking does not rest: others may be waiting for it.
+        quarantine = 0.0 if action.state is State.PARKED else self._quarantine
         return await self._deployments.rest(
             row,
             action.state,
             action.reason,
             tries=action.tries,
             not_before=action.not_before,
-            quarantined_until=self._world.clock() + self._quarantine,
+            quarantined_until=self._world.clock() + quarantine,
         )

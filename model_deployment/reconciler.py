@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from model_deployment.domain import (
     LOST,
     Deployment,
+    Desired,
     Exit,
     Handle,
     ModelKey,
@@ -36,8 +37,14 @@ _log = logging.getLogger(__name__)
 TICK = 1.0
 #: The same while something is on its way out, whose end nobody may announce.
 STOPPING_TICK = 0.1
+#: The shortest one.
+SOON = 0.01
 #: Between health checks of a launch that is starting.
 STARTING_INTERVAL = 0.1
+#: A model is not parked for another's sake before nobody has used it for so many seconds.
+SPARED = 0.5
+#: States that requests are kept waiting in, where the deployment may be parked.
+_AWAITED = frozenset({State.PENDING, State.STARTING, State.STOPPING, State.PARKED})
 #: Between sweeps for processes, leases, logs and events that nothing needs.
 SWEEP = 30.0
 
@@ -74,10 +81,13 @@ class Reconciler:
             unpublish=self._publish_anew,
             wake=self.wake,
         )
+        self._yielding: frozenset[ModelKey] = frozenset()
         self._published: list[Route] = []
         #: False if a route could not be published, and has to be tried again.
         self._whole = True
         self._notes: deque[tuple[ModelKey, str]] = deque()
+        #: Parked ones that somebody waits for.
+        self._called: set[ModelKey] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._closing = False
@@ -87,6 +97,11 @@ class Reconciler:
     def wake(self) -> None:
         """Have a tick now: a wish was written, or a process has ended."""
         self._wake.set()
+
+    def call(self, key: ModelKey) -> None:
+        """Have a parked deployment started: somebody waits for it."""
+        self._called.add(key)
+        self.wake()
 
     def note(self, key: ModelKey, text: str) -> None:
         """Have something written among the events of a deployment."""
@@ -117,6 +132,7 @@ class Reconciler:
         """Look at every deployment once. Returns the seconds until the next look is due."""
         rows = await self._deployments.all()
         starting = sum(row.state is State.STARTING for row in rows)
+        self._yielding = self._choose_yielding(rows)
         after: list[Deployment] = []
         broken: DatabaseError | None = None
         for row in rows:
@@ -127,10 +143,12 @@ class Reconciler:
                 broken, changed = error, row
             starting += (changed.state is State.STARTING) - (row.state is State.STARTING)
             after.append(changed)
+        # Who was dropped for being no longer, or not yet, parked is called again if need be.
+        self._called &= {row.key for row in after if row.state is State.PARKED}
         self._effects.cancel_preparations(but=[r for r in after if r.state is State.PENDING])
         self._effects.cancel_trials(but=[r for r in after if r.state is State.STARTING])
         self._watch(after)
-        self._publish([_route(row) for row in after if row.state is not State.STOPPED])
+        self._publish([self._route(row) for row in after if row.state is not State.STOPPED])
         try:
             await self._write_notes(after)
         except DatabaseError as error:
@@ -141,6 +159,12 @@ class Reconciler:
             await self._sweep_if_possible()
         if broken is None:
             self._ticked = self._world.clock()
+        woken = any(
+            before.state is State.PARKED and row.state is State.PENDING
+            for before, row in zip(rows, after, strict=True)
+        )
+        if woken or (self._effects.held_up and after != rows):
+            return SOON  # it can be launched now; a port may be free now, or be given up
         return self._pause(after)
 
     async def recover(self) -> None:
@@ -161,7 +185,7 @@ class Reconciler:
         await self._sweep_if_possible()
         rows = await self._deployments.all()
         self._watch(rows)
-        self._publish([_route(row) for row in rows if row.state is not State.STOPPED])
+        self._publish([self._route(row) for row in rows if row.state is not State.STOPPED])
 
     async def close(self, *, keep: bool, limit: float) -> None:
         """Take the models down within ``limit`` seconds, or leave them to the next controller."""
@@ -248,7 +272,11 @@ class Reconciler:
         if row.launch_id is None:
             artifact, error = self._effects.prepared(row)
             return Observation(
-                artifact=artifact, artifact_error=error, may_start=may_start, closing=self._closing
+                artifact=artifact,
+                artifact_error=error,
+                may_start=may_start,
+                closing=self._closing,
+                called=row.key in self._called,
             )
         handle = row.handle or await self._find(row.launch_id)
         gone = LOST if handle is None else await self._world.runtime.poll(handle)
@@ -260,7 +288,22 @@ class Reconciler:
             health=self._world.prober.health(row.launch_id),
             traffic=self._world.traffic(row.launch_id),
             closing=self._closing,
+            yields=row.key in self._yielding,
         )
+
+    def _choose_yielding(self, rows: Sequence[Deployment]) -> frozenset[ModelKey]:
+        """Deployments to park since others found no port: those that nobody has used for longest."""
+        waiting = min(self._effects.take_held_up(), self._start_concurrency)
+        needed = waiting - sum(row.state is State.STOPPING for row in rows)
+        if needed <= 0:
+            return frozenset()
+        idle = [
+            (self._world.traffic(row.launch_id).idle, row.key)
+            for row in rows
+            if row.state is State.READY and row.options.idle_timeout and row.launch_id
+        ]
+        longest = sorted((one for one in idle if one[0] >= SPARED), reverse=True)
+        return frozenset(key for _, key in longest[:needed])
 
     async def _find(self, launch_id: str) -> Handle | None:
         """A launch whose handle could not be noted down when it was started, if it lives."""
@@ -308,7 +351,7 @@ class Reconciler:
 
     def _publish_anew(self, row: Deployment) -> None:
         """One route at once, and not with the end of the tick: a drain begins without new requests."""
-        self._publish([_route(row) if r.key == row.key else r for r in self._published])
+        self._publish([self._route(row) if r.key == row.key else r for r in self._published])
 
     def _pause(self, rows: Sequence[Deployment]) -> float:
         now = self._world.clock()
@@ -318,21 +361,23 @@ class Reconciler:
             for row in rows
             if row.state is State.PENDING and row.not_before > now
         ]
-        longest = STOPPING_TICK if any(row.state is State.STOPPING for row in rows) else TICK
-        return max(0.01, min([longest, *due]))
+        due += [SOON] * bool(self._called)
+        hurry = self._effects.held_up or any(row.state is State.STOPPING for row in rows)
+        return max(SOON, min([STOPPING_TICK if hurry else TICK, *due]))
 
-
-def _route(row: Deployment) -> Route:
-    serves = row.state is State.READY and row.handle is not None
-    return Route(
-        key=row.key,
-        state=row.state,
-        launch_id=row.launch_id,
-        endpoint=row.handle.endpoint if serves and row.handle else None,
-        reason=row.reason,
-        options=row.options,
-        artifact=row.artifact,
-    )
+    def _route(self, row: Deployment) -> Route:
+        serves = row.state is State.READY and row.handle is not None
+        wanted = row.desired is Desired.RUNNING and not self._closing
+        return Route(
+            key=row.key,
+            state=row.state,
+            launch_id=row.launch_id,
+            endpoint=row.handle.endpoint if serves and row.handle else None,
+            reason=row.reason,
+            options=row.options,
+            artifact=row.artifact,
+            waits=bool(row.options.idle_timeout) and wanted and row.state in _AWAITED,
+        )
 
 
 def _fields(row: Deployment) -> dict[str, object]:

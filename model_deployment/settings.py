@@ -84,6 +84,11 @@ class Settings(BaseSettings):
     start_timeout: float = Field(
         120.0, gt=0, description="Seconds a model server may take to become ready."
     )
+    idle_timeout: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds without a request after which a model is parked, unless chosen; 0 is off.",
+    )
     build_timeout: float = Field(
         1800.0, gt=0, description="The same where an environment is built first (`uv`, ...)."
     )
@@ -350,6 +355,7 @@ class Settings(BaseSettings):
             capture_hash=self.capture_hash,
             max_capture_bytes=self.max_capture_bytes,
             retention_days=self.retention_days,
+            idle_timeout=self.idle_timeout,
         )
 
     @property

@@ -35,6 +35,8 @@ from model_deployment.settings import Settings
 from model_deployment.state.deployments import Deployments
 from model_deployment.training import Training, TrainingData
 
+#: States of deployments that answer requests.
+SERVED = (State.READY, State.PARKED)
 #: Seconds that the last counts may take to reach the store at the end.
 _LAST_WORDS = 3.0
 
@@ -85,7 +87,7 @@ def surroundings(
         return (await asyncio.to_thread(description.read, cache.path(row.artifact)))[0]
 
     async def ready() -> list[ModelKey]:
-        return [row.key for row in await deployments.all() if row.state is State.READY]
+        return [row.key for row in await deployments.all() if row.state in SERVED]
 
     async def retention() -> dict[ModelKey, float]:
         days = {row.key: row.options.retention_days for row in await deployments.all()}

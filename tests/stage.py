@@ -54,6 +54,8 @@ class Stage:
         #: Errors of the next times.
         self.unpublishable: list[Exception] = []
         self.traffic: dict[str, Traffic] = {}
+        #: Deployments that requests wait for.
+        self.callers: set[ModelKey] = set()
         #: The last lines of logs.
         self.words: dict[str, str] = {}
         self.database = SteppedDatabase(folder / "state.db", self.steps)
@@ -115,6 +117,11 @@ class Stage:
         if self.unpublishable:
             raise self.unpublishable.pop()
         self.routes = [*routes]
+        waits = {route.key for route in routes if route.waits}
+        self.callers &= waits
+        for route in routes:
+            if route.key in self.callers and route.state is State.PARKED:
+                self.reconciler.call(route.key)
         return self.whole
 
     def _note_if_published(self, process: Process) -> None:
@@ -125,7 +132,7 @@ class Stage:
     async def gone(self) -> None:
         """The controller is killed: what it held in memory is lost."""
         await self._ends.aclose()
-        self.routes, self.traffic = [], {}
+        self.routes, self.traffic, self.callers = [], {}, set()
 
     async def crashes(self, work: Callable[[], Awaitable[object]], at: int | str) -> bool:
         """Kill the controller at some point of the work. False if the work has no such point."""
@@ -152,9 +159,17 @@ class Stage:
         usage = await self.ports.usage(self.machine.now)
         capacity = usage.size - len(usage.blocked)
         with contextlib.suppress(NoFreePort, Conflict):
-            await self.deployments.ask_running(key, options, artifact, capacity)
+            row, _ = await self.deployments.ask_running(key, options, artifact, capacity)
+            if row.state is State.PARKED or row.parking:
+                await self.deployments.ask_awake(key)
             return True
         return False
+
+    async def request(self, key: ModelKey) -> None:
+        """Somebody asks for a prediction, and waits if that is possible, as in the proxy's lobby."""
+        if any(route.key == key and route.waits for route in self.routes):
+            self.callers.add(key)
+            self.reconciler.call(key)
 
     async def shut_down(self) -> None:
         """The controller takes its models down, as on SIGTERM."""
@@ -249,6 +264,8 @@ class Stage:
     def _check_row(self, row: Deployment) -> None:
         assert (row.launch_id is not None) == (row.state in LIVE) == (row.port is not None)
         assert (row.step is not None) == (row.state is State.STOPPING)
+        assert not row.parking or row.state is State.STOPPING
+        assert row.state is not State.PARKED or row.options.idle_timeout, row
         assert row.state is not State.READY or row.handle is not None
         if row.state is State.FAILED:
             assert row.reason, row

@@ -95,13 +95,14 @@ def router(
     ) -> Any:
         """Starts a model server for the version and waits until it is ready or has failed.
 
-        Deploying what is deployed already is the same deployment: nothing is started twice.
+        Deploying what is deployed already is the same deployment: nothing is started twice. One that is
+        parked is started.
         """
         key = ModelKey.of(model, version)
         row = await controller.deploy(key, options.choice() if options else Choice(), wait)
         if row.state is State.FAILED:
             return await _failed(row)
-        if row.state is not State.READY:
+        if row.state not in (State.READY, State.PARKED):
             response.status_code = 202
         return DeploymentOut.of(row, str(request.base_url))
 

@@ -9,12 +9,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from model_deployment.domain import BATCH_ROWS, Counters, Endpoint, ModelKey, Route, Traffic
+from model_deployment.domain import BATCH_ROWS, Counters, Endpoint, ModelKey, Route, State, Traffic
 from model_deployment.gate import Gate, Verdict
 from model_deployment.proxy.answers import Answer
 from model_deployment.proxy.ask import Question, ask
 from model_deployment.proxy.batch import Batcher
+from model_deployment.proxy.lobby import Lobby
 from model_deployment.proxy.upstream import Call, Limits, Upstream
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,13 @@ class Entry:
     route: Route
     service: Service | None
     tally: Tally
+    #: Where requests wait meanwhile, if they do.
+    lobby: "Lobby[Entry] | None" = None
+
+    @property
+    def ready(self) -> "Entry | None":
+        """Itself, if it serves."""
+        return self if self.service is not None else None
 
 
 class Routes:
@@ -75,6 +84,7 @@ class Routes:
         gates: Gates = lambda route: None,
         broke: Callable[[], None] = lambda: None,
         tell: Callable[[ModelKey, str], None] = lambda key, text: None,
+        wake: Callable[[ModelKey], None] = lambda key: None,
     ) -> None:
         """An empty table.
 
@@ -82,14 +92,17 @@ class Routes:
             broke: told when a model did not answer as a living server does: worth a look at its
                 process.
             tell: told of an event of a deployment.
+            wake: has a parked deployment started, since a request waits for it.
         """
         self._limits = limits
         self._gates = gates
         self._broke = broke
         self._say = tell
+        self._wake = wake
         self._table: dict[bytes, Entry] = {}
         self._services: dict[str, Service] = {}
         self._tallies: dict[ModelKey, Tally] = {}
+        self._lobbies: dict[ModelKey, Lobby[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def publish(self, routes: Sequence[Route]) -> bool:
@@ -101,17 +114,38 @@ class Routes:
         table: dict[bytes, Entry] = {}
         self._tallies = {route.key: self._tallies.get(route.key) or Tally() for route in routes}
         for route in routes:
-            entry = Entry(route, self._service(route), self._tallies[route.key])
+            lobby = self._lobby(route)
+            entry = Entry(route, self._service(route), self._tallies[route.key], lobby)
             path = route.key.path.encode("ascii")
             table[path] = entry
             table[path + b"/invocations"] = entry
         self._table = table
+        self._turn_lobbies()
         launches = {route.launch_id for route in routes}
         for launch_id in self._services.keys() - launches:
             self._close(self._services.pop(str(launch_id)).upstream)
         return all(
             entry.service is not None or entry.route.endpoint is None for entry in table.values()
         )
+
+    def _lobby(self, route: Route) -> Lobby[Entry] | None:
+        lobby = self._lobbies.get(route.key)
+        if lobby is None and route.waits:
+            lobby = Lobby(route, self._limits, partial(self._wake, route.key))
+            self._lobbies[route.key] = lobby
+        return lobby if route.waits else None
+
+    def _turn_lobbies(self) -> None:
+        """Tell those who wait what has become of their deployments."""
+        for key, lobby in [*self._lobbies.items()]:
+            entry = self._table.get(key.path.encode("ascii"))
+            if entry is not None:
+                lobby.turn(entry.route, entry.ready)
+            else:
+                del self._lobbies[key]
+                lobby.turn(
+                    Route(key, State.STOPPED, reason="undeployed, or the controller stops"), None
+                )
 
     def lookup(self, raw_path: bytes) -> Entry | None:
         """The entry of a path as it came over the wire."""
@@ -131,6 +165,8 @@ class Routes:
         # One that is on its way out serves nobody new, and may still be answering.
         behind = self._services.get(entry.route.launch_id or "")
         upstream = behind.upstream if behind else None
+        lobby = self._lobbies.get(key)
+        waiting = lobby.waiting if lobby else 0
         return Counters(
             checked=(service.gate is not None and service.gate.checked) if service else None,
             refused=tally.refused,
@@ -139,9 +175,9 @@ class Routes:
             batched_rows=tally.batched_rows,
             batch_sizes=tuple(tally.batch_sizes),
             unmergeable=tally.unmergeable,
-            in_flight=upstream.callers if upstream else 0,
-            waiting=upstream.waiting if upstream else 0,
-            held=upstream.held if upstream else 0,
+            in_flight=(upstream.callers if upstream else 0) + waiting,
+            waiting=(upstream.waiting if upstream else 0) + waiting,
+            held=(upstream.held if upstream else 0) + (lobby.held if lobby else 0),
         )
 
     async def close(self) -> None:

@@ -41,7 +41,7 @@ _SURROUNDINGS = frozenset(
 )
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Lock:
@@ -130,9 +130,8 @@ class Database:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            _lay_out(connection)
             connection.execute("PRAGMA foreign_keys=ON")
-            connection.executescript(_schema())
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             _name(connection, self.path.with_name("instance-id"))
         except BaseException:
             connection.close()
@@ -293,6 +292,31 @@ def _advice(error: Exception) -> str:
         "Nothing was changed. Put a good copy in its place, or move it away to begin with an empty "
         "state; models that still run are ended then"
     )
+
+
+def _lay_out(connection: sqlite3.Connection) -> None:
+    """Make the tables, or make them over from an older layout: all of it, or nothing.
+
+    SQLite cannot change the checks of a table, so rows move to a new one (see "Making Other Kinds Of
+    Table Schema Changes", https://www.sqlite.org/lang_altertable.html).
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    old = [row["name"] for row in connection.execute("PRAGMA table_info(deployments)")]
+    before = after = ""
+    if old and found < SCHEMA_VERSION:
+        columns = ", ".join(old)
+        before = "ALTER TABLE deployments RENAME TO old_deployments;"
+        after = (
+            f"INSERT INTO deployments ({columns}) SELECT {columns} FROM old_deployments;"  # noqa: S608
+            "DROP TABLE old_deployments;"
+        )
+    # Else the events would go on to refer to the old table.
+    connection.execute("PRAGMA foreign_keys=OFF")
+    connection.execute("PRAGMA legacy_alter_table=ON")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {before} {_schema()}; {after} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+    )
+    connection.execute("PRAGMA legacy_alter_table=OFF")
 
 
 def _schema() -> str:

@@ -24,7 +24,7 @@ from model_deployment.state.database import Database
 
 #: Columns :meth:`Deployments.move` may set besides the state.
 _CHANGEABLE = frozenset(
-    {"step", "deadline", "not_before", "tries", "ready_since", "ready_at", "launches"}
+    {"step", "deadline", "not_before", "tries", "ready_since", "ready_at", "launches", "parking"}
 )
 
 
@@ -64,6 +64,10 @@ class Deployments:
         return await self._database.write(
             lambda c: _ask_running(c, key, options, artifact, capacity)
         )
+
+    async def ask_awake(self, key: ModelKey) -> Deployment | None:
+        """Wish a deployment that is parked, or being parked, to run. None if there is no such row."""
+        return await self._database.write(lambda c: _ask_awake(c, key))
 
     async def ask_stopped(self, key: ModelKey) -> Deployment | None:
         """Wish a deployment to be gone. None if there is no such row."""
@@ -138,8 +142,10 @@ class Deployments:
                 ports.release(connection, row.launch_id, quarantined_until)
             return _move(
                 connection, row, state, reason,
-                launch_id=None, handle=None, port=None, step=None, deadline=None,
+                launch_id=None, handle=None, port=None, step=None, deadline=None, parking=False,
                 ready_since=None, ready_at=None, tries=tries, not_before=not_before,
+                # To be woken is not to be restarted.
+                launches=0 if state is State.PARKED else row.launches,
             )  # fmt: skip
 
         return await self._database.write(work)
@@ -204,7 +210,7 @@ def _ask_running(
             f"cannot deploy {key} otherwise than before: it is just being stopped, try again",
             retry_after=1,
         )
-    ports.check_capacity(connection, capacity, but=key)
+    ports.check_capacity(connection, capacity, but=key, options=options)
     if row is None:
         connection.execute(
             "INSERT INTO deployments (model, version, desired, state, options, artifact, created_at) "
@@ -215,10 +221,10 @@ def _ask_running(
     else:
         connection.execute(
             "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
-            "not_before = 0, launches = 0, created_at = ? WHERE model = ? AND version = ?",
+            "parking = 0, not_before = 0, launches = 0, created_at = ? WHERE model = ? AND version = ?",
             (json.dumps(options.as_dict()), artifact, _now(), key.model, key.version),
         )
-        if row.state in (State.STOPPED, State.FAILED):
+        if row.state in (State.STOPPED, State.FAILED, State.PARKED):
             armed = _get(connection, key)
             assert armed is not None  # noqa: S101 - it was updated in this transaction
             _move(connection, armed, State.PENDING, "deploy asked for")
@@ -227,6 +233,25 @@ def _ask_running(
     changed = _get(connection, key)
     assert changed is not None  # noqa: S101
     return changed, True
+
+
+def _ask_awake(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
+    row = _get(connection, key)
+    if row is None or row.desired is Desired.STOPPED:
+        return row
+    if row.state is State.PARKED:
+        return _move(connection, row, State.PENDING, "deploy asked for")
+    if row.parking:  # it comes back once it is gone
+        _stop_parking(connection, key)
+        _event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
+    return _get(connection, key)
+
+
+def _stop_parking(connection: sqlite3.Connection, key: ModelKey) -> None:
+    connection.execute(
+        "UPDATE deployments SET parking = 0 WHERE model = ? AND version = ?",
+        (key.model, key.version),
+    )
 
 
 def _move(
@@ -240,7 +265,7 @@ def _move(
     cursor = connection.execute(
         f"UPDATE deployments SET {columns} WHERE model = :model AND version = :version "  # noqa: S608
         "AND desired = :was_desired AND state = :was_state AND launch_id IS :was_launch "
-        "AND tries = :was_tries",
+        "AND tries = :was_tries AND parking = :was_parking",
         values
         | {
             "model": row.key.model,
@@ -248,6 +273,7 @@ def _move(
             "was_desired": row.desired,
             "was_state": row.state,
             "was_tries": row.tries,
+            "was_parking": row.parking,
             "was_launch": row.launch_id,
         },
     )
@@ -311,6 +337,7 @@ def _deployment(row: Mapping[str, Any]) -> Deployment:
         ready_at=datetime.fromisoformat(row["ready_at"]) if row["ready_at"] else None,
         created_at=datetime.fromisoformat(row["created_at"]),
         reason=row["reason"],
+        parking=bool(row["parking"]),
     )
 
 

@@ -5,10 +5,11 @@ released port rests; a port that a stranger holds is blocked and looked at again
 launch no row knows is pruned.
 """
 
+import json
 import sqlite3
 from collections.abc import Set as AbstractSet
 
-from model_deployment.domain import BlockedPort, ModelKey, PortUsage
+from model_deployment.domain import BlockedPort, ModelKey, Options, PortUsage
 from model_deployment.errors import IllegalTransition, NoFreePort
 from model_deployment.state.database import Database
 
@@ -126,16 +127,25 @@ def release(connection: sqlite3.Connection, launch_id: str, quarantined_until: f
     )
 
 
-def check_capacity(connection: sqlite3.Connection, capacity: int, but: ModelKey) -> None:
+def check_capacity(
+    connection: sqlite3.Connection, capacity: int, but: ModelKey, options: Options
+) -> None:
     """Refuse a wish that could never get a port.
 
+    A deployment that is never parked needs one for itself; all others share what is left, and need one.
+
     Raises:
-        NoFreePort: as many other deployments want or have a port as there are ports for them.
+        NoFreePort: more ports are needed than there are for them.
     """
-    taken = connection.execute(
-        "SELECT count(*) FROM deployments WHERE NOT (model = ? AND version = ?) AND "
-        "(state IN ('starting', 'ready', 'stopping') OR (state = 'pending' AND desired = 'running'))",
+    rows = connection.execute(
+        "SELECT options, state IN ('starting', 'ready', 'stopping') OR "
+        "(state = 'pending' AND desired = 'running') AS holds FROM deployments "
+        "WHERE NOT (model = ? AND version = ?) AND (desired = 'running' AND state != 'failed' OR holds)",
         (but.model, but.version),
-    ).fetchone()[0]
-    if taken >= capacity:
-        raise NoFreePort(f"{taken} of {capacity} usable ports are taken", retry_after=30)
+    )
+    all_options = [options, *(Options.from_dict(json.loads(row["options"])) for row in rows)]
+    taken = sum(not each.idle_timeout for each in all_options[1:])
+    sharing = any(each.idle_timeout for each in all_options)
+    if taken + (not options.idle_timeout) + sharing > capacity:
+        shared = " for good, and one is left to those that are parked when idle" if sharing else ""
+        raise NoFreePort(f"{taken} of {capacity} usable ports are taken{shared}", retry_after=30)

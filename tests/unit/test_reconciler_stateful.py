@@ -23,6 +23,8 @@ from tests.stage import FIRST, Stage, stage
 KEYS = [ModelKey(name, 1) for name in "abcd"]
 PORTS = 4
 OTHER = Options(workers=3, batch_max_rows=64)
+#: It may be parked after a while.
+IDLE = Options(idle_timeout=3)
 #: Shorter than the real ones, so that a few ticks get past any of them.
 POLICY = Policy(start_timeout=20, drain_timeout=10, stop_grace=3, backoff_limit=8, stable_after=10)
 
@@ -38,6 +40,9 @@ TRAFFIC = {
     "busy": Traffic(in_flight=2, oldest=1.0),
     "unanswered": Traffic(in_flight=1, oldest=99.0),
     "timing out": Traffic(timeouts_in_row=9),
+    "over for a moment": Traffic(idle=1.0),
+    "over for long": Traffic(idle=9.0),
+    "to come": Traffic(reading=1),
 }
 
 keys = st.sampled_from(KEYS)
@@ -48,6 +53,8 @@ wishes = (
     st.tuples(st.just("deploy"), keys)
     | st.tuples(st.just("undeploy"), keys)
     | st.tuples(st.just("deploy"), keys, st.just(OTHER), st.sampled_from(["registered", "anew"]))
+    | st.tuples(st.just("deploy"), keys, st.just(IDLE))
+    | st.tuples(st.just("request"), keys)
 )
 works = wishes | st.tuples(st.sampled_from(["tick", "shut_down"]))
 
