@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS deployments (
     artifact    TEXT NOT NULL,   -- folder of the cached artifacts
     launch_id   TEXT UNIQUE,
     handle      TEXT,            -- JSON, understood by the runtime; NULL between lease and start
-    port        INTEGER,
+    port        INTEGER,         -- a pending row may keep one that the runtime holds for it
     tries       INTEGER NOT NULL DEFAULT 0,
     launches    INTEGER NOT NULL DEFAULT 0,
     not_before  REAL NOT NULL DEFAULT 0,
@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS deployments (
     created_at  TEXT NOT NULL,
     reason      TEXT NOT NULL DEFAULT '',
     parking     INTEGER NOT NULL DEFAULT 0,  -- it stops to be parked
+    session     TEXT,            -- the first launch that was ready at this port
     UNIQUE (model, version),
     -- a launch exists exactly while the state says so
     CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),
@@ -57,7 +58,7 @@ CREATE TABLE IF NOT EXISTS deployments (
 
 CREATE TABLE IF NOT EXISTS ports (
     port              INTEGER PRIMARY KEY,
-    launch_id         TEXT UNIQUE,                  -- leased by
+    launch_id         TEXT UNIQUE,                  -- leased by; kept after it for the deployment's next one
     quarantined_until REAL NOT NULL DEFAULT 0,      -- released a moment ago
     blocked_until     REAL NOT NULL DEFAULT 0,      -- a stranger listens here; looked at again then
     blocked_by        TEXT NOT NULL DEFAULT ''

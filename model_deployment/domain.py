@@ -310,6 +310,9 @@ class Deployment:
     reason: str = ""
     #: It stops to be parked, and not for good.
     parking: bool = False
+    #: The first launch that was ready at its port. It outlives that launch where the runtime holds the port
+    #: for the next one: requests go on being sent there, and wait.
+    session: str | None = None
 
     @property
     def restarts(self) -> int:
@@ -349,6 +352,8 @@ class Route:
     #: Names the model's local files, for its signature.
     artifact: str = ""
     waits: bool = False
+    #: Names what requests are sent to, where that is more than one launch.
+    session: str | None = None
 
 
 #: Upper ends of the buckets that the rows of merged calls are counted in; one more is without end.

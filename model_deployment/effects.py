@@ -201,22 +201,34 @@ class Effects:
         return await self._deployments.move(row, State.PENDING, reason)
 
     async def _launch(self, row: Deployment, deadline: float) -> Deployment:
-        port = await self._free_port()
+        port = await self._port_for(row)
         if port is None:
             self.held_up += 1
             return await self._held_up(row, f"waiting for a free port in {self._ports.name}")
         model_path = self._preparing.pop((row.key, row.artifact)).result()
         launch_id = secrets.token_hex(8)
-        clock = self._world.clock
+        clock, kept = self._world.clock, row.port
         row = await self._deployments.launch(row, launch_id, port, deadline, clock())
+        if kept is not None and kept != port:
+            await self._let_go(kept)
         spec = LaunchSpec(launch_id, row.key, str(model_path), Endpoint(HOST, port), row.options)
         try:
+            await self._world.runtime.hold(spec.endpoint)
             handle = await self._world.runtime.start(spec)
         except OSError as error:
             gone = Exit(f"cannot start a process: {error.strerror or error}")
             return await self._rest(row, after_exit(row, gone, False, clock(), self._policy))
         await self._deployments.record_handle(handle)
         return replace(row, handle=handle)
+
+    async def _port_for(self, row: Deployment) -> int | None:
+        """Its own port, if it still has one that can be listened on; else a free one."""
+        port = row.port
+        in_range = port is not None and self._ports.first <= port <= self._ports.last
+        # What held it may be gone, and a stranger there.
+        if port is not None and in_range and not await self._blocked(port):
+            return port
+        return await self._free_port()
 
     async def _free_port(self) -> int | None:
         """The lowest port that can be listened on; those that strangers hold are blocked on the way."""
@@ -226,6 +238,8 @@ class Effects:
                 return port
 
     async def _blocked(self, port: int) -> bool:
+        if self._holds(port):
+            return False
         holder = await asyncio.to_thread(self._world.holder, HOST, port)
         if holder is None:
             return False
@@ -233,10 +247,23 @@ class Effects:
         await self._ports.block(port, holder, self._world.clock() + BLOCKED_FOR)
         return True
 
+    def _holds(self, port: int) -> bool:
+        return self._world.runtime.holds(Endpoint(HOST, port))
+
+    async def _let_go(self, port: int) -> None:
+        # What cannot be released now is found by the sweep.
+        with contextlib.suppress(OSError):
+            await self._world.runtime.release(Endpoint(HOST, port))
+
     async def _promote(self, row: Deployment) -> Deployment:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
         return await self._deployments.move(
-            row, State.READY, "healthy", deadline=None, ready_since=self._world.clock(), ready_at=at
+            row,
+            State.READY,
+            "healthy",
+            deadline=None,
+            ready_since=self._world.clock(),
+            ready_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            session=row.session or row.launch_id,
         )
 
     async def _stop(self, row: Deployment, stop: Stop) -> Deployment:
@@ -265,11 +292,16 @@ class Effects:
             await self._blocked(row.port)
         # A port given up by parking does not rest: others may be waiting for it.
         quarantine = 0.0 if action.state is State.PARKED else self._quarantine
-        return await self._deployments.rest(
+        keeps = action.again and row.port is not None and self._holds(row.port)
+        rested = await self._deployments.rest(
             row,
             action.state,
             action.reason,
             tries=action.tries,
             not_before=action.not_before,
             quarantined_until=self._world.clock() + quarantine,
+            keeps_port=keeps,
         )
+        if row.port is not None and not keeps:
+            await self._let_go(row.port)
+        return rested

@@ -168,12 +168,16 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """No launch exists (any more): release the port and take this state."""
+    """No launch exists (any more): take this state, and release the port.
+
+    ``again``: the next launch may have the same port, if the runtime holds it.
+    """
 
     state: State
     reason: str
     tries: int = 0
     not_before: float = 0.0
+    again: bool = False
 
 
 Action = Nothing | Prepare | Launch | Try | Promote | Stop | Rest
@@ -215,6 +219,8 @@ def decide(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
 def _pending(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
     if row.desired is Desired.STOPPED:
         return Rest(State.STOPPED, "undeployed")
+    if seen.closing and row.port is not None:
+        return _closed(row, policy)
     if seen.closing or now < row.not_before:
         return Nothing()
     match seen.artifact:
@@ -328,9 +334,7 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
     if row.parking:
         return Rest(State.PARKED, row.reason)
     if closing:
-        # Even one that is out of tries has one with the next controller.
-        tries = min(row.tries, policy.tries - 1)
-        return Rest(State.PENDING, "the controller stopped it", tries)
+        return _closed(row, policy)
     if row.state is State.STOPPING:
         # It died of the reason it was stopped for, and was judged then. Without one it was an
         # undeploy that was taken back, or an earlier controller that went down.
@@ -338,6 +342,12 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
             return _rest(row, row.reason, row.tries, now, policy)
         return Rest(State.PENDING, "stopped, and wanted again")
     return _rest(row, exit.reason, _earlier(row, now, policy) + 1, now, policy)
+
+
+def _closed(row: Deployment, policy: Policy) -> Rest:
+    # Even one that is out of tries has one with the next controller.
+    tries = min(row.tries, policy.tries - 1)
+    return Rest(State.PENDING, "the controller stopped it", tries)
 
 
 def _earlier(row: Deployment, now: float, policy: Policy) -> int:
@@ -359,7 +369,7 @@ def _rest(row: Deployment, cause: str, tries: int, now: float, policy: Policy) -
         return Rest(State.FAILED, cause, tries)
     if tries == policy.tries:
         return Rest(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
-    return Rest(State.PENDING, cause, tries, now + backoff(row, tries, policy))
+    return Rest(State.PENDING, cause, tries, now + backoff(row, tries, policy), again=True)
 
 
 def backoff(row: Deployment, tries: int, policy: Policy) -> float:

@@ -15,6 +15,7 @@ from model_deployment.domain import (
     LOST,
     Deployment,
     Desired,
+    Endpoint,
     Exit,
     Handle,
     ModelKey,
@@ -22,7 +23,7 @@ from model_deployment.domain import (
     State,
     Step,
 )
-from model_deployment.effects import Effects, World
+from model_deployment.effects import HOST, Effects, World
 from model_deployment.errors import IllegalTransition
 from model_deployment.lifecycle import LIVE, Observation, Policy, decide
 from model_deployment.probe import Target
@@ -198,7 +199,8 @@ class Reconciler:
         while self._world.clock() < end:
             pause = await self._whole_tick()
             with contextlib.suppress(Exception):  # the next tick tells what it is
-                if not any(row.state in LIVE for row in await self._deployments.all()):
+                rows = await self._deployments.all()
+                if not any(row.state in LIVE or row.port is not None for row in rows):
                     return
             await self._wait(pause)
         _log.error("some models did not end in time and were left behind")
@@ -365,14 +367,24 @@ class Reconciler:
         hurry = self._effects.held_up or any(row.state is State.STOPPING for row in rows)
         return max(SOON, min([STOPPING_TICK if hurry else TICK, *due]))
 
+    def _endpoint(self, row: Deployment, wanted: bool) -> Endpoint | None:
+        """Where requests are sent, if they are."""
+        if row.state is State.READY:
+            return row.handle.endpoint if row.handle else None
+        if not wanted or row.session is None or row.state not in (State.PENDING, State.STARTING):
+            return None
+        held = Endpoint(HOST, row.port or 0)
+        # The next launch answers those who come meanwhile.
+        return held if self._world.runtime.holds(held) else None
+
     def _route(self, row: Deployment) -> Route:
-        serves = row.state is State.READY and row.handle is not None
         wanted = row.desired is Desired.RUNNING and not self._closing
         return Route(
             key=row.key,
             state=row.state,
             launch_id=row.launch_id,
-            endpoint=row.handle.endpoint if serves and row.handle else None,
+            endpoint=self._endpoint(row, wanted),
+            session=row.session,
             reason=row.reason,
             options=row.options,
             artifact=row.artifact,

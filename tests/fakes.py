@@ -11,7 +11,16 @@ from enum import StrEnum
 from itertools import count
 from pathlib import Path
 
-from model_deployment.domain import LOST, Deployment, Exit, Handle, Health, LaunchSpec, ModelKey
+from model_deployment.domain import (
+    LOST,
+    Deployment,
+    Endpoint,
+    Exit,
+    Handle,
+    Health,
+    LaunchSpec,
+    ModelKey,
+)
 from model_deployment.probe import Target
 from model_deployment.runtime.base import OnExit
 from tests.steps import Steps
@@ -74,6 +83,9 @@ class FakeMachine:
         self.processes: dict[str, Process] = {}
         #: Ports that programs of others listen on, and what those are called.
         self.strangers: dict[int, str] = {}
+        #: Whether runtimes can hold ports, and those that are held, which outlives controllers.
+        self.holding = False
+        self.held: set[int] = set()
         #: Raised by the next starts.
         self.start_error: OSError | None = None
         #: Raised by the next preparations.
@@ -117,7 +129,7 @@ class FakeMachine:
         """Have a loading process begin to listen, or die of a port that is taken."""
         if process.life is not Life.LOADING:
             return
-        if self.holder("", process.port):
+        if self.holder("", process.port) and process.port not in self.held:
             self.end(process, 1)
         else:
             process.life = Life.HEALTHY
@@ -142,7 +154,7 @@ class FakeMachine:
         for process in self.live:
             if process.listens and process.port == port:
                 return f"launch {process.launch_id}"
-        return self.strangers.get(port)
+        return "a program that holds it" if port in self.held else self.strangers.get(port)
 
     def spawn(self, spec: LaunchSpec) -> Process:
         """A new process, loading."""
@@ -164,6 +176,7 @@ class FakeMachine:
         self.boots += 1
         self.now = 5.0
         self.processes.clear()
+        self.held.clear()
 
     def heal(self) -> None:
         """Nothing is in the way any more; what has gone wrong already stays so."""
@@ -238,6 +251,30 @@ class FakeRuntime:
     async def list(self) -> list[Handle]:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
         return [self._handle(process) for process in self._machine.live]
+
+    async def hold(self, endpoint: Endpoint) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if endpoint.port in self._machine.held:
+            return True
+        if not self._machine.holding:
+            return False
+        await self._steps.step("before hold")
+        if self._machine.holder(endpoint.host, endpoint.port):
+            raise OSError(98, "Address already in use")
+        self._machine.held.add(endpoint.port)
+        await self._steps.step("after hold")
+        return True
+
+    async def release(self, endpoint: Endpoint) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if self.holds(endpoint):
+            await self._steps.step("before release")
+            self._machine.held.discard(endpoint.port)
+            await self._steps.step("after release")
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return endpoint.port in self._machine.held
 
     async def close(self) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""

@@ -177,6 +177,7 @@ class Stage:
         await self.reconciler.close(keep=False, limit=policy.drain_timeout + policy.stop_grace + 5)
         await self.check()
         assert not self.machine.live
+        assert not self.machine.held
         assert not any(route.endpoint for route in self.routes)
         await self.gone()
 
@@ -227,6 +228,7 @@ class Stage:
         assert {route.key for route in self.routes if route.endpoint} == set(wanted)
         usage = await self.ports.usage(self.machine.now)
         assert usage.free == usage.size - len(wanted)
+        assert self.machine.held <= {process.port for process in self.machine.live}
 
     async def _settled(self, wanted: Collection[ModelKey]) -> bool:
         rows = await self.deployments.all()
@@ -240,6 +242,7 @@ class Stage:
         await self._check_leases()
         rows = await self.deployments.all()
         launches = {row.launch_id: row for row in rows if row.launch_id is not None}
+        by_key = {row.key: row for row in rows}
         for process in self.machine.live:
             assert process.launch_id in launches, f"no row knows {process}"
             self._check_process(process, launches[process.launch_id])
@@ -247,9 +250,12 @@ class Stage:
         assert max(keys.values(), default=0) <= 1, f"two processes of one deployment: {keys}"
         for route in self.routes:
             if route.endpoint is not None:
-                row = launches[route.launch_id]
-                assert row.state is State.READY, f"{route} for {row}"
-                assert (route.key, route.endpoint.port) == (row.key, row.port)
+                row = by_key[route.key]
+                assert (route.launch_id, route.endpoint.port) == (row.launch_id, row.port)
+                if row.state is not State.READY:  # requests wait for the next launch
+                    assert row.state in (State.PENDING, State.STARTING), f"{route} for {row}"
+                    assert row.port in self.machine.held
+                    assert row.session is not None
         for row in rows:
             self._check_row(row)
         await self._check_events()
@@ -262,7 +268,9 @@ class Stage:
             assert not process.signals, f"{row.state}, and its process was told to end"
 
     def _check_row(self, row: Deployment) -> None:
-        assert (row.launch_id is not None) == (row.state in LIVE) == (row.port is not None)
+        assert (row.launch_id is not None) == (row.state in LIVE)
+        assert (row.port is not None) == (row.state in LIVE) or row.state is State.PENDING
+        assert row.session is None or row.port is not None
         assert (row.step is not None) == (row.state is State.STOPPING)
         assert not row.parking or row.state is State.STOPPING
         assert row.state is not State.PARKED or row.options.idle_timeout, row
@@ -275,9 +283,14 @@ class Stage:
             assert row.tries < self.policy.tries, row
 
     async def _check_leases(self) -> None:
-        leases = "SELECT port, launch_id FROM ports WHERE launch_id IS NOT NULL ORDER BY port"
-        rows = "SELECT port, launch_id FROM deployments WHERE launch_id IS NOT NULL ORDER BY port"
+        leases = "SELECT port FROM ports WHERE launch_id IS NOT NULL ORDER BY port"
+        rows = "SELECT port FROM deployments WHERE port IS NOT NULL ORDER BY port"
         assert await self._query(leases) == await self._query(rows)
+        others = (
+            "SELECT * FROM deployments d JOIN ports p ON p.port = d.port "
+            "WHERE d.launch_id IS NOT NULL AND d.launch_id IS NOT p.launch_id"
+        )
+        assert await self._query(others) == []
 
     async def _check_events(self) -> None:
         news = "SELECT id, deployment_id, previous, state FROM events WHERE id > ? ORDER BY id"
@@ -303,7 +316,9 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(policy: Policy = POLICY, ports: int = 4, start_concurrency: int = 2) -> Iterator[Stage]:
+def stage(
+    policy: Policy = POLICY, ports: int = 4, start_concurrency: int = 2, *, holding: bool = False
+) -> Iterator[Stage]:
     """A stage in a folder of its own. Launches are numbered, so that every run is the same."""
     numbers = count(1)
     numbered = SimpleNamespace(token_hex=lambda size: f"launch-{next(numbers)}")
@@ -311,4 +326,6 @@ def stage(policy: Policy = POLICY, ports: int = 4, start_concurrency: int = 2) -
         tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None) as folder,
         patch("model_deployment.effects.secrets", numbered),
     ):
-        yield Stage(Path(folder), policy, ports, start_concurrency)
+        it = Stage(Path(folder), policy, ports, start_concurrency)
+        it.machine.holding = holding
+        yield it

@@ -231,7 +231,7 @@ class Exchange:
             found = refusal(self._entry.route.key, answer)
             if found.trace:
                 text = f"request {self._request_id.decode()}: {found.trace}"
-                self._terms.trace(str(self._entry.route.launch_id), text)
+                self._terms.trace(str(self._launch_id), text)
             raise found.error
         content = answer.content
         if is_json(answer.headers):
@@ -272,6 +272,11 @@ class Exchange:
                 monotonic() - self._began,
             )
 
+    @property
+    def _launch_id(self) -> str | None:
+        service = self._entry.service
+        return service.upstream.launch_id if service else self._entry.route.launch_id
+
     def _failed(self, status: int) -> None:
         if self._terms.recorder:
             self._terms.recorder.failed(self._entry.route.key, status)
@@ -281,7 +286,7 @@ class Exchange:
         return {
             "model": route.key.model,
             "version": route.key.version,
-            "launch_id": route.launch_id,
+            "launch_id": self._launch_id,
             "request_id": self._request_id.decode("ascii"),
         }
 

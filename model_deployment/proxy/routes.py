@@ -100,13 +100,17 @@ class Routes:
         self._say = tell
         self._wake = wake
         self._table: dict[bytes, Entry] = {}
+        #: By session.
         self._services: dict[str, Service] = {}
+        self._launches: dict[str, Service] = {}
         self._tallies: dict[ModelKey, Tally] = {}
         self._lobbies: dict[ModelKey, Lobby[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def publish(self, routes: Sequence[Route]) -> bool:
         """Replace the table. A launch that is in no route any more loses its connections.
+
+        Where the next launch goes on at the same port, those who are there wait for it.
 
         Returns:
             False if one of them cannot serve, for a reason that may pass. The others do.
@@ -121,9 +125,14 @@ class Routes:
             table[path + b"/invocations"] = entry
         self._table = table
         self._turn_lobbies()
-        launches = {route.launch_id for route in routes}
-        for launch_id in self._services.keys() - launches:
-            self._close(self._services.pop(str(launch_id)).upstream)
+        named = {_session(route): route.launch_id for route in routes}
+        for session in self._services.keys() - named.keys():
+            self._close(self._services.pop(str(session)).upstream)
+        self._launches = {
+            launch_id: self._services[session]
+            for session, launch_id in named.items()
+            if session in self._services and launch_id is not None
+        }
         return all(
             entry.service is not None or entry.route.endpoint is None for entry in table.values()
         )
@@ -153,7 +162,7 @@ class Routes:
 
     def traffic(self, launch_id: str) -> Traffic:
         """What was seen of a launch."""
-        service = self._services.get(launch_id)
+        service = self._launches.get(launch_id)
         return service.upstream.traffic() if service else Traffic()
 
     def counters(self, key: ModelKey) -> Counters:
@@ -163,7 +172,7 @@ class Routes:
             return Counters()
         tally, service = entry.tally, entry.service
         # One that is on its way out serves nobody new, and may still be answering.
-        behind = self._services.get(entry.route.launch_id or "")
+        behind = self._services.get(_session(entry.route) or "")
         upstream = behind.upstream if behind else None
         lobby = self._lobbies.get(key)
         waiting = lobby.waiting if lobby else 0
@@ -186,9 +195,10 @@ class Routes:
         await asyncio.gather(*self._closing)
 
     def _service(self, route: Route) -> Service | None:
-        if route.endpoint is None or route.launch_id is None:
+        session = _session(route)
+        if route.endpoint is None or session is None:
             return None
-        service = self._services.get(route.launch_id)
+        service = self._services.get(session)
         if service is None:
             try:
                 gate = self._gates(route)
@@ -199,7 +209,8 @@ class Routes:
                 )
                 return None
             service = self._new(route, route.endpoint, gate)
-            self._services[route.launch_id] = service
+            self._services[session] = service
+        service.upstream.turn(route.launch_id, ready=route.state is State.READY)
         return service
 
     def _new(self, route: Route, endpoint: Endpoint, gate: Gate | None) -> Service:
@@ -233,3 +244,7 @@ class Routes:
         task = asyncio.get_running_loop().create_task(upstream.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _session(route: Route) -> str | None:
+    return route.session or route.launch_id

@@ -116,8 +116,19 @@ class Upstream(Room):
         self.callers = 0
         #: Since when it is the model's turn.
         self.clocks: dict[Call, float] = {}
+        #: The launch that answers.
+        self.launch_id: str | None = None
+        self._ready: str | None = None
         self._answered = 0
         self._timeouts_in_row = 0
+
+    def turn(self, launch_id: str | None, *, ready: bool) -> None:
+        """Another launch answers, or will, and nothing that the last one did counts against it."""
+        self.launch_id = launch_id or self.launch_id
+        if ready and launch_id != self._ready:
+            self._ready = launch_id
+            self._timeouts_in_row = 0
+            self.clocks = dict.fromkeys(self.clocks, self.now())
 
     def admit(self, size: int) -> None:
         """Make sure that there is room for one more request, with a body of some bytes.

@@ -24,7 +24,17 @@ from model_deployment.state.database import Database
 
 #: Columns :meth:`Deployments.move` may set besides the state.
 _CHANGEABLE = frozenset(
-    {"step", "deadline", "not_before", "tries", "ready_since", "ready_at", "launches", "parking"}
+    {
+        "step",
+        "deadline",
+        "not_before",
+        "tries",
+        "ready_since",
+        "ready_at",
+        "launches",
+        "parking",
+        "session",
+    }
 )
 
 
@@ -90,12 +100,19 @@ class Deployments:
     ) -> Deployment:
         """Lease the port and enter ``starting``, in one transaction, before any process exists.
 
+        A port that the row has kept goes on being leased; for another one it is given up.
+
         Raises:
             IllegalTransition: the row or the port is not what it was.
         """
 
         def work(connection: sqlite3.Connection) -> Deployment:
-            ports.lease(connection, port, launch_id, now)
+            if port == row.port:
+                ports.pass_on(connection, port, launch_id)
+            else:
+                if row.port is not None:
+                    ports.release(connection, row.port, 0.0)
+                ports.lease(connection, port, launch_id, now)
             return _move(
                 connection, row, State.STARTING, f"launch on port {port}",
                 launch_id=launch_id, port=port, handle=None, deadline=deadline,
@@ -134,15 +151,21 @@ class Deployments:
         tries: int,
         not_before: float,
         quarantined_until: float,
+        keeps_port: bool = False,
     ) -> Deployment:
-        """The launch, if there was one, is gone: enter a state without one and release its port."""
+        """The launch, if there was one, is gone: enter a state without one.
+
+        Its port is released, unless it is kept for the next launch.
+        """
 
         def work(connection: sqlite3.Connection) -> Deployment:
-            if row.launch_id is not None:
-                ports.release(connection, row.launch_id, quarantined_until)
+            if row.port is not None and not keeps_port:
+                ports.release(connection, row.port, quarantined_until)
             return _move(
                 connection, row, state, reason,
-                launch_id=None, handle=None, port=None, step=None, deadline=None, parking=False,
+                launch_id=None, handle=None, step=None, deadline=None, parking=False,
+                port=row.port if keeps_port else None,
+                session=row.session if keeps_port else None,
                 ready_since=None, ready_at=None, tries=tries, not_before=not_before,
                 # To be woken is not to be restarted.
                 launches=0 if state is State.PARKED else row.launches,
@@ -221,7 +244,10 @@ def _ask_running(
     else:
         connection.execute(
             "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
-            "parking = 0, not_before = 0, launches = 0, created_at = ? WHERE model = ? AND version = ?",
+            "parking = 0, not_before = 0, launches = 0, created_at = ?, "
+            # Who waits at the port of an earlier launch waits for a model that may be another now.
+            "session = CASE state WHEN 'pending' THEN NULL ELSE session END "
+            "WHERE model = ? AND version = ?",
             (json.dumps(options.as_dict()), artifact, _now(), key.model, key.version),
         )
         if row.state in (State.STOPPED, State.FAILED, State.PARKED):
@@ -338,6 +364,7 @@ def _deployment(row: Mapping[str, Any]) -> Deployment:
         created_at=datetime.fromisoformat(row["created_at"]),
         reason=row["reason"],
         parking=bool(row["parking"]),
+        session=row["session"],
     )
 
 

@@ -33,6 +33,8 @@ class Course:
     wanted: frozenset[ModelKey]
     #: Points there are at least: a course that has fewer no longer does what it did.
     points: int
+    #: The runtime holds ports.
+    holding: bool = False
 
 
 async def reach(on: Stage, key: ModelKey, *states: State, seconds: float = 0.1) -> None:
@@ -101,6 +103,18 @@ async def death(on: Stage) -> None:
     on.machine.end(await on.process(A), 1)
     await reach(on, A, State.PENDING)
     await reach(on, A, State.READY, seconds=1)
+
+
+async def holder_dies(on: Stage) -> None:
+    """And a stranger takes one of the ports."""
+    for key in (A, B):
+        on.machine.end(await on.process(key), 1)
+        await reach(on, key, State.PENDING)
+    on.machine.held.clear()
+    on.machine.squat(FIRST)
+    await reach(on, A, State.READY, seconds=1)
+    await reach(on, B, State.READY, seconds=1)
+    assert [(await on.row(key)).port for key in (A, B)] == [FIRST + 2, FIRST + 1]
 
 
 async def park(on: Stage) -> None:
@@ -184,6 +198,11 @@ COURSES = {
     "park": Course(idle, park, frozenset({A, C}), points=8),
     "wake": Course(idle, wake_while_parking, frozenset({A, C}), points=20),
     "take a port": Course(idle, take_its_port, frozenset({A, B, C, D}), points=50),
+    "death, held": Course(ready, death, BOTH, points=10, holding=True),
+    "undeploy, held": Course(ready, undeploy, frozenset({B}), points=15, holding=True),
+    "park, held": Course(idle, park, frozenset({A, C}), points=10, holding=True),
+    "shut down, held": Course(stubborn, shut_down, BOTH, points=30, holding=True),
+    "holder dies": Course(ready, holder_dies, BOTH, points=20, holding=True),
     "failure": Course(nothing, failure, frozenset({C}), points=27),
     "strangers": Course(ready, strangers, frozenset({A, B, C}), points=26),
     "shut down": Course(stubborn, shut_down, BOTH, points=28),
@@ -202,7 +221,7 @@ async def crashed(course: Course, first: int, second: int = 0) -> tuple[bool, bo
     Returns:
         Whether the course, and the recovery, have so many points.
     """
-    with stage(POLICY, ports=4) as on:
+    with stage(POLICY, ports=4, holding=course.holding) as on:
 
         async def recovery() -> None:
             await on.start()

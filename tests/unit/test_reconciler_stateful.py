@@ -81,9 +81,16 @@ class Controllers(RuleBasedStateMachine):
         """A method of the stage, by its name."""
         return lambda: getattr(self.stage, name)(*arguments)
 
-    @initialize(ports=st.integers(3, PORTS), starts=st.integers(1, 4), prompt=st.booleans())
-    def begin(self, ports: int, starts: int, prompt: bool) -> None:
-        self.stage = self.ends.enter_context(stage(POLICY, ports=ports, start_concurrency=starts))
+    @initialize(
+        ports=st.integers(3, PORTS),
+        starts=st.integers(1, 4),
+        prompt=st.booleans(),
+        holding=st.booleans(),
+    )
+    def begin(self, ports: int, starts: int, prompt: bool, holding: bool) -> None:
+        self.stage = self.ends.enter_context(
+            stage(POLICY, ports=ports, start_concurrency=starts, holding=holding)
+        )
         self.stage.machine.prompt = prompt
         self.do(self.stage.start())
 
@@ -130,6 +137,13 @@ class Controllers(RuleBasedStateMachine):
     def fork(self, broken: bool) -> None:
         error = OSError(11, "Resource temporarily unavailable")
         self.stage.machine.start_error = error if broken else None
+
+    @precondition(lambda self: self.stage.machine.held)
+    @rule(for_good=st.booleans())
+    def holder_dies(self, for_good: bool) -> None:
+        """The models live on, and listen on their own."""
+        self.stage.machine.held.clear()
+        self.stage.machine.holding = not for_good
 
     @rule(work=works, point=points, again=points, away=seconds)
     def crash(self, work: tuple[Any, ...], point: int, again: int, away: float) -> None:

@@ -149,3 +149,36 @@ async def test_who_is_still_sending_is_seen_and_counts_as_use(serve: Serve) -> N
     assert (await caller.receive()).status == 200
     await until(lambda: front.traffic.idle > 0, what="a moment without requests")
     assert front.routes.traffic(LAUNCH).in_flight == 0
+
+
+async def test_calls_outlive_a_launch_whose_port_is_held(serve: Serve) -> None:
+    gate = Gate()
+    front = await serve(gate)
+    first = replace(front.route(), session=LAUNCH)
+    front.publish(first)
+    waiting = await front.call()
+    await waiting.send(post(b"1"))
+    await until(lambda: front.traffic.in_flight == 1, what="a call")
+    front.publish(replace(first, state=State.PENDING, launch_id=None))
+    late = await front.call()
+    await late.send(post(b"2"))
+    starting = replace(first, state=State.STARTING, launch_id="launch-2")
+    front.publish(starting)
+    await until(lambda: front.routes.traffic("launch-2").in_flight == 2, what="both calls")
+    before = front.routes.traffic("launch-2").oldest
+    front.publish(replace(starting, state=State.READY))
+    # The time they have waited is not held against the new launch.
+    assert front.routes.traffic("launch-2").oldest < before
+    gate.open()
+    assert [(await caller.receive()).body for caller in (waiting, late)] == [b"1", b"2"]
+    assert front.broke == 0
+
+
+async def test_calls_do_not_outlive_a_session(serve: Serve) -> None:
+    gate = Gate()
+    front = await serve(gate)
+    caller = await front.call()
+    await caller.send(post(b"1"))
+    await until(lambda: front.traffic.in_flight == 1, what="a call")
+    front.publish(replace(front.route(launch="launch-2"), session="launch-2"))
+    (await caller.receive()).problem(502)
