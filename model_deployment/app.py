@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from model_deployment import surface
+from model_deployment.admission import Admission
 from model_deployment.api.access import Access, authorise
 from model_deployment.api.guard import Guard
 from model_deployment.artifacts import ArtifactCache
@@ -30,7 +31,7 @@ from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
 from model_deployment.runtime.logs import LaunchLogs
-from model_deployment.runtime.memory import MemoryGauge
+from model_deployment.runtime.memory import MemoryGauge, free_memory, measure
 from model_deployment.runtime.serve import Command, ServeRuntime, mlflow_command
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
@@ -108,6 +109,7 @@ class _Core:
     routes: Routes
     totals: Totals
     reconciler: Reconciler
+    admission: Admission
 
 
 async def _assemble(
@@ -125,6 +127,7 @@ async def _assemble(
         ports=core.ports,
         registry=core.registry,
         reconciler=core.reconciler,
+        admission=core.admission,
         defaults=settings.options,
     )
     around = surroundings(
@@ -191,6 +194,7 @@ async def _core(
         totals.keep(route.key for route in published)
         return routes.publish(published)
 
+    admission = Admission(free_memory, settings.memory_guess, settings.memory_margin)
     reconciler = Reconciler(
         deployments=deployments,
         ports=ports,
@@ -204,6 +208,9 @@ async def _core(
             holder=sockets.holder,
             last_words=logs.last_words,
             tidy=logs.tidy,
+            refuse=routes.refuse,
+            measure=lambda handles: asyncio.to_thread(measure, instance, handles),
+            admission=admission,
         ),
         policy=settings.policy,
         probe_interval=settings.probe_interval,
@@ -212,7 +219,17 @@ async def _core(
     )
     wake.target, notes.target, call.target = reconciler.wake, reconciler.note, reconciler.call
     return _Core(
-        instance, deployments, ports, cache, description, registry, logs, routes, totals, reconciler
+        instance,
+        deployments,
+        ports,
+        cache,
+        description,
+        registry,
+        logs,
+        routes,
+        totals,
+        reconciler,
+        admission,
     )
 
 

@@ -313,6 +313,8 @@ class Deployment:
     #: The first launch that was ready at its port. It outlives that launch where the runtime holds the port
     #: for the next one: requests go on being sent there, and wait.
     session: str | None = None
+    #: What its processes took when they were last measured, in bytes.
+    memory: int | None = None
 
     @property
     def restarts(self) -> int:

@@ -9,23 +9,27 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, assert_never
 
+from model_deployment.admission import Admission
 from model_deployment.domain import (
     Deployment,
     Endpoint,
     Exit,
+    Handle,
     LaunchSpec,
+    Memory,
     ModelKey,
     Route,
     State,
     Step,
     Traffic,
 )
+from model_deployment.errors import ModelDeploymentError, NotEnoughMemory
 from model_deployment.lifecycle import (
     Action,
     Artifact,
@@ -35,6 +39,7 @@ from model_deployment.lifecycle import (
     Prepare,
     Promise,
     Promote,
+    Refuse,
     Rest,
     Stop,
     Try,
@@ -44,6 +49,7 @@ from model_deployment.probe import Prober
 from model_deployment.runtime.base import Runtime
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
+from model_deployment.weigh import Measure
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +59,10 @@ T = TypeVar("T")
 HOST = "127.0.0.1"
 #: A port that a stranger holds is looked at again after this long, in seconds.
 BLOCKED_FOR = 60.0
+
+
+async def _weighs_nothing(handles: Sequence[Handle]) -> Mapping[str, Memory]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,11 @@ class World:
     holder: Callable[[str, int], str | None]
     #: The last line of a launch's log, for the reason of a failure.
     last_words: Callable[[str], str] = lambda launch_id: ""
+    #: Tells those who wait for a parked deployment that it is not started.
+    refuse: Callable[[ModelKey, ModelDeploymentError], None] = lambda key, error: None
+    #: What processes take; nothing where it cannot be told.
+    measure: Measure = _weighs_nothing
+    admission: Admission = Admission(free=lambda: 0, guess=0, margin=0)
     #: Removes the logs of all launches but these.
     tidy: Callable[[Iterable[str]], None] = lambda keep: None
     clock: Callable[[], float] = time.monotonic
@@ -103,7 +118,7 @@ class Effects:
         self._preparing: dict[tuple[ModelKey, str], asyncio.Task[Path]] = {}
         #: By launch.
         self._trying: dict[str, asyncio.Task[str]] = {}
-        #: Launches that found no free port since the last look.
+        #: Launches that found no free port, or no memory, since the last look.
         self.held_up = 0
 
     async def apply(self, row: Deployment, action: Action) -> Deployment:
@@ -127,11 +142,15 @@ class Effects:
                 return await self._stop(row, action)
             case Rest():
                 return await self._rest(row, action)
+            case Refuse(reason):
+                error = NotEnoughMemory.of(f"predict with {row.key}, which is parked", reason)
+                self._world.refuse(row.key, error)
+                return row
             case never:
                 assert_never(never)
 
     def take_held_up(self) -> int:
-        """How many launches found no free port since this was last asked."""
+        """How many launches found no place since this was last asked."""
         held_up, self.held_up = self.held_up, 0
         return held_up
 
@@ -303,5 +322,7 @@ class Effects:
             keeps_port=keeps,
         )
         if row.port is not None and not keeps:
+            # A place for one of those that found none; nobody else need give up his for it.
+            self.held_up = max(0, self.held_up - 1)
             await self._let_go(row.port)
         return rested

@@ -119,8 +119,12 @@ class Observation:
     closing: bool = False
     #: Somebody asked for a prediction of a parked model.
     called: bool = False
-    #: Others wait for a port, and this one's is the one to give up: nobody has used it for longest.
+    #: Others wait for a place, and this one's is the one to give up: nobody has used it for longest.
     yields: bool = False
+    #: Why a parked model would not fit into memory.
+    shortage: str = ""
+    #: Memory is short, and others are about to give up theirs.
+    tight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,14 @@ class Rest:
     again: bool = False
 
 
-Action = Nothing | Prepare | Launch | Try | Promote | Stop | Rest
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Leave it parked, and tell those who wait for it why."""
+
+    reason: str
+
+
+Action = Nothing | Prepare | Launch | Try | Promote | Stop | Rest | Refuse
 
 
 def check(source: State | None, target: State) -> bool:
@@ -211,7 +222,8 @@ def decide(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
         case State.FAILED | State.PARKED if row.desired is Desired.STOPPED:
             return Rest(State.STOPPED, "undeployed")
         case State.PARKED if seen.called and not seen.closing:
-            return Rest(State.PENDING, "a request woke it")
+            woken = Rest(State.PENDING, "a request woke it")
+            return Refuse(seen.shortage) if seen.shortage else woken
         case _:
             return Nothing()
 
@@ -228,7 +240,7 @@ def _pending(row: Deployment, seen: Observation, now: float, policy: Policy) -> 
             return after_failure(row, seen.artifact_error, now, policy)
         case Artifact.MISSING:
             return Prepare()
-        case Artifact.READY if seen.may_start:
+        case Artifact.READY if seen.may_start and not seen.tight:
             return Launch(deadline=now + _time_to_start(row, policy))
         case _:
             return Nothing()
@@ -294,7 +306,7 @@ def _leisure(row: Deployment, seen: Observation) -> str:
         return ""
     if traffic.idle >= limit:
         return f"nobody asked for {limit:g} s"
-    return "idle, and another model needs its port" if seen.yields else ""
+    return "idle, and another model needs its place" if seen.yields else ""
 
 
 def _stopping(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:

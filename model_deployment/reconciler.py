@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from model_deployment.admission import longest_idle
 from model_deployment.domain import (
     LOST,
     Deployment,
@@ -25,12 +26,13 @@ from model_deployment.domain import (
 )
 from model_deployment.effects import HOST, Effects, World
 from model_deployment.errors import IllegalTransition
-from model_deployment.lifecycle import LIVE, Observation, Policy, decide
+from model_deployment.lifecycle import LIVE, Artifact, Observation, Policy, Refuse, decide
 from model_deployment.probe import Target
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 from model_deployment.sweep import sweep
+from model_deployment.weigh import Scales
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +44,6 @@ STOPPING_TICK = 0.1
 SOON = 0.01
 #: Between health checks of a launch that is starting.
 STARTING_INTERVAL = 0.1
-#: A model is not parked for another's sake before nobody has used it for so many seconds.
-SPARED = 0.5
 #: States that requests are kept waiting in, where the deployment may be parked.
 _AWAITED = frozenset({State.PENDING, State.STARTING, State.STOPPING, State.PARKED})
 #: Between sweeps for processes, leases, logs and events that nothing needs.
@@ -82,6 +82,9 @@ class Reconciler:
             unpublish=self._publish_anew,
             wake=self.wake,
         )
+        self._scales = Scales(deployments, world.measure)
+        #: As far as this tick has come with them.
+        self._rows: list[Deployment] = []
         self._yielding: frozenset[ModelKey] = frozenset()
         self._published: list[Route] = []
         #: False if a route could not be published, and has to be tried again.
@@ -136,7 +139,8 @@ class Reconciler:
         self._yielding = self._choose_yielding(rows)
         after: list[Deployment] = []
         broken: DatabaseError | None = None
-        for row in rows:
+        self._rows = [*rows]
+        for place, row in enumerate(rows):
             try:
                 changed = await self._step(row, may_start=starting < self._start_concurrency)
             except DatabaseError as error:
@@ -144,11 +148,13 @@ class Reconciler:
                 broken, changed = error, row
             starting += (changed.state is State.STARTING) - (row.state is State.STARTING)
             after.append(changed)
+            self._rows[place] = changed
         # Who was dropped for being no longer, or not yet, parked is called again if need be.
         self._called &= {row.key for row in after if row.state is State.PARKED}
         self._effects.cancel_preparations(but=[r for r in after if r.state is State.PENDING])
         self._effects.cancel_trials(but=[r for r in after if r.state is State.STARTING])
         self._watch(after)
+        self._scales.consider(after, self._world.clock())
         self._publish([self._route(row) for row in after if row.state is not State.STOPPED])
         try:
             await self._write_notes(after)
@@ -192,8 +198,11 @@ class Reconciler:
         """Take the models down within ``limit`` seconds, or leave them to the next controller."""
         self._effects.cancel_preparations()
         self._effects.cancel_trials()
-        if keep:
-            return
+        if not keep:
+            await self._take_down(limit)
+        await self._scales.close()
+
+    async def _take_down(self, limit: float) -> None:
         self._closing = True
         end = self._world.clock() + limit
         while self._world.clock() < end:
@@ -249,9 +258,10 @@ class Reconciler:
         """Observe, decide, apply. Returns the row as it is afterwards."""
         try:
             seen = await self._observe(row, may_start)
-            changed = await self._effects.apply(
-                row, decide(row, seen, self._world.clock(), self._policy)
-            )
+            action = decide(row, seen, self._world.clock(), self._policy)
+            changed = await self._effects.apply(row, action)
+            if isinstance(action, Refuse):
+                self._called.discard(row.key)
         except IllegalTransition as error:
             # A wish was written meanwhile: the next tick sees what is the case now.
             _log.info("%s", error.detail, extra=_fields(row))
@@ -273,12 +283,18 @@ class Reconciler:
     async def _observe(self, row: Deployment, may_start: bool) -> Observation:
         if row.launch_id is None:
             artifact, error = self._effects.prepared(row)
+            called = row.key in self._called
+            comes = (
+                artifact is Artifact.READY and may_start and row.not_before <= self._world.clock()
+            )
             return Observation(
                 artifact=artifact,
                 artifact_error=error,
                 may_start=may_start,
                 closing=self._closing,
-                called=row.key in self._called,
+                called=called,
+                shortage=self._shortage(row) if called else "",
+                tight=comes and self._is_tight(row),
             )
         handle = row.handle or await self._find(row.launch_id)
         gone = LOST if handle is None else await self._world.runtime.poll(handle)
@@ -294,18 +310,26 @@ class Reconciler:
         )
 
     def _choose_yielding(self, rows: Sequence[Deployment]) -> frozenset[ModelKey]:
-        """Deployments to park since others found no port: those that nobody has used for longest."""
+        """Deployments to park since others found no place: those that nobody has used for longest."""
         waiting = min(self._effects.take_held_up(), self._start_concurrency)
         needed = waiting - sum(row.state is State.STOPPING for row in rows)
         if needed <= 0:
             return frozenset()
-        idle = [
-            (self._world.traffic(row.launch_id).idle, row.key)
-            for row in rows
-            if row.state is State.READY and row.options.idle_timeout and row.launch_id
-        ]
-        longest = sorted((one for one in idle if one[0] >= SPARED), reverse=True)
-        return frozenset(key for _, key in longest[:needed])
+        return frozenset(longest_idle(rows, self._world.traffic)[:needed])
+
+    def _is_tight(self, row: Deployment) -> bool:
+        """Whether its launch waits for memory: there is too little, and others will give up theirs."""
+        rows = self._rows
+        relief = any(other.state is State.STOPPING for other in rows)
+        if not (relief or longest_idle(rows, self._world.traffic)):
+            return False
+        if not self._world.admission.tight(row, rows):
+            return False
+        self._effects.held_up += 1
+        return True
+
+    def _shortage(self, row: Deployment) -> str:
+        return self._world.admission.shortage(row.key, row.options, row.memory, self._rows)
 
     async def _find(self, launch_id: str) -> Handle | None:
         """A launch whose handle could not be noted down when it was started, if it lives."""

@@ -114,6 +114,17 @@ class Settings(BaseSettings):
         ge=1,
         description="Model servers that may be starting at once (default: cores, at least 2).",
     )
+    memory_guess: int = Field(
+        500 * 1024 * 1024,
+        ge=1,
+        description="Bytes that a model server process is expected to take before it was measured.",
+    )
+    memory_margin: int = Field(
+        256 * 1024 * 1024,
+        ge=0,
+        description="Bytes of memory that a deploy has to leave free, or it is refused with 507; 0 leaves "
+        "memory out of it.",
+    )
     port_quarantine: float = Field(
         5.0, ge=0, description="Seconds before a released port is used again."
     )

@@ -26,6 +26,8 @@ from model_deployment.runtime.base import OnExit
 from tests.steps import Steps
 
 SIGTERM, SIGKILL = 15, 9
+#: Memory of a process.
+EACH = 10
 
 
 class Life(StrEnum):
@@ -86,6 +88,8 @@ class FakeMachine:
         #: Whether runtimes can hold ports, and those that are held, which outlives controllers.
         self.holding = False
         self.held: set[int] = set()
+        #: Of which each process takes ``EACH``.
+        self.memory = 1000 * EACH
         #: Raised by the next starts.
         self.start_error: OSError | None = None
         #: Raised by the next preparations.
@@ -113,6 +117,10 @@ class FakeMachine:
     def live(self) -> list[Process]:
         """Every process that lives, oldest first."""
         return [process for process in self.processes.values() if process.alive]
+
+    def free(self) -> int:
+        """Memory that nobody takes."""
+        return self.memory - EACH * len(self.live)
 
     def clock(self) -> float:
         """The monotonic clock."""
@@ -181,6 +189,7 @@ class FakeMachine:
     def heal(self) -> None:
         """Nothing is in the way any more; what has gone wrong already stays so."""
         self.strangers.clear()
+        self.memory = 1000 * EACH
         self.start_error = self.prepare_error = None
         self.prompt = True
 

@@ -15,14 +15,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
+from model_deployment.admission import Admission
 from model_deployment.domain import Deployment, ModelKey, Options, Route, State, Traffic
 from model_deployment.effects import BLOCKED_FOR, World
-from model_deployment.errors import Conflict, NoFreePort
+from model_deployment.errors import Conflict, ModelDeploymentError, NoFreePort
 from model_deployment.lifecycle import LIVE, TRANSITIONS, Policy
 from model_deployment.probe import Prober
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
-from tests.fakes import FakeMachine, FakeProber, FakeRuntime, Life, Process
+from tests.fakes import EACH, FakeMachine, FakeProber, FakeRuntime, Life, Process
 from tests.hand_driven import HandDriven
 from tests.steps import Crash, SteppedDatabase, Steps
 
@@ -56,6 +57,8 @@ class Stage:
         self.traffic: dict[str, Traffic] = {}
         #: Deployments that requests wait for.
         self.callers: set[ModelKey] = set()
+        #: What requests were told that it does not start.
+        self.refused: list[tuple[ModelKey, str]] = []
         #: The last lines of logs.
         self.words: dict[str, str] = {}
         self.database = SteppedDatabase(folder / "state.db", self.steps)
@@ -102,12 +105,18 @@ class Stage:
                 traffic=lambda launch_id: self.traffic.get(launch_id, Traffic()),
                 holder=machine.holder,
                 last_words=lambda launch_id: self.words.get(launch_id, ""),
+                refuse=self._refuse,
+                admission=Admission(machine.free, guess=EACH, margin=1),
                 clock=machine.clock,
             ),
             policy=self.policy,
             quarantine=QUARANTINE,
             start_concurrency=self._start_concurrency,
         )
+
+    def _refuse(self, key: ModelKey, error: ModelDeploymentError) -> None:
+        self.callers.discard(key)
+        self.refused.append((key, error.detail))
 
     def _on_exit(self) -> None:
         self.reconciler.wake()

@@ -293,6 +293,9 @@ class ModelOut(DeploymentOut):
     pss: int | None = Field(
         description="The same with what is shared divided among those who share it."
     )
+    memory_needed: int = Field(
+        description="Bytes it is expected to take when it is started next: as last measured, or a guess."
+    )
     serving: ServingOut
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from model_deployment.domain import BATCH_ROWS, Counters, Endpoint, ModelKey, Route, State, Traffic
+from model_deployment.errors import ModelDeploymentError
 from model_deployment.gate import Gate, Verdict
 from model_deployment.proxy.answers import Answer
 from model_deployment.proxy.ask import Question, ask
@@ -155,6 +156,11 @@ class Routes:
                 lobby.turn(
                     Route(key, State.STOPPED, reason="undeployed, or the controller stops"), None
                 )
+
+    def refuse(self, key: ModelKey, error: ModelDeploymentError) -> None:
+        """Tell those who wait for a parked deployment that it is not started."""
+        if lobby := self._lobbies.get(key):
+            lobby.refuse(error)
 
     def lookup(self, raw_path: bytes) -> Entry | None:
         """The entry of a path as it came over the wire."""

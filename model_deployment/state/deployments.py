@@ -130,6 +130,12 @@ class Deployments:
             "UPDATE deployments SET handle = ? WHERE launch_id = ?", (text, handle.launch_id)
         )
 
+    async def record_memory(self, launch_id: str, size: int) -> None:
+        """Note what the processes of a launch take, in bytes."""
+        await self._database.change(
+            "UPDATE deployments SET memory = ? WHERE launch_id = ?", (size, launch_id)
+        )
+
     async def move(self, row: Deployment, state: State, reason: str, **changes: Any) -> Deployment:
         """Change the state of a row that has, and keeps, a launch, or has none.
 
@@ -245,10 +251,18 @@ def _ask_running(
         connection.execute(
             "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
             "parking = 0, not_before = 0, launches = 0, created_at = ?, "
+            "memory = ?, "
             # Who waits at the port of an earlier launch waits for a model that may be another now.
             "session = CASE state WHEN 'pending' THEN NULL ELSE session END "
             "WHERE model = ? AND version = ?",
-            (json.dumps(options.as_dict()), artifact, _now(), key.model, key.version),
+            (
+                json.dumps(options.as_dict()),
+                artifact,
+                _now(),
+                row.memory if measured_alike(row, options, artifact) else None,
+                key.model,
+                key.version,
+            ),
         )
         if row.state in (State.STOPPED, State.FAILED, State.PARKED):
             armed = _get(connection, key)
@@ -365,6 +379,7 @@ def _deployment(row: Mapping[str, Any]) -> Deployment:
         reason=row["reason"],
         parking=bool(row["parking"]),
         session=row["session"],
+        memory=row["memory"],
     )
 
 
@@ -376,6 +391,13 @@ def _read_event(row: Mapping[str, Any]) -> Event:
         launch_id=row["launch_id"],
         reason=row["reason"],
     )
+
+
+def measured_alike(row: Deployment, options: Options, artifact: str) -> bool:
+    """Whether what was measured of a row tells what it takes with these options."""
+    now, then = options, row.options
+    same = (now.workers, now.env_manager) == (then.workers, then.env_manager)
+    return same and row.artifact == artifact
 
 
 def live_launches(rows: Iterable[Deployment]) -> set[str]:

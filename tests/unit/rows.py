@@ -92,6 +92,8 @@ observations = st.builds(
     closing=st.booleans(),
     called=st.booleans(),
     yields=st.booleans(),
+    shortage=st.sampled_from(["", "", "too little memory"]),
+    tight=st.booleans(),
 )
 
 policies = st.builds(

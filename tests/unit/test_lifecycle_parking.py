@@ -10,6 +10,7 @@ from model_deployment.lifecycle import (
     Nothing,
     Observation,
     Policy,
+    Refuse,
     Rest,
     Stop,
     after_exit,
@@ -28,7 +29,7 @@ def park(reason: str) -> Stop:
 
 
 LONG = park("nobody asked for 60 s")
-YIELD = park("idle, and another model needs its port")
+YIELD = park("idle, and another model needs its place")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,8 @@ def test_its_end_is_no_failure(desired: Desired, closing: bool, state: State) ->
         (Desired.RUNNING, Observation(), Nothing()),
         (Desired.RUNNING, Observation(called=True), Rest(State.PENDING, "a request woke it")),
         (Desired.RUNNING, Observation(called=True, closing=True), Nothing()),
+        (Desired.RUNNING, Observation(called=True, shortage="full"), Refuse("full")),
+        (Desired.RUNNING, Observation(shortage="full"), Nothing()),
         (Desired.STOPPED, Observation(called=True), Rest(State.STOPPED, "undeployed")),
     ],
 )

@@ -30,6 +30,7 @@ from model_deployment.lifecycle import (
     Policy,
     Prepare,
     Promote,
+    Refuse,
     Rest,
     Stop,
     after_exit,
@@ -48,7 +49,7 @@ POLICY = Policy()
 def target(action: Action) -> State | None:
     """The state an action leads to; None where the row stays as it is."""
     match action:
-        case Nothing():
+        case Nothing() | Refuse():
             return None
         case Prepare():
             return State.PENDING

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from model_deployment.domain import ModelKey, Options, State, Traffic
+from tests.fakes import EACH
 from tests.stage import FIRST, QUARANTINE, Stage, stage
 
 IDLE = Options(idle_timeout=60)
@@ -139,7 +140,7 @@ async def test_a_port_goes_from_who_used_it_least_to_who_needs_it(on: Stage) -> 
     await until(on, C, State.READY)
     assert [(await on.row(key)).state for key in (A, B)] == [State.READY, State.PARKED]
     assert (await on.row(C)).port == FIRST + 1
-    assert (await on.row(B)).reason == "idle, and another model needs its port"
+    assert (await on.row(B)).reason == "idle, and another model needs its place"
     await on.gone()
 
 
@@ -169,4 +170,41 @@ async def test_those_that_are_never_parked_leave_one_port_to_the_others(on: Stag
     await on.undeploy(B)
     await until(on, B, State.STOPPED)
     assert await on.deploy(C)
+    await on.gone()
+
+
+async def test_without_memory_it_stays_parked_and_says_so(on: Stage) -> None:
+    await started(on, A, B)
+    await idle(on, A, 60)
+    await until(on, A, State.PARKED)
+    on.machine.memory = EACH
+    await on.request(A)
+    await on.tick()
+    await on.tick()
+    assert (await on.row(A)).state is State.PARKED
+    ((key, detail),) = on.refused
+    assert key == A
+    assert detail.startswith(
+        "cannot predict with a-1, which is parked: it needs 0 MB of memory (by a "
+    )
+    on.machine.memory = 9 * EACH
+    await on.request(A)
+    await until(on, A, State.READY)
+    await on.gone()
+
+
+async def test_memory_goes_round_as_ports_do(on: Stage) -> None:
+    await started(on, A, B)
+    for key in (A, B):
+        await on.deployments.record_memory((await on.row(key)).launch_id or "", EACH)
+    await idle(on, A, 60)
+    await until(on, A, State.PARKED)
+    on.machine.memory = 2 * EACH  # with the margin, there is room for one
+    await on.request(A)
+    await on.tick()
+    assert (await on.row(A)).state is State.PENDING
+    await idle(on, B, 1)
+    await until(on, A, State.READY)
+    assert (await on.row(B)).state is State.PARKED
+    assert on.refused == []
     await on.gone()

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from model_deployment.domain import ModelKey, Options, Traffic
 from model_deployment.lifecycle import Policy
-from tests.fakes import FakeMachine, Process
+from tests.fakes import EACH, FakeMachine, Process
 from tests.stage import FIRST, Stage, stage
 
 KEYS = [ModelKey(name, 1) for name in "abcd"]
@@ -127,6 +127,10 @@ class Controllers(RuleBasedStateMachine):
     @rule(number=numbers)
     def stranger_goes(self, number: int) -> None:
         self.stage.machine.strangers.pop(FIRST + number, None)
+
+    @rule(places=st.integers(0, PORTS))
+    def memory(self, places: int) -> None:
+        self.stage.machine.memory = places * EACH
 
     @rule(broken=st.booleans())
     def registry(self, broken: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from model_deployment.domain import Counters, State
+from model_deployment.errors import NotEnoughMemory
 from tests.integration.proxy.front import KEY, LAUNCH, Front, Serve
 from tests.integration.proxy.upstreams import Gate, echo
 from tests.integration.proxy.wire import Wire, post, post_chunked
@@ -117,6 +118,20 @@ async def test_if_it_does_not_start_they_are_told_why(
     for caller in callers:
         assert words in (await caller.receive()).problem(status)["detail"]
     assert front.upstream.requests == []
+
+
+async def test_if_it_may_not_start_those_who_wait_are_told_and_the_next_one_asks_again(
+    serve: Serve,
+) -> None:
+    front = await parked(serve)
+    (caller,) = await wait_in(front, b"1")
+    front.routes.refuse(KEY, NotEnoughMemory("cannot predict with iris-1: no memory"))
+    assert (await caller.receive()).problem(507)["title"] == "Not enough memory"
+    front.woken.clear()
+    (caller,) = await wait_in(front, b"2")
+    assert KEY in front.woken
+    turn(front, State.READY)
+    assert (await caller.receive()).body == b"2"
 
 
 async def test_they_wait_so_long_and_no_longer(serve: Serve) -> None:
