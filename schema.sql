@@ -22,20 +22,23 @@ CREATE TABLE IF NOT EXISTS deployments (
     --   pending  -> stopped                              undeploy
     --   starting -> ready                                healthy
     --   starting -> stopping                             undeploy, deadline
-    --   ready    -> stopping                             undeploy, unhealthy
+    --   ready    -> stopping                             undeploy, unhealthy, idle
     --   stopping -> stopping                             next step: drain, terminate, kill
     --   starting | ready | stopping -> pending           gone, tries left
     --   starting | ready | stopping -> failed            gone, tries used up
     --   starting | ready | stopping -> stopped           gone, not wanted
+    --   stopping -> parked                               gone, idle
     --   stopped | failed -> pending                      deploy
-    --   failed   -> stopped                              undeploy
-    state       TEXT NOT NULL CHECK (state IN ('pending', 'starting', 'ready', 'stopping', 'stopped', 'failed')),
+    --   parked   -> pending                              request, deploy
+    --   failed | parked -> stopped                       undeploy
+    state       TEXT NOT NULL CHECK (state IN
+        ('pending', 'starting', 'ready', 'stopping', 'parked', 'stopped', 'failed')),
     step        TEXT CHECK (step IN ('drain', 'terminate', 'kill')),
     options     TEXT NOT NULL,   -- JSON
     artifact    TEXT NOT NULL,   -- folder of the cached artifacts
     launch_id   TEXT UNIQUE,
     handle      TEXT,            -- JSON, understood by the runtime; NULL between lease and start
-    port        INTEGER,
+    port        INTEGER,         -- a pending row may keep one that the runtime holds for it
     tries       INTEGER NOT NULL DEFAULT 0,
     launches    INTEGER NOT NULL DEFAULT 0,
     not_before  REAL NOT NULL DEFAULT 0,
@@ -44,15 +47,19 @@ CREATE TABLE IF NOT EXISTS deployments (
     ready_at    TEXT,
     created_at  TEXT NOT NULL,
     reason      TEXT NOT NULL DEFAULT '',
+    parking     INTEGER NOT NULL DEFAULT 0,  -- it stops to be parked
+    session     TEXT,            -- the first launch that was ready at this port
+    memory      INTEGER,         -- bytes its processes took when they were last measured
     UNIQUE (model, version),
     -- a launch exists exactly while the state says so
     CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),
-    CHECK ((step IS NOT NULL) = (state = 'stopping'))
+    CHECK ((step IS NOT NULL) = (state = 'stopping')),
+    CHECK (NOT parking OR state = 'stopping')
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS ports (
     port              INTEGER PRIMARY KEY,
-    launch_id         TEXT UNIQUE,                  -- leased by
+    launch_id         TEXT UNIQUE,                  -- leased by; kept after it for the deployment's next one
     quarantined_until REAL NOT NULL DEFAULT 0,      -- released a moment ago
     blocked_until     REAL NOT NULL DEFAULT 0,      -- a stranger listens here; looked at again then
     blocked_by        TEXT NOT NULL DEFAULT ''

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from model_deployment import surface
+from model_deployment.admission import Admission
 from model_deployment.api.access import Access, authorise
 from model_deployment.api.guard import Guard
 from model_deployment.artifacts import ArtifactCache
@@ -30,7 +31,7 @@ from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
 from model_deployment.runtime.logs import LaunchLogs
-from model_deployment.runtime.memory import MemoryGauge
+from model_deployment.runtime.memory import MemoryGauge, free_memory, measure
 from model_deployment.runtime.serve import Command, ServeRuntime, mlflow_command
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
@@ -109,6 +110,7 @@ class _Core:
     routes: Routes
     totals: Totals
     reconciler: Reconciler
+    admission: Admission
 
 
 async def _assemble(
@@ -126,6 +128,7 @@ async def _assemble(
         ports=core.ports,
         registry=core.registry,
         reconciler=core.reconciler,
+        admission=core.admission,
         defaults=settings.options,
     )
     around = surroundings(
@@ -172,7 +175,7 @@ async def _core(
     cache.open()
     registry = _registry(settings)
     logs = LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes)
-    wake, notes = _Late(), _Late()
+    wake, notes, call = _Late(), _Late(), _Late()
     runtime = _runtime(settings, instance, logs, command, wake)
     stack.push_async_callback(runtime.close)
     prober = Prober(timeout=settings.probe_timeout, listening=runtime.listening, changed=wake)
@@ -183,6 +186,7 @@ async def _core(
         gates=lambda route: description.gate(cache.path(route.artifact), route.options.validation),
         broke=wake,
         tell=notes,
+        wake=call,
     )
     stack.push_async_callback(routes.close)
     totals = Totals()
@@ -191,6 +195,7 @@ async def _core(
         totals.keep(route.key for route in published)
         return routes.publish(published)
 
+    admission = Admission(free_memory, settings.memory_guess, settings.memory_margin)
     reconciler = Reconciler(
         deployments=deployments,
         ports=ports,
@@ -204,15 +209,28 @@ async def _core(
             holder=sockets.holder,
             last_words=logs.last_words,
             tidy=logs.tidy,
+            refuse=routes.refuse,
+            measure=lambda handles: asyncio.to_thread(measure, instance, handles),
+            admission=admission,
         ),
         policy=settings.policy,
         probe_interval=settings.probe_interval,
         quarantine=settings.port_quarantine,
         start_concurrency=settings.start_concurrency,
     )
-    wake.target, notes.target = reconciler.wake, reconciler.note
+    wake.target, notes.target, call.target = reconciler.wake, reconciler.note, reconciler.call
     return _Core(
-        instance, deployments, ports, cache, description, registry, logs, routes, totals, reconciler
+        instance,
+        deployments,
+        ports,
+        cache,
+        description,
+        registry,
+        logs,
+        routes,
+        totals,
+        reconciler,
+        admission,
     )
 
 
@@ -295,6 +313,7 @@ def _limits(settings: Settings) -> Limits:
         # the age of a request that gives a hanging server away: one cut off before has no age.
         read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
         answer_bytes=settings.max_answer_bytes,
+        wake_timeout=settings.start_timeout,
     )
 
 

@@ -140,6 +140,10 @@ def deploy(
     retention_days: Annotated[
         float | None, typer.Option(help="Days that captures are kept.")
     ] = None,
+    idle_timeout: Annotated[
+        float | None,
+        typer.Option(help="Park it after so many seconds without a request; 0 is off."),
+    ] = None,
     url: Url = "",
 ) -> None:
     """Serve a model version, and wait until it is ready."""
@@ -153,6 +157,7 @@ def deploy(
         "capture_exclude": capture_exclude or None,
         "capture_hash": capture_hash or None,
         "retention_days": retention_days,
+        "idle_timeout": idle_timeout,
     }
     options = {name: value for name, value in given.items() if value is not None}
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
+from model_deployment.admission import Admission
 from model_deployment.domain import (
     Deployment,
     Desired,
@@ -16,10 +17,16 @@ from model_deployment.domain import (
     State,
     Validation,
 )
-from model_deployment.errors import Conflict, NoFreePort, NotDeployed, Unavailable
+from model_deployment.errors import (
+    Conflict,
+    NoFreePort,
+    NotDeployed,
+    NotEnoughMemory,
+    Unavailable,
+)
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
-from model_deployment.state.deployments import Deployments
+from model_deployment.state.deployments import Deployments, measured_alike
 from model_deployment.state.ports import Ports
 
 
@@ -36,6 +43,7 @@ class Choice:
     capture_hash: tuple[str, ...] | None = None
     max_capture_bytes: int | None = None
     retention_days: float | None = None
+    idle_timeout: float | None = None
 
     def over(self, options: Options) -> Options:
         """These choices on top of others."""
@@ -53,12 +61,14 @@ class Controller:
         ports: Ports,
         registry: Registry,
         reconciler: Reconciler,
+        admission: Admission,
         defaults: Options,
     ) -> None:
         self._deployments = deployments
         self._ports = ports
         self._registry = registry
         self._reconciler = reconciler
+        self._admission = admission
         self._defaults = defaults
         self._closing = False
 
@@ -71,6 +81,7 @@ class Controller:
         Raises:
             UnknownModel, RegistryUnavailable: the registry says no, or nothing.
             NoFreePort: as many deployments as ports.
+            NotEnoughMemory: it would not fit.
             Conflict: deployed with other options, or undeployed while waiting.
         """
         row = await self._deployments.get(key)
@@ -82,9 +93,14 @@ class Controller:
                 "undeploy it first",
                 extra={"options": row.options.as_dict()},
             )
+        if row.state is State.PARKED or row.parking:
+            await self._check_memory(key, row.options, row.memory)
+            row = await self._deployments.ask_awake(key) or row
+            self._tell()
         row = await self.wait(
             key,
-            lambda r: r.state in (State.READY, State.FAILED) or r.desired is Desired.STOPPED,
+            # Parked: it was ready, and nobody asked for so long that it is not any more.
+            lambda r: (r.settled and r.state is not State.STOPPED) or r.desired is Desired.STOPPED,
             wait,
         )
         if row.desired is Desired.STOPPED:
@@ -95,21 +111,32 @@ class Controller:
         version = await self._registry.version(key)
         if version.status != "READY":
             raise Conflict(f"cannot deploy {key}: its status in the registry is {version.status}")
+        options = choice.over(self._defaults)
+        before = await self._deployments.get(key)
+        alike = before is not None and measured_alike(before, options, version.artifact)
+        await self._check_memory(key, options, before.memory if before and alike else None)
         usage = await self.ports()
         usable = usage.size - len(usage.blocked)
         try:
-            row, _ = await self._deployments.ask_running(
-                key, choice.over(self._defaults), version.artifact, usable
-            )
+            row, _ = await self._deployments.ask_running(key, options, version.artifact, usable)
         except NoFreePort as error:
             held = f"; {len(usage.blocked)} held by other programs" if usage.blocked else ""
             raise NoFreePort(
                 f"cannot deploy {key}: no free port in {self._ports.name} ({error.detail}{held}). "
-                "Undeploy a model, or widen MODEL_DEPLOYMENT_PORTS",
+                "Undeploy a model, let models be parked (idle_timeout), or widen MODEL_DEPLOYMENT_PORTS",
                 retry_after=error.retry_after,
             ) from None
         self._tell()
         return row
+
+    async def _check_memory(self, key: ModelKey, options: Options, measured: int | None) -> None:
+        shortage = self._admission.shortage(key, options, measured, await self._deployments.all())
+        if shortage:
+            raise NotEnoughMemory.of(f"deploy {key}", shortage)
+
+    def memory_needed(self, row: Deployment) -> int:
+        """Bytes that a deployment is expected to take when it is started next."""
+        return self._admission.need(row.options, row.memory)
 
     async def undeploy(self, key: ModelKey, wait: float) -> Deployment:
         """Wish a deployment to be gone; wait until it is.

@@ -78,6 +78,7 @@ class State(StrEnum):
     STARTING = "starting"  # a launch exists and has not answered its health check
     READY = "ready"  # answered; its route is published
     STOPPING = "stopping"  # unpublished; on its way out
+    PARKED = "parked"  # at rest for want of requests; the next one starts it again
     STOPPED = "stopped"  # at rest, as wished
     FAILED = "failed"  # at rest, against the wish; reason says why
 
@@ -197,6 +198,8 @@ class Options:
     max_capture_bytes: int = 1024 * 1024
     #: Days that captures are kept; None takes the store's own.
     retention_days: float | None = None
+    #: Seconds without a request after which it is parked; 0 never parks it.
+    idle_timeout: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, for the state row and for answers."""
@@ -210,6 +213,7 @@ class Options:
             "capture_hash": list(self.capture_hash),
             "max_capture_bytes": self.max_capture_bytes,
             "retention_days": self.retention_days,
+            "idle_timeout": self.idle_timeout,
         }
 
     @classmethod
@@ -225,6 +229,7 @@ class Options:
             capture_hash=tuple(values.get("capture_hash", ())),
             max_capture_bytes=int(values.get("max_capture_bytes", 1024 * 1024)),
             retention_days=values.get("retention_days"),
+            idle_timeout=float(values.get("idle_timeout", 0.0)),
         )
 
 
@@ -303,6 +308,13 @@ class Deployment:
     ready_since: float | None = None
     ready_at: datetime | None = None
     reason: str = ""
+    #: It stops to be parked, and not for good.
+    parking: bool = False
+    #: The first launch that was ready at its port. It outlives that launch where the runtime holds the port
+    #: for the next one: requests go on being sent there, and wait.
+    session: str | None = None
+    #: What its processes took when they were last measured, in bytes.
+    memory: int | None = None
 
     @property
     def restarts(self) -> int:
@@ -312,7 +324,7 @@ class Deployment:
     @property
     def settled(self) -> bool:
         """Nothing more will happen unless somebody asks or a process dies."""
-        return self.state in (State.READY, State.STOPPED, State.FAILED)
+        return self.state in (State.READY, State.PARKED, State.STOPPED, State.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +340,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What the proxy knows of one deployment; ``endpoint`` is None while it does not serve."""
+    """What the proxy knows of one deployment; ``endpoint`` is None while it does not serve.
+
+    Where it ``waits``, requests are not refused meanwhile: the first one wakes it, and all wait for it.
+    """
 
     key: ModelKey
     state: State
@@ -338,6 +353,9 @@ class Route:
     options: Options = Options()
     #: Names the model's local files, for its signature.
     artifact: str = ""
+    waits: bool = False
+    #: Names what requests are sent to, where that is more than one launch.
+    session: str | None = None
 
 
 #: Upper ends of the buckets that the rows of merged calls are counted in; one more is without end.
@@ -354,6 +372,10 @@ class Traffic:
     answered: int = 0
     #: Time-outs since the last answer that was none.
     timeouts_in_row: int = 0
+    #: Requests whose bodies are still coming in, or are looked at.
+    reading: int = 0
+    #: Seconds since the last request ended; 0 while there is one, or none can come.
+    idle: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

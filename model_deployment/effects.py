@@ -9,23 +9,27 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, assert_never
 
+from model_deployment.admission import Admission
 from model_deployment.domain import (
     Deployment,
     Endpoint,
     Exit,
+    Handle,
     LaunchSpec,
+    Memory,
     ModelKey,
     Route,
     State,
     Step,
     Traffic,
 )
+from model_deployment.errors import ModelDeploymentError, NotEnoughMemory
 from model_deployment.lifecycle import (
     Action,
     Artifact,
@@ -35,6 +39,7 @@ from model_deployment.lifecycle import (
     Prepare,
     Promise,
     Promote,
+    Refuse,
     Rest,
     Stop,
     Try,
@@ -44,6 +49,7 @@ from model_deployment.probe import Prober
 from model_deployment.runtime.base import Runtime
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
+from model_deployment.weigh import Measure
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +59,10 @@ T = TypeVar("T")
 HOST = "127.0.0.1"
 #: A port that a stranger holds is looked at again after this long, in seconds.
 BLOCKED_FOR = 60.0
+
+
+async def _weighs_nothing(handles: Sequence[Handle]) -> Mapping[str, Memory]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,11 @@ class World:
     holder: Callable[[str, int], str | None]
     #: The last line of a launch's log, for the reason of a failure.
     last_words: Callable[[str], str] = lambda launch_id: ""
+    #: Tells those who wait for a parked deployment that it is not started.
+    refuse: Callable[[ModelKey, ModelDeploymentError], None] = lambda key, error: None
+    #: What processes take; nothing where it cannot be told.
+    measure: Measure = _weighs_nothing
+    admission: Admission = Admission(free=lambda: 0, guess=0, margin=0)
     #: Removes the logs of all launches but these.
     tidy: Callable[[Iterable[str]], None] = lambda keep: None
     clock: Callable[[], float] = time.monotonic
@@ -103,6 +118,8 @@ class Effects:
         self._preparing: dict[tuple[ModelKey, str], asyncio.Task[Path]] = {}
         #: By launch.
         self._trying: dict[str, asyncio.Task[str]] = {}
+        #: Launches that found no free port, or no memory, since the last look.
+        self.held_up = 0
 
     async def apply(self, row: Deployment, action: Action) -> Deployment:
         """Carry out one action.
@@ -125,8 +142,17 @@ class Effects:
                 return await self._stop(row, action)
             case Rest():
                 return await self._rest(row, action)
+            case Refuse(reason):
+                error = NotEnoughMemory.of(f"predict with {row.key}, which is parked", reason)
+                self._world.refuse(row.key, error)
+                return row
             case never:
                 assert_never(never)
+
+    def take_held_up(self) -> int:
+        """How many launches found no place since this was last asked."""
+        held_up, self.held_up = self.held_up, 0
+        return held_up
 
     def prepared(self, row: Deployment) -> tuple[Artifact, str]:
         """Where the preparation of a deployment stands, and why it failed."""
@@ -194,21 +220,34 @@ class Effects:
         return await self._deployments.move(row, State.PENDING, reason)
 
     async def _launch(self, row: Deployment, deadline: float) -> Deployment:
-        port = await self._free_port()
+        port = await self._port_for(row)
         if port is None:
+            self.held_up += 1
             return await self._held_up(row, f"waiting for a free port in {self._ports.name}")
         model_path = self._preparing.pop((row.key, row.artifact)).result()
         launch_id = secrets.token_hex(8)
-        clock = self._world.clock
+        clock, kept = self._world.clock, row.port
         row = await self._deployments.launch(row, launch_id, port, deadline, clock())
+        if kept is not None and kept != port:
+            await self._let_go(kept)
         spec = LaunchSpec(launch_id, row.key, str(model_path), Endpoint(HOST, port), row.options)
         try:
+            await self._world.runtime.hold(spec.endpoint)
             handle = await self._world.runtime.start(spec)
         except OSError as error:
             gone = Exit(f"cannot start a process: {error.strerror or error}")
             return await self._rest(row, after_exit(row, gone, False, clock(), self._policy))
         await self._deployments.record_handle(handle)
         return replace(row, handle=handle)
+
+    async def _port_for(self, row: Deployment) -> int | None:
+        """Its own port, if it still has one that can be listened on; else a free one."""
+        port = row.port
+        in_range = port is not None and self._ports.first <= port <= self._ports.last
+        # What held it may be gone, and a stranger there.
+        if port is not None and in_range and not await self._blocked(port):
+            return port
+        return await self._free_port()
 
     async def _free_port(self) -> int | None:
         """The lowest port that can be listened on; those that strangers hold are blocked on the way."""
@@ -218,6 +257,8 @@ class Effects:
                 return port
 
     async def _blocked(self, port: int) -> bool:
+        if self._holds(port):
+            return False
         holder = await asyncio.to_thread(self._world.holder, HOST, port)
         if holder is None:
             return False
@@ -225,10 +266,23 @@ class Effects:
         await self._ports.block(port, holder, self._world.clock() + BLOCKED_FOR)
         return True
 
+    def _holds(self, port: int) -> bool:
+        return self._world.runtime.holds(Endpoint(HOST, port))
+
+    async def _let_go(self, port: int) -> None:
+        # What cannot be released now is found by the sweep.
+        with contextlib.suppress(OSError):
+            await self._world.runtime.release(Endpoint(HOST, port))
+
     async def _promote(self, row: Deployment) -> Deployment:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
         return await self._deployments.move(
-            row, State.READY, "healthy", deadline=None, ready_since=self._world.clock(), ready_at=at
+            row,
+            State.READY,
+            "healthy",
+            deadline=None,
+            ready_since=self._world.clock(),
+            ready_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            session=row.session or row.launch_id,
         )
 
     async def _stop(self, row: Deployment, stop: Stop) -> Deployment:
@@ -239,6 +293,7 @@ class Effects:
             step=stop.step,
             deadline=stop.deadline,
             tries=stop.tries,
+            parking=stop.parking,
         )
         self._unpublish(row)
         if stop.step is not Step.DRAIN and row.handle is not None:
@@ -254,11 +309,20 @@ class Effects:
         if row.port is not None and row.state is State.STARTING:
             # It may have died of losing its port to somebody between our look and its own.
             await self._blocked(row.port)
-        return await self._deployments.rest(
+        # A port given up by parking does not rest: others may be waiting for it.
+        quarantine = 0.0 if action.state is State.PARKED else self._quarantine
+        keeps = action.again and row.port is not None and self._holds(row.port)
+        rested = await self._deployments.rest(
             row,
             action.state,
             action.reason,
             tries=action.tries,
             not_before=action.not_before,
-            quarantined_until=self._world.clock() + self._quarantine,
+            quarantined_until=self._world.clock() + quarantine,
+            keeps_port=keeps,
         )
+        if row.port is not None and not keeps:
+            # A place for one of those that found none; nobody else need give up his for it.
+            self.held_up = max(0, self.held_up - 1)
+            await self._let_go(row.port)
+        return rested

@@ -28,6 +28,7 @@
     │   └── RegistryUnavailable (503)
     ├── UpstreamTimeout (504)      the model did not answer in time
     ├── DiskFull (507)             no room on the disk of the data directory
+    ├── NotEnoughMemory (507)      one more model would not fit into free memory
     ├── InvalidSettings (500)      a setting that cannot be used
     ├── CredentialsError (500)     the users' files cannot be used
     └── StateError (500)           the state database cannot be used
@@ -254,6 +255,22 @@ class DiskFull(ModelDeploymentError):
 
     status = 507
     title = "Disk full"
+
+
+class NotEnoughMemory(ModelDeploymentError):
+    """One more model would not fit into free memory."""
+
+    status = 507
+    title = "Not enough memory"
+
+    @classmethod
+    def of(cls, what: str, why: str) -> "NotEnoughMemory":
+        """What cannot be done, and the figures."""
+        return cls(
+            f"cannot {what}: {why}. Undeploy a model, let models be parked (idle_timeout), or set "
+            "MODEL_DEPLOYMENT_MEMORY_MARGIN, where 0 leaves memory out of it",
+            retry_after=30,
+        )
 
 
 class InvalidSettings(ModelDeploymentError):

@@ -25,13 +25,15 @@ TRANSITIONS: dict[tuple[State | None, State], str] = {
     (State.STOPPED, State.PENDING): "deploy",
     (State.FAILED, State.PENDING): "deploy",
     (State.FAILED, State.STOPPED): "undeploy",
+    (State.PARKED, State.PENDING): "request / deploy",
+    (State.PARKED, State.STOPPED): "undeploy",
     (State.PENDING, State.STOPPED): "undeploy",
     (State.PENDING, State.PENDING): "held up: no artifacts, no free port",
     (State.PENDING, State.FAILED): "artifacts not to be had, tries used up",
     (State.PENDING, State.STARTING): "launch",
     (State.STARTING, State.READY): "healthy",
     (State.STARTING, State.STOPPING): "undeploy / deadline",
-    (State.READY, State.STOPPING): "undeploy / unhealthy",
+    (State.READY, State.STOPPING): "undeploy / unhealthy / idle",
     (State.STOPPING, State.STOPPING): "drained / deadline",
     (State.STARTING, State.PENDING): "gone, tries left",
     (State.READY, State.PENDING): "gone, tries left",
@@ -39,6 +41,7 @@ TRANSITIONS: dict[tuple[State | None, State], str] = {
     (State.STARTING, State.FAILED): "gone, tries used up",
     (State.READY, State.FAILED): "gone, tries used up",
     (State.STOPPING, State.FAILED): "gone, tries used up",
+    (State.STOPPING, State.PARKED): "gone, idle",
     (State.STARTING, State.STOPPED): "gone, not wanted",
     (State.READY, State.STOPPED): "gone, not wanted",
     (State.STOPPING, State.STOPPED): "gone, not wanted",
@@ -114,6 +117,14 @@ class Observation:
     may_start: bool = True
     #: The controller is going down and takes its models with it.
     closing: bool = False
+    #: Somebody asked for a prediction of a parked model.
+    called: bool = False
+    #: Others wait for a place, and this one's is the one to give up: nobody has used it for longest.
+    yields: bool = False
+    #: Why a parked model would not fit into memory.
+    shortage: str = ""
+    #: Memory is short, and others are about to give up theirs.
+    tight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,26 +159,39 @@ class Stop:
     """Unpublish the route, and go to ``step`` with a deadline.
 
     ``tries`` counts this stop where it is the launch's own failure, and its end is not counted
-    again; a stop that was asked for forgets earlier failures.
+    again; a stop that was asked for forgets earlier failures. ``parking``: it is to rest, and be
+    started again by the next request.
     """
 
     reason: str
     step: Step
     deadline: float
     tries: int = 0
+    parking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """No launch exists (any more): release the port and take this state."""
+    """No launch exists (any more): take this state, and release the port.
+
+    ``again``: the next launch may have the same port, if the runtime holds it.
+    """
 
     state: State
     reason: str
     tries: int = 0
     not_before: float = 0.0
+    again: bool = False
 
 
-Action = Nothing | Prepare | Launch | Try | Promote | Stop | Rest
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Leave it parked, and tell those who wait for it why."""
+
+    reason: str
+
+
+Action = Nothing | Prepare | Launch | Try | Promote | Stop | Rest | Refuse
 
 
 def check(source: State | None, target: State) -> bool:
@@ -195,8 +219,11 @@ def decide(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
             return _ready(row, seen, now, policy)
         case State.STOPPING:
             return _stopping(row, seen, now, policy)
-        case State.FAILED if row.desired is Desired.STOPPED:
+        case State.FAILED | State.PARKED if row.desired is Desired.STOPPED:
             return Rest(State.STOPPED, "undeployed")
+        case State.PARKED if seen.called and not seen.closing:
+            woken = Rest(State.PENDING, "a request woke it")
+            return Refuse(seen.shortage) if seen.shortage else woken
         case _:
             return Nothing()
 
@@ -204,6 +231,8 @@ def decide(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
 def _pending(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
     if row.desired is Desired.STOPPED:
         return Rest(State.STOPPED, "undeployed")
+    if seen.closing and row.port is not None:
+        return _closed(row, policy)
     if seen.closing or now < row.not_before:
         return Nothing()
     match seen.artifact:
@@ -211,7 +240,7 @@ def _pending(row: Deployment, seen: Observation, now: float, policy: Policy) -> 
             return after_failure(row, seen.artifact_error, now, policy)
         case Artifact.MISSING:
             return Prepare()
-        case Artifact.READY if seen.may_start:
+        case Artifact.READY if seen.may_start and not seen.tight:
             return Launch(deadline=now + _time_to_start(row, policy))
         case _:
             return Nothing()
@@ -265,17 +294,32 @@ def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
         # Nothing to drain: what is in flight is what hangs.
         tries = _earlier(row, now, policy) + 1
         return Stop(sickness, Step.TERMINATE, now + policy.stop_grace, tries)
+    if leisure := _leisure(row, seen):
+        return Stop(leisure, Step.DRAIN, now + policy.drain_timeout, parking=True)
     return Nothing()
+
+
+def _leisure(row: Deployment, seen: Observation) -> str:
+    """Why a ready launch may be parked, or an empty text."""
+    limit, traffic = row.options.idle_timeout, seen.traffic
+    if not limit or traffic.in_flight or traffic.reading:
+        return ""
+    if traffic.idle >= limit:
+        return f"nobody asked for {limit:g} s"
+    return "idle, and another model needs its place" if seen.yields else ""
 
 
 def _stopping(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
     due = row.deadline is None or now >= row.deadline
+    # Of an undeployed model nothing is promised to those who are not done asking.
+    drained = not (seen.traffic.in_flight or (row.parking and seen.traffic.reading))
     match row.step:
-        case Step.DRAIN if due or seen.traffic.in_flight == 0:
-            return Stop(row.reason, Step.TERMINATE, now + policy.stop_grace, row.tries)
+        case Step.DRAIN if due or drained:
+            until = now + policy.stop_grace
+            return Stop(row.reason, Step.TERMINATE, until, row.tries, row.parking)
         case Step.TERMINATE | Step.KILL if due:
             # Killed again each second: a group may have forked on while the first signal went round.
-            return Stop(row.reason, Step.KILL, now + 1.0, row.tries)
+            return Stop(row.reason, Step.KILL, now + 1.0, row.tries, row.parking)
         case _:
             return Nothing()
 
@@ -299,10 +343,10 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
     """The one rule for every death: not wanted, tries left, or used up."""
     if row.desired is Desired.STOPPED:
         return Rest(State.STOPPED, "undeployed")
+    if row.parking:
+        return Rest(State.PARKED, row.reason)
     if closing:
-        # Even one that is out of tries has one with the next controller.
-        tries = min(row.tries, policy.tries - 1)
-        return Rest(State.PENDING, "the controller stopped it", tries)
+        return _closed(row, policy)
     if row.state is State.STOPPING:
         # It died of the reason it was stopped for, and was judged then. Without one it was an
         # undeploy that was taken back, or an earlier controller that went down.
@@ -310,6 +354,12 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
             return _rest(row, row.reason, row.tries, now, policy)
         return Rest(State.PENDING, "stopped, and wanted again")
     return _rest(row, exit.reason, _earlier(row, now, policy) + 1, now, policy)
+
+
+def _closed(row: Deployment, policy: Policy) -> Rest:
+    # Even one that is out of tries has one with the next controller.
+    tries = min(row.tries, policy.tries - 1)
+    return Rest(State.PENDING, "the controller stopped it", tries)
 
 
 def _earlier(row: Deployment, now: float, policy: Policy) -> int:
@@ -331,7 +381,7 @@ def _rest(row: Deployment, cause: str, tries: int, now: float, policy: Policy) -
         return Rest(State.FAILED, cause, tries)
     if tries == policy.tries:
         return Rest(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
-    return Rest(State.PENDING, cause, tries, now + backoff(row, tries, policy))
+    return Rest(State.PENDING, cause, tries, now + backoff(row, tries, policy), again=True)
 
 
 def backoff(row: Deployment, tries: int, policy: Policy) -> float:

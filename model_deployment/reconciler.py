@@ -11,9 +11,12 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from model_deployment.admission import longest_idle
 from model_deployment.domain import (
     LOST,
     Deployment,
+    Desired,
+    Endpoint,
     Exit,
     Handle,
     ModelKey,
@@ -21,14 +24,15 @@ from model_deployment.domain import (
     State,
     Step,
 )
-from model_deployment.effects import Effects, World
+from model_deployment.effects import HOST, Effects, World
 from model_deployment.errors import IllegalTransition
-from model_deployment.lifecycle import LIVE, Observation, Policy, decide
+from model_deployment.lifecycle import LIVE, Artifact, Observation, Policy, Refuse, decide
 from model_deployment.probe import Target
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 from model_deployment.sweep import sweep
+from model_deployment.weigh import Scales
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +40,12 @@ _log = logging.getLogger(__name__)
 TICK = 1.0
 #: The same while something is on its way out, whose end nobody may announce.
 STOPPING_TICK = 0.1
+#: The shortest one.
+SOON = 0.01
 #: Between health checks of a launch that is starting.
 STARTING_INTERVAL = 0.1
+#: States that requests are kept waiting in, where the deployment may be parked.
+_AWAITED = frozenset({State.PENDING, State.STARTING, State.STOPPING, State.PARKED})
 #: Between sweeps for processes, leases, logs and events that nothing needs.
 SWEEP = 30.0
 
@@ -74,10 +82,16 @@ class Reconciler:
             unpublish=self._publish_anew,
             wake=self.wake,
         )
+        self._scales = Scales(deployments, world.measure)
+        #: As far as this tick has come with them.
+        self._rows: list[Deployment] = []
+        self._yielding: frozenset[ModelKey] = frozenset()
         self._published: list[Route] = []
         #: False if a route could not be published, and has to be tried again.
         self._whole = True
         self._notes: deque[tuple[ModelKey, str]] = deque()
+        #: Parked ones that somebody waits for.
+        self._called: set[ModelKey] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._closing = False
@@ -87,6 +101,11 @@ class Reconciler:
     def wake(self) -> None:
         """Have a tick now: a wish was written, or a process has ended."""
         self._wake.set()
+
+    def call(self, key: ModelKey) -> None:
+        """Have a parked deployment started: somebody waits for it."""
+        self._called.add(key)
+        self.wake()
 
     def note(self, key: ModelKey, text: str) -> None:
         """Have something written among the events of a deployment."""
@@ -117,9 +136,11 @@ class Reconciler:
         """Look at every deployment once. Returns the seconds until the next look is due."""
         rows = await self._deployments.all()
         starting = sum(row.state is State.STARTING for row in rows)
+        self._yielding = self._choose_yielding(rows)
         after: list[Deployment] = []
         broken: DatabaseError | None = None
-        for row in rows:
+        self._rows = [*rows]
+        for place, row in enumerate(rows):
             try:
                 changed = await self._step(row, may_start=starting < self._start_concurrency)
             except DatabaseError as error:
@@ -127,10 +148,14 @@ class Reconciler:
                 broken, changed = error, row
             starting += (changed.state is State.STARTING) - (row.state is State.STARTING)
             after.append(changed)
+            self._rows[place] = changed
+        # Who was dropped for being no longer, or not yet, parked is called again if need be.
+        self._called &= {row.key for row in after if row.state is State.PARKED}
         self._effects.cancel_preparations(but=[r for r in after if r.state is State.PENDING])
         self._effects.cancel_trials(but=[r for r in after if r.state is State.STARTING])
         self._watch(after)
-        self._publish([_route(row) for row in after if row.state is not State.STOPPED])
+        self._scales.consider(after, self._world.clock())
+        self._publish([self._route(row) for row in after if row.state is not State.STOPPED])
         try:
             await self._write_notes(after)
         except DatabaseError as error:
@@ -141,6 +166,12 @@ class Reconciler:
             await self._sweep_if_possible()
         if broken is None:
             self._ticked = self._world.clock()
+        woken = any(
+            before.state is State.PARKED and row.state is State.PENDING
+            for before, row in zip(rows, after, strict=True)
+        )
+        if woken or (self._effects.held_up and after != rows):
+            return SOON  # it can be launched now; a port may be free now, or be given up
         return self._pause(after)
 
     async def recover(self) -> None:
@@ -161,20 +192,24 @@ class Reconciler:
         await self._sweep_if_possible()
         rows = await self._deployments.all()
         self._watch(rows)
-        self._publish([_route(row) for row in rows if row.state is not State.STOPPED])
+        self._publish([self._route(row) for row in rows if row.state is not State.STOPPED])
 
     async def close(self, *, keep: bool, limit: float) -> None:
         """Take the models down within ``limit`` seconds, or leave them to the next controller."""
         self._effects.cancel_preparations()
         self._effects.cancel_trials()
-        if keep:
-            return
+        if not keep:
+            await self._take_down(limit)
+        await self._scales.close()
+
+    async def _take_down(self, limit: float) -> None:
         self._closing = True
         end = self._world.clock() + limit
         while self._world.clock() < end:
             pause = await self._whole_tick()
             with contextlib.suppress(Exception):  # the next tick tells what it is
-                if not any(row.state in LIVE for row in await self._deployments.all()):
+                rows = await self._deployments.all()
+                if not any(row.state in LIVE or row.port is not None for row in rows):
                     return
             await self._wait(pause)
         _log.error("some models did not end in time and were left behind")
@@ -223,9 +258,10 @@ class Reconciler:
         """Observe, decide, apply. Returns the row as it is afterwards."""
         try:
             seen = await self._observe(row, may_start)
-            changed = await self._effects.apply(
-                row, decide(row, seen, self._world.clock(), self._policy)
-            )
+            action = decide(row, seen, self._world.clock(), self._policy)
+            changed = await self._effects.apply(row, action)
+            if isinstance(action, Refuse):
+                self._called.discard(row.key)
         except IllegalTransition as error:
             # A wish was written meanwhile: the next tick sees what is the case now.
             _log.info("%s", error.detail, extra=_fields(row))
@@ -247,8 +283,18 @@ class Reconciler:
     async def _observe(self, row: Deployment, may_start: bool) -> Observation:
         if row.launch_id is None:
             artifact, error = self._effects.prepared(row)
+            called = row.key in self._called
+            comes = (
+                artifact is Artifact.READY and may_start and row.not_before <= self._world.clock()
+            )
             return Observation(
-                artifact=artifact, artifact_error=error, may_start=may_start, closing=self._closing
+                artifact=artifact,
+                artifact_error=error,
+                may_start=may_start,
+                closing=self._closing,
+                called=called,
+                shortage=self._shortage(row) if called else "",
+                tight=comes and self._is_tight(row),
             )
         handle = row.handle or await self._find(row.launch_id)
         gone = LOST if handle is None else await self._world.runtime.poll(handle)
@@ -260,7 +306,30 @@ class Reconciler:
             health=self._world.prober.health(row.launch_id),
             traffic=self._world.traffic(row.launch_id),
             closing=self._closing,
+            yields=row.key in self._yielding,
         )
+
+    def _choose_yielding(self, rows: Sequence[Deployment]) -> frozenset[ModelKey]:
+        """Deployments to park since others found no place: those that nobody has used for longest."""
+        waiting = min(self._effects.take_held_up(), self._start_concurrency)
+        needed = waiting - sum(row.state is State.STOPPING for row in rows)
+        if needed <= 0:
+            return frozenset()
+        return frozenset(longest_idle(rows, self._world.traffic)[:needed])
+
+    def _is_tight(self, row: Deployment) -> bool:
+        """Whether its launch waits for memory: there is too little, and others will give up theirs."""
+        rows = self._rows
+        relief = any(other.state is State.STOPPING for other in rows)
+        if not (relief or longest_idle(rows, self._world.traffic)):
+            return False
+        if not self._world.admission.tight(row, rows):
+            return False
+        self._effects.held_up += 1
+        return True
+
+    def _shortage(self, row: Deployment) -> str:
+        return self._world.admission.shortage(row.key, row.options, row.memory, self._rows)
 
     async def _find(self, launch_id: str) -> Handle | None:
         """A launch whose handle could not be noted down when it was started, if it lives."""
@@ -308,7 +377,7 @@ class Reconciler:
 
     def _publish_anew(self, row: Deployment) -> None:
         """One route at once, and not with the end of the tick: a drain begins without new requests."""
-        self._publish([_route(row) if r.key == row.key else r for r in self._published])
+        self._publish([self._route(row) if r.key == row.key else r for r in self._published])
 
     def _pause(self, rows: Sequence[Deployment]) -> float:
         now = self._world.clock()
@@ -318,21 +387,33 @@ class Reconciler:
             for row in rows
             if row.state is State.PENDING and row.not_before > now
         ]
-        longest = STOPPING_TICK if any(row.state is State.STOPPING for row in rows) else TICK
-        return max(0.01, min([longest, *due]))
+        due += [SOON] * bool(self._called)
+        hurry = self._effects.held_up or any(row.state is State.STOPPING for row in rows)
+        return max(SOON, min([STOPPING_TICK if hurry else TICK, *due]))
 
+    def _endpoint(self, row: Deployment, wanted: bool) -> Endpoint | None:
+        """Where requests are sent, if they are."""
+        if row.state is State.READY:
+            return row.handle.endpoint if row.handle else None
+        if not wanted or row.session is None or row.state not in (State.PENDING, State.STARTING):
+            return None
+        held = Endpoint(HOST, row.port or 0)
+        # The next launch answers those who come meanwhile.
+        return held if self._world.runtime.holds(held) else None
 
-def _route(row: Deployment) -> Route:
-    serves = row.state is State.READY and row.handle is not None
-    return Route(
-        key=row.key,
-        state=row.state,
-        launch_id=row.launch_id,
-        endpoint=row.handle.endpoint if serves and row.handle else None,
-        reason=row.reason,
-        options=row.options,
-        artifact=row.artifact,
-    )
+    def _route(self, row: Deployment) -> Route:
+        wanted = row.desired is Desired.RUNNING and not self._closing
+        return Route(
+            key=row.key,
+            state=row.state,
+            launch_id=row.launch_id,
+            endpoint=self._endpoint(row, wanted),
+            session=row.session,
+            reason=row.reason,
+            options=row.options,
+            artifact=row.artifact,
+            waits=bool(row.options.idle_timeout) and wanted and row.state in _AWAITED,
+        )
 
 
 def _fields(row: Deployment) -> dict[str, object]:

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     start_timeout: float = Field(
         120.0, gt=0, description="Seconds a model server may take to become ready."
     )
+    idle_timeout: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds without a request after which a model is parked, unless chosen; 0 is off.",
+    )
     build_timeout: float = Field(
         1800.0, gt=0, description="The same where an environment is built first (`uv`, ...)."
     )
@@ -109,6 +114,17 @@ class Settings(BaseSettings):
         default_factory=lambda: max(2, os.cpu_count() or 2),
         ge=1,
         description="Model servers that may be starting at once (default: cores, at least 2).",
+    )
+    memory_guess: int = Field(
+        500 * 1024 * 1024,
+        ge=1,
+        description="Bytes that a model server process is expected to take before it was measured.",
+    )
+    memory_margin: int = Field(
+        256 * 1024 * 1024,
+        ge=0,
+        description="Bytes of memory that a deploy has to leave free, or it is refused with 507; 0 leaves "
+        "memory out of it.",
     )
     port_quarantine: float = Field(
         5.0, ge=0, description="Seconds before a released port is used again."
@@ -351,6 +367,7 @@ class Settings(BaseSettings):
             capture_hash=self.capture_hash,
             max_capture_bytes=self.max_capture_bytes,
             retention_days=self.retention_days,
+            idle_timeout=self.idle_timeout,
         )
 
     @property

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 
-from model_deployment.effects import World
+from model_deployment.domain import Endpoint
+from model_deployment.effects import HOST, World
 from model_deployment.state.deployments import Deployments, live_launches
 from model_deployment.state.ports import Ports
 
@@ -32,6 +33,11 @@ async def sweep(deployments: Deployments, ports: Ports, world: World) -> None:
     except OSError as error:
         # Not a reason to keep the leases of launches that are gone.
         _log.error("cannot clear away old logs: %s", error)
-    for port in await ports.prune(known):
+    ports_of_rows = {row.port for row in rows if row.port is not None}
+    for port in await ports.prune(known, kept=ports_of_rows):
         _log.warning("released port %s: no deployment knows its launch", port)
+    for port in {*range(ports.first, ports.last + 1)} - ports_of_rows:
+        if world.runtime.holds(Endpoint(HOST, port)):
+            _log.warning("let go of port %s: no deployment has it", port)
+            await world.runtime.release(Endpoint(HOST, port))
     await deployments.prune_events(EVENTS_KEPT)

@@ -43,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that the embedded store is looked through before models are taken over; later it is again.
 _EXAMINATION = 0.3
+#: States of deployments that answer requests.
+SERVED = (State.READY, State.PARKED)
 #: Seconds that the last counts may take to reach the store at the end.
 _LAST_WORDS = 3.0
 
@@ -93,7 +95,7 @@ def surroundings(
         return (await asyncio.to_thread(description.read, cache.path(row.artifact)))[0]
 
     async def ready() -> list[ModelKey]:
-        return [row.key for row in await deployments.all() if row.state is State.READY]
+        return [row.key for row in await deployments.all() if row.state in SERVED]
 
     async def retention() -> dict[ModelKey, float]:
         days = {row.key: row.options.retention_days for row in await deployments.all()}

@@ -11,12 +11,23 @@ from enum import StrEnum
 from itertools import count
 from pathlib import Path
 
-from model_deployment.domain import LOST, Deployment, Exit, Handle, Health, LaunchSpec, ModelKey
+from model_deployment.domain import (
+    LOST,
+    Deployment,
+    Endpoint,
+    Exit,
+    Handle,
+    Health,
+    LaunchSpec,
+    ModelKey,
+)
 from model_deployment.probe import Target
 from model_deployment.runtime.base import OnExit
 from tests.steps import Steps
 
 SIGTERM, SIGKILL = 15, 9
+#: Memory of a process.
+EACH = 10
 
 
 class Life(StrEnum):
@@ -74,6 +85,11 @@ class FakeMachine:
         self.processes: dict[str, Process] = {}
         #: Ports that programs of others listen on, and what those are called.
         self.strangers: dict[int, str] = {}
+        #: Whether runtimes can hold ports, and those that are held, which outlives controllers.
+        self.holding = False
+        self.held: set[int] = set()
+        #: Of which each process takes ``EACH``.
+        self.memory = 1000 * EACH
         #: Raised by the next starts.
         self.start_error: OSError | None = None
         #: Raised by the next preparations.
@@ -102,6 +118,10 @@ class FakeMachine:
         """Every process that lives, oldest first."""
         return [process for process in self.processes.values() if process.alive]
 
+    def free(self) -> int:
+        """Memory that nobody takes."""
+        return self.memory - EACH * len(self.live)
+
     def clock(self) -> float:
         """The monotonic clock."""
         return self.now
@@ -117,7 +137,7 @@ class FakeMachine:
         """Have a loading process begin to listen, or die of a port that is taken."""
         if process.life is not Life.LOADING:
             return
-        if self.holder("", process.port):
+        if self.holder("", process.port) and process.port not in self.held:
             self.end(process, 1)
         else:
             process.life = Life.HEALTHY
@@ -142,7 +162,7 @@ class FakeMachine:
         for process in self.live:
             if process.listens and process.port == port:
                 return f"launch {process.launch_id}"
-        return self.strangers.get(port)
+        return "a program that holds it" if port in self.held else self.strangers.get(port)
 
     def spawn(self, spec: LaunchSpec) -> Process:
         """A new process, loading."""
@@ -164,10 +184,12 @@ class FakeMachine:
         self.boots += 1
         self.now = 5.0
         self.processes.clear()
+        self.held.clear()
 
     def heal(self) -> None:
         """Nothing is in the way any more; what has gone wrong already stays so."""
         self.strangers.clear()
+        self.memory = 1000 * EACH
         self.start_error = self.prepare_error = None
         self.prompt = True
 
@@ -238,6 +260,30 @@ class FakeRuntime:
     async def list(self) -> list[Handle]:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
         return [self._handle(process) for process in self._machine.live]
+
+    async def hold(self, endpoint: Endpoint) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if endpoint.port in self._machine.held:
+            return True
+        if not self._machine.holding:
+            return False
+        await self._steps.step("before hold")
+        if self._machine.holder(endpoint.host, endpoint.port):
+            raise OSError(98, "Address already in use")
+        self._machine.held.add(endpoint.port)
+        await self._steps.step("after hold")
+        return True
+
+    async def release(self, endpoint: Endpoint) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if self.holds(endpoint):
+            await self._steps.step("before release")
+            self._machine.held.discard(endpoint.port)
+            await self._steps.step("after release")
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return endpoint.port in self._machine.held
 
     async def close(self) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""

@@ -15,14 +15,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
+from model_deployment.admission import Admission
 from model_deployment.domain import Deployment, ModelKey, Options, Route, State, Traffic
 from model_deployment.effects import BLOCKED_FOR, World
-from model_deployment.errors import Conflict, NoFreePort
+from model_deployment.errors import Conflict, ModelDeploymentError, NoFreePort
 from model_deployment.lifecycle import LIVE, TRANSITIONS, Policy
 from model_deployment.probe import Prober
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
-from tests.fakes import FakeMachine, FakeProber, FakeRuntime, Life, Process
+from tests.fakes import EACH, FakeMachine, FakeProber, FakeRuntime, Life, Process
 from tests.hand_driven import HandDriven
 from tests.steps import Crash, SteppedDatabase, Steps
 
@@ -54,6 +55,10 @@ class Stage:
         #: Errors of the next times.
         self.unpublishable: list[Exception] = []
         self.traffic: dict[str, Traffic] = {}
+        #: Deployments that requests wait for.
+        self.callers: set[ModelKey] = set()
+        #: What requests were told that it does not start.
+        self.refused: list[tuple[ModelKey, str]] = []
         #: The last lines of logs.
         self.words: dict[str, str] = {}
         self.database = SteppedDatabase(folder / "state.db", self.steps)
@@ -100,12 +105,18 @@ class Stage:
                 traffic=lambda launch_id: self.traffic.get(launch_id, Traffic()),
                 holder=machine.holder,
                 last_words=lambda launch_id: self.words.get(launch_id, ""),
+                refuse=self._refuse,
+                admission=Admission(machine.free, guess=EACH, margin=1),
                 clock=machine.clock,
             ),
             policy=self.policy,
             quarantine=QUARANTINE,
             start_concurrency=self._start_concurrency,
         )
+
+    def _refuse(self, key: ModelKey, error: ModelDeploymentError) -> None:
+        self.callers.discard(key)
+        self.refused.append((key, error.detail))
 
     def _on_exit(self) -> None:
         self.reconciler.wake()
@@ -115,6 +126,11 @@ class Stage:
         if self.unpublishable:
             raise self.unpublishable.pop()
         self.routes = [*routes]
+        waits = {route.key for route in routes if route.waits}
+        self.callers &= waits
+        for route in routes:
+            if route.key in self.callers and route.state is State.PARKED:
+                self.reconciler.call(route.key)
         return self.whole
 
     def _note_if_published(self, process: Process) -> None:
@@ -125,7 +141,7 @@ class Stage:
     async def gone(self) -> None:
         """The controller is killed: what it held in memory is lost."""
         await self._ends.aclose()
-        self.routes, self.traffic = [], {}
+        self.routes, self.traffic, self.callers = [], {}, set()
 
     async def crashes(self, work: Callable[[], Awaitable[object]], at: int | str) -> bool:
         """Kill the controller at some point of the work. False if the work has no such point."""
@@ -152,9 +168,17 @@ class Stage:
         usage = await self.ports.usage(self.machine.now)
         capacity = usage.size - len(usage.blocked)
         with contextlib.suppress(NoFreePort, Conflict):
-            await self.deployments.ask_running(key, options, artifact, capacity)
+            row, _ = await self.deployments.ask_running(key, options, artifact, capacity)
+            if row.state is State.PARKED or row.parking:
+                await self.deployments.ask_awake(key)
             return True
         return False
+
+    async def request(self, key: ModelKey) -> None:
+        """Somebody asks for a prediction, and waits if that is possible, as in the proxy's lobby."""
+        if any(route.key == key and route.waits for route in self.routes):
+            self.callers.add(key)
+            self.reconciler.call(key)
 
     async def shut_down(self) -> None:
         """The controller takes its models down, as on SIGTERM."""
@@ -162,6 +186,7 @@ class Stage:
         await self.reconciler.close(keep=False, limit=policy.drain_timeout + policy.stop_grace + 5)
         await self.check()
         assert not self.machine.live
+        assert not self.machine.held
         assert not any(route.endpoint for route in self.routes)
         await self.gone()
 
@@ -212,6 +237,7 @@ class Stage:
         assert {route.key for route in self.routes if route.endpoint} == set(wanted)
         usage = await self.ports.usage(self.machine.now)
         assert usage.free == usage.size - len(wanted)
+        assert self.machine.held <= {process.port for process in self.machine.live}
 
     async def _settled(self, wanted: Collection[ModelKey]) -> bool:
         rows = await self.deployments.all()
@@ -225,6 +251,7 @@ class Stage:
         await self._check_leases()
         rows = await self.deployments.all()
         launches = {row.launch_id: row for row in rows if row.launch_id is not None}
+        by_key = {row.key: row for row in rows}
         for process in self.machine.live:
             assert process.launch_id in launches, f"no row knows {process}"
             self._check_process(process, launches[process.launch_id])
@@ -232,9 +259,12 @@ class Stage:
         assert max(keys.values(), default=0) <= 1, f"two processes of one deployment: {keys}"
         for route in self.routes:
             if route.endpoint is not None:
-                row = launches[route.launch_id]
-                assert row.state is State.READY, f"{route} for {row}"
-                assert (route.key, route.endpoint.port) == (row.key, row.port)
+                row = by_key[route.key]
+                assert (route.launch_id, route.endpoint.port) == (row.launch_id, row.port)
+                if row.state is not State.READY:  # requests wait for the next launch
+                    assert row.state in (State.PENDING, State.STARTING), f"{route} for {row}"
+                    assert row.port in self.machine.held
+                    assert row.session is not None
         for row in rows:
             self._check_row(row)
         await self._check_events()
@@ -247,8 +277,12 @@ class Stage:
             assert not process.signals, f"{row.state}, and its process was told to end"
 
     def _check_row(self, row: Deployment) -> None:
-        assert (row.launch_id is not None) == (row.state in LIVE) == (row.port is not None)
+        assert (row.launch_id is not None) == (row.state in LIVE)
+        assert (row.port is not None) == (row.state in LIVE) or row.state is State.PENDING
+        assert row.session is None or row.port is not None
         assert (row.step is not None) == (row.state is State.STOPPING)
+        assert not row.parking or row.state is State.STOPPING
+        assert row.state is not State.PARKED or row.options.idle_timeout, row
         assert row.state is not State.READY or row.handle is not None
         if row.state is State.FAILED:
             assert row.reason, row
@@ -258,9 +292,14 @@ class Stage:
             assert row.tries < self.policy.tries, row
 
     async def _check_leases(self) -> None:
-        leases = "SELECT port, launch_id FROM ports WHERE launch_id IS NOT NULL ORDER BY port"
-        rows = "SELECT port, launch_id FROM deployments WHERE launch_id IS NOT NULL ORDER BY port"
+        leases = "SELECT port FROM ports WHERE launch_id IS NOT NULL ORDER BY port"
+        rows = "SELECT port FROM deployments WHERE port IS NOT NULL ORDER BY port"
         assert await self._query(leases) == await self._query(rows)
+        others = (
+            "SELECT * FROM deployments d JOIN ports p ON p.port = d.port "
+            "WHERE d.launch_id IS NOT NULL AND d.launch_id IS NOT p.launch_id"
+        )
+        assert await self._query(others) == []
 
     async def _check_events(self) -> None:
         news = "SELECT id, deployment_id, previous, state FROM events WHERE id > ? ORDER BY id"
@@ -286,7 +325,9 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(policy: Policy = POLICY, ports: int = 4, start_concurrency: int = 2) -> Iterator[Stage]:
+def stage(
+    policy: Policy = POLICY, ports: int = 4, start_concurrency: int = 2, *, holding: bool = False
+) -> Iterator[Stage]:
     """A stage in a folder of its own. Launches are numbered, so that every run is the same."""
     numbers = count(1)
     numbered = SimpleNamespace(token_hex=lambda size: f"launch-{next(numbers)}")
@@ -294,4 +335,6 @@ def stage(policy: Policy = POLICY, ports: int = 4, start_concurrency: int = 2) -
         tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None) as folder,
         patch("model_deployment.effects.secrets", numbered),
     ):
-        yield Stage(Path(folder), policy, ports, start_concurrency)
+        it = Stage(Path(folder), policy, ports, start_concurrency)
+        it.machine.holding = holding
+        yield it

@@ -86,7 +86,8 @@ class World:
             *(
                 f"{row} rests and still has a launch or a port"
                 for row in self.stored.rows
-                if row.state not in LIVE and (row.launch_id or row.port)
+                if row.state not in LIVE
+                and (row.launch_id or (row.port and row.state != "pending"))
             ),
             *(f"zombie {pid} was never reaped" for pid in self.zombies),
         ]
@@ -114,7 +115,11 @@ class World:
     def _leases(self) -> Iterator[str]:
         """Leases and live rows that do not belong to each other, one to one."""
         wanted = Counter((r.port, r.launch_id) for r in self.stored.rows if r.state in LIVE)
-        leased: Counter[tuple[int | None, str | None]] = Counter(self.stored.leases)
+        # One that restarts may keep its port meanwhile.
+        kept = {row.port for row in self.stored.rows if row.state == "pending"}
+        leased: Counter[tuple[int | None, str | None]] = Counter(
+            lease for lease in self.stored.leases if lease[0] not in kept
+        )
         for port, launch_id in wanted - leased:
             yield f"launch {launch_id} has no lease of its port {port}"
         for port, launch_id in leased - wanted:

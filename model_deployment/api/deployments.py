@@ -82,7 +82,7 @@ def router(
             422: problem("A name, version or option that cannot be used"),
             502: problem("It did not become ready; with the reason and the last lines of its log"),
             503: problem("No free port, or the registry does not answer"),
-            507: problem("The disk is full"),
+            507: problem("The disk is full, or there is not enough memory"),
         },
     )
     async def deploy(
@@ -95,13 +95,14 @@ def router(
     ) -> Any:
         """Starts a model server for the version and waits until it is ready or has failed.
 
-        Deploying what is deployed already is the same deployment: nothing is started twice.
+        Deploying what is deployed already is the same deployment: nothing is started twice. One that is
+        parked is started.
         """
         key = ModelKey.of(model, version)
         row = await controller.deploy(key, options.choice() if options else Choice(), wait)
         if row.state is State.FAILED:
             return await _failed(row)
-        if row.state is not State.READY:
+        if row.state not in (State.READY, State.PARKED):
             response.status_code = 202
         return DeploymentOut.of(row, str(request.base_url))
 
@@ -172,6 +173,7 @@ def router(
             curl=curl,
             rss=taken.rss if taken else None,
             pss=taken.pss if taken else None,
+            memory_needed=controller.memory_needed(row),
             serving=ServingOut.of(counters(row.key)),
         )
 
@@ -244,6 +246,7 @@ def predictions(controller: Controller) -> APIRouter:
         502: problem("The model raised an exception, or its process broke off"),
         503: problem("Deployed and not ready"),
         504: problem("The model did not answer in time"),
+        507: problem("It is parked, and there is not enough memory to start it"),
     }
 
     @routes.post("/{name}", summary="Predict", responses=answers, openapi_extra=body)

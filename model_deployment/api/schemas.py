@@ -138,6 +138,14 @@ class DeployOptions(BaseModel):
         None, gt=0, le=36500, description="Days that captures are kept."
     )
 
+    idle_timeout: float | None = Field(
+        None,
+        ge=0,
+        le=366 * 86400,
+        description="Seconds without a request after which its processes are stopped and its port is "
+        "released (`parked`); the next request starts them again and waits. 0 is off.",
+    )
+
     def choice(self) -> Choice:
         """As the controller takes it."""
         return Choice(**dict(self))
@@ -155,6 +163,7 @@ class OptionsOut(BaseModel):
     capture_hash: list[str]
     max_capture_bytes: int
     retention_days: float | None
+    idle_timeout: float
 
 
 class DeploymentOut(BaseModel):
@@ -186,6 +195,7 @@ class DeploymentOut(BaseModel):
                         "capture_hash": [],
                         "max_capture_bytes": 1048576,
                         "retention_days": 30,
+                        "idle_timeout": 0,
                     },
                 }
             ]
@@ -282,6 +292,9 @@ class ModelOut(DeploymentOut):
     )
     pss: int | None = Field(
         description="The same with what is shared divided among those who share it."
+    )
+    memory_needed: int = Field(
+        description="Bytes it is expected to take when it is started next: as last measured, or a guess."
     )
     serving: ServingOut
 

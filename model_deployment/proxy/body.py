@@ -1,16 +1,25 @@
 """The body of a request: read whole, and the caller watched after that."""
 
 import asyncio
+from typing import Protocol
 
 from model_deployment.errors import ModelDeploymentError, PayloadTooLarge
 from model_deployment.proxy.asgi import Receive
-from model_deployment.proxy.upstream import Call, Holding
+from model_deployment.proxy.upstream import Holding
 
 #: A call that takes longer than this many seconds has its caller watched. Most do not, and a watcher
 #: costs as much as a tenth of the whole exchange.
 _GLANCE = 0.25
 #: All of a body may take this many times as long as a pause in it.
 _PATIENCES = 10
+
+
+class Abortable(Protocol):
+    """What is done for a caller."""
+
+    def abort(self, why: Exception) -> None:
+        """There is no point in it any more."""
+        ...
 
 
 class CallerGone(Exception):
@@ -50,7 +59,7 @@ class Body:
         self._patience = patience
         self._declared = declared
         self._seen = 0
-        self._call: Call | None = None
+        self._call: Abortable | None = None
         self._watcher: asyncio.TimerHandle | asyncio.Task[None] | None = None
 
     async def read(self) -> bytes:
@@ -76,7 +85,7 @@ class Body:
             pieces.append(piece)
         return b"".join(pieces)
 
-    def watch(self, call: Call) -> None:
+    def watch(self, call: Abortable) -> None:
         """Abort the call when the caller hangs up."""
         self._call = call
         self._watcher = asyncio.get_running_loop().call_later(_GLANCE, self._watch_now)

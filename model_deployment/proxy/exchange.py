@@ -24,6 +24,7 @@ from model_deployment.proxy.ask import Question, ask
 from model_deployment.proxy.body import Body, CallerGone
 from model_deployment.proxy.headers import Raw
 from model_deployment.proxy.judge import Judged, judge, refused
+from model_deployment.proxy.lobby import Lobby, Seat
 from model_deployment.proxy.routes import Entry, Service
 from model_deployment.proxy.upstream import Call, Dropped, Holding
 
@@ -128,31 +129,60 @@ class Exchange:
             await problems.respond(self._send, problems.NOT_POST)
             return
         service = self._entry.service
-        if service is None:
-            raise problems.not_ready(self._entry)
-        with Holding(service.upstream) as holding:
-            body = Body(
-                self._receive,
-                holding,
-                declared=headers.content_length(self._headers),
-                limit=self._terms.max_body_bytes,
-                patience=self._terms.patience,
-            )
-            self._reading = True
-            content = await body.read()
-            self._reading = False
-            media_type, judged = None, Judged(_UNCHECKED, content)
-            if service.gate is not None:
-                media_type = headers.media_type(self._headers)
-                judged = await self._judge(service.gate, media_type, content)
-                self._media_type = media_type.decode("ascii")
+        if service is not None:
+            with Holding(service.upstream) as holding:
+                body, content = await self._read(holding)
+                judged, question = await self._question(service, content)
+        elif self._entry.lobby is not None:
+            self._entry.lobby.knock()
+            with Holding(self._entry.lobby) as holding:
+                body, content = await self._read(holding)
+                holding.hold(len(content))
+                service = await self._served(self._entry.lobby, body)
+                with Holding(service.upstream):
+                    judged, question = await self._question(service, content)
+        else:
+            raise problems.not_ready(self._entry.route)
+        service.upstream.admit(len(question.content))
+        await self._call(service, body, judged, question)
+
+    async def _read(self, holding: Holding) -> tuple[Body, bytes]:
+        body = Body(
+            self._receive,
+            holding,
+            declared=headers.content_length(self._headers),
+            limit=self._terms.max_body_bytes,
+            patience=self._terms.patience,
+        )
+        self._reading = True
+        content = await body.read()
+        self._reading = False
+        return body, content
+
+    async def _served(self, lobby: Lobby[Entry], body: Body) -> Service:
+        """What serves the deployment, once it is awake and as long as the caller waits."""
+        seat: Seat[Entry] = Seat()
+        body.watch(seat)
+        try:
+            self._entry = await lobby.wait(seat)
+        finally:
+            body.unwatch()
+        assert self._entry.service is not None  # noqa: S101 - that is what was waited for
+        return self._entry.service
+
+    async def _question(self, service: Service, content: bytes) -> tuple[Judged, Question]:
+        """What the gate says, and what it leaves to be asked."""
+        media_type, judged = None, Judged(_UNCHECKED, content)
+        if service.gate is not None:
+            media_type = headers.media_type(self._headers)
+            judged = await self._judge(service.gate, media_type, content)
+            self._media_type = media_type.decode("ascii")
         question = Question(
             judged.content,
             partial(headers.of_question, self._scope["headers"], self._request_id, media_type),
             self._scope["query_string"],
         )
-        service.upstream.admit(len(question.content))
-        await self._call(service, body, judged, question)
+        return judged, question
 
     async def _judge(self, gate: Gate, media_type: bytes, content: bytes) -> Judged:
         if len(content) > _LARGE:
@@ -201,7 +231,7 @@ class Exchange:
             found = refusal(self._entry.route.key, answer)
             if found.trace:
                 text = f"request {self._request_id.decode()}: {found.trace}"
-                self._terms.trace(str(self._entry.route.launch_id), text)
+                self._terms.trace(str(self._launch_id), text)
             raise found.error
         content = answer.content
         if is_json(answer.headers):
@@ -242,6 +272,11 @@ class Exchange:
                 monotonic() - self._began,
             )
 
+    @property
+    def _launch_id(self) -> str | None:
+        service = self._entry.service
+        return service.upstream.launch_id if service else self._entry.route.launch_id
+
     def _failed(self, status: int) -> None:
         if self._terms.recorder:
             self._terms.recorder.failed(self._entry.route.key, status)
@@ -251,7 +286,7 @@ class Exchange:
         return {
             "model": route.key.model,
             "version": route.key.version,
-            "launch_id": route.launch_id,
+            "launch_id": self._launch_id,
             "request_id": self._request_id.decode("ascii"),
         }
 

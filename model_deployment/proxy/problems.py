@@ -5,16 +5,15 @@ import contextlib
 
 import orjson
 
-from model_deployment.domain import State
+from model_deployment.domain import Route, State
 from model_deployment.errors import MethodNotAllowed, ModelDeploymentError, NotReady
 from model_deployment.proxy.asgi import Receive, Send
 from model_deployment.proxy.headers import Raw
-from model_deployment.proxy.routes import Entry
 
 #: How long a caller whose body is refused may go on sending it.
 _LINGER = 2.0
 
-_RETRY_AFTER = {State.PENDING: 2, State.STARTING: 2, State.STOPPING: 5}
+_RETRY_AFTER = {State.PENDING: 2, State.STARTING: 2, State.STOPPING: 5, State.PARKED: 2}
 
 
 NOT_POST = MethodNotAllowed(
@@ -26,9 +25,8 @@ OUR_FAULT = ModelDeploymentError(
 )
 
 
-def not_ready(entry: Entry) -> NotReady:
+def not_ready(route: Route) -> NotReady:
     """Says in which state a deployment is."""
-    route = entry.route
     if route.endpoint is not None:
         return NotReady(
             f"cannot predict with {route.key}: its signature cannot be read now", retry_after=2

@@ -9,12 +9,15 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from model_deployment.domain import BATCH_ROWS, Counters, Endpoint, ModelKey, Route, Traffic
+from model_deployment.domain import BATCH_ROWS, Counters, Endpoint, ModelKey, Route, State, Traffic
+from model_deployment.errors import ModelDeploymentError
 from model_deployment.gate import Gate, Verdict
 from model_deployment.proxy.answers import Answer
 from model_deployment.proxy.ask import Question, ask
 from model_deployment.proxy.batch import Batcher
+from model_deployment.proxy.lobby import Lobby
 from model_deployment.proxy.upstream import Call, Limits, Upstream
 
 _log = logging.getLogger(__name__)
@@ -63,6 +66,13 @@ class Entry:
     route: Route
     service: Service | None
     tally: Tally
+    #: Where requests wait meanwhile, if they do.
+    lobby: "Lobby[Entry] | None" = None
+
+    @property
+    def ready(self) -> "Entry | None":
+        """Itself, if it serves."""
+        return self if self.service is not None else None
 
 
 class Routes:
@@ -75,6 +85,7 @@ class Routes:
         gates: Gates = lambda route: None,
         broke: Callable[[], None] = lambda: None,
         tell: Callable[[ModelKey, str], None] = lambda key, text: None,
+        wake: Callable[[ModelKey], None] = lambda key: None,
     ) -> None:
         """An empty table.
 
@@ -82,18 +93,25 @@ class Routes:
             broke: told when a model did not answer as a living server does: worth a look at its
                 process.
             tell: told of an event of a deployment.
+            wake: has a parked deployment started, since a request waits for it.
         """
         self._limits = limits
         self._gates = gates
         self._broke = broke
         self._say = tell
+        self._wake = wake
         self._table: dict[bytes, Entry] = {}
+        #: By session.
         self._services: dict[str, Service] = {}
+        self._launches: dict[str, Service] = {}
         self._tallies: dict[ModelKey, Tally] = {}
+        self._lobbies: dict[ModelKey, Lobby[Entry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def publish(self, routes: Sequence[Route]) -> bool:
         """Replace the table. A launch that is in no route any more loses its connections.
+
+        Where the next launch goes on at the same port, those who are there wait for it.
 
         Returns:
             False if one of them cannot serve, for a reason that may pass. The others do.
@@ -101,17 +119,48 @@ class Routes:
         table: dict[bytes, Entry] = {}
         self._tallies = {route.key: self._tallies.get(route.key) or Tally() for route in routes}
         for route in routes:
-            entry = Entry(route, self._service(route), self._tallies[route.key])
+            lobby = self._lobby(route)
+            entry = Entry(route, self._service(route), self._tallies[route.key], lobby)
             path = route.key.path.encode("ascii")
             table[path] = entry
             table[path + b"/invocations"] = entry
         self._table = table
-        launches = {route.launch_id for route in routes}
-        for launch_id in self._services.keys() - launches:
-            self._close(self._services.pop(str(launch_id)).upstream)
+        self._turn_lobbies()
+        named = {_session(route): route.launch_id for route in routes}
+        for session in self._services.keys() - named.keys():
+            self._close(self._services.pop(str(session)).upstream)
+        self._launches = {
+            launch_id: self._services[session]
+            for session, launch_id in named.items()
+            if session in self._services and launch_id is not None
+        }
         return all(
             entry.service is not None or entry.route.endpoint is None for entry in table.values()
         )
+
+    def _lobby(self, route: Route) -> Lobby[Entry] | None:
+        lobby = self._lobbies.get(route.key)
+        if lobby is None and route.waits:
+            lobby = Lobby(route, self._limits, partial(self._wake, route.key))
+            self._lobbies[route.key] = lobby
+        return lobby if route.waits else None
+
+    def _turn_lobbies(self) -> None:
+        """Tell those who wait what has become of their deployments."""
+        for key, lobby in [*self._lobbies.items()]:
+            entry = self._table.get(key.path.encode("ascii"))
+            if entry is not None:
+                lobby.turn(entry.route, entry.ready)
+            else:
+                del self._lobbies[key]
+                lobby.turn(
+                    Route(key, State.STOPPED, reason="undeployed, or the controller stops"), None
+                )
+
+    def refuse(self, key: ModelKey, error: ModelDeploymentError) -> None:
+        """Tell those who wait for a parked deployment that it is not started."""
+        if lobby := self._lobbies.get(key):
+            lobby.refuse(error)
 
     def lookup(self, raw_path: bytes) -> Entry | None:
         """The entry of a path as it came over the wire."""
@@ -119,7 +168,7 @@ class Routes:
 
     def traffic(self, launch_id: str) -> Traffic:
         """What was seen of a launch."""
-        service = self._services.get(launch_id)
+        service = self._launches.get(launch_id)
         return service.upstream.traffic() if service else Traffic()
 
     def counters(self, key: ModelKey) -> Counters:
@@ -129,8 +178,10 @@ class Routes:
             return Counters()
         tally, service = entry.tally, entry.service
         # One that is on its way out serves nobody new, and may still be answering.
-        behind = self._services.get(entry.route.launch_id or "")
+        behind = self._services.get(_session(entry.route) or "")
         upstream = behind.upstream if behind else None
+        lobby = self._lobbies.get(key)
+        waiting = lobby.waiting if lobby else 0
         return Counters(
             checked=(service.gate is not None and service.gate.checked) if service else None,
             refused=tally.refused,
@@ -139,9 +190,9 @@ class Routes:
             batched_rows=tally.batched_rows,
             batch_sizes=tuple(tally.batch_sizes),
             unmergeable=tally.unmergeable,
-            in_flight=upstream.callers if upstream else 0,
-            waiting=upstream.waiting if upstream else 0,
-            held=upstream.held if upstream else 0,
+            in_flight=(upstream.callers if upstream else 0) + waiting,
+            waiting=(upstream.waiting if upstream else 0) + waiting,
+            held=(upstream.held if upstream else 0) + (lobby.held if lobby else 0),
         )
 
     async def close(self) -> None:
@@ -150,9 +201,10 @@ class Routes:
         await asyncio.gather(*self._closing)
 
     def _service(self, route: Route) -> Service | None:
-        if route.endpoint is None or route.launch_id is None:
+        session = _session(route)
+        if route.endpoint is None or session is None:
             return None
-        service = self._services.get(route.launch_id)
+        service = self._services.get(session)
         if service is None:
             try:
                 gate = self._gates(route)
@@ -163,7 +215,8 @@ class Routes:
                 )
                 return None
             service = self._new(route, route.endpoint, gate)
-            self._services[route.launch_id] = service
+            self._services[session] = service
+        service.upstream.turn(route.launch_id, ready=route.state is State.READY)
         return service
 
     def _new(self, route: Route, endpoint: Endpoint, gate: Gate | None) -> Service:
@@ -197,3 +250,7 @@ class Routes:
         task = asyncio.get_running_loop().create_task(upstream.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _session(route: Route) -> str | None:
+    return route.session or route.launch_id

@@ -31,64 +31,36 @@ class Limits:
     read_timeout: float = 70.0
     #: Bytes of an answer that has to be read whole.
     answer_bytes: int = 100 * 1024 * 1024
+    #: Seconds that requests wait for a parked model to start.
+    wake_timeout: float = 120.0
 
 
 class Dropped(Exception):
     """The launch is in no route any more."""
 
 
-class Upstream:
-    """The pool, the calls and the counters."""
+class Room:
+    """What may wait for one model at a time: a number of requests, and the bytes of their bodies."""
 
-    def __init__(
-        self,
-        key: ModelKey,
-        endpoint: Endpoint,
-        limits: Limits,
-        broke: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Connect to nothing yet.
-
-        Args:
-            broke: told when the model did not answer as a living server does.
-        """
+    def __init__(self, key: ModelKey, limits: Limits) -> None:
         self.key = key
-        self.url = URL(f"{endpoint.url}/invocations")
         self.limits = limits
-        self.broke = broke
-        #: Calls beyond the pool wait here, where their age does not count against the model.
-        self.slots = asyncio.Semaphore(limits.connections)
-        self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=5, sock_read=limits.read_timeout
-            ),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            raise_for_status=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        )
         self.now = asyncio.get_running_loop().time
-        #: Calls that have a caller and no complete answer yet, the waiting ones included.
-        self.calls: set[Call] = set()
-        #: Of these, the callers' own: not those the proxy makes for them.
-        self.callers = 0
-        #: Bytes of their bodies.
+        #: Bytes of bodies.
         self.held = 0
-        #: Since when it is the model's turn.
-        self.clocks: dict[Call, float] = {}
-        self._answered = 0
-        self._timeouts_in_row = 0
+        #: Requests whose bodies are coming in, or are looked at.
+        self.reading = 0
+        #: When the last one ended.
+        self.used = self.now()
 
-    def admit(self, size: int) -> None:
-        """Make sure that there is room for one more request, with a body of some bytes.
+    def let_in(self, callers: int, size: int = 0) -> None:
+        """Make sure that there is room for one more request beside others, with a body of some bytes.
 
         Raises:
             TooBusy: there is none.
         """
-        limits = self.limits
-        if self.callers >= limits.connections + limits.queue:
-            raise self._too_busy(f"{self.callers} requests are waiting for it")
+        if callers >= self.limits.connections + self.limits.queue:
+            raise self._too_busy(f"{callers} requests are waiting for it")
         self.make_room(size)
 
     def make_room(self, size: int, own: int = 0) -> None:
@@ -103,6 +75,68 @@ class Upstream:
         most = self.limits.queue_bytes
         if self.held > own and self.held + size > most:
             raise self._too_busy(f"the bodies that wait for it fill {most} bytes")
+
+    def _too_busy(self, why: str) -> TooBusy:
+        return TooBusy(f"cannot predict with {self.key} now: {why}", retry_after=1)
+
+
+class Upstream(Room):
+    """The pool, the calls and the counters."""
+
+    def __init__(
+        self,
+        key: ModelKey,
+        endpoint: Endpoint,
+        limits: Limits,
+        broke: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            broke: told when the model did not answer as a living server does.
+        """
+        super().__init__(key, limits)
+        self.url = URL(f"{endpoint.url}/invocations")
+        self.broke = broke
+        #: Calls beyond the pool wait here, where their age does not count against the model.
+        self.slots = asyncio.Semaphore(limits.connections)
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=5, sock_read=limits.read_timeout
+            ),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            raise_for_status=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
+        #: Calls that have a caller and no complete answer yet, the waiting ones included.
+        self.calls: set[Call] = set()
+        #: Of these, the callers' own: not those the proxy makes for them.
+        self.callers = 0
+        #: Since when it is the model's turn.
+        self.clocks: dict[Call, float] = {}
+        #: The launch that answers.
+        self.launch_id: str | None = None
+        self._ready: str | None = None
+        self._answered = 0
+        self._timeouts_in_row = 0
+
+    def turn(self, launch_id: str | None, *, ready: bool) -> None:
+        """Another launch answers, or will, and nothing that the last one did counts against it."""
+        self.launch_id = launch_id or self.launch_id
+        if ready and launch_id != self._ready:
+            self._ready = launch_id
+            self._timeouts_in_row = 0
+            self.clocks = dict.fromkeys(self.clocks, self.now())
+
+    def admit(self, size: int) -> None:
+        """Make sure that there is room for one more request, with a body of some bytes.
+
+        Raises:
+            TooBusy: there is none.
+        """
+        self.let_in(self.callers, size)
 
     def count(self, status: int) -> None:
         """Note the status of a whole answer; 504 stands for none in time as well."""
@@ -126,6 +160,8 @@ class Upstream:
             oldest=0.0 if oldest is None else self.now() - oldest,
             answered=self._answered,
             timeouts_in_row=self._timeouts_in_row,
+            reading=self.reading,
+            idle=0.0 if self.callers or self.reading else self.now() - self.used,
         )
 
     async def close(self) -> None:
@@ -136,22 +172,22 @@ class Upstream:
             call.abort(Dropped())
         await self.session.close()
 
-    def _too_busy(self, why: str) -> TooBusy:
-        return TooBusy(f"cannot predict with {self.key} now: {why}", retry_after=1)
-
 
 class Holding:
     """The bytes of a body that is not a call yet: still coming in, or being looked at."""
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._size = 0
 
     def __enter__(self) -> Self:
+        self._room.reading += 1
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._upstream.held -= self._size
+        self._room.held -= self._size
+        self._room.reading -= 1
+        self._room.used = self._room.now()
 
     def add(self, size: int) -> None:
         """Hold some more.
@@ -159,9 +195,17 @@ class Holding:
         Raises:
             TooBusy: others hold too many.
         """
-        self._upstream.make_room(size, self._size)
-        self._upstream.held += size
+        self._room.make_room(size, self._size)
+        self._room.held += size
         self._size += size
+
+    def hold(self, size: int) -> None:
+        """Hold so many in all.
+
+        Raises:
+            TooBusy: others hold too many.
+        """
+        self.add(size - self._size)
 
 
 class Call:
@@ -205,6 +249,7 @@ class Call:
         self._upstream.calls.remove(self)
         self._upstream.callers -= self.callers
         self._upstream.held -= self._size
+        self._upstream.used = self._upstream.now()
         self.stop_clock()
         if self._why is None or self._task is None:
             return

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from model_deployment.domain import Exit, Handle, LaunchSpec
+from model_deployment.domain import Endpoint, Exit, Handle, LaunchSpec
 
 #: Called, from the event loop, when some launch has probably ended. A hint, never a promise.
 OnExit = Callable[[], None]
@@ -49,6 +49,27 @@ class Runtime(Protocol):
         Raises:
             OSError: not everything could be seen, so nothing may be concluded from absence.
         """
+        ...
+
+    async def hold(self, endpoint: Endpoint) -> bool:
+        """Bind and listen on the endpoint, and keep it, also while no process of the launch lives.
+
+        Requests that come meanwhile wait there, and no stranger can take it. ``start`` uses the socket.
+
+        Returns:
+            True if it is held, or was already; False where this runtime does not hold ports.
+
+        Raises:
+            OSError: a stranger listens there (EADDRINUSE), or it cannot be bound.
+        """
+        ...
+
+    async def release(self, endpoint: Endpoint) -> None:
+        """Let go of it. Idempotent."""
+        ...
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """Whether it is held now."""
         ...
 
     async def close(self) -> None:

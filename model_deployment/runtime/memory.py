@@ -9,8 +9,10 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import psutil
 
 from model_deployment.domain import Handle, Memory
 from model_deployment.runtime import identity
@@ -19,6 +21,9 @@ from model_deployment.runtime import identity
 _FRESH, _NEW = 3.0, 0.5
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+#: Limit, use, and the part of it that is cached files, in the two versions of control groups.
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file")
+_V2 = ("memory.max", "memory.current", b"inactive_file")
 #: A line of ``/proc/<pid>/smaps_rollup``, see proc_pid_smaps(5).
 _PSS = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
@@ -62,6 +67,34 @@ def _sum(parts: list[Memory]) -> Memory:
     shares = [part.pss for part in parts if part.pss is not None]
     whole = len(shares) == len(parts)
     return Memory(sum(part.rss for part in parts), sum(shares) if whole else None)
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes that new processes may take, of the machine and of the control groups we are in."""
+    return max(0, min([psutil.virtual_memory().available, *_room(root)]))
+
+
+def _room(root: Path) -> Iterator[int]:
+    """What is left of each limit, see cgroups(7). Cached files are given up before it is reached."""
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                yield from _room_in(root / "sys/fs/cgroup", path, _V2)
+            elif "memory" in controllers.split(","):
+                yield from _room_in(root / "sys/fs/cgroup/memory", path, _V1)
+
+
+def _room_in(top: Path, path: str, names: tuple[str, str, bytes]) -> Iterator[int]:
+    # In a container the path may be that of the host, and is not there.
+    folder = top if ".." in path else top / path.lstrip("/")
+    for group in (folder, *folder.parents):
+        with contextlib.suppress(OSError, ValueError):  # "max", or no limit at all here
+            limit, used = (int((group / name).read_text()) for name in names[:2])
+            stat = dict(line.split() for line in (group / "memory.stat").read_bytes().splitlines())
+            yield limit - max(0, used - int(stat.get(names[2], 0)))
+        if group == top:
+            return
 
 
 class MemoryGauge:

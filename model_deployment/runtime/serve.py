@@ -188,6 +188,17 @@ class ServeRuntime:
         ref = {"boot": self._boot, "pid": leader.pid, "started": leader.started}
         return Handle(launch_id, Endpoint(host, int(port or 0)), ref)
 
+    async def hold(self, endpoint: Endpoint) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`. MLflow binds its port itself."""
+        return False
+
+    async def release(self, endpoint: Endpoint) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return False
+
     async def close(self) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
         loop = asyncio.get_running_loop()

@@ -121,9 +121,8 @@ class Database:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            _lay_out(connection)
             connection.execute("PRAGMA foreign_keys=ON")
-            connection.executescript(files.schema())
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             _name(connection, self.path.with_name("instance-id"))
         except BaseException:
             connection.close()
@@ -270,3 +269,28 @@ def _name(connection: sqlite3.Connection, file: Path) -> None:
     )
     (name,) = connection.execute("SELECT value FROM meta WHERE name = 'instance_id'").fetchone()
     instance.write(file, name)
+
+
+def _lay_out(connection: sqlite3.Connection) -> None:
+    """Make the tables, or make them over from an older layout: all of it, or nothing.
+
+    SQLite cannot change the checks of a table, so rows move to a new one (see "Making Other Kinds Of
+    Table Schema Changes", https://www.sqlite.org/lang_altertable.html).
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    old = [row["name"] for row in connection.execute("PRAGMA table_info(deployments)")]
+    before = after = ""
+    if old and found < SCHEMA_VERSION:
+        columns = ", ".join(old)
+        before = "ALTER TABLE deployments RENAME TO old_deployments;"
+        after = (
+            f"INSERT INTO deployments ({columns}) SELECT {columns} FROM old_deployments;"  # noqa: S608
+            "DROP TABLE old_deployments;"
+        )
+    # Else the events would go on to refer to the old table.
+    connection.execute("PRAGMA foreign_keys=OFF")
+    connection.execute("PRAGMA legacy_alter_table=ON")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {before} {files.schema()}; {after} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+    )
+    connection.execute("PRAGMA legacy_alter_table=OFF")

@@ -24,7 +24,17 @@ from model_deployment.state.database import Database
 
 #: Columns :meth:`Deployments.move` may set besides the state.
 _CHANGEABLE = frozenset(
-    {"step", "deadline", "not_before", "tries", "ready_since", "ready_at", "launches"}
+    {
+        "step",
+        "deadline",
+        "not_before",
+        "tries",
+        "ready_since",
+        "ready_at",
+        "launches",
+        "parking",
+        "session",
+    }
 )
 
 
@@ -65,6 +75,10 @@ class Deployments:
             lambda c: _ask_running(c, key, options, artifact, capacity)
         )
 
+    async def ask_awake(self, key: ModelKey) -> Deployment | None:
+        """Wish a deployment that is parked, or being parked, to run. None if there is no such row."""
+        return await self._database.write(lambda c: _ask_awake(c, key))
+
     async def ask_stopped(self, key: ModelKey) -> Deployment | None:
         """Wish a deployment to be gone. None if there is no such row."""
 
@@ -86,12 +100,19 @@ class Deployments:
     ) -> Deployment:
         """Lease the port and enter ``starting``, in one transaction, before any process exists.
 
+        A port that the row has kept goes on being leased; for another one it is given up.
+
         Raises:
             IllegalTransition: the row or the port is not what it was.
         """
 
         def work(connection: sqlite3.Connection) -> Deployment:
-            ports.lease(connection, port, launch_id, now)
+            if port == row.port:
+                ports.pass_on(connection, port, launch_id)
+            else:
+                if row.port is not None:
+                    ports.release(connection, row.port, 0.0)
+                ports.lease(connection, port, launch_id, now)
             return _move(
                 connection, row, State.STARTING, f"launch on port {port}",
                 launch_id=launch_id, port=port, handle=None, deadline=deadline,
@@ -107,6 +128,12 @@ class Deployments:
         )
         await self._database.change(
             "UPDATE deployments SET handle = ? WHERE launch_id = ?", (text, handle.launch_id)
+        )
+
+    async def record_memory(self, launch_id: str, size: int) -> None:
+        """Note what the processes of a launch take, in bytes."""
+        await self._database.change(
+            "UPDATE deployments SET memory = ? WHERE launch_id = ?", (size, launch_id)
         )
 
     async def move(self, row: Deployment, state: State, reason: str, **changes: Any) -> Deployment:
@@ -130,16 +157,24 @@ class Deployments:
         tries: int,
         not_before: float,
         quarantined_until: float,
+        keeps_port: bool = False,
     ) -> Deployment:
-        """The launch, if there was one, is gone: enter a state without one and release its port."""
+        """The launch, if there was one, is gone: enter a state without one.
+
+        Its port is released, unless it is kept for the next launch.
+        """
 
         def work(connection: sqlite3.Connection) -> Deployment:
-            if row.launch_id is not None:
-                ports.release(connection, row.launch_id, quarantined_until)
+            if row.port is not None and not keeps_port:
+                ports.release(connection, row.port, quarantined_until)
             return _move(
                 connection, row, state, reason,
-                launch_id=None, handle=None, port=None, step=None, deadline=None,
+                launch_id=None, handle=None, step=None, deadline=None, parking=False,
+                port=row.port if keeps_port else None,
+                session=row.session if keeps_port else None,
                 ready_since=None, ready_at=None, tries=tries, not_before=not_before,
+                # To be woken is not to be restarted.
+                launches=0 if state is State.PARKED else row.launches,
             )  # fmt: skip
 
         return await self._database.write(work)
@@ -204,7 +239,7 @@ def _ask_running(
             f"cannot deploy {key} otherwise than before: it is just being stopped, try again",
             retry_after=1,
         )
-    ports.check_capacity(connection, capacity, but=key)
+    ports.check_capacity(connection, capacity, but=key, options=options)
     if row is None:
         connection.execute(
             "INSERT INTO deployments (model, version, desired, state, options, artifact, created_at) "
@@ -215,10 +250,21 @@ def _ask_running(
     else:
         connection.execute(
             "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
-            "not_before = 0, launches = 0, created_at = ? WHERE model = ? AND version = ?",
-            (json.dumps(options.as_dict()), artifact, _now(), key.model, key.version),
+            "parking = 0, not_before = 0, launches = 0, created_at = ?, "
+            "memory = ?, "
+            # Who waits at the port of an earlier launch waits for a model that may be another now.
+            "session = CASE state WHEN 'pending' THEN NULL ELSE session END "
+            "WHERE model = ? AND version = ?",
+            (
+                json.dumps(options.as_dict()),
+                artifact,
+                _now(),
+                row.memory if measured_alike(row, options, artifact) else None,
+                key.model,
+                key.version,
+            ),
         )
-        if row.state in (State.STOPPED, State.FAILED):
+        if row.state in (State.STOPPED, State.FAILED, State.PARKED):
             armed = _get(connection, key)
             assert armed is not None  # noqa: S101 - it was updated in this transaction
             _move(connection, armed, State.PENDING, "deploy asked for")
@@ -227,6 +273,25 @@ def _ask_running(
     changed = _get(connection, key)
     assert changed is not None  # noqa: S101
     return changed, True
+
+
+def _ask_awake(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
+    row = _get(connection, key)
+    if row is None or row.desired is Desired.STOPPED:
+        return row
+    if row.state is State.PARKED:
+        return _move(connection, row, State.PENDING, "deploy asked for")
+    if row.parking:  # it comes back once it is gone
+        _stop_parking(connection, key)
+        _event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
+    return _get(connection, key)
+
+
+def _stop_parking(connection: sqlite3.Connection, key: ModelKey) -> None:
+    connection.execute(
+        "UPDATE deployments SET parking = 0 WHERE model = ? AND version = ?",
+        (key.model, key.version),
+    )
 
 
 def _move(
@@ -240,7 +305,7 @@ def _move(
     cursor = connection.execute(
         f"UPDATE deployments SET {columns} WHERE model = :model AND version = :version "  # noqa: S608
         "AND desired = :was_desired AND state = :was_state AND launch_id IS :was_launch "
-        "AND tries = :was_tries",
+        "AND tries = :was_tries AND parking = :was_parking",
         values
         | {
             "model": row.key.model,
@@ -248,6 +313,7 @@ def _move(
             "was_desired": row.desired,
             "was_state": row.state,
             "was_tries": row.tries,
+            "was_parking": row.parking,
             "was_launch": row.launch_id,
         },
     )
@@ -311,6 +377,9 @@ def _deployment(row: Mapping[str, Any]) -> Deployment:
         ready_at=datetime.fromisoformat(row["ready_at"]) if row["ready_at"] else None,
         created_at=datetime.fromisoformat(row["created_at"]),
         reason=row["reason"],
+        parking=bool(row["parking"]),
+        session=row["session"],
+        memory=row["memory"],
     )
 
 
@@ -322,6 +391,13 @@ def _read_event(row: Mapping[str, Any]) -> Event:
         launch_id=row["launch_id"],
         reason=row["reason"],
     )
+
+
+def measured_alike(row: Deployment, options: Options, artifact: str) -> bool:
+    """Whether what was measured of a row tells what it takes with these options."""
+    now, then = options, row.options
+    same = (now.workers, now.env_manager) == (then.workers, then.env_manager)
+    return same and row.artifact == artifact
 
 
 def live_launches(rows: Iterable[Deployment]) -> set[str]:

@@ -1,14 +1,16 @@
 """The pool of ports: lease the lowest free one, quarantine it after release, step round strangers.
 
-Five rules, all in the ``ports`` table: a lease names its launch; the lowest free port goes first; a
+Five rules, all in the ``ports`` table: a lease names its launch (that of a deployment which keeps its port
+between two launches: the one before); the lowest free port goes first; a
 released port rests; a port that a stranger holds is blocked and looked at again later; a lease whose
 launch no row knows is pruned.
 """
 
+import json
 import sqlite3
 from collections.abc import Set as AbstractSet
 
-from model_deployment.domain import BlockedPort, ModelKey, PortUsage
+from model_deployment.domain import BlockedPort, ModelKey, Options, PortUsage
 from model_deployment.errors import IllegalTransition, NoFreePort
 from model_deployment.state.database import Database
 
@@ -63,14 +65,24 @@ class Ports:
             (until, holder, port),
         )
 
-    async def prune(self, launches: AbstractSet[str]) -> list[int]:
-        """Release the leases of launches that no row knows. Returns their ports."""
+    async def prune(
+        self, launches: AbstractSet[str], kept: AbstractSet[int] = frozenset()
+    ) -> list[int]:
+        """Release the leases of launches that no row knows, but for ports that rows have kept.
+
+        Returns:
+            The ports that were released.
+        """
 
         def work(connection: sqlite3.Connection) -> list[int]:
             rows = connection.execute(
                 "SELECT port, launch_id FROM ports WHERE launch_id IS NOT NULL"
             )
-            stray = [row["port"] for row in rows if row["launch_id"] not in launches]
+            stray = [
+                row["port"]
+                for row in rows
+                if row["launch_id"] not in launches and row["port"] not in kept
+            ]
             connection.executemany(
                 "UPDATE ports SET launch_id = NULL WHERE port = ?", [(port,) for port in stray]
             )
@@ -118,24 +130,46 @@ def lease(connection: sqlite3.Connection, port: int, launch_id: str, now: float)
         raise IllegalTransition(f"cannot lease port {port}: it is not free")
 
 
-def release(connection: sqlite3.Connection, launch_id: str, quarantined_until: float) -> None:
+def pass_on(connection: sqlite3.Connection, port: int, launch_id: str) -> None:
+    """Give a port that is kept to the next launch of its deployment, inside the caller's transaction.
+
+    Raises:
+        IllegalTransition: it is not leased any more.
+    """
+    cursor = connection.execute(
+        "UPDATE ports SET launch_id = ? WHERE port = ? AND launch_id IS NOT NULL", (launch_id, port)
+    )
+    if cursor.rowcount != 1:
+        raise IllegalTransition(f"cannot go on with port {port}: it is not leased")
+
+
+def release(connection: sqlite3.Connection, port: int, quarantined_until: float) -> None:
     """Take a port back, inside the caller's transaction."""
     connection.execute(
-        "UPDATE ports SET launch_id = NULL, quarantined_until = ? WHERE launch_id = ?",
-        (quarantined_until, launch_id),
+        "UPDATE ports SET launch_id = NULL, quarantined_until = ? WHERE port = ?",
+        (quarantined_until, port),
     )
 
 
-def check_capacity(connection: sqlite3.Connection, capacity: int, but: ModelKey) -> None:
+def check_capacity(
+    connection: sqlite3.Connection, capacity: int, but: ModelKey, options: Options
+) -> None:
     """Refuse a wish that could never get a port.
 
+    A deployment that is never parked needs one for itself; all others share what is left, and need one.
+
     Raises:
-        NoFreePort: as many other deployments want or have a port as there are ports for them.
+        NoFreePort: more ports are needed than there are for them.
     """
-    taken = connection.execute(
-        "SELECT count(*) FROM deployments WHERE NOT (model = ? AND version = ?) AND "
-        "(state IN ('starting', 'ready', 'stopping') OR (state = 'pending' AND desired = 'running'))",
+    rows = connection.execute(
+        "SELECT options, state IN ('starting', 'ready', 'stopping') OR "
+        "(state = 'pending' AND desired = 'running') AS holds FROM deployments "
+        "WHERE NOT (model = ? AND version = ?) AND (desired = 'running' AND state != 'failed' OR holds)",
         (but.model, but.version),
-    ).fetchone()[0]
-    if taken >= capacity:
-        raise NoFreePort(f"{taken} of {capacity} usable ports are taken", retry_after=30)
+    )
+    all_options = [options, *(Options.from_dict(json.loads(row["options"])) for row in rows)]
+    taken = sum(not each.idle_timeout for each in all_options[1:])
+    sharing = any(each.idle_timeout for each in all_options)
+    if taken + (not options.idle_timeout) + sharing > capacity:
+        shared = " for good, and one is left to those that are parked when idle" if sharing else ""
+        raise NoFreePort(f"{taken} of {capacity} usable ports are taken{shared}", retry_after=30)

@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "REGISTRY_TIMEOUT": 60,
     # Stubs start in no time, and more of them at once than there are cores.
     "START_CONCURRENCY": 8,
+    # Stubs take little, and what other programs take meanwhile is none of the tests' business.
+    "MEMORY_MARGIN": 0,
     # What is said at the start is looked for beside the log.
     "LOG_FORMAT": "text",
 }

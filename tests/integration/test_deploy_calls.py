@@ -31,6 +31,7 @@ def test_deploy_answers_when_the_model_is_ready(controller: Controller) -> None:
         "capture_hash": [],
         "max_capture_bytes": 1024 * 1024,
         "retention_days": 30.0,
+        "idle_timeout": 0.0,
     }
     assert controller.ports[0] <= row["port"] <= controller.ports[1]
     assert datetime.fromisoformat(row["created_at"]) <= datetime.fromisoformat(row["ready_at"])

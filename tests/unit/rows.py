@@ -60,13 +60,17 @@ def rows(
     return row(
         state,
         draw(st.sampled_from(desired)),
-        options=Options(env_manager=draw(st.sampled_from(EnvManager))),
+        options=Options(
+            env_manager=draw(st.sampled_from(EnvManager)),
+            idle_timeout=draw(st.sampled_from([0.0, 0.0, 1.0, 600.0])),
+        ),
         step=draw(st.sampled_from(Step)) if state is State.STOPPING else None,
         tries=draw(st.integers(0, 3000)),
         not_before=draw(times),
         deadline=draw(st.none() | times),
         ready_since=draw(st.none() | times),
         reason=draw(reasons),
+        parking=state is State.STOPPING and draw(st.booleans()),
     )
 
 
@@ -79,11 +83,17 @@ observations = st.builds(
         in_flight=st.integers(0, 3),
         oldest=st.floats(0, 1000),
         timeouts_in_row=st.integers(0, 10),
+        reading=st.integers(0, 2),
+        idle=st.floats(0, 1000),
     ),
     artifact=st.sampled_from(Artifact),
     artifact_error=reasons,
     may_start=st.booleans(),
     closing=st.booleans(),
+    called=st.booleans(),
+    yields=st.booleans(),
+    shortage=st.sampled_from(["", "", "too little memory"]),
+    tight=st.booleans(),
 )
 
 policies = st.builds(

@@ -62,7 +62,7 @@ class Store:
     async def bring(self, state: State, desired: Desired = Desired.RUNNING) -> Deployment:
         """A new row, brought to a state by legal moves."""
         row = await self.deploy()
-        if state in (State.STARTING, State.READY, State.STOPPING):
+        if state in (State.STARTING, State.READY, State.STOPPING, State.PARKED):
             row = await self.launch(row)
         if state is State.READY:
             row = await self.deployments.move(
@@ -75,6 +75,11 @@ class Store:
             )
         if state is State.STOPPING:
             row = await self.deployments.move(row, state, "sick", step="kill", deadline=NOW)
+        if state is State.PARKED:
+            row = await self.deployments.move(
+                row, State.STOPPING, "idle", step="drain", deadline=NOW, parking=True
+            )
+            row = await self.end(row, state)
         if state in (State.STOPPED, State.FAILED):
             row = await self.end(row, state, tries=5 if state is State.FAILED else 0)
         if desired is Desired.STOPPED:

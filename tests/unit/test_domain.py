@@ -221,7 +221,7 @@ def test_the_first_launch_is_no_restart() -> None:
 
 def test_only_states_in_which_nothing_is_under_way_are_settled() -> None:
     settled = {state for state in State if row(state).settled}
-    assert settled == {State.READY, State.STOPPED, State.FAILED}
+    assert settled == {State.READY, State.PARKED, State.STOPPED, State.FAILED}
 
 
 def test_a_port_is_free_unless_leased_quarantined_or_blocked() -> None:

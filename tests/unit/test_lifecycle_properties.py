@@ -30,6 +30,7 @@ from model_deployment.lifecycle import (
     Policy,
     Prepare,
     Promote,
+    Refuse,
     Rest,
     Stop,
     after_exit,
@@ -48,7 +49,7 @@ POLICY = Policy()
 def target(action: Action) -> State | None:
     """The state an action leads to; None where the row stays as it is."""
     match action:
-        case Nothing():
+        case Nothing() | Refuse():
             return None
         case Prepare():
             return State.PENDING
@@ -154,13 +155,17 @@ class World:
                 self.row = replace(self.row, deadline=deadline)
             case Promote():
                 self._become(State.READY, ready_since=self.now, deadline=None)
-            case Stop(reason, step, deadline):
-                self._become(State.STOPPING, step=step, deadline=deadline, reason=reason)
+            case Stop(reason, step, deadline, _, parking):
+                self._become(
+                    State.STOPPING, step=step, deadline=deadline, reason=reason, parking=parking
+                )
                 if step is Step.KILL or (step is Step.TERMINATE and self.obeys):
                     self.alive = False
             case Rest(state, reason, tries, not_before):
                 self._become(state, reason=reason, tries=tries, not_before=not_before)
-                self.row = replace(self.row, launch_id=None, handle=None, port=None, step=None)
+                self.row = replace(
+                    self.row, launch_id=None, handle=None, port=None, step=None, parking=False
+                )
 
     def _become(self, state: State, **changes: object) -> None:
         assert check(self.row.state, state)
@@ -180,6 +185,35 @@ def test_what_is_not_wanted_is_stopped_after_a_few_steps(
     states = [*world.run(policy, 9)]
     assert states[-1] is State.STOPPED
     assert not {State.READY, State.STARTING, State.PENDING} & {*states[1:]} - {before.state}
+
+
+@given(rows([State.READY, State.STOPPING]), observations, times, policies)
+def test_nothing_is_parked_that_is_used_or_may_not_be(
+    before: Deployment, seen: Observation, now: float, policy: Policy
+) -> None:
+    before = replace(before, parking=False)
+    match decide(before, seen, now, policy):
+        case Stop(parking=True):
+            assert before.state is State.READY
+            assert before.options.idle_timeout > 0
+            assert not seen.traffic.in_flight
+            assert not seen.traffic.reading
+            assert seen.yields or seen.traffic.idle >= before.options.idle_timeout
+        case Rest(state):
+            assert state is not State.PARKED
+
+
+@given(rows([State.STOPPING], [Desired.RUNNING]), times, policies, st.booleans(), st.booleans())
+def test_what_is_parked_rests_and_the_next_request_brings_it_back(
+    before: Deployment, now: float, policy: Policy, obeys: bool, drains: bool
+) -> None:
+    world = World(replace(before, parking=True), now, obeys=obeys, drains=drains)
+    assert [*world.run(policy, 9)][-1] is State.PARKED
+    assert decide(world.row, Observation(), world.now, policy) == Nothing()
+    action = decide(world.row, Observation(called=True), world.now, policy)
+    assert action == Rest(State.PENDING, "a request woke it")
+    world.step(action)
+    assert [*world.run(policy, 5)][-1] is State.READY
 
 
 #: Not those that stop or have failed: they may end in failed by right.
@@ -291,5 +325,5 @@ def test_the_diagram_shows_every_transition() -> None:
     lines = diagram().splitlines()
     assert lines[0] == "stateDiagram-v2"
     assert lines[1] == "  [*] --> pending: deploy"
-    assert "  ready --> stopping: undeploy / unhealthy" in lines
+    assert "  ready --> stopping: undeploy / unhealthy / idle" in lines
     assert len(lines) == 1 + len(TRANSITIONS)

@@ -12,12 +12,13 @@ from itertools import count
 import pytest
 from hypothesis import settings
 
-from model_deployment.domain import ModelKey, State, Traffic
+from model_deployment.domain import ModelKey, Options, State, Traffic
 from model_deployment.lifecycle import Policy
 from tests.fakes import SIGTERM
 from tests.stage import FIRST, Stage, stage
 
-A, B, C = (ModelKey(name, 1) for name in "abc")
+A, B, C, D, E = (ModelKey(name, 1) for name in "abcde")
+IDLE = Options(idle_timeout=30)
 POLICY = Policy(tries=3, drain_timeout=2)
 #: Far more ticks than any course takes; reaching it means that the course never ends.
 TICKS = 30
@@ -32,6 +33,8 @@ class Course:
     wanted: frozenset[ModelKey]
     #: Points there are at least: a course that has fewer no longer does what it did.
     points: int
+    #: The runtime holds ports.
+    holding: bool = False
 
 
 async def reach(on: Stage, key: ModelKey, *states: State, seconds: float = 0.1) -> None:
@@ -51,6 +54,19 @@ async def nothing(on: Stage) -> None:
 
 async def ready(on: Stage) -> None:
     await on.ready(A, B)
+
+
+async def idle(on: Stage) -> None:
+    """One that may be parked, and one that is."""
+    for key in (A, C):
+        await on.deploy(key, IDLE)
+        await reach(on, key, State.READY)
+    await rest(on, C)
+
+
+async def rest(on: Stage, key: ModelKey) -> None:
+    on.traffic[(await on.row(key)).launch_id or ""] = Traffic(idle=60)
+    await reach(on, key, State.PARKED)
 
 
 async def stubborn(on: Stage) -> None:
@@ -87,6 +103,44 @@ async def death(on: Stage) -> None:
     on.machine.end(await on.process(A), 1)
     await reach(on, A, State.PENDING)
     await reach(on, A, State.READY, seconds=1)
+
+
+async def holder_dies(on: Stage) -> None:
+    """And a stranger takes one of the ports."""
+    for key in (A, B):
+        on.machine.end(await on.process(key), 1)
+        await reach(on, key, State.PENDING)
+    on.machine.held.clear()
+    on.machine.squat(FIRST)
+    await reach(on, A, State.READY, seconds=1)
+    await reach(on, B, State.READY, seconds=1)
+    assert [(await on.row(key)).port for key in (A, B)] == [FIRST + 2, FIRST + 1]
+
+
+async def park(on: Stage) -> None:
+    await rest(on, A)
+
+
+async def wake_while_parking(on: Stage) -> None:
+    on.traffic[(await on.row(A)).launch_id or ""] = Traffic(idle=60)
+    await reach(on, A, State.STOPPING)
+    await on.request(A)
+    await on.request(C)
+    await reach(on, A, State.READY)
+    await reach(on, C, State.READY)
+
+
+async def take_its_port(on: Stage) -> None:
+    """There are four ports, for the two that never park, and three that do."""
+    await on.deploy(B)
+    await on.deploy(D)
+    await on.deploy(C)
+    for key in (B, D, C):
+        await reach(on, key, State.READY)
+    on.traffic[(await on.row(A)).launch_id or ""] = Traffic(idle=1)
+    await on.deploy(E, IDLE)
+    await reach(on, E, State.READY)
+    assert (await on.row(A)).state is State.PARKED
 
 
 async def failure(on: Stage) -> None:
@@ -141,6 +195,14 @@ COURSES = {
     "stop escalation": Course(stubborn, undeploy, frozenset({B}), points=18),
     "crash and restart": Course(stubborn, restart, frozenset({B, C}), points=38),
     "death": Course(ready, death, BOTH, points=10),
+    "park": Course(idle, park, frozenset({A, C}), points=8),
+    "wake": Course(idle, wake_while_parking, frozenset({A, C}), points=20),
+    "take a port": Course(idle, take_its_port, frozenset({A, B, C, D}), points=50),
+    "death, held": Course(ready, death, BOTH, points=10, holding=True),
+    "undeploy, held": Course(ready, undeploy, frozenset({B}), points=15, holding=True),
+    "park, held": Course(idle, park, frozenset({A, C}), points=10, holding=True),
+    "shut down, held": Course(stubborn, shut_down, BOTH, points=30, holding=True),
+    "holder dies": Course(ready, holder_dies, BOTH, points=20, holding=True),
     "failure": Course(nothing, failure, frozenset({C}), points=27),
     "strangers": Course(ready, strangers, frozenset({A, B, C}), points=26),
     "shut down": Course(stubborn, shut_down, BOTH, points=28),
@@ -159,7 +221,7 @@ async def crashed(course: Course, first: int, second: int = 0) -> tuple[bool, bo
     Returns:
         Whether the course, and the recovery, have so many points.
     """
-    with stage(POLICY, ports=4) as on:
+    with stage(POLICY, ports=4, holding=course.holding) as on:
 
         async def recovery() -> None:
             await on.start()
@@ -173,7 +235,7 @@ async def crashed(course: Course, first: int, second: int = 0) -> tuple[bool, bo
             again = await on.crashes(recovery, second)
             if again:
                 await on.start()
-            await on.settle(course.wanted, {A, B, C} - course.wanted)
+            await on.settle(course.wanted, {A, B, C, D, E} - course.wanted)
         await on.gone()
         return reached, again
 

@@ -17,12 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from model_deployment.domain import ModelKey, Options, Traffic
 from model_deployment.lifecycle import Policy
-from tests.fakes import FakeMachine, Process
+from tests.fakes import EACH, FakeMachine, Process
 from tests.stage import FIRST, Stage, stage
 
 KEYS = [ModelKey(name, 1) for name in "abcd"]
 PORTS = 4
 OTHER = Options(workers=3, batch_max_rows=64)
+#: It may be parked after a while.
+IDLE = Options(idle_timeout=3)
 #: Shorter than the real ones, so that a few ticks get past any of them.
 POLICY = Policy(start_timeout=20, drain_timeout=10, stop_grace=3, backoff_limit=8, stable_after=10)
 
@@ -38,6 +40,9 @@ TRAFFIC = {
     "busy": Traffic(in_flight=2, oldest=1.0),
     "unanswered": Traffic(in_flight=1, oldest=99.0),
     "timing out": Traffic(timeouts_in_row=9),
+    "over for a moment": Traffic(idle=1.0),
+    "over for long": Traffic(idle=9.0),
+    "to come": Traffic(reading=1),
 }
 
 keys = st.sampled_from(KEYS)
@@ -48,6 +53,8 @@ wishes = (
     st.tuples(st.just("deploy"), keys)
     | st.tuples(st.just("undeploy"), keys)
     | st.tuples(st.just("deploy"), keys, st.just(OTHER), st.sampled_from(["registered", "anew"]))
+    | st.tuples(st.just("deploy"), keys, st.just(IDLE))
+    | st.tuples(st.just("request"), keys)
 )
 works = wishes | st.tuples(st.sampled_from(["tick", "shut_down"]))
 
@@ -74,9 +81,16 @@ class Controllers(RuleBasedStateMachine):
         """A method of the stage, by its name."""
         return lambda: getattr(self.stage, name)(*arguments)
 
-    @initialize(ports=st.integers(3, PORTS), starts=st.integers(1, 4), prompt=st.booleans())
-    def begin(self, ports: int, starts: int, prompt: bool) -> None:
-        self.stage = self.ends.enter_context(stage(POLICY, ports=ports, start_concurrency=starts))
+    @initialize(
+        ports=st.integers(3, PORTS),
+        starts=st.integers(1, 4),
+        prompt=st.booleans(),
+        holding=st.booleans(),
+    )
+    def begin(self, ports: int, starts: int, prompt: bool, holding: bool) -> None:
+        self.stage = self.ends.enter_context(
+            stage(POLICY, ports=ports, start_concurrency=starts, holding=holding)
+        )
         self.stage.machine.prompt = prompt
         self.do(self.stage.start())
 
@@ -114,6 +128,10 @@ class Controllers(RuleBasedStateMachine):
     def stranger_goes(self, number: int) -> None:
         self.stage.machine.strangers.pop(FIRST + number, None)
 
+    @rule(places=st.integers(0, PORTS))
+    def memory(self, places: int) -> None:
+        self.stage.machine.memory = places * EACH
+
     @rule(broken=st.booleans())
     def registry(self, broken: bool) -> None:
         error = ConnectionError("the registry does not answer")
@@ -123,6 +141,13 @@ class Controllers(RuleBasedStateMachine):
     def fork(self, broken: bool) -> None:
         error = OSError(11, "Resource temporarily unavailable")
         self.stage.machine.start_error = error if broken else None
+
+    @precondition(lambda self: self.stage.machine.held)
+    @rule(for_good=st.booleans())
+    def holder_dies(self, for_good: bool) -> None:
+        """The models live on, and listen on their own."""
+        self.stage.machine.held.clear()
+        self.stage.machine.holding = not for_good
 
     @rule(work=works, point=points, again=points, away=seconds)
     def crash(self, work: tuple[Any, ...], point: int, again: int, away: float) -> None:

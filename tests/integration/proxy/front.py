@@ -48,6 +48,7 @@ class Front:
         gate: Gate | None = None,
         gates: Gates | None = None,
         options: Options | None = None,
+        wake_timeout: float = 30,
     ) -> None:
         self.upstream = upstream
         #: How often the proxy said that a model broke.
@@ -57,11 +58,14 @@ class Front:
         self.traces: list[tuple[str, str]] = []
         #: Events of deployments.
         self.told: list[tuple[ModelKey, str]] = []
+        #: Parked deployments that were to be started.
+        self.woken: list[ModelKey] = []
         self._limits = Limits(
             connections=int(connections),
             queue=int(queue),
             queue_bytes=int(queue_bytes),
             read_timeout=read_timeout,
+            wake_timeout=wake_timeout,
         )
         self._terms = Terms(
             int(limit), patience, trace=lambda launch, text: self.traces.append((launch, text))
@@ -76,6 +80,7 @@ class Front:
             gates=self._gates,
             broke=self._on_broke,
             tell=lambda key, text: self.told.append((key, text)),
+            wake=self.woken.append,
         )
         self._stack.push_async_callback(self.routes.close)
         self.publish(self.route())
