@@ -106,6 +106,14 @@ class EnvManager(StrEnum):
     CONDA = "conda"
 
 
+class StartMethod(StrEnum):
+    """How the processes of a model are started."""
+
+    AUTO = "auto"  # forkserver where it can be used: on Linux, with env_manager local
+    FORKSERVER = "forkserver"  # a fork of a parent that has imported MLflow and more
+    SERVE = "serve"  # mlflow models serve
+
+
 class Validation(StrEnum):
     """How hard requests are checked against the model's signature."""
 
@@ -182,6 +190,7 @@ class Options:
     """What a deploy may choose."""
 
     env_manager: EnvManager = EnvManager.LOCAL
+    start_method: StartMethod = StartMethod.AUTO
     #: uvicorn worker processes of the model server.
     workers: int = 1
     validation: Validation = Validation.STRICT
@@ -202,6 +211,7 @@ class Options:
         """JSON-ready, for the state row and for answers."""
         return {
             "env_manager": str(self.env_manager),
+            "start_method": str(self.start_method),
             "workers": self.workers,
             "validation": str(self.validation),
             "batch_max_rows": self.batch_max_rows,
@@ -217,6 +227,7 @@ class Options:
         """The inverse of :meth:`as_dict`; unknown members are ignored, missing ones defaulted."""
         return cls(
             env_manager=EnvManager(values.get("env_manager", EnvManager.LOCAL)),
+            start_method=StartMethod(values.get("start_method", StartMethod.AUTO)),
             workers=int(values.get("workers", 1)),
             validation=Validation(values.get("validation", Validation.STRICT)),
             batch_max_rows=int(values.get("batch_max_rows", 0)),
