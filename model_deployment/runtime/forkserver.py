@@ -133,9 +133,9 @@ class ForkStarter:
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
 
-    def seen(self, launch_id: str) -> int | None:
-        """The exit status of a launch, if the parent told it."""
-        return self._parent.seen(launch_id)
+    def seen(self, launch_id: str, pid: int) -> int | None:
+        """The exit status of a launch's process, if the parent told it."""
+        return self._parent.seen(launch_id, pid)
 
     async def close(self) -> None:
         """Let go of the parent, which goes on as long as it has launches."""
@@ -178,12 +178,12 @@ class _Fork:
         return None
 
     async def code(self) -> int | None:
-        return await self._parent.exit_of(self._launch_id)
+        return await self._parent.exit_of(self._launch_id, self._pid)
 
     async def destroy(self) -> None:
         with contextlib.suppress(Unavailable, Refused):
             await self._parent.ask("kill", launch_id=self._launch_id)
-            await self._parent.exit_of(self._launch_id)
+            await self._parent.exit_of(self._launch_id, self._pid)
 
     def forget(self) -> None:
         return

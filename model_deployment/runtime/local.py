@@ -129,13 +129,13 @@ class LocalRuntime:
                 _signal_all(left, signal.SIGKILL)
                 asyncio.get_running_loop().call_later(0.05, self._on_exit)
             return None
-        code = await child.code() if child else self._seen(handle.launch_id)
+        code = await child.code() if child else self._seen(handle.launch_id, pid)
         self._forget(handle.launch_id)
         return LOST if code is None else _exit(code)
 
-    def _seen(self, launch_id: str) -> int | None:
+    def _seen(self, launch_id: str, pid: int) -> int | None:
         """The status of a launch that an earlier controller had forked."""
-        return self._forks.seen(launch_id) if self._forks is not None else None
+        return self._forks.seen(launch_id, pid) if self._forks is not None else None
 
     async def stop(self, handle: Handle, *, force: bool) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""

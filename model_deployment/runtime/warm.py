@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -98,7 +99,7 @@ class WarmParent:
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._numbers = itertools.count(1)
-        self._exits: dict[str, int] = {}
+        self._exits: dict[tuple[str, int], int] = {}
         self._ended = asyncio.Condition()
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
@@ -195,7 +196,7 @@ class WarmParent:
         for path in self._program.folder.glob("*.sock"):
             if path.name != self._program.name:
                 with contextlib.suppress(OSError):
-                    await asyncio.to_thread(_retire, path)
+                    await asyncio.to_thread(retire, path)
 
     async def _ask(self, op: str, **more: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -235,7 +236,7 @@ class WarmParent:
 
     def _hear(self, message: dict[str, Any]) -> None:
         if message.get("event") == "exit":
-            self._exits[message["launch_id"]] = int(message["status"])
+            self._exits[message["launch_id"], message["pid"]] = int(message["status"])
             while len(self._exits) > _REMEMBERED:
                 self._exits.pop(next(iter(self._exits)))
             self._notify()
@@ -249,16 +250,18 @@ class WarmParent:
 
         self._telling = asyncio.ensure_future(notify())
 
-    def seen(self, launch_id: str) -> int | None:
+    def seen(self, launch_id: str, pid: int) -> int | None:
         """The status of a launch that ended, if it was told."""
-        return self._exits.get(launch_id)
+        return self._exits.get((launch_id, pid))
 
-    async def exit_of(self, launch_id: str, patience: float = 2.0) -> int | None:
+    async def exit_of(self, launch_id: str, pid: int, patience: float = 2.0) -> int | None:
         """The same of a launch whose process is gone: it is told in a moment."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience), self._ended:
-                await self._ended.wait_for(lambda: launch_id in self._exits or self._writer is None)
-        return self._exits.get(launch_id)
+                await self._ended.wait_for(
+                    lambda: (launch_id, pid) in self._exits or self._writer is None
+                )
+        return self.seen(launch_id, pid)
 
     def _drop(self) -> None:
         writer, self._writer = self._writer, None
@@ -295,9 +298,12 @@ class WarmParent:
         self._process = None
 
 
-def _retire(path: Path) -> None:
-    import socket
+def retire(path: Path) -> None:
+    """Have the parent that listens on a socket end with the last of its launches.
 
+    Raises:
+        OSError: there is none.
+    """
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
