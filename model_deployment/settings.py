@@ -34,10 +34,10 @@ _BUILD_VARIABLES = ("MLFLOW_ENV_ROOT", "MLFLOW_CONDA_HOME", "PYENV_ROOT", "CONDA
 _BUILD_PREFIXES = ("PIP_", "UV_")
 #: What the models of most people need, measured: these take seconds to import, and memory that forks share.
 _PRELOAD = (
-    "numpy", "pandas", "pyarrow", "scipy.sparse", "cloudpickle", "mlflow.pyfunc.scoring_server",
-    "mlflow.sklearn", "sklearn.compose", "sklearn.ensemble", "sklearn.impute", "sklearn.linear_model",
-    "sklearn.neighbors", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.svm", "sklearn.tree",
-    "skops.io",
+    "numpy", "pandas", "pyarrow.pandas_compat", "scipy.sparse", "cloudpickle",
+    "mlflow.pyfunc.scoring_server", "mlflow.sklearn", "sklearn.compose", "sklearn.ensemble",
+    "sklearn.impute", "sklearn.linear_model", "sklearn.neighbors", "sklearn.pipeline",
+    "sklearn.preprocessing", "sklearn.svm", "sklearn.tree", "skops.io",
 )  # fmt: skip
 _PROXY_VARIABLES = (
     "HTTP_PROXY",

@@ -169,6 +169,7 @@ class _Fork:
         self._parent = parent
         self._launch_id = launch_id
         self._pid = pid
+        self._number = parent.number
 
     @property
     def pid(self) -> int:
@@ -178,12 +179,12 @@ class _Fork:
         return None
 
     async def code(self) -> int | None:
-        return await self._parent.exit_of(self._launch_id, self._pid)
+        return await self._parent.exit_of(self._launch_id, self._pid, self._number)
 
     async def destroy(self) -> None:
         with contextlib.suppress(Unavailable, Refused):
             await self._parent.ask("kill", launch_id=self._launch_id)
-            await self._parent.exit_of(self._launch_id, self._pid)
+            await self._parent.exit_of(self._launch_id, self._pid, self._number)
 
     def forget(self) -> None:
         return

@@ -25,8 +25,10 @@ _log = logging.getLogger(__name__)
 _ENVIRONMENT_ROOM, _TITLE_ROOM = 8192, 256
 #: Seconds until another try after a parent that could not be used, doubling.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-#: Seconds it may take to import everything, and to answer.
-START, ANSWER = 60.0, 20.0
+#: Seconds it may take to import everything.
+START = 60.0
+#: And to tell of an exit that was seen already.
+_TOLD = 2.0
 #: Exits that are remembered until somebody asks.
 _REMEMBERED = 1000
 
@@ -51,6 +53,8 @@ class Program:
     python: str = sys.executable
     #: Seconds that it waits for another controller when it has nothing to do.
     linger: float = 5.0
+    #: Seconds it may take to answer.
+    patience: float = 20.0
 
     @property
     def name(self) -> str:
@@ -104,6 +108,9 @@ class WarmParent:
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
         self._why = ""
+        #: Counts those that were connected; 0 while there is none.
+        self.number = 0
+        self._connections = itertools.count(1)
         #: What it said of itself when it was connected.
         self.hello: dict[str, Any] = {}
 
@@ -188,6 +195,7 @@ class WarmParent:
             return False
         finally:
             os.close(folder)
+        self.number = next(self._connections)
         self._reader = asyncio.create_task(self._listen(reader, self._writer))
         return True
 
@@ -206,12 +214,14 @@ class WarmParent:
             if self._writer is None:
                 raise Unavailable("the warm parent is gone")
             self._writer.write(protocol.encode({"op": op, "id": number, **more}))
-            async with asyncio.timeout(ANSWER):
+            async with asyncio.timeout(self._program.patience):
                 answer = await future
         except TimeoutError:
             # It would hold the ports of models that it does not start any more.
             await self._kill()
-            raise Unavailable(f"the warm parent did not answer within {ANSWER:g} s") from None
+            raise Unavailable(
+                f"the warm parent did not answer within {self._program.patience:g} s"
+            ) from None
         finally:
             self._waiting.pop(number, None)
         if "error" not in answer:
@@ -254,17 +264,18 @@ class WarmParent:
         """The status of a launch that ended, if it was told."""
         return self._exits.get((launch_id, pid))
 
-    async def exit_of(self, launch_id: str, pid: int, patience: float = 2.0) -> int | None:
-        """The same of a launch whose process is gone: it is told in a moment."""
+    async def exit_of(self, launch_id: str, pid: int, number: int) -> int | None:
+        """The same of a launch of parent ``number`` whose process is gone: it is told in a moment."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience), self._ended:
+            async with asyncio.timeout(_TOLD), self._ended:
                 await self._ended.wait_for(
-                    lambda: (launch_id, pid) in self._exits or self._writer is None
+                    lambda: (launch_id, pid) in self._exits or number != self.number
                 )
         return self.seen(launch_id, pid)
 
     def _drop(self) -> None:
         writer, self._writer = self._writer, None
+        self.number = 0
         if writer is not None:
             writer.close()
         for future in self._waiting.values():

@@ -36,6 +36,7 @@ def main() -> None:
         _start_anew([*refused, done.culprit])
     from model_deployment.worker import parent
 
+    preload.look_around()
     gc.collect()
     gc.freeze()
     hello = {

@@ -102,6 +102,7 @@ def _work(order: Order, listener: int) -> Callable[[Callable[[], None]], int]:
     def serve(loaded: Callable[[], None]) -> int:
         surroundings.reseed()
         if order.program:
+            loaded()
             return _run_program(order, listener)
         from model_deployment.worker import scoring
 

@@ -6,6 +6,7 @@ a library's, stays held in the child for ever, so the parent must never have had
 
 import importlib
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,15 @@ def preload(modules: Iterable[str], refused: Iterable[str] = ()) -> Preloaded:
             done.culprit = module
             return done
     return done
+
+
+def look_around() -> None:
+    """Have MLflow list the installed packages, which each model's load would take half a second for."""
+    utils = sys.modules.get("mlflow.utils.requirements_utils")
+    try:
+        utils and utils._init_packages_to_modules_map()
+    except Exception as error:  # it is MLflow's own, and every load does it again if need be
+        print(f"cannot list the installed packages beforehand: {error!r}", flush=True)  # noqa: T201
 
 
 def thread_names() -> str:

@@ -116,7 +116,7 @@ class Make(Protocol):
 def make_serve(bench: Bench, program: str = sys.executable) -> LocalRuntime:
     """The runtime of ``mlflow models serve``, with the stub in its place."""
     return LocalRuntime(
-        instance=bench.instance, serve=_serve(bench, program), on_exit=bench.exited.set
+        instance=bench.instance, serve=make_serve_starter(bench, program), on_exit=bench.exited.set
     )
 
 
@@ -132,14 +132,15 @@ def make_forkserver(bench: Bench, program: str = sys.executable) -> LocalRuntime
     )
     return LocalRuntime(
         instance=bench.instance,
-        serve=_serve(bench, program),
+        serve=make_serve_starter(bench, program),
         forks=ForkStarter(terms, replace(bench.worker, python=program), bench.exited.set),
         on_exit=bench.exited.set,
         tell=lambda key, text: bench.told.append(text),
     )
 
 
-def _serve(bench: Bench, program: str) -> ServeStarter:
+def make_serve_starter(bench: Bench, program: str = sys.executable) -> ServeStarter:
+    """Starts the stub as a program."""
     return ServeStarter(
         instance=bench.instance,
         logs=bench.logs,
