@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 Work = Callable[[Callable[[], None]], int]
 
+_AWAITED = {signal.SIGTERM, signal.SIGCHLD}
 #: Seconds between a worker's death and its successor.
 _PAUSE = 0.5
 
@@ -24,35 +25,55 @@ def run(workers: int, work: Work) -> int:
 
 
 class _Crew:
+    """Waits for signals and never handles one in the middle of something else."""
+
     def __init__(self, workers: int, work: Work) -> None:
         self._workers = workers
         self._work = work
         #: Where each worker says that its model is loaded.
         self._running: dict[int, int] = {}
+        #: When the missing ones are started.
+        self._due: float | None = None
         self._over = False
 
     def lead(self) -> int:
-        signal.signal(signal.SIGTERM, self._end)
-        for _ in range(self._workers):
+        signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+        while len(self._running) < self._workers:
             self._start()
-        while self._running:
-            pid, status = os.wait()
-            told = self._running.pop(pid, None)
-            if told is None:
+        while self._running or not self._over:
+            if self._await() == signal.SIGTERM:
+                self._over = True
+                self._signal_all(signal.SIGTERM)
+            if (status := self._collect()) is not None:
+                self._signal_all(signal.SIGKILL)
+                return status
+            if self._due is not None and time.monotonic() >= self._due and not self._over:
+                self._due = None
+                while len(self._running) < self._workers:
+                    self._start()
+        return 0
+
+    def _await(self) -> int | None:
+        if self._due is None:
+            return signal.sigwait(_AWAITED)
+        found = signal.sigtimedwait(_AWAITED, max(0.0, self._due - time.monotonic()))
+        return found and found.si_signo
+
+    def _collect(self) -> int | None:
+        """Look for workers that ended; a status if that ends all of it: a model that does not load."""
+        for pid in [*self._running]:
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
                 continue
+            told = self._running.pop(pid)
             loaded = os.read(told, 1) != b""
             os.close(told)
             if self._over:
                 continue
-            code = os.waitstatus_to_exitcode(status)
             if not loaded:
-                self._signal_all(signal.SIGKILL)
-                return code if code > 0 else 1
-            print(f"worker {pid} ended with {code}; starting another", file=sys.stderr)  # noqa: T201
-            time.sleep(_PAUSE)
-            if not self._over:
-                self._start()
-        return 0
+                return 1
+            print(f"worker {pid} is gone; starting another", file=sys.stderr)  # noqa: T201
+            self._due = time.monotonic() + _PAUSE
+        return None
 
     def _start(self) -> None:
         reading, writing = os.pipe()
@@ -61,14 +82,10 @@ class _Crew:
             os.close(reading)
             for other in self._running.values():
                 os.close(other)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
             raise SystemExit(self._work(lambda: _tell(writing)))
         os.close(writing)
         self._running[pid] = reading
-
-    def _end(self, *_: object) -> None:
-        self._over = True
-        self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: signal.Signals) -> None:
         for pid in self._running:

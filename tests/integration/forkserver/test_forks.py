@@ -57,8 +57,8 @@ async def test_a_fork_is_seen_for_what_it_is(forks: ForkBench) -> None:
     process = Path("/proc", str(handle.ref["pid"]))
     assert (process / "cmdline").read_bytes() == b"mlflow models serve stub-1\0"
     assert (process / "comm").read_text() == "stub-1\n"
-    own = int(Path("/proc/self/oom_score_adj").read_text())
-    assert int((process / "oom_score_adj").read_text()) == min(1000, own + 300)
+    own, its = (Path(f"/proc/{pid}/oom_score_adj") for pid in ("self", handle.ref["pid"]))
+    assert int(its.read_text()) == min(1000, int(own.read_text()) + 300)
     assert forks.log(handle).read_text().startswith("$ mlflow models serve stub-1\n")
     shown = identity.variable(handle.ref["pid"], "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT")
     assert shown == "60"
@@ -72,11 +72,11 @@ async def test_a_request_to_a_dead_model_is_answered_by_its_successor(forks: For
     await forks.ended(handle)
     assert forks.runtime.holds(spec.endpoint)
     waiting = asyncio.create_task(ping(spec.endpoint.port))
-    stranger = socket.socket()
-    with stranger, pytest.raises(OSError, match="in use"):
-        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        stranger.bind((HOST, spec.endpoint.port))
+    with socket.socket() as stranger:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            stranger.setsockopt(socket.SOL_SOCKET, option, 1)
+        with pytest.raises(OSError, match="in use"):
+            stranger.bind((HOST, spec.endpoint.port))
     await forks.runtime.start(replace(spec, launch_id="successor"))
     assert await waiting == b"HTTP/1.1 200 OK"
 
