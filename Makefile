@@ -47,6 +47,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/gate.py --write --check
 	$(BIN)/python benchmarks/proxy.py --write --check
 	$(BIN)/python benchmarks/serving.py --write --check
+	$(BIN)/python benchmarks/start.py --write --check
 	$(BIN)/python benchmarks/capture.py --write
 	$(BIN)/python benchmarks/verdicts.py --write --check
 

@@ -190,7 +190,6 @@ class Options:
     """What a deploy may choose."""
 
     env_manager: EnvManager = EnvManager.LOCAL
-    start_method: StartMethod = StartMethod.AUTO
     #: uvicorn worker processes of the model server.
     workers: int = 1
     validation: Validation = Validation.STRICT
@@ -206,6 +205,7 @@ class Options:
     max_capture_bytes: int = 1024 * 1024
     #: Days that captures are kept; None takes the store's own.
     retention_days: float | None = None
+    start_method: StartMethod = StartMethod.AUTO
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, for the state row and for answers."""

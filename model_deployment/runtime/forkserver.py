@@ -16,6 +16,8 @@ __all__ = ["ForkStarter", "Unavailable"]
 
 #: How much sooner than the controller a model is ended when memory runs out.
 _OOM_SCORE = 300
+#: Seconds that a launch waits for the parent; it is started in the other way then.
+_PATIENCE = 20.0
 #: One thread for each pool of linear algebra, as in the parent: there are as many pools as models.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -43,15 +45,19 @@ class ForkStarter:
         self._told_lost = lost
         self._parent = WarmParent(program, lost=self._lost)
         self._warming: asyncio.Task[None] | None = None
+        self._noted = 0
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> "asyncio.Task[None]":
         """Have a parent soon: importing takes seconds, and the first launch would wait for them."""
 
-        async def connect() -> None:
-            with contextlib.suppress(Unavailable):
-                await self._connect()
+        self._warming = asyncio.create_task(self._parent.connect())
+        self._warming.add_done_callback(_no_matter)
+        return self._warming
 
-        self._warming = asyncio.create_task(connect())
+    @property
+    def parent_pid(self) -> int:
+        """The pid of the warm parent; 0 while there is none."""
+        return int(self._parent.hello.get("pid", 0)) if self._parent.connected else 0
 
     async def hold(self, endpoint: Endpoint) -> bool:
         """Listen on an endpoint until it is released.
@@ -85,9 +91,11 @@ class ForkStarter:
     async def release(self, endpoint: Endpoint) -> None:
         """Do not listen there any more."""
         self._held.discard(endpoint)
-        if self._parent.connected:
-            with contextlib.suppress(Unavailable):
+        with contextlib.suppress(Unavailable):
+            if await self._parent.find():
+                self._note_held()
                 await self._ask("release", host=endpoint.host, port=endpoint.port)
+                self._held.discard(endpoint)
 
     def holds(self, endpoint: Endpoint) -> bool:
         """Whether it is held."""
@@ -147,7 +155,20 @@ class ForkStarter:
 
     async def _connect(self) -> None:
         if not self._parent.connected:
-            await self._parent.connect()
+            warming = self._warming
+            if warming is None or warming.done():
+                warming = self.warm_up()
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await asyncio.shield(warming)
+            except TimeoutError:
+                raise Unavailable("the warm parent is still importing") from None
+        self._note_held()
+
+    def _note_held(self) -> None:
+        """What a parent held when it was connected to."""
+        if self._noted != self._parent.number:
+            self._noted = self._parent.number
             held = self._parent.hello.get("held", ())
             self._held |= {Endpoint(host, port) for host, port in held}
 
@@ -160,6 +181,12 @@ class ForkStarter:
     def _lost(self) -> None:
         self._held.clear()
         self._told_lost()
+
+
+def _no_matter(task: "asyncio.Task[None]") -> None:
+    """Nobody may have waited for it; those who do are told."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _Fork:

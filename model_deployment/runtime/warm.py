@@ -74,6 +74,7 @@ class Program:
         environment = {**self.environment, "PYTHONUNBUFFERED": "1"}
         environment["MODEL_DEPLOYMENT_PADDING"] = "-" * _ENVIRONMENT_ROOM
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
         with os.fdopen(
             os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb"
         ) as log:
@@ -150,11 +151,18 @@ class WarmParent:
             except Unavailable as error:
                 self._give_up(str(error))
 
+    async def find(self) -> bool:
+        """Connect to a parent if there is one; none is started."""
+        async with self._lock:
+            if self._writer is None and await self._open():
+                await self._greet()
+            return self._writer is not None
+
     def _give_up(self, why: str) -> None:
         self._why = why
         self._not_before = time.monotonic() + self._pause
-        self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
         _log.warning("%s; models are started with 'mlflow models serve' for %g s", why, self._pause)
+        self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
         self._drop()
         raise Unavailable(why) from None
 
@@ -172,12 +180,15 @@ class WarmParent:
                     await self._reap()
                     raise Unavailable(f"the warm parent was not ready within {START:g} s")
                 await asyncio.sleep(0.02)
+        await self._greet()
+        await self._retire_others()
+
+    async def _greet(self) -> None:
         self.hello = await self._ask("hello")
         if self.hello.get("protocol") != protocol.VERSION:
             raise Unavailable(f"the warm parent speaks protocol {self.hello.get('protocol')}")
         for module, why in self.hello["refused"].items():
             _log.info("%s is not preloaded: it %s", module, why)
-        await self._retire_others()
 
     async def _open(self, name: str = "") -> bool:
         """Connect to the socket, if there is one that is listened on."""
@@ -243,6 +254,13 @@ class WarmParent:
                 self._lost()
                 async with self._ended:
                     self._ended.notify_all()
+                await self._collect()
+
+    async def _collect(self) -> None:
+        """Leave no zombie of a parent that has hung up."""
+        if (process := self._process) is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(process.wait, 5)
 
     def _hear(self, message: dict[str, Any]) -> None:
         if message.get("event") == "exit":

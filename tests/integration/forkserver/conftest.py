@@ -47,7 +47,7 @@ class ForkBench(Bench):
     async def parent(self) -> int:
         """The pid of the warm parent, which is there."""
         await self.forks._connect()
-        return int(self.forks._parent.hello["pid"])
+        return self.forks.parent_pid
 
 
 @pytest.fixture
