@@ -9,6 +9,7 @@ controller's proxy to a fork, and to ``mlflow models serve`` directly, by turns 
 
 import argparse
 import asyncio
+import itertools
 import signal
 import statistics
 import sys
@@ -34,8 +35,8 @@ from model_deployment.domain import Endpoint, EnvManager, Handle, LaunchSpec, Mo
 from model_deployment.runtime.forkserver import ForkStarter, Terms
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.memory import measure
+from model_deployment.runtime.parents import Program
 from model_deployment.runtime.serve import ServeStarter, mlflow_command
-from model_deployment.runtime.warm import Program
 from model_deployment.settings import Settings
 
 COUNTS = (1, 10, 100)
@@ -86,6 +87,7 @@ class Bench:
         self._model = model
         self._instance = f"start-{folder.name}"
         self._handles: list[Handle] = []
+        self._numbers = itertools.count(1)
         environment = Settings().model_environment
         program = Program(
             folder / "worker",
@@ -121,11 +123,11 @@ class Bench:
 
     async def start(self) -> float:
         """Start a model; seconds until it answers."""
-        number = len(self._handles)
+        number = next(self._numbers)
         endpoint = Endpoint(HOST, free_ports(1)[0])
         spec = LaunchSpec(
             f"start{number}",
-            ModelKey("diabetes", number + 1),
+            ModelKey("diabetes", number),
             str(self._model),
             endpoint,
             Options(),

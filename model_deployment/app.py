@@ -35,8 +35,8 @@ from model_deployment.runtime.forkserver import Terms as ForkTerms
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import PARENT, LaunchLogs
 from model_deployment.runtime.memory import MemoryGauge
+from model_deployment.runtime.parents import Program
 from model_deployment.runtime.serve import Command, ServeStarter, mlflow_command
-from model_deployment.runtime.warm import Program
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
 from model_deployment.state.deployments import Deployments

@@ -9,8 +9,9 @@ from typing import Any
 
 from model_deployment.domain import Endpoint, EnvManager, LaunchSpec
 from model_deployment.runtime import identity
+from model_deployment.runtime.parents import Program
 from model_deployment.runtime.starter import Environment, Started, surroundings
-from model_deployment.runtime.warm import Program, Refused, Unavailable, WarmParent
+from model_deployment.runtime.warm import Refused, Unavailable, WarmParent
 
 __all__ = ["ForkStarter", "Unavailable"]
 

@@ -15,11 +15,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from model_deployment.worker import child, protocol, takeover
+from model_deployment.worker.callers import Callers
 
 #: Connections that wait for a process that is down, or not up yet.
 BACKLOG = 2048
@@ -31,25 +31,15 @@ _HOLDING = 12
 Address = tuple[str, int]
 
 
-@dataclass
-class _Caller:
-    """A connection to a controller."""
-
-    socket: socket.socket
-    read: bytearray = field(default_factory=bytearray)
-    unsent: bytearray = field(default_factory=bytearray)
-
-
 class Parent:
     """Answers controllers, one message at a time."""
 
     def __init__(self, listener: socket.socket, hello: dict[str, Any], linger: float) -> None:
         """Serve on a listening Unix socket, and end ``linger`` seconds after nobody needs it."""
-        self._listener = listener
         self._hello = hello
         self._linger = linger
         self._selector = selectors.DefaultSelector()
-        self._callers: dict[int, _Caller] = {}
+        self._callers = Callers(listener, self._selector, self._answer)
         self._held: dict[Address, socket.socket] = {}
         self._children: dict[str, tuple[int, Address]] = {}
         self._ending = False
@@ -67,12 +57,11 @@ class Parent:
     def run(self) -> None:
         """Until it is told to end, or nobody needs it any more."""
         wake, self._wake = socket.socketpair()
-        for end in (wake, self._wake, self._listener):
+        for end in (wake, self._wake):
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         self._selector.register(wake, selectors.EVENT_READ, self._on_signal)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._on_connect)
         while not self._over():
             for key, events in self._selector.select(1.0):
                 key.data(key.fileobj, events)
@@ -104,36 +93,9 @@ class Parent:
             if self._ending:
                 self._let_go(address)
             code = os.waitstatus_to_exitcode(status)
-            event = {"event": "exit", "launch_id": launch_id, "pid": pid, "status": code}
-            for caller in [*self._callers.values()]:
-                self._send(caller, event)
-
-    def _on_connect(self, listener: socket.socket, _: int) -> None:
-        with contextlib.suppress(OSError):
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            self._callers[connection.fileno()] = _Caller(connection)
-            self._selector.register(connection, selectors.EVENT_READ, self._on_caller)
-
-    def _on_caller(self, connection: socket.socket, events: int) -> None:
-        caller = self._callers[connection.fileno()]
-        if events & selectors.EVENT_WRITE:
-            self._flush(caller)
-        if events & selectors.EVENT_READ:
-            try:
-                data = connection.recv(65536)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            caller.read += data
-            if not data or len(caller.read) > protocol.LONGEST:
-                self._hang_up(caller)
-                return
-            *lines, rest = caller.read.split(b"\n")
-            caller.read = bytearray(rest)
-            for line in lines:
-                self._send(caller, self._answer(bytes(line)))
+            self._callers.tell(
+                {"event": "exit", "launch_id": launch_id, "pid": pid, "status": code}
+            )
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         number: Any = None
@@ -148,32 +110,6 @@ class Parent:
             return {"id": number, "error": error.strerror or str(error), "errno": error.errno}
         except Exception as error:  # nothing that is said may end it
             return {"id": number, "error": f"{type(error).__name__}: {error}"[:500]}
-
-    def _send(self, caller: _Caller, message: dict[str, Any]) -> None:
-        caller.unsent += protocol.encode(message)
-        self._flush(caller)
-
-    def _flush(self, caller: _Caller) -> None:
-        if caller.socket.fileno() < 0:
-            return
-        try:
-            sent = caller.socket.send(caller.unsent) if caller.unsent else 0
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._hang_up(caller)
-            return
-        del caller.unsent[:sent]
-        if len(caller.unsent) > protocol.LONGEST:
-            self._hang_up(caller)
-            return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if caller.unsent else 0)
-        self._selector.modify(caller.socket, events, self._on_caller)
-
-    def _hang_up(self, caller: _Caller) -> None:
-        self._callers.pop(caller.socket.fileno(), None)
-        self._selector.unregister(caller.socket)
-        caller.socket.close()
 
     def _on_hello(self, _: dict[str, Any]) -> dict[str, Any]:
         return {**self._hello, **self._on_list({})}
@@ -273,9 +209,7 @@ class Parent:
     def _become(self, order: child.Order, listener: socket.socket, log: int, told: int) -> NoReturn:
         """In the fork: forget the parent, and serve. The objects must not close what is not theirs."""
         number = listener.detach()
-        self._listener.detach()
-        for caller in self._callers.values():
-            caller.socket.detach()
+        self._callers.detach()
         for other in self._held.values():
             if other is not listener:
                 other.detach()

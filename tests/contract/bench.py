@@ -13,8 +13,8 @@ from model_deployment.domain import Endpoint, EnvManager, Handle, LaunchSpec, Mo
 from model_deployment.runtime.base import Runtime
 from model_deployment.runtime.forkserver import ForkStarter, Terms
 from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.parents import Program, retire
 from model_deployment.runtime.serve import ServeStarter
-from model_deployment.runtime.warm import Program, retire
 from model_deployment.settings import Settings
 from tests import world
 from tests.stubs import HOST, PROGRAM, free_port

@@ -269,3 +269,16 @@ async def test_a_program_that_is_not_there_raises_and_leaves_nothing(bench: Benc
     assert await bench.runtime.list() == []
     assert bench.pids(Handle(spec.launch_id, spec.endpoint)) == {}
     assert open_files() <= before
+
+
+async def test_a_runtime_tells_whether_it_holds_a_port(bench: Bench) -> None:
+    endpoint = Endpoint(HOST, free_port())
+    assert not bench.runtime.holds(endpoint)
+    for _ in range(2):
+        assert await bench.runtime.hold(endpoint) == bench.holds
+        assert bench.runtime.holds(endpoint) == bench.holds
+    for _ in range(2):
+        await bench.runtime.release(endpoint)
+        assert not bench.runtime.holds(endpoint)
+    with socket.create_server((endpoint.host, endpoint.port)):
+        assert not bench.runtime.holds(endpoint)

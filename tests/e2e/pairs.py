@@ -24,8 +24,8 @@ from model_deployment.domain import (
 )
 from model_deployment.runtime.forkserver import ForkStarter, Terms
 from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.parents import Program, retire
 from model_deployment.runtime.serve import ServeStarter, mlflow_command
-from model_deployment.runtime.warm import Program, retire
 from model_deployment.settings import Settings
 from tests.stubs import HOST, free_port
 from tests.waiting import until_sync

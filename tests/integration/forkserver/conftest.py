@@ -9,7 +9,7 @@ import pytest
 from model_deployment.domain import EnvManager
 from model_deployment.runtime.forkserver import ForkStarter, Terms
 from model_deployment.runtime.local import LocalRuntime
-from model_deployment.runtime.warm import Program
+from model_deployment.runtime.parents import Program
 from model_deployment.settings import Settings
 from tests import world
 from tests.contract.bench import Bench, make_forkserver, make_serve_starter
