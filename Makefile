@@ -11,7 +11,7 @@ help:
 	@echo "make test   run the tests (those of CI)"
 	@echo "make lint   style, types, layers"
 	@echo "make format format the code"
-	@echo "make bench  measure, side by side; writes docs/benchmarks.md (ten minutes)"
+	@echo "make bench  measure, side by side; writes docs/benchmarks.md (fifteen minutes)"
 	@echo "make docs   write the generated parts of README.md and docs/design.md"
 	@echo "make clean  remove .venv and caches (not data/)"
 

@@ -261,7 +261,7 @@ def chart(kinds: list[Kind], file: Path = CHART) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
     colours = {"serve": "#b0b7c3", "forkserver": "#2563eb"}
@@ -269,11 +269,20 @@ def chart(kinds: list[Kind], file: Path = CHART) -> None:
     for one in kinds:
         counts = [many.count for many in one.many]
         style = {"marker": "o", "color": colours[one.name], "label": labels[one.name]}
-        left.plot(counts, [many.seconds for many in one.many], **style)
-        right.plot(counts, [many.pss / MB / 1024 for many in one.many], **style)
+        seconds = [many.seconds for many in one.many]
+        memory = [many.pss / MB / 1024 for many in one.many]
+        for axes, values in ((left, seconds), (right, memory)):
+            axes.plot(counts, values, **style)
+            for at in zip(counts, values, strict=True):
+                axes.annotate(
+                    f"{at[1]:.1f}", at, (0, 6), textcoords="offset points", ha="center", fontsize=8
+                )
     for axes, title in ((left, "seconds until all are ready"), (right, "memory, GB")):
         axes.set(xscale="log", yscale="log", title=title, xlabel="models")
         axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+        axes.margins(y=0.15)
         axes.grid(alpha=0.3)
     left.legend(frameon=False, fontsize=8)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -158,8 +158,12 @@ class WarmParent:
         """Parents of another version, or with other modules, end with the last of their launches."""
         for path in self._program.folder.glob("*.sock"):
             if path.name != self._program.name:
-                with contextlib.suppress(OSError):
+                try:
                     await asyncio.to_thread(retire, path)
+                except ConnectionRefusedError:
+                    path.unlink(missing_ok=True)  # it was killed
+                except OSError as error:
+                    _log.warning("cannot end the warm parent of %s: %s", path, error)
 
     async def _ask(self, op: str, **more: Any) -> dict[str, Any]:
         number = next(self._numbers)

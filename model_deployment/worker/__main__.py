@@ -37,6 +37,8 @@ def main() -> None:
     from model_deployment.worker import parent
 
     preload.look_around()
+    if preload.threads() > 1:
+        sys.exit(f"cannot fork: there are several threads by now ({preload.thread_names()})")
     gc.collect()
     gc.freeze()
     hello = {

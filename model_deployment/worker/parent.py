@@ -24,7 +24,7 @@ from model_deployment.worker.callers import Callers
 #: Connections that wait for a process that is down, or not up yet.
 BACKLOG = 2048
 #: Seconds a fork may take to make its surroundings its own.
-_FORK = 20.0
+_FORK = 10.0
 #: How much longer it waits for a controller where it holds sockets for one.
 _HOLDING = 12
 

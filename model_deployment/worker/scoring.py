@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
 import uvicorn
+import uvicorn.lifespan.off
+import uvicorn.loops.uvloop
 import uvicorn.protocols.http.httptools_impl  # what uvicorn would import while it starts
-import uvicorn.protocols.websockets.auto
-import uvloop  # noqa: F401
 
 from model_deployment.worker.calls import Calls
 
