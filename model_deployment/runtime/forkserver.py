@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from model_deployment.runtime.starter import Environment, Started, surroundings
 from model_deployment.runtime.warm import Refused, Unavailable, WarmParent
 
 __all__ = ["ForkStarter", "Unavailable"]
+
+_log = logging.getLogger(__name__)
 
 #: How much sooner than the controller a model is ended when memory runs out.
 _OOM_SCORE = 300
@@ -47,6 +50,9 @@ class ForkStarter:
         self._parent = WarmParent(program, lost=self._lost)
         self._warming: asyncio.Task[None] | None = None
         self._noted = 0
+        #: What a parent that is gone had held.
+        self._missing: set[Endpoint] = set()
+        self._regaining: asyncio.Task[None] | None = None
 
     def warm_up(self) -> "asyncio.Task[None]":
         """Have a parent soon: importing takes seconds, and the first launch would wait for them."""
@@ -92,6 +98,7 @@ class ForkStarter:
     async def release(self, endpoint: Endpoint) -> None:
         """Do not listen there any more."""
         self._held.discard(endpoint)
+        self._missing.discard(endpoint)
         with contextlib.suppress(Unavailable):
             if await self._parent.find():
                 self._note_held()
@@ -148,9 +155,10 @@ class ForkStarter:
 
     async def close(self) -> None:
         """Let go of the parent, which goes on as long as it has launches."""
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        for task in (self._regaining, self._warming):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._parent.close()
         self._held.clear()
 
@@ -180,8 +188,20 @@ class ForkStarter:
             raise Unavailable(f"the warm parent refused: {error}") from None
 
     def _lost(self) -> None:
+        self._missing |= self._held
         self._held.clear()
         self._told_lost()
+        self._regaining = asyncio.create_task(self._regain())
+
+    async def _regain(self) -> None:
+        """Have another parent hold what the last one held, from the launches that live on."""
+        with contextlib.suppress(Unavailable):
+            while self._missing:
+                endpoint = self._missing.pop()
+                try:
+                    await self.hold(endpoint)
+                except OSError as error:
+                    _log.warning("port %d is not held any more: %s", endpoint.port, error)
 
 
 def _no_matter(task: "asyncio.Task[None]") -> None:

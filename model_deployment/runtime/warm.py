@@ -254,8 +254,11 @@ class WarmParent:
         found = identity.look(pid) if pid > 0 else None
         if found is not None and found.started == started:
             identity.send(found, signal.SIGKILL)
+        connected = self.connected
         self._drop()
         await self._reap()
+        if connected:
+            self._lost()
 
     async def _reap(self) -> None:
         """Have no child that is not connected to."""

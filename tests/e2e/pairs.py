@@ -93,6 +93,8 @@ class Pairs(contextlib.ExitStack):
 
     def start(self, names: tuple[str, ...]) -> dict[str, Pair]:
         """Have these models served, all at once."""
+        # Before anything else keeps the machine busy.
+        until_sync(self._warm, timeout=60, what="the warm parent")
         handles = {
             name: [self._launch(name, runtime) for runtime in self._runtimes] for name in names
         }
@@ -104,6 +106,13 @@ class Pairs(contextlib.ExitStack):
             name: Pair(both[0].endpoint.port, both[1].endpoint.port)
             for name, both in handles.items()
         }
+
+    def _warm(self) -> bool:
+        """Whether there is a parent that forks."""
+        endpoint = Endpoint(HOST, free_port())
+        held = self._runner.run(self._runtimes[1].hold(endpoint))
+        self._runner.run(self._runtimes[1].release(endpoint))
+        return held
 
     def _launch(self, name: str, runtime: LocalRuntime) -> Handle:
         number = self._runtimes.index(runtime)
