@@ -11,7 +11,7 @@ help:
 	@echo "make test   run the tests (those of CI)"
 	@echo "make lint   style, types, layers"
 	@echo "make format format the code"
-	@echo "make bench  measure, side by side; writes docs/benchmarks.md (ten minutes)"
+	@echo "make bench  measure, side by side; writes docs/benchmarks.md (fifteen minutes)"
 	@echo "make docs   write the generated parts of README.md and docs/design.md"
 	@echo "make clean  remove .venv and caches (not data/)"
 
@@ -47,6 +47,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/gate.py --write --check
 	$(BIN)/python benchmarks/proxy.py --write --check
 	$(BIN)/python benchmarks/serving.py --write --check
+	$(BIN)/python benchmarks/start.py --write --check
 	$(BIN)/python benchmarks/capture.py --write
 	$(BIN)/python benchmarks/slow.py --write --check
 	$(BIN)/python benchmarks/verdicts.py --write --check

@@ -57,7 +57,7 @@ class Server:
 @contextmanager
 def direct(model: Path, folder: Path) -> Iterator[Server]:
     """``mlflow models serve`` as a user would start it."""
-    [port] = _free_ports(1)
+    [port] = free_ports(1)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model)]
     command += ["-h", HOST, "-p", str(port), "--env-manager", "local"]
     with _started("direct", command, folder, {}) as process:
@@ -70,7 +70,7 @@ def controller(
     registry: str, model: str, version: int, options: dict[str, Any], folder: Path
 ) -> Iterator[Server]:
     """A controller with one deployment."""
-    port, own = _free_ports(2)
+    port, own = free_ports(2)
     settings = {
         "MODEL_DEPLOYMENT_DATA_DIR": str(folder / "data"),
         "MODEL_DEPLOYMENT_HOST": HOST,
@@ -154,7 +154,7 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     raise RuntimeError(f"no server at {url}:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, all different."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]

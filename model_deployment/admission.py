@@ -19,12 +19,16 @@ class Admission:
     free: Callable[[], int]
     #: What a server process takes whose model was not measured yet.
     guess: int
+    #: The same of a fork, which shares what its parent has imported.
+    guess_of_fork: int
     #: What has to be left; 0 leaves memory out of it.
     margin: int
 
     def need(self, options: Options, measured: int | None) -> int:
         """What a deployment takes, as it was last measured, or else by a guess."""
-        return self.guess * options.workers if measured is None else measured
+        if measured is not None:
+            return measured
+        return (self.guess_of_fork if options.forks else self.guess) * options.workers
 
     def shortage(
         self, key: ModelKey, options: Options, measured: int | None, rows: Sequence[Deployment]

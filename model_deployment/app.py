@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
 from model_deployment.credentials.verify import Credentials
 from model_deployment.describe import Description
-from model_deployment.domain import Deployment, Route, Validation
+from model_deployment.domain import Deployment, EnvManager, Route, StartMethod, Validation
 from model_deployment.effects import World
 from model_deployment.errors import CredentialsError
 from model_deployment.monitoring.totals import Totals
@@ -30,9 +31,13 @@ from model_deployment.proxy.upstream import Limits
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
-from model_deployment.runtime.logs import LaunchLogs
+from model_deployment.runtime.forkserver import ForkStarter
+from model_deployment.runtime.forkserver import Terms as ForkTerms
+from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.logs import PARENT, LaunchLogs
 from model_deployment.runtime.memory import MemoryGauge, free_memory, measure
-from model_deployment.runtime.serve import Command, ServeRuntime, mlflow_command
+from model_deployment.runtime.parents import Program
+from model_deployment.runtime.serve import Command, ServeStarter, mlflow_command
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
 from model_deployment.state.deployments import Deployments
@@ -176,7 +181,14 @@ async def _core(
     registry = _registry(settings)
     logs = LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes)
     wake, notes, call = _Late(), _Late(), _Late()
-    runtime = _runtime(settings, instance, logs, command, wake)
+    forks = None if command else _forks(settings, instance, logs, wake)
+    runtime = LocalRuntime(
+        instance=instance,
+        serve=_serve(settings, instance, logs, command),
+        forks=forks,
+        on_exit=wake,
+        tell=notes,
+    )
     stack.push_async_callback(runtime.close)
     prober = Prober(timeout=settings.probe_timeout, listening=runtime.listening, changed=wake)
     stack.push_async_callback(prober.close)
@@ -195,7 +207,12 @@ async def _core(
         totals.keep(route.key for route in published)
         return routes.publish(published)
 
-    admission = Admission(free_memory, settings.memory_guess, settings.memory_margin)
+    admission = Admission(
+        free_memory,
+        guess=settings.memory_guess,
+        guess_of_fork=settings.memory_guess_fork,
+        margin=settings.memory_margin,
+    )
     reconciler = Reconciler(
         deployments=deployments,
         ports=ports,
@@ -272,21 +289,43 @@ def _registry(settings: Settings) -> Registry:
     )
 
 
-def _runtime(
-    settings: Settings,
-    instance: str,
-    logs: LaunchLogs,
-    command: Command | None,
-    on_exit: Callable[[], None],
-) -> ServeRuntime:
-    return ServeRuntime(
+def _serve(
+    settings: Settings, instance: str, logs: LaunchLogs, command: Command | None
+) -> ServeStarter:
+    return ServeStarter(
         instance=instance,
         logs=logs.root,
         work=settings.data_dir / "work",
         command=command or mlflow_command(settings.request_timeout),
         environment=settings.model_environment,
-        on_exit=on_exit,
     )
+
+
+def _forks(
+    settings: Settings,
+    instance: str,
+    logs: LaunchLogs,
+    lost: Callable[[], None],
+) -> ForkStarter | None:
+    if sys.platform != "linux":
+        return None
+    terms = ForkTerms(
+        instance=instance,
+        logs=logs.root,
+        work=settings.data_dir / "work",
+        environment=settings.model_environment,
+        request_timeout=settings.request_timeout,
+    )
+    program = Program(
+        folder=settings.data_dir / "worker",
+        log=logs.path(PARENT),
+        preload=settings.preload,
+        environment=settings.model_environment(EnvManager.LOCAL),
+    )
+    forks = ForkStarter(terms, program, lost)
+    if settings.start_method is not StartMethod.SERVE and settings.env_manager is EnvManager.LOCAL:
+        forks.warm_up()
+    return forks
 
 
 def _comparison(

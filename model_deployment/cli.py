@@ -119,6 +119,9 @@ def deploy(
     env_manager: Annotated[
         str | None, typer.Option(help="local, uv, virtualenv or conda (as mlflow models serve).")
     ] = None,
+    start_method: Annotated[
+        str | None, typer.Option(help="auto, forkserver or serve: how its processes are started.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Server processes.")] = None,
     validation: Annotated[
         str | None,
@@ -150,6 +153,7 @@ def deploy(
     client = _client(url)
     given = {
         "env_manager": env_manager,
+        "start_method": start_method,
         "workers": workers,
         "validation": validation,
         "batch_max_rows": batch_max_rows,

@@ -14,6 +14,7 @@ from model_deployment.domain import (
     ModelKey,
     Options,
     PortUsage,
+    StartMethod,
     State,
     Validation,
 )
@@ -35,6 +36,7 @@ class Choice:
     """The options a deploy call names; None leaves one to the default, or as it is."""
 
     env_manager: EnvManager | None = None
+    start_method: StartMethod | None = None
     workers: int | None = None
     validation: Validation | None = None
     batch_max_rows: int | None = None

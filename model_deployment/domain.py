@@ -1,6 +1,7 @@
 """The values everything else speaks in: frozen, and standard library only."""
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -107,6 +108,14 @@ class EnvManager(StrEnum):
     CONDA = "conda"
 
 
+class StartMethod(StrEnum):
+    """How the processes of a model are started."""
+
+    AUTO = "auto"  # forkserver where it can be used: on Linux, with env_manager local
+    FORKSERVER = "forkserver"  # a fork of a parent that has imported MLflow and more
+    SERVE = "serve"  # mlflow models serve
+
+
 class Validation(StrEnum):
     """How hard requests are checked against the model's signature."""
 
@@ -200,11 +209,19 @@ class Options:
     retention_days: float | None = None
     #: Seconds without a request after which it is parked; 0 never parks it.
     idle_timeout: float = 0.0
+    start_method: StartMethod = StartMethod.AUTO
+
+    @property
+    def forks(self) -> bool:
+        """Whether its processes are forked from a warm parent, where that can work."""
+        local = self.env_manager is EnvManager.LOCAL and sys.platform == "linux"
+        return local and self.start_method is not StartMethod.SERVE
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, for the state row and for answers."""
         return {
             "env_manager": str(self.env_manager),
+            "start_method": str(self.start_method),
             "workers": self.workers,
             "validation": str(self.validation),
             "batch_max_rows": self.batch_max_rows,
@@ -221,6 +238,7 @@ class Options:
         """The inverse of :meth:`as_dict`; unknown members are ignored, missing ones defaulted."""
         return cls(
             env_manager=EnvManager(values.get("env_manager", EnvManager.LOCAL)),
+            start_method=StartMethod(values.get("start_method", StartMethod.AUTO)),
             workers=int(values.get("workers", 1)),
             validation=Validation(values.get("validation", Validation.STRICT)),
             batch_max_rows=int(values.get("batch_max_rows", 0)),

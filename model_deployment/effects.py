@@ -87,7 +87,7 @@ class World:
     refuse: Callable[[ModelKey, ModelDeploymentError], None] = lambda key, error: None
     #: What processes take; nothing where it cannot be told.
     measure: Measure = _weighs_nothing
-    admission: Admission = Admission(free=lambda: 0, guess=0, margin=0)
+    admission: Admission = Admission(lambda: 0, 0, 0, 0)
     #: Removes the logs of all launches but these.
     tidy: Callable[[Iterable[str]], None] = lambda keep: None
     clock: Callable[[], float] = time.monotonic

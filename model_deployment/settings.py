@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from model_deployment.domain import MAX_CAPTURE_BYTES, EnvManager, Options
+from model_deployment.domain import MAX_CAPTURE_BYTES, EnvManager, Options, StartMethod
 from model_deployment.errors import InvalidSettings
 from model_deployment.lifecycle import Policy
 from model_deployment.places import Places
@@ -33,6 +33,13 @@ _MODEL_VARIABLES = (
 _BUILD_VARIABLES = ("MLFLOW_ENV_ROOT", "MLFLOW_CONDA_HOME", "PYENV_ROOT", "CONDA_EXE")
 _BUILD_PREFIXES = ("PIP_", "UV_")
 _SECRET = ("PASSWORD", "TOKEN", "SECRET", "USERNAME", "_KEY")
+#: What the models of most people need, measured: these take seconds to import, and memory that forks share.
+_PRELOAD = (
+    "numpy", "pandas", "pyarrow.pandas_compat", "scipy.sparse", "cloudpickle",
+    "mlflow.pyfunc.scoring_server", "mlflow.sklearn", "sklearn.compose", "sklearn.ensemble",
+    "sklearn.impute", "sklearn.linear_model", "sklearn.neighbors", "sklearn.pipeline",
+    "sklearn.preprocessing", "sklearn.svm", "sklearn.tree", "skops.io",
+)  # fmt: skip
 _PROXY_VARIABLES = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -82,6 +89,15 @@ class Settings(BaseSettings):
         EnvManager.LOCAL,
         description="Default `--env-manager` of model servers: `local`, `uv`, `virtualenv`, `conda`.",
     )
+    start_method: StartMethod = Field(
+        StartMethod.AUTO,
+        description="How model servers are started: `forkserver` forks them from a process that has "
+        "imported MLflow, `serve` runs `mlflow models serve`, `auto` forks where that is possible.",
+    )
+    preload: Annotated[tuple[str, ...], NoDecode] = Field(
+        _PRELOAD,
+        description="Modules that are imported before forking, `NAME,NAME`; not those that start threads.",
+    )
     start_timeout: float = Field(
         120.0, gt=0, description="Seconds a model server may take to become ready."
     )
@@ -118,7 +134,10 @@ class Settings(BaseSettings):
     memory_guess: int = Field(
         500 * 1024 * 1024,
         ge=1,
-        description="Bytes that a model server process is expected to take before it was measured.",
+        description="Bytes that a process of `mlflow models serve` is expected to take before it was measured.",
+    )
+    memory_guess_fork: int = Field(
+        100 * 1024 * 1024, ge=1, description="The same of a forked process."
     )
     memory_margin: int = Field(
         256 * 1024 * 1024,
@@ -266,6 +285,7 @@ class Settings(BaseSettings):
     @field_validator(
         "allowed_hosts",
         "model_env",
+        "preload",
         "training_data",
         "capture_exclude",
         "capture_hash",
@@ -276,6 +296,14 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @field_validator("preload")
+    @classmethod
+    def _check_modules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise ValueError(f"{name!r} is not the name of a module")
+        return value
 
     @field_validator("training_data")
     @classmethod
@@ -362,6 +390,7 @@ class Settings(BaseSettings):
         """What a deploy takes that chooses nothing."""
         return Options(
             env_manager=self.env_manager,
+            start_method=self.start_method,
             capture_rate=self.capture_rate,
             capture_exclude=self.capture_exclude,
             capture_hash=self.capture_hash,
@@ -437,6 +466,8 @@ def _default(name: str, value: Any) -> str:
     match name, value:
         case "ports", (first, last):
             return f"`{first}-{last}`"
+        case "preload", _:
+            return "MLflow, pandas, scikit-learn"
         case "start_concurrency", _:
             return "cores"
         case _, bool():

@@ -106,7 +106,7 @@ class Stage:
                 holder=machine.holder,
                 last_words=lambda launch_id: self.words.get(launch_id, ""),
                 refuse=self._refuse,
-                admission=Admission(machine.free, guess=EACH, margin=1),
+                admission=Admission(machine.free, guess=EACH, guess_of_fork=EACH, margin=1),
                 clock=machine.clock,
             ),
             policy=self.policy,

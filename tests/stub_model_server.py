@@ -110,11 +110,15 @@ class Server:
         self._stopped = False
         self._exit: int | None = None
 
-    def run(self, host: str, port: int) -> int:
+    def run(self, host: str, port: int, descriptor: int | None) -> int:
         """Serve until something ends the process; the exit status if that was orderly."""
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind((host, port))
-        self._listener.listen(4096)
+        if descriptor is not None:
+            self._listener = socket.socket(fileno=descriptor)
+            self._listener.setblocking(True)
+        else:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind((host, port))
+            self._listener.listen(4096)
         log(f"stub: listening on {host}:{port}")
         if self._faults.exit_after_seconds is not None:
             timer = threading.Timer(self._faults.exit_after_seconds, os._exit, [EXIT_LATER])
@@ -275,6 +279,7 @@ def main() -> None:
     parser.add_argument("-m", "--model-uri", type=Path, required=True)
     parser.add_argument("-h", "--host", default="127.0.0.1")
     parser.add_argument("-p", "--port", type=int, default=5000)
+    parser.add_argument("--descriptor", type=int, help="a socket that listens, in place of a port")
     parser.add_argument("--wrapped", action="store_true")
     options, _ = parser.parse_known_args()
     menu = options.model_uri / "stub.json"
@@ -284,6 +289,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it dies of signals, and often
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if options.descriptor is not None:
+        os.set_inheritable(options.descriptor, True)
     if faults.wrapper and not options.wrapped:
         wrap()
     if faults.ignore_sigterm:
@@ -292,7 +299,8 @@ def main() -> None:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     load(faults)
     threading.stack_size(512 * 1024)  # hundreds of connections
-    sys.exit(Server(faults.name or options.model_uri.name, faults).run(options.host, options.port))
+    server = Server(faults.name or options.model_uri.name, faults)
+    sys.exit(server.run(options.host, options.port, options.descriptor))
 
 
 if __name__ == "__main__":

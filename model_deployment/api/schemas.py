@@ -16,6 +16,7 @@ from model_deployment.domain import (
     Desired,
     EnvManager,
     Event,
+    StartMethod,
     State,
     Validation,
 )
@@ -103,6 +104,11 @@ class DeployOptions(BaseModel):
     env_manager: EnvManager | None = Field(
         None, description="`--env-manager` of `mlflow models serve`."
     )
+    start_method: StartMethod | None = Field(
+        None,
+        description="`forkserver` forks from a process that has imported MLflow, `serve` runs "
+        "`mlflow models serve`, `auto` forks where that is possible.",
+    )
     workers: int | None = Field(None, ge=1, le=64, strict=True, description="Server processes.")
 
     validation: Validation | None = Field(
@@ -155,6 +161,7 @@ class OptionsOut(BaseModel):
     """The options in force."""
 
     env_manager: EnvManager
+    start_method: StartMethod
     workers: int
     validation: Validation
     batch_max_rows: int
@@ -187,6 +194,7 @@ class DeploymentOut(BaseModel):
                     "ready_at": "2026-01-31T12:00:05Z",
                     "options": {
                         "env_manager": "local",
+                        "start_method": "auto",
                         "workers": 1,
                         "validation": "strict",
                         "batch_max_rows": 0,

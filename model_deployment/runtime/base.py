@@ -15,8 +15,29 @@ class Runtime(Protocol):
     Nothing above a runtime may assume that a launch is a child of this process, or on this machine.
     """
 
+    async def hold(self, endpoint: Endpoint) -> bool:
+        """Listen on an endpoint and keep it, also while no process of the launch lives.
+
+        True if it is held from now on, or was already; False where this runtime cannot hold ports now.
+        Callers that connect meanwhile wait for the next launch that is started on it.
+
+        Raises:
+            OSError: somebody else listens there (EADDRINUSE), or it cannot be listened on.
+        """
+        ...
+
+    async def release(self, endpoint: Endpoint) -> None:
+        """Let go of an endpoint. Idempotent. A launch that serves it goes on."""
+        ...
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint is held now."""
+        ...
+
     async def start(self, spec: LaunchSpec) -> Handle:
         """Start a launch. It exists when this returns, and is perhaps not ready.
+
+        Where its endpoint is held, it gets the socket; a runtime that can hold ports holds it from then on.
 
         Raises:
             OSError: it could not be started; nothing of it is left behind.
@@ -49,27 +70,6 @@ class Runtime(Protocol):
         Raises:
             OSError: not everything could be seen, so nothing may be concluded from absence.
         """
-        ...
-
-    async def hold(self, endpoint: Endpoint) -> bool:
-        """Bind and listen on the endpoint, and keep it, also while no process of the launch lives.
-
-        Requests that come meanwhile wait there, and no stranger can take it. ``start`` uses the socket.
-
-        Returns:
-            True if it is held, or was already; False where this runtime does not hold ports.
-
-        Raises:
-            OSError: a stranger listens there (EADDRINUSE), or it cannot be bound.
-        """
-        ...
-
-    async def release(self, endpoint: Endpoint) -> None:
-        """Let go of it. Idempotent."""
-        ...
-
-    def holds(self, endpoint: Endpoint) -> bool:
-        """Whether it is held now."""
         ...
 
     async def close(self) -> None:

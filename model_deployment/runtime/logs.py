@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: How much of the end of a file is looked at for its last lines.
 _WINDOW = 1024 * 1024
+#: Whose log lies beside those of the launches: the warm parent's.
+PARENT = "worker"
 
 
 class LaunchLogs:
@@ -55,7 +57,7 @@ class LaunchLogs:
         A cut file keeps its end as ``<launch>.log.1``. The model goes on writing at the new end: its
         descriptor was opened for appending.
         """
-        kept = set(keep)
+        kept = {*keep, PARENT}
         for file in self.root.glob("*.log*"):
             launch_id = file.name.partition(".")[0]
             with contextlib.suppress(FileNotFoundError):

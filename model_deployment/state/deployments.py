@@ -396,7 +396,7 @@ def _read_event(row: Mapping[str, Any]) -> Event:
 def measured_alike(row: Deployment, options: Options, artifact: str) -> bool:
     """Whether what was measured of a row tells what it takes with these options."""
     now, then = options, row.options
-    same = (now.workers, now.env_manager) == (then.workers, then.env_manager)
+    same = (now.workers, now.env_manager, now.forks) == (then.workers, then.env_manager, then.forks)
     return same and row.artifact == artifact
 
 

@@ -1,15 +1,20 @@
 """The bench of a contract test: one instance, and the runtime objects that serve it in turn."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from model_deployment.domain import Endpoint, Handle, LaunchSpec, ModelKey, Options
+from model_deployment.domain import Endpoint, EnvManager, Handle, LaunchSpec, ModelKey, Options
 from model_deployment.runtime.base import Runtime
-from model_deployment.runtime.serve import ServeRuntime
+from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.parents import Program, retire
+from model_deployment.runtime.serve import ServeStarter
 from model_deployment.settings import Settings
 from tests import world
 from tests.stubs import HOST, PROGRAM, free_port
@@ -21,6 +26,10 @@ class Bench:
 
     def __init__(self, make: "Make", root: Path) -> None:
         self._make = make
+        #: Whether the implementation holds the ports of its launches.
+        self.holds = make is make_forkserver
+        #: What it noted among the events of deployments.
+        self.told: list[str] = []
         self.root = root
         self.logs = root / "logs"
         self.work = root / "work"
@@ -54,6 +63,9 @@ class Bench:
         """Start a stub, and wait until it listens."""
         handle = await self.start(**faults)
         await until(lambda: self.runtime.listening(handle), what="the stub's port")
+        # A port that is held for it can be connected to before it is there.
+        log = self.log(handle)
+        await until(lambda: "stub: listening" in log.read_text(), what="the stub")
         return handle
 
     async def ended(self, handle: Handle) -> Any:
@@ -64,6 +76,23 @@ class Bench:
         """What a new controller does: another object, which knows nothing of the old one."""
         await self.runtime.close()
         self.runtime = self._make(self, program)
+
+    @property
+    def worker(self) -> Program:
+        """The warm parent of this bench, which has imported nothing."""
+        return Program(
+            folder=self.root / "worker",
+            log=self.logs / "worker.log",
+            preload=(),
+            environment=Settings().model_environment(EnvManager.LOCAL),
+            linger=0.2,
+        )
+
+    def end_worker(self) -> None:
+        """Have the warm parent end with the last of its launches, if there is one."""
+        for path in self.worker.folder.glob("*.sock"):
+            with contextlib.suppress(OSError):
+                retire(path)
 
     def log(self, handle: Handle) -> Path:
         """Where a launch writes."""
@@ -84,9 +113,35 @@ class Make(Protocol):
     def __call__(self, bench: Bench, program: str = ...) -> Runtime: ...
 
 
-def make_serve(bench: Bench, program: str = sys.executable) -> Runtime:
+def make_serve(bench: Bench, program: str = sys.executable) -> LocalRuntime:
     """The runtime of ``mlflow models serve``, with the stub in its place."""
-    return ServeRuntime(
+    return LocalRuntime(
+        instance=bench.instance, serve=make_serve_starter(bench, program), on_exit=bench.exited.set
+    )
+
+
+def make_forkserver(bench: Bench, program: str = sys.executable) -> LocalRuntime:
+    """The runtime that forks, with the stub in the place of a model's server."""
+    terms = Terms(
+        instance=bench.instance,
+        logs=bench.logs,
+        work=bench.work,
+        environment=Settings().model_environment,
+        request_timeout=60,
+        program=str(PROGRAM),
+    )
+    return LocalRuntime(
+        instance=bench.instance,
+        serve=make_serve_starter(bench, program),
+        forks=ForkStarter(terms, replace(bench.worker, python=program), bench.exited.set),
+        on_exit=bench.exited.set,
+        tell=lambda key, text: bench.told.append(text),
+    )
+
+
+def make_serve_starter(bench: Bench, program: str = sys.executable) -> ServeStarter:
+    """Starts the stub as a program."""
+    return ServeStarter(
         instance=bench.instance,
         logs=bench.logs,
         work=bench.work,
@@ -97,11 +152,10 @@ def make_serve(bench: Bench, program: str = sys.executable) -> Runtime:
             "--port", str(spec.endpoint.port),
         ],
         environment=Settings().model_environment,
-        on_exit=bench.exited.set,
     )  # fmt: skip
 
 
-IMPLEMENTATIONS: dict[str, Make] = {"serve": make_serve}
+IMPLEMENTATIONS: dict[str, Make] = {"serve": make_serve, "forkserver": make_forkserver}
 
 
 def open_files(pid: int | str = "self") -> set[str]:

@@ -26,6 +26,7 @@ async def bench(
     it = Bench(IMPLEMENTATIONS[request.param], tmp_path)
     yield it
     await it.runtime.close()
+    it.end_worker()
     world.kill_all(it.instance)
     # A runtime that was closed does not collect its children any more, and nobody else would.
     for child in set(children()) - before:

@@ -101,10 +101,6 @@ class Program:
         """POST."""
         return self._http.post(self.url + path, **more)
 
-    def children(self, pid: int) -> list[int]:
-        """The children of a process."""
-        return [child.pid for child in psutil.Process(pid).children()]
-
     def run_shell(self, line: str) -> str:
         """What a user sees who pastes a line into a shell."""
         done = subprocess.run(

@@ -31,7 +31,7 @@ def other(state: State, version: int = 1, **changes: Any) -> Any:
 
 
 def shortage(free: int, *rows: Any, measured: int | None = None, workers: int = 1) -> str:
-    admission = Admission(lambda: free * MB, guess=100 * MB, margin=50 * MB)
+    admission = Admission(lambda: free * MB, guess=100 * MB, guess_of_fork=100 * MB, margin=50 * MB)
     return admission.shortage(KEY, Options(workers=workers), measured, rows)
 
 
@@ -69,13 +69,13 @@ def test_those_that_come_count_and_those_that_may_go(rows: list[Any], least: int
 
 
 def test_a_margin_of_nothing_leaves_memory_out_of_it() -> None:
-    admission = Admission(lambda: 0, guess=100, margin=0)
+    admission = Admission(lambda: 0, guess=100, guess_of_fork=100, margin=0)
     assert admission.shortage(KEY, Options(), None, []) == ""
     assert not admission.tight(row(State.PENDING), [])
 
 
 def test_a_launch_waits_for_those_that_start_and_for_nobody_else() -> None:
-    admission = Admission(lambda: 150, guess=100, margin=50)
+    admission = Admission(lambda: 150, guess=100, guess_of_fork=100, margin=50)
     pending = row(State.PENDING, key=KEY)
     assert not admission.tight(pending, [other(State.PENDING), other(State.READY, 2)])
     assert admission.tight(pending, [other(State.STARTING)])

@@ -15,6 +15,7 @@ from model_deployment.backup.archive import BadArchive
 from model_deployment.backup.make import backup
 from model_deployment.backup.restore import restore
 from model_deployment.errors import StateError
+from model_deployment.state.files import SCHEMA_VERSION
 from tests.unit.stored import opened
 
 #: Headers and contents of an archive's members.
@@ -70,7 +71,7 @@ def test_a_good_one_is_told_by_its_manifest(tmp_path: Path, archive: Path) -> No
     assert {name: one["size"] for name, one in told["members"].items()} == {
         one.name: len(content) for one, content in rest
     }
-    assert told["members"]["state.db"]["layout"] == 1
+    assert told["members"]["state.db"]["layout"] == SCHEMA_VERSION
     assert restore(tmp_path / "target", archive).manifest.instance == told["instance"]
     assert not [*tmp_path.glob(".*unfinished*")]
 

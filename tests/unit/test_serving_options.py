@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model_deployment.controller import Choice
 from model_deployment.describe import Description
-from model_deployment.domain import EnvManager, Options, Validation
+from model_deployment.domain import EnvManager, Options, StartMethod, Validation
 from tests.unit.gates import column, split, values
 
 options = st.builds(
@@ -20,6 +20,7 @@ options = st.builds(
     workers=st.integers(1, 64),
     validation=st.sampled_from(Validation),
     batch_max_rows=st.integers(0, 100_000),
+    start_method=st.sampled_from(StartMethod),
 )
 choices = st.builds(
     Choice,
@@ -27,6 +28,7 @@ choices = st.builds(
     workers=st.none() | st.integers(1, 64),
     validation=st.none() | st.sampled_from(Validation),
     batch_max_rows=st.none() | st.integers(0, 100_000),
+    start_method=st.none() | st.sampled_from(StartMethod),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from model_deployment.domain import ModelKey, Options, State
 from model_deployment.errors import StateError
-from model_deployment.state import database as module
+from model_deployment.state import files
 from tests.unit.stored import opened
 
 #: As the release before parking wrote it.
@@ -107,9 +107,9 @@ async def test_it_has_the_tables_of_a_new_database_then(folder: Path, tmp_path: 
 
 @pytest.mark.parametrize("script", ["nonsense;", "PRAGMA user_version=2; nonsense;"])
 async def test_a_change_that_breaks_off_changes_nothing(folder: Path, script: str) -> None:
-    whole = module._schema()
+    whole = files.schema()
     with (
-        patch.object(module, "_schema", lambda: whole + script),
+        patch.object(files, "schema", lambda: whole + script),
         pytest.raises(StateError, match="nonsense"),
     ):
         async with opened(folder):

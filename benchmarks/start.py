@@ -1,0 +1,344 @@
+"""Measures starting: forks of the warm parent beside ``mlflow models serve``.
+
+    python benchmarks/start.py [--check] [--write] [--models N] [--seconds N]
+
+Time until a model answers its health check, and memory with 1, 10 and 100 models (``mlflow models serve``
+only up to 10), started through the runtime that the controller uses. Then one row at a time: through the
+controller's proxy to a fork, and to ``mlflow models serve`` directly, by turns in the same run.
+"""
+
+import argparse
+import asyncio
+import itertools
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import load
+import psutil
+import report
+from load import HOST, Load
+from report import REPORT, ROOT
+from servers import controller, direct, end_strays, free_ports
+
+sys.path.insert(0, str(ROOT))
+
+from model_deployment.demo import ensure_demo_model
+from model_deployment.domain import Endpoint, EnvManager, Handle, LaunchSpec, ModelKey, Options
+from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.memory import measure
+from model_deployment.runtime.parents import Program
+from model_deployment.runtime.serve import ServeStarter, mlflow_command
+from model_deployment.settings import Settings
+
+COUNTS = (1, 10, 100)
+#: More of ``mlflow models serve`` than this is only a matter of patience.
+SERVED = 10
+#: Models that are starting at once, as with the controller's default on two cores.
+AT_ONCE = 2
+#: Starts of each kind that are timed by themselves.
+STARTS = 10
+ROUNDS, SECONDS, WARM_UP, PATIENCE = 3, 5.0, 1.0, 30
+MB = 1024 * 1024
+#: Seconds until a model is ready (p50), until a hundred are, and bytes of those together.
+READY_BAR, ALL_BAR, MEMORY_BAR = 0.5, 60.0, 6 * 1024 * MB
+SECTION = """## Starting: forks against `mlflow models serve`
+
+A fork of a parent that has imported MLflow, pandas and scikit-learn shares that memory with it, and has
+nothing to import. Memory is the proportional set size (PSS) of all processes, the parent included."""
+CHART = ROOT / "docs" / "images" / "starting.png"
+
+
+@dataclass(frozen=True)
+class Many:
+    """So many models, started one after the other or some at once."""
+
+    count: int
+    seconds: float
+    pss: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to start models."""
+
+    name: str
+    ready: list[float]
+    many: list[Many]
+
+    @property
+    def p50(self) -> float:
+        """Seconds until a model answers."""
+        return statistics.median(self.ready)
+
+
+class Bench:
+    """A runtime in a folder of its own, and what it has started."""
+
+    def __init__(self, folder: Path, model: Path, *, forks: bool) -> None:
+        self._model = model
+        self._instance = f"start-{folder.name}"
+        self._handles: list[Handle] = []
+        self._numbers = itertools.count(1)
+        environment = Settings().model_environment
+        program = Program(
+            folder / "worker",
+            folder / "worker.log",
+            Settings().preload,
+            environment(EnvManager.LOCAL),
+        )
+        self._forks = ForkStarter(
+            Terms(self._instance, folder, folder, environment, 60.0), program, lambda: None
+        )
+        self._has_forks = forks
+        self._runtime = LocalRuntime(
+            instance=self._instance,
+            serve=ServeStarter(
+                instance=self._instance,
+                logs=folder,
+                work=folder,
+                command=mlflow_command(60.0),
+                environment=environment,
+            ),
+            forks=self._forks if forks else None,
+            tell=lambda key, text: sys.exit(text),
+        )
+
+    async def parent(self) -> int:
+        """The pid of the warm parent, 0 without one."""
+        if not self._has_forks:
+            return 0
+        endpoint = Endpoint(HOST, free_ports(1)[0])
+        await self._runtime.hold(endpoint)
+        await self._runtime.release(endpoint)
+        return self._forks.parent_pid
+
+    async def start(self) -> float:
+        """Start a model; seconds until it answers."""
+        number = next(self._numbers)
+        endpoint = Endpoint(HOST, free_ports(1)[0])
+        spec = LaunchSpec(
+            f"start{number}",
+            ModelKey("diabetes", number),
+            str(self._model),
+            endpoint,
+            Options(),
+        )
+        begin = time.perf_counter()
+        handle = await self._runtime.start(spec)
+        self._handles.append(handle)
+        async with aiohttp.ClientSession() as session:
+            while True:
+                with suppress(aiohttp.ClientError):
+                    async with session.get(f"{endpoint.url}/ping") as answer:
+                        if answer.status == 200:
+                            return time.perf_counter() - begin
+                await asyncio.sleep(0.01)
+
+    async def many(self, count: int) -> Many:
+        """Start that many at most so many at once, and look at their memory."""
+        turns, begin = asyncio.Semaphore(AT_ONCE), time.perf_counter()
+
+        async def one() -> None:
+            async with turns:
+                await self.start()
+
+        await asyncio.gather(*(one() for _ in range(count)))
+        seconds = time.perf_counter() - begin
+        return Many(count, seconds, self._pss(await self.parent()))
+
+    def _pss(self, parent: int) -> int:
+        own = psutil.Process(parent).memory_full_info().pss if parent else 0
+        return own + sum(one.pss or 0 for one in measure(self._instance, self._handles).values())
+
+    async def clear(self) -> None:
+        """End all models."""
+        for handle in self._handles:
+            await self._runtime.stop(handle, force=True)
+        for handle in self._handles:
+            while await self._runtime.poll(handle) is None:  # noqa: ASYNC110 - that is how it is asked
+                await asyncio.sleep(0.01)
+            await self._runtime.release(handle.endpoint)
+        self._handles.clear()
+
+    async def close(self) -> None:
+        await self.clear()
+        await self._runtime.close()
+
+
+async def kind(name: str, model: Path, folder: Path, most: int) -> Kind:
+    """Measure one way."""
+    bench = Bench(folder, model, forks=name == "forkserver")
+    try:
+        await bench.parent()
+        starts = STARTS if most > SERVED else STARTS // 3
+        ready = [await bench.start() for _ in range(starts)]
+        await bench.clear()
+        many = []
+        for count in COUNTS:
+            if count <= most:
+                many.append(await bench.many(count))
+                print(f"{name}: {many[-1]}", file=sys.stderr)
+                await bench.clear()
+        return Kind(name, ready, many)
+    finally:
+        await bench.close()
+
+
+@dataclass(frozen=True)
+class OneRow:
+    """The best rounds of a caller who sends one row at a time."""
+
+    direct: Load
+    proxied: Load
+
+
+def one_row(
+    registry: str, made: tuple[str, int], model: Path, folder: Path, seconds: float
+) -> OneRow:
+    """By turns, so that a slow moment of the machine hits both."""
+    with ExitStack() as stack:
+        one = stack.enter_context(direct(model, folder))
+        other = stack.enter_context(controller(registry, *made, {}, folder))
+
+        def put(way: "Callable[[float], Load]") -> Load:
+            way(WARM_UP)
+            return way(seconds)
+
+        rounds: list[tuple[Load, ...]] = []
+        for _ in range(ROUNDS):
+            rounds.append(
+                tuple(
+                    put(
+                        lambda length, at=server: load.put(  # type: ignore[misc]
+                            at.port, at.path, length, callers=1, patience=PATIENCE
+                        )
+                    )
+                    for server in (one, other)
+                )
+            )
+            print(f"one row: {[round(seen.p50, 2) for seen in rounds[-1]]} ms", file=sys.stderr)
+    best = [min((each[way] for each in rounds), key=lambda seen: seen.p50) for way in (0, 1)]
+    return OneRow(*best)
+
+
+def table(kinds: list[Kind], row: OneRow) -> str:
+    """The figures in Markdown."""
+    lines = [
+        f"A regressor of ten columns (scikit-learn's `Ridge`), {AT_ONCE} starting at a time.",
+        "",
+        "| | models | all ready after | memory | per model |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| `{one.name}` | {many.count} | {many.seconds:.1f} s | {many.pss / MB:,.0f} MB "
+        f"| {many.pss / MB / many.count:,.0f} MB |"
+        for one in kinds
+        for many in one.many
+    ]
+    ready = " and ".join(f"{one.p50:.2f} s (`{one.name}`)" for one in kinds)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Started by itself, a model answers after {ready} (p50). One row, one caller ({load.tool()}, "
+            f"best of {ROUNDS} rounds each): {row.proxied.p50:.2f} ms through the proxy to a fork, "
+            f"{row.direct.p50:.2f} ms to `mlflow models serve` directly.",
+        ]
+    )
+
+
+def chart(kinds: list[Kind], file: Path = CHART) -> None:
+    """A picture of time and memory by number of models."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot, ticker
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
+    colours = {"serve": "#b0b7c3", "forkserver": "#2563eb"}
+    labels = {"serve": "mlflow models serve", "forkserver": "model_deployment (fork)"}
+    for one in kinds:
+        counts = [many.count for many in one.many]
+        style = {"marker": "o", "color": colours[one.name], "label": labels[one.name]}
+        seconds = [many.seconds for many in one.many]
+        memory = [many.pss / MB / 1024 for many in one.many]
+        for axes, values in ((left, seconds), (right, memory)):
+            axes.plot(counts, values, **style)
+            for at in zip(counts, values, strict=True):
+                axes.annotate(
+                    f"{at[1]:.1f}", at, (0, 6), textcoords="offset points", ha="center", fontsize=8
+                )
+    for axes, title in ((left, "seconds until all are ready"), (right, "memory, GB")):
+        axes.set(xscale="log", yscale="log", title=title, xlabel="models")
+        axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+        axes.margins(y=0.15)
+        axes.grid(alpha=0.3)
+    left.legend(frameon=False, fontsize=8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
+
+
+def short_of(kinds: list[Kind], row: OneRow) -> list[str]:
+    """The bars that were missed."""
+    forks = next(one for one in kinds if one.name == "forkserver")
+    most = forks.many[-1]
+    missed = []
+    if forks.p50 > READY_BAR:
+        missed.append(f"ready after {forks.p50:.2f} s is above the bar of {READY_BAR:g} s")
+    if most.seconds > ALL_BAR:
+        missed.append(f"{most.count} models after {most.seconds:.0f} s is above {ALL_BAR:g} s")
+    if most.pss > MEMORY_BAR:
+        missed.append(f"{most.pss / MB:,.0f} MB is above the bar of {MEMORY_BAR / MB:,.0f} MB")
+    if row.proxied.p50 >= row.direct.p50:
+        missed.append(f"{row.proxied.p50:.2f} ms is not below {row.direct.p50:.2f} ms")
+    return missed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="fail below a bar")
+    parser.add_argument("--write", action="store_true", help=f"update {REPORT.name} and the chart")
+    parser.add_argument("--models", type=int, default=COUNTS[-1], help="at most so many")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of one measurement")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+    with tempfile.TemporaryDirectory(prefix="start-") as name:
+        folder = Path(name)
+        before, tempfile.tempdir = tempfile.tempdir, name
+        try:
+            registry = f"sqlite:///{folder / 'registry.db'}"
+            made = ensure_demo_model(registry, registry, folder / "artifacts")
+            assert made is not None, "a new registry has no models"
+            [model] = (found.parent for found in (folder / "artifacts").rglob("MLmodel"))
+            (folder / "serve").mkdir()
+            (folder / "fork").mkdir()
+            kinds = [
+                asyncio.run(kind("serve", model, folder / "serve", min(SERVED, arguments.models))),
+                asyncio.run(kind("forkserver", model, folder / "fork", arguments.models)),
+            ]
+            row = one_row(registry, made, model, folder, arguments.seconds)
+        finally:
+            tempfile.tempdir = before
+            end_strays(folder)
+    figures = table(kinds, row)
+    print(figures)
+    if arguments.write:
+        report.write("start", figures, SECTION)
+        chart(kinds)
+    if arguments.check and (missed := short_of(kinds, row)):
+        sys.exit("; ".join(missed))
+
+
+if __name__ == "__main__":
+    main()

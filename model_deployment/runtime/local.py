@@ -1,0 +1,252 @@
+"""The runtime of this machine: starts launches in one of two ways, and knows all of them by identity.
+
+``mlflow models serve`` and forks of the warm parent carry the same marker, so everything but their start
+is the same: polling, stopping, listing, adopting.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+import psutil
+
+from model_deployment.domain import (
+    LOST,
+    Endpoint,
+    Exit,
+    Handle,
+    LaunchSpec,
+    ModelKey,
+)
+from model_deployment.runtime import identity
+from model_deployment.runtime.base import OnExit
+from model_deployment.runtime.forkserver import ForkStarter, Unavailable
+from model_deployment.runtime.starter import Started, Starter
+
+Tell = Callable[[ModelKey, str], None]
+
+
+class LocalRuntime:
+    """Implements :class:`~model_deployment.runtime.base.Runtime` with local processes."""
+
+    def __init__(
+        self,
+        *,
+        instance: str,
+        serve: Starter,
+        forks: ForkStarter | None = None,
+        on_exit: OnExit = lambda: None,
+        tell: Tell = lambda key, text: None,
+    ) -> None:
+        """Of one instance.
+
+        Args:
+            serve: starts ``mlflow models serve``.
+            forks: starts forks of a warm parent; without it, everything is served the other way.
+            on_exit: called when a launch has probably ended.
+            tell: notes something among the events of a deployment.
+        """
+        self._instance = instance
+        self._serve = serve
+        self._forks = forks
+        self._on_exit = on_exit
+        self._tell = tell
+        self._boot = identity.boot_id()
+        self._children: dict[str, Started] = {}
+        self._watched: dict[str, int] = {}
+        self._asked: set[str] = set()
+
+    async def hold(self, endpoint: Endpoint) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if self._forks is None:
+            return False
+        try:
+            return await self._forks.hold(endpoint)
+        except Unavailable:
+            return False
+
+    async def release(self, endpoint: Endpoint) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if self._forks is not None:
+            await self._forks.release(endpoint)
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return self._forks is not None and self._forks.holds(endpoint)
+
+    async def start(self, spec: LaunchSpec) -> Handle:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        child = await self._begin(spec)
+        self._children[spec.launch_id] = child
+        try:
+            leader = identity.look(child.pid)  # not collected yet, so this is surely our child
+            started = leader.started if leader else 0
+            handle = Handle(
+                spec.launch_id,
+                spec.endpoint,
+                {"boot": self._boot, "pid": child.pid, "started": started},
+            )
+            self._watch(handle)
+        except BaseException:
+            # Whoever is told that nothing was started gives the port to the next launch.
+            self._forget(spec.launch_id)
+            await child.destroy()
+            raise
+        return handle
+
+    async def _begin(self, spec: LaunchSpec) -> Started:
+        if self._forks is not None and spec.options.forks:
+            try:
+                return await self._forks.start(spec)
+            except Unavailable as error:
+                self._tell(
+                    spec.key,
+                    f"started with 'mlflow models serve', since the forkserver cannot be used: {error}",
+                )
+        await self.release(spec.endpoint)
+        return await self._serve.start(spec)
+
+    async def poll(self, handle: Handle) -> Exit | None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if handle.ref.get("boot") != self._boot:
+            return LOST
+        pid, started = _leader(handle)
+        self._watch(handle)
+        child = self._children.get(handle.launch_id)
+        runs = child.running() if child else None
+        if identity.is_running(pid, started) if runs is None else runs:
+            return None
+        left = await asyncio.to_thread(identity.members, self._instance, handle.launch_id, pid)
+        if left:
+            # Workers live on when their master was killed, and would serve the port for ever. Those of
+            # a launch that was asked to end may finish; their time is limited by the caller.
+            if handle.launch_id not in self._asked:
+                _signal_all(left, signal.SIGKILL)
+                asyncio.get_running_loop().call_later(0.05, self._on_exit)
+            return None
+        code = await child.code() if child else self._seen(handle.launch_id, pid)
+        self._forget(handle.launch_id)
+        return LOST if code is None else _exit(code)
+
+    def _seen(self, launch_id: str, pid: int) -> int | None:
+        """The status of a launch that an earlier controller had forked."""
+        return self._forks.seen(launch_id, pid) if self._forks is not None else None
+
+    async def stop(self, handle: Handle, *, force: bool) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if handle.ref.get("boot", self._boot) != self._boot:
+            return
+        self._asked.add(handle.launch_id)
+        number = signal.SIGKILL if force else signal.SIGTERM
+        pid, _ = _leader(handle)
+        await asyncio.to_thread(
+            lambda: _signal_all(identity.members(self._instance, handle.launch_id, pid), number)
+        )
+
+    async def listening(self, handle: Handle) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return await asyncio.to_thread(self._listening, handle)
+
+    def _listening(self, handle: Handle) -> bool:
+        pid, _ = _leader(handle)
+        address = (handle.endpoint.host, handle.endpoint.port)
+        for member in identity.members(self._instance, handle.launch_id, pid):
+            with contextlib.suppress(psutil.Error):
+                for connection in psutil.Process(member.pid).net_connections("tcp"):
+                    if (
+                        connection.status == psutil.CONN_LISTEN
+                        and tuple(connection.laddr) == address
+                    ):
+                        return True
+        return False
+
+    async def list(self) -> list[Handle]:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        launches: dict[str, list[identity.Process]] = {}
+        for launch_id, process in await asyncio.to_thread(
+            lambda: [*identity.marked(self._instance)]
+        ):
+            launches.setdefault(launch_id, []).append(process)
+        return [self._handle_of(launch_id, found) for launch_id, found in launches.items()]
+
+    def _handle_of(self, launch_id: str, found: Sequence[identity.Process]) -> Handle:
+        # The main process leads its session; where it is gone, the eldest answers for the rest, and
+        # the launch is finished off by the first poll.
+        leaders = [process for process in found if process.pid == process.session == process.group]
+        leader = min(leaders or found, key=lambda process: process.started)
+        host, _, port = (identity.variable(leader.pid, identity.ENDPOINT) or "").rpartition(":")
+        ref = {"boot": self._boot, "pid": leader.pid, "started": leader.started}
+        return Handle(launch_id, Endpoint(host, int(port or 0)), ref)
+
+    async def close(self) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        loop = asyncio.get_running_loop()
+        for descriptor in self._watched.values():
+            if descriptor >= 0:
+                loop.remove_reader(descriptor)
+                os.close(descriptor)
+        self._watched.clear()
+        for child in self._children.values():
+            child.forget()
+        self._children.clear()
+        if self._forks is not None:
+            await self._forks.close()
+
+    def _watch(self, handle: Handle) -> None:
+        """Be told at once when the main process ends; works for adopted ones too (pidfd_open(2))."""
+        if handle.launch_id in self._watched:
+            return
+        pid, started = _leader(handle)
+        descriptor = -1
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:  # gone already, or no descriptor to be had: the next poll sees it
+            self._watched[handle.launch_id] = -1
+            return
+        try:
+            running = identity.is_running(pid, started)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if not running:
+            os.close(descriptor)
+            self._watched[handle.launch_id] = -1
+            return
+        self._watched[handle.launch_id] = descriptor
+        asyncio.get_running_loop().add_reader(descriptor, self._ended, handle.launch_id)
+
+    def _ended(self, launch_id: str) -> None:
+        self._unwatch(launch_id)
+        self._on_exit()
+
+    def _unwatch(self, launch_id: str) -> None:
+        descriptor = self._watched.get(launch_id, -1)
+        if descriptor >= 0:
+            asyncio.get_running_loop().remove_reader(descriptor)
+            os.close(descriptor)
+            self._watched[launch_id] = -1
+
+    def _forget(self, launch_id: str) -> None:
+        self._unwatch(launch_id)
+        self._watched.pop(launch_id, None)
+        self._children.pop(launch_id, None)
+        self._asked.discard(launch_id)
+
+
+def _leader(handle: Handle) -> tuple[int, int]:
+    return int(handle.ref.get("pid", -1)), int(handle.ref.get("started", -1))
+
+
+def _signal_all(found: Sequence[identity.Process], number: signal.Signals) -> None:
+    for process in found:
+        identity.send(process, number)
+
+
+def _exit(code: int) -> Exit:
+    if code >= 0:
+        return Exit(f"the process exited with status {code}", code)
+    with contextlib.suppress(ValueError):
+        return Exit(f"the process was killed by {signal.Signals(-code).name}", code)
+    return Exit(f"the process was killed by signal {-code}", code)

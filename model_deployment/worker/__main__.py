@@ -1,0 +1,75 @@
+"""``python -m model_deployment.worker``: imports what it is told, then serves as the warm parent."""
+
+import argparse
+import gc
+import os
+import signal
+import sys
+from pathlib import Path
+
+from model_deployment.worker import preload, protocol
+from model_deployment.worker.surroundings import PADDING_ARGUMENT
+
+#: What every model's process needs besides the model's own libraries.
+_OWN = ("ctypes", "model_deployment.worker.parent")
+_SERVING = ("model_deployment.worker.scoring",)
+
+
+def main() -> None:
+    """Import, and start anew without whatever starts threads; then serve."""
+    options = _read()
+    # Where this package lies was put in front by -m; it goes behind what comes with Python.
+    sys.path.append(sys.path.pop(0))
+    os.environ.update(preload.SURROUNDINGS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C means the controller
+    # What is allocated now is shared with every fork as long as nobody moves it.
+    gc.disable()
+    wanted = [name for name in options.preload.split(",") if name]
+    refused = [name for name in options.refuse.split(",") if name]
+    own = (*_OWN, *(_SERVING if wanted else ()))
+    done = preload.preload([*wanted, *own], refused)
+    if done.culprit:
+        names = preload.thread_names()
+        print(f"{done.culprit} starts threads ({names}): starting without it", flush=True)  # noqa: T201
+        if done.culprit in own:
+            sys.exit(f"cannot fork: {done.culprit} is needed, and starts threads")
+        _start_anew([*refused, done.culprit])
+    from model_deployment.worker import parent
+
+    preload.look_around()
+    if preload.threads() > 1:
+        sys.exit(f"cannot fork: there are several threads by now ({preload.thread_names()})")
+    gc.collect()
+    gc.freeze()
+    hello = {
+        "protocol": protocol.VERSION,
+        "package": protocol.package(),
+        "python": sys.executable,
+        "pid": os.getpid(),
+        "started": parent.started(os.getpid()),
+        "preloaded": [name for name in done.modules if name in wanted],
+        "refused": done.refused,
+    }
+    parent.serve(Path(options.folder), options.name, hello, options.linger)
+
+
+def _start_anew(refused: list[str]) -> None:
+    rest = [word for word in sys.argv[1:] if not word.startswith("--refuse=")]
+    words = ["-m", "model_deployment.worker", f"--refuse={','.join(refused)}", *rest]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606
+
+
+def _read() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--preload", default="")
+    parser.add_argument("--refuse", default="")
+    parser.add_argument("--linger", type=float, default=5.0)
+    parser.add_argument(PADDING_ARGUMENT.rstrip("="), default="", help="room for a fork's title")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What the controller and the warm parent say to each other: a JSON object on each line.
+
+The controller asks, with ``op`` and an ``id`` of its own; the answer has the same ``id`` and ``ok``, or
+``error`` (a text) and perhaps ``errno``. What cannot be understood is answered with an error too.
+
+==========  ====================================  ===================================================
+op          members                               answer
+==========  ====================================  ===================================================
+hello                                             protocol, package, python, pid, started, preloaded,
+                                                  refused (module: why), launches, held
+hold        host, port, pids                      held: true; the sockets of ``pids``, processes of
+                                                  launches that live on from an earlier parent, are
+                                                  taken over where they listen there
+release     host, port                            (nothing; also if it was not held)
+start       launch_id, host, port, model, log,    pid, started (clock ticks since boot); the process
+            workers, environment, title, cwd,     is a session leader with the given environment
+            timeout, oom_score_adj
+kill        launch_id                             (nothing; its process group got SIGKILL)
+list                                              launches (launch_id: pid), held ([host, port], ...)
+end                                               (nothing; it ends with the last of its launches, and
+                                                  holds no socket of a launch that has ended)
+==========  ====================================  ===================================================
+
+Without being asked, it tells of each launch that ended: ``event: "exit"``, launch_id, pid, and status as
+Python has it (negative: the signal).
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from typing import Any
+
+VERSION = 1
+#: Bytes of a line; a longer one ends the connection.
+LONGEST = 1024 * 1024
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """A message as a line."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """A line as a message.
+
+    Raises:
+        ValueError: it is not an object of JSON.
+    """
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("not an object")
+    return message
+
+
+def package() -> str:
+    """What a parent is made of: with another one of these, another parent is needed."""
+    parts = [f"{name} {_version(name)}" for name in ("model-deployment", "mlflow")]
+    return ", ".join(parts)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "?"
+
+
+def socket_name(preload: Iterable[str]) -> str:
+    """The file name of a parent's socket; parents that differ in what matters lie beside each other."""
+    text = "\n".join([str(VERSION), package(), sys.executable, sys.version, *preload])
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.sock"

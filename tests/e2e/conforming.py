@@ -1,0 +1,52 @@
+"""The models of the conformance suite; ``conforming.py FOLDER`` saves each in a folder of its name."""
+
+import sys
+from pathlib import Path
+
+MODEL_CODE = Path(__file__).with_name("model_code")
+
+#: Columns of the models of those names, and their types.
+COLUMNS = {
+    "d": "double", "d2": "double", "f": "float", "l": "long", "i": "integer", "b": "boolean",
+    "s": "string",
+}  # fmt: skip
+OPTIONAL = {"od": "double", "os": "string", "at": "datetime"}
+NAMES = ("columns", "optional", "tensor", "plain", "odd")
+
+
+def save_all(root: Path) -> None:
+    """Save every model. Call it in a process of its own: it warns as MLflow does."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    params = ParamSchema([ParamSpec("scale", "double", 1.0), ParamSpec("words", "string", "a")])
+    flat = Schema([ColSpec(kind, name) for name, kind in COLUMNS.items()])
+    optional = Schema(
+        [
+            ColSpec("double", "x"),
+            ColSpec("double", "y"),
+            *(ColSpec(kind, name, required=False) for name, kind in OPTIONAL.items()),
+        ]
+    )
+    tensor = Schema([TensorSpec(np.dtype("float32"), (-1, 2))])
+    one = Schema([ColSpec("double", "x")])
+    signatures = {
+        "columns": ModelSignature(flat, params=params),
+        "optional": ModelSignature(optional),
+        "tensor": ModelSignature(tensor),
+        "plain": None,
+        "odd": ModelSignature(one),
+    }
+    for name in NAMES:
+        mlflow.pyfunc.save_model(
+            str(root / name),
+            python_model=str(MODEL_CODE / ("odd.py" if name == "odd" else "echo.py")),
+            signature=signatures[name],
+            pip_requirements=[f"mlflow=={mlflow.__version__}"],
+        )
+
+
+if __name__ == "__main__":
+    save_all(Path(sys.argv[1]))
