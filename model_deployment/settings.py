@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     memory_guess: int = Field(
         500 * 1024 * 1024,
         ge=1,
-        description="Bytes that a process of `mlflow models serve` is expected to take before it was measured.",
+        description="Bytes that an `mlflow models serve` is expected to take before it was measured.",
     )
     memory_guess_fork: int = Field(
         100 * 1024 * 1024, ge=1, description="The same of a forked process."
