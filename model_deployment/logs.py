@@ -105,6 +105,7 @@ def configure(level: str, form: str = "auto") -> bool:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
+    _enable()
     # What uvicorn says at every start is said by the banner, and its errors stay.
     logging.getLogger("uvicorn").setLevel(max(logging.getLevelName(level), logging.WARNING))
     # Without this, what asyncio or a library has to say is a bare line in a form of its own.
@@ -113,9 +114,17 @@ def configure(level: str, form: str = "auto") -> bool:
     return as_json
 
 
+def _enable() -> None:
+    """Undo what a library's set-up of logging does to loggers that it does not know (alembic's does)."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith(("model_deployment", "uvicorn")) and isinstance(logger, logging.Logger):
+            logger.disabled = False
+
+
 def adopt(*names: str) -> None:
     """Have loggers of libraries that brought handlers of their own write as we do, if we do."""
     if logging.getLogger("model_deployment").handlers:
+        _enable()
         for name in names:
             logger = logging.getLogger(name)
             logger.handlers = []
