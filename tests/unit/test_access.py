@@ -157,7 +157,9 @@ async def test_a_call_is_not_taken_for_a_prediction() -> None:
         await ask("POST", "/undeploy/invocations", "carl")
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing/at/all", "/model", "/model/iris-1/secrets"])
+@pytest.mark.parametrize(
+    "path", ["/nothing/at/all", "/model", "/dashboard/x", "/model/iris-1/secrets"]
+)
 async def test_what_is_not_in_the_table_is_not_there(path: str) -> None:
     with pytest.raises((NotFound, MethodNotAllowed)):
         await ask("GET", path, "olga")
