@@ -62,7 +62,7 @@ class Hub:
         """
         self._parts = parts
         self._drawing = drawing
-        self._build = build
+        self.build = build
         self._pulse = Pulse()
         self._verdicts: dict[ModelKey, str] = {}
         self._registry: str | None = None
@@ -212,7 +212,7 @@ class Hub:
     def _since(self, heard: int) -> bytes:
         assert self._view is not None  # noqa: S101 - there is no serial before it
         told = {
-            "build": self._build,
+            "build": self.build,
             "rows": {name: html for name, (at, html) in self._drawn.items() if at > heard},
             "names": list(self._view.rows) if self._names_at > heard else None,
             "facts": self._facts if self._facts_at > heard else None,

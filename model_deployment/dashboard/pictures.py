@@ -73,3 +73,16 @@ def top(values: Sequence[float | None]) -> float:
     return next(
         step * factor for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 20) if step * factor >= most
     )
+
+
+def steps(values: Sequence[float], most: float) -> str:
+    """The outline of columns."""
+    if not values:
+        return ""
+    width = WIDTH / len(values)
+    parts = [f"M0 {HEIGHT}"]
+    parts += [
+        f"V{_height(value, most)}H{round((place + 1) * width)}"
+        for place, value in enumerate(values)
+    ]
+    return "".join([*parts, f"V{HEIGHT}"])

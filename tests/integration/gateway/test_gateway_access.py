@@ -26,7 +26,8 @@ READ = (
     "/compare/m", "/compare/m?versions=1,2", "/ready", "/version", "/metrics", "/docs",
     "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/static-offline-docs/swagger-ui.css",
     "/dashboard", "/dashboard/events", "/dashboard/static/style.css", "/dashboard/registry",
-    "/dashboard/registry/my%20model", "/dashboard/deployments/m-1", "/dashboard/deployments/m-1/charts?hours=1",
+    "/dashboard/registry/my%20model", "/dashboard/deployments/m-1",
+    "/dashboard/deployments/m-1/charts?window=1h",
     "/dashboard/deployments/m-1/reports", "/dashboard/compare/m?versions=1,2",
 )  # fmt: skip
 PREDICT = (
@@ -52,7 +53,8 @@ CLOSED = (
     "/undeploy/m-1/x", "/HEALTH", "/Health", "/health/", "/healthz", "/metrics/", "/model", "/model/",
     "/model/m-1/", "/model/m-1/unknown", "/model/m-1/logs/", "/model/m-1/logs/x", "/nginx_status",
     "/server-status", "/.git/config", "/.env", "/static-offline-docs/", "/static-offline-docs",
-    "/favicon.ico", "/dashboard/", "/dashboard/registry/", "/dashboard/deployments", "/dashboard/x", "/api", "/400", "/nothing", "/%40operator",
+    "/favicon.ico", "/dashboard/", "/dashboard/registry/", "/dashboard/deployments", "/dashboard/x",
+    "/api", "/400", "/nothing", "/%40operator",
     "/credentials/callers.htpasswd", "/run-http.conf", "/model/m-1/dataset%20", "/model/m-1/logs%3Fx",
 )  # fmt: skip
 
