@@ -25,7 +25,13 @@ UNSAFE = [route for route in POLICIES if route[0] != "GET"]
 
 def concrete(template: str) -> str:
     """A path of a route."""
-    named = {"{model}": "stub", "{version}": "1", "{name}": "stub-1", "{path:path}": "x.js"}
+    named = {
+        "{model}": "stub",
+        "{version}": "1",
+        "{name}": "stub-1",
+        "{path:path}": "x.js",
+        "{file}": "live.js",
+    }
     for parameter, value in named.items():
         template = template.replace(parameter, value)
     return template

@@ -48,7 +48,13 @@ async def ask(method: str, path: str, user: str = "", query: str = "", **headers
 
 def concrete(template: str) -> str:
     """A path of a route."""
-    named = {"{path:path}": "x.js", "{model}": "iris", "{version}": "1", "{name}": "iris-1"}
+    named = {
+        "{path:path}": "x.js",
+        "{file}": "x.js",
+        "{model}": "iris",
+        "{version}": "1",
+        "{name}": "iris-1",
+    }
     for parameter, value in named.items():
         template = template.replace(parameter, value)
     return template
