@@ -12,7 +12,7 @@ from model_deployment.dashboard.form import form
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
 from model_deployment.dashboard.parts import Parts
-from model_deployment.domain import Deployment, ModelKey
+from model_deployment.domain import Deployment, ModelKey, State
 
 _REPORTS = 50
 
@@ -37,6 +37,8 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
             it=row,
             shown=view.rows.get(str(row.key)),
             form=form(signature, example, sample),
+            # Until the model's files are here, nothing can be said of its signature.
+            known=signature is not None or row.state in (State.READY, State.FAILED, State.STOPPED),
             counters=parts.counters(row.key),
             options=row.options.as_dict(),
             advice=advice(row.reason),

@@ -214,7 +214,8 @@ class Hub:
         told = {
             "build": self.build,
             "rows": {name: html for name, (at, html) in self._drawn.items() if at > heard},
-            "names": list(self._view.rows) if self._names_at > heard else None,
-            "facts": self._facts if self._facts_at > heard else None,
+            # A page that comes back may still show what is gone.
+            "names": list(self._view.rows) if not heard or self._names_at > heard else None,
+            "facts": self._facts if not heard or self._facts_at > heard else None,
         }
         return b"event: change\ndata: " + orjson.dumps(told) + b"\n\n"

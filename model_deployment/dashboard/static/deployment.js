@@ -50,6 +50,8 @@ onChange(({ rows, names }) => {
     // What helps with a failure is written by the server.
     if (show(row.dataset.state, reason) && row.dataset.state === "failed" && before !== "failed") location.reload();
     if (row.dataset.state === "ready" && before !== "ready") {
+      // Its form could not be made before its files were here.
+      if (page.dataset.known === "0") location.reload();
       toast(`${name} is ready.`);
       part("charts");
     }
@@ -62,12 +64,25 @@ onChange(({ rows, names }) => {
 
 // -- parts that the server draws ---------------------------------------------------------------------
 
+/** Put a part that the server has drawn into a box; what is no page of ours is shown as the text it is. */
+async function fill(box, path) {
+  const answer = await fetch(path);
+  const text = await answer.text();
+  if (answer.headers.get("content-type")?.startsWith("text/html")) {
+    box.innerHTML = text;
+    return;
+  }
+  const problem = document.createElement("p");
+  problem.className = "problem";
+  problem.textContent = `The answer was ${answer.status}: ${text.slice(0, 500)}`;
+  box.replaceChildren(problem);
+}
+
 async function part(which) {
   const box = page.querySelector(`[data-part="${which}"]`);
   const query = which === "charts" ? `?window=${$("window").value}` : "";
   try {
-    const answer = await fetch(`/dashboard/deployments${path}/${which}${query}`);
-    box.innerHTML = await answer.text();
+    await fill(box, `/dashboard/deployments${path}/${which}${query}`);
   } catch { /* the banner says that the controller is away */ }
 }
 
@@ -80,8 +95,7 @@ look?.addEventListener("click", async () => {
   look.disabled = true;
   look.textContent = "Looking …";
   try {
-    const answer = await fetch(`/dashboard/deployments${path}/columns`);
-    $("columns").innerHTML = await answer.text();
+    await fill($("columns"), `/dashboard/deployments${path}/columns`);
   } catch {
     toast("The controller does not answer.");
   }
