@@ -67,7 +67,7 @@ def _requests(
     )
     return Chart(
         "Requests per minute",
-        f"{words.number(total['requests'])} requests, {words.number(total['rows'])} rows; "
+        f"{words.count(total['requests'], 'request')}, {words.count(total['rows'], 'row')}; "
         f"{errors or 'no errors'}",
         words.number(most),
         (

@@ -23,7 +23,10 @@ def line(values: Sequence[float | None], most: float, slots: int = 0) -> str:
         x = round((first + place) * WIDTH / (slots - 1))
         y = _height(value, most)
         alone = not drawing and (place + 1 >= len(values) or values[place + 1] is None)
-        parts.append(f"{'L' if drawing else 'M'}{x} {y}{'h1' if alone else ''}")
+        if alone:
+            parts.append(f"M{min(x, WIDTH - 2)} {y}h2")
+        else:
+            parts.append(f"{'L' if drawing else 'M'}{x} {y}")
         drawing = True
     return _without_middles(parts)
 

@@ -28,6 +28,11 @@ def number(value: float | None) -> str:
     return f"{value:.{max(0, 2 - len(str(int(size))) + 1)}f}" if size >= 1 else f"{value:.3g}"
 
 
+def count(value: int, what: str) -> str:
+    """So many of something."""
+    return f"{number(value)} {what}{'' if value == 1 else 's'}"
+
+
 def milliseconds(value: float | None) -> str:
     """A latency."""
     if value is None:

@@ -56,7 +56,7 @@ def test_percentiles_within_buckets() -> None:
 def test_lines_have_gaps_and_leave_out_what_is_flat() -> None:
     assert pictures.line([], 1) == ""
     assert pictures.line([None, None], 1) == ""
-    assert pictures.line([0, None, 1], 1) == "M0 59h1M200 1h1"
+    assert pictures.line([0, None, 1], 1) == "M0 59h2M198 1h2"
     flat = pictures.line([0.0] * 60, 1)
     assert flat == "M0 59L200 59"
     assert len(re.findall("[ML]", pictures.line([0, 0, 0, 5, 0, 0, 0], 5))) == 5
