@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes: the machines of CI have two cores.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help run test lint format bench docs clean
+.PHONY: help run test lint format bench docs screenshots clean
 
 help:
 	@echo "make run    start a controller with a demo model on 127.0.0.1:8000"
@@ -13,6 +13,7 @@ help:
 	@echo "make format format the code"
 	@echo "make bench  measure, side by side; writes docs/benchmarks.md (fifteen minutes)"
 	@echo "make docs   write the generated parts of README.md and docs/design.md"
+	@echo "make screenshots  take the pictures of the dashboard (five minutes; needs Debian's chromium)"
 	@echo "make clean  remove .venv and caches (not data/)"
 
 # Made anew whenever what it is made from changes.
@@ -54,6 +55,9 @@ bench: .venv/dev
 
 docs: .venv/dev
 	$(BIN)/python scripts/docs.py
+
+screenshots: .venv/dev
+	$(BIN)/python -W ignore scripts/screenshots.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

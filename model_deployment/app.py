@@ -143,15 +143,38 @@ async def _assemble(
     telemetry = _telemetry(core, watch, stack)
     warm_up = asyncio.create_task(core.registry.warm_up())
     stack.callback(warm_up.cancel)
+
+    def describe(row: Deployment) -> tuple[dict[str, Any] | None, Any, Any]:
+        return core.description.read(core.cache.path(row.artifact))
+
+    dashboard = surface.pages(
+        controller,
+        core.registry,
+        watch,
+        telemetry,
+        totals=core.totals.all,
+        find_training=around.find_training,
+        describe=describe,
+        tail=core.logs.tail,
+        counters=core.routes.counters,
+    )
+    looking = asyncio.create_task(dashboard.run(), name="dashboard")
+
+    async def look_away() -> None:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+    stack.push_async_callback(look_away)
     app = surface.api(
         controller,
         core.registry,
         watch,
         telemetry,
         find_training=around.find_training,
-        describe=lambda row: core.description.read(core.cache.path(row.artifact)),
+        describe=describe,
         tail=core.logs.tail,
         counters=core.routes.counters,
+        dashboard=dashboard,
         idle=lambda: core.reconciler.idle,
         undeploy_wait=settings.policy.drain_timeout + settings.policy.stop_grace + 5,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from model_deployment.admission import Admission
@@ -214,6 +215,17 @@ class Controller:
                     await changed.wait()
             except TimeoutError:
                 return await self.get(key)
+
+    async def change(self, limit: float) -> None:
+        """Wait until something has changed, for ``limit`` seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self._reconciler.changed.wait()
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is going down: nobody may be kept waiting."""
+        return self._closing
 
     def stop_waiting(self) -> None:
         """Answer everybody who waits: the controller is going down."""

@@ -1,6 +1,6 @@
 """The third part of the composition: the HTTP interface, one router per area."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
@@ -19,9 +19,14 @@ from model_deployment.api import (
     system,
 )
 from model_deployment.api.audit import Audit
+from model_deployment.api.scope import USER
 from model_deployment.api.strict import known_parameters_only
 from model_deployment.controller import Controller
+from model_deployment.dashboard.board import Dashboard
+from model_deployment.dashboard.parts import Parts
+from model_deployment.domain import ModelKey
 from model_deployment.monitoring.gather import FindTraining
+from model_deployment.monitoring.totals import Total
 from model_deployment.registry import Registry
 from model_deployment.telemetry import Telemetry
 from model_deployment.watch import Watch
@@ -44,6 +49,7 @@ def api(
     counters: deployments.Count,
     idle: Callable[[], float],
     undeploy_wait: float,
+    dashboard: Dashboard,
 ) -> FastAPI:
     """The application.
 
@@ -54,6 +60,7 @@ def api(
         counters: what the proxy has counted of a deployment.
         idle: seconds since the reconciler's last good tick.
         undeploy_wait: seconds that an undeploy waits unless told otherwise.
+        dashboard: the pages for people.
     """
     app: FastAPI = FastAPIOffline(
         title="model_deployment",
@@ -84,9 +91,52 @@ def api(
             memory=telemetry.memory,
             undeploy_wait=undeploy_wait,
         ),
+        dashboard.router(),
         # The last one: its paths could be taken for others.
         deployments.predictions(controller),
     ):
         app.include_router(router)
     description.complete(app)
     return app
+
+
+def pages(
+    controller: Controller,
+    registry: Registry,
+    watch: Watch,
+    telemetry: Telemetry,
+    *,
+    totals: Callable[[], Mapping[ModelKey, Total]],
+    find_training: FindTraining,
+    describe: deployments.Describe,
+    tail: deployments.Tail,
+    counters: deployments.Count,
+) -> Dashboard:
+    """The pages for people; arguments as in :func:`api`.
+
+    Args:
+        totals: what was counted of requests.
+    """
+
+    async def reach_registry() -> None:
+        await registry.ask(
+            "reach the registry", lambda client: client.search_registered_models(max_results=1)
+        )
+
+    parts = Parts(
+        controller=controller,
+        monitoring=watch.monitoring,
+        reporter=watch.reporter,
+        documents=watch.documents,
+        models=registry.models,
+        versions=registry.versions,
+        reach_registry=reach_registry,
+        look=telemetry.look,
+        totals=totals,
+        describe=describe,
+        tail=tail,
+        counters=counters,
+        find_training=find_training,
+        who=lambda scope: scope.get(USER),
+    )
+    return Dashboard(parts)

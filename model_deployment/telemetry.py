@@ -72,7 +72,7 @@ class Telemetry:
 
     async def page(self, accept: str) -> tuple[bytes, str]:
         """All figures in the form that was asked for, and its media type."""
-        seen = await self._look()
+        seen = await self.look()
         try:
             encode, media_type = choose_encoder(accept)
         except (ValueError, TypeError):  # a version in it is none
@@ -89,7 +89,8 @@ class Telemetry:
         """What the processes of a launch take."""
         return await self._memory.one(handle)
 
-    async def _look(self) -> Seen:
+    async def look(self) -> Seen:
+        """The figures as values."""
         usage, readable = await self._state()
         handles = [row.handle for row in self._rows if row.handle is not None]
         memory = await self._memory.all(handles, _PATIENCE)

@@ -15,6 +15,7 @@ wrapper             true: as MLflow does, the server is a child in the same proc
 flaky_start_file    path: exits 3 at start while that file exists
 fork_grandchild     "plain", "setsid" (own session) or "double" (forked twice too): ``sleep 1000``
 load_seconds        sleeps before it listens
+say                 a line it writes while it loads
 exit_at_start       exit status, after loading; ends stderr with "stub: cannot load model"
 never_ready         true: never listens
 exit_after_seconds  exits 4 that long after it began to listen
@@ -74,6 +75,7 @@ class Faults(NamedTuple):
     """The menu; see the top of the file."""
 
     name: str = ""
+    say: str = ""
     wrapper: bool = False
     flaky_start_file: str = ""
     fork_grandchild: str = ""
@@ -235,6 +237,8 @@ class Server:
 def load(faults: Faults) -> None:
     """What happens before it listens."""
     log("stub: loading")
+    if faults.say:
+        log(faults.say)
     if faults.flaky_start_file and Path(faults.flaky_start_file).exists():
         log(f"stub: {faults.flaky_start_file} is in the way")
         sys.exit(EXIT_FLAKY)

@@ -74,6 +74,17 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
     ("GET", "/compare/{model}"): _CALLER,
     ("POST", "/{name}"): _CALLER,
     ("POST", "/{name}/invocations"): _CALLER,
+    ("GET", "/"): _CALLER,
+    ("GET", "/dashboard"): _CALLER,
+    ("GET", "/dashboard/events"): _CALLER,
+    ("GET", "/dashboard/static/{file}"): _CALLER,
+    ("GET", "/dashboard/registry"): _CALLER,
+    ("GET", "/dashboard/registry/{model}"): _CALLER,
+    ("GET", "/dashboard/deployments/{name}"): _CALLER,
+    ("GET", "/dashboard/deployments/{name}/charts"): _CALLER,
+    ("GET", "/dashboard/deployments/{name}/reports"): _CALLER,
+    ("GET", "/dashboard/deployments/{name}/columns"): _OPERATOR,
+    ("GET", "/dashboard/compare/{model}"): _CALLER,
     ("GET", "/docs"): _CALLER,
     ("GET", "/docs/oauth2-redirect"): _CALLER,
     ("GET", "/redoc"): _CALLER,
@@ -83,7 +94,9 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
 
 
 #: First segments of paths that are no deployments.
-_TAKEN = "|".join(sorted({re.escape(path.split("/")[1]) for _, path in POLICIES if path[1] != "{"}))
+_TAKEN = "|".join(
+    sorted({re.escape(path.split("/")[1]) for _, path in POLICIES if path[1:2] not in ("", "{")})
+)
 
 
 def _pattern(template: str) -> re.Pattern[str]:

@@ -56,7 +56,7 @@ class Child:
             pause = min(_LONGEST_PAUSE, pause * 2)
 
     async def _run_once(self) -> None:
-        process = self._process = await asyncio.to_thread(self._start)
+        process = self._process = await self._started()
         assert process.stdin is not None  # noqa: S101 - it is a pipe
         try:
             with contextlib.suppress(BrokenPipeError):
@@ -67,6 +67,16 @@ class Child:
         finally:
             self._process = None
             await asyncio.shield(asyncio.to_thread(_end, process))
+
+    async def _started(self) -> "subprocess.Popen[bytes]":
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread goes on, and what it starts would be nobody's.
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(_end, await starting)
+            raise
 
     def _start(self) -> "subprocess.Popen[bytes]":
         # In a session of its own: Ctrl-C in a terminal is for the controller, which ends it in its turn.

@@ -62,6 +62,10 @@ class Totals:
         total = self._totals.get(key)
         return total.copy() if total else Total()
 
+    def all(self) -> dict[ModelKey, Total]:
+        """What was counted of each deployment, as it is now."""
+        return {key: total.copy() for key, total in self._totals.items()}
+
     def keep(self, keys: Iterable[ModelKey]) -> None:
         """Forget all other deployments."""
         kept = {*keys}

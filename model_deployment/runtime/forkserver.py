@@ -39,6 +39,10 @@ class Terms:
     program: str = ""
 
 
+#: Seconds between tries to have another parent hold what the last one held.
+_AGAIN = 1.0
+
+
 class ForkStarter:
     """Implements :class:`~model_deployment.runtime.starter.Starter` with forks."""
 
@@ -191,17 +195,22 @@ class ForkStarter:
         self._missing |= self._held
         self._held.clear()
         self._told_lost()
-        self._regaining = asyncio.create_task(self._regain())
+        if self._regaining is None or self._regaining.done():
+            self._regaining = asyncio.create_task(self._regain())
 
     async def _regain(self) -> None:
         """Have another parent hold what the last one held, from the launches that live on."""
-        with contextlib.suppress(Unavailable):
-            while self._missing:
-                endpoint = self._missing.pop()
-                try:
-                    await self.hold(endpoint)
-                except OSError as error:
-                    _log.warning("port %d is not held any more: %s", endpoint.port, error)
+        while self._missing:
+            endpoint = next(iter(self._missing))
+            try:
+                await self.hold(endpoint)
+            except Unavailable:
+                # Several that died one after the other: the next one has to wait.
+                await asyncio.sleep(_AGAIN)
+                continue
+            except OSError as error:
+                _log.warning("port %d is not held any more: %s", endpoint.port, error)
+            self._missing.discard(endpoint)
 
 
 def _no_matter(task: "asyncio.Task[None]") -> None:

@@ -21,6 +21,10 @@ HOSTILE_NAMES = (
     "x" * 5000, "\u00e9", "e\u0301", "\uff11", "\u202eabc",
 )  # fmt: skip
 MANY = 110
+#: What a browser must show and never obey: as a column, a description, a line of a log, a value.
+SCRIPT = (
+    """</script><script>alert(1)</script><img src=x onerror=alert(1)>"'><b>&amp;{{7*7}}${7*7}"""
+)
 
 
 class Registered(NamedTuple):
@@ -28,6 +32,8 @@ class Registered(NamedTuple):
 
     versions: int = 1
     faults: dict[str, Any] = {}
+    #: Its input columns by name, with their types.
+    columns: dict[str, str] = {"x": "double"}
 
 
 #: Their log tells of each request as it arrives.
@@ -50,6 +56,9 @@ MODELS: dict[str, Registered] = {
     "parent": Registered(1, {"fork_grandchild": "plain", "ignore_sigterm": True}),
     "parent-setsid": Registered(1, {"fork_grandchild": "setsid", "ignore_sigterm": True}),
     "parent-double": Registered(1, {"fork_grandchild": "double", "ignore_sigterm": True}),
+    "hostile": Registered(
+        1, {"say": SCRIPT}, {SCRIPT: "string", "__proto__": "string", "n": "long"}
+    ),
     # answers
     "slow": Registered(2, {"slow_seconds": 1.0, **_NOTES}),
     "slower": Registered(2, {"slow_seconds": 60.0, **_NOTES}),
@@ -67,11 +76,9 @@ MODELS: dict[str, Registered] = {
 #: Registered models that cannot be served as they stand.
 NO_ARTIFACTS, NO_MLMODEL, NOT_READY = "no-artifacts", "no-mlmodel", "not-ready"
 
-_COLUMN = '[{"type": "double", "name": "x", "required": true}]'
 EXAMPLE = {"dataframe_split": {"columns": ["x"], "data": [[1.5]]}}
 _MLMODEL = {
     "flavors": {"python_function": {"loader_module": "stub"}},
-    "signature": {"inputs": _COLUMN, "outputs": None, "params": None},
     "saved_input_example_info": {"serving_input_path": "serving_input_example.json"},
 }
 
@@ -86,7 +93,7 @@ def fill(root: Path) -> None:
     for name, model in MODELS.items():
         client.create_registered_model(name)
         for version in range(1, model.versions + 1):
-            source = _write(root / "artifacts" / name / str(version), name, version, model.faults)
+            source = _write(root / "artifacts" / name / str(version), name, version, model)
             client.create_model_version(name, source.as_uri())
     _describe(client)
     _register_odd_ones(client, root)
@@ -97,12 +104,17 @@ def fill(root: Path) -> None:
         connection.commit()
 
 
-def _write(folder: Path, name: str, version: int, faults: dict[str, Any]) -> Path:
+def _write(folder: Path, name: str, version: int, model: Registered) -> Path:
     folder.mkdir(parents=True)
     # JSON is YAML. The name tells the answers of all models and versions apart.
-    (folder / "MLmodel").write_text(json.dumps(_MLMODEL))
-    (folder / "stub.json").write_text(json.dumps({"name": f"{name}-{version}", **faults}))
-    (folder / "serving_input_example.json").write_text(json.dumps(EXAMPLE))
+    inputs = [{"type": t, "name": name, "required": True} for name, t in model.columns.items()]
+    signature = {"inputs": json.dumps(inputs), "outputs": None, "params": None}
+    (folder / "MLmodel").write_text(json.dumps({**_MLMODEL, "signature": signature}))
+    (folder / "stub.json").write_text(json.dumps({"name": f"{name}-{version}", **model.faults}))
+    own = {"string": SCRIPT, "long": 2**60 + 1, "double": 1.5}
+    split = {"columns": [*model.columns], "data": [[own[kind] for kind in model.columns.values()]]}
+    example = {"dataframe_split": split}
+    (folder / "serving_input_example.json").write_text(json.dumps(example))
     return folder
 
 
@@ -115,6 +127,7 @@ def _describe(client: Any) -> None:
     client.create_model_version("stub", source, run.info.run_id)
     client.update_registered_model("stub", "answers what it is asked")
     client.set_registered_model_tag("stub", "team", "red")
+    client.update_registered_model("hostile", SCRIPT)
     client.set_registered_model_alias("stub", "champion", "2")
 
 

@@ -25,7 +25,13 @@ UNSAFE = [route for route in POLICIES if route[0] != "GET"]
 
 def concrete(template: str) -> str:
     """A path of a route."""
-    named = {"{model}": "stub", "{version}": "1", "{name}": "stub-1", "{path:path}": "x.js"}
+    named = {
+        "{model}": "stub",
+        "{version}": "1",
+        "{name}": "stub-1",
+        "{path:path}": "x.js",
+        "{file}": "live.js",
+    }
     for parameter, value in named.items():
         template = template.replace(parameter, value)
     return template
@@ -67,6 +73,8 @@ def test_who_may_do_what(guarded: Controller) -> None:
             assert check_problem(answer)["status"] == 401
             assert answer.headers["www-authenticate"].startswith("Basic ")
             assert answer.headers["x-request-id"]
+        if template == "/dashboard/events":
+            continue  # it has no end; test_dashboard_pages.py listens to it as a caller
         answer = guarded.call(method, path, auth=CALLER)
         assert (answer.status_code == 403) == (role is Role.OPERATOR), (method, path)
     assert guarded.get("/get_deployed_models", stopped=True) == []

@@ -161,7 +161,6 @@ def test_the_description_of_the_api_lists_every_call_with_its_errors(
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
         ("GET", "/nothing/at/all", 404),
         ("GET", "/stub-1", 405),
         ("DELETE", "/model/stub-1", 405),

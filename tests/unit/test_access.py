@@ -48,7 +48,13 @@ async def ask(method: str, path: str, user: str = "", query: str = "", **headers
 
 def concrete(template: str) -> str:
     """A path of a route."""
-    named = {"{path:path}": "x.js", "{model}": "iris", "{version}": "1", "{name}": "iris-1"}
+    named = {
+        "{path:path}": "x.js",
+        "{file}": "x.js",
+        "{model}": "iris",
+        "{version}": "1",
+        "{name}": "iris-1",
+    }
     for parameter, value in named.items():
         template = template.replace(parameter, value)
     return template
@@ -157,7 +163,9 @@ async def test_a_call_is_not_taken_for_a_prediction() -> None:
         await ask("POST", "/undeploy/invocations", "carl")
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing/at/all", "/model", "/model/iris-1/secrets"])
+@pytest.mark.parametrize(
+    "path", ["/nothing/at/all", "/model", "/dashboard/x", "/model/iris-1/secrets"]
+)
 async def test_what_is_not_in_the_table_is_not_there(path: str) -> None:
     with pytest.raises((NotFound, MethodNotAllowed)):
         await ask("GET", path, "olga")

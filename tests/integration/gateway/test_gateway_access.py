@@ -25,6 +25,10 @@ READ = (
     "/model/m-1/degradation_report", "/model/m-1/degradation_report?format=json", "/model/m-1/events",
     "/compare/m", "/compare/m?versions=1,2", "/ready", "/version", "/metrics", "/docs",
     "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/static-offline-docs/swagger-ui.css",
+    "/dashboard", "/dashboard/events", "/dashboard/static/style.css", "/dashboard/registry",
+    "/dashboard/registry/my%20model", "/dashboard/deployments/m-1",
+    "/dashboard/deployments/m-1/charts?window=1h",
+    "/dashboard/deployments/m-1/reports", "/dashboard/compare/m?versions=1,2",
 )  # fmt: skip
 PREDICT = (
     "/m-1", "/m-1/invocations", "/m-999999999", "/my%20model-1", "/a.b_c-d-12/invocations",
@@ -36,7 +40,12 @@ CHANGE = (
     "/undeploy/m-1",
     "/model/m-1/set_new_metrics",
 )
-SECRET = ("/model/m-1/dataset", "/model/m-1/dataset?format=csv", "/model/m-1/logs?lines=5")
+SECRET = (
+    "/dashboard/deployments/m-1/columns",
+    "/model/m-1/dataset",
+    "/model/m-1/dataset?format=csv",
+    "/model/m-1/logs?lines=5",
+)
 CLOSED = (
     "/m-0", "/m-01", "/m-1000000000", "/m", "/-1", "/_m-1", f"/{'m' * 129}-1", "/m-1/", "/m-1/ping",
     "/m-1/invocations/", "/m-1/x", "/M%C3%BC-1", "/m%3B-1", "/deploy", "/deploy/", "/deploy/m",
@@ -44,7 +53,8 @@ CLOSED = (
     "/undeploy/m-1/x", "/HEALTH", "/Health", "/health/", "/healthz", "/metrics/", "/model", "/model/",
     "/model/m-1/", "/model/m-1/unknown", "/model/m-1/logs/", "/model/m-1/logs/x", "/nginx_status",
     "/server-status", "/.git/config", "/.env", "/static-offline-docs/", "/static-offline-docs",
-    "/favicon.ico", "/dashboard", "/api", "/400", "/nothing", "/%40operator",
+    "/favicon.ico", "/dashboard/", "/dashboard/registry/", "/dashboard/deployments", "/dashboard/x",
+    "/api", "/400", "/nothing", "/%40operator",
     "/credentials/callers.htpasswd", "/run-http.conf", "/model/m-1/dataset%20", "/model/m-1/logs%3Fx",
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from tests.gateway import AS, Gateway
 
 access = pytest.importorskip("model_deployment.api.access")
 
-PATHS = {"name": "m-1", "model": "m", "version": "1", "path": "swagger-ui.css"}
+PATHS = {"name": "m-1", "model": "m", "version": "1", "path": "swagger-ui.css", "file": "x.js"}
 
 
 def filled(template: str) -> str:

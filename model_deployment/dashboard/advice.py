@@ -1,0 +1,51 @@
+"""What helps when a deployment does not become ready: a sentence for each kind of reason. Pure."""
+
+_ADVICE = (
+    (
+        "not ready within",
+        "The model server started and did not answer its health check in time. If the model is large, "
+        "raise MODEL_DEPLOYMENT_START_TIMEOUT; if it waits for something, the log shows for what.",
+    ),
+    (
+        "may be merged",
+        "Merging requests (batch_max_rows) needs a model whose prediction for a row does not depend on the "
+        "other rows. Deploy it again with 0.",
+    ),
+    (
+        "No module named",
+        "A library that the model needs is not installed where it runs. Install it there, or "
+        "deploy with the environment uv or virtualenv, which installs what the model asks for.",
+    ),
+    (
+        "free port",
+        "All ports of the range are taken. Undeploy something, or widen MODEL_DEPLOYMENT_PORTS.",
+    ),
+    (
+        "artifacts",
+        "The model's files could not be had from the registry. Look whether it answers, and whether "
+        "the run's artifacts are still there.",
+    ),
+    (
+        "registry",
+        "The registry did not answer. Once it does, deploy again.",
+    ),
+    (
+        "cannot start a process",
+        "The machine refused to start a process: look at its memory and its limits.",
+    ),
+    (
+        "signal",
+        "Something ended the process from outside; often the machine ran out of memory.",
+    ),
+    (
+        "exited with status",
+        "The model server started and ended by itself. The last lines of its log say why; often a library "
+        "is missing or has another version than the model was trained with. The environment uv installs "
+        "what the model asks for.",
+    ),
+)
+
+
+def advice(reason: str) -> str:
+    """What helps; empty where nothing general does."""
+    return next((text for sign, text in _ADVICE if sign in reason), "")

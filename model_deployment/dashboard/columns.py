@@ -1,0 +1,176 @@
+"""What callers have sent, column by column, beside what the model was trained on. A sample of both."""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from model_deployment.dashboard import pictures, words
+from model_deployment.dashboard.parts import Parts
+from model_deployment.documents.base import Collection, Query
+from model_deployment.domain import ModelKey
+from model_deployment.errors import ModelDeploymentError
+from model_deployment.monitoring.dataset import Format, Unreadable, captured, training
+
+#: Rows of either that are looked at, bytes of them, and columns that are shown.
+_CAPTURED, _TRAINING, _BYTES, SHOWN = 2000, 4000, 16 * 1024 * 1024, 60
+_BINS, _CATEGORIES = 24, 8
+#: What a captured row has beside its inputs.
+_OWN = frozenset({"request_id", "ts", "row"})
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """How often a value came: shares in percent."""
+
+    label: str
+    before: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: a histogram, or its most frequent values."""
+
+    name: str
+    told: str
+    before: str = ""
+    now: str = ""
+    low: str = ""
+    high: str = ""
+    categories: tuple[Category, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """All that could be found."""
+
+    columns: tuple[Column, ...]
+    captured: int
+    training: int
+    #: Where the training data are from, or why there are none.
+    origin: str
+    more: int = 0
+
+
+async def compared(parts: Parts, key: ModelKey) -> Compared:
+    """The newest captured rows of a deployment, and the first of its training data.
+
+    Raises:
+        StoreUnavailable: the document store does not answer.
+    """
+    query = Query(Collection.CAPTURES, key.model, key.version, newest_first=True, limit=_CAPTURED)
+    now = await _some(captured(parts.documents, query, None, False, Format.JSONL))
+    before, origin = b"", "the run has no training data that may be read"
+    try:
+        found = await parts.find_training(key)
+        if found is not None:
+            origin = found.origin
+            before = await _some(training(found.path, Format.JSONL, _TRAINING))
+    except ModelDeploymentError as error:
+        origin = error.detail
+    except Unreadable as error:
+        origin = str(error)
+    return await asyncio.to_thread(_compare, now, before, origin)
+
+
+async def _some(parts: AsyncGenerator[bytes, None]) -> bytes:
+    """The beginning of a stream of lines, up to a last whole one."""
+    found = bytearray()
+    async with aclosing(parts):
+        async for part in parts:
+            found += part
+            if len(found) > _BYTES:
+                break
+    return bytes(found[: found.rfind(b"\n") + 1])
+
+
+def _compare(now: bytes, before: bytes, origin: str) -> Compared:
+    sent, trained = _rows(now), _rows(before)
+    names = [
+        name for name in dict.fromkeys(name for row in sent for name in row) if name not in _OWN
+    ]
+    columns = tuple(
+        _column(
+            name, [row.get(name) for row in trained if name in row], [row.get(name) for row in sent]
+        )
+        for name in names[:SHOWN]
+    )
+    return Compared(columns, len(sent), len(trained), origin, max(0, len(names) - SHOWN))  # fmt: skip
+
+
+def _rows(lines: bytes) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in lines.splitlines() if line]
+
+
+def _column(name: str, before: Sequence[Any], now: Sequence[Any]) -> Column:
+    missing = sum(value is None for value in now)
+    told = f"{words.percent(missing, len(now))} missing" if missing else ""
+    both = [value for value in (*before, *now) if value is not None]
+    if both and all(_is_number(value) for value in both):
+        return _histogram(name, told, _numbers(before), _numbers(now))
+    return _categories(name, told, before, now)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    return [float(v) for v in values if v is not None and math.isfinite(v)]
+
+
+def _histogram(name: str, told: str, before: list[float], now: list[float]) -> Column:
+    low, high = min([*before, *now], default=0.0), max([*before, *now], default=0.0)
+    sides = [_shares(values, low, high) for values in (before, now)]
+    most = max([*sides[0], *sides[1]], default=1.0)
+    return Column(
+        name,
+        told,
+        pictures.area(sides[0], most),
+        pictures.steps(sides[1], most),
+        words.number(low),
+        words.number(high),
+    )
+
+
+def _shares(values: Sequence[float], low: float, high: float) -> list[float]:
+    if not values:
+        return []
+    counts = [0] * _BINS
+    width = (high - low) / _BINS
+    for value in values:
+        counts[min(_BINS - 1, int((value - low) / width)) if width > 0 else _BINS // 2] += 1
+    return [count / len(values) for count in counts]
+
+
+def _categories(name: str, told: str, before: Sequence[Any], now: Sequence[Any]) -> Column:
+    sides = [Counter(_label(v) for v in values if v is not None) for values in (before, now)]
+    totals = [max(1, side.total()) for side in sides]
+
+    def shares(label: str) -> tuple[int, int]:
+        first, second = (
+            round(100 * side[label] / total) for side, total in zip(sides, totals, strict=True)
+        )
+        return first, second
+
+    labels = sorted(sides[0] | sides[1], key=lambda label: (-max(shares(label)), label))
+    shown, others = labels[:_CATEGORIES], labels[_CATEGORIES:]
+    rows = [Category(label, *shares(label)) for label in shown]
+    if others:
+        first, second = (
+            round(100 * sum(side[label] for label in others) / total)
+            for side, total in zip(sides, totals, strict=True)
+        )
+        rows.append(Category(f"{len(others)} others", first, second))
+    return Column(name, told, categories=tuple(rows))
+
+
+def _label(value: Any) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= 60 else f"{text[:60]}\u2026"

@@ -1,0 +1,89 @@
+"""One deployment: its state, a form to predict with, figures, inputs, reports, and its log."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+
+from model_deployment.dashboard import charts, columns, words
+from model_deployment.dashboard.advice import advice
+from model_deployment.dashboard.form import form
+from model_deployment.dashboard.hub import Hub
+from model_deployment.dashboard.pages import Pages
+from model_deployment.dashboard.parts import Parts
+from model_deployment.domain import Deployment, ModelKey, State
+
+_REPORTS = 50
+
+
+def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(route_class=pages.route_class(), include_in_schema=False)
+
+    async def deployed(name: str) -> Deployment:
+        return await parts.controller.get(ModelKey.parse(name))
+
+    @routes.get("/dashboard/deployments/{name}")
+    async def deployment(request: Request, name: str) -> Response:
+        row = await deployed(name)
+        view = await hub.view()
+        signature, example, sample = await asyncio.to_thread(parts.describe, row)
+        return pages.send(
+            request,
+            "deployment",
+            at="",
+            build=hub.build,
+            it=row,
+            shown=view.rows.get(str(row.key)),
+            form=form(signature, example, sample),
+            # Until the model's files are here, nothing can be said of its signature.
+            known=signature is not None
+            or row.state in (State.READY, State.PARKED, State.FAILED, State.STOPPED),
+            counters=parts.counters(row.key),
+            options=row.options.as_dict(),
+            advice=advice(row.reason),
+            windows=list(charts.WINDOWS),
+        )
+
+    @routes.get("/dashboard/deployments/{name}/charts")
+    async def traffic(
+        request: Request, name: str, window: Literal["15m", "1h", "6h", "24h"] = "1h"
+    ) -> Response:
+        row = await deployed(name)
+        minutes, now = charts.WINDOWS[window], datetime.now(UTC)
+        start = now.replace(second=0, microsecond=0) - timedelta(minutes=minutes - 1)
+        serving = await parts.monitoring.serving(row.key, start, now + timedelta(seconds=1))
+        return pages.send(request, "part_charts", charts=charts.traffic(serving, minutes, now))
+
+    @routes.get("/dashboard/deployments/{name}/reports")
+    async def reports(request: Request, name: str) -> Response:
+        row = await deployed(name)
+        now = datetime.now(UTC)
+        found = await parts.monitoring.metrics(row.key, now - timedelta(minutes=1), now)
+        made = await parts.reporter.list(row.key, _REPORTS)
+        hub.look_again()
+        return pages.send(
+            request,
+            "part_reports",
+            it=row,
+            metrics=found,
+            trends=charts.trends(found["history"], found["comparison"]),
+            reports=[{**one, "rows": _rows(one["rows"])} for one in made],
+        )
+
+    @routes.get("/dashboard/deployments/{name}/columns")
+    async def inputs(request: Request, name: str) -> Response:
+        row = await deployed(name)
+        return pages.send(request, "part_columns", found=await columns.compared(parts, row.key))
+
+    return routes
+
+
+def _rows(counted: object) -> str:
+    """How many rows a report was made of."""
+    if not isinstance(counted, dict):
+        return words.NONE
+    return ", ".join(
+        f"{words.number(n)} {name}" for name, n in counted.items() if isinstance(n, int)
+    )

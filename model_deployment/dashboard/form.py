@@ -1,0 +1,142 @@
+"""A model's signature as a form: a field for each column and parameter, filled in from the example. Pure.
+
+Where a signature is no list of plain columns, the form is the request itself, as JSON.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+#: Fields that somebody would still fill in by hand.
+MOST = 150
+_NUMBERS = {"integer", "long", "float", "double"}
+_TEXTS = {"string", "datetime", "binary"}
+_HINTS = {
+    "integer": "whole number",
+    "long": "whole number",
+    "float": "number",
+    "double": "number",
+    "datetime": "2026-01-31T12:00:00",
+    "binary": "base64",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One value that somebody may type."""
+
+    name: str
+    kind: str
+    #: ``number``, ``text``, ``boolean`` or ``json``.
+    widget: str
+    required: bool
+    #: As it is typed; empty where it is left out.
+    value: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a prediction is asked with."""
+
+    #: None: the request is written as JSON.
+    columns: tuple[Field, ...] | None
+    params: tuple[Field, ...]
+    #: The whole request as JSON.
+    body: str
+    #: Why there are no fields.
+    why: str = ""
+
+
+def form(signature: Mapping[str, Any] | None, example: Any, sample: Any) -> Form:
+    """The form of a model.
+
+    Args:
+        signature: in MLflow's own form, None where the model has none.
+        example: its own scoring request, if it has one.
+        sample: one made from the signature.
+    """
+    request = example if example is not None else sample
+    body = _json(request)
+    params = tuple(_param(one) for one in (signature or {}).get("params") or [])
+    inputs = (signature or {}).get("inputs")
+    if not inputs:
+        return Form(None, (), body, "The model has no signature, so requests are not checked.")
+    names = [column.get("name") for column in inputs]
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        return Form(None, (), body, "The model takes tensors, or columns without names.")
+    if len(inputs) > MOST:
+        return Form(None, (), body, f"The model has {len(inputs)} columns.")
+    record = _first(request)
+    made = _first(sample)
+    columns = tuple(
+        _column(column, record.get(column["name"], made.get(column["name"], None) if not record else None))
+        for column in inputs
+    )  # fmt: skip
+    return Form(columns, params, body)
+
+
+def _column(column: Mapping[str, Any], value: Any) -> Field:
+    kind = str(column["type"])
+    return Field(
+        name=column["name"],
+        kind=kind,
+        widget=_widget(kind),
+        required=bool(column.get("required", True)),
+        value=_typed(kind, value),
+        hint=_HINTS.get(kind, "JSON" if _widget(kind) == "json" else ""),
+    )
+
+
+def _param(param: Mapping[str, Any]) -> Field:
+    kind = str(param.get("type") or param.get("dtype") or "any")
+    listed = param.get("shape") is not None
+    return Field(
+        name=str(param.get("name")),
+        kind=f"list of {kind}" if listed else kind,
+        widget="json" if listed else _widget(kind),
+        required=False,
+        value="",
+        hint=f"default {_json(param.get('default'), pretty=False)}"[:60],
+    )
+
+
+def _widget(kind: str) -> str:
+    if kind == "boolean":
+        return "boolean"
+    return "number" if kind in _NUMBERS else "text" if kind in _TEXTS else "json"
+
+
+def _typed(kind: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str) and kind in _TEXTS:
+        return value
+    return _json(value, pretty=False)
+
+
+def _first(request: Any) -> dict[str, Any]:
+    """The first record of a scoring request."""
+    if not isinstance(request, dict):
+        return {}
+    split, records = request.get("dataframe_split"), request.get("dataframe_records")
+    if isinstance(split, dict) and split.get("data"):
+        return dict(zip(split.get("columns", ()), split["data"][0], strict=False))
+    if isinstance(records, list) and records and isinstance(records[0], dict):
+        return records[0]
+    inputs = request.get("inputs", request.get("instances"))
+    if isinstance(inputs, list) and inputs and isinstance(inputs[0], dict):
+        return inputs[0]
+    if isinstance(inputs, dict):
+        return {name: one[0] if _full(one) else one for name, one in inputs.items()}
+    return {}
+
+
+def _full(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
+
+
+def _json(value: Any, *, pretty: bool = True) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 if pretty else 0).decode()

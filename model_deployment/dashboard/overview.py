@@ -1,0 +1,127 @@
+"""What the overview shows: a row for each deployment, and the facts above them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from model_deployment.dashboard import pictures, words
+from model_deployment.dashboard.pulse import KEPT, Figures, Pulse
+from model_deployment.domain import Deployment, ModelKey, State
+from model_deployment.monitoring.exposition import Seen, Served
+
+#: The order in which states want attention.
+_URGENCY = {
+    State.FAILED: 0,
+    State.STOPPING: 1,
+    State.PENDING: 2,
+    State.STARTING: 3,
+    State.READY: 4,
+    State.PARKED: 5,
+    State.STOPPED: 6,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A deployment in the overview. Equal rows look the same."""
+
+    name: str
+    path: str
+    state: str
+    urgency: int
+    reason: str
+    port: int | None
+    uptime: str
+    ready_at: float
+    rate: str
+    p95: str
+    errors: str
+    requests: int
+    memory: str
+    rss: int
+    verdict: str
+    rate_line: str
+    p95_line: str
+    rate_value: float
+    p95_value: float
+    error_share: float
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What holds for the controller as a whole."""
+
+    ports_free: int | None
+    ports_size: int
+    ports: str
+    ports_blocked: int
+    database: bool
+    stuck: bool
+    store: str
+    store_waiting: str
+    store_lost: int
+    #: None: not asked yet.
+    registry: str | None
+
+
+def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
+    """The row of a deployment."""
+    it = served.row
+    ready = it.ready_at if it.state is State.READY else None
+    rss = served.memory.rss if served.memory else None
+    return Row(
+        name=str(it.key),
+        path=it.key.path,
+        state=str(it.state),
+        urgency=_URGENCY[it.state],
+        reason=it.reason,
+        port=it.port,
+        uptime=words.duration((now - ready).total_seconds()) if ready else words.NONE,
+        ready_at=ready.timestamp() if ready else 0,
+        rate=words.rate(figures.rate),
+        p95=words.milliseconds(figures.p95),
+        errors=words.percent(figures.errors, figures.requests),
+        requests=figures.requests,
+        memory=words.size(rss),
+        rss=rss or 0,
+        verdict=verdict,
+        rate_line=pictures.line(figures.rates, pictures.top(figures.rates), KEPT),
+        p95_line=pictures.line(figures.p95s, pictures.top(figures.p95s), KEPT),
+        rate_value=round(figures.rate, 2),
+        p95_value=round(figures.p95 or 0, 2),
+        error_share=figures.errors / figures.requests if figures.requests else 0,
+        restarts=it.restarts,
+    )
+
+
+def rows(
+    seen: Seen, pulse: Pulse, verdicts: Mapping[ModelKey, str], now: datetime
+) -> dict[str, Row]:
+    """All rows, by name."""
+    made = [
+        row(served, pulse.of(served.row.key), verdicts.get(served.row.key, ""), now)
+        for served in sorted(seen.served, key=lambda one: _order(one.row))
+    ]
+    return {one.name: one for one in made}
+
+
+def _order(it: Deployment) -> tuple[str, int]:
+    return it.key.model.lower(), it.key.version
+
+
+def facts(seen: Seen, registry: str | None, stuck_after: float) -> Facts:
+    """What holds for all."""
+    ports, captures = seen.ports, seen.captures
+    return Facts(
+        ports_free=ports.free if ports else None,
+        ports_size=ports.size if ports else 0,
+        ports=f"{ports.first}\u2013{ports.last}" if ports else "",
+        ports_blocked=len(ports.blocked) if ports else 0,
+        database=seen.database,
+        stuck=seen.idle > stuck_after,
+        store=captures.error,
+        store_waiting=words.size(captures.spool_bytes) if captures.error else "",
+        store_lost=captures.dropped + captures.dead,
+        registry=registry,
+    )

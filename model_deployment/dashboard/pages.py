@@ -1,0 +1,114 @@
+"""How pages are written and sent: templates escape everything, headers allow our own files only."""
+
+import gzip
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from model_deployment import __version__
+from model_deployment.dashboard import pictures, words
+from model_deployment.documents.base import StoreUnavailable
+from model_deployment.domain import Role, User
+from model_deployment.errors import ModelDeploymentError
+from model_deployment.state.database import DatabaseError
+
+#: Scripts and styles are files of ours, and nothing else is run, loaded or asked.
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "frame-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+_PAGE_HEADERS = {
+    "Content-Security-Policy": _CSP,
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+    "Vary": "Accept-Encoding",
+}
+#: Bytes from which packing pays.
+_PACKED_FROM = 1400
+
+
+class Pages:
+    """Fills templates."""
+
+    def __init__(self, who: Callable[[Mapping[str, Any]], User | None]) -> None:
+        """With what tells who sends a request, by its scope."""
+        self._who = who
+        self._environment = environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.globals |= {
+            "words": words,
+            "pictures": pictures,
+            "dash": words.NONE,
+            "version": __version__,
+        }
+        environment.filters["segment"] = lambda text: quote(str(text), safe="")
+
+    def text(self, name: str, **values: Any) -> str:
+        """A template, filled."""
+        return self._environment.get_template(f"{name}.html.jinja").render(values)
+
+    def send(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+        """A page, or a part of one, for whoever asks."""
+        user = self._who(request.scope)
+        text = self.text(
+            name,
+            user=user.name if user else "",
+            operator=user is not None and user.may(Role.OPERATOR),
+            **values,
+        )
+        return packed(request, text.encode(), "text/html; charset=utf-8", status, _PAGE_HEADERS)
+
+    def route_class(self) -> type[APIRoute]:
+        """Routes whose errors are pages as well."""
+        pages = self
+
+        class PageRoute(APIRoute):
+            def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+                handle = super().get_route_handler()
+
+                async def handled(request: Request) -> Response:
+                    try:
+                        return await handle(request)
+                    except (ModelDeploymentError, StoreUnavailable, DatabaseError) as error:
+                        return pages.problem(request, error)
+
+                return handled
+
+        return PageRoute
+
+    def problem(self, request: Request, error: Exception) -> Response:
+        """An error as a page."""
+        if isinstance(error, ModelDeploymentError):
+            status, title, detail = error.status, error.title, error.detail
+        else:
+            store = "document store" if isinstance(error, StoreUnavailable) else "state database"
+            status, title = 503, "Unavailable"
+            detail = f"cannot read the {store} now; the controller's log says why"
+        part = request.headers.get("sec-fetch-dest") == "empty"
+        return self.send(request, "part_error" if part else "error", status, title=title,
+                         detail=detail, at="")  # fmt: skip
+
+
+def packed(
+    request: Request,
+    content: bytes,
+    media_type: str,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An answer, smaller where its reader can unpack it."""
+    more = dict(headers or {})
+    if len(content) >= _PACKED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        content = gzip.compress(content, 5, mtime=0)
+        more["Content-Encoding"] = "gzip"
+    return Response(content, status, more, media_type)

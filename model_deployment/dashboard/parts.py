@@ -1,0 +1,41 @@
+"""What the dashboard is given of the rest."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model_deployment.controller import Controller
+from model_deployment.documents.base import Documents
+from model_deployment.domain import Counters, Deployment, ModelKey, User
+from model_deployment.monitoring.exposition import Seen
+from model_deployment.monitoring.gather import FindTraining
+from model_deployment.monitoring.reporter import Reporter
+from model_deployment.monitoring.service import Monitoring
+from model_deployment.monitoring.totals import Total
+from model_deployment.registered import RegisteredModel, RegisteredVersion
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Use cases, and callables that tell of the parts below them."""
+
+    controller: Controller
+    monitoring: Monitoring
+    reporter: Reporter
+    documents: Documents
+    #: Every registered model, and the versions of one.
+    models: Callable[[], Awaitable[Sequence[RegisteredModel]]]
+    versions: Callable[[str], Awaitable[Sequence[RegisteredVersion]]]
+    #: Raises when the registry does not answer.
+    reach_registry: Callable[[], Awaitable[object]]
+    #: The controller's figures now, and what was counted of requests.
+    look: Callable[[], Awaitable[Seen]]
+    totals: Callable[[], Mapping[ModelKey, Total]]
+    #: Signature, scoring example and a sample request of a deployed model; reads files.
+    describe: Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
+    #: The last lines of a launch's log.
+    tail: Callable[[str, int], str]
+    counters: Callable[[ModelKey], Counters]
+    find_training: FindTraining
+    #: Who sends a request, by its scope.
+    who: Callable[[Mapping[str, Any]], User | None]

@@ -1,0 +1,105 @@
+"""How busy deployments were in the last minutes: differences of what is counted, step by step."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from model_deployment.domain import ModelKey
+from model_deployment.monitoring.totals import LATENCIES, Total
+
+#: Seconds of a step, and how many are remembered: five minutes.
+STEP, KEPT = 5.0, 60
+#: Steps that "now" is made of.
+_NOW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    requests: int
+    errors: int
+    latencies: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The last minutes of one deployment; lists have the oldest step first."""
+
+    rates: tuple[float, ...] = ()
+    p95s: tuple[float | None, ...] = ()
+    #: Requests per second now.
+    rate: float = 0.0
+    #: Milliseconds; None without an answer in these minutes.
+    p95: float | None = None
+    requests: int = 0
+    errors: int = 0
+
+
+@dataclass(slots=True)
+class _Track:
+    last: Total
+    steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+
+class Pulse:
+    """Notes a step whenever it is told the totals."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[ModelKey, _Track] = {}
+        self._at: float | None = None
+
+    def due(self, now: float) -> bool:
+        """Whether a step is over."""
+        return self._at is None or now - self._at >= STEP
+
+    def beat(self, now: float, totals: Mapping[ModelKey, Total]) -> None:
+        """Note what was counted since the last time."""
+        seconds = STEP if self._at is None else max(0.001, now - self._at)
+        self._at = now
+        self._tracks = {key: track for key, track in self._tracks.items() if key in totals}
+        for key, total in totals.items():
+            track = self._tracks.setdefault(key, _Track(Total()))
+            track.steps.append(_difference(track.last, total, seconds))
+            track.last = total
+
+    def of(self, key: ModelKey) -> Figures:
+        """The last minutes of a deployment."""
+        track = self._tracks.get(key)
+        if track is None or not track.steps:
+            return Figures()
+        steps = track.steps
+        newest = list(steps)[-_NOW:]
+        return Figures(
+            rates=tuple(step.requests / step.seconds for step in steps),
+            p95s=tuple(percentile(step.latencies, 0.95) for step in steps),
+            rate=sum(s.requests for s in newest) / sum(s.seconds for s in newest),
+            p95=percentile(_added(step.latencies for step in steps), 0.95),
+            requests=sum(step.requests for step in steps),
+            errors=sum(step.errors for step in steps),
+        )
+
+
+def _difference(before: Total, now: Total, seconds: float) -> _Step:
+    if now.answered < before.answered or now.errors.total() < before.errors.total():
+        before = Total()  # deployed anew, and counted from nothing
+    latencies = tuple(b - a for a, b in zip(before.latencies, now.latencies, strict=True))
+    errors = now.errors.total() - before.errors.total()
+    return _Step(sum(latencies) + errors, errors, latencies, seconds)
+
+
+def _added(counts: Iterable[Sequence[int]]) -> list[int]:
+    return [sum(column) for column in zip(*counts, strict=True)]
+
+
+def percentile(counts: Sequence[int], share: float) -> float | None:
+    """Milliseconds that a share of the answers took at most, as if evenly spread within buckets."""
+    wanted, seen = share * sum(counts), 0.0
+    if not wanted:
+        return None
+    for place, count in enumerate(counts):
+        if count and seen + count >= wanted:
+            low = LATENCIES[place - 1] if place else 0.0
+            high = LATENCIES[min(place, len(LATENCIES) - 1)]
+            return 1000 * (low + (high - low) * (wanted - seen) / count)
+        seen += count
+    return None

@@ -1,0 +1,123 @@
+// The form that makes a prediction, and shows how to ask the same elsewhere.
+// Values are kept as JSON text, as they were typed: a JavaScript number would round large integers.
+
+const page = document.getElementById("page");
+const form = document.getElementById("form");
+const raw = document.getElementById("body");
+const $ = (id) => document.getElementById(id);
+const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+
+/** A field's value as JSON; undefined leaves it out. */
+function token(field) {
+  const text = field.dataset.widget === "text" ? field.value : field.value.trim();
+  const optional = field.dataset.required !== "1";
+  if (text === "" && (optional || field.dataset.widget === "json")) return optional ? undefined : "null";
+  switch (field.dataset.widget) {
+    case "boolean": return text;
+    case "number": return NUMBER.test(text) ? text : text === "" ? "null" : JSON.stringify(text);
+    case "json":
+      try { JSON.parse(text); return text; } catch { return JSON.stringify(text); }
+    default: return JSON.stringify(text);
+  }
+}
+
+function members(kind) {
+  const found = [];
+  for (const field of form.querySelectorAll(`[data-${kind}]`)) {
+    const value = token(field);
+    if (value !== undefined) found.push([field.dataset[kind], value]);
+  }
+  return found;
+}
+
+const object = (pairs) => `{${pairs.map(([name, value]) => `${JSON.stringify(name)}: ${value}`).join(", ")}}`;
+
+function body() {
+  const params = members("param");
+  if (raw) {
+    const text = raw.value.trim();
+    // Parameters go into the request as it was written, before its last brace.
+    return params.length && text.endsWith("}") ? `${text.slice(0, -1)}, "params": ${object(params)}}` : text;
+  }
+  const record = `"dataframe_records": [${object(members("column"))}]`;
+  return params.length ? `{${record}, "params": ${object(params)}}` : `{${record}}`;
+}
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** JSON as a Python literal: only its three words differ, where they are not within texts. */
+const python = (json) => json.replace(/"(?:[^"\\]|\\.)*"|\btrue\b|\bfalse\b|\bnull\b/g, (word) => ({ true: "True", false: "False", null: "None" })[word] ?? word);
+
+function draw() {
+  const url = location.origin + page.dataset.path;
+  const { user } = page.dataset;
+  const text = body();
+  $("curl").textContent = `curl ${user ? `-u ${quoted(user)} ` : ""}-X POST ${quoted(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d ${quoted(text)}`;
+  let valid = true;
+  try { JSON.parse(text); } catch { valid = false; }
+  const literal = valid ? python(text) : "...  # the request is no JSON yet";
+  $("python").textContent = `import requests\n\nbody = ${literal}\nanswer = requests.post(\n    ${JSON.stringify(url)},\n    json=body,${user ? `\n    auth=(${JSON.stringify(user)}, "PASSWORD"),` : ""}\n)\nanswer.raise_for_status()\nprint(answer.json()["predictions"])`;
+}
+
+/** Whatever stands in an error is shown at its field too, if it is about one. */
+function mark(errors) {
+  for (const field of form.querySelectorAll("[data-column], [data-param]")) {
+    const wrong = field.parentElement.querySelector(".wrong");
+    const own = errors.filter((error) => error.column === (field.dataset.column ?? field.dataset.param));
+    field.setAttribute("aria-invalid", own.length > 0);
+    wrong.hidden = own.length === 0;
+    wrong.textContent = own.map((error) => `expected ${error.expected}, got ${error.got}`).join("; ");
+  }
+}
+
+function pretty(text) {
+  // Numbers that JavaScript would round stay as they came.
+  if (/\d{16}/.test(text)) return text;
+  try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; }
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const ask = $("ask");
+  if (ask.disabled) return;
+  ask.disabled = true;
+  ask.textContent = "Predicting …";
+  mark([]);
+  const begin = performance.now();
+  try {
+    const answer = await fetch(page.dataset.path, { method: "POST", headers: { "Content-Type": "application/json" }, body: body() });
+    const text = await answer.text();
+    let told = {};
+    try { told = JSON.parse(text); } catch { /* shown as it is */ }
+    $("outcome").textContent = answer.ok ? "Answered" : `${answer.status} ${told.title ?? ""}: ${told.detail ?? ""}`;
+    $("took").textContent = `${Math.round(performance.now() - begin)} ms, request ${answer.headers.get("x-request-id")}`;
+    $("result").textContent = pretty(text);
+    $("outcome").parentElement.className = answer.ok ? "" : "problem";
+    if (Array.isArray(told.errors)) mark(told.errors);
+  } catch {
+    $("outcome").textContent = "The controller does not answer.";
+    $("outcome").parentElement.className = "problem";
+    $("took").textContent = $("result").textContent = "";
+  }
+  $("answer").hidden = false;
+  ask.disabled = !["ready", "parked"].includes(page.dataset.state);
+  ask.textContent = "Predict";
+});
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const target = $(button.dataset.copy);
+  button.addEventListener("click", async () => {
+    let done = "Copied";
+    try { await navigator.clipboard.writeText(target.textContent); } catch {
+      // Only pages of https:// and of this machine may write there.
+      getSelection().selectAllChildren(target);
+      done = "Selected";
+    }
+    button.textContent = done;
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+}
+
+form.addEventListener("input", draw);
+addEventListener("pageshow", draw);
+draw();

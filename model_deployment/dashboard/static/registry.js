@@ -1,0 +1,96 @@
+// Models and versions: filter, choose two to compare, deploy one.
+import { call, onChange, parse } from "./live.js";
+
+const filter = document.getElementById("filter");
+const rows = () => [...(document.querySelector("#models tbody")?.rows ?? [])];
+
+filter?.addEventListener("input", () => {
+  const wanted = filter.value.trim().toLowerCase().split(/\s+/);
+  let shown = 0;
+  for (const row of rows()) {
+    row.hidden = !wanted.every((word) => row.dataset.search.includes(word));
+    shown += !row.hidden;
+  }
+  document.getElementById("nomatch").hidden = shown > 0;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || !filter || event.target.closest("input, select, textarea, dialog")) return;
+  event.preventDefault();
+  filter.focus();
+});
+
+// States stay true while the page is open. What can be done with a version changes with them.
+onChange(({ rows: changed, names }) => {
+  for (const row of rows()) {
+    const html = changed[row.dataset.live];
+    const cell = row.querySelector("[data-live-cell=state]");
+    if (!cell) continue;
+    const before = cell.querySelector(".badge")?.textContent ?? "";
+    const gone = names !== null && !names.includes(row.dataset.live) && before !== "";
+    let now = before;
+    if (html) {
+      const fresh = parse(`<table>${html}</table>`).querySelector("[data-cell=state]");
+      now = fresh.querySelector(".badge").textContent;
+      cell.replaceChildren(...fresh.childNodes);
+    }
+    const acts = (state) => (state === "" || state === "failed" ? state : "on");
+    if ((gone || acts(before) !== acts(now)) && !document.querySelector("dialog[open]")) location.reload();
+  }
+});
+
+const compare = document.getElementById("compare");
+if (compare) {
+  const chosen = () => [...document.querySelectorAll("[name=version]:checked")].map((box) => box.value);
+  const look = () => { compare.disabled = chosen().length !== 2; };
+  document.addEventListener("change", look);
+  addEventListener("pageshow", look);
+  compare.addEventListener("click", () => { location.href = `${compare.dataset.path}?versions=${chosen().join(",")}`; });
+}
+
+const dialog = document.getElementById("deploy");
+if (dialog) {
+  const form = dialog.querySelector("form");
+  const go = document.getElementById("deploy-go");
+  const problem = document.getElementById("deploy-problem");
+  let version = "";
+
+  for (const button of document.querySelectorAll("[data-deploy]")) {
+    button.addEventListener("click", () => {
+      version = button.dataset.deploy;
+      document.getElementById("deploy-version").textContent = version;
+      problem.hidden = true;
+      dialog.showModal();
+      go.focus();
+    });
+  }
+  document.getElementById("deploy-cancel").addEventListener("click", () => dialog.close());
+
+  const chosen = () => {
+    const options = {};
+    for (const field of form.elements) {
+      if (!field.name || field.value.trim() === "") continue;
+      if (field.dataset.kind === "number") options[field.name] = Number(field.value);
+      else if (field.dataset.kind === "list") options[field.name] = field.value.split(",").map((name) => name.trim()).filter(Boolean);
+      else options[field.name] = field.value;
+    }
+    return options;
+  };
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    go.disabled = true;
+    go.textContent = "Deploying …";
+    problem.hidden = true;
+    try {
+      await call("POST", `/deploy/${dialog.dataset.segment}/${version}?wait=0`, chosen());
+      location.href = `/dashboard/deployments/${dialog.dataset.segment}-${version}`;
+    } catch (error) {
+      problem.textContent = error.message;
+      problem.hidden = false;
+      go.disabled = false;
+      go.textContent = "Deploy";
+    }
+  });
+  // The browser's way back shows the page as it was left.
+  addEventListener("pageshow", () => { go.disabled = false; go.textContent = "Deploy"; dialog.close(); });
+}
