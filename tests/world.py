@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -64,7 +65,7 @@ class World:
 
     processes: Sequence[Marked]
     listening: dict[int, int | None]
-    zombies: Sequence[int] = ()
+    zombies: Sequence[str] = ()
     stored: Stored = field(default_factory=Stored)
 
     @classmethod
@@ -89,7 +90,7 @@ class World:
                 if row.state not in LIVE
                 and (row.launch_id or (row.port and row.state != "pending"))
             ),
-            *(f"zombie {pid} was never reaped" for pid in self.zombies),
+            *(f"zombie {zombie} was never reaped" for zombie in self.zombies),
         ]
 
     def _strays(self) -> Iterator[str]:
@@ -158,7 +159,26 @@ def listeners(first: int, last: int) -> dict[int, int | None]:
     }
 
 
-def zombies() -> list[int]:
+def children() -> set[psutil.Process]:
+    """Of this process."""
+    return set(psutil.Process().children())
+
+
+def collect(before: set[psutil.Process]) -> None:
+    """Wait for the end of children that came since.
+
+    A runtime that was closed does not collect its children any more, and nobody else would.
+    """
+    for child in children() - before:
+        with contextlib.suppress(ChildProcessError):
+            until_sync(partial(_ended, child.pid), timeout=30, what="the end of a child")
+
+
+def _ended(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
+
+
+def zombies() -> list[str]:
     """Launches among the descendants of this process that ended and that nobody waited for.
 
     A zombie has no environment to look for a marker in. But a launch leads a session of its own,
@@ -168,7 +188,8 @@ def zombies() -> list[int]:
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
             if child.status() == psutil.STATUS_ZOMBIE and os.getsid(child.pid) == child.pid:
-                found.append(child.pid)
+                parent = psutil.Process(child.ppid())
+                found.append(f"{child.pid} of {parent.pid} ({' '.join(parent.cmdline())[:120]})")
     return found
 
 

@@ -29,7 +29,7 @@ from model_deployment.runtime.serve import ServeStarter, mlflow_command
 from model_deployment.settings import Settings
 from tests.stubs import HOST, free_port
 from tests.waiting import until_sync
-from tests.world import kill_all
+from tests.world import children, collect, kill_all
 
 #: Seconds that both give a prediction.
 TIMEOUT = 4
@@ -63,6 +63,7 @@ class Pairs(contextlib.ExitStack):
         super().__init__()
         self._models = models
         self._instance = f"pairs-{os.getpid()}"
+        self._before = children()
         self._runner = asyncio.Runner()
         self._program = Program(
             folder=folder / "worker",
@@ -133,6 +134,7 @@ class Pairs(contextlib.ExitStack):
             with contextlib.suppress(OSError):
                 retire(path)
         kill_all(self._instance)
+        collect(self._before)
 
 
 def save(script: Path, folder: Path) -> None:

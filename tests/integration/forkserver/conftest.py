@@ -53,6 +53,7 @@ class ForkBench(Bench):
 @pytest.fixture
 async def forks(tmp_path: Path) -> AsyncIterator[ForkBench]:
     """A bench for one test; neither a launch nor a parent outlives it."""
+    before = world.children()
     bench = ForkBench(make_forkserver, tmp_path)
     bench.use()
     yield bench
@@ -60,6 +61,7 @@ async def forks(tmp_path: Path) -> AsyncIterator[ForkBench]:
     bench.end_worker()
     world.kill_all(bench.instance)
     until_sync(lambda: not parents(tmp_path), what="the end of the warm parent")
+    world.collect(before)
 
 
 def parents(root: Path) -> list[int]:
