@@ -174,6 +174,17 @@ def collect(before: set[psutil.Process]) -> None:
             until_sync(partial(_ended, child.pid), timeout=30, what="the end of a child")
 
 
+def collect_late() -> None:
+    """Collect children of this process that ended after their test, and are nobody's any more.
+
+    A runtime that is closed while it starts a warm parent knows nothing of it.
+    """
+    for child in children():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, ChildProcessError):
+            if child.status() == psutil.STATUS_ZOMBIE and os.getsid(child.pid) == child.pid:
+                os.waitpid(child.pid, os.WNOHANG)
+
+
 def _ended(pid: int) -> bool:
     return os.waitpid(pid, os.WNOHANG)[0] == pid
 

@@ -152,6 +152,7 @@ def _stop(controller: Controller) -> list[str]:
 
 
 def _look(controller: Controller) -> list[str]:
+    world.collect_late()
     try:
         world.assert_clean(controller.state_db, controller.instance, controller.ports, timeout=10)
     except AssertionError as error:
