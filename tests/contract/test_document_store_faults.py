@@ -133,7 +133,7 @@ async def test_a_server_that_hangs_costs_seconds(mongo: MongoDocuments, mongod: 
     mongod.resume()
     assert max(taken.values()) < 6.5, taken
     assert again < 6.5
-    assert lag.longest < 0.5
+    assert lag.longest < 2  # without threads it takes several
     await until(lambda: works(mongo), what="mongod")
     written = await mongo.insert(CAPTURES, documents(1000))
     assert written.inserted + written.known == 1000

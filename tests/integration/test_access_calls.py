@@ -14,7 +14,6 @@ from model_deployment.api.access import POLICIES
 from model_deployment.credentials import htpasswd
 from model_deployment.domain import Role
 from model_deployment.settings import Settings
-from tests.integration.conftest import Shared
 from tests.integration.harness import CALLER, OPERATOR, Controller, Controllers
 from tests.integration.tools import check_problem
 from tests.waiting import until_sync
@@ -154,11 +153,6 @@ def test_the_command_line_sends_a_password(guarded: Controller) -> None:
 
 
 # On loopback, without passwords: what keeps other sites' pages out.
-
-
-@pytest.fixture
-def controller(shared: Shared) -> Controller:
-    return shared.get()
 
 
 @pytest.mark.parametrize(("method", "template"), UNSAFE)

@@ -36,7 +36,8 @@ async def serve() -> AsyncIterator[Serve]:
 
     def clean() -> bool:
         assert not tasks()
-        assert connections() == before
+        # Those of an earlier test may have ended meanwhile.
+        assert connections() <= before
         return True
 
     async with AsyncExitStack() as stack:
