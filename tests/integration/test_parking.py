@@ -125,7 +125,7 @@ def test_a_model_that_would_not_fit_into_memory_is_refused(controllers: Controll
     until_sync(lambda: controller.row("stub-1")["memory_needed"] < 10**9, what="a measurement")
     controller.wait_for("stub-1", "parked")
     controller.terminate()
-    controller.up(MEMORY_MARGIN=1024, MEMORY_GUESS=guess)
+    controller.up(MEMORY_MARGIN=1024, MEMORY_GUESS=guess, MEMORY_GUESS_FORK=guess)
     problem = controller.deploy("stub-2", status=507)
     assert problem["title"] == "Not enough memory"
     assert f"it needs {guess >> 20} MB of memory (by a guess), " in problem["detail"]
