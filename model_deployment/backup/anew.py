@@ -4,7 +4,7 @@ Only when told to, and never over one that is whole: a flag that stays in some s
 it on the day it matters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from model_deployment.documents import embedded
@@ -23,32 +23,17 @@ def new_state(data_dir: Path) -> Sequence[Path]:
     """
     path = data_dir / "state.db"
 
-    def is_whole() -> bool:
-        try:
-            return files.examine(path)
-        except files.Unusable:
-            return False
-
     def begin() -> list[Path]:
+        if _is_whole_state(path):
+            raise StateError(
+                f"cannot begin with an empty state: {path} is whole. Leave out --new-state"
+            )
         moved = [*files.set_aside(path, files.stamp())]
         files.make(path)
         (data_dir / files.UNFINISHED).unlink(missing_ok=True)
         return moved
 
-    if not data_dir.exists():
-        return []
-    lock = Lock(data_dir / "controller.lock")
-    lock.acquire()
-    try:
-        if is_whole():
-            raise StateError(
-                f"cannot begin with an empty state: {path} is whole. Leave out --new-state"
-            )
-        return begin()
-    except (OSError, DatabaseError) as error:
-        raise unusable(data_dir, error) from error
-    finally:
-        lock.release()
+    return _alone(data_dir, begin)
 
 
 def new_documents(data_dir: Path) -> Sequence[Path]:
@@ -59,19 +44,8 @@ def new_documents(data_dir: Path) -> Sequence[Path]:
     """
     path = data_dir / "documents.db"
 
-    def is_whole() -> bool:
-        try:
-            embedded.look_through(path)
-        except (StoreUnusable, FileNotFoundError):
-            return False
-        return True
-
-    if not data_dir.exists():
-        return []
-    lock = Lock(data_dir / "controller.lock")
-    lock.acquire()
-    try:
-        if is_whole():
+    def begin() -> list[Path]:
+        if _is_whole_store(path):
             raise StateError(
                 f"cannot begin with an empty document store: {path} is whole. Leave out --new-documents"
             )
@@ -79,6 +53,33 @@ def new_documents(data_dir: Path) -> Sequence[Path]:
         embedded.make(path)
         sync(data_dir)
         return moved
+
+    return _alone(data_dir, begin)
+
+
+def _is_whole_state(path: Path) -> bool:
+    try:
+        return files.examine(path)
+    except files.Unusable:
+        return False
+
+
+def _is_whole_store(path: Path) -> bool:
+    try:
+        embedded.look_through(path)
+    except (StoreUnusable, FileNotFoundError):
+        return False
+    return True
+
+
+def _alone(data_dir: Path, begin: Callable[[], list[Path]]) -> list[Path]:
+    """While no controller runs there; nothing, where there is no data directory."""
+    if not data_dir.exists():
+        return []
+    lock = Lock(data_dir / "controller.lock")
+    lock.acquire()
+    try:
+        return begin()
     except StoreUnavailable as error:
         raise StateError(str(error)) from error
     except (OSError, DatabaseError) as error:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Self
 import httpx
 import psutil
 
+from tests.stubs import free_port
 from tests.waiting import until_sync
 from tests.world import kill_all, marked_processes, read_state
 
@@ -120,12 +120,6 @@ class Program:
             return self._http.get(f"{self.url}/ready").status_code == 200
         except httpx.HTTPError:
             return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def free_range(size: int) -> tuple[int, int]:

@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.program import free_port, free_range
+from tests.e2e.program import free_range
 from tests.gateway import Gateway
 from tests.mongod import Mongod
+from tests.stubs import free_port
 from tests.waiting import until_sync
 from tests.world import kill_all, marked_processes, read_state
 
