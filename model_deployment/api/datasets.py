@@ -86,10 +86,9 @@ def router(*, get: Get, find_training: FindTraining, documents: Documents) -> AP
         """A file to download. If the connection breaks off, the file is not whole."""
         key = ModelKey.parse(name)
         now = datetime.now(UTC)
-        query = Query(
+        query = Query.of(
             Collection.CAPTURES,
-            model=key.model,
-            version=key.version,
+            key,
             since=parse_moment(since, now) if since is not None else None,
             until=parse_moment(until, now) if until is not None else None,
             limit=limit,

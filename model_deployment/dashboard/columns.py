@@ -64,7 +64,7 @@ async def compared(parts: Parts, key: ModelKey) -> Compared:
     Raises:
         StoreUnavailable: the document store does not answer.
     """
-    query = Query(Collection.CAPTURES, key.model, key.version, newest_first=True, limit=_CAPTURED)
+    query = Query.of(Collection.CAPTURES, key, newest_first=True, limit=_CAPTURED)
     now = await _some(captured(parts.documents, query, None, False, Format.JSONL))
     before, origin = b"", "the run has no training data that may be read"
     try:

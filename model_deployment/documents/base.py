@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+
+from model_deployment.domain import ModelKey
 
 Document = Mapping[str, Any]
 
@@ -57,6 +59,24 @@ class Query:
     ids: Sequence[str] | None = None
     newest_first: bool = False
     limit: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        collection: Collection,
+        key: ModelKey,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        request_ids: Sequence[str] | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> Self:
+        """Of one deployment."""
+        return cls(
+            collection, key.model, key.version, since, until,
+            request_ids=request_ids, newest_first=newest_first, limit=limit,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,10 +96,7 @@ class Feedback:
 
     async def _measured(self, documents: Documents, key: ModelKey, changed: bool) -> _Measured:
         labels: dict[str, dict[int, Any]] = defaultdict(dict)
-        newest = Query(
-            Collection.LABELS, model=key.model, version=key.version,
-            newest_first=True, limit=_LABELLED,
-        )  # fmt: skip
+        newest = Query.of(Collection.LABELS, key, newest_first=True, limit=_LABELLED)
         async for found in documents.find(newest):
             labels[found["request_id"]].setdefault(found["row"], found["label"])
         captures: dict[str, Any] = {}
@@ -150,19 +147,12 @@ async def _coverage(
 ) -> float | None:
     if oldest is None:
         return None
-    captured = await documents.count(
-        Query(Collection.CAPTURES, model=key.model, version=key.version, since=oldest)
-    )
+    captured = await documents.count(Query.of(Collection.CAPTURES, key, since=oldest))
     return min(1.0, labelled / captured) if captured else None
 
 
 def _captures(key: ModelKey, request_ids: Any) -> Query:
-    return Query(
-        Collection.CAPTURES,
-        model=key.model,
-        version=key.version,
-        request_ids=sorted(request_ids),
-    )
+    return Query.of(Collection.CAPTURES, key, request_ids=sorted(request_ids))
 
 
 def _fate(rows: Sequence[int], row: int) -> str:

@@ -69,11 +69,11 @@ class Window:
 
     def query(self, collection: Collection, **more: Any) -> Query:
         """Documents of the deployment in this window."""
-        return Query(collection, self.key.model, self.key.version, self.since, self.until, **more)
+        return Query.of(collection, self.key, since=self.since, until=self.until, **more)
 
     def always(self, collection: Collection, **more: Any) -> Query:
         """Documents of the deployment of any time."""
-        return Query(collection, self.key.model, self.key.version, **more)
+        return Query.of(collection, self.key, **more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ class Keeper:
         # nothing is told by counting, and as a rule there are none.
         left = await self._documents.count(Query(captures, until=until))
         for key in longer:
-            left -= await self._documents.count(_of(captures, key, until=until))
+            left -= await self._documents.count(Query.of(captures, key, until=until))
         if left <= 0:
             return
         seen = set(longer)
@@ -169,17 +169,17 @@ class Keeper:
     async def _thin_out_reports(self, key: ModelKey) -> None:
         """Keep so many reports of a deployment, and fewer of their pages."""
         documents, reports = self._documents, Collection.REPORTS
-        excess = await documents.count(_of(reports, key)) - _REPORTS
+        excess = await documents.count(Query.of(reports, key)) - _REPORTS
         if excess > 0:
-            query = _of(reports, key, limit=excess)
+            query = Query.of(reports, key, limit=excess)
             ids = [found["_id"] async for found in documents.find(query)]
             for id in ids:
                 await documents.delete_blob(id)
             await documents.delete(Query(reports, ids=ids))
         since = self._pages.get(key)
-        excess = await documents.count(_of(reports, key, since=since)) - _PAGES
+        excess = await documents.count(Query.of(reports, key, since=since)) - _PAGES
         if excess > 0:
-            async for found in documents.find(_of(reports, key, since=since, limit=excess)):
+            async for found in documents.find(Query.of(reports, key, since=since, limit=excess)):
                 await documents.delete_blob(found["_id"])
                 self._pages[key] = found["ts"] + _MILLISECOND
 
@@ -193,7 +193,7 @@ class Keeper:
     async def _delete(
         self, collection: Collection, until: datetime | None, key: ModelKey | None = None
     ) -> int:
-        query = _of(collection, key, until=until)
+        query = Query.of(collection, key, until=until) if key else Query(collection, until=until)
         reports: Iterable[str] = ()
         if collection is Collection.REPORTS:
             reports = [found["_id"] async for found in self._documents.find(query)]
@@ -202,18 +202,6 @@ class Keeper:
         if deleted := await self._documents.delete(query):
             _log.info("deleted %s old documents: %s", deleted, collection)
         return deleted
-
-
-def _of(
-    collection: Collection,
-    key: ModelKey | None,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    limit: int | None = None,
-) -> Query:
-    model, version = (key.model, key.version) if key else (None, None)
-    return Query(collection, model, version, since, until, limit=limit)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

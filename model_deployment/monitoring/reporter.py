@@ -107,7 +107,7 @@ class Reporter:
     async def list(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
         """Reports made so far, newest first, without their details."""
         documents = await self._keeper.opened()
-        query = Query(Collection.REPORTS, *_pair(key), newest_first=True, limit=limit)
+        query = Query.of(Collection.REPORTS, key, newest_first=True, limit=limit)
         names = ("_id", "ts", "verdict", "since", "until", "reference", "rows")
         return [{name: one[name] for name in names} async for one in documents.find(query)]
 
@@ -140,7 +140,7 @@ class Reporter:
         return made
 
     async def _last(self, documents: Documents, key: ModelKey) -> dict[str, Any] | None:
-        query = Query(Collection.REPORTS, *_pair(key), newest_first=True, limit=1)
+        query = Query.of(Collection.REPORTS, key, newest_first=True, limit=1)
         return next(iter([found async for found in documents.find(query)]), None)
 
 

@@ -115,17 +115,13 @@ class Monitoring:
     async def erase(self, key: ModelKey, request_id: str) -> int:
         """Forget what was captured of a request; how many captures that were."""
         documents = await self._keeper.opened()
-        query = Query(
-            Collection.CAPTURES, model=key.model, version=key.version, request_ids=[request_id]
-        )
+        query = Query.of(Collection.CAPTURES, key, request_ids=[request_id])
         # First noted, for what is still on its way to the store.
         note = {**envelope(f"{key}/{request_id}", key), "request_id": request_id}
         await documents.replace(Collection.ERASED, note)
         erased = await documents.delete(query)
         for collection in (Collection.LABELS, Collection.REFERENCES, Collection.DEAD_LETTERS):
-            await documents.delete(
-                Query(collection, model=key.model, version=key.version, request_ids=[request_id])
-            )
+            await documents.delete(Query.of(collection, key, request_ids=[request_id]))
         return erased
 
     async def compare(self, model: str, versions: Sequence[int]) -> dict[str, Any]:
@@ -164,7 +160,7 @@ class Monitoring:
     async def first_set(self, key: ModelKey, before: datetime) -> dict[str, float]:
         """The oldest metrics that somebody set, of enough rows to hold a model to them."""
         documents = await self._keeper.opened()
-        query = Query(Collection.METRICS, model=key.model, version=key.version)
+        query = Query.of(Collection.METRICS, key)
         async for found in documents.find(query):
             if found["ts"] >= before:
                 break
@@ -179,7 +175,7 @@ class Monitoring:
     async def serving(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
         """What was served, in all and by the minute."""
         documents = await self._keeper.opened()
-        query = Query(Collection.TRAFFIC, key.model, key.version, since, until)
+        query = Query.of(Collection.TRAFFIC, key, since=since, until=until)
         windows: defaultdict[datetime, Window] = defaultdict(Window)
         async for found in documents.find(query):
             windows[found["ts"]].add(Window.from_dict(found))
@@ -201,10 +197,7 @@ class Monitoring:
 
     async def _history(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
         documents = await self._keeper.opened()
-        query = Query(
-            Collection.METRICS, model=key.model, version=key.version,
-            newest_first=True, limit=limit,
-        )  # fmt: skip
+        query = Query.of(Collection.METRICS, key, newest_first=True, limit=limit)
         return [found async for found in documents.find(query)]
 
     async def _known_baseline(self, key: ModelKey) -> tuple[dict[str, float], str]:
