@@ -14,7 +14,7 @@ import uvicorn
 
 from model_deployment.app import Running, running
 from model_deployment.controller import Controller
-from model_deployment.errors import StateError
+from model_deployment.listener import admit_no_more, listen
 from model_deployment.runtime.serve import Command
 from model_deployment.settings import Settings
 
@@ -58,13 +58,17 @@ class _Server(uvicorn.Server):
             server.close()
         for listener in sockets:
             listener.close()
-        for listener in kept:
-            with listener:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _GOODBYE
+        with contextlib.ExitStack() as stack:
+            for listener in kept:
+                stack.enter_context(listener)
+                admit_no_more(listener)
                 await self._take_in(listener)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE):
-                while self.server_state.connections:  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(0.01)
+            while self.server_state.connections and loop.time() < end:
+                await asyncio.sleep(0.01)
+                for listener in kept:  # who was in the middle of connecting
+                    await self._take_in(listener)
 
     async def _take_in(self, listener: socket.socket) -> None:
         """Take in who stands in the queue already: closing it resets their connections."""
@@ -102,7 +106,7 @@ async def serve(
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     _collect_less()
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     with contextlib.closing(listener):
         async with running(settings, command) as it:
             config = uvicorn.Config(
@@ -145,23 +149,6 @@ def _collect_less() -> None:
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        # Here rather than by the server later: who calls during recovery waits, and is not refused.
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise StateError(
-            f"cannot listen on {host}:{port}: {error.strerror}. Set MODEL_DEPLOYMENT_HOST or "
-            "MODEL_DEPLOYMENT_PORT to another address"
-        ) from error
-    return listener
 
 
 def _on_signals(server: uvicorn.Server, it: Running) -> None:
