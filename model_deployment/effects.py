@@ -232,7 +232,6 @@ class Effects:
             await self._let_go(kept)
         spec = LaunchSpec(launch_id, row.key, str(model_path), Endpoint(HOST, port), row.options)
         try:
-            await self._world.runtime.hold(spec.endpoint)
             handle = await self._world.runtime.start(spec)
         except OSError as error:
             gone = Exit(f"cannot start a process: {error.strerror or error}")

@@ -228,6 +228,7 @@ class FakeRuntime:
 
     async def start(self, spec: LaunchSpec) -> Handle:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
+        await self.hold(spec.endpoint)
         await self._steps.step("before start")
         process = self._machine.spawn(spec)
         self._children.add(spec.launch_id)
