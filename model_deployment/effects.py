@@ -15,6 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, assert_never
 
+from model_deployment.actions import (
+    Action,
+    Artifact,
+    Launch,
+    Nothing,
+    Policy,
+    Prepare,
+    Promise,
+    Promote,
+    Refuse,
+    Rest,
+    Stop,
+    Try,
+)
 from model_deployment.admission import Admission
 from model_deployment.domain import (
     Deployment,
@@ -30,21 +44,7 @@ from model_deployment.domain import (
     Traffic,
 )
 from model_deployment.errors import ModelDeploymentError, NotEnoughMemory
-from model_deployment.lifecycle import (
-    Action,
-    Artifact,
-    Launch,
-    Nothing,
-    Policy,
-    Prepare,
-    Promise,
-    Promote,
-    Refuse,
-    Rest,
-    Stop,
-    Try,
-    after_exit,
-)
+from model_deployment.lifecycle import after_exit
 from model_deployment.probe import Prober
 from model_deployment.runtime.base import Runtime
 from model_deployment.state.deployments import Deployments

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from model_deployment.actions import Artifact, Observation, Policy, Refuse
 from model_deployment.admission import longest_idle
 from model_deployment.domain import (
     LOST,
@@ -26,7 +27,7 @@ from model_deployment.domain import (
 )
 from model_deployment.effects import HOST, Effects, World
 from model_deployment.errors import IllegalTransition
-from model_deployment.lifecycle import LIVE, Artifact, Observation, Policy, Refuse, decide
+from model_deployment.lifecycle import LIVE, decide
 from model_deployment.probe import Target
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments

@@ -15,11 +15,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
+from model_deployment.actions import Policy
 from model_deployment.admission import Admission
 from model_deployment.domain import Deployment, ModelKey, Options, Route, State, Traffic
 from model_deployment.effects import BLOCKED_FOR, World
 from model_deployment.errors import Conflict, ModelDeploymentError, NoFreePort
-from model_deployment.lifecycle import LIVE, TRANSITIONS, Policy
+from model_deployment.lifecycle import LIVE, TRANSITIONS
 from model_deployment.probe import Prober
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports

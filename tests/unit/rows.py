@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from model_deployment.actions import Artifact, Observation, Policy
 from model_deployment.domain import (
     Deployment,
     Desired,
@@ -21,7 +22,7 @@ from model_deployment.domain import (
     Step,
     Traffic,
 )
-from model_deployment.lifecycle import LIVE, Artifact, Observation, Policy
+from model_deployment.lifecycle import LIVE
 
 KEY = ModelKey("diabetes", 1)
 LAUNCH = "0123456789abcdef"

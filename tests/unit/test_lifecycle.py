@@ -4,18 +4,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.domain import (
-    Desired,
-    EnvManager,
-    Exit,
-    Health,
-    Options,
-    State,
-    Step,
-    Traffic,
-)
-from model_deployment.lifecycle import (
-    LIVE,
+from model_deployment.actions import (
     Action,
     Artifact,
     Launch,
@@ -26,10 +15,18 @@ from model_deployment.lifecycle import (
     Promote,
     Rest,
     Stop,
-    after_exit,
-    backoff,
-    decide,
 )
+from model_deployment.domain import (
+    Desired,
+    EnvManager,
+    Exit,
+    Health,
+    Options,
+    State,
+    Step,
+    Traffic,
+)
+from model_deployment.lifecycle import LIVE, after_exit, backoff, decide
 from tests.unit.rows import row
 
 NOW = 1000.0

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.domain import Desired, Exit, Health, Options, State, Step
-from model_deployment.lifecycle import (
+from model_deployment.actions import (
     Action,
     Nothing,
     Observation,
@@ -17,8 +16,9 @@ from model_deployment.lifecycle import (
     Rest,
     Stop,
     Try,
-    decide,
 )
+from model_deployment.domain import Desired, Exit, Health, Options, State, Step
+from model_deployment.lifecycle import decide
 from tests.unit.rows import row
 
 NOW = 1000.0

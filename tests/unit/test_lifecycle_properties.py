@@ -8,6 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_deployment.actions import (
+    Action,
+    Artifact,
+    Launch,
+    Nothing,
+    Observation,
+    Policy,
+    Prepare,
+    Promote,
+    Refuse,
+    Rest,
+    Stop,
+)
 from model_deployment.domain import (
     LOST,
     Deployment,
@@ -22,17 +35,6 @@ from model_deployment.domain import (
 from model_deployment.lifecycle import (
     LIVE,
     TRANSITIONS,
-    Action,
-    Artifact,
-    Launch,
-    Nothing,
-    Observation,
-    Policy,
-    Prepare,
-    Promote,
-    Refuse,
-    Rest,
-    Stop,
     after_exit,
     after_failure,
     backoff,

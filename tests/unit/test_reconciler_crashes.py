@@ -12,8 +12,8 @@ from itertools import count
 import pytest
 from hypothesis import settings
 
+from model_deployment.actions import Policy
 from model_deployment.domain import ModelKey, Options, State, Traffic
-from model_deployment.lifecycle import Policy
 from tests.fakes import SIGTERM
 from tests.stage import FIRST, Stage, stage
 

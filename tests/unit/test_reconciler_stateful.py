@@ -15,8 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from model_deployment.actions import Policy
 from model_deployment.domain import ModelKey, Options, Traffic
-from model_deployment.lifecycle import Policy
 from tests.fakes import EACH, FakeMachine, Process
 from tests.stage import FIRST, Stage, stage
 

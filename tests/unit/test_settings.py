@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from model_deployment.actions import Policy
 from model_deployment.domain import EnvManager
-from model_deployment.lifecycle import Policy
 from model_deployment.settings import Settings, settings_table
 
 SECRETS = (
