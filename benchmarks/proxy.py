@@ -28,8 +28,9 @@ from report import REPORT, ROOT
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.domain import Endpoint, ModelKey, Route, State
+from model_deployment.domain import Endpoint, Route, State
 from model_deployment.gate import Gate, Validation
+from model_deployment.names import ModelKey
 from model_deployment.proxy.asgi import Receive, Scope, Send
 from model_deployment.proxy.exchange import Recorder, Terms
 from model_deployment.proxy.forward import Proxy

@@ -31,7 +31,9 @@ from servers import controller, direct, end_strays, free_ports
 sys.path.insert(0, str(ROOT))
 
 from model_deployment.demo import ensure_demo_model
-from model_deployment.domain import Endpoint, EnvManager, Handle, LaunchSpec, ModelKey, Options
+from model_deployment.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.names import ModelKey
+from model_deployment.options import EnvManager, Options
 from model_deployment.runtime.forkserver import ForkStarter, Terms
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.memory import measure

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from model_deployment.domain import Deployment, Desired, ModelKey, Options, State, Traffic
+from model_deployment.domain import Deployment, Desired, State, Traffic
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 
 #: A model is not parked for another's sake before nobody has used it for so many seconds.
 SPARED = 0.5

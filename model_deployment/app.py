@@ -18,10 +18,11 @@ from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
 from model_deployment.credentials.verify import Credentials
 from model_deployment.describe import Description
-from model_deployment.domain import Deployment, EnvManager, Route, StartMethod, Validation
+from model_deployment.domain import Deployment, Route
 from model_deployment.effects import World
 from model_deployment.errors import CredentialsError
 from model_deployment.monitoring.totals import Totals
+from model_deployment.options import EnvManager, StartMethod, Validation
 from model_deployment.probe import Prober
 from model_deployment.proxy import promise
 from model_deployment.proxy.exchange import Terms

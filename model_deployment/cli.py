@@ -248,7 +248,8 @@ def _serve(settings: Settings, keys: list[str]) -> None:
     # Imported here, so that the other commands do not wait for the web framework.
     from model_deployment import logs
     from model_deployment.controller import Choice, Controller
-    from model_deployment.domain import ModelKey, State
+    from model_deployment.domain import State
+    from model_deployment.names import ModelKey
     from model_deployment.server import serve
 
     as_json = logs.configure(settings.log_level, settings.log_format)

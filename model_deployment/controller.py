@@ -7,18 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from model_deployment.admission import Admission
-from model_deployment.domain import (
-    Deployment,
-    Desired,
-    EnvManager,
-    Event,
-    ModelKey,
-    Options,
-    PortUsage,
-    StartMethod,
-    State,
-    Validation,
-)
+from model_deployment.domain import Deployment, Desired, Event, PortUsage, State
 from model_deployment.errors import (
     Conflict,
     NoFreePort,
@@ -26,6 +15,8 @@ from model_deployment.errors import (
     NotEnoughMemory,
     Unavailable,
 )
+from model_deployment.names import ModelKey
+from model_deployment.options import EnvManager, Options, StartMethod, Validation
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.state.deployments import Deployments, measured_alike

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import yaml
 
-from model_deployment.domain import Validation
 from model_deployment.gate import Gate
+from model_deployment.options import Validation
 from model_deployment.signature import Signature, from_mlmodel, sample
 
 _log = logging.getLogger(__name__)

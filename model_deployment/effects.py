@@ -37,7 +37,6 @@ from model_deployment.domain import (
     Handle,
     LaunchSpec,
     Memory,
-    ModelKey,
     Route,
     State,
     Step,
@@ -45,6 +44,7 @@ from model_deployment.domain import (
 )
 from model_deployment.errors import ModelDeploymentError, NotEnoughMemory
 from model_deployment.lifecycle import after_exit
+from model_deployment.names import ModelKey
 from model_deployment.probe import Prober
 from model_deployment.runtime.base import Runtime
 from model_deployment.state.deployments import Deployments

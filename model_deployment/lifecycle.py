@@ -21,7 +21,8 @@ from model_deployment.actions import (
     Stop,
     Try,
 )
-from model_deployment.domain import Deployment, Desired, EnvManager, Exit, State, Step
+from model_deployment.domain import Deployment, Desired, Exit, State, Step
+from model_deployment.options import EnvManager
 
 #: Every legal move, with what causes it. ``docs/design.md`` draws its diagram from this.
 TRANSITIONS: dict[tuple[State | None, State], str] = {

@@ -2,7 +2,7 @@
 
 It alone writes ``state``. It never waits for a process, a probe or a download: waiting is a state
 with a deadline, looked at again in a later tick. What to do is decided by ``lifecycle.decide``, and
-done by ``effects``; this file finds out what is the case.
+done by ``effects``; what is the case is found out by ``observer``.
 """
 
 import asyncio
@@ -11,24 +11,20 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from model_deployment.actions import Artifact, Observation, Policy, Refuse
-from model_deployment.admission import longest_idle
+from model_deployment.actions import Policy, Refuse
 from model_deployment.domain import (
-    LOST,
     Deployment,
-    Desired,
-    Endpoint,
-    Exit,
     Handle,
-    ModelKey,
-    Route,
     State,
     Step,
 )
-from model_deployment.effects import HOST, Effects, World
+from model_deployment.effects import Effects, World
 from model_deployment.errors import IllegalTransition
 from model_deployment.lifecycle import LIVE, decide
+from model_deployment.names import ModelKey
+from model_deployment.observer import Observer
 from model_deployment.probe import Target
+from model_deployment.publisher import Publisher
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
@@ -45,8 +41,6 @@ STOPPING_TICK = 0.1
 SOON = 0.01
 #: Between health checks of a launch that is starting.
 STARTING_INTERVAL = 0.1
-#: States that requests are kept waiting in, where the deployment may be parked.
-_AWAITED = frozenset({State.PENDING, State.STARTING, State.STOPPING, State.PARKED})
 #: Between sweeps for processes, leases, logs and events that nothing needs.
 SWEEP = 30.0
 
@@ -74,28 +68,27 @@ class Reconciler:
             State.READY: probe_interval,
         }
         self._start_concurrency = start_concurrency
+        self._publisher = Publisher(world.publish, world.runtime.holds)
         self._effects = Effects(
             deployments=deployments,
             ports=ports,
             world=world,
             policy=policy,
             quarantine=quarantine,
-            unpublish=self._publish_anew,
+            unpublish=self._publisher.publish_anew,
+            wake=self.wake,
+        )
+        self._observer = Observer(
+            deployments=deployments,
+            world=world,
+            effects=self._effects,
+            start_concurrency=start_concurrency,
             wake=self.wake,
         )
         self._scales = Scales(deployments, world.measure)
-        #: As far as this tick has come with them.
-        self._rows: list[Deployment] = []
-        self._yielding: frozenset[ModelKey] = frozenset()
-        self._published: list[Route] = []
-        #: False if a route could not be published, and has to be tried again.
-        self._whole = True
         self._notes: deque[tuple[ModelKey, str]] = deque()
-        #: Parked ones that somebody waits for.
-        self._called: set[ModelKey] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
-        self._closing = False
         self._ticked = float("-inf")
         self._swept = float("-inf")
 
@@ -105,7 +98,7 @@ class Reconciler:
 
     def call(self, key: ModelKey) -> None:
         """Have a parked deployment started: somebody waits for it."""
-        self._called.add(key)
+        self._observer.called.add(key)
         self.wake()
 
     def note(self, key: ModelKey, text: str) -> None:
@@ -137,10 +130,9 @@ class Reconciler:
         """Look at every deployment once. Returns the seconds until the next look is due."""
         rows = await self._deployments.all()
         starting = sum(row.state is State.STARTING for row in rows)
-        self._yielding = self._choose_yielding(rows)
+        self._observer.begin(rows)
         after: list[Deployment] = []
         broken: DatabaseError | None = None
-        self._rows = [*rows]
         for place, row in enumerate(rows):
             try:
                 changed = await self._step(row, may_start=starting < self._start_concurrency)
@@ -149,14 +141,14 @@ class Reconciler:
                 broken, changed = error, row
             starting += (changed.state is State.STARTING) - (row.state is State.STARTING)
             after.append(changed)
-            self._rows[place] = changed
+            self._observer.changed(place, changed)
         # Who was dropped for being no longer, or not yet, parked is called again if need be.
-        self._called &= {row.key for row in after if row.state is State.PARKED}
+        self._observer.called &= {row.key for row in after if row.state is State.PARKED}
         self._effects.cancel_preparations(but=[r for r in after if r.state is State.PENDING])
         self._effects.cancel_trials(but=[r for r in after if r.state is State.STARTING])
         self._watch(after)
         self._scales.consider(after, self._world.clock())
-        self._publish([self._route(row) for row in after if row.state is not State.STOPPED])
+        self._publisher.publish(after)
         try:
             await self._write_notes(after)
         except DatabaseError as error:
@@ -193,7 +185,7 @@ class Reconciler:
         await self._sweep_if_possible()
         rows = await self._deployments.all()
         self._watch(rows)
-        self._publish([self._route(row) for row in rows if row.state is not State.STOPPED])
+        self._publisher.publish(rows)
 
     async def close(self, *, keep: bool, limit: float) -> None:
         """Take the models down within ``limit`` seconds, or leave them to the next controller."""
@@ -204,7 +196,7 @@ class Reconciler:
         await self._scales.close()
 
     async def _take_down(self, limit: float) -> None:
-        self._closing = True
+        self._observer.closing = self._publisher.closing = True
         end = self._world.clock() + limit
         while self._world.clock() < end:
             pause = await self._whole_tick()
@@ -258,11 +250,11 @@ class Reconciler:
     async def _step(self, row: Deployment, *, may_start: bool) -> Deployment:
         """Observe, decide, apply. Returns the row as it is afterwards."""
         try:
-            seen = await self._observe(row, may_start)
+            seen = await self._observer.observe(row, may_start)
             action = decide(row, seen, self._world.clock(), self._policy)
             changed = await self._effects.apply(row, action)
             if isinstance(action, Refuse):
-                self._called.discard(row.key)
+                self._observer.called.discard(row.key)
         except IllegalTransition as error:
             # A wish was written meanwhile: the next tick sees what is the case now.
             _log.info("%s", error.detail, extra=_fields(row))
@@ -277,76 +269,9 @@ class Reconciler:
             return await self._deployments.get(row.key) or row
         if changed is not row:
             # Before anybody is told: who hears of a ready model predicts with it at once.
-            self._publish_anew(changed)
+            self._publisher.publish_anew(changed)
             self._tell(row, changed)
         return changed
-
-    async def _observe(self, row: Deployment, may_start: bool) -> Observation:
-        if row.launch_id is None:
-            artifact, error = self._effects.prepared(row)
-            called = row.key in self._called
-            comes = (
-                artifact is Artifact.READY and may_start and row.not_before <= self._world.clock()
-            )
-            return Observation(
-                artifact=artifact,
-                artifact_error=error,
-                may_start=may_start,
-                closing=self._closing,
-                called=called,
-                shortage=self._shortage(row) if called else "",
-                tight=comes and self._is_tight(row),
-            )
-        handle = row.handle or await self._find(row.launch_id)
-        gone = LOST if handle is None else await self._world.runtime.poll(handle)
-        promise, difference = self._effects.promised(row.launch_id)
-        return Observation(
-            exit=self._explained(row, gone) if gone else None,
-            promise=promise,
-            promise_error=difference,
-            health=self._world.prober.health(row.launch_id),
-            traffic=self._world.traffic(row.launch_id),
-            closing=self._closing,
-            yields=row.key in self._yielding,
-        )
-
-    def _choose_yielding(self, rows: Sequence[Deployment]) -> frozenset[ModelKey]:
-        """Deployments to park since others found no place: those that nobody has used for longest."""
-        waiting = min(self._effects.take_held_up(), self._start_concurrency)
-        needed = waiting - sum(row.state is State.STOPPING for row in rows)
-        if needed <= 0:
-            return frozenset()
-        return frozenset(longest_idle(rows, self._world.traffic)[:needed])
-
-    def _is_tight(self, row: Deployment) -> bool:
-        """Whether its launch waits for memory: there is too little, and others will give up theirs."""
-        rows = self._rows
-        relief = any(other.state is State.STOPPING for other in rows)
-        if not (relief or longest_idle(rows, self._world.traffic)):
-            return False
-        if not self._world.admission.tight(row, rows):
-            return False
-        self._effects.held_up += 1
-        return True
-
-    def _shortage(self, row: Deployment) -> str:
-        return self._world.admission.shortage(row.key, row.options, row.memory, self._rows)
-
-    async def _find(self, launch_id: str) -> Handle | None:
-        """A launch whose handle could not be noted down when it was started, if it lives."""
-        for handle in await self._world.runtime.list():
-            if handle.launch_id == launch_id:
-                await self._deployments.record_handle(handle)
-                self.wake()
-                return handle
-        return None
-
-    def _explained(self, row: Deployment, gone: Exit) -> Exit:
-        """With the last line of its log, where the log can tell why."""
-        if row.state is not State.STARTING and not (gone.code and gone.code > 0):
-            return gone
-        words = self._world.last_words(row.launch_id or "")
-        return Exit(f"{gone.reason}: {words}", gone.code) if words else gone
 
     async def _adopt(self, row: Deployment, handle: Handle) -> None:
         if row.state is State.STOPPING and row.step is not Step.DRAIN:
@@ -370,16 +295,6 @@ class Reconciler:
             if row.state in self._probe_intervals and row.handle is not None
         )
 
-    def _publish(self, routes: list[Route]) -> None:
-        if routes != self._published or not self._whole:
-            self._published = routes
-            self._whole = False
-            self._whole = self._world.publish(routes)
-
-    def _publish_anew(self, row: Deployment) -> None:
-        """One route at once, and not with the end of the tick: a drain begins without new requests."""
-        self._publish([self._route(row) if r.key == row.key else r for r in self._published])
-
     def _pause(self, rows: Sequence[Deployment]) -> float:
         now = self._world.clock()
         due = [row.deadline - now for row in rows if row.deadline is not None]
@@ -388,33 +303,9 @@ class Reconciler:
             for row in rows
             if row.state is State.PENDING and row.not_before > now
         ]
-        due += [SOON] * bool(self._called)
+        due += [SOON] * bool(self._observer.called)
         hurry = self._effects.held_up or any(row.state is State.STOPPING for row in rows)
         return max(SOON, min([STOPPING_TICK if hurry else TICK, *due]))
-
-    def _endpoint(self, row: Deployment, wanted: bool) -> Endpoint | None:
-        """Where requests are sent, if they are."""
-        if row.state is State.READY:
-            return row.handle.endpoint if row.handle else None
-        if not wanted or row.session is None or row.state not in (State.PENDING, State.STARTING):
-            return None
-        held = Endpoint(HOST, row.port or 0)
-        # The next launch answers those who come meanwhile.
-        return held if self._world.runtime.holds(held) else None
-
-    def _route(self, row: Deployment) -> Route:
-        wanted = row.desired is Desired.RUNNING and not self._closing
-        return Route(
-            key=row.key,
-            state=row.state,
-            launch_id=row.launch_id,
-            endpoint=self._endpoint(row, wanted),
-            session=row.session,
-            reason=row.reason,
-            options=row.options,
-            artifact=row.artifact,
-            waits=bool(row.options.idle_timeout) and wanted and row.state in _AWAITED,
-        )
 
 
 def _fields(row: Deployment) -> dict[str, object]:

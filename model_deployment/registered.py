@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.domain import ModelKey
+from model_deployment.names import ModelKey
 
 
 @dataclass(frozen=True, slots=True)

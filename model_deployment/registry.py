@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from model_deployment import logs
-from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
+from model_deployment.names import ModelKey
 from model_deployment.registered import (
     RegisteredModel,
     RegisteredVersion,

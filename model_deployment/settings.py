@@ -17,8 +17,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_deployment.actions import Policy
-from model_deployment.domain import MAX_CAPTURE_BYTES, EnvManager, Options, StartMethod
 from model_deployment.errors import InvalidSettings
+from model_deployment.options import MAX_CAPTURE_BYTES, EnvManager, Options, StartMethod
 from model_deployment.places import Places
 
 #: What a model process needs from the controller's environment: where programs, temporary files and

@@ -24,9 +24,9 @@ from model_deployment.api.strict import known_parameters_only
 from model_deployment.controller import Controller
 from model_deployment.dashboard.board import Dashboard
 from model_deployment.dashboard.parts import Parts
-from model_deployment.domain import ModelKey
 from model_deployment.monitoring.gather import FindTraining
 from model_deployment.monitoring.totals import Total
+from model_deployment.names import ModelKey
 from model_deployment.registry import Registry
 from model_deployment.telemetry import Telemetry
 from model_deployment.watch import Watch

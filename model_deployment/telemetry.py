@@ -17,10 +17,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from model_deployment import __version__
-from model_deployment.domain import Counters, Deployment, Handle, Memory, ModelKey, PortUsage, State
+from model_deployment.domain import Counters, Deployment, Handle, Memory, PortUsage, State
 from model_deployment.monitoring.exposition import Seen, Served, families
 from model_deployment.monitoring.keeper import MonitoringState
 from model_deployment.monitoring.totals import Totals
+from model_deployment.names import ModelKey
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments

@@ -24,9 +24,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from weakref import WeakValueDictionary
 
-from model_deployment.domain import ModelKey
 from model_deployment.errors import RegistryUnavailable, UnknownModel
 from model_deployment.fetch import Limits, NotRetrievable, clear, copy, fetch
+from model_deployment.names import ModelKey
 from model_deployment.places import Bucket, File, Place, Places, Web, locate
 from model_deployment.registry import Registry, is_absent
 from model_deployment.threads import DaemonThreads

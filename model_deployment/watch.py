@@ -16,7 +16,7 @@ from model_deployment.describe import Description
 from model_deployment.documents.base import Documents, StoreUnavailable, StoreUnusable
 from model_deployment.documents.connect import connect
 from model_deployment.documents.embedded import HELP, EmbeddedDocuments
-from model_deployment.domain import MAX_CAPTURE_BYTES, ModelKey, State
+from model_deployment.domain import State
 from model_deployment.errors import StateError
 from model_deployment.monitoring import schedule
 from model_deployment.monitoring.child import Child
@@ -31,6 +31,8 @@ from model_deployment.monitoring.service import Monitoring
 from model_deployment.monitoring.spool import Spool
 from model_deployment.monitoring.totals import Totals
 from model_deployment.monitoring.traffic import Traffic
+from model_deployment.names import ModelKey
+from model_deployment.options import MAX_CAPTURE_BYTES
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.settings import Settings

@@ -11,16 +11,8 @@ from enum import StrEnum
 from itertools import count
 from pathlib import Path
 
-from model_deployment.domain import (
-    LOST,
-    Deployment,
-    Endpoint,
-    Exit,
-    Handle,
-    Health,
-    LaunchSpec,
-    ModelKey,
-)
+from model_deployment.domain import LOST, Deployment, Endpoint, Exit, Handle, Health, LaunchSpec
+from model_deployment.names import ModelKey
 from model_deployment.probe import Target
 from model_deployment.runtime.base import OnExit
 from tests.steps import Steps

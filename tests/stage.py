@@ -17,10 +17,12 @@ from unittest.mock import patch
 
 from model_deployment.actions import Policy
 from model_deployment.admission import Admission
-from model_deployment.domain import Deployment, ModelKey, Options, Route, State, Traffic
+from model_deployment.domain import Deployment, Route, State, Traffic
 from model_deployment.effects import BLOCKED_FOR, World
 from model_deployment.errors import Conflict, ModelDeploymentError, NoFreePort
 from model_deployment.lifecycle import LIVE, TRANSITIONS
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.probe import Prober
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports

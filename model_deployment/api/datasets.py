@@ -16,10 +16,10 @@ from model_deployment.api.deployments import problem
 from model_deployment.api.schemas import Key
 from model_deployment.api.times import parse_moment
 from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
-from model_deployment.domain import ModelKey
 from model_deployment.errors import InvalidRequest, NotFound, Unavailable
 from model_deployment.monitoring.dataset import Format, Unreadable, any_captured, captured, training
 from model_deployment.monitoring.gather import FindTraining
+from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
 

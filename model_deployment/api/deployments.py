@@ -23,16 +23,9 @@ from model_deployment.api.schemas import (
 )
 from model_deployment.api.scope import user_name
 from model_deployment.controller import Choice, Controller
-from model_deployment.domain import (
-    Counters,
-    Deployment,
-    Desired,
-    Handle,
-    Memory,
-    ModelKey,
-    State,
-)
+from model_deployment.domain import Counters, Deployment, Desired, Handle, Memory, State
 from model_deployment.errors import DeployFailed, NotDeployed, NotReady
+from model_deployment.names import ModelKey
 
 #: Signature and scoring example of a deployment: ``(signature, example, sample)``.
 Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]

@@ -8,7 +8,8 @@ from fastapi import APIRouter
 from model_deployment.api.deployments import problem
 from model_deployment.api.schemas import ModelName, RegisteredModelOut, RegisteredVersionOut
 from model_deployment.controller import Controller
-from model_deployment.domain import ModelKey, State
+from model_deployment.domain import State
+from model_deployment.names import ModelKey
 from model_deployment.registry import Registry
 
 

@@ -11,10 +11,10 @@ from model_deployment.api.schemas import Key, ModelName, encodable
 from model_deployment.api.scope import ITEMS
 from model_deployment.api.times import parse_moment
 from model_deployment.controller import Controller
-from model_deployment.domain import ModelKey
 from model_deployment.errors import InvalidRequest
 from model_deployment.monitoring.feedback import MAX_ITEMS, Feedback, Label
 from model_deployment.monitoring.service import Monitoring
+from model_deployment.names import ModelKey
 
 Since = Annotated[
     str | None, Query(description="From then on: an ISO 8601 time, or `24h`, `7d` before now.")

@@ -11,9 +11,9 @@ from model_deployment.api.deployments import problem
 from model_deployment.api.monitoring import STORE_AWAY, Since, Until, window
 from model_deployment.api.schemas import Key
 from model_deployment.controller import Controller
-from model_deployment.domain import ModelKey
 from model_deployment.errors import NotFound
 from model_deployment.monitoring.reporter import Reporter
+from model_deployment.names import ModelKey
 
 #: What a report's page may do: it holds values that callers have sent.
 _PAGE_HEADERS = {

@@ -7,19 +7,9 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from model_deployment.controller import Choice
-from model_deployment.domain import (
-    MAX_CAPTURE_BYTES,
-    NAME,
-    VERSION,
-    Counters,
-    Deployment,
-    Desired,
-    EnvManager,
-    Event,
-    StartMethod,
-    State,
-    Validation,
-)
+from model_deployment.domain import Counters, Deployment, Desired, Event, State
+from model_deployment.names import NAME, VERSION
+from model_deployment.options import MAX_CAPTURE_BYTES, EnvManager, StartMethod, Validation
 
 # The patterns are told and not checked here: ModelKey says in its own words what is wrong.
 ModelName = Annotated[

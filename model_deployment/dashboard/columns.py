@@ -13,9 +13,9 @@ import orjson
 from model_deployment.dashboard import pictures, words
 from model_deployment.dashboard.parts import Parts
 from model_deployment.documents.base import Collection, Query
-from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.monitoring.dataset import Format, Unreadable, captured, training
+from model_deployment.names import ModelKey
 
 #: Rows of either that are looked at, bytes of them, and columns that are shown.
 _CAPTURED, _TRAINING, _BYTES, SHOWN = 2000, 4000, 16 * 1024 * 1024, 60

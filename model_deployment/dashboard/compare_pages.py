@@ -7,8 +7,9 @@ from fastapi import APIRouter, Request, Response
 
 from model_deployment.dashboard.pages import Pages
 from model_deployment.dashboard.parts import Parts
-from model_deployment.domain import Deployment, ModelKey
+from model_deployment.domain import Deployment
 from model_deployment.errors import InvalidRequest
+from model_deployment.names import ModelKey
 
 #: What is compared of what was served, and what it is called.
 _SERVED = (

@@ -12,7 +12,8 @@ from model_deployment.dashboard.form import form
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
 from model_deployment.dashboard.parts import Parts
-from model_deployment.domain import Deployment, ModelKey, State
+from model_deployment.domain import Deployment, State
+from model_deployment.names import ModelKey
 
 _REPORTS = 50
 

@@ -18,8 +18,8 @@ from model_deployment.dashboard.overview import Facts, Row, facts, rows
 from model_deployment.dashboard.parts import Parts
 from model_deployment.dashboard.pulse import Pulse
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError, TooBusy
+from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from model_deployment.dashboard import pictures, words
 from model_deployment.dashboard.pulse import KEPT, Figures, Pulse
-from model_deployment.domain import Deployment, ModelKey, State
+from model_deployment.domain import Deployment, State
 from model_deployment.monitoring.exposition import Seen, Served
+from model_deployment.names import ModelKey
 
 #: The order in which states want attention.
 _URGENCY = {

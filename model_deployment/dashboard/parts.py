@@ -6,12 +6,13 @@ from typing import Any
 
 from model_deployment.controller import Controller
 from model_deployment.documents.base import Documents
-from model_deployment.domain import Counters, Deployment, ModelKey, User
+from model_deployment.domain import Counters, Deployment, User
 from model_deployment.monitoring.exposition import Seen
 from model_deployment.monitoring.gather import FindTraining
 from model_deployment.monitoring.reporter import Reporter
 from model_deployment.monitoring.service import Monitoring
 from model_deployment.monitoring.totals import Total
+from model_deployment.names import ModelKey
 from model_deployment.registered import RegisteredModel, RegisteredVersion
 
 

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from model_deployment.domain import ModelKey
 from model_deployment.monitoring.totals import LATENCIES, Total
+from model_deployment.names import ModelKey
 
 #: Seconds of a step, and how many are remembered: five minutes.
 STEP, KEPT = 5.0, 60

@@ -9,14 +9,10 @@ from fastapi import APIRouter, Request, Response
 
 from model_deployment.dashboard.pages import Pages
 from model_deployment.dashboard.parts import Parts
-from model_deployment.domain import (
-    Deployment,
-    EnvManager,
-    ModelKey,
-    State,
-    Validation,
-)
+from model_deployment.domain import Deployment, State
 from model_deployment.errors import InvalidName
+from model_deployment.names import ModelKey
+from model_deployment.options import EnvManager, Validation
 from model_deployment.registered import RegisteredVersion
 
 #: Metrics of a version in the table; the others can be unfolded.

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from model_deployment.domain import Validation
 from model_deployment.gate import forms
 from model_deployment.gate.columns import Columns, Outcome
 from model_deployment.gate.csv_header import check_header
@@ -14,6 +13,7 @@ from model_deployment.gate.forms import Request
 from model_deployment.gate.params import Params
 from model_deployment.gate.tensors import Tensors
 from model_deployment.gate.verdict import SHOWN, Findings, Kind, Table, Verdict
+from model_deployment.options import Validation
 from model_deployment.signature import Signature
 
 _log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.documents.base import Collection, Documents, Query
-from model_deployment.domain import ModelKey
 from model_deployment.errors import InvalidRequest
 from model_deployment.monitoring.keeper import Keeper
 from model_deployment.monitoring.scores import measure
 from model_deployment.monitoring.service import envelope
+from model_deployment.names import ModelKey
 
 #: Items in one call.
 MAX_ITEMS = 10_000

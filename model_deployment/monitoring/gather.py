@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import orjson
 
 from model_deployment.documents.base import Collection, Documents, Query
-from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.monitoring.service import Monitoring
+from model_deployment.names import ModelKey
 
 #: What a report looks at: captured requests, rows of them, and bytes of all.
 _CAPTURES, _ROWS, _BYTES = 20_000, 50_000, 256 * 1024 * 1024

@@ -15,10 +15,10 @@ from model_deployment.documents.base import (
     Query,
     StoreUnavailable,
 )
-from model_deployment.domain import ModelKey
 from model_deployment.monitoring.drain import DrainState, read_state
 from model_deployment.monitoring.spool import Spool
 from model_deployment.monitoring.traffic import Traffic
+from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
 

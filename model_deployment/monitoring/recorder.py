@@ -5,11 +5,12 @@ import time
 import zlib
 from collections.abc import Mapping
 
-from model_deployment.domain import ModelKey, Route
+from model_deployment.domain import Route
 from model_deployment.monitoring.capture import encode
 from model_deployment.monitoring.spool import Spool
 from model_deployment.monitoring.totals import Totals
 from model_deployment.monitoring.traffic import Traffic, kind_of
+from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
 

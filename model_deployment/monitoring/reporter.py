@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 
 from model_deployment.documents.base import Collection, Documents, Query
-from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError, TooBusy, Unavailable
 from model_deployment.monitoring.gather import SECONDS, Gather, Laid, Window
 from model_deployment.monitoring.keeper import Keeper
+from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.domain import ModelKey
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.monitoring.reporter import SEVERITY, Reporter
+from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from model_deployment.documents.base import Collection, Query
-from model_deployment.domain import ModelKey
 from model_deployment.errors import InvalidRequest, ModelDeploymentError
 from model_deployment.monitoring.keeper import Keeper
 from model_deployment.monitoring.scores import comparison
 from model_deployment.monitoring.traffic import Traffic, Window
+from model_deployment.names import ModelKey
 
 #: Entries of the history in one answer.
 _HISTORY = 200

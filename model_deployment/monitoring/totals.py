@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from model_deployment.domain import ModelKey
+from model_deployment.names import ModelKey
 
 #: Upper ends of the buckets of latencies, in seconds; one more is without end.
 LATENCIES = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.domain import ModelKey
+from model_deployment.names import ModelKey
 
 #: Seconds of one window.
 WINDOW = 60

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from model_deployment.domain import ModelKey
 from model_deployment.errors import (
     InvalidRequest,
     ModelDeploymentError,
@@ -19,6 +18,7 @@ from model_deployment.errors import (
     UpstreamTimeout,
 )
 from model_deployment.gate import MalformedJson, loads
+from model_deployment.names import ModelKey
 from model_deployment.proxy.headers import JSON, Raw
 
 #: A text, which is left alone, or what JSON has no word for. A text without an end goes to the end of

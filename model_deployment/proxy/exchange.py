@@ -10,13 +10,14 @@ from typing import Protocol
 
 import aiohttp
 
-from model_deployment.domain import ModelKey, Route
+from model_deployment.domain import Route
 from model_deployment.errors import (
     ModelBroke,
     ModelDeploymentError,
     NotReady,
 )
 from model_deployment.gate import Gate, Verdict
+from model_deployment.names import ModelKey
 from model_deployment.proxy import headers, problems
 from model_deployment.proxy.answers import Answer, is_json, refusal, valid_json
 from model_deployment.proxy.asgi import Message, Receive, Scope, Send

@@ -5,9 +5,9 @@ import io
 from dataclasses import dataclass
 from itertools import islice
 
-from model_deployment.domain import ModelKey
 from model_deployment.errors import InvalidRequest, ModelDeploymentError
 from model_deployment.gate import Gate, Table, Verdict, dumps, loads
+from model_deployment.names import ModelKey
 from model_deployment.proxy.headers import CSV, JSON
 
 _PASSED = Verdict()

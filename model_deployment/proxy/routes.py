@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from model_deployment.domain import BATCH_ROWS, Counters, Endpoint, ModelKey, Route, State, Traffic
+from model_deployment.domain import BATCH_ROWS, Counters, Endpoint, Route, State, Traffic
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.gate import Gate, Verdict
+from model_deployment.names import ModelKey
 from model_deployment.proxy.answers import Answer
 from model_deployment.proxy.ask import Question, ask
 from model_deployment.proxy.batch import Batcher

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_deployment.domain import Endpoint, EnvManager, LaunchSpec
+from model_deployment.domain import Endpoint, LaunchSpec
+from model_deployment.options import EnvManager
 from model_deployment.runtime import identity
 from model_deployment.runtime.parents import Program
 from model_deployment.runtime.starter import Environment, Started, surroundings

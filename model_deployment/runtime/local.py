@@ -12,14 +12,8 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
-from model_deployment.domain import (
-    LOST,
-    Endpoint,
-    Exit,
-    Handle,
-    LaunchSpec,
-    ModelKey,
-)
+from model_deployment.domain import LOST, Endpoint, Exit, Handle, LaunchSpec
+from model_deployment.names import ModelKey
 from model_deployment.runtime import identity
 from model_deployment.runtime.base import OnExit
 from model_deployment.runtime.forkserver import ForkStarter, Unavailable

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from model_deployment.domain import EnvManager, LaunchSpec
+from model_deployment.domain import LaunchSpec
+from model_deployment.options import EnvManager
 from model_deployment.runtime import identity
 
 Environment = Callable[[EnvManager], Mapping[str, str]]

@@ -6,19 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.domain import (
-    Deployment,
-    Desired,
-    Endpoint,
-    Event,
-    Handle,
-    ModelKey,
-    Options,
-    State,
-    Step,
-)
+from model_deployment.domain import Deployment, Desired, Endpoint, Event, Handle, State, Step
 from model_deployment.errors import Conflict, IllegalTransition
 from model_deployment.lifecycle import check
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.state import ports
 from model_deployment.state.database import Database
 

@@ -13,8 +13,9 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model_deployment.domain import Endpoint, Options
+from model_deployment.domain import Endpoint
 from model_deployment.errors import StateError
+from model_deployment.options import Options
 from model_deployment.snapshot import BESIDE, sync
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.

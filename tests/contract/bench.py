@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from model_deployment.domain import Endpoint, EnvManager, Handle, LaunchSpec, ModelKey, Options
+from model_deployment.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.names import ModelKey
+from model_deployment.options import EnvManager, Options
 from model_deployment.runtime.base import Runtime
 from model_deployment.runtime.forkserver import ForkStarter, Terms
 from model_deployment.runtime.local import LocalRuntime

@@ -14,14 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_deployment.domain import (
-    Endpoint,
-    EnvManager,
-    Handle,
-    LaunchSpec,
-    ModelKey,
-    Options,
-)
+from model_deployment.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.names import ModelKey
+from model_deployment.options import EnvManager, Options
 from model_deployment.runtime.forkserver import ForkStarter, Terms
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.parents import Program, retire

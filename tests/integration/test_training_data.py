@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 
 from model_deployment import training as training_module
-from model_deployment.domain import ModelKey
 from model_deployment.errors import RegistryUnavailable, UnknownModel
+from model_deployment.names import ModelKey
 from model_deployment.registry import Registry, create_database
 from model_deployment.training import DEPLOYED, Training
 

@@ -12,17 +12,16 @@ from model_deployment.domain import (
     Deployment,
     Desired,
     Endpoint,
-    EnvManager,
     Exit,
     Handle,
     Health,
-    ModelKey,
-    Options,
     State,
     Step,
     Traffic,
 )
 from model_deployment.lifecycle import LIVE
+from model_deployment.names import ModelKey
+from model_deployment.options import EnvManager, Options
 
 KEY = ModelKey("diabetes", 1)
 LAUNCH = "0123456789abcdef"

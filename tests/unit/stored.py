@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from model_deployment.domain import Deployment, Desired, Endpoint, Handle, ModelKey, Options, State
+from model_deployment.domain import Deployment, Desired, Endpoint, Handle, State
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports

@@ -7,15 +7,9 @@ from typing import Any
 import pytest
 
 from model_deployment.admission import Admission, longest_idle
-from model_deployment.domain import (
-    Desired,
-    Handle,
-    Memory,
-    ModelKey,
-    Options,
-    State,
-    Traffic,
-)
+from model_deployment.domain import Desired, Handle, Memory, State, Traffic
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.runtime.memory import free_memory
 from model_deployment.weigh import INTERVAL, Scales
 from tests.unit.rows import row

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.domain import ModelKey
 from model_deployment.errors import (
     InvalidRequest,
     ModelDeploymentError,
@@ -17,6 +16,7 @@ from model_deployment.errors import (
     UnsupportedMediaType,
     UpstreamTimeout,
 )
+from model_deployment.names import ModelKey
 from model_deployment.proxy.answers import (
     Answer,
     Refusal,

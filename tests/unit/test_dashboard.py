@@ -11,8 +11,8 @@ from model_deployment.dashboard.advice import advice
 from model_deployment.dashboard.columns import _compare
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.pulse import Pulse, percentile
-from model_deployment.domain import ModelKey
 from model_deployment.monitoring.totals import LATENCIES, Totals
+from model_deployment.names import ModelKey
 
 KEY = ModelKey("iris", 1)
 

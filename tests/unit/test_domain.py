@@ -8,18 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.api.guard import is_canonical
-from model_deployment.domain import (
-    NAME,
-    RESERVED_NAMES,
-    BlockedPort,
-    Endpoint,
-    EnvManager,
-    ModelKey,
-    Options,
-    PortUsage,
-    State,
-)
+from model_deployment.domain import BlockedPort, Endpoint, PortUsage, State
 from model_deployment.errors import InvalidName, NotDeployed
+from model_deployment.names import NAME, RESERVED_NAMES, ModelKey
+from model_deployment.options import EnvManager, Options
 from tests.unit.rows import row
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"

@@ -19,8 +19,6 @@ from model_deployment.domain import (
     Deployment,
     Desired,
     Memory,
-    ModelKey,
-    Options,
     PortUsage,
     State,
 )
@@ -29,6 +27,8 @@ from model_deployment.monitoring.exposition import Seen, Served, families
 from model_deployment.monitoring.keeper import MonitoringState
 from model_deployment.monitoring.totals import LATENCIES, Total
 from model_deployment.monitoring.traffic import KINDS
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COUNTERS = Counters(

@@ -9,9 +9,9 @@ import pytest
 
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
-from model_deployment.domain import ModelKey
 from model_deployment.monitoring.feedback import Feedback, Label
 from model_deployment.monitoring.keeper import Keeper
+from model_deployment.names import ModelKey
 
 KEY = ModelKey("iris", 1)
 START = datetime(2026, 11, 1, tzinfo=UTC)

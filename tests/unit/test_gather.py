@@ -11,11 +11,11 @@ import pytest
 
 from model_deployment.documents.base import Collection, Documents
 from model_deployment.documents.embedded import EmbeddedDocuments
-from model_deployment.domain import ModelKey
 from model_deployment.errors import RegistryUnavailable
 from model_deployment.monitoring import gather as module
 from model_deployment.monitoring.gather import FROZEN, Gather, Laid, Window
 from model_deployment.monitoring.service import Monitoring
+from model_deployment.names import ModelKey
 
 KEY = ModelKey("iris", 1)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

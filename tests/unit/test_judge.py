@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from model_deployment.domain import ModelKey
 from model_deployment.gate import Gate, MalformedJson, loads
+from model_deployment.names import ModelKey
 from model_deployment.proxy.headers import CSV, JSON, PARQUET
 from model_deployment.proxy.judge import MalformedText, judge, refused
 from tests.unit.gates import column, gate, split

@@ -20,12 +20,12 @@ from model_deployment.documents.base import (
     Written,
 )
 from model_deployment.documents.embedded import EmbeddedDocuments
-from model_deployment.domain import ModelKey
 from model_deployment.monitoring import keeper as module
 from model_deployment.monitoring.drain import STATE_FILE
 from model_deployment.monitoring.keeper import Keeper, MonitoringState
 from model_deployment.monitoring.spool import Mark, Spool, segments
 from model_deployment.monitoring.traffic import Traffic
+from model_deployment.names import ModelKey
 from tests.waiting import until
 
 A, B = ModelKey("a", 1), ModelKey("b", 1)

@@ -16,17 +16,9 @@ from model_deployment.actions import (
     Rest,
     Stop,
 )
-from model_deployment.domain import (
-    Desired,
-    EnvManager,
-    Exit,
-    Health,
-    Options,
-    State,
-    Step,
-    Traffic,
-)
+from model_deployment.domain import Desired, Exit, Health, State, Step, Traffic
 from model_deployment.lifecycle import LIVE, after_exit, backoff, decide
+from model_deployment.options import EnvManager, Options
 from tests.unit.rows import row
 
 NOW = 1000.0

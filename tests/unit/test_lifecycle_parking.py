@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from model_deployment.actions import Action, Nothing, Observation, Policy, Refuse, Rest, Stop
-from model_deployment.domain import LOST, Desired, Health, Options, State, Step, Traffic
+from model_deployment.domain import LOST, Desired, Health, State, Step, Traffic
 from model_deployment.lifecycle import after_exit, decide
+from model_deployment.options import Options
 from tests.unit.rows import row
 
 NOW = 1000.0

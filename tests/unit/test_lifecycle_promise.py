@@ -17,8 +17,9 @@ from model_deployment.actions import (
     Stop,
     Try,
 )
-from model_deployment.domain import Desired, Exit, Health, Options, State, Step
+from model_deployment.domain import Desired, Exit, Health, State, Step
 from model_deployment.lifecycle import decide
+from model_deployment.options import Options
 from tests.unit.rows import row
 
 NOW = 1000.0

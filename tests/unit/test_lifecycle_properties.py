@@ -21,17 +21,7 @@ from model_deployment.actions import (
     Rest,
     Stop,
 )
-from model_deployment.domain import (
-    LOST,
-    Deployment,
-    Desired,
-    Exit,
-    Health,
-    ModelKey,
-    State,
-    Step,
-    Traffic,
-)
+from model_deployment.domain import LOST, Deployment, Desired, Exit, Health, State, Step, Traffic
 from model_deployment.lifecycle import (
     LIVE,
     TRANSITIONS,
@@ -43,6 +33,7 @@ from model_deployment.lifecycle import (
     diagnose,
     diagram,
 )
+from model_deployment.names import ModelKey
 from tests.unit.rows import HANDLE, LAUNCH, PORT, observations, policies, row, rows, times
 
 POLICY = Policy()

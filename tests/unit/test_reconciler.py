@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from model_deployment.domain import Deployment, ModelKey, State, Step, Traffic
+from model_deployment.domain import Deployment, State, Step, Traffic
+from model_deployment.names import ModelKey
 from tests.fakes import SIGKILL, SIGTERM
 from tests.stage import FIRST, Stage, stage
 

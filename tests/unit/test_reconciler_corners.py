@@ -8,8 +8,10 @@ from itertools import count
 
 import pytest
 
-from model_deployment.domain import Exit, Handle, ModelKey, Options, State
+from model_deployment.domain import Exit, Handle, State
 from model_deployment.errors import ModelDeploymentError
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.reconciler import SWEEP
 from tests.fakes import SIGKILL, FakeRuntime, Life
 from tests.stage import Stage, stage

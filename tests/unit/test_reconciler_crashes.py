@@ -13,7 +13,9 @@ import pytest
 from hypothesis import settings
 
 from model_deployment.actions import Policy
-from model_deployment.domain import ModelKey, Options, State, Traffic
+from model_deployment.domain import State, Traffic
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from tests.fakes import SIGTERM
 from tests.stage import FIRST, Stage, stage
 

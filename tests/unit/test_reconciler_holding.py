@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from model_deployment.domain import Endpoint, ModelKey, Options, State, Traffic
+from model_deployment.domain import Endpoint, State, Traffic
 from model_deployment.effects import HOST
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from tests.fakes import Life
 from tests.stage import FIRST, POLICY, Stage, stage
 

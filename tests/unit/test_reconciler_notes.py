@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from model_deployment.domain import ModelKey
+from model_deployment.names import ModelKey
 from model_deployment.reconciler import SWEEP
 from model_deployment.state.database import DatabaseError
 from tests.stage import Stage, stage

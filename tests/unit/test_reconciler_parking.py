@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from model_deployment.domain import ModelKey, Options, State, Traffic
+from model_deployment.domain import State, Traffic
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from tests.fakes import EACH
 from tests.stage import FIRST, QUARANTINE, Stage, stage
 

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from model_deployment.domain import ModelKey, State
+from model_deployment.domain import State
 from model_deployment.effects import BLOCKED_FOR
+from model_deployment.names import ModelKey
 from tests.stage import FIRST, QUARANTINE, Stage, stage
 
 A, B, C = (ModelKey(name, 1) for name in "abc")

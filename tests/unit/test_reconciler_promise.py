@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from model_deployment.domain import Deployment, ModelKey, Options, State, Step
+from model_deployment.domain import Deployment, State, Step
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.state.database import DatabaseError
 from tests.fakes import SIGTERM
 from tests.stage import FIRST, Stage, stage

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from model_deployment.actions import Policy
-from model_deployment.domain import ModelKey, Options, Traffic
+from model_deployment.domain import Traffic
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from tests.fakes import EACH, FakeMachine, Process
 from tests.stage import FIRST, Stage, stage
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from model_deployment.domain import Desired, Endpoint, LaunchSpec, ModelKey, Options, State, Traffic
+from model_deployment.domain import Desired, Endpoint, LaunchSpec, State, Traffic
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.reconciler import SWEEP
 from tests.fakes import SIGKILL, SIGTERM
 from tests.stage import FIRST, Stage, stage

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from model_deployment.domain import ModelKey, Options, Route, State
+from model_deployment.domain import Route, State
 from model_deployment.monitoring.capture import decode
 from model_deployment.monitoring.recorder import Recorder
 from model_deployment.monitoring.spool import Spool, read, segments
 from model_deployment.monitoring.traffic import Traffic
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 
 KEY = ModelKey("m", 1)
 

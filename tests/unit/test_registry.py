@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from model_deployment.domain import ModelKey
 from model_deployment.errors import RegistryUnavailable
+from model_deployment.names import ModelKey
 from model_deployment.registered import RegisteredVersion
 from model_deployment.registry import Registry
 from tests.waiting import until

@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.domain import ModelKey
 from model_deployment.monitoring import schedule
 from model_deployment.monitoring.reporter import Reporter
 from model_deployment.monitoring.schedule import Alarm, Webhook
+from model_deployment.names import ModelKey
 from tests.waiting import until
 
 KEY = ModelKey("iris", 1)

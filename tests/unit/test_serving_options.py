@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model_deployment.controller import Choice
 from model_deployment.describe import Description
-from model_deployment.domain import EnvManager, Options, StartMethod, Validation
+from model_deployment.options import EnvManager, Options, StartMethod, Validation
 from tests.unit.gates import column, split, values
 
 options = st.builds(

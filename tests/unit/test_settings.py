@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from model_deployment.actions import Policy
-from model_deployment.domain import EnvManager
+from model_deployment.options import EnvManager
 from model_deployment.settings import Settings, settings_table
 
 SECRETS = (

@@ -10,19 +10,11 @@ from typing import Any
 
 import pytest
 
-from model_deployment.domain import (
-    Deployment,
-    Desired,
-    Endpoint,
-    EnvManager,
-    Handle,
-    ModelKey,
-    Options,
-    State,
-    Step,
-)
+from model_deployment.domain import Deployment, Desired, Endpoint, Handle, State, Step
 from model_deployment.errors import Conflict, IllegalTransition, NoFreePort
 from model_deployment.lifecycle import LIVE, check
+from model_deployment.names import ModelKey
+from model_deployment.options import EnvManager, Options
 from tests.unit.stored import FIRST, NOW, Store, opened
 
 KEY = ModelKey("m", 1)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.domain import Desired, Endpoint, Handle, ModelKey, State
+from model_deployment.domain import Desired, Endpoint, Handle, State
+from model_deployment.names import ModelKey
 from model_deployment.state.deployments import live_launches
 from tests.unit.stored import FIRST, Store, opened
 

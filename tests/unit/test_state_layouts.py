@@ -7,8 +7,10 @@ from unittest.mock import patch
 
 import pytest
 
-from model_deployment.domain import ModelKey, Options, State
+from model_deployment.domain import State
 from model_deployment.errors import StateError
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.state import files
 from tests.unit.stored import opened
 

@@ -5,17 +5,11 @@ from typing import Any, cast
 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from model_deployment.domain import (
-    Counters,
-    Deployment,
-    Desired,
-    ModelKey,
-    Options,
-    PortUsage,
-    State,
-)
+from model_deployment.domain import Counters, Deployment, Desired, PortUsage, State
 from model_deployment.monitoring.keeper import MonitoringState
 from model_deployment.monitoring.totals import Totals
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.state.database import DatabaseError
 from model_deployment.telemetry import Telemetry

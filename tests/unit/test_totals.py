@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.domain import ModelKey
 from model_deployment.monitoring.totals import LATENCIES, Totals
+from model_deployment.names import ModelKey
 from model_deployment.telemetry import Restarts
 
 A, B = ModelKey("a", 1), ModelKey("b", 2)

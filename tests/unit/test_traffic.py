@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.domain import ModelKey
 from model_deployment.monitoring.traffic import BUCKETS, Traffic, Window
+from model_deployment.names import ModelKey
 
 A, B = ModelKey("a", 1), ModelKey("b", 2)
 #: The begin of a minute.

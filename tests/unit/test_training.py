@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from model_deployment import training as training_module
-from model_deployment.domain import ModelKey
 from model_deployment.errors import RegistryUnavailable
 from model_deployment.fetch import NotRetrievable
+from model_deployment.names import ModelKey
 from model_deployment.registry import Registry
 from model_deployment.training import Training, columns
 from tests.waiting import until

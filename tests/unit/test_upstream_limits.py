@@ -6,8 +6,9 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
-from model_deployment.domain import Endpoint, ModelKey
+from model_deployment.domain import Endpoint
 from model_deployment.errors import TooBusy
+from model_deployment.names import ModelKey
 from model_deployment.proxy.upstream import Call, Dropped, Limits, Upstream
 
 

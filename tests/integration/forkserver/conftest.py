@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.domain import EnvManager
+from model_deployment.options import EnvManager
 from model_deployment.runtime.forkserver import ForkStarter, Terms
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.parents import Program

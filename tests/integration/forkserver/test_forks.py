@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.domain import Exit, Options
+from model_deployment.domain import Exit
+from model_deployment.options import Options
 from model_deployment.runtime import identity
 from tests.contract.bench import open_files
 from tests.integration.forkserver.conftest import PROGRAMS, ForkBench

@@ -9,8 +9,10 @@ from typing import Any, Protocol, Self
 
 import uvicorn
 
-from model_deployment.domain import Endpoint, ModelKey, Options, Route, State, Traffic
+from model_deployment.domain import Endpoint, Route, State, Traffic
 from model_deployment.gate import Gate
+from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.proxy.asgi import Receive, Scope, Send
 from model_deployment.proxy.exchange import Terms
 from model_deployment.proxy.forward import Proxy

@@ -4,8 +4,8 @@ import asyncio
 import json
 from typing import Any
 
-from model_deployment.domain import Options
 from model_deployment.gate import Gate
+from model_deployment.options import Options
 from tests.integration.proxy.front import Front, Serve
 from tests.integration.proxy.upstreams import Peer
 from tests.integration.proxy.wire import Message, Wire, post

@@ -5,7 +5,7 @@ import json
 import random
 from typing import Any
 
-from model_deployment.domain import Options
+from model_deployment.options import Options
 from tests.integration.proxy.front import KEY, Front, Serve
 from tests.integration.proxy.held import (
     JSON,

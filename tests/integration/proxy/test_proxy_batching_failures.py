@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from model_deployment.domain import Options
+from model_deployment.options import Options
 from tests.integration.proxy.front import KEY, LAUNCH, Front, Serve
 from tests.integration.proxy.held import (
     JSON,

@@ -8,8 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from model_deployment.domain import ModelKey, Route, State, Traffic
+from model_deployment.domain import Route, State, Traffic
 from model_deployment.gate import Gate
+from model_deployment.names import ModelKey
 from model_deployment.proxy import exchange
 from model_deployment.proxy.judge import Judged, judge
 from tests.integration.proxy.front import KEY, Front, Serve

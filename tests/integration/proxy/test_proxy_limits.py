@@ -2,7 +2,7 @@
 
 import pytest
 
-from model_deployment.domain import ModelKey
+from model_deployment.names import ModelKey
 from tests.integration.proxy.front import Front, Serve
 from tests.integration.proxy.held import batching
 from tests.integration.proxy.held import send as send_question

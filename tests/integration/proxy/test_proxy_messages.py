@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from model_deployment.domain import ModelKey, State
+from model_deployment.domain import State
+from model_deployment.names import ModelKey
 from tests.integration.proxy.front import KEY, Serve
 from tests.integration.proxy.upstreams import Peer, answers, echo
 from tests.integration.proxy.wire import head, post

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from model_deployment.domain import ModelKey, State
+from model_deployment.domain import State
+from model_deployment.names import ModelKey
 from tests.integration.proxy.front import LIMIT, Serve
 from tests.integration.proxy.upstreams import Behave, Peer, answers
 from tests.integration.proxy.wire import Wire, chunks, head, post
