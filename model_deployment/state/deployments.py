@@ -2,16 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from typing import Any
 
-from model_deployment.domain import Deployment, Desired, Endpoint, Event, Handle, State, Step
+from model_deployment.domain import Deployment, Desired, Event, Handle, State
 from model_deployment.errors import Conflict, IllegalTransition
-from model_deployment.lifecycle import check
 from model_deployment.names import ModelKey
 from model_deployment.options import Options
-from model_deployment.state import ports
+from model_deployment.state import ports, rows
 from model_deployment.state.database import Database
 
 #: Columns :meth:`Deployments.move` may set besides the state.
@@ -39,14 +37,12 @@ class Deployments:
     async def all(self) -> list[Deployment]:
         """Every row, oldest first."""
         return await self._database.read(
-            lambda c: [
-                _deployment(row) for row in c.execute("SELECT * FROM deployments ORDER BY id")
-            ]
+            lambda c: [rows.read(row) for row in c.execute("SELECT * FROM deployments ORDER BY id")]
         )
 
     async def get(self, key: ModelKey) -> Deployment | None:
         """One row."""
-        return await self._database.read(lambda c: _get(c, key))
+        return await self._database.read(lambda c: rows.get(c, key))
 
     async def ask_running(
         self, key: ModelKey, options: Options, artifact: str, capacity: int
@@ -75,15 +71,17 @@ class Deployments:
         """Wish a deployment to be gone. None if there is no such row."""
 
         def work(connection: sqlite3.Connection) -> Deployment | None:
-            row = _get(connection, key)
+            row = rows.get(connection, key)
             if row is None or row.desired is Desired.STOPPED:
                 return row
             connection.execute(
                 "UPDATE deployments SET desired = 'stopped' WHERE model = ? AND version = ?",
                 (key.model, key.version),
             )
-            _event(connection, key, row.state, row.state, row.launch_id, "undeploy asked for")
-            return _get(connection, key)
+            rows.write_event(
+                connection, key, row.state, row.state, row.launch_id, "undeploy asked for"
+            )
+            return rows.get(connection, key)
 
         return await self._database.write(work)
 
@@ -105,7 +103,7 @@ class Deployments:
                 if row.port is not None:
                     ports.release(connection, row.port, 0.0)
                 ports.lease(connection, port, launch_id, now)
-            return _move(
+            return rows.move(
                 connection, row, State.STARTING, f"launch on port {port}",
                 launch_id=launch_id, port=port, handle=None, deadline=deadline,
                 launches=row.launches + 1, ready_since=None, ready_at=None, step=None,
@@ -138,7 +136,7 @@ class Deployments:
             raise IllegalTransition(
                 f"cannot set {sorted(changes.keys() - _CHANGEABLE)} with a move"
             )
-        return await self._database.write(lambda c: _move(c, row, state, reason, **changes))
+        return await self._database.write(lambda c: rows.move(c, row, state, reason, **changes))
 
     async def rest(
         self,
@@ -159,7 +157,7 @@ class Deployments:
         def work(connection: sqlite3.Connection) -> Deployment:
             if row.port is not None and not keeps_port:
                 ports.release(connection, row.port, quarantined_until)
-            return _move(
+            return rows.move(
                 connection, row, state, reason,
                 launch_id=None, handle=None, step=None, deadline=None, parking=False,
                 port=row.port if keeps_port else None,
@@ -174,19 +172,19 @@ class Deployments:
     async def note(self, row: Deployment, reason: str) -> None:
         """Write an event that changes nothing."""
         await self._database.write(
-            lambda c: _event(c, row.key, row.state, row.state, row.launch_id, reason)
+            lambda c: rows.write_event(c, row.key, row.state, row.state, row.launch_id, reason)
         )
 
     async def events(self, key: ModelKey, limit: int = 200) -> list[Event]:
         """What happened to a deployment, newest first."""
 
         def work(connection: sqlite3.Connection) -> list[Event]:
-            rows = connection.execute(
+            found = connection.execute(
                 "SELECT e.* FROM events e JOIN deployments d ON d.id = e.deployment_id "
                 "WHERE d.model = ? AND d.version = ? ORDER BY e.id DESC LIMIT ?",
                 (key.model, key.version, limit),
             )
-            return [_read_event(row) for row in rows]
+            return [rows.read_event(row) for row in found]
 
         return await self._database.read(work)
 
@@ -199,13 +197,13 @@ class Deployments:
         """The newest launches of a deployment, newest first."""
 
         def work(connection: sqlite3.Connection) -> list[str]:
-            rows = connection.execute(
+            found = connection.execute(
                 "SELECT e.launch_id FROM events e JOIN deployments d ON d.id = e.deployment_id "
                 "WHERE d.model = ? AND d.version = ? AND e.launch_id IS NOT NULL "
                 "GROUP BY e.launch_id ORDER BY max(e.id) DESC LIMIT ?",
                 (key.model, key.version, limit),
             )
-            return [row["launch_id"] for row in rows]
+            return [row["launch_id"] for row in found]
 
         return await self._database.read(work)
 
@@ -221,7 +219,7 @@ class Deployments:
 def _ask_running(
     connection: sqlite3.Connection, key: ModelKey, options: Options, artifact: str, capacity: int
 ) -> tuple[Deployment, bool]:
-    row = _get(connection, key)
+    row = rows.get(connection, key)
     if row is not None and row.desired is Desired.RUNNING and row.state is not State.FAILED:
         return row, False
     goes_on = row is not None and row.state in (State.STARTING, State.READY)
@@ -236,9 +234,9 @@ def _ask_running(
         connection.execute(
             "INSERT INTO deployments (model, version, desired, state, options, artifact, created_at) "
             "VALUES (?, ?, 'running', 'pending', ?, ?, ?)",
-            (key.model, key.version, json.dumps(options.as_dict()), artifact, _now()),
+            (key.model, key.version, json.dumps(options.as_dict()), artifact, rows.now()),
         )
-        _event(connection, key, None, State.PENDING, None, "deploy asked for")
+        rows.write_event(connection, key, None, State.PENDING, None, "deploy asked for")
     else:
         connection.execute(
             "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
@@ -250,138 +248,41 @@ def _ask_running(
             (
                 json.dumps(options.as_dict()),
                 artifact,
-                _now(),
+                rows.now(),
                 row.memory if measured_alike(row, options, artifact) else None,
                 key.model,
                 key.version,
             ),
         )
         if row.state in (State.STOPPED, State.FAILED, State.PARKED):
-            armed = _get(connection, key)
+            armed = rows.get(connection, key)
             assert armed is not None  # noqa: S101 - it was updated in this transaction
-            _move(connection, armed, State.PENDING, "deploy asked for")
+            rows.move(connection, armed, State.PENDING, "deploy asked for")
         else:  # on its way out, and wanted again: it comes back once it is gone
-            _event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
-    changed = _get(connection, key)
+            rows.write_event(
+                connection, key, row.state, row.state, row.launch_id, "deploy asked for"
+            )
+    changed = rows.get(connection, key)
     assert changed is not None  # noqa: S101
     return changed, True
 
 
 def _ask_awake(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
-    row = _get(connection, key)
+    row = rows.get(connection, key)
     if row is None or row.desired is Desired.STOPPED:
         return row
     if row.state is State.PARKED:
-        return _move(connection, row, State.PENDING, "deploy asked for")
+        return rows.move(connection, row, State.PENDING, "deploy asked for")
     if row.parking:  # it comes back once it is gone
         _stop_parking(connection, key)
-        _event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
-    return _get(connection, key)
+        rows.write_event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
+    return rows.get(connection, key)
 
 
 def _stop_parking(connection: sqlite3.Connection, key: ModelKey) -> None:
     connection.execute(
         "UPDATE deployments SET parking = 0 WHERE model = ? AND version = ?",
         (key.model, key.version),
-    )
-
-
-def _move(
-    connection: sqlite3.Connection, row: Deployment, state: State, reason: str, **changes: Any
-) -> Deployment:
-    """One compare-and-set update with its event. An illegal move raises."""
-    if not check(row.state, state):
-        raise IllegalTransition(f"cannot move {row.key} from {row.state} to {state}")
-    values: dict[str, Any] = {"state": state, "reason": reason, **changes}
-    columns = ", ".join(f"{name} = :{name}" for name in values)
-    cursor = connection.execute(
-        f"UPDATE deployments SET {columns} WHERE model = :model AND version = :version "  # noqa: S608
-        "AND desired = :was_desired AND state = :was_state AND launch_id IS :was_launch "
-        "AND tries = :was_tries AND parking = :was_parking",
-        values
-        | {
-            "model": row.key.model,
-            "version": row.key.version,
-            "was_desired": row.desired,
-            "was_state": row.state,
-            "was_tries": row.tries,
-            "was_parking": row.parking,
-            "was_launch": row.launch_id,
-        },
-    )
-    if cursor.rowcount != 1:
-        raise IllegalTransition(
-            f"cannot move {row.key} to {state}: it is no longer {row.state}, wanted {row.desired}"
-        )
-    launch_id = changes.get("launch_id") or row.launch_id
-    _event(connection, row.key, row.state, state, launch_id, reason)
-    changed = _get(connection, row.key)
-    assert changed is not None  # noqa: S101
-    return changed
-
-
-def _event(
-    connection: sqlite3.Connection,
-    key: ModelKey,
-    previous: State | None,
-    state: State,
-    launch_id: str | None,
-    reason: str,
-) -> None:
-    connection.execute(
-        "INSERT INTO events (deployment_id, at, previous, state, launch_id, reason) "
-        "SELECT id, ?, ?, ?, ?, ? FROM deployments WHERE model = ? AND version = ?",
-        (_now(), previous, state, launch_id, reason, key.model, key.version),
-    )
-
-
-def _get(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
-    row = connection.execute(
-        "SELECT * FROM deployments WHERE model = ? AND version = ?", (key.model, key.version)
-    ).fetchone()
-    return _deployment(row) if row else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _deployment(row: Mapping[str, Any]) -> Deployment:
-    handle = None
-    if row["handle"] is not None:
-        saved = json.loads(row["handle"])
-        handle = Handle(row["launch_id"], Endpoint(saved["host"], saved["port"]), saved["ref"])
-    return Deployment(
-        key=ModelKey(row["model"], row["version"]),
-        desired=Desired(row["desired"]),
-        state=State(row["state"]),
-        step=Step(row["step"]) if row["step"] else None,
-        options=Options.from_dict(json.loads(row["options"])),
-        artifact=row["artifact"],
-        launch_id=row["launch_id"],
-        handle=handle,
-        port=row["port"],
-        tries=row["tries"],
-        launches=row["launches"],
-        not_before=row["not_before"],
-        deadline=row["deadline"],
-        ready_since=row["ready_since"],
-        ready_at=datetime.fromisoformat(row["ready_at"]) if row["ready_at"] else None,
-        created_at=datetime.fromisoformat(row["created_at"]),
-        reason=row["reason"],
-        parking=bool(row["parking"]),
-        session=row["session"],
-        memory=row["memory"],
-    )
-
-
-def _read_event(row: Mapping[str, Any]) -> Event:
-    return Event(
-        at=datetime.fromisoformat(row["at"]),
-        previous=State(row["previous"]) if row["previous"] else None,
-        state=State(row["state"]),
-        launch_id=row["launch_id"],
-        reason=row["reason"],
     )
 
 
@@ -392,6 +293,6 @@ def measured_alike(row: Deployment, options: Options, artifact: str) -> bool:
     return same and row.artifact == artifact
 
 
-def live_launches(rows: Iterable[Deployment]) -> set[str]:
-    """The launches that rows account for."""
-    return {row.launch_id for row in rows if row.launch_id is not None}
+def live_launches(deployments: Iterable[Deployment]) -> set[str]:
+    """The launches that deployments account for."""
+    return {row.launch_id for row in deployments if row.launch_id is not None}
