@@ -11,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from model_deployment.cli import app
 from tests.integration.harness import HOST, Controller, Controllers
 from tests.stubs import free_port
 from tests.waiting import until_sync
@@ -38,8 +40,9 @@ def run(controller: Controller | None, *arguments: str, stdin: str = "") -> Done
 
 
 def test_help_tells_what_can_be_done_and_how_to_begin() -> None:
-    done = run(None, "--help")
-    assert done.returncode == 0
+    runner = CliRunner()
+    done = runner.invoke(app, ["--help"])
+    assert done.exit_code == 0
     for command in (
         "serve",
         "demo",
@@ -52,8 +55,8 @@ def test_help_tells_what_can_be_done_and_how_to_begin() -> None:
         "restore",
     ):
         assert command in done.stdout
-        one = run(None, command, "--help")
-        assert one.returncode == 0
+        one = runner.invoke(app, [command, "--help"])
+        assert one.exit_code == 0
         assert "Usage: " in one.stdout
     assert "model-deployment demo" in done.stdout
     assert "MLFLOW_TRACKING_URI" in done.stdout
@@ -66,8 +69,8 @@ def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
         ["predict", "stub-1"],
         ["logs", "--lines", "x"],
     ):
-        done = run(None, *arguments)
-        assert done.returncode == 2
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 2
         assert "Usage: " in done.stderr
 
 

@@ -129,7 +129,7 @@ def test_a_data_directory_that_cannot_be_made_is_refused(controllers: Controller
 
 
 def test_of_many_controllers_that_start_at_once_one_wins(controllers: Controllers) -> None:
-    number = 20
+    number = 8
     controller = controllers(ports=number)
     controller.data.parent.mkdir(parents=True)
     programs = []

@@ -198,5 +198,5 @@ class Controllers(RuleBasedStateMachine):
 
 TestControllers = pytest.mark.timeout(1800)(Controllers.TestCase)
 TestControllers.settings = settings(
-    stateful_step_count=50, max_examples=2 * settings().max_examples
+    stateful_step_count=50, max_examples=settings().max_examples
 )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_deployment.domain import BlockedPort, State
@@ -186,6 +186,7 @@ uses = st.tuples(
 )
 
 
+@settings(max_examples=50)  # a database each
 @given(st.lists(uses, max_size=12))
 def test_as_many_ports_as_are_free_can_be_leased(steps: list[tuple[str, int, float]]) -> None:
     async def run(folder: Path) -> None:

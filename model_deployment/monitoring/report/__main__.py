@@ -22,6 +22,10 @@ _SURROUNDINGS = {
 }
 
 
+#: Bytes beside its limit for what is left to do when that is reached.
+_TO_FINISH = 64 * 1024 * 1024
+
+
 class OutOfTime(BaseException):
     """The processor time of this process is used up."""
 
@@ -44,6 +48,7 @@ def main(folder: Path) -> int:
         ambiguous = collect.collect(folder, wanted.input_names)
         make.make(folder, wanted, ambiguous)
     except BaseException as error:
+        _relax()
         traceback.print_exc()
         # What is written stands: then it was only Evidently's part that could not be added.
         if not write.exists(folder):
@@ -59,8 +64,8 @@ def limit(memory: int | None, seconds: int | None) -> None:
     since libraries that are mapped are addresses too.
     """
     if memory:
-        _lower(resource.RLIMIT_DATA, memory)
-        _lower(resource.RLIMIT_AS, 4 * memory)
+        _lower(resource.RLIMIT_DATA, memory, grace=_TO_FINISH)
+        _lower(resource.RLIMIT_AS, 4 * memory, grace=_TO_FINISH)
     if seconds:
         signal.signal(signal.SIGXCPU, _stop)
         # The signal comes again each second up to the hard limit, which kills: time to write.
@@ -73,6 +78,13 @@ def _lower(what: int, soft: int, grace: int = 0) -> None:
     if hard != resource.RLIM_INFINITY:
         most, soft = min(most, hard), min(soft, hard)
     resource.setrlimit(what, (soft, most))
+
+
+def _relax() -> None:
+    """Room to say what happened, where there was none left."""
+    for what in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
+        _, hard = resource.getrlimit(what)
+        resource.setrlimit(what, (hard, hard))
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -25,8 +25,9 @@ def tasks() -> set[asyncio.Task[object]]:
 
 
 def connections() -> set[object]:
-    """The connections and listeners of this process."""
-    return set(psutil.Process().net_connections("tcp"))
+    """The connections and listeners of this process, whatever their state."""
+    found = psutil.Process().net_connections("tcp")
+    return {(one.fd, one.laddr, one.raddr) for one in found}
 
 
 @pytest.fixture
