@@ -1,8 +1,8 @@
 # make run, make test, make lint, make bench. Everything happens inside .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two processes: the machines of CI have two cores.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# Three processes on the two cores of CI: many tests wait for processes of their own.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .PHONY: help run test lint format bench docs screenshots clean
 
