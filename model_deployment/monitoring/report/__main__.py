@@ -1,7 +1,8 @@
 """``python -m model_deployment.monitoring.report FOLDER``: the child process, its limits and its files.
 
 Whatever happens, a ``report.json`` is left if one can be written at all: first the verdict and a page
-without Evidently's, then a page with it. Exit 0 if there is a verdict, 1 if not.
+without Evidently's, then a page with it. Exit 0 if there is a verdict, 1 if not; a library that ends the
+process by itself for want of memory has it otherwise, so readers go by the files.
 """
 
 import os
