@@ -197,6 +197,4 @@ class Controllers(RuleBasedStateMachine):
 
 
 TestControllers = pytest.mark.timeout(1800)(Controllers.TestCase)
-TestControllers.settings = settings(
-    stateful_step_count=50, max_examples=settings().max_examples
-)
+TestControllers.settings = settings(stateful_step_count=50, max_examples=settings().max_examples)
