@@ -12,7 +12,7 @@ from model_deployment.dashboard.parts import Parts
 from model_deployment.domain import Deployment, State
 from model_deployment.errors import InvalidName
 from model_deployment.names import ModelKey
-from model_deployment.options import EnvManager, Validation
+from model_deployment.options import EnvManager, StartMethod, Validation
 from model_deployment.registered import RegisteredVersion
 
 #: Metrics of a version in the table; the others can be unfolded.
@@ -56,6 +56,7 @@ def router(parts: Parts, pages: Pages) -> APIRouter:
             known={row.key for row in rows},
             shown=SHOWN,
             env_managers=list(EnvManager),
+            start_methods=list(StartMethod),
             validations=list(Validation),
         )
 
