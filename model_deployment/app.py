@@ -348,7 +348,7 @@ def _forks(
     )
     forks = ForkStarter(terms, program, lost)
     if settings.start_method is not StartMethod.SERVE and settings.env_manager is EnvManager.LOCAL:
-        forks.warm_up()
+        forks.warming()
     return forks
 
 

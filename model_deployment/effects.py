@@ -220,6 +220,8 @@ class Effects:
         return await self._deployments.move(row, State.PENDING, reason)
 
     async def _launch(self, row: Deployment, deadline: float) -> Deployment:
+        if self._world.runtime.warming(row.options):
+            return await self._held_up(row, "waiting for the warm parent, which is importing")
         port = await self._port_for(row)
         if port is None:
             self.held_up += 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from model_deployment.domain import LOST, Deployment, Endpoint, Exit, Handle, Health, LaunchSpec
 from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.probe import Target
 from model_deployment.runtime.base import OnExit
 from tests.steps import Steps
@@ -79,6 +80,8 @@ class FakeMachine:
         self.strangers: dict[int, str] = {}
         #: Whether runtimes can hold ports, and those that are held, which outlives controllers.
         self.holding = False
+        #: What starts launches is on its way.
+        self.warming = False
         self.held: set[int] = set()
         #: Of which each process takes ``EACH``.
         self.memory = 1000 * EACH
@@ -220,7 +223,7 @@ class FakeRuntime:
 
     async def start(self, spec: LaunchSpec) -> Handle:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
-        await self.hold(spec.endpoint)
+        await self._hold(spec.endpoint)
         await self._steps.step("before start")
         process = self._machine.spawn(spec)
         self._children.add(spec.launch_id)
@@ -254,18 +257,18 @@ class FakeRuntime:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
         return [self._handle(process) for process in self._machine.live]
 
-    async def hold(self, endpoint: Endpoint) -> bool:
+    def warming(self, options: Options) -> bool:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
-        if endpoint.port in self._machine.held:
-            return True
-        if not self._machine.holding:
-            return False
+        return self._machine.warming
+
+    async def _hold(self, endpoint: Endpoint) -> None:
+        if endpoint.port in self._machine.held or not self._machine.holding:
+            return
         await self._steps.step("before hold")
         if self._machine.holder(endpoint.host, endpoint.port):
             raise OSError(98, "Address already in use")
         self._machine.held.add(endpoint.port)
         await self._steps.step("after hold")
-        return True
 
     async def release(self, endpoint: Endpoint) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from model_deployment.domain import Endpoint, Exit, Handle, LaunchSpec
+from model_deployment.options import Options
 
 #: Called, from the event loop, when some launch has probably ended. A hint, never a promise.
 OnExit = Callable[[], None]
@@ -15,19 +16,15 @@ class Runtime(Protocol):
     Nothing above a runtime may assume that a launch is a child of this process, or on this machine.
     """
 
-    async def hold(self, endpoint: Endpoint) -> bool:
-        """Listen on an endpoint and keep it, also while no process of the launch lives.
+    def warming(self, options: Options) -> bool:
+        """Whether what starts such launches is on its way: a start would wait for it.
 
-        True if it is held from now on, or was already; False where this runtime cannot hold ports now.
-        Callers that connect meanwhile wait for the next launch that is started on it.
-
-        Raises:
-            OSError: somebody else listens there (EADDRINUSE), or it cannot be listened on.
+        It is brought, if need be. ``on_exit`` is called when it has come, or will not.
         """
         ...
 
     async def release(self, endpoint: Endpoint) -> None:
-        """Let go of an endpoint. Idempotent. A launch that serves it goes on."""
+        """Let go of an endpoint that is held. Idempotent. A launch that serves it goes on."""
         ...
 
     def holds(self, endpoint: Endpoint) -> bool:
@@ -37,7 +34,8 @@ class Runtime(Protocol):
     async def start(self, spec: LaunchSpec) -> Handle:
         """Start a launch. It exists when this returns, and is perhaps not ready.
 
-        Where its endpoint is held, it gets the socket; a runtime that can hold ports holds it from then on.
+        A runtime that can hold ports listens on the endpoint from then on until it is released, also while
+        no process of the launch lives: callers that connect meanwhile wait for the next launch there.
 
         Raises:
             OSError: it could not be started; nothing of it is left behind.

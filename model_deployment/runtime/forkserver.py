@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ _log = logging.getLogger(__name__)
 _OOM_SCORE = 300
 #: Seconds that a launch waits for the parent; it is started in the other way then.
 _PATIENCE = 20.0
+#: And that the processes of one which is given up may take to end.
+_TO_END = 2.0
+_NO_GROUP = -1
 #: One thread for each pool of linear algebra, as in the parent: there are as many pools as models.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -42,73 +47,138 @@ class Terms:
 
 #: Seconds between tries to have another parent hold what the last one held.
 _AGAIN = 1.0
+#: A parent that lived this long is followed by another one at once; one that did not, after a pause.
+_STABLE = 60.0
+_LONGEST_PAUSE = 30.0
 
 
 class ForkStarter:
-    """Implements :class:`~model_deployment.runtime.starter.Starter` with forks."""
+    """Implements :class:`~model_deployment.runtime.starter.Starter` with forks.
 
-    def __init__(self, terms: Terms, program: Program, lost: Callable[[], None]) -> None:
-        """Of a warm parent; ``lost`` is called when that has ended unasked."""
+    One task at a time has a parent come: starts it, tells it which ports to hold, and tells the
+    controller. Nobody else waits for it.
+    """
+
+    def __init__(self, terms: Terms, program: Program, changed: Callable[[], None]) -> None:
+        """Of a warm parent; ``changed`` is called when one has come, or has ended unasked."""
         self._terms = terms
-        self._held: set[Endpoint] = set()
-        self._told_lost = lost
+        self._changed = changed
         self._parent = WarmParent(program, lost=self._lost)
-        self._warming: asyncio.Task[None] | None = None
-        self._noted = 0
+        self._held: set[Endpoint] = set()
         #: What a parent that is gone had held.
         self._missing: set[Endpoint] = set()
-        self._regaining: asyncio.Task[None] | None = None
+        #: What was released while there was none to tell.
+        self._dropped: set[Endpoint] = set()
+        self._coming: asyncio.Task[None] | None = None
+        self._since = self._came = float("-inf")
+        self._pause = 0.0
 
-    def warm_up(self) -> "asyncio.Task[None]":
-        """Have a parent soon: importing takes seconds, and the first launch would wait for them."""
+    def warming(self) -> bool:
+        """Whether a parent is on its way, and not for too long; without one, one is started."""
+        if self._parent.connected:
+            return False
+        coming = self._coming is not None and not self._coming.done()
+        if not coming and not self._parent.resting:
+            self._come()
+            coming = True
+        return coming and time.monotonic() - self._since < _PATIENCE
 
-        self._warming = asyncio.create_task(self._parent.connect())
-        self._warming.add_done_callback(_no_matter)
-        return self._warming
+    def _come(self) -> None:
+        self._since = time.monotonic()
+        self._coming = asyncio.create_task(self._bring(), name="warm parent")
+        self._coming.add_done_callback(_no_matter)
+
+    async def _bring(self) -> None:
+        """Have a parent, which holds the ports of all forks."""
+        await asyncio.sleep(self._pause)
+        while not self._parent.connected:
+            try:
+                await self._parent.connect()
+                self._came = time.monotonic()
+                await self._hand_over()
+            except Unavailable as error:
+                self._changed()  # launches are started in the other way now
+                if not self._missing:
+                    raise
+                _log.info("ports are not held for the time being: %s", error)
+                await asyncio.sleep(_AGAIN)
+        self._changed()
+
+    async def _hand_over(self) -> None:
+        """Have the parent hold what it has to: what the last one held, and what forks serve."""
+        self._held = {Endpoint(host, port) for host, port in self._parent.hello.get("held", ())}
+        for endpoint in self._dropped & self._held:
+            await self._release(endpoint)
+        self._dropped.clear()
+        own = await asyncio.to_thread(self._own)
+        for endpoint in (own.keys() | self._missing) - self._held:
+            try:
+                await self._hold(endpoint, own.get(endpoint, ()))
+            except OSError as error:
+                # Such as a system that lets no process copy another one's socket, see takeover.py.
+                _log.warning(
+                    "port %d is not held: %s. Should its model end, it may get another port",
+                    endpoint.port,
+                    error,
+                )
+            self._missing.discard(endpoint)
+
+    def _own(self) -> Mapping[Endpoint, Sequence[int]]:
+        """The endpoints that forks serve, and the processes of each."""
+        found: dict[Endpoint, list[int]] = {}
+        for _, process in identity.marked(self._terms.instance):
+            if identity.variable(process.pid, identity.METHOD) == identity.FORK:
+                text = identity.variable(process.pid, identity.ENDPOINT) or ""
+                host, _, port = text.rpartition(":")
+                if port:
+                    found.setdefault(Endpoint(host, int(port)), []).append(process.pid)
+        return found
 
     @property
     def parent_pid(self) -> int:
         """The pid of the warm parent; 0 while there is none."""
-        return int(self._parent.hello.get("pid", 0)) if self._parent.connected else 0
+        return self._parent.pid if self._parent.connected else 0
 
-    async def hold(self, endpoint: Endpoint) -> bool:
+    async def ready(self) -> None:
+        """Wait for a parent that is on its way.
+
+        Raises:
+            Unavailable: there is none within the time that a launch may wait.
+        """
+        if self.warming() and self._coming is not None:
+            left = self._since + _PATIENCE - time.monotonic()
+            await asyncio.wait({self._coming}, timeout=left)
+        if not self._parent.connected:
+            raise Unavailable(self._parent.why or "the warm parent is still importing")
+
+    async def hold(self, endpoint: Endpoint) -> None:
         """Listen on an endpoint until it is released.
 
         Raises:
             Unavailable: there is no parent.
             OSError: somebody else listens there.
         """
-        await self._connect()
-        if endpoint in self._held:
-            return True
-        pids = await asyncio.to_thread(self._own, endpoint)
-        try:
-            await self._ask("hold", host=endpoint.host, port=endpoint.port, pids=pids)
-        except OSError:
-            if pids:  # its own launch listens there, whose socket cannot be had
-                return False
-            raise
-        self._held.add(endpoint)
-        return True
+        await self.ready()
+        await self._hold(endpoint, ())
 
-    def _own(self, endpoint: Endpoint) -> list[int]:
-        """The processes of launches that serve an endpoint."""
-        text = f"{endpoint.host}:{endpoint.port}"
-        return [
-            process.pid
-            for _, process in identity.marked(self._terms.instance)
-            if identity.variable(process.pid, identity.ENDPOINT) == text
-        ]
+    async def _hold(self, endpoint: Endpoint, pids: Iterable[int]) -> None:
+        if endpoint not in self._held:
+            await self._ask("hold", host=endpoint.host, port=endpoint.port, pids=[*pids])
+            self._held.add(endpoint)
 
     async def release(self, endpoint: Endpoint) -> None:
         """Do not listen there any more."""
         self._held.discard(endpoint)
         self._missing.discard(endpoint)
+        if not self._parent.connected:
+            self._dropped.add(endpoint)
+            return
         with contextlib.suppress(Unavailable):
-            if await self._parent.find():
-                self._note_held()
-                await self._ask("release", host=endpoint.host, port=endpoint.port)
-                self._held.discard(endpoint)
+            await self._release(endpoint)
+
+    async def _release(self, endpoint: Endpoint) -> None:
+        await self._ask("release", host=endpoint.host, port=endpoint.port)
+        self._held.discard(endpoint)
 
     def holds(self, endpoint: Endpoint) -> bool:
         """Whether it is held."""
@@ -120,10 +190,29 @@ class ForkStarter:
         Raises:
             Unavailable: there is no parent that can do it.
         """
-        await self._connect()
-        answer = await self._ask("start", **self._order(spec))
+        await self.ready()
+        self._dropped.discard(spec.endpoint)
+        try:
+            answer = await self._ask("start", **self._order(spec))
+        except Unavailable:
+            # It may have forked and died, or hung, before it said so.
+            await self._end(spec.launch_id)
+            raise
         self._held.add(spec.endpoint)
         return _Fork(self._parent, spec.launch_id, int(answer["pid"]))
+
+    async def _end(self, launch_id: str) -> None:
+        """Leave no process of a launch."""
+        end = time.monotonic() + _TO_END
+        while time.monotonic() < end:
+            found = await asyncio.to_thread(
+                identity.members, self._terms.instance, launch_id, _NO_GROUP
+            )
+            if not found:
+                return
+            for process in found:
+                identity.send(process, signal.SIGKILL)
+            await asyncio.sleep(0.02)
 
     def _order(self, spec: LaunchSpec) -> dict[str, Any]:
         terms = self._terms
@@ -147,7 +236,12 @@ class ForkStarter:
     def _environment(self, spec: LaunchSpec, timeout: int) -> Mapping[str, str]:
         return {
             **_ONE_THREAD,
-            **surroundings(self._terms.instance, spec, self._terms.environment(EnvManager.LOCAL)),
+            **surroundings(
+                self._terms.instance,
+                spec,
+                self._terms.environment(EnvManager.LOCAL),
+                identity.FORK,
+            ),
             # What the command line of ``mlflow models serve`` gives to its server.
             "__pyfunc_model_path__": spec.model_path,
             "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(timeout),
@@ -160,31 +254,11 @@ class ForkStarter:
 
     async def close(self) -> None:
         """Let go of the parent, which goes on as long as it has launches."""
-        for task in (self._regaining, self._warming):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.gather(self._coming, return_exceptions=True)
         await self._parent.close()
         self._held.clear()
-
-    async def _connect(self) -> None:
-        if not self._parent.connected:
-            warming = self._warming
-            if warming is None or warming.done():
-                warming = self.warm_up()
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    await asyncio.shield(warming)
-            except TimeoutError:
-                raise Unavailable("the warm parent is still importing") from None
-        self._note_held()
-
-    def _note_held(self) -> None:
-        """What a parent held when it was connected to."""
-        if self._noted != self._parent.number:
-            self._noted = self._parent.number
-            held = self._parent.hello.get("held", ())
-            self._held |= {Endpoint(host, port) for host, port in held}
 
     async def _ask(self, op: str, **more: Any) -> dict[str, Any]:
         try:
@@ -193,25 +267,14 @@ class ForkStarter:
             raise Unavailable(f"the warm parent refused: {error}") from None
 
     def _lost(self) -> None:
+        lived = time.monotonic() - self._came
+        self._pause = 0.0 if lived >= _STABLE else min(_LONGEST_PAUSE, max(1.0, 2 * self._pause))
         self._missing |= self._held
         self._held.clear()
-        self._told_lost()
-        if self._regaining is None or self._regaining.done():
-            self._regaining = asyncio.create_task(self._regain())
-
-    async def _regain(self) -> None:
-        """Have another parent hold what the last one held, from the launches that live on."""
-        while self._missing:
-            endpoint = next(iter(self._missing))
-            try:
-                await self.hold(endpoint)
-            except Unavailable:
-                # Several that died one after the other: the next one has to wait.
-                await asyncio.sleep(_AGAIN)
-                continue
-            except OSError as error:
-                _log.warning("port %d is not held any more: %s", endpoint.port, error)
-            self._missing.discard(endpoint)
+        self._changed()
+        # Also where it held nothing: the next launch should not have to wait for the imports.
+        if self._coming is None or self._coming.done():
+            self._come()
 
 
 def _no_matter(task: "asyncio.Task[None]") -> None:
@@ -232,6 +295,10 @@ class _Fork:
     @property
     def pid(self) -> int:
         return self._pid
+
+    @property
+    def method(self) -> str:
+        return identity.FORK
 
     def running(self) -> bool | None:
         return None

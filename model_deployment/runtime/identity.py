@@ -17,6 +17,9 @@ from pathlib import Path
 MARKER = "MODEL_DEPLOYMENT_LAUNCH"
 #: Where the launch was told to listen: ``<host>:<port>``.
 ENDPOINT = "MODEL_DEPLOYMENT_ENDPOINT"
+#: How it was started.
+METHOD = "MODEL_DEPLOYMENT_METHOD"
+FORK, SERVE = "fork", "serve"
 
 _PROC = Path("/proc")
 

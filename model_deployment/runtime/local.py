@@ -14,6 +14,7 @@ import psutil
 
 from model_deployment.domain import LOST, Endpoint, Exit, Handle, LaunchSpec
 from model_deployment.names import ModelKey
+from model_deployment.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.base import OnExit
 from model_deployment.runtime.forkserver import ForkStarter, Unavailable
@@ -52,14 +53,9 @@ class LocalRuntime:
         self._watched: dict[str, int] = {}
         self._asked: set[str] = set()
 
-    async def hold(self, endpoint: Endpoint) -> bool:
+    def warming(self, options: Options) -> bool:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
-        if self._forks is None:
-            return False
-        try:
-            return await self._forks.hold(endpoint)
-        except Unavailable:
-            return False
+        return self._forks is not None and options.forks and self._forks.warming()
 
     async def release(self, endpoint: Endpoint) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
@@ -75,13 +71,10 @@ class LocalRuntime:
         child = await self._begin(spec)
         self._children[spec.launch_id] = child
         try:
-            leader = identity.look(child.pid)  # not collected yet, so this is surely our child
+            # It was there a moment ago, and no number is given out anew so soon.
+            leader = identity.look(child.pid)
             started = leader.started if leader else 0
-            handle = Handle(
-                spec.launch_id,
-                spec.endpoint,
-                {"boot": self._boot, "pid": child.pid, "started": started},
-            )
+            handle = self._handle(spec.launch_id, spec.endpoint, child.pid, started, child.method)
             self._watch(handle)
         except BaseException:
             # Whoever is told that nothing was started gives the port to the next launch.
@@ -171,8 +164,15 @@ class LocalRuntime:
         leaders = [process for process in found if process.pid == process.session == process.group]
         leader = min(leaders or found, key=lambda process: process.started)
         host, _, port = (identity.variable(leader.pid, identity.ENDPOINT) or "").rpartition(":")
-        ref = {"boot": self._boot, "pid": leader.pid, "started": leader.started}
-        return Handle(launch_id, Endpoint(host, int(port or 0)), ref)
+        method = identity.variable(leader.pid, identity.METHOD) or ""
+        endpoint = Endpoint(host, int(port or 0))
+        return self._handle(launch_id, endpoint, leader.pid, leader.started, method)
+
+    def _handle(
+        self, launch_id: str, endpoint: Endpoint, pid: int, started: int, method: str
+    ) -> Handle:
+        ref = {"boot": self._boot, "pid": pid, "started": started, "method": method}
+        return Handle(launch_id, endpoint, ref)
 
     async def close(self) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""

@@ -28,7 +28,7 @@ class Program:
     #: Seconds that it waits for another controller when it has nothing to do.
     linger: float = 5.0
     #: Seconds it may take to answer.
-    patience: float = 20.0
+    patience: float = 12.0
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from model_deployment.domain import LaunchSpec
+from model_deployment.runtime import identity
 from model_deployment.runtime.starter import Environment, Started, surroundings
 
 Command = Callable[[LaunchSpec], Sequence[str]]
@@ -64,7 +65,12 @@ class ServeStarter:
 
     def _spawn(self, spec: LaunchSpec) -> subprocess.Popen[bytes]:
         environment = {
-            **surroundings(self._instance, spec, self._environment(spec.options.env_manager)),
+            **surroundings(
+                self._instance,
+                spec,
+                self._environment(spec.options.env_manager),
+                identity.SERVE,
+            ),
             # uvicorn reads its options from the environment too. Idle connections of the proxy's pool
             # must outlive its own idea of them, or a request meets a server that just hung up.
             "UVICORN_TIMEOUT_KEEP_ALIVE": "75",
@@ -98,6 +104,10 @@ class _Program:
     @property
     def pid(self) -> int:
         return self._child.pid
+
+    @property
+    def method(self) -> str:
+        return identity.SERVE
 
     def running(self) -> bool | None:
         return self._child.poll() is None

@@ -21,6 +21,11 @@ class Started(Protocol):
         """Its number; it leads a session."""
         ...
 
+    @property
+    def method(self) -> str:
+        """How it was started: ``identity.FORK`` or ``identity.SERVE``."""
+        ...
+
     def running(self) -> bool | None:
         """Whether it runs; None if that has to be looked up."""
         ...
@@ -50,7 +55,9 @@ class Starter(Protocol):
         ...
 
 
-def surroundings(instance: str, spec: LaunchSpec, environment: Mapping[str, str]) -> dict[str, str]:
+def surroundings(
+    instance: str, spec: LaunchSpec, environment: Mapping[str, str], method: str
+) -> dict[str, str]:
     """The environment of a launch's processes: what is given, the launch's marks, and our own programs."""
     # MLflow starts programs by name: these must be the ones beside this interpreter.
     own = str(Path(sys.executable).parent)
@@ -61,4 +68,5 @@ def surroundings(instance: str, spec: LaunchSpec, environment: Mapping[str, str]
         "PYTHONUNBUFFERED": "1",
         identity.MARKER: f"{instance}/{spec.launch_id}",
         identity.ENDPOINT: f"{spec.endpoint.host}:{spec.endpoint.port}",
+        identity.METHOD: method,
     }

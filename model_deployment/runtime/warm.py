@@ -6,7 +6,9 @@ import itertools
 import logging
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +44,6 @@ class WarmParent:
         """Of one program; ``lost`` is called when a parent that was connected is gone."""
         self._program = program
         self._lost = lost
-        self._lock = asyncio.Lock()
         self._writer: asyncio.StreamWriter | None = None
         self._reader: asyncio.Task[None] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,7 +53,10 @@ class WarmParent:
         self._ended = asyncio.Condition()
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
-        self._why = ""
+        #: Why there is none, after a try that failed.
+        self.why = ""
+        #: Who listens on the socket, also before it has said hello.
+        self._peer: identity.Process | None = None
         #: Counts those that were connected; 0 while there is none.
         self.number = 0
         self._connections = itertools.count(1)
@@ -64,46 +68,47 @@ class WarmParent:
         """Whether there is one now."""
         return self._writer is not None
 
+    @property
+    def resting(self) -> bool:
+        """Whether none is tried to have for a while, after one that could not be used."""
+        return time.monotonic() < self._not_before
+
+    @property
+    def pid(self) -> int:
+        """Of the one that was connected last; 0 without one."""
+        return self._peer.pid if self._peer is not None else 0
+
     async def ask(self, op: str, **more: Any) -> dict[str, Any]:
         """Its answer.
 
         Raises:
-            Unavailable: there is none to be had, or it did not answer.
+            Unavailable: there is none, or it did not answer.
             OSError: what the system said to it.
             Refused: it cannot do that.
         """
-        await self.connect()
         answer = await self._ask(op, **more)
         self._pause = _FIRST_PAUSE
         return answer
 
     async def connect(self) -> None:
-        """Have a parent, started if need be.
+        """Have a parent, started if need be. One caller at a time.
 
         Raises:
             Unavailable: there is none to be had, now or for a while.
         """
-        async with self._lock:
-            if self._writer is not None:
-                return
-            if time.monotonic() < self._not_before:
-                raise Unavailable(self._why)
-            try:
-                await self._connect_or_start()
-            except (OSError, Refused, ValueError) as error:
-                self._give_up(f"cannot start the warm parent: {error}")
-            except Unavailable as error:
-                self._give_up(str(error))
-
-    async def find(self) -> bool:
-        """Connect to a parent if there is one; none is started."""
-        async with self._lock:
-            if self._writer is None and await self._open():
-                await self._greet()
-            return self._writer is not None
+        if self._writer is not None:
+            return
+        if self.resting:
+            raise Unavailable(self.why)
+        try:
+            await self._connect_or_start()
+        except (OSError, Refused, ValueError) as error:
+            self._give_up(f"cannot start the warm parent: {error}")
+        except Unavailable as error:
+            self._give_up(str(error))
 
     def _give_up(self, why: str) -> None:
-        self._why = why
+        self.why = why
         self._not_before = time.monotonic() + self._pause
         _log.warning("%s; models are started with 'mlflow models serve' for %g s", why, self._pause)
         self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
@@ -150,6 +155,10 @@ class WarmParent:
             return False
         finally:
             os.close(folder)
+        own: socket.socket = self._writer.get_extra_info("socket")
+        # Of the process that listens there: <linux/socket.h>, struct ucred, begins with its pid.
+        credentials = own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        self._peer = identity.look(int.from_bytes(credentials[:4], sys.byteorder))
         self.number = next(self._connections)
         self._reader = asyncio.create_task(self._listen(reader, self._writer))
         return True
@@ -250,10 +259,8 @@ class WarmParent:
 
     async def _kill(self) -> None:
         """End a parent that does not answer; its launches live on."""
-        pid, started = int(self.hello.get("pid", -1)), int(self.hello.get("started", -1))
-        found = identity.look(pid) if pid > 0 else None
-        if found is not None and found.started == started:
-            identity.send(found, signal.SIGKILL)
+        if self._peer is not None:
+            identity.send(self._peer, signal.SIGKILL)
         connected = self.connected
         self._drop()
         await self._reap()

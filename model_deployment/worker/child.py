@@ -14,7 +14,7 @@ from model_deployment.worker import crew, surroundings
 #: What a fork says when its surroundings are its own.
 READY = b"."
 #: Shown first in ``/proc/<pid>/environ``: the process is known by them.
-_FIRST = ("MODEL_DEPLOYMENT_LAUNCH", "MODEL_DEPLOYMENT_ENDPOINT")
+_FIRST = ("MODEL_DEPLOYMENT_LAUNCH", "MODEL_DEPLOYMENT_ENDPOINT", "MODEL_DEPLOYMENT_METHOD")
 
 
 @dataclass(frozen=True)

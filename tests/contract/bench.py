@@ -70,6 +70,10 @@ class Bench:
         await until(lambda: "stub: listening" in log.read_text(), what="the stub")
         return handle
 
+    async def ready(self) -> None:
+        """Wait for what starts launches."""
+        await until(lambda: not self.runtime.warming(Options()), what="the warm parent")
+
     async def ended(self, handle: Handle) -> Any:
         """Poll until a launch has ended; how."""
         return await until(lambda: self.runtime.poll(handle), timeout=5, what="the end of a launch")

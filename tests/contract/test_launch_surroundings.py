@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.domain import Endpoint, Handle
+from model_deployment.domain import Handle
 from model_deployment.runtime import identity
 from tests.contract.bench import Bench, open_files
-from tests.stubs import HOST, free_port
+from tests.stubs import HOST
 
 
 async def test_output_goes_to_a_log_that_only_its_owner_reads(bench: Bench) -> None:
@@ -67,7 +67,7 @@ async def test_a_launch_that_cannot_be_watched_is_ended_at_once(
     def fail(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    await bench.runtime.hold(Endpoint(HOST, free_port()))  # so that what is needed for all is open
+    await bench.ready()  # so that what is needed for all is open
     before = open_files()
     spec = bench.spec(ignore_sigterm=True)
     with monkeypatch.context() as patched:

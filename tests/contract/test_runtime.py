@@ -273,9 +273,11 @@ async def test_a_program_that_is_not_there_raises_and_leaves_nothing(bench: Benc
 async def test_a_runtime_tells_whether_it_holds_a_port(bench: Bench) -> None:
     endpoint = Endpoint(HOST, free_port())
     assert not bench.runtime.holds(endpoint)
-    for _ in range(2):
-        assert await bench.runtime.hold(endpoint) == bench.holds
-        assert bench.runtime.holds(endpoint) == bench.holds
+    handle = await bench.runtime.start(replace(bench.spec(), endpoint=endpoint))
+    assert bench.runtime.holds(endpoint) == bench.holds
+    await bench.runtime.stop(handle, force=True)
+    await bench.ended(handle)
+    assert bench.runtime.holds(endpoint) == bench.holds
     for _ in range(2):
         await bench.runtime.release(endpoint)
         assert not bench.runtime.holds(endpoint)

@@ -23,7 +23,7 @@ from model_deployment.runtime.parents import Program, retire
 from model_deployment.runtime.serve import ServeStarter, mlflow_command
 from model_deployment.settings import Settings
 from tests.stubs import HOST, free_port
-from tests.waiting import until_sync
+from tests.waiting import until, until_sync
 from tests.world import children, collect, kill_all
 
 #: Seconds that both give a prediction.
@@ -90,7 +90,7 @@ class Pairs(contextlib.ExitStack):
     def start(self, names: tuple[str, ...]) -> dict[str, Pair]:
         """Have these models served, all at once."""
         # Before anything else keeps the machine busy.
-        until_sync(self._warm, timeout=60, what="the warm parent")
+        self._runner.run(until(self._warm, timeout=60, what="the warm parent"))
         handles = {
             name: [self._launch(name, runtime) for runtime in self._runtimes] for name in names
         }
@@ -105,10 +105,7 @@ class Pairs(contextlib.ExitStack):
 
     def _warm(self) -> bool:
         """Whether there is a parent that forks."""
-        endpoint = Endpoint(HOST, free_port())
-        held = self._runner.run(self._runtimes[1].hold(endpoint))
-        self._runner.run(self._runtimes[1].release(endpoint))
-        return held
+        return not self._runtimes[1].warming(Options())
 
     def _launch(self, name: str, runtime: LocalRuntime) -> Handle:
         number = self._runtimes.index(runtime)

@@ -181,3 +181,17 @@ async def test_a_port_that_the_runtime_holds_is_not_looked_at(on: Stage) -> None
     assert (await on.row(A)).port == FIRST
     assert (await on.ports.usage(on.machine.now)).blocked == ()
     await on.gone()
+
+
+async def test_a_launch_waits_for_what_starts_it_and_nothing_else_does(on: Stage) -> None:
+    await started(on, A)
+    on.machine.warming = True
+    await on.deploy(B)
+    for _ in range(3):
+        await on.tick(1)
+    row = await on.row(B)
+    assert (row.state, row.launch_id, row.port) == (State.PENDING, None, None)
+    assert row.reason == "waiting for the warm parent, which is importing"
+    assert (await on.row(A)).state is State.READY
+    on.machine.warming = False
+    await starting(on, B)

@@ -46,7 +46,7 @@ class ForkBench(Bench):
 
     async def parent(self) -> int:
         """The pid of the warm parent, which is there."""
-        await self.forks._connect()
+        await self.forks.ready()
         return self.forks.parent_pid
 
 

@@ -84,14 +84,14 @@ async def test_a_request_to_a_dead_model_is_answered_by_its_successor(forks: For
 
 async def test_a_port_is_held_until_it_is_released(forks: ForkBench) -> None:
     endpoint = forks.spec().endpoint
-    assert await forks.runtime.hold(endpoint)
-    assert await forks.runtime.hold(endpoint)
+    for _ in range(2):
+        await forks.forks.hold(endpoint)
     assert forks.runtime.holds(endpoint)
     for _ in range(2):
         await forks.runtime.release(endpoint)
     assert not forks.runtime.holds(endpoint)
     with socket.create_server((HOST, endpoint.port)), pytest.raises(OSError, match="in use"):
-        await forks.runtime.hold(endpoint)
+        await forks.forks.hold(endpoint)
 
 
 async def test_several_workers_share_a_port_and_replace_each_other(forks: ForkBench) -> None:

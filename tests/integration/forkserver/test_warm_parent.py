@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import pytest
 
+from model_deployment.runtime.forkserver import Unavailable
 from model_deployment.worker import protocol
 from tests.contract.bench import Bench
 from tests.integration.forkserver.conftest import PROGRAMS, ForkBench, environment, parents
@@ -71,7 +73,7 @@ async def test_a_parent_of_another_make_ends_with_its_last_launch(
     await forks.ended(handle)
     await until(lambda: parents(tmp_path) == [new])
     # The old one held the port until then.
-    assert await forks.runtime.hold(handle.endpoint)
+    await forks.forks.hold(handle.endpoint)
 
 
 async def test_a_library_that_starts_threads_is_not_preloaded(forks: ForkBench) -> None:
@@ -94,14 +96,15 @@ async def test_where_no_parent_can_be_had_models_are_served_the_other_way(
         assert "stub_model_server" in next(iter(forks.pids(handle).values()))
     assert len(forks.told) == 2
     assert "cannot be used: the warm parent ended with status 1" in forks.told[0]
-    assert not await forks.runtime.hold(forks.spec().endpoint)
+    with pytest.raises(Unavailable):
+        await forks.forks.hold(forks.spec().endpoint)
 
 
 async def test_a_parent_that_hangs_is_ended_and_does_not_keep_its_ports(forks: ForkBench) -> None:
     forks.use(patience=0.3)
     first = await forks.serve()
     spec = forks.spec()
-    assert await forks.runtime.hold(spec.endpoint)
+    await forks.forks.hold(spec.endpoint)
     os.kill(await forks.parent(), signal.SIGSTOP)
     handle = await forks.runtime.start(spec)
     await until(lambda: "stub: listening" in forks.log(handle).read_text())

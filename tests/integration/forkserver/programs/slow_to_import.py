@@ -1,0 +1,5 @@
+"""A library that takes its time, in seconds."""
+
+import threading
+
+threading.Event().wait(3)
