@@ -61,12 +61,22 @@ class Running:
     drop_calls: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """What is started in the place of MLflow's model server, for tests."""
+
+    #: The argument vector, in place of ``mlflow models serve``.
+    command: Command
+    #: The program that forks run, started with nothing preloaded.
+    program: str
+
+
 @asynccontextmanager
-async def running(settings: Settings, command: Command | None = None) -> AsyncIterator[Running]:
+async def running(settings: Settings, stand_in: StandIn | None = None) -> AsyncIterator[Running]:
     """Everything put together: the state is open, what lives is adopted, the loop ticks.
 
     Args:
-        command: the argument vector of a model server; ``mlflow models serve`` if None.
+        stand_in: what serves models; MLflow if None.
 
     Raises:
         StateError: the data directory is in use, or its state cannot be read.
@@ -85,7 +95,7 @@ async def running(settings: Settings, command: Command | None = None) -> AsyncIt
             await make_sure_of_documents(settings, database)
             if await database.new_boot(identity.boot_id()):
                 _log.info("first start since the machine booted")
-            it = await _assemble(settings, command, database, credentials, stack)
+            it = await _assemble(settings, stand_in, database, credentials, stack)
         except (DatabaseError, OSError) as error:
             raise unusable(settings.data_dir, error) from error
         yield it
@@ -121,12 +131,12 @@ class _Core:
 
 async def _assemble(
     settings: Settings,
-    command: Command | None,
+    stand_in: StandIn | None,
     database: Database,
     credentials: Credentials,
     stack: contextlib.AsyncExitStack,
 ) -> Running:
-    core = await _core(settings, command, database, stack)
+    core = await _core(settings, stand_in, database, stack)
     await core.reconciler.recover()
     await _start_loop(core.reconciler, settings, stack)
     controller = Controller(
@@ -192,7 +202,7 @@ async def _assemble(
 
 async def _core(
     settings: Settings,
-    command: Command | None,
+    stand_in: StandIn | None,
     database: Database,
     stack: contextlib.AsyncExitStack,
 ) -> _Core:
@@ -205,10 +215,10 @@ async def _core(
     registry = _registry(settings)
     logs = LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes)
     wake, notes, call = _Late(), _Late(), _Late()
-    forks = None if command else _forks(settings, instance, logs, wake)
+    forks = _forks(settings, instance, logs, stand_in, wake)
     runtime = LocalRuntime(
         instance=instance,
-        serve=_serve(settings, instance, logs, command),
+        serve=_serve(settings, instance, logs, stand_in),
         forks=forks,
         on_exit=wake,
         tell=notes,
@@ -314,13 +324,13 @@ def _registry(settings: Settings) -> Registry:
 
 
 def _serve(
-    settings: Settings, instance: str, logs: LaunchLogs, command: Command | None
+    settings: Settings, instance: str, logs: LaunchLogs, stand_in: StandIn | None
 ) -> ServeStarter:
     return ServeStarter(
         instance=instance,
         logs=logs.root,
         work=settings.data_dir / "work",
-        command=command or mlflow_command(settings.request_timeout),
+        command=stand_in.command if stand_in else mlflow_command(settings.request_timeout),
         environment=settings.model_environment,
     )
 
@@ -329,7 +339,8 @@ def _forks(
     settings: Settings,
     instance: str,
     logs: LaunchLogs,
-    lost: Callable[[], None],
+    stand_in: StandIn | None,
+    changed: Callable[[], None],
 ) -> ForkStarter | None:
     if sys.platform != "linux":
         return None
@@ -339,14 +350,15 @@ def _forks(
         work=settings.data_dir / "work",
         environment=settings.model_environment,
         request_timeout=settings.request_timeout,
+        program=stand_in.program if stand_in else "",
     )
     program = Program(
         folder=settings.data_dir / "worker",
         log=logs.path(PARENT),
-        preload=settings.preload,
+        preload=() if stand_in else settings.preload,
         environment=settings.model_environment(EnvManager.LOCAL),
     )
-    forks = ForkStarter(terms, program, lost)
+    forks = ForkStarter(terms, program, changed)
     if settings.start_method is not StartMethod.SERVE and settings.env_manager is EnvManager.LOCAL:
         forks.warming()
     return forks

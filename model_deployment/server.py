@@ -12,10 +12,9 @@ from signal import SIGHUP, SIGINT, SIGTERM
 
 import uvicorn
 
-from model_deployment.app import Running, running
+from model_deployment.app import Running, StandIn, running
 from model_deployment.controller import Controller
 from model_deployment.listener import admit_no_more, listen
-from model_deployment.runtime.serve import Command
 from model_deployment.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -91,7 +90,7 @@ class _Server(uvicorn.Server):
 async def serve(
     settings: Settings,
     *,
-    command: Command | None = None,
+    stand_in: StandIn | None = None,
     started: Sequence[Callable[[Controller], Awaitable[None]]] = (),
 ) -> None:
     """Run a controller until SIGTERM or SIGINT; a second one hurries.
@@ -108,7 +107,7 @@ async def serve(
     _collect_less()
     listener = listen(settings.host, settings.port)
     with contextlib.closing(listener):
-        async with running(settings, command) as it:
+        async with running(settings, stand_in) as it:
             config = uvicorn.Config(
                 it.app,
                 http="httptools",

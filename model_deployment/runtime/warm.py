@@ -53,6 +53,7 @@ class WarmParent:
         self._ended = asyncio.Condition()
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
+        self._greeted = False
         #: Why there is none, after a try that failed.
         self.why = ""
         #: Who listens on the socket, also before it has said hello.
@@ -65,8 +66,8 @@ class WarmParent:
 
     @property
     def connected(self) -> bool:
-        """Whether there is one now."""
-        return self._writer is not None
+        """Whether there is one now, which has said hello."""
+        return self._greeted
 
     @property
     def resting(self) -> bool:
@@ -96,7 +97,7 @@ class WarmParent:
         Raises:
             Unavailable: there is none to be had, now or for a while.
         """
-        if self._writer is not None:
+        if self._greeted:
             return
         if self.resting:
             raise Unavailable(self.why)
@@ -130,6 +131,7 @@ class WarmParent:
                     raise Unavailable(f"the warm parent was not ready within {START:g} s")
                 await asyncio.sleep(0.02)
         await self._greet()
+        self._greeted = True
         await self._retire_others()
 
     async def _greet(self) -> None:
@@ -250,6 +252,7 @@ class WarmParent:
 
     def _drop(self) -> None:
         writer, self._writer = self._writer, None
+        self._greeted = False
         self.number = 0
         if writer is not None:
             writer.close()

@@ -132,13 +132,13 @@ class Parent:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(BACKLOG)
+            listener.setblocking(False)
         except OSError as error:
             listener.close()
             taken = takeover.listener(pids, address) if error.errno == errno.EADDRINUSE else None
             if taken is None:
                 raise
-            listener = taken
-        listener.setblocking(False)
+            listener = taken  # whose flags are those of the process that serves with it
         self._held[address] = listener
         return listener
 

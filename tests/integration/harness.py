@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "REGISTRY_TIMEOUT": 60,
     # Stubs start in no time, and more of them at once than there are cores.
     "START_CONCURRENCY": 8,
+    # Quicker for a few stubs; what is particular to forks is tested with forks.
+    "START_METHOD": "serve",
     # Stubs take little, and what other programs take meanwhile is none of the tests' business.
     "MEMORY_MARGIN": 0,
     # What is said at the start is looked for beside the log.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from model_deployment import server
 from model_deployment.__main__ import main
+from model_deployment.app import StandIn
 from model_deployment.domain import LaunchSpec
 from model_deployment.runtime.serve import mlflow_command
 
@@ -28,5 +29,5 @@ if __name__ == "__main__":
     # Started a hundred times, it spends half of its time on looking for garbage in MLflow's modules.
     gc.set_threshold(100_000, 50, 100)
     atexit.register(gc.freeze)
-    server.serve = partial(server.serve, command=stub_command)
+    server.serve = partial(server.serve, stand_in=StandIn(stub_command, str(PROGRAM)))
     main()
