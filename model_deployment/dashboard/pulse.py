@@ -1,10 +1,10 @@
 """How busy deployments were in the last minutes: differences of what is counted, step by step."""
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from model_deployment.monitoring.totals import LATENCIES, Total
+from model_deployment.monitoring.totals import STEPS, Total
 from model_deployment.names import ModelKey
 
 #: Seconds of a step, and how many are remembered: five minutes.
@@ -17,7 +17,9 @@ _NOW = 2
 class _Step:
     requests: int
     errors: int
-    latencies: tuple[int, ...]
+    #: Answers by their latency, of those steps of :data:`STEPS` that have any.
+    latencies: Mapping[int, int]
+    p95: float | None
     seconds: float
 
 
@@ -71,7 +73,7 @@ class Pulse:
         newest = list(steps)[-_NOW:]
         return Figures(
             rates=tuple(step.requests / step.seconds for step in steps),
-            p95s=tuple(percentile(step.latencies, 0.95) for step in steps),
+            p95s=tuple(step.p95 for step in steps),
             rate=sum(s.requests for s in newest) / sum(s.seconds for s in newest),
             p95=percentile(_added(step.latencies for step in steps), 0.95),
             requests=sum(step.requests for step in steps),
@@ -82,24 +84,37 @@ class Pulse:
 def _difference(before: Total, now: Total, seconds: float) -> _Step:
     if now.answered < before.answered or now.errors.total() < before.errors.total():
         before = Total()  # deployed anew, and counted from nothing
-    latencies = tuple(b - a for a, b in zip(before.latencies, now.latencies, strict=True))
+    latencies = {
+        place: after - earlier
+        for place, (earlier, after) in enumerate(zip(before.steps, now.steps, strict=True))
+        if after != earlier
+    }
     errors = now.errors.total() - before.errors.total()
-    return _Step(sum(latencies) + errors, errors, latencies, seconds)
+    answered = sum(latencies.values())
+    return _Step(answered + errors, errors, latencies, percentile(latencies, 0.95), seconds)
 
 
-def _added(counts: Iterable[Sequence[int]]) -> list[int]:
-    return [sum(column) for column in zip(*counts, strict=True)]
+def _added(counts: Iterable[Mapping[int, int]]) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for one in counts:
+        found.update(one)
+    return found
 
 
-def percentile(counts: Sequence[int], share: float) -> float | None:
-    """Milliseconds that a share of the answers took at most, as if evenly spread within buckets."""
-    wanted, seen = share * sum(counts), 0.0
+def percentile(counts: Mapping[int, int], share: float) -> float | None:
+    """Milliseconds that a share of the answers took at most, as if evenly spread within steps.
+
+    Args:
+        counts: by place in :data:`STEPS`.
+    """
+    wanted, seen = share * sum(counts.values()), 0.0
     if not wanted:
         return None
-    for place, count in enumerate(counts):
-        if count and seen + count >= wanted:
-            low = LATENCIES[place - 1] if place else 0.0
-            high = LATENCIES[min(place, len(LATENCIES) - 1)]
+    for place in sorted(counts):
+        count = counts[place]
+        if seen + count >= wanted:
+            low = STEPS[place - 1] if place else 0.0
+            high = STEPS[min(place, len(STEPS) - 1)]
             return 1000 * (low + (high - low) * (wanted - seen) / count)
         seen += count
     return None
