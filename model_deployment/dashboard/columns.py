@@ -174,10 +174,19 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
         return 0.0, 0.0
     ordered = sorted(values)
     few = len(ordered) // 100 or (len(ordered) > _FEW)
-    inner = ordered[few], ordered[-1 - few]
-    # Halves, since the greatest floats are too far apart for one.
-    whole, within = (end / 2 - start / 2 for start, end in ((ordered[0], ordered[-1]), inner))
-    return inner if within * _BINS < whole else (ordered[0], ordered[-1])
+    least, low, high, greatest = (ordered[place] for place in (0, few, -1 - few, -1))
+    inner = _apart(low, high)
+    if inner * _BINS >= _apart(least, greatest):
+        return least, greatest
+    return (
+        low if _apart(least, low) > inner else least,
+        high if _apart(high, greatest) > inner else greatest,
+    )
+
+
+def _apart(low: float, high: float) -> float:
+    """Half of how far, since the greatest floats are too far apart for one."""
+    return high / 2 - low / 2
 
 
 def _shares(values: Sequence[float], low: float, high: float) -> list[float]:
@@ -195,10 +204,8 @@ def _bin(value: float, low: float, high: float) -> int:
         return 0
     if value > high:
         return _BINS + 1
-    width = high / 2 - low / 2
-    return 1 + (
-        min(_BINS - 1, int(_BINS * ((value / 2 - low / 2) / width))) if width else _BINS // 2
-    )
+    width = _apart(low, high)
+    return 1 + (min(_BINS - 1, int(_BINS * (_apart(low, value) / width))) if width else _BINS // 2)
 
 
 def _categories(name: str, told: str, before: Sequence[Any], now: Sequence[Any]) -> Column:

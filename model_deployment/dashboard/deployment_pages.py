@@ -62,6 +62,7 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
             "part_charts",
             charts=charts.traffic(serving, minutes, now) if asked else [],
             window=window,
+            answers=row.state in (State.READY, State.PARKED),
             longest=window == [*charts.WINDOWS][-1],
         )
 

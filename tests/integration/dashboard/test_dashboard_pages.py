@@ -193,6 +193,9 @@ def test_the_deploy_form_says_what_is_in_effect(controllers: Controllers) -> Non
     page = controller.call("GET", "/dashboard/deployments/no-mlmodel-1").text
     assert "it has no MLmodel file" in page
     assert '<div class="columns" hidden>' in page  # nothing is known that could be asked
+    charts = controller.call("GET", "/dashboard/deployments/no-mlmodel-1/charts").text
+    assert "No requests" in charts
+    assert "the form above" not in charts
     assert '<a href="/dashboard/registry/no-mlmodel#v1">' in page
     assert '<tr id="v1"' in controller.call("GET", "/dashboard/registry/no-mlmodel").text
     row = re.search("<tr data-name=.*?</tr>", controller.call("GET", "/").text, re.DOTALL)
@@ -204,7 +207,8 @@ def test_the_deploy_form_says_what_is_in_effect(controllers: Controllers) -> Non
 def test_an_idle_deployment_says_what_to_do(controller: Controller) -> None:
     controller.deploy("many-77")
     charts = "/dashboard/deployments/many-77/charts?window=15m"
-    assert "No requests in the last 15m" in controller.call("GET", charts).text
+    assert "No requests in the last 15m." in (idle := controller.call("GET", charts).text)
+    assert "the form above" in idle
     controller.predict("many-77", 1)
     assert "<svg" in controller.call("GET", charts).text
 
