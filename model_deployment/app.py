@@ -166,7 +166,6 @@ async def _assemble(
         totals=core.totals.all,
         find_training=around.find_training,
         describe=describe,
-        tail=core.logs.tail,
         counters=core.routes.counters,
     )
     looking = asyncio.create_task(dashboard.run(), name="dashboard")

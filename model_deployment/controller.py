@@ -66,6 +66,11 @@ class Controller:
         self._defaults = defaults
         self._closing = False
 
+    @property
+    def defaults(self) -> Options:
+        """What a deploy call gets that names nothing."""
+        return self._defaults
+
     async def deploy(self, key: ModelKey, choice: Choice, wait: float) -> Deployment:
         """Wish a model version to be served; wait until it is ready or failed.
 

@@ -24,6 +24,7 @@ from model_deployment.api.strict import known_parameters_only
 from model_deployment.controller import Controller
 from model_deployment.dashboard.board import Dashboard
 from model_deployment.dashboard.parts import Parts
+from model_deployment.documents.base import Collection
 from model_deployment.monitoring.gather import FindTraining
 from model_deployment.monitoring.totals import Total
 from model_deployment.names import ModelKey
@@ -109,7 +110,6 @@ def pages(
     totals: Callable[[], Mapping[ModelKey, Total]],
     find_training: FindTraining,
     describe: deployments.Describe,
-    tail: deployments.Tail,
     counters: deployments.Count,
 ) -> Dashboard:
     """The pages for people; arguments as in :func:`api`.
@@ -123,6 +123,9 @@ def pages(
             "reach the registry", lambda client: client.search_registered_models(max_results=1)
         )
 
+    async def reach_documents() -> None:
+        await (await watch.keeper.opened()).get(Collection.REPORTS, "any")
+
     parts = Parts(
         controller=controller,
         monitoring=watch.monitoring,
@@ -131,10 +134,10 @@ def pages(
         models=registry.models,
         versions=registry.versions,
         reach_registry=reach_registry,
+        reach_documents=reach_documents,
         look=telemetry.look,
         totals=totals,
         describe=describe,
-        tail=tail,
         counters=counters,
         find_training=find_training,
         who=lambda scope: scope.get(USER),

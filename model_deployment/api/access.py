@@ -43,7 +43,8 @@ class Policy:
 
     #: None lets everybody in.
     role: Role | None
-    #: A GET that starts work unless it asks for something by its ``id``: not from other sites' pages.
+    #: A GET that starts work, or takes one of few places, unless it asks for something by its ``id``: not
+    #: from other sites' pages.
     works: bool = False
 
 
@@ -76,14 +77,14 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
     ("POST", "/{name}/invocations"): _CALLER,
     ("GET", "/"): _CALLER,
     ("GET", "/dashboard"): _CALLER,
-    ("GET", "/dashboard/events"): _CALLER,
+    ("GET", "/dashboard/events"): Policy(Role.CALLER, works=True),
     ("GET", "/dashboard/static/{file}"): _CALLER,
     ("GET", "/dashboard/registry"): _CALLER,
     ("GET", "/dashboard/registry/{model}"): _CALLER,
     ("GET", "/dashboard/deployments/{name}"): _CALLER,
     ("GET", "/dashboard/deployments/{name}/charts"): _CALLER,
     ("GET", "/dashboard/deployments/{name}/reports"): _CALLER,
-    ("GET", "/dashboard/deployments/{name}/columns"): _OPERATOR,
+    ("GET", "/dashboard/deployments/{name}/columns"): Policy(Role.OPERATOR, works=True),
     ("GET", "/dashboard/compare/{model}"): _CALLER,
     ("GET", "/docs"): _CALLER,
     ("GET", "/docs/oauth2-redirect"): _CALLER,

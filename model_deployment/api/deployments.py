@@ -1,5 +1,7 @@
 """Deploy, undeploy, and what became of it."""
 
+import asyncio
+import hashlib
 import shlex
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -101,10 +103,10 @@ def router(
 
     async def _failed(row: Deployment) -> Response:
         launch_id = await controller.last_launch(row.key)
-        lines = tail(launch_id, _LAST_LINES).splitlines() if launch_id else []
+        text = await asyncio.to_thread(tail, launch_id, _LAST_LINES) if launch_id else ""
         error = DeployFailed(
             f"cannot deploy {row.key}: {row.reason}",
-            extra={"name": str(row.key), "reason": row.reason, "log": lines},
+            extra={"name": str(row.key), "reason": row.reason, "log": text.splitlines()},
         )
         return respond(error)
 
@@ -177,16 +179,20 @@ def router(
         responses={404: problem("Not deployed")},
     )
     async def get_logs(
+        request: Request,
         name: Key,
         lines: Annotated[int, Query(ge=1, le=10_000, description="Lines from the end.")] = 100,
-    ) -> PlainTextResponse:
-        """What the newest launch has written, as text."""
+    ) -> Response:
+        """What the newest launch has written, as text; with ``If-None-Match``, only where it is another."""
         row = await controller.get(ModelKey.parse(name))
         launch_id = await controller.last_launch(row.key)
-        return PlainTextResponse(
-            tail(launch_id, lines) if launch_id else "",
-            headers={"X-Launch-Id": launch_id or ""},
-        )
+        text = (await asyncio.to_thread(tail, launch_id, lines) if launch_id else "").encode()
+        tag = f'"{hashlib.sha256(text).hexdigest()[:16]}"'
+        # Whoever follows it asks again and again. Browsers do not keep it: logs are for operators.
+        headers = {"X-Launch-Id": launch_id or "", "ETag": tag}
+        if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
+            return Response(status_code=304, headers=headers)
+        return PlainTextResponse(text, headers=headers)
 
     @routes.get(
         "/model/{name}/events",

@@ -9,16 +9,33 @@ _ADVICE = (
     (
         "may be merged",
         "Merging requests (batch_max_rows) needs a model whose prediction for a row does not depend on the "
-        "other rows. Deploy it again with 0.",
+        "other rows. Deploy it with other options: 0 there.",
     ),
     (
         "No module named",
         "A library that the model needs is not installed where it runs. Install it there, or "
         "deploy with the environment uv or virtualenv, which installs what the model asks for.",
     ),
+    # Before those below: its last words are the model's own, and may say anything.
+    (
+        "exited with status",
+        "The model server started and ended by itself. The last lines of its log say why; often a library "
+        "is missing or has another version than the model was trained with. The environment uv installs "
+        "what the model asks for.",
+    ),
     (
         "free port",
         "All ports of the range are taken. Undeploy something, or widen MODEL_DEPLOYMENT_PORTS.",
+    ),
+    (
+        "no MLmodel file",
+        "What was registered is no MLflow model: it has no MLmodel file. Log it with MLflow "
+        "(log_model, or save_model), register that, and deploy the new version.",
+    ),
+    (
+        "leaves them",
+        "A link in the model's files leads out of them, and those it leads to do not come along. Log the "
+        "model with the files themselves.",
     ),
     (
         "artifacts",
@@ -36,12 +53,6 @@ _ADVICE = (
     (
         "signal",
         "Something ended the process from outside; often the machine ran out of memory.",
-    ),
-    (
-        "exited with status",
-        "The model server started and ended by itself. The last lines of its log say why; often a library "
-        "is missing or has another version than the model was trained with. The environment uv installs "
-        "what the model asks for.",
     ),
 )
 

@@ -1,10 +1,12 @@
 """The dashboard put together: its routes, and the hub that looks for all of them."""
 
+import re
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from model_deployment.dashboard import (
     compare_pages,
@@ -20,6 +22,8 @@ _STREAM_HEADERS = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx passes on what comes as it comes
 }
+#: What pages name of what they know; anything else tells nothing.
+_SERIAL = re.compile("[0-9]{1,18}", re.ASCII)
 
 
 class Dashboard:
@@ -43,10 +47,11 @@ class Dashboard:
         """All routes."""
         routes = APIRouter()
         routes.include_router(self._overview())
+        routes.include_router(self._events())
         routes.include_router(self._files.router())
-        routes.include_router(registry_pages.router(self._parts, self._pages))
+        routes.include_router(registry_pages.router(self._parts, self._pages, self._hub))
         routes.include_router(deployment_pages.router(self._parts, self._pages, self._hub))
-        routes.include_router(compare_pages.router(self._parts, self._pages))
+        routes.include_router(compare_pages.router(self._parts, self._pages, self._hub))
         return routes
 
     def _overview(self) -> APIRouter:
@@ -57,25 +62,42 @@ class Dashboard:
         async def overview(request: Request) -> Response:
             view = await self._hub.view()
             return self._pages.send(
-                request, "overview", view=view, build=self._files.build, at="overview"
+                request,
+                "overview",
+                view=view,
+                build=self._files.build,
+                serial=self._hub.serial,
+                at="overview",
             )
 
+        return routes
+
+    def _events(self) -> APIRouter:
+        routes = APIRouter(route_class=self._pages.route_class(part=True), include_in_schema=False)
+
         @routes.get("/dashboard/events")
-        async def events() -> Response:
-            self._hub.make_sure_of_room()
-            return _Stream(self._hub.events())
+        async def events(request: Request, since: str = "") -> Response:
+            serial = int(since) if _SERIAL.fullmatch(since) else None
+            place = ExitStack()
+            place.enter_context(self._hub.viewers.one_more(self._parts.who(request.scope)))
+            return _Stream(self._hub.events(serial), place)
 
         return routes
 
 
 class _Stream(StreamingResponse):
-    """Lets go of what it reads from, however it ends."""
+    """Lets go of what it reads from, and of its place, however it ends."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+    def __init__(self, parts: AsyncIterator[bytes], place: ExitStack) -> None:
         super().__init__(parts, headers=_STREAM_HEADERS)
         self._parts = parts
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         try:

@@ -1,5 +1,6 @@
 """What was served, and how metrics went, as pictures. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ class Chart:
     lines: tuple[Line, ...]
     first: str
     last: str
+    bottom: str = "0"
 
 
 def traffic(serving: Mapping[str, Any], minutes: int, until: datetime) -> list[Chart]:
@@ -110,21 +112,50 @@ def trends(
         compared: what the newest is compared with.
     """
     past = [
-        {row["metric"]: row["current"] for row in comparison({}, entry["metrics"], None)}
+        (
+            datetime.fromisoformat(entry["ts"]),
+            {row["metric"]: row["current"] for row in comparison({}, entry["metrics"], None)},
+        )
         for entry in reversed(history)
     ]
-    ends = (
-        [words.moment(entry["ts"])[5:16] for entry in (history[-1], history[0])] if history else []
-    )
     made = []
     for row in compared[:_TRENDS]:
-        values = [one.get(row["metric"]) for one in past]
-        if sum(value is not None for value in values) < 2 or any((v or 0) < 0 for v in values):
-            continue
-        most = pictures.top([*values, row["baseline"]])
-        lines = [Line("measured", "p95", pictures.line(values, most))]
-        if row["baseline"] is not None and row["baseline"] >= 0:
-            lines.append(Line("baseline", "baseline", pictures.line([row["baseline"]] * 2, most)))
-        told = f"now {words.number(row['current'])}, baseline {words.number(row['baseline'])}"
-        made.append(Chart(row["metric"], told, words.number(most), tuple(lines), *ends))
+        measured = [
+            (at, now[row["metric"]])
+            for at, now in past
+            if math.isfinite(now.get(row["metric"], math.nan))
+        ]
+        if len(measured) > 1:
+            made.append(_trend(row, measured))
     return made
+
+
+def _trend(row: Mapping[str, Any], measured: Sequence[tuple[datetime, float]]) -> Chart:
+    baseline = row["baseline"]
+    if baseline is not None and not math.isfinite(baseline):
+        baseline = None
+    low, high = _edges(
+        [*(value for _, value in measured), *([] if baseline is None else [baseline])]
+    )
+    (first, _), (last, _) = measured[0], measured[-1]
+    span = (last - first).total_seconds() or 1.0
+    points = [((at - first).total_seconds() / span, value) for at, value in measured]
+    lines = [Line("measured", "p95", pictures.curve(points, low, high))]
+    if baseline is not None:
+        across = [(0.0, baseline), (1.0, baseline)]
+        lines.append(Line("baseline", "baseline", pictures.curve(across, low, high)))
+    return Chart(
+        row["metric"],
+        f"now {words.number(row['current'])}, baseline {words.number(baseline)}",
+        words.number(high),
+        tuple(lines),
+        first=words.moment(first)[5:16],
+        last=words.moment(last)[5:16],
+        bottom=words.number(low),
+    )
+
+
+def _edges(values: Sequence[float]) -> tuple[float, float]:
+    """Of an axis: round numbers, and zero between or at one of them."""
+    low = -pictures.top([-value for value in values]) if min(values) < 0 else 0.0
+    return low, pictures.top(values) if max(values) > 0 or not low else 0.0

@@ -20,6 +20,8 @@ from model_deployment.names import ModelKey
 #: Rows of either that are looked at, bytes of them, and columns that are shown.
 _CAPTURED, _TRAINING, _BYTES, SHOWN = 2000, 4000, 16 * 1024 * 1024, 60
 _BINS, _CATEGORIES = 24, 8
+#: Values of which one may be an outlier.
+_FEW = 10
 #: What a captured row has beside its inputs.
 _OWN = frozenset({"request_id", "ts", "row"})
 
@@ -92,12 +94,20 @@ async def _some(parts: AsyncGenerator[bytes, None]) -> bytes:
 
 def _compare(now: bytes, before: bytes, origin: str) -> Compared:
     sent, trained = _rows(now), _rows(before)
+    known = {name for row in sent for name in row}
     names = [
-        name for name in dict.fromkeys(name for row in sent for name in row) if name not in _OWN
+        name
+        # What callers do not send any more is worth seeing, once they have sent anything.
+        for name in dict.fromkeys(
+            name for row in (*sent, *(trained if sent else ())) for name in row
+        )
+        if name not in _OWN
     ]
     columns = tuple(
         _column(
-            name, [row.get(name) for row in trained if name in row], [row.get(name) for row in sent]
+            name,
+            [row.get(name) for row in trained if name in row],
+            [row.get(name) for row in sent] if name in known else None,
         )
         for name in names[:SHOWN]
     )
@@ -108,9 +118,16 @@ def _rows(lines: bytes) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in lines.splitlines() if line]
 
 
-def _column(name: str, before: Sequence[Any], now: Sequence[Any]) -> Column:
+def _column(name: str, before: Sequence[Any], now: Sequence[Any] | None) -> Column:
+    """A column; None is what callers have not sent."""
+    if now is None:
+        return _drawn(name, "not sent by callers", before, ())
     missing = sum(value is None for value in now)
     told = f"{words.percent(missing, len(now))} missing" if missing else ""
+    return _drawn(name, told, before, now)
+
+
+def _drawn(name: str, told: str, before: Sequence[Any], now: Sequence[Any]) -> Column:
     both = [value for value in (*before, *now) if value is not None]
     if both and all(_is_number(value) for value in both):
         return _histogram(name, told, _numbers(before), _numbers(now))
@@ -126,27 +143,69 @@ def _numbers(values: Sequence[Any]) -> list[float]:
 
 
 def _histogram(name: str, told: str, before: list[float], now: list[float]) -> Column:
-    low, high = min([*before, *now], default=0.0), max([*before, *now], default=0.0)
+    """Bins of what it was trained on, else of what was sent; what is beyond has a bin at either end."""
+    low, high = _range(before or now)
     sides = [_shares(values, low, high) for values in (before, now)]
+    below, above = (any(side[end] for side in sides if side) for end in (0, -1))
+    cut = slice(0 if below else 1, None if above else -1)
+    sides = [side[cut] for side in sides]
     most = max([*sides[0], *sides[1]], default=1.0)
+    beyond = [
+        f"{words.percent(number, len(now))} {where}"
+        for where, number in (
+            ("below", sum(value < low for value in now)),
+            ("above", sum(value > high for value in now)),
+        )
+        if number
+    ]
     return Column(
         name,
-        told,
+        ", ".join([told, *beyond] if told else beyond),
         pictures.area(sides[0], most),
         pictures.steps(sides[1], most),
-        words.number(low),
-        words.number(high),
+        f"{'below ' if below else ''}{words.number(low)}",
+        f"{'above ' if above else ''}{words.number(high)}",
     )
 
 
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """From least to greatest, unless a few of them are so far out that all others would be one bin."""
+    if not values:
+        return 0.0, 0.0
+    ordered = sorted(values)
+    few = len(ordered) // 100 or (len(ordered) > _FEW)
+    least, low, high, greatest = (ordered[place] for place in (0, few, -1 - few, -1))
+    inner = _apart(low, high)
+    if inner * _BINS >= _apart(least, greatest):
+        return least, greatest
+    return (
+        low if _apart(least, low) > inner else least,
+        high if _apart(high, greatest) > inner else greatest,
+    )
+
+
+def _apart(low: float, high: float) -> float:
+    """Half of how far, since the greatest floats are too far apart for one."""
+    return high / 2 - low / 2
+
+
 def _shares(values: Sequence[float], low: float, high: float) -> list[float]:
+    """The share of values in each bin, in the first what is below and in the last what is above."""
     if not values:
         return []
-    counts = [0] * _BINS
-    width = (high - low) / _BINS
+    counts = [0] * (_BINS + 2)
     for value in values:
-        counts[min(_BINS - 1, int((value - low) / width)) if width > 0 else _BINS // 2] += 1
+        counts[_bin(value, low, high)] += 1
     return [count / len(values) for count in counts]
+
+
+def _bin(value: float, low: float, high: float) -> int:
+    if value < low:
+        return 0
+    if value > high:
+        return _BINS + 1
+    width = _apart(low, high)
+    return 1 + (min(_BINS - 1, int(_BINS * (_apart(low, value) / width))) if width else _BINS // 2)
 
 
 def _categories(name: str, told: str, before: Sequence[Any], now: Sequence[Any]) -> Column:

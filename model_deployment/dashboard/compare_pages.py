@@ -1,15 +1,19 @@
 """Two versions side by side."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from model_deployment.dashboard import words
+from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
 from model_deployment.dashboard.parts import Parts
 from model_deployment.domain import Deployment
-from model_deployment.errors import InvalidRequest
+from model_deployment.errors import InvalidRequest, UnknownModel
 from model_deployment.names import ModelKey
+from model_deployment.options import Options
 
 #: What is compared of what was served, and what it is called.
 _SERVED = (
@@ -21,7 +25,7 @@ _SERVED = (
 )
 
 
-def router(parts: Parts, pages: Pages) -> APIRouter:
+def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=pages.route_class(), include_in_schema=False)
 
@@ -30,22 +34,45 @@ def router(parts: Parts, pages: Pages) -> APIRouter:
         keys = [ModelKey.of(model, text.strip()) for text in versions.split(",")]
         if len(set(keys)) != 2:
             raise InvalidRequest("cannot compare: choose two versions of the model")
-        rows = [await parts.controller.get(key) for key in keys]
+        serial = hub.serial
+        rows = await _rows(parts, keys)
         found = await parts.monitoring.compare(model, [key.version for key in keys])
-        signatures = await asyncio.gather(*(asyncio.to_thread(parts.describe, row) for row in rows))
+        signatures = await asyncio.gather(*(_signature(parts, row) for row in rows))
         return pages.send(
             request,
             "compare",
             at="registry",
+            serial=serial,
             model=model,
-            rows=rows,
+            sides=[*zip(keys, rows, strict=True)],
             metrics=_metrics(found, keys),
             served=_served(found, keys),
             options=_options(rows),
-            columns=_columns([signature for signature, _, _ in signatures]),
+            columns=_columns(signatures),
         )
 
     return routes
+
+
+async def _rows(parts: Parts, keys: list[ModelKey]) -> list[Deployment | None]:
+    """The deployments of versions; None for one that only the registry knows.
+
+    Raises:
+        UnknownModel: not even that one.
+        RegistryUnavailable: it was needed, and did not answer.
+    """
+    known = {row.key: row for row in await parts.controller.all(stopped=True)}
+    if not known.keys() >= {*keys}:
+        registered = {one.key for one in await parts.versions(keys[0].model)}
+        for key in keys:
+            if key not in known and key not in registered:
+                raise UnknownModel(f"cannot compare {key}: the registry has no such version")
+    return [known.get(key) for key in keys]
+
+
+async def _signature(parts: Parts, row: Deployment | None) -> dict[str, Any] | None:
+    """Of the model's files; they are here once it was deployed."""
+    return (await asyncio.to_thread(parts.describe, row))[0] if row else None
 
 
 def _metrics(found: dict[str, Any], keys: list[ModelKey]) -> list[tuple[str, list[Any]]]:
@@ -61,23 +88,34 @@ def _served(found: dict[str, Any], keys: list[ModelKey]) -> list[tuple[str, list
     return [*lines, ("Errors", [sum(total["errors"].values()) for total in totals])]
 
 
-def _options(rows: list[Deployment]) -> list[tuple[str, list[str], bool]]:
-    """Each option, shown, and whether it differs."""
-    first, second = (row.options.as_dict() for row in rows)
+def _options(rows: list[Deployment | None]) -> list[tuple[str, list[str], bool]]:
+    """Each option, shown, and whether it differs. A version that was never deployed has none."""
+    sides = [row.options.as_dict() if row else None for row in rows]
     return [
-        (name, [_shown(first[name]), _shown(second[name])], first[name] != second[name])
-        for name in first
+        (
+            name,
+            [words.NONE if side is None else _shown(side[name]) for side in sides],
+            _differ([side and side[name] for side in sides], sides),
+        )
+        for name in Options().as_dict()
+        if any(sides)
     ]
 
 
 def _columns(signatures: list[dict[str, Any] | None]) -> list[tuple[str, list[str], bool]]:
     """Each input column by name, with its type in both, and whether they differ."""
-    sides = [_named((one or {}).get("inputs") or []) for one in signatures]
+    sides = [None if one is None else _named(one.get("inputs") or []) for one in signatures]
+    names = dict.fromkeys(name for side in sides if side for name in side)
     found = []
-    for name in dict.fromkeys([*sides[0], *sides[1]]):
-        texts = [_type(side.get(name)) for side in sides]
-        found.append((name, texts, texts[0] != texts[1]))
+    for name in names:
+        texts = [_type(side.get(name) if side else None) for side in sides]
+        found.append((name, texts, _differ(texts, sides)))
     return found
+
+
+def _differ(values: Sequence[Any], sides: Sequence[Any]) -> bool:
+    """Whether two are known, and not the same."""
+    return None not in sides and values[0] != values[1]
 
 
 def _named(inputs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -86,7 +124,7 @@ def _named(inputs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _type(column: dict[str, Any] | None) -> str:
     if column is None:
-        return "\u2013"
+        return words.NONE
     return str(column["type"]) + ("" if column.get("required", True) else ", optional")
 
 

@@ -21,33 +21,34 @@ _REPORTS = 50
 def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=pages.route_class(), include_in_schema=False)
+    within = APIRouter(route_class=pages.route_class(part=True), include_in_schema=False)
 
     async def deployed(name: str) -> Deployment:
         return await parts.controller.get(ModelKey.parse(name))
 
     @routes.get("/dashboard/deployments/{name}")
     async def deployment(request: Request, name: str) -> Response:
-        row = await deployed(name)
-        view = await hub.view()
+        view, serial = await hub.view(), hub.serial
+        row = await deployed(name)  # what changes from here on, the page hears
         signature, example, sample = await asyncio.to_thread(parts.describe, row)
         return pages.send(
             request,
             "deployment",
             at="",
             build=hub.build,
+            serial=serial,
             it=row,
             shown=view.rows.get(str(row.key)),
             form=form(signature, example, sample),
             # Until the model's files are here, nothing can be said of its signature.
-            known=signature is not None
-            or row.state in (State.READY, State.PARKED, State.FAILED, State.STOPPED),
+            known=signature is not None or row.state in (State.READY, State.PARKED),
             counters=parts.counters(row.key),
             options=row.options.as_dict(),
             advice=advice(row.reason),
             windows=list(charts.WINDOWS),
         )
 
-    @routes.get("/dashboard/deployments/{name}/charts")
+    @within.get("/dashboard/deployments/{name}/charts")
     async def traffic(
         request: Request, name: str, window: Literal["15m", "1h", "6h", "24h"] = "1h"
     ) -> Response:
@@ -55,9 +56,17 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
         minutes, now = charts.WINDOWS[window], datetime.now(UTC)
         start = now.replace(second=0, microsecond=0) - timedelta(minutes=minutes - 1)
         serving = await parts.monitoring.serving(row.key, start, now + timedelta(seconds=1))
-        return pages.send(request, "part_charts", charts=charts.traffic(serving, minutes, now))
+        asked = serving["total"]["requests"]
+        return pages.send(
+            request,
+            "part_charts",
+            charts=charts.traffic(serving, minutes, now) if asked else [],
+            window=window,
+            answers=row.state in (State.READY, State.PARKED),
+            longest=window == [*charts.WINDOWS][-1],
+        )
 
-    @routes.get("/dashboard/deployments/{name}/reports")
+    @within.get("/dashboard/deployments/{name}/reports")
     async def reports(request: Request, name: str) -> Response:
         row = await deployed(name)
         now = datetime.now(UTC)
@@ -73,11 +82,12 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
             reports=[{**one, "rows": _rows(one["rows"])} for one in made],
         )
 
-    @routes.get("/dashboard/deployments/{name}/columns")
+    @within.get("/dashboard/deployments/{name}/columns")
     async def inputs(request: Request, name: str) -> Response:
         row = await deployed(name)
         return pages.send(request, "part_columns", found=await columns.compared(parts, row.key))
 
+    routes.include_router(within)
     return routes
 
 

@@ -58,7 +58,7 @@ def form(signature: Mapping[str, Any] | None, example: Any, sample: Any) -> Form
         example: its own scoring request, if it has one.
         sample: one made from the signature.
     """
-    request = example if example is not None else sample
+    request = example if example is not None and _can_be_told(example) else sample
     body = _json(request)
     params = tuple(_param(one) for one in (signature or {}).get("params") or [])
     inputs = (signature or {}).get("inputs")
@@ -122,8 +122,8 @@ def _first(request: Any) -> dict[str, Any]:
     if not isinstance(request, dict):
         return {}
     split, records = request.get("dataframe_split"), request.get("dataframe_records")
-    if isinstance(split, dict) and split.get("data"):
-        return dict(zip(split.get("columns", ()), split["data"][0], strict=False))
+    if isinstance(split, dict):
+        return _first_of_split(split.get("columns"), split.get("data"))
     if isinstance(records, list) and records and isinstance(records[0], dict):
         return records[0]
     inputs = request.get("inputs", request.get("instances"))
@@ -134,8 +134,26 @@ def _first(request: Any) -> dict[str, Any]:
     return {}
 
 
+def _first_of_split(names: Any, data: Any) -> dict[str, Any]:
+    """Examples are written by anybody, so that any part of one may be anything."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return {}
+    if not isinstance(data, list) or not data or not isinstance(data[0], list):
+        return {}
+    return dict(zip(names, data[0], strict=False))
+
+
 def _full(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
+
+
+def _can_be_told(value: Any) -> bool:
+    """Whether JSON can be made of it: of what is nested very deeply it cannot, though it can be read."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 def _json(value: Any, *, pretty: bool = True) -> str:

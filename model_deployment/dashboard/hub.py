@@ -17,14 +17,13 @@ import orjson
 from model_deployment.dashboard.overview import Facts, Row, facts, rows
 from model_deployment.dashboard.parts import Parts
 from model_deployment.dashboard.pulse import Pulse
+from model_deployment.dashboard.viewers import Viewers
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.errors import ModelDeploymentError, TooBusy
+from model_deployment.errors import ModelDeploymentError
 from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
 
-#: Viewers at once; more than that are no people.
-MOST = 100
 #: Seconds between looks with viewers, at least and at most; and those between looks at what is slow to ask.
 _AT_LEAST, _AT_MOST, _SLOW = 0.25, 1.0, 15.0
 #: Seconds that a first page waits for what is slow to ask.
@@ -66,13 +65,18 @@ class Hub:
         self._pulse = Pulse()
         self._verdicts: dict[ModelKey, str] = {}
         self._registry: str | None = None
+        self._store = ""
         self._slow: asyncio.Task[None] | None = None
         self._slow_at = self._looked_at = float("-inf")
         self._view: View | None = None
-        self._viewers = 0
+        self.viewers = Viewers()
+        self._one_at_a_time = asyncio.Lock()
+        #: Looks that were begun, and which of them came to an end last.
+        self._begun = self._done = 0
         self._closed = False
         self._news = asyncio.Event()
-        self._serial = 0
+        # Beyond those of an earlier controller, which pages may still name.
+        self._first = self._serial = int(time.time() * 1000)
         #: By name, when a row was changed, and what it looks like; of all rows, when some came or went.
         self._drawn: dict[str, tuple[int, str]] = {}
         self._names_at = self._facts_at = 0
@@ -97,7 +101,7 @@ class Hub:
         now = time.monotonic()
         if self._pulse.due(now):
             self._pulse.beat(now, self._parts.totals())
-        if self._viewers and now - self._looked_at >= _AT_LEAST:
+        if len(self.viewers) and now - self._looked_at >= _AT_LEAST:
             await self._look()
 
     async def view(self) -> View:
@@ -107,16 +111,32 @@ class Hub:
             await asyncio.wait({self._slow}, timeout=_PATIENCE)
         return await self._look()
 
+    @property
+    def serial(self) -> int:
+        """Of the last change. A page names the one from before it read what it shows."""
+        return self._serial
+
     async def _look(self) -> View:
+        """What is there now. Of several who ask at once, one looks, after the last of them has asked."""
+        begun = self._begun
+        async with self._one_at_a_time:
+            if self._view is None or self._done <= begun:
+                await self._look_now()
+            assert self._view is not None  # noqa: S101 - it was looked
+            return self._view
+
+    async def _look_now(self) -> None:
+        self._begun = number = self._begun + 1
         self._looked_at = time.monotonic()
         self._ask_slow()
         seen = await self._parts.look()
-        view = View(
-            rows(seen, self._pulse, self._verdicts, datetime.now(UTC)),
-            facts(seen, self._registry, _STUCK_AFTER),
+        self._draw(
+            View(
+                rows(seen, self._pulse, self._verdicts, datetime.now(UTC)),
+                facts(seen, self._registry, self._store, _STUCK_AFTER),
+            )
         )
-        self._draw(view)
-        return view
+        self._done = number
 
     def _draw(self, view: View) -> None:
         before, self._view = self._view, view
@@ -150,7 +170,7 @@ class Hub:
 
     async def _ask(self) -> None:
         try:
-            await asyncio.gather(self._ask_registry(), self._ask_verdicts())
+            await asyncio.gather(self._ask_registry(), self._ask_store(), self._ask_verdicts())
         except Exception:
             _log.exception("cannot look at registry and reports for the dashboard")
 
@@ -160,6 +180,14 @@ class Hub:
             self._registry = ""
         except ModelDeploymentError as error:
             self._registry = error.detail
+
+    async def _ask_store(self) -> None:
+        """Whether it can be read: captures tell of writing only, and only where there are any."""
+        try:
+            await self._parts.reach_documents()
+            self._store = ""
+        except StoreUnavailable as error:
+            self._store = str(error)
 
     async def _ask_verdicts(self) -> None:
         with suppress(StoreUnavailable):
@@ -175,39 +203,28 @@ class Hub:
 
     # -- viewers ---------------------------------------------------------------------------------
 
-    def make_sure_of_room(self) -> None:
-        """For one viewer more.
+    async def events(self, since: int | None = None) -> AsyncIterator[bytes]:
+        """What a viewer hears: server-sent events, until the controller stops.
 
-        Raises:
-            TooBusy: there are too many.
+        Args:
+            since: the serial that its page was made with; None, and one of another controller, tells all.
         """
-        if self._viewers >= MOST:
-            raise TooBusy(
-                "cannot tell one more page what happens: too many are open", retry_after=10
-            )
-
-    async def events(self) -> AsyncIterator[bytes]:
-        """What a viewer hears: server-sent events, until the controller stops."""
-        self._viewers += 1
-        heard = 0
-        try:
-            yield b"retry: 1000\n\n"
-            if self._parts.controller.closing:
-                return
-            await self._look()
-            while not self._closed:
-                news = self._news
-                if heard < self._serial:
-                    text, heard = self._since(heard), self._serial
-                    yield text
-                    continue
-                try:
-                    async with asyncio.timeout(_HEARTBEAT):
-                        await news.wait()
-                except TimeoutError:
-                    yield b": alive\n\n"
-        finally:
-            self._viewers -= 1
+        heard = since if since is not None and self._first <= since <= self._serial else 0
+        yield b"retry: 1000\n\n"
+        if self._parts.controller.closing:
+            return
+        await self._look()
+        while not self._closed:
+            news = self._news
+            if heard < self._serial:
+                text, heard = self._since(heard), self._serial
+                yield text
+                continue
+            try:
+                async with asyncio.timeout(_HEARTBEAT):
+                    await news.wait()
+            except TimeoutError:
+                yield b": alive\n\n"
 
     def _since(self, heard: int) -> bytes:
         assert self._view is not None  # noqa: S101 - there is no serial before it

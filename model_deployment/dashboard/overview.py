@@ -20,6 +20,8 @@ _URGENCY = {
     State.PARKED: 5,
     State.STOPPED: 6,
 }
+#: Before any moment, so that what is not ready counts as ready for no time.
+_NOT_READY = -1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Row:
     reason: str
     port: int | None
     uptime: str
-    ready_at: float
+    #: What was made ready last has the least, but for what is not ready.
+    newness: float
     rate: str
     p95: str
     errors: str
@@ -61,6 +64,8 @@ class Facts:
     stuck: bool
     store: str
     store_waiting: str
+    #: Why it cannot be read.
+    store_away: str
     store_lost: int
     #: None: not asked yet.
     registry: str | None
@@ -79,7 +84,7 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
         reason=it.reason,
         port=it.port,
         uptime=words.duration((now - ready).total_seconds()) if ready else words.NONE,
-        ready_at=ready.timestamp() if ready else 0,
+        newness=-ready.timestamp() if ready else _NOT_READY,
         rate=words.rate(figures.rate),
         p95=words.milliseconds(figures.p95),
         errors=words.percent(figures.errors, figures.requests),
@@ -111,7 +116,7 @@ def _order(it: Deployment) -> tuple[str, int]:
     return it.key.model.lower(), it.key.version
 
 
-def facts(seen: Seen, registry: str | None, stuck_after: float) -> Facts:
+def facts(seen: Seen, registry: str | None, store: str, stuck_after: float) -> Facts:
     """What holds for all."""
     ports, captures = seen.ports, seen.captures
     return Facts(
@@ -123,6 +128,7 @@ def facts(seen: Seen, registry: str | None, stuck_after: float) -> Facts:
         stuck=seen.idle > stuck_after,
         store=captures.error,
         store_waiting=words.size(captures.spool_bytes) if captures.error else "",
+        store_away=store,
         store_lost=captures.dropped + captures.dead,
         registry=registry,
     )

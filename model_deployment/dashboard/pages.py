@@ -1,14 +1,17 @@
 """How pages are written and sent: templates escape everything, headers allow our own files only."""
 
 import gzip
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 
 from model_deployment import __version__
 from model_deployment.dashboard import pictures, words
@@ -16,6 +19,8 @@ from model_deployment.documents.base import StoreUnavailable
 from model_deployment.domain import Role, User
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.state.database import DatabaseError
+
+_log = logging.getLogger(__name__)
 
 #: Scripts and styles are files of ours, and nothing else is run, loaded or asked.
 _CSP = (
@@ -57,7 +62,14 @@ class Pages:
         """A template, filled."""
         return self._environment.get_template(f"{name}.html.jinja").render(values)
 
-    def send(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+    def send(
+        self,
+        request: Request,
+        name: str,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> Response:
         """A page, or a part of one, for whoever asks."""
         user = self._who(request.scope)
         text = self.text(
@@ -66,10 +78,16 @@ class Pages:
             operator=user is not None and user.may(Role.OPERATOR),
             **values,
         )
-        return packed(request, text.encode(), "text/html; charset=utf-8", status, _PAGE_HEADERS)
+        more = {**_PAGE_HEADERS, **(headers or {})}
+        return packed(request, text.encode(), "text/html; charset=utf-8", status, more)
 
-    def route_class(self) -> type[APIRoute]:
-        """Routes whose errors are pages as well."""
+    def route_class(self, *, part: bool = False) -> type[APIRoute]:
+        """Routes whose errors are pages as well.
+
+        Args:
+            part: they answer with a part of a page, and their errors are one too. No header tells:
+                where a browser does not trust the connection, it sends no ``Sec-Fetch-Dest``.
+        """
         pages = self
 
         class PageRoute(APIRoute):
@@ -79,24 +97,35 @@ class Pages:
                 async def handled(request: Request) -> Response:
                     try:
                         return await handle(request)
-                    except (ModelDeploymentError, StoreUnavailable, DatabaseError) as error:
-                        return pages.problem(request, error)
+                    except (HTTPException, RequestValidationError):
+                        raise  # the API's own handlers answer these
+                    except Exception as error:
+                        return pages.problem(request, error, part=part)
 
                 return handled
 
         return PageRoute
 
-    def problem(self, request: Request, error: Exception) -> Response:
-        """An error as a page."""
-        if isinstance(error, ModelDeploymentError):
-            status, title, detail = error.status, error.title, error.detail
-        else:
-            store = "document store" if isinstance(error, StoreUnavailable) else "state database"
-            status, title = 503, "Unavailable"
-            detail = f"cannot read the {store} now; the controller's log says why"
-        part = request.headers.get("sec-fetch-dest") == "empty"
-        return self.send(request, "part_error" if part else "error", status, title=title,
+    def problem(self, request: Request, error: Exception, *, part: bool = False) -> Response:
+        """An error as a page, or as a part of one."""
+        status, title, detail = _told(request, error)
+        more = error.headers if isinstance(error, ModelDeploymentError) else {}
+        return self.send(request, "part_error" if part else "error", status, more, title=title,
                          detail=detail, at="")  # fmt: skip
+
+
+def _told(request: Request, error: Exception) -> tuple[int, str, str]:
+    """Status, title and words for an error; what the caller cannot mend goes to the log."""
+    path = request.url.path
+    if isinstance(error, ModelDeploymentError):
+        return error.status, error.title, error.detail
+    if isinstance(error, StoreUnavailable | DatabaseError):
+        store = "document store" if isinstance(error, StoreUnavailable) else "state database"
+        _log.error("%s %s: %s: %s", request.method, path, store, error)
+        return 503, "Unavailable", f"cannot read the {store} now; the controller's log says why"
+    _log.error("%s %s: cannot make this page", request.method, path, exc_info=error)
+    detail = "cannot make this page: an error of ours; its trace is in the controller's log"
+    return 500, "Internal error", detail
 
 
 def packed(

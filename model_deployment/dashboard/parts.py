@@ -27,15 +27,14 @@ class Parts:
     #: Every registered model, and the versions of one.
     models: Callable[[], Awaitable[Sequence[RegisteredModel]]]
     versions: Callable[[str], Awaitable[Sequence[RegisteredVersion]]]
-    #: Raises when the registry does not answer.
+    #: These two raise when registry or document store do not answer.
     reach_registry: Callable[[], Awaitable[object]]
+    reach_documents: Callable[[], Awaitable[object]]
     #: The controller's figures now, and what was counted of requests.
     look: Callable[[], Awaitable[Seen]]
     totals: Callable[[], Mapping[ModelKey, Total]]
     #: Signature, scoring example and a sample request of a deployed model; reads files.
     describe: Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
-    #: The last lines of a launch's log.
-    tail: Callable[[str, int], str]
     counters: Callable[[ModelKey], Counters]
     find_training: FindTraining
     #: Who sends a request, by its scope.

@@ -15,14 +15,30 @@ def line(values: Sequence[float | None], most: float, slots: int = 0) -> str:
     """
     slots = max(slots, len(values), 2)
     first = slots - len(values)
+    places = [(first + place) / (slots - 1) for place in range(len(values))]
+    return _line(places, values, 0.0, most)
+
+
+def curve(points: Sequence[tuple[float, float | None]], low: float, high: float) -> str:
+    """A line through points.
+
+    Args:
+        points: each with its share of the way across, and its value; None interrupts the line.
+        low: the value at the lower edge.
+        high: the value at the upper edge.
+    """
+    return _line([place for place, _ in points], [value for _, value in points], low, high)
+
+
+def _line(places: Sequence[float], values: Sequence[float | None], low: float, high: float) -> str:
     parts, drawing = [], False
-    for place, value in enumerate(values):
+    for number, (place, value) in enumerate(zip(places, values, strict=True)):
         if value is None:
             drawing = False
             continue
-        x = round((first + place) * WIDTH / (slots - 1))
-        y = _height(value, most)
-        alone = not drawing and (place + 1 >= len(values) or values[place + 1] is None)
+        x = round(place * WIDTH)
+        y = _height(value, high, low)
+        alone = not drawing and (number + 1 >= len(values) or values[number + 1] is None)
         if alone:
             parts.append(f"M{min(x, WIDTH - 2)} {y}h2")
         else:
@@ -54,13 +70,8 @@ def area(values: Sequence[float | None], most: float) -> str:
     return "".join(parts)
 
 
-def level(value: float, most: float) -> int:
-    """How far from the upper edge a value is."""
-    return _height(value, most)
-
-
-def _height(value: float, most: float) -> int:
-    share = value / most if most > 0 else 0.0
+def _height(value: float, most: float, least: float = 0.0) -> int:
+    share = (value - least) / (most - least) if most > least else 0.0
     # A pixel is left at both edges, where half of a line would be cut off.
     return round((HEIGHT - 1) - (HEIGHT - 2) * min(1.0, max(0.0, share)))
 

@@ -1,23 +1,33 @@
 """How busy deployments were in the last minutes: differences of what is counted, step by step."""
 
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from model_deployment.monitoring.totals import LATENCIES, Total
+from model_deployment.monitoring.totals import STEPS, Total
 from model_deployment.names import ModelKey
 
 #: Seconds of a step, and how many are remembered: five minutes.
 STEP, KEPT = 5.0, 60
 #: Steps that "now" is made of.
 _NOW = 2
+#: What answers of each step took, nearly.
+_MIDDLES = (
+    STEPS[0] / 2,
+    *(math.sqrt(low * high) for low, high in pairwise(STEPS)),
+    STEPS[-1],
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
     requests: int
     errors: int
-    latencies: tuple[int, ...]
+    #: Answers by their latency, of those steps of :data:`STEPS` that have any.
+    latencies: Mapping[int, int]
+    p95: float | None
     seconds: float
 
 
@@ -71,7 +81,7 @@ class Pulse:
         newest = list(steps)[-_NOW:]
         return Figures(
             rates=tuple(step.requests / step.seconds for step in steps),
-            p95s=tuple(percentile(step.latencies, 0.95) for step in steps),
+            p95s=tuple(step.p95 for step in steps),
             rate=sum(s.requests for s in newest) / sum(s.seconds for s in newest),
             p95=percentile(_added(step.latencies for step in steps), 0.95),
             requests=sum(step.requests for step in steps),
@@ -82,24 +92,32 @@ class Pulse:
 def _difference(before: Total, now: Total, seconds: float) -> _Step:
     if now.answered < before.answered or now.errors.total() < before.errors.total():
         before = Total()  # deployed anew, and counted from nothing
-    latencies = tuple(b - a for a, b in zip(before.latencies, now.latencies, strict=True))
+    latencies = {
+        place: after - earlier
+        for place, (earlier, after) in enumerate(zip(before.steps, now.steps, strict=True))
+        if after != earlier
+    }
     errors = now.errors.total() - before.errors.total()
-    return _Step(sum(latencies) + errors, errors, latencies, seconds)
+    answered = sum(latencies.values())
+    return _Step(answered + errors, errors, latencies, percentile(latencies, 0.95), seconds)
 
 
-def _added(counts: Iterable[Sequence[int]]) -> list[int]:
-    return [sum(column) for column in zip(*counts, strict=True)]
+def _added(counts: Iterable[Mapping[int, int]]) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for one in counts:
+        found.update(one)
+    return found
 
 
-def percentile(counts: Sequence[int], share: float) -> float | None:
-    """Milliseconds that a share of the answers took at most, as if evenly spread within buckets."""
-    wanted, seen = share * sum(counts), 0.0
-    if not wanted:
-        return None
-    for place, count in enumerate(counts):
-        if count and seen + count >= wanted:
-            low = LATENCIES[place - 1] if place else 0.0
-            high = LATENCIES[min(place, len(LATENCIES) - 1)]
-            return 1000 * (low + (high - low) * (wanted - seen) / count)
-        seen += count
+def percentile(counts: Mapping[int, int], share: float) -> float | None:
+    """Milliseconds that a share of the answers took at most, to a tenth: the middle of a step.
+
+    Args:
+        counts: by place in :data:`STEPS`.
+    """
+    wanted, seen = math.ceil(share * sum(counts.values())), 0
+    for place in sorted(counts):
+        seen += counts[place]
+        if seen >= wanted:
+            return 1000 * _MIDDLES[place]
     return None

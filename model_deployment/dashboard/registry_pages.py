@@ -7,24 +7,28 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
+from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
 from model_deployment.dashboard.parts import Parts
-from model_deployment.domain import Deployment, State
+from model_deployment.documents.base import RETENTION_DAYS, Collection
+from model_deployment.domain import Deployment
 from model_deployment.errors import InvalidName
 from model_deployment.names import ModelKey
-from model_deployment.options import EnvManager, StartMethod, Validation
+from model_deployment.options import MAX_CAPTURE_BYTES, EnvManager, StartMethod, Validation
 from model_deployment.registered import RegisteredVersion
+from model_deployment.training import DEPLOYED
 
-#: Metrics of a version in the table; the others can be unfolded.
-SHOWN = 6
+#: Metrics of a version in the table, and how many of the others can be unfolded.
+SHOWN, UNFOLDED = 6, 60
 
 
-def router(parts: Parts, pages: Pages) -> APIRouter:
+def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
     """The routes."""
     routes = APIRouter(route_class=pages.route_class(), include_in_schema=False)
 
     @routes.get("/dashboard/registry")
     async def registry(request: Request) -> Response:
+        serial = hub.serial
         models, rows = await asyncio.gather(parts.models(), parts.controller.all())
         deployed: defaultdict[str, list[Deployment]] = defaultdict(list)
         for row in rows:
@@ -36,25 +40,29 @@ def router(parts: Parts, pages: Pages) -> APIRouter:
             request,
             "registry",
             at="registry",
+            serial=serial,
             models=listed,
         )
 
     @routes.get("/dashboard/registry/{model}")
     async def versions(request: Request, model: str) -> Response:
         ModelKey.of(model, 1)  # a name that could not be deployed is refused, and never a filter
-        found, rows = await asyncio.gather(
-            parts.versions(model), parts.controller.all(stopped=True)
-        )
+        serial = hub.serial
+        found, rows = await asyncio.gather(parts.versions(model), parts.controller.all())
         return pages.send(
             request,
             "versions",
             at="registry",
+            serial=serial,
             model=model,
             versions=found,
             metrics=metric_names(found),
-            states={row.key: row for row in rows if row.state is not State.STOPPED},
-            known={row.key for row in rows},
+            states={row.key: row for row in rows},
             shown=SHOWN,
+            most=UNFOLDED,
+            defaults=parts.controller.defaults,
+            max_capture_bytes=MAX_CAPTURE_BYTES,
+            kept_days=RETENTION_DAYS[Collection.CAPTURES],
             env_managers=list(EnvManager),
             start_methods=list(StartMethod),
             validations=list(Validation),
@@ -73,9 +81,13 @@ def refusal(name: str) -> str:
 
 
 def metric_names(versions: Sequence[RegisteredVersion]) -> list[str]:
-    """The metrics that most versions have, first; those that are no numbers are not shown."""
+    """The metrics that most versions have, first.
+
+    Not those that are no numbers, nor those that were measured in service and written back: the pages of
+    deployments show these, and here they would take the place of how good a version was when it was made.
+    """
     counts: defaultdict[str, int] = defaultdict(int)
     for version in versions:
         for name, value in version.metrics.items():
-            counts[name] += math.isfinite(value)
+            counts[name] += math.isfinite(value) and not name.startswith(DEPLOYED)
     return sorted((name for name in counts if counts[name]), key=lambda name: (-counts[name], name))

@@ -14,6 +14,7 @@ VERDICTS = {
     "no_reference": ("No reference", "info"),
     "error": ("Not made", "bad"),
 }
+_URGENT = ("degraded", "drift", "error", "no_reference", "insufficient_data", "ok")
 
 
 def number(value: float | None) -> str:
@@ -93,6 +94,11 @@ def moment(value: datetime | str | None) -> str:
 def verdict(value: str) -> str:
     """What a verdict is called."""
     return VERDICTS.get(value, (value, "info"))[0]
+
+
+def rank(value: str) -> int:
+    """The place of a verdict among those that want attention, the most urgent first; none is the last."""
+    return _URGENT.index(value) if value in _URGENT else len(_URGENT)
 
 
 def tone(value: str) -> str:

@@ -176,24 +176,15 @@ class Monitoring:
         """What was served, in all and by the minute."""
         documents = await self._keeper.opened()
         query = Query.of(Collection.TRAFFIC, key, since=since, until=until)
-        windows: defaultdict[datetime, Window] = defaultdict(Window)
-        async for found in documents.find(query):
-            windows[found["ts"]].add(Window.from_dict(found))
-        for moment, window in self._traffic.current(key):
-            if since <= moment < until:
-                windows[moment].add(window)
-        total = Window()
-        for window in windows.values():
-            total.add(window)
-        return {
-            "since": since.isoformat(),
-            "until": until.isoformat(),
-            "total": total.summary(),
-            "windows": [
-                {"ts": moment.isoformat(), **windows[moment].summary()}
-                for moment in sorted(windows)[-_WINDOWS:]
-            ],
-        }
+        kept = [(found["ts"], found) async for found in documents.find(query)]
+        # Copied here: requests go on being counted in them.
+        counted = [
+            (moment, window.as_dict())
+            for moment, window in self._traffic.current(key)
+            if since <= moment < until
+        ]
+        # A day of minutes takes tens of milliseconds, and predictions go on meanwhile.
+        return await asyncio.to_thread(_served, [*kept, *counted], since, until)
 
     async def _history(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
         documents = await self._keeper.opened()
@@ -219,6 +210,27 @@ class Monitoring:
 def envelope(id: str, key: ModelKey) -> dict[str, Any]:
     """What every document begins with."""
     return {"_id": id, "model": key.model, "version": key.version, "ts": datetime.now(UTC)}
+
+
+def _served(
+    counted: Sequence[tuple[datetime, Mapping[str, Any]]], since: datetime, until: datetime
+) -> dict[str, Any]:
+    """Windows as they are kept, added up by the minute and in all."""
+    windows: defaultdict[datetime, Window] = defaultdict(Window)
+    total = Window()
+    for moment, kept in counted:
+        window = Window.from_dict(kept)
+        windows[moment].add(window)
+        total.add(window)
+    return {
+        "since": since.isoformat(),
+        "until": until.isoformat(),
+        "total": total.summary(),
+        "windows": [
+            {"ts": moment.isoformat(), **windows[moment].summary()}
+            for moment in sorted(windows)[-_WINDOWS:]
+        ],
+    }
 
 
 def _told(entry: Mapping[str, Any]) -> dict[str, Any]:

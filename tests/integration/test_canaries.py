@@ -95,7 +95,7 @@ def test_addresses_with_passwords_are_not_told(controllers: Controllers, level: 
         LOG_LEVEL=level,
     ).with_users()
     controller.up()
-    for path in ("/get_model_list", "/ready", "/model/x-1/metrics"):
+    for path in ("/get_model_list", "/ready", "/model/x-1/metrics", "/"):
         assert not held(controller.call("GET", path).content)
     assert not held(controller.call("POST", "/deploy/x/1").content)
     until_sync(lambda: controller.get("/ready")["captures"]["error"], what="the store's absence")

@@ -143,6 +143,16 @@ async def test_a_get_that_starts_work_is_not_for_other_sites(query: str) -> None
         await ask("GET", "/model/iris-1/degradation_report", "carl", query, origin="http://evil")
 
 
+@pytest.mark.parametrize("path", ["/dashboard/events", "/dashboard/deployments/iris-1/columns"])
+async def test_what_costs_much_is_not_for_other_sites(path: str) -> None:
+    """A live connection is one of few, and columns are read from the document store."""
+    await ask("GET", path, "olga", "since=1", sec_fetch_site="same-origin")
+    for headers in ({"sec_fetch_site": "cross-site"}, {"origin": "http://evil"}):
+        with pytest.raises(CrossSite):
+            await ask("GET", path, "olga", **headers)
+    await ask("GET", "/dashboard", "carl", sec_fetch_site="cross-site")  # a link to it is followed
+
+
 @pytest.mark.parametrize(("method", "template"), POLICIES)
 async def test_every_route_asks_for_its_role(method: str, template: str) -> None:
     role = POLICIES[method, template].role

@@ -1,5 +1,6 @@
 """The pure parts of the dashboard: figures of the last minutes, pictures, words, forms, advice."""
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,11 +9,14 @@ import pytest
 
 from model_deployment.dashboard import charts, pictures, words
 from model_deployment.dashboard.advice import advice
-from model_deployment.dashboard.columns import _compare
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.pulse import Pulse, percentile
-from model_deployment.monitoring.totals import LATENCIES, Totals
+from model_deployment.dashboard.registry_pages import metric_names
+from model_deployment.monitoring.scores import comparison
+from model_deployment.monitoring.totals import STEPS, Totals
 from model_deployment.names import ModelKey
+from model_deployment.registered import RegisteredVersion
+from model_deployment.training import DEPLOYED
 
 KEY = ModelKey("iris", 1)
 
@@ -34,7 +38,7 @@ def test_the_pulse_is_of_the_last_steps() -> None:
     found = pulse.of(KEY)
     assert (found.requests, found.errors, found.rate) == (51, 1, 5.1)
     assert found.p95s[1] is None
-    assert found.p95 == pytest.approx(4.875)
+    assert found.p95 == pytest.approx(3, rel=0.1)
     totals.keep(())
     served(totals, 0.003)  # deployed anew: counters begin with nothing
     pulse.beat(15, totals.all())
@@ -44,13 +48,21 @@ def test_the_pulse_is_of_the_last_steps() -> None:
     assert pulse.of(KEY).rates == ()
 
 
-def test_percentiles_within_buckets() -> None:
-    counts = [0] * (len(LATENCIES) + 1)
-    assert percentile(counts, 0.95) is None
-    counts[-1] = 1
-    assert percentile(counts, 0.95) == 60_000
-    counts[0] = 99
-    assert percentile(counts, 0.5) == pytest.approx(0.505, rel=0.01)
+@pytest.mark.parametrize("milliseconds", [0.3, 1.7, 11, 13, 60, 240, 1100, 2900, 12_000, 40_000])
+def test_a_percentile_is_right_to_a_tenth(milliseconds: float) -> None:
+    """Between the buckets of Prometheus, the one of 11 ms would be 24."""
+    pulse, totals = Pulse(), Totals()
+    served(totals, milliseconds / 1000, 1000)
+    pulse.beat(0, totals.all())
+    assert pulse.of(KEY).p95 == pytest.approx(milliseconds, rel=0.1)
+    assert pulse.of(KEY).p95s == (pulse.of(KEY).p95,)
+
+
+def test_percentiles_within_steps() -> None:
+    assert percentile({}, 0.95) is None
+    counts = {0: 99, len(STEPS): 1}
+    assert percentile(counts, 1) == 60_000
+    assert percentile(counts, 0.5) == pytest.approx(0.05)
 
 
 def test_lines_have_gaps_and_leave_out_what_is_flat() -> None:
@@ -157,6 +169,38 @@ def test_optional_columns_params_and_nested_values() -> None:
 
 
 @pytest.mark.parametrize(
+    "example",
+    [
+        {"dataframe_split": {"columns": ["a"], "data": [5]}},
+        {"dataframe_split": {"columns": None, "data": [[1]]}},
+        {"dataframe_split": {"columns": [["a"]], "data": [[1]]}},
+        {"dataframe_split": {"columns": ["a"], "data": {"a": 1}}},
+        {"dataframe_split": {"columns": ["a"], "data": "a"}},
+        {"dataframe_split": {"columns": ["a"], "data": []}},
+        {"dataframe_split": 1},
+        {"dataframe_records": {"a": 1}},
+        {"inputs": [[1]]},
+        {"inputs": {"a": []}},
+        ["a"],
+        "a",
+        1,
+    ],
+)
+def test_an_example_of_any_shape_leaves_a_form(example: Any) -> None:
+    made = form(columns(a="long"), example, {"dataframe_records": [{"a": 7}]})
+    assert made.columns is not None
+    assert [one.value in ("", "7", "[]") for one in made.columns] == [True]
+
+
+def test_an_example_that_cannot_be_written_is_none() -> None:
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    made = form(None, deep, {"inputs": [0]})
+    assert "inputs" in made.body
+
+
+@pytest.mark.parametrize(
     "signature",
     [
         None,
@@ -194,21 +238,63 @@ def test_charts_of_every_window(window: str) -> None:
     assert [line.label for line in latency.lines] == ["p99", "p95", "p50"]
 
 
-def test_columns_of_numbers_and_of_words() -> None:
-    sent = b'{"request_id":"r","ts":"t","row":0,"n":1,"word":"a","prediction":1.5}\n' * 3
-    trained = b'{"n":0,"word":"b"}\n{"n":null,"word":"b"}\n'
-    found = _compare(sent, trained, "somewhere")
-    number, word, prediction = found.columns
-    assert (number.name, number.low, number.high) == ("n", "0", "1")
-    assert number.before.endswith("Z")
-    assert number.now.endswith("V60")
-    assert [(one.label, one.before, one.now) for one in word.categories] == [
-        ("a", 0, 100),
-        ("b", 100, 0),
+def entry(day: int, **metrics: float) -> dict[str, Any]:
+    return {"ts": datetime(2026, 1, day, tzinfo=UTC).isoformat(), "metrics": metrics}
+
+
+def trend(*history: dict[str, Any], **baseline: float) -> charts.Chart:
+    newest_first = history[::-1]
+    compared = comparison(baseline, newest_first[0]["metrics"], None)
+    (made,) = charts.trends(newest_first, compared)
+    return made
+
+
+def test_a_metric_may_be_negative() -> None:
+    made = trend(entry(1, r2=0.8), entry(2, r2=-0.4), r2=0.9)
+    assert (made.bottom, made.top) == ("-0.4", "1")
+    measured, baseline = (line.path for line in made.lines)
+    assert measured == "M0 9L200 59"
+    assert baseline.startswith("M0 5")
+    below = trend(entry(1, r2=-3), entry(2, r2=-2))
+    assert (below.bottom, below.top) == ("-3", "0")
+
+
+def test_points_are_where_their_time_is() -> None:
+    made = trend(entry(1, mae=1), entry(2, mae=4), entry(5, mae=1))
+    assert made.bottom == "0"
+    assert re.findall("[ML]([0-9]+)", made.lines[0].path) == ["0", "50", "200"]
+    assert (made.first, made.last) == ("01-01 00:00", "01-05 00:00")
+
+
+def test_a_metric_that_is_no_number_is_not_drawn() -> None:
+    history = [entry(2, mae=math.inf), entry(1, mae=1)]
+    assert charts.trends(history, comparison({}, {"mae": 1.0}, None)) == []
+
+
+def registered(**metrics: float) -> RegisteredVersion:
+    return RegisteredVersion(KEY, "READY", datetime(2026, 1, 1, tzinfo=UTC), metrics=metrics)
+
+
+def test_metrics_of_the_registry_are_those_of_the_training() -> None:
+    of_service = {f"{DEPLOYED}r2": 0.1, f"{DEPLOYED}mae": 1.0}
+    versions = [
+        registered(r2=0.9, loss=math.nan, **of_service),
+        registered(r2=0.8, mae=2, **of_service),
     ]
-    assert prediction.name == "prediction"
-    assert (found.captured, found.training) == (3, 2)
-    assert _compare(b"", b"", "").columns == ()
+    assert metric_names(versions) == ["r2", "mae"]
+
+
+def test_verdicts_sort_by_what_wants_attention() -> None:
+    verdicts = ["ok", "", "drift", "insufficient_data", "degraded", "unheard-of", "error"]
+    assert sorted(verdicts, key=words.rank)[:5] == [
+        "degraded",
+        "drift",
+        "error",
+        "insufficient_data",
+        "ok",
+    ]
+    assert all(verdict in words.VERDICTS for verdict in words._URGENT)
+    assert len(words._URGENT) == len(words.VERDICTS)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +303,9 @@ def test_columns_of_numbers_and_of_words() -> None:
         ("not ready within 20 s (gave up after 5 tries)", "START_TIMEOUT"),
         ("the process exited with status 1: No module named 'xgboost'", "library"),
         ("cannot find out whether requests may be merged: no", "batch_max_rows"),
+        ("cannot use the downloaded artifacts: there is no MLmodel file in them", "log_model"),
+        ("cannot use the downloaded artifacts: the link a leaves them", "link"),
+        ("the process exited with status 1: no artifacts, no registry", "last lines"),
         ("healthy", ""),
     ],
 )

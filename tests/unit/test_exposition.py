@@ -1,6 +1,7 @@
 """The page of metrics: what Prometheus reads of it, and the names and labels that are a promise."""
 
 import time
+from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +26,7 @@ from model_deployment.domain import (
 from model_deployment.gate import Kind
 from model_deployment.monitoring.exposition import Seen, Served, families
 from model_deployment.monitoring.keeper import MonitoringState
-from model_deployment.monitoring.totals import LATENCIES, Total
+from model_deployment.monitoring.totals import LATENCIES, STEPS, Total
 from model_deployment.monitoring.traffic import KINDS
 from model_deployment.names import ModelKey
 from model_deployment.options import Options
@@ -48,7 +49,7 @@ def served(key: ModelKey, **changes: Any) -> Served:
         key, Desired.RUNNING, State.READY, Options(), "artifact", created_at=NOW, ready_at=NOW
     )
     total = Total(rows=7, seconds=0.75)
-    total.latencies[2] = 2
+    total.steps[bisect_left(STEPS, 0.004)] = 2
     total.errors["timeout"] = 1
     given: dict[str, Any] = {
         "row": row,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.monitoring.totals import LATENCIES, Totals
+from model_deployment.monitoring.totals import LATENCIES, STEPS, Totals
 from model_deployment.names import ModelKey
 from model_deployment.telemetry import Restarts
 
@@ -63,3 +63,20 @@ def test_restarts_of_what_is_gone_begin_anew() -> None:
     restarts.of(A, 3)
     restarts.keep(set())
     assert restarts.of(A, 1) == 1
+
+
+@given(st.lists(st.floats(0, 100), max_size=50))
+def test_the_buckets_are_sums_of_the_steps(seconds: list[float]) -> None:
+    totals = Totals()
+    for one in seconds:
+        totals.answered(A, one, 1)
+    expected = [0] * (len(LATENCIES) + 1)
+    for one in seconds:
+        expected[sum(one > end for end in LATENCIES)] += 1
+    assert totals.of(A).latencies == expected
+    assert totals.of(A).answered == len(seconds)
+
+
+def test_steps_are_a_fifth_at_most() -> None:
+    assert {*LATENCIES} < {*STEPS}
+    assert all(1 < high / low <= 1.2 + 1e-9 for low, high in pairwise(STEPS))

@@ -1,13 +1,17 @@
 """The dashboard as HTML: who sees what, how it is sent, and that nothing in it is anybody's markup."""
 
 import json
+import re
 import signal
+from contextlib import ExitStack
 from html.parser import HTMLParser
 from typing import Any
 
 import httpx
+import pytest
 
-from tests.integration.harness import CALLER, Controller
+from model_deployment.dashboard.viewers import MOST_OF_ONE
+from tests.integration.harness import CALLER, Controller, Controllers
 from tests.integration.registry import SCRIPT
 from tests.waiting import until_sync
 
@@ -116,6 +120,114 @@ def test_callers_see_no_button_they_may_not_use(guarded: Controller) -> None:
     assert columns.status_code == 403
 
 
+def test_a_part_that_fails_is_a_part(controller: Controller) -> None:
+    for part in ("charts", "reports", "columns"):
+        answer = controller.call("GET", f"/dashboard/deployments/nothing-1/{part}")
+        assert answer.status_code == 404
+        assert answer.text.startswith('<p class="problem">'), part
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        {"dataframe_split": {"columns": ["x"], "data": [5]}},
+        {"dataframe_split": {"columns": [["x"]], "data": [[5]]}},
+    ],
+)
+def test_a_malformed_example_leaves_the_page(controller: Controller, example: Any) -> None:
+    controller.deploy("many-3")
+    (file,) = controller.data.glob("models/many-3-*/model/serving_input_example.json")
+    good = file.read_bytes()
+    file.write_text(json.dumps(example))
+    try:
+        answer = controller.call("GET", "/dashboard/deployments/many-3")
+    finally:
+        file.write_bytes(good)
+    assert answer.status_code == 200
+    assert 'data-column="x"' in answer.text
+
+
+def test_versions_that_were_never_deployed_are_compared(controller: Controller) -> None:
+    """Which of them to deploy is what is asked most."""
+    controller.deploy("stub-1")
+    versions = controller.call("GET", "/dashboard/registry/stub").text
+    assert versions.count('name="version"') == 4
+    page = controller.call("GET", "/dashboard/compare/stub?versions=1,4").text
+    assert "<h2>stub-4</h2>" in page
+    assert "Not deployed" in page
+    assert '<td class="num">1.50</td>' in page  # the metric of its run
+    assert '<td class="num">double</td><td class="num">\u2013</td>' in page
+    assert 'class="differs"' not in page
+    answer = controller.call("GET", "/dashboard/compare/stub?versions=1,9")
+    assert (answer.status_code, "no such version" in answer.text) == (404, True)
+
+
+def test_the_deploy_form_says_what_is_in_effect(controllers: Controllers) -> None:
+    controller = controllers(
+        TRIES=1,
+        CAPTURE_RATE=0.25,
+        RETENTION_DAYS=7,
+        CAPTURE_HASH="name,street",
+        IDLE_TIMEOUT=90,
+        MAX_CAPTURE_BYTES=4096,
+        START_METHOD="serve",
+    ).up()
+    page = controller.call("GET", "/dashboard/registry/stub").text
+    fields = dict(re.findall('name="([a-z_]+)" [^>]*placeholder="([^"]*)"', page))
+    assert fields == {
+        "idle_timeout": "90",
+        "workers": "1",
+        "batch_max_rows": "0: off",
+        "capture_rate": "0.25",
+        "max_capture_bytes": "4096",
+        "retention_days": "7",
+        "capture_exclude": "none; separate with commas",
+        "capture_hash": "name, street; separate with commas",
+    }
+    assert re.findall('<option value="">([^<]*)', page) == [
+        "default: strict",
+        "default: local",
+        "default: serve",
+    ]
+    controller.deploy("no-mlmodel-1", status=502)
+    page = controller.call("GET", "/dashboard/deployments/no-mlmodel-1").text
+    assert "it has no MLmodel file" in page
+    assert '<div class="columns" hidden>' in page  # nothing is known that could be asked
+    charts = controller.call("GET", "/dashboard/deployments/no-mlmodel-1/charts").text
+    assert "No requests" in charts
+    assert "the form above" not in charts
+    assert '<a href="/dashboard/registry/no-mlmodel#v1">' in page
+    assert '<tr id="v1"' in controller.call("GET", "/dashboard/registry/no-mlmodel").text
+    row = re.search("<tr data-name=.*?</tr>", controller.call("GET", "/").text, re.DOTALL)
+    assert row is not None
+    assert 'class="reason clip" title="cannot use' in row[0]
+    assert re.search(r'data-cell="uptime"[^>]*data-sort="-1000000000000.0"', row[0])
+
+
+def test_an_idle_deployment_says_what_to_do(controller: Controller) -> None:
+    controller.deploy("many-77")
+    charts = "/dashboard/deployments/many-77/charts?window=15m"
+    assert "No requests in the last 15m." in (idle := controller.call("GET", charts).text)
+    assert "the form above" in idle
+    controller.predict("many-77", 1)
+    assert "<svg" in controller.call("GET", charts).text
+
+
+def test_a_log_that_is_known_is_not_sent_again(controller: Controller) -> None:
+    controller.deploy("stub-2")
+    path = "/model/stub-2/logs"
+
+    def known() -> None:
+        tag = controller.call("GET", path).headers["etag"]
+        again = controller.call("GET", path, headers={"If-None-Match": tag})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["cache-control"] == "no-store"
+
+    until_sync(lambda: known() is None, what="a log that nobody writes to")
+    other = controller.call("GET", path, headers={"If-None-Match": '"other"'})
+    assert "stub: listening" in other.text
+
+
 def events(answer: httpx.Response) -> Any:
     """The changes that a viewer hears."""
     for line in answer.iter_lines():
@@ -145,3 +257,45 @@ def test_a_viewer_hears_what_changes(guarded: Controller) -> None:
         guarded.send(signal.SIGTERM)
         assert list(heard) == []
         assert guarded.wait(timeout=10) == 0
+
+
+def test_a_page_hears_what_is_newer_than_itself(controller: Controller) -> None:
+    controller.deploy("stub-1")
+    serial = re.search('data-serial="([0-9]+)"', controller.call("GET", "/").text)
+    assert serial is not None
+    client = httpx.Client(base_url=controller.url, timeout=20, trust_env=False)
+    with client, client.stream("GET", "/dashboard/events") as answer:
+        assert next(events(answer))["names"] == ["stub-1"]
+    with (
+        httpx.Client(base_url=controller.url, timeout=20, trust_env=False) as client,
+        client.stream("GET", f"/dashboard/events?since={serial[1]}") as answer,
+    ):
+        controller.undeploy("stub-1")
+        changes = (change for change in events(answer) if change["names"] is not None)
+        assert next(changes)["names"] == []
+
+
+def test_live_connections_are_shared_out(guarded: Controller) -> None:
+    """One caller, or a page of another site, does not take all of them."""
+    stream = "/dashboard/events"
+    with ExitStack() as stack:
+        client = stack.enter_context(httpx.Client(base_url=guarded.url, trust_env=False))
+        for _ in range(MOST_OF_ONE):
+            answer = stack.enter_context(client.stream("GET", stream, auth=CALLER))
+            assert answer.status_code == 200
+        refused = guarded.call("GET", stream, auth=CALLER)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
+        assert "too many pages of this user" in refused.text
+        other = stack.enter_context(client.stream("GET", stream, auth=guarded.user))
+        assert other.status_code == 200
+
+    def free() -> bool:
+        with (
+            httpx.Client(base_url=guarded.url, trust_env=False, auth=CALLER) as client,
+            client.stream("GET", stream) as answer,
+        ):
+            return answer.status_code == 200
+
+    until_sync(free, what="places that were given back")
+    cross = guarded.call("GET", stream, headers={"Sec-Fetch-Site": "cross-site"})
+    assert cross.status_code == 403

@@ -1,0 +1,55 @@
+"""Errors of the dashboard: a page, or a part of one, whichever was asked for."""
+
+import logging
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from model_deployment.dashboard.pages import Pages
+from model_deployment.documents.base import StoreUnavailable
+from model_deployment.errors import ModelDeploymentError, NotDeployed, TooBusy
+
+ERRORS = {
+    "gone": (NotDeployed("cannot find it"), 404, "cannot find it"),
+    "busy": (TooBusy("cannot now", retry_after=10), 429, "cannot now"),
+    "store": (StoreUnavailable("secret"), 503, "document store"),
+    "ours": (ValueError("secret"), 500, "an error of ours"),
+}
+
+
+async def ask(path: str) -> httpx.Response:
+    app, pages = FastAPI(), Pages(lambda scope: None)
+    whole = APIRouter(route_class=pages.route_class())
+    within = APIRouter(route_class=pages.route_class(part=True))
+
+    async def fail(what: str) -> None:
+        raise ERRORS[what][0]
+
+    whole.get("/page/{what}")(fail)
+    within.get("/part/{what}")(fail)
+    whole.include_router(within)
+    app.include_router(whole)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://it") as client:
+        # No Sec-Fetch-Dest: on plain HTTP browsers send none.
+        return await client.get(path)
+
+
+@pytest.mark.parametrize("what", ERRORS)
+async def test_an_error_has_the_form_of_what_was_asked(
+    what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error, status, said = ERRORS[what]
+    page, part = await ask(f"/page/{what}"), await ask(f"/part/{what}")
+    for answer in (page, part):
+        assert answer.status_code == status
+        assert answer.headers["content-type"].startswith("text/html")
+        assert said in answer.text
+        assert "secret" not in answer.text
+        assert answer.headers.get("retry-after") == ("10" if what == "busy" else None)
+    assert "<h1>" in page.text
+    assert "<html" not in part.text
+    told = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert bool(told) != isinstance(error, ModelDeploymentError)
+    assert any(record.exc_info for record in told) == (what == "ours")
