@@ -98,7 +98,7 @@ class ForkStarter:
                 await self._hand_over()
             except Unavailable as error:
                 self._changed()  # launches are started in the other way now
-                if not (self._missing or await asyncio.to_thread(self._own)):
+                if not self._missing and not await asyncio.to_thread(self._own):
                     raise
                 _log.info("ports are not held for the time being: %s", error)
                 await asyncio.sleep(_AGAIN)
