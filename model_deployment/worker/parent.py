@@ -126,6 +126,7 @@ class Parent:
 
     def _hold(self, address: Address, pids: list[int]) -> socket.socket:
         if (found := self._held.get(address)) is not None:
+            found.listen(BACKLOG)  # also where a process has shut it down at its end
             return found
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:

@@ -12,6 +12,7 @@ import pytest
 from model_deployment.domain import Exit
 from model_deployment.options import Options
 from model_deployment.runtime import identity
+from model_deployment.worker import takeover
 from tests.contract.bench import open_files
 from tests.integration.forkserver.conftest import PROGRAMS, ForkBench
 from tests.stubs import HOST
@@ -80,6 +81,22 @@ async def test_a_request_to_a_dead_model_is_answered_by_its_successor(forks: For
             stranger.bind((HOST, spec.endpoint.port))
     await forks.runtime.start(replace(spec, launch_id="successor"))
     assert await waiting == b"HTTP/1.1 200 OK"
+
+
+async def test_a_process_that_shuts_its_socket_down_does_so_for_itself_only(
+    forks: ForkBench,
+) -> None:
+    handle = await forks.serve()
+    address = (handle.endpoint.host, handle.endpoint.port)
+    shared = takeover.listener([handle.ref["pid"]], address)
+    assert shared is not None
+    with shared:
+        shared.shutdown(socket.SHUT_RDWR)
+    await forks.runtime.stop(handle, force=True)
+    await forks.ended(handle)
+    spec = replace(forks.spec(), launch_id="successor", endpoint=handle.endpoint)
+    await forks.runtime.start(spec)
+    assert await ping(handle.endpoint.port) == b"HTTP/1.1 200 OK"
 
 
 async def test_a_port_is_held_until_it_is_released(forks: ForkBench) -> None:
