@@ -14,7 +14,7 @@ from model_deployment.worker import crew, surroundings
 #: What a fork says when its surroundings are its own.
 READY = b"."
 #: Shown first in ``/proc/<pid>/environ``: the process is known by them.
-_FIRST = ("MODEL_DEPLOYMENT_LAUNCH", "MODEL_DEPLOYMENT_ENDPOINT")
+_FIRST = ("MODEL_DEPLOYMENT_LAUNCH", "MODEL_DEPLOYMENT_ENDPOINT", "MODEL_DEPLOYMENT_FORKED")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def _settle(order: Order, kept: set[int]) -> None:
     surroundings.reset_signals()
     os.setsid()
     surroundings.close_all_but({0, 1, 2, *kept})
-    surroundings.replace_environment(order.environment, _FIRST)
+    environment = {**order.environment, "MODEL_DEPLOYMENT_FORKED": "1"}
+    surroundings.replace_environment(environment, _FIRST)
     surroundings.set_title(order.title, order.name)
     surroundings.raise_oom_score(order.oom_score_adj)
     os.chdir(order.cwd)
