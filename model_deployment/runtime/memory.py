@@ -31,8 +31,11 @@ _PSS = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
 _PRIVATE = re.compile(rb"^Private_\w+:\s+(\d+) kB$", re.MULTILINE)
 
 
-def measure(instance: str, handles: Iterable[Handle]) -> dict[str, Memory]:
+def measure(instance: str, handles: Iterable[Handle], *, forks: bool = True) -> dict[str, Memory]:
     """The memory of launches by their ids, in bytes. Those with no process left are not in it.
+
+    Args:
+        forks: launches may be forked here, so that it is worth a look which ones are.
 
     Raises:
         OSError: ``/proc`` cannot be read.
@@ -50,10 +53,14 @@ def measure(instance: str, handles: Iterable[Handle]) -> dict[str, Memory]:
         for launch_id, processes in identity.members_of(instance, groups).items()
     }
     return {
-        launch_id: _sum(parts, identity.variable(groups[launch_id], _FORKED) is not None)
+        launch_id: _sum(parts, _forked(groups[launch_id]) if forks else None)
         for launch_id, parts in found.items()
         if parts
     }
+
+
+def _forked(leader: int) -> bool:
+    return identity.variable(leader, _FORKED) is not None
 
 
 def _memory(process: identity.Process) -> Memory | None:
@@ -77,7 +84,7 @@ def _kilobytes(line: re.Pattern[bytes], text: bytes) -> int | None:
     return sum(map(int, found)) * 1024 if found else None
 
 
-def _sum(parts: list[Memory], forked: bool) -> Memory:
+def _sum(parts: list[Memory], forked: bool | None) -> Memory:
     return Memory(
         sum(part.rss for part in parts),
         _whole(part.pss for part in parts),

@@ -79,6 +79,8 @@ def test_all_processes_of_each_launch_are_counted(launches: Launches) -> None:
         assert one.uss is not None
         assert 0 < one.uss <= one.pss <= one.rss
         assert one.forked is False
+    found = measure(launches.instance, [small], forks=False)
+    assert found["small"].forked is None
 
 
 def test_what_is_gone_or_of_another_boot_is_not_in_it(launches: Launches) -> None:
