@@ -42,6 +42,8 @@ class Exchange:
             key.data(key.fileobj, events)
 
     def close(self) -> None:
+        for caller in self.callers._callers.values():
+            caller.socket.close()
         self.selector.close()
         self.listener.close()
 
