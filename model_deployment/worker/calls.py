@@ -6,9 +6,9 @@ long as it does: a few hung calls cannot keep all others from being answered.
 
 Which it is tells the CPU clock of its thread, looked at from time to time where a call takes long: one that
 stands still waits. One that waits for the interpreter wakes up every few milliseconds to ask for it
-(``sys.getswitchinterval``), so its clock creeps; where the process computes meanwhile, it counts. A busy
-machine can hold a thread up for one look, rarely for two in a row. A wrong guess is put right by the next
-look: a call that computes again counts again.
+(``sys.getswitchinterval``), so its clock creeps; where the process computes meanwhile, it counts. On a
+busy machine what a thread waited for a core counts as if it had computed, where the kernel tells it. A
+wrong guess is put right by the next look: a call that computes again counts again.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 #: Seconds to the first look at a call, and from there to the second. Each pause after that is twice the one
@@ -43,20 +44,19 @@ class _Place:
         self.counts = True
         self.pause = FIRST_LOOK
         self.timer: asyncio.TimerHandle | None = None
-        self._thread: int | None = None
+        self._thread: threading.Thread | None = None
         self._seen: tuple[float, float, float] | None = None
         self._still = 0
 
     def run(self, call: Callable[[], T]) -> T:
-        self._thread = threading.get_ident()
+        self._thread = threading.current_thread()
         return call()
 
     def computes(self) -> bool:
         """Whether it does, by what its thread did since this was asked before."""
         if self._thread is None:
             return True
-        clock = time.pthread_getcpuclockid(self._thread)  # of a pool's thread: it lives
-        now = (time.monotonic(), time.clock_gettime(clock), time.process_time())
+        now = (time.monotonic(), _used(self._thread), time.process_time())
         before, self._seen = self._seen, now
         if before is None:
             return True
@@ -66,6 +66,17 @@ class _Place:
             return True
         self._still += 1
         return self.counts and self._still < _STILL
+
+
+def _used(thread: threading.Thread) -> float:
+    """Seconds that a thread of a pool, which lives, has computed, or could have but for other programs."""
+    assert thread.ident is not None  # noqa: S101 - it runs
+    clock = time.pthread_getcpuclockid(thread.ident)
+    held_up = 0
+    with contextlib.suppress(OSError, ValueError, IndexError):  # not every kernel tells
+        text = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_bytes()
+        held_up = int(text.split()[1])
+    return time.clock_gettime(clock) + held_up / 1e9
 
 
 class Calls:
