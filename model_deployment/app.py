@@ -260,7 +260,9 @@ async def _core(
             last_words=logs.last_words,
             tidy=logs.tidy,
             refuse=routes.refuse,
-            measure=lambda handles: asyncio.to_thread(measure, instance, handles),
+            measure=lambda handles: asyncio.to_thread(
+                measure, instance, handles, forks=forks is not None
+            ),
             admission=admission,
         ),
         policy=settings.policy,

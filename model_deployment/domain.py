@@ -237,6 +237,10 @@ class Memory:
     rss: int
     #: The same with shared pages divided among those who share them; None where it cannot be read.
     pss: int | None
+    #: What each has for itself alone, and gives back when it ends; None where it cannot be read.
+    uss: int | None = None
+    #: Whether it was forked from a parent that had imported libraries; None where it is not known.
+    forked: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

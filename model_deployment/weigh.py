@@ -1,4 +1,7 @@
-"""Notes what the processes of each deployment take, for the next time that one is started."""
+"""Notes what the processes of each deployment take, for the next time that one is started.
+
+A launch that was to be a fork and could not is not noted: the next one is a fork again.
+"""
 
 import asyncio
 import logging
@@ -27,11 +30,15 @@ class Scales:
         self._measure = measure
         self._looked = float("-inf")
         self._look: asyncio.Task[None] | None = None
+        #: Launches whose figures tell nothing of the next ones.
+        self._odd: set[str | None] = set()
 
     def consider(self, rows: Sequence[Deployment], now: float) -> None:
         """Look at those that are ready, if it is time to."""
         ready = [row for row in rows if row.state is State.READY and row.handle is not None]
-        interval = SOON if any(row.memory is None for row in ready) else INTERVAL
+        self._odd &= {row.launch_id for row in ready}
+        unknown = any(row.memory is None and row.launch_id not in self._odd for row in ready)
+        interval = SOON if unknown else INTERVAL
         if not ready or now - self._looked < interval or self._look is not None:
             return
         self._looked = now
@@ -47,8 +54,12 @@ class Scales:
             found = await self._measure([row.handle for row in rows if row.handle is not None])
             for row in rows:
                 memory = found.get(row.launch_id or "")
-                if memory is not None:
-                    await self._note(row, memory.rss if memory.pss is None else memory.pss)
+                if memory is None:
+                    continue
+                if row.options.forks and memory.forked is False:
+                    self._odd.add(row.launch_id)
+                else:
+                    await self._note(row, taken(memory, forks=row.options.forks))
         except (DatabaseError, OSError) as error:
             _log.error("cannot note what models take: %s", error)
         finally:
@@ -57,3 +68,12 @@ class Scales:
     async def _note(self, row: Deployment, size: int) -> None:
         if row.memory is None or abs(size - row.memory) > _WORTH * row.memory:
             await self._deployments.record_memory(row.launch_id or "", size)
+
+
+def taken(memory: Memory, *, forks: bool) -> int:
+    """What a launch takes from the machine, and gives back when it ends.
+
+    Of a fork that is what it has for itself: its parent has the rest, with one fork or with fifty.
+    """
+    share = memory.uss if forks else memory.pss
+    return memory.rss if share is None else share

@@ -24,12 +24,16 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Limit, use, and the part of it that is cached files, in the two versions of control groups.
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file")
 _V2 = ("memory.max", "memory.current", b"inactive_file")
-#: A line of ``/proc/<pid>/smaps_rollup``, see proc_pid_smaps(5).
+#: Lines of ``/proc/<pid>/smaps_rollup``, see proc_pid_smaps(5).
 _PSS = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
+_PRIVATE = re.compile(rb"^Private_\w+:\s+(\d+) kB$", re.MULTILINE)
 
 
-def measure(instance: str, handles: Iterable[Handle]) -> dict[str, Memory]:
+def measure(instance: str, handles: Iterable[Handle], *, forks: bool = True) -> dict[str, Memory]:
     """The memory of launches by their ids, in bytes. Those with no process left are not in it.
+
+    Args:
+        forks: launches may be forked here, so that it is worth a look which ones are.
 
     Raises:
         OSError: ``/proc`` cannot be read.
@@ -46,7 +50,15 @@ def measure(instance: str, handles: Iterable[Handle]) -> dict[str, Memory]:
         launch_id: [one for one in map(_memory, processes) if one is not None]
         for launch_id, processes in identity.members_of(instance, groups).items()
     }
-    return {launch_id: _sum(parts) for launch_id, parts in found.items() if parts}
+    return {
+        launch_id: _sum(parts, _forked(groups[launch_id]) if forks else None)
+        for launch_id, parts in found.items()
+        if parts
+    }
+
+
+def _forked(leader: int) -> bool:
+    return identity.variable(leader, identity.METHOD) == identity.FORK
 
 
 def _memory(process: identity.Process) -> Memory | None:
@@ -56,17 +68,37 @@ def _memory(process: identity.Process) -> Memory | None:
         resident = int((folder / "statm").read_text().split()[1]) * _PAGE
     except (FileNotFoundError, ProcessLookupError):
         return None
-    pss = None
+    pss = uss = None
     with contextlib.suppress(OSError):  # not every kernel has it, and not every process shows it
-        found = _PSS.search((folder / "smaps_rollup").read_bytes())
-        pss = int(found[1]) * 1024 if found else None
-    return Memory(resident, pss) if identity.is_running(process.pid, process.started) else None
+        text = (folder / "smaps_rollup").read_bytes()
+        pss, uss = _kilobytes(_PSS, text), _kilobytes(_PRIVATE, text)
+    found = Memory(resident, pss, uss)
+    return found if identity.is_running(process.pid, process.started) else None
 
 
-def _sum(parts: list[Memory]) -> Memory:
-    shares = [part.pss for part in parts if part.pss is not None]
-    whole = len(shares) == len(parts)
-    return Memory(sum(part.rss for part in parts), sum(shares) if whole else None)
+def _kilobytes(line: re.Pattern[bytes], text: bytes) -> int | None:
+    """The sum of these lines, in bytes; None where there are none."""
+    found = line.findall(text)
+    return sum(map(int, found)) * 1024 if found else None
+
+
+def _sum(parts: list[Memory], forked: bool | None) -> Memory:
+    return Memory(
+        sum(part.rss for part in parts),
+        _whole(part.pss for part in parts),
+        _whole(part.uss for part in parts),
+        forked,
+    )
+
+
+def _whole(parts: Iterable[int | None]) -> int | None:
+    """Their sum, if all are known."""
+    total = 0
+    for part in parts:
+        if part is None:
+            return None
+        total += part
+    return total
 
 
 def free_memory(root: Path = Path("/")) -> int:

@@ -56,10 +56,12 @@ class Callers:
             self._selector.register(connection, selectors.EVENT_READ, self._on_caller)
 
     def _on_caller(self, connection: socket.socket, events: int) -> None:
-        caller = self._callers[connection.fileno()]
+        caller = self._callers.get(connection.fileno())
+        if caller is None:  # hung up by something else that was selected at the same time
+            return
         if events & selectors.EVENT_WRITE:
             self._flush(caller)
-        if events & selectors.EVENT_READ:
+        if events & selectors.EVENT_READ and connection.fileno() >= 0:
             try:
                 data = connection.recv(65536)
             except BlockingIOError:
@@ -97,6 +99,7 @@ class Callers:
         self._selector.modify(caller.socket, events, self._on_caller)
 
     def _hang_up(self, caller: _Caller) -> None:
-        self._callers.pop(caller.socket.fileno(), None)
+        if self._callers.pop(caller.socket.fileno(), None) is None:
+            return
         self._selector.unregister(caller.socket)
         caller.socket.close()

@@ -2,9 +2,13 @@
 
 It serves nothing itself and has no second thread, so it can fork whenever it has to. Each worker loads
 the model by itself, as those of uvicorn do: a library may have threads once a model is loaded.
+
+A model that does not load ends all of it, and whoever started it is told by its end. Once the model was
+loaded, a worker that cannot load it harms no other: it is tried again, as long as another one is there.
 """
 
 import os
+import select
 import signal
 import sys
 import time
@@ -13,8 +17,8 @@ from collections.abc import Callable
 Work = Callable[[Callable[[], None]], int]
 
 _AWAITED = {signal.SIGTERM, signal.SIGCHLD}
-#: Seconds between a worker's death and its successor.
-_PAUSE = 0.5
+#: Seconds between a worker's death and its successor, and how they grow with each that did not load.
+_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 def run(workers: int, work: Work) -> int:
@@ -32,6 +36,10 @@ class _Crew:
         self._work = work
         #: Where each worker says that its model is loaded.
         self._running: dict[int, int] = {}
+        #: A worker has loaded the model.
+        self._proven = False
+        #: Workers in a row that did not load it.
+        self._failures = 0
         #: When the missing ones are started.
         self._due: float | None = None
         self._over = False
@@ -60,20 +68,27 @@ class _Crew:
         return found and found.si_signo
 
     def _collect(self) -> int | None:
-        """Look for workers that ended; a status if that ends all of it: a model that does not load."""
+        """Look for workers that ended; a status if that ends all of it."""
         for pid in [*self._running]:
             if os.waitpid(pid, os.WNOHANG)[0] == 0:
                 continue
             told = self._running.pop(pid)
             loaded = os.read(told, 1) != b""
             os.close(told)
+            self._proven = self._proven or loaded or any(map(_has_loaded, self._running.values()))
             if self._over:
                 continue
-            if not loaded:
+            if not loaded and not (self._proven and self._running):
                 return 1
-            print(f"worker {pid} is gone; starting another", file=sys.stderr)  # noqa: T201
-            self._due = time.monotonic() + _PAUSE
+            self._replace(pid, loaded)
         return None
+
+    def _replace(self, pid: int, loaded: bool) -> None:
+        self._failures = 0 if loaded else self._failures + 1
+        pause = min(_PAUSE * 2**self._failures, _LONGEST_PAUSE)
+        how = "is gone" if loaded else "did not load the model"
+        print(f"worker {pid} {how}; starting another in {pause:g} s", file=sys.stderr)  # noqa: T201
+        self._due = time.monotonic() + pause
 
     def _start(self) -> None:
         reading, writing = os.pipe()
@@ -90,6 +105,13 @@ class _Crew:
     def _signal_all(self, number: signal.Signals) -> None:
         for pid in self._running:
             os.kill(pid, number)  # not collected yet, so the number is surely its own
+
+
+def _has_loaded(told: int) -> bool:
+    """Whether a worker said so by now. It stays to be read at its end."""
+    look = select.poll()
+    look.register(told, select.POLLIN)
+    return any(events & select.POLLIN for _, events in look.poll(0))
 
 
 def _tell(descriptor: int) -> None:

@@ -30,6 +30,9 @@ _TYPES: dict[str, tuple[frozenset[type], str]] = {
 }
 _SAMPLES = {"double": 1.5, "float": 0.5, "long": 7, "integer": 7, "boolean": True, "string": "a"}
 
+#: Column indexes that are kept: a request may leave out any of the optional columns.
+_INDEXES = 32
+
 Rows = Sequence[Sequence[Any]]
 
 
@@ -155,12 +158,15 @@ class Lean:
             return None
 
     def _index(self, names: list[str]) -> Any:
+        """The columns of one frame. A view has a name of its own, and shares the table for looking up."""
         import pandas as pd
 
         key = tuple(names)
         if (index := self._indexes.get(key)) is None:
+            if len(self._indexes) >= _INDEXES:
+                self._indexes.clear()
             index = self._indexes[key] = pd.DataFrame({name: [] for name in names}).columns
-        return index
+        return index.view()
 
     def _predict(self, frame: Any, params: Any) -> Any:
         """What ``invocations`` does around ``predict``, and what that does after its checks."""

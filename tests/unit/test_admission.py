@@ -11,7 +11,7 @@ from model_deployment.domain import Desired, Handle, Memory, State, Traffic
 from model_deployment.names import ModelKey
 from model_deployment.options import Options
 from model_deployment.runtime.memory import free_memory
-from model_deployment.weigh import INTERVAL, Scales
+from model_deployment.weigh import INTERVAL, SOON, Scales, taken
 from tests.unit.rows import row
 from tests.unit.stored import Store, opened
 
@@ -98,7 +98,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def test_what_is_measured_is_noted_and_kept_for_the_same_model(store: Store) -> None:
     looks: list[int] = []
-    found = Memory(9000, 5000)
+    found = Memory(9000, 7000, 5000, forked=True)
 
     async def measure(handles: Sequence[Handle]) -> dict[str, Memory]:
         looks.append(len(handles))
@@ -112,13 +112,13 @@ async def test_what_is_measured_is_noted_and_kept_for_the_same_model(store: Stor
     ready = await store.reread(ready)
     assert ready.memory == 5000
     assert looks == [1]
-    # From now on seldom; a small difference is not written down, and without a PSS the RSS is.
-    for now, taken, expected in (
-        (INTERVAL - 1, Memory(1, 1), 5000),
-        (INTERVAL, Memory(9000, 5100), 5000),
+    # From now on seldom; a small difference is not written down, and where there is no more the RSS is.
+    for now, seen, expected in (
+        (INTERVAL - 1, Memory(1, 1, 1), 5000),
+        (INTERVAL, Memory(9000, 7000, 5100), 5000),
         (2 * INTERVAL, Memory(9000, None), 9000),
     ):
-        found = taken
+        found = seen
         scales.consider([ready], now)
         await scales.close()
         ready = await store.reread(ready)
@@ -132,6 +132,29 @@ async def test_what_is_measured_is_noted_and_kept_for_the_same_model(store: Stor
     await store.end(await store.reread(again), State.STOPPED)
     other, _ = await store.deployments.ask_running(ready.key, Options(workers=2), ready.artifact, 9)
     assert other.memory is None
+
+
+async def test_a_fork_that_was_served_otherwise_is_not_noted(store: Store) -> None:
+    looks: list[int] = []
+
+    async def measure(handles: Sequence[Handle]) -> dict[str, Memory]:
+        looks.append(len(handles))
+        return {handle.launch_id: Memory(9000, 7000, 5000, forked=False) for handle in handles}
+
+    ready = await store.bring(State.READY)
+    assert ready.options.forks
+    scales = Scales(store.deployments, measure)
+    for now in (0.0, SOON, INTERVAL - 1):
+        scales.consider([ready], now)
+        await scales.close()
+    assert (await store.reread(ready)).memory is None
+    assert looks == [1]
+
+
+def test_what_is_shared_counts_where_no_parent_keeps_it() -> None:
+    assert taken(Memory(9, 7, 5), forks=False) == 7
+    assert taken(Memory(9, 7, 5), forks=True) == 5
+    assert taken(Memory(9, None), forks=True) == taken(Memory(9, None), forks=False) == 9
 
 
 def group(folder: Path, version: int, limit: str, used: int, cached: int = 0) -> None:

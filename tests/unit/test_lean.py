@@ -90,3 +90,29 @@ def test_columns_that_mlflow_converts_are_left_to_it_only_where_they_are_given()
 )
 def test_answers_are_written_as_mlflow_writes_them(answer: Any, said: bytes) -> None:
     assert lean(answer)(body(ROW)) == said
+
+
+def test_a_model_that_names_its_columns_does_so_for_one_request() -> None:
+    short = lean(x="double")
+    for _ in range(2):
+        frame = short.frame({"dataframe_records": [{"x": 1.0}]})
+        assert frame.columns.name is None
+        frame.columns.name = "features"
+        frame.columns.names = ["features"]
+
+
+def test_few_sets_of_columns_are_kept() -> None:
+    from itertools import product
+
+    from mlflow.types import ColSpec, Schema
+
+    names = [f"c{number}" for number in range(6)]
+    found = model(**dict.fromkeys(names, "double"))
+    inputs = Schema([ColSpec("double", name, required=False) for name in names])
+    found.metadata.signature.inputs = inputs
+    short = Lean(found)
+    for given in product([True, False], repeat=6):
+        row = {name: 1.0 for name, wanted in zip(names, given, strict=True) if wanted}
+        if row:
+            assert [*short.frame({"dataframe_records": [row]}).columns] == [*row]
+    assert len(short._indexes) <= 32

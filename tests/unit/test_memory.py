@@ -35,10 +35,10 @@ class Launches:
         self.instance = f"memory-{secrets.token_hex(4)}"
         self.processes: list[subprocess.Popen[str]] = []
 
-    def start(self, launch_id: str, megabytes: int = 20) -> Handle:
+    def start(self, launch_id: str, megabytes: int = 20, program: str = HUNGRY) -> Handle:
         marker = {identity.MARKER: f"{self.instance}/{launch_id}"}
         child = subprocess.Popen(
-            [sys.executable, "-S", "-E", "-c", HUNGRY.format(size=megabytes)],
+            [sys.executable, "-S", "-E", "-c", program.format(size=megabytes)],
             env={"PATH": os.defpath, **marker},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -76,7 +76,11 @@ def test_all_processes_of_each_launch_are_counted(launches: Launches) -> None:
     assert 80 * MEGABYTE < found["large"].rss < 120 * MEGABYTE
     for one in found.values():
         assert one.pss is not None
-        assert 0 < one.pss <= one.rss
+        assert one.uss is not None
+        assert 0 < one.uss <= one.pss <= one.rss
+        assert one.forked is False
+    found = measure(launches.instance, [small], forks=False)
+    assert found["small"].forked is None
 
 
 def test_what_is_gone_or_of_another_boot_is_not_in_it(launches: Launches) -> None:
@@ -102,7 +106,19 @@ def test_without_smaps_there_is_no_pss(monkeypatch: pytest.MonkeyPatch, launches
     monkeypatch.setattr(Path, "read_bytes", denied)
     found = measure(launches.instance, [here])["here"]
     assert found.pss is None
+    assert found.uss is None
     assert found.rss > MEGABYTE
+
+
+def test_what_a_fork_shares_is_not_private(launches: Launches) -> None:
+    """The two of each launch share what the first had before it forked, and nobody wrote to."""
+    program = HUNGRY.replace('hold[:] = b"x" * len(hold)', "pass")
+    found = measure(launches.instance, [launches.start("both", 50, program)])["both"]
+    assert found.uss is not None
+    assert found.pss is not None
+    assert found.rss > 100 * MEGABYTE
+    assert 50 * MEGABYTE < found.pss < 80 * MEGABYTE
+    assert found.uss < 30 * MEGABYTE
 
 
 async def test_figures_are_remembered_and_a_slow_look_is_not_waited_for(

@@ -12,6 +12,7 @@ import pytest
 from model_deployment.domain import Exit
 from model_deployment.options import Options
 from model_deployment.runtime import identity
+from model_deployment.runtime.memory import measure
 from model_deployment.worker import takeover
 from tests.contract.bench import open_files
 from tests.integration.forkserver.conftest import PROGRAMS, ForkBench
@@ -65,6 +66,10 @@ async def test_a_fork_is_seen_for_what_it_is(forks: ForkBench) -> None:
     shown = identity.variable(handle.ref["pid"], "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT")
     assert shown == "60"
     assert identity.variable(handle.ref["pid"], "MODEL_DEPLOYMENT_PADDING") is None
+    taken = measure(forks.instance, [handle])[handle.launch_id]
+    assert taken.forked
+    assert taken.uss is not None
+    assert taken.uss < taken.rss
 
 
 async def test_a_request_to_a_dead_model_is_answered_by_its_successor(forks: ForkBench) -> None:

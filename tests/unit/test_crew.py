@@ -1,0 +1,112 @@
+"""Several workers of one launch: one that does not load its model harms no other."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import until_sync
+
+#: Workers that load unless there is a file, and say by another that they did.
+PROGRAM = """
+import pathlib, os, signal, sys
+from model_deployment.worker import crew
+
+crew._PAUSE = 0.02
+folder = pathlib.Path(sys.argv[1])
+
+def work(loaded):
+    if (folder / "broken").exists():
+        return 3
+    loaded()
+    (folder / f"{os.getpid()}.up").touch()
+    signal.pause()
+
+sys.exit(crew.run(2, work))
+"""
+
+
+class Launch:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._broken = folder / "broken"
+        self._log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(self._folder)],
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def break_model(self) -> None:
+        self._broken.touch()
+
+    def mend_model(self) -> None:
+        self._broken.unlink()
+
+    @property
+    def workers(self) -> list[int]:
+        """All that ever loaded."""
+        return [int(path.stem) for path in self._folder.glob("*.up")]
+
+    def logged(self, text: str) -> int:
+        return self._log.read_text().count(text)
+
+    def ask_to_end(self) -> int:
+        assert self._process is not None
+        self._process.terminate()
+        return self.ended()
+
+    def ended(self) -> int:
+        assert self._process is not None
+        return self._process.wait(10)
+
+    def clear(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(10)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    it = Launch(tmp_path)
+    yield it
+    it.clear()
+
+
+def test_a_model_that_does_not_load_ends_the_launch(launch: Launch) -> None:
+    launch.break_model()
+    launch.start()
+    assert launch.ended() == 1
+    assert not launch.logged("another")
+
+
+def test_a_successor_that_does_not_load_is_tried_again_and_harms_nobody(launch: Launch) -> None:
+    launch.start()
+    until_sync(lambda: len(launch.workers) == 2)
+    launch.break_model()
+    victim, other = launch.workers
+    os.kill(victim, signal.SIGKILL)
+    until_sync(lambda: launch.logged("did not load the model") >= 2)
+    os.kill(other, 0)
+    launch.mend_model()
+    until_sync(lambda: len(launch.workers) == 3)
+    os.kill(other, 0)
+    assert launch.ask_to_end() == 0
+
+
+def test_with_nobody_left_who_could_load_it_the_launch_ends(launch: Launch) -> None:
+    launch.start()
+    until_sync(lambda: len(launch.workers) == 2)
+    launch.break_model()
+    for worker in launch.workers:
+        os.kill(worker, signal.SIGKILL)
+    assert launch.ended() == 1
+    assert launch.logged("is gone")
