@@ -49,7 +49,7 @@ class Terms:
 _AGAIN = 1.0
 #: A parent that lived this long is followed by another one at once; one that did not, after a pause.
 _STABLE = 60.0
-_LONGEST_PAUSE = 30.0
+_LONGEST_PAUSE = 10.0
 
 
 class ForkStarter:

@@ -61,7 +61,7 @@ class Callers:
             self.seen[self._ask()] += 1
 
     def _ask(self) -> str:
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=25)
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=60)
         with contextlib.closing(connection):
             try:
                 connection.request("POST", f"/{KEY}", BODY, {"Content-Type": "application/json"})
@@ -80,7 +80,7 @@ class Callers:
             assert self.seen["200"] >= wanted, self.seen
             return True
 
-        until_sync(enough, timeout=40, what="answers")
+        until_sync(enough, timeout=60, what="answers")
 
     def others(self) -> Counter[str]:
         """All but the predictions."""
@@ -107,8 +107,8 @@ def kill_model(controller: Controller, callers: Callers) -> None:
     before = controller.row(KEY)
     lost = callers.others()
     os.kill(before["pid"], signal.SIGKILL)
-    until_sync(lambda: controller.row(KEY)["pid"] not in (None, before["pid"]), timeout=40)
-    controller.wait_for(KEY, "ready", timeout=40)
+    until_sync(lambda: controller.row(KEY)["pid"] not in (None, before["pid"]), timeout=60)
+    controller.wait_for(KEY, "ready", timeout=60)
     callers.go_on()
     assert controller.row(KEY)["port"] == before["port"]
     new = callers.others() - lost
