@@ -10,18 +10,22 @@ const $ = (id) => document.getElementById(id);
 let busy = false;
 /** Whether it starts because a request woke it: then the page stays as it is. */
 let woken = false;
+/** Whether it stops only to be parked: then it answers whoever asks, as a parked one does. */
+let parking = page.dataset.parking === "1";
 
 // -- state ------------------------------------------------------------------------------------------
 
 function show(state, reason) {
   const before = page.dataset.state;
   const coming = state === "pending" || state === "starting";
-  woken = coming && (woken || before === "parked");
+  woken = coming && (woken || before === "parked" || parking);
+  if (reason !== undefined || state !== "stopping") parking = state === "stopping" && reason.startsWith("nobody asked");
   page.dataset.state = state;
-  const answers = state === "ready" || state === "parked" || woken;  // a request wakes a parked one
+  const rests = state === "parked" || parking;
+  const answers = state === "ready" || rests || woken;  // a request wakes a parked one
   $("ask").disabled = asking || !answers;
   $("cannot").hidden = asking || answers;
-  $("parked").hidden = state !== "parked";
+  $("parked").hidden = !rests;
   $("woken").hidden = !woken;
   $("trouble").hidden = state !== "failed";
   $("waiting").hidden = !coming || woken;
@@ -30,7 +34,7 @@ function show(state, reason) {
   if (operator && !busy) {
     const focused = document.activeElement;
     $("again").hidden = state !== "failed" && state !== "stopped";
-    $("undeploy").hidden = state === "stopped" || state === "stopping";
+    $("undeploy").hidden = state === "stopped" || (state === "stopping" && !parking);
     if (focused?.closest(".title") && focused.hidden) rest();
   }
   place((coming && !woken) || state === "failed");
