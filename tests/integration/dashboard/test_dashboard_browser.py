@@ -150,7 +150,7 @@ def test_a_controller_that_comes_back(controllers: Controllers, tab: Tab) -> Non
     with page.expect_response("**/nowhere"):
         page.evaluate("location.href = '/nowhere'")
     controller.kill()
-    expect(banner).to_contain_text("does not answer")
+    expect(banner).to_contain_text("does not answer", timeout=15_000)
     controller.up()
     expect(banner).to_contain_text("is back")
     controller.deploy("stub-2")
