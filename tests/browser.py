@@ -51,6 +51,14 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
+def expect(target: Any) -> Any:
+    """Wait for something to be true of a page, a locator or an answer."""
+    from playwright.sync_api import expect as wait
+
+    wait.set_options(timeout=30_000)
+    return wait(target)
+
+
 def missing(why: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"no browser to test with: {why}")

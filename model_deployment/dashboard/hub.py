@@ -30,6 +30,8 @@ _AT_LEAST, _AT_MOST, _SLOW = 0.25, 1.0, 15.0
 _PATIENCE = 0.7
 #: Seconds of silence after which a viewer hears that the line is alive.
 _HEARTBEAT = 10.0
+#: An event and no comment, which scripts would not hear.
+_ALIVE = b"event: alive\ndata:1\n\n"
 #: Seconds without a tick after which the reconciler counts as stuck.
 _STUCK_AFTER = 10.0
 
@@ -224,7 +226,7 @@ class Hub:
                 async with asyncio.timeout(_HEARTBEAT):
                     await news.wait()
             except TimeoutError:
-                yield b": alive\n\n"
+                yield _ALIVE
 
     def _since(self, heard: int) -> bytes:
         assert self._view is not None  # noqa: S101 - there is no serial before it

@@ -21,10 +21,28 @@ HOSTILE_NAMES = (
     "x" * 5000, "\u00e9", "e\u0301", "\uff11", "\u202eabc",
 )  # fmt: skip
 MANY = 110
+#: The longest name that may be deployed, with nothing in it to break a line at.
+LONG = "m" * 128
 #: What a browser must show and never obey: as a column, a description, a line of a log, a value.
 SCRIPT = (
     """</script><script>alert(1)</script><img src=x onerror=alert(1)>"'><b>&amp;{{7*7}}${7*7}"""
 )
+#: More of the kind: other ways into HTML, attributes, addresses, scripts, templates, terminals and tables.
+CORPUS = (
+    "<script>alert(2)</script>", "<svg/onload=alert(3)>", "<svg><script>alert(4)</script></svg>",
+    "\"><img src=x onerror=alert(5)>", "'><img src=x onerror=alert(6)>",
+    "` onmouseover=alert(7) x=`", "\" autofocus onfocus=alert(8) x=\"", "' onclick='alert(9)",
+    "javascript:alert(10)", "data:text/html,<b>x", "<iframe src=javascript:alert(11)>",
+    "<a href=javascript:alert(12)>x</a>", "<base href=//evil.example>",
+    "<meta http-equiv=refresh content=0>", "<link rel=stylesheet href=//evil.example>",
+    "<style>*{display:none}", "</textarea><script>alert(13)</script>",
+    "</title><script>alert(14)</script>", "</main></body></html>",
+    "</select></option></table></pre>", "<!--", "-->", "<![CDATA[", "]]>", "<plaintext>",
+    "<template><p>", "<form><input>", "&lt;b&gt;", "&#60;b&#62;", "&quot;&apos;&nbsp;", "{{7*7}}",
+    "{% raw %}", "${7*7}", "#{7*7}", "<%= 7*7 %>", "constructor", "toString", "hasOwnProperty",
+    "\\", "\\u003cb\\u003e", "a'b\"c`d", "$(id) `id` ;|&", "=1+1", "\u202egnol", "\u2028line",
+    "\u200bzero", "e\u0301\u0301\u0301", "\U0001f600", "\ufdfa" * 40, "w" * 300,
+)  # fmt: skip
 
 
 class Registered(NamedTuple):
@@ -59,6 +77,8 @@ MODELS: dict[str, Registered] = {
     "hostile": Registered(
         1, {"say": SCRIPT}, {SCRIPT: "string", "__proto__": "string", "n": "long"}
     ),
+    "corpus": Registered(2, {"say": "\n".join(CORPUS)}, dict.fromkeys(CORPUS, "string")),
+    LONG: Registered(2),
     # answers
     "slow": Registered(2, {"slow_seconds": 1.0, **_NOTES}),
     "slower": Registered(2, {"slow_seconds": 60.0, **_NOTES}),
@@ -114,6 +134,8 @@ def _write(folder: Path, name: str, version: int, model: Registered) -> Path:
     own = {"string": SCRIPT, "long": 2**60 + 1, "double": 1.5}
     split = {"columns": [*model.columns], "data": [[own[kind] for kind in model.columns.values()]]}
     example = {"dataframe_split": split}
+    if name == "corpus":
+        example["dataframe_split"]["data"] = [[*CORPUS]]
     (folder / "serving_input_example.json").write_text(json.dumps(example))
     return folder
 
@@ -128,6 +150,7 @@ def _describe(client: Any) -> None:
     client.update_registered_model("stub", "answers what it is asked")
     client.set_registered_model_tag("stub", "team", "red")
     client.update_registered_model("hostile", SCRIPT)
+    client.update_registered_model("corpus", " ".join(CORPUS))
     client.set_registered_model_alias("stub", "champion", "2")
 
 
@@ -145,6 +168,9 @@ def _register_odd_ones(client: Any, root: Path) -> None:
     for name, source in sources.items():
         client.create_registered_model(name)
         client.create_model_version(name, source)
+    for name in CORPUS:
+        if not {"/", ":"} & {*name}:  # MLflow takes these in no name
+            client.create_registered_model(name, description=name)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 // One deployment: its state, figures, reports, events and log, kept up to date while somebody looks.
 import { call, onChange, parse, toast } from "./live.js";
+import { asking } from "./predict.js";
 
 const page = document.getElementById("page");
 const { name, path } = page.dataset;
@@ -7,26 +8,58 @@ const api = `/model${path}`;
 const operator = page.dataset.operator === "1";
 const $ = (id) => document.getElementById(id);
 let busy = false;
+/** Whether it starts because a request woke it: then the page stays as it is. */
+let woken = false;
+/** Whether it stops only to be parked: then it answers whoever asks, as a parked one does. */
+let parking = page.dataset.parking === "1";
 
 // -- state ------------------------------------------------------------------------------------------
 
 function show(state, reason) {
-  const changed = page.dataset.state !== state;
+  const before = page.dataset.state;
+  const coming = state === "pending" || state === "starting";
+  woken = coming && (woken || before === "parked" || parking);
+  if (reason !== undefined || state !== "stopping") parking = state === "stopping" && reason.startsWith("nobody asked");
   page.dataset.state = state;
-  const answers = state === "ready" || state === "parked";  // a request wakes a parked one
-  $("ask").disabled = !answers;
-  $("cannot").hidden = answers;
+  const rests = state === "parked" || parking;
+  const answers = state === "ready" || rests || woken;  // a request wakes a parked one
+  $("ask").disabled = asking || !answers;
+  $("cannot").hidden = asking || answers;
+  $("parked").hidden = !rests;
+  $("woken").hidden = !woken;
   $("trouble").hidden = state !== "failed";
-  $("waiting").hidden = state !== "pending" && state !== "starting";
+  $("waiting").hidden = !coming || woken;
   $("over").hidden = state !== "stopped";
   if (reason !== undefined) $("why").textContent = reason;
   if (operator && !busy) {
+    const focused = document.activeElement;
     $("again").hidden = state !== "failed" && state !== "stopped";
-    $("undeploy").hidden = state === "stopped" || state === "stopping";
+    $("undeploy").hidden = state === "stopped" || (state === "stopping" && !parking);
+    if (focused?.closest(".title") && focused.hidden) rest();
   }
-  if (changed) events();
-  return changed;
+  place((coming && !woken) || state === "failed");
+  if (state !== before) events();
 }
+
+/** Where somebody goes on whose button is gone. */
+function rest() {
+  const button = [$("again"), $("undeploy")].find((one) => !one.hidden && !one.disabled);
+  (button ?? $("name")).focus();
+}
+
+/** While it starts, or has failed to, its log says the most. The order of the page is that of its elements, for keys too. */
+function place(first) {
+  const section = $("log");
+  const [top, end] = [$("facts").nextElementSibling === section, page.lastElementChild === section];
+  if (first ? top : end) return;
+  const focused = section.contains(document.activeElement) ? document.activeElement : null;
+  if (first) $("facts").after(section);
+  else page.append(section);
+  focused?.focus({ preventScroll: true });
+  if (operator && $("follow").checked) $("lines").scrollTop = $("lines").scrollHeight;
+}
+
+document.addEventListener("asked", () => show(page.dataset.state));
 
 function drawState(state, reason) {
   const badge = document.createElement("span");
@@ -34,8 +67,23 @@ function drawState(state, reason) {
   badge.textContent = state;
   const why = document.createElement("span");
   why.className = "reason";
-  why.textContent = reason;
+  why.textContent = state === "ready" ? "" : reason;
   page.querySelector("[data-live-cell=state]").replaceChildren(badge, why);
+}
+
+let shown = page.querySelector("[data-live-cell=verdict]").textContent;
+
+/** What helps with a failure is written by the server; what was typed into the form stays. */
+async function advise() {
+  if (page.dataset.known === "0") {
+    location.reload();
+    return;
+  }
+  try {
+    const written = new DOMParser().parseFromString(await (await fetch(location.pathname)).text(), "text/html");
+    const fresh = written.getElementById("trouble");
+    if (fresh && !fresh.hidden) $("trouble").replaceChildren(...fresh.childNodes);
+  } catch { /* the banner says that the controller is away */ }
 }
 
 onChange(({ rows, names }) => {
@@ -47,15 +95,19 @@ onChange(({ rows, names }) => {
       if (fresh.innerHTML !== cell.innerHTML) cell.replaceChildren(...fresh.cloneNode(true).childNodes);
     }
     const before = page.dataset.state;
+    const wasWoken = woken;
+    const verdict = page.querySelector("[data-live-cell=verdict]").textContent;
     const reason = row.querySelector(".reason")?.textContent ?? "";
-    // What helps with a failure is written by the server.
-    if (show(row.dataset.state, reason) && row.dataset.state === "failed" && before !== "failed") location.reload();
+    show(row.dataset.state, reason);
+    if (row.dataset.state === "failed" && before !== "failed") advise();
     if (row.dataset.state === "ready" && before !== "ready") {
       // Its form could not be made before its files were here.
       if (page.dataset.known === "0") location.reload();
-      toast(`${name} is ready.`);
+      if (!wasWoken && before !== "parked") toast(`${name} is ready.`);
       part("charts");
     }
+    if (verdict !== shown) part("reports");
+    shown = verdict;
   } else if (names !== null && !names.includes(name) && page.dataset.state !== "stopped") {
     show("stopped");
     drawState("stopped", "");
@@ -65,30 +117,47 @@ onChange(({ rows, names }) => {
 
 // -- parts that the server draws ---------------------------------------------------------------------
 
-/** Put a part that the server has drawn into a box; what is no page of ours is shown as the text it is. */
-async function fill(box, path) {
-  const answer = await fetch(path);
-  const text = await answer.text();
-  if (answer.headers.get("content-type")?.startsWith("text/html")) {
+/** Put a part that the server has drawn into a box; what is no part of ours is shown as the text it is. */
+function fill(box, answer, text) {
+  const html = answer.headers.get("content-type")?.startsWith("text/html");
+  const whole = /^\s*<(!doctype|html)\b/i.test(text);
+  if (html && !whole) {
+    const at = box.contains(document.activeElement) ? document.activeElement.dataset.view : undefined;
+    const down = box.querySelector(".tall")?.scrollTop ?? 0;
     box.innerHTML = text;
+    const list = box.querySelector(".tall");
+    if (list) list.scrollTop = down;
+    if (at !== undefined) box.querySelector(`[data-view="${CSS.escape(at)}"]`)?.focus({ preventScroll: true });
     return;
   }
+  const told = whole ? new DOMParser().parseFromString(text, "text/html").querySelector("main p")?.textContent : text;
   const problem = document.createElement("p");
   problem.className = "problem";
-  problem.textContent = `The answer was ${answer.status}: ${text.slice(0, 500)}`;
+  problem.textContent = `The answer was ${answer.status}: ${(told ?? "").slice(0, 500)}`;
   box.replaceChildren(problem);
 }
+
+const asks = {};
+const drawn = {};
 
 async function part(which) {
   const box = page.querySelector(`[data-part="${which}"]`);
   const query = which === "charts" ? `?window=${$("window").value}` : "";
+  const number = asks[which] = (asks[which] ?? 0) + 1;
   try {
-    await fill(box, `/dashboard/deployments${path}/${which}${query}`);
+    const answer = await fetch(`/dashboard/deployments${path}/${which}${query}`);
+    const text = await answer.text();
+    // An answer that was overtaken is of another window, or older.
+    if (number !== asks[which] || text === drawn[which]) return;
+    drawn[which] = text;
+    fill(box, answer, text);
   } catch { /* the banner says that the controller is away */ }
 }
 
 $("window").addEventListener("change", () => part("charts"));
 setInterval(() => { if (!document.hidden) part("charts"); }, 15000);
+// Reports that are made by the clock change nothing else on this page.
+setInterval(() => { if (!document.hidden) { part("reports"); events(); } }, 30000);
 document.addEventListener("back", () => { part("charts"); part("reports"); events(); });
 
 const look = $("look");
@@ -96,7 +165,8 @@ look?.addEventListener("click", async () => {
   look.disabled = true;
   look.textContent = "Looking …";
   try {
-    await fill($("columns"), `/dashboard/deployments${path}/columns`);
+    const answer = await fetch(`/dashboard/deployments${path}/columns`);
+    fill($("columns"), answer, await answer.text());
   } catch {
     toast("The controller does not answer.");
   }
@@ -144,9 +214,13 @@ $("report").addEventListener("click", async () => {
 
 // -- events and log ----------------------------------------------------------------------------------
 
+let eventsAsked = 0;
+
 async function events() {
+  const number = eventsAsked += 1;
   let found;
   try { found = await call("GET", `${api}/events?limit=100`); } catch { return; }
+  if (number !== eventsAsked) return;
   const rows = found.map((event) => {
     const row = document.createElement("tr");
     for (const text of [event.at.slice(0, 19).replace("T", " "), event.state, event.reason]) row.insertCell().textContent = text;
@@ -200,6 +274,7 @@ if (operator) {
     }
     yes.disabled = $("undeploy").disabled = false;
     yes.textContent = "Undeploy";
+    if (!dialog.open) rest();
   });
   $("again").addEventListener("click", async () => {
     const again = $("again");
@@ -219,6 +294,7 @@ if (operator) {
     }
     again.disabled = false;
     again.textContent = "Deploy again";
+    rest();
   });
 }
 

@@ -16,8 +16,10 @@ const cell = (row) => row.querySelector(`[data-cell="${by}"]`).dataset.sort;
 
 function compare(a, b) {
   const [x, y] = [cell(a), cell(b)];
+  // What has no value comes last, whichever way the others are.
+  if ((x === "") !== (y === "")) return x === "" ? 1 : -1;
   const numbers = [Number(x), Number(y)];
-  const known = numbers.every((value) => !Number.isNaN(value)) && x !== "" && y !== "";
+  const known = numbers.every((value) => !Number.isNaN(value)) && x !== "";
   const found = known && by !== "name" ? numbers[0] - numbers[1] : x.localeCompare(y, "en", { numeric: true });
   return (down ? -found : found) || a.dataset.name.localeCompare(b.dataset.name, "en", { numeric: true });
 }

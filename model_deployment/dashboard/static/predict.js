@@ -5,6 +5,8 @@ const page = document.getElementById("page");
 const form = document.getElementById("form");
 const raw = document.getElementById("body");
 const $ = (id) => document.getElementById(id);
+/** Whether a prediction is under way. */
+export let asking = false;
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 
 /** A field's value as JSON; undefined leaves it out. */
@@ -45,8 +47,11 @@ function body() {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** JSON as a Python literal: only its three words differ, where they are not within texts. */
-const python = (json) => json.replace(/"(?:[^"\\]|\\.)*"|\btrue\b|\bfalse\b|\bnull\b/g, (word) => ({ true: "True", false: "False", null: "None" })[word] ?? word);
+const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
+
+/** JSON as a Python literal: its three words differ, and texts may hold escapes that Python does not know. */
+const WORDS = { true: "True", false: "False", null: "None" };
+const python = (json) => json.replace(/"(?:[^"\\]|\\.)*"|\b(?:true|false|null)\b/g, (word) => WORDS[word] ?? JSON.stringify(JSON.parse(word)));
 
 function draw() {
   const url = location.origin + page.dataset.path;
@@ -70,16 +75,30 @@ function mark(errors) {
   }
 }
 
+/** JSON with a line for each value; values stay the text they are, since JavaScript would round numbers. */
 function pretty(text) {
-  // Numbers that JavaScript would round stay as they came.
-  if (/\d{16}/.test(text)) return text;
-  try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; }
+  try { JSON.parse(text); } catch { return text; }
+  const tokens = text.match(TOKEN);
+  let made = "", depth = 0;
+  const line = () => `\n${"  ".repeat(depth)}`;
+  tokens.forEach((token, place) => {
+    const before = tokens[place - 1];
+    if (token === "}" || token === "]") {
+      depth -= 1;
+      made += (before === "{" || before === "[" ? "" : line()) + token;
+    } else {
+      made += (before === "{" || before === "[" || before === "," ? line() : "") + token + (token === ":" ? " " : "");
+    }
+    if (token === "{" || token === "[") depth += 1;
+  });
+  return made;
 }
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const ask = $("ask");
   if (ask.disabled) return;
+  asking = true;
   ask.disabled = true;
   ask.textContent = "Predicting …";
   mark([]);
@@ -100,8 +119,9 @@ form.addEventListener("submit", async (event) => {
     $("took").textContent = $("result").textContent = "";
   }
   $("answer").hidden = false;
-  ask.disabled = !["ready", "parked"].includes(page.dataset.state);
+  asking = false;
   ask.textContent = "Predict";
+  document.dispatchEvent(new Event("asked"));
 });
 
 for (const button of document.querySelectorAll("[data-copy]")) {

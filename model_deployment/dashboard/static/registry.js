@@ -20,11 +20,19 @@ document.addEventListener("keydown", (event) => {
 });
 
 // States stay true while the page is open. What can be done with a version changes with them.
+let stale = false;
+
+function reload() {
+  // Not from under somebody who fills in the form.
+  stale = document.querySelector("dialog[open]") !== null;
+  if (!stale) location.reload();
+}
+
 onChange(({ rows: changed, names }) => {
   for (const row of rows()) {
-    const html = changed[row.dataset.live];
     const cell = row.querySelector("[data-live-cell=state]");
     if (!cell) continue;
+    const html = changed[row.dataset.live];
     const before = cell.querySelector(".badge")?.textContent ?? "";
     const gone = names !== null && !names.includes(row.dataset.live) && before !== "";
     let now = before;
@@ -34,8 +42,42 @@ onChange(({ rows: changed, names }) => {
       cell.replaceChildren(...fresh.childNodes);
     }
     const acts = (state) => (state === "" || state === "failed" ? state : "on");
-    if ((gone || acts(before) !== acts(now)) && !document.querySelector("dialog[open]")) location.reload();
+    if (gone || acts(before) !== acts(now)) reload();
   }
+});
+
+// In the list of models: the first few deployments of each, and how many more there are.
+const cells = new Map([...document.querySelectorAll("[data-deployed]")].map((cell) => [cell.dataset.deployed, cell]));
+const modelOf = (name) => name.slice(0, name.lastIndexOf("-"));
+
+function drawDeployed(cell, names) {
+  for (const one of cell.querySelectorAll("[data-live]")) if (!names.includes(one.dataset.live)) one.remove();
+  const more = names.length - cell.querySelectorAll("[data-live]").length;
+  cell.querySelector(".more").textContent = more ? `and ${more} more` : "";
+  cell.querySelector(".nothing").hidden = names.length > 0;
+}
+
+if (cells.size) onChange(({ rows: changed, names }) => {
+  for (const [name, html] of Object.entries(changed)) {
+    const cell = cells.get(modelOf(name));
+    if (!cell) continue;
+    const row = parse(`<table>${html}</table>`).querySelector("tr");
+    const badge = row.querySelector("[data-cell=state] .badge");
+    const all = [...cell.querySelectorAll("[data-live]")];
+    const old = all.find((one) => one.dataset.live === name);
+    if (old) old.querySelector(".badge").replaceWith(badge);
+    else if (all.length < Number(cell.dataset.most)) {
+      const link = document.createElement("a");
+      link.href = row.querySelector("a").getAttribute("href");
+      link.textContent = name.slice(name.lastIndexOf("-") + 1);
+      const one = document.createElement("span");
+      one.dataset.live = name;
+      one.append(link, " ", badge, " ");
+      cell.querySelector(".more").before(one);
+    }
+  }
+  if (names === null) return;
+  for (const [model, cell] of cells) drawDeployed(cell, names.filter((name) => modelOf(name) === model));
 });
 
 const compare = document.getElementById("compare");
@@ -59,10 +101,12 @@ if (dialog) {
       version = button.dataset.deploy;
       document.getElementById("deploy-version").textContent = version;
       problem.hidden = true;
+      form.reset();
       dialog.showModal();
       go.focus();
     });
   }
+  dialog.addEventListener("close", () => { if (stale) location.reload(); });
   document.getElementById("deploy-cancel").addEventListener("click", () => dialog.close());
 
   const chosen = () => {

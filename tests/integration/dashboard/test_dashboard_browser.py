@@ -2,39 +2,17 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from tests.browser import Tab, chromium
+from tests.browser import Tab, expect
 from tests.integration.harness import Controller, Controllers
 from tests.integration.registry import SCRIPT
 
 #: Bytes of the first view, as they come over the line.
 FIRST_VIEW = 60_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as it:
-        yield it
-
-
-@pytest.fixture
-def tab(browser: Any) -> Iterator[Tab]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(30_000)
-    yield Tab(context.new_page())
-    context.close()
-
-
-def expect(target: Any) -> Any:
-    from playwright.sync_api import expect as wait
-
-    wait.set_options(timeout=30_000)
-    return wait(target)
 
 
 def state(page: Any) -> Any:
@@ -167,8 +145,12 @@ def test_a_controller_that_comes_back(controllers: Controllers, tab: Tab) -> Non
     row = page.locator("tr[data-name=stub-1]")
     expect(row).to_contain_text("ready")
     banner = page.locator("#banner")
+    # A navigation that comes to nothing leaves the page as watchful as it was.
+    page.route("**/nowhere", lambda route: route.fulfill(status=204))
+    with page.expect_response("**/nowhere"):
+        page.evaluate("location.href = '/nowhere'")
     controller.kill()
-    expect(banner).to_contain_text("does not answer")
+    expect(banner).to_contain_text("does not answer", timeout=15_000)
     controller.up()
     expect(banner).to_contain_text("is back")
     controller.deploy("stub-2")
