@@ -6,7 +6,7 @@ from datetime import datetime
 
 from model_deployment.dashboard import pictures, words
 from model_deployment.dashboard.pulse import KEPT, Figures, Pulse
-from model_deployment.domain import Deployment, State
+from model_deployment.domain import Deployment, Desired, State
 from model_deployment.monitoring.exposition import Seen, Served
 from model_deployment.names import ModelKey
 
@@ -32,6 +32,8 @@ class Row:
     path: str
     state: str
     urgency: int
+    #: It stops only to be parked: it still answers.
+    parking: bool
     reason: str
     port: int | None
     uptime: str
@@ -81,6 +83,7 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
         path=it.key.path,
         state=str(it.state),
         urgency=_URGENCY[it.state],
+        parking=it.parking and it.state is State.STOPPING and it.desired is Desired.RUNNING,
         reason=it.reason,
         port=it.port,
         uptime=words.duration((now - ready).total_seconds()) if ready else words.NONE,

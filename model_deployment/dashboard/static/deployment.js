@@ -15,11 +15,11 @@ let parking = page.dataset.parking === "1";
 
 // -- state ------------------------------------------------------------------------------------------
 
-function show(state, reason) {
+function show(state, reason, parks) {
   const before = page.dataset.state;
   const coming = state === "pending" || state === "starting";
   woken = coming && (woken || before === "parked" || parking);
-  if (reason !== undefined || state !== "stopping") parking = state === "stopping" && reason.startsWith("nobody asked");
+  parking = parks ?? (reason === undefined && state === "stopping" && parking);
   page.dataset.state = state;
   const rests = state === "parked" || parking;
   const answers = state === "ready" || rests || woken;  // a request wakes a parked one
@@ -98,7 +98,7 @@ onChange(({ rows, names }) => {
     const wasWoken = woken;
     const verdict = page.querySelector("[data-live-cell=verdict]").textContent;
     const reason = row.querySelector(".reason")?.textContent ?? "";
-    show(row.dataset.state, reason);
+    show(row.dataset.state, reason, row.dataset.parking === "1");
     if (row.dataset.state === "failed" && before !== "failed") advise();
     if (row.dataset.state === "ready" && before !== "ready") {
       // Its form could not be made before its files were here.
@@ -155,7 +155,13 @@ async function part(which) {
 }
 
 $("window").addEventListener("change", () => part("charts"));
-setInterval(() => { if (!document.hidden) part("charts"); }, 15000);
+// A long window changes little in a quarter of a minute, and takes longer to add up.
+let beat = 0;
+setInterval(() => {
+  beat += 1;
+  const long = ["6h", "24h"].includes($("window").value);
+  if (!document.hidden && (!long || beat % 4 === 0)) part("charts");
+}, 15000);
 // Reports that are made by the clock change nothing else on this page.
 setInterval(() => { if (!document.hidden) { part("reports"); events(); } }, 30000);
 document.addEventListener("back", () => { part("charts"); part("reports"); events(); });
@@ -231,13 +237,15 @@ async function events() {
 
 const lines = $("lines");
 let written = null;
+let tag = "";
 
 async function log() {
   if (!document.hidden && ($("follow").checked || written === null)) {
     try {
-      const answer = await fetch(`${api}/logs?lines=400`);
+      const answer = await fetch(`${api}/logs?lines=400`, { headers: tag ? { "If-None-Match": tag } : {} });
       const text = answer.ok ? await answer.text() : "";
       if (answer.ok && text !== written) {
+        tag = answer.headers.get("etag") ?? "";
         const atEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
         written = text;
         lines.textContent = text || "Nothing was written yet.";
