@@ -23,7 +23,7 @@ def test_deploy_answers_when_the_model_is_ready(controller: Controller) -> None:
     assert row["url"] == f"{controller.url}/wrapper-1"
     assert row["options"] == {
         "env_manager": "local",
-        "start_method": "auto",
+        "start_method": "serve",  # of this controller
         "workers": 1,
         "validation": "strict",
         "batch_max_rows": 0,
