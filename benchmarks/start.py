@@ -118,9 +118,7 @@ class Bench:
         """The pid of the warm parent, 0 without one."""
         if not self._has_forks:
             return 0
-        endpoint = Endpoint(HOST, free_ports(1)[0])
-        await self._runtime.hold(endpoint)
-        await self._runtime.release(endpoint)
+        await self._forks.ready()
         return self._forks.parent_pid
 
     async def start(self) -> float:
@@ -241,7 +239,7 @@ def table(kinds: list[Kind], row: OneRow) -> str:
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| `{one.name}` | {many.count} | {many.seconds:.1f} s | {many.pss / MB:,.0f} MB "
+        f"| `{one.name}` | {many.count} | {many.seconds:.2g} s | {many.pss / MB:,.0f} MB "
         f"| {many.pss / MB / many.count:,.0f} MB |"
         for one in kinds
         for many in one.many
