@@ -275,7 +275,7 @@ def chart(kinds: list[Kind], file: Path = CHART) -> None:
             axes.plot(counts, values, **style)
             for at in zip(counts, values, strict=True):
                 axes.annotate(
-                    f"{at[1]:.1f}", at, (0, 6), textcoords="offset points", ha="center", fontsize=8
+                    f"{at[1]:.2g}", at, (0, 6), textcoords="offset points", ha="center", fontsize=8
                 )
     for axes, title in ((left, "seconds until all are ready"), (right, "memory, GB")):
         axes.set(xscale="log", yscale="log", title=title, xlabel="models")

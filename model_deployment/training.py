@@ -48,7 +48,7 @@ _FETCHES = 2
 _GRACE = 3.0
 _LOGGED_MODEL = re.compile(r"models:/(m-[A-Za-z0-9-]+)/?", re.ASCII)
 #: What pandas calls an index that it writes as a column.
-_INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0|")
+INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0|")
 #: What a database makes of an infinite metric.
 _ENDLESS = sys.float_info.max
 _LONGEST_HEADER = 1024 * 1024
@@ -372,7 +372,7 @@ def _target(client: Any, key: ModelKey, names: Sequence[str]) -> str | None:
     except Exception as error:  # a signature is a help, and no more
         _log.info("no inputs of %s: %s", key, _words(error))
         return None
-    left = [name for name in names if name not in known and not _INDEX.fullmatch(name)]
+    left = [name for name in names if name not in known and not INDEX.fullmatch(name)]
     return left[0] if known and len(left) == 1 else None
 
 

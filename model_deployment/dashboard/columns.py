@@ -16,6 +16,7 @@ from model_deployment.documents.base import Collection, Query
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.monitoring.dataset import Format, Unreadable, captured, training
 from model_deployment.names import ModelKey
+from model_deployment.training import INDEX
 
 #: Rows of either that are looked at, bytes of them, and columns that are shown.
 _CAPTURED, _TRAINING, _BYTES, SHOWN = 2000, 4000, 16 * 1024 * 1024, 60
@@ -101,7 +102,7 @@ def _compare(now: bytes, before: bytes, origin: str) -> Compared:
         for name in dict.fromkeys(
             name for row in (*sent, *(trained if sent else ())) for name in row
         )
-        if name not in _OWN
+        if name not in _OWN and (name in known or not INDEX.fullmatch(name))
     ]
     columns = tuple(
         _column(

@@ -44,7 +44,7 @@ class Row:
     errors: str
     requests: int
     memory: str
-    rss: int
+    memory_value: int
     verdict: str
     rate_line: str
     p95_line: str
@@ -77,7 +77,8 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
     """The row of a deployment."""
     it = served.row
     ready = it.ready_at if it.state is State.READY else None
-    rss = served.memory.rss if served.memory else None
+    taken = served.memory
+    memory = (taken.pss or taken.rss) if taken else None
     return Row(
         name=str(it.key),
         path=it.key.path,
@@ -92,8 +93,8 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
         p95=words.milliseconds(figures.p95),
         errors=words.percent(figures.errors, figures.requests),
         requests=figures.requests,
-        memory=words.size(rss),
-        rss=rss or 0,
+        memory=words.size(memory),
+        memory_value=memory or 0,
         verdict=verdict,
         rate_line=pictures.line(figures.rates, pictures.top(figures.rates), KEPT),
         p95_line=pictures.line(figures.p95s, pictures.top(figures.p95s), KEPT),

@@ -82,3 +82,10 @@ def test_columns_that_callers_do_not_send_are_shown() -> None:
     assert bins(gone.before) == 1
     assert gone.now == ""
     assert [(one.before, one.now) for one in word.categories] == [(100, 0)]
+
+
+def test_an_index_that_pandas_wrote_is_no_column_of_the_training_data() -> None:
+    trained = lines({"x": 1.0, "__index_level_0__": 7})
+    assert [one.name for one in _compare(lines({"x": 1.0}), trained, "").columns] == ["x"]
+    sent = lines({"x": 1.0, "__index_level_0__": 7})
+    assert len(_compare(sent, trained, "").columns) == 2
