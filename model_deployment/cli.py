@@ -264,7 +264,7 @@ def _serve(settings: Settings, keys: list[str]) -> None:
     address = settings.own_url
 
     async def start(controller: Controller) -> None:
-        say(f"model_deployment on {address} (interface: {address}/docs)")
+        say(f"model_deployment on {address} (open it in a browser; the API: {address}/docs)")
         for text in keys:
             try:
                 row = await controller.deploy(ModelKey.parse(text), Choice(), wait=3600)

@@ -219,7 +219,10 @@ def test_an_ipv6_address_is_served_on_and_found(controllers: Controllers) -> Non
     controller.up()
     until_sync(lambda: "Try it:" in controller.logged(), timeout=30)
     address = f"http://[::1]:{controller.port}"
-    assert f"model_deployment on {address} (interface: {address}/docs)" in controller.logged()
+    assert (
+        f"model_deployment on {address} (open it in a browser; the API: {address}/docs)"
+        in controller.logged()
+    )
     assert f"curl -X POST '{address}/stub-1'" in controller.logged()  # quoted for the shell
     listed = run(controller, "list")
     assert listed.returncode == 0

@@ -125,7 +125,7 @@ def test_no_secret_is_written_in_either_form(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "model_deployment on http://127.0.0.1:8000 (interface: http://127.0.0.1:8000/docs)",
+        "model_deployment on http://127.0.0.1:8000 (open it in a browser; the API: http://127.0.0.1:8000/docs)",
         "http://127.0.0.1:8000/model/a?note=b@c",
         "GET http://[::1]:8000/x, mail a@b.example",
         "mongodb://h1:27017,h2:27017/db",
