@@ -63,11 +63,12 @@ class _Server(uvicorn.Server):
             for listener in kept:
                 stack.enter_context(listener)
                 admit_no_more(listener)
-                await self._take_in(listener)
-            while self.server_state.connections and loop.time() < end:
-                await asyncio.sleep(0.01)
-                for listener in kept:  # who was in the middle of connecting
+            while True:
+                for listener in kept:  # again and again: some are in the middle of connecting
                     await self._take_in(listener)
+                if not self.server_state.connections or loop.time() >= end:
+                    return
+                await asyncio.sleep(0.01)
 
     async def _take_in(self, listener: socket.socket) -> None:
         """Take in who stands in the queue already: closing it resets their connections."""

@@ -113,7 +113,7 @@ class ForkStarter:
         own = await asyncio.to_thread(self._own)
         for endpoint in (own.keys() | self._missing) - self._held:
             try:
-                await self._hold(endpoint, own.get(endpoint, ()))
+                await self.hold(endpoint, own.get(endpoint, ()))
             except OSError as error:
                 # Such as a system that lets no process copy another one's socket, see takeover.py.
                 _log.warning(
@@ -128,10 +128,9 @@ class ForkStarter:
         found: dict[Endpoint, list[int]] = {}
         for _, process in identity.marked(self._terms.instance):
             if identity.variable(process.pid, identity.METHOD) == identity.FORK:
-                text = identity.variable(process.pid, identity.ENDPOINT) or ""
-                host, _, port = text.rpartition(":")
+                host, port = identity.endpoint_of(process.pid)
                 if port:
-                    found.setdefault(Endpoint(host, int(port)), []).append(process.pid)
+                    found.setdefault(Endpoint(host, port), []).append(process.pid)
         return found
 
     @property
@@ -151,17 +150,16 @@ class ForkStarter:
         if not self._parent.connected:
             raise Unavailable(self._parent.why or "the warm parent is still importing")
 
-    async def hold(self, endpoint: Endpoint) -> None:
+    async def hold(self, endpoint: Endpoint, pids: Iterable[int] = ()) -> None:
         """Listen on an endpoint until it is released.
+
+        Args:
+            pids: processes of a launch that may listen there already, whose socket is copied.
 
         Raises:
             Unavailable: there is no parent.
             OSError: somebody else listens there.
         """
-        await self.ready()
-        await self._hold(endpoint, ())
-
-    async def _hold(self, endpoint: Endpoint, pids: Iterable[int]) -> None:
         if endpoint not in self._held:
             await self._ask("hold", host=endpoint.host, port=endpoint.port, pids=[*pids])
             self._held.add(endpoint)

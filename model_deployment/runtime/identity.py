@@ -91,6 +91,12 @@ def marker_of(pid: int) -> str | None:
     return variable(pid, MARKER)
 
 
+def endpoint_of(pid: int) -> tuple[str, int]:
+    """Host and port that a process was told to listen on; ``("", 0)`` where that cannot be told."""
+    host, _, port = (variable(pid, ENDPOINT) or "").rpartition(":")
+    return host, int(port or 0)
+
+
 def processes() -> Iterator[int]:
     """Every pid there is.
 

@@ -163,9 +163,8 @@ class LocalRuntime:
         # the launch is finished off by the first poll.
         leaders = [process for process in found if process.pid == process.session == process.group]
         leader = min(leaders or found, key=lambda process: process.started)
-        host, _, port = (identity.variable(leader.pid, identity.ENDPOINT) or "").rpartition(":")
         method = identity.variable(leader.pid, identity.METHOD) or ""
-        endpoint = Endpoint(host, int(port or 0))
+        endpoint = Endpoint(*identity.endpoint_of(leader.pid))
         return self._handle(launch_id, endpoint, leader.pid, leader.started, method)
 
     def _handle(

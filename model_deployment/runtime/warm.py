@@ -141,7 +141,7 @@ class WarmParent:
         for module, why in self.hello["refused"].items():
             _log.info("%s is not preloaded: it %s", module, why)
 
-    async def _open(self, name: str = "") -> bool:
+    async def _open(self) -> bool:
         """Connect to the socket, if there is one that is listened on."""
         try:
             folder = os.open(self._program.folder, os.O_PATH | os.O_DIRECTORY)

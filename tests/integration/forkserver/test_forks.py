@@ -106,6 +106,7 @@ async def test_a_process_that_shuts_its_socket_down_does_so_for_itself_only(
 
 async def test_a_port_is_held_until_it_is_released(forks: ForkBench) -> None:
     endpoint = forks.spec().endpoint
+    await forks.parent()
     for _ in range(2):
         await forks.forks.hold(endpoint)
     assert forks.runtime.holds(endpoint)

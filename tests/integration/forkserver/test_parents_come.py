@@ -63,6 +63,7 @@ async def test_another_parent_comes_also_where_none_of_its_ports_was_held(
 
 async def test_a_port_that_was_released_meanwhile_is_not_held(forks: ForkBench) -> None:
     endpoint = forks.spec().endpoint
+    await forks.parent()
     await forks.forks.hold(endpoint)
     await forks.runtime.close()
     forks.use(linger=5.0)
