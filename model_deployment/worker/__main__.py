@@ -46,7 +46,6 @@ def main() -> None:
         "package": protocol.package(),
         "python": sys.executable,
         "pid": os.getpid(),
-        "started": parent.started(os.getpid()),
         "preloaded": [name for name in done.modules if name in wanted],
         "refused": done.refused,
     }

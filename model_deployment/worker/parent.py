@@ -181,7 +181,7 @@ class Parent:
                 self._let_go(order.address)
             raise
         self._children[order.launch_id] = (pid, order.address)
-        return {"pid": pid, "started": started(pid)}
+        return {"pid": pid}
 
     def _fork(self, order: child.Order, listener: socket.socket) -> int:
         log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -247,12 +247,6 @@ def serve(folder: Path, name: str, hello: dict[str, Any], linger: float) -> None
 
 def _address(message: dict[str, Any]) -> Address:
     return str(message["host"]), int(message["port"])
-
-
-def started(pid: int) -> int:
-    """When a process was started, in clock ticks since boot."""
-    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    return int(text[text.rindex(")") + 2 :].split()[19])
 
 
 def _first_words(reading: int) -> bytes:

@@ -6,13 +6,13 @@ The controller asks, with ``op`` and an ``id`` of its own; the answer has the sa
 ==========  ====================================  ===================================================
 op          members                               answer
 ==========  ====================================  ===================================================
-hello                                             protocol, package, python, pid, started, preloaded,
+hello                                             protocol, package, python, pid, preloaded,
                                                   refused (module: why), launches, held
 hold        host, port, pids                      held: true; the sockets of ``pids``, processes of
                                                   launches that live on from an earlier parent, are
                                                   taken over where they listen there
 release     host, port                            (nothing; also if it was not held)
-start       launch_id, host, port, model, log,    pid, started (clock ticks since boot); the process
+start       launch_id, host, port, model, log,    pid; the process
             workers, environment, title, cwd,     is a session leader with the given environment
             timeout, oom_score_adj
 kill        launch_id                             (nothing; its process group got SIGKILL)
