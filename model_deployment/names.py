@@ -18,12 +18,17 @@ RESERVED_NAMES = frozenset(
         "alias",
         "aliases",
         "api",
+        "blobs",
         "compare",
         "dashboard",
+        "datasets",
         "deploy",
+        "devices",
         "docs",
+        "endpoints",
         "events",
         "favicon.ico",
+        "flows",
         "get_deployed_models",
         "get_model_list",
         "get_model_version_list",
@@ -31,17 +36,27 @@ RESERVED_NAMES = frozenset(
         "invocations",
         "login",
         "metrics",
+        "mlflow",
         "model",
+        "model_info",
         "models",
         "openapi.json",
         "ping",
+        "predict_timeseries",
+        "projects",
         "ready",
         "redoc",
         "robots.txt",
+        "set_model",
         "static",
         "static-offline-docs",
         "undeploy",
+        "upload_data",
+        "v1",
+        "v2",
         "version",
+        "webhooks",
+        "ws",
     }
 )
 
@@ -60,18 +75,23 @@ class ModelKey:
         Raises:
             InvalidName: the name or the version may not be deployed; the message says why.
         """
+        key = cls._checked(model, str(version))
+        if model.lower() in RESERVED_NAMES:
+            raise InvalidName(
+                f"cannot use the model name {_shown(model)}: it is reserved for the controller's own paths"
+            )
+        return key
+
+    @classmethod
+    def _checked(cls, model: str, version: str) -> "ModelKey":
         if not NAME.fullmatch(model):
             raise InvalidName(
                 f"cannot use the model name {_shown(model)}: a deployable name has 1 to 128 characters, "
                 "letters, digits, '.', '_', '-' and spaces only, and begins with a letter or a digit"
             )
-        if model.lower() in RESERVED_NAMES:
+        if not VERSION.fullmatch(version):
             raise InvalidName(
-                f"cannot use the model name {_shown(model)}: it is reserved for the controller's own paths"
-            )
-        if not VERSION.fullmatch(str(version)):
-            raise InvalidName(
-                f"cannot use the version {_shown(str(version))}: a version is a whole number from 1 to "
+                f"cannot use the version {_shown(version)}: a version is a whole number from 1 to "
                 "999999999, written without sign, spaces or leading zeros"
             )
         return cls(model, int(version))
@@ -79,6 +99,8 @@ class ModelKey:
     @classmethod
     def parse(cls, text: str) -> "ModelKey":
         """Read ``<model>-<version>``, split at the last hyphen.
+
+        A reserved name is let pass: the model may have been deployed before its name was reserved.
 
         Raises:
             NotDeployed: the text is no key at all, so nothing can be deployed under it.
@@ -89,7 +111,7 @@ class ModelKey:
                 f"cannot find {_shown(text)}: a deployment is addressed as <model>-<version>, "
                 "for example diabetes-1"
             )
-        return cls.of(model, version)
+        return cls._checked(model, version)
 
     def __str__(self) -> str:
         return f"{self.model}-{self.version}"

@@ -237,7 +237,7 @@ def _connect(settings: Settings) -> Documents:
     try:
         return connect(settings.documents)
     except ValueError as error:
-        raise StateError(f"cannot use MODEL_DEPLOYMENTfiles.DOCUMENTS_URL: {error}") from None
+        raise StateError(f"cannot use MODEL_DEPLOYMENT_DOCUMENTS_URL: {error}") from None
 
 
 async def _last_words(keeper: Keeper) -> None:

@@ -57,7 +57,10 @@ class Guard:
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         """See the ASGI specification."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            else:  # a WebSocket, which no policy speaks of
+                await send({"type": "websocket.close", "code": 1008})
             return
         try:
             if not is_canonical(scope["raw_path"], scope["path"]):

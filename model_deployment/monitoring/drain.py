@@ -289,7 +289,10 @@ async def _main() -> None:
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    config = Config(**json.loads(await reader.readline()))
+    message = await reader.readline()
+    if not message.endswith(b"\n"):
+        return  # the controller ended before it had said what to do
+    config = Config(**json.loads(message))
     logs.configure("INFO", config.log_format)
     documents = connect(config.documents)
     drain = asyncio.create_task(Drain(config, documents).run())

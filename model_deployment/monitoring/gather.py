@@ -146,7 +146,8 @@ class Gather:
         return laid, Window(window.key, after, window.until)
 
     async def _job(self, window: Window, laid: Laid) -> dict[str, Any]:
-        baseline, why = {}, ""
+        baseline: dict[str, float] = {}
+        why: str | None = None
         try:
             baseline = await self._baseline(window.key)
         except ModelDeploymentError as error:

@@ -95,13 +95,14 @@ class Alarm:
         self, key: ModelKey, made: Mapping[str, Any], before: Mapping[str, Any] | None
     ) -> None:
         """Note an event, and call the webhook, if the verdict is worse than the one before."""
-        was = str(before["verdict"]) if before else "ok"
+        was = str(before["verdict"]) if before else None
         now = str(made["verdict"])
-        if SEVERITY.get(now, 0) <= max(SEVERITY["ok"], SEVERITY.get(was, 0)):
+        if SEVERITY.get(now, 0) <= max(SEVERITY["ok"], SEVERITY.get(was or "ok", 0)):
             return
         reasons = made["report"].get("reasons") or [{}]
         why = str(reasons[0].get("message", ""))[:300]
-        self._note(key, f"report {made['_id']}: {now} (was {was}). {why}".strip())
+        past = f"was {was}" if was else "the first report"
+        self._note(key, f"report {made['_id']}: {now} ({past}). {why}".strip())
         await self._webhook.call(
             {
                 "model": key.model,

@@ -42,7 +42,10 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See https://asgi.readthedocs.io/en/latest/specs/main.html#applications."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            else:  # a WebSocket, whose Host and password nobody has checked
+                await send({"type": "websocket.close", "code": 1008})
             return
         named = dict(scope["headers"])
         request_id = headers.request_id(named)

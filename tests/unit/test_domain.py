@@ -92,11 +92,19 @@ def test_refuses_hostile_names(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["undeploy", "deploy", "Deploy", "UNDEPLOY", "api", "Health", "get_model_list", "favicon.ico"],
-)
+    [
+        "undeploy", "deploy", "Deploy", "UNDEPLOY", "api", "Health", "get_model_list", "favicon.ico",
+        "endpoints", "projects", "devices", "v1", "V2", "ws", "set_model", "model_info", "upload_data",
+        "datasets", "flows", "predict_timeseries", "webhooks", "blobs", "MLflow",
+    ],
+)  # fmt: skip
 def test_refuses_reserved_names_in_any_case(name: str) -> None:
     with pytest.raises(InvalidName, match=f"'{re.escape(name)}': it is reserved"):
         ModelKey.of(name, 1)
+
+
+def test_a_model_deployed_before_its_name_was_reserved_can_be_addressed() -> None:
+    assert ModelKey.parse("datasets-1") == ModelKey("datasets", 1)
 
 
 def test_every_reserved_name_would_be_deployable_and_is_in_lower_case() -> None:
@@ -175,7 +183,7 @@ def test_what_has_no_hyphen_is_nothing_deployed(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["-1", "a-", "a-01", "a-1\n", "a-1 ", "a-0", "a-\uff11", "undeploy-1", "--host=x-1"]
+    "text", ["-1", "a-", "a-01", "a-1\n", "a-1 ", "a-0", "a-\uff11", "--host=x-1"]
 )
 def test_parse_checks_both_parts(text: str) -> None:
     with pytest.raises(InvalidName):

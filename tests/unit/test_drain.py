@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -280,3 +282,14 @@ async def test_what_cannot_be_read_is_left_out_too_once_it_is_erased(
     await empty(drain_of(spool, store))
     assert store.requests == ["a", "b"]
     assert [letter["request_id"] for letter in store.dead] == ["c"]
+
+
+@pytest.mark.parametrize("message", ["", '{"spool": "'])
+def test_a_drain_whose_controller_ended_before_it_said_what_to_do_ends_quietly(
+    message: str,
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", module.__name__],
+        input=message, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -14,6 +14,7 @@ from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.errors import RegistryUnavailable
 from model_deployment.monitoring import gather as module
 from model_deployment.monitoring.gather import FROZEN, Gather, Laid, Window
+from model_deployment.monitoring.report.job import parse
 from model_deployment.monitoring.service import Monitoring
 from model_deployment.names import ModelKey
 
@@ -159,6 +160,12 @@ async def test_a_baseline_that_cannot_be_read_is_told(documents: Documents, tmp_
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY, baseline=error)
     assert job["baseline_error"] == error.detail
     assert job["history_baseline"] == {"rmse": 3.0}
+
+
+async def test_a_baseline_that_was_read_has_no_error(documents: Documents, tmp_path: Path) -> None:
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
+    assert job["baseline_error"] is None
+    assert parse(job).baseline_error is None
 
 
 async def test_only_the_newest_captures_are_looked_at(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, unquote
 
 import pytest
@@ -11,6 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.api.guard import Guard, is_canonical
+from model_deployment.proxy.exchange import Terms
+from model_deployment.proxy.forward import Proxy
+from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.upstream import Limits
 
 LIMIT = 100
 
@@ -255,7 +259,22 @@ def test_refuses_a_path_before_it_reads_the_body() -> None:
     assert problem["title"] == "Path not canonical"
 
 
-async def test_what_is_not_http_passes_untouched() -> None:
+async def test_a_websocket_is_refused_before_the_application_hears_of_it() -> None:
+    sent: list[Any] = []
+
+    async def app(*call: Any) -> None:
+        raise AssertionError(call)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/ws", "raw_path": b"/ws", "headers": []}
+    await Guard(app, max_body_bytes=0, authorise=lambda _: None)(scope, object(), send)
+    await Proxy(app, Routes(Limits()), Terms(max_body_bytes=0))(scope, cast(Any, object()), send)
+    assert sent == [{"type": "websocket.close", "code": 1008}] * 2
+
+
+async def test_the_lifespan_passes_untouched() -> None:
     passed: list[Any] = []
 
     async def app(*call: Any) -> None:

@@ -125,7 +125,7 @@ def parse(document: Mapping[str, Any]) -> Job:
         task=given.get("task") if given.get("task") in (REGRESSION, CLASSIFICATION) else None,
         baseline=_numbers(given.get("baseline", {})),
         baseline_rows=_whole(given.get("baseline_rows")),
-        baseline_error=_text(given.get("baseline_error")),
+        baseline_error=_text(given.get("baseline_error") or None),
         history=tuple(_past(one) for one in given.get("history", ())),
         history_baseline=_by_one_name(given.get("history_baseline")),
         worse_before=_counts(given.get("worse_before")),
