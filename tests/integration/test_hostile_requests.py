@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from model_deployment.names import RESERVED_NAMES
 from tests import world
 from tests.integration.harness import HOST, Controller
 from tests.integration.registry import HOSTILE_NAMES
@@ -101,8 +102,10 @@ def test_names_that_mlflow_takes_and_we_do_not(untouched: Controller) -> None:
             (f"/get_model_version_list/{segment}", "GET"),
         ):
             status = refused(untouched, path, method)
-            # A control character, even if it is encoded, is no way to write a path.
-            assert status in ((400,) if {"\n", "\x00", "\x1b"} & set(name) else (422,)), path
+            # A control character, even if it is encoded, is no way to write a path. A name that is
+            # reserved today may have been deployed before, so it is looked for.
+            meant = 404 if name.lower() in RESERVED_NAMES and segment + "-1" in path else 422
+            assert status == (400 if {"\n", "\x00", "\x1b"} & set(name) else meant), path
 
 
 def test_versions_that_mlflow_takes_and_we_do_not(untouched: Controller) -> None:
