@@ -28,6 +28,7 @@ from report import REPORT, ROOT
 
 sys.path.insert(0, str(ROOT))
 
+from model_deployment.connection import Connection
 from model_deployment.domain import Endpoint, Route, State
 from model_deployment.gate import Gate, Validation
 from model_deployment.names import ModelKey
@@ -97,7 +98,7 @@ async def proxy(listener: socket.socket, port: int, recorder: Recorder | None = 
     routes.publish([Route(KEY, State.READY, "launch", Endpoint(HOST, port))])
     config = uvicorn.Config(
         Proxy(_nothing_else, routes, Terms(10 * 1024 * 1024, recorder=recorder)),
-        http="httptools",
+        http=Connection,
         loop="uvloop",
         ws="none",
         lifespan="off",

@@ -5,6 +5,7 @@
     ModelDeploymentError (500)
     ├── NonCanonicalPath (400)     the path is not its own canonical encoding
     ├── DoubleHeader (400)         a header is there twice
+    ├── IncompleteBody (400)       less of the body came than its headers announce
     ├── Unauthenticated (401)      no user's name and password
     ├── Forbidden (403)            the user may not do this
     │   └── CrossSite (403)        a page of another site asks
@@ -22,6 +23,7 @@
     ├── DeployFailed (502)         the model process did not become ready
     ├── ModelBroke (502)           the model process broke off while answering
     ├── ModelFailed (502)          the model itself raised an exception
+    │   └── OddAnswer (502)        the model's answer is nothing that JSON can hold
     ├── Unavailable (503)          try again later
     │   ├── NotReady (503)         deployed, but not serving at the moment
     │   ├── NoFreePort (503)       every port of the range is in use
@@ -85,6 +87,13 @@ class DoubleHeader(ModelDeploymentError):
 
     status = 400
     title = "Double header"
+
+
+class IncompleteBody(ModelDeploymentError):
+    """Less of the body came than its headers announce."""
+
+    status = 400
+    title = "Incomplete body"
 
 
 class Unauthenticated(ModelDeploymentError):
@@ -162,6 +171,18 @@ class PayloadTooLarge(ModelDeploymentError):
     status = 413
     title = "Payload too large"
 
+    @classmethod
+    def of(cls, limit: int, declared: int | None = None) -> "PayloadTooLarge":
+        """How many bytes there are, where that is known, and how many there may be."""
+        size = (
+            "it has more" if declared is None or declared <= limit else f"it has {declared} bytes"
+        )
+        return cls(
+            f"cannot accept the body: {size}, and {limit} bytes are the most "
+            "(MODEL_DEPLOYMENT_MAX_BODY_BYTES). Many rows can be sent in several requests; a single row "
+            "that is larger needs a higher limit"
+        )
+
 
 class UnsupportedMediaType(ModelDeploymentError):
     """The body is of a kind, or packed in a way, that no model reads."""
@@ -216,6 +237,12 @@ class ModelFailed(ModelDeploymentError):
 
     status = 502
     title = "Model failed"
+
+
+class OddAnswer(ModelFailed):
+    """The model answered, with something that cannot be written as JSON."""
+
+    title = "Answer is no JSON"
 
 
 class Unavailable(ModelDeploymentError):

@@ -13,6 +13,7 @@ from signal import SIGHUP, SIGINT, SIGTERM
 import uvicorn
 
 from model_deployment.app import Running, StandIn, running
+from model_deployment.connection import Connection
 from model_deployment.controller import Controller
 from model_deployment.listener import admit_no_more, listen
 from model_deployment.settings import Settings
@@ -111,7 +112,7 @@ async def serve(
         async with running(settings, stand_in) as it:
             config = uvicorn.Config(
                 it.app,
-                http="httptools",
+                http=Connection,
                 loop="uvloop",
                 ws="none",
                 lifespan="off",

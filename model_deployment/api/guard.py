@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from model_deployment.api import problems
 from model_deployment.errors import ModelDeploymentError, NonCanonicalPath, PayloadTooLarge
+from model_deployment.framing import content_length, ensure_whole
 
 Message = MutableMapping[str, Any]
 
@@ -70,6 +71,9 @@ class Guard:
                 )
             self._authorise(scope)
             body = await self._read(receive)
+            declared = content_length(dict(scope["headers"]))
+            if body is not None and declared is not None:
+                ensure_whole(declared, len(body))
         except ModelDeploymentError as error:
             answer = problems.respond(error, {"Connection": "close"})
             await answer(scope, receive, _armoured(scope, send))
@@ -91,7 +95,8 @@ class Guard:
             body += message.get("body", b"")
             if len(body) > self._limit:
                 raise PayloadTooLarge(
-                    f"cannot accept the body: it is larger than {self._limit} bytes"
+                    f"cannot accept the body: it is larger than {self._limit} bytes "
+                    "(MODEL_DEPLOYMENT_MAX_BODY_BYTES)"
                 )
             if not message.get("more_body", False):
                 return bytes(body)

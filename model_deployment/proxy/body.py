@@ -127,6 +127,4 @@ class Body:
             self._call.abort(CallerGone())
 
     def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(
-            f"cannot accept the body: it is larger than {self._limit} bytes; send fewer rows at a time"
-        )
+        return PayloadTooLarge.of(self._limit, self._declared)

@@ -16,10 +16,11 @@ from model_deployment.errors import (
     ModelDeploymentError,
     NotReady,
 )
+from model_deployment.framing import content_length, ensure_whole
 from model_deployment.gate import Gate, Verdict
 from model_deployment.names import ModelKey
 from model_deployment.proxy import headers, problems
-from model_deployment.proxy.answers import Answer, is_json, refusal, valid_json
+from model_deployment.proxy.answers import Answer, Refusal, is_json, refusal, valid_json
 from model_deployment.proxy.asgi import Message, Receive, Scope, Send
 from model_deployment.proxy.ask import Question, ask
 from model_deployment.proxy.body import Body, CallerGone
@@ -148,16 +149,19 @@ class Exchange:
         await self._call(service, body, judged, question)
 
     async def _read(self, holding: Holding) -> tuple[Body, bytes]:
+        declared = content_length(self._headers)
         body = Body(
             self._receive,
             holding,
-            declared=headers.content_length(self._headers),
+            declared=declared,
             limit=self._terms.max_body_bytes,
             patience=self._terms.patience,
         )
         self._reading = True
         content = await body.read()
         self._reading = False
+        if declared is not None:
+            ensure_whole(declared, len(content))
         return body, content
 
     async def _served(self, lobby: Lobby[Entry], body: Body) -> Service:
@@ -229,7 +233,7 @@ class Exchange:
     async def _answer(self, answer: Answer, judged: Judged) -> None:
         """Send a whole answer to the caller, as valid JSON; or say what is wrong with it."""
         if not answer.good:
-            found = refusal(self._entry.route.key, answer)
+            found = await self._refusal(answer)
             if found.trace:
                 text = f"request {self._request_id.decode()}: {found.trace}"
                 self._terms.trace(str(self._launch_id), text)
@@ -246,6 +250,13 @@ class Exchange:
         self._answering = True
         start = {"type": "http.response.start", "status": answer.status, "headers": raw}
         await self._send_in_time(start, {"type": "http.response.body", "body": content})
+
+    async def _refusal(self, answer: Answer) -> Refusal:
+        """MLflow repeats what it was sent, so it may be as long."""
+        key = self._entry.route.key
+        if len(answer.content) > _LARGE:
+            return await asyncio.to_thread(refusal, key, answer)
+        return refusal(key, answer)
 
     async def _relay(self, call: Call, answer: aiohttp.ClientResponse, raw: list[Raw]) -> None:
         """Pass an answer on as it comes, byte for byte."""

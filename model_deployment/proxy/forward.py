@@ -7,6 +7,7 @@ straight on to the application inside.
 from collections.abc import Awaitable, Callable, Mapping
 
 from model_deployment.errors import ModelDeploymentError
+from model_deployment.framing import announces_body
 from model_deployment.proxy import headers, problems
 from model_deployment.proxy.asgi import App, Message, Receive, Scope, Send
 from model_deployment.proxy.exchange import Exchange, Terms
@@ -61,7 +62,7 @@ class Proxy:
         try:
             await self._admit(scope, named)
         except ModelDeploymentError as error:
-            if headers.announces_body(named):
+            if announces_body(named):
                 await problems.refuse(receive, tagged, error)
             else:
                 await problems.respond(tagged, error)

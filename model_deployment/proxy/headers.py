@@ -26,6 +26,27 @@ NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 LAST = ((b"connection", b"close"),)
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
+_READ = (
+    "read are application/json, text/csv and application/vnd.apache.parquet, each with charset=utf-8 "
+    "or without parameters"
+)
+_SPLIT = (
+    'Since MLflow 2 the form is told in the body: send {"dataframe_split": {"columns": […], "data": […]}} '
+    "with Content-Type: application/json"
+)
+_RECORDS = (
+    'Since MLflow 2 the form is told in the body: send {"dataframe_records": [{…}, …]} with '
+    "Content-Type: application/json"
+)
+#: What to send in place of what clients of MLflow 1 send, and curl by default.
+_INSTEAD = {
+    b"pandas-split": _SPLIT,
+    b"application/json-numpy-split": _SPLIT,
+    b"pandas-records": _RECORDS,
+    b"application/x-www-form-urlencoded": "curl sends this unless told otherwise: for JSON, add "
+    "-H 'Content-Type: application/json'",
+}
+
 _HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -110,17 +131,6 @@ def _without(headers: list[Raw], dropped: frozenset[bytes]) -> list[Raw]:
     return [header for header in headers if header[0] not in dropped]
 
 
-def content_length(headers: Mapping[bytes, bytes]) -> int | None:
-    """The declared length of a body in bytes; None if there is none, or no number."""
-    value = headers.get(b"content-length", b"")
-    return int(value) if value.isdigit() and len(value) < 20 else None
-
-
-def announces_body(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a request has a body (RFC 9112, section 6.3)."""
-    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-
-
 def request_id(headers: Mapping[bytes, bytes]) -> bytes:
     """The caller's own name of a request if it is a sane one, else a new one."""
     given = headers.get(REQUEST_ID)
@@ -138,16 +148,41 @@ def media_type(headers: Mapping[bytes, bytes]) -> bytes:
     given = headers.get(b"content-type", b"")
     if given == JSON and b"content-encoding" not in headers:
         return JSON
-    name, *parameters = [part.strip().lower() for part in given.split(b";")]
-    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
-        raise UnsupportedMediaType("cannot read a packed body: send it without Content-Encoding")
-    for parameter in filter(None, parameters):
-        key, _, value = parameter.partition(b"=")
-        if key.strip() != b"charset" or value.strip(b'" ') not in (b"utf-8", b"utf8"):
-            raise UnsupportedMediaType("cannot read the body: only charset=utf-8 is understood")
-    if name not in MEDIA_TYPES:
+    coding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if coding not in (b"identity", b""):
         raise UnsupportedMediaType(
-            "cannot tell what the body is: send it with Content-Type application/json, text/csv or "
-            "application/vnd.apache.parquet"
+            f"cannot read a body that is packed with {_shown(coding)}: send it without Content-Encoding"
         )
+    name, *parameters = [part.strip().lower() for part in given.split(b";")]
+    for parameter in filter(None, parameters):
+        _ensure_understood(parameter)
+    if name not in MEDIA_TYPES:
+        raise UnsupportedMediaType(_not_read(name))
     return name
+
+
+def _ensure_understood(parameter: bytes) -> None:
+    key, _, value = (part.strip(b'" ') for part in parameter.partition(b"="))
+    if key == b"charset" and value in (b"utf-8", b"utf8"):
+        return
+    if key == b"charset":
+        raise UnsupportedMediaType(
+            f"cannot read the body: its charset is {_shown(value)}, and only utf-8 is understood"
+        )
+    raise UnsupportedMediaType(
+        f"cannot read the body: its Content-Type has {_shown(parameter)}, which is not understood. "
+        + _INSTEAD.get(value, f"Send it without that; {_READ}")
+    )
+
+
+def _not_read(name: bytes) -> str:
+    what = (
+        f"its Content-Type is {_shown(name)}, which no model reads"
+        if name
+        else "it has no Content-Type"
+    )
+    return f"cannot read the body: {what}. " + _INSTEAD.get(name, f"Send it as what it is; {_READ}")
+
+
+def _shown(value: bytes) -> str:
+    return ascii(value[:80].decode("latin-1"))

@@ -236,7 +236,9 @@ def test_passes_or_refuses_by_the_sum_alone(parts: list[bytes]) -> None:
 def test_refuses_a_body_over_the_limit(parts: list[bytes]) -> None:
     problem = Exchange(*pieces(parts)).problem
     assert problem["status"] == 413
-    assert problem["detail"] == f"cannot accept the body: it is larger than {LIMIT} bytes"
+    assert problem["detail"] == (
+        f"cannot accept the body: it is larger than {LIMIT} bytes (MODEL_DEPLOYMENT_MAX_BODY_BYTES)"
+    )
 
 
 def test_stops_reading_at_the_limit() -> None:

@@ -8,7 +8,6 @@ from model_deployment.errors import UnsupportedMediaType
 from model_deployment.proxy.headers import (
     JSON,
     Raw,
-    content_length,
     media_type,
     of_question,
     request_id,
@@ -111,34 +110,6 @@ def test_an_empty_connection_header_names_nothing(connection: str) -> None:
     assert to_model(raw(("connection", connection), ("x-a", "1"))) == [("x-a", "1")]
 
 
-@pytest.mark.parametrize(
-    ("value", "length"),
-    [
-        ("0", 0),
-        ("10485760", 10485760),
-        ("0010", 10),
-        ("", None),
-        ("-1", None),
-        ("+1", None),
-        ("1.0", None),
-        ("1_0", None),
-        (" 1", None),
-        ("1, 1", None),
-        ("0x10", None),
-        ("\xb2", None),  # superscript two
-        ("9" * 19, 10**19 - 1),
-        ("9" * 5000, None),  # too long for int() to read
-    ],
-)
-def test_a_declared_length_is_a_plain_number_or_none(value: str, length: int | None) -> None:
-    assert content_length(dict(raw(("x-a", "5"), ("content-length", value)))) == length
-
-
-def test_without_a_declared_length_there_is_none() -> None:
-    assert content_length({}) is None
-    assert content_length({b"transfer-encoding": b"chunked"}) is None
-
-
 @pytest.mark.parametrize("given", [b"me-1", b"a", b"A.b_c-9", b"x" * 128])
 def test_a_sane_name_of_a_request_is_kept(given: bytes) -> None:
     assert request_id({b"x-request-id": given}) == given
@@ -198,9 +169,44 @@ def test_what_no_model_reads_is_refused(given: str) -> None:
         media_type({})
 
 
+@pytest.mark.parametrize(
+    ("given", "named", "instead"),
+    [
+        ("", "it has no Content-Type", "application/json, text/csv"),
+        ("application/json; format=pandas-split", "'format=pandas-split'", '{"dataframe_split": {'),
+        ("application/json;Format=Pandas-Split", "'format=pandas-split'", '{"dataframe_split": {'),
+        ('application/json; format="pandas-split"', "format=", '{"dataframe_split": {'),
+        ("application/json; format=pandas-records", "'format=pandas-records'", "dataframe_records"),
+        (
+            "application/json; charset=utf-8; format=pandas-records",
+            "'format=pandas-records'",
+            "dataframe_records",
+        ),
+        ("application/json-numpy-split", "'application/json-numpy-split'", "dataframe_split"),
+        ("application/json; version=2", "'version=2'", "Send it without that"),
+        ("text/csv; header=present", "'header=present'", "Send it without that"),
+        ("application/json; charset=latin-1", "'latin-1'", "only utf-8"),
+        ("application/x-ndjson", "'application/x-ndjson'", "text/csv"),
+        ("application/x-www-form-urlencoded", "'application/x-www-form-urlencoded'", "curl sends"),
+        ("multipart/form-data; boundary=x", "'boundary=x'", "application/json"),
+        ("\x1b[31m\xff", "'\\x1b[31m\\xff'", "application/json"),
+        ("a" * 5000, f"'{'a' * 80}'", "application/json"),
+    ],
+)
+def test_a_refusal_names_what_is_not_understood_and_what_to_send(
+    given: str, named: str, instead: str
+) -> None:
+    with pytest.raises(UnsupportedMediaType) as refused:
+        media_type({b"content-type": given.encode("latin-1")})
+    assert named in refused.value.detail
+    assert instead in refused.value.detail
+    assert len(refused.value.detail) < 400
+    assert refused.value.detail.isprintable()
+
+
 def test_a_packed_body_is_refused() -> None:
     packed = {b"content-type": JSON, b"content-encoding": b"gzip"}
-    with pytest.raises(UnsupportedMediaType, match="Content-Encoding"):
+    with pytest.raises(UnsupportedMediaType, match="'gzip': send it without Content-Encoding"):
         media_type(packed)
     assert media_type(packed | {b"content-encoding": b"Identity"}) == JSON
 

@@ -121,6 +121,11 @@ TAKEN = {
     "underscore in a name": HEAD + "Content_Length: 99\r\nContent-Length: 2\r\n\r\nab",
     "more than the length": HEAD + "Content-Length: 2\r\n\r\nab" + HIDDEN,
     "upgrade": HEAD + "Upgrade: websocket\r\nContent-Length: 2\r\n\r\nab",
+    "h2c": HEAD.replace(CLOSE, "Connection: Upgrade, HTTP2-Settings, close\r\n")
+    + "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAA\r\nContent-Length: 2\r\n\r\nab",
+    "h2c, chunked": HEAD.replace(CLOSE, "Connection: Upgrade, HTTP2-Settings, close\r\n")
+    + "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAA\r\nTransfer-Encoding: chunked\r\n\r\n"
+    "2\r\nab\r\n0\r\n\r\n",
     "expect": HEAD + "Expect: 100-continue\r\nContent-Length: 2\r\n\r\nab",
 }
 
@@ -153,9 +158,14 @@ async def test_what_is_read_kindly_is_one_request(gateway: Gateway, echo: Echo) 
     assert len(echo.seen) == len(TAKEN)
     for seen in echo.seen:  # in nginx's own words
         assert seen.header("content-length") == ["2"]
-        assert not {"transfer-encoding", "upgrade", "expect", "trailer", "content_length"} & {
-            name for name, _ in seen.headers
-        }
+        assert not {
+            "transfer-encoding",
+            "upgrade",
+            "http2-settings",
+            "expect",
+            "trailer",
+            "content_length",
+        } & {name for name, _ in seen.headers}
 
 
 async def test_a_chunk_that_takes_the_line_end_in_is_one_request(

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 import uvicorn
 
+from model_deployment.connection import Connection
 from model_deployment.domain import Endpoint, Route, State, Traffic
 from model_deployment.gate import Gate
 from model_deployment.names import ModelKey
@@ -143,7 +144,7 @@ class Front:
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             proxy,
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
