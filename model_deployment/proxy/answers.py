@@ -14,12 +14,15 @@ from model_deployment.errors import (
     InvalidRequest,
     ModelDeploymentError,
     ModelFailed,
+    OddAnswer,
     UnsupportedMediaType,
     UpstreamTimeout,
 )
 from model_deployment.gate import MalformedJson, loads
 from model_deployment.names import ModelKey
 from model_deployment.proxy.headers import JSON, Raw
+from model_deployment.proxy.type_hints import misfit
+from model_deployment.worker.faults import CHECK, FAULT, UNWRITABLE
 
 #: A text, which is left alone, or what JSON has no word for. A text without an end goes to the end of
 #: all: looked for again behind each of its quotes, it would take time that grows with the square.
@@ -31,7 +34,14 @@ _UNREADABLE = "Failed to parse input as a Pandas DataFrame"
 #: How MLflow begins what an ``MlflowException`` said during a prediction, and goes on after the data.
 _PREDICTING, _END_OF_DATA = "Failed to predict data '", "'. \nError: "
 #: What it says then if it was its own check of the input.
-_CHECKS = ("Failed to enforce schema", "Failed to enforce model input schema")
+_CHECKS = (
+    "Failed to enforce schema",
+    "Failed to enforce model input schema",
+    "Invalid parameters found: ",
+    "Parameters must be a dictionary",
+)
+#: What its server says of an exception outside the model.
+_BROKEN = b"Internal Server Error"
 _LONGEST_REASON = 300
 _LONGEST_TRACE = 20_000
 
@@ -80,14 +90,23 @@ def predictions(content: bytes) -> list[Any] | None:
 
     Only an answer of nothing but predictions can be taken apart by rows.
     """
-    try:
-        found = loads(valid_json(content))
-    except MalformedJson:
-        return None
+    found = _parsed(valid_json(content))
     if type(found) is not dict or found.keys() != {"predictions"}:
         return None
     rows = found["predictions"]
     return rows if type(rows) is list else None
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return loads(content)
+    except MalformedJson:
+        if b"\\ud" not in content and b"\\uD" not in content:
+            return None
+    try:  # half a character in a text, which MLflow writes as it is
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def refusal(key: ModelKey, answer: Answer) -> Refusal:
@@ -103,16 +122,43 @@ def refusal(key: ModelKey, answer: Answer) -> Refusal:
         return Refusal(
             UnsupportedMediaType(f"cannot send this to {key}: it does not read this Content-Type")
         )
+    fault = dict(answer.headers).get(FAULT, b"")
+    if fault != CHECK and (reason := _of_a_type_hint(message, trace)):
+        return Refusal(InvalidRequest(f"cannot predict with {key}: {reason}"))
     if answer.status in (400, 422) and _is_about_the_input(message, trace):
         return Refusal(InvalidRequest(f"cannot predict with {key}: {_reason(message)}"))
     internals = trace or message or answer.content.decode(errors="replace")
+    internals += f" ({fault.decode('latin-1')})" if fault else ""
     return Refusal(
-        ModelFailed(
-            f"cannot get a prediction from {key}: the model failed. Its log has the reason, under "
-            "the X-Request-Id of this answer"
-        ),
-        f"status {answer.status}: {internals[-_LONGEST_TRACE:]}",
+        _failure(key, answer, fault), f"status {answer.status}: {internals[-_LONGEST_TRACE:]}"
     )
+
+
+def _failure(key: ModelKey, answer: Answer, fault: bytes) -> ModelFailed:
+    """What callers are told of something that is not their fault."""
+    if fault.startswith(UNWRITABLE):
+        why = _plain(fault.removeprefix(UNWRITABLE).decode("latin-1"))
+        return OddAnswer(
+            f"cannot pass on the answer of {key}: it cannot be written as JSON, since {why}. Have the "
+            "model return numbers, texts, lists, dicts, NumPy arrays or pandas frames"
+        )
+    if answer.status == 500 and answer.content == _BROKEN:
+        return OddAnswer(
+            f"cannot pass on an answer of {key}: its server failed outside the model's own code, as it "
+            "does where the answer is nothing that can be written as JSON (Decimal, Enum, set, "
+            "generator, sparse matrix …). Its log has the exception"
+        )
+    return ModelFailed(
+        f"cannot get a prediction from {key}: the model failed. Its log has the reason, under "
+        "the X-Request-Id of this answer"
+    )
+
+
+def _of_a_type_hint(message: str, trace: str) -> str | None:
+    if trace or not message.startswith(_PREDICTING):
+        return None
+    reason = misfit(message.rpartition(_END_OF_DATA)[2])
+    return None if reason is None else _plain(reason, 2 * _LONGEST_REASON)
 
 
 def _is_about_the_input(message: str, trace: str) -> bool:
@@ -136,6 +182,11 @@ def _said(content: bytes) -> dict[str, Any]:
 def _reason(message: str) -> str:
     """MLflow's reason, without the data that it repeats before it."""
     reason = message.rpartition("Error: ")[2].strip() or "the model server refused the input"
+    return _plain(reason)
+
+
+def _plain(text: str, longest: int = _LONGEST_REASON) -> str:
+    """One line of a bearable length."""
     # What is no character of any text would not be written as JSON.
-    plain = reason.encode(errors="replace").decode()
-    return " ".join(plain.split())[:_LONGEST_REASON]
+    plain = text.encode(errors="replace").decode()
+    return " ".join(plain.split())[:longest]

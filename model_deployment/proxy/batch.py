@@ -5,6 +5,7 @@ the more arrives meanwhile, and the larger is the next call.
 """
 
 import asyncio
+import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -316,9 +317,16 @@ def _dealt(pieces: list[Piece], found: list[Any], size: int) -> list[Job]:
 def _contents(jobs: list[Job]) -> list[bytes]:
     """The bodies of their answers."""
     return [
-        dumps({"predictions": [row for first in sorted(job.parts) for row in job.parts[first]]})
+        _written({"predictions": [row for first in sorted(job.parts) for row in job.parts[first]]})
         for job in jobs
     ]
+
+
+def _written(answer: dict[str, Any]) -> bytes:
+    try:
+        return dumps(answer)
+    except UnicodeEncodeError:  # half a character in a text, which MLflow writes so
+        return json.dumps(answer).encode()
 
 
 async def _maybe_aside(aside: bool, work: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:

@@ -5,6 +5,7 @@ builds it again. Where nothing needs a conversion the outcome is known beforehan
 Every request that is not exactly so, or not certainly, is left to MLflow: :class:`Lean` says None.
 """
 
+import contextlib
 import inspect
 import itertools
 import json
@@ -256,10 +257,11 @@ def _encoded(raw: Any) -> bytes:
     from mlflow.utils.proto_json_utils import NumpyEncoder, _get_jsonable_obj
 
     plain = _get_jsonable_obj(raw, pandas_orient="records")
-    if type(raw) is np.ndarray and raw.dtype.kind in "iufb" and np.isfinite(raw).all():
-        return orjson.dumps({"predictions": plain})
-    if _plain_numbers(plain):
-        return orjson.dumps({"predictions": plain})
+    finite = type(raw) is np.ndarray and raw.dtype.kind in "iufb" and np.isfinite(raw).all()
+    if finite or _plain_numbers(plain):
+        # orjson knows no longdouble, and no key with half a character in it.
+        with contextlib.suppress(TypeError):
+            return orjson.dumps({"predictions": plain})
     return json.dumps({"predictions": plain}, cls=NumpyEncoder).encode()
 
 

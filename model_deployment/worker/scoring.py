@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import uvicorn
 import uvicorn.lifespan.off
 import uvicorn.loops.uvloop
-import uvicorn.protocols.http.httptools_impl  # what uvicorn would import while it starts
 
+from model_deployment.connection import Connection
 from model_deployment.worker.calls import Calls
+from model_deployment.worker.faults import CHECK, FAULT, is_a_bug_of_a_check, unwritable
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -36,11 +37,19 @@ class Answer(NamedTuple):
     status: int
     media_type: bytes
     content: bytes
+    #: What MLflow's own answer does not say.
+    fault: bytes = b""
 
 
 _PONG = Answer(200, JSON, b"\n")
 _TIMEOUT = Answer(504, JSON, b"Request processing time exceeded limit")
 _BROKEN = Answer(500, TEXT, b"Internal Server Error")
+#: Less came than was announced.
+_CUT_OFF = Answer(
+    400,
+    JSON,
+    b'{"error_code": "BAD_REQUEST", "message": "Less of the body came than was announced."}',
+)
 _NOT_FOUND = Answer(404, JSON, b'{"detail":"Not Found"}')
 _NOT_ALLOWED = Answer(405, JSON, b'{"detail":"Method Not Allowed"}')
 
@@ -53,7 +62,7 @@ def serve(path: str, descriptor: int, timeout: float, loaded: Callable[[], None]
     signal.signal(signal.SIGTERM, lambda *_: None)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         ws="none",
         loop="uvloop",
         lifespan="off",
@@ -101,6 +110,8 @@ class Application:
             (b"content-type", answer.media_type),
             (b"content-length", b"%d" % len(answer.content)),
         ]
+        if answer.fault:
+            headers.append((FAULT, answer.fault))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.content})
 
@@ -120,6 +131,8 @@ class Application:
         try:
             async with asyncio.timeout(self._timeout):
                 body = await _body(receive)
+                if body is None or len(body) != int(_header(scope, b"content-length") or len(body)):
+                    return _CUT_OFF
                 content_type = _header(scope, b"content-type")
                 return await self._calls.run(lambda: self._predict(body, content_type))
         except TimeoutError:
@@ -138,20 +151,25 @@ class Application:
             found = invocations(body, content_type, self._model, self._schema)
         except MlflowException as error:
             content = error.serialize_as_json().encode()
-            return Answer(error.get_http_status_code(), JSON, content)
-        except Exception:
+            fault = b""
+            if is_a_bug_of_a_check(error, error.message):
+                _log.error("Exception in a check of the input\n%s", traceback.format_exc())
+                fault = CHECK
+            return Answer(error.get_http_status_code(), JSON, content, fault)
+        except Exception as error:
             _log.error("Exception in a prediction\n%s", traceback.format_exc())
-            return _BROKEN
+            return _BROKEN._replace(fault=unwritable(error))
         media_type = TEXT if found.mimetype == "text/plain" else found.mimetype.encode()
         return Answer(found.status, media_type, found.response.encode())
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive) -> bytes | None:
+    """All of it; None if the caller hung up before."""
     parts: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b"".join(parts)
+            return None
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)

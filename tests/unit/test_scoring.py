@@ -1,0 +1,125 @@
+"""The server of a fork: whole requests, whatever their callers offer, and what its answers say besides."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import uvicorn
+
+from model_deployment.connection import Connection
+from model_deployment.worker.faults import FAULT
+from model_deployment.worker.scoring import Application
+from tests.integration.proxy.wire import HOST, Wire, head
+from tests.waiting import until
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
+
+BODY = b'{"dataframe_records": [{"x": 1.5}]}'
+JSON = ("content-type", "application/json")
+OFFER = [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "AAMA")]
+
+
+class Impl:
+    """Answers what it was made with, and knows how often it was asked."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    def predict(self, frame: Any) -> Any:
+        self.asked += 1
+        return frame["x"].to_numpy() if self.answer is None else self.answer
+
+
+def application(impl: Impl) -> Application:
+    from mlflow.models import Model, ModelSignature
+    from mlflow.pyfunc import PyFuncModel
+    from mlflow.types import ColSpec, Schema
+
+    meta = Model(
+        signature=ModelSignature(Schema([ColSpec("double", "x")])),
+        flavors={"python_function": {"loader_module": "x"}},
+    )
+    return Application(PyFuncModel(meta, impl), 30)
+
+
+@asynccontextmanager
+async def served(impl: Impl) -> AsyncIterator[Callable[[], Awaitable[Wire]]]:
+    """Connects to a server of the model."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(impl), host=HOST, port=0, http=Connection, ws="none", lifespan="off",
+            log_config=None, access_log=False,
+        )
+    )  # fmt: skip
+    serving = asyncio.create_task(server._serve())
+    await until(lambda: server.started)
+    wires: list[Wire] = []
+
+    async def connect() -> Wire:
+        port = server.servers[0].sockets[0].getsockname()[1]
+        wires.append(await Wire.connect(port))
+        return wires[-1]
+
+    try:
+        yield connect
+    finally:
+        for wire in wires:
+            await wire.close()
+        server.should_exit = True
+        await serving
+
+
+def invocation(*headers: tuple[str, str]) -> bytes:
+    return head("POST /invocations HTTP/1.1", [("host", "model"), JSON, *headers])
+
+
+async def test_a_caller_that_offers_http_2_gets_its_prediction() -> None:
+    impl = Impl()
+    async with served(impl) as connect:
+        wire = await connect()
+        large = BODY[:-1] + b" " * 400_000 + b"}"
+        for body in (BODY, large):
+            length = ("content-length", str(len(body)))
+            assert (
+                await wire.ask(invocation(*OFFER, length), body)
+            ).body == b'{"predictions":[1.5]}'
+            chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+            coding = ("transfer-encoding", "chunked")
+            assert (await wire.ask(invocation(*OFFER, coding), chunked)).status == 200
+    assert impl.asked == 4
+
+
+async def test_a_model_is_not_asked_for_a_part_of_a_request() -> None:
+    impl = Impl()
+    async with served(impl) as connect:
+        gone = await connect()
+        await gone.send(invocation(("content-length", str(len(BODY) + 1))), BODY)
+        await gone.close()
+        other = await connect()
+        length = ("content-length", str(len(BODY)))
+        assert (await other.ask(invocation(length), BODY)).status == 200
+    assert impl.asked == 1
+
+
+@pytest.mark.parametrize("answer", [[Decimal("1.5")], {"a": {1, 2}}])
+async def test_an_answer_that_cannot_be_written_is_mlflow_s_with_the_reason_in_a_header(
+    answer: Any,
+) -> None:
+    async with served(Impl(answer)) as connect:
+        wire = await connect()
+        told = await wire.ask(invocation(("content-length", str(len(BODY)))), BODY)
+    assert (told.status, told.body) == (500, b"Internal Server Error")
+    kind = "Decimal" if isinstance(answer, list) else "set"
+    assert told.get(FAULT.decode()) == f"answer: there is a value of type {kind} in it"
+
+
+async def test_what_mlflow_says_itself_is_not_said_again() -> None:
+    async with served(Impl()) as connect:
+        wire = await connect()
+        told = await wire.ask(invocation(("content-length", "2")), b"{}")
+    assert told.status == 400
+    assert told.get(FAULT.decode()) is None
