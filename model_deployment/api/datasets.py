@@ -14,6 +14,7 @@ from starlette.types import Send
 
 from model_deployment.api.deployments import problem
 from model_deployment.api.schemas import Key
+from model_deployment.api.strict import StrictRoute
 from model_deployment.api.times import parse_moment
 from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
 from model_deployment.errors import InvalidRequest, NotFound, Unavailable
@@ -43,7 +44,7 @@ Get = Callable[[ModelKey], Awaitable[Any]]
 
 def router(*, get: Get, find_training: FindTraining, documents: Documents) -> APIRouter:
     """The routes."""
-    routes = APIRouter(tags=["monitoring"])
+    routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
 
     @routes.get(
         "/model/{name}/dataset",

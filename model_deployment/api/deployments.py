@@ -24,6 +24,7 @@ from model_deployment.api.schemas import (
     Wait,
 )
 from model_deployment.api.scope import user_name
+from model_deployment.api.strict import StrictRoute
 from model_deployment.controller import Choice, Controller
 from model_deployment.domain import Counters, Deployment, Desired, Handle, Memory, State
 from model_deployment.errors import DeployFailed, NotDeployed, NotReady
@@ -64,7 +65,7 @@ def router(
         memory: what the processes of a launch take.
         undeploy_wait: how long an undeploy waits unless told otherwise, in seconds.
     """
-    routes = APIRouter(tags=["deployments"])
+    routes = APIRouter(tags=["deployments"], route_class=StrictRoute)
 
     @routes.post(
         "/deploy/{model}/{version}",

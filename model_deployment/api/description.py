@@ -19,7 +19,7 @@ _GUARDED = {
     "401": "No user's name and password",
     "403": "The user may not do this, or a page of another site asks",
 }
-_WITH_BODY = {"413": "The body is too large"}
+_WITH_BODY = {"413": "The body is too large", "415": "The body is of another kind than JSON"}
 
 
 def complete(app: FastAPI) -> None:

@@ -4,13 +4,15 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request, Response
 
+from model_deployment.api.strict import StrictRoute
+
 #: Writes the page in the form that an Accept header asks for, and tells its media type.
 Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 def router(page: Page) -> APIRouter:
     """The route."""
-    routes = APIRouter(tags=["system"])
+    routes = APIRouter(tags=["system"], route_class=StrictRoute)
 
     @routes.get(
         "/metrics",

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from model_deployment.api.deployments import problem
 from model_deployment.api.schemas import ModelName, RegisteredModelOut, RegisteredVersionOut
+from model_deployment.api.strict import StrictRoute
 from model_deployment.controller import Controller
 from model_deployment.domain import State
 from model_deployment.names import ModelKey
@@ -15,7 +16,7 @@ from model_deployment.registry import Registry
 
 def router(controller: Controller, registry: Registry) -> APIRouter:
     """The routes."""
-    routes = APIRouter(tags=["registry"])
+    routes = APIRouter(tags=["registry"], route_class=StrictRoute)
     unavailable: dict[int | str, dict[str, Any]] = {503: problem("The registry does not answer")}
 
     async def states() -> dict[ModelKey, State]:

@@ -1,8 +1,7 @@
 """Every error as ``application/problem+json`` (RFC 9457), made in one place."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from model_deployment.api.access import NO_PATH
+from model_deployment.api.misfits import misfits
 from model_deployment.api.scope import REQUEST_ID, user_name
 from model_deployment.documents.base import Refused, StoreUnavailable
 from model_deployment.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
@@ -94,26 +94,10 @@ async def _on_refused(request: Request, error: Exception) -> ProblemResponse:
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    errors = [_plain(item) for item in error.errors()]
-    first = errors[0] if errors else {"field": "request", "problem": "invalid"}
-    return ProblemResponse(
-        {
-            "type": "about:blank",
-            "title": "Invalid request",
-            "status": 422,
-            "detail": f"cannot use {first['field']}: {first['problem']}",
-            "errors": errors,
-        },
-        status_code=422,
-    )
-
-
-def _plain(item: Mapping[str, Any]) -> dict[str, str]:
-    location: Sequence[Any] = item.get("loc", ())
-    return {
-        "field": ".".join(str(part)[:60] for part in location) or "request",
-        "problem": str(item.get("msg", "invalid")),
-    }
+    field = getattr(request.scope.get("route"), "body_field", None)
+    body = field.field_info.annotation if field is not None else None
+    problem = {"type": "about:blank", "title": "Invalid request", "status": 422}
+    return ProblemResponse(problem | misfits(error.errors(), body), status_code=422)
 
 
 async def _on_http(request: Request, error: Exception) -> ProblemResponse:

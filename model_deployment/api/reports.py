@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from model_deployment.api.deployments import problem
 from model_deployment.api.monitoring import STORE_AWAY, Since, Until, window
 from model_deployment.api.schemas import Key
+from model_deployment.api.strict import StrictRoute
 from model_deployment.controller import Controller
 from model_deployment.errors import NotFound
 from model_deployment.monitoring.reporter import Reporter
@@ -26,7 +27,7 @@ _PAGE_HEADERS = {
 
 def router(controller: Controller, reporter: Reporter) -> APIRouter:
     """The routes."""
-    routes = APIRouter(tags=["monitoring"])
+    routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
 
     async def deployed(name: str) -> ModelKey:
         return (await controller.get(ModelKey.parse(name))).key

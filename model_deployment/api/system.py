@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 
 from model_deployment import __version__
 from model_deployment.api.schemas import CapturesOut, PortsOut, ReadyOut
+from model_deployment.api.strict import StrictRoute
 from model_deployment.controller import Controller
 from model_deployment.monitoring.keeper import MonitoringState
 
@@ -29,7 +30,7 @@ def router(
         idle: seconds since the reconciler's last good tick.
         monitoring: how captures fare.
     """
-    routes = APIRouter(tags=["system"])
+    routes = APIRouter(tags=["system"], route_class=StrictRoute)
 
     @routes.get("/health", summary="The controller is alive")
     async def health() -> dict[str, str]:

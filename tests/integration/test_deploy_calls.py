@@ -153,6 +153,56 @@ def test_options_that_cannot_be_used_are_refused(controller: Controller, body: s
     controller.get("/model/many-5", 404)
 
 
+#: What Java's HttpClient and ``curl --http2`` send with every request.
+H2C = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAA"}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_offer_to_speak_http_2_costs_no_options(controller: Controller, chunked: bool) -> None:
+    body = b'{"capture_hash": ["age"], "validation": "observe"}'
+    headers = H2C | {"content-type": "application/json"}
+    pieces = iter([body[:7], body[7:]])
+    answer = controller.call(
+        "POST", "/deploy/many/6", content=pieces if chunked else body, headers=headers
+    )
+    try:
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["options"]["capture_hash"] == ["age"]
+        padded = b'{"instances": [1]' + b" " * 300_000 + b"}"
+        for content in (padded, iter([padded])):
+            told = controller.call("POST", "/many-6", content=content, headers=headers)
+            assert told.json()["predictions"] == [1]
+    finally:
+        controller.undeploy("many-6")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content-type": "text/plain"},
+        {"content-type": "application/x-www-form-urlencoded"},
+        {"content-type": "application/json", "content-encoding": "gzip"},
+    ],
+)
+def test_options_that_would_not_be_read_start_nothing(
+    controller: Controller, headers: dict[str, str]
+) -> None:
+    body = b'{"capture_hash": ["age"]}'
+    answer = controller.call("POST", "/deploy/many/5", content=body, headers=headers)
+    assert check_problem(answer)["status"] == 415
+    assert controller.call("GET", "/model/many-5").json().get("desired") != "running"
+
+
+def test_options_in_the_query_or_twice_start_nothing(controller: Controller) -> None:
+    assert "options in a JSON body" in controller.post("/deploy/many/5", 422, workers=2)["detail"]
+    twice = b'{"capture_hash": ["age"], "capture_hash": []}'
+    headers = {"content-type": "application/json"}
+    answer = controller.call("POST", "/deploy/many/5", content=twice, headers=headers)
+    assert "twice" in check_problem(answer)["detail"]
+    assert controller.call("GET", "/model/many-5").json().get("desired") != "running"
+
+
 def test_a_body_that_is_too_large_is_refused(controller: Controller) -> None:
     body = b" " * (10 * 1024 * 1024 + 1)
     answer = controller.call("POST", "/deploy/many/5", content=body)
