@@ -1,14 +1,23 @@
 """What is known of how a model does: metrics, and late ground truth."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
 
 from model_deployment.api.deployments import problem
 from model_deployment.api.schemas import Key, ModelName, encodable
 from model_deployment.api.scope import ITEMS
+from model_deployment.api.strict import StrictRoute
 from model_deployment.api.times import parse_moment
 from model_deployment.controller import Controller
 from model_deployment.errors import InvalidRequest
@@ -21,6 +30,8 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, Query(description="Until then, exclusive, in the same forms.")]
 
+#: Characters of a label that is a text.
+_LONGEST_LABEL = 1000
 #: An answer in the API's description.
 STORE_AWAY = problem("The document store does not answer")
 
@@ -43,6 +54,32 @@ class MetricsIn(BaseModel):
     note: str | None = Field(None, max_length=2000)
 
 
+def _label(given: Any) -> Any:
+    """One message for what is no label, in place of one for each type that it is not.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if given is None:
+        raise ValueError(
+            "it is null, which is no truth. Leave the row out until its truth is known, and send it then"
+        )
+    if isinstance(given, str):
+        if len(given) > _LONGEST_LABEL:
+            raise ValueError(f"a text has at most {_LONGEST_LABEL} characters, got {len(given)}")
+        return encodable(given)
+    if isinstance(given, float) and not math.isfinite(given):
+        raise ValueError("it is no finite number. Leave the row out until its truth is known")
+    if isinstance(given, int) and not -(2**63) <= given < 2**63:
+        raise ValueError("it is a whole number of more than 64 bits, which no store keeps exactly")
+    if not isinstance(given, bool | int | float):
+        kind = "an object" if isinstance(given, dict) else "a list"
+        raise ValueError(
+            f"it has to be a number, a text, true or false, got {kind}. Each row has one label"
+        )
+    return given
+
+
 class LabelIn(BaseModel):
     """The truth about one row."""
 
@@ -52,12 +89,13 @@ class LabelIn(BaseModel):
         min_length=1, max_length=128, description="`X-Request-Id` of the prediction's answer."
     )
     row: int = Field(0, ge=0, le=10_000_000)
-    label: (
+    label: Annotated[
         bool
         | Annotated[int, Field(ge=-(2**63), lt=2**63)]
         | Annotated[float, AllowInfNan(False)]
-        | Annotated[str, Field(max_length=1000), AfterValidator(encodable)]
-    )
+        | Annotated[str, Field(max_length=_LONGEST_LABEL)],
+        BeforeValidator(_label),
+    ]
 
 
 class FeedbackIn(BaseModel):
@@ -70,7 +108,7 @@ class FeedbackIn(BaseModel):
 
 def router(controller: Controller, monitoring: Monitoring, feedbacks: Feedback) -> APIRouter:
     """The routes."""
-    routes = APIRouter(tags=["monitoring"])
+    routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
 
     async def deployed(name: str) -> ModelKey:
         return (await controller.get(ModelKey.parse(name))).key

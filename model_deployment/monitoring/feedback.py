@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,8 @@ from model_deployment.names import ModelKey
 
 #: Items in one call.
 MAX_ITEMS = 10_000
+#: Seconds that labels of requests that are not in the store wait for what is on its way there.
+_PATIENCE = 3.0
 #: Newest labelled rows that metrics are computed of.
 _LABELLED = 1000
 
@@ -60,20 +62,41 @@ class Feedback:
         }
         same = {id for id, item in last.items() if id in known and _same(known[id], item.label)}
         await self._write(documents, key, {id: last[id] for id in last.keys() - same}, known)
-        rows = await _captured_rows(documents, key, {item.request_id for item in items})
-        found = Counter(_fate(rows.get(item.request_id, []), item.row) for item in last.values())
+        rows, complete = await self._captured_rows(
+            documents, key, {one.request_id for one in items}
+        )
+        found = Counter(
+            _fate(rows.get(item.request_id), item.row, complete) for item in last.values()
+        )
         measured = await self._measured(documents, key, changed=len(same) < len(last))
         return {
             "matched": found["matched"],
-            # Kept: a capture may still be on its way to the store.
-            "unmatched": found["unmatched"],
+            # Kept, and joined once their captures have reached the store.
+            "waiting": found["waiting"],
+            # Kept as well: a label may come before its request does.
+            "unmatched": found["unmatched"] + found["beyond"],
             # Several requests had this name, so nobody knows which one is meant.
             "ambiguous": found["ambiguous"],
             "duplicate": len(items) - len(last) + len(same),
             "coverage": measured.coverage,
             "labelled_rows": measured.rows,
             "metrics": measured.metrics,
+            "note": _note(found),
         }
+
+    async def _captured_rows(
+        self, documents: Documents, key: ModelKey, request_ids: set[str]
+    ) -> tuple[dict[str, list[int]], bool]:
+        """How many rows the requests of each name had, and whether none of them can be on its way still.
+
+        Captures reach the store a moment after their answers, and labels may be quicker.
+        """
+        rows = await _rows(documents, key, request_ids)
+        missing = request_ids - rows.keys()
+        if not missing:
+            return rows, True
+        complete = await self._keeper.caught_up(_PATIENCE)
+        return rows | await _rows(documents, key, missing), complete
 
     async def _write(
         self, documents: Documents, key: ModelKey, fresh: dict[str, Label], known: dict[str, Any]
@@ -130,9 +153,7 @@ class Feedback:
         )
 
 
-async def _captured_rows(
-    documents: Documents, key: ModelKey, request_ids: set[str]
-) -> dict[str, list[int]]:
+async def _rows(documents: Documents, key: ModelKey, request_ids: set[str]) -> dict[str, list[int]]:
     """How many rows the requests of each name had."""
     rows: dict[str, list[int]] = defaultdict(list)
     async for found in documents.find(_captures(key, request_ids)):
@@ -155,10 +176,28 @@ def _captures(key: ModelKey, request_ids: Any) -> Query:
     return Query.of(Collection.CAPTURES, key, request_ids=sorted(request_ids))
 
 
-def _fate(rows: Sequence[int], row: int) -> str:
+def _fate(rows: Sequence[int] | None, row: int, complete: bool) -> str:
+    if not rows:
+        return "unmatched" if complete else "waiting"
     if len(rows) > 1:
         return "ambiguous"
-    return "matched" if rows and row < rows[0] else "unmatched"
+    return "matched" if row < rows[0] else "beyond"
+
+
+def _note(found: Mapping[str, int]) -> str | None:
+    """What those who sent labels should know of those that met no prediction."""
+    notes = {
+        "waiting": "for {} of the labels the request may still be on its way to the document store: "
+        "they are kept, and count once it has arrived",
+        "unmatched": "for {} of the labels there is no captured request of this deployment: the "
+        "request_id is not the X-Request-Id of a prediction's answer, or the request was not captured "
+        "(capture_rate), or is forgotten by now (retention_days). They are kept",
+        "beyond": "for {} of the labels the request has no such row, counted from 0",
+        "ambiguous": "for {} of the labels several requests had this request_id, and nobody knows which "
+        "is meant",
+    }
+    told = [text.format(found[fate]) for fate, text in notes.items() if found[fate]]
+    return "; ".join(told) or None
 
 
 def _same(one: Any, other: Any) -> bool:

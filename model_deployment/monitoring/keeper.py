@@ -16,7 +16,7 @@ from model_deployment.documents.base import (
     StoreUnavailable,
 )
 from model_deployment.monitoring.drain import DrainState, read_state
-from model_deployment.monitoring.spool import Spool
+from model_deployment.monitoring.spool import Spool, extents, segments
 from model_deployment.monitoring.traffic import Traffic
 from model_deployment.names import ModelKey
 
@@ -35,6 +35,9 @@ _BATCH = 500
 _REPORTS, _PAGES = 200, 50
 #: What stores tell apart.
 _MILLISECOND = timedelta(milliseconds=1)
+
+#: Seconds between looks at how far captures have come.
+_LOOK = 0.05
 
 #: Days that captures of a deployment are kept, for those that chose.
 Retention = Callable[[], Awaitable[Mapping[ModelKey, float]]]
@@ -79,6 +82,23 @@ class Keeper:
             written=drain.written,
             error=drain.error,
         )
+
+    async def caught_up(self, patience: float) -> bool:
+        """Wait until all that is captured by now is in the store; False if it is not after some seconds."""
+        root = self._spool.root
+        waited_for = await asyncio.to_thread(extents, root)
+        end = time.monotonic() + patience
+        while True:
+            state = read_state(root)
+            there = {path.name for path in segments(root)}
+            if all(
+                name not in there or state.offsets.get(name, 0) >= size
+                for name, size in waited_for.items()
+            ):
+                return True
+            if time.monotonic() >= end:
+                return False
+            await asyncio.sleep(_LOOK)
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -213,6 +213,11 @@ def segments(root: Path) -> list[Path]:
     return sorted(root.glob(f"*{_SUFFIX}"))
 
 
+def extents(root: Path) -> dict[str, int]:
+    """How many bytes there are now in each segment, by its name."""
+    return {path.name: _size(path) for path in segments(root)}
+
+
 def read(segment: Path, offset: int) -> Iterator[Record]:
     """The records of a segment from some offset on, also those that are damaged.
 

@@ -72,6 +72,16 @@ def test_truth_may_come_late_twice_and_corrected(controller: Controller, asked: 
     assert 0 < first["coverage"] <= 1
 
 
+def test_truth_may_come_right_after_its_prediction(controller: Controller) -> None:
+    controller.deploy(KEY)
+    for number in range(3):
+        answer = controller.predict(KEY, number)
+        item = {"request_id": answer.headers["x-request-id"], "row": 0, "label": number}
+        found = feedback(controller, item)
+        assert (found["matched"], found["waiting"], found["unmatched"]) == (1, 0, 0)
+        assert found["note"] is None
+
+
 def test_metrics_that_are_set_are_the_current_ones(
     controller: Controller, asked: list[str]
 ) -> None:

@@ -23,6 +23,14 @@ class Desk:
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
         self._captured = 0
+        #: What comes from the spool while labels wait for it; None if it does not come in time.
+        self.on_its_way: list[tuple[str, Any]] | None = []
+
+    async def caught_up(self, patience: float) -> bool:
+        arriving, self.on_its_way = self.on_its_way, None if self.on_its_way is None else []
+        for request_id, prediction in arriving or []:
+            await self.captured(request_id, prediction)
+        return arriving is not None
 
     async def opened(self) -> Documents:
         return self.documents
@@ -117,3 +125,37 @@ async def test_labels_of_another_version_are_another_s(desk: Desk) -> None:
 async def test_predictions_that_are_no_list_have_no_metrics(desk: Desk) -> None:
     await desk.captured("a", [0.1, 0.9])
     assert (await desk.told(("a", 0, 1)))["metrics"] == {}
+
+
+async def test_labels_wait_for_captures_that_are_on_their_way(desk: Desk) -> None:
+    await desk.captured("a", 1.5)
+    desk.on_its_way = [("b", 2.5), ("c", 3.5)]
+    found = await desk.told(("a", 0, 1.5), ("b", 0, 2.5), ("c", 0, 3.0), ("d", 0, 1.0))
+    assert (found["matched"], found["waiting"], found["unmatched"]) == (3, 0, 1)
+    assert found["labelled_rows"] == 3
+    assert "for 1 of the labels there is no captured request" in found["note"]
+
+
+async def test_what_does_not_come_in_time_is_not_called_unmatched(desk: Desk) -> None:
+    desk.on_its_way = None
+    found = await desk.told(("a", 0, 1.0), ("b", 1, 2.0))
+    assert (found["matched"], found["waiting"], found["unmatched"]) == (0, 2, 0)
+    assert "for 2 of the labels the request may still be on its way" in found["note"]
+    await desk.captured("a", 1.5)
+    again = await desk.told(("a", 0, 1.0))
+    assert (again["matched"], again["duplicate"], again["note"]) == (1, 1, None)
+    assert again["metrics"]["mae"] == 0.5
+
+
+async def test_labels_that_meet_no_row_are_told_apart(desk: Desk) -> None:
+    await desk.captured("a", 1.5)
+    await desk.captured("twice", 1.5)
+    await desk.captured("twice", 1.5)
+    found = await desk.told(("a", 1, 9.0), ("zz", 0, 1.0), ("zz", 1, 1.0), ("twice", 0, 1.0))
+    assert (found["unmatched"], found["ambiguous"]) == (3, 1)
+    told = found["note"].split("; ")
+    assert told[0].startswith("for 2 of the labels there is no captured request")
+    assert told[-2:] == [
+        "for 1 of the labels the request has no such row, counted from 0",
+        "for 1 of the labels several requests had this request_id, and nobody knows which is meant",
+    ]

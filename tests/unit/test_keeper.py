@@ -21,7 +21,7 @@ from model_deployment.documents.base import (
 )
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.monitoring import keeper as module
-from model_deployment.monitoring.drain import STATE_FILE
+from model_deployment.monitoring.drain import STATE_FILE, DrainState
 from model_deployment.monitoring.keeper import Keeper, MonitoringState
 from model_deployment.monitoring.spool import Mark, Spool, segments
 from model_deployment.monitoring.traffic import Traffic
@@ -376,3 +376,56 @@ async def test_a_fault_in_one_thing_does_not_keep_it_from_being_done_again(
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+# How far captures have come
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the keeper looked at how far the drain is."""
+    seen: list[float] = []
+    read = module.read_state
+
+    def counted(root: Path) -> DrainState:
+        seen.append(time.monotonic())
+        return read(root)
+
+    monkeypatch.setattr(module, "read_state", counted)
+    return seen
+
+
+def drained(spool: Spool, **offsets: int) -> None:
+    """As the drain tells how far it is."""
+    (spool.root / STATE_FILE).write_text(json.dumps({"offsets": offsets}), encoding="utf-8")
+
+
+async def test_an_empty_spool_has_been_caught_up_with(bench: Bench) -> None:
+    assert await bench.keeper.caught_up(0)
+
+
+async def test_what_is_captured_is_waited_for_and_what_comes_later_is_not(
+    bench: Bench, looks: list[float]
+) -> None:
+    bench.spool.append([b"one"])
+    [segment] = segments(bench.spool.root)
+    size = segment.stat().st_size
+    drained(bench.spool, **{segment.name: size - 1})
+    waiting = asyncio.create_task(bench.keeper.caught_up(30))
+    await until(lambda: len(looks) > 2, what="some looks")
+    assert not waiting.done()
+    bench.spool.append([b"two"])
+    drained(bench.spool, **{segment.name: size})
+    assert await waiting
+    assert not await bench.keeper.caught_up(0)
+
+
+async def test_a_segment_that_is_drained_and_gone_is_not_waited_for(
+    bench: Bench, looks: list[float]
+) -> None:
+    bench.spool.append([b"one"])
+    [segment] = segments(bench.spool.root)
+    waiting = asyncio.create_task(bench.keeper.caught_up(30))
+    await until(lambda: looks, what="a look")
+    segment.unlink()
+    assert await waiting
