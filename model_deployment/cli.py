@@ -21,7 +21,7 @@ from model_deployment import cli_backup
 from model_deployment.cli_users import app as users
 from model_deployment.client import CallFailed, Client
 from model_deployment.errors import ModelDeploymentError
-from model_deployment.settings import Settings, load
+from model_deployment.settings import Settings, load, misspelt
 
 app = typer.Typer(
     name="model-deployment",
@@ -141,11 +141,11 @@ def deploy(
         list[str] | None, typer.Option(help="Keep digests of this column only; may be repeated.")
     ] = None,
     retention_days: Annotated[
-        float | None, typer.Option(help="Days that captures are kept.")
+        str | None, typer.Option(help="Days that captures are kept, or a duration like 12h.")
     ] = None,
     idle_timeout: Annotated[
-        float | None,
-        typer.Option(help="Park it after so many seconds without a request; 0 is off."),
+        str | None,
+        typer.Option(help="Park it after so many seconds (or 30m) without a request; 0 is off."),
     ] = None,
     url: Url = "",
 ) -> None:
@@ -253,6 +253,8 @@ def _serve(settings: Settings, keys: list[str]) -> None:
     from model_deployment.server import serve
 
     as_json = logs.configure(settings.log_level, settings.log_format)
+    for slip in misspelt(settings.model_env):
+        _log.warning("%s", slip)
 
     def say(text: str) -> None:
         # Where both streams end in one place for programs to read, all of it is JSON.
@@ -302,6 +304,8 @@ def _how_to_try(address: str, name: str) -> str:
 
 def _client(url: str) -> Client:
     settings = load()
+    for slip in misspelt(settings.model_env):
+        _err.print(f"warning: {slip}", markup=False, highlight=False)
     given = (url or settings.client_url, settings.user, settings.password.get_secret_value())
     client: Client = _asked(lambda: Client(*given))
     return client

@@ -112,7 +112,7 @@ def _plain(item: Mapping[str, Any]) -> dict[str, str]:
     location: Sequence[Any] = item.get("loc", ())
     return {
         "field": ".".join(str(part)[:60] for part in location) or "request",
-        "problem": str(item.get("msg", "invalid")),
+        "problem": str(item.get("msg", "invalid")).removeprefix("Value error, "),
     }
 
 
