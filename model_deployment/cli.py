@@ -93,7 +93,7 @@ def demo(
     settings = load(host=host, port=port, data_dir=data_dir)
     _err.print("Looking into the registry; an empty one gets a demo model (some seconds) ...")
     # Imported here: training needs scikit-learn and MLflow, which a controller does not load.
-    from model_deployment.demo import ensure_demo_model
+    from model_deployment.demo import ensure_demo_model, why_not
 
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     artifacts = None
@@ -103,7 +103,7 @@ def demo(
     try:
         ensure_demo_model(settings.tracking_uri, settings.registry_uri, artifacts)
     except Exception as error:
-        _fail(f"cannot set up the demo model: {error}")
+        _fail(f"cannot set up the demo model: {why_not(error, settings.registry_uri)}")
     # A fresh process: the controller does not carry what training has loaded.
     command = [sys.executable, "-m", "model_deployment", "serve", "--deploy", "diabetes-1"]
     for option, value in (("--host", host), ("--port", port), ("--data-dir", data_dir)):
