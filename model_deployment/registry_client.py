@@ -24,7 +24,9 @@ def create_database(uri: str) -> None:
     with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
         draft, whole = Path(folder) / "draft.db", Path(folder) / "whole.db"
         # Both, or it would take the registry that was set for the whole process.
-        MlflowClient(f"sqlite:///{draft}", f"sqlite:///{draft}").search_registered_models(max_results=1)
+        MlflowClient(f"sqlite:///{draft}", f"sqlite:///{draft}").search_registered_models(
+            max_results=1
+        )
         with closing(sqlite3.connect(draft)) as connection:
             # A copy, since MLflow keeps the draft open.
             connection.execute("VACUUM INTO ?", (str(whole),))

@@ -28,6 +28,7 @@ from model_deployment.errors import RegistryUnavailable, UnknownModel
 from model_deployment.fetch import Limits, NotRetrievable, clear, copy, fetch
 from model_deployment.names import ModelKey
 from model_deployment.places import Bucket, File, Place, Places, Web, locate
+from model_deployment.registered import read_version
 from model_deployment.registry import Registry, is_absent
 from model_deployment.run_metrics import logged_model
 from model_deployment.threads import DaemonThreads
@@ -120,15 +121,18 @@ class Training:
         self._threads = DaemonThreads("training data", _FETCHES)
         self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
-    async def baseline(self, key: ModelKey) -> dict[str, float]:
+    async def baseline(self, key: ModelKey, artifact: str = "") -> dict[str, float]:
         """The finite metrics of the version's run, and of its logged model, which come before.
 
+        Args:
+            artifact: the name of the version's artifacts, if they have to be of that very registration.
+
         Raises:
-            UnknownModel: there is no such version.
+            UnknownModel: there is no such version, or it was registered anew.
             RegistryUnavailable: it did not answer in time.
         """
         what = f"look up the metrics of {key}"
-        return await self._registry.ask(what, partial(_baseline, key), about=key)
+        return await self._registry.ask(what, partial(_baseline, key, artifact), about=key)
 
     async def write_metrics(self, key: ModelKey, metrics: Mapping[str, float]) -> str:
         """Note metrics with the version's logged model if there is one, else with its run.
@@ -284,8 +288,13 @@ def columns(path: Path) -> list[str]:
     return names
 
 
-def _baseline(key: ModelKey, client: Any) -> dict[str, float]:
+def _baseline(key: ModelKey, artifact: str, client: Any) -> dict[str, float]:
     version = client.get_model_version(key.model, str(key.version))
+    if artifact and read_version(version, {}, {}).artifact != artifact:
+        raise UnknownModel(
+            f"cannot look up the metrics of {key}: another model was registered under this name and "
+            "version since it was deployed"
+        )
     of_run: dict[str, float] = {}
     if version.run_id and (run := _present(client.get_run, version.run_id)):
         of_run = run.data.metrics
