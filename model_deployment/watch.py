@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model_deployment.artifacts import ArtifactCache
-from model_deployment.describe import Description
+from model_deployment.described import Described
 from model_deployment.documents.base import Documents, StoreUnavailable, StoreUnusable
 from model_deployment.documents.connect import connect
 from model_deployment.documents.embedded import HELP, EmbeddedDocuments
@@ -85,7 +85,7 @@ class Surroundings:
 
 def surroundings(
     deployments: Deployments,
-    description: Description,
+    description: Described,
     cache: ArtifactCache,
     registry: Registry,
     reconciler: Reconciler,
