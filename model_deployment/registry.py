@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from model_deployment.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
-from model_deployment.names import ModelKey
+from model_deployment.names import NAME, ModelKey
 from model_deployment.registered import (
     RegisteredModel,
     RegisteredVersion,
@@ -263,8 +263,9 @@ class Registry:
         except Exception as error:
             if not is_absent(error):
                 raise
-            names = [one.name for one in client.search_registered_models(max_results=_NAMES)]
-            return _no_model(name, names)
+            found = client.search_registered_models(max_results=_NAMES)
+            # Only those that could be deployed: the others may be anything, a script included.
+            return _no_model(name, [one.name for one in found if NAME.fullmatch(one.name)])
         page = client.search_model_versions(f"name='{name}'", max_results=1000)
         versions = {int(one.version) for one in page}
         if version in versions:

@@ -32,7 +32,7 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
 
     @routes.get("/dashboard/compare/{model}")
     async def compare(request: Request, model: str, versions: str = "") -> Response:
-        keys = [ModelKey.of(model, text.strip()) for text in versions.split(",")]
+        keys = [ModelKey.addressed(model, text.strip()) for text in versions.split(",")]
         if len(set(keys)) != 2:
             raise InvalidRequest("cannot compare: choose two versions of the model")
         serial = hub.serial

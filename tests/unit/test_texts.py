@@ -96,7 +96,7 @@ def is_sentence(text: str) -> bool:
     return (
         len(text.split()) >= 4
         and text.isprintable()
-        and not re.search(r"<|-src |[A-Z]{4,} [A-Z]", text)
+        and not re.search(r"<|-src |\(\?:|[A-Z]{4,} [A-Z]", text)
     )
 
 
