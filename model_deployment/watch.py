@@ -204,6 +204,7 @@ def assemble(
         training=around.find_training,
         signature=around.signature,
         baseline=around.baselines.of,
+        baseline_as_of=around.baselines.as_of,
     )
     reporter = Reporter(
         keeper,

@@ -4,13 +4,17 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from model_deployment.errors import RegistryUnavailable, UnknownModel
 from model_deployment.monitoring import baselines
 from model_deployment.monitoring.baselines import Baselines
+from model_deployment.monitoring.gather import Gather, Window
+from model_deployment.monitoring.service import Monitoring
 from model_deployment.names import ModelKey
+from tests.unit.memory_documents import MemoryDocuments
 from tests.waiting import until
 
 KEY = ModelKey("wine", 3)
@@ -164,3 +168,38 @@ async def test_those_of_deployments_are_kept_before_anybody_asks(
     monkeypatch.setattr(baselines, "_AGAIN", timedelta(0))
     registry.error = AWAY
     assert await opened(tmp_path, registry, deployed).of(KEY) == registry.metrics
+
+
+class Told:
+    """What a report asks of monitoring beside its baseline."""
+
+    async def serving(self, *_: object) -> dict[str, object]:
+        return {
+            "total": {"violations": [], "requests": 0, "errors": {}, "let_through": 0},
+        }
+
+    async def history(self, *_: object) -> list[object]:
+        return []
+
+    async def first_set(self, *_: object) -> dict[str, float]:
+        return {}
+
+
+async def test_reports_say_as_of_when_theirs_is(tmp_path: Path) -> None:
+    async def nothing(key: ModelKey) -> None:
+        return None
+
+    async def known(key: ModelKey) -> dict[str, float]:
+        return {"rmse": 1.0}
+
+    now = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+    gather = Gather(
+        cast(Monitoring, Told()),
+        training=nothing,
+        signature=nothing,
+        baseline=known,
+        baseline_as_of=lambda key: now,
+    )
+    laid = await gather.fill(MemoryDocuments(), Window(KEY, now - timedelta(days=1), now), tmp_path)
+    assert laid.description.endswith("; the baseline as of 2026-01-31 12:30")
+    assert json.loads((tmp_path / "job.json").read_bytes())["baseline"] == {"rmse": 1.0}
