@@ -22,6 +22,12 @@ _OTHERS = frozenset(
 _TESTS = f"{_PREFIX}TEST_"
 #: Settings whose values are not repeated: there may be a password in them.
 _SECRET = frozenset({"password", "documents_url", "webhook_url"})
+#: What pydantic says at length.
+_PLAIN = {
+    "int_parsing": "write a whole number",
+    "float_parsing": "write a number",
+    "bool_parsing": "write true or false",
+}
 _LONGEST = 80
 #: How alike two names are, from 0 to 1, to be taken for one; where the beginning is not ours, more alike.
 _NEAR, _VERY_NEAR = 0.8, 0.93
@@ -47,7 +53,7 @@ def load(**given: Any) -> Settings:
 
 
 def _told(item: Mapping[str, Any], given: Iterable[str]) -> str:
-    why = mask(str(item["msg"]).removeprefix("Value error, "))
+    why = _PLAIN.get(item["type"]) or mask(str(item["msg"]).removeprefix("Value error, "))
     why = why.replace("Input should be", "it has to be")
     if not item["loc"]:
         return f"cannot use these settings together: {why}"

@@ -67,7 +67,7 @@ def test_every_duration_and_size_is_read_with_its_unit(
         ("RETENTION_DAYS", "1e9", "='1e9': it is longer than 36500 days"),
         ("SPOOL_BYTES", "1k", "='1k': it has to be greater than or equal to 1048576"),
         ("PORTS", "9", "='9': write a range of ports as first-last"),
-        ("KEEP_MODELS", "perhaps", "='perhaps': it has to be a valid boolean"),
+        ("KEEP_MODELS", "perhaps", "='perhaps': write true or false"),
         ("ENV_MANAGER", "docker", "='docker': it has to be 'local', 'uv', 'virtualenv' or 'conda'"),
         ("PRELOAD", "numpy,my mod", "='numpy,my mod': 'my mod' is not the name of a module"),
         ("LOG_LEVEL", "x" * 200, f"='{'x' * 80}...': use DEBUG, INFO, WARNING or ERROR"),
