@@ -56,20 +56,20 @@ def encodable(text: str) -> str:
     return text
 
 
-def _duration(unit: str, number: Any) -> BeforeValidator:
-    """A number is taken, and text like ``12h``."""
+def _duration(unit: str, number: Any, pattern: str) -> BeforeValidator:
+    """A number is taken, and text like ``12h``; the pattern describes what is surely within the limits."""
 
     def read(value: Any) -> Any:
         return units.duration(value, unit) if isinstance(value, str) else value
 
-    text = Annotated[str, Field(pattern=r"^\s*[0-9.]", max_length=100)]
+    text = Annotated[str, Field(pattern=pattern)]
     return BeforeValidator(read, json_schema_input_type=number | text)
 
 
 _idle_seconds = Annotated[float, Field(ge=0, le=366 * 86400)]
 _kept_days = Annotated[float, Field(gt=0, le=36500)]
-IdleTimeout = Annotated[_idle_seconds, _duration("s", _idle_seconds)]
-RetentionDays = Annotated[_kept_days, _duration("d", _kept_days)]
+IdleTimeout = Annotated[_idle_seconds, _duration("s", _idle_seconds, "^[0-9]{1,3}[smh]$")]
+RetentionDays = Annotated[_kept_days, _duration("d", _kept_days, "^[1-9][0-9]{0,2}[hd]$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(encodable)]
 
 
