@@ -51,6 +51,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/start.py --write --check
 	$(BIN)/python benchmarks/capture.py --write
 	$(BIN)/python benchmarks/slow.py --write --check
+	$(BIN)/python benchmarks/registry.py --write --check
 	$(BIN)/python benchmarks/verdicts.py --write --check
 
 docs: .venv/dev

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from model_deployment import surface
@@ -18,6 +19,7 @@ from model_deployment.artifacts import ArtifactCache
 from model_deployment.controller import Controller
 from model_deployment.credentials.verify import Credentials
 from model_deployment.describe import Description
+from model_deployment.described import Described
 from model_deployment.domain import Deployment, Route
 from model_deployment.effects import World
 from model_deployment.errors import CredentialsError
@@ -120,7 +122,7 @@ class _Core:
     deployments: Deployments
     ports: Ports
     cache: ArtifactCache
-    description: Description
+    description: Described
     registry: Registry
     logs: LaunchLogs
     routes: Routes
@@ -225,7 +227,7 @@ async def _core(
     stack.push_async_callback(runtime.close)
     prober = Prober(timeout=settings.probe_timeout, listening=runtime.listening, changed=wake)
     stack.push_async_callback(prober.close)
-    description = Description()
+    description = Described(Description())
     routes = Routes(
         _limits(settings),
         gates=lambda route: description.gate(cache.path(route.artifact), route.options.validation),
@@ -240,6 +242,13 @@ async def _core(
         totals.keep(route.key for route in published)
         return routes.publish(published)
 
+    async def prepare(row: Deployment) -> Path:
+        path = await cache.ensure(row.artifact, partial(registry.download, row.key))
+        # Here, on a thread, and not when the launch is ready: that is while others predict.
+        with contextlib.suppress(Exception):  # is told when it is published
+            await asyncio.to_thread(description.gate, path, row.options.validation)
+        return path
+
     admission = Admission(
         free_memory,
         guess=settings.memory_guess,
@@ -252,7 +261,7 @@ async def _core(
         world=World(
             runtime=runtime,
             prober=prober,
-            prepare=lambda row: cache.ensure(row.artifact, partial(registry.download, row.key)),
+            prepare=prepare,
             compare=_comparison(settings, description, cache),
             publish=publish,
             traffic=routes.traffic,
@@ -366,7 +375,7 @@ def _forks(
 
 
 def _comparison(
-    settings: Settings, description: Description, cache: ArtifactCache
+    settings: Settings, description: Described, cache: ArtifactCache
 ) -> Callable[[Deployment], Awaitable[str]]:
     async def compare(row: Deployment) -> str:
         assert row.handle is not None  # noqa: S101 - it answers its health checks

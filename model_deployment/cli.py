@@ -21,7 +21,7 @@ from model_deployment import cli_backup
 from model_deployment.cli_users import app as users
 from model_deployment.client import CallFailed, Client
 from model_deployment.errors import ModelDeploymentError
-from model_deployment.settings import Settings, load
+from model_deployment.settings import Settings, load, misspelt
 
 app = typer.Typer(
     name="model-deployment",
@@ -93,7 +93,7 @@ def demo(
     settings = load(host=host, port=port, data_dir=data_dir)
     _err.print("Looking into the registry; an empty one gets a demo model (some seconds) ...")
     # Imported here: training needs scikit-learn and MLflow, which a controller does not load.
-    from model_deployment.demo import ensure_demo_model
+    from model_deployment.demo import ensure_demo_model, why_not
 
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     artifacts = None
@@ -103,7 +103,7 @@ def demo(
     try:
         ensure_demo_model(settings.tracking_uri, settings.registry_uri, artifacts)
     except Exception as error:
-        _fail(f"cannot set up the demo model: {error}")
+        _fail(f"cannot set up the demo model: {why_not(error, settings.registry_uri)}")
     # A fresh process: the controller does not carry what training has loaded.
     command = [sys.executable, "-m", "model_deployment", "serve", "--deploy", "diabetes-1"]
     for option, value in (("--host", host), ("--port", port), ("--data-dir", data_dir)):
@@ -141,11 +141,11 @@ def deploy(
         list[str] | None, typer.Option(help="Keep digests of this column only; may be repeated.")
     ] = None,
     retention_days: Annotated[
-        float | None, typer.Option(help="Days that captures are kept.")
+        str | None, typer.Option(help="Days that captures are kept, or a duration like 12h.")
     ] = None,
     idle_timeout: Annotated[
-        float | None,
-        typer.Option(help="Park it after so many seconds without a request; 0 is off."),
+        str | None,
+        typer.Option(help="Park it after so many seconds (or 30m) without a request; 0 is off."),
     ] = None,
     url: Url = "",
 ) -> None:
@@ -253,6 +253,8 @@ def _serve(settings: Settings, keys: list[str]) -> None:
     from model_deployment.server import serve
 
     as_json = logs.configure(settings.log_level, settings.log_format)
+    for slip in misspelt(settings.model_env):
+        _log.warning("%s", slip)
 
     def say(text: str) -> None:
         # Where both streams end in one place for programs to read, all of it is JSON.
@@ -302,6 +304,8 @@ def _how_to_try(address: str, name: str) -> str:
 
 def _client(url: str) -> Client:
     settings = load()
+    for slip in misspelt(settings.model_env):
+        _err.print(f"warning: {slip}", markup=False, highlight=False)
     given = (url or settings.client_url, settings.user, settings.password.get_secret_value())
     client: Client = _asked(lambda: Client(*given))
     return client

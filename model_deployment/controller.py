@@ -78,6 +78,7 @@ class Controller:
             The deployment as it is after at most ``wait`` seconds.
 
         Raises:
+            InvalidName: its name is reserved, and it is not deployed already.
             UnknownModel, RegistryUnavailable: the registry says no, or nothing.
             NoFreePort: as many deployments as ports.
             NotEnoughMemory: it would not fit.
@@ -107,6 +108,7 @@ class Controller:
         return row
 
     async def _ask_running(self, key: ModelKey, choice: Choice) -> Deployment:
+        ModelKey.of(key.model, key.version)  # a deployment that is there already may have any name
         version = await self._registry.version(key)
         if version.status != "READY":
             raise Conflict(f"cannot deploy {key}: its status in the registry is {version.status}")

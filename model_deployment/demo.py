@@ -13,7 +13,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_deployment.registry import create_database
+from model_deployment.registry_client import connect, create_database
+from model_deployment.registry_errors import explain, first_line, look_at_file, shown
 from model_deployment.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ EXPERIMENT = "model_deployment_demo"
 TAG = "model_deployment.demo"
 PARTIAL, COMPLETE = "partial", "complete"
 
+#: Seconds that the registry may take to answer.
+_TIMEOUT = 60.0
 _TARGET = "progression"
 _MODEL_DESCRIPTION = (
     "Demo: predicts the progression of diabetes one year after the baseline examination from age, "
@@ -51,16 +54,25 @@ def ensure_demo_model(
         Name and version of the model, or None if the registry has models of its own already.
     """
     with _quiet():
-        from mlflow import MlflowClient
-
+        look_at_file(registry_uri)
         if artifact_root is not None:
             create_database(registry_uri)
-        client = MlflowClient(tracking_uri, registry_uri)
+        client = connect(tracking_uri, registry_uri, _TIMEOUT)
         models = client.search_registered_models(max_results=2)
         if models and not (len(models) == 1 and _is_partial(models[0])):
             return None
         with _default_tracking_uri(tracking_uri):
             return MODEL, _complete(client, artifact_root, registered=bool(models))
+
+
+def why_not(error: Exception, registry_uri: str) -> str:
+    """Why the demo model could not be set up, in a sentence."""
+    of_registry = type(error).__module__.partition(".")[0] in (
+        "mlflow",
+        "sqlalchemy",
+        "model_deployment",
+    )
+    return explain(error, shown(registry_uri)) if of_registry else first_line(error)
 
 
 def _is_partial(model: Any) -> bool:

@@ -83,6 +83,15 @@ class ModelKey:
         return key
 
     @classmethod
+    def addressed(cls, model: str, version: str | int) -> "ModelKey":
+        """As :meth:`of`, of what may have been deployed before its name was reserved.
+
+        Raises:
+            InvalidName: nothing can ever have been deployed under it.
+        """
+        return cls._checked(model, str(version))
+
+    @classmethod
     def _checked(cls, model: str, version: str) -> "ModelKey":
         if not NAME.fullmatch(model):
             raise InvalidName(

@@ -1,10 +1,14 @@
 """What the registry tells of models and versions, as values of ours."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.names import ModelKey
+
+#: Ranges of versions that are named.
+_RANGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,25 @@ class RegisteredVersion:
     def artifact(self) -> str:
         """A folder name of its own, also when a model was deleted and registered anew."""
         return f"{self.key}-{int(self.created_at.timestamp() * 1000)}"
+
+
+def in_words(versions: Iterable[int]) -> str:
+    """Versions for people: ``versions 1 to 4 and 7``; the newest of many."""
+    ranges: list[list[int]] = []
+    for version in sorted(versions):
+        if ranges and ranges[-1][1] == version - 1:
+            ranges[-1][1] = version
+        else:
+            ranges.append([version, version])
+    if not ranges:
+        return "no versions"
+    if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
+        return f"version {ranges[0][0]} only"
+    newest = ranges[-_RANGES:]
+    written = [str(a) if a == b else f"{a} to {b}" for a, b in newest]
+    start = "..., " if len(ranges) > _RANGES else ""
+    joined = f"{', '.join(written[:-1])} and {written[-1]}" if len(written) > 1 else written[0]
+    return f"versions {start}{joined}"
 
 
 def read_model(model: Any) -> RegisteredModel:

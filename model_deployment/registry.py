@@ -8,28 +8,37 @@ with the first call, so that a controller that was killed serves again at once.
 
 import asyncio
 import logging
-import re
 import shutil
-import sqlite3
-import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from model_deployment import logs
 from model_deployment.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
-from model_deployment.names import ModelKey
+from model_deployment.names import NAME, ModelKey
 from model_deployment.registered import (
     RegisteredModel,
     RegisteredVersion,
+    in_words,
     read_model,
     read_version,
 )
-from model_deployment.threads import DaemonThreads, in_time
+from model_deployment.registry_client import connect, create_database, import_mlflow
+from model_deployment.registry_errors import (
+    Unusable,
+    explain,
+    explain_artifacts,
+    first_line,
+    look_at_file,
+    no_registry,
+    shown,
+)
+from model_deployment.run_metrics import ABSENT, RunMetrics
+from model_deployment.threads import DaemonThreads
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -37,10 +46,10 @@ _log = logging.getLogger(__name__)
 #: Calls under way at once, the hung ones included.
 _LOOKUPS = 8
 _DOWNLOADS = 4
-#: Of one list of versions: calls for metrics at once, and the part of the time they may end in.
-_METRICS_THREADS, _METRICS_PART = 8, 0.8
-#: MLflow's codes for "there is none".
-_ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
+#: Of the time for one list of versions, the part that their metrics may take.
+_METRICS_PART = 0.8
+#: Names that are looked through for one that was meant, and how alike they have to be, from 0 to 1.
+_NAMES, _ALIKE = 1000, 0.6
 
 
 class Registry:
@@ -63,6 +72,7 @@ class Registry:
         self._download_timeout = download_timeout
         self._lookups = DaemonThreads("registry", _LOOKUPS)
         self._downloads = DaemonThreads("download", _DOWNLOADS)
+        self._metrics = RunMetrics()
         self._client: Any = None
         self._client_lock = threading.Lock()
 
@@ -77,15 +87,17 @@ class Registry:
     async def versions(self, name: str) -> list[RegisteredVersion]:
         """The versions of a model, newest first, with the metrics of their runs.
 
-        Metrics take one call for each version. Those that do not come in time, or fail, are left out:
-        what can be deployed is worth more than how good it is.
+        Metrics of runs that ended are remembered for some minutes. Those that do not come in time, or fail,
+        are left out: what can be deployed is worth more than how good it is.
 
         Raises:
             UnknownModel: there is no such model.
             RegistryUnavailable: it did not answer in time.
         """
         end = time.monotonic() + _METRICS_PART * self._timeout
-        return await self._call(f"list the versions of {name}", lambda: self._versions(name, end))
+        what = f"list the versions of {name}"
+        async with self._alternatives_named(what, name):
+            return await self._call(what, lambda: self._versions(name, end))
 
     async def version(self, key: ModelKey) -> RegisteredVersion:
         """One version.
@@ -94,7 +106,9 @@ class Registry:
             UnknownModel: there is no such version.
             RegistryUnavailable: it did not answer in time.
         """
-        return await self._call(f"look up {key}", lambda: self._version(key))
+        what = f"look up {key}"
+        async with self._alternatives_named(what, key.model, key.version):
+            return await self._call(what, lambda: self._version(key))
 
     async def download(self, key: ModelKey, destination: Path) -> Path:
         """Download the artifacts of a version below ``destination``, which is made.
@@ -108,16 +122,24 @@ class Registry:
         """
 
         def work() -> Path:
-            self._open_client()
+            client = self._open_client()
             from mlflow import artifacts
 
+            # Asked first, so that what fails from here on is known to be the store of the artifacts.
+            client.get_model_version(key.model, str(key.version))
             destination.mkdir(parents=True)
-            found = artifacts.download_artifacts(
-                artifact_uri=f"models:/{key.model}/{key.version}",
-                dst_path=str(destination),
-                tracking_uri=self._tracking_uri,
-                registry_uri=self._registry_uri,
-            )
+            try:
+                found = artifacts.download_artifacts(
+                    artifact_uri=f"models:/{key.model}/{key.version}",
+                    dst_path=str(destination),
+                    tracking_uri=self._tracking_uri,
+                    registry_uri=self._registry_uri,
+                )
+            except Exception as error:
+                why = explain_artifacts(error, self._name)
+                raise RegistryUnavailable(
+                    f"cannot download {key}: {why}", retry_after=10
+                ) from error
             return Path(found)
 
         def clear() -> None:
@@ -134,6 +156,7 @@ class Registry:
         what: str,
         work: Callable[[Any], T],
         *,
+        about: ModelKey | None = None,
         threads: DaemonThreads | None = None,
         limit: float | None = None,
         late: Callable[[], None] = lambda: None,
@@ -141,7 +164,8 @@ class Registry:
         """Make calls of another kind: ``work`` is given MLflow's client, on a thread.
 
         Args:
-            what: it does, for messages: they begin with "cannot" and this.
+            what: it does, for messages: they begin with "cannot" and this. Empty says only what is away.
+            about: the version that it is about, if it is about one.
             threads: whose slots to use; those of look-ups if None.
             limit: seconds it may take; what a look-up may take if None.
             late: called on the thread when ``work`` ends and nobody waits for it any more.
@@ -153,7 +177,15 @@ class Registry:
         crew = threads or self._lookups
         limit = self._timeout if limit is None else limit
         call = partial(crew.run, lambda: work(self._open_client()), late)
-        return await self._limited(what, limit, call)
+        if about is None:
+            return await self._limited(what, limit, call)
+        async with self._alternatives_named(what, about.model, about.version):
+            return await self._limited(what, limit, call)
+
+    def metrics_written(self, *ids: str) -> None:
+        """Metrics were written to these runs or logged models: what is remembered of them is old."""
+        for id in ids:
+            self._metrics.forget(id)
 
     async def warm_up(self) -> None:
         """Import MLflow and connect ahead of the first call; failures show with that call."""
@@ -165,10 +197,11 @@ class Registry:
     def _open_client(self) -> Any:
         with self._client_lock:
             if self._client is None:
-                _import_mlflow()
+                look_at_file(self._registry_uri)
+                import_mlflow()
                 if self._own:
                     create_database(self._registry_uri)
-                self._client = _connect(self._tracking_uri, self._registry_uri, self._timeout)
+                self._client = connect(self._tracking_uri, self._registry_uri, self._timeout)
             return self._client
 
     def _models(self) -> list[RegisteredModel]:
@@ -196,7 +229,7 @@ class Registry:
             if not token:
                 break
         versions.sort(key=lambda version: -int(version.version))
-        metrics = in_time(partial(_metrics, client), versions, threads=_METRICS_THREADS, end=end)
+        metrics = self._metrics.of(client, versions, end)
         if missing := metrics.count(None):
             _log.warning("no metrics of %s of %s versions of %s", missing, len(versions), name)
         return [
@@ -208,6 +241,40 @@ class Registry:
         client = self._open_client()
         return read_version(client.get_model_version(key.model, str(key.version)), {}, {})
 
+    @asynccontextmanager
+    async def _alternatives_named(
+        self, what: str, name: str, version: int | None = None
+    ) -> AsyncIterator[None]:
+        """Of a model or version that there is not, say what was perhaps meant."""
+        try:
+            yield
+        except UnknownModel as error:
+            found = ""
+            with suppress(ModelDeploymentError):
+                found = await self._call("", partial(self._alternatives, name, version))
+            if not found:
+                raise
+            raise UnknownModel(_cannot(what, found)) from error
+
+    def _alternatives(self, name: str, version: int | None) -> str:
+        client = self._open_client()
+        try:
+            client.get_registered_model(name)
+        except Exception as error:
+            if not is_absent(error):
+                raise
+            found = client.search_registered_models(max_results=_NAMES)
+            # Only those that could be deployed: the others may be anything, a script included.
+            return _no_model(name, [one.name for one in found if NAME.fullmatch(one.name)])
+        page = client.search_model_versions(f"name='{name}'", max_results=1000)
+        versions = {int(one.version) for one in page}
+        if version in versions:
+            return ""  # it is something else that is missing
+        more = ", and more" if page.token else ""
+        return (
+            f"the registry has no version {version} of {name}, which has {in_words(versions)}{more}"
+        )
+
     async def _call(self, what: str, work: Callable[[], T]) -> T:
         return await self._limited(what, self._timeout, lambda: self._lookups.run(work))
 
@@ -216,99 +283,52 @@ class Registry:
             async with asyncio.timeout(limit):
                 return await call()
         except TimeoutError:
-            raise RegistryUnavailable(
-                f"cannot {what}: no answer from the MLflow registry at {self._name} within {limit:g} s",
-                retry_after=10,
-            ) from None
+            why = f"no answer from the MLflow registry at {self._name} within {limit:g} s"
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    why = await asyncio.to_thread(self._locked) or why
+            raise RegistryUnavailable(_cannot(what, why), retry_after=10) from None
         except ModelDeploymentError:
             raise
         except Exception as error:
             raise _translate(what, error, self._name) from error
 
+    def _locked(self) -> str:
+        """Why a file did not answer, if it is one: MLflow waits for it longer than we do."""
+        try:
+            look_at_file(self._registry_uri)
+        except Unusable as error:
+            return explain(error, self._name)
+        return ""
+
     @property
     def _name(self) -> str:
-        return _redact(self._registry_uri)
+        return shown(self._registry_uri)
 
 
 def is_absent(error: Exception) -> bool:
     """Whether MLflow's error says that there is none of what was asked for."""
-    return getattr(error, "error_code", "") in _ABSENT
-
-
-def create_database(uri: str) -> None:
-    """Bring a new SQLite registry into being in one piece.
-
-    MLflow makes its tables in dozens of steps; a file in which it was killed half way is of no use
-    to it ever after.
-    """
-    from mlflow import MlflowClient
-
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
-        draft, whole = Path(folder) / "draft.db", Path(folder) / "whole.db"
-        MlflowClient(f"sqlite:///{draft}").search_registered_models(max_results=1)
-        with closing(sqlite3.connect(draft)) as connection:
-            # A copy, since MLflow keeps the draft open.
-            connection.execute("VACUUM INTO ?", (str(whole),))
-        # A link, unlike a rename, never replaces what another process made in the meantime.
-        with suppress(FileExistsError):
-            path.hardlink_to(whole)
-
-
-def _import_mlflow() -> None:
-    """With a log that is written as ours is: it gives its loggers handlers of their own."""
-    import mlflow  # noqa: F401 - it is the import that counts
-
-    logs.adopt("mlflow", "alembic", "huey")
-
-
-def _connect(tracking_uri: str, registry_uri: str, timeout: float) -> Any:
-    import mlflow
-    from mlflow import environment_variables as variables
-
-    def default(variable: Any, value: Any) -> None:
-        if not variable.is_set():
-            variable.set(value)
-
-    # MLflow's own defaults are 120 s and 7 tries: 249 s until a dead registry is called dead.
-    default(variables.MLFLOW_HTTP_REQUEST_TIMEOUT, max(1, int(timeout * 0.6)))
-    default(variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, 1)
-    default(variables.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, False)
-    # The process-wide ones too: a database registry resolves models:/<id> with those.
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(registry_uri)
-    return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)
-
-
-def _metrics(client: Any, version: Any) -> dict[str, float]:
-    """The metrics of the run, or of the logged model; a deleted run is no reason to fail."""
-    try:
-        if version.run_id:
-            return dict(client.get_run(version.run_id).data.metrics)
-        if version.model_id:
-            logged = client.get_logged_model(version.model_id)
-            return {metric.key: metric.value for metric in logged.metrics or []}
-    except Exception as error:
-        if getattr(error, "error_code", "") not in _ABSENT:
-            raise
-    return {}
+    return getattr(error, "error_code", "") in ABSENT and not no_registry(error)
 
 
 def _translate(what: str, error: Exception, registry: str) -> ModelDeploymentError:
-    code = getattr(error, "error_code", "")
-    first_line = _redact(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
-    if code in _ABSENT:
-        return UnknownModel(f"cannot {what}: the registry says: {first_line[:300]}")
-    _log.warning("registry call failed: %s: %s", what, first_line)
-    return RegistryUnavailable(
-        f"cannot {what}: the MLflow registry at {registry} failed: {first_line[:300]}",
-        retry_after=10,
-    )
+    if is_absent(error):
+        return UnknownModel(_cannot(what, f"the registry says: {first_line(error)}"))
+    refusal = RegistryUnavailable(_cannot(what, explain(error, registry)), retry_after=10)
+    _log.warning("registry call failed: %s", refusal.detail)
+    return refusal
 
 
-def _redact(text: str) -> str:
-    """Without the user, the password and the signed query a URL may carry."""
-    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?...", re.sub(r"//\S*@", "//", text))
+def _cannot(what: str, why: str) -> str:
+    return f"cannot {what}: {why}" if what else why
+
+
+def _no_model(name: str, names: Sequence[str]) -> str:
+    if not names:
+        return f"the registry has no model {name}, nor any other"
+    near = get_close_matches(name, names, 3, _ALIKE)
+    lower = {one.lower(): one for one in names}
+    if not near and (match := get_close_matches(name.lower(), [*lower], 3, _ALIKE)):
+        near = [lower[one] for one in match]
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"the registry has no model {name}{meant}"

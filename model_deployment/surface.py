@@ -119,9 +119,8 @@ def pages(
     """
 
     async def reach_registry() -> None:
-        await registry.ask(
-            "reach the registry", lambda client: client.search_registered_models(max_results=1)
-        )
+        # Without words for what was wanted: only what is away is shown.
+        await registry.ask("", lambda client: client.search_registered_models(max_results=1))
 
     async def reach_documents() -> None:
         await (await watch.keeper.opened()).get(Collection.REPORTS, "any")

@@ -28,7 +28,9 @@ from model_deployment.errors import RegistryUnavailable, UnknownModel
 from model_deployment.fetch import Limits, NotRetrievable, clear, copy, fetch
 from model_deployment.names import ModelKey
 from model_deployment.places import Bucket, File, Place, Places, Web, locate
+from model_deployment.registered import read_version
 from model_deployment.registry import Registry, is_absent
+from model_deployment.run_metrics import logged_model
 from model_deployment.threads import DaemonThreads
 
 _log = logging.getLogger(__name__)
@@ -46,7 +48,6 @@ _MAX_BYTES = 1024**3
 _FETCHES = 2
 #: Seconds after which a fetch that does not see its own time-out is given up.
 _GRACE = 3.0
-_LOGGED_MODEL = re.compile(r"models:/(m-[A-Za-z0-9-]+)/?", re.ASCII)
 #: What pandas calls an index that it writes as a column.
 INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0|")
 #: What a database makes of an infinite metric.
@@ -120,14 +121,18 @@ class Training:
         self._threads = DaemonThreads("training data", _FETCHES)
         self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
-    async def baseline(self, key: ModelKey) -> dict[str, float]:
+    async def baseline(self, key: ModelKey, artifact: str = "") -> dict[str, float]:
         """The finite metrics of the version's run, and of its logged model, which come before.
 
+        Args:
+            artifact: the name of the version's artifacts, if they have to be of that very registration.
+
         Raises:
-            UnknownModel: there is no such version.
+            UnknownModel: there is no such version, or it was registered anew.
             RegistryUnavailable: it did not answer in time.
         """
-        return await self._registry.ask(f"look up the metrics of {key}", partial(_baseline, key))
+        what = f"look up the metrics of {key}"
+        return await self._registry.ask(what, partial(_baseline, key, artifact), about=key)
 
     async def write_metrics(self, key: ModelKey, metrics: Mapping[str, float]) -> str:
         """Note metrics with the version's logged model if there is one, else with its run.
@@ -143,7 +148,11 @@ class Training:
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         what = f"write metrics of {key}"
         try:
-            return await self._registry.ask(what, partial(_write_metrics, key, finite))
+            where, *written = await self._registry.ask(
+                what, partial(_write_metrics, key, finite), about=key
+            )
+            self._registry.metrics_written(*written)
+            return where
         except UnknownModel as error:  # the version, or a run that was deleted
             raise RegistryUnavailable(error.detail) from error
 
@@ -170,7 +179,8 @@ class Training:
             UnknownModel: there is no such version.
             RegistryUnavailable: the registry, or an allowed place, does not answer now.
         """
-        plan = await self._registry.ask(f"look for the training data of {key}", partial(_plan, key))
+        what = f"look for the training data of {key}"
+        plan = await self._registry.ask(what, partial(_plan, key), about=key)
         if plan.artifact:
             origin = f"artifact {plan.artifact} of run {plan.run_id}"
             work = partial(self._download, plan)
@@ -278,13 +288,20 @@ def columns(path: Path) -> list[str]:
     return names
 
 
-def _baseline(key: ModelKey, client: Any) -> dict[str, float]:
+def _baseline(key: ModelKey, artifact: str, client: Any) -> dict[str, float]:
     version = client.get_model_version(key.model, str(key.version))
+    if artifact and read_version(version, {}, {}).artifact != artifact:
+        raise UnknownModel(
+            f"cannot look up the metrics of {key}: another model was registered under this name and "
+            "version since it was deployed"
+        )
     of_run: dict[str, float] = {}
     if version.run_id and (run := _present(client.get_run, version.run_id)):
         of_run = run.data.metrics
     found = dict(of_run)
-    if (model_id := _model_id(version)) and (model := _present(client.get_logged_model, model_id)):
+    if (model_id := logged_model(version)) and (
+        model := _present(client.get_logged_model, model_id)
+    ):
         newest_last = sorted(model.metrics or [], key=lambda one: (one.timestamp, one.step or 0))
         for one in newest_last:
             # A database keeps NaN as zero, and remembers it for runs only.
@@ -297,16 +314,17 @@ def _baseline(key: ModelKey, client: Any) -> dict[str, float]:
     }
 
 
-def _write_metrics(key: ModelKey, metrics: Mapping[str, float], client: Any) -> str:
+def _write_metrics(key: ModelKey, metrics: Mapping[str, float], client: Any) -> list[str]:
+    """Where in words, and the run and the logged model they were written to."""
     from mlflow.entities import Metric
 
     version = client.get_model_version(key.model, str(key.version))
-    model_id, run_id = _model_id(version), version.run_id or ""
+    model_id, run_id = logged_model(version), version.run_id or ""
     model = _present(client.get_logged_model, model_id) if model_id else None
     # MLflow keeps no metric of a logged model without a run it came from.
     run_id = run_id or (model.source_run_id or "" if model else "")
     if not run_id or not metrics:
-        return ""
+        return [""]
     now = int(time.time() * 1000)
     of = model_id if model else None
     client.log_batch(
@@ -316,13 +334,13 @@ def _write_metrics(key: ModelKey, metrics: Mapping[str, float], client: Any) -> 
             for name, value in metrics.items()
         ],
     )
-    return f"logged model {model_id}" if model else f"run {run_id}"
+    return [f"logged model {model_id}" if model else f"run {run_id}", run_id, model_id]
 
 
 def _plan(key: ModelKey, client: Any) -> _Plan:
     version = client.get_model_version(key.model, str(key.version))
     run_id = version.run_id
-    if not run_id and (model_id := _model_id(version)):
+    if not run_id and (model_id := logged_model(version)):
         model = _present(client.get_logged_model, model_id)
         run_id = model.source_run_id if model else None
     run = _present(client.get_run, run_id) if run_id else None
@@ -384,14 +402,6 @@ def _present(call: Callable[..., Any], *arguments: Any) -> Any:
         if not is_absent(error):
             raise
         return None
-
-
-def _model_id(version: Any) -> str:
-    """Of the logged model. The open-source registry has it in the source only."""
-    if version.model_id:
-        return str(version.model_id)
-    found = _LOGGED_MODEL.fullmatch(version.source or "")
-    return found[1] if found else ""
 
 
 def _is_table(path: str) -> bool:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from model_deployment.artifacts import ArtifactCache
-from model_deployment.describe import Description
+from model_deployment.described import Described
 from model_deployment.documents.base import Documents, StoreUnavailable, StoreUnusable
 from model_deployment.documents.connect import connect
 from model_deployment.documents.embedded import HELP, EmbeddedDocuments
 from model_deployment.domain import State
 from model_deployment.errors import StateError
 from model_deployment.monitoring import schedule
+from model_deployment.monitoring.baselines import Baselines
 from model_deployment.monitoring.child import Child
 from model_deployment.monitoring.drain import Config
 from model_deployment.monitoring.feedback import Feedback
@@ -68,6 +69,8 @@ class Surroundings:
     """What it needs of the rest."""
 
     training: Training
+    #: The metrics of a version's run and logged model.
+    baselines: Baselines
     #: What a deployed version was trained on.
     find_training: FindTraining
     #: The signature of a deployed model in MLflow's JSON form.
@@ -82,7 +85,7 @@ class Surroundings:
 
 def surroundings(
     deployments: Deployments,
-    description: Description,
+    description: Described,
     cache: ArtifactCache,
     registry: Registry,
     reconciler: Reconciler,
@@ -111,8 +114,13 @@ def surroundings(
         folder = settings.data_dir / "training" / (row.artifact if row else str(key))
         return await training.kept(key, folder)
 
+    async def artifact(key: ModelKey) -> str | None:
+        row = await deployments.get(key)
+        return row.artifact if row else None
+
     return Surroundings(
         training=training,
+        baselines=Baselines(settings.data_dir / "training", training.baseline, artifact),
         find_training=find_training,
         signature=signature,
         ready=ready,
@@ -187,14 +195,16 @@ def assemble(
     monitoring = Monitoring(
         keeper,
         traffic,
-        baseline=training.baseline,
+        baseline=around.baselines.of,
+        baseline_as_of=around.baselines.as_of,
         write_back=training.write_metrics if settings.metrics_to_mlflow else None,
     )
     gather = Gather(
         monitoring,
         training=around.find_training,
         signature=around.signature,
-        baseline=training.baseline,
+        baseline=around.baselines.of,
+        baseline_as_of=around.baselines.as_of,
     )
     reporter = Reporter(
         keeper,
@@ -206,6 +216,7 @@ def assemble(
     stack.push_async_callback(reporter.close)
     _in_background(stack, keeper.run())
     _in_background(stack, child.run())
+    _in_background(stack, around.baselines.run(around.ready))
     if settings.report_every:
         window = timedelta(seconds=settings.report_window)
         _in_background(

@@ -1,10 +1,21 @@
-"""How hard the tests with made-up examples look: HYPOTHESIS_PROFILE is ``ci`` or ``nightly``."""
+"""How hard the tests with made-up examples look: HYPOTHESIS_PROFILE is ``ci`` or ``nightly``.
+
+And what all tests have in common: errors that they bring about can be read.
+"""
 
 import os
+import re
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from model_deployment.errors import ModelDeploymentError
+
 EXAMPLES = 200
+#: What no text for people has in it: addresses and classes of Python, a variable without its name.
+_ODD = re.compile(r" at 0x[0-9a-f]{6}|<class |Max retries|: None$|MODEL_DEPLOYMENT(?!_[A-Z])")
 
 # The same examples in every run, so that a red build is red for its change; other ones each night.
 settings.register_profile(
@@ -18,3 +29,19 @@ settings.register_profile(
     "nightly", settings.get_profile("ci"), derandomize=False, max_examples=20 * EXAMPLES
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def texts_are_whole(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each error that a test brings about is a whole sentence: nothing lost, nothing of Python in it."""
+    made: list[str] = []
+    whole = ModelDeploymentError.__init__
+
+    def note(self: ModelDeploymentError, detail: str, **more: Any) -> None:
+        made.append(detail)
+        whole(self, detail, **more)
+
+    monkeypatch.setattr(ModelDeploymentError, "__init__", note)
+    yield
+    odd = [text for text in made if _ODD.search(text)]
+    assert not odd, f"texts with slips: {odd}"

@@ -151,7 +151,7 @@ def router(
     )
     async def get_model(request: Request, name: Key) -> Any:
         row = await controller.get(ModelKey.parse(name))
-        signature, example, sample = describe(row)
+        signature, example, sample = await asyncio.to_thread(describe, row)
         taken = await memory(row.handle) if row.handle else None
         members = ModelOut.members(row, str(request.base_url))
         body = orjson.dumps(example if example is not None else sample).decode()

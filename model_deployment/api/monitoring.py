@@ -166,7 +166,7 @@ def router(controller: Controller, monitoring: Monitoring, feedbacks: Feedback) 
         model: ModelName,
         versions: Annotated[str, Query(description="Such as `1,2`.", max_length=200)],
     ) -> dict[str, Any]:
-        keys = [ModelKey.of(model, text.strip()) for text in versions.split(",")]
+        keys = [ModelKey.addressed(model, text.strip()) for text in versions.split(",")]
         if not 1 <= len(set(keys)) == len(keys) <= 10:
             raise InvalidRequest("cannot compare: name up to ten versions, each once")
         for key in keys:

@@ -13,6 +13,7 @@ from model_deployment.api.misfits import misfits
 from model_deployment.api.scope import REQUEST_ID, user_name
 from model_deployment.documents.base import Refused, StoreUnavailable
 from model_deployment.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
+from model_deployment.masking import mask
 from model_deployment.state.database import DatabaseError, is_full
 
 _log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ async def _on_database(request: Request, error: Exception) -> ProblemResponse:
         )
     return respond(
         Unavailable(
-            "cannot use the state database now; the controller's log says why. Nothing was changed",
+            f"cannot use the state database now: {error}. Nothing was changed",
             retry_after=5,
         )
     )
@@ -81,8 +82,8 @@ async def _on_store(request: Request, error: Exception) -> ProblemResponse:
     _tell(request, logging.ERROR, f"document store: {error}")
     return respond(
         Unavailable(
-            "cannot read or write the document store now; the controller's log says why. Predictions "
-            "go on, and what they capture waits for it",
+            f"cannot read or write the document store now: {mask(str(error))}. Predictions go on, and what "
+            "they capture waits for it",
             retry_after=5,
         )
     )

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from model_deployment import units
 from model_deployment.controller import Choice
 from model_deployment.domain import Counters, Deployment, Desired, Event, State
 from model_deployment.names import NAME, VERSION
@@ -55,6 +56,20 @@ def encodable(text: str) -> str:
     return text
 
 
+def _duration(unit: str, number: Any, pattern: str) -> BeforeValidator:
+    """A number is taken, and text like ``12h``; the pattern describes what is surely within the limits."""
+
+    def read(value: Any) -> Any:
+        return units.duration(value, unit) if isinstance(value, str) else value
+
+    text = Annotated[str, Field(pattern=pattern)]
+    return BeforeValidator(read, json_schema_input_type=number | text)
+
+
+_idle_seconds = Annotated[float, Field(ge=0, le=366 * 86400)]
+_kept_days = Annotated[float, Field(gt=0, le=36500)]
+IdleTimeout = Annotated[_idle_seconds, _duration("s", _idle_seconds, "^[0-9]{1,3}[smh]$")]
+RetentionDays = Annotated[_kept_days, _duration("d", _kept_days, "^[1-9][0-9]{0,2}[hd]$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(encodable)]
 
 
@@ -130,16 +145,14 @@ class DeployOptions(BaseModel):
         le=MAX_CAPTURE_BYTES,
         description="Of larger requests and answers only the fact is captured.",
     )
-    retention_days: float | None = Field(
-        None, gt=0, le=36500, description="Days that captures are kept."
+    retention_days: RetentionDays | None = Field(
+        None, description="Days that captures are kept; or text like `12h`."
     )
 
-    idle_timeout: float | None = Field(
+    idle_timeout: IdleTimeout | None = Field(
         None,
-        ge=0,
-        le=366 * 86400,
         description="Seconds without a request after which its processes are stopped and its port is "
-        "released (`parked`); the next request starts them again and waits. 0 is off.",
+        "released (`parked`); the next request starts them again and waits. 0 is off. Or text like `30m`.",
     )
 
     def choice(self) -> Choice:

@@ -14,6 +14,7 @@ from model_deployment.domain import Deployment
 from model_deployment.errors import InvalidRequest, UnknownModel
 from model_deployment.names import ModelKey
 from model_deployment.options import Options
+from model_deployment.registered import in_words
 
 #: What is compared of what was served, and what it is called.
 _SERVED = (
@@ -31,7 +32,7 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
 
     @routes.get("/dashboard/compare/{model}")
     async def compare(request: Request, model: str, versions: str = "") -> Response:
-        keys = [ModelKey.of(model, text.strip()) for text in versions.split(",")]
+        keys = [ModelKey.addressed(model, text.strip()) for text in versions.split(",")]
         if len(set(keys)) != 2:
             raise InvalidRequest("cannot compare: choose two versions of the model")
         serial = hub.serial
@@ -47,6 +48,7 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
             sides=[*zip(keys, rows, strict=True)],
             metrics=_metrics(found, keys),
             served=_served(found, keys),
+            as_of=found["baseline_as_of"],
             options=_options(rows),
             columns=_columns(signatures),
         )
@@ -66,7 +68,11 @@ async def _rows(parts: Parts, keys: list[ModelKey]) -> list[Deployment | None]:
         registered = {one.key for one in await parts.versions(keys[0].model)}
         for key in keys:
             if key not in known and key not in registered:
-                raise UnknownModel(f"cannot compare {key}: the registry has no such version")
+                known_ones = in_words(one.version for one in registered)
+                raise UnknownModel(
+                    f"cannot compare {key}: the registry has no version {key.version} of {key.model}, "
+                    f"which has {known_ones}"
+                )
     return [known.get(key) for key in keys]
 
 

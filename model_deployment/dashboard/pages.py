@@ -18,6 +18,7 @@ from model_deployment.dashboard import pictures, words
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.domain import Role, User
 from model_deployment.errors import ModelDeploymentError
+from model_deployment.masking import mask
 from model_deployment.state.database import DatabaseError
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Vary": "Accept-Encoding",
 }
+#: Seconds after which a page that could not be had is asked for again.
+_AGAIN = 10
 #: Bytes from which packing pays.
 _PACKED_FROM = 1400
 
@@ -110,8 +113,10 @@ class Pages:
         """An error as a page, or as a part of one."""
         status, title, detail = _told(request, error)
         more = error.headers if isinstance(error, ModelDeploymentError) else {}
+        # What is away comes back: the page asks again by itself.
+        again = int(more.get("Retry-After", _AGAIN)) if status == 503 else 0
         return self.send(request, "part_error" if part else "error", status, more, title=title,
-                         detail=detail, at="")  # fmt: skip
+                         detail=detail, again=again, at="")  # fmt: skip
 
 
 def _told(request: Request, error: Exception) -> tuple[int, str, str]:
@@ -122,7 +127,7 @@ def _told(request: Request, error: Exception) -> tuple[int, str, str]:
     if isinstance(error, StoreUnavailable | DatabaseError):
         store = "document store" if isinstance(error, StoreUnavailable) else "state database"
         _log.error("%s %s: %s: %s", request.method, path, store, error)
-        return 503, "Unavailable", f"cannot read the {store} now; the controller's log says why"
+        return 503, "Unavailable", f"cannot read the {store} now: {mask(str(error))}"
     _log.error("%s %s: cannot make this page", request.method, path, exc_info=error)
     detail = "cannot make this page: an error of ours; its trace is in the controller's log"
     return 500, "Internal error", detail

@@ -37,6 +37,7 @@ from model_deployment.documents.base import (
     Written,
 )
 from model_deployment.documents.envelope import MAX_BYTES, bound, examine, moment, name, writable
+from model_deployment.documents.mongo_errors import explain, first_line
 
 #: The database, where the URL names none.
 DATABASE = "model_deployment"
@@ -192,7 +193,7 @@ class MongoDocuments:
         except (OperationFailure, InvalidDocument) as error:
             # The command failed as a whole, for one of them: which one it is shows apart.
             if len(batch) == 1:
-                return Written(refused={batch[0][0]: _reason(error)})
+                return Written(refused={batch[0][0]: first_line(error)})
             middle = len(batch) // 2
             parts = [
                 await self._insert(collection, part) for part in (batch[:middle], batch[middle:])
@@ -214,7 +215,7 @@ class MongoDocuments:
                 except DuplicateKeyError:  # somebody else made it meanwhile
                     await self._raw(collection).replace_one({"_id": id}, raw, upsert=True)
         except (OperationFailure, InvalidDocument) as error:
-            raise Refused(_reason(error)) from error
+            raise Refused(first_line(error)) from error
 
     async def get(self, collection: Collection, id: str) -> dict[str, Any] | None:
         """One by its ``_id``."""
@@ -417,7 +418,7 @@ def _encode(document: Document) -> _Encoded:
         content = {"_id": envelope.id, **document, "ts": moment(envelope.ts)}
         encoded = encode(content, codec_options=_OPTIONS)
     except Exception as error:  # whatever it is, this document will not become BSON
-        raise Refused(f"BSON cannot hold it: {_reason(error)}") from error
+        raise Refused(f"BSON cannot hold it: {first_line(error)}") from error
     if len(encoded) > MAX_BYTES:
         raise Refused(f"it has {len(encoded)} bytes, and MongoDB takes {MAX_BYTES}")
     return envelope.id, RawBSONDocument(encoded)
@@ -474,9 +475,5 @@ def _is_of_the_server(error: OperationFailure) -> bool:
     return error.code is None or error.code in _NOT_NOW
 
 
-def _reason(error: Exception) -> str:
-    return str(error)[:300] or type(error).__name__
-
-
 def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"cannot reach MongoDB, or write to it: {_reason(error)}")
+    return StoreUnavailable(explain(error))

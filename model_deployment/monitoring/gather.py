@@ -98,11 +98,13 @@ class Gather:
         training: FindTraining,
         signature: FindSignature,
         baseline: FindBaseline,
+        baseline_as_of: Callable[[ModelKey], datetime | None] = lambda key: None,
     ) -> None:
         self._monitoring = monitoring
         self._training = training
         self._signature = signature
         self._baseline = baseline
+        self._baseline_as_of = baseline_as_of
 
     async def fill(self, documents: Documents, window: Window, folder: Path) -> Laid:
         """Lay everything down."""
@@ -118,6 +120,9 @@ class Gather:
         laid = replace(laid, worse_before=await _worse_before(documents, window))
         job = await self._job(window, laid)
         await asyncio.to_thread((folder / "job.json").write_bytes, _line(job))
+        if as_of := self._baseline_as_of(window.key):
+            kept = f"{laid.description}; the baseline as of {as_of:%Y-%m-%d %H:%M}"
+            laid = replace(laid, description=kept)
         return laid
 
     async def _reference(

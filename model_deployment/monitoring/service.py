@@ -39,16 +39,19 @@ class Monitoring:
         *,
         baseline: Baseline,
         write_back: WriteBack | None,
+        baseline_as_of: Callable[[ModelKey], datetime | None] = lambda key: None,
     ) -> None:
         """Know nothing yet.
 
         Args:
+            baseline_as_of: when the baseline that was told last was had, if the registry did not tell now.
             write_back: None where metrics that are set stay here.
         """
         self._keeper = keeper
         self._traffic = traffic
         self._baseline = baseline
         self._write_back = write_back
+        self._baseline_as_of = baseline_as_of
 
     async def metrics(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
         """Baseline, current, history, comparison and serving figures of a deployment.
@@ -64,6 +67,7 @@ class Monitoring:
             "name": str(key),
             "baseline": baseline,
             "baseline_error": why,
+            "baseline_as_of": self._as_of(key),
             "current": current,
             "history": [_told(entry) for entry in history],
             "comparison": comparison(baseline, current, newest["n"] if newest else None),
@@ -151,6 +155,10 @@ class Monitoring:
             "model": model,
             "versions": list(versions),
             "metrics": rows,
+            "baseline_as_of": {
+                str(version): one["baseline_as_of"]
+                for version, one in zip(versions, found, strict=True)
+            },
             "serving": {
                 str(version): one["serving"]["total"]
                 for version, one in zip(versions, found, strict=True)
@@ -197,6 +205,10 @@ class Monitoring:
             return await self._baseline(key), ""
         except ModelDeploymentError as error:
             return {}, error.detail
+
+    def _as_of(self, key: ModelKey) -> str | None:
+        moment = self._baseline_as_of(key)
+        return moment.isoformat(timespec="seconds") if moment else None
 
     async def _written(self, key: ModelKey, metrics: Mapping[str, float]) -> str:
         if self._write_back is None:

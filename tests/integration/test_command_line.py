@@ -196,8 +196,8 @@ def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "cannot use ports: " in done.stderr
-    assert "cannot use tries: " in done.stderr
+    assert "cannot use MODEL_DEPLOYMENT_PORTS='8001': write a range" in done.stderr
+    assert "cannot use MODEL_DEPLOYMENT_TRIES='none': write a whole number" in done.stderr
     assert not (tmp_path / "data").exists()
 
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,10 @@ def test_a_registry_that_refuses_connections(controllers: Controllers) -> None:
     controller = controllers(registry, REGISTRY_TIMEOUT=15).up()
     with within(15):
         problem = controller.deploy("stub-1", status=503)
-    assert f"the MLflow registry at {registry.replace('user:secret@', '')}" in problem["detail"]
+    shown = registry.replace("user:secret@", "")
+    assert problem["detail"] == (
+        f"cannot look up stub-1: cannot reach the MLflow registry at {shown}: connection refused"
+    )
     assert "secret" not in problem["detail"]
     controller.get("/get_model_list", 503)
     controller.get("/get_model_version_list/stub", 503)
@@ -71,6 +75,27 @@ def test_what_runs_needs_no_registry(controllers: Controllers, mute: str) -> Non
     with within(2 + 1):
         assert mute in controller.deploy("stub-1", status=503)["detail"]
     controller.undeploy("wrapper-1")
+
+
+def test_baselines_are_known_without_the_registry(controllers: Controllers) -> None:
+    controller = controllers().up()
+    newest = controller.get("/get_model_version_list/stub")[0]["version"]  # the one that has a run
+    key = f"stub-{newest}"
+    controller.deploy(key)
+    known = controller.get(f"/model/{key}/metrics")
+    assert known["baseline"] == {"rmse": 1.5}
+    assert known["baseline_as_of"] is None
+    controller.kill()
+    controller.registry = f"http://{HOST}:{free_port()}"
+    controller.up()
+    kept = controller.get(f"/model/{key}/metrics")
+    assert (kept["baseline"], kept["baseline_error"]) == ({"rmse": 1.5}, "")
+    assert datetime.fromisoformat(kept["baseline_as_of"]) <= datetime.now(UTC)
+    compared = controller.get("/compare/stub", versions=newest)
+    assert compared["metrics"]["rmse"][str(newest)]["baseline"] == 1.5
+    assert compared["baseline_as_of"][str(newest)] == kept["baseline_as_of"]
+    page = controller.call("GET", f"/dashboard/deployments/{key}/reports").text
+    assert "The registry does not tell the baseline now; this one is as of 20" in page
 
 
 def test_a_registry_that_comes_back_is_used_again(

@@ -20,7 +20,8 @@ import pytest
 from model_deployment import training as training_module
 from model_deployment.errors import RegistryUnavailable, UnknownModel
 from model_deployment.names import ModelKey
-from model_deployment.registry import Registry, create_database
+from model_deployment.registry import Registry
+from model_deployment.registry_client import create_database
 from model_deployment.training import DEPLOYED, Training
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's

@@ -8,12 +8,17 @@ from fastapi import APIRouter, FastAPI
 
 from model_deployment.dashboard.pages import Pages
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.errors import ModelDeploymentError, NotDeployed, TooBusy
+from model_deployment.errors import ModelDeploymentError, NotDeployed, RegistryUnavailable, TooBusy
 
 ERRORS = {
     "gone": (NotDeployed("cannot find it"), 404, "cannot find it"),
     "busy": (TooBusy("cannot now", retry_after=10), 429, "cannot now"),
-    "store": (StoreUnavailable("secret"), 503, "document store"),
+    "store": (
+        StoreUnavailable("cannot reach it at mongodb://ana:secret@db: connection refused"),
+        503,
+        "cannot read the document store now: cannot reach it at mongodb://ana:***@db: connection refused",
+    ),
+    "registry": (RegistryUnavailable("cannot list it", retry_after=20), 503, "cannot list it"),
     "ours": (ValueError("secret"), 500, "an error of ours"),
 }
 
@@ -47,7 +52,12 @@ async def test_an_error_has_the_form_of_what_was_asked(
         assert answer.headers["content-type"].startswith("text/html")
         assert said in answer.text
         assert "secret" not in answer.text
-        assert answer.headers.get("retry-after") == ("10" if what == "busy" else None)
+        after = {"busy": "10", "registry": "20"}.get(what)
+        assert answer.headers.get("retry-after") == after
+    # What is away comes back: the page asks again by itself, and so may its reader.
+    seconds = {"store": 10, "registry": 20}.get(what)
+    assert (f'http-equiv="refresh" content="{seconds}"' in page.text) == bool(seconds)
+    assert ("Try again" in page.text) == bool(seconds)
     assert "<h1>" in page.text
     assert "<html" not in part.text
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from model_deployment.errors import RegistryUnavailable
+from model_deployment.errors import RegistryUnavailable, UnknownModel
 from model_deployment.names import ModelKey
-from model_deployment.registered import RegisteredVersion
+from model_deployment.registered import RegisteredVersion, in_words
 from model_deployment.registry import Registry
 from tests.waiting import until
 
@@ -25,12 +25,19 @@ class Page(list[Any]):
     token: str | None
 
 
+class Absent(Exception):
+    """As MLflow says that there is none."""
+
+    error_code = "RESOURCE_DOES_NOT_EXIST"
+
+
 class Server:
     """What MLflow would ask: look-ups answer at once, downloads when they are let go."""
 
     def __init__(self) -> None:
         self.downloading = 0
         self.versions = 0
+        self.names = ["m", "diabetes", "Churn"]
         #: Versions whose metrics do not come, or fail.
         self.hangs: set[int] = set()
         self.broken: set[int] = set()
@@ -41,17 +48,32 @@ class Server:
     def client(self) -> Any:
         return SimpleNamespace(
             get_model_version=self._version,
-            get_registered_model=lambda name: SimpleNamespace(aliases={"best": "7"}),
+            get_registered_model=self._model,
             search_model_versions=self._versions,
             get_run=self._run,
+            search_runs=self._search,
+            search_registered_models=self._models,
         )
 
+    def _model(self, name: str) -> Any:
+        if name not in self.names:
+            raise Absent(f"Registered Model with name={name} not found")
+        return SimpleNamespace(aliases={"best": "7"})
+
+    def _models(self, *, max_results: int) -> Any:
+        return [SimpleNamespace(name=name) for name in self.names]
+
+    def _search(self, *_: Any, **__: Any) -> Any:
+        raise OSError("it knows no such filter")
+
     def _version(self, name: str, version: str) -> Any:
+        if name not in self.names or (self.versions and int(version) > self.versions):
+            raise Absent(f"Model Version (name={name}, version={version}) not found")
         return SimpleNamespace(
             name=name, version=version, status="READY", creation_timestamp=0, run_id=f"run{version}"
         )
 
-    def _versions(self, filter: str, *, max_results: int, page_token: str | None) -> Any:
+    def _versions(self, filter: str, *, max_results: int, page_token: str | None = None) -> Any:
         page = Page(self._version("m", str(version)) for version in range(1, self.versions + 1))
         page.token = None
         return page
@@ -66,7 +88,10 @@ class Server:
                 assert self.let_go.wait(30)
             if number in self.broken:
                 raise OSError("connection reset")
-            return SimpleNamespace(data=SimpleNamespace(metrics={"number": number}))
+            return SimpleNamespace(
+                info=SimpleNamespace(run_id=run_id, experiment_id="1", status="FINISHED"),
+                data=SimpleNamespace(metrics={"number": number}),
+            )
         finally:
             with self._lock:
                 self.at_once -= 1
@@ -81,7 +106,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     it = Server()
-    monkeypatch.setattr("model_deployment.registry._connect", lambda *_: it.client())
+    monkeypatch.setattr("model_deployment.registry.connect", lambda *_: it.client())
     module = SimpleNamespace(artifacts=SimpleNamespace(download_artifacts=it.download_artifacts))
     monkeypatch.setitem(sys.modules, "mlflow", module)
     yield it
@@ -124,8 +149,8 @@ def metrics_of(versions: list[RegisteredVersion]) -> dict[int, dict[str, float]]
 async def test_metrics_are_had_some_at_once(server: Server) -> None:
     server.versions, server.hangs = 300, {300, 299, 298}
     listing = asyncio.create_task(registry().versions("m"))
-    # These hold up none of the others.
-    await until(lambda: server.at_once == 3 and server.most_at_once > 3)
+    # These hold up none of the others; each was asked for twice.
+    await until(lambda: server.at_once == 6 and server.most_at_once > 6)
     server.let_go.set()
     versions = await listing
     assert [version.key.version for version in versions] == [*range(300, 0, -1)]
@@ -160,3 +185,67 @@ async def test_a_download_that_is_given_up_clears_up_when_it_ends(
     assert (tmp_path / "partial").exists()
     server.let_go.set()
     await until(lambda: not (tmp_path / "partial").exists())
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("diabtes", "the registry has no model diabtes; did you mean diabetes?"),
+        ("Diabetes", "the registry has no model Diabetes; did you mean diabetes?"),
+        ("CHURN", "the registry has no model CHURN; did you mean Churn?"),
+        ("qqqqqqqq", "the registry has no model qqqqqqqq"),
+    ],
+)
+async def test_of_a_model_that_there_is_not_one_that_was_perhaps_meant_is_named(
+    server: Server, name: str, says: str
+) -> None:
+    with pytest.raises(UnknownModel) as refused:
+        await registry().version(ModelKey(name, 1))
+    assert refused.value.detail == f"cannot look up {name}-1: {says}"
+    with pytest.raises(UnknownModel) as refused:
+        await registry().versions(name)
+    assert refused.value.detail == f"cannot list the versions of {name}: {says}"
+
+
+async def test_of_a_version_that_there_is_not_those_that_there_are_are_named(
+    server: Server,
+) -> None:
+    server.versions = 4
+    with pytest.raises(UnknownModel) as refused:
+        await registry().version(ModelKey("m", 99))
+    says = "cannot look up m-99: the registry has no version 99 of m, which has versions 1 to 4"
+    assert refused.value.detail == says
+
+
+async def test_what_is_missing_in_a_version_that_there_is_is_told_as_it_came(
+    server: Server,
+) -> None:
+    server.versions = 4
+
+    def work(client: Any) -> None:
+        raise Absent("Run 'abc' not found")
+
+    with pytest.raises(UnknownModel, match="cannot look: the registry says: Run 'abc' not found"):
+        await registry().ask("look", work, about=ModelKey("m", 4))
+
+
+async def test_an_empty_registry_says_so(server: Server) -> None:
+    server.names = []
+    with pytest.raises(UnknownModel, match="the registry has no model m, nor any other"):
+        await registry().version(KEY)
+
+
+@pytest.mark.parametrize(
+    ("versions", "words"),
+    [
+        ([], "no versions"),
+        ([3], "version 3 only"),
+        ([1, 2], "versions 1 to 2"),
+        ([4, 2, 1, 3], "versions 1 to 4"),
+        ([1, 3], "versions 1 and 3"),
+        ([1, 2, 5, 6, 9], "versions 1 to 2, 5 to 6 and 9"),
+        (range(1, 60, 2), "versions ..., 45, 47, 49, 51, 53, 55, 57 and 59"),
+    ],
+)
+def test_versions_in_words(versions: list[int], words: str) -> None:
+    assert in_words(versions) == words

@@ -51,7 +51,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     it = Server()
-    monkeypatch.setattr("model_deployment.registry._connect", lambda *_: it)
+    monkeypatch.setattr("model_deployment.registry.connect", lambda *_: it)
     monkeypatch.setattr(training_module, "_GRACE", 0.0)
     monkeypatch.setattr(training_module, "_target", lambda *_: None)
     yield it

@@ -32,12 +32,13 @@ READ = (
 )  # fmt: skip
 PREDICT = (
     "/m-1", "/m-1/invocations", "/m-999999999", "/my%20model-1", "/a.b_c-d-12/invocations",
-    "/health-1", "/deploy-1", f"/{'m' * 128}-1", "/model/m-1/feedback",
+    "/health-1", "/deploy-1", "/v1-3", "/endpoints-1/invocations", f"/{'m' * 128}-1", "/model/m-1/feedback",
 )  # fmt: skip
 CHANGE = (
     "/deploy/m/1",
     "/deploy/my%20model/1?wait=0",
     "/undeploy/m-1",
+    "/undeploy/endpoints-1",
     "/model/m-1/set_new_metrics",
 )
 SECRET = (

@@ -1,52 +1,28 @@
-"""The settings, frozen, from the environment. Nothing else reads the environment."""
+"""Every setting: its kind, its default, its limits, its meaning."""
 
 import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Literal, Self
 
-from pydantic import (
-    AliasChoices,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model_deployment.actions import Policy
-from model_deployment.errors import InvalidSettings
 from model_deployment.options import MAX_CAPTURE_BYTES, EnvManager, Options, StartMethod
-from model_deployment.places import Places
-
-#: What a model process needs from the controller's environment: where programs, temporary files and
-#: certificates are, and how text is encoded. Passwords live in other variables, and stay here.
-_MODEL_VARIABLES = (
-    "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
-)  # fmt: skip
-#: What building an environment (``uv``, ``virtualenv``, ``conda``) needs on top.
-_BUILD_VARIABLES = ("MLFLOW_ENV_ROOT", "MLFLOW_CONDA_HOME", "PYENV_ROOT", "CONDA_EXE")
-_BUILD_PREFIXES = ("PIP_", "UV_")
-_SECRET = ("PASSWORD", "TOKEN", "SECRET", "USERNAME", "_KEY")
-#: What the models of most people need, measured: these take seconds to import, and memory that forks share.
-_PRELOAD = (
-    "numpy", "pandas", "pyarrow.pandas_compat", "scipy.sparse", "cloudpickle",
-    "mlflow.pyfunc.scoring_server", "mlflow.sklearn", "sklearn.compose", "sklearn.ensemble",
-    "sklearn.impute", "sklearn.linear_model", "sklearn.neighbors", "sklearn.pipeline",
-    "sklearn.preprocessing", "sklearn.svm", "sklearn.tree", "skops.io",
-)  # fmt: skip
-_PROXY_VARIABLES = (
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
+from model_deployment.settings import environment
+from model_deployment.settings.kinds import (
+    COMMON_MODULES,
+    Bytes,
+    DataPlaces,
+    Days,
+    Hours,
+    LogLevel,
+    Modules,
+    Names,
+    PortRange,
+    Seconds,
+    WebhookUrl,
 )
 
 
@@ -67,7 +43,7 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address the controller listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the controller listens on.")
-    ports: Annotated[tuple[int, int], NoDecode] = Field(
+    ports: PortRange = Field(
         (8001, 8100), description="Range of ports for model servers, `first-last`."
     )
     credentials_dir: Path | None = Field(
@@ -75,7 +51,7 @@ class Settings(BaseSettings):
         description="Folder of `operators.htpasswd` and `callers.htpasswd`. Default: `credentials` in the "
         "data directory.",
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_hosts: Names = Field(
         (),
         description="Names under which the controller is called (`Host`), `NAME,NAME`, besides `localhost` "
         "and addresses.",
@@ -94,34 +70,34 @@ class Settings(BaseSettings):
         description="How model servers are started: `forkserver` forks them from a process that has "
         "imported MLflow, `serve` runs `mlflow models serve`, `auto` forks where that is possible.",
     )
-    preload: Annotated[tuple[str, ...], NoDecode] = Field(
-        _PRELOAD,
+    preload: Modules = Field(
+        COMMON_MODULES,
         description="Modules that are imported before forking, `NAME,NAME`; not those that start threads.",
     )
-    start_timeout: float = Field(
+    start_timeout: Seconds = Field(
         120.0, gt=0, description="Seconds a model server may take to become ready."
     )
-    idle_timeout: float = Field(
+    idle_timeout: Seconds = Field(
         0.0,
         ge=0,
         description="Seconds without a request after which a model is parked, unless chosen; 0 is off.",
     )
-    build_timeout: float = Field(
+    build_timeout: Seconds = Field(
         1800.0, gt=0, description="The same where an environment is built first (`uv`, ...)."
     )
-    drain_timeout: float = Field(
+    drain_timeout: Seconds = Field(
         30.0, ge=0, description="Seconds that requests in flight may take to finish on undeploy."
     )
-    stop_grace: float = Field(
+    stop_grace: Seconds = Field(
         5.0, ge=0, description="Seconds between SIGTERM and SIGKILL of a model server."
     )
-    request_timeout: float = Field(
+    request_timeout: Seconds = Field(
         60.0, gt=0, description="Seconds a prediction may take before it is answered 504."
     )
-    probe_interval: float = Field(
+    probe_interval: Seconds = Field(
         5.0, gt=0, description="Seconds between health checks of a ready model server."
     )
-    probe_timeout: float = Field(5.0, gt=0, description="Seconds a health check may take.")
+    probe_timeout: Seconds = Field(5.0, gt=0, description="Seconds a health check may take.")
     probe_failures: int = Field(
         3, ge=1, description="Failed health checks in a row that mean: restart it."
     )
@@ -131,24 +107,24 @@ class Settings(BaseSettings):
         ge=1,
         description="Model servers that may be starting at once (default: cores, at least 2).",
     )
-    memory_guess: int = Field(
+    memory_guess: Bytes = Field(
         500 * 1024 * 1024,
         ge=1,
         description="Bytes that an `mlflow models serve` is expected to take before it was measured.",
     )
-    memory_guess_fork: int = Field(
+    memory_guess_fork: Bytes = Field(
         100 * 1024 * 1024, ge=1, description="The same of a forked process."
     )
-    memory_margin: int = Field(
+    memory_margin: Bytes = Field(
         256 * 1024 * 1024,
         ge=0,
         description="Bytes of memory that a deploy has to leave free, or it is refused with 507; 0 leaves "
         "memory out of it.",
     )
-    port_quarantine: float = Field(
+    port_quarantine: Seconds = Field(
         5.0, ge=0, description="Seconds before a released port is used again."
     )
-    max_body_bytes: int = Field(
+    max_body_bytes: Bytes = Field(
         10 * 1024 * 1024, ge=1, description="Largest request body, in bytes; more is answered 413."
     )
     max_connections: int = Field(
@@ -159,12 +135,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Requests that may wait for one model; more are answered 429.",
     )
-    max_queue_bytes: int = Field(
+    max_queue_bytes: Bytes = Field(
         256 * 1024 * 1024,
         ge=1,
         description="Bytes of the bodies that may wait for one model; more are answered 429.",
     )
-    max_answer_bytes: int = Field(
+    max_answer_bytes: Bytes = Field(
         100 * 1024 * 1024, ge=1, description="Largest JSON answer of a model, in bytes."
     )
     documents_url: str = Field(
@@ -176,39 +152,39 @@ class Settings(BaseSettings):
     capture_rate: float = Field(
         1.0, ge=0, le=1, description="Share of answered requests that are captured, unless chosen."
     )
-    capture_exclude: Annotated[tuple[str, ...], NoDecode] = Field(
+    capture_exclude: Names = Field(
         (), description="Columns that are not captured, `NAME,NAME`, unless chosen at deploy."
     )
-    capture_hash: Annotated[tuple[str, ...], NoDecode] = Field(
+    capture_hash: Names = Field(
         (), description="Columns of which only digests are kept, unless chosen at deploy."
     )
-    retention_days: float = Field(
+    retention_days: Days = Field(
         30.0, gt=0, description="Days that captures are kept, unless chosen at deploy."
     )
-    max_capture_bytes: int = Field(
+    max_capture_bytes: Bytes = Field(
         1024 * 1024,
         ge=0,
         le=MAX_CAPTURE_BYTES,
         description="Of larger requests and answers, in bytes together, only the fact is captured, "
         "unless chosen at deploy.",
     )
-    spool_bytes: int = Field(
+    spool_bytes: Bytes = Field(
         1024 * 1024 * 1024,
         ge=1024 * 1024,
         description="Captures that may wait on the local disk for the store, in bytes.",
     )
-    spool_hours: float = Field(
+    spool_hours: Hours = Field(
         72.0, gt=0, description="Hours they may wait; older ones are dropped, and counted."
     )
-    report_every: float = Field(
+    report_every: Seconds = Field(
         0.0,
         ge=0,
         description="Seconds from one degradation report of each deployment to the next; 0 makes none.",
     )
-    report_window: float = Field(
+    report_window: Seconds = Field(
         7 * 86400.0, gt=0, description="Seconds that a scheduled report looks back."
     )
-    webhook_url: str = Field(
+    webhook_url: WebhookUrl = Field(
         "", repr=False, description="Called with a POST when a report's verdict becomes worse."
     )
     webhook_private: bool = Field(
@@ -217,29 +193,29 @@ class Settings(BaseSettings):
     metrics_to_mlflow: bool = Field(
         True, description="Write metrics that are set back to MLflow as well."
     )
-    training_data: Annotated[tuple[str, ...], NoDecode] = Field(
+    training_data: DataPlaces = Field(
         (),
         description="Where logged data sets may be read from: folders, `https://host/`, `s3://bucket/`; "
         "comma-separated. Default: only artifacts of the run.",
     )
-    registry_timeout: float = Field(
+    registry_timeout: Seconds = Field(
         15.0, gt=0, description="Seconds to wait for the MLflow registry before refusing."
     )
-    download_timeout: float = Field(
+    download_timeout: Seconds = Field(
         1800.0, gt=0, description="Seconds the download of one model version may take."
     )
     keep_models: bool = Field(
         False, description="Leave model servers running when the controller is told to stop."
     )
-    model_env: Annotated[tuple[str, ...], NoDecode] = Field(
+    model_env: Names = Field(
         (), description="Further environment variables handed to model servers, `NAME,NAME`."
     )
-    log_level: str = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
+    log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
     log_format: Literal["auto", "text", "json"] = Field(
         "auto",
         description="`text`, `json` (an object on each line), or `auto`: text on a terminal.",
     )
-    log_max_bytes: int = Field(
+    log_max_bytes: Bytes = Field(
         50 * 1024 * 1024, ge=4096, description="A model's log is cut when it grows beyond this."
     )
     url: str = Field(
@@ -264,80 +240,13 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
 
-    @field_validator("ports", mode="before")
-    @classmethod
-    def _read_ports(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        first, hyphen, last = value.partition("-")
-        if not (hyphen and first.strip().isdecimal() and last.strip().isdecimal()):
-            raise ValueError("write a range of ports as first-last, for example 8001-8100")
-        return int(first), int(last)
-
-    @field_validator("ports")
-    @classmethod
-    def _check_ports(cls, value: tuple[int, int]) -> tuple[int, int]:
-        first, last = value
-        if not 1024 <= first <= last <= 65535:
-            raise ValueError("the range of ports must lie in 1024-65535 and begin with the smaller")
-        return value
-
-    @field_validator(
-        "allowed_hosts",
-        "model_env",
-        "preload",
-        "training_data",
-        "capture_exclude",
-        "capture_hash",
-        mode="before",
-    )
-    @classmethod
-    def _read_names(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return tuple(name.strip() for name in value.split(",") if name.strip())
-
-    @field_validator("preload")
-    @classmethod
-    def _check_modules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if not all(part.isidentifier() for part in name.split(".")):
-                raise ValueError(f"{name!r} is not the name of a module")
-        return value
-
-    @field_validator("training_data")
-    @classmethod
-    def _check_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        Places(value)
-        return value
-
-    @field_validator("webhook_url")
-    @classmethod
-    def _check_webhook(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            fine = not value or (
-                parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-            )
-        except ValueError:
-            fine = False
-        if not fine:
-            raise ValueError("write https://HOST/PATH")  # without it: there may be a secret in it
-        return value
-
-    @field_validator("log_level")
-    @classmethod
-    def _check_level(cls, value: str) -> str:
-        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-            raise ValueError("use DEBUG, INFO, WARNING or ERROR")
-        return value.upper()
-
     @model_validator(mode="after")
     def _own_port_apart(self) -> Self:
         first, last = self.ports
         if first <= self.port <= last:
             raise ValueError(
-                f"the controller's own port {self.port} lies in the models' range {first}-{last}"
+                f"the controller's own port {self.port} lies in the models' range {first}-{last} "
+                "(MODEL_DEPLOYMENT_PORT, MODEL_DEPLOYMENT_PORTS)"
             )
         return self
 
@@ -419,60 +328,4 @@ class Settings(BaseSettings):
 
     def model_environment(self, env_manager: EnvManager) -> dict[str, str]:
         """The environment of a model process: little, and no credentials of ours."""
-        names = {*_MODEL_VARIABLES, *self.model_env}
-        if env_manager is not EnvManager.LOCAL:
-            found = {name for name in os.environ if name.startswith(_BUILD_PREFIXES)}
-            found |= {*_BUILD_VARIABLES, *_PROXY_VARIABLES}
-            names |= {name for name in found if not _is_secret(name, os.environ.get(name, ""))}
-        return {name: os.environ[name] for name in sorted(names) if name in os.environ}
-
-
-def _is_secret(name: str, value: str) -> bool:
-    """Whether a variable looks as if it held a password; such a one has to be named in ``model_env``."""
-    return any(word in name.upper() for word in _SECRET) or "@" in value
-
-
-def load(**given: Any) -> Settings:
-    """The settings of this process; what is given and not None goes before the environment.
-
-    Raises:
-        InvalidSettings: one cannot be used.
-    """
-    try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        wrong = [
-            f"cannot use {'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}"
-            for item in error.errors()
-        ]
-        raise InvalidSettings("\n".join(wrong)) from None
-
-
-def settings_table() -> str:
-    """All settings as a Markdown table, for the README."""
-    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
-        alias = field.validation_alias
-        variable = (
-            alias.choices[0]
-            if isinstance(alias, AliasChoices)
-            else f"MODEL_DEPLOYMENT_{name.upper()}"
-        )
-        lines.append(f"| `{variable}` | {_default(name, field.default)} | {field.description} |")
-    return "\n".join(lines)
-
-
-def _default(name: str, value: Any) -> str:
-    match name, value:
-        case "ports", (first, last):
-            return f"`{first}-{last}`"
-        case "preload", _:
-            return "MLflow, pandas, scikit-learn"
-        case "start_concurrency", _:
-            return "cores"
-        case _, bool():
-            return f"`{str(value).lower()}`"
-        case _, "" | () | None | SecretStr():
-            return ""
-        case _:
-            return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+        return environment.for_model(env_manager, self.model_env)

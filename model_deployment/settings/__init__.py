@@ -1,0 +1,7 @@
+"""The settings, frozen, from the environment. Nothing else reads the environment."""
+
+from model_deployment.settings.load import load, misspelt
+from model_deployment.settings.settings import Settings
+from model_deployment.settings.table import settings_table
+
+__all__ = ["Settings", "load", "misspelt", "settings_table"]
