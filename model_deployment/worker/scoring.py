@@ -19,6 +19,7 @@ import uvicorn.loops.uvloop
 import uvicorn.protocols.http.httptools_impl  # what uvicorn would import while it starts
 
 from model_deployment.worker.calls import Calls
+from model_deployment.worker.defaults import own_defaults
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -73,7 +74,9 @@ def _load(path: str) -> Any:
     from mlflow.pyfunc import scoring_server
 
     os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"
-    return scoring_server.load_model_with_mlflow_config(path)
+    model = scoring_server.load_model_with_mlflow_config(path)
+    own_defaults(model)
+    return model
 
 
 class Application:
