@@ -252,7 +252,9 @@ async def _core(
         world=World(
             runtime=runtime,
             prober=prober,
-            prepare=lambda row: cache.ensure(row.artifact, partial(registry.download, row.key)),
+            prepare=lambda row: cache.ensure(
+                row.artifact, partial(registry.download, row.key), partial(notes, row.key)
+            ),
             compare=_comparison(settings, description, cache),
             publish=publish,
             traffic=routes.traffic,

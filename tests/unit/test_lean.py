@@ -152,7 +152,7 @@ def test_a_model_that_writes_into_its_params_does_so_for_one_request(short: bool
     from mlflow.types import ParamSchema, ParamSpec
     from mlflow.types.schema import Object, Property
 
-    class Appends(Impl):
+    class Appends:
         def predict(self, frame: Any, params: Any) -> Any:
             params["stop"].append("more")
             params["map"]["seen"] = True
