@@ -232,8 +232,8 @@ def _read_stamps(path: Path) -> _Before:
 
 def _told(name: str, found: copies.Written) -> str:
     return (
-        f"the model writes among its artifacts ({found}). Each start gets them as they were registered; what "
-        f"the last launch wrote is in models/{name}/left of the data directory, until another one has "
+        f"the model writes among its artifacts ({found}). Each start gets them as they were registered; "
+        f"what the last launch wrote is in models/{name}/left of the data directory, until another one has "
         "written something. Have the model keep elsewhere what has to stay"
     )
 

@@ -20,6 +20,7 @@ import uvicorn.protocols.http.httptools_impl  # what uvicorn would import while 
 
 from model_deployment.worker.calls import Calls
 from model_deployment.worker.defaults import own_defaults
+from model_deployment.worker.tracking import tell_of_traces
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -74,6 +75,7 @@ def _load(path: str) -> Any:
     from mlflow.pyfunc import scoring_server
 
     os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"
+    tell_of_traces()
     model = scoring_server.load_model_with_mlflow_config(path)
     own_defaults(model)
     return model
