@@ -32,6 +32,7 @@ from model_deployment.proxy.upstream import Limits
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
+from model_deployment.runtime.crews import crew_of
 from model_deployment.runtime.forkserver import ForkStarter
 from model_deployment.runtime.forkserver import Terms as ForkTerms
 from model_deployment.runtime.local import LocalRuntime
@@ -265,6 +266,7 @@ async def _core(
             measure=lambda handles: asyncio.to_thread(
                 measure, instance, handles, forks=forks is not None
             ),
+            crew_of=crew_of,
             admission=admission,
         ),
         policy=settings.policy,

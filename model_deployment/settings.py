@@ -20,7 +20,6 @@ from model_deployment.actions import Policy
 from model_deployment.errors import InvalidSettings
 from model_deployment.options import MAX_CAPTURE_BYTES, EnvManager, Options, StartMethod
 from model_deployment.places import Places
-from model_deployment.worker.tracking import NO_TRACKING
 
 #: What a model process needs from the controller's environment: where programs, temporary files and
 #: certificates are, and how text is encoded. Passwords live in other variables, and stay here.
@@ -425,14 +424,10 @@ class Settings(BaseSettings):
             found = {name for name in os.environ if name.startswith(_BUILD_PREFIXES)}
             found |= {*_BUILD_VARIABLES, *_PROXY_VARIABLES}
             names |= {name for name in found if not _is_secret(name, os.environ.get(name, ""))}
-        found = {name: os.environ[name] for name in sorted(names) if name in os.environ}
-        return {**self._registry_for_models(), **found}
-
-    def _registry_for_models(self) -> dict[str, str]:
-        """Where models find MLflow's servers, if they are told to: without, MLflow makes a database."""
+        given = {name: os.environ[name] for name in sorted(names) if name in os.environ}
+        # Those in force, also where they are the defaults.
         ours = {"MLFLOW_TRACKING_URI": self.tracking_uri, "MLFLOW_REGISTRY_URI": self.registry_uri}
-        named = {name: uri for name, uri in ours.items() if name in self.model_env}
-        return {"MLFLOW_TRACKING_URI": NO_TRACKING, **named}
+        return {name: uri for name, uri in ours.items() if name in self.model_env} | given
 
 
 def _is_secret(name: str, value: str) -> bool:

@@ -36,6 +36,8 @@ Tail = Callable[[str, int], str]
 Count = Callable[[ModelKey], Counters]
 #: What the processes of a launch take; None if they are gone.
 Weigh = Callable[[Handle], Awaitable[Memory | None]]
+#: How many of its workers serve; None where that cannot be told.
+Workers = Callable[[Deployment], Awaitable[int | None]]
 
 #: Lines of its log in the answer to a deploy that failed.
 _LAST_LINES = 20
@@ -53,6 +55,7 @@ def router(
     tail: Tail,
     counters: Count,
     memory: Weigh,
+    workers: Workers,
     undeploy_wait: float,
 ) -> APIRouter:
     """The routes.
@@ -62,6 +65,7 @@ def router(
         tail: the last lines of a launch's log.
         counters: what the proxy has counted.
         memory: what the processes of a launch take.
+        workers: how many of its workers serve.
         undeploy_wait: how long an undeploy waits unless told otherwise, in seconds.
     """
     routes = APIRouter(tags=["deployments"])
@@ -163,6 +167,7 @@ def router(
         )
         return ModelOut(
             **members,
+            workers_serving=await workers(row),
             signature=signature,
             input_example=example,
             curl=curl,
