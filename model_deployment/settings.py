@@ -232,7 +232,9 @@ class Settings(BaseSettings):
         False, description="Leave model servers running when the controller is told to stop."
     )
     model_env: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Further environment variables handed to model servers, `NAME,NAME`."
+        (),
+        description="Further environment variables handed to model servers, `NAME,NAME`. With "
+        "`MLFLOW_TRACKING_URI` among them, models reach the controller's MLflow server.",
     )
     log_level: str = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
     log_format: Literal["auto", "text", "json"] = Field(
