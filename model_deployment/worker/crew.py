@@ -66,7 +66,7 @@ class _Crew:
         while self._running or not self._over:
             self._tell()
             if self._await() == signal.SIGTERM:
-                self._over = True
+                self._over, self._due = True, None
                 self._signal_all(signal.SIGTERM)
             if (status := self._collect()) is not None:
                 self._signal_all(signal.SIGKILL)
@@ -114,7 +114,7 @@ class _Crew:
 
     def _prove(self) -> None:
         """The model can be loaded: those that did not do so before are tried again."""
-        if not self._proven and len(self._running) < self._workers:
+        if not self._proven and len(self._running) < self._workers and not self._over:
             self._due = time.monotonic() + _PAUSE
         self._proven = True
 
