@@ -34,6 +34,7 @@ from model_deployment.proxy.upstream import Limits
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
+from model_deployment.runtime.crews import crew_of
 from model_deployment.runtime.forkserver import ForkStarter
 from model_deployment.runtime.forkserver import Terms as ForkTerms
 from model_deployment.runtime.local import LocalRuntime
@@ -243,10 +244,13 @@ async def _core(
         return routes.publish(published)
 
     async def prepare(row: Deployment) -> Path:
-        path = await cache.ensure(row.artifact, partial(registry.download, row.key))
+        path = await cache.ensure(
+            row.artifact, partial(registry.download, row.key), partial(notes, row.key)
+        )
         # Here, on a thread, and not when the launch is ready: that is while others predict.
         with contextlib.suppress(Exception):  # is told when it is published
-            await asyncio.to_thread(description.gate, path, row.options.validation)
+            place = cache.path(row.artifact)
+            await asyncio.to_thread(description.gate, place, row.options.validation)
         return path
 
     admission = Admission(
@@ -272,6 +276,7 @@ async def _core(
             measure=lambda handles: asyncio.to_thread(
                 measure, instance, handles, forks=forks is not None
             ),
+            crew_of=crew_of,
             admission=admission,
         ),
         policy=settings.policy,

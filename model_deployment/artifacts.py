@@ -4,25 +4,41 @@ An entry is a folder ``<name>`` with the artifacts in ``model/`` and their SHA-2
 ``manifest.json``. It appears by one rename, complete or not at all, readable by its owner only: what
 lies here is code that will be run. A damaged entry is not used, and stays until its replacement is
 there: a model may still be reading it.
+
+Models are not served from there: some write beside their artifacts, or into them. Each start gets a copy
+of its own in ``served/``, as it was downloaded. What the launch before had written is told once, and is
+kept in ``left/`` until another one has written something.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import json
-import os
+import logging
 import secrets
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
+
+from model_deployment import copies
 
 #: Puts a version's artifacts below a folder, which it makes, and returns the one with ``MLmodel`` in
 #: it. One that goes on after it was cancelled removes the folder when it ends: nobody else can tell.
 Download = Callable[[Path], Awaitable[Path]]
 
+T = TypeVar("T")
+
 _PARTIAL = ".partial-"
+#: What the copy that is served looked like when it was made.
+_STAMPS = "served.json"
+
+_log = logging.getLogger(__name__)
+
+#: Notes something among the events of the deployment.
+Tell = Callable[[str], None]
 
 
 class Damaged(Exception):
@@ -36,6 +52,8 @@ class ArtifactCache:
         self._root = root
         #: One preparation of an entry at a time; they would take each other's result for damaged.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        #: What was told of damaged entries that are not replaced yet: each of many tries finds it anew.
+        self._told: dict[str, str] = {}
 
     def open(self) -> None:
         """Create the folder, and clear away downloads that an earlier controller did not finish."""
@@ -48,17 +66,40 @@ class ArtifactCache:
         """Where an entry's artifacts are, or would be."""
         return self._root / name / "model"
 
-    async def ensure(self, name: str, download: Download) -> Path:
-        """The verified local artifacts; a missing or damaged entry is downloaded.
+    async def ensure(self, name: str, download: Download, tell: Tell = lambda text: None) -> Path:
+        """Local artifacts to serve, as they were downloaded; a missing or damaged entry is downloaded.
+
+        Args:
+            tell: is told of a damaged entry, and of files that a model wrote among its artifacts.
 
         Raises:
-            Damaged: a fresh download holds no model, or reaches out of its folder.
-            Exception: whatever ``download`` raises.
+            Damaged: a fresh download holds no model, or reaches out of its folder; or the entry is damaged
+                and ``download`` failed.
+            Exception: whatever ``download`` raises where there is no entry.
         """
         async with self._locks.setdefault(name, asyncio.Lock()):
-            if not await asyncio.to_thread(self._intact, name):
-                await self._replace(name, download)
-        return self.path(name)
+            damage = await asyncio.to_thread(self._damage, name)
+            if damage is not None:
+                await self._mend(name, damage, download, tell)
+            self._told.pop(name, None)
+            path, written = await _whole(lambda: self._serve(name))
+            if written:
+                tell(written)
+            return path
+
+    async def _mend(self, name: str, damage: str, download: Download, tell: Tell) -> None:
+        if not damage:
+            await self._replace(name, download)
+            return
+        what = f"the local copy of the artifacts is damaged ({damage})"
+        if self._told.get(name) != damage:
+            self._told[name] = damage
+            tell(f"{what}; fetching them again")
+        try:
+            await self._replace(name, download)
+        except Exception as error:
+            why = str(error) or type(error).__name__
+            raise Damaged(f"{what}, and they cannot be fetched again: {why}") from error
 
     async def _replace(self, name: str, download: Download) -> None:
         folder = self._root / f"{_PARTIAL}{secrets.token_hex(8)}"
@@ -67,39 +108,61 @@ class ArtifactCache:
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
-        adopting = asyncio.ensure_future(asyncio.to_thread(self._adopt, name, folder, source))
-        # Retrieved here, since a caller who was cancelled does not ask what has become of it.
-        adopting.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            await asyncio.shield(adopting)
-        except asyncio.CancelledError:
-            # The thread goes on: who comes next has to find either all it does or nothing of it.
-            await asyncio.wait({adopting})
-            raise
+        # The thread goes on: who comes next has to find either all it does or nothing of it.
+        await _whole(lambda: self._adopt(name, folder, source))
 
-    def _intact(self, name: str) -> bool:
+    def _damage(self, name: str) -> str | None:
+        """What is wrong with an entry; None if nothing is, empty if there is none."""
         try:
             self.verify(name)
-        except (Damaged, FileNotFoundError):
-            return False
-        return True
+        except FileNotFoundError:
+            return "" if not self.path(name).exists() else "its manifest is gone"
+        except Damaged as error:
+            return str(error)
+        return None
 
     def verify(self, name: str) -> None:
         """Compare an entry with its manifest.
 
         Raises:
             FileNotFoundError: there is no such entry.
-            Damaged: a file was changed, added or removed since the download.
+            Damaged: a file was changed or removed since the download. What was added is not looked at: only
+                what was downloaded is served.
         """
         manifest = _read_manifest(self._root / name / "manifest.json")
         folder = self.path(name)
-        _remove_compiled(folder)
-        found = set(_files(folder))
-        if found != manifest.keys():
-            raise Damaged(f"files came or went: {sorted(found ^ manifest.keys())[:5]}")
-        for file in sorted(found):
+        missing = manifest.keys() - {*copies.files(folder)}
+        if missing:
+            raise Damaged(f"{copies.listed(missing)} went")
+        for file in sorted(manifest):
             if _digest(folder / file) != manifest[file]:
                 raise Damaged(f"{file} has changed")
+
+    def _serve(self, name: str) -> tuple[Path, str]:
+        """A copy to serve, in place of that of the launch before; and what is to be told of that."""
+        entry = self._root / name
+        work = self._root / f"{_PARTIAL}{secrets.token_hex(8)}"
+        try:
+            work.mkdir(mode=0o700)
+            before = _read_stamps(entry / _STAMPS)
+            names = sorted(_read_manifest(entry / "manifest.json"))
+            stamps = copies.make(self.path(name), work / "new", names)
+            found = copies.Written()
+            with contextlib.suppress(FileNotFoundError):
+                (entry / "served").rename(work / "old")
+                found = _look_back(entry, work, before.files)
+            noted = {"files": stamps, "told": before.told or bool(found)}
+            (work / "stamps").write_text(json.dumps(noted), encoding="utf-8")
+            (work / "stamps").rename(entry / _STAMPS)
+            (work / "new").rename(entry / "served")
+        except OSError as error:
+            _log.warning(
+                "cannot copy the artifacts in %s, so they are served themselves: %s", entry, error
+            )
+            return self.path(name), ""
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return entry / "served", _told(name, found) if found and not before.told else ""
 
     def _adopt(self, name: str, folder: Path, source: Path) -> None:
         work = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._root))
@@ -111,7 +174,8 @@ class ArtifactCache:
             source.rename(entry / "model")
             _check(entry / "model")
             _remove_compiled(entry / "model")
-            manifest = {file: _digest(entry / "model" / file) for file in _files(entry / "model")}
+            names = copies.files(entry / "model")
+            manifest = {file: _digest(entry / "model" / file) for file in names}
             (entry / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             with contextlib.suppress(FileNotFoundError):  # the damaged one, if there is one
                 (self._root / name).rename(work / "damaged")
@@ -123,7 +187,7 @@ class ArtifactCache:
 
 def _check(model: Path) -> None:
     """Refuse what is no model, or leads to files that are not the model's own."""
-    for file in _files(model):
+    for file in copies.files(model):
         if (model / file).is_symlink() and not _stays(model / file, model):
             raise Damaged(f"cannot use the downloaded artifacts: the link {file} leaves them")
     if not (model / "MLmodel").is_file():
@@ -145,25 +209,65 @@ def _read_manifest(path: Path) -> dict[str, str]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise Damaged(f"the manifest cannot be read: {error}") from error
-    if not isinstance(manifest, dict):
+    if not isinstance(manifest, dict) or "MLmodel" not in manifest:
         raise Damaged("the manifest has another shape")
     return manifest
 
 
+class _Before(NamedTuple):
+    """What was noted of the copy of the launch before."""
+
+    files: dict[str, Any]
+    told: bool
+
+
+def _read_stamps(path: Path) -> _Before:
+    """Nothing where that cannot be read."""
+    try:
+        found = json.loads(path.read_bytes())
+        return _Before(dict(found["files"]), found["told"] is True)
+    except (OSError, ValueError, TypeError, KeyError):
+        return _Before({}, told=False)
+
+
+def _told(name: str, found: copies.Written) -> str:
+    return (
+        f"the model writes among its artifacts ({found}). Each start gets them as they were registered; "
+        f"what the last launch wrote is in models/{name}/left of the data directory, until another one has "
+        "written something. Have the model keep elsewhere what has to stay"
+    )
+
+
+def _look_back(entry: Path, work: Path, stamps: dict[str, Any]) -> copies.Written:
+    """What the launch before wrote into its copy; that is kept."""
+    if not stamps:
+        return copies.Written()
+    found = copies.written(work / "old", stamps)
+    if found.added or found.changed:
+        copies.keep_only(work / "old", {*found.added, *found.changed})
+        with contextlib.suppress(FileNotFoundError):
+            (entry / "left").rename(work / "older")
+        (work / "old").rename(entry / "left")
+    return found
+
+
+async def _whole(work: Callable[[], T]) -> T:
+    """Work on a thread, which is waited for also by a caller who is cancelled."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    # Retrieved here, since a caller who was cancelled does not ask what has become of it.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
 def _remove_compiled(folder: Path) -> None:
-    """A model server writes compiled files, and loads them in place of the source."""
+    """Python loads compiled files in place of the source."""
     for compiled in [*folder.rglob("__pycache__")]:
         if compiled.is_dir() and not compiled.is_symlink():
-            # Another may be at it, and what is left is found to be damage.
-            shutil.rmtree(compiled, ignore_errors=True)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
-        # A link to a folder is as good as the files in it, and is not walked into.
-        links = [name for name in folders if (Path(parent) / name).is_symlink()]
-        for name in (*names, *links):
-            yield (Path(parent) / name).relative_to(folder).as_posix()
+            shutil.rmtree(compiled)
 
 
 def _digest(path: Path) -> str:

@@ -244,6 +244,17 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Crew:
+    """The workers of a launch that has several."""
+
+    #: Those that have loaded the model.
+    serving: int
+    workers: int
+    #: Why another one did not, while it is tried again.
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What the probes have seen of one launch."""
 

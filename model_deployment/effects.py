@@ -31,6 +31,7 @@ from model_deployment.actions import (
 )
 from model_deployment.admission import Admission
 from model_deployment.domain import (
+    Crew,
     Deployment,
     Endpoint,
     Exit,
@@ -87,6 +88,8 @@ class World:
     refuse: Callable[[ModelKey, ModelDeploymentError], None] = lambda key, error: None
     #: What processes take; nothing where it cannot be told.
     measure: Measure = _weighs_nothing
+    #: The workers of a launch that has several; None where they cannot be told.
+    crew_of: Callable[[Handle], Crew | None] = lambda handle: None
     admission: Admission = Admission(lambda: 0, 0, 0, 0)
     #: Removes the logs of all launches but these.
     tidy: Callable[[Iterable[str]], None] = lambda keep: None

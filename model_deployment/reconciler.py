@@ -25,6 +25,7 @@ from model_deployment.names import ModelKey
 from model_deployment.observer import Observer
 from model_deployment.probe import Target
 from model_deployment.publisher import Publisher
+from model_deployment.rollcall import RollCall
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
@@ -86,6 +87,7 @@ class Reconciler:
             wake=self.wake,
         )
         self._scales = Scales(deployments, world.measure)
+        self._roll_call = RollCall(world.crew_of, self.note)
         self._notes: deque[tuple[ModelKey, str]] = deque()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
@@ -148,6 +150,7 @@ class Reconciler:
         self._effects.cancel_trials(but=[r for r in after if r.state is State.STARTING])
         self._watch(after)
         self._scales.consider(after, self._world.clock())
+        self._roll_call.consider(after, self._world.clock())
         self._publisher.publish(after)
         try:
             await self._write_notes(after)

@@ -90,6 +90,7 @@ def api(
             tail=tail,
             counters=counters,
             memory=telemetry.memory,
+            workers=telemetry.workers,
             undeploy_wait=undeploy_wait,
         ),
         dashboard.router(),

@@ -22,6 +22,8 @@ from model_deployment.monitoring.exposition import Seen, Served, families
 from model_deployment.monitoring.keeper import MonitoringState
 from model_deployment.monitoring.totals import Totals
 from model_deployment.names import ModelKey
+from model_deployment.rollcall import serving
+from model_deployment.runtime.crews import crew_of
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
@@ -90,6 +92,10 @@ class Telemetry:
         """What the processes of a launch take."""
         return await self._memory.one(handle)
 
+    async def workers(self, row: Deployment) -> int | None:
+        """How many of its workers serve; None where that cannot be told."""
+        return await asyncio.to_thread(serving, row, crew_of)
+
     async def look(self) -> Seen:
         """The figures as values."""
         usage, readable = await self._state()
@@ -134,6 +140,7 @@ class Telemetry:
             counters=self._counters(row.key),
             restarts=self._restarts.of(row.key, row.restarts),
             memory=memory.get(row.launch_id or ""),
+            workers=serving(row, crew_of),
         )
 
 

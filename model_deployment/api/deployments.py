@@ -37,6 +37,8 @@ Tail = Callable[[str, int], str]
 Count = Callable[[ModelKey], Counters]
 #: What the processes of a launch take; None if they are gone.
 Weigh = Callable[[Handle], Awaitable[Memory | None]]
+#: How many of its workers serve; None where that cannot be told.
+Workers = Callable[[Deployment], Awaitable[int | None]]
 
 #: Lines of its log in the answer to a deploy that failed.
 _LAST_LINES = 20
@@ -54,6 +56,7 @@ def router(
     tail: Tail,
     counters: Count,
     memory: Weigh,
+    workers: Workers,
     undeploy_wait: float,
 ) -> APIRouter:
     """The routes.
@@ -63,6 +66,7 @@ def router(
         tail: the last lines of a launch's log.
         counters: what the proxy has counted.
         memory: what the processes of a launch take.
+        workers: how many of its workers serve.
         undeploy_wait: how long an undeploy waits unless told otherwise, in seconds.
     """
     routes = APIRouter(tags=["deployments"], route_class=StrictRoute)
@@ -164,6 +168,7 @@ def router(
         )
         return ModelOut(
             **members,
+            workers_serving=await workers(row),
             signature=signature,
             input_example=example,
             curl=curl,

@@ -291,6 +291,10 @@ class ServingOut(BaseModel):
 class ModelOut(DeploymentOut):
     """A deployment with what its model says of itself."""
 
+    workers_serving: int | None = Field(
+        description="Server processes that have loaded the model, of `options.workers`; null where that "
+        "cannot be told: several workers of `mlflow models serve`."
+    )
     signature: dict[str, Any] | None = Field(
         description="Inputs, outputs and params in MLflow's form; null where the model has none."
     )

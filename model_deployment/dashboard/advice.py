@@ -12,6 +12,11 @@ _ADVICE = (
         "other rows. Deploy it with other options: 0 there.",
     ),
     (
+        "in-MODEL_DEPLOYMENT_MODEL_ENV",
+        "The model asks MLflow for something, as another registered model, and models are not given your "
+        "server. Name MLFLOW_TRACKING_URI in MODEL_DEPLOYMENT_MODEL_ENV, and start the controller again.",
+    ),
+    (
         "No module named",
         "A library that the model needs is not installed where it runs. Install it there, or "
         "deploy with the environment uv or virtualenv, which installs what the model asks for.",

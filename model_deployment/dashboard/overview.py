@@ -52,6 +52,8 @@ class Row:
     p95_value: float
     error_share: float
     restarts: int
+    #: Says that workers are missing, if they are.
+    missing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,14 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
         p95_value=round(figures.p95 or 0, 2),
         error_share=figures.errors / figures.requests if figures.requests else 0,
         restarts=it.restarts,
+        missing=_missing(it, served.workers),
     )
+
+
+def _missing(it: Deployment, serving: int | None) -> str:
+    if it.state is not State.READY or serving is None or serving >= it.options.workers:
+        return ""
+    return f"{serving} of {it.options.workers} workers serve"
 
 
 def rows(

@@ -47,6 +47,8 @@ class Served:
     #: Starts after the first, which only rise.
     restarts: int
     memory: Memory | None
+    #: Workers that serve; None where that cannot be told.
+    workers: int | None = None
 
     @property
     def labels(self) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from model_deployment.domain import LaunchSpec
 from model_deployment.runtime import identity
 from model_deployment.runtime.starter import Environment, Started, surroundings
+from model_deployment.worker.tracking import ADVICE, NO_TRACKING
 
 Command = Callable[[LaunchSpec], Sequence[str]]
 
@@ -80,6 +81,8 @@ class ServeStarter:
         path = self._logs / f"{spec.launch_id}.log"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
             log.write(f"$ {' '.join(command)}\n".encode(errors="replace"))
+            if environment.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
+                log.write(f"$ # {ADVICE}\n".encode())
             log.flush()
             return subprocess.Popen(
                 command,

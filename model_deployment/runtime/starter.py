@@ -9,6 +9,7 @@ from typing import Protocol
 from model_deployment.domain import LaunchSpec
 from model_deployment.options import EnvManager
 from model_deployment.runtime import identity
+from model_deployment.worker.tracking import NO_TRACKING
 
 Environment = Callable[[EnvManager], Mapping[str, str]]
 
@@ -63,6 +64,8 @@ def surroundings(
     own = str(Path(sys.executable).parent)
     path = os.pathsep.join(filter(None, [own, environment.get("PATH", os.defpath)]))
     return {
+        # Without one, MLflow makes a database of its own in the working directory, and says nothing.
+        "MLFLOW_TRACKING_URI": NO_TRACKING,
         **environment,
         "PATH": path,
         "PYTHONUNBUFFERED": "1",

@@ -208,7 +208,9 @@ class Settings(BaseSettings):
         False, description="Leave model servers running when the controller is told to stop."
     )
     model_env: Names = Field(
-        (), description="Further environment variables handed to model servers, `NAME,NAME`."
+        (),
+        description="Further environment variables handed to model servers, `NAME,NAME`. With "
+        "`MLFLOW_TRACKING_URI` among them, models reach the controller's MLflow server.",
     )
     log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
     log_format: Literal["auto", "text", "json"] = Field(
@@ -328,4 +330,7 @@ class Settings(BaseSettings):
 
     def model_environment(self, env_manager: EnvManager) -> dict[str, str]:
         """The environment of a model process: little, and no credentials of ours."""
-        return environment.for_model(env_manager, self.model_env)
+        # Those in force, also where they are the defaults.
+        ours = {"MLFLOW_TRACKING_URI": self.tracking_uri, "MLFLOW_REGISTRY_URI": self.registry_uri}
+        granted = {name: uri for name, uri in ours.items() if name in self.model_env}
+        return granted | environment.for_model(env_manager, self.model_env)

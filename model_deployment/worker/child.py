@@ -76,13 +76,17 @@ def live(order: Order, listener: int, log: int, told: int) -> NoReturn:
         surroundings.close_all_but({0, 1, 2, listener, told})
         os.write(told, READY)
         os.close(told)
-        status = crew.run(order.workers, _work(order, listener))
+        status = crew.run(order.workers, _work(order, listener), lambda text: _show(order, text))
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:
         _leave(status)
+
+
+def _show(order: Order, text: str) -> None:
+    surroundings.set_title(f"{order.title}: {text}" if text else order.title, order.name)
 
 
 def _settle(order: Order, kept: set[int]) -> None:

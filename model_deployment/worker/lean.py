@@ -159,7 +159,7 @@ class Lean:
             return None
 
     def _index(self, names: list[str]) -> Any:
-        """The columns of one frame. A view has a name of its own, and shares the table for looking up."""
+        """The columns of one frame, which the model may write into: a copy of those that are kept."""
         import pandas as pd
 
         key = tuple(names)
@@ -167,7 +167,7 @@ class Lean:
             if len(self._indexes) >= _INDEXES:
                 self._indexes.clear()
             index = self._indexes[key] = pd.DataFrame({name: [] for name in names}).columns
-        return index.view()
+        return index.copy(deep=True)
 
     def _predict(self, frame: Any, params: Any) -> Any:
         """What ``invocations`` does around ``predict``, and what that does after its checks."""

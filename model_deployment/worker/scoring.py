@@ -19,7 +19,9 @@ import uvicorn.loops.uvloop
 
 from model_deployment.connection import Connection
 from model_deployment.worker.calls import Calls
+from model_deployment.worker.defaults import own_defaults
 from model_deployment.worker.faults import CHECK, FAULT, is_a_bug_of_a_check, unwritable
+from model_deployment.worker.tracking import tell_of_traces
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -82,7 +84,10 @@ def _load(path: str) -> Any:
     from mlflow.pyfunc import scoring_server
 
     os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"
-    return scoring_server.load_model_with_mlflow_config(path)
+    tell_of_traces()
+    model = scoring_server.load_model_with_mlflow_config(path)
+    own_defaults(model)
+    return model
 
 
 class Application:

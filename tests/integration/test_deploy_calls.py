@@ -114,7 +114,7 @@ def test_a_model_server_knows_no_credentials(controller: Controller) -> None:
     for process in controller.processes("wrapper-1"):
         environment = Path(f"/proc/{process.pid}/environ").read_bytes()
         assert b"canary" not in environment
-        assert b"MLFLOW_TRACKING_URI" not in environment
+        assert b"MLFLOW_TRACKING_URI=none://name-MLFLOW_TRACKING_URI-in-" in environment
 
 
 def test_a_model_is_served_from_the_local_copy(controller: Controller) -> None:

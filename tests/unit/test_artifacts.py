@@ -32,8 +32,8 @@ def source() -> Source:
 async def test_downloads_once(cache: ArtifactCache, source: Source, root: Path) -> None:
     for _ in range(3):
         path = await cache.ensure(NAME, source.download)
-        assert path == cache.path(NAME) == root / NAME / "model"
-        assert content(path) == FILES
+        assert path == root / NAME / "served"
+        assert content(path) == content(cache.path(NAME)) == FILES
     assert source.downloads == 1
     assert entries(root) == [NAME]
 
@@ -82,9 +82,6 @@ HARMS: dict[str, Harm] = {
     "swapped contents": swap,
     "truncated file": lambda e: (e / "model/model.pkl").write_bytes(b"\x80weight"),
     "file moved into a folder": lambda e: (e / "model/MLmodel").rename(e / "model/code/MLmodel"),
-    "added file": lambda e: (e / "model/code/sitecustomize.py").write_text(""),
-    "added hidden file": lambda e: (e / "model/.env").write_text(""),
-    "added broken link": lambda e: (e / "model/link").symlink_to("nowhere"),
     "removed file": lambda e: (e / "model/code/lib/a.py").unlink(),
     "renamed file": lambda e: (e / "model/model.pkl").rename(e / "model/model2.pkl"),
     "removed model": lambda e: (e / "model").rename(e / "gone"),
@@ -96,9 +93,20 @@ HARMS: dict[str, Harm] = {
     "manifest in no encoding": lambda e: (e / "manifest.json").write_bytes(b"\xff"),
     "removed manifest": lambda e: (e / "manifest.json").unlink(),
     "manifest of another shape": lambda e: (e / "manifest.json").write_text("[]"),
-    "added link to a folder": lambda e: (e / "model/code/numpy").symlink_to("/tmp"),
     "file replaced by a link": link,
     "manifest that knows nothing": lambda e: (e / "manifest.json").write_text("{}"),
+    "file replaced by a folder": lambda e: (
+        (e / "model/model.pkl").unlink(),
+        (e / "model/model.pkl").mkdir(),
+    ),
+}
+#: What is in the cache and was not downloaded is not served, and harms nobody.
+ADDITIONS: dict[str, Harm] = {
+    "file": lambda e: (e / "model/code/sitecustomize.py").write_text(""),
+    "hidden file": lambda e: (e / "model/.env").write_text(""),
+    "broken link": lambda e: (e / "model/link").symlink_to("nowhere"),
+    "link to a folder": lambda e: (e / "model/code/numpy").symlink_to("/tmp"),
+    "compiled files": lambda e: (e / "model/code/__pycache__").mkdir(),
 }
 
 
@@ -115,7 +123,20 @@ async def test_a_damaged_entry_is_fetched_again(
     assert source.downloads == 2
 
 
-@pytest.mark.parametrize("harm", [HARMS["flipped bit"], HARMS["added file"]])
+@pytest.mark.parametrize("add", ADDITIONS.values(), ids=[*ADDITIONS])
+async def test_what_was_added_is_not_served(
+    cache: ArtifactCache, source: Source, root: Path, add: Harm
+) -> None:
+    await cache.ensure(NAME, source.download)
+    add(root / NAME)
+    path = await cache.ensure(NAME, source.download)
+    assert sorted(str(p.relative_to(path)) for p in path.rglob("*") if not p.is_dir()) == sorted(
+        FILES
+    )
+    assert source.downloads == 1
+
+
+@pytest.mark.parametrize("harm", [HARMS["flipped bit"], HARMS["removed file"]])
 async def test_verify_names_what_is_wrong(
     cache: ArtifactCache, source: Source, root: Path, harm: Harm
 ) -> None:
@@ -124,22 +145,38 @@ async def test_verify_names_what_is_wrong(
     await cache.ensure(NAME, source.download)
     cache.verify(NAME)
     harm(root / NAME)
-    with pytest.raises(Damaged, match=r"model\.pkl has changed|code/sitecustomize\.py"):
+    with pytest.raises(Damaged, match=r"model\.pkl has changed|code/lib/a\.py went"):
         cache.verify(NAME)
 
 
 async def test_a_damaged_entry_is_not_served_when_it_cannot_be_fetched(
     cache: ArtifactCache, source: Source, root: Path
 ) -> None:
-    await cache.ensure(NAME, source.download)
+    told: list[str] = []
+    await cache.ensure(NAME, source.download, told.append)
     flip(root / NAME)
     source.error = OSError("registry down")
-    with pytest.raises(OSError, match="registry down"):
-        await cache.ensure(NAME, source.download)
+    for _ in range(3):
+        with pytest.raises(Damaged, match=r"damaged \(model.pkl has changed\).*: registry down"):
+            await cache.ensure(NAME, source.download, told.append)
     assert entries(root) == [NAME]  # a model may still be reading it
+    assert told == [
+        "the local copy of the artifacts is damaged (model.pkl has changed); fetching them again"
+    ]
     source.error = None
-    assert content(await cache.ensure(NAME, source.download)) == FILES
+    assert content(await cache.ensure(NAME, source.download, told.append)) == FILES
     assert entries(root) == [NAME]
+    flip(root / NAME)
+    await cache.ensure(NAME, source.download, told.append)
+    assert len(told) == 2
+
+
+async def test_a_first_download_that_fails_says_only_why(
+    cache: ArtifactCache, source: Source
+) -> None:
+    source.error = OSError("registry down")
+    with pytest.raises(OSError, match=r"^registry down$"):
+        await cache.ensure(NAME, source.download)
 
 
 async def test_a_download_that_fails_leaves_nothing(
@@ -225,7 +262,7 @@ async def test_the_entry_appears_complete_or_not_at_all(
     assert not (root / NAME).exists()
     source.gate.set()
     await task
-    assert {*entries(root / NAME)} == {"model", "manifest.json"}
+    assert {*entries(root / NAME)} == {"model", "manifest.json", "served", "served.json"}
     assert json.loads((root / NAME / "manifest.json").read_text()).keys() == FILES.keys()
 
 

@@ -19,14 +19,22 @@ from model_deployment.worker import crew
 crew._PAUSE = 0.02
 folder = pathlib.Path(sys.argv[1])
 
+def show(text):
+    if text:
+        (folder / "shown").write_text(text)
+
 def work(loaded):
+    if (folder / "alone").exists():
+        os.mkdir(folder / "taken")  # what only one process can have
+        while not (folder / "go on").exists():
+            signal.sigtimedwait([], 0.01)
     if (folder / "broken").exists():
         return 3
     loaded()
     (folder / f"{os.getpid()}.up").touch()
     signal.pause()
 
-sys.exit(crew.run(2, work))
+sys.exit(crew.run(2, work, show))
 """
 
 
@@ -55,6 +63,15 @@ class Launch:
     def workers(self) -> list[int]:
         """All that ever loaded."""
         return [int(path.stem) for path in self._folder.glob("*.up")]
+
+    @property
+    def shown(self) -> str:
+        """How it stands with the workers."""
+        path = self._folder / "shown"
+        return path.read_text() if path.exists() else ""
+
+    def touch(self, name: str) -> None:
+        (self._folder / name).touch()
 
     def logged(self, text: str) -> int:
         return self._log.read_text().count(text)
@@ -99,6 +116,22 @@ def test_a_successor_that_does_not_load_is_tried_again_and_harms_nobody(launch: 
     launch.mend_model()
     until_sync(lambda: len(launch.workers) == 3)
     os.kill(other, 0)
+    assert launch.ask_to_end() == 0
+
+
+def test_it_is_shown_how_many_serve_and_why_another_one_does_not(launch: Launch) -> None:
+    launch.touch("alone")
+    launch.start()
+    until_sync(lambda: launch.logged("FileExistsError") == 1)
+    assert launch.workers == []
+    launch.touch("go on")  # the one that did not load the model did not end the other
+    until_sync(lambda: launch.shown.startswith("1 of 2 workers serve; FileExistsError: [Errno 17]"))
+    until_sync(lambda: launch.logged("did not load the model") >= 2)
+    (launch._folder / "alone").unlink()
+    until_sync(lambda: launch.shown == "2 of 2 workers serve")
+    os.kill(launch.workers[0], signal.SIGKILL)
+    until_sync(lambda: len(launch.workers) == 3)
+    until_sync(lambda: launch.shown == "2 of 2 workers serve")
     assert launch.ask_to_end() == 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model_deployment.worker.defaults import own_defaults
 from model_deployment.worker.lean import Lean, compiled
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
@@ -92,13 +93,87 @@ def test_answers_are_written_as_mlflow_writes_them(answer: Any, said: bytes) -> 
     assert lean(answer)(body(ROW)) == said
 
 
-def test_a_model_that_names_its_columns_does_so_for_one_request() -> None:
-    short = lean(x="double")
-    for _ in range(2):
-        frame = short.frame({"dataframe_records": [{"x": 1.0}]})
-        assert frame.columns.name is None
-        frame.columns.name = "features"
-        frame.columns.names = ["features"]
+def rename_in_place(frame: Any) -> None:
+    frame.columns.values[0] = "y"
+
+
+def rename_in_the_array(frame: Any) -> None:
+    frame.columns.array[0] = "y"
+
+
+def overwrite_values(frame: Any) -> None:
+    frame.iloc[:, 0] = 0
+
+
+def add_a_column(frame: Any) -> None:
+    frame["z"] = 1
+    frame.drop(columns=frame.columns[0], inplace=True)
+
+
+def overwrite_rows(frame: Any) -> None:
+    frame.index = frame.index + 7
+    frame.attrs["seen"] = True
+
+
+def name_columns(frame: Any) -> None:
+    frame.columns.name = "features"
+    frame.columns.names = ["features"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        rename_in_place, rename_in_the_array, overwrite_values, add_a_column, overwrite_rows,
+        name_columns,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("columns", [{"x": "double"}, {"x": "double", "s": "string"}])
+def test_what_a_model_does_to_its_frame_no_other_request_sees(
+    spoil: Any, columns: dict[str, str]
+) -> None:
+    import pandas as pd
+
+    short = lean(**columns)
+    row = {"x": 1.5, "s": "a"}
+    data = {"dataframe_records": [{name: row[name] for name in columns}] * 2}
+    before = short.frame(data)
+    kept = before.copy(deep=True)
+    kept.columns = pd.Index([*columns])
+    spoil(short.frame(data))
+    after = short.frame(data)
+    for frame in (before, after):
+        pd.testing.assert_frame_equal(frame, kept)
+        assert (frame.columns.name, frame.attrs) == (None, {})
+        assert frame.columns.get_loc("x") == 0
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_model_that_writes_into_its_params_does_so_for_one_request(short: bool) -> None:
+    from mlflow.types import ParamSchema, ParamSpec
+    from mlflow.types.schema import Object, Property
+
+    class Appends:
+        def predict(self, frame: Any, params: Any) -> Any:
+            params["stop"].append("more")
+            params["map"]["seen"] = True
+            return [str(params)]
+
+    found = type(plain := model(x="double"))(plain.metadata, Appends())
+    specs = [
+        ParamSpec("stop", "string", ["end"], shape=(-1,)),
+        ParamSpec("map", Object([Property("a", "long")]), {"a": 1}),
+        ParamSpec("n", "long", 3),
+    ]
+    found.metadata.signature.params = ParamSchema(specs)
+    own_defaults(found)
+    answers = set()
+    for _ in range(3):
+        if short:
+            answers.add(Lean(found)(body({"x": 1.0})))
+        else:
+            answers.add(found.predict([{"x": 1.0}])[0])
+    assert len(answers) == 1
+    assert str(answers).count("more") == 1
 
 
 def test_few_sets_of_columns_are_kept() -> None:

@@ -7,11 +7,13 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from model_deployment.domain import Exit
+from model_deployment.domain import Crew, Exit
 from model_deployment.options import Options
 from model_deployment.runtime import identity
+from model_deployment.runtime.crews import crew_of
 from model_deployment.runtime.memory import measure
 from model_deployment.worker import takeover
 from tests.contract.bench import open_files
@@ -124,13 +126,17 @@ async def test_several_workers_share_a_port_and_replace_each_other(forks: ForkBe
     leader = handle.ref["pid"]
     workers = forks.pids(handle).keys() - {leader}
     assert {os.getpgid(pid) for pid in workers} == {leader}
+    await until(lambda: crew_of(handle) == Crew(2, 2))
     victim = workers.pop()
     os.kill(victim, signal.SIGKILL)
     await until(lambda: len(forks.pids(handle)) == 3 and victim not in forks.pids(handle))
+    await until(lambda: crew_of(handle) == Crew(2, 2))
+    assert {psutil.Process(pid).name() for pid in workers} == {"stub-1"}
     assert await forks.runtime.poll(handle) is None
     os.kill(leader, signal.SIGKILL)
     assert (await forks.ended(handle)).code == -signal.SIGKILL
     assert forks.pids(handle) == {}
+    assert crew_of(handle) is None
 
 
 async def test_workers_end_when_they_are_asked(forks: ForkBench) -> None:

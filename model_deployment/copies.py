@@ -1,0 +1,135 @@
+"""A copy of a model's files that its processes may write into, at little cost, and what they wrote.
+
+What a model may change is copied: small files, and databases, which change when they are opened. Large
+files are cloned where the file system can, and else shared by a hard link and read-only: models are
+gigabytes, and write into no weights.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Files of so many bytes are not copied.
+LARGE = 16 * 1024 * 1024
+#: See ioctl_ficlone(2).
+_FICLONE = 0x40049409
+#: Where a file has these bytes, it is a database: SQLite, DuckDB, LMDB.
+_DATABASES = ((0, b"SQLite format 3\0"), (8, b"DUCK"), (16, b"\xde\xc0\xef\xbe"))
+_WRITABLE = 0o222
+#: Folders of what Python and Numba have compiled.
+_COMPILED = "__pycache__"
+
+#: Size, time of the last change, and inode: another one of these, and it was written to.
+Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a copy; names are relative to it."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+    def __str__(self) -> str:
+        parts = {"added": self.added, "changed": self.changed, "removed": self.removed}
+        return "; ".join(f"{how} {listed(names)}" for how, names in parts.items() if names)
+
+
+def listed(names: Iterable[str], limit: int = 5) -> str:
+    """Some of these names, for messages."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(ordered[:limit]) + more
+
+
+def files(folder: Path) -> list[str]:
+    """All below a folder, by their relative names. A link to a folder is one, and is not walked into."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        found += [(Path(parent) / name).relative_to(folder).as_posix() for name in (*names, *links)]
+    return found
+
+
+def make(source: Path, target: Path, names: Iterable[str]) -> dict[str, Stamp]:
+    """Copy these files of a folder into a new one; returns what they look like there.
+
+    Raises:
+        OSError: the disk is full, or a file cannot be read.
+    """
+    target.mkdir(mode=0o700)
+    for folder, _, _ in os.walk(source):
+        inside = Path(folder).relative_to(source)
+        if _COMPILED not in inside.parts:
+            (target / inside).mkdir(exist_ok=True)
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        _copy(source / name, target / name)
+    return {name: _stamp(target / name) for name in names}
+
+
+def written(folder: Path, stamps: Mapping[str, Stamp]) -> Written:
+    """What was written into a copy since it was made. Compiled files do not count."""
+    found = {name for name in files(folder) if _COMPILED not in Path(name).parts[:-1]}
+    return Written(
+        tuple(sorted(found - stamps.keys())),
+        tuple(n for n in sorted(found & stamps.keys()) if _stamp(folder / n) != tuple(stamps[n])),
+        tuple(sorted(stamps.keys() - found)),
+    )
+
+
+def keep_only(folder: Path, names: Iterable[str]) -> None:
+    """Remove all other files of a copy, and folders that are empty then."""
+    kept = set(names)
+    for name in files(folder):
+        if name not in kept:
+            (folder / name).unlink(missing_ok=True)
+    for parent, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # not empty
+            Path(parent).rmdir()
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_symlink():
+        target.symlink_to(source.readlink())
+        return
+    mode = source.stat().st_mode & 0o777
+    if source.stat().st_size >= LARGE and not _is_database(source):
+        if _clone(source, target):
+            target.chmod(mode | 0o200)
+            return
+        with contextlib.suppress(OSError):  # a file system without hard links
+            target.hardlink_to(source)
+            source.chmod(mode & ~_WRITABLE)
+            return
+    shutil.copyfile(source, target)
+    target.chmod(mode | 0o200)
+
+
+def _clone(source: Path, target: Path) -> bool:
+    try:
+        with source.open("rb") as old, target.open("xb") as new:
+            fcntl.ioctl(new, _FICLONE, old.fileno())
+    except OSError:
+        target.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(64)
+    return any(head[at : at + len(sign)] == sign for at, sign in _DATABASES)
+
+
+def _stamp(path: Path) -> Stamp:
+    found = path.lstat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
