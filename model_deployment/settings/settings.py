@@ -185,7 +185,10 @@ class Settings(BaseSettings):
         7 * 86400.0, gt=0, description="Seconds that a scheduled report looks back."
     )
     webhook_url: WebhookUrl = Field(
-        "", repr=False, description="Called with a POST when a report's verdict becomes worse."
+        "",
+        repr=False,
+        description="Called with a POST when a report's verdict becomes worse, or callers "
+        "begin to send many wrong requests.",
     )
     webhook_private: bool = Field(
         False, description="Whether the webhook may be on this machine or in a private network."

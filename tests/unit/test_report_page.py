@@ -9,6 +9,7 @@ import pytest
 
 from model_deployment.monitoring.report import page
 from model_deployment.monitoring.report.deep import safe
+from model_deployment.monitoring.verdicts import words
 from tests.unit.reports import HOSTILE, frame, report, with_labels
 
 HISTORY = [
@@ -49,7 +50,8 @@ def test_every_verdict_has_a_page(rows: int) -> None:
     for reference in (None, frame(1000, 2)):
         for error in (0.1, 3.0):
             found = report(with_labels(frame(rows, 1), error), reference, baseline={"rmse": 0.1})
-            assert page.PLAIN[found["verdict"]][0] in rendered(found)
+            assert f">{words(found['verdict']).name}<" in (html := rendered(found))
+            assert f"<h1>{found['headline']}</h1>" in html
 
 
 def test_the_worst_three_come_first_each_of_another_kind() -> None:
