@@ -157,7 +157,7 @@ class Gather:
         try:
             baseline = await self._baseline(window.key)
         except ModelDeploymentError as error:
-            why = error.detail
+            why = error.detail or error.title
         serving = (await self._monitoring.serving(window.key, window.since, window.until))["total"]
         history = await self._monitoring.history(window.key, _HISTORY)
         return {

@@ -234,7 +234,7 @@ class Monitoring:
         try:
             return await self._baseline(key), None
         except ModelDeploymentError as error:
-            return {}, error.detail
+            return {}, error.detail or error.title
 
     def _as_of(self, key: ModelKey) -> str | None:
         moment = self._baseline_as_of(key)
