@@ -26,7 +26,8 @@ NOISE = 2.0
 NOISE_ALONE = 3.3
 #: Labels for a window to decide alone.
 ALONE = 200
-#: A change so small is how computers round: a model that fits exactly is off by some 1e-15.
+#: A change so small, or so small a share, is how computers round: a model that fits exactly is off by
+#: some 1e-15.
 ROUNDING = 1e-12
 #: Rows a baseline is taken to be measured on, where nobody knows.
 _BASELINE_ROWS = 100
@@ -147,6 +148,8 @@ def judge(
     better = direction(name)
     sign = 1 if better == HIGHER else -1
     change = now.value - baseline.value
+    if abs(change) <= ROUNDING * max(abs(now.value), abs(baseline.value)):
+        change = 0.0
     if better is None or not baseline.fair or name in UNSTEADY:
         return Judged(change)
     if now.standard_error is None or now.n < FEWEST:

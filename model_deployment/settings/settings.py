@@ -165,8 +165,8 @@ class Settings(BaseSettings):
         1024 * 1024,
         ge=0,
         le=MAX_CAPTURE_BYTES,
-        description="Of larger requests and answers, in bytes together, only the fact is captured, "
-        "unless chosen at deploy.",
+        description="Requests that are larger, in bytes with their answers, are recorded without their "
+        "content; may be chosen at deploy.",
     )
     spool_bytes: Bytes = Field(
         1024 * 1024 * 1024,

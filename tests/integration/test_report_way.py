@@ -263,7 +263,7 @@ async def test_many_refused_requests_are_told_once_and_are_no_drift(desk: Desk) 
     }
     assert page.index("Callers send wrong") < page.index("What matters")
     [note] = desk.notes
-    assert ": ok (the first report)." in note
+    assert ": ok (the first report). Unchanged; callers send wrong requests." in note
     assert "60 of 282 requests (21 %) were refused" in note
     assert desk.calls[0]["reason"].startswith("60 of 282")
     await desk.report()

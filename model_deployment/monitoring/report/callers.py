@@ -56,5 +56,9 @@ def _often(job: Job) -> str:
     if not job.violations:
         return ""
     worst = max(job.violations, key=lambda one: one.count)
-    where = f" of {quoted(worst.column)}" if worst.column else ""
-    return f"; most often {quoted(worst.kind)}{where}"
+    kind = quoted(worst.kind)
+    return (
+        f"; most often {quoted(worst.column)} ({kind[1:-1]})"
+        if worst.column
+        else f"; most often {kind}"
+    )

@@ -133,13 +133,14 @@ def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
     )
     findings += tell.drift(features, evidence) + tell.outputs(answers, target)
     findings += comparison.findings(metrics, job)
-    findings += tell.surroundings(job, evidence, metrics, _truth(inputs, rows))
+    truth = _truth(inputs, rows)
+    findings += tell.surroundings(job, evidence, metrics, truth)
     findings += [*tell.ambiguous(inputs.ambiguous), *callers.findings(job, evidence)]
-    fell = any(one.code == "metric_fell" for one in findings)
-    if (good := as_good(metrics)) and not fell:
+    fell, by_labels = any(one.code == "metric_fell" for one in findings), truth.measured > 0
+    if (good := as_good(metrics, by_labels)) and not fell:
         findings.append(Finding(Severity.GOOD, "as_good", good))
     verdict = decide(evidence)
-    line, sentence = headline(verdict, evidence, metrics, fell)
+    line, sentence = headline(verdict, evidence, metrics, labelled=by_labels, fell=fell)
     report = {
         "verdict": str(verdict),
         "headline": line,
@@ -150,7 +151,7 @@ def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
         **_tables(job, features, answers, target, evidence),
         "metrics": [one.as_dict() for one in metrics],
         "refused": callers.section(job, evidence),
-        **_surroundings(job, inputs, rows),
+        **_surroundings(job, inputs, truth),
     }
     return report, [one.column for one in (*predictions, *features)]
 
@@ -172,8 +173,7 @@ def _tables(
     }
 
 
-def _surroundings(job: Job, inputs: Inputs, rows: Labelled | None) -> dict[str, Any]:
-    truth = _truth(inputs, rows)
+def _surroundings(job: Job, inputs: Inputs, truth: tell.Truth) -> dict[str, Any]:
     return {
         "violations": [
             {"column": one.column, "kind": one.kind, "count": one.count} for one in job.violations

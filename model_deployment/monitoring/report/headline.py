@@ -11,14 +11,20 @@ _LABELS_WANTED = "Only labels can tell whether it is still right."
 
 
 def headline(
-    verdict: Verdict, evidence: Evidence, metrics: Sequence[Compared], fell: bool = False
+    verdict: Verdict,
+    evidence: Evidence,
+    metrics: Sequence[Compared],
+    *,
+    labelled: bool,
+    fell: bool = False,
 ) -> tuple[str, str]:
     """A headline and what it means.
 
     Args:
+        labelled: whether labels tell the metrics, and not somebody who set them.
         fell: whether a metric is worse by more than the tolerance, which may be chance.
     """
-    line, sentence = _told(verdict, evidence, _rows(metrics), fell)
+    line, sentence = _told(verdict, evidence, _rows(metrics, labelled), fell)
     if many_refused(evidence):
         share = percent(evidence.refused / evidence.requests)
         sentence += (
@@ -27,7 +33,7 @@ def headline(
     return line, sentence
 
 
-def as_good(metrics: Sequence[Compared]) -> str | None:
+def as_good(metrics: Sequence[Compared], labelled: bool) -> str | None:
     """That labels say that the model is as good as it was, in figures; None if they do not."""
     judged = [one.judged for one in metrics]
     if any(one.worse for one in judged) or not any(one.told for one in judged):
@@ -37,15 +43,15 @@ def as_good(metrics: Sequence[Compared]) -> str | None:
         for one in metrics
         if one.judged.told and one.now and one.baseline
     )
-    return f"On {_rows(metrics)} the model is as good as it was: {figures}."
+    return f"On {_rows(metrics, labelled)} the model is as good as it was: {figures}."
 
 
-def _rows(metrics: Sequence[Compared]) -> str:
+def _rows(metrics: Sequence[Compared], labelled: bool) -> str:
     """How many rows with known truth tell that; empty if none do."""
     told = [one for one in metrics if one.judged.told and one.now]
     worse = [one for one in told if one.judged.worse]
     most = max((one.now.n for one in worse or told if one.now), default=0)
-    return f"{most:,} labelled rows" if most else ""
+    return f"{most:,} {'labelled' if labelled else 'measured'} rows" if most else ""
 
 
 def _told(verdict: Verdict, evidence: Evidence, rows: str, fell: bool) -> tuple[str, str]:
