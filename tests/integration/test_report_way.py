@@ -231,6 +231,27 @@ async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: Desk) -> 
     )
 
 
+async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: Desk) -> None:
+    desk.baseline = {"accuracy": 0.9}
+    for accuracy, n, verdict, of_report in (
+        (0.8, 100, "ok", "ok"),
+        (0.6, None, "insufficient_data", "insufficient_data"),
+        (0.6, 100, "worse", "insufficient_data"),
+        (0.55, 100, "degraded", "degraded"),
+        (0.9, 100, "ok", "ok"),
+    ):
+        told = await desk.monitoring.set_metrics(
+            KEY, {"accuracy": accuracy}, window=None, n=n, note=None
+        )
+        report, _ = await desk.report()
+        [answered], [there] = told["comparison"], report["metrics"]
+        assert told["baseline_error"] is None
+        assert answered == (await desk.compared())["accuracy"]
+        assert answered["verdict"] == there["verdict"] == verdict
+        assert (answered["change"], report["verdict"]) == (there["change"], of_report)
+        assert answered["degraded"] is (None if n is None else there["degraded"])
+
+
 async def test_a_few_refused_requests_are_no_drift(desk: Desk) -> None:
     desk.logged()
     await desk.served()

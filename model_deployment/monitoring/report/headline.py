@@ -27,9 +27,8 @@ def headline(
     line, sentence = _told(verdict, evidence, _rows(metrics, labelled), fell)
     if many_refused(evidence):
         share = percent(evidence.refused / evidence.requests)
-        sentence += (
-            f" Callers send wrong requests: {share} were refused, which the model never saw."
-        )
+        line += "; callers send wrong requests"
+        sentence += f" {share} of the requests were refused; the model never saw them."
     return line, sentence
 
 
