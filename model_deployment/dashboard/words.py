@@ -87,6 +87,13 @@ def verdict(value: str) -> str:
     return verdicts.words(value).name
 
 
+def beside(value: str, headline: str) -> str:
+    """What the headline of a report says beyond the name of its verdict."""
+    name = verdict(value)
+    rest = headline.removeprefix(name).lstrip(":;, ") if headline.startswith(name) else headline
+    return rest[:1].upper() + rest[1:]
+
+
 def rank(value: str) -> int:
     """The place of a verdict among those that want attention, the most urgent first; none is the last."""
     return verdicts.rank(value)

@@ -286,6 +286,23 @@ def test_metrics_of_the_registry_are_those_of_the_training() -> None:
     assert metric_names(versions) == ["r2", "mae"]
 
 
+@pytest.mark.parametrize(
+    ("verdict", "headline", "more"),
+    [
+        ("ok", "Unchanged", ""),
+        (
+            "ok",
+            "Unchanged: as good as it was on 60 labelled rows",
+            "As good as it was on 60 labelled rows",
+        ),
+        ("ok", "Unchanged; callers send wrong requests", "Callers send wrong requests"),
+        ("drift", "As good as it was, but …", "As good as it was, but …"),
+    ],
+)
+def test_a_headline_does_not_say_its_verdict_twice(verdict: str, headline: str, more: str) -> None:
+    assert words.beside(verdict, headline) == more
+
+
 def test_verdicts_sort_by_what_wants_attention() -> None:
     verdicts = ["ok", "", "drift", "insufficient_data", "degraded", "unheard-of", "error"]
     assert sorted(verdicts, key=words.rank)[:5] == [

@@ -327,7 +327,8 @@ def test_requests_that_were_refused_are_told_and_no_drift() -> None:
     found = asked(225, refused={"refused": 3})
     assert (found["verdict"], codes(found)[0]) == ("ok", "refused")
     assert found["reasons"][0]["message"] == (
-        "3 of 225 requests (1.3 %) were refused: 3 do not fit the model; most often “a” (type)."
+        "3 of 225 requests (1.3 %) were refused: 3 do not fit the model; "
+        "the most frequent violation is “type” of “a”."
     )
     assert found["refused"] == {
         "count": 3,

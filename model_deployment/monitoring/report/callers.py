@@ -9,10 +9,13 @@ from model_deployment.monitoring.report.verdict import Evidence, many_refused
 
 #: What was wrong with requests, by the names that the figures of traffic have for it.
 WRONG = {
-    "refused": "do not fit the model",
-    "malformed": "are malformed",
-    "media_type": "have a Content-Type that no model reads",
-    "too_large": "are too large",
+    "refused": ("does not fit the model", "do not fit the model"),
+    "malformed": ("is malformed", "are malformed"),
+    "media_type": (
+        "has a Content-Type that no model reads",
+        "have a Content-Type that no model reads",
+    ),
+    "too_large": ("is too large", "are too large"),
 }
 
 
@@ -30,19 +33,16 @@ def section(job: Job, evidence: Evidence) -> dict[str, Any]:
 def findings(job: Job, evidence: Evidence) -> Iterable[Finding]:
     """What to say of it."""
     if evidence.refused:
-        share = percent(evidence.refused / max(job.requests, 1))
         kinds = sorted(job.refused.items(), key=lambda one: -one[1])
-        why = ", ".join(f"{n:,} {WRONG.get(kind, kind)}" for kind, n in kinds)
+        why = ", ".join(f"{n:,} {WRONG.get(kind, (kind, kind))[n != 1]}" for kind, n in kinds)
         often = "" if job.let_through else _often(job)
-        text = f"{evidence.refused:,} of {job.requests:,} requests ({share}) were refused: {why}{often}."
+        were = "was" if evidence.refused == 1 else "were"
+        text = f"{_of(evidence.refused, job)} {were} refused: {why}{often}."
         severity = Severity.ERROR if many_refused(evidence) else Severity.WARNING
         yield Finding(severity, "refused", text, None, 1)
     if job.let_through:
-        share = percent(job.let_through / max(job.requests, 1))
-        text = (
-            f"{job.let_through:,} of {job.requests:,} requests ({share}) do not fit the model's signature, "
-            f"and the gate let them through{_often(job)}."
-        )
+        text = f"{_of(job.let_through, job)} did not fit the model's signature and were let through"
+        text += f"{_often(job)}."
         yield Finding(Severity.WARNING, "violations", text, None, 1)
     elif job.violations and not evidence.refused:
         # Of an earlier version, which did not count what was let through.
@@ -56,9 +56,9 @@ def _often(job: Job) -> str:
     if not job.violations:
         return ""
     worst = max(job.violations, key=lambda one: one.count)
-    kind = quoted(worst.kind)
-    return (
-        f"; most often {quoted(worst.column)} ({kind[1:-1]})"
-        if worst.column
-        else f"; most often {kind}"
-    )
+    where = f" of {quoted(worst.column)}" if worst.column else ""
+    return f"; the most frequent violation is {quoted(worst.kind)}{where}"
+
+
+def _of(count: int, job: Job) -> str:
+    return f"{count:,} of {job.requests:,} requests ({percent(count / max(job.requests, 1))})"
