@@ -142,6 +142,7 @@ class Feedback:
             entry = {
                 **envelope(f"{key}/feedback/{int(time.time() // 60)}", key),
                 "metrics": scored.values,
+                "kindest": scored.kindest,
                 "standard_errors": scored.errors,
                 "halves": list(scored.halves),
                 "window": f"{oldest.isoformat()}/",

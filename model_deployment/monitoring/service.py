@@ -208,17 +208,19 @@ class Monitoring:
         if not history:
             return comparison(baseline, None)
         newest, *older = history
-        before = [past(_told(one)) for one in reversed(older)]
+        now = past(_told(newest))
+        before = [past(_told(one)) for one in reversed(older) if one["ts"] <= newest["ts"]]
         if len(history) >= _HISTORY and (first := await self.first_set(key)):
             before.insert(0, past(first))
-        known = Scores({}, newest.get("standard_errors") or {}, tuple(newest.get("halves") or ()))
-        return comparison(
-            baseline,
-            past(_told(newest)),
-            before=before,
-            known=known,
-            degraded=await self._degraded(key),
+        # Of labels; what was set, and entries of earlier versions, have none of these.
+        known = Scores(
+            {},
+            newest.get("kindest") or {},
+            newest.get("standard_errors") or {},
+            tuple(newest.get("halves") or ()),
         )
+        degraded = await self._degraded(key)
+        return comparison(baseline, now, before=before, known=known, degraded=degraded)
 
     async def _degraded(self, key: ModelKey) -> set[str]:
         """Metrics that the last report calls degraded."""

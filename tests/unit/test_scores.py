@@ -225,6 +225,20 @@ def test_many_labels_decide_alone(pairs: list[tuple[float, float]], verdict: str
     assert {one["verdict"] for one in found if one["metric"] == "mae"} == {verdict}
 
 
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=3, max_size=60))
+def test_averages_are_judged_as_in_a_report(pairs: list[tuple[int, int]]) -> None:
+    truth, said = np.array([*pairs, (0, 1), (1, 0)]).T
+    there = of_report(Labelled("classification", truth, said, ("0", "1")))
+    pairs = [*pairs, (0, 1), (1, 0)]
+    found = scores(pairs)
+    for name in ("precision", "recall", "f1"):
+        assert found.kindest[name] == pytest.approx(there[name].value)
+    rows = comparison({"f1": 0.5}, now(found.values, len(pairs), source="feedback"), known=found)
+    (f1,) = [one for one in rows if one["metric"] == "f1"]
+    assert f1["current"] == found.kindest["f1"]
+    assert scores([("a", "a"), ("b", "c")]).kindest == {}
+
+
 def test_standard_errors_are_those_of_a_report() -> None:
     pairs = [
         (float(one), float(one) + error) for one, error in enumerate((0.5, -1.25, 3.0, 0.75) * 9)
@@ -238,7 +252,7 @@ def test_standard_errors_are_those_of_a_report() -> None:
     assert [half["mae"] for half in found.halves] == [
         measure(half)["mae"] for half in (pairs[:18], pairs[18:])
     ]
-    assert scores([]) == Scores({}, {}, ())
+    assert scores([]) == Scores({})
     assert scores([("a", "a"), ("b", "a")]).errors == {}
 
 
