@@ -289,3 +289,43 @@ async def test_many_refused_requests_are_told_once_and_are_no_drift(desk: Desk) 
     assert desk.calls[0]["reason"].startswith("60 of 282")
     await desk.report()
     assert len(desk.notes) == 1
+
+
+async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
+    """Minutes without what was let through, metrics without halves, reports without a headline."""
+    desk.logged()
+    desk.baseline = RUN
+    await desk.served()
+    own = {
+        "model": KEY.model,
+        "version": KEY.version,
+        "ts": datetime.now(UTC) - timedelta(minutes=9),
+    }
+    minute = {"requests": 40, "rows": 0, "errors": {"refused": 40}, "latencies": [],
+              "violations": [["bmi", "null", 400]]}  # fmt: skip
+    await desk.documents.insert(Collection.TRAFFIC, [{"_id": "old-minute", **own, **minute}])
+    metrics = {
+        "metrics": {"rmse": 400.0},
+        "n": 300,
+        "window": None,
+        "note": None,
+        "source": "feedback",
+    }
+    await desk.documents.insert(Collection.METRICS, [{"_id": "old-metrics", **own, **metrics}])
+    when = {name: own["ts"].isoformat() for name in ("since", "until")}
+    made = {"verdict": "drift", **when, "reference": "none", "rows": {"current": 3}, "worse": {},
+            "report": {"verdict": "drift"}}  # fmt: skip
+    await desk.documents.insert(Collection.REPORTS, [{"_id": "old-report", **own, **made}])
+    assert (await desk.compared())["rmse"]["verdict"] == "worse"
+    report, page = await desk.report()
+    assert (report["verdict"], report["refused"]["count"], report["let_through"]) == ("ok", 40, 0)
+    assert (
+        "400" not in page.partition("Callers send wrong requests</h2>")[2].partition("<details>")[0]
+    )
+    reporter = Reporter(
+        desk.keeper, cast(Gather, None), work=desk.work / "none", done=cast(Any, None)
+    )
+    listed = {one["_id"]: one["headline"] for one in await reporter.list(KEY, 9)}
+    assert listed["old-report"] == "Data moved"
+    [note] = desk.notes  # refused by more than a tenth, which the old report does not tell
+    assert "(was drift)" in note

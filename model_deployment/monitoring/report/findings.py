@@ -49,8 +49,8 @@ ADVICE = {
     "verdict.",
     "violations": "Repair the callers. With validation=observe the model gets such requests as they came, "
     "with coerce repaired; with strict it gets none.",
-    "not_measured": "Have the model return one value for each row, or the probabilities of classes 0, 1, "
-    "...; or measure it elsewhere and send the metrics to .../set_new_metrics.",
+    "not_measured": "Have the model answer with one value for each row, or with the probabilities of the "
+    "classes 0, 1, ... that labels name; or measure it elsewhere and send that to .../set_new_metrics.",
     "unpaired": "Look at what the model answers for these rows.",
     "no_reference": 'mlflow.log_artifact("reference.parquet", "dataset") in the training run gives '
     "the report something to compare with.",

@@ -166,7 +166,7 @@ def _labels(
     if left and not truth.measured and len(truth.outputs) > 1:
         text = (
             f"{truth.known:,} true values are known, but nothing is measured with them: the model answers "
-            f"with {len(truth.outputs)} values for each row, which are no probabilities of classes."
+            f"with {len(truth.outputs)} values for each row, and a label is one."
         )
         yield Finding(Severity.WARNING, "not_measured", text, None, 4)
         return
