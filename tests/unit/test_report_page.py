@@ -112,6 +112,9 @@ def test_rounding_noise_is_drawn_flat(values: list[float]) -> None:
 def test_a_change_of_a_hundredth_is_no_cliff() -> None:
     heights, _ = drawn([100, 99])
     assert 5 < heights[1] - heights[0] < 35
+    # What is 1 at best has that scale, however small it is now.
+    heights, _ = drawn([0.145, 0.149], None, 1.0)
+    assert heights[0] - heights[1] < 10
     heights, edges = drawn([0.9, 0.5], 0.92, 1.0)
     assert heights[1] - heights[0] > 50
     assert (float(edges[0]), edges[0] != edges[1]) == (1, True)

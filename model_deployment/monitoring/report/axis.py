@@ -17,10 +17,10 @@ def edges(values: Sequence[float], most: float | None = None) -> tuple[float, fl
 
     Args:
         values: finite ones, at least one.
-        most: that no value can be above, None if there is no such bound.
+        most: that no value can be above, which is the scale then; None if there is no such bound.
     """
     low, high = min(values), max(values)
-    size = max(abs(low), abs(high))
+    size = max(abs(low), abs(high), most or 0.0)
     if size > _HUGE:
         return (low, high) if low < 0 < high else (min(low, 0.0), max(high, 0.0))
     floor = max(_FLOOR * size, ROUNDING) if size else 1.0
