@@ -1,13 +1,14 @@
 """Writes the generated parts of the documents, or checks that they are up to date (--check).
 
-A drawing or a table kept by hand rots, so the state machine in docs/design.md and the settings in
-README.md come from the code.
+A drawing or a table kept by hand rots, so the state machine in docs/design.md, the settings in README.md
+and the names in docs/verdicts.md come from the code.
 """
 
 import sys
 from pathlib import Path
 
 from model_deployment.lifecycle import diagram
+from model_deployment.monitoring import verdicts
 from model_deployment.settings import settings_table
 
 ROOT = Path(__file__).parents[1]
@@ -25,9 +26,11 @@ def fill(text: str, name: str, content: str) -> str:
 def generated() -> dict[Path, str]:
     """Each document with its generated parts as they should be."""
     readme, design = ROOT / "README.md", ROOT / "docs" / "design.md"
+    names = ROOT / "docs" / "verdicts.md"
     return {
         readme: fill(readme.read_text(encoding="utf-8"), "settings", settings_table()),
         design: fill(design.read_text(encoding="utf-8"), "states", f"```mermaid\n{diagram()}\n```"),
+        names: fill(names.read_text(encoding="utf-8"), "names", verdicts.table()),
     }
 
 

@@ -50,7 +50,12 @@ class MetricsIn(BaseModel):
         Annotated[str, Field(min_length=1, max_length=250), AfterValidator(encodable)], float
     ] = Field(min_length=1, max_length=100)
     window: str | None = Field(None, max_length=200, description="What they were measured on.")
-    n: int | None = Field(None, ge=1, le=2**53, description="Rows they were measured on.")
+    n: int | None = Field(
+        None,
+        ge=1,
+        le=2**53,
+        description="Rows they were measured on; where nobody knows, nothing is called worse.",
+    )
     note: str | None = Field(None, max_length=2000)
 
 
@@ -129,7 +134,11 @@ def router(controller: Controller, monitoring: Monitoring, feedbacks: Feedback) 
         responses={404: problem("Not deployed"), 503: STORE_AWAY},
     )
     async def set_new_metrics(name: Key, body: MetricsIn) -> dict[str, Any]:
-        """They become the current ones, and are compared with the baseline of the version."""
+        """They become the current ones, and are judged beside the baseline as a report does it.
+
+        `verdict` is `ok`, `worse` (in this window), `degraded` (in two running), `insufficient_data` (fewer
+        than 30 rows, or no `n`), or `no_reference`; `worse` and `degraded` are null in the last two.
+        """
         key = await deployed(name)
         return await monitoring.set_metrics(
             key, body.metrics, window=body.window, n=body.n, note=body.note

@@ -75,7 +75,7 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
 
     @routes.get(
         "/model/{name}/reports",
-        summary="Reports made so far, with their verdict",
+        summary="Reports made so far, with verdict and headline",
         responses={404: problem("Not deployed"), 503: STORE_AWAY},
     )
     async def reports(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from model_deployment.dashboard import pictures, words
-from model_deployment.monitoring.scores import comparison
+from model_deployment.monitoring.judge import ROUNDING, by_one_name
 
 #: Windows that can be chosen, in minutes, and columns of a chart.
 WINDOWS = {"15m": 15, "1h": 60, "6h": 360, "24h": 1440}
@@ -114,7 +114,7 @@ def trends(
     past = [
         (
             datetime.fromisoformat(entry["ts"]),
-            {row["metric"]: row["current"] for row in comparison({}, entry["metrics"], None)},
+            by_one_name(entry["metrics"]),
         )
         for entry in reversed(history)
     ]
@@ -156,6 +156,8 @@ def _trend(row: Mapping[str, Any], measured: Sequence[tuple[datetime, float]]) -
 
 
 def _edges(values: Sequence[float]) -> tuple[float, float]:
-    """Of an axis: round numbers, and zero between or at one of them."""
+    """Of an axis: round numbers, and zero between or at one of them, so that noise stays small."""
+    if max(map(abs, values)) < ROUNDING:
+        return 0.0, 1.0
     low = -pictures.top([-value for value in values]) if min(values) < 0 else 0.0
     return low, pictures.top(values) if max(values) > 0 or not low else 0.0

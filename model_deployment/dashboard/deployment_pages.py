@@ -91,10 +91,16 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
     return routes
 
 
+#: Counts of rows that are worth telling only where there are any.
+_RARE = ("ambiguous", "unmeasured")
+
+
 def _rows(counted: object) -> str:
     """How many rows a report was made of."""
     if not isinstance(counted, dict):
         return words.NONE
     return ", ".join(
-        f"{words.number(n)} {name}" for name, n in counted.items() if isinstance(n, int)
+        f"{words.number(n)} {name}"
+        for name, n in counted.items()
+        if isinstance(n, int) and (n or name not in _RARE)
     )

@@ -3,18 +3,9 @@
 import math
 from datetime import UTC, datetime
 
-NONE = "\u2013"
+from model_deployment.monitoring import verdicts
 
-#: What the verdict of a report is called, and which tone it has.
-VERDICTS = {
-    "ok": ("Unchanged", "good"),
-    "drift": ("Data moved", "warn"),
-    "degraded": ("Worse", "bad"),
-    "insufficient_data": ("Too little data", "info"),
-    "no_reference": ("No reference", "info"),
-    "error": ("Not made", "bad"),
-}
-_URGENT = ("degraded", "drift", "error", "no_reference", "insufficient_data", "ok")
+NONE = "\u2013"
 
 
 def number(value: float | None) -> str:
@@ -93,14 +84,21 @@ def moment(value: datetime | str | None) -> str:
 
 def verdict(value: str) -> str:
     """What a verdict is called."""
-    return VERDICTS.get(value, (value, "info"))[0]
+    return verdicts.words(value).name
+
+
+def beside(value: str, headline: str) -> str:
+    """What the headline of a report says beyond the name of its verdict."""
+    name = verdict(value)
+    rest = headline.removeprefix(name).lstrip(":;, ") if headline.startswith(name) else headline
+    return rest[:1].upper() + rest[1:]
 
 
 def rank(value: str) -> int:
     """The place of a verdict among those that want attention, the most urgent first; none is the last."""
-    return _URGENT.index(value) if value in _URGENT else len(_URGENT)
+    return verdicts.rank(value)
 
 
 def tone(value: str) -> str:
     """How alarming a verdict is."""
-    return VERDICTS.get(value, (value, "info"))[1]
+    return verdicts.words(value).tone

@@ -10,7 +10,7 @@ from typing import Any
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.errors import InvalidRequest
 from model_deployment.monitoring.keeper import Keeper
-from model_deployment.monitoring.scores import measure
+from model_deployment.monitoring.scores import scores
 from model_deployment.monitoring.service import envelope
 from model_deployment.names import ModelKey
 
@@ -136,12 +136,15 @@ class Feedback:
             for row, label in labels[request_id].items()
             if row < len(predictions)
         ]
-        metrics = measure(pairs)
-        if metrics and changed and oldest is not None:
+        scored = scores(pairs)
+        if scored.values and changed and oldest is not None:
             # One entry a minute: feedback may come row by row.
             entry = {
                 **envelope(f"{key}/feedback/{int(time.time() // 60)}", key),
-                "metrics": metrics,
+                "metrics": scored.values,
+                "kindest": scored.kindest,
+                "standard_errors": scored.errors,
+                "halves": list(scored.halves),
                 "window": f"{oldest.isoformat()}/",
                 "n": len(pairs),
                 "note": None,
@@ -149,7 +152,7 @@ class Feedback:
             }
             await documents.replace(Collection.METRICS, entry)
         return _Measured(
-            metrics, len(pairs), await _coverage(documents, key, oldest, len(captures))
+            scored.values, len(pairs), await _coverage(documents, key, oldest, len(captures))
         )
 
 

@@ -18,6 +18,7 @@ import orjson
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.monitoring.service import Monitoring
+from model_deployment.monitoring.traffic import REFUSED
 from model_deployment.names import ModelKey
 
 #: What a report looks at: captured requests, rows of them, and bytes of all.
@@ -156,7 +157,7 @@ class Gather:
         try:
             baseline = await self._baseline(window.key)
         except ModelDeploymentError as error:
-            why = error.detail
+            why = error.detail or error.title
         serving = (await self._monitoring.serving(window.key, window.since, window.until))["total"]
         history = await self._monitoring.history(window.key, _HISTORY)
         return {
@@ -170,11 +171,13 @@ class Gather:
             "target": laid.target,
             "baseline": baseline,
             "baseline_error": why,
-            "history_baseline": await self._monitoring.first_set(window.key, window.since),
+            "first_set": await self._monitoring.first_set(window.key),
             "history": history[::-1],
             "worse_before": dict(laid.worse_before),
             "violations": serving["violations"],
             "requests": serving["requests"],
+            "refused": {kind: n for kind, n in serving["errors"].items() if kind in REFUSED},
+            "let_through": serving["let_through"],
             "memory_bytes": MEMORY,
             "cpu_seconds": SECONDS,
         }

@@ -92,6 +92,8 @@ class Recorder:
         self._traffic.failed(key, time.time(), status)
         self._totals.failed(key, kind_of(status))
 
-    def violated(self, key: ModelKey, tally: Mapping[tuple[str, str], int]) -> None:
-        """A request does not fit the signature."""
-        self._traffic.violated(key, time.time(), tally)
+    def violated(
+        self, key: ModelKey, tally: Mapping[tuple[str, str], int], *, passed: bool = False
+    ) -> None:
+        """A request does not fit the signature; it may go to the model all the same."""
+        self._traffic.violated(key, time.time(), tally, passed=passed)

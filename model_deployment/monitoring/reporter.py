@@ -16,15 +16,13 @@ from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.errors import ModelDeploymentError, TooBusy, Unavailable
 from model_deployment.monitoring.gather import SECONDS, Gather, Laid, Window
 from model_deployment.monitoring.keeper import Keeper
+from model_deployment.monitoring.verdicts import Verdict, words
 from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
 
 #: Reports that may wait for their turn.
 _WAITING = 16
-
-#: The worst first; what cannot be told is none of them.
-SEVERITY = {"degraded": 4, "drift": 3, "error": 2, "ok": 1}
 
 #: Told of each report, and of the one before.
 Done = Callable[[ModelKey, Mapping[str, Any], Mapping[str, Any] | None], Awaitable[None]]
@@ -109,7 +107,14 @@ class Reporter:
         documents = await self._keeper.opened()
         query = Query.of(Collection.REPORTS, key, newest_first=True, limit=limit)
         names = ("_id", "ts", "verdict", "since", "until", "reference", "rows")
-        return [{name: one[name] for name in names} async for one in documents.find(query)]
+        return [
+            # Reports of earlier versions have no headline.
+            {
+                **{name: one[name] for name in names},
+                "headline": one.get("headline") or words(one["verdict"]).name,
+            }
+            async for one in documents.find(query)
+        ]
 
     async def _make(self, id: str, window: Window) -> dict[str, Any]:
         async with self._turn:
@@ -152,6 +157,7 @@ def _made(id: str, window: Window, laid: Laid, report: Mapping[str, Any]) -> dic
         "version": window.key.version,
         "ts": datetime.now(UTC),
         "verdict": report["verdict"],
+        "headline": report.get("headline") or words(report["verdict"]).name,
         "since": window.since.isoformat(),
         "until": window.until.isoformat(),
         "reference": laid.description,
@@ -164,8 +170,8 @@ def _made(id: str, window: Window, laid: Laid, report: Mapping[str, Any]) -> dic
 
 def _failed(id: str, window: Window, why: str) -> dict[str, Any]:
     """A report that could not be made is one too: nobody should take the one before for the newest."""
-    reason = {"severity": "alert", "code": "failed", "column": None, "message": why, "advice": ""}
-    report = {"verdict": "error", "reasons": [reason]}
+    reason = {"severity": "error", "code": "error", "column": None, "message": why, "advice": ""}
+    report = {"verdict": str(Verdict.ERROR), "reasons": [reason]}
     return _made(id, window, Laid(None, "none"), report)
 
 

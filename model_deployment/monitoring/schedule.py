@@ -13,7 +13,8 @@ import aiohttp
 
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.errors import ModelDeploymentError
-from model_deployment.monitoring.reporter import SEVERITY, Reporter
+from model_deployment.monitoring.reporter import Reporter
+from model_deployment.monitoring.verdicts import Verdict, words
 from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
@@ -94,15 +95,21 @@ class Alarm:
     async def __call__(
         self, key: ModelKey, made: Mapping[str, Any], before: Mapping[str, Any] | None
     ) -> None:
-        """Note an event, and call the webhook, if the verdict is worse than the one before."""
+        """Note an event, and call the webhook, of whatever has become worse since the report before.
+
+        That is the verdict, or that callers have begun to send many wrong requests.
+        """
         was = str(before["verdict"]) if before else None
         now = str(made["verdict"])
-        if SEVERITY.get(now, 0) <= max(SEVERITY["ok"], SEVERITY.get(was or "ok", 0)):
+        least = words(Verdict.OK).severity
+        worse = words(now).severity > max(least, words(was).severity if was else 0)
+        wrong = _many_refused(made) and not (before and _many_refused(before))
+        if not worse and not wrong:
             return
-        reasons = made["report"].get("reasons") or [{}]
-        why = str(reasons[0].get("message", ""))[:300]
+        why = _reason(made["report"].get("reasons") or [], worse)
         past = f"was {was}" if was else "the first report"
-        self._note(key, f"report {made['_id']}: {now} ({past}). {why}".strip())
+        headline = str(made.get("headline") or words(now).name)
+        self._note(key, f"report {made['_id']}: {now} ({past}). {headline}. {why}".strip())
         await self._webhook.call(
             {
                 "model": key.model,
@@ -110,9 +117,22 @@ class Alarm:
                 "report": made["_id"],
                 "verdict": now,
                 "previous": was,
+                "headline": headline,
                 "reason": why,
             }
         )
+
+
+def _many_refused(made: Mapping[str, Any]) -> bool:
+    """Whether callers send many wrong requests; reports of earlier versions do not tell."""
+    return bool(made["report"].get("refused", {}).get("many"))
+
+
+def _reason(reasons: Sequence[Mapping[str, Any]], worse: bool) -> str:
+    """The worst thing that a report found, of its verdict or of its callers."""
+    bad = [one for one in reasons if one.get("severity") != "good"]
+    fitting = [one for one in bad if (one.get("code") != "refused") == worse]
+    return next((str(one.get("message", ""))[:300] for one in fitting or bad), "")
 
 
 async def run(

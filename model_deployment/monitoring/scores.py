@@ -1,23 +1,75 @@
 """Metrics of labelled predictions, and metrics beside their baseline: plain Python, for the API's answers.
 
-The report's own engine does this with standard errors and more metrics; here it is what can be told at
-once, without NumPy in the controller.
+The report's own engine measures with more metrics; here it is what can be told at once, without NumPy in
+the controller. Whether a metric is worse says the same judge.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from model_deployment.monitoring.report.names import HIGHER, baselines, direction, normalised
+from model_deployment.monitoring.judge import (
+    SET,
+    Around,
+    Measured,
+    Past,
+    first_set,
+    held_to,
+    judge,
+    worse_running,
+)
+from model_deployment.monitoring.report.names import baselines, direction
 
 #: More different whole numbers than this are amounts and no classes.
 _MOST_CLASSES = 20
-#: A metric counts as worse beyond this share of its baseline, as in a report.
-_TOLERANCE = 0.1
-#: Labels below which nothing is called degraded.
-_FEWEST = 30
-#: Shares, whose chance is that of a share.
-_SHARES = frozenset({"accuracy", "f1", "precision", "recall", "roc_auc"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Metrics of labelled rows."""
+
+    values: dict[str, float]
+    #: Of precision, recall and F1 the kindest average, which a report judges: a run does not say which one
+    #: it logged.
+    kindest: dict[str, float] = field(default_factory=dict)
+    #: Of those that have a closed form; of others it is estimated.
+    errors: dict[str, float] = field(default_factory=dict)
+    #: The metrics of the earlier and of the later half.
+    halves: tuple[dict[str, float], ...] = ()
+
+
+def scores(pairs: Sequence[tuple[Any, Any]]) -> Scores:
+    """Metrics of pairs of label and prediction in the order of time."""
+    known = [(label, said) for label, said in pairs if not (_is_hole(label) or _is_hole(said))]
+    values = measure(known)
+    middle = len(known) // 2
+    halves = tuple(
+        measure(half) | _kindest(half) for half in (known[:middle], known[middle:]) if values
+    )
+    errors = _errors_of_amounts(known) if "mse" in values else {}
+    errors = {name: errors[name] for name in errors.keys() & values.keys()}
+    return Scores(values, _kindest(known), errors, halves)
+
+
+def _errors_of_amounts(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
+    """Standard errors, as a report has them."""
+    numbers = [(_number(label), _number(said)) for label, said in pairs]
+    wrong = [abs(b - a) for a, b in numbers if a is not None and b is not None]
+    if len(wrong) < 2:
+        return {}
+    try:
+        mae, mse = _mean_error(wrong), _mean_error([one * one for one in wrong])
+    except OverflowError:
+        return {}
+    rmse = math.sqrt(math.fsum(one * one for one in wrong) / len(wrong))
+    return {"mae": mae, "mse": mse, "rmse": mse / (2 * rmse) if rmse else mse}
+
+
+def _mean_error(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    spread = math.fsum((one - mean) ** 2 for one in values) / (len(values) - 1)
+    return math.sqrt(spread / len(values))
 
 
 def measure(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
@@ -72,53 +124,80 @@ def _of_classes(pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
 
 
 def comparison(
-    baseline: Mapping[str, float], current: Mapping[str, float], n: int | None
+    baseline: Mapping[str, float],
+    now: Past | None,
+    *,
+    before: Sequence[Past] = (),
+    known: Scores | None = None,
+    degraded: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Each metric beside its baseline.
+    """Each metric beside its baseline, as a report of the same figures has it.
 
-    ``degraded`` is true where it is worse by more than a tenth and by more than chance explains, null
-    where that cannot be told. It takes two such windows running for a report to call a model degraded.
+    ``worse`` and ``degraded`` are null where that cannot be told: without a baseline, a known
+    direction, or the number of rows, and under 30 rows.
 
     Args:
-        n: rows the current metrics were measured on, None if nobody knows.
+        baseline: metrics of the run.
+        now: the current metrics, with the rows they were measured on.
+        before: what was set earlier, oldest first.
+        known: of metrics of known rows, what else is known of them.
+        degraded: metrics that the last report calls degraded; while they are worse they stay so.
     """
-    known = baselines(baseline)
-    now = {normalised(name)[0]: value for name, value in current.items()}
+    measured = {} if now is None else _measured(now, known)
+    first = first_set(before, now.ts) if now and now.ts else {}
+    held = held_to(baselines(baseline), first)
+    running = worse_running(now, before, held) if now and now.source == SET else {}
     rows = []
-    for name in sorted(known.keys() | now.keys()):
-        before = known[name].value if name in known else None
-        after, way = now.get(name), direction(name)
-        change = after - before if after is not None and before is not None else None
+    for name in sorted(held.keys() | measured.keys()):
+        halves = [half[name] for half in known.halves if name in half] if known else []
+        lasting = max(running.get(name, 0), int(name in degraded))
+        judged = judge(name, held.get(name), measured.get(name), Around(halves, lasting))
         rows.append(
             {
                 "metric": name,
-                "baseline": before,
-                "baseline_source": known[name].source if name in known else None,
-                "current": after,
-                "change": change,
-                "direction": way,
-                "degraded": _degraded(name, before, after, way, n),
+                "baseline": held[name].value if name in held else None,
+                "baseline_source": held[name].source if name in held else None,
+                "current": measured[name].value if name in measured else None,
+                "change": judged.change,
+                "direction": direction(name),
+                "verdict": str(judged.verdict),
+                "worse": judged.worse if judged.told else None,
+                "degraded": judged.degraded if judged.told else None,
             }
         )
     return rows
 
 
-def _degraded(
-    name: str, before: float | None, after: float | None, way: str | None, n: int | None
-) -> bool | None:
-    if before is None or after is None or way is None or (n is not None and n < _FEWEST):
-        return None
-    loss = before - after if way == HIGHER else after - before
-    if loss <= _TOLERANCE * abs(before):
-        return False
-    if n is None:
-        return True
-    if name in _SHARES:
-        share = min(max(after, 0.0), 1.0)
-        noise = math.sqrt(share * (1 - share) / n)
-    else:
-        noise = abs(after) / math.sqrt(n)
-    return loss > 2 * noise
+def _measured(now: Past, known: Scores | None) -> dict[str, Measured]:
+    """As a report judges them: the kindest averages, and standard errors that are known."""
+    if known is None:
+        return now.measured()
+    judged = replace(now, metrics={**now.metrics, **known.kindest}).measured()
+    return {
+        name: replace(one, standard_error=known.errors.get(name, one.standard_error))
+        for name, one in judged.items()
+    }
+
+
+def _kindest(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
+    """Of two classes, where :func:`measure` takes the positive one: that, macro or weighted."""
+    taken = measure(pairs)
+    if "f1" not in taken:
+        return {}
+    named = [(_class(label), _class(said)) for label, said in pairs]
+    best = {name: taken[name] for name in ("precision", "recall", "f1")}
+    scores, weights = [], []
+    for name in {one for pair in named for one in pair}:
+        hits = sum(label == said == name for label, said in named)
+        told = sum(said == name for _, said in named)
+        true = sum(label == name for label, _ in named)
+        weights.append(true / len(named))
+        scores.append((hits / max(told, 1), hits / max(true, 1), 2 * hits / (told + true)))
+    for place, name in enumerate(best):
+        column = [score[place] for score in scores]
+        weighted = sum(one * weight for one, weight in zip(column, weights, strict=True))
+        best[name] = max(best[name], sum(column) / len(column), weighted)
+    return best
 
 
 def _is_hole(value: Any) -> bool:

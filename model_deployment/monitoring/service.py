@@ -11,8 +11,10 @@ from typing import Any
 
 from model_deployment.documents.base import Collection, Query
 from model_deployment.errors import InvalidRequest, ModelDeploymentError
+from model_deployment.monitoring.judge import FEWEST, SET
 from model_deployment.monitoring.keeper import Keeper
-from model_deployment.monitoring.scores import comparison
+from model_deployment.monitoring.report.job import past
+from model_deployment.monitoring.scores import Scores, comparison
 from model_deployment.monitoring.traffic import Traffic, Window
 from model_deployment.names import ModelKey
 
@@ -20,8 +22,6 @@ from model_deployment.names import ModelKey
 _HISTORY = 200
 #: Windows of traffic in one answer: a day of minutes.
 _WINDOWS = 1440
-#: Rows that metrics were measured on, to count as a baseline.
-_FEWEST = 30
 
 #: The metrics of a version's run and logged model.
 Baseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
@@ -61,16 +61,14 @@ class Monitoring:
         """
         baseline, why = await self._known_baseline(key)
         history = await self._history(key, _HISTORY)
-        newest = history[0] if history else None
-        current = dict(newest["metrics"]) if newest else {}
         return {
             "name": str(key),
             "baseline": baseline,
             "baseline_error": why,
             "baseline_as_of": self._as_of(key),
-            "current": current,
+            "current": dict(history[0]["metrics"]) if history else {},
             "history": [_told(entry) for entry in history],
-            "comparison": comparison(baseline, current, newest["n"] if newest else None),
+            "comparison": await self._compared(key, baseline, history),
             "serving": await self.serving(key, since, until),
         }
 
@@ -101,17 +99,20 @@ class Monitoring:
             "window": window,
             "n": n,
             "note": note,
-            "source": "set",
+            "source": SET,
         }
         documents = await self._keeper.opened()
         written = await documents.insert(Collection.METRICS, [entry])
         if written.refused:
-            why = next(iter(written.refused.values()))
-            raise InvalidRequest(f"cannot set the metrics of {key}: the store refuses them: {why}")
+            refused = next(iter(written.refused.values()))
+            raise InvalidRequest(
+                f"cannot set the metrics of {key}: the store refuses them: {refused}"
+            )
         baseline, why = await self._known_baseline(key)
+        older = [one for one in await self._history(key, _HISTORY) if one["_id"] != entry["_id"]]
         return {
             **_told(entry),
-            "comparison": comparison(baseline, metrics, n),
+            "comparison": await self._compared(key, baseline, [entry, *older]),
             "baseline_error": why,
             "written_to": await self._written(key, metrics),
         }
@@ -165,16 +166,13 @@ class Monitoring:
             },
         }
 
-    async def first_set(self, key: ModelKey, before: datetime) -> dict[str, float]:
+    async def first_set(self, key: ModelKey) -> dict[str, Any] | None:
         """The oldest metrics that somebody set, of enough rows to hold a model to them."""
         documents = await self._keeper.opened()
-        query = Query.of(Collection.METRICS, key)
-        async for found in documents.find(query):
-            if found["ts"] >= before:
-                break
-            if found["source"] == "set" and (found["n"] or 0) >= _FEWEST:
-                return dict(found["metrics"])
-        return {}
+        async for found in documents.find(Query.of(Collection.METRICS, key)):
+            if found["source"] == SET and (found["n"] or 0) >= FEWEST:
+                return _told(found)
+        return None
 
     async def history(self, key: ModelKey, limit: int = _HISTORY) -> list[dict[str, Any]]:
         """Metrics that were set or computed, newest first."""
@@ -199,12 +197,46 @@ class Monitoring:
         query = Query.of(Collection.METRICS, key, newest_first=True, limit=limit)
         return [found async for found in documents.find(query)]
 
-    async def _known_baseline(self, key: ModelKey) -> tuple[dict[str, float], str]:
+    async def _compared(
+        self, key: ModelKey, baseline: Mapping[str, float], history: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The newest metrics beside the baseline.
+
+        Args:
+            history: newest first.
+        """
+        if not history:
+            return comparison(baseline, None)
+        newest, *older = history
+        now = past(_told(newest))
+        before = [past(_told(one)) for one in reversed(older) if one["ts"] <= newest["ts"]]
+        if len(history) >= _HISTORY and (first := await self.first_set(key)):
+            before.insert(0, past(first))
+        # Of labels; what was set, and entries of earlier versions, have none of these.
+        known = Scores(
+            {},
+            newest.get("kindest") or {},
+            newest.get("standard_errors") or {},
+            tuple(newest.get("halves") or ()),
+        )
+        degraded = await self._degraded(key)
+        return comparison(baseline, now, before=before, known=known, degraded=degraded)
+
+    async def _degraded(self, key: ModelKey) -> set[str]:
+        """Metrics that the last report calls degraded."""
+        documents = await self._keeper.opened()
+        query = Query.of(Collection.REPORTS, key, newest_first=True, limit=1)
+        async for found in documents.find(query):
+            metrics = found["report"].get("metrics", ())
+            return {str(one["name"]) for one in metrics if one.get("degraded")}
+        return set()
+
+    async def _known_baseline(self, key: ModelKey) -> tuple[dict[str, float], str | None]:
         """And why it is not known, if it is not."""
         try:
-            return await self._baseline(key), ""
+            return await self._baseline(key), None
         except ModelDeploymentError as error:
-            return {}, error.detail
+            return {}, error.detail or error.title
 
     def _as_of(self, key: ModelKey) -> str | None:
         moment = self._baseline_as_of(key)

@@ -32,6 +32,8 @@ _KINDS = {
 _OTHER = "internal"
 #: All that may become of one.
 KINDS = (*_KINDS.values(), _OTHER)
+#: What is wrong with requests themselves: the model never sees these, and only callers can mend them.
+REFUSED = frozenset({"malformed", "too_large", "media_type", "refused"})
 
 
 def kind_of(status: int) -> str:
@@ -48,8 +50,10 @@ class Window:
     errors: Counter[str] = field(default_factory=Counter)
     #: By bucket; of answered requests only.
     latencies: Counter[int] = field(default_factory=Counter)
-    #: By column and kind.
+    #: By column and kind: a request may have many.
     violations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: Requests that did not fit the signature and went to the model all the same.
+    let_through: int = 0
 
     def add(self, other: "Window") -> None:
         """Count what another one has counted as well."""
@@ -58,6 +62,7 @@ class Window:
         self.errors.update(other.errors)
         self.latencies.update(other.latencies)
         self.violations.update(other.violations)
+        self.let_through += other.let_through
 
     def percentile(self, share: float) -> float | None:
         """Milliseconds that a share of the answers took at most, nearly; None without answers."""
@@ -84,6 +89,7 @@ class Window:
                 {"column": column, "kind": kind, "count": count}
                 for (column, kind), count in sorted(self.violations.items())
             ],
+            "let_through": self.let_through,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,6 +100,7 @@ class Window:
             "errors": dict(self.errors),
             "latencies": [[bucket, count] for bucket, count in sorted(self.latencies.items())],
             "violations": [[*where, count] for where, count in sorted(self.violations.items())],
+            "let_through": self.let_through,
         }
 
     @classmethod
@@ -105,6 +112,7 @@ class Window:
             errors=Counter(kept["errors"]),
             latencies=Counter(dict(kept["latencies"])),
             violations=Counter({(column, kind): n for column, kind, n in kept["violations"]}),
+            let_through=kept.get("let_through", 0),  # not in documents of earlier versions
         )
 
 
@@ -138,9 +146,22 @@ class Traffic:
         window.requests += 1
         window.errors[kind_of(status)] += 1
 
-    def violated(self, key: ModelKey, now: float, tally: Mapping[tuple[str, str], int]) -> None:
-        """Count what did not fit the signature."""
-        self._window(key, now).violations.update(tally)
+    def violated(
+        self,
+        key: ModelKey,
+        now: float,
+        tally: Mapping[tuple[str, str], int],
+        *,
+        passed: bool = False,
+    ) -> None:
+        """Count what did not fit the signature in one request.
+
+        Args:
+            passed: whether the request goes to the model all the same.
+        """
+        window = self._window(key, now)
+        window.violations.update(tally)
+        window.let_through += passed
 
     def current(self, key: ModelKey) -> list[tuple[datetime, Window]]:
         """The minutes of a deployment that are not kept yet."""

@@ -61,8 +61,10 @@ class Recorder(Protocol):
         """A request gets no prediction."""
         ...
 
-    def violated(self, key: ModelKey, tally: Mapping[tuple[str, str], int]) -> None:
-        """A request does not fit the signature."""
+    def violated(
+        self, key: ModelKey, tally: Mapping[tuple[str, str], int], *, passed: bool = False
+    ) -> None:
+        """A request does not fit the signature; it may go to the model all the same."""
         ...
 
 
@@ -197,7 +199,9 @@ class Exchange:
         if judged.verdict.count:
             self._entry.tally.note(judged.verdict)
             if self._terms.recorder:
-                self._terms.recorder.violated(self._entry.route.key, judged.verdict.tally)
+                passed = not judged.verdict.refused
+                key, tally = self._entry.route.key, judged.verdict.tally
+                self._terms.recorder.violated(key, tally, passed=passed)
             if judged.verdict.refused:
                 raise refused(self._entry.route.key, judged.verdict)
         return judged

@@ -165,8 +165,8 @@ class Settings(BaseSettings):
         1024 * 1024,
         ge=0,
         le=MAX_CAPTURE_BYTES,
-        description="Of larger requests and answers, in bytes together, only the fact is captured, "
-        "unless chosen at deploy.",
+        description="Requests that are larger, in bytes with their answers, are recorded without their "
+        "content; may be chosen at deploy.",
     )
     spool_bytes: Bytes = Field(
         1024 * 1024 * 1024,
@@ -185,7 +185,10 @@ class Settings(BaseSettings):
         7 * 86400.0, gt=0, description="Seconds that a scheduled report looks back."
     )
     webhook_url: WebhookUrl = Field(
-        "", repr=False, description="Called with a POST when a report's verdict becomes worse."
+        "",
+        repr=False,
+        description="Called with a POST when a report's verdict becomes worse, or callers "
+        "begin to send many wrong requests.",
     )
     webhook_private: bool = Field(
         False, description="Whether the webhook may be on this machine or in a private network."

@@ -12,8 +12,10 @@ from model_deployment.dashboard.advice import advice
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.pulse import Pulse, percentile
 from model_deployment.dashboard.registry_pages import metric_names
+from model_deployment.monitoring.judge import Past
 from model_deployment.monitoring.scores import comparison
 from model_deployment.monitoring.totals import STEPS, Totals
+from model_deployment.monitoring.verdicts import WORDS
 from model_deployment.names import ModelKey
 from model_deployment.registered import RegisteredVersion
 from model_deployment.training import DEPLOYED
@@ -244,7 +246,7 @@ def entry(day: int, **metrics: float) -> dict[str, Any]:
 
 def trend(*history: dict[str, Any], **baseline: float) -> charts.Chart:
     newest_first = history[::-1]
-    compared = comparison(baseline, newest_first[0]["metrics"], None)
+    compared = comparison(baseline, Past(None, newest_first[0]["metrics"], None))
     (made,) = charts.trends(newest_first, compared)
     return made
 
@@ -268,7 +270,7 @@ def test_points_are_where_their_time_is() -> None:
 
 def test_a_metric_that_is_no_number_is_not_drawn() -> None:
     history = [entry(2, mae=math.inf), entry(1, mae=1)]
-    assert charts.trends(history, comparison({}, {"mae": 1.0}, None)) == []
+    assert charts.trends(history, comparison({}, Past(None, {"mae": 1.0}, None))) == []
 
 
 def registered(**metrics: float) -> RegisteredVersion:
@@ -284,6 +286,23 @@ def test_metrics_of_the_registry_are_those_of_the_training() -> None:
     assert metric_names(versions) == ["r2", "mae"]
 
 
+@pytest.mark.parametrize(
+    ("verdict", "headline", "more"),
+    [
+        ("ok", "Unchanged", ""),
+        (
+            "ok",
+            "Unchanged: as good as it was on 60 labelled rows",
+            "As good as it was on 60 labelled rows",
+        ),
+        ("ok", "Unchanged; callers send wrong requests", "Callers send wrong requests"),
+        ("drift", "As good as it was, but …", "As good as it was, but …"),
+    ],
+)
+def test_a_headline_does_not_say_its_verdict_twice(verdict: str, headline: str, more: str) -> None:
+    assert words.beside(verdict, headline) == more
+
+
 def test_verdicts_sort_by_what_wants_attention() -> None:
     verdicts = ["ok", "", "drift", "insufficient_data", "degraded", "unheard-of", "error"]
     assert sorted(verdicts, key=words.rank)[:5] == [
@@ -293,8 +312,15 @@ def test_verdicts_sort_by_what_wants_attention() -> None:
         "insufficient_data",
         "ok",
     ]
-    assert all(verdict in words.VERDICTS for verdict in words._URGENT)
-    assert len(words._URGENT) == len(words.VERDICTS)
+    assert {words.tone(verdict) for verdict in WORDS} == {"good", "info", "warn", "bad"}
+
+
+def test_rounding_noise_is_no_fall() -> None:
+    made = trend(entry(1, mse=2978.284480640107), entry(2, mse=2978.2844806401067), mse=2900)
+    assert (made.bottom, made.top) == ("0", "3\u202f000")
+    assert re.fullmatch(r"M0 ([0-9]+)L200 \1", made.lines[0].path)
+    exact = trend(entry(1, mae=1e-16), entry(2, mae=9e-16))
+    assert (exact.bottom, exact.top, exact.lines[0].path) == ("0", "1", "M0 59L200 59")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.errors import RegistryUnavailable
 from model_deployment.monitoring import gather as module
 from model_deployment.monitoring.gather import FROZEN, Gather, Laid, Window
+from model_deployment.monitoring.judge import Past
 from model_deployment.monitoring.report.job import parse
 from model_deployment.monitoring.service import Monitoring
 from model_deployment.names import ModelKey
@@ -52,13 +53,14 @@ class Told:
     """Monitoring, as far as it is asked here."""
 
     async def serving(self, *window: Any) -> dict[str, Any]:
-        return {"total": {"violations": [], "requests": 7}}
+        errors = {"refused": 2, "malformed": 1, "too_busy": 3}
+        return {"total": {"violations": [], "requests": 7, "errors": errors, "let_through": 1}}
 
     async def history(self, *which: Any) -> list[dict[str, Any]]:
         return []
 
-    async def first_set(self, key: ModelKey, before: datetime) -> dict[str, float]:
-        return {"rmse": 3.0}
+    async def first_set(self, key: ModelKey) -> dict[str, Any]:
+        return {"ts": NOW.isoformat(), "metrics": {"rmse": 3.0}, "n": 40, "source": "set"}
 
 
 def gatherer(training: Any = None, baseline: Any = None) -> Gather:
@@ -159,7 +161,20 @@ async def test_a_baseline_that_cannot_be_read_is_told(documents: Documents, tmp_
     error = RegistryUnavailable("cannot look up iris-1: no answer")
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY, baseline=error)
     assert job["baseline_error"] == error.detail
-    assert job["history_baseline"] == {"rmse": 3.0}
+    assert job["first_set"]["metrics"] == {"rmse": 3.0}
+    assert parse(job).first_set == Past(NOW, {"rmse": 3.0}, 40)
+
+
+async def test_requests_that_the_model_never_saw_are_told_apart(
+    documents: Documents, tmp_path: Path
+) -> None:
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
+    found = parse(job)
+    assert (found.refused, found.let_through, found.requests) == (
+        {"refused": 2, "malformed": 1},
+        1,
+        7,
+    )
 
 
 async def test_a_baseline_that_was_read_has_no_error(documents: Documents, tmp_path: Path) -> None:

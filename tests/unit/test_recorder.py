@@ -104,9 +104,11 @@ def test_other_ends_of_requests_are_counted_and_not_captured(spool: Spool) -> No
     recorder = Recorder(spool, traffic)
     recorder.relayed(KEY, 0.01)
     recorder.failed(KEY, 503)
-    recorder.violated(KEY, {("x", "type"): 2})
+    recorder.violated(KEY, {("x", "type"): 1})
+    recorder.violated(KEY, {("x", "type"): 1}, passed=True)
     assert captured(spool) == []
     found = [window for _, window in traffic.current(KEY)]
     assert sum(window.requests for window in found) == 2
     assert sum(window.errors["not_ready"] for window in found) == 1
     assert sum(window.violations["x", "type"] for window in found) == 2
+    assert sum(window.let_through for window in found) == 1

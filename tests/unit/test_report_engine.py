@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_deployment.monitoring.report.job import parse
+from model_deployment.monitoring.report.job import parse, past
+from model_deployment.monitoring.scores import comparison
 from tests.unit.reports import codes, frame, report, with_labels
 
 RUN = {"test_rmse": 0.1, "test_mae": 0.08}
@@ -16,7 +17,8 @@ def test_nothing_moved() -> None:
     found = report(frame(300, 1), frame(1000, 2))
     assert found["verdict"] == "ok"
     assert found["share_drifted"] == 0
-    assert found["rows"] == {"reference": 1000, "current": 300, "labelled": 0, "ambiguous": 0}
+    rows = {"labelled": 0, "unmeasured": 0, "ambiguous": 0}
+    assert found["rows"] == {"reference": 1000, "current": 300, **rows}
     assert codes(found) == ["few_labels"]
 
 
@@ -173,10 +175,14 @@ def test_the_job_may_know_an_older_baseline_than_its_history() -> None:
     now = with_labels(frame(300, 1), 0.5)
     past = [entry("01T03:00:00", 0.5)]
     assert report(now, history=past, **WINDOW)["verdict"] == "ok"
-    found = report(now, history=past, history_baseline={"test_rmse": 0.1}, **WINDOW)
+    first = {"ts": "2025-06-01T00:00:00Z", "metrics": {"test_rmse": 0.1}, "n": 500, "source": "set"}
+    found = report(now, history=past, first_set=first, **WINDOW)
     assert found["verdict"] == "degraded"
-    fair = report(now, history_baseline={"rmse": 0.1}, baseline={"test_rmse": 0.5}, **WINDOW)
+    fair = report(now, first_set=first, baseline={"test_rmse": 0.5}, **WINDOW)
     assert fair["verdict"] == "ok"
+    # Set in this window it is no baseline of its labels.
+    inside = {**first, "ts": "2026-01-02T01:00:00Z"}
+    assert report(now, first_set=inside, **WINDOW)["verdict"] == "no_reference"
 
 
 def test_another_metric_that_was_worse_before_does_not_make_this_one_last() -> None:
@@ -309,13 +315,141 @@ def test_few_rows_are_not_enough(n: int) -> None:
     assert report(frame(n, 1))["verdict"] == ("no_reference" if n else "insufficient_data")
 
 
-def test_violations_are_told_and_many_are_drift() -> None:
-    some = [{"column": "a", "kind": "type", "count": 5}]
-    found = report(frame(300, 1), frame(1000, 2), violations=some, requests=100)
+def asked(requests: int, **job: Any) -> dict[str, Any]:
+    some = [
+        {"column": "a", "kind": "type", "count": 33},
+        {"column": "b", "kind": "null", "count": 2},
+    ]
+    return report(frame(300, 1), frame(1000, 2), violations=some, requests=requests, **job)
+
+
+def test_requests_that_were_refused_are_told_and_no_drift() -> None:
+    found = asked(225, refused={"refused": 3})
+    assert (found["verdict"], codes(found)[0]) == ("ok", "refused")
+    assert found["reasons"][0]["message"] == (
+        "3 of 225 requests (1.3 %) were refused: 3 do not fit the model; "
+        "the most frequent violation is “type” of “a”."
+    )
+    assert found["refused"] == {
+        "count": 3,
+        "share": pytest.approx(3 / 225),
+        "by_kind": {"refused": 3},
+        "many": False,
+    }
+    assert found["headline"] == "Unchanged"
+    many = asked(300, refused={"refused": 100, "malformed": 20, "unheard-of": 1})
+    assert (many["verdict"], many["refused"]["many"], many["refused"]["count"]) == ("ok", True, 121)
+    assert many["reasons"][0]["severity"] == "error"
+    assert many["headline"] == "Unchanged; callers send wrong requests"
+    assert "40 % of the requests were refused" in many["summary"]
+
+
+def test_requests_that_were_let_through_are_told_and_compared() -> None:
+    found = asked(300, let_through=33)
     assert (found["verdict"], codes(found)[0]) == ("ok", "violations")
-    some[0]["count"] = 50
-    found = report(frame(300, 1), frame(1000, 2), violations=some, requests=100)
+    assert "33 of 300 requests (11 %)" in found["reasons"][0]["message"]
+    assert found["refused"]["count"] == 0
+    # Counted by an earlier version.
+    assert "35 violations in 300 requests" in asked(300)["reasons"][0]["message"]
+
+
+def test_labels_that_are_right_come_first_and_then_what_moved() -> None:
+    now = with_labels(frame(700, 1, shift=1.0), 0.1)
+    found = report(now, frame(1000, 2), baseline=RUN)
     assert found["verdict"] == "drift"
+    assert found["headline"] == "As good as it was on 700 labelled rows, but the data has moved"
+    assert codes(found)[0] == "as_good"
+    assert found["reasons"][0]["message"].startswith("On 700 labelled rows the model is as good")
+    assert found["reasons"][1]["column"] == "a"
+    without = report(now.drop(columns=["__label", "__ts"]), frame(1000, 2), baseline=RUN)
+    assert without["headline"] == "Data moved"
+    assert without["summary"].endswith("Only labels can tell whether it is still right.")
+
+
+@pytest.mark.parametrize(
+    ("found", "headline"),
+    [
+        (lambda: report(frame(300, 1), frame(1000, 2)), "Unchanged"),
+        (
+            lambda: report(with_labels(frame(60, 1), 0.1), baseline=RUN),
+            "Unchanged: as good as it was on 60 labelled rows",
+        ),
+        (
+            lambda: report(with_labels(frame(300, 1), 0.5), baseline=RUN),
+            "Degraded: worse than it was on 300 labelled rows",
+        ),
+        (
+            lambda: report(with_labels(frame(60, 1), 0.5), baseline=RUN),
+            "Too little data: worse once on 60 labelled rows",
+        ),
+        (
+            lambda: report(
+                with_labels(frame(300, 1, shift=1), 0.5)[:60], frame(900, 2), baseline=RUN
+            ),
+            "Data moved, and worse once on 60 labelled rows",
+        ),
+        (
+            lambda: report(with_labels(frame(40, 1), 0.14), baseline={"test_rmse": 0.1}),
+            "Unchanged: no worse than chance explains on 40 labelled rows",
+        ),
+        (lambda: report(frame(300, 1)), "No reference"),
+        (lambda: report(frame(3, 1)), "No reference"),
+        (lambda: report(frame(3, 1), frame(900, 2)), "Too little data"),
+    ],
+)
+def test_headlines(found: Any, headline: str) -> None:
+    assert found()["headline"] == headline
+
+
+def several(n: int, labels: bool = True) -> pd.DataFrame:
+    table = with_labels(frame(n, 1), 0.1)
+    said = table.pop("__prediction")
+    table = table.assign(__prediction_price=said, __prediction_days=said * 3)
+    return table if labels else table.drop(columns=["__label", "__ts"])
+
+
+def test_of_several_outputs_is_told_what_is_not_measured() -> None:
+    found = report(several(150), frame(1000, 2), baseline=RUN)
+    [reason] = [one for one in found["reasons"] if one["code"] == "not_measured"]
+    assert reason["message"].startswith("150 true values are known, but nothing is measured")
+    assert "2 values for each row" in reason["message"]
+    assert (found["rows"]["labelled"], found["rows"]["unmeasured"]) == (0, 150)
+    assert "few_labels" not in codes(found)
+    none = report(several(150, labels=False), frame(1000, 2), baseline=RUN)
+    assert "not_measured" not in codes(none)
+    assert "few_labels" in codes(none)
+
+
+def test_truths_without_a_prediction_are_told() -> None:
+    now = with_labels(frame(300, 1), 0.1)
+    now.loc[:49, "__prediction"] = np.nan
+    found = report(now, frame(1000, 2), baseline=RUN)
+    [reason] = [one for one in found["reasons"] if one["code"] == "unpaired"]
+    assert reason["message"].startswith("50 of 300 true values")
+
+
+def test_metrics_that_were_set_are_told_as_the_api_tells_them() -> None:
+    figures = ((0.8, 100), (0.7, 100), (0.5, 29), (0.5, None), (0.95, 60), (0.7, 100), (0.6, 200))
+    history: list[dict[str, Any]] = []
+    for hour, (accuracy, n) in enumerate(figures):
+        moment = f"2026-01-02T{hour:02}:00:00Z"
+        metrics = {"accuracy": accuracy}
+        history.append({"ts": moment, "metrics": metrics, "n": n, "source": "set"})
+        for run in ({"accuracy": 0.9}, {}, {"train_accuracy": 1.0}):
+            found = report(frame(0, 1), baseline=run, history=history, **WINDOW)
+            [there] = found["metrics"]
+            *before, now = map(past, history)
+            [here] = comparison(run, now, before=before)
+            for name in ("verdict", "baseline", "baseline_source", "current", "change"):
+                assert here[name] == there[name], (hour, run, name)
+            assert bool(here["degraded"]) is (found["verdict"] == "degraded")
+
+
+def test_a_model_that_fits_exactly_does_not_degrade_by_rounding() -> None:
+    now = with_labels(frame(400, 1), 0)
+    now["__prediction"] = now["__label"] * (1 + 3e-15)
+    found = report(now, frame(1000, 2), baseline={"test_rmse": 1e-16, "test_mae": 0.0})
+    assert (found["verdict"], found["worse"]) == ("ok", False)
 
 
 def test_now_is_sampled_down_to_the_reference() -> None:

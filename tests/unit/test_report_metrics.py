@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
+from model_deployment.monitoring.judge import approximate_error, proportion_error
 from model_deployment.monitoring.report.labels import canonical, guess, halves, labelled
-from model_deployment.monitoring.report.metrics import approximate_error, measure, proportion_error
+from model_deployment.monitoring.report.metrics import measure
 from model_deployment.monitoring.report.names import Baseline, baselines, direction, normalised
 
 CHANCE = np.random.default_rng(0)

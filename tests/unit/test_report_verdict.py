@@ -2,11 +2,9 @@
 
 import pytest
 
+from model_deployment.monitoring.judge import Judged
 from model_deployment.monitoring.report.drift import Score
-from model_deployment.monitoring.report.job import Tolerance
-from model_deployment.monitoring.report.metrics import Measured
-from model_deployment.monitoring.report.names import Baseline
-from model_deployment.monitoring.report.verdict import Evidence, Judged, decide, judge
+from model_deployment.monitoring.report.verdict import Evidence, decide, many_refused
 from model_deployment.monitoring.report.verdict import Tested as Seen
 
 STILL = Seen(Score("ks", 0.05, 0.5), 0.5)
@@ -50,9 +48,10 @@ FEW = Judged(-0.3)
         (Evidence(100, 100, [CHANCE] * 4), "ok"),
         (Evidence(100, 100, [STILL], [MOVED]), "drift"),
         (Evidence(100, 100, [STILL], broken=1), "drift"),
-        (Evidence(100, 100, [STILL], violations=10, requests=100), "drift"),
-        (Evidence(100, 100, [STILL], violations=9, requests=100), "ok"),
-        (Evidence(100, 100, [STILL], violations=29, requests=29), "ok"),
+        (Evidence(100, 100, [STILL], refused=3, requests=100), "ok"),
+        (Evidence(100, 100, [STILL], refused=90, requests=190), "ok"),
+        (Evidence(100, 100, [FAR], refused=90, requests=190), "drift"),
+        (Evidence(0, 100, refused=500, requests=500), "insufficient_data"),
         (Evidence(100, 100, [STILL], metrics=[FINE, WORSE]), "insufficient_data"),
         (Evidence(100, 100, [FAR], metrics=[WORSE]), "drift"),
         (Evidence(100, 100, [FAR], metrics=[FINE, DEGRADED]), "degraded"),
@@ -63,71 +62,18 @@ def test_the_first_line_that_holds(evidence: Evidence, verdict: str) -> None:
     assert decide(evidence) == verdict
 
 
-def judged(
-    now: float = 0.7,
-    n: int = 250,
-    error: float | None = 0.02,
-    halves: tuple[float, ...] = (0.7, 0.7),
-    before: int = 0,
-    baseline: Baseline | None = Baseline(0.95, "test"),  # noqa: B008
-    name: str = "accuracy",
-    tolerance: Tolerance = Tolerance(),  # noqa: B008
-) -> str:
-    direction = None if name == "profit" else "higher"
-    measured = Measured(now, n, error)
-    result = judge(name, direction, baseline, measured, halves, before, tolerance)
-    if result.degraded:
-        return "degraded"
-    return "worse" if result.worse else "fine" if result.told else "untold"
-
-
-def test_a_large_window_decides_alone() -> None:
-    assert judged() == "degraded"
-    assert judged(n=199) == "worse"
-
-
-def test_a_small_window_needs_another() -> None:
-    assert judged(n=40, error=0.05, before=1) == "degraded"
-    assert judged(n=40, error=0.05, before=0) == "worse"
-
-
-def test_under_thirty_labels_nothing_is_told() -> None:
-    assert judged(n=29, before=5) == "untold"
-    assert judged(n=30, before=5) == "degraded"
-
-
-def test_a_burst_in_one_half_does_not_decide() -> None:
-    assert judged(halves=(0.93, 0.47)) == "worse"
-
-
-def test_within_the_tolerance_is_fine() -> None:
-    assert judged(now=0.86, halves=(0.86, 0.86), error=0.001, before=3) == "fine"
-    assert judged(tolerance=Tolerance(0.1, 0.3), before=3) == "fine"
-
-
-def test_within_the_noise_is_fine() -> None:
-    assert judged(error=0.13, before=3) == "fine"
-    assert judged(error=0.08, before=0) == "worse"
-
-
-def test_a_baseline_of_few_rows_is_uncertain() -> None:
-    assert judged(now=0.8, before=1, baseline=Baseline(0.95, "test", 10)) == "fine"
-    assert judged(now=0.8, before=1, baseline=Baseline(0.95, "test", 10_000)) == "degraded"
-
-
-def test_better_is_never_worse() -> None:
-    assert judged(now=1.0, halves=(1.0, 1.0), before=3) == "fine"
-
-
 @pytest.mark.parametrize(
-    "what",
+    ("refused", "requests", "many"),
     [
-        {"baseline": None},
-        {"baseline": Baseline(0.95, "training")},
-        {"name": "profit"},
-        {"name": "max_error"},
-        {"error": None},
+        (3, 225, False),
+        (9, 100, False),
+        (10, 100, True),
+        (29, 29, False),
+        (3, 30, True),
+        (0, 0, False),
     ],
 )
-def test_what_nothing_can_be_told_of(what: dict) -> None:
-    assert judged(**what, before=3) == "untold"
+def test_callers_have_changed_if_a_tenth_of_thirty_requests_is_refused(
+    refused: int, requests: int, many: bool
+) -> None:
+    assert many_refused(Evidence(100, 100, refused=refused, requests=requests)) is many

@@ -65,6 +65,57 @@ async def test_what_is_no_worse_or_cannot_be_told_is_not(before: str | None, now
     assert not told.calls
 
 
+def callers(many: bool, verdict: str = "ok") -> dict[str, Any]:
+    """A report of a window in which few or many requests were refused."""
+    found = made(verdict)
+    found["headline"] = "Unchanged; callers send wrong requests" if many else "Unchanged"
+    found["report"]["refused"] = {"many": many}
+    refused = {
+        "severity": "error",
+        "code": "refused",
+        "message": "40 of 100 requests were refused.",
+    }
+    good = {"severity": "good", "code": "as_good", "message": "On 700 labelled rows …"}
+    found["report"]["reasons"] = [good, *found["report"]["reasons"], *([refused] if many else [])]
+    return found
+
+
+OLD = {"_id": "r0", "verdict": "ok", "report": {"reasons": []}}
+
+
+@pytest.mark.parametrize("before", [None, OLD, callers(False)])
+async def test_callers_that_begin_to_send_wrong_requests_are_told(before: Any) -> None:
+    told = Told()
+    await told.alarm()(KEY, callers(True), before)
+    [(_, text)] = told.notes
+    assert "callers send wrong requests. 40 of 100" in text
+    [message] = told.calls
+    assert (message["verdict"], message["reason"]) == ("ok", "40 of 100 requests were refused.")
+    assert message["headline"].endswith("callers send wrong requests")
+
+
+async def test_callers_that_go_on_sending_wrong_requests_are_told_once() -> None:
+    told = Told()
+    for before, now in ((callers(True), callers(True)), (callers(True), callers(False))):
+        await told.alarm()(KEY, now, before)
+    assert not told.notes
+    await told.alarm()(KEY, callers(True, "drift"), callers(True))
+    [message] = told.calls
+    # What moved, and not what labels say for the model, nor the callers, who are known.
+    assert message["reason"] == "Column “a” has moved."
+
+
+async def test_a_first_report_was_nothing_before() -> None:
+    told = Told()
+    await told.alarm()(KEY, made("drift"), None)
+    [(_, text)] = told.notes
+    assert "was" not in text
+    assert "drift (the first report). Data moved." in text
+    assert told.calls[0]["previous"] is None
+    await told.alarm()(KEY, made("degraded"), made("insufficient_data"))
+    assert "(was insufficient_data)" in told.notes[1][1]
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[tuple[str, list[Any]]]:
     """The address of a server on this machine, and what it was sent."""

@@ -1,14 +1,19 @@
 """Metrics of labels and predictions, beside those of scikit-learn."""
 
 import math
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from model_deployment.monitoring.scores import comparison, measure
+from model_deployment.monitoring.judge import Past
+from model_deployment.monitoring.report.metrics import Labelled
+from model_deployment.monitoring.report.metrics import measure as of_report
+from model_deployment.monitoring.scores import Scores, comparison, measure, scores
 
 AMOUNTS = st.floats(-1e6, 1e6).filter(lambda value: not value.is_integer())
 PAIRS_OF_AMOUNTS = st.lists(st.tuples(AMOUNTS, AMOUNTS), min_size=2, max_size=50)
@@ -112,52 +117,143 @@ def test_odd_values_give_metrics_that_are_numbers_or_none(pairs: list[tuple[Any,
 # Beside the baseline
 
 
+def now(
+    metrics: dict[str, float], n: int | None = 1000, day: int = 30, source: str = "set"
+) -> Past:
+    return Past(datetime(2026, 1, day, tzinfo=UTC), metrics, n, source)
+
+
 def row(name: str, before: float | None, after: float | None, n: int | None = 1000) -> Any:
     baseline = {} if before is None else {name: before}
-    (found,) = comparison(baseline, {} if after is None else {name: after}, n)
+    (found,) = comparison(baseline, now({} if after is None else {name: after}, n))
     return found
 
 
 def test_a_metric_stands_beside_its_baseline_by_whatever_name() -> None:
-    (found,) = comparison({"test_root_mean_squared_error": 10.0}, {"rmse": 12.5}, 500)
+    (found,) = comparison({"test_root_mean_squared_error": 10.0}, now({"rmse": 15.0}, 500))
     assert found == {
         "metric": "rmse",
         "baseline": 10.0,
         "baseline_source": "test",
-        "current": 12.5,
-        "change": 2.5,
+        "current": 15.0,
+        "change": 5.0,
         "direction": "lower",
-        "degraded": True,
+        "verdict": "worse",
+        "worse": True,
+        "degraded": False,
     }
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "after", "n", "degraded"),
+    ("name", "before", "after", "n", "verdict"),
     [
-        ("rmse", 10.0, 11.5, 1000, True),
-        ("rmse", 10.0, 10.9, 1000, False),
-        ("rmse", 10.0, 5.0, 1000, False),
-        ("rmse", 10.0, 11.5, 30, False),  # chance explains it
-        ("rmse", 10.0, 11.5, 29, None),
-        ("rmse", 10.0, 11.5, None, True),
-        ("accuracy", 0.9, 0.7, 100, True),
-        ("accuracy", 0.9, 0.7, 30, True),
-        ("accuracy", 0.9, 0.78, 30, False),
-        ("accuracy", 0.9, 0.82, 1000, False),
-        ("accuracy", 0.9, 1.0, 1000, False),
-        ("profit", 10.0, 1.0, 1000, None),
+        ("rmse", 10.0, 15.0, 1000, "worse"),
+        ("rmse", 10.0, 10.9, 1000, "ok"),
+        ("rmse", 10.0, 5.0, 1000, "ok"),
+        ("rmse", 10.0, 11.5, 30, "ok"),  # chance explains it
+        ("rmse", 10.0, 15.0, 29, "insufficient_data"),
+        ("rmse", 10.0, 15.0, None, "insufficient_data"),
+        ("accuracy", 0.9, 0.7, 100, "worse"),
+        ("accuracy", 0.9, 0.8, 100, "ok"),
+        ("accuracy", 0.9, 0.82, 1000, "ok"),
+        ("accuracy", 0.9, 1.0, 1000, "ok"),
+        ("profit", 10.0, 1.0, 1000, "no_reference"),
     ],
 )
-def test_worse_by_more_than_a_tenth_and_than_chance_is_degraded(
-    name: str, before: float, after: float, n: int | None, degraded: bool | None
+def test_worse_by_more_than_a_tenth_and_than_chance_is_worse_once(
+    name: str, before: float, after: float, n: int | None, verdict: str
 ) -> None:
-    assert row(name, before, after, n)["degraded"] is degraded
+    found = row(name, before, after, n)
+    assert found["verdict"] == verdict
+    known = verdict in ("ok", "worse")
+    assert found["worse"] is ((verdict == "worse") if known else None)
+    assert found["degraded"] is (False if known else None)
 
 
 def test_what_has_no_counterpart_is_told_and_not_judged() -> None:
     gone, new = row("rmse", 1.0, None), row("rmse", None, 1.0)
     assert (gone["current"], gone["change"], gone["degraded"]) == (None, None, None)
     assert (new["baseline"], new["baseline_source"], new["degraded"]) == (None, None, None)
+    assert gone["verdict"] == new["verdict"] == "no_reference"
+
+
+def test_nothing_was_measured_yet() -> None:
+    (found,) = comparison({"rmse": 1.0}, None)
+    assert (found["baseline"], found["current"], found["verdict"]) == (1.0, None, "no_reference")
+
+
+def test_worse_twice_running_is_degraded() -> None:
+    before = [now({"accuracy": 0.6}, 100, day=20)]
+    (found,) = comparison({"accuracy": 0.9}, now({"accuracy": 0.55}, 100), before=before)
+    assert (found["verdict"], found["worse"], found["degraded"]) == ("degraded", True, True)
+
+
+def test_what_the_last_report_calls_degraded_stays_so_while_it_is_worse() -> None:
+    for accuracy, verdict in ((0.6, "degraded"), (0.9, "ok")):
+        current = now({"accuracy": accuracy}, 100)
+        (found,) = comparison({"accuracy": 0.9}, current, degraded={"accuracy"})
+        assert found["verdict"] == verdict
+
+
+def test_without_metrics_of_the_run_the_first_that_were_set_are_the_baseline() -> None:
+    before = [now({"mae": 2.0}, 500, day=2)]
+    (found,) = comparison({}, now({"mae": 6.0}, 500), before=before)
+    assert (found["baseline"], found["baseline_source"], found["verdict"]) == (
+        2.0,
+        "history",
+        "worse",
+    )
+
+
+def labelled(wrong: float, n: int = 400) -> list[tuple[float, float]]:
+    return [(10 + k % 7 / 7, 10 + k % 7 / 7 + wrong * (1 if k % 2 else -1.5)) for k in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "verdict"),
+    [
+        (labelled(2.0), "degraded"),  # in both halves of many rows
+        (labelled(2.0, 100), "worse"),
+        (labelled(0.1, 300) + labelled(5.0, 100), "worse"),  # in one half only
+        (labelled(1.0), "ok"),
+    ],
+)
+def test_many_labels_decide_alone(pairs: list[tuple[float, float]], verdict: str) -> None:
+    known = scores(pairs)
+    current = now(known.values, len(pairs), source="feedback")
+    found = comparison({"test_mae": 1.25, "test_rmse": 1.3}, current, known=known)
+    assert {one["verdict"] for one in found if one["metric"] == "mae"} == {verdict}
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=3, max_size=60))
+def test_averages_are_judged_as_in_a_report(pairs: list[tuple[int, int]]) -> None:
+    truth, said = np.array([*pairs, (0, 1), (1, 0)]).T
+    there = of_report(Labelled("classification", truth, said, ("0", "1")))
+    pairs = [*pairs, (0, 1), (1, 0)]
+    found = scores(pairs)
+    for name in ("precision", "recall", "f1"):
+        assert found.kindest[name] == pytest.approx(there[name].value)
+    rows = comparison({"f1": 0.5}, now(found.values, len(pairs), source="feedback"), known=found)
+    (f1,) = [one for one in rows if one["metric"] == "f1"]
+    assert f1["current"] == found.kindest["f1"]
+    assert scores([("a", "a"), ("b", "c")]).kindest == {}
+
+
+def test_standard_errors_are_those_of_a_report() -> None:
+    pairs = [
+        (float(one), float(one) + error) for one, error in enumerate((0.5, -1.25, 3.0, 0.75) * 9)
+    ]
+    truth, said = np.array(pairs).T
+    there = of_report(Labelled("regression", truth, said))
+    found = scores(pairs)
+    for name in ("mae", "mse", "rmse"):
+        assert found.errors[name] == pytest.approx(there[name].standard_error)
+        assert found.values[name] == pytest.approx(there[name].value)
+    assert [half["mae"] for half in found.halves] == [
+        measure(half)["mae"] for half in (pairs[:18], pairs[18:])
+    ]
+    assert scores([]) == Scores({})
+    assert scores([("a", "a"), ("b", "a")]).errors == {}
 
 
 def test_what_is_missing_or_odd_does_not_turn_amounts_into_classes() -> None:

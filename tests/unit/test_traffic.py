@@ -219,4 +219,21 @@ def test_a_summary_is_for_people() -> None:
             {"column": "", "kind": "form", "count": 1},
             {"column": "x", "kind": "type", "count": 3},
         ],
+        "let_through": 0,
     }
+
+
+def test_what_was_let_through_is_counted_by_request_and_old_documents_have_none() -> None:
+    traffic = Traffic("i")
+    traffic.violated(A, NOON, {("x", "type"): 20, ("y", "null"): 2}, passed=True)
+    traffic.violated(A, NOON, {("x", "type"): 1}, passed=True)
+    traffic.violated(A, NOON, {("x", "type"): 1})
+    ((_, found),) = traffic.current(A)
+    assert found.let_through == found.summary()["let_through"] == 2
+    kept = found.as_dict()
+    assert Window.from_dict(kept) == found
+    twice = Window.from_dict(kept)
+    twice.add(found)
+    assert twice.let_through == 4
+    del kept["let_through"]  # as an earlier version has written it
+    assert Window.from_dict(kept).let_through == 0

@@ -169,7 +169,7 @@ document.addEventListener("back", () => { part("charts"); part("reports"); event
 const look = $("look");
 look?.addEventListener("click", async () => {
   look.disabled = true;
-  look.textContent = "Looking …";
+  look.textContent = "Loading …";
   try {
     const answer = await fetch(`/dashboard/deployments${path}/columns`);
     fill($("columns"), answer, await answer.text());
@@ -177,7 +177,7 @@ look?.addEventListener("click", async () => {
     toast("The controller does not answer.");
   }
   look.disabled = false;
-  look.textContent = "Look again";
+  look.textContent = "Load again";
 });
 
 // -- reports -----------------------------------------------------------------------------------------

@@ -5,28 +5,32 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from model_deployment.monitoring.report.drift import FEWEST
-from model_deployment.monitoring.report.findings import Finding, Severity, number, percent
-from model_deployment.monitoring.report.job import Job, moment
-from model_deployment.monitoring.report.labels import halves
-from model_deployment.monitoring.report.metrics import (
-    Labelled,
+from model_deployment.monitoring.judge import (
+    FEWEST,
+    ROUNDING,
+    SET,
+    Around,
+    Judged,
     Measured,
-    approximate_error,
-    measure,
+    Past,
+    Tolerance,
+    by_one_name,
+    first_set,
+    held_to,
+    judge,
+    worse_running,
 )
+from model_deployment.monitoring.report.findings import Finding, Severity, number, percent
+from model_deployment.monitoring.report.job import REGRESSION, Job, moment
+from model_deployment.monitoring.report.labels import halves
+from model_deployment.monitoring.report.metrics import Labelled, measure
 from model_deployment.monitoring.report.names import (
     HIGHER,
     UNSTEADY,
     Baseline,
     baselines,
     direction,
-    normalised,
 )
-from model_deployment.monitoring.report.verdict import Judged, judge
-
-#: The source of metrics that somebody set; those of ``feedback`` are of labels of any age.
-SET = "set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Compared:
             "direction": direction(self.name),
             "n": self.now.n if self.now else None,
             "standard_error": self.now.standard_error if self.now else None,
+            "verdict": str(self.judged.verdict),
             "told": self.judged.told,
             "worse": self.judged.worse,
             "degraded": self.judged.degraded,
@@ -67,80 +72,78 @@ def compare(
     """
     now = measure(rows, job.seed) if rows is not None else {}
     parts = [measure(half) for half in halves(rows)] if rows is not None and len(rows) > 1 else []
+    known, running = _known(job, reference or {}, moment(job.since)), dict[str, int]()
     if not now:
-        now, parts = _set(job), []
-    known = _known(job, reference or {})
+        parts = []
+        for past, names in _set(job):
+            held = _known(job, reference or {}, past.ts)
+            before = worse_running(past, _before(job, past), held, job.tolerance)
+            measured = past.measured()
+            for name in names:
+                now[name], running[name] = measured[name], before.get(name, 0)
+                if name in held:
+                    known[name] = held[name]
     compared = []
     for name in dict.fromkeys([*known, *now]):
-        two = [part[name].value for part in parts if name in part]
-        judged = judge(
-            name,
-            direction(name),
-            known.get(name),
-            now.get(name),
-            two,
-            job.windows_worse(name),
-            job.tolerance,
+        around = Around(
+            halves=[part[name].value for part in parts if name in part],
+            worse_before=max(job.windows_worse(name), running.get(name, 0)),
+            tolerance=_tolerance(job, rows),
         )
+        judged = judge(name, known.get(name), now.get(name), around)
         compared.append(Compared(name, known.get(name), now.get(name), judged))
     return compared
 
 
-def _known(job: Job, reference: Mapping[str, Measured]) -> dict[str, Baseline]:
-    """What to hold the model to: its run, else rows from when it was new in service.
-
-    Metrics of the training rows are only shown: every model does better there, and a forest is
-    perfect.
-    """
-    found = baselines(job.baseline, job.baseline_rows)
-    for name, measured in reference.items():
-        if measured.n >= FEWEST and (name not in found or not found[name].fair):
-            found[name] = Baseline(measured.value, "reference", measured.n)
-    for name, baseline in _history_baseline(job).items():
-        if name not in found or not found[name].fair:
-            found[name] = baseline
-    return found
+def _tolerance(job: Job, rows: Labelled | None) -> Tolerance:
+    """What is let pass, and at least how large values are rounded."""
+    given = job.tolerance
+    if rows is None or rows.task != REGRESSION or not len(rows):
+        return given
+    rounding = ROUNDING * float(abs(rows.truth).max())
+    return Tolerance(given.relative, max(given.absolute, rounding))
 
 
-def _history_baseline(job: Job) -> dict[str, Baseline]:
-    """Each metric as it was set for the first time, if that was before this window.
-
-    Never a later one: a baseline that moves on with the model would hide that it becomes worse. Nor
-    what feedback told, which is of the newest labels whenever it was computed.
-    """
-    if job.history_baseline is not None:
-        return {name: Baseline(value, "history") for name, value in job.history_baseline.items()}
-    since = moment(job.since)
-    first: dict[str, tuple[datetime, Baseline]] = {}
-    for past in job.history:
-        if past.source != SET or past.ts is None or past.n is None or past.n < FEWEST:
-            continue
-        for name, value in _normalised(past.metrics).items():
-            if name not in first or past.ts < first[name][0]:
-                first[name] = (past.ts, Baseline(value, "history", past.n))
-    return {
-        name: baseline for name, (ts, baseline) in first.items() if since is not None and ts < since
-    }
+def _known(
+    job: Job, reference: Mapping[str, Measured], before: datetime | None
+) -> dict[str, Baseline]:
+    """What to hold metrics to; of those that were set, the ones before a time count."""
+    first = [job.first_set] if job.first_set else []
+    return held_to(
+        baselines(job.baseline, job.baseline_rows),
+        {
+            name: Baseline(measured.value, "reference", measured.n)
+            for name, measured in reference.items()
+            if measured.n >= FEWEST
+        },
+        first_set([*first, *job.history], before) if before else {},
+    )
 
 
-def _set(job: Job) -> dict[str, Measured]:
-    """Metrics that somebody set in this window, where no labels tell them; of several the last."""
+def _set(job: Job) -> list[tuple[Past, set[str]]]:
+    """What somebody set in this window, where no labels tell it: of each metric the last."""
     since, until = moment(job.since), moment(job.until)
-    found: dict[str, tuple[datetime, Measured]] = {}
     if since is None or until is None:
-        return {}
-    for past in job.history:
-        if past.source != SET or past.ts is None or not since <= past.ts < until:
-            continue
-        for name, value in _normalised(past.metrics).items():
-            if name not in found or past.ts >= found[name][0]:
-                error = approximate_error(name, value, past.n)
-                found[name] = (past.ts, Measured(value, past.n or 0, error))
-    return {name: measured for name, (_, measured) in found.items()}
+        return []
+    left: set[str] = set()
+    found = []
+    for past in reversed(_before(job, None)):
+        if past.source == SET and since <= _when(past) < until:
+            names = by_one_name(past.metrics).keys() - left
+            left |= names
+            found.append((past, names))
+    return [(past, names) for past, names in found if names]
 
 
-def _normalised(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {normalised(name)[0]: value for name, value in metrics.items()}
+def _before(job: Job, now: Past | None) -> list[Past]:
+    """The history up to some of it, oldest first."""
+    timed = [past for past in job.history if past.ts is not None]
+    return sorted((one for one in timed if now is None or _when(one) < _when(now)), key=_when)
+
+
+def _when(past: Past) -> datetime:
+    assert past.ts is not None  # noqa: S101 - only those are asked
+    return past.ts
 
 
 def findings(compared: Sequence[Compared], job: Job) -> list[Finding]:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from model_deployment.monitoring.report import comparison, quality, tell
+from model_deployment.monitoring.report import callers, comparison, quality, tell
 from model_deployment.monitoring.report.drift import THRESHOLDS, Score, adjusted, score
-from model_deployment.monitoring.report.findings import worst_first
+from model_deployment.monitoring.report.findings import Finding, Severity, worst_first
 from model_deployment.monitoring.report.harmonise import SKIPPED, Column, harmonise, types
+from model_deployment.monitoring.report.headline import as_good, headline
 from model_deployment.monitoring.report.job import Job
 from model_deployment.monitoring.report.labels import classes, labelled
 from model_deployment.monitoring.report.metrics import Labelled, measure
@@ -126,21 +127,31 @@ def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
         broken=tell.broken(findings),
         metrics=[one.judged for one in metrics],
         baseline_unread=_unread(job, inputs, metrics),
-        violations=sum(one.count for one in job.violations),
         requests=job.requests,
+        refused=sum(job.refused.values()),
         drift_share=job.drift_share,
     )
     findings += tell.drift(features, evidence) + tell.outputs(answers, target)
-    findings += comparison.findings(metrics, job) + tell.surroundings(job, evidence, metrics)
-    findings += tell.ambiguous(inputs.ambiguous)
+    findings += comparison.findings(metrics, job)
+    truth = _truth(inputs, rows)
+    findings += tell.surroundings(job, evidence, metrics, truth)
+    findings += [*tell.ambiguous(inputs.ambiguous), *callers.findings(job, evidence)]
+    fell, by_labels = any(one.code == "metric_fell" for one in findings), truth.measured > 0
+    if (good := as_good(metrics, by_labels)) and not fell:
+        findings.append(Finding(Severity.GOOD, "as_good", good))
+    verdict = decide(evidence)
+    line, sentence = headline(verdict, evidence, metrics, labelled=by_labels, fell=fell)
     report = {
-        "verdict": str(decide(evidence)),
+        "verdict": str(verdict),
+        "headline": line,
+        "summary": sentence,
         "worse": any(one.judged.worse for one in metrics),
         "worse_metrics": [one.name for one in metrics if one.judged.worse],
         "reasons": [one.as_dict() for one in worst_first(findings)],
         **_tables(job, features, answers, target, evidence),
         "metrics": [one.as_dict() for one in metrics],
-        **_surroundings(job, inputs, rows),
+        "refused": callers.section(job, evidence),
+        **_surroundings(job, inputs, truth),
     }
     return report, [one.column for one in (*predictions, *features)]
 
@@ -162,16 +173,19 @@ def _tables(
     }
 
 
-def _surroundings(job: Job, inputs: Inputs, rows: Labelled | None) -> dict[str, Any]:
+def _surroundings(job: Job, inputs: Inputs, truth: tell.Truth) -> dict[str, Any]:
     return {
         "violations": [
             {"column": one.column, "kind": one.kind, "count": one.count} for one in job.violations
         ],
         "requests": job.requests,
+        "let_through": job.let_through,
         "rows": {
             "reference": inputs.reference.rows if inputs.reference else None,
             "current": inputs.current.rows,
-            "labelled": len(rows) if rows is not None else 0,
+            "labelled": truth.measured,
+            #: Their truth is known, and nothing is measured with it.
+            "unmeasured": truth.known - truth.measured,
             "ambiguous": inputs.ambiguous,
         },
         "window": {"since": job.since, "until": job.until},
@@ -271,6 +285,11 @@ def _unread(job: Job, inputs: Inputs, metrics: Sequence[comparison.Compared]) ->
     """Whether truth is known that only a baseline that could not be read would tell something of."""
     known = not inputs.labelled.empty or any(one.now for one in metrics)
     return job.baseline_error is not None and known
+
+
+def _truth(inputs: Inputs, rows: Labelled | None) -> tell.Truth:
+    outputs = [name for name in inputs.labelled.columns if is_prediction(name)]
+    return tell.Truth(len(inputs.labelled), len(rows) if rows is not None else 0, outputs)
 
 
 def _target(job: Job, reference: Table | None, truths: pd.DataFrame) -> Outcome | None:

@@ -9,12 +9,14 @@ from typing import Any
 class Severity(IntEnum):
     """How bad, the worst last."""
 
+    GOOD = -1
     INFO = 0
     WARNING = 1
     ERROR = 2
 
 
 ADVICE = {
+    "as_good": "",
     "degraded": "Look at what changed first (below), then retrain on recent labelled rows, or go back "
     "to an earlier version.",
     "worse_once": "Wait for the next window; if it says the same the model has degraded.",
@@ -43,7 +45,13 @@ ADVICE = {
     "gone_categories": "If they will not come back, retrain without them.",
     "out_of_range": "Check the units first; then extend the training data, the model extrapolates here.",
     "duplicates": "A caller that repeats requests? They count more than once in every figure here.",
-    "violations": "Repair the caller; the model never saw these requests.",
+    "refused": "Repair the callers. The model never saw these requests, so they are no part of the "
+    "verdict.",
+    "violations": "Repair the callers. With validation=observe the model gets such requests as they came, "
+    "with coerce repaired; with strict it gets none.",
+    "not_measured": "Have the model answer with one value for each row, or with the probabilities of the "
+    "classes 0, 1, ... that labels name; or measure it elsewhere and send that to .../set_new_metrics.",
+    "unpaired": "Look at what the model answers for these rows.",
     "no_reference": 'mlflow.log_artifact("reference.parquet", "dataset") in the training run gives '
     "the report something to compare with.",
     "few_rows": "Choose a longer window, or wait for more requests.",
@@ -83,8 +91,10 @@ class Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """In the order in which a reader wants them."""
-    return sorted(findings, key=lambda one: (-one.severity, -one.weight))
+    """In the order in which a reader wants them: what labels say for the model, then the worst."""
+    return sorted(
+        findings, key=lambda one: (one.severity is not Severity.GOOD, -one.severity, -one.weight)
+    )
 
 
 def number(value: float) -> str:

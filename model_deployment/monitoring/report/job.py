@@ -8,37 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model_deployment.monitoring.report.names import normalised
+from model_deployment.monitoring.judge import Past, Tolerance, by_one_name
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
 
 
 @dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How much worse a metric may become before that is worth telling."""
-
-    relative: float = 0.1
-    absolute: float = 0.0
-
-    def around(self, baseline: float) -> float:
-        """The largest change that is let pass."""
-        return max(self.relative * abs(baseline), self.absolute)
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """Metrics of an earlier window."""
-
-    ts: datetime | None
-    metrics: Mapping[str, float]
-    n: int | None
-    #: ``set`` by somebody, or of ``feedback``: the newest labels of any age.
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Violations:
-    """What the gate refused of one column, for one kind of reason."""
+    """What the gate found wrong with one column, for one kind of reason."""
 
     column: str
     kind: str
@@ -66,14 +43,18 @@ class Job:
     baseline_error: str | None = None
     #: Oldest first.
     history: tuple[Past, ...] = ()
-    #: The oldest metrics that were set, where the job knows them: the history may be cut short.
-    history_baseline: Mapping[str, float] | None = None
+    #: The oldest metrics that were set of enough rows: the history may be cut short.
+    first_set: Past | None = None
     #: For each metric the windows right before this one in which it was worse.
     worse_before: Mapping[str, int] | None = None
     #: Windows right before this one in which any was: for metrics of unknown past.
     windows_worse_before: int = 0
     violations: tuple[Violations, ...] = ()
     requests: int = 0
+    #: Requests that were refused for what they are, by kind; the model never saw them.
+    refused: Mapping[str, int] = field(default_factory=dict)
+    #: Requests that do not fit the signature and went to the model all the same.
+    let_through: int = 0
     tolerance: Tolerance = Tolerance()
     drift_share: float = 0.5
     max_rows: int = 20_000
@@ -120,18 +101,20 @@ def parse(document: Mapping[str, Any]) -> Job:
         until=_text(given.get("until")),
         made_at=_text(given.get("made_at")),
         inputs=tuple(one for one in signature.get("inputs") or () if isinstance(one, dict)),
-        reference_source=given.get("reference_source"),
-        target=given.get("target"),
+        reference_source=_text(given.get("reference_source")),
+        target=_text(given.get("target")),
         task=given.get("task") if given.get("task") in (REGRESSION, CLASSIFICATION) else None,
         baseline=_numbers(given.get("baseline", {})),
         baseline_rows=_whole(given.get("baseline_rows")),
-        baseline_error=_text(given.get("baseline_error") or None),
-        history=tuple(_past(one) for one in given.get("history", ())),
-        history_baseline=_by_one_name(given.get("history_baseline")),
-        worse_before=_counts(given.get("worse_before")),
+        baseline_error=_text(given.get("baseline_error")),
+        history=tuple(past(one) for one in given.get("history", ())),
+        first_set=past(given["first_set"]) if given.get("first_set") else None,
+        worse_before=_counts_of_metrics(given.get("worse_before")),
         windows_worse_before=int(given.get("windows_worse_before", 0)),
         violations=tuple(_violations(one) for one in given.get("violations", ())),
         requests=int(given.get("requests", 0)),
+        refused={kind: n for kind, n in (_counts(given.get("refused")) or {}).items() if n > 0},
+        let_through=int(given.get("let_through", 0)),
         tolerance=Tolerance(**_numbers(given.get("tolerance", {}))),
         drift_share=float(given.get("drift_share", 0.5)),
         max_rows=max(int(given.get("max_rows", 20_000)), 1),
@@ -154,12 +137,14 @@ def moment(value: Any) -> datetime | None:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-def _past(entry: Mapping[str, Any]) -> Past:
+def past(entry: Mapping[str, Any]) -> Past:
+    """An entry of the history of metrics."""
     return Past(
         moment(entry.get("ts")),
         _numbers(entry.get("metrics") or {}),
         _whole(entry.get("n")),
         str(entry.get("source") or ""),
+        _text(entry.get("window")),
     )
 
 
@@ -178,15 +163,17 @@ def _numbers(entries: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _by_one_name(entries: Mapping[str, Any] | None) -> dict[str, float] | None:
+def _counts(entries: Mapping[str, Any] | None) -> dict[str, int] | None:
+    """Whole numbers by name."""
     if entries is None:
         return None
-    return {normalised(name)[0]: value for name, value in _numbers(entries).items()}
+    return {name: int(value) for name, value in _numbers(entries).items()}
 
 
-def _counts(entries: Mapping[str, Any] | None) -> dict[str, int] | None:
-    known = _by_one_name(entries)
-    return None if known is None else {name: int(value) for name, value in known.items()}
+def _counts_of_metrics(entries: Mapping[str, Any] | None) -> dict[str, int] | None:
+    if entries is None:
+        return None
+    return {name: int(value) for name, value in by_one_name(_numbers(entries)).items()}
 
 
 def _whole(value: Any) -> int | None:
@@ -194,4 +181,5 @@ def _whole(value: Any) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    """Nothing is None, however it is written."""
+    return None if value is None or value == "" else str(value)

@@ -13,21 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_deployment.monitoring.judge import Measured, proportion_error
 from model_deployment.monitoring.report.harmonise import Floats
 from model_deployment.monitoring.report.job import REGRESSION
 
 _ROUNDS = 200
 _MOST_CLASSES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A metric of some rows."""
-
-    value: float
-    n: int
-    #: None where nothing tells it.
-    standard_error: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +108,6 @@ def _classification(rows: Labelled, seed: int) -> dict[str, Measured]:
     return found
 
 
-def proportion_error(share: float, n: int) -> float:
-    """The standard error of a share, never nought: two of each are added (Agresti and Coull 1998)."""
-    kind = (share * n + 2) / (n + 4)
-    return math.sqrt(kind * (1 - kind) / (n + 4))
-
-
 def _averaged(cells: NDArray[Any]) -> tuple[float, float, float]:
     """Precision, recall and F1 of a confusion matrix, truth down: each the kindest average."""
     hits = np.diag(cells).astype(float)
@@ -163,21 +148,6 @@ def _roc_auc(positive: NDArray[np.bool_], chances: Floats) -> float:
     if not ones or not zeros:
         return math.nan
     return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
-
-
-def approximate_error(name: str, value: float, n: int | None) -> float | None:
-    """A standard error for a metric that somebody else measured, on the large side; None without ``n``.
-
-    A share has that of a share. The root mean square of normal errors has 0.71 / sqrt(n) of itself
-    and their mean size 0.76 / sqrt(n); others have longer tails, so 1 / sqrt(n) is taken.
-    """
-    if n is None or n < 2:
-        return None
-    if name in ("accuracy", "f1", "precision", "recall", "roc_auc"):
-        return proportion_error(min(max(value, 0.0), 1.0), n)
-    if name == "r2":
-        return 2 * abs(1 - value) / math.sqrt(n)
-    return (2 if name == "mse" else 1) * abs(value) / math.sqrt(n)
 
 
 def classes_of(*sides: Sequence[str]) -> tuple[str, ...]:

@@ -10,31 +10,15 @@ from markupsafe import Markup
 from model_deployment.monitoring.report import pictures
 from model_deployment.monitoring.report.findings import number, percent
 from model_deployment.monitoring.report.job import moment
-from model_deployment.monitoring.report.names import normalised
+from model_deployment.monitoring.report.names import HIGHER, normalised
+from model_deployment.monitoring.verdicts import Verdict, words
 
 _TEMPLATE = "template.html.jinja"
 #: Columns whose picture is shown at once; the others can be unfolded.
 _OPEN = 6
 
-#: What a verdict means: a headline, and a sentence.
-PLAIN = {
-    "ok": ("Nothing has changed", "What could be compared is as it was."),
-    "drift": (
-        "The data has moved",
-        "The model sees, or answers, other things than before. Whether it is still right only labels "
-        "tell.",
-    ),
-    "degraded": (
-        "The model has become worse",
-        "On rows whose truth is known it does worse than it did, by more than chance explains.",
-    ),
-    "insufficient_data": ("It cannot be told yet", "There is too little to go by."),
-    "no_reference": (
-        "There is nothing to compare with",
-        "Neither reference data nor a metric of the run for the labels that are known.",
-    ),
-    "error": ("The report could not be made", "See the reason below."),
-}
+#: What has a heading of its own.
+_OF_CALLERS = ("refused", "violations")
 METHODS = {"ks": "Kolmogorov-Smirnov", "chi_square": "chi-square", "psi": "PSI"}
 
 _NONE = "\u2013"
@@ -63,18 +47,18 @@ def render(report: Report, history: Sequence[Report], evidently: str | None, why
         ("share", _share),
         ("day", _day),
         ("method", _method),
+        ("standing", _standing),
     ):
         environment.filters[name] = filter
-    environment.globals["picture"] = pictures.column
-    headline, sentence = PLAIN[report["verdict"]]
+    environment.globals |= {"picture": pictures.column, "words": words}
     pictured = [one for one in report["columns"] if pictures.column(one)]
-    worst, rest = _worst(report["reasons"])
+    callers = [one for one in report["reasons"] if one["code"] in _OF_CALLERS]
+    worst, rest = _worst([one for one in report["reasons"] if one not in callers])
     return environment.get_template(_TEMPLATE).render(
         report=report,
-        headline=headline,
-        sentence=sentence,
         worst=worst,
         rest=rest,
+        callers=callers,
         trends=_trends(report, history),
         pictured=pictured,
         opened=_OPEN,
@@ -117,7 +101,9 @@ def _trends(report: Report, history: Sequence[Report]) -> list[dict[str, Any]]:
         if metric["current"] is not None:
             points.append(("now", metric["current"]))
         if points and (metric["baseline"] is not None or len(points) > 1):
-            picture = pictures.trend(points, metric["baseline"])
+            # Shares, and R2, are 1 at most.
+            most = 1.0 if metric["direction"] == HIGHER else None
+            picture = pictures.trend(points, metric["baseline"], most)
             found.append({**metric, "picture": picture, "points": len(points)})
     return sorted(found, key=lambda one: (not one["degraded"], not one["worse"]))
 
@@ -141,6 +127,12 @@ def _day(value: Any) -> str:
     """A time, to the minute."""
     when = None if value is None else moment(value)
     return f"{when:%Y-%m-%d %H:%M}" if when else _NONE
+
+
+def _standing(metric: Report) -> str:
+    """What is said of a metric; nothing where it is held to nothing."""
+    verdict = metric["verdict"]
+    return _NONE if verdict == Verdict.NO_REFERENCE else words(verdict).name
 
 
 def _method(name: str | None) -> str:

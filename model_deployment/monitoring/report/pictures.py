@@ -8,9 +8,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from model_deployment.monitoring.report import axis
 from model_deployment.monitoring.report.findings import number
 
 _WIDTH, _HEIGHT, _FOOT = 320, 120, 18
+#: Room for the values of an axis, and above its upper edge.
+_GUTTER, _TOP = 46, 8
 _ROW = 20
 _NOTHING = Markup("")
 
@@ -55,12 +58,12 @@ def _histogram(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) 
     return _picture(_HEIGHT, inner, "histogram: the reference filled, now as a line")
 
 
-def _axis(low: str, high: str) -> Markup:
+def _axis(low: str, high: str, left: float = 0) -> Markup:
     tall = _HEIGHT - _FOOT
     return Markup(
-        '<line class="axis" x1="0" x2="{0}" y1="{1}" y2="{1}"/>'
-        '<text x="0" y="{2}">{3}</text><text x="{0}" y="{2}" text-anchor="end">{4}</text>'
-    ).format(_WIDTH, tall, _HEIGHT - 4, low, high)
+        '<line class="axis" x1="{5}" x2="{0}" y1="{1}" y2="{1}"/>'
+        '<text x="{5}" y="{2}">{3}</text><text x="{0}" y="{2}" text-anchor="end">{4}</text>'
+    ).format(_WIDTH, tall, _HEIGHT - 4, low, high, left)
 
 
 def _bars(before: Sequence[Sequence[Any]], now: Sequence[Sequence[Any]]) -> Markup:
@@ -95,27 +98,37 @@ def _short(name: str) -> str:
     return plain if len(plain) <= 18 else plain[:17] + "…"
 
 
-def trend(points: Sequence[tuple[str, float]], baseline: float | None) -> Markup:
-    """A metric over time, oldest first, with the baseline as a dashed line; the last is now."""
+def trend(
+    points: Sequence[tuple[str, float]], baseline: float | None, most: float | None = None
+) -> Markup:
+    """A metric over time, oldest first, with the baseline as a dashed line; the last is now.
+
+    Args:
+        points: when, and the value.
+        baseline: None if there is none.
+        most: what the metric cannot be above, None if nothing bounds it.
+    """
     values = [value for _, value in points] + ([baseline] if baseline is not None else [])
-    low, high = min(values), max(values)
-    room = (high - low) or abs(high) or 1.0
-    low, high = low - 0.15 * room, high + 0.15 * room
-    tall = _HEIGHT - _FOOT
+    low, high = axis.edges(values, most)
+    tall, left = _HEIGHT - _FOOT, _GUTTER
 
     def across(place: int) -> float:
-        return _WIDTH / 2 if len(points) == 1 else 6 + place * (_WIDTH - 12) / (len(points) - 1)
+        room = _WIDTH - left - 12
+        return left + (room / 2 if len(points) == 1 else 6 + place * room / (len(points) - 1))
 
     def down(value: float) -> float:
-        return tall - (value - low) / (high - low) * tall
+        share = (value / 2 - low / 2) / (high / 2 - low / 2)
+        return tall - share * (tall - _TOP)
 
-    places = [(across(place), down(value)) for place, (_, value) in enumerate(points)]
-    inner = _NOTHING
+    inner = _scale(number(low), number(high))
     if baseline is not None:
+        level = down(baseline)
+        above = level - 4 if level > _TOP + 14 else level + 12
         inner += Markup(
-            '<line class="baseline" x1="0" x2="{0}" y1="{1:.1f}" y2="{1:.1f}"/>'
-            '<text x="0" y="{2:.1f}">baseline {3}</text>'
-        ).format(_WIDTH, down(baseline), max(down(baseline) - 4, 10), number(baseline))
+            '<line class="baseline" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>'
+            '<text x="{3}" y="{4:.1f}">baseline {5}</text>'
+        ).format(left, _WIDTH, level, left + 4, above, number(baseline))
+    places = [(across(place), down(value)) for place, (_, value) in enumerate(points)]
     inner += Markup('<polyline class="trend" points="{}"/>').format(
         " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     )
@@ -123,8 +136,17 @@ def trend(points: Sequence[tuple[str, float]], baseline: float | None) -> Markup
         inner += Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(x, y)
     x, y = places[-1]
     inner += Markup('<circle class="dot last" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(x, y)
-    inner += _axis(points[0][0][:10] if len(points) > 1 else "", points[-1][0])
+    inner += _axis(points[0][0][:10] if len(points) > 1 else "", points[-1][0], left)
     return _picture(_HEIGHT, inner, "line: the metric over time")
+
+
+def _scale(low: str, high: str) -> Markup:
+    """The values at the lower and the upper edge."""
+    return Markup(
+        '<line class="axis" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>'
+        '<text x="{3}" y="{4}" text-anchor="end">{5}</text>'
+        '<text x="{3}" y="{6}" text-anchor="end">{7}</text>'
+    ).format(_GUTTER, _WIDTH, _TOP, _GUTTER - 5, _TOP + 4, high, _HEIGHT - _FOOT, low)
 
 
 def _picture(height: int, inner: Markup, title: str) -> Markup:

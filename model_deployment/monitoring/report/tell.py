@@ -1,6 +1,7 @@
 """Puts into words what was found about columns, predictions, and whether anything could be told."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from model_deployment.monitoring.report.findings import (
 )
 from model_deployment.monitoring.report.harmonise import NUMBER, Column
 from model_deployment.monitoring.report.job import Job
-from model_deployment.monitoring.report.verdict import Evidence, refused
+from model_deployment.monitoring.report.verdict import Evidence
 
 if TYPE_CHECKING:
     from model_deployment.monitoring.report.engine import Answers, Outcome
@@ -102,13 +103,14 @@ def outputs(answers: "Answers", target: "Outcome | None") -> list[Finding]:
     return found
 
 
-def surroundings(job: Job, evidence: Evidence, metrics: Sequence[Compared]) -> list[Finding]:
+def surroundings(
+    job: Job, evidence: Evidence, metrics: Sequence[Compared], truth: "Truth"
+) -> list[Finding]:
     """What could not be told, and why."""
     return [
-        *_violations(job, evidence),
         *_tables(job, evidence),
         *_baseline(job),
-        *_labels(job, evidence, metrics),
+        *_labels(job, evidence, metrics, truth),
     ]
 
 
@@ -126,19 +128,6 @@ def _baseline(job: Job) -> Iterable[Finding]:
     why = quoted(job.baseline_error, 300)
     text = f"The metrics of the run could not be read: {why}."
     yield Finding(Severity.WARNING, "baseline_unreadable", text, None, 4)
-
-
-def _violations(job: Job, evidence: Evidence) -> Iterable[Finding]:
-    if not evidence.violations:
-        return
-    worst = max(job.violations, key=lambda one: one.count)
-    where = f" of {quoted(worst.column)}" if worst.column else ""
-    text = (
-        f"The gate found {evidence.violations:,} violations in {job.requests:,} requests, "
-        f"most often “{worst.kind}”{where} ({worst.count:,})."
-    )
-    severity = Severity.ERROR if refused(evidence) else Severity.WARNING
-    yield Finding(severity, "violations", text, worst.column or None, 1)
 
 
 def _tables(job: Job, evidence: Evidence) -> Iterable[Finding]:
@@ -159,7 +148,31 @@ def _tables(job: Job, evidence: Evidence) -> Iterable[Finding]:
         yield Finding(Severity.WARNING, "few_rows", text, None, 3)
 
 
-def _labels(job: Job, evidence: Evidence, metrics: Sequence[Compared]) -> Iterable[Finding]:
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Rows whose truth is known, and what became of them."""
+
+    known: int
+    #: Of these, rows with a prediction to measure.
+    measured: int
+    #: What the model answers for each row.
+    outputs: Sequence[str]
+
+
+def _labels(
+    job: Job, evidence: Evidence, metrics: Sequence[Compared], truth: Truth
+) -> Iterable[Finding]:
+    left = truth.known - truth.measured
+    if left and not truth.measured and len(truth.outputs) > 1:
+        text = (
+            f"{truth.known:,} true values are known, but nothing is measured with them: the model answers "
+            f"with {len(truth.outputs)} values for each row, and a label is one."
+        )
+        yield Finding(Severity.WARNING, "not_measured", text, None, 4)
+        return
+    if left:
+        text = f"{left:,} of {truth.known:,} true values have no prediction that can be measured."
+        yield Finding(Severity.INFO, "unpaired", text, None, 3)
     if evidence.told:
         return
     known = max((one.now.n for one in metrics if one.now), default=0)
@@ -169,8 +182,9 @@ def _labels(job: Job, evidence: Evidence, metrics: Sequence[Compared]) -> Iterab
         text = f"{known:,} true values are known, but no metric of the run to compare them with."
         code = "training_baseline"
     else:
+        count = "No" if not known else f"Only {known}"
         text = (
-            f"{known} true values are known; {FEWEST} are needed to say whether the model is right."
+            f"{count} true values are known; {FEWEST} are needed to say whether the model is right."
         )
         code = "few_labels"
     yield Finding(Severity.INFO, code, text, None, 3)

@@ -1,56 +1,22 @@
-"""The decision: what a report says in one word, and when a metric counts as worse.
+"""The decision: what a report says in one word.
 
-Pure, and the only place where thresholds of the verdict are. ``benchmarks/verdicts.py`` measures how
-often it is right.
+Pure. Thresholds of inputs and predictions are here, those of labelled metrics in ``judge``.
+``benchmarks/verdicts.py`` measures how often it is right.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from math import hypot
 
+from model_deployment.monitoring.judge import Judged
 from model_deployment.monitoring.report.drift import FEWEST, Score
-from model_deployment.monitoring.report.job import Tolerance
-from model_deployment.monitoring.report.metrics import Measured, approximate_error
-from model_deployment.monitoring.report.names import HIGHER, UNSTEADY, Baseline
+from model_deployment.monitoring.verdicts import Verdict
 
 #: Chance, after correction over all columns, below which a column has drifted.
 LEVEL = 0.01
 #: The same for a column that raises the alarm alone.
 STRICT = 0.001
-#: Standard errors in one of two windows running.
-NOISE = 2.0
-#: Standard errors in a window that decides alone: as unlikely as two in two windows (0.023 squared).
-NOISE_ALONE = 3.3
-#: Labels for a window to decide alone.
-ALONE = 200
-#: Rows a baseline is taken to be measured on, where nobody knows.
-_BASELINE_ROWS = 100
-#: Violations by request that count as a change of the inputs.
-_VIOLATIONS = 0.1
-
-
-class Verdict(StrEnum):
-    """A report in one word, the worst first."""
-
-    ERROR = "error"
-    DEGRADED = "degraded"
-    DRIFT = "drift"
-    INSUFFICIENT_DATA = "insufficient_data"
-    NO_REFERENCE = "no_reference"
-    OK = "ok"
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A metric of this window beside its baseline."""
-
-    #: Positive is better or worse by ``direction``; None if there is nothing to compare.
-    change: float | None = None
-    #: Whether it could be told at all.
-    told: bool = False
-    worse: bool = False
-    degraded: bool = False
+#: Share of the requests that were refused, from which on callers must have changed.
+_REFUSED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +54,9 @@ class Evidence:
     metrics: Sequence[Judged] = ()
     #: Truth is known, but the baseline of its metrics could not be read.
     baseline_unread: bool = False
-    violations: int = 0
     requests: int = 0
+    #: Of these, refused for what they are. The model never saw them, so they are no part of the verdict.
+    refused: int = 0
     drift_share: float = 0.5
 
     @property
@@ -117,7 +84,7 @@ def decide(evidence: Evidence) -> Verdict:
     =====================================================================  =================
     a labelled metric has degraded                                         degraded
     inputs or predictions can be compared and have drifted, or a column
-    broke, or the gate found violations in a tenth of 30 or more requests  drift
+    broke                                                                  drift
     a labelled metric is worse, but in this window only                    insufficient_data
     labels are known, but the metrics of the run could not be read and
     nothing else is known to hold them to                                  insufficient_data
@@ -131,7 +98,7 @@ def decide(evidence: Evidence) -> Verdict:
     """
     if any(metric.degraded for metric in evidence.metrics):
         return Verdict.DEGRADED
-    if (evidence.comparable and drifted(evidence)) or refused(evidence):
+    if evidence.comparable and drifted(evidence):
         return Verdict.DRIFT
     if any(metric.worse for metric in evidence.metrics):
         return Verdict.INSUFFICIENT_DATA
@@ -165,50 +132,9 @@ def drifted(evidence: Evidence) -> bool:
     )
 
 
-def refused(evidence: Evidence) -> bool:
-    """Whether so many requests were wrong that callers must have changed."""
-    return evidence.requests >= FEWEST and (evidence.violations >= _VIOLATIONS * evidence.requests)
+def many_refused(evidence: Evidence) -> bool:
+    """Whether so many requests were wrong that callers must have changed: a tenth of 30 or more.
 
-
-def judge(
-    name: str,
-    direction: str | None,
-    baseline: Baseline | None,
-    now: Measured | None,
-    halves: Sequence[float],
-    worse_before: int,
-    tolerance: Tolerance,
-) -> Judged:
-    """Whether a metric is worse than its baseline, and whether that is a degradation.
-
-    *Worse*: by more than the tolerance, on at least 30 labels, and by more than chance explains:
-    ``loss > sqrt((2 se_now)^2 + (2 se_baseline)^2)``. The baseline has an error of its own, and one
-    that no number of windows makes smaller: a lucky test set makes every later window look bad. Where
-    nobody knows how many rows it had they are taken to be 100, a small test set.
-
-    *Degraded*: worse in two windows running. Or in one window of 200 labels or more that is like two:
-    by more than 3.3 instead of 2 of its standard errors, which is as unlikely as two windows of 2,
-    and each half of it (by time) by more than the tolerance, so that a burst, which is in one half
-    only, does not count.
-
-    Args:
-        halves: the metric in the earlier and in the later half of the rows.
-        worse_before: windows right before this one in which this metric was worse.
+    That is told beside the verdict: the model never saw these requests, so its data have not moved.
     """
-    if baseline is None or now is None:
-        return Judged()
-    sign = 1 if direction == HIGHER else -1
-    change = now.value - baseline.value
-    if direction is None or not baseline.fair or name in UNSTEADY:
-        return Judged(change)
-    if now.standard_error is None or now.n < FEWEST:
-        return Judged(change)
-    allowed = tolerance.around(baseline.value)
-    loss = -sign * change
-    rows = baseline.n or _BASELINE_ROWS
-    uncertain = NOISE * (approximate_error(name, baseline.value, rows) or 0.0)
-    worse = loss > allowed and loss > hypot(NOISE * now.standard_error, uncertain)
-    lasting = len(halves) == 2 and all(-sign * (half - baseline.value) > allowed for half in halves)
-    alone = now.n >= ALONE and loss > hypot(NOISE_ALONE * now.standard_error, uncertain)
-    degraded = worse and (worse_before >= 1 or (alone and lasting))
-    return Judged(change, True, worse, degraded)
+    return evidence.requests >= FEWEST and evidence.refused >= _REFUSED * evidence.requests

@@ -81,7 +81,7 @@ def test_nothing_that_others_write_is_obeyed(controller: Controller, tab: Tab) -
 
     def looked() -> bool:
         page.locator("#look").click()
-        expect(page.locator("#look")).to_have_text("Look again")
+        expect(page.locator("#look")).to_have_text("Load again")
         return page.locator("#columns th", has_text="</script>").count() > 0
 
     for _ in range(100):

@@ -48,7 +48,7 @@ def scene(controller: Controller) -> None:
 def looked(page: Any) -> int:
     """How many pictures there are of what callers have sent."""
     page.locator("#look").click()
-    expect(page.locator("#look")).to_have_text("Look again")
+    expect(page.locator("#look")).to_have_text("Load again")
     return int(page.locator("#columns svg").count())
 
 
