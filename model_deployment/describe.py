@@ -2,13 +2,13 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 import yaml
 
-from model_deployment.gate import Gate
+from model_deployment.gate import Gate, MalformedJson, fitting, loads
 from model_deployment.options import Validation
 from model_deployment.signature import Signature, from_mlmodel, sample
 
@@ -21,37 +21,53 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NONSENSE = (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
 
 
+#: Of a request that is shown: a shell takes no longer word than 128 KiB.
+_MOST_BYTES = 100_000
+_MOST_NUMBERS = 30_000
+
+
 class Description:
     """Reads ``MLmodel`` files, and knows an example of each MLflow type."""
 
     def __init__(self) -> None:
         self._mapping = json.loads(_type_mapping().read_text(encoding="utf-8"))
         self._examples = {kind: entry["example"] for kind, entry in self._mapping.items()}
+        for dtype, entry in self._mapping["tensor"]["dtypes"].items():
+            if entry["as"] in ("string", "boolean", "datetime"):
+                self._examples[f"tensor of {dtype}"] = self._examples[entry["as"]]
 
     def read(self, model_path: Path) -> tuple[dict[str, Any] | None, Any, Any]:
-        """Signature, scoring example, and a sample request made from the signature.
+        """Signature, scoring example, and a request to show, which passes the check of requests.
 
-        Missing and unreadable parts are None: the model may still serve.
+        Missing and unreadable parts are None: the model may still serve. The request is the example,
+        or the first row of it that passes, or made from the signature.
         """
-        signature, document = _read(model_path)
+        signature, own = self._of(model_path)
         try:
-            request = sample(signature, self._examples)
+            request = sample(signature, self._examples, _MOST_NUMBERS)
         except _NONSENSE:
             signature, request = None, sample(None, self._examples)
-        return (
-            signature.as_dict() if signature else None,
-            _scoring_example(model_path, document) if document else None,
-            request,
-        )
+        gate = Gate(signature, self._mapping, Validation.STRICT)
+        fit = fitting(gate, own, _MOST_BYTES)
+        return signature.as_dict() if signature else None, own, request if fit is None else fit
 
     def example(self, model_path: Path) -> Any:
         """A scoring request: the model's own, else one made from its signature, else None."""
-        signature, own, made = self.read(model_path)
-        return own if own is not None else made if signature else None
+        signature, own, request = self.read(model_path)
+        return request if signature or own is not None else None
 
     def gate(self, model_path: Path, validation: Validation) -> Gate:
         """The check of requests against the signature; without one, everything passes."""
-        return Gate(_read(model_path)[0], self._mapping, validation)
+        return Gate(self._of(model_path)[0], self._mapping, validation)
+
+    def _of(self, model_path: Path) -> tuple[Signature | None, Any]:
+        """The signature, with the gaps that the example has, and the example."""
+        signature, document = _read(model_path)
+        example = _scoring_example(model_path, document) if document else None
+        if signature is not None and example is not None:
+            gaps = Gate(signature, self._mapping, Validation.OBSERVE).gaps(example)
+            signature = replace(signature, gaps=gaps) if gaps else signature
+        return signature, example
 
 
 def _read(model_path: Path) -> tuple[Signature | None, Any]:
@@ -75,8 +91,8 @@ def _scoring_example(model_path: Path, document: Any) -> Any:
     # The name comes from the model: only its last part is used, inside the model's folder.
     name = Path(str(info.get("serving_input_path", "serving_input_example.json"))).name
     try:
-        return orjson.loads((model_path / name).read_bytes())
-    except (OSError, ValueError):
+        return loads((model_path / name).read_bytes())
+    except (OSError, ValueError, MalformedJson):
         return None
 
 

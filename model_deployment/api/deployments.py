@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
@@ -28,9 +27,10 @@ from model_deployment.api.strict import StrictRoute
 from model_deployment.controller import Choice, Controller
 from model_deployment.domain import Counters, Deployment, Desired, Handle, Memory, State
 from model_deployment.errors import DeployFailed, NotDeployed, NotReady
+from model_deployment.gate import dumps
 from model_deployment.names import ModelKey
 
-#: Signature and scoring example of a deployment: ``(signature, example, sample)``.
+#: What a deployment's model says of itself: ``(signature, example, request to show)``.
 Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
 Tail = Callable[[str, int], str]
 #: What the proxy has counted of a deployment.
@@ -155,10 +155,10 @@ def router(
     )
     async def get_model(request: Request, name: Key) -> Any:
         row = await controller.get(ModelKey.parse(name))
-        signature, example, sample = await asyncio.to_thread(describe, row)
+        signature, example, request_body = await asyncio.to_thread(describe, row)
         taken = await memory(row.handle) if row.handle else None
         members = ModelOut.members(row, str(request.base_url))
-        body = orjson.dumps(example if example is not None else sample).decode()
+        body = dumps(request_body).decode()
         user = user_name(request.scope)
         # curl asks for the password.
         who = f"-u {shlex.quote(user)} " if user else ""

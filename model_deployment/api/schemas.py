@@ -296,12 +296,16 @@ class ModelOut(DeploymentOut):
         "cannot be told: several workers of `mlflow models serve`."
     )
     signature: dict[str, Any] | None = Field(
-        description="Inputs, outputs and params in MLflow's form; null where the model has none."
+        description="Inputs, outputs and params in MLflow's form; null where the model has none. An "
+        "input in which its own example has missing values is `nullable`: it takes null."
     )
     input_example: Any = Field(
         description="The model's own scoring request, null where it has none."
     )
-    curl: str = Field(description="A command line that asks for a prediction.")
+    curl: str = Field(
+        description="A command line that asks for a prediction: with the input example, with a row of "
+        "it where only that passes the check, or with a request made from the signature."
+    )
     rss: int | None = Field(
         description="Resident memory of its processes, in bytes; null where there are none."
     )

@@ -30,7 +30,7 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
     async def deployment(request: Request, name: str) -> Response:
         view, serial = await hub.view(), hub.serial
         row = await deployed(name)  # what changes from here on, the page hears
-        signature, example, sample = await asyncio.to_thread(parts.describe, row)
+        signature, _, sample = await asyncio.to_thread(parts.describe, row)
         return pages.send(
             request,
             "deployment",
@@ -39,7 +39,7 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
             serial=serial,
             it=row,
             shown=view.rows.get(str(row.key)),
-            form=form(signature, example, sample),
+            form=form(signature, sample, sample),
             # Until the model's files are here, nothing can be said of its signature.
             known=signature is not None or row.state in (State.READY, State.PARKED),
             counters=parts.counters(row.key),

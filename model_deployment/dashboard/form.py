@@ -11,8 +11,13 @@ import orjson
 
 #: Fields that somebody would still fill in by hand.
 MOST = 150
+#: Bytes of a request that is shown with a line for each value; with those of a tensor it would be too
+#: long for a shell.
+_SHORT = 8000
 _NUMBERS = {"integer", "long", "float", "double"}
 _TEXTS = {"string", "datetime", "binary"}
+_NESTED = {"array", "object", "map", "sparkml_vector"}
+_FORMS = {"dataframe_split", "dataframe_records", "inputs", "instances"}
 _HINTS = {
     "integer": "whole number",
     "long": "whole number",
@@ -35,6 +40,8 @@ class Field:
     #: As it is typed; empty where it is left out.
     value: str
     hint: str
+    #: The model's own example has missing values there: a field that is left empty is null.
+    nullable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +66,47 @@ def form(signature: Mapping[str, Any] | None, example: Any, sample: Any) -> Form
         sample: one made from the signature.
     """
     request = example if example is not None and _can_be_told(example) else sample
-    body = _json(request)
+    body = _json(request, pretty=False)
+    if len(body) < _SHORT:
+        body = _json(request)
     params = tuple(_param(one) for one in (signature or {}).get("params") or [])
     inputs = (signature or {}).get("inputs")
     if not inputs:
         return Form(None, (), body, "The model has no signature, so requests are not checked.")
-    names = [column.get("name") for column in inputs]
-    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+    names = [_name(column) for column in inputs]
+    if None in names or len(set(names)) < len(names):
         return Form(None, (), body, "The model takes tensors, or columns without names.")
     if len(inputs) > MOST:
         return Form(None, (), body, f"The model has {len(inputs)} columns.")
-    record = _first(request)
-    made = _first(sample)
+    whole = any(column["type"] in _NESTED for column in inputs)
+    record, made = _first(request, whole), _first(sample, whole)
     columns = tuple(
-        _column(column, record.get(column["name"], made.get(column["name"], None) if not record else None))
-        for column in inputs
-    )  # fmt: skip
+        _column(str(name), column, (record or made).get(str(name)))
+        for name, column in zip(names, inputs, strict=True)
+    )
     return Form(columns, params, body)
 
 
-def _column(column: Mapping[str, Any], value: Any) -> Field:
+def _name(column: Mapping[str, Any]) -> str | None:
+    """As a key of a record, in which a number is text."""
+    name = column.get("name")
+    return name if isinstance(name, str) else _json(name) if _is_number(name) else None
+
+
+def _is_number(name: Any) -> bool:
+    return isinstance(name, int | float) and not isinstance(name, bool)
+
+
+def _column(name: str, column: Mapping[str, Any], value: Any) -> Field:
     kind = str(column["type"])
     return Field(
-        name=column["name"],
+        name=name,
         kind=kind,
         widget=_widget(kind),
         required=bool(column.get("required", True)),
         value=_typed(kind, value),
         hint=_HINTS.get(kind, "JSON" if _widget(kind) == "json" else ""),
+        nullable=bool(column.get("nullable")),
     )
 
 
@@ -117,10 +137,16 @@ def _typed(kind: str, value: Any) -> str:
     return _json(value, pretty=False)
 
 
-def _first(request: Any) -> dict[str, Any]:
-    """The first record of a scoring request."""
+def _first(request: Any, whole: bool) -> dict[str, Any]:
+    """The first record of a scoring request.
+
+    Args:
+        whole: an object in ``inputs`` is one record, of which any value may be a list.
+    """
     if not isinstance(request, dict):
         return {}
+    if not _FORMS & request.keys():
+        return {name: value for name, value in request.items() if name != "params"}
     split, records = request.get("dataframe_split"), request.get("dataframe_records")
     if isinstance(split, dict):
         return _first_of_split(split.get("columns"), split.get("data"))
@@ -130,17 +156,20 @@ def _first(request: Any) -> dict[str, Any]:
     if isinstance(inputs, list) and inputs and isinstance(inputs[0], dict):
         return inputs[0]
     if isinstance(inputs, dict):
-        return {name: one[0] if _full(one) else one for name, one in inputs.items()}
-    return {}
+        return {name: one[0] if _full(one) and not whole else one for name, one in inputs.items()}
+    return _first_of_split(None, inputs)
 
 
 def _first_of_split(names: Any, data: Any) -> dict[str, Any]:
     """Examples are written by anybody, so that any part of one may be anything."""
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return {}
     if not isinstance(data, list) or not data or not isinstance(data[0], list):
         return {}
-    return dict(zip(names, data[0], strict=False))
+    if names is None:
+        names = list(range(len(data[0])))
+    keys = [_name({"name": name}) for name in names] if isinstance(names, list) else [None]
+    if None in keys:
+        return {}
+    return {str(key): value for key, value in zip(keys, data[0], strict=False)}
 
 
 def _full(value: Any) -> bool:

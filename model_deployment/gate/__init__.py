@@ -1,7 +1,16 @@
 """The check of a request against the model's signature: pure, compiled once, then microseconds."""
 
+from model_deployment.gate.csv_body import MalformedText
+from model_deployment.gate.examples import fitting
 from model_deployment.gate.gate import Gate
-from model_deployment.gate.strict_json import MalformedJson, dumps, loads
+from model_deployment.gate.strict_json import (
+    MalformedJson,
+    dumps,
+    dumps_nan,
+    has_nan,
+    loads,
+    loads_nan,
+)
 from model_deployment.gate.verdict import Kind, Table, Verdict, Violation
 from model_deployment.options import Validation
 
@@ -9,10 +18,15 @@ __all__ = [
     "Gate",
     "Kind",
     "MalformedJson",
+    "MalformedText",
     "Table",
     "Validation",
     "Verdict",
     "Violation",
     "dumps",
+    "dumps_nan",
+    "fitting",
+    "has_nan",
     "loads",
+    "loads_nan",
 ]

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
+from json import dumps
+from types import NoneType
 from typing import Any
 
 from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
@@ -20,9 +22,14 @@ _LLM = frozenset({"messages", "prompt", "input"})
 
 _SPLIT_KEYS = frozenset({"columns", "data", "index"})
 _LABELS = frozenset({str, int, float, bool})
+_NAMES = _LABELS | {NoneType}
 _BODY = (
     "an object with one of dataframe_split, dataframe_records, instances and inputs; or a record; "
     "or a list of records"
+)
+_WRAPPED = (
+    "a form that says which rows it has, such as dataframe_split: {columns, data}, dataframe_records: "
+    "[a record for each row], or inputs: {column: [a value for each row]}"
 )
 #: A body of ten megabytes has no more values than this, unless it makes us write out empty records.
 _MOST_CELLS = 5_000_000
@@ -49,7 +56,7 @@ class Request:
 class Frame:
     """A table, column by column."""
 
-    names: Sequence[str | int]
+    names: Sequence[str | int | float]
     values: Sequence[Sequence[Any]]
     rows: int
     index: list[Any] | None = None
@@ -61,11 +68,15 @@ class Frame:
     faithful: bool = True
 
 
-def unwrap(body: Any, columns: frozenset[str], findings: Findings) -> Request | None:
+def unwrap(
+    body: Any, columns: frozenset[str], findings: Findings, *, nested: bool = True
+) -> Request | None:
     """Tell the form of a body; None, and a finding, if it has none.
 
     Args:
         columns: those of the signature. One that is called ``params`` is a column in a bare record.
+        nested: whether a bare record may have lists and objects in it. Where nobody knows the columns,
+            it is rather a table in a form that MLflow does not have.
     """
     if type(body) is list and body and set(map(type, body)) == {dict}:
         return Request(RECORDS, body, friendly=True)
@@ -74,7 +85,14 @@ def unwrap(body: Any, columns: frozenset[str], findings: Findings) -> Request | 
         return None
     forms = FORMS & body.keys()
     if not forms:
-        return _bare(body, columns)
+        request = _bare(body, columns)
+        odd = None if nested or request.llm else _nested(request.data[0])
+        if odd is None:
+            return request
+        findings.add(
+            Kind.FORM, _WRAPPED, f"{shown(request.data[0][odd])} in a bare record", column=odd
+        )
+        return None
     if len(forms) > 1:
         findings.add(Kind.FORM, _BODY, " and ".join(sorted(forms)))
         return None
@@ -83,6 +101,11 @@ def unwrap(body: Any, columns: frozenset[str], findings: Findings) -> Request | 
         return Request(form, body[form])
     extras = tuple(body.keys() - FORMS - {PARAMS})
     return Request(form, body[form], body.get(PARAMS), extras)
+
+
+def _nested(record: dict[str, Any]) -> str | None:
+    """The first member of a record that is a list or an object."""
+    return next((name for name, value in record.items() if type(value) in (list, dict)), None)
 
 
 def _bare(body: dict[str, Any], columns: frozenset[str]) -> Request:
@@ -111,14 +134,24 @@ def read_split(data: Any, findings: Findings) -> Frame | None:
         return None
     if names is None:
         names = list(range(len(rows[0]) if rows else 0))
-    elif type(names) is not list or not set(map(type, names)) <= {str, int}:
+    elif type(names) is not list or not set(map(type, names)) <= _NAMES:
         findings.add(Kind.FORM, "columns: a list of names", _odd_one(names, str))
         return None
     elif len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        findings.add(Kind.FORM, "each column once", "it twice", column=str(twice), tally="")
+        findings.add(Kind.FORM, "each column once", "it twice", column=column_text(twice), tally="")
         return None
     return _table(names, rows, data.get("index"), findings)
+
+
+def read_rows(rows: list[list[Any]], findings: Findings) -> Frame | None:
+    """The table in a list of rows, whose columns have numbers."""
+    return read_split({"data": rows}, findings)
+
+
+def column_text(name: Any) -> str:
+    """A column's name in a split frame, for people."""
+    return name if type(name) is str else dumps(name)
 
 
 def _table(names: list[Any], rows: list[Any], index: Any, findings: Findings) -> Frame | None:
@@ -130,7 +163,7 @@ def _table(names: list[Any], rows: list[Any], index: Any, findings: Findings) ->
         findings.add_unseen(Kind.RAGGED, sum(1 for _ in odd))
         return None
     if index is not None:
-        if type(index) is not list or not set(map(type, index)) <= _LABELS | {type(None)}:
+        if type(index) is not list or not set(map(type, index)) <= _NAMES:
             findings.add(Kind.FORM, "index: a list of labels", shown(index))
             return None
         if len(index) != len(rows):

@@ -8,8 +8,9 @@ from typing import Any
 
 from model_deployment.gate import forms
 from model_deployment.gate.columns import Columns, Outcome
-from model_deployment.gate.csv_header import check_header
+from model_deployment.gate.csv_body import check_csv
 from model_deployment.gate.forms import Request
+from model_deployment.gate.nested import COMPLEX
 from model_deployment.gate.params import Params
 from model_deployment.gate.tensors import Tensors
 from model_deployment.gate.verdict import SHOWN, Findings, Kind, Table, Verdict
@@ -42,16 +43,18 @@ class Gate:
         self._data: Columns | Tensors | None = None
         self._params: Params | None = None
         self._columns: frozenset[str] = frozenset()
+        self._complex = False
         if signature is None:
             return
         try:
             specs = [] if self._hinted else signature.inputs or []
             if specs and all(spec["type"] == "tensor" for spec in specs):
-                self._data = Tensors(specs, mapping)
+                self._data = Tensors(specs, mapping, signature.gaps)
             elif specs:
-                self._data = Columns(specs, mapping)
+                self._data = Columns(specs, mapping, signature.gaps)
             self._params = Params(signature.params or [], mapping)
             self._specs = specs
+            self._complex = any(spec["type"] in COMPLEX for spec in specs)
             self._columns = frozenset(self._data.names if self._data else ())
         except (
             ValueError,
@@ -69,10 +72,29 @@ class Gate:
         """Whether there is anything to check the data against."""
         return self._data is not None
 
+    def takes_nan(self, body: Any) -> bool:
+        """Whether MLflow makes the same of a body's bare NaNs as of null: not inside of values."""
+        params = body.get(forms.PARAMS) if type(body) is dict else None
+        return not self._complex and not params
+
+    @property
+    def writes_nan(self) -> bool:
+        """Whether what it sends on may have NaN in it, which only MLflow takes for JSON."""
+        return isinstance(self._data, Columns) and self._data.writes_nan
+
+    def gaps(self, body: Any) -> frozenset[int]:
+        """The places of the inputs in which a body has missing values; none if it is no request."""
+        request = forms.unwrap(body, self._columns, Findings())
+        if request is None or request.llm or self._data is None:
+            return frozenset()
+        return self._data.gaps(request)
+
     def check(self, body: Any) -> Verdict:
         """Judge a parsed JSON body. The body is not changed; the payload may share parts with it."""
         findings = Findings(self._lenient)
-        request = forms.unwrap(body, self._columns, findings)
+        request = forms.unwrap(
+            body, self._columns, findings, nested=self._hinted or bool(self._columns)
+        )
         if request is None or request.llm:
             return self._verdict(findings, None, None, None)
         if self._params is None:
@@ -87,12 +109,18 @@ class Gate:
         params = self._params.check(request.params, findings)
         return self._verdict(findings, request, outcome, params)
 
-    def check_csv(self, header_line: str) -> Verdict:
-        """Judge a CSV body by its first line."""
+    def check_csv(self, text: str) -> Verdict:
+        """Judge a CSV body. It is never changed.
+
+        Raises:
+            MalformedText: its rows are not as wide as its header, or it cannot be taken apart.
+        """
         findings = Findings(self._lenient)
-        if self._specs:
-            check_header(header_line, self._specs, findings)
-        return self._verdict(findings, None, None, None)
+        rules = self._data.rules if isinstance(self._data, Columns) else []
+        if isinstance(self._data, Columns) and not self._data.findable(findings):
+            return self._verdict(findings, None, None, None)
+        rows = check_csv(text, self._specs, rules, findings)
+        return self._verdict(findings, None, Outcome(rows), None)
 
     def join(self, tables: Sequence[Table]) -> dict[str, Any]:
         """One body for the tables of several verdicts, whose keys must be equal; rows in order."""
@@ -151,6 +179,7 @@ class Gate:
         rows = outcome.rows if outcome else None
         if not findings.count:
             return Verdict(payload, table=table, rows=rows)
+        checked = self.checked or self._hinted
         return Verdict(
             payload,
             refused,
@@ -159,6 +188,7 @@ class Gate:
             findings.tally,
             table,
             rows,
+            checked,
         )
 
     def _payload(

@@ -155,8 +155,11 @@ def _same_or(value: Any, taken: Any, pairs: Any) -> Any:
     return taken if any(new is not old for new, old in pairs) else value
 
 
-def column_rule(spec: Spec, mapping: Mapped) -> Rule:
+def column_rule(spec: Spec, mapping: Mapped, *, gap: bool = False) -> Rule:
     """Compile one column of a signature.
+
+    Args:
+        gap: the model's own example has missing values there, so that it takes null, required or not.
 
     Raises:
         ValueError, LookupError, TypeError: it is none of MLflow's types, or not as MLflow writes it.
@@ -164,8 +167,8 @@ def column_rule(spec: Spec, mapping: Mapped) -> Rule:
     kind = spec["type"]
     if kind in COMPLEX or kind == "any":
         # MLflow takes a column of these without a word on it for optional, and others for required.
-        return _complex(spec, mapping, required=bool(spec.get("required")))
-    required = spec.get("required", True)
+        return _complex(spec, mapping, required=bool(spec.get("required")), gap=gap)
+    required = spec.get("required", True) and not gap
     entry = mapping[kind]
     rule = _SCALARS[kind](entry, nullable=not required and entry["nullable"])
     if not required:
@@ -175,58 +178,66 @@ def column_rule(spec: Spec, mapping: Mapped) -> Rule:
 
 
 def nested_rule(
-    spec: Spec, mapping: Mapped, *, required: bool = True, nullable: bool = False
+    spec: Spec,
+    mapping: Mapped,
+    *,
+    required: bool = True,
+    nullable: bool = False,
+    gap: bool = False,
 ) -> Rule:
     """Compile a type that stands inside another, or a parameter that is an object.
 
     Args:
         required: of what it stands in; MLflow hands that down.
         nullable: whether a scalar may be null here.
+        gap: as for :func:`column_rule`.
 
     Raises:
         ValueError, LookupError, TypeError: as :func:`column_rule`.
     """
     kind = spec["type"]
     if kind in COMPLEX or kind == "any":
-        return _complex(spec, mapping, required=required)
+        return _complex(spec, mapping, required=required, gap=gap)
     entry = mapping[kind]
     if not entry["nested"]:
         expected = f"{kind}, of which MLflow reads none from JSON inside an array or object"
         return Unreadable(expected, nullable=nullable)
     if _SCALARS[kind] is Real:
-        return NestedReal(entry, nullable=nullable)
+        return NestedReal(entry, nullable=nullable, gap=gap)
     return _SCALARS[kind](entry, nullable=nullable)
 
 
-def _complex(spec: Spec, mapping: Mapped, *, required: bool) -> Rule:
+def _complex(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
     kind = spec["type"]
     if kind == "any":
         return Anything(mapping["any"]["expected"])
     if kind == "object":
-        return _object(spec, mapping, required=required)
+        return _object(spec, mapping, required=required, gap=gap)
     if kind == "map":
-        values = nested_rule(spec["values"], mapping, required=required, nullable=not required)
+        values = nested_rule(
+            spec["values"], mapping, required=required, nullable=not required, gap=gap
+        )
         expected = f"map: an object with values of type {_name(spec['values'])}"
         return Map(expected, values, nullable=not required or _is_any(spec["values"]))
     inner = {"type": "double"} if kind == "sparkml_vector" else spec["items"]
     items = (
         ArrayText(mapping["string"], nullable=False)
         if inner["type"] == "string"
-        else nested_rule(inner, mapping, required=required)
+        else nested_rule(inner, mapping, required=required, gap=gap)
     )
     return Array(f"array of {_name(inner)}", items, nullable=not required or _is_any(inner))
 
 
-def _object(spec: Spec, mapping: Mapped, *, required: bool) -> Rule:
+def _object(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
     members: dict[str, Rule] = {}
     needed = set()
     for name, inner in spec["properties"].items():
         wanted = inner.get("required", True)
-        members[name] = nested_rule(inner, mapping, required=wanted, nullable=not wanted)
+        members[name] = nested_rule(inner, mapping, required=wanted, nullable=not wanted, gap=gap)
         if wanted:
             needed.add(name)
     return Object(
-        f"object with {', '.join(members)}", members, frozenset(needed), nullable=not required
+        f"object with {clip(', '.join(members))}", members, frozenset(needed), nullable=not required
     )
 
 

@@ -54,9 +54,9 @@ class Params:
         strangers = sorted(given.keys() - self._params.keys())
         for name in strangers[:SHOWN]:
             known = clip(", ".join(self._params))
-            expected = f"one of {known}" if known else "none: the model takes none"
+            expected = f"one of the params {known}" if known else "no params: the model takes none"
             findings.add(
-                Kind.PARAMS, expected, "another one", column=name, tally="", forgivable=True
+                Kind.PARAMS, expected, "another param", column=name, tally="", forgivable=True
             )
         findings.add_unseen(Kind.PARAMS, len(strangers) - SHOWN, forgivable=True)
         taken = {
@@ -91,13 +91,14 @@ class Params:
 def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any]) -> Param:
     kind = spec.get("type") or spec["dtype"]
     many = spec.get("shape") is not None
-    nullable = spec["default"] is None and not many
+    # MLflow hands null on, whatever the type and the default.
+    nullable = not many
     rule: Rule
     if kind == "object":
         rule = nested_rule({**spec, "type": "object"}, mapping)
     elif kind == "datetime":
         entry = {key: mapping[kind][key] for key in ("expected", "types")}
-        rule = Time(entry, nullable=nullable, finest=_FINEST)
+        rule = Time(entry, nullable=nullable, finest=_FINEST, missing=None)
     elif kind in _RULES:
         rule = _RULES[kind](mapping[kind], nullable=nullable)
     else:

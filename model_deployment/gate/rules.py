@@ -203,14 +203,17 @@ class NestedReal(Real):
     """Floating point numbers inside an array or object.
 
     There MLflow refuses 3 where it wants 3.0, which JSON, and JavaScript, do not tell apart. So an
-    integer is sent on as a float.
+    integer is sent on as a float. Nor does it take null there, but it takes NaN.
     """
 
-    def __init__(self, entry: Entry, *, nullable: bool) -> None:
+    def __init__(self, entry: Entry, *, nullable: bool, gap: bool = False) -> None:
         super().__init__({**entry, "types": ["float"]}, nullable=nullable)
+        self._gap = gap and not nullable
 
     def take(self, value: Any, lenient: bool) -> Any:
         """As the rule says."""
+        if value is None and self._gap:
+            return math.nan
         taken = self._flaw(value) or value if type(value) is int else super().take(value, lenient)
         return float(taken) if type(taken) is int else taken
 

@@ -1,10 +1,13 @@
 """Reads JSON that every parser reads alike, and refuses the rest.
 
 Two parsers that disagree about one body are a hole: what was checked is not what the model gets. So
-duplicate keys, bare NaN, lone surrogates, numbers out of range and deep nesting are refused here.
+duplicate keys, lone surrogates, infinities, numbers out of range and deep nesting are refused here.
+A bare NaN is no JSON either, but MLflow, pandas and Python write it for a missing value, and MLflow
+reads it: it is taken for null.
 """
 
 import json
+import re
 from collections import Counter
 from itertools import chain
 from typing import Any
@@ -29,6 +32,13 @@ _LONG_INTEGER = b" " + b"0" * 20
 _LOOSE_COLONS = (b" :", b"\n:", b"\r:", b"\t:")
 
 
+#: What is before the next NaN outside of strings, and that NaN; or, in place of it, the end of all
+#: that can be read. It always matches, so that no byte is looked at twice.
+_UP_TO_NAN = re.compile(
+    rb'((?:[^"N]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|N(?!aN))*+)(NaN|["N]|\Z)', re.DOTALL
+)
+
+
 class MalformedJson(ModelDeploymentError):
     """The body is no JSON, or not JSON that means the same to everybody."""
 
@@ -37,7 +47,7 @@ class MalformedJson(ModelDeploymentError):
 
 
 def loads(body: bytes) -> Any:
-    """Parse a body; the values are those of :func:`json.loads`.
+    """Parse a body; the values are those of :func:`json.loads`, but for a bare NaN, which is None.
 
     Raises:
         MalformedJson: it is not UTF-8 JSON, has a key twice, a number out of range, or is nested
@@ -46,6 +56,9 @@ def loads(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except ValueError as error:
+        nulled = _without_nan(body)
+        if nulled is not body and nulled.strip() != b"null":
+            return loads(nulled)
         raise MalformedJson(f"cannot read the body as JSON: {error}") from None
     keys, depth = _measure(value, body.count(b"{"), body.count(b"["))
     if depth > MAX_DEPTH:
@@ -55,13 +68,39 @@ def loads(body: bytes) -> Any:
     return _exact(body)
 
 
+def loads_nan(body: bytes) -> Any:
+    """What :func:`loads` has read already, with NaN where the body has it bare."""
+    return json.loads(body)
+
+
+def has_nan(body: bytes) -> bool:
+    """Whether a body that :func:`loads` reads has a bare NaN in it."""
+    return b"NaN" in body and _without_nan(body) is not body
+
+
+def dumps_nan(value: Any) -> bytes:
+    """Write a value as :func:`dumps` does, but NaN as MLflow reads it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def dumps(value: Any) -> bytes:
     """Write what :func:`loads` read, and what the gate made of it."""
     try:
         return orjson.dumps(value)
     except TypeError:
         # orjson writes no integers of more than 64 bits.
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return dumps_nan(value)
+
+
+def _without_nan(body: bytes) -> bytes:
+    """The body with null for each bare NaN: the same object if it has none."""
+    if b"NaN" not in body:
+        return body
+    parts, end = [], 0
+    while (found := _UP_TO_NAN.match(body, end)) and found[2] == b"NaN":
+        parts.append(found[1])
+        end = found.end()
+    return b"null".join([*parts, body[end:]]) if parts else body
 
 
 def _measure(value: Any, braces: int, brackets: int) -> tuple[int, int]:

@@ -12,8 +12,8 @@ from model_deployment.gate.anything import Anything
 from model_deployment.gate.columns import Outcome
 from model_deployment.gate.forms import ABSENT, Frame, Request
 from model_deployment.gate.rules import ArrayText, Base64, Fault, Real, Rule, Truth, Whole
-from model_deployment.gate.times import Time
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, shown
+from model_deployment.gate.times import Instant
+from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
 
 _RULES = {
     "integer": Whole,
@@ -22,7 +22,7 @@ _RULES = {
     "double": Real,
     "string": ArrayText,
     "boolean": Truth,
-    "datetime": Time,
+    "datetime": Instant,
     "binary": Base64,
 }
 
@@ -51,13 +51,23 @@ class Tensor:
 class Tensors:
     """A signature of tensors, compiled."""
 
-    def __init__(self, specs: Sequence[Mapping[str, Any]], mapping: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        specs: Sequence[Mapping[str, Any]],
+        mapping: Mapping[str, Any],
+        gaps: frozenset[int] = frozenset(),
+    ) -> None:
         """Compile.
+
+        Args:
+            gaps: places of the tensors that take null, where they hold floating point numbers.
 
         Raises:
             ValueError, LookupError, TypeError: the signature is not as MLflow writes it.
         """
-        self._tensors = [_compile(spec, mapping) for spec in specs]
+        self._tensors = [
+            _compile(spec, mapping, gap=place in gaps) for place, spec in enumerate(specs)
+        ]
         self._by_name = {tensor.name: tensor for tensor in self._tensors}
         self._named = all(tensor.name for tensor in self._tensors)
         if not self._named and len(self._tensors) > 1:
@@ -87,6 +97,17 @@ class Tensors:
             outcome.form = forms.INPUTS
             outcome.data = taken if self._named else taken[""]
         return outcome
+
+    def gaps(self, request: Request) -> frozenset[int]:
+        """The places of the tensors in which a request has missing values."""
+        read = self._read(request, Findings())
+        if read is None:
+            return frozenset()
+        return frozenset(
+            place
+            for place, tensor in enumerate(self._tensors)
+            if None in (_leaves(tensor, read[0].get(tensor.name), Findings())[0] or ())
+        )
 
     def _read(self, request: Request, findings: Findings) -> tuple[dict[str, Any], bool] | None:
         """The tensors by name, and whether MLflow reads the body in the same way."""
@@ -149,21 +170,22 @@ class Tensors:
     def _report_strangers(self, values: Mapping[str, Any], findings: Findings) -> None:
         strangers = sorted(values.keys() - self._by_name.keys())
         for name in strangers[:SHOWN]:
-            expected = f"one of {', '.join(self.names)}"
+            expected = f"one of {clip(', '.join(self.names))}"
             findings.add(
                 Kind.UNKNOWN, expected, "another input", column=name, tally="", forgivable=True
             )
         findings.add_unseen(Kind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
 
 
-def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any]) -> Tensor:
+def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any], *, gap: bool) -> Tensor:
     dtype, shape = spec["tensor-spec"]["dtype"], tuple(spec["tensor-spec"]["shape"])
     entry = mapping["tensor"]["dtypes"].get(dtype)
     rule: Rule
     if entry is None or entry["as"] == "any":
         rule = Anything(mapping["any"]["expected"])
     else:
-        rule = _RULES[entry["as"]]({**mapping[entry["as"]], **entry}, nullable=False)
+        kind = _RULES[entry["as"]]
+        rule = kind({**mapping[entry["as"]], **entry}, nullable=gap and kind is Real)
     if not all(type(size) is int for size in shape):
         raise ValueError(f"a shape of {shape}")
     return Tensor(spec.get("name") or "", str(dtype), shape, rule)

@@ -15,6 +15,11 @@ from model_deployment.gate.rules import Entry, Fault, Scalar
 _MASK = dict.fromkeys(map(ord, "123456789"), "0")
 _SHAPE = re.compile(r"0000-00-00(?:[T ]00:00(?::00(?:\.0{1,9})?)?)?")
 _TOO_FINE = re.compile(r"0000-00-00[T ]00:00:00\.0{10,}")
+#: What MLflow writes for a time that is missing, and reads.
+MISSING_TIME = "NaT"
+_NONE = (None, MISSING_TIME)
+#: Of a time that NumPy holds, before or after 1970.
+_NANOSECONDS = (1 << 63) - 1
 #: Where an offset is given, or hyphens and colons are left out.
 _LENIENT = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)"
@@ -26,13 +31,17 @@ _LENIENT = re.compile(
 class Time(Scalar):
     """Times without a zone, in a range, given as text."""
 
-    def __init__(self, entry: Entry, *, nullable: bool, finest: int = 9) -> None:
+    def __init__(
+        self, entry: Entry, *, nullable: bool, finest: int = 9, missing: str | None = MISSING_TIME
+    ) -> None:
         """Compile.
 
         Args:
             finest: digits a second's fraction may have.
+            missing: a text that is as good as null.
         """
         super().__init__(entry, nullable=nullable)
+        self._missing = missing
         self._minimum = str(entry.get("minimum", "0001"))
         self._maximum = str(entry.get("maximum", "9999-13"))
         self._longest = len("2026-01-31T12:00:00.") + finest
@@ -56,6 +65,8 @@ class Time(Scalar):
         """As the rule says."""
         if type(value) is not str:
             return super().take(value, lenient)
+        if value == self._missing:
+            return value if self.nullable else self._wrong
         fault = self._judge(value)
         if fault is None or not lenient:
             return fault or value
@@ -64,10 +75,10 @@ class Time(Scalar):
 
     def finish(self, values: list[Any]) -> list[Any]:
         """Give all one format, for pandas expects that of the first from each."""
-        shapes = {value.translate(_MASK) for value in values if value is not None}
+        shapes = {value.translate(_MASK) for value in values if value not in _NONE}
         if len(shapes) < 2:
             return values
-        return [value if value is None else _spelled_out(value) for value in values]
+        return [value if value in _NONE else _spelled_out(value) for value in values]
 
     def _judge(self, text: str) -> Fault | None:
         shape = text.translate(_MASK)
@@ -91,6 +102,24 @@ class Time(Scalar):
     def _in_range(self, text: str) -> bool:
         # What is left out at the end is zeros, and a shorter text sorts before a longer one.
         return self._minimum <= text.replace(" ", "T") <= self._maximum
+
+
+class Instant(Time):
+    """Times of a tensor, which may be nanoseconds since 1970 too: so MLflow saves an array of them."""
+
+    def passes(self, values: Sequence[Any]) -> bool:
+        """As the rule says."""
+        return super().passes(values) or (
+            set(map(type, values)) == {int}
+            and min(values) >= -_NANOSECONDS
+            and max(values) <= _NANOSECONDS
+        )
+
+    def take(self, value: Any, lenient: bool) -> Any:
+        """As the rule says."""
+        if type(value) is int:
+            return value if abs(value) <= _NANOSECONDS else self._range
+        return super().take(value, lenient)
 
 
 def _spelled_out(text: str) -> str:

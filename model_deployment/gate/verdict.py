@@ -55,7 +55,7 @@ class Table:
     Two tables may be joined if their keys are equal.
     """
 
-    columns: tuple[str | int, ...]
+    columns: tuple[str | int | float, ...]
     values: tuple[Sequence[Any], ...]
     rows: int
     params: Mapping[str, Any] | None = None
@@ -92,6 +92,8 @@ class Verdict:
     #: The values, if they may be joined with those of other requests.
     table: Table | None = None
     rows: int | None = None
+    #: Whether there is a signature that it is about.
+    checked: bool = True
 
 
 @dataclass(slots=True)

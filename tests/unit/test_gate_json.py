@@ -1,13 +1,15 @@
 """Strict JSON: what everybody reads alike passes, with Python's own values; the rest is a 400."""
 
 import json
+import math
+from time import process_time
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from model_deployment.gate import MalformedJson, dumps, loads
+from model_deployment.gate import MalformedJson, dumps, has_nan, loads
 
 DEEP = 64
 
@@ -75,7 +77,13 @@ def test_colons_and_brackets_within_strings_are_no_keys(text: str) -> None:
         b"",
         b" ",
         b"{",
-        b'{"a":NaN}',
+        b"NaN",
+        b'{"a":-NaN}',
+        b'{"a":NaN,"a":1}',
+        b'{"a":NaN,"b":Infinity}',
+        b'{"a":NaN1}',
+        b'{"a":NaN',
+        b'{"a":"\\ud800","b":NaN}',
         b'{"a":Infinity}',
         b"[-Infinity]",
         b'{"a":nan}',
@@ -223,3 +231,46 @@ def test_is_never_more_surprised_than_that(body: bytes) -> None:
 @given(json_values)
 def test_writes_what_it_read(value: Any) -> None:
     assert loads(dumps(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("[NaN]", [None]),
+        ('{"NaN": NaN, "b": [1.5, NaN]}', {"NaN": None, "b": [1.5, None]}),
+        (
+            '["NaN", NaN, "\\"NaN", "\\\\", NaN, "é, NaN"]',
+            ["NaN", None, '"NaN', "\\", None, "é, NaN"],
+        ),
+        ("[NaN, 123456789012345678901234567890]", [None, 123456789012345678901234567890]),
+    ],
+)
+def test_a_bare_nan_is_a_missing_value(text: str, read: Any) -> None:
+    assert loads(text.encode()) == read
+    assert has_nan(text.encode())
+
+
+@pytest.mark.parametrize("text", ['["NaN"]', '{"a NaN": "\\"NaN"}', "[1]"])
+def test_a_nan_in_a_string_is_text(text: str) -> None:
+    assert not has_nan(text.encode())
+    assert loads(text.encode()) == json.loads(text)
+
+
+@given(
+    st.recursive(
+        st.sampled_from([math.nan, None, "NaN", '"NaN', "\\", 1.5, "é"]),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+        max_leaves=20,
+    ).filter(lambda value: type(value) in (list, dict))
+)
+def test_nan_is_read_wherever_python_writes_it(value: Any) -> None:
+    body = json.dumps(value).encode()
+    assert loads(body) == json.loads(body, parse_constant=lambda _: None)
+
+
+def test_bodies_of_millions_of_quotes_and_nans_are_read_in_one_pass() -> None:
+    for body in (b'"NaN' * 500_000, b"[" + b"NaN," * 500_000, b'["' + b"\\\\" * 500_000 + b"NaN"):
+        begin = process_time()
+        with pytest.raises(MalformedJson):
+            loads(body)
+        assert process_time() - begin < 10

@@ -9,7 +9,8 @@ from model_deployment.gate import Gate, MalformedJson, loads
 from model_deployment.names import ModelKey
 from model_deployment.proxy.headers import CSV, JSON, PARQUET
 from model_deployment.proxy.judge import MalformedText, judge, refused
-from tests.unit.gates import column, gate, split
+from model_deployment.signature import Signature
+from tests.unit.gates import column, gate, param, split
 
 KEY = ModelKey("diabetes", 1)
 GATE = gate(column("long"))
@@ -56,7 +57,7 @@ def test_what_is_no_json_is_malformed(sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"a\n1\n", b"a\r\n1\r\n", b"a\n1", b'"a"\n1'])
-def test_of_csv_the_first_line_is_checked(sent: bytes) -> None:
+def test_csv_that_fits_is_sent_byte_for_byte(sent: bytes) -> None:
     judged = judge(GATE, CSV, sent)
     assert judged.content is sent
     assert not judged.verdict.refused
@@ -88,8 +89,8 @@ TWO = gate(column("string"), column("string", "b"))
         b"1,2\r\n3,4\r\n",
         b"1,2\r3,4",
         b'"1\n1",2\n3,4\n',
-        b'"1,\r\n",2\n"""",""\n',
-        b",\n",
+        b'"1,\r\n",2\n"""","\'"\n',
+        b" , \n",
         b"1,2\n\n3,4\n\n\n",
         b"1,2\n  \n3,4\n\t\n",
         b"1,2\n" * 10_000,
@@ -132,9 +133,15 @@ def test_a_comma_in_a_name_of_the_header_is_none(header: bytes) -> None:
     judge(gate(column("string", "x,a"), column("string", "b")), CSV, header)
 
 
-def test_only_the_first_rows_are_looked_at() -> None:
-    sent = b"a,b\n" + b"1,2\n" * 199 + b"1,2,3\n"
-    assert judge(TWO, CSV, sent).content is sent
+@pytest.mark.parametrize("row", [b"1,2,3\n", b"1\n", b"1,2,\n"])
+def test_all_rows_are_looked_at(row: bytes) -> None:
+    with pytest.raises(MalformedText, match=r"line 30001 has \d values, its header 2"):
+        judge(TWO, CSV, b"a,b\n" + b"1,2\n" * 29_999 + row + b"1,2\n" * 5)
+
+
+def test_a_line_is_counted_as_an_editor_does() -> None:
+    with pytest.raises(MalformedText, match="line 6 has 1 values, its header 2"):
+        judge(TWO, CSV, b'a,b\n"1\n\n",2\n\n3\n')
 
 
 @pytest.mark.parametrize(
@@ -181,3 +188,90 @@ def test_names_from_the_caller_cannot_steer_a_terminal() -> None:
     strange = {"dataframe_split": {"columns": ["\x1b[2J\n"], "data": [[1]]}}
     error = refused(KEY, judge(GATE, JSON, body(strange)).verdict)
     assert error.detail.isprintable()
+
+
+FREE = Gate(None, {}, "strict")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"columns": ["a", "b"], "data": [[1, 2], [3, 4], [5, 6]]},
+        {"a": [1, 3, 5]},
+        {"a": {"0": 1, "1": 3}, "b": {"0": 2, "1": 4}},
+        {"a": 1, "b": [2]},
+        {"a": [1, 3, 5], "params": {"k": 1}},
+    ],
+)
+def test_without_a_signature_a_record_of_lists_may_be_a_table_and_is_refused(sent: Any) -> None:
+    for one in (FREE, gate({"type": "any"}), gate(params=[param("long", 1, "k")])):
+        judged = judge(one, JSON, body(sent))
+        assert judged.verdict.refused
+        assert [str(found.kind) for found in judged.verdict.violations] == ["form"]
+    detail = refused(KEY, judge(FREE, JSON, body(sent)).verdict).detail
+    assert "dataframe_split: {columns, data}" in detail
+    assert "signature" not in detail
+    observed = judge(Gate(None, {}, "observe"), JSON, body(sent))  # type: ignore[arg-type]
+    assert (observed.verdict.refused, observed.verdict.count) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"a": 1, "b": "x", "c": None},
+        {"dataframe_records": [{"a": [1, 3, 5]}]},
+        [{"a": [1, 3]}, {"a": [2]}],
+        {"inputs": {"a": [1, 3, 5]}},
+        {"messages": [{"role": "user", "content": "x"}]},
+    ],
+)
+def test_without_a_signature_what_says_its_rows_passes(sent: Any) -> None:
+    assert not judge(FREE, JSON, body(sent)).verdict.count
+
+
+def test_a_column_of_the_signature_may_be_a_list_in_a_bare_record() -> None:
+    lists = column({"type": "array", "items": {"type": "long"}})
+    assert not judge(gate(lists), JSON, body({"a": [1, 3, 5]})).verdict.refused
+    hinted = Gate(Signature([{"type": "long"}], None, None, from_type_hint=True), {}, "strict")  # type: ignore[arg-type]
+    assert not judge(hinted, JSON, body({"a": [1, 3, 5]})).verdict.refused
+
+
+def test_without_a_signature_a_nan_reaches_the_model_as_one() -> None:
+    for sent in (b'{"inputs": [[1, NaN]]}', b'{"dataframe_records": [{"a": NaN}, {"a": 1.5}]}'):
+        judged = judge(FREE, JSON, sent)
+        assert judged.content is sent
+        assert judged.table is None
+    judged = judge(FREE, JSON, b'{"a": NaN, "b": "NaN"}')
+    assert judged.content == b'{"dataframe_records":[{"a":NaN,"b":"NaN"}]}'
+
+
+@pytest.mark.parametrize("sent", [b'{"a": Infinity}', b'{"a": NaN, "a": 1}', b'{"a": -Infinity}'])
+def test_infinities_and_keys_there_twice_are_refused_without_a_signature_too(sent: bytes) -> None:
+    with pytest.raises(MalformedJson):
+        judge(FREE, JSON, sent)
+
+
+def test_params_are_called_params() -> None:
+    known = gate(column("long"), params=[param("long", 1, "k")])
+    unknown = {**split(1), "params": {"q": 1}}
+    detail = refused(KEY, judge(known, JSON, body(unknown)).verdict).detail
+    assert "param 'q': expected one of the params k, got another param" in detail
+    detail = refused(KEY, judge(GATE, JSON, body(unknown)).verdict).detail
+    assert "param 'q': expected no params: the model takes none, got another param" in detail
+    wrong = refused(KEY, judge(known, JSON, body({**split(1), "params": {"k": "x"}})).verdict)
+    assert "param 'k': expected long" in wrong.detail
+    assert not judge(known, JSON, body({**split(1), "params": {"k": None}})).verdict.refused
+
+
+def test_a_refusal_of_thousands_of_rows_is_short_and_counts_them_all() -> None:
+    rows = [{"a": "x" * 100 if place % 2 else 1} for place in range(20_000)]
+    error = refused(KEY, judge(GATE, JSON, body({"dataframe_records": rows})).verdict)
+    assert "10000 violations of its signature, the first 20 of them below; column 'a' row 1:" in (
+        error.detail
+    )
+    assert [one["row"] for one in error.problem()["errors"]] == list(range(1, 41, 2))
+    assert error.problem()["error_count"] == 10_000
+    assert len(json.dumps(error.problem())) < 10_000
+    ragged = {"dataframe_split": {"columns": ["a"], "data": [[1]] * 100 + [[1, 2]] * 5000}}
+    error = refused(KEY, judge(GATE, JSON, body(ragged)).verdict)
+    assert "5000 violations of its signature, the first 20 of them below; row 100:" in error.detail

@@ -110,7 +110,16 @@ def test_knows_whether_it_was_made_from_type_hints(hinted: object) -> None:
             {"dataframe_records": [{"x": [[0, 0]]}]},
         ),
         ([{"type": "tensor"}], {"inputs": [0]}),
-        ([{"type": "double"}, {"type": "double"}], NO_SIGNATURE),
+        ([{"type": "double"}, {"type": "double"}], {"inputs": [[0.5, 0.5]]}),
+        ([{"type": "string"}], {"inputs": ["text"]}),
+        (
+            [{"type": "string", "name": "sex", "required": False}],
+            {"dataframe_records": [{"sex": "text"}]},
+        ),
+        (
+            [{"type": "double", "name": 0}, {"type": "string", "name": "sex"}],
+            {"dataframe_split": {"columns": [0, "sex"], "data": [[0.5, "text"]]}},
+        ),
         ([AGE, {"type": "double"}], NO_SIGNATURE),
     ],
 )

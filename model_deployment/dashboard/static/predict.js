@@ -13,6 +13,7 @@ const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 function token(field) {
   const text = field.dataset.widget === "text" ? field.value : field.value.trim();
   const optional = field.dataset.required !== "1";
+  if (text === "" && field.dataset.nullable) return "null";
   if (text === "" && (optional || field.dataset.widget === "json")) return optional ? undefined : "null";
   switch (field.dataset.widget) {
     case "boolean": return text;

@@ -1,0 +1,196 @@
+"""A CSV body against a signature of columns: its header, the width of its rows, and each of its cells."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from model_deployment.errors import ModelDeploymentError
+from model_deployment.gate.csv_cells import Cells, cells
+from model_deployment.gate.nested import COMPLEX
+from model_deployment.gate.rules import Fault, Rule
+from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
+
+Row = list[str]
+
+#: With a column of one of these MLflow reads no CSV at all.
+_HOPELESS = COMPLEX | {"any", "tensor"}
+#: Columns of these may be in the signature, as long as they are not in the CSV: pandas refuses the
+#: one, and MLflow leaves the other in base64.
+_UNREADABLE = _HOPELESS | {"datetime", "binary"}
+_HEADER = "CSV: a line of column names"
+#: Rows that are looked at together.
+_BLOCK = 2000
+# One value may be as long as the body: Python's own limit, 128 KiB, is none of pandas'.
+csv.field_size_limit(2**31 - 1)
+
+
+class MalformedText(ModelDeploymentError):
+    """A CSV body that is no text, or no table."""
+
+    status = 400
+    title = "Malformed CSV"
+
+
+def check_csv(
+    text: str, specs: Sequence[Mapping[str, Any]], rules: Sequence[Rule], findings: Findings
+) -> int | None:
+    """Compare a body with the columns of a signature.
+
+    Args:
+        specs: the columns; without any only the width of rows is looked at.
+        rules: for the values of each; none if they are no columns that MLflow reads from CSV.
+
+    Returns:
+        How many rows it has below its header; None if there is no header.
+
+    Raises:
+        MalformedText: its rows are not as wide as its header, or it cannot be taken apart.
+    """
+    if "\0" in text:
+        raise MalformedText(
+            "cannot read the body as CSV: pandas ends a value at its NUL characters"
+        )
+    lines, header = _lines(text), list[str]()
+    try:
+        header = next((line for line in lines if not _is_blank(line)), header)
+    except csv.Error as error:
+        findings.add(Kind.FORM, _HEADER, str(error))
+        return None
+    columns = _columns(header, specs, rules, findings) if specs else {}
+    rows = 0
+    for block in _blocks(lines, len(header)):
+        if set(map(len, block)) != {len(header)}:
+            _refuse_width(text, len(header))
+        values = list(zip(*block, strict=True)) if columns else []
+        for place, column in columns.items():
+            if not column.passes(values[place]):
+                _look_closer(column, values[place], header[place], rows, findings)
+        rows += len(block)
+    return rows
+
+
+def _lines(text: str) -> Any:
+    return csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+
+
+def _blocks(lines: Iterator[Row], width: int) -> Iterator[list[Row]]:
+    """The rows below the header, without the lines that pandas skips."""
+    try:
+        while block := list(islice(lines, _BLOCK)):
+            if width == 1 or min(map(len, block)) < 2:
+                block = [line for line in block if not _is_blank(line, width)]
+            if block:
+                yield block
+    except csv.Error as error:
+        raise MalformedText(f"cannot read the body as CSV: {error}") from None
+
+
+def _is_blank(line: Row, width: int = 0) -> bool:
+    """Whether pandas skips a line.
+
+    Of one column it does not skip an empty value, which is written as two quotes; whether spaces were
+    in quotes nobody can tell any more.
+    """
+    if width == 1 and line and not line[0].strip():
+        if line[0]:
+            raise MalformedText(
+                "cannot read the body as CSV: pandas skips a line of nothing but spaces, and it has one"
+            )
+        return False
+    return not line or (len(line) == 1 and not line[0].strip())
+
+
+def _refuse_width(text: str, width: int) -> None:
+    """Say which row is not as wide as the header: of one more value pandas makes an index."""
+    lines = _lines(text)
+    begin = 1
+    for line in lines:
+        if len(line) != width and not _is_blank(line, width):
+            raise MalformedText(
+                f"cannot read the body as CSV: line {begin} has {len(line)} values, its header {width}"
+            )
+        begin = lines.line_num + 1
+
+
+def _look_closer(
+    column: Cells, values: Sequence[str], name: str, first: int, findings: Findings
+) -> None:
+    """Look at the cells of one column one by one; ``first`` is the row of the first of them."""
+    faults = ((row, fault) for row, cell in enumerate(values) if (fault := column.fault(cell)))
+    for row, fault in islice(faults, SHOWN):
+        findings.add(
+            fault.kind, fault.expected, _told(fault, values[row]), column=name, row=first + row
+        )
+    for kind, count in Counter(fault.kind for _, fault in faults).items():
+        findings.add_unseen(kind, count, tally=name)
+
+
+def _told(fault: Fault, cell: str) -> str:
+    missing = fault.kind is Kind.NULL and cell
+    return f"{shown(cell)}, a missing value to pandas" if missing else shown(cell or None)
+
+
+def _columns(
+    header: Row, specs: Sequence[Mapping[str, Any]], rules: Sequence[Rule], findings: Findings
+) -> dict[int, Cells]:
+    """The rules for the cells, by their place in a row; and what is wrong with the header."""
+    if not header:
+        findings.add(Kind.FORM, _HEADER, "none")
+        return {}
+    unreadable = [
+        spec
+        for spec in specs
+        if spec["type"] in _HOPELESS
+        or (spec["type"] in _UNREADABLE and spec.get("name", header[0]) in header)
+    ]
+    for spec in unreadable[:SHOWN]:
+        expected = f"JSON: MLflow reads no {spec['type']} from CSV"
+        findings.add(Kind.FORM, expected, "CSV", column=_text(spec.get("name")))
+    if unreadable:
+        return {}
+    for name, count in Counter(header).items():
+        if count > 1:
+            findings.add(Kind.FORM, "each column once", "it twice", column=name, tally="")
+    if any(spec.get("name") is None for spec in specs):
+        _count(len(header), len(specs), findings)
+        places = dict(enumerate(range(len(specs))))
+    else:
+        _compare(header, specs, findings)
+        places = {place: header.index(one) for place, spec in enumerate(specs)
+                  if (one := spec["name"]) in header}  # fmt: skip
+    made = {at: cells(str(specs[place]["type"]), rules[place]) for place, at in places.items()}
+    return {at: one for at, one in made.items() if one is not None and at < len(header)}
+
+
+def _count(found: int, wanted: int, findings: Findings) -> None:
+    if found < wanted:
+        findings.add(Kind.MISSING, f"{wanted} columns", str(found))
+    if found > wanted:
+        findings.add(Kind.UNKNOWN, f"{wanted} columns", str(found), forgivable=True)
+
+
+def _compare(header: Row, specs: Sequence[Mapping[str, Any]], findings: Findings) -> None:
+    known = [str(spec["name"]) for spec in specs]
+    for spec in specs:
+        name = spec["name"]
+        if spec.get("required", True) and name not in header:
+            expected = f"a column of type {spec['type']}"
+            if type(name) is not str:
+                expected = (
+                    "JSON: a CSV header has only text, and the name of this column is a number"
+                )
+            findings.add(Kind.MISSING, expected, "no such column", column=_text(name))
+    strangers = sorted(set(header) - set(known))
+    for name in strangers[:SHOWN]:
+        expected = f"one of {clip(', '.join(known))}"
+        findings.add(
+            Kind.UNKNOWN, expected, "another column", column=name, tally="", forgivable=True
+        )
+    findings.add_unseen(Kind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
+
+
+def _text(name: Any) -> str | None:
+    return name if name is None else str(name)

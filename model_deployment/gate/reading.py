@@ -1,0 +1,156 @@
+"""Reads the table in a request, whatever its form, as MLflow does with a signature of columns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from model_deployment.gate import forms
+from model_deployment.gate.forms import ABSENT, Frame, Request
+from model_deployment.gate.naming import Naming
+from model_deployment.gate.nested import COMPLEX
+from model_deployment.gate.times import MISSING_TIME
+from model_deployment.gate.verdict import Findings, Kind, shown
+
+#: Types of which MLflow keeps the values in ``inputs``.
+KEPT = frozenset({"long", "double", "string", "boolean"})
+
+
+class Reader:
+    """How the requests for one signature are read."""
+
+    def __init__(self, specs: Sequence[Mapping[str, Any]], naming: Naming) -> None:
+        kinds = [str(spec["type"]) for spec in specs]
+        self._naming = naming
+        self._wanted = naming.keys if naming.named else None
+        self._places = {key: place for place, key in enumerate(naming.keys)}
+        self._complex = not COMPLEX.isdisjoint(kinds)
+        self._plain = not {"object", "array"}.isdisjoint(kinds) and all(map(_is_plain, specs))
+        self._any = [kind == "any" for kind in kinds]
+        #: The one column that has no name; None if there are more, or names.
+        self._lone = kinds[0] if not naming.named and len(kinds) == 1 else None
+
+    def read(self, request: Request, findings: Findings) -> Frame | None:
+        """The table; None, and findings, if there is none."""
+        if request.form == forms.SPLIT:
+            return forms.read_split(request.data, findings)
+        if request.form == forms.RECORDS:
+            if self._naming.numbered and _are_rows(request.data):
+                return forms.read_rows(request.data, findings)
+            return self._renamed(forms.read_records(request.data, self._wanted, findings))
+        return self._read_arrays(request, findings)
+
+    def _renamed(self, frame: Frame | None) -> Frame | None:
+        """A frame of a JSON object's keys with the names that they stand for, which MLflow lacks."""
+        if frame is not None and self._naming.named and self._naming.numbered:
+            frame.names = [self._naming.by_key[str(name)] for name in frame.names]
+            frame.faithful = False
+        return frame
+
+    def _read_arrays(self, request: Request, findings: Findings) -> Frame | None:
+        """The table in ``instances`` or ``inputs``, read as MLflow does, or would if it could.
+
+        It converts these column by column in other ways than frames, and not base64 at all; so they
+        are sent on as a frame. Only a model that takes arrays could tell the difference, and gets
+        the original where that says the same.
+        """
+        data, form = request.data, request.form
+        frame: Frame | None
+        if type(data) is list and data and set(map(type, data)) == {dict}:
+            frame = self._renamed(forms.read_records(data, self._wanted, findings, form))
+        elif not self._naming.named:
+            frame = self._read_unnamed(data, form, findings)
+        elif (
+            type(data) is list and len(self._naming.keys) == 1 and dict not in set(map(type, data))
+        ):
+            frame = self._read_dict({self._naming.keys[0]: data}, form, findings)
+        elif self._naming.numbered and _are_rows(data):
+            # Numbered columns are those of an array. MLflow makes all of the type of the first.
+            frame = forms.read_rows(data, findings)
+        elif type(data) is dict:
+            frame = self._read_dict(data, form, findings)
+        else:
+            findings.add(
+                Kind.FORM, f"{form}: an object with columns, or a list of records", shown(data)
+            )
+            return None
+        if frame is not None:
+            # Of a column without a name MLflow takes all that is sent for one list.
+            alone = self._complex and not self._naming.named
+            kept = self._plain and form == forms.INPUTS and not alone
+            frame.faithful = frame.faithful and kept and _is_kept(frame)
+        return frame
+
+    def _read_dict(self, data: dict[str, Any], form: str, findings: Findings) -> Frame | None:
+        """Columns by name; or one record, if that is how MLflow reads it."""
+        known = {name: data[name] for name in self._naming.keys if name in data}
+        unknown = tuple(data.keys() - known.keys())
+        names = list(known)
+        if self._complex or all(
+            type(value) not in (list, dict) or (self._any[self._places[name]] and _all_text(value))
+            for name, value in known.items()
+        ):
+            values = [(value,) for value in known.values()]
+            return self._renamed(Frame(names, values, 1, unknown=unknown))
+        height = max(len(value) if type(value) is list else 0 for value in known.values())
+        odd = [name for name, one in known.items() if type(one) is not list or len(one) != height]
+        for name in odd:
+            one = known[name]
+            got = f"{len(one)}" if type(one) is list else shown(one)
+            findings.add(Kind.RAGGED, f"{form}: a list of {height} values", got, column=name)
+        if odd:
+            return None
+        return self._renamed(Frame(names, list(known.values()), height, unknown=unknown))
+
+    def _read_unnamed(self, data: Any, form: str, findings: Findings) -> Frame | None:
+        """Rows, each a list; or, of a single column, its values."""
+        if self._lone is not None:
+            values = data if type(data) is list else [data]
+            if (
+                self._lone not in COMPLEX
+                and self._lone != "any"
+                and set(map(type, values)) == {list}
+            ):
+                return forms.read_split({"data": values}, findings)
+            if type(data) is not dict:
+                return Frame([0], [values], len(values))
+        if type(data) is list and data and set(map(type, data)) == {list}:
+            return forms.read_split({"data": data}, findings)
+        findings.add(Kind.FORM, f"{form}: a list of rows, each a list", shown(data))
+        return None
+
+
+def _is_plain(spec: Mapping[str, Any]) -> bool:
+    """Whether MLflow keeps values of a type in ``inputs``, as far as it depends on the type."""
+    kind = spec["items"]["type"] if spec["type"] == "array" else spec["type"]
+    if spec["type"] == "array":
+        return kind in KEPT or kind == "object"
+    return kind in KEPT or kind in ("object", "map")
+
+
+def _is_kept(frame: Frame) -> bool:
+    """Whether MLflow keeps these values in ``inputs``: it makes "None" of null, and cuts off NULs."""
+    return not frame.holes and not any(
+        value is None or (type(value) is str and value.endswith("\0"))
+        for values in frame.values
+        for value in values
+    )
+
+
+def _are_rows(data: Any) -> bool:
+    """Whether it is a list of rows, each a list."""
+    return type(data) is list and set(map(type, data)) == {list}
+
+
+def _all_text(value: Any) -> bool:
+    return type(value) is list and set(map(type, value)) <= {str}
+
+
+def has_gap(values: Iterable[Any]) -> bool:
+    """Whether a value is missing among these, or inside one of them."""
+    for value in values:
+        if value is None or value is ABSENT or value == MISSING_TIME:
+            return True
+        if type(value) is list and has_gap(value):
+            return True
+        if type(value) is dict and has_gap(value.values()):
+            return True
+    return False
