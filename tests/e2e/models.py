@@ -63,6 +63,7 @@ def register_all(tracking_uri: str, artifact_root: Path) -> None:
         _text_rules(),
         _mixed_types(),
         _no_signature(),
+        _numbered(),
     ):
         _register(client, experiment_id, version)
 
@@ -266,12 +267,44 @@ def _no_signature() -> _Version:
     )
 
 
+def _numbered() -> _Version:
+    """A pipeline for an array: its columns have numbers for names, and rows of its example have gaps."""
+    import mlflow.sklearn
+    import numpy as np
+    import pandas as pd
+    from mlflow.models import infer_signature
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+
+    numbers = np.array(_GAPS, dtype=float)
+    pipeline = make_pipeline(SimpleImputer(strategy="constant", fill_value=8.0), LinearRegression())
+    pipeline.fit(numbers, [1.0, 2.0, 3.0])
+    pipeline[-1].coef_, pipeline[-1].intercept_ = np.array([2.0, -1.0]), 0.25
+    return _Version(
+        name="numbered",
+        log=lambda: mlflow.sklearn.log_model(
+            pipeline,
+            name="numbered",
+            # Of rows without gaps, so that all columns are required.
+            signature=infer_signature(pd.DataFrame(numbers[:1]), pipeline.predict(numbers)),
+            input_example=pd.DataFrame(numbers),
+            skops_trusted_types=["numpy.dtype"],
+            pip_requirements=mlflow.sklearn.get_default_pip_requirements(include_skops=True),
+        ),
+        params={},
+        metrics={},
+        description="A pipeline with an imputer, for an array.",
+    )
+
+
 DESCRIPTIONS = {
     "diabetes": "Progression of diabetes one year after the examination.",
     "wine classifier": "The cultivar of a wine from its chemical analysis; a name with a space.",
     "text.rules": "Scores texts by the length of their words; takes parameters.",
     "mixed-types": "Counts with strings, numbers, truth values and times.",
     "no_signature": "Logged without a signature and without an input example.",
+    "numbered": "A pipeline with an imputer; its columns have numbers for names.",
 }
 
 
@@ -322,6 +355,7 @@ _MIXED = _table(
     ("Zoë", -1, False, "1999-12-31T23:59:59", 70.25),
 )
 _WEIGHTLESS = [{key: value for key, value in row.items() if key != "weight"} for row in _MIXED]
+_GAPS = [[0.5, 4.0], [None, 2.0], [1.5, None]]
 _NUMBERS = [[1.0, 2.0, 3.0], [0.5, -1.0, 1e3]]
 
 #: Valid scoring payloads for each model version.
@@ -368,6 +402,14 @@ SAMPLES: dict[tuple[str, int], list[Payload]] = {
         {"instances": _NUMBERS[:1]},
         {"dataframe_split": {"columns": ["a", "b", "c"], "data": _NUMBERS}},
         {"dataframe_records": [{"a": 1, "b": 2, "c": 3}]},
+    ],
+    ("numbered", 1): [
+        {"dataframe_split": {"columns": [0, 1], "data": _GAPS}},
+        {"dataframe_split": {"columns": [1, 0], "data": [row[::-1] for row in _GAPS]}},
+        {"dataframe_split": {"data": _GAPS}},
+        {"inputs": _GAPS},
+        {"instances": _GAPS},
+        {"dataframe_records": _GAPS},
     ],
 }
 

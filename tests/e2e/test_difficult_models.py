@@ -33,6 +33,11 @@ def ask(program: Program, *rows: tuple[str, Any], **more: Any) -> httpx.Response
     return program.post("/moody-1", json={"dataframe_records": records}, **more)
 
 
+def test_the_curl_line_that_is_shown_works(program: Program) -> None:
+    answer = program.run_shell(program.get("/model/moody-1").json()["curl"])
+    assert json.loads(answer) == {"predictions": [2.0, 4.0]}
+
+
 def test_a_number_that_would_be_cut_off_never_reaches_the_model(program: Program) -> None:
     answer = ask(program, ("fine", 1), ("fine", 1.5))
     assert answer.status_code == 422

@@ -86,6 +86,32 @@ def test_a_model_tells_its_signature_and_a_curl_line_that_works(
     assert "predictions" in json.loads(answer)
 
 
+def test_the_example_that_mlflow_saved_passes_with_its_bare_nan(program: Program) -> None:
+    (saved,) = (program.data / "models").glob("numbered-1-*/model/serving_input_example.json")
+    body = saved.read_bytes()
+    assert b"NaN" in body
+    answer = program.post("/numbered-1", content=body, headers={"Content-Type": "application/json"})
+    assert answer.json()["predictions"] == [-2.75, 14.25, -4.75]
+    # As records, whose keys can only be text, a row may lack nothing but have null.
+    record = program.post("/numbered-1", json={"0": None, "1": 2})
+    assert record.json()["predictions"] == [14.25]
+    shown = program.get("/model/numbered-1").json()["signature"]["inputs"]
+    assert [(one["name"], one["nullable"]) for one in shown] == [(0, True), (1, True)]
+
+
+def test_csv_is_checked_cell_by_cell(program: Program) -> None:
+    header = "name,count,active,at,weight\n"
+    answer = program.post("/diabetes-1", content="age\nNA\n", headers={"Content-Type": "text/csv"})
+    assert (answer.status_code, answer.json()["errors"][0]["kind"]) == (422, "missing")
+    answer = program.post("/numbered-1", content="0,1\n1,2\n", headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 422
+    assert "JSON" in answer.json()["detail"]
+    answer = program.post(
+        "/wine classifier-1", content=header + "a,1\n", headers={"Content-Type": "text/csv"}
+    )
+    assert (answer.status_code, answer.json()["title"]) == (400, "Malformed CSV")
+
+
 def test_the_registry_is_listed_with_what_is_deployed(program: Program) -> None:
     listed = {model["name"]: model for model in program.get("/get_model_list").json()}
     assert listed.keys() == {model for model, _ in models.SAMPLES}
