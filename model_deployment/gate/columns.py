@@ -171,8 +171,9 @@ class Columns:
                 findings.add(Kind.MISSING, expected, "no such column", column=name)
 
     def _report_unknown(self, names: tuple[str, ...], findings: Findings) -> None:
-        expected = f"one of {clip(', '.join(self._labels))}"
+        known = f"one of {clip(', '.join(self._labels))}"
         for name in sorted(islice(names, SHOWN)):
+            expected = self._naming.twin(name) or known
             findings.add(
                 Kind.UNKNOWN, expected, "another column", column=name, tally="", forgivable=True
             )

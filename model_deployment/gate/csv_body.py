@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -21,6 +22,9 @@ _HOPELESS = COMPLEX | {"any", "tensor"}
 #: one, and MLflow leaves the other in base64.
 _UNREADABLE = _HOPELESS | {"datetime", "binary"}
 _HEADER = "CSV: a line of column names"
+#: Where pandas finds other rows than Python's csv: at the line end of forty years ago, if that ends an
+#: empty line, or an empty value or spaces follow; and at spaces in quotes, which are no blank line.
+_LOST = re.compile(r'(?:^|[\r\n])\r(?!\n)|\r[, \t\r]|(?:^|[\r\n])"[ \t]+"(?:[\r\n]|$)')
 #: Rows that are looked at together.
 _BLOCK = 2000
 # One value may be as long as the body: Python's own limit, 128 KiB, is none of pandas'.
@@ -53,6 +57,11 @@ def check_csv(
         raise MalformedText(
             "cannot read the body as CSV: pandas ends a value at its NUL characters"
         )
+    if _LOST.search(text):
+        raise MalformedText(
+            "cannot read the body as CSV: it has a lone carriage return, or a line of nothing but quoted "
+            "spaces, where pandas finds other rows than most programs do"
+        )
     lines, header = _lines(text), list[str]()
     try:
         header = next((line for line in lines if not _is_blank(line)), header)
@@ -60,6 +69,9 @@ def check_csv(
         findings.add(Kind.FORM, _HEADER, str(error))
         return None
     columns = _columns(header, specs, rules, findings) if specs else {}
+    if specs and not columns and not findings.fatal:
+        # pandas makes no rows of it, and the caller would get no answer to them.
+        findings.add(Kind.FORM, "at least one column of the signature", "none")
     rows = 0
     for block in _blocks(lines, len(header)):
         if set(map(len, block)) != {len(header)}:
@@ -94,13 +106,13 @@ def _is_blank(line: Row, width: int = 0) -> bool:
     Of one column it does not skip an empty value, which is written as two quotes; whether spaces were
     in quotes nobody can tell any more.
     """
-    if width == 1 and line and not line[0].strip():
+    if width == 1 and line and not line[0].strip(" \t"):
         if line[0]:
             raise MalformedText(
                 "cannot read the body as CSV: pandas skips a line of nothing but spaces, and it has one"
             )
         return False
-    return not line or (len(line) == 1 and not line[0].strip())
+    return not line or (len(line) == 1 and line[0] != "" and not line[0].strip(" \t"))
 
 
 def _refuse_width(text: str, width: int) -> None:

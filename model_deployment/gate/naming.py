@@ -44,6 +44,13 @@ class Naming:
         """The place of a name of a request, which may be anything that JSON has for one."""
         return self.places.get(name)
 
+    def twin(self, label: str) -> str:
+        """The name that looks like this one and is of the other kind; empty if there is none."""
+        meant = self.by_key.get(label)
+        if meant is None:
+            return ""
+        return f"the {'text' if type(meant) is str else 'number'} {json.dumps(meant)}"
+
 
 def _is_found(name: Any, place: int) -> bool:
     """Whether MLflow finds a column by this name: what is 0 or empty it takes for having none.

@@ -221,8 +221,12 @@ def test_bodies_that_pandas_reads_as_they_are_meant(body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["a,b\n1,x\0y\n", "a,b\n1,x\n2\n", "a,b\n1,x,\n", "a,b\n1,x\n,,,\n"]
-)
+    "body",
+    [
+        "a,b\n1,x\0y\n", "a,b\n1,x\n2\n", "a,b\n1,x,\n", "a,b\n1,x\n,,,\n", 'a,b\n1,x\n""\n',
+        "a,b\n\r1,x", "a,b\r1,x\r,", "a,b\r1,x\r 2,y", 'a,b\n1,x\n"  "\n',
+    ],
+)  # fmt: skip
 def test_bodies_that_pandas_reads_as_something_else(body: str) -> None:
     with pytest.raises(MalformedText):
         gate(column("long"), column("string", "b")).check_csv(body)
@@ -236,6 +240,24 @@ def test_an_empty_value_of_a_single_column_is_a_row_and_a_blank_line_is_none() -
     assert kinds(gate(column("string")).check_csv('a\n""\n')) == ["null"]
     with pytest.raises(MalformedText, match="skips a line of nothing but spaces"):
         gate(*specs).check_csv("a\nx\n  \n")
+
+
+def test_rows_without_a_known_column_vanish_in_pandas_and_are_refused() -> None:
+    gated = gate(column("string", required=False), mode="coerce")
+    verdict = gated.check_csv("x\n1\n2\n")
+    assert (verdict.refused, sorted(kinds(verdict))) == (True, ["form", "unknown"])
+    assert len(read("x\n1\n2\n", [column("string", required=False)])) == 0
+
+
+@given(st.text('a1,"\n\r \t#\x0b\xa0', max_size=25))
+def test_what_is_a_row_to_the_gate_is_one_to_pandas(rows: str) -> None:
+    specs = [column("string", required=False), column("string", "b", required=False)]
+    try:
+        verdict = gate(*specs).check_csv(f"a,b\n{rows}")
+    except MalformedText:
+        return
+    if verdict.rows and not verdict.refused:
+        assert len(read(f"a,b\n{rows}", specs)) == verdict.rows
 
 
 def test_columns_without_names_are_judged_by_their_place() -> None:

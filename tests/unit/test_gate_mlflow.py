@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.gate import Gate, Validation, dumps, loads
+from model_deployment.gate import Gate, Validation, dumps, fitting, loads
 from model_deployment.signature import Signature
 from tests.unit.enforcement import enforced, same_table
 from tests.unit.gate_requests import Sent, Spec, bodies, signatures
@@ -123,6 +123,16 @@ SIGNATURES = [
     ),
     Signature([{"type": "long"}], None, None),
     Signature([{"type": "long"}, {"type": "string"}], None, None),
+    Signature([{**column("double"), "name": 0}, {**column("string"), "name": "a"}], None, None),
+    Signature([column("boolean", required=False), column("double", "b")], None, None),
+    Signature([{**column("double"), "name": []}, {**column("string"), "name": "a"}], None, None),
+    Signature(
+        [column({"type": "array", "items": {"type": "double"}}), column("datetime", "b")],
+        None,
+        None,
+        gaps=frozenset({0, 1}),
+    ),
+    Signature([tensor("float32", -1, 2)], None, None, gaps=frozenset({0})),
     Signature([tensor("float32", -1, 2)], None, None),
     Signature([tensor("int64", -1, name="a"), tensor("str", -1, 2, 1, name="b")], None, None),
     Signature([{"type": "long"}], None, None, from_type_hint=True),
@@ -137,7 +147,11 @@ FORMS = ["dataframe_split", "dataframe_records", "instances", "inputs"]
 def test_any_json_gets_a_verdict(signature: Signature | None, body: Any) -> None:
     before = json.dumps(body)
     for mode in Validation:
-        verdict = Gate(signature, MAPPING, mode).check(body)
+        gated = Gate(signature, MAPPING, mode)
+        verdict = gated.check(body)
+        assert gated.gaps(body) <= set(range(2))
+        part = fitting(gated, body, 1000)
+        assert part is None or not gated.check(part).refused
         assert json.dumps(body) == before
         assert verdict.count == sum(verdict.tally.values())
         assert len(verdict.violations) == min(verdict.count, 20)

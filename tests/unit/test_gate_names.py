@@ -102,6 +102,18 @@ def test_a_further_column_is_told_by_its_name_and_left_out_by_coerce() -> None:
     assert table(body, named(0, 1), "coerce") == [[0, 0.25], [1, 7]]
 
 
+@pytest.mark.parametrize(
+    ("names", "sent", "expected"),
+    [([0, 1], ["0", 1], "the number 0"), (["0", "1"], [0, "1"], 'the text "0"')],
+)
+def test_a_name_of_the_other_kind_is_told_apart(
+    names: list[Any], sent: list[Any], expected: str
+) -> None:
+    body = {"dataframe_split": {"columns": sent, "data": ROWS}}
+    verdict = gate(*named(*names)).check(body)
+    assert (verdict.violations[0].column, verdict.violations[0].expected) == ("0", expected)
+
+
 def test_a_wrong_value_is_told_by_the_number_of_its_column() -> None:
     (told,) = gate(*named(0, 1)).check({"inputs": [[0.25, 7], [0.25, "x"]]}).violations
     assert (told.column, told.row) == ("1", 1)
