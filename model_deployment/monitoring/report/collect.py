@@ -130,8 +130,8 @@ def _labels(path: Path, captures: Iterable[Path]) -> tuple[Labels, int]:
         for one in _lines(path):
             found.setdefault(one["request_id"], {}).setdefault(one["row"], one["label"])
     again = _repeated([path for path in captures if path.exists()]) if found else set()
-    left_out = [found.pop(id) for id in again & found.keys()]
-    return found, sum(map(len, left_out))
+    dropped = [found.pop(id) for id in again & found.keys()]
+    return found, sum(map(len, dropped))
 
 
 def _repeated(paths: Iterable[Path]) -> set[str]:
