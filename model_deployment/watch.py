@@ -23,7 +23,13 @@ from model_deployment.monitoring.baselines import Baselines
 from model_deployment.monitoring.child import Child
 from model_deployment.monitoring.drain import Config
 from model_deployment.monitoring.feedback import Feedback
-from model_deployment.monitoring.gather import FindInputs, FindOptions, FindSignature, FindTraining, Gather
+from model_deployment.monitoring.gather import (
+    FindInputs,
+    FindOptions,
+    FindSignature,
+    FindTraining,
+    Gather,
+)
 from model_deployment.monitoring.inputs import Inputs
 from model_deployment.monitoring.keeper import Keeper
 from model_deployment.monitoring.known import Known

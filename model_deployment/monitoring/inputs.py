@@ -18,8 +18,14 @@ class Column:
 
     name: str
     values: Sequence[Any]
-    #: What it was called by the caller, and may be called by whoever names columns.
-    aliases: frozenset[str]
+    #: What the caller called it: its place, if it has no name of its own.
+    given: str | int
+
+    @property
+    def aliases(self) -> set[str]:
+        """What it may be called by whoever names columns."""
+        given = str(self.given)
+        return {self.name, given, f"f{given}"} if given.isdecimal() else {self.name, given}
 
 
 class Inputs:
@@ -36,6 +42,7 @@ class Inputs:
                 writes them.
         """
         self._specs: dict[str, Spec] = {}
+        self._order: dict[str, int] = {}
         #: Of columns that are known by their place.
         self._places: list[Spec] = []
         #: Of all columns, however many there are.
@@ -45,6 +52,7 @@ class Inputs:
         named = [spec for spec in specs if spec.get("name") is not None]
         if len(named) == len(specs):
             self._specs = {str(spec["name"]): spec for spec in named}
+            self._order = {name: place for place, name in enumerate(self._specs)}
         elif len(specs) == 1 and specs[0].get("type") == "tensor":
             self._every = specs[0]
         elif not any(spec.get("type") in ("object", "array", "map", "any") for spec in specs):
@@ -64,20 +72,18 @@ class Inputs:
 
         A column without a name, here or there, is called ``f0``, ``f1`` and so on by its place.
         """
-        found: dict[int, str] = self._placed(table)
-        order = {name: place for place, name in enumerate(self._specs)}
+        found = self._placed(table)
+        numbered = table.numbered
         known: list[Column] = []
         others: list[Column] = []
         for place, given in enumerate(table.names):
             name = found.get(place)
             spec = self._specs.get(name) or self._spec_at(place) if name is not None else None
-            called = name if name is not None else _called(given, place, table.numbered)
-            aliases = {called, str(given)}
-            if type(given) is int or table.numbered:
-                aliases.add(f"f{given}")
-            one = Column(called, self._values(table, place, spec), frozenset(aliases))
+            called = name if name is not None else _called(given, place, numbered)
+            one = Column(called, self._values(table, place, spec), given)
             (others if name is None else known).append(one)
-        known.sort(key=lambda one: order.get(one.name, 0))
+        if self._specs:
+            known.sort(key=lambda one: self._order[one.name])
         return [*known, *others]
 
     def retyped(

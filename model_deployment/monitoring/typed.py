@@ -33,7 +33,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def column(spec: Spec, values: Sequence[Any]) -> list[Any]:
+def column(spec: Spec, values: Sequence[Any]) -> Sequence[Any]:
     """Values as a column of the signature has them.
 
     Args:
@@ -42,10 +42,8 @@ def column(spec: Spec, values: Sequence[Any]) -> list[Any]:
     """
     kind = str(spec.get("type"))
     types = set(map(type, values))
-    if types <= _AS_THEY_ARE.get(kind, frozenset()) and not (
-        kind == "double" and any(map(_is_nan, values))
-    ):
-        return list(values)
+    if types <= _AS_THEY_ARE.get(kind, _NONE) and (kind != "double" or not _has_nan(values)):
+        return values
     convert = converter(spec)
     return [None if value is None else convert(value) for value in values]
 
@@ -211,8 +209,14 @@ def _map(convert: Convert) -> Convert:
     return of
 
 
-def _is_nan(value: Any) -> bool:
-    return type(value) is float and math.isnan(value)
+def _has_nan(values: Sequence[float | None]) -> bool:
+    try:
+        # By far the fastest to tell. Infinite ones may add up to none as well.
+        if not math.isnan(sum(values)):  # type: ignore[arg-type]
+            return False
+    except TypeError:  # some are missing
+        pass
+    return any(value is not None and math.isnan(value) for value in values)
 
 
 def _or_none(convert: Convert, value: Any) -> Any:
@@ -228,6 +232,7 @@ _CONVERT: Mapping[str, Convert] = {
     "datetime": _datetime,
     "binary": _binary,
 }
+_NONE: frozenset[type] = frozenset()
 #: Types of values that need no second look.
 _AS_THEY_ARE: Mapping[str, frozenset[type]] = {
     "integer": frozenset({int, NoneType}),

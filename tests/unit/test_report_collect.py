@@ -34,8 +34,8 @@ def current(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "current.parquet")
 
 
-def made(folder: Path, collected: Collected = Collected(), **job: Any) -> dict[str, Any]:
-    make(folder, parse({"deep": False, **job}), collected)
+def made(folder: Path, collected: Collected | None = None, **job: Any) -> dict[str, Any]:
+    make(folder, parse({"deep": False, **job}), collected or Collected())
     found: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return found
 
