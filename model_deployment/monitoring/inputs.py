@@ -1,5 +1,6 @@
 """What a model takes, by its signature, and what callers sent as that: the same columns from every form."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -11,6 +12,9 @@ from model_deployment.monitoring.typed import cells, column, converter
 
 Spec = Mapping[str, Any]
 
+#: What columns without names are called.
+_NUMBERED = re.compile(r"f[0-9]{1,9}", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -19,7 +23,7 @@ class Column:
     name: str
     values: Sequence[Any]
     #: What the caller called it: its place, if it has no name of its own.
-    given: str | int
+    given: str | float
 
     @property
     def aliases(self) -> set[str]:
@@ -91,11 +95,10 @@ class Inputs:
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Rows that were captured when nobody asked the signature, as it has them."""
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-        if names == [f"f{place}" for place in range(len(names))]:
-            table = Table(range(len(names)), columns, len(rows))
-        else:
-            table = Table(names, columns, len(rows))
-        taken = self.take(table)
+        given: Sequence[str | float] = names
+        if self._specs.keys().isdisjoint(names) and all(map(_NUMBERED.fullmatch, names)):
+            given = [int(name[1:]) for name in names]
+        taken = self.take(Table(given, columns, len(rows)))
         return [one.name for one in taken], list(zip(*(one.values for one in taken), strict=True))
 
     def _placed(self, table: Table) -> dict[int, str]:
@@ -160,7 +163,7 @@ def _plainly(name: str) -> str:
     return name.strip().casefold()
 
 
-def _called(given: str | int, place: int, numbered: bool) -> str:
+def _called(given: str | float, place: int, numbered: bool) -> str:
     if numbered:
         return f"f{place}"
     return given if type(given) is str else f"f{given}"

@@ -19,7 +19,7 @@ class Table:
     """What a caller sent."""
 
     #: Columns without names have their place instead.
-    names: Sequence[str | int]
+    names: Sequence[str | float]
     columns: Sequence[Sequence[Any]]
     rows: int
     #: The values are cells of CSV.

@@ -361,5 +361,10 @@ def test_rows_that_were_captured_untyped_are_read_by_the_signature() -> None:
         ["0", "1"],
         [(1, 2)],
     )
+    assert Inputs([spec("long", 1), spec("long", 0)]).retyped(["f0", "f1"], [[1, 2]]) == (
+        ["1", "0"],
+        [(2, 1)],
+    )
+    assert Inputs().retyped(["f1", "f0"], [[1, 2]]) == (["f1", "f0"], [(1, 2)])
     assert Inputs().retyped(["a"], [["01"]]) == (["a"], [("01",)])
     assert Inputs(SPECS).retyped([], [[], []]) == ([], [])
