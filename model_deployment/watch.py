@@ -123,7 +123,7 @@ def surroundings(
 
     async def inputs(key: ModelKey) -> Inputs:
         row = await deployments.get(key)
-        return await asyncio.to_thread(known, row.artifact if row else "")
+        return await asyncio.to_thread(known, row.artifact if row else "") or Inputs()
 
     async def options(key: ModelKey) -> Options | None:
         row = await deployments.get(key)

@@ -18,8 +18,8 @@ from model_deployment.gate import MalformedJson, dumps, loads
 from model_deployment.monitoring.inputs import Fate, Inputs, fates
 from model_deployment.monitoring.tables import Table, read
 
-#: The inputs of a model, by the name of its artifacts.
-FindInputs = Callable[[str], Inputs]
+#: The inputs of a model, by the name of its artifacts; None if those are not there.
+FindInputs = Callable[[str], Inputs | None]
 
 _SIZES = struct.Struct("<III")
 _NO_TABLE = "no table of rows in the body"
@@ -97,7 +97,7 @@ def envelope(payload: bytes) -> dict[str, Any]:
 
 
 def document(
-    id: str, payload: bytes, limit: int, salt: bytes, find: FindInputs = lambda artifact: Inputs()
+    id: str, payload: bytes, limit: int, salt: bytes, find: FindInputs = lambda artifact: None
 ) -> dict[str, Any]:
     """What is kept of a record.
 
@@ -118,7 +118,8 @@ def document(
         "ts": datetime.fromtimestamp(head["at"], UTC),
         "request_id": head["request_id"],
         "launch_id": head["launch_id"],
-        "artifact": str(head.get("artifact", "")),
+        # Whether the signature of the model was asked what its values are.
+        "typed": False,
         "latency_ms": head["latency_ms"],
         "columns": [],
         "data": [],
@@ -140,8 +141,10 @@ def document(
         found = None
     if found is None:
         return kept | _without(LeftOut.UNREADABLE, f"{_NO_TABLE} ({head['media_type']})")
-    inputs = find(kept["artifact"])
-    return kept | _inputs(found, inputs, head.get("exclude", ()), head.get("hash", ()), salt)
+    inputs = find(str(head.get("artifact", "")))
+    kept["typed"] = inputs is not None
+    exclude, hashed = head.get("exclude", ()), head.get("hash", ())
+    return kept | _inputs(found, inputs or Inputs(), exclude, hashed, salt)
 
 
 def _without(why: LeftOut, note: str) -> dict[str, Any]:

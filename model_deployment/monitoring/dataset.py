@@ -123,7 +123,7 @@ async def _captures(
 ) -> AsyncGenerator[dict[str, Any], None]:
     async with aclosing(_stream(documents, query)) as captures:
         async for capture in captures:
-            if capture["data"] and not capture.get("artifact"):
+            if capture["data"] and not capture.get("typed"):
                 names, data = inputs.retyped(capture["columns"], capture["data"])
                 capture |= {"columns": names, "data": data}
             yield capture

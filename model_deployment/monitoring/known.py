@@ -25,15 +25,15 @@ class Known:
         self._description = Description()
         self._found: dict[str, Inputs] = {}
 
-    def __call__(self, artifact: str) -> Inputs:
-        """The inputs of a model; none of one without a signature, or without artifacts."""
+    def __call__(self, artifact: str) -> Inputs | None:
+        """The inputs of a model, which are none of one without a signature; None without artifacts."""
         if artifact in self._found:
             return self._found[artifact]
         if self._models is None or not artifact or Path(artifact).name != artifact:
-            return Inputs()
+            return None
         folder = self._models / artifact / "model"
         if not (folder / "MLmodel").is_file():
-            return Inputs()  # it may be fetched anew just now
+            return None  # it may be fetched anew just now
         signature = self._description.read(folder)[0]
         try:
             found = Inputs((signature or {}).get("inputs") or ())

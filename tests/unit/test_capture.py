@@ -36,7 +36,7 @@ def test_a_record_becomes_a_document() -> None:
         "ts": datetime(2023, 11, 14, 22, 13, 20, 250_000, tzinfo=UTC),
         "request_id": "r1",
         "launch_id": "launch",
-        "artifact": "",
+        "typed": False,
         "latency_ms": 1.5,
         "columns": ["x", "y"],
         "data": [[1, "a"], [2, None]],

@@ -159,8 +159,8 @@ def _rows(path: Path, labels: Labels, inputs: Inputs, missed: Counter[str]) -> I
         if unseen:
             missed[str(unseen)] += 1
         sent, data = capture["columns"], capture["data"]
-        if not capture.get("artifact") and data:
-            sent, data = inputs.retyped(sent, data)  # of an earlier release
+        if not capture.get("typed") and data:
+            sent, data = inputs.retyped(sent, data)  # the signature was not asked
         if sent != columns:
             columns = sent
             new = renamed(columns)
