@@ -32,6 +32,9 @@ class Kept:
     async def opened(self) -> Documents:
         return self.documents
 
+    async def caught_up(self, patience: float) -> bool:
+        return True
+
     async def put(
         self, collection: Collection, id: str, ts: datetime, key: ModelKey = KEY, **more: Any
     ) -> None:
