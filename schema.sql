@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS deployments (
     parking     INTEGER NOT NULL DEFAULT 0,  -- it stops to be parked
     session     TEXT,            -- the first launch that was ready at this port
     memory      INTEGER,         -- bytes its processes took when they were last measured
+    renewed_at  TEXT,            -- when it got other artifacts than it had: what is older is of another model
     UNIQUE (model, version),
     -- a launch exists exactly while the state says so
     CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),

@@ -26,6 +26,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # noqa: TID251
 import numpy as np
 import pandas as pd
 import report
+from callers import FORMS, called
 from report import ROOT
 from windows import SETS, World, drawn, flipped, world
 
@@ -56,6 +57,9 @@ How often a degradation report is right, on the five data sets of scikit-learn.
   to be blind.
 - *Training data with target*: the reference has no predictions, so that the classes that are said
   are compared with those of the target; for a regression they are not.
+- *Callers of ...*: bodies of these forms go the whole way, from the capture to the report, and have
+  truth values, days, codes such as `00501`, telephone numbers and whole numbers beyond floats in them,
+  and the reference is read as it was logged. *Refused* requests have a violation for each column.
 - What is not in it: rows that depend on one another. Windows of few callers, who send many alike
   rows, drift more easily."""
 
@@ -194,6 +198,39 @@ def cases() -> list[Case]:
                 most=FALSE_BAR,
             )
             for n in (100, 1000)
+        ),
+        *of_callers(),
+    ]
+
+
+def of_callers() -> list[Case]:
+    """Bodies of all forms, captured as they are in service."""
+    callers = "boolean and text columns, callers of {}, reference in {}, 300 rows"
+    ways = [(form, "csv") for form in FORMS] + [("mixed", "parquet"), ("mixed", "captured")]
+    return [
+        *(
+            Case(
+                callers.format(form, training.replace("csv", "CSV").replace("parquet", "Parquet")),
+                "drift",
+                called(form, 300, training=training),
+                most=FALSE_BAR,
+            )
+            for form, training in ways
+        ),
+        *(
+            Case(
+                f"callers of mixed forms, {share:.0%} of the requests refused, 500 rows",
+                "drift",
+                called("mixed", 500, refused=share),
+                most=FALSE_BAR,
+            )
+            for share in (0.0, 0.01, 0.02, 0.05)
+        ),
+        Case(
+            "callers of mixed forms, a third of the numbers moved 1 sd, 300 rows",
+            "drift",
+            called("mixed", 300, shift=1.0),
+            least=FOUND_BAR,
         ),
     ]
 

@@ -142,6 +142,7 @@ async def _assemble(
     core = await _core(settings, stand_in, database, stack)
     await core.reconciler.recover()
     await _start_loop(core.reconciler, settings, stack)
+    renewed = _Late()
     controller = Controller(
         deployments=core.deployments,
         ports=core.ports,
@@ -149,11 +150,13 @@ async def _assemble(
         reconciler=core.reconciler,
         admission=core.admission,
         defaults=settings.options,
+        renewed=renewed,
     )
     around = surroundings(
         core.deployments, core.description, core.cache, core.registry, core.reconciler, settings
     )
     watch = assemble(settings, core.instance, around, core.totals, stack)
+    renewed.target = watch.begin_anew
     telemetry = _telemetry(core, watch, stack)
     warm_up = asyncio.create_task(core.registry.warm_up())
     stack.callback(warm_up.cancel)

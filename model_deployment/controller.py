@@ -57,13 +57,21 @@ class Controller:
         reconciler: Reconciler,
         admission: Admission,
         defaults: Options,
+        renewed: Callable[[ModelKey], None] = lambda key: None,
     ) -> None:
+        """Put together.
+
+        Args:
+            defaults: what a deploy call gets that names nothing.
+            renewed: told when a name begins to stand for another model.
+        """
         self._deployments = deployments
         self._ports = ports
         self._registry = registry
         self._reconciler = reconciler
         self._admission = admission
         self._defaults = defaults
+        self._renewed = renewed
         self._closing = False
 
     @property
@@ -127,6 +135,8 @@ class Controller:
                 "Undeploy a model, let models be parked (idle_timeout), or widen MODEL_DEPLOYMENT_PORTS",
                 retry_after=error.retry_after,
             ) from None
+        if before is not None and before.artifact != row.artifact:
+            self._renewed(key)
         self._tell()
         return row
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -140,6 +140,19 @@ class Deployment:
     session: str | None = None
     #: What its processes took when they were last measured, in bytes.
     memory: int | None = None
+    #: When it got other artifacts than it had; None if it always had these.
+    renewed_at: datetime | None = None
+
+    @property
+    def since(self) -> datetime:
+        """From when on its name stands for this very model: it may have been registered anew."""
+        if self.renewed_at is not None:
+            return self.renewed_at
+        moment = self.artifact.rpartition("-")[2]
+        if not (moment.isascii() and moment.isdigit() and len(moment) < 15):
+            return datetime.fromtimestamp(0, UTC)
+        # The registry's clock may be ahead of ours.
+        return min(datetime.fromtimestamp(int(moment) / 1000, UTC), self.created_at)
 
     @property
     def restarts(self) -> int:

@@ -82,7 +82,12 @@ def api(
         metrics.router(telemetry.page),
         monitoring.router(controller, watch.monitoring, watch.feedback),
         reports.router(controller, watch.reporter),
-        datasets.router(get=controller.get, find_training=find_training, documents=watch.documents),
+        datasets.router(
+            get=controller.get,
+            find_training=find_training,
+            find_inputs=watch.find_inputs,
+            documents=watch.documents,
+        ),
         models.router(controller, registry),
         deployments.router(
             controller,
@@ -131,6 +136,7 @@ def pages(
         monitoring=watch.monitoring,
         reporter=watch.reporter,
         documents=watch.documents,
+        find_inputs=watch.find_inputs,
         models=registry.models,
         versions=registry.versions,
         reach_registry=reach_registry,

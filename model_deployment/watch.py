@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,17 @@ from model_deployment.monitoring.baselines import Baselines
 from model_deployment.monitoring.child import Child
 from model_deployment.monitoring.drain import Config
 from model_deployment.monitoring.feedback import Feedback
-from model_deployment.monitoring.gather import FindTraining, Gather
+from model_deployment.monitoring.gather import (
+    FindInputs,
+    FindOptions,
+    FindSignature,
+    FindTraining,
+    Gather,
+)
+from model_deployment.monitoring.inputs import Inputs
 from model_deployment.monitoring.keeper import Keeper
+from model_deployment.monitoring.known import Known
+from model_deployment.monitoring.present import FindSince, Present
 from model_deployment.monitoring.recorder import Recorder
 from model_deployment.monitoring.reporter import Reporter
 from model_deployment.monitoring.schedule import Alarm, Webhook
@@ -33,7 +42,7 @@ from model_deployment.monitoring.spool import Spool
 from model_deployment.monitoring.totals import Totals
 from model_deployment.monitoring.traffic import Traffic
 from model_deployment.names import ModelKey
-from model_deployment.options import MAX_CAPTURE_BYTES
+from model_deployment.options import MAX_CAPTURE_BYTES, Options
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.settings import Settings
@@ -61,7 +70,12 @@ class Watch:
     monitoring: Monitoring
     feedback: Feedback
     reporter: Reporter
+    #: Of the models that are deployed now.
     documents: Documents
+    #: What a deployed model takes.
+    find_inputs: FindInputs
+    #: To be told when a name stands for another model.
+    begin_anew: Callable[[ModelKey], None]
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,13 @@ class Surroundings:
     #: What a deployed version was trained on.
     find_training: FindTraining
     #: The signature of a deployed model in MLflow's JSON form.
-    signature: Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]]
+    signature: FindSignature
+    #: What a deployed model takes.
+    inputs: FindInputs
+    #: How a deployment is served.
+    options: FindOptions
+    #: From when on a name stands for the model that is deployed now.
+    since: FindSince
     #: Deployments that serve.
     ready: Callable[[], Awaitable[Sequence[ModelKey]]]
     #: Days that captures are kept, of deployments that chose.
@@ -98,6 +118,20 @@ def surroundings(
         if row is None:
             return None
         return (await asyncio.to_thread(description.read, cache.path(row.artifact)))[0]
+
+    known = Known(settings.data_dir / "models")
+
+    async def inputs(key: ModelKey) -> Inputs:
+        row = await deployments.get(key)
+        return await asyncio.to_thread(known, row.artifact if row else "") or Inputs()
+
+    async def options(key: ModelKey) -> Options | None:
+        row = await deployments.get(key)
+        return row.options if row else None
+
+    async def since(key: ModelKey) -> datetime | None:
+        row = await deployments.get(key)
+        return row.since if row else None
 
     async def ready() -> list[ModelKey]:
         return [row.key for row in await deployments.all() if row.state in SERVED]
@@ -123,6 +157,9 @@ def surroundings(
         baselines=Baselines(settings.data_dir / "training", training.baseline, artifact),
         find_training=find_training,
         signature=signature,
+        inputs=inputs,
+        options=options,
+        since=since,
         ready=ready,
         retention=retention,
         note=reconciler.note,
@@ -189,11 +226,13 @@ def assemble(
         max_capture_bytes=MAX_CAPTURE_BYTES,
         salt=instance,
         log_format=settings.log_format,
+        models=str(settings.data_dir / "models"),
     )
     child = Child("model_deployment.monitoring.drain", json.dumps(asdict(config)))
     training = around.training
+    present = Present(documents, around.since, keeper)
     monitoring = Monitoring(
-        keeper,
+        present,
         traffic,
         baseline=around.baselines.of,
         baseline_as_of=around.baselines.as_of,
@@ -205,9 +244,10 @@ def assemble(
         signature=around.signature,
         baseline=around.baselines.of,
         baseline_as_of=around.baselines.as_of,
+        options=around.options,
     )
     reporter = Reporter(
-        keeper,
+        present,
         gather,
         work=settings.data_dir / "reports",
         done=Alarm(around.note, Webhook(settings.webhook_url, private=settings.webhook_private)),
@@ -227,9 +267,11 @@ def assemble(
         Recorder(spool, traffic, totals),
         keeper,
         monitoring,
-        Feedback(keeper),
+        Feedback(present),
         reporter,
-        documents,
+        present,
+        around.inputs,
+        traffic.begin_anew,
     )
 
 

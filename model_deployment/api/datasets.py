@@ -19,7 +19,8 @@ from model_deployment.api.times import parse_moment
 from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
 from model_deployment.errors import InvalidRequest, NotFound, Unavailable
 from model_deployment.monitoring.dataset import Format, Unreadable, any_captured, captured, training
-from model_deployment.monitoring.gather import FindTraining
+from model_deployment.monitoring.gather import FindInputs, FindTraining
+from model_deployment.monitoring.inputs import Inputs
 from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,17 @@ class Source(StrEnum):
 Get = Callable[[ModelKey], Awaitable[Any]]
 
 
-def router(*, get: Get, find_training: FindTraining, documents: Documents) -> APIRouter:
+async def _no_inputs(key: ModelKey) -> Inputs:
+    return Inputs()
+
+
+def router(
+    *,
+    get: Get,
+    find_training: FindTraining,
+    documents: Documents,
+    find_inputs: FindInputs = _no_inputs,
+) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
 
@@ -102,11 +113,12 @@ def router(*, get: Get, find_training: FindTraining, documents: Documents) -> AP
         if query.since and query.until and query.since >= query.until:
             raise InvalidRequest("cannot use this window: since has to be before until")
         await get(key)
+        inputs = await find_inputs(key)
         if source is not Source.CAPTURED and not timed:
             found = await find_training(key)
             if found is not None:
                 return await _send(
-                    key, Source.TRAINING, format, training(found.path, format, limit)
+                    key, Source.TRAINING, format, training(found.path, format, limit, inputs)
                 )
             if source is Source.TRAINING:
                 raise NotFound(
@@ -122,7 +134,7 @@ def router(*, get: Get, find_training: FindTraining, documents: Documents) -> AP
                 f"cannot find a dataset of {key}: no captured rows"
                 + ("" if source is Source.CAPTURED or timed else ", and no training data")
             )
-        stream = captured(documents, query, None, True, format)
+        stream = captured(documents, query, None, True, format, inputs)
         return await _send(key, Source.CAPTURED, format, stream)
 
     return routes

@@ -68,13 +68,14 @@ async def compared(parts: Parts, key: ModelKey) -> Compared:
         StoreUnavailable: the document store does not answer.
     """
     query = Query.of(Collection.CAPTURES, key, newest_first=True, limit=_CAPTURED)
-    now = await _some(captured(parts.documents, query, None, False, Format.JSONL))
+    inputs = await parts.find_inputs(key)
+    now = await _some(captured(parts.documents, query, None, False, Format.JSONL, inputs))
     before, origin = b"", "the run has no training data that may be read"
     try:
         found = await parts.find_training(key)
         if found is not None:
             origin = found.origin
-            before = await _some(training(found.path, Format.JSONL, _TRAINING))
+            before = await _some(training(found.path, Format.JSONL, _TRAINING, inputs))
     except ModelDeploymentError as error:
         origin = error.detail
     except Unreadable as error:

@@ -8,7 +8,7 @@ from model_deployment.controller import Controller
 from model_deployment.documents.base import Documents
 from model_deployment.domain import Counters, Deployment, User
 from model_deployment.monitoring.exposition import Seen
-from model_deployment.monitoring.gather import FindTraining
+from model_deployment.monitoring.gather import FindInputs, FindTraining
 from model_deployment.monitoring.reporter import Reporter
 from model_deployment.monitoring.service import Monitoring
 from model_deployment.monitoring.totals import Total
@@ -24,6 +24,8 @@ class Parts:
     monitoring: Monitoring
     reporter: Reporter
     documents: Documents
+    #: What a deployed model takes.
+    find_inputs: FindInputs
     #: Every registered model, and the versions of one.
     models: Callable[[], Awaitable[Sequence[RegisteredModel]]]
     versions: Callable[[str], Awaitable[Sequence[RegisteredVersion]]]

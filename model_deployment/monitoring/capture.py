@@ -7,16 +7,43 @@ apart into columns, rows and predictions is for later.
 import contextlib
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 import orjson
 
 from model_deployment.gate import MalformedJson, dumps, loads
-from model_deployment.monitoring.tables import table
+from model_deployment.monitoring.inputs import Fate, Inputs, fates
+from model_deployment.monitoring.tables import Table, read
+
+#: The inputs of a model, by the name of its artifacts; None if those are not there.
+FindInputs = Callable[[str], Inputs | None]
 
 _SIZES = struct.Struct("<III")
+_NO_TABLE = "no table of rows in the body"
+
+
+class LeftOut(StrEnum):
+    """Why the inputs of a request are not kept."""
+
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+    #: It cannot be told which of its columns are to be kept from sight.
+    SECRET = "secret"  # noqa: S105 - no password
+
+
+def left_out(capture: Mapping[str, Any]) -> LeftOut | None:
+    """Why a capture, whoever wrote it, has no inputs; None if it has, or may have had none.
+
+    Earlier releases noted no more than that there was no table.
+    """
+    if known := capture.get("left_out"):
+        return LeftOut(known)
+    if capture.get("truncated"):
+        return LeftOut.TOO_LARGE
+    return LeftOut.UNREADABLE if str(capture.get("note", "")).startswith(_NO_TABLE) else None
 
 
 def encode(head: dict[str, Any], body: bytes, answer: bytes) -> list[bytes]:
@@ -69,12 +96,15 @@ def envelope(payload: bytes) -> dict[str, Any]:
     return known
 
 
-def document(id: str, payload: bytes, limit: int, salt: bytes) -> dict[str, Any]:
+def document(
+    id: str, payload: bytes, limit: int, salt: bytes, find: FindInputs = lambda artifact: None
+) -> dict[str, Any]:
     """What is kept of a record.
 
     Args:
         limit: bytes of body and answer together; of larger ones only the fact is kept.
         salt: mixed into the digests of columns that are kept as such, so that they cannot be looked up.
+        find: the inputs of the model that was asked.
 
     Raises:
         ValueError, LookupError, TypeError: it can never be read.
@@ -88,33 +118,37 @@ def document(id: str, payload: bytes, limit: int, salt: bytes) -> dict[str, Any]
         "ts": datetime.fromtimestamp(head["at"], UTC),
         "request_id": head["request_id"],
         "launch_id": head["launch_id"],
+        # Whether the signature of the model was asked what its values are.
+        "typed": False,
         "latency_ms": head["latency_ms"],
         "columns": [],
         "data": [],
         "predictions": None,
         "rows": 0,
         "truncated": "omitted" in head or size > limit,
+        "left_out": "",
         "note": "",
     }
     if kept["truncated"]:
-        kept["note"] = f"body and answer have {size} bytes"
-        return kept
+        return kept | _without(LeftOut.TOO_LARGE, f"body and answer have {size} bytes")
     try:
         kept["predictions"] = _predictions(answer)
     except MalformedJson:
         kept["note"] = "the answer is no JSON"
     try:
-        found = table(head["media_type"], body)
+        found = read(head["media_type"], body)
     except MalformedJson:
         found = None
     if found is None:
-        kept["note"] = f"no table of rows in the body ({head['media_type']})"
-        return kept
-    columns, rows = found
-    exclude, hashed = frozenset(head.get("exclude", ())), frozenset(head.get("hash", ()))
-    kept["columns"], kept["data"] = _allowed(columns, rows, exclude, hashed, salt)
-    kept["rows"] = len(rows)
-    return kept
+        return kept | _without(LeftOut.UNREADABLE, f"{_NO_TABLE} ({head['media_type']})")
+    inputs = find(str(head.get("artifact", "")))
+    kept["typed"] = inputs is not None
+    exclude, hashed = head.get("exclude", ()), head.get("hash", ())
+    return kept | _inputs(found, inputs or Inputs(), exclude, hashed, salt)
+
+
+def _without(why: LeftOut, note: str) -> dict[str, Any]:
+    return {"left_out": str(why), "note": note}
 
 
 def _predictions(answer: bytes) -> Any:
@@ -122,21 +156,25 @@ def _predictions(answer: bytes) -> Any:
     return found["predictions"] if isinstance(found, dict) and "predictions" in found else found
 
 
-def _allowed(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    exclude: frozenset[str],
-    hashed: frozenset[str],
-    salt: bytes,
-) -> tuple[list[str], list[list[Any]]]:
+def _inputs(
+    table: Table, inputs: Inputs, exclude: list[str], hashed: list[str], salt: bytes
+) -> dict[str, Any]:
     """The columns that may be kept. Of some only a digest: equal values stay equal, and no more."""
-    places = [place for place, name in enumerate(columns) if name not in exclude]
-    secret = {place for place in places if columns[place] in hashed}
-    names = [columns[place] for place in places]
-    return names, [
-        [_digest(row[place], salt) if place in secret else row[place] for place in places]
-        for row in rows
-    ]
+    taken = inputs.take(table)
+    found = fates(taken, exclude, hashed, table.numbered)
+    if found is None:
+        return _without(LeftOut.SECRET, "which of its columns are to be hidden cannot be told")
+    names: list[str] = []
+    columns: list[Sequence[Any]] = []
+    for one, fate in zip(taken, found, strict=True):
+        if fate is not Fate.EXCLUDED:
+            names.append(one.name)
+            secret = fate is Fate.HASHED
+            columns.append([_digest(v, salt) for v in one.values] if secret else one.values)
+    data = (
+        list(map(list, zip(*columns, strict=True))) if columns else [[] for _ in range(table.rows)]
+    )
+    return {"columns": names, "data": data, "rows": table.rows}
 
 
 def _digest(value: Any, salt: bytes) -> str | None:

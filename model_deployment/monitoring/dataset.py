@@ -15,8 +15,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.documents.base import Collection, Document, Documents, Query
+from model_deployment.monitoring.csv_file import Unreadable
 from model_deployment.monitoring.formats import Format, Kinds, encoder, unique
-from model_deployment.monitoring.trained import Unreadable, training
+from model_deployment.monitoring.inputs import Inputs
+from model_deployment.monitoring.texts import KINDS, Kind
+from model_deployment.monitoring.trained import training
 
 __all__ = ["Format", "Unreadable", "any_captured", "captured", "training"]
 
@@ -42,6 +45,12 @@ class _Layout:
         features = unique((name for name, _ in self.keys), taken=[*before, "prediction", "label"])
         object.__setattr__(self, "names", [*before, *features, *after])
 
+    @property
+    def places(self) -> list[str | None]:
+        """What each column is called in the captures; None for those that are ours."""
+        after = len(self.names) - 3 - len(self.keys)
+        return [None] * 3 + [name for name, _ in self.keys] + [None] * after
+
 
 async def captured(
     documents: Documents,
@@ -49,6 +58,7 @@ async def captured(
     columns: Sequence[str] | None,
     labels: bool,
     format: Format,
+    inputs: Inputs | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Captured rows, each with its prediction, and with its label where somebody has sent one.
 
@@ -57,6 +67,7 @@ async def captured(
         query: which captures; its ``limit`` counts rows.
         columns: which inputs; None stands for all that the first captures have.
         labels: whether there is a column for them.
+        inputs: what the model takes, for rows that an earlier release captured without asking.
 
     Raises:
         StoreUnavailable: the store went away; what came before is not the whole.
@@ -69,20 +80,21 @@ async def captured(
         limit=None,
         until=query.until or datetime.now(UTC),
     )
+    inputs = inputs or Inputs()
     keys = (
-        await _keys(documents, query)
+        await _keys(documents, query, inputs)
         if columns is None
         else [(name, 0) for name in dict.fromkeys(columns)]
     )
     layout = _Layout(keys, labels)
-    kinds = Kinds(len(layout.names))
+    kinds = Kinds([_expected(inputs, name) for name in layout.places])
     if format is Format.PARQUET:
-        async with aclosing(_rows(documents, query, layout, limit)) as parts:
+        async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
             async for rows in parts:
                 await asyncio.to_thread(kinds.look, rows)
     writer = await asyncio.to_thread(encoder, format, layout.names, kinds.found())
     yield writer.head()
-    async with aclosing(_rows(documents, query, layout, limit)) as parts:
+    async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
         async for rows in parts:
             yield await asyncio.to_thread(writer.rows, rows)
     if last := await asyncio.to_thread(writer.tail):
@@ -100,9 +112,26 @@ async def any_captured(documents: Documents, model: str, version: int) -> bool:
         return await anext(captures, None) is not None
 
 
-async def _keys(documents: Documents, query: Query) -> list[tuple[str, int]]:
+def _expected(inputs: Inputs, name: str | None) -> Kind | None:
+    """What a column is of which all values are missing."""
+    spec = inputs.spec(name) if name is not None else None
+    return KINDS.get(str(spec["type"])) if spec is not None else None
+
+
+async def _captures(
+    documents: Documents, query: Query, inputs: Inputs
+) -> AsyncGenerator[dict[str, Any], None]:
+    async with aclosing(_stream(documents, query)) as captures:
+        async for capture in captures:
+            if capture["data"] and not capture.get("typed"):
+                names, data = inputs.retyped(capture["columns"], capture["data"])
+                capture |= {"columns": names, "data": data}
+            yield capture
+
+
+async def _keys(documents: Documents, query: Query, inputs: Inputs) -> list[tuple[str, int]]:
     found: dict[tuple[str, int], None] = {}
-    async with aclosing(_stream(documents, replace(query, limit=_LOOK))) as captures:
+    async with aclosing(_captures(documents, replace(query, limit=_LOOK), inputs)) as captures:
         async for capture in captures:
             found.update(dict.fromkeys(_counted(capture["columns"])))
     return list(found)
@@ -119,11 +148,11 @@ def _counted(names: Sequence[str]) -> list[tuple[str, int]]:
 
 
 async def _rows(
-    documents: Documents, query: Query, layout: _Layout, limit: int | None
+    documents: Documents, query: Query, layout: _Layout, limit: int | None, inputs: Inputs
 ) -> AsyncGenerator[list[list[Any]], None]:
     left = math.inf if limit is None else limit
     most = max(1, min(_ROWS, _CELLS // len(layout.names)))
-    async with aclosing(_batches(documents, query, most)) as batches:
+    async with aclosing(_batches(documents, query, most, inputs)) as batches:
         async for batch in batches:
             labels = await _labels(documents, query, batch) if layout.labels else {}
             made = await asyncio.to_thread(_make, batch, layout, labels, left)
@@ -136,12 +165,12 @@ async def _rows(
 
 
 async def _batches(
-    documents: Documents, query: Query, most: int
+    documents: Documents, query: Query, most: int, inputs: Inputs
 ) -> AsyncGenerator[list[dict[str, Any]], None]:
     """Captures with rows, so many that their rows are not too many."""
     batch: list[dict[str, Any]] = []
     rows = 0
-    async with aclosing(_stream(documents, query)) as captures:
+    async with aclosing(_captures(documents, query, inputs)) as captures:
         async for capture in captures:
             if not capture["data"]:
                 continue

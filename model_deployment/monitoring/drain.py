@@ -30,6 +30,7 @@ from model_deployment import logs
 from model_deployment.documents.base import Collection, Document, Documents, Query, StoreUnavailable
 from model_deployment.documents.connect import connect
 from model_deployment.monitoring.capture import document, envelope, harmless
+from model_deployment.monitoring.known import Known
 from model_deployment.monitoring.spool import Record, age, read, segments
 
 #: Not by the name of the module: as a program, that is ``__main__``.
@@ -65,6 +66,8 @@ class Config:
     salt: str
     #: As :func:`model_deployment.logs.configure` takes it.
     log_format: str = "auto"
+    #: Where the artifacts of models are; nowhere if empty.
+    models: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Drain:
         self._config = config
         self._root = Path(config.spool)
         self._documents = documents
+        self._known = Known(Path(config.models) if config.models else None)
         #: One that was killed has counted as well.
         self.state = read_state(self._root)
 
@@ -174,7 +178,7 @@ class Drain:
             if record.damaged:
                 continue
             try:
-                captures.append(document(record.id, record.payload, limit, salt))
+                captures.append(document(record.id, record.payload, limit, salt, self._known))
             except Exception as error:
                 # Whatever it is, it must not come again and again.
                 dead.append(_dead(record, repr(error)[:300]))

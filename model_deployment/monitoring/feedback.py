@@ -9,7 +9,7 @@ from typing import Any
 
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.errors import InvalidRequest
-from model_deployment.monitoring.keeper import Keeper
+from model_deployment.monitoring.present import Filling
 from model_deployment.monitoring.scores import scores
 from model_deployment.monitoring.service import envelope
 from model_deployment.names import ModelKey
@@ -44,7 +44,7 @@ class _Measured:
 class Feedback:
     """Takes labels."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Filling) -> None:
         self._keeper = keeper
 
     async def take(self, key: ModelKey, items: Sequence[Label]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Feedback:
             async for found in documents.find(Query(Collection.LABELS, ids=list(last)))
         }
         same = {id for id, item in last.items() if id in known and _same(known[id], item.label)}
-        await self._write(documents, key, {id: last[id] for id in last.keys() - same}, known)
+        await self._write(documents, key, {id: last[id] for id in last.keys() - same})
         rows, complete = await self._captured_rows(
             documents, key, {one.request_id for one in items}
         )
@@ -98,15 +98,10 @@ class Feedback:
         complete = await self._keeper.caught_up(_PATIENCE)
         return rows | await _rows(documents, key, missing), complete
 
-    async def _write(
-        self, documents: Documents, key: ModelKey, fresh: dict[str, Label], known: dict[str, Any]
-    ) -> None:
+    async def _write(self, documents: Documents, key: ModelKey, fresh: dict[str, Label]) -> None:
         now = datetime.now(UTC)
-        corrected = [id for id in fresh if id in known]
-        for start in range(0, len(corrected), MAX_ITEMS):
-            await documents.delete(
-                Query(Collection.LABELS, ids=corrected[start : start + MAX_ITEMS])
-            )
+        # Also those of an earlier model of this name, which are not found otherwise.
+        await documents.delete(Query(Collection.LABELS, ids=list(fresh)))
         written = await documents.insert(
             Collection.LABELS, [_document(id, key, item, now) for id, item in fresh.items()]
         )

@@ -14,9 +14,13 @@ from typing import Any
 
 import orjson
 
+from model_deployment.monitoring.texts import Kind
+
 #: What a spreadsheet takes for the beginning of a formula. The wide forms are what some make of it.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _INT64 = 2**63
+#: Whole numbers beyond are rounded where they become floats.
+_EXACT = 2**53
 
 Row = Sequence[Any]
 
@@ -27,16 +31,6 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     JSONL = "jsonl"
-
-
-class Kind(StrEnum):
-    """What all values of a column are."""
-
-    BOOL = "bool"
-    INT = "int"
-    FLOAT = "float"
-    TIME = "time"
-    TEXT = "text"  # or anything, as text
 
 
 def unique(names: Iterable[str], taken: Sequence[str] = ()) -> list[str]:
@@ -57,31 +51,46 @@ def unique(names: Iterable[str], taken: Sequence[str] = ()) -> list[str]:
 class Kinds:
     """What the columns of rows of Python's values are."""
 
-    def __init__(self, columns: int) -> None:
-        self._types: list[set[type]] = [set() for _ in range(columns)]
+    def __init__(self, expected: Sequence[Kind | None]) -> None:
+        """Look at nothing yet.
+
+        Args:
+            expected: what each column is if all its values are missing, where that is known.
+        """
+        self._expected = expected
+        self._types: list[set[type]] = [set() for _ in expected]
+        #: Whole numbers among them that no float may stand for.
+        self._large = [False] * len(expected)
 
     def look(self, rows: Sequence[Row]) -> None:
         """Take some rows into account."""
-        for seen, column in zip(self._types, zip(*rows, strict=True), strict=False):
+        for place, column in enumerate(zip(*rows, strict=True)):
             types = set(map(type, column))
-            if int in types and any(
-                type(value) is int and not -_INT64 <= value < _INT64 for value in column
-            ):
-                seen.add(str)
-            seen.update(types)
+            if int in types:
+                whole = [value for value in column if type(value) is int]
+                least, most = min(whole), max(whole)
+                if not (least >= -_INT64 and most < _INT64):
+                    types.add(str)
+                self._large[place] |= not (least >= -_EXACT and most <= _EXACT)
+            self._types[place] |= types
 
     def found(self) -> list[Kind]:
         """One for each column. Columns of mixed values are text."""
-        return [_kind(types - {type(None)}) for types in self._types]
+        return [
+            _kind(types - {type(None)}, large, expected or Kind.TEXT)
+            for types, large, expected in zip(self._types, self._large, self._expected, strict=True)
+        ]
 
 
-def _kind(types: set[type]) -> Kind:
+def _kind(types: set[type], large: bool, expected: Kind) -> Kind:
+    if not types:
+        return expected
     if types == {bool}:
         return Kind.BOOL
     if types == {int}:
         return Kind.INT
-    if types and types <= {int, float}:
-        return Kind.FLOAT
+    if types <= {int, float}:
+        return Kind.TEXT if large else Kind.FLOAT
     return Kind.TIME if types == {datetime} else Kind.TEXT
 
 

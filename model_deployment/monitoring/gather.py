@@ -17,9 +17,11 @@ import orjson
 
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.errors import ModelDeploymentError
+from model_deployment.monitoring.inputs import Inputs
 from model_deployment.monitoring.service import Monitoring
 from model_deployment.monitoring.traffic import REFUSED
 from model_deployment.names import ModelKey
+from model_deployment.options import Options
 
 #: What a report looks at: captured requests, rows of them, and bytes of all.
 _CAPTURES, _ROWS, _BYTES = 20_000, 50_000, 256 * 1024 * 1024
@@ -54,10 +56,18 @@ class TrainingData(Protocol):
 
 #: The training data of a version; None if there is none to be had.
 FindTraining = Callable[[ModelKey], Awaitable[TrainingData | None]]
+#: What a deployed model takes, by its signature.
+FindInputs = Callable[[ModelKey], Awaitable[Inputs]]
 #: The signature of a deployed model in MLflow's JSON form.
 FindSignature = Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]]
+#: How a deployment is served; None if it is not.
+FindOptions = Callable[[ModelKey], Awaitable[Options | None]]
 #: The metrics of a version's run and logged model.
 FindBaseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
+
+
+async def _no_options(key: ModelKey) -> Options | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +110,14 @@ class Gather:
         signature: FindSignature,
         baseline: FindBaseline,
         baseline_as_of: Callable[[ModelKey], datetime | None] = lambda key: None,
+        options: FindOptions = _no_options,
     ) -> None:
         self._monitoring = monitoring
         self._training = training
         self._signature = signature
         self._baseline = baseline
         self._baseline_as_of = baseline_as_of
+        self._options = options
 
     async def fill(self, documents: Documents, window: Window, folder: Path) -> Laid:
         """Lay everything down."""
@@ -160,6 +172,7 @@ class Gather:
             why = error.detail or error.title
         serving = (await self._monitoring.serving(window.key, window.since, window.until))["total"]
         history = await self._monitoring.history(window.key, _HISTORY)
+        options = await self._options(window.key)
         return {
             "model": window.key.model,
             "version": window.key.version,
@@ -167,6 +180,8 @@ class Gather:
             "until": window.until.isoformat(),
             "made_at": datetime.now(UTC).isoformat(),
             "signature": await self._signature(window.key),
+            "excluded": list(options.capture_exclude) if options else [],
+            "hashed": list(options.capture_hash) if options else [],
             "reference_source": laid.source,
             "target": laid.target,
             "baseline": baseline,

@@ -56,6 +56,7 @@ class Recorder:
                 "model": route.key.model,
                 "version": route.key.version,
                 "launch_id": route.launch_id,
+                "artifact": route.artifact,
                 "at": now,
                 "request_id": request_id,
                 "latency_ms": round(seconds * 1e3, 3),

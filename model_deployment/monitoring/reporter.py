@@ -15,7 +15,7 @@ import orjson
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.errors import ModelDeploymentError, TooBusy, Unavailable
 from model_deployment.monitoring.gather import SECONDS, Gather, Laid, Window
-from model_deployment.monitoring.keeper import Keeper
+from model_deployment.monitoring.present import Store
 from model_deployment.monitoring.verdicts import Verdict, words
 from model_deployment.names import ModelKey
 
@@ -31,7 +31,7 @@ Done = Callable[[ModelKey, Mapping[str, Any], Mapping[str, Any] | None], Awaitab
 class Reporter:
     """One report at a time: they take seconds of a core, and predictions come first."""
 
-    def __init__(self, keeper: Keeper, gather: Gather, *, work: Path, done: Done) -> None:
+    def __init__(self, keeper: Store, gather: Gather, *, work: Path, done: Done) -> None:
         """Make nothing yet.
 
         Args:

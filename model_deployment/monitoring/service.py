@@ -12,7 +12,7 @@ from typing import Any
 from model_deployment.documents.base import Collection, Query
 from model_deployment.errors import InvalidRequest, ModelDeploymentError
 from model_deployment.monitoring.judge import FEWEST, SET
-from model_deployment.monitoring.keeper import Keeper
+from model_deployment.monitoring.present import Store
 from model_deployment.monitoring.report.job import past
 from model_deployment.monitoring.scores import Scores, comparison
 from model_deployment.monitoring.traffic import Traffic, Window
@@ -34,7 +34,7 @@ class Monitoring:
 
     def __init__(
         self,
-        keeper: Keeper,
+        keeper: Store,
         traffic: Traffic,
         *,
         baseline: Baseline,

@@ -1,33 +1,57 @@
-"""The rows in a body, whatever its form: columns by name, values as they came."""
+"""The table in a body, whatever its form: columns, with the names and values that they came with."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from model_deployment.gate import forms, loads
 from model_deployment.gate.verdict import Findings
+from model_deployment.monitoring import texts
 
-#: Columns, and rows of as many values.
-Rows = tuple[list[str], list[Sequence[Any]]]
+#: Values that a table may have, and that are made of it: a body may be packed.
+MOST_CELLS = 2_000_000
 
 
-def table(media_type: str, body: bytes) -> Rows | None:
-    """The rows of a body; None if there is no table in it, or none that can be read without pandas.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a caller sent."""
 
-    Columns without names are called ``f0``, ``f1`` and so on.
+    #: Columns without names have their place instead.
+    names: Sequence[str | float]
+    columns: Sequence[Sequence[Any]]
+    rows: int
+    #: The values are cells of CSV.
+    texts: bool = False
+    #: What the form tells of the columns' types, in MLflow's JSON form.
+    types: Sequence[Mapping[str, Any] | None] = ()
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the columns have places, and no names of their own. Most forms have names only."""
+        return all(str(name) == str(place) for place, name in enumerate(self.names))
+
+
+def read(media_type: str, body: bytes) -> Table | None:
+    """The table of a body; None if there is none in it, or none that can be read.
 
     Raises:
         MalformedJson: it is no JSON, and should be.
     """
-    if media_type == "application/json":
-        return _from_json(loads(body))
-    if media_type == "text/csv":
-        return _from_csv(body)
+    match media_type:
+        case "application/json":
+            return _from_json(loads(body))
+        case "text/csv":
+            return _from_csv(body)
+        case "application/vnd.apache.parquet":
+            from model_deployment.monitoring import parquet  # which takes memory
+
+            return parquet.read(body)
     return None
 
 
-def _from_json(body: Any) -> Rows | None:
+def _from_json(body: Any) -> Table | None:
     findings = Findings()
     request = forms.unwrap(body, frozenset(), findings)
     if request is None or request.llm:
@@ -35,46 +59,47 @@ def _from_json(body: Any) -> Rows | None:
     data = request.data
     if request.form == forms.SPLIT:
         frame = forms.read_split(data, findings)
-        if frame is None:
-            return None
-        names = [name if type(name) is str else f"f{name}" for name in frame.names]
-        return names, list(zip(*frame.values, strict=True)) if frame.rows else []
-    if type(data) is list and data and set(map(type, data)) == {dict}:
-        names = list(dict.fromkeys(name for record in data for name in record))
-        return names, [[record.get(name) for name in names] for record in data]
+        return None if frame is None else Table(list(frame.names), frame.values, frame.rows)
     if type(data) is dict:
-        return _from_columns(data)
-    if type(data) is list and data and set(map(type, data)) == {list}:
-        width = max(map(len, data))
-        if set(map(len, data)) == {width} and width:
-            return [f"f{place}" for place in range(width)], data
-    return None
-
-
-def _from_columns(data: dict[str, Any]) -> Rows | None:
-    columns = {name: one if type(one) is list else [one] for name, one in data.items()}
-    if not columns or len(set(map(len, columns.values()))) != 1:
+        return _of_columns(data)
+    if type(data) is not list or not data:
         return None
-    return list(columns), list(zip(*columns.values(), strict=True))
+    kinds = set(map(type, data))
+    if kinds == {dict}:
+        return _of_records(data)
+    if kinds == {list}:
+        width = len(data[0])
+        same = width and set(map(len, data)) == {width}
+        return Table(range(width), list(zip(*data, strict=True)), len(data)) if same else None
+    return None if kinds & {dict, list} else Table([0], [data], len(data))
 
 
-def _from_csv(body: bytes) -> Rows | None:
+def _of_records(records: list[dict[str, Any]]) -> Table | None:
+    names = list(dict.fromkeys(name for record in records for name in record))
+    # Each may have columns of its own, and what a megabyte says of them is gigabytes.
+    if len(names) * len(records) > max(MOST_CELLS, 2 * sum(map(len, records))):
+        return None
+    return Table(names, [[record.get(name) for record in records] for name in names], len(records))
+
+
+def _of_columns(data: dict[str, Any]) -> Table | None:
+    columns = {name: one if type(one) is list else [one] for name, one in data.items()}
+    lengths = set(map(len, columns.values()))
+    if len(lengths) != 1:
+        return None
+    return Table(list(columns), list(columns.values()), lengths.pop())
+
+
+def _from_csv(body: bytes) -> Table | None:
     try:
-        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
+        text = io.StringIO(body.decode("utf-8-sig"), newline="")
+        names, *rows = [*texts.lines(text)] or [[]]
     except (UnicodeDecodeError, csv.Error):
         return None
-    names, *rows = [line for line in lines if line] or [[]]
-    if not names or not set(map(len, rows)) <= {len(names)}:
+    width = len(names)
+    if not names or max(map(len, rows), default=0) > width or width * len(rows) > MOST_CELLS:
         return None
-    return names, [[_value(cell) for cell in row] for row in rows]
-
-
-def _value(cell: str) -> Any:
-    if not cell:
-        return None
-    try:
-        if "_" in cell:
-            return cell
-        return int(cell) if cell.lstrip("+-").isdecimal() else float(cell)
-    except ValueError:
-        return cell
+    for row in rows:
+        row.extend([""] * (width - len(row)))  # as pandas has it
+    columns = list(zip(*rows, strict=True)) if rows else [()] * width
+    return Table(names, columns, len(rows), texts=True)

@@ -217,6 +217,12 @@ class Traffic:
                 del self._windows[key]
                 self._merged.pop(key, None)
 
+    def begin_anew(self, key: ModelKey) -> None:
+        """Forget what is not kept of a deployment: its name stands for another model now."""
+        self._windows.pop(key, None)
+        self._merged.pop(key, None)
+        self._built = {place: one for place, one in self._built.items() if place[0] != key}
+
     def _window(self, key: ModelKey, now: float) -> Window:
         minute = int(now // WINDOW)
         windows = self._windows.get(key)

@@ -241,7 +241,7 @@ def _ask_running(
         connection.execute(
             "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
             "parking = 0, not_before = 0, launches = 0, created_at = ?, "
-            "memory = ?, "
+            "memory = ?, renewed_at = CASE artifact WHEN ? THEN renewed_at ELSE ? END, "
             # Who waits at the port of an earlier launch waits for a model that may be another now.
             "session = CASE state WHEN 'pending' THEN NULL ELSE session END "
             "WHERE model = ? AND version = ?",
@@ -250,6 +250,8 @@ def _ask_running(
                 artifact,
                 rows.now(),
                 row.memory if measured_alike(row, options, artifact) else None,
+                artifact,
+                rows.now(),
                 key.model,
                 key.version,
             ),

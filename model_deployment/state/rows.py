@@ -107,6 +107,7 @@ def read(row: Mapping[str, Any]) -> Deployment:
         parking=bool(row["parking"]),
         session=row["session"],
         memory=row["memory"],
+        renewed_at=datetime.fromisoformat(row["renewed_at"]) if row["renewed_at"] else None,
     )
 
 

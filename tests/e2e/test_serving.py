@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pandas as pd
 import pytest
 
 from tests.e2e import models
 from tests.e2e.program import Program
 from tests.waiting import until_sync
 from tests.world import assert_clean, read_state
+
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -69,6 +72,65 @@ def test_csv_goes_through(program: Program) -> None:
     as_csv = program.post("/diabetes-1", content=text, headers={"Content-Type": "text/csv"})
     as_json = program.post("/diabetes-1", json={"dataframe_split": example})
     assert as_csv.json()["predictions"] == pytest.approx(as_json.json()["predictions"])
+
+
+def test_the_same_rows_are_captured_alike_from_every_form(program: Program) -> None:
+    texts = ["00501", "+49 30 1", "True", 'a "b", c\nd', "1e400", "9007199254740993"]
+    frame = pd.DataFrame({"text": texts})
+    mixed = pd.DataFrame(
+        {
+            "weight": [2.0, None],
+            "name": ["007", "NA"],
+            "active": [True, False],
+            "count": [2**53 + 1, -1],
+            "at": pd.to_datetime(["2026-01-31T12:00:00.5", "2026-02-01"], format="ISO8601"),
+        }
+    )
+    records = mixed.assign(at=["2026-01-31T12:00:00.500", "2026-02-01"], weight=[2, None])
+    names = [
+        _asked(program, "text.rules-1", JSON, {"dataframe_records": frame.to_dict("records")}),
+        _asked(program, "text.rules-1", CSV, frame.to_csv(index=False)),
+        _asked(program, "text.rules-1", PARQUET, frame.to_parquet()),
+    ]
+    rows = _captured(program, "text.rules-1", names)
+    assert [[row["text"] for row in rows[name]] for name in names] == [texts] * 3
+    assert len({str([row["prediction"] for row in rows[name]]) for name in names}) == 1
+
+    names = [
+        _asked(program, "mixed-types-1", JSON,
+               {"dataframe_records": json.loads(records.to_json(orient="records"))}),
+        _asked(program, "mixed-types-1", PARQUET, mixed.astype({"at": "datetime64[ns]"}).to_parquet()),
+    ]  # fmt: skip
+    kept = [
+        {"name": "007", "count": 2**53 + 1, "active": True, "at": "2026-01-31T12:00:00.5", "weight": 2.0},
+        {"name": "NA", "count": -1, "active": False, "at": "2026-02-01T00:00:00", "weight": None},
+    ]  # fmt: skip
+    rows = _captured(program, "mixed-types-1", names)
+    for name in names:
+        assert [{column: row[column] for column in kept[0]} for row in rows[name]] == kept
+
+
+def _asked(program: Program, key: str, media_type: str, body: Any) -> str:
+    """The name of a request that was answered."""
+    content = body if isinstance(body, str | bytes) else json.dumps(body)
+    answer = program.post(f"/{key}", content=content, headers={"Content-Type": media_type})
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-request-id"]
+
+
+def _captured(program: Program, key: str, names: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of requests, once all of them are in the store."""
+    found: dict[str, list[dict[str, Any]]] = {}
+
+    def all_there() -> bool:
+        answer = program.get(f"/model/{key}/dataset?source=captured&format=jsonl")
+        found.clear()
+        for row in map(json.loads, answer.text.splitlines() if answer.status_code == 200 else ()):
+            found.setdefault(row["request_id"], []).append(row)
+        return set(names) <= found.keys()
+
+    until_sync(all_there, what="the captures in the store")
+    return found
 
 
 @pytest.mark.parametrize(("model", "version"), list(models.SAMPLES))

@@ -55,8 +55,8 @@ def test_what_was_answered_can_be_downloaded_with_its_truth(
     feedback(controller, {"request_id": asked[0], "row": 1, "label": 7.5})
     rows = [row for row in captured(controller) if row["request_id"] == asked[0]]
     assert [(row["x"], row["prediction"], row["label"]) for row in rows] == [
-        ("0", "0", ""),
-        ("10", "10", "7.5"),
+        ("0.0", "0", ""),
+        ("10.0", "10", "7.5"),
     ]
 
 

@@ -36,12 +36,14 @@ def test_a_record_becomes_a_document() -> None:
         "ts": datetime(2023, 11, 14, 22, 13, 20, 250_000, tzinfo=UTC),
         "request_id": "r1",
         "launch_id": "launch",
+        "typed": False,
         "latency_ms": 1.5,
         "columns": ["x", "y"],
         "data": [[1, "a"], [2, None]],
         "predictions": [1.5],
         "rows": 2,
         "truncated": False,
+        "left_out": "",
         "note": "",
     }
 
@@ -131,8 +133,8 @@ def test_each_form_of_a_body_is_a_table(body: Any, columns: list[str], data: Any
 @pytest.mark.parametrize(
     "body",
     [
-        {"instances": [1, 2]},
         {"instances": [[1], [1, 2]]},
+        {"instances": [1, [2]]},
         {"instances": [[]]},
         {"inputs": {"a": [1, 2], "b": [1]}},
         {"inputs": "text"},
@@ -162,7 +164,7 @@ def test_a_csv_body_is_a_table() -> None:
     assert found["rows"] == 2
 
 
-@pytest.mark.parametrize("body", [b"", b"\n", b"a,b\n1\n", b"a\n\xff\n", b'a\n"x'])
+@pytest.mark.parametrize("body", [b"", b"\n", b"a,b\n1,2,3\n", b"a\n\xff\n", b'a\n"x'])
 def test_a_csv_body_that_is_no_table_is_noted(body: bytes) -> None:
     found = taken(body, media_type="text/csv")
     assert found["note"] == "no table of rows in the body (text/csv)"

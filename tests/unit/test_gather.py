@@ -18,6 +18,7 @@ from model_deployment.monitoring.judge import Past
 from model_deployment.monitoring.report.job import parse
 from model_deployment.monitoring.service import Monitoring
 from model_deployment.names import ModelKey
+from model_deployment.options import Options
 
 KEY = ModelKey("iris", 1)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -63,7 +64,7 @@ class Told:
         return {"ts": NOW.isoformat(), "metrics": {"rmse": 3.0}, "n": 40, "source": "set"}
 
 
-def gatherer(training: Any = None, baseline: Any = None) -> Gather:
+def gatherer(training: Any = None, baseline: Any = None, options: Options | None = None) -> Gather:
     async def find_training(key: ModelKey) -> Any:
         return training
 
@@ -75,8 +76,15 @@ def gatherer(training: Any = None, baseline: Any = None) -> Gather:
             raise baseline
         return baseline or {}
 
+    async def chosen(key: ModelKey) -> Options | None:
+        return options
+
     return Gather(
-        cast(Monitoring, Told()), training=find_training, signature=signature, baseline=metrics
+        cast(Monitoring, Told()),
+        training=find_training,
+        signature=signature,
+        baseline=metrics,
+        options=chosen,
     )
 
 
@@ -89,6 +97,17 @@ async def filled(
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+async def test_a_report_knows_which_columns_are_not_captured(
+    documents: Documents, tmp_path: Path
+) -> None:
+    options = Options(capture_exclude=("ssn",), capture_hash=("zip", "name"))
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY, options=options)
+    wanted = parse(job)
+    assert (wanted.excluded, wanted.hashed) == ({"ssn"}, {"zip", "name"})
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
+    assert (parse(job).excluded, parse(job).hashed) == (set(), set())
 
 
 async def test_a_report_of_the_window_right_before_counts(

@@ -26,7 +26,9 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def predict(recorder: Recorder, *names: str, **options: Any) -> None:
-    route = Route(KEY, State.READY, launch_id="launch", options=Options(**options))
+    route = Route(
+        KEY, State.READY, launch_id="launch", options=Options(**options), artifact="m-1-0"
+    )
     for name in names:
         recorder.predicted(route, name, "application/json", b'{"x": 1}', b"[2]", 1, 0.0125)
 
@@ -52,6 +54,7 @@ def test_a_prediction_is_noted_down_as_it_was_on_the_wire(
         "model": "m",
         "version": 1,
         "launch_id": "launch",
+        "artifact": "m-1-0",
         "at": 1_700_000_000.5,
         "request_id": "r1",
         "latency_ms": 12.5,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_deployment.monitoring.report.collect import collect
+from model_deployment.monitoring.report.collect import Collected, collect
 from model_deployment.monitoring.report.job import parse
 from model_deployment.monitoring.report.make import make
 
@@ -34,8 +34,8 @@ def current(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "current.parquet")
 
 
-def made(folder: Path, ambiguous: int = 0, **job: Any) -> dict[str, Any]:
-    make(folder, parse({"deep": False, **job}), ambiguous)
+def made(folder: Path, collected: Collected | None = None, **job: Any) -> dict[str, Any]:
+    make(folder, parse({"deep": False, **job}), collected or Collected())
     found: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return found
 
@@ -106,7 +106,7 @@ def test_such_a_column_is_compared_with_the_training_data(
     columns = {name: list(np.arange(100.0)), "b": list(np.arange(100.0))}
     lay(tmp_path, "captures", [capture("r", columns, [5.0] * 100)])
     inputs = [{"name": one, "type": "double"} for one in (name, "b")]
-    collect(tmp_path, [name, "b"])
+    collect(tmp_path, inputs)
     found = made(tmp_path, signature={"inputs": inputs})
     assert {one["name"]: one["score"] for one in found["columns"]} == {f"_{name}": 0, "b": 0}
     assert found["verdict"] == "ok"
@@ -117,10 +117,10 @@ def test_labels_of_a_repeated_request_id_are_left_out_and_counted(tmp_path: Path
     lay(tmp_path, "captures", [*twice, capture("once", {"a": [3.0]}, [3.0])])
     labels = [label("twice", 0, 1.0), label("twice", 1, 2.0), label("once", 0, 3.0)]
     lay(tmp_path, "labels", labels)
-    ambiguous = collect(tmp_path)
-    assert ambiguous == 2
+    collected = collect(tmp_path)
+    assert collected.ambiguous == 2
     assert current(tmp_path)["__label"].dropna().tolist() == [3.0]
-    found = made(tmp_path, ambiguous)
+    found = made(tmp_path, collected)
     assert (found["rows"]["labelled"], found["rows"]["ambiguous"]) == (1, 2)
     reason = next(one for one in found["reasons"] if one["code"] == "ambiguous_labels")
     assert reason["severity"] == "info"
@@ -131,9 +131,9 @@ def test_the_same_capture_in_two_files_is_one(tmp_path: Path) -> None:
     lay(tmp_path, "labels", [label("r", 0, 1.0)])
     lay(tmp_path, "captures", [one])
     lay(tmp_path, "reference", [one])
-    assert collect(tmp_path) == 0
+    assert collect(tmp_path).ambiguous == 0
     lay(tmp_path, "reference", [{**one, "_id": "2"}])
-    assert collect(tmp_path) == 1
+    assert collect(tmp_path).ambiguous == 1
 
 
 def test_earlier_captures_become_predictions_only(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from model_deployment.options import EnvManager, Options
 from tests.unit.stored import FIRST, NOW, Store, opened
 
 KEY = ModelKey("m", 1)
+DEPLOYED = datetime(2026, 1, 31, tzinfo=UTC)
 OTHER = Options(EnvManager.UV, workers=4)
 GONE: dict[str, Any] = {"tries": 0, "not_before": 0.0, "quarantined_until": 0.0}
 
@@ -116,12 +117,45 @@ async def test_a_row_at_rest_is_armed_again(store: Store, state: State, desired:
         options=OTHER,
         artifact="new",
         created_at=row.created_at,
+        renewed_at=row.created_at,
         tries=0,
         launches=0,
         reason="deploy asked for",
     )
     assert row.created_at >= before.created_at
     assert (await moves(store))[-1] == (state, State.PENDING, "deploy asked for")
+
+
+async def test_a_name_stands_for_its_artifacts_since_they_came(store: Store) -> None:
+    before = await store.bring(State.STOPPED, Desired.STOPPED)
+    same, _ = await store.deployments.ask_running(KEY, OTHER, before.artifact, 1)
+    assert same.renewed_at is None
+    await store.deployments.ask_stopped(KEY)
+    other, _ = await store.deployments.ask_running(KEY, OTHER, "m-1-99", 1)
+    assert other.renewed_at is not None
+    assert other.since == other.renewed_at == other.created_at
+    await store.deployments.ask_stopped(KEY)
+    again, _ = await store.deployments.ask_running(KEY, OTHER, "m-1-99", 1)
+    assert (again.renewed_at, again.since) == (other.renewed_at, other.renewed_at)
+
+
+@pytest.mark.parametrize(
+    ("artifact", "since"),
+    [
+        ("m-1-1000", datetime.fromtimestamp(1, UTC)),
+        ("m x-12-1700000000123", datetime(2023, 11, 14, 22, 13, 20, 123_000, tzinfo=UTC)),
+        # A registry whose clock is ahead.
+        ("m-1-99999999999999", DEPLOYED),
+        ("odd", datetime.fromtimestamp(0, UTC)),
+        ("m-1-" + "9" * 40, datetime.fromtimestamp(0, UTC)),
+        ("", datetime.fromtimestamp(0, UTC)),
+    ],
+)
+async def test_a_name_that_never_changed_stands_for_its_model_since_that_was_registered(
+    store: Store, artifact: str, since: datetime
+) -> None:
+    row = await store.bring(State.STOPPED, Desired.STOPPED)
+    assert replace(row, artifact=artifact, created_at=DEPLOYED).since == since
 
 
 async def test_what_stops_and_is_wanted_again_goes_on_stopping(store: Store) -> None:

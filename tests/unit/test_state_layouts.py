@@ -87,6 +87,7 @@ async def test_an_earlier_layout_is_made_over_with_all_there_is(folder: Path) ->
             assert (first.options, first.parking) == (Options(workers=2), False)
             assert first.handle is not None
             assert second.state is State.STOPPED
+            assert (first.renewed_at, first.since.timestamp()) == (None, 0)
             assert await store.database.instance_id() == "0123456789ab"
             assert len(await store.deployments.events(first.key)) == 1
             (lease,) = await store.execute("SELECT port FROM ports WHERE launch_id = 'l1'")

@@ -46,8 +46,8 @@ def main(folder: Path) -> int:
         limit(wanted.memory_bytes, wanted.cpu_seconds)
         from model_deployment.monitoring.report import collect, make
 
-        ambiguous = collect.collect(folder, wanted.input_names)
-        make.make(folder, wanted, ambiguous)
+        collected = collect.collect(folder, wanted.inputs)
+        make.make(folder, wanted, collected)
     except BaseException as error:
         _relax()
         traceback.print_exc()

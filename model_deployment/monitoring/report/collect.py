@@ -8,55 +8,102 @@ are compared with where the reference has none.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from model_deployment.monitoring.capture import left_out
+from model_deployment.monitoring.csv_file import columns_of
+from model_deployment.monitoring.formats import unique
+from model_deployment.monitoring.inputs import Inputs
 from model_deployment.monitoring.report.read import (
     LABEL,
     PREDICTION,
     REQUEST,
+    SEEN,
     TIME,
     is_ours,
     is_prediction,
     renamed,
 )
+from model_deployment.monitoring.texts import Kind
+
+_ARROW = {
+    Kind.BOOL: pa.bool_(),
+    Kind.INT: pa.int64(),
+    Kind.FLOAT: pa.float64(),
+    Kind.TEXT: pa.string(),
+}
 
 Row = dict[str, Any]
 Labels = Mapping[str, Mapping[int, Any]]
 
 
-def collect(folder: Path, inputs: Iterable[str] = ()) -> int:
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What is not in the tables."""
+
+    #: Labels that were left out, since several captured requests have their id.
+    ambiguous: int = 0
+    #: Captured requests whose inputs are not known, by the reason.
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def collect(folder: Path, specs: Sequence[Mapping[str, Any]] = ()) -> Collected:
     """Write ``current.parquet`` and, if there are any, ``reference.parquet`` and ``predictions.parquet``.
 
     Args:
         folder: where everything is.
-        inputs: names of the columns that the model takes.
-
-    Returns:
-        Labels that were left out, since several captured requests have their id.
+        specs: the columns that the model takes, in MLflow's JSON form.
     """
+    inputs = _inputs(specs)
     captures, frozen = folder / "captures.jsonl", folder / "reference.jsonl"
     labels, ambiguous = _labels(folder / "labels.jsonl", [captures, frozen])
+    missed: Counter[str] = Counter()
     if captures.exists():
-        _write(folder / "current.parquet", list(_rows(captures, labels)))
+        _write(folder / "current.parquet", list(_rows(captures, labels, inputs, missed)))
     reference = folder / "reference.parquet"
     if (folder / "training.parquet").exists():
-        _training(folder / "training.parquet", reference, inputs)
+        _training(folder / "training.parquet", reference, inputs.names)
     elif (folder / "training.csv").exists():
-        table = pa_csv.read_csv(folder / "training.csv")
-        pq.write_table(table.rename_columns(_freed(table.column_names, inputs)), reference)
+        _typed(folder / "training.csv", reference, inputs)
     elif frozen.exists():
-        _write(reference, list(_rows(frozen, labels)))
+        _write(reference, list(_rows(frozen, labels, inputs, Counter())))
     predictions = folder / "predictions.parquet"
     if (folder / "predictions.jsonl").exists() and not predictions.exists():
-        rows = _rows(folder / "predictions.jsonl", {})
+        rows = _rows(folder / "predictions.jsonl", {}, inputs, Counter())
         _write(predictions, [_only_predictions(row) for row in rows])
-    return ambiguous
+    return Collected(ambiguous, missed)
+
+
+def _inputs(specs: Sequence[Mapping[str, Any]]) -> Inputs:
+    try:
+        return Inputs(specs)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return Inputs()  # not as MLflow writes them: then values are looked at
+
+
+def _typed(path: Path, reference: Path, inputs: Inputs) -> None:
+    """Training data in CSV, whose values are what the signature says."""
+    columns = columns_of(path, inputs)
+    names = [_encodable(name) for name in unique(_freed(columns.names, inputs.names))]
+    types = [_ARROW[kind] for kind in columns.kinds]
+    schema = pa.schema([pa.field(*one) for one in zip(names, types, strict=True)])
+    with pq.ParquetWriter(reference, schema) as writer:
+        for values in columns.parts():
+            arrays = [_array(*one) for one in zip(values, types, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+def _array(values: list[Any], type: pa.DataType) -> "pa.Array[Any]":
+    if type == pa.string():
+        values = [None if value is None else _encodable(str(value)) for value in values]
+    return pa.array(values, type)
 
 
 def _training(path: Path, reference: Path, inputs: Iterable[str]) -> None:
@@ -83,8 +130,8 @@ def _labels(path: Path, captures: Iterable[Path]) -> tuple[Labels, int]:
         for one in _lines(path):
             found.setdefault(one["request_id"], {}).setdefault(one["row"], one["label"])
     again = _repeated([path for path in captures if path.exists()]) if found else set()
-    left_out = [found.pop(id) for id in again & found.keys()]
-    return found, sum(map(len, left_out))
+    dropped = [found.pop(id) for id in again & found.keys()]
+    return found, sum(map(len, dropped))
 
 
 def _repeated(paths: Iterable[Path]) -> set[str]:
@@ -101,22 +148,28 @@ def _repeated(paths: Iterable[Path]) -> set[str]:
     return again
 
 
-def _rows(path: Path, labels: Labels) -> Iterator[Row]:
-    """The rows of captured requests, oldest first."""
+def _rows(path: Path, labels: Labels, inputs: Inputs, missed: Counter[str]) -> Iterator[Row]:
+    """The rows of captured requests, oldest first; ``missed`` counts those of unknown inputs."""
     columns: list[str] = []
     names: list[str] = []
     for capture in _lines(path):
         predictions = capture["predictions"]
         known = labels.get(capture["request_id"], {})
-        if capture["columns"] != columns:
-            columns = capture["columns"]
+        unseen = left_out(capture)
+        if unseen:
+            missed[str(unseen)] += 1
+        sent, data = capture["columns"], capture["data"]
+        if not capture.get("typed") and data:
+            sent, data = inputs.retyped(sent, data)  # the signature was not asked
+        if sent != columns:
+            columns = sent
             new = renamed(columns)
             names = [new[name] for name in columns]
-        height = max(len(capture["data"]), len(predictions) if type(predictions) is list else 0)
+        height = max(len(data), len(predictions) if type(predictions) is list else 0)
         for place in range(height):
-            row: Row = {TIME: capture["ts"], REQUEST: capture["request_id"]}
-            if place < len(capture["data"]):
-                row |= zip(names, capture["data"][place], strict=True)
+            row: Row = {TIME: capture["ts"], REQUEST: capture["request_id"], SEEN: not unseen}
+            if place < len(data):
+                row |= zip(names, data[place], strict=True)
             if type(predictions) is list and place < len(predictions):
                 row |= _outputs(predictions[place])
             row[LABEL] = known.get(place)

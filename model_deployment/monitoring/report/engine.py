@@ -1,13 +1,13 @@
 """Puts the report together from two tables and a job. Reads and writes nothing."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from model_deployment.monitoring.report import callers, comparison, quality, tell
+from model_deployment.monitoring.report import callers, comparison, quality, tell, unseen
 from model_deployment.monitoring.report.drift import THRESHOLDS, Score, adjusted, score
 from model_deployment.monitoring.report.findings import Finding, Severity, worst_first
 from model_deployment.monitoring.report.harmonise import SKIPPED, Column, harmonise, types
@@ -86,6 +86,8 @@ class Inputs:
     earlier: Table | None = None
     #: Labels that were left out, since several requests have their id.
     ambiguous: int = 0
+    #: Captured requests whose inputs are not known, by the reason.
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
     truth = _truth(inputs, rows)
     findings += tell.surroundings(job, evidence, metrics, truth)
     findings += [*tell.ambiguous(inputs.ambiguous), *callers.findings(job, evidence)]
+    findings += unseen.told(inputs.left_out)
     fell, by_labels = any(one.code == "metric_fell" for one in findings), truth.measured > 0
     if (good := as_good(metrics, by_labels)) and not fell:
         findings.append(Finding(Severity.GOOD, "as_good", good))
@@ -180,6 +183,7 @@ def _surroundings(job: Job, inputs: Inputs, truth: tell.Truth) -> dict[str, Any]
         ],
         "requests": job.requests,
         "let_through": job.let_through,
+        "left_out": dict(inputs.left_out),
         "rows": {
             "reference": inputs.reference.rows if inputs.reference else None,
             "current": inputs.current.rows,
@@ -225,10 +229,16 @@ def compared_columns(job: Job, reference: Table | None, current: Table) -> list[
     """The inputs of the model: those of the signature, else what the two tables have."""
     new = renamed(job.input_names)
     known = {new[name]: type for name, type in types(job.inputs).items()}
+    unknown = not current.frame.empty and current.seen.frame.empty
+    reference, current = reference and reference.seen, current.seen
     columns = []
     for name in list(known) or _found(job, reference, current):
         sides = [None if table is None else table.column(name) for table in (reference, current)]
-        column = harmonise(name, sides[0], sides[1], known.get(name))
+        if why := unseen.why_not(job, name, unknown):
+            columns.append(Column(name, SKIPPED, known.get(name, "any"), skipped=why))
+            continue
+        type = "string" if unseen.hashed(job, name) else known.get(name)
+        column = harmonise(name, sides[0], sides[1], type)
         nested = [
             table.nested[name] for table in (reference, current) if table and name in table.nested
         ]

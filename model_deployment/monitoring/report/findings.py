@@ -63,6 +63,8 @@ ADVICE = {
     "classes_moved": "A model says rare classes less often than they occur; look again when its own "
     "earlier predictions can be compared.",
     "ambiguous_labels": "Give each request an id of its own: a label is of one request.",
+    "left_out": "Send smaller requests or raise max_capture_bytes, send tables of rows, and name their "
+    "columns: then these requests are compared as well.",
     "captured_reference": "Log the training data with the run to compare with that.",
     "error": "See the log of the report; it can be made again.",
 }

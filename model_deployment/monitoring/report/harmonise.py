@@ -183,6 +183,10 @@ def _all_numbers(raw: _Raw) -> bool:
 
 def _number(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column:
     numbers = _to_numbers(raw.values)
+    if type == "float":
+        # As the model has them: 0.1 in one table is 0.10000000149011612 in the other.
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(np.float32).astype(np.float64)
     infinite = np.isinf(numbers)
     numbers[infinite] = np.nan
     unreadable = raw.values.notna().to_numpy() & np.isnan(numbers) & ~infinite
@@ -207,7 +211,8 @@ def _whole_names(numbers: Floats) -> tuple[Codes, tuple[str, ...]]:
 
 
 def _category(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column:
-    names = np.array([None if one is None else _as_name(one) for one in raw.values], dtype=object)
+    as_name = _as_truth if type == "boolean" else _as_name
+    names = np.array([None if one is None else as_name(one) for one in raw.values], dtype=object)
     codes, found = pd.factorize(names)
     sides = raw.sides(np.asarray(codes, dtype=np.int64))
     column = _column(name, CATEGORY, type, sides, tuple(map(str, found)), there)
@@ -216,6 +221,12 @@ def _category(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Colu
     if not column.skipped and unlike > 50 and unlike > _UNIQUE * len(looked_at):
         return _skipped(name, type, "nearly every value is its own: names or free text", there)
     return column
+
+
+def _as_truth(value: Any) -> str:
+    """A truth value, however it is written."""
+    name = _as_name(value)
+    return {"1": "true", "0": "false"}.get(name, name.lower())
 
 
 def _as_name(value: Any) -> str:

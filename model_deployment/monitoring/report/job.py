@@ -33,6 +33,9 @@ class Job:
     made_at: str | None = None
     #: MLflow's own JSON form, column by column.
     inputs: tuple[Mapping[str, Any], ...] = ()
+    #: Columns of which nothing is captured, and of which digests are.
+    excluded: frozenset[str] = frozenset()
+    hashed: frozenset[str] = frozenset()
     reference_source: str | None = None
     target: str | None = None
     task: str | None = None
@@ -101,6 +104,8 @@ def parse(document: Mapping[str, Any]) -> Job:
         until=_text(given.get("until")),
         made_at=_text(given.get("made_at")),
         inputs=tuple(one for one in signature.get("inputs") or () if isinstance(one, dict)),
+        excluded=frozenset(map(str, given.get("excluded", ()))),
+        hashed=frozenset(map(str, given.get("hashed", ()))),
         reference_source=_text(given.get("reference_source")),
         target=_text(given.get("target")),
         task=given.get("task") if given.get("task") in (REGRESSION, CLASSIFICATION) else None,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from model_deployment.monitoring.report import deep, engine, page, write
+from model_deployment.monitoring.report.collect import Collected
 from model_deployment.monitoring.report.engine import Inputs
 from model_deployment.monitoring.report.harmonise import Column
 from model_deployment.monitoring.report.job import Job
@@ -12,13 +13,13 @@ from model_deployment.monitoring.report.read import read, read_labelled
 _MOST_BYTES = 8_000_000
 
 
-def make(folder: Path, job: Job, ambiguous: int = 0) -> None:
+def make(folder: Path, job: Job, collected: Collected) -> None:
     """Write the report, then the page, then the page again with Evidently's.
 
     Args:
         folder: where the tables are, and the files go.
         job: what to make.
-        ambiguous: labels that were left out.
+        collected: what is not in the tables.
     """
     current, reference = folder / "current.parquet", folder / "reference.parquet"
     earlier = folder / "predictions.parquet"
@@ -27,7 +28,8 @@ def make(folder: Path, job: Job, ambiguous: int = 0) -> None:
         reference=read(reference, job.max_rows, job.seed) if reference.exists() else None,
         labelled=read_labelled(current),
         earlier=read(earlier, job.max_rows, job.seed) if earlier.exists() else None,
-        ambiguous=ambiguous,
+        ambiguous=collected.ambiguous,
+        left_out=collected.left_out,
     )
     report, columns = engine.make(job, inputs)
     history = [

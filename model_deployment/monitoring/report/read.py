@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 LABEL, TIME, REQUEST, PREDICTION = "__label", "__ts", "__request_id", "__prediction"
+#: Whether the inputs of a row are known.
+SEEN = "__seen"
 #: Cells of one table that are held at once: 20 columns of 100,000 rows, or 1000 of 2000.
 _CELLS = 2_000_000
 _BATCH = 8192
@@ -37,6 +39,13 @@ class Table:
         names = [name for name in self.frame.columns if is_prediction(name)]
         return self.frame[sorted(names, key=_place)]
 
+    @property
+    def seen(self) -> "Table":
+        """The rows whose inputs are known; ``rows`` stays how many it had."""
+        if SEEN not in self.frame.columns:
+            return self
+        return Table(self.frame[self.frame[SEEN].astype(bool)], self.rows, self.nested)
+
     def column(self, name: str) -> "pd.Series[Any] | None":
         """One, None if there is none."""
         return self.frame[name] if name in self.frame.columns else None
@@ -49,7 +58,7 @@ def is_prediction(name: str) -> bool:
 
 def is_ours(name: str) -> bool:
     """Whether a name is kept for what we add to the columns of callers."""
-    return name in (LABEL, TIME, REQUEST) or is_prediction(name)
+    return name in (LABEL, TIME, REQUEST, SEEN) or is_prediction(name)
 
 
 def renamed(names: Iterable[str]) -> dict[str, str]:
