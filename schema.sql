@@ -50,6 +50,8 @@ CREATE TABLE IF NOT EXISTS deployments (
     parking     INTEGER NOT NULL DEFAULT 0,  -- it stops to be parked
     session     TEXT,            -- the first launch that was ready at this port
     memory      INTEGER,         -- bytes its processes took when they were last measured
+    proven      INTEGER NOT NULL DEFAULT 0,  -- it was ready since it was last deployed
+    kills       INTEGER NOT NULL DEFAULT 0,  -- ends in a row that came from outside
     UNIQUE (model, version),
     -- a launch exists exactly while the state says so
     CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),

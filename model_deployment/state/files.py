@@ -19,7 +19,7 @@ from model_deployment.options import Options
 from model_deployment.snapshot import BESIDE, sync
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: There while a restore is under way, or was cut off.
 UNFINISHED = "restore-unfinished"
 #: The name in the table ``meta`` of whether there is an embedded document store.

@@ -107,6 +107,8 @@ def read(row: Mapping[str, Any]) -> Deployment:
         parking=bool(row["parking"]),
         session=row["session"],
         memory=row["memory"],
+        proven=bool(row["proven"]),
+        kills=row["kills"],
     )
 
 
