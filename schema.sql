@@ -51,6 +51,8 @@ CREATE TABLE IF NOT EXISTS deployments (
     session     TEXT,            -- the first launch that was ready at this port
     memory      INTEGER,         -- bytes its processes took when they were last measured
     renewed_at  TEXT,            -- when it got other artifacts than it had: what is older is of another model
+    proven      INTEGER NOT NULL DEFAULT 0,  -- it was ready since it was last deployed
+    kills       INTEGER NOT NULL DEFAULT 0,  -- ends in a row that came from outside
     UNIQUE (model, version),
     -- a launch exists exactly while the state says so
     CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),

@@ -31,6 +31,10 @@ class Policy:
     backoff_limit: float = 30.0
     #: Up this long, and earlier failures are forgotten.
     stable_after: float = 30.0
+    #: Ends in a row that came from outside, after each of which a model is started again at once.
+    free_restarts: int = 3
+    #: Up this long, and one of these is forgotten.
+    forgets_after: float = 5.0
 
 
 class Artifact(StrEnum):
@@ -70,6 +74,8 @@ class Observation:
     promise_error: str = ""
     #: False while enough others are starting.
     may_start: bool = True
+    #: Its processes are stopped (SIGSTOP), and not for a moment only.
+    stopped: bool = False
     #: The controller is going down and takes its models with it.
     closing: bool = False
     #: Somebody asked for a prediction of a parked model.
@@ -113,9 +119,9 @@ class Promote:
 class Stop:
     """Unpublish the route, and go to ``step`` with a deadline.
 
-    ``tries`` counts this stop where it is the launch's own failure, and its end is not counted
-    again; a stop that was asked for forgets earlier failures. ``parking``: it is to rest, and be
-    started again by the next request.
+    ``tries`` counts this stop where it is the launch's own failure, ``kills`` where something outside
+    made it necessary, and its end is not counted again; a stop that was asked for forgets both.
+    ``parking``: it is to rest, and be started again by the next request.
     """
 
     reason: str
@@ -123,6 +129,7 @@ class Stop:
     deadline: float
     tries: int = 0
     parking: bool = False
+    kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,7 @@ class Rest:
     tries: int = 0
     not_before: float = 0.0
     again: bool = False
+    kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ class Running:
     instance: str
     #: Ends the calls to models that are under way, with an answer that says so.
     drop_calls: Callable[[], None]
+    #: Sends away, in a moment, those who wait for a model that is not ready.
+    dismiss: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,9 @@ async def _assemble(
     def drop_calls() -> None:
         core.routes.publish(())
 
-    return Running(proxy, controller, core.reconciler, core.instance, drop_calls)
+    return Running(
+        proxy, controller, core.reconciler, core.instance, drop_calls, core.routes.dismiss
+    )
 
 
 async def _core(
@@ -273,7 +277,7 @@ async def _core(
             publish=publish,
             traffic=routes.traffic,
             holder=sockets.holder,
-            last_words=logs.last_words,
+            ending=logs.ending,
             tidy=logs.tidy,
             refuse=routes.refuse,
             measure=lambda handles: asyncio.to_thread(
@@ -407,6 +411,7 @@ def _limits(settings: Settings) -> Limits:
         read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
         answer_bytes=settings.max_answer_bytes,
         wake_timeout=settings.start_timeout,
+        recovery_timeout=settings.recovery_timeout,
     )
 
 

@@ -247,6 +247,7 @@ def predict(
 def _serve(settings: Settings, keys: list[str]) -> None:
     # Imported here, so that the other commands do not wait for the web framework.
     from model_deployment import logs
+    from model_deployment.advice import with_advice
     from model_deployment.controller import Choice, Controller
     from model_deployment.domain import State
     from model_deployment.names import ModelKey
@@ -271,7 +272,8 @@ def _serve(settings: Settings, keys: list[str]) -> None:
             try:
                 row = await controller.deploy(ModelKey.parse(text), Choice(), wait=3600)
                 ready = row.state is State.READY
-                say(f"{text} is {row.state}{'' if ready else ': ' + row.reason}")
+                said = f"{text} is {row.state}"
+                say(said if ready else with_advice(f"{said}: {row.reason}", row.reason))
                 if ready:
                     say(await asyncio.to_thread(_how_to_try, address, text))
             except (ModelDeploymentError, CallFailed) as error:

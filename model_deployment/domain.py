@@ -99,6 +99,8 @@ class Exit:
     reason: str
     #: Exit status as Python has it (negative: the signal), None when nobody could collect it.
     code: int | None = None
+    #: It could not load its model, and another start would fail in the same way.
+    lasting: bool = False
 
 
 #: A launch that is not there any more, with nobody left who saw it go.
@@ -126,6 +128,10 @@ class Deployment:
     port: int | None = None
     #: Failures in a row.
     tries: int = 0
+    #: Ends in a row that something outside brought about; they are no failures.
+    kills: int = 0
+    #: It was ready since it was last deployed, so that its callers may wait for it to come back.
+    proven: bool = False
     #: Launches after the first since it was last deployed.
     launches: int = 0
     not_before: float = 0.0

@@ -34,7 +34,6 @@ from model_deployment.domain import (
     Crew,
     Deployment,
     Endpoint,
-    Exit,
     Handle,
     LaunchSpec,
     Memory,
@@ -44,7 +43,7 @@ from model_deployment.domain import (
     Traffic,
 )
 from model_deployment.errors import ModelDeploymentError, NotEnoughMemory
-from model_deployment.lifecycle import after_exit
+from model_deployment.lifecycle import after_failure
 from model_deployment.names import ModelKey
 from model_deployment.probe import Prober
 from model_deployment.runtime.base import Runtime
@@ -82,8 +81,8 @@ class World:
     traffic: Callable[[str], Traffic]
     #: Who holds a port of this machine, if anybody.
     holder: Callable[[str, int], str | None]
-    #: The last line of a launch's log, for the reason of a failure.
-    last_words: Callable[[str], str] = lambda launch_id: ""
+    #: The end of a launch's log, for the reason of a failure.
+    ending: Callable[[str], str] = lambda launch_id: ""
     #: Tells those who wait for a parked deployment that it is not started.
     refuse: Callable[[ModelKey, ModelDeploymentError], None] = lambda key, error: None
     #: What processes take; nothing where it cannot be told.
@@ -218,7 +217,7 @@ class Effects:
 
     async def _held_up(self, row: Deployment, reason: str) -> Deployment:
         """Say why a row is pending, unless it says something worse already."""
-        if row.tries or row.reason == reason:
+        if row.tries or row.kills or row.reason == reason:
             return row
         return await self._deployments.move(row, State.PENDING, reason)
 
@@ -239,8 +238,8 @@ class Effects:
         try:
             handle = await self._world.runtime.start(spec)
         except OSError as error:
-            gone = Exit(f"cannot start a process: {error.strerror or error}")
-            return await self._rest(row, after_exit(row, gone, False, clock(), self._policy))
+            why = f"cannot start a process: {error.strerror or error}"
+            return await self._rest(row, after_failure(row, why, clock(), self._policy))
         await self._deployments.record_handle(handle)
         return replace(row, handle=handle)
 
@@ -287,6 +286,7 @@ class Effects:
             ready_since=self._world.clock(),
             ready_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             session=row.session or row.launch_id,
+            proven=True,
         )
 
     async def _stop(self, row: Deployment, stop: Stop) -> Deployment:
@@ -297,6 +297,7 @@ class Effects:
             step=stop.step,
             deadline=stop.deadline,
             tries=stop.tries,
+            kills=stop.kills,
             parking=stop.parking,
         )
         self._unpublish(row)
@@ -322,6 +323,7 @@ class Effects:
             action.reason,
             tries=action.tries,
             not_before=action.not_before,
+            kills=action.kills,
             quarantined_until=self._world.clock() + quarantine,
             keeps_port=keeps,
         )

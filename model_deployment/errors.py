@@ -26,6 +26,7 @@
     │   └── OddAnswer (502)        the model's answer is nothing that JSON can hold
     ├── Unavailable (503)          try again later
     │   ├── NotReady (503)         deployed, but not serving at the moment
+    │   │   └── NotReached (503)   its process is gone, and has seen nothing of the request
     │   ├── NoFreePort (503)       every port of the range is in use
     │   └── RegistryUnavailable (503)
     ├── UpstreamTimeout (504)      the model did not answer in time
@@ -256,6 +257,10 @@ class NotReady(Unavailable):
     """Deployed, but not serving at the moment."""
 
     title = "Not ready"
+
+
+class NotReached(NotReady):
+    """The model process is gone, and nothing of the request has reached it."""
 
 
 class NoFreePort(Unavailable):

@@ -37,13 +37,13 @@ TRANSITIONS: dict[tuple[State | None, State], str] = {
     (State.PENDING, State.FAILED): "artifacts not to be had, tries used up",
     (State.PENDING, State.STARTING): "launch",
     (State.STARTING, State.READY): "healthy",
-    (State.STARTING, State.STOPPING): "undeploy / deadline",
+    (State.STARTING, State.STOPPING): "undeploy / deadline / stopped by a signal",
     (State.READY, State.STOPPING): "undeploy / unhealthy / idle",
     (State.STOPPING, State.STOPPING): "drained / deadline",
     (State.STARTING, State.PENDING): "gone, tries left",
-    (State.READY, State.PENDING): "gone, tries left",
+    (State.READY, State.PENDING): "gone, tries left / killed from outside",
     (State.STOPPING, State.PENDING): "gone, still wanted",
-    (State.STARTING, State.FAILED): "gone, tries used up",
+    (State.STARTING, State.FAILED): "gone, tries used up / another try cannot differ",
     (State.READY, State.FAILED): "gone, tries used up",
     (State.STOPPING, State.FAILED): "gone, tries used up",
     (State.STOPPING, State.PARKED): "gone, idle",
@@ -51,6 +51,14 @@ TRANSITIONS: dict[tuple[State | None, State], str] = {
     (State.READY, State.STOPPED): "gone, not wanted",
     (State.STOPPING, State.STOPPED): "gone, not wanted",
 }
+
+#: How a process ends that something outside brings to its end, which is no failure of its own: by SIGHUP,
+#: SIGINT, SIGQUIT, SIGKILL (also of a system that is out of memory) and SIGTERM, as Python and as shells
+#: tell them; 0, since a server ends orderly when it is told to; None, where nobody could see it.
+_OUTSIDE = frozenset({None, 0, *(s for n in (1, 2, 3, 9, 15) for s in (-n, 128 + n))})
+
+#: Why a failure is not tried again.
+_FOR_EVER = "another start would fail in the same way"
 
 #: States in which a launch exists.
 LIVE = frozenset({State.STARTING, State.READY, State.STOPPING})
@@ -119,6 +127,8 @@ def _starting(row: Deployment, seen: Observation, now: float, policy: Policy) ->
         return Stop("undeployed while starting", Step.TERMINATE, until)
     if seen.closing:
         return Stop("the controller is stopping", Step.TERMINATE, until)
+    if seen.stopped:
+        return _wake_up(row, now, policy)
     if seen.health.healthy:
         return _healthy(row, seen, until, policy)
     # A new controller may find the deadline passed, and has to ask at least once.
@@ -152,13 +162,21 @@ def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
         return Stop("undeployed", Step.DRAIN, now + policy.drain_timeout)
     if seen.closing:
         return Stop("the controller is stopping", Step.DRAIN, now + policy.drain_timeout)
+    if seen.stopped:
+        return _wake_up(row, now, policy)
     if sickness := diagnose(seen, policy):
         # Nothing to drain: what is in flight is what hangs.
-        tries = _earlier(row, now, policy) + 1
-        return Stop(sickness, Step.TERMINATE, now + policy.stop_grace, tries)
+        tries, kills = _earlier(row, now, policy)
+        return Stop(sickness, Step.TERMINATE, now + policy.stop_grace, tries=tries + 1, kills=kills)
     if leisure := _leisure(row, seen):
         return Stop(leisure, Step.DRAIN, now + policy.drain_timeout, parking=True)
     return Nothing()
+
+
+def _wake_up(row: Deployment, now: float, policy: Policy) -> Stop:
+    """End a launch that something has stopped: it would get no signal but the last one."""
+    tries, kills = _earlier(row, now, policy)
+    return Stop("its process is stopped (SIGSTOP)", Step.KILL, now + 1.0, tries, kills=kills + 1)
 
 
 def _leisure(row: Deployment, seen: Observation) -> str:
@@ -176,12 +194,14 @@ def _stopping(row: Deployment, seen: Observation, now: float, policy: Policy) ->
     # Of an undeployed model nothing is promised to those who are not done asking.
     drained = not (seen.traffic.in_flight or (row.parking and seen.traffic.reading))
     match row.step:
+        case Step.DRAIN | Step.TERMINATE if seen.stopped:
+            return Stop(row.reason, Step.KILL, now + 1.0, row.tries, row.parking, row.kills)
         case Step.DRAIN if due or drained:
             until = now + policy.stop_grace
-            return Stop(row.reason, Step.TERMINATE, until, row.tries, row.parking)
+            return Stop(row.reason, Step.TERMINATE, until, row.tries, row.parking, row.kills)
         case Step.TERMINATE | Step.KILL if due:
             # Killed again each second: a group may have forked on while the first signal went round.
-            return Stop(row.reason, Step.KILL, now + 1.0, row.tries, row.parking)
+            return Stop(row.reason, Step.KILL, now + 1.0, row.tries, row.parking, row.kills)
         case _:
             return Nothing()
 
@@ -212,10 +232,16 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
     if row.state is State.STOPPING:
         # It died of the reason it was stopped for, and was judged then. Without one it was an
         # undeploy that was taken back, or an earlier controller that went down.
-        if row.tries:
-            return _rest(row, row.reason, row.tries, now, policy)
+        if row.tries or row.kills:
+            return _rest(row, row.reason, (row.tries, row.kills), now, policy)
         return Rest(State.PENDING, "stopped, and wanted again")
-    return _rest(row, exit.reason, _earlier(row, now, policy) + 1, now, policy)
+    tries, kills = _earlier(row, now, policy)
+    worked = row.state is State.READY or row.proven
+    if worked and exit.code in _OUTSIDE:
+        return _rest(row, exit.reason, (tries, kills + 1), now, policy)
+    if exit.lasting and not worked:
+        return Rest(State.FAILED, f"{exit.reason} ({_FOR_EVER})", tries + 1)
+    return _rest(row, exit.reason, (tries + 1, kills), now, policy)
 
 
 def _closed(row: Deployment, policy: Policy) -> Rest:
@@ -224,26 +250,39 @@ def _closed(row: Deployment, policy: Policy) -> Rest:
     return Rest(State.PENDING, "the controller stopped it", tries)
 
 
-def _earlier(row: Deployment, now: float, policy: Policy) -> int:
-    """Failures in a row before this one; a launch that was up for a while starts a new row."""
-    stable = row.ready_since is not None and now - row.ready_since >= policy.stable_after
-    return 0 if stable else row.tries
+def _earlier(row: Deployment, now: float, policy: Policy) -> tuple[int, int]:
+    """Failures, and ends from outside, in a row before this one.
+
+    A launch that was up for a while starts a new row, and less is enough to forget ends from outside.
+    """
+    up = 0.0 if row.ready_since is None else max(0.0, now - row.ready_since)
+    if up >= policy.stable_after:
+        return 0, 0
+    return row.tries, max(0, row.kills - int(up / policy.forgets_after))
 
 
 def after_failure(row: Deployment, cause: str, now: float, policy: Policy) -> Rest:
     """The same for a launch that could not even be tried."""
     if row.desired is Desired.STOPPED:
         return Rest(State.STOPPED, "undeployed")
-    return _rest(row, cause, row.tries + 1, now, policy)
+    return _rest(row, cause, (row.tries + 1, row.kills), now, policy)
 
 
-def _rest(row: Deployment, cause: str, tries: int, now: float, policy: Policy) -> Rest:
-    """Try again after a while, or give up."""
+def _rest(row: Deployment, cause: str, ends: tuple[int, int], now: float, policy: Policy) -> Rest:
+    """Try again, at once or after a while, or give up.
+
+    Args:
+        ends: failures, and ends from outside, in a row with this one. Of the latter the first ones cost no
+            time, and none of them a try: what works is not given up because something kills it.
+    """
+    tries, kills = ends
     if tries > policy.tries:
         return Rest(State.FAILED, cause, tries)
     if tries == policy.tries:
         return Rest(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
-    return Rest(State.PENDING, cause, tries, now + backoff(row, tries, policy), again=True)
+    counted = max(tries, kills - policy.free_restarts)
+    not_before = now + backoff(row, counted, policy) if counted > 0 else 0.0
+    return Rest(State.PENDING, cause, tries, not_before, again=True, kills=kills)
 
 
 def backoff(row: Deployment, tries: int, policy: Policy) -> float:

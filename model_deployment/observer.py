@@ -7,6 +7,7 @@ from model_deployment.admission import longest_idle
 from model_deployment.domain import LOST, Deployment, Exit, Handle, State
 from model_deployment.effects import Effects, World
 from model_deployment.names import ModelKey
+from model_deployment.runtime.endings import explained
 from model_deployment.state.deployments import Deployments
 
 
@@ -63,6 +64,9 @@ class Observer:
             )
         handle = row.handle or await self._find(row.launch_id)
         gone = LOST if handle is None else await self._world.runtime.poll(handle)
+        stopped = False
+        if handle is not None and gone is None:
+            stopped = self._world.runtime.stopped(handle, row.options)
         promise, difference = self._effects.promised(row.launch_id)
         return Observation(
             exit=self._explained(row, gone) if gone else None,
@@ -70,6 +74,7 @@ class Observer:
             promise_error=difference,
             health=self._world.prober.health(row.launch_id),
             traffic=self._world.traffic(row.launch_id),
+            stopped=stopped,
             closing=self.closing,
             yields=row.key in self._yielding,
         )
@@ -106,8 +111,6 @@ class Observer:
         return None
 
     def _explained(self, row: Deployment, gone: Exit) -> Exit:
-        """With the last line of its log, where the log can tell why."""
-        if row.state is not State.STARTING and not (gone.code and gone.code > 0):
-            return gone
-        words = self._world.last_words(row.launch_id or "")
-        return Exit(f"{gone.reason}: {words}", gone.code) if words else gone
+        """With what the end of its log tells."""
+        log = self._world.ending(row.launch_id or "")
+        return explained(gone, log, loading=row.state is State.STARTING, model=row.artifact)

@@ -71,14 +71,22 @@ class Prober:
 
     async def _check_on(self, target: Target) -> None:
         launch_id = target.handle.launch_id
-        while True:
+        # To be cancelled in the moment of a time-out may pass unheard.
+        while self._is_asked(launch_id):
             try:
-                self._note(launch_id, healthy=await self._ping(target.handle))
+                healthy = await self._ping(target.handle)
+                if self._is_asked(launch_id):
+                    self._note(launch_id, healthy=healthy)
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
                 _log.error("cannot check launch %s in this round: %s", launch_id, error.strerror)
             await asyncio.sleep(target.interval)
+
+    def _is_asked(self, launch_id: str) -> bool:
+        """Whether the task that asks this is still the one that checks on a launch."""
+        known = self._tasks.get(launch_id)
+        return known is not None and known[1] is asyncio.current_task()
 
     def _note(self, launch_id: str, *, healthy: bool) -> None:
         before = self.health(launch_id)

@@ -2,27 +2,22 @@
 
 from collections.abc import Callable, Sequence
 
-from model_deployment.domain import Deployment, Desired, Endpoint, Route, State
-from model_deployment.effects import HOST
+from model_deployment.domain import Deployment, Desired, Route, State
 
-#: States that requests are kept waiting in, where the deployment may be parked.
+#: States that requests are kept waiting in, where the deployment may be parked, or comes back.
 _AWAITED = frozenset({State.PENDING, State.STARTING, State.STOPPING, State.PARKED})
 
 
 class Publisher:
     """What the proxy was told last, and whether it took it."""
 
-    def __init__(
-        self, publish: Callable[[Sequence[Route]], bool], holds: Callable[[Endpoint], bool]
-    ) -> None:
+    def __init__(self, publish: Callable[[Sequence[Route]], bool]) -> None:
         """Of one proxy.
 
         Args:
             publish: replaces its route table; False if one of them cannot serve yet.
-            holds: whether an endpoint is listened on while no launch serves it.
         """
         self._tell = publish
-        self._holds = holds
         self._published: list[Route] = []
         #: False if a route could not be published, and has to be tried again.
         self._whole = True
@@ -43,26 +38,18 @@ class Publisher:
             self._whole = False
             self._whole = self._tell(routes)
 
-    def _endpoint(self, row: Deployment, wanted: bool) -> Endpoint | None:
-        """Where requests are sent, if they are."""
-        if row.state is State.READY:
-            return row.handle.endpoint if row.handle else None
-        if not wanted or row.session is None or row.state not in (State.PENDING, State.STARTING):
-            return None
-        held = Endpoint(HOST, row.port or 0)
-        # The next launch answers those who come meanwhile.
-        return held if self._holds(held) else None
-
     def _route(self, row: Deployment) -> Route:
         wanted = row.desired is Desired.RUNNING and not self.closing
+        comes = row.proven or row.options.idle_timeout > 0
+        ready = row.state is State.READY and row.handle is not None
         return Route(
             key=row.key,
             state=row.state,
             launch_id=row.launch_id,
-            endpoint=self._endpoint(row, wanted),
+            endpoint=row.handle.endpoint if ready and row.handle else None,
             session=row.session,
             reason=row.reason,
             options=row.options,
             artifact=row.artifact,
-            waits=bool(row.options.idle_timeout) and wanted and row.state in _AWAITED,
+            waits=wanted and comes and row.state in _AWAITED,
         )

@@ -69,7 +69,7 @@ class Reconciler:
             State.READY: probe_interval,
         }
         self._start_concurrency = start_concurrency
-        self._publisher = Publisher(world.publish, world.runtime.holds)
+        self._publisher = Publisher(world.publish)
         self._effects = Effects(
             deployments=deployments,
             ports=ports,
@@ -162,11 +162,11 @@ class Reconciler:
             await self._sweep_if_possible()
         if broken is None:
             self._ticked = self._world.clock()
-        woken = any(
-            before.state is State.PARKED and row.state is State.PENDING
+        again = any(
+            before.state is not row.state is State.PENDING and row.not_before <= self._world.clock()
             for before, row in zip(rows, after, strict=True)
         )
-        if woken or (self._effects.held_up and after != rows):
+        if again or (self._effects.held_up and after != rows):
             return SOON  # it can be launched now; a port may be free now, or be given up
         return self._pause(after)
 

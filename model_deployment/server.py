@@ -159,6 +159,7 @@ def _on_signals(server: uvicorn.Server, it: Running) -> None:
             it.drop_calls()
         server.should_exit = True
         it.controller.stop_waiting()
+        it.dismiss()
 
     loop = asyncio.get_running_loop()
     for number in (SIGTERM, SIGINT, SIGHUP):

@@ -40,6 +40,8 @@ class Process:
     pid: int
     life: Life = Life.LOADING
     stubborn: bool = False
+    #: By SIGSTOP, and for long enough.
+    stopped: bool = False
     code: int | None = None
     signals: list[int] = field(default_factory=list)
 
@@ -171,7 +173,7 @@ class FakeMachine:
         """Send a signal."""
         self.on_signal(process)
         process.signals.append(number)
-        if process.alive and (number == SIGKILL or not process.stubborn):
+        if process.alive and (number == SIGKILL or not (process.stubborn or process.stopped)):
             self.end(process, -number)
 
     def reboot(self) -> None:
@@ -247,6 +249,11 @@ class FakeRuntime:
         if process is not None:
             self._machine.signal(process, number)
         await self._steps.step(f"after signal {number}")
+
+    def stopped(self, handle: Handle, options: Options) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        process = self._find(handle)
+        return process is not None and process.alive and process.stopped
 
     async def listening(self, handle: Handle) -> bool:
         """See :class:`~model_deployment.runtime.base.Runtime`."""

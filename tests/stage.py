@@ -107,7 +107,7 @@ class Stage:
                 publish=self._publish,
                 traffic=lambda launch_id: self.traffic.get(launch_id, Traffic()),
                 holder=machine.holder,
-                last_words=lambda launch_id: self.words.get(launch_id, ""),
+                ending=lambda launch_id: self.words.get(launch_id, ""),
                 refuse=self._refuse,
                 admission=Admission(machine.free, guess=EACH, guess_of_fork=EACH, margin=1),
                 clock=machine.clock,

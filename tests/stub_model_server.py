@@ -17,6 +17,7 @@ fork_grandchild     "plain", "setsid" (own session) or "double" (forked twice to
 load_seconds        sleeps before it listens
 say                 a line it writes while it loads
 exit_at_start       exit status, after loading; ends stderr with "stub: cannot load model"
+import_at_start     a module that it imports while it loads
 never_ready         true: never listens
 exit_after_seconds  exits 4 that long after it began to listen
 stop_on_start       true: stops itself (SIGSTOP), once, after the first health check it answered
@@ -81,6 +82,7 @@ class Faults(NamedTuple):
     fork_grandchild: str = ""
     load_seconds: float = 0.0
     exit_at_start: int | None = None
+    import_at_start: str = ""
     never_ready: bool = False
     exit_after_seconds: float | None = None
     stop_on_start: bool = False
@@ -251,6 +253,8 @@ def load(faults: Faults) -> None:
                 os._exit(0)
             os.waitpid(middle, 0)
     time.sleep(faults.load_seconds)
+    if faults.import_at_start:
+        __import__(faults.import_at_start)
     if faults.exit_at_start is not None:
         log("Traceback (most recent call last):\n  ...\nstub: cannot load model")
         sys.exit(faults.exit_at_start)

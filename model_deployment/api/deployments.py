@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from model_deployment.advice import advice, with_advice
 from model_deployment.api.problems import respond
 from model_deployment.api.schemas import (
     DeploymentOut,
@@ -110,8 +111,13 @@ def router(
         launch_id = await controller.last_launch(row.key)
         text = await asyncio.to_thread(tail, launch_id, _LAST_LINES) if launch_id else ""
         error = DeployFailed(
-            f"cannot deploy {row.key}: {row.reason}",
-            extra={"name": str(row.key), "reason": row.reason, "log": text.splitlines()},
+            with_advice(f"cannot deploy {row.key}: {row.reason}", row.reason),
+            extra={
+                "name": str(row.key),
+                "reason": row.reason,
+                "advice": advice(row.reason),
+                "log": text.splitlines(),
+            },
         )
         return respond(error)
 

@@ -7,6 +7,7 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from model_deployment import units
+from model_deployment.advice import advice
 from model_deployment.controller import Choice
 from model_deployment.domain import Counters, Deployment, Desired, Event, State
 from model_deployment.names import NAME, VERSION
@@ -192,6 +193,7 @@ class DeploymentOut(BaseModel):
                     "port": 8001,
                     "pid": 4242,
                     "reason": "healthy",
+                    "advice": "",
                     "restarts": 0,
                     "created_at": "2026-01-31T12:00:00Z",
                     "ready_at": "2026-01-31T12:00:05Z",
@@ -222,6 +224,7 @@ class DeploymentOut(BaseModel):
     port: int | None
     pid: int | None
     reason: str = Field(description="Why it is in this state.")
+    advice: str = Field(description="What helps where it failed or is tried again; else empty.")
     restarts: int = Field(description="Starts after the first since it was deployed.")
     created_at: datetime
     ready_at: datetime | None
@@ -240,6 +243,7 @@ class DeploymentOut(BaseModel):
             "port": row.port,
             "pid": row.handle.ref.get("pid") if row.handle else None,
             "reason": row.reason,
+            "advice": _advice(row.state, row.reason),
             "restarts": row.restarts,
             "created_at": row.created_at,
             "ready_at": row.ready_at,
@@ -326,6 +330,7 @@ class EventOut(BaseModel):
     state: State
     launch_id: str | None
     reason: str
+    advice: str = Field(description="What helps where it failed or is tried again; else empty.")
 
     @classmethod
     def of(cls, event: Event) -> "EventOut":
@@ -336,7 +341,12 @@ class EventOut(BaseModel):
             state=event.state,
             launch_id=event.launch_id,
             reason=event.reason,
+            advice=_advice(event.state, event.reason),
         )
+
+
+def _advice(state: State, reason: str) -> str:
+    return advice(reason) if state in (State.FAILED, State.PENDING) else ""
 
 
 class Problem(BaseModel):

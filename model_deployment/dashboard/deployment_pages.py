@@ -6,8 +6,8 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
+from model_deployment.advice import advice
 from model_deployment.dashboard import charts, columns, words
-from model_deployment.dashboard.advice import advice
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages

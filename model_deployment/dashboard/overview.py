@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from model_deployment.advice import advice
 from model_deployment.dashboard import pictures, words
 from model_deployment.dashboard.pulse import KEPT, Figures, Pulse
 from model_deployment.domain import Deployment, Desired, State
@@ -35,6 +36,8 @@ class Row:
     #: It stops only to be parked: it still answers.
     parking: bool
     reason: str
+    #: What helps, where it failed.
+    advice: str
     port: int | None
     uptime: str
     #: What was made ready last has the least, but for what is not ready.
@@ -88,6 +91,7 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
         urgency=_URGENCY[it.state],
         parking=it.parking and it.state is State.STOPPING and it.desired is Desired.RUNNING,
         reason=it.reason,
+        advice=advice(it.reason) if it.state is State.FAILED else "",
         port=it.port,
         uptime=words.duration((now - ready).total_seconds()) if ready else words.NONE,
         newness=-ready.timestamp() if ready else _NOT_READY,

@@ -7,10 +7,11 @@ from io import BytesIO
 import aiohttp
 from yarl import URL
 
-from model_deployment.errors import ModelBroke, NotReady, UpstreamTimeout
+from model_deployment.errors import ModelBroke, UpstreamTimeout
 from model_deployment.proxy import headers
 from model_deployment.proxy.answers import Answer, is_json
 from model_deployment.proxy.headers import Raw
+from model_deployment.proxy.problems import not_reached
 from model_deployment.proxy.upstream import Call, Upstream
 
 #: Passes an answer on piece by piece: it is given the answer and its headers.
@@ -43,7 +44,8 @@ async def ask(
         The whole answer, or None if it was relayed.
 
     Raises:
-        UpstreamTimeout, NotReady, ModelBroke: there was none.
+        UpstreamTimeout, ModelBroke: there was none.
+        NotReached: nothing was sent.
     """
     async with upstream.slots:
         call.start_clock()
@@ -57,11 +59,7 @@ async def ask(
             ) from None
         except aiohttp.ClientConnectorError:
             upstream.broke()
-            # Nothing was sent, so the caller may simply try again.
-            raise NotReady(
-                f"cannot predict with {upstream.key}: its process does not accept connections",
-                retry_after=1,
-            ) from None
+            raise not_reached(upstream.key) from None
         except (aiohttp.ClientError, OSError):
             upstream.broke()
             raise ModelBroke(

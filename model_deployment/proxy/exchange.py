@@ -14,7 +14,7 @@ from model_deployment.domain import Route
 from model_deployment.errors import (
     ModelBroke,
     ModelDeploymentError,
-    NotReady,
+    NotReached,
 )
 from model_deployment.framing import content_length, ensure_whole
 from model_deployment.gate import Gate, Verdict
@@ -26,7 +26,7 @@ from model_deployment.proxy.ask import Question, ask
 from model_deployment.proxy.body import Body, CallerGone
 from model_deployment.proxy.headers import Raw
 from model_deployment.proxy.judge import Judged, judge, refused
-from model_deployment.proxy.lobby import Lobby, Seat
+from model_deployment.proxy.lobby import Seat
 from model_deployment.proxy.routes import Entry, Service
 from model_deployment.proxy.upstream import Call, Dropped, Holding
 
@@ -103,6 +103,8 @@ class Exchange:
         self._send = send
         self._began = monotonic()
         self._media_type = ""
+        #: When it has waited long enough for a launch, of the event loop's time.
+        self._until: float | None = None
         #: The caller may still be sending the body.
         self._reading = False
         #: Something may have reached the caller, so that it is too late for another status.
@@ -131,24 +133,34 @@ class Exchange:
     async def _predict(self) -> None:
         if self._scope["method"] != "POST":
             await problems.respond(self._send, problems.NOT_POST)
-            return
+            return None
         service = self._entry.service
         if service is not None:
             with Holding(service.upstream) as holding:
                 body, content = await self._read(holding)
                 judged, question = await self._question(service, content)
-        elif self._entry.lobby is not None:
+        elif self._entry.route.waits:
             self._entry.lobby.knock()
             with Holding(self._entry.lobby) as holding:
                 body, content = await self._read(holding)
                 holding.hold(len(content))
-                service = await self._served(self._entry.lobby, body)
+                service = await self._served(body)
                 with Holding(service.upstream):
                     judged, question = await self._question(service, content)
         else:
             raise problems.not_ready(self._entry.route)
-        service.upstream.admit(len(question.content))
-        await self._call(service, body, judged, question)
+        while True:
+            service.upstream.admit(len(question.content))
+            try:
+                return await self._call(service, body, judged, question)
+            except NotReached:
+                if self._entry.lobby.over:
+                    raise
+                # The next launch may have it: no other has seen anything of it.
+                self._entry.lobby.knock()
+                with Holding(self._entry.lobby) as holding:
+                    holding.hold(len(question.content))
+                    service = await self._served(body, but=service.upstream.launch_id)
 
     async def _read(self, holding: Holding) -> tuple[Body, bytes]:
         declared = content_length(self._headers)
@@ -166,12 +178,15 @@ class Exchange:
             ensure_whole(declared, len(content))
         return body, content
 
-    async def _served(self, lobby: Lobby[Entry], body: Body) -> Service:
-        """What serves the deployment, once it is awake and as long as the caller waits."""
-        seat: Seat[Entry] = Seat()
+    async def _served(self, body: Body, but: str | None = None) -> Service:
+        """What serves the deployment, once that is another launch, and as long as the caller waits."""
+        seat: Seat[Entry] = Seat(but)
+        lobby = self._entry.lobby
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + lobby.patience
         body.watch(seat)
         try:
-            self._entry = await lobby.wait(seat)
+            self._entry = await lobby.wait(seat, self._until)
         finally:
             body.unwatch()
         assert self._entry.service is not None  # noqa: S101 - that is what was waited for
@@ -318,4 +333,4 @@ class Exchange:
         key = self._entry.route.key
         if call.sent:
             return ModelBroke(f"cannot get a prediction from {key}: its process was stopped")
-        return NotReady(f"cannot predict with {key}: its process was stopped", retry_after=1)
+        return NotReached(f"cannot predict with {key}: its process was stopped", retry_after=1)

@@ -1,21 +1,27 @@
-"""Where requests wait for a deployment that is parked, until a launch of it serves them."""
+"""Where requests wait for a deployment that is parked, or comes back, until a launch of it serves them."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from model_deployment.advice import with_advice
 from model_deployment.domain import Route, State
-from model_deployment.errors import DeployFailed, ModelDeploymentError
-from model_deployment.proxy.problems import not_ready
+from model_deployment.errors import DeployFailed, ModelDeploymentError, NotReady
+from model_deployment.proxy.problems import not_reached, not_ready
 from model_deployment.proxy.upstream import Limits, Room
 
 T = TypeVar("T")
+
+#: Seconds that requests may wait for a model once the controller is told to stop.
+_MOMENT = 2.0
 
 
 class Seat(Generic[T]):
     """One request that waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, but: str | None = None) -> None:
+        """For any launch ``but`` this one, which has turned out to be gone."""
+        self.but = but
         self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
     def abort(self, why: Exception) -> None:
@@ -38,6 +44,7 @@ class Lobby(Room, Generic[T]):
         self._wake = wake
         self._open: T | None = None
         self._seats: set[Seat[T]] = set()
+        self._dismissed = False
 
     @property
     def waiting(self) -> int:
@@ -51,7 +58,32 @@ class Lobby(Room, Generic[T]):
             TooBusy: as many wait as may.
         """
         self.let_in(self.reading)
-        if self._open is None:
+        self._wake_if_parked()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        return self._route.state is State.STOPPED
+
+    @property
+    def patience(self) -> float:
+        """Seconds that one who comes now may wait."""
+        if self._dismissed:
+            return _MOMENT
+        parks = self._route.options.idle_timeout > 0
+        return self.limits.wake_timeout if parks else self.limits.recovery_timeout
+
+    def dismiss(self) -> None:
+        """Send all away who are not served in a moment."""
+        self._dismissed = True
+        why = NotReady(
+            f"cannot predict with {self.key}: it is {self._route.state}, and the controller is stopping",
+            retry_after=5,
+        )
+        asyncio.get_running_loop().call_later(_MOMENT, self.refuse, why)
+
+    def _wake_if_parked(self) -> None:
+        if self._route.state is State.PARKED:
             self._wake()
 
     def turn(self, route: Route, serving: T | None) -> None:
@@ -59,41 +91,45 @@ class Lobby(Room, Generic[T]):
         self._route, self._open = route, serving
         if serving is not None:
             for seat in self._seats:
-                if not seat.future.done():
+                if not seat.future.done() and route.launch_id != seat.but:
                     seat.future.set_result(serving)
         elif not route.waits:
             self.refuse(_why(route))
-        elif self._seats and route.state is State.PARKED:
-            # It was parked while they came.
-            self._wake()
+        elif self._seats:
+            self._wake_if_parked()  # perhaps it was while they came
 
     def refuse(self, error: ModelDeploymentError) -> None:
         """Send away all who wait."""
         for seat in self._seats:
             seat.abort(error)
 
-    async def wait(self, seat: Seat[T]) -> T:
+    async def wait(self, seat: Seat[T], until: float) -> T:
         """What serves the deployment, once it does.
+
+        Args:
+            until: the time of the event loop to wait for it.
 
         Raises:
             ModelDeploymentError: it does not.
         """
-        if self._open is not None:
+        if self._open is not None and self._route.launch_id != seat.but:
             return self._open
-        if not self._route.waits:
+        if self._open is None and not self._route.waits:
             raise _why(self._route)
         self._seats.add(seat)
-        self._wake()
+        self._wake_if_parked()
         try:
-            async with asyncio.timeout(self.limits.wake_timeout):
+            async with asyncio.timeout_at(until):
                 return await seat.future
         except TimeoutError:
-            raise not_ready(self._route) from None
+            known = self._open is not None
+            raise (not_reached(self.key) if known else not_ready(self._route)) from None
         finally:
             self._seats.discard(seat)
 
 
 def _why(route: Route) -> ModelDeploymentError:
     if route.state is State.FAILED:
-        return DeployFailed(f"cannot predict with {route.key}: it does not start: {route.reason}")
+        text = f"cannot predict with {route.key}: it does not start: {route.reason}"
+        return DeployFailed(with_advice(text, route.reason))
     return not_ready(route)

@@ -5,8 +5,10 @@ import contextlib
 
 import orjson
 
+from model_deployment.advice import with_advice
 from model_deployment.domain import Route, State
-from model_deployment.errors import MethodNotAllowed, ModelDeploymentError, NotReady
+from model_deployment.errors import MethodNotAllowed, ModelDeploymentError, NotReached, NotReady
+from model_deployment.names import ModelKey
 from model_deployment.proxy.asgi import Receive, Send
 from model_deployment.proxy.headers import Raw
 
@@ -25,6 +27,13 @@ OUR_FAULT = ModelDeploymentError(
 )
 
 
+def not_reached(key: ModelKey) -> NotReached:
+    """Says that the process of a deployment is gone, before anything was sent to it."""
+    return NotReached(
+        f"cannot predict with {key}: its process does not accept connections", retry_after=1
+    )
+
+
 def not_ready(route: Route) -> NotReady:
     """Says in which state a deployment is."""
     if route.endpoint is not None:
@@ -32,8 +41,9 @@ def not_ready(route: Route) -> NotReady:
             f"cannot predict with {route.key}: its signature cannot be read now", retry_after=2
         )
     reason = f" ({route.reason})" if route.reason else ""
+    text = f"cannot predict with {route.key}: it is {route.state}{reason}"
     return NotReady(
-        f"cannot predict with {route.key}: it is {route.state}{reason}",
+        with_advice(text, route.reason) if route.state is State.FAILED else text,
         retry_after=_RETRY_AFTER.get(route.state),
         extra={"state": str(route.state)},
     )

@@ -68,7 +68,7 @@ class Entry:
     service: Service | None
     tally: Tally
     #: Where requests wait meanwhile, if they do.
-    lobby: "Lobby[Entry] | None" = None
+    lobby: "Lobby[Entry]"
 
     @property
     def ready(self) -> "Entry | None":
@@ -139,12 +139,12 @@ class Routes:
             entry.service is not None or entry.route.endpoint is None for entry in table.values()
         )
 
-    def _lobby(self, route: Route) -> Lobby[Entry] | None:
+    def _lobby(self, route: Route) -> Lobby[Entry]:
         lobby = self._lobbies.get(route.key)
-        if lobby is None and route.waits:
+        if lobby is None:
             lobby = Lobby(route, self._limits, partial(self._wake, route.key))
             self._lobbies[route.key] = lobby
-        return lobby if route.waits else None
+        return lobby
 
     def _turn_lobbies(self) -> None:
         """Tell those who wait what has become of their deployments."""
@@ -162,6 +162,11 @@ class Routes:
         """Tell those who wait for a parked deployment that it is not started."""
         if lobby := self._lobbies.get(key):
             lobby.refuse(error)
+
+    def dismiss(self) -> None:
+        """Keep nobody waiting for a model any more, but for a moment: the controller stops."""
+        for lobby in self._lobbies.values():
+            lobby.dismiss()
 
     def lookup(self, raw_path: bytes) -> Entry | None:
         """The entry of a path as it came over the wire."""

@@ -34,6 +34,8 @@ class Limits:
     answer_bytes: int = 100 * 1024 * 1024
     #: Seconds that requests wait for a parked model to start.
     wake_timeout: float = 120.0
+    #: Seconds that requests wait for a model that has ended, and is started again.
+    recovery_timeout: float = 30.0
 
 
 class Dropped(Exception):

@@ -58,6 +58,14 @@ class Runtime(Protocol):
         """
         ...
 
+    def stopped(self, handle: Handle, options: Options) -> bool:
+        """Whether something has stopped the launch (SIGSTOP), so that it answers nobody.
+
+        True only after it was seen so for a while, by calls in a row. Of several worker processes those
+        that are stopped are ended, for others to take their places, as long as one is left that is not.
+        """
+        ...
+
     async def listening(self, handle: Handle) -> bool:
         """Whether the launch itself listens on its endpoint, rather than a stranger, or nobody."""
         ...

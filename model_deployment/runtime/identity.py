@@ -10,7 +10,7 @@ import errno
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 #: The marker: ``<instance id>/<launch id>``.
@@ -34,6 +34,10 @@ class Process:
     group: int
     session: int
     zombie: bool
+    #: By a signal, not by a debugger.
+    stopped: bool = field(default=False, compare=False)
+    #: Time of processors, in clock ticks.
+    used: int = field(default=0, compare=False)
 
 
 def boot_id() -> str:
@@ -53,6 +57,8 @@ def look(pid: int) -> Process | None:
     return Process(
         pid=pid,
         zombie=fields[0] in "ZX",
+        stopped=fields[0] == "T",
+        used=int(fields[11]) + int(fields[12]),
         group=int(fields[2]),
         session=int(fields[3]),
         started=int(fields[19]),

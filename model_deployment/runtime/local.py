@@ -17,8 +17,10 @@ from model_deployment.names import ModelKey
 from model_deployment.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.base import OnExit
+from model_deployment.runtime.endings import of_status
 from model_deployment.runtime.forkserver import ForkStarter, Unavailable
 from model_deployment.runtime.starter import Started, Starter
+from model_deployment.runtime.stillness import Stillness
 
 Tell = Callable[[ModelKey, str], None]
 
@@ -52,6 +54,7 @@ class LocalRuntime:
         self._children: dict[str, Started] = {}
         self._watched: dict[str, int] = {}
         self._asked: set[str] = set()
+        self._stillness = Stillness()
 
     def warming(self, options: Options) -> bool:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
@@ -115,7 +118,7 @@ class LocalRuntime:
             return None
         code = await child.code() if child else self._seen(handle.launch_id, pid)
         self._forget(handle.launch_id)
-        return LOST if code is None else _exit(code)
+        return LOST if code is None else of_status(code)
 
     def _seen(self, launch_id: str, pid: int) -> int | None:
         """The status of a launch that an earlier controller had forked."""
@@ -131,6 +134,16 @@ class LocalRuntime:
         await asyncio.to_thread(
             lambda: _signal_all(identity.members(self._instance, handle.launch_id, pid), number)
         )
+
+    def stopped(self, handle: Handle, options: Options) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if handle.ref.get("boot") != self._boot:
+            return False
+        pid, started = _leader(handle)
+        if not identity.is_running(pid, started):
+            return False
+        alone = handle.ref.get("method") == identity.FORK and options.workers == 1
+        return self._stillness.look(handle.launch_id, pid, alone=alone)
 
     async def listening(self, handle: Handle) -> bool:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
@@ -223,6 +236,7 @@ class LocalRuntime:
 
     def _forget(self, launch_id: str) -> None:
         self._unwatch(launch_id)
+        self._stillness.forget(launch_id)
         self._watched.pop(launch_id, None)
         self._children.pop(launch_id, None)
         self._asked.discard(launch_id)
@@ -235,11 +249,3 @@ def _leader(handle: Handle) -> tuple[int, int]:
 def _signal_all(found: Sequence[identity.Process], number: signal.Signals) -> None:
     for process in found:
         identity.send(process, number)
-
-
-def _exit(code: int) -> Exit:
-    if code >= 0:
-        return Exit(f"the process exited with status {code}", code)
-    with contextlib.suppress(ValueError):
-        return Exit(f"the process was killed by {signal.Signals(-code).name}", code)
-    return Exit(f"the process was killed by signal {-code}", code)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: How much of the end of a file is looked at for its last lines.
 _WINDOW = 1024 * 1024
+#: Lines of the end of a log that tell why a launch has ended: a long traceback or two.
+_ENDING = 600
 #: Whose log lies beside those of the launches: the warm parent's.
 PARENT = "worker"
 
@@ -35,12 +37,9 @@ class LaunchLogs:
         kept = text.splitlines()[-lines:] if lines > 0 else []
         return "".join(f"{_printable(line)}\n" for line in kept)
 
-    def last_words(self, launch_id: str) -> str:
-        """The last line that says something, short enough for a message."""
-        for line in reversed(self.tail(launch_id, 50).splitlines()):
-            if line.strip() and not line.startswith("$ "):
-                return line.strip()[:300]
-        return ""
+    def ending(self, launch_id: str) -> str:
+        """Enough of its end to tell why a launch has ended."""
+        return self.tail(launch_id, _ENDING)
 
     def append(self, launch_id: str, text: str) -> None:
         """Add lines to the log of a launch, where it has one."""

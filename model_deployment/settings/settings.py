@@ -140,6 +140,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Bytes of the bodies that may wait for one model; more are answered 429.",
     )
+    recovery_timeout: Seconds = Field(
+        30.0,
+        ge=0,
+        description="Seconds that requests wait for a model that has ended and is started again; 0 answers "
+        "503 at once.",
+    )
     max_answer_bytes: Bytes = Field(
         100 * 1024 * 1024, ge=1, description="Largest JSON answer of a model, in bytes."
     )

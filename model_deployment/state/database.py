@@ -207,7 +207,7 @@ class Database:
                 return False
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot_id', ?)", (boot_id,))
             connection.execute(
-                "UPDATE deployments SET not_before = 0, deadline = NULL, ready_since = NULL, "
+                "UPDATE deployments SET not_before = 0, deadline = NULL, ready_since = NULL, kills = 0, "
                 "tries = CASE state WHEN 'failed' THEN tries ELSE 0 END"
             )
             connection.execute("UPDATE ports SET quarantined_until = 0, blocked_until = 0")

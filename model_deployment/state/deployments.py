@@ -24,6 +24,8 @@ _CHANGEABLE = frozenset(
         "launches",
         "parking",
         "session",
+        "proven",
+        "kills",
     }
 )
 
@@ -148,6 +150,7 @@ class Deployments:
         not_before: float,
         quarantined_until: float,
         keeps_port: bool = False,
+        kills: int = 0,
     ) -> Deployment:
         """The launch, if there was one, is gone: enter a state without one.
 
@@ -162,7 +165,8 @@ class Deployments:
                 launch_id=None, handle=None, step=None, deadline=None, parking=False,
                 port=row.port if keeps_port else None,
                 session=row.session if keeps_port else None,
-                ready_since=None, ready_at=None, tries=tries, not_before=not_before,
+                ready_since=None, ready_at=None, tries=tries, not_before=not_before, kills=kills,
+                proven=row.proven or row.state is State.READY,
                 # To be woken is not to be restarted.
                 launches=0 if state is State.PARKED else row.launches,
             )  # fmt: skip
@@ -240,7 +244,8 @@ def _ask_running(
     else:
         connection.execute(
             "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
-            "parking = 0, not_before = 0, launches = 0, created_at = ?, "
+            "parking = 0, not_before = 0, launches = 0, kills = 0, created_at = ?, "
+            "proven = (state = 'ready'), "
             "memory = ?, renewed_at = CASE artifact WHEN ? THEN renewed_at ELSE ? END, "
             # Who waits at the port of an earlier launch waits for a model that may be another now.
             "session = CASE state WHEN 'pending' THEN NULL ELSE session END "

@@ -108,6 +108,8 @@ def read(row: Mapping[str, Any]) -> Deployment:
         session=row["session"],
         memory=row["memory"],
         renewed_at=datetime.fromisoformat(row["renewed_at"]) if row["renewed_at"] else None,
+        proven=bool(row["proven"]),
+        kills=row["kills"],
     )
 
 

@@ -79,6 +79,8 @@ def live(order: Order, listener: int, log: int, told: int) -> NoReturn:
         status = crew.run(order.workers, _work(order, listener), lambda text: _show(order, text))
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if not isinstance(end.code, int | None):
+            print(end.code, file=sys.stderr)  # noqa: T201 - as Python does
     except BaseException:
         traceback.print_exc()
     finally:

@@ -87,7 +87,8 @@ class _Crew:
         """Look for workers that ended; a status if that ends all of it."""
         self._listen()
         for pid in [*self._running]:
-            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended == 0:
                 continue
             loaded = pid in self._loaded
             os.close(self._running.pop(pid))
@@ -95,7 +96,7 @@ class _Crew:
             if self._over:
                 continue
             if not loaded and not self._running:
-                return 1
+                return max(1, os.waitstatus_to_exitcode(status))
             self._failures = 0 if loaded else self._failures + 1
             if self._proven:
                 self._replace(pid, "is gone" if loaded else "did not load the model")

@@ -18,6 +18,7 @@ import uvicorn.lifespan.off
 import uvicorn.loops.uvloop
 
 from model_deployment.connection import Connection
+from model_deployment.worker import lasting
 from model_deployment.worker.calls import Calls
 from model_deployment.worker.defaults import own_defaults
 from model_deployment.worker.faults import CHECK, FAULT, is_a_bug_of_a_check, unwritable
@@ -58,8 +59,12 @@ _NOT_ALLOWED = Answer(405, JSON, b'{"detail":"Method Not Allowed"}')
 
 def serve(path: str, descriptor: int, timeout: float, loaded: Callable[[], None]) -> int:
     """Load a model and serve it until SIGTERM; the status to exit with."""
+    try:
+        app = Application(_load(path), timeout)
+    except Exception as error:
+        traceback.print_exc()
+        return lasting.status(error, path)
     # uvicorn sends itself the signals that it caught once more when it is done.
-    app = Application(_load(path), timeout)
     loaded()
     signal.signal(signal.SIGTERM, lambda *_: None)
     config = uvicorn.Config(

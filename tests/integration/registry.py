@@ -68,6 +68,7 @@ MODELS: dict[str, Registered] = {
     "never-ready": Registered(4, {"never_ready": True, "wrapper": True}),
     "never-ready-deaf": Registered(1, {"never_ready": True, "ignore_sigterm": True}),
     "fails": Registered(2, {"exit_at_start": 7}),
+    "no-library": Registered(1, {"import_at_start": "no_such_library"}),
     "flaky": Registered(1, {"flaky_start_file": FLAKY}),
     "short-lived": Registered(1, {"exit_after_seconds": 0.3}),
     "deaf": Registered(3, {"ignore_sigterm": True, "wrapper": True}),

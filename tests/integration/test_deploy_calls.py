@@ -10,7 +10,7 @@ from tests.integration.registry import NO_ARTIFACTS, NO_MLMODEL, NOT_READY
 from tests.integration.tools import at_once, check_problem
 
 MEMBERS = {
-    "name", "model", "version", "state", "desired", "url", "port", "pid", "reason", "restarts",
+    "name", "model", "version", "state", "desired", "url", "port", "pid", "reason", "advice", "restarts",
     "created_at", "ready_at", "options",
 }  # fmt: skip
 

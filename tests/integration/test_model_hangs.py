@@ -14,6 +14,7 @@ from tests.waiting import until_sync
 #: How soon a wedge is found by probes: three failures, each after an interval and a timeout.
 PROBES = {"PROBE_INTERVAL": 0.2, "PROBE_TIMEOUT": 0.5, "PROBE_FAILURES": 3}
 FAILED_PROBES = "health checks in a row"
+STOPPED = "its process is stopped (SIGSTOP)"
 
 
 @pytest.fixture
@@ -52,17 +53,17 @@ def test_a_model_that_answers_nothing_at_all_is_restarted(probing: Controller) -
 
 
 @pytest.mark.parametrize("key", ["stub-1", "slower-deaf-1"])
-def test_a_model_that_is_stopped_is_restarted(probing: Controller, key: str) -> None:
-    pid = probing.deploy(key)["pid"]
+def test_a_model_that_is_stopped_is_restarted(controller: Controller, key: str) -> None:
+    pid = controller.deploy(key)["pid"]
     os.kill(pid, signal.SIGSTOP)
-    restarted(probing, key, pid, FAILED_PROBES)
+    restarted(controller, key, pid, STOPPED)
 
 
-def test_a_server_that_is_stopped_below_its_wrapper_is_restarted(probing: Controller) -> None:
-    pid = probing.deploy("wrapper-1")["pid"]
-    (server,) = (p.pid for p in probing.processes("wrapper-1") if p.pid != pid)
+def test_a_server_that_is_stopped_below_its_wrapper_is_restarted(controller: Controller) -> None:
+    pid = controller.deploy("wrapper-1")["pid"]
+    (server,) = (p.pid for p in controller.processes("wrapper-1") if p.pid != pid)
     os.kill(server, signal.SIGSTOP)
-    restarted(probing, "wrapper-1", pid, FAILED_PROBES)
+    restarted(controller, "wrapper-1", pid, STOPPED)
 
 
 def test_the_age_of_one_request_betrays_a_model_that_hangs(controllers: Controllers) -> None:

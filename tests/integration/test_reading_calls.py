@@ -104,7 +104,7 @@ def test_the_events_tell_what_happened_newest_first(controller: Controller) -> N
     controller.deploy("many-7")
     controller.undeploy("many-7")
     events = controller.get("/model/many-7/events")
-    assert events[0].keys() == {"at", "previous", "state", "launch_id", "reason"}
+    assert events[0].keys() == {"at", "previous", "state", "launch_id", "reason", "advice"}
     assert [event["at"] for event in events] == sorted(
         (event["at"] for event in events), reverse=True
     )

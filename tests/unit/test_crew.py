@@ -101,7 +101,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 def test_a_model_that_does_not_load_ends_the_launch(launch: Launch) -> None:
     launch.break_model()
     launch.start()
-    assert launch.ended() == 1
+    assert launch.ended() == 3
     assert not launch.logged("another")
 
 
@@ -141,5 +141,5 @@ def test_with_nobody_left_who_could_load_it_the_launch_ends(launch: Launch) -> N
     launch.break_model()
     for worker in launch.workers:
         os.kill(worker, signal.SIGKILL)
-    assert launch.ended() == 1
+    assert launch.ended() == 3
     assert launch.logged("is gone")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from model_deployment.advice import advice
 from model_deployment.dashboard import charts, pictures, words
-from model_deployment.dashboard.advice import advice
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.pulse import Pulse, percentile
 from model_deployment.dashboard.registry_pages import metric_names

@@ -105,7 +105,7 @@ def test_a_stop_never_goes_back_a_step(
     action = decide(before, seen, now, policy)
     if isinstance(action, Stop):
         assert (before.step, action.step) in {
-            (Step.DRAIN, Step.TERMINATE),
+            (Step.DRAIN, Step.KILL if seen.stopped else Step.TERMINATE),
             (Step.TERMINATE, Step.KILL),
             (Step.KILL, Step.KILL),
         }
@@ -122,6 +122,8 @@ class World:
     #: Its requests end once it drains; else they never do.
     drains: bool = True
     alive: bool = True
+    #: How it ends on its own.
+    code: int = -15
 
     def run(self, policy: Policy, limit: int) -> Iterator[State]:
         """The states it comes through."""
@@ -132,7 +134,7 @@ class World:
     def observe(self) -> Observation:
         busy = not self.drains and self.row.state in LIVE
         return Observation(
-            exit=None if self.alive else Exit("the process was killed by SIGTERM", -15),
+            exit=None if self.alive else Exit("the process is over", self.code),
             health=Health(healthy=self.alive),
             traffic=Traffic(in_flight=int(busy)),
             artifact=Artifact.READY,
@@ -147,15 +149,16 @@ class World:
                 self._become(State.STARTING, launch_id=LAUNCH, handle=HANDLE, port=PORT)
                 self.row = replace(self.row, deadline=deadline)
             case Promote():
-                self._become(State.READY, ready_since=self.now, deadline=None)
-            case Stop(reason, step, deadline, _, parking):
+                self._become(State.READY, ready_since=self.now, deadline=None, proven=True)
+            case Stop(reason, step, deadline, tries, parking, kills):
                 self._become(
                     State.STOPPING, step=step, deadline=deadline, reason=reason, parking=parking
                 )
+                self.row = replace(self.row, tries=tries, kills=kills)
                 if step is Step.KILL or (step is Step.TERMINATE and self.obeys):
                     self.alive = False
-            case Rest(state, reason, tries, not_before):
-                self._become(state, reason=reason, tries=tries, not_before=not_before)
+            case Rest(state, reason, tries, not_before, _, kills):
+                self._become(state, reason=reason, tries=tries, kills=kills, not_before=not_before)
                 self.row = replace(
                     self.row, launch_id=None, handle=None, port=None, step=None, parking=False
                 )
@@ -222,7 +225,7 @@ def test_what_is_wanted_and_works_is_ready_after_a_few_steps(
 
 @pytest.mark.parametrize("state", HOPEFUL)
 def test_what_always_dies_fails_after_as_many_tries_as_it_has(state: State) -> None:
-    world = World(row(state), 1000.0)
+    world = World(row(state, proven=True), 1000.0, code=1)
     launches = 0
     for _ in range(100):
         world.alive = world.row.state not in LIVE
@@ -232,6 +235,51 @@ def test_what_always_dies_fails_after_as_many_tries_as_it_has(state: State) -> N
     assert world.row.state is State.FAILED
     assert launches == POLICY.tries - (state is not State.PENDING)
     assert world.row.tries == POLICY.tries
+
+
+@pytest.mark.parametrize("code", [None, 0, -1, -2, -9, -15, 137, 143])
+def test_what_works_and_is_killed_from_outside_is_never_given_up(code: int | None) -> None:
+    world = World(row(State.READY, proven=True), 1000.0)
+    pauses = []
+    for _ in range(20):
+        world.alive = world.row.state not in LIVE
+        seen = replace(world.observe(), exit=Exit("gone", code) if not world.alive else None)
+        action = decide(world.row, seen, world.now, POLICY)
+        if isinstance(action, Rest):
+            assert (action.state, action.tries, action.again) == (State.PENDING, 0, True)
+            pauses.append(max(0.0, action.not_before - world.now))
+        world.step(action)
+        if world.row.state is State.STARTING:
+            world.alive = True
+            world.step(Promote())
+    assert pauses[: POLICY.free_restarts] == [0, 0, 0]
+    assert all(0.5 <= pause <= 33 for pause in pauses[POLICY.free_restarts :])
+    assert pauses == sorted(pauses)
+
+
+@given(rows([State.STARTING, State.READY]), times, policies, st.integers(-64, 255))
+def test_an_end_costs_a_try_or_counts_as_a_kill_and_never_both(
+    before: Deployment, now: float, policy: Policy, code: int
+) -> None:
+    rest = after_exit(
+        replace(before, desired=Desired.RUNNING), Exit("gone", code), False, now, policy
+    )
+    up = before.ready_since is not None and now - before.ready_since
+    if not up:
+        assert (rest.tries - before.tries) + (rest.kills - before.kills) == 1 or not rest.kills
+    if rest.state is State.FAILED:
+        assert rest.tries >= policy.tries
+
+
+@given(rows([State.READY, State.STARTING], [Desired.RUNNING]), observations, times, policies)
+def test_what_is_stopped_by_a_signal_is_ended_by_the_last_one(
+    before: Deployment, seen: Observation, now: float, policy: Policy
+) -> None:
+    seen = replace(seen, stopped=True, exit=None, closing=False)
+    action = decide(before, seen, now, policy)
+    assert isinstance(action, Stop)
+    assert (action.step, action.parking) == (Step.KILL, False)
+    assert action.kills > 0
 
 
 def test_what_is_deployed_again_while_it_stops_comes_back_even_with_one_try() -> None:

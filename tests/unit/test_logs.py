@@ -120,7 +120,7 @@ def test_the_tail_has_the_last_lines(logs: LaunchLogs) -> None:
 
 def test_a_launch_that_wrote_nothing_has_no_tail(logs: LaunchLogs) -> None:
     assert logs.tail("none", 10) == ""
-    assert logs.last_words("none") == ""
+    assert logs.ending("none") == ""
 
 
 def test_the_tail_cannot_steer_a_terminal(logs: LaunchLogs) -> None:
@@ -139,7 +139,7 @@ def test_whatever_a_model_writes_the_tail_is_printable_lines(
     shown = tail.split("\n")[:-1]
     assert len(shown) <= lines
     assert all(line.replace("\t", "").isprintable() for line in shown)
-    assert len(logs.last_words("any")) <= 300
+    assert logs.ending("any") == logs.tail("any", 600)
 
 
 def test_the_tail_reads_only_the_end_of_a_large_file(logs: LaunchLogs) -> None:
@@ -148,23 +148,6 @@ def test_the_tail_reads_only_the_end_of_a_large_file(logs: LaunchLogs) -> None:
     with path.open("ab") as file:
         file.write(b"\nlast\n")
     assert logs.tail("a", 1) == "last\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("Traceback\nValueError: no\n\n   \n", "ValueError: no"),
-        ("$ mlflow models serve\n", ""),
-        ("$ mlflow models serve\nstarted\n$ echo\n", "started"),
-        ("x" * 500, "x" * 300),
-        ("   padded   \n", "padded"),
-    ],
-)
-def test_the_last_words_are_the_last_line_that_says_something(
-    logs: LaunchLogs, content: str, words: str
-) -> None:
-    write(logs, "a", content)
-    assert logs.last_words("a") == words
 
 
 def names(logs: LaunchLogs) -> set[str]:

@@ -35,6 +35,8 @@ FATES: dict[str, Callable[[FakeMachine, Process], object]] = {
     "loads": lambda machine, process: machine.load(process),
     "wedges": lambda machine, process: machine.wedge(process),
     "exits": lambda machine, process: machine.end(process, 1),
+    "is killed": lambda machine, process: machine.end(process, -9),
+    "is stopped": lambda machine, process: setattr(process, "stopped", True),
     "ignores SIGTERM": lambda machine, process: setattr(process, "stubborn", True),
 }
 TRAFFIC = {

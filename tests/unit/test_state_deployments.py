@@ -78,7 +78,9 @@ async def test_a_row_is_read_as_it_was_written(store: Store) -> None:
     resting = await store.deployments.rest(
         ready, State.PENDING, "gone", tries=2, not_before=NOW + 1, quarantined_until=NOW
     )
-    assert resting == replace(row, tries=2, launches=1, not_before=NOW + 1, reason="gone")
+    assert resting == replace(
+        row, tries=2, launches=1, not_before=NOW + 1, reason="gone", proven=True
+    )
 
 
 async def test_rows_come_oldest_first(store: Store) -> None:

@@ -99,6 +99,31 @@ async def test_an_earlier_layout_is_made_over_with_all_there_is(folder: Path) ->
         assert await store.execute("PRAGMA foreign_key_check") == []
 
 
+async def test_what_is_ready_when_it_is_made_over_counts_as_proven_once_it_ends(
+    tmp_path: Path,
+) -> None:
+    # The layout of the release before is this one without three columns.
+    async with opened(tmp_path) as store:
+        await store.bring(State.READY)
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        for column in ("proven", "kills", "renewed_at"):
+            connection.execute(f"ALTER TABLE deployments DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version=2")
+        connection.commit()
+    async with opened(tmp_path) as store:
+        (row,) = await store.deployments.all()
+        assert (row.state, row.kills) == (State.READY, 0)
+        rest = await store.deployments.rest(
+            row, State.PENDING, "killed", tries=0, kills=1, not_before=0, quarantined_until=0
+        )
+        assert (rest.proven, rest.kills) == (True, 1)
+        again, _ = await store.deployments.ask_running(row.key, row.options, row.artifact, 9)
+        assert again.proven  # nothing was asked that was not the case
+        await store.deployments.ask_stopped(row.key)
+        other, changed = await store.deployments.ask_running(row.key, row.options, "new", 9)
+        assert (changed, other.proven, other.kills) == (True, False, 0)
+
+
 async def test_it_has_the_tables_of_a_new_database_then(folder: Path, tmp_path: Path) -> None:
     (new := tmp_path / "new").mkdir()
     tables = "SELECT sql FROM sqlite_schema WHERE name = 'deployments'"

@@ -15,7 +15,7 @@ let parking = page.dataset.parking === "1";
 
 // -- state ------------------------------------------------------------------------------------------
 
-function show(state, reason, parks) {
+function show(state, reason, parks, advice) {
   const before = page.dataset.state;
   const coming = state === "pending" || state === "starting";
   woken = coming && (woken || before === "parked" || parking);
@@ -31,6 +31,7 @@ function show(state, reason, parks) {
   $("waiting").hidden = !coming || woken;
   $("over").hidden = state !== "stopped";
   if (reason !== undefined) $("why").textContent = reason;
+  if (advice !== undefined) $("helps").textContent = advice;
   if (operator && !busy) {
     const focused = document.activeElement;
     $("again").hidden = state !== "failed" && state !== "stopped";
@@ -98,7 +99,7 @@ onChange(({ rows, names }) => {
     const wasWoken = woken;
     const verdict = page.querySelector("[data-live-cell=verdict]").textContent;
     const reason = row.querySelector(".reason")?.textContent ?? "";
-    show(row.dataset.state, reason, row.dataset.parking === "1");
+    show(row.dataset.state, reason, row.dataset.parking === "1", row.dataset.advice);
     if (row.dataset.state === "failed" && before !== "failed") advise();
     if (row.dataset.state === "ready" && before !== "ready") {
       // Its form could not be made before its files were here.
@@ -271,7 +272,7 @@ if (operator) {
     try {
       const row = await call("POST", `/undeploy${path}`);
       busy = false;
-      show(row.state, row.reason);
+      show(row.state, row.reason, undefined, row.advice);
       drawState(row.state, row.reason);
       dialog.close();
       toast(row.state === "stopped" ? `${name} is undeployed.` : `${name} is on its way out.`);
@@ -294,7 +295,7 @@ if (operator) {
     try {
       const row = await call("POST", `${page.dataset.deploy}?wait=0`, options);
       busy = false;
-      show(row.state, row.reason);
+      show(row.state, row.reason, undefined, row.advice);
       drawState(row.state, row.reason);
     } catch (error) {
       busy = false;

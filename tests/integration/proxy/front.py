@@ -52,6 +52,7 @@ class Front:
         gates: Gates | None = None,
         options: Options | None = None,
         wake_timeout: float = 30,
+        recovery_timeout: float = 30,
     ) -> None:
         self.upstream = upstream
         #: How often the proxy said that a model broke.
@@ -69,6 +70,7 @@ class Front:
             queue_bytes=int(queue_bytes),
             read_timeout=read_timeout,
             wake_timeout=wake_timeout,
+            recovery_timeout=recovery_timeout,
         )
         self._terms = Terms(
             int(limit), patience, trace=lambda launch, text: self.traces.append((launch, text))

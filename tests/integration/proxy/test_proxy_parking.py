@@ -7,6 +7,7 @@ import pytest
 
 from model_deployment.domain import Counters, State
 from model_deployment.errors import NotEnoughMemory
+from model_deployment.options import Options
 from tests.integration.proxy.front import KEY, LAUNCH, Front, Serve
 from tests.integration.proxy.upstreams import Gate, echo
 from tests.integration.proxy.wire import Wire, post, post_chunked
@@ -20,7 +21,7 @@ def turn(front: Front, state: State, reason: str = "") -> None:
 
 
 async def parked(serve: Serve, **options: Any) -> Front:
-    front = await serve(echo, **options)
+    front = await serve(echo, options=Options(idle_timeout=60), **options)
     turn(front, State.PARKED)
     return front
 
