@@ -28,8 +28,8 @@ _BODY = (
     "or a list of records"
 )
 _WRAPPED = (
-    "a form that says which rows it has, such as dataframe_split: {columns, data}, dataframe_records: "
-    "[a record for each row], or inputs: {column: [a value for each row]}"
+    "a form that says which rows it has: dataframe_split with columns and data, dataframe_records with a "
+    "record for each row, or inputs with a list of values for each column"
 )
 #: A body of ten megabytes has no more values than this, unless it makes us write out empty records.
 _MOST_CELLS = 5_000_000

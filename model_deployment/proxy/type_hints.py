@@ -23,6 +23,7 @@ _PLAIN = re.compile(
     r"|Key must be a string, got \w+"
     r"|Expecting example to be a dictionary[^,]*, got <class '[\w.]+'>"
 )
+_CLASS = re.compile(r"<class '([\w.]+)'>")
 _OTHER = ". Error: "
 #: Characters of the text that are looked at, and reasons that are told.
 _LOOKED_AT, _REASONS = 20_000, 5
@@ -39,7 +40,8 @@ def misfit(said: str) -> str | None:
     text = said[:_LOOKED_AT]
     hint = _HINT.search(text)
     found = [f"{place}: {what}" for place, what in _PYDANTIC.findall(text)]
-    reasons = list(dict.fromkeys(found or _PLAIN.findall(text)))[:_REASONS]
+    found = found or [_CLASS.sub(r"\1", reason) for reason in _PLAIN.findall(text)]
+    reasons = list(dict.fromkeys(found))[:_REASONS]
     if not reasons and _OTHER in text:
         reasons = [text.partition(_OTHER)[2]]
     where = f"the model's type hint {hint[1]}" if hint else "what the model's type hint says"

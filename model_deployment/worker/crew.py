@@ -173,7 +173,8 @@ def _work(work: Work, descriptor: int) -> int:
     try:
         return work(lambda: tell(_LOADED))
     except BaseException as error:
-        if not told and not isinstance(error, SystemExit):
-            why = traceback.format_exception_only(error)[-1].split("\n")[0]
+        why_it_ends = error.__cause__ if isinstance(error, SystemExit) else error
+        if not told and why_it_ends is not None:
+            why = traceback.format_exception_only(why_it_ends)[-1].split("\n")[0]
             tell(why[:_REASON].encode(errors="replace") or b"?")
         raise

@@ -63,7 +63,7 @@ def serve(path: str, descriptor: int, timeout: float, loaded: Callable[[], None]
         app = Application(_load(path), timeout)
     except Exception as error:
         traceback.print_exc()
-        return lasting.status(error, path)
+        raise SystemExit(lasting.status(error, path)) from error
     # uvicorn sends itself the signals that it caught once more when it is done.
     loaded()
     signal.signal(signal.SIGTERM, lambda *_: None)

@@ -89,7 +89,7 @@ def test_baselines_are_known_without_the_registry(controllers: Controllers) -> N
     controller.registry = f"http://{HOST}:{free_port()}"
     controller.up()
     kept = controller.get(f"/model/{key}/metrics")
-    assert (kept["baseline"], kept["baseline_error"]) == ({"rmse": 1.5}, "")
+    assert (kept["baseline"], kept["baseline_error"]) == ({"rmse": 1.5}, None)
     assert datetime.fromisoformat(kept["baseline_as_of"]) <= datetime.now(UTC)
     compared = controller.get("/compare/stub", versions=newest)
     assert compared["metrics"]["rmse"][str(newest)]["baseline"] == 1.5
@@ -161,7 +161,7 @@ def test_a_damaged_copy_is_downloaded_again(controllers: Controllers) -> None:
     at_once(lambda key: restarted(controller, key), keys)
     for key in keys:
         assert controller.predict(key).json()["model"] == key
-        names = {path.name for path in (cached(controller, key) / "model").iterdir()}
+        names = {path.name for path in (cached(controller, key) / "served").iterdir()}
         assert names >= {"MLmodel", "stub.json"}
         assert "sitecustomize.py" not in names
 

@@ -119,12 +119,14 @@ async def test_a_row_at_rest_is_armed_again(store: Store, state: State, desired:
         options=OTHER,
         artifact="new",
         created_at=row.created_at,
-        renewed_at=row.created_at,
+        renewed_at=row.renewed_at,
         tries=0,
         launches=0,
         reason="deploy asked for",
     )
     assert row.created_at >= before.created_at
+    assert row.renewed_at is not None
+    assert row.renewed_at >= row.created_at
     assert (await moves(store))[-1] == (state, State.PENDING, "deploy asked for")
 
 
