@@ -12,6 +12,7 @@ import pytest
 
 from tests import world
 from tests.integration.harness import ROOT, TROUBLE, Controller, Controllers
+from tests.integration.tracking import tracking_server
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +41,12 @@ def stub_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
-def registry_uri(stub_registry: Path) -> str:
-    return f"sqlite:///{stub_registry / 'mlflow.db'}"
+def registry_uri(stub_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A tracking server of it: each controller that opened the file itself would take a second for that."""
+    with tracking_server(
+        stub_registry / "mlflow.db", tmp_path_factory.mktemp("registry")
+    ) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ def says(*data: bytes, reset: bool = False) -> Behave:
 
 
 async def test_a_model_that_refuses_connections(serve: Serve) -> None:
-    front = await serve(echo)
+    front = await serve(echo, recovery_timeout=0.1)
     await front.upstream.stop_listening()
     answer = await front.ask(post(b"x"))
     problem = answer.problem(503)
