@@ -1,5 +1,6 @@
 """What the registry tells of models and versions, as values of ours."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -7,6 +8,8 @@ from typing import Any
 
 from model_deployment.names import ModelKey
 
+#: What pandas calls an index that it writes as a column of training data.
+INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0|")
 #: Ranges of versions that are named.
 _RANGES = 8
 

@@ -13,7 +13,6 @@ import http.client
 import json
 import logging
 import math
-import re
 import secrets
 import sys
 import time
@@ -28,7 +27,7 @@ from model_deployment.errors import RegistryUnavailable, UnknownModel
 from model_deployment.fetch import Limits, NotRetrievable, clear, copy, fetch
 from model_deployment.names import ModelKey
 from model_deployment.places import Bucket, File, Place, Places, Web, locate
-from model_deployment.registered import read_version
+from model_deployment.registered import INDEX, read_version
 from model_deployment.registry import Registry, is_absent
 from model_deployment.run_metrics import logged_model
 from model_deployment.threads import DaemonThreads
@@ -48,8 +47,6 @@ _MAX_BYTES = 1024**3
 _FETCHES = 2
 #: Seconds after which a fetch that does not see its own time-out is given up.
 _GRACE = 3.0
-#: What pandas calls an index that it writes as a column.
-INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0|")
 #: What a database makes of an infinite metric.
 _ENDLESS = sys.float_info.max
 _LONGEST_HEADER = 1024 * 1024

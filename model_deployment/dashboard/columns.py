@@ -16,11 +16,13 @@ from model_deployment.documents.base import Collection, Query
 from model_deployment.errors import ModelDeploymentError
 from model_deployment.monitoring.dataset import Format, Unreadable, captured, training
 from model_deployment.names import ModelKey
-from model_deployment.training import INDEX
+from model_deployment.registered import INDEX
 
 #: Rows of either that are looked at, bytes of them, and columns that are shown.
 _CAPTURED, _TRAINING, _BYTES, SHOWN = 2000, 4000, 16 * 1024 * 1024, 60
 _BINS, _CATEGORIES = 24, 8
+#: Of a value, what is lost where it is kept in 32 bits.
+_ROUNDING = 1e-7
 #: Values of which one may be an outlier.
 _FEW = 10
 #: What a captured row has beside its inputs.
@@ -146,7 +148,7 @@ def _numbers(values: Sequence[Any]) -> list[float]:
 
 def _histogram(name: str, told: str, before: list[float], now: list[float]) -> Column:
     """Bins of what it was trained on, else of what was sent; what is beyond has a bin at either end."""
-    low, high = _range(before or now)
+    low, high = _loose(*_range(before or now))
     sides = [_shares(values, low, high) for values in (before, now)]
     below, above = (any(side[end] for side in sides if side) for end in (0, -1))
     cut = slice(0 if below else 1, None if above else -1)
@@ -184,6 +186,13 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
         low if _apart(least, low) > inner else least,
         high if _apart(high, greatest) > inner else greatest,
     )
+
+
+def _loose(low: float, high: float) -> tuple[float, float]:
+    """A little wider, since 0.1 in 32 bits is another number and no other value."""
+    if low.is_integer() and high.is_integer():
+        return low, high
+    return low - _ROUNDING * abs(low), high + _ROUNDING * abs(high)
 
 
 def _apart(low: float, high: float) -> float:

@@ -75,6 +75,14 @@ def test_what_is_the_same_everywhere_is_in_the_middle() -> None:
     assert re.fullmatch("M[0-9]+ 60V1H[0-9]+V60Z", found.before)
 
 
+def test_rounding_noise_is_not_beyond_the_training_data() -> None:
+    single = [0.10000000149011612, 0.5, 0.8999999761581421]
+    assert column(single * 9, [0.1, 0.5, 0.9] * 9).told == ""
+    found = column([0.1 * 3] * 9, [0.3] * 9)
+    assert (found.told, bins(found.before)) == ("", 1)
+    assert column([0.1, 0.2] * 9, [0.3] * 9).told == "100 % above"
+
+
 def test_columns_that_callers_do_not_send_are_shown() -> None:
     found = _compare(lines({"x": 1}), lines({"x": 1, "gone": 5, "word": "a"}), "")
     x, gone, word = found.columns

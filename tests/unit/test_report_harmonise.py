@@ -35,7 +35,7 @@ def test_numbers_as_text_are_numbers_without_a_signature_too() -> None:
     assert column.skipped is None
 
 
-@pytest.mark.parametrize("token", ["?", "NA", "", " n/a ", "null"])
+@pytest.mark.parametrize("token", ["?", "NA", "", " n/a ", "null", "#N/A", "<NA>"])
 def test_texts_for_missing_values_are_missing(token: str) -> None:
     column = harmonise("a", REAL, series([*(i / 8 for i in range(39)), token]), "double")
     assert (column.current.tokens, column.current.unreadable) == (1, 0)
@@ -67,6 +67,22 @@ def test_truth_has_one_spelling() -> None:
     column = harmonise("a", pd.Series([True, False]), series([np.bool_(True), None]), "boolean")
     assert column.categories == ("true", "false")
     assert column.current.missing == 1
+
+
+def test_truth_may_be_written_in_words() -> None:
+    column = harmonise("a", series(["yes", "No", "Y"] * 20), series([True, False, 1.0]), "boolean")
+    assert column.categories == ("true", "false")
+
+
+def test_rounding_noise_is_no_other_value() -> None:
+    before = [0.1 * 3, 0.7, 1 - 0.9, -1e-9, 2.0, 1e17, 5e-324, np.inf]
+    now = [0.3, 0.7000000000000001, 0.1, -1.0000000000000001e-9, 2 - 2e-16, 1e17, 5e-324, np.inf]
+    column = harmonise("a", pd.Series(before), pd.Series(now), "double")
+    assert column.reference.present.tolist() == column.current.present.tolist()
+    other = harmonise("a", pd.Series(before), pd.Series(now) * (1 + 1e-9), "double")
+    assert not np.isin(other.current.present[:-2], other.reference.present).any()
+    whole = np.arange(-5000, 5000) * 7.0
+    assert harmonise("a", pd.Series(whole), REAL, "double").reference.values.tolist() == [*whole]
 
 
 @pytest.mark.parametrize("type", ["array", "object", "map", "any", "binary"])

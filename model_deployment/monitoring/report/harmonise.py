@@ -4,6 +4,7 @@ Everything here is about values that break tools that compare: numbers that arri
 integers, nested values, columns of nulls. What cannot be compared is skipped with a reason.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -13,15 +14,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from model_deployment.monitoring.texts import MISSING
+
 NUMBER, CATEGORY, TIME, SKIPPED = "number", "category", "time", "skipped"
 
 #: Whole numbers of so few different values are names rather than amounts.
 _FEW = 5
 _LONGEST = 80
+#: Digits of a number that are no rounding noise.
+_DIGITS = 12
 #: A text column in which so many values are unlike all others holds names or free text.
 _UNIQUE = 0.5
 #: Texts that stand for a missing value.
-TOKENS = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none", "missing"})
+TOKENS = frozenset({"?", "-", "missing", *map(str.lower, MISSING)})
+#: What stands for truth values, beside themselves.
+_TRUTHS = {
+    **dict.fromkeys(("1", "1.0", "yes", "y", "t", "on"), "true"),
+    **dict.fromkeys(("0", "0.0", "no", "n", "f", "off"), "false"),
+}
 
 _NUMERIC = frozenset({"integer", "long", "float", "double"})
 _NAMED = frozenset({"string", "boolean"})
@@ -187,6 +197,8 @@ def _number(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column
         # As the model has them: 0.1 in one table is 0.10000000149011612 in the other.
         with np.errstate(over="ignore"):
             numbers = numbers.astype(np.float32).astype(np.float64)
+    elif type == "double":
+        numbers = _without_noise(numbers)
     infinite = np.isinf(numbers)
     numbers[infinite] = np.nan
     unreadable = raw.values.notna().to_numpy() & np.isnan(numbers) & ~infinite
@@ -195,6 +207,16 @@ def _number(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column
         sides = raw.sides(codes, infinite, unreadable)
         return _column(name, CATEGORY, type, sides, categories, there)
     return _column(name, NUMBER, type, raw.sides(numbers, infinite, unreadable), (), there)
+
+
+def _without_noise(numbers: Floats) -> Floats:
+    """With the digits that count: 0.1 * 3 is another number than 0.3 to a computer only."""
+    with np.errstate(all="ignore"):
+        # A little more than the logarithm, or 0.1 and what is hardly less would be rounded otherwise.
+        places = _DIGITS - 1 - np.floor(np.log10(np.abs(numbers)) + 1e-12)
+        scale = 10.0 ** np.maximum(places, 0)
+        rounded = np.round(numbers * scale) / scale
+    return np.where(np.isfinite(rounded), rounded, numbers)
 
 
 def _are_names(numbers: Floats) -> bool:
@@ -225,8 +247,8 @@ def _category(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Colu
 
 def _as_truth(value: Any) -> str:
     """A truth value, however it is written."""
-    name = _as_name(value)
-    return {"1": "true", "0": "false"}.get(name, name.lower())
+    name = _as_name(value).strip().lower()
+    return _TRUTHS.get(name, name)
 
 
 def _as_name(value: Any) -> str:
@@ -237,6 +259,20 @@ def _as_name(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value)
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def as_guessed(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Texts as an earlier release captured them in CSV: what looks like a number is that number."""
+    return values.astype(object).map(_guess, na_action="ignore")
+
+
+def _guess(value: Any) -> str:
+    name = _as_name(value)
+    try:
+        number = float(name) if "_" not in name else math.nan
+    except ValueError:
+        return name
+    return _as_name(number) if math.isfinite(number) else name
 
 
 def _time(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column:
