@@ -81,7 +81,7 @@ class Feedback:
             "coverage": measured.coverage,
             "labelled_rows": measured.rows,
             "metrics": measured.metrics,
-            "note": _note(found),
+            "note": _note(found, bool(measured.metrics)),
         }
 
     async def _captured_rows(
@@ -182,8 +182,8 @@ def _fate(rows: Sequence[int] | None, row: int, complete: bool) -> str:
     return "matched" if row < rows[0] else "beyond"
 
 
-def _note(found: Mapping[str, int]) -> str | None:
-    """What those who sent labels should know of those that met no prediction."""
+def _note(found: Mapping[str, int], measured: bool) -> str | None:
+    """What those who sent labels should know of those that met no prediction, or none to measure."""
     notes = {
         "waiting": "for {} of the labels the request may still be on its way to the document store: "
         "they are kept, and count once it has arrived",
@@ -195,6 +195,8 @@ def _note(found: Mapping[str, int]) -> str | None:
         "is meant",
     }
     told = [text.format(found[fate]) for fate, text in notes.items() if found[fate]]
+    if found["matched"] and not measured:
+        told.append("nothing is measured with them: the answers have not one value for each row")
     return "; ".join(told) or None
 
 

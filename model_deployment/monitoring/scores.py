@@ -23,6 +23,8 @@ from model_deployment.monitoring.report.names import baselines, direction
 
 #: More different whole numbers than this are amounts and no classes.
 _MOST_CLASSES = 20
+#: Classes whose precision, recall and F1 are averaged; a report has as many.
+_MOST_NAMED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Scores:
 
 def scores(pairs: Sequence[tuple[Any, Any]]) -> Scores:
     """Metrics of pairs of label and prediction in the order of time."""
+    pairs = _of_one_value(pairs)
     known = [(label, said) for label, said in pairs if not (_is_hole(label) or _is_hole(said))]
     values = measure(known)
     middle = len(known) // 2
@@ -50,6 +53,47 @@ def scores(pairs: Sequence[tuple[Any, Any]]) -> Scores:
     errors = _errors_of_amounts(known) if "mse" in values else {}
     errors = {name: errors[name] for name in errors.keys() & values.keys()}
     return Scores(values, _kindest(known), errors, halves)
+
+
+def _of_one_value(pairs: Sequence[tuple[Any, Any]]) -> Sequence[tuple[Any, Any]]:
+    """Pairs whose predictions are the value that a report compares with the label, where it finds one.
+
+    That is the only one of ``[4.2]`` and ``{"price": 4.2}``, and of probabilities the class that they say.
+    """
+    pairs = [(label, said) for label, said in pairs if label is not None]
+    parts = [_parts(said) for _, said in pairs]
+    labels = [label for label, _ in pairs]
+    sizes = set(map(len, parts))
+    if len(sizes) != 1:
+        return pairs
+    classes = set(map(_class, labels))
+    (size,) = sizes
+    if size == 1:
+        alone = [part[0] for part in parts]
+        named = any(_number(label) is None for label in labels)
+        if named and classes <= {"0", "1"} and _are_chances(alone):
+            alone = [int(chance >= 0.5) for chance in alone]
+        return list(zip(labels, alone, strict=True))
+    numbers = [[_number(one) for one in part] for part in parts]
+    chances = [[one for one in some if one is not None] for some in numbers]
+    sums = all(len(some) == size and abs(sum(some) - 1) <= 1e-3 for some in chances)
+    if not sums or not classes <= set(map(str, range(size))):
+        return pairs
+    if size == 2:
+        return [(label, int(some[1] >= 0.5)) for label, some in zip(labels, chances, strict=True)]
+    return [(label, some.index(max(some))) for label, some in zip(labels, chances, strict=True)]
+
+
+def _parts(said: Any) -> Sequence[Any]:
+    if type(said) is dict:
+        return [said[name] for name in sorted(said)]
+    return said if type(said) is list else [said]
+
+
+def _are_chances(values: Sequence[Any]) -> bool:
+    numbers = [_number(value) for value in values]
+    within = all(number is not None and 0 <= number <= 1 for number in numbers)
+    return within and any(number not in (0, 1) for number in numbers)
 
 
 def _errors_of_amounts(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
@@ -77,7 +121,7 @@ def measure(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
 
     Classes are whatever is no number, and whole numbers of few kinds, on both sides. Pairs without a
     label or a prediction are left out, and so are the few that are no numbers where most are. Of
-    predictions of several values there is no metric here; a report may have some.
+    predictions of several values there is no metric.
     """
     pairs = [(label, said) for label, said in pairs if not (_is_hole(label) or _is_hole(said))]
     if not pairs or any(type(said) in (list, dict) for _, said in pairs):
@@ -180,14 +224,15 @@ def _measured(now: Past, known: Scores | None) -> dict[str, Measured]:
 
 
 def _kindest(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
-    """Of two classes, where :func:`measure` takes the positive one: that, macro or weighted."""
+    """Of classes: macro or weighted, or of two what :func:`measure` takes, that of the positive one."""
     taken = measure(pairs)
-    if "f1" not in taken:
-        return {}
     named = [(_class(label), _class(said)) for label, said in pairs]
-    best = {name: taken[name] for name in ("precision", "recall", "f1")}
+    classes = {one for pair in named for one in pair}
+    if "accuracy" not in taken or len(classes) > _MOST_NAMED:
+        return {}
+    best = {name: taken.get(name, 0.0) for name in ("precision", "recall", "f1")}
     scores, weights = [], []
-    for name in {one for pair in named for one in pair}:
+    for name in classes:
         hits = sum(label == said == name for label, said in named)
         told = sum(said == name for _, said in named)
         true = sum(label == name for label, _ in named)

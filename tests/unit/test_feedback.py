@@ -122,9 +122,21 @@ async def test_labels_of_another_version_are_another_s(desk: Desk) -> None:
     assert (await desk.told(("a", 0, 1.5)))["matched"] == 0
 
 
-async def test_predictions_that_are_no_list_have_no_metrics(desk: Desk) -> None:
-    await desk.captured("a", [0.1, 0.9])
-    assert (await desk.told(("a", 0, 1)))["metrics"] == {}
+@pytest.mark.parametrize("answer", [[0.5, 0.9], {"low": 1.0, "high": 2.0}])
+async def test_predictions_of_several_values_are_not_measured_and_that_is_told(
+    desk: Desk, answer: Any
+) -> None:
+    await desk.captured("a", answer)
+    found = await desk.told(("a", 0, 1))
+    assert found["metrics"] == {}
+    assert "nothing is measured" in found["note"]
+
+
+@pytest.mark.parametrize("answer", [[1.5], {"price": 1.5}])
+async def test_the_only_value_of_a_row_is_measured(desk: Desk, answer: Any) -> None:
+    await desk.captured("a", answer)
+    found = await desk.told(("a", 0, 1))
+    assert (found["metrics"]["mae"], found["note"]) == (0.5, None)
 
 
 async def test_labels_wait_for_captures_that_are_on_their_way(desk: Desk) -> None:

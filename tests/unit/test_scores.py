@@ -5,14 +5,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
 from model_deployment.monitoring.judge import Past
+from model_deployment.monitoring.report.collect import _outputs
+from model_deployment.monitoring.report.engine import _labelled
+from model_deployment.monitoring.report.job import Job
 from model_deployment.monitoring.report.metrics import Labelled
 from model_deployment.monitoring.report.metrics import measure as of_report
+from model_deployment.monitoring.report.read import LABEL
 from model_deployment.monitoring.scores import Scores, comparison, measure, scores
 
 AMOUNTS = st.floats(-1e6, 1e6).filter(lambda value: not value.is_integer())
@@ -236,7 +241,6 @@ def test_averages_are_judged_as_in_a_report(pairs: list[tuple[int, int]]) -> Non
     rows = comparison({"f1": 0.5}, now(found.values, len(pairs), source="feedback"), known=found)
     (f1,) = [one for one in rows if one["metric"] == "f1"]
     assert f1["current"] == found.kindest["f1"]
-    assert scores([("a", "a"), ("b", "c")]).kindest == {}
 
 
 def test_standard_errors_are_those_of_a_report() -> None:
@@ -272,3 +276,34 @@ def test_a_class_has_many_spellings() -> None:
 def test_of_several_values_for_a_row_there_is_no_metric() -> None:
     assert measure([(1, [0.1, 0.9])]) == {}
     assert measure([(1, {"a": 1})]) == {}
+
+
+TRUTHS = [0, 1, 1, 0, 1] * 8
+NAMES = [str(bool(truth)) for truth in TRUTHS]
+RIGHT = [0.2, 0.9, 0.4, 0.1, 0.8] * 8
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([bool(truth) for truth in TRUTHS], RIGHT),
+        (NAMES, [[chance] for chance in RIGHT]),
+        (TRUTHS, [{"class": int(chance >= 0.5)} for chance in RIGHT]),
+        (TRUTHS, [[1 - chance, chance] for chance in RIGHT]),
+        (TRUTHS, [{"p0": 1 - chance, "p1": chance} for chance in RIGHT]),
+        ([2 * truth for truth in TRUTHS], [[0.7, 0.1, 0.2], [0.1, 0.1, 0.8]] * 20),
+        (["a", "b", "c", "c"] * 10, [["a"], ["b"], ["c"], ["b"]] * 10),
+        ([1.5, 2.5, 3.25, 9.0] * 10, [[1.25], [2.5], [3.5], [9.5]] * 10),
+        ([1.5, 2.5, 3.25, 9.0] * 10, [{"price": 1.25}, {"price": 2.5}] * 20),
+    ],
+)
+def test_answers_of_all_forms_are_measured_as_in_a_report(
+    labels: list[Any], said: list[Any]
+) -> None:
+    rows = [{**_outputs(one), LABEL: label} for label, one in zip(labels, said, strict=True)]
+    table = pd.DataFrame(rows)
+    there = of_report(_labelled(Job(), table) or Labelled("", np.empty(0), np.empty(0)))
+    found = scores(list(zip(labels, said, strict=True)))
+    here = found.values | found.kindest
+    assert here
+    assert here == pytest.approx({name: there[name].value for name in here})
