@@ -156,3 +156,37 @@ def test_predictions_that_are_a_table_already_are_kept(tmp_path: Path) -> None:
     collect(tmp_path)
     found = made(tmp_path)
     assert (found["prediction"]["drifted"], found["prediction_against"]) == (False, "captured")
+
+
+def outputs(predictions: Any, tmp_path: Path) -> dict[str, Any]:
+    lay(tmp_path, "captures", [capture(f"r{n}", {"a": [1, 2]}, predictions) for n in range(20)])
+    lay(tmp_path, "labels", [label(f"r{n}", row, 2.0) for n in range(20) for row in (0, 1)])
+    return made(tmp_path, collect(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("predictions", "why"),
+    [
+        ({"low": [1.0, 2.0], "high": [3.0, 4.0]}, "answers with 2 values for each row"),
+        ([{"low": 1.0, "high": 2.0}] * 2, "answers with 2 values for each row"),
+        ({"sum": 4.0}, "no value for each row"),
+        (7.5, "no value for each row"),
+        ([None, None], "the predictions of their rows are missing"),
+    ],
+)
+def test_labels_that_nothing_is_measured_with_are_known_all_the_same(
+    tmp_path: Path, predictions: Any, why: str
+) -> None:
+    found = outputs(predictions, tmp_path)
+    assert (found["rows"]["labelled"], found["rows"]["unmeasured"]) == (0, 40)
+    (told,) = [one["message"] for one in found["reasons"] if one["code"] == "not_measured"]
+    assert told.startswith("40 true values are known")
+    assert why in told
+    assert "few_labels" not in {one["code"] for one in found["reasons"]}
+
+
+@pytest.mark.parametrize(
+    "predictions", [{"y": [1.5, 2.0]}, [{"y": 1.5}, {"y": 2.0}], [[1.5], [2.0]]]
+)
+def test_the_only_output_is_measured(tmp_path: Path, predictions: Any) -> None:
+    assert outputs(predictions, tmp_path)["rows"]["labelled"] == 40

@@ -52,6 +52,15 @@ def test_what_nobody_sends_is_taken_for_the_target() -> None:
     assert found["verdict"] == "ok"
 
 
+def test_an_index_and_names_of_rows_are_no_inputs_that_are_missing() -> None:
+    trained = frame(1000, 2).assign(**{"Unnamed: 0": range(1000), "id": 1, "y": 1.0})
+    assert report(frame(300, 1), trained)["verdict"] == "ok"
+    found = report(frame(300, 1), trained, reference_source="captured")
+    assert [one["column"] for one in found["reasons"] if one["code"] == "column_missing"] == [
+        "id", "y",
+    ]  # fmt: skip
+
+
 def test_only_columns_of_the_signature_count() -> None:
     inputs = [{"name": "a", "type": "double"}, {"name": "late", "type": "double"}]
     found = report(frame(300, 1), frame(1000, 2).assign(id=1), signature={"inputs": inputs})

@@ -207,5 +207,44 @@ def test_captures_of_earlier_releases_do_not_drift(tmp_path: Path) -> None:
     assert (found["verdict"], found["left_out"]) == ("ok", {"unreadable": 1})
 
 
+@pytest.mark.parametrize("reference", ["training", "captured"])
+def test_texts_that_an_earlier_release_took_for_numbers_do_not_drift(
+    tmp_path: Path, reference: str
+) -> None:
+    captured(tmp_path, three_callers(rows(600, 1)))
+    lines = (tmp_path / "captures.jsonl").read_text().splitlines()
+    for line, old in [(one, json.loads(one)) for one in lines]:
+        del old["typed"]
+        for row in old["data"]:
+            row[0], row[2] = int(row[0]), int(row[2])
+        lines[lines.index(line)] = json.dumps(old)
+    frozen = "\n".join(lines) + "\n"
+    captured(tmp_path, three_callers(rows(900, 2)))
+    if reference == "captured":
+        (tmp_path / "reference.jsonl").write_text(frozen)
+    else:
+        rows(600, 3).to_csv(tmp_path / "training.csv", index=False)
+        path = tmp_path / "captures.jsonl"
+        path.write_text(frozen + path.read_text())
+    found = report(tmp_path, reference_source=reference)
+    assert found["verdict"] == "ok"
+    tested = {one["name"]: one["drifted"] for one in found["columns"] if one["method"]}
+    assert (tested["zip"], tested["phone"]) == (False, False)
+
+
+def test_digests_of_an_earlier_release_are_compared_where_values_were_read_alike(
+    tmp_path: Path,
+) -> None:
+    captured(tmp_path, three_callers(rows(600, 1)), hash=["n", "zip"])
+    frozen = (tmp_path / "captures.jsonl").read_text().replace('"typed": true', '"typed": false')
+    (tmp_path / "reference.jsonl").write_text(frozen)
+    captured(tmp_path, three_callers(rows(900, 2)), hash=["n", "zip"])
+    found = report(tmp_path, hashed=["n", "zip"], reference_source="captured")
+    skipped = {one["name"]: one["skipped"] for one in found["columns"]}
+    assert "earlier release" in skipped["zip"]
+    assert "earlier release" not in str(skipped["n"])
+    assert found["verdict"] == "ok"
+
+
 def test_nothing_left_out_is_not_told() -> None:
     assert Collected().left_out == {}

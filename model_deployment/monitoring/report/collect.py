@@ -52,6 +52,20 @@ class Collected:
     ambiguous: int = 0
     #: Captured requests whose inputs are not known, by the reason.
     left_out: Mapping[str, int] = field(default_factory=dict)
+    #: Columns of text of which an earlier release captured numbers: ``501`` for ``00501``.
+    guessed: frozenset[str] = frozenset()
+    #: Whether some digests are of values that an earlier release had read otherwise.
+    two_digests: bool = False
+
+
+@dataclass(slots=True)
+class _Noted:
+    """What was met in captures."""
+
+    missed: Counter[str] = field(default_factory=Counter)
+    guessed: set[str] = field(default_factory=set)
+    #: Whether the signature was asked what their values are.
+    typed: set[bool] = field(default_factory=set)
 
 
 def collect(folder: Path, specs: Sequence[Mapping[str, Any]] = ()) -> Collected:
@@ -64,21 +78,22 @@ def collect(folder: Path, specs: Sequence[Mapping[str, Any]] = ()) -> Collected:
     inputs = _inputs(specs)
     captures, frozen = folder / "captures.jsonl", folder / "reference.jsonl"
     labels, ambiguous = _labels(folder / "labels.jsonl", [captures, frozen])
-    missed: Counter[str] = Counter()
+    now, before = _Noted(), _Noted()
     if captures.exists():
-        _write(folder / "current.parquet", list(_rows(captures, labels, inputs, missed)))
+        _write(folder / "current.parquet", list(_rows(captures, labels, inputs, now)))
     reference = folder / "reference.parquet"
     if (folder / "training.parquet").exists():
         _training(folder / "training.parquet", reference, inputs.names)
     elif (folder / "training.csv").exists():
         _typed(folder / "training.csv", reference, inputs)
     elif frozen.exists():
-        _write(reference, list(_rows(frozen, labels, inputs, Counter())))
+        _write(reference, list(_rows(frozen, labels, inputs, before)))
     predictions = folder / "predictions.parquet"
     if (folder / "predictions.jsonl").exists() and not predictions.exists():
-        rows = _rows(folder / "predictions.jsonl", {}, inputs, Counter())
+        rows = _rows(folder / "predictions.jsonl", {}, inputs, _Noted())
         _write(predictions, [_only_predictions(row) for row in rows])
-    return Collected(ambiguous, missed)
+    guessed = frozenset(now.guessed | before.guessed)
+    return Collected(ambiguous, now.missed, guessed, len(now.typed | before.typed) > 1)
 
 
 def _inputs(specs: Sequence[Mapping[str, Any]]) -> Inputs:
@@ -148,19 +163,22 @@ def _repeated(paths: Iterable[Path]) -> set[str]:
     return again
 
 
-def _rows(path: Path, labels: Labels, inputs: Inputs, missed: Counter[str]) -> Iterator[Row]:
-    """The rows of captured requests, oldest first; ``missed`` counts those of unknown inputs."""
+def _rows(path: Path, labels: Labels, inputs: Inputs, noted: _Noted) -> Iterator[Row]:
+    """The rows of captured requests, oldest first."""
     columns: list[str] = []
     names: list[str] = []
     for capture in _lines(path):
-        predictions = capture["predictions"]
+        predictions = _by_row(capture["predictions"], len(capture["data"]))
         known = labels.get(capture["request_id"], {})
         unseen = left_out(capture)
         if unseen:
-            missed[str(unseen)] += 1
+            noted.missed[str(unseen)] += 1
         sent, data = capture["columns"], capture["data"]
+        if data:
+            noted.typed.add(bool(capture.get("typed")))
         if not capture.get("typed") and data:
             sent, data = inputs.retyped(sent, data)  # the signature was not asked
+            noted.guessed |= _guessed(sent, data, inputs)
         if sent != columns:
             columns = sent
             new = renamed(columns)
@@ -174,6 +192,28 @@ def _rows(path: Path, labels: Labels, inputs: Inputs, missed: Counter[str]) -> I
                 row |= _outputs(predictions[place])
             row[LABEL] = known.get(place)
             yield row
+
+
+def _guessed(names: Sequence[str], data: Sequence[Sequence[Any]], inputs: Inputs) -> set[str]:
+    """Columns of text with numbers in them."""
+    texts = [
+        (place, name)
+        for place, name in enumerate(names)
+        if (spec := inputs.spec(name)) is not None and spec.get("type") == "string"
+    ]
+    return {name for place, name in texts if any(type(row[place]) in (int, float) for row in data)}
+
+
+def _by_row(predictions: Any, rows: int) -> Any:
+    """Answers that come output by output, ``{"low": [1, 2], "high": [3, 4]}``, row by row."""
+    if type(predictions) is not dict or any(type(one) is not list for one in predictions.values()):
+        return predictions
+    sizes = set(map(len, predictions.values()))
+    if len(sizes) != 1 or (rows and sizes != {rows}):
+        return predictions
+    return [
+        dict(zip(predictions, row, strict=True)) for row in zip(*predictions.values(), strict=True)
+    ]
 
 
 def _outputs(prediction: Any) -> Row:

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from model_deployment.monitoring.report import callers, comparison, quality, tell, unseen
+from model_deployment.monitoring.report import callers, comparison, quality, sides, tell, unseen
 from model_deployment.monitoring.report.drift import THRESHOLDS, Score, adjusted, score
 from model_deployment.monitoring.report.findings import Finding, Severity, worst_first
-from model_deployment.monitoring.report.harmonise import SKIPPED, Column, harmonise, types
+from model_deployment.monitoring.report.harmonise import Column, harmonise
 from model_deployment.monitoring.report.headline import as_good, headline
 from model_deployment.monitoring.report.job import Job
 from model_deployment.monitoring.report.labels import classes, labelled
 from model_deployment.monitoring.report.metrics import Labelled, measure
-from model_deployment.monitoring.report.read import LABEL, PREDICTION, Table, is_prediction, renamed
+from model_deployment.monitoring.report.read import LABEL, PREDICTION, Table, is_prediction
 from model_deployment.monitoring.report.summary import summaries
 from model_deployment.monitoring.report.verdict import Evidence, Tested, decide
 
@@ -88,6 +88,10 @@ class Inputs:
     ambiguous: int = 0
     #: Captured requests whose inputs are not known, by the reason.
     left_out: Mapping[str, int] = field(default_factory=dict)
+    #: Columns of text that an earlier release captured as numbers where they looked like some.
+    guessed: frozenset[str] = frozenset()
+    #: Whether digests of an earlier release, and newer ones, may stand for the same value.
+    two_digests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,8 @@ class Answers:
 
 def make(job: Job, inputs: Inputs) -> tuple[dict[str, Any], list[Column]]:
     """The report, and the columns it is about: predictions, then inputs, the worst first."""
-    reference, current = _matched(inputs.reference, _sampled(inputs, job), job)
-    columns = compared_columns(job, reference, current)
+    reference, current = sides.matched(inputs.reference, _sampled(inputs, job), job)
+    columns = sides.columns(job, reference, current, inputs.guessed, two_digests=inputs.two_digests)
     features = sorted(outcomes(columns), key=lambda one: -one.badness)
     answers = _answers(job, reference, inputs.earlier, current)
     predictions = answers.outcomes
@@ -211,64 +215,6 @@ def _sampled(inputs: Inputs, job: Job) -> Table:
     chance = np.random.default_rng(job.seed)
     kept = np.sort(chance.choice(len(current.frame), len(reference.frame), replace=False))
     return Table(current.frame.iloc[kept], current.rows, current.nested)
-
-
-def _matched(reference: Table | None, current: Table, job: Job) -> tuple[Table | None, Table]:
-    """Name the columns of an unnamed tensor as the reference does, if they are as many."""
-    if reference is None or types(job.inputs):
-        return reference, current
-    theirs = [name for name in reference.features if name != job.target]
-    ours = current.features
-    if set(theirs) & set(ours) or len(theirs) != len(ours) or current.nested:
-        return reference, current
-    frame = current.frame.rename(columns=dict(zip(ours, theirs, strict=True)))
-    return reference, Table(frame, current.rows, current.nested)
-
-
-def compared_columns(job: Job, reference: Table | None, current: Table) -> list[Column]:
-    """The inputs of the model: those of the signature, else what the two tables have."""
-    new = renamed(job.input_names)
-    known = {new[name]: type for name, type in types(job.inputs).items()}
-    unknown = not current.frame.empty and current.seen.frame.empty
-    reference, current = reference and reference.seen, current.seen
-    columns = []
-    for name in list(known) or _found(job, reference, current):
-        sides = [None if table is None else table.column(name) for table in (reference, current)]
-        if why := unseen.why_not(job, name, unknown):
-            columns.append(Column(name, SKIPPED, known.get(name, "any"), skipped=why))
-            continue
-        type = "string" if unseen.hashed(job, name) else known.get(name)
-        column = harmonise(name, sides[0], sides[1], type)
-        nested = [
-            table.nested[name] for table in (reference, current) if table and name in table.nested
-        ]
-        columns.append(_nested(column, nested, reference, current) if nested else column)
-    return columns
-
-
-def _nested(
-    column: Column, types: Sequence[str], reference: Table | None, current: Table
-) -> Column:
-    """A column that was not read, since its values are no single ones."""
-    return Column(
-        column.name,
-        SKIPPED,
-        types[0],
-        skipped="nested values are not compared",
-        in_reference=column.in_reference
-        or (reference is not None and column.name in reference.nested),
-        in_current=column.in_current or column.name in current.nested,
-    )
-
-
-def _found(job: Job, reference: Table | None, current: Table) -> list[str]:
-    theirs = [name for name in reference.features if name != job.target] if reference else []
-    ours = current.features
-    missing = set(theirs) - set(ours)
-    if job.target is None and len(missing) == 1 and len(theirs) > 1:
-        # Training data without a signature: what nobody sends is what is to be predicted.
-        theirs = [name for name in theirs if name not in missing]
-    return list(dict.fromkeys([*theirs, *ours]))
 
 
 def _answers(job: Job, reference: Table | None, earlier: Table | None, current: Table) -> Answers:

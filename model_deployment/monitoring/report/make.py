@@ -30,6 +30,8 @@ def make(folder: Path, job: Job, collected: Collected) -> None:
         earlier=read(earlier, job.max_rows, job.seed) if earlier.exists() else None,
         ambiguous=collected.ambiguous,
         left_out=collected.left_out,
+        guessed=collected.guessed,
+        two_digests=collected.two_digests,
     )
     report, columns = engine.make(job, inputs)
     history = [

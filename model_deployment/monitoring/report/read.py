@@ -100,7 +100,7 @@ def read_labelled(path: Path) -> pd.DataFrame:
             if (name in (LABEL, TIME) or is_prediction(name))
             and not _nested(file.schema_arrow.field(name).type)
         ]
-        if LABEL not in names or not any(map(is_prediction, names)):
+        if LABEL not in names:
             return pd.DataFrame()
         frame = _frame(file, names, np.arange(file.metadata.num_rows))
     frame = frame[frame[LABEL].notna()]

@@ -159,15 +159,25 @@ class Truth:
     outputs: Sequence[str]
 
 
+def _why(truth: Truth) -> str:
+    """Why nothing is measured."""
+    match len(truth.outputs):
+        case 0:
+            return "the model's answers have no value for each row"
+        case 1:
+            return (
+                "the predictions of their rows are missing, or nothing that a label can be held to"
+            )
+        case many:
+            return f"the model answers with {many} values for each row, and a label is one"
+
+
 def _labels(
     job: Job, evidence: Evidence, metrics: Sequence[Compared], truth: Truth
 ) -> Iterable[Finding]:
     left = truth.known - truth.measured
-    if left and not truth.measured and len(truth.outputs) > 1:
-        text = (
-            f"{truth.known:,} true values are known, but nothing is measured with them: the model answers "
-            f"with {len(truth.outputs)} values for each row, and a label is one."
-        )
+    if left and not truth.measured:
+        text = f"{truth.known:,} true values are known, but nothing is measured with them: {_why(truth)}."
         yield Finding(Severity.WARNING, "not_measured", text, None, 4)
         return
     if left:

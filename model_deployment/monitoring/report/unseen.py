@@ -26,16 +26,19 @@ def told(left_out: Mapping[str, int]) -> list[Finding]:
     return [Finding(Severity.INFO, "left_out", text, None, 3)]
 
 
-def why_not(job: Job, name: str, unknown: bool) -> str | None:
+def why_not(job: Job, name: str, unknown: bool, two_digests: bool = False) -> str | None:
     """Why a column cannot be compared, whatever is in it.
 
     Args:
         unknown: the inputs of no request are known.
+        two_digests: some digests are of values as an earlier release read them.
     """
     if _among(name, job.excluded):
         return "it is not captured (capture_exclude)"
     if hashed(job, name) and job.reference_source != "captured":
         return "only digests of its values are captured (capture_hash)"
+    if hashed(job, name) and two_digests:
+        return "an earlier release captured digests of its values as they came"
     return "the inputs of no request are known" if unknown else None
 
 
