@@ -39,13 +39,19 @@ class MalformedText(ModelDeploymentError):
 
 
 def check_csv(
-    text: str, specs: Sequence[Mapping[str, Any]], rules: Sequence[Rule], findings: Findings
+    text: str,
+    specs: Sequence[Mapping[str, Any]],
+    rules: Sequence[Rule],
+    findings: Findings,
+    *,
+    single: bool = False,
 ) -> int | None:
     """Compare a body with the columns of a signature.
 
     Args:
         specs: the columns; without any only the width of rows is looked at.
         rules: for the values of each; none if they are no columns that MLflow reads from CSV.
+        single: of several columns MLflow gives the model one, and drops the others.
 
     Returns:
         How many rows it has below its header; None if there is no header.
@@ -69,6 +75,8 @@ def check_csv(
         findings.add(Kind.FORM, _HEADER, str(error))
         return None
     columns = _columns(header, specs, rules, findings) if specs else {}
+    if single and header:
+        _count(len(header), 1, findings)
     if specs and not columns and not findings.fatal:
         # pandas makes no rows of it, and the caller would get no answer to them.
         findings.add(Kind.FORM, "at least one column of the signature", "none")
@@ -179,9 +187,13 @@ def _columns(
 
 def _count(found: int, wanted: int, findings: Findings) -> None:
     if found < wanted:
-        findings.add(Kind.MISSING, f"{wanted} columns", str(found))
+        findings.add(Kind.MISSING, _columns_of(wanted), str(found))
     if found > wanted:
-        findings.add(Kind.UNKNOWN, f"{wanted} columns", str(found), forgivable=True)
+        findings.add(Kind.UNKNOWN, _columns_of(wanted), str(found), forgivable=True)
+
+
+def _columns_of(count: int) -> str:
+    return "1 column" if count == 1 else f"{count} columns"
 
 
 def _compare(header: Row, specs: Sequence[Mapping[str, Any]], findings: Findings) -> None:

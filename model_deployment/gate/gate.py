@@ -44,6 +44,8 @@ class Gate:
         self._params: Params | None = None
         self._columns: frozenset[str] = frozenset()
         self._complex = False
+        #: A list of values, which MLflow makes of one column of a table.
+        self._single = False
         if signature is None:
             return
         try:
@@ -54,6 +56,10 @@ class Gate:
                 self._data = Columns(specs, mapping, signature.gaps)
             self._params = Params(signature.params or [], mapping)
             self._specs = specs
+            kinds = {str(spec["type"]) for spec in signature.inputs or []}
+            self._single = (
+                self._hinted and bool(kinds) and kinds.isdisjoint({"object", "map", "any"})
+            )
             self._complex = any(spec["type"] in COMPLEX for spec in specs)
             self._columns = frozenset(self._data.names if self._data else ())
         except (
@@ -119,7 +125,7 @@ class Gate:
         rules = self._data.rules if isinstance(self._data, Columns) else []
         if isinstance(self._data, Columns) and not self._data.findable(findings):
             return self._verdict(findings, None, None, None)
-        rows = check_csv(text, self._specs, rules, findings)
+        rows = check_csv(text, self._specs, rules, findings, single=self._single)
         return self._verdict(findings, None, Outcome(rows), None)
 
     def join(self, tables: Sequence[Table]) -> dict[str, Any]:

@@ -91,16 +91,15 @@ class Params:
 def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any]) -> Param:
     kind = spec.get("type") or spec["dtype"]
     many = spec.get("shape") is not None
-    # MLflow hands null on, whatever the type and the default.
-    nullable = not many
+    # MLflow hands null on, whatever the type and the default, and in lists as well.
     rule: Rule
     if kind == "object":
         rule = nested_rule({**spec, "type": "object"}, mapping)
     elif kind == "datetime":
         entry = {key: mapping[kind][key] for key in ("expected", "types")}
-        rule = Time(entry, nullable=nullable, finest=_FINEST, missing=None)
+        rule = Time(entry, nullable=True, finest=_FINEST, missing=None)
     elif kind in _RULES:
-        rule = _RULES[kind](mapping[kind], nullable=nullable)
+        rule = _RULES[kind](mapping[kind], nullable=True)
     else:
-        rule = Unreadable(f"nothing: MLflow takes no parameters of type {kind}", nullable=nullable)
+        rule = Unreadable(f"nothing: MLflow takes no parameters of type {kind}", nullable=True)
     return Param(rule, many)

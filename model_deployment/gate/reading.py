@@ -25,6 +25,7 @@ class Reader:
         self._complex = not COMPLEX.isdisjoint(kinds)
         self._plain = not {"object", "array"}.isdisjoint(kinds) and all(map(_is_plain, specs))
         self._any = [kind == "any" for kind in kinds]
+        self._single = naming.numbered and len(kinds) == 1
         #: The one column that has no name; None if there are more, or names.
         self._lone = kinds[0] if not naming.named and len(kinds) == 1 else None
 
@@ -35,6 +36,9 @@ class Reader:
         if request.form == forms.RECORDS:
             if self._naming.numbered and _are_rows(request.data):
                 return forms.read_rows(request.data, findings)
+            if self._single and _are_scalars(request.data):
+                # pandas makes a column of them whose name is 0.
+                return Frame([0], [request.data], len(request.data), faithful=False)
             return self._renamed(forms.read_records(request.data, self._wanted, findings))
         return self._read_arrays(request, findings)
 
@@ -138,6 +142,11 @@ def _is_kept(frame: Frame) -> bool:
 def _are_rows(data: Any) -> bool:
     """Whether it is a list of rows, each a list."""
     return type(data) is list and set(map(type, data)) == {list}
+
+
+def _are_scalars(data: Any) -> bool:
+    """Whether it is a list of values, none of them a list or an object."""
+    return type(data) is list and bool(data) and {list, dict}.isdisjoint(map(type, data))
 
 
 def _all_text(value: Any) -> bool:

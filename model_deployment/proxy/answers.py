@@ -22,7 +22,7 @@ from model_deployment.gate import MalformedJson, loads
 from model_deployment.names import ModelKey
 from model_deployment.proxy.headers import JSON, Raw
 from model_deployment.proxy.type_hints import misfit
-from model_deployment.worker.faults import CHECK, FAULT, UNWRITABLE
+from model_deployment.worker.faults import CHECK, FAULT, UNFIT, UNWRITABLE
 
 #: A text, which is left alone, or what JSON has no word for. A text without an end goes to the end of
 #: all: looked for again behind each of its quotes, it would take time that grows with the square.
@@ -109,8 +109,12 @@ def _parsed(content: bytes) -> Any:
         return None
 
 
-def refusal(key: ModelKey, answer: Answer) -> Refusal:
-    """What an answer with the status of an error means."""
+def refusal(key: ModelKey, answer: Answer, *, rows: int | None = None) -> Refusal:
+    """What an answer with the status of an error means.
+
+    Args:
+        rows: that were asked about, if they were counted.
+    """
     said = _said(answer.content)
     message = str(said.get("message") or "")
     trace = str(said.get("stack_trace") or "")
@@ -130,12 +134,17 @@ def refusal(key: ModelKey, answer: Answer) -> Refusal:
     internals = trace or message or answer.content.decode(errors="replace")
     internals += f" ({fault.decode('latin-1')})" if fault else ""
     return Refusal(
-        _failure(key, answer, fault), f"status {answer.status}: {internals[-_LONGEST_TRACE:]}"
+        _failure(key, answer, fault, rows), f"status {answer.status}: {internals[-_LONGEST_TRACE:]}"
     )
 
 
-def _failure(key: ModelKey, answer: Answer, fault: bytes) -> ModelFailed:
-    """What callers are told of something that is not their fault."""
+def _failure(key: ModelKey, answer: Answer, fault: bytes, rows: int | None) -> ModelDeploymentError:
+    """What callers are told of an exception, which is their fault only where their request explains it."""
+    if fault.startswith(UNFIT):
+        why = _plain(fault.removeprefix(UNFIT).decode("latin-1"))
+        return InvalidRequest(
+            f"cannot predict with {key}: the body does not fit its signature: {why}"
+        )
     if fault.startswith(UNWRITABLE):
         why = _plain(fault.removeprefix(UNWRITABLE).decode("latin-1"))
         return OddAnswer(
@@ -147,6 +156,10 @@ def _failure(key: ModelKey, answer: Answer, fault: bytes) -> ModelFailed:
             f"cannot pass on an answer of {key}: its server failed outside the model's own code, as it "
             "does where the answer is nothing that can be written as JSON (Decimal, Enum, set, "
             "generator, sparse matrix …). Its log has the exception"
+        )
+    if rows == 0:
+        return InvalidRequest(
+            f"cannot predict with {key}: the body has no rows, and the model needs some"
         )
     return ModelFailed(
         f"cannot get a prediction from {key}: the model failed. Its log has the reason, under "

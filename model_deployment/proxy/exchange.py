@@ -252,7 +252,7 @@ class Exchange:
     async def _answer(self, answer: Answer, judged: Judged) -> None:
         """Send a whole answer to the caller, as valid JSON; or say what is wrong with it."""
         if not answer.good:
-            found = await self._refusal(answer)
+            found = await self._refusal(answer, judged.verdict.rows)
             if found.trace:
                 text = f"request {self._request_id.decode()}: {found.trace}"
                 self._terms.trace(str(self._launch_id), text)
@@ -270,12 +270,12 @@ class Exchange:
         start = {"type": "http.response.start", "status": answer.status, "headers": raw}
         await self._send_in_time(start, {"type": "http.response.body", "body": content})
 
-    async def _refusal(self, answer: Answer) -> Refusal:
+    async def _refusal(self, answer: Answer, rows: int | None) -> Refusal:
         """MLflow repeats what it was sent, so it may be as long."""
         key = self._entry.route.key
         if len(answer.content) > _LARGE:
-            return await asyncio.to_thread(refusal, key, answer)
-        return refusal(key, answer)
+            return await asyncio.to_thread(refusal, key, answer, rows=rows)
+        return refusal(key, answer, rows=rows)
 
     async def _relay(self, call: Call, answer: aiohttp.ClientResponse, raw: list[Raw]) -> None:
         """Pass an answer on as it comes, byte for byte."""

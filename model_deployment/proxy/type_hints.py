@@ -12,6 +12,7 @@ _MLFLOW = re.compile(
     r"|Data doesn't match type hint, error: "
     r"|Expecting example to be a dictionary or pydantic model instance for Pydantic type hint, got "
     r"|Only `list\[\.\.\.\]` type hint supports pandas DataFrame input "
+    r"|Expected model input to contain at least one string column"
     r"|Invalid dictionary input for a (?:Chat|Responses)Agent\. "
     r"|Expected (?:list|dict|type [\w.\[\], |]{1,100}), but got \w+\Z"
 )
@@ -20,6 +21,7 @@ _HINT = re.compile(r"type hint `([^`]{1,200})`")
 _PYDANTIC = re.compile(r"(?:\n|\\+n)([^\s\\][^\n\\]{0,200})(?:\n|\\+n)  ([^\n]{1,300}?) \[type=")
 _PLAIN = re.compile(
     r"Expected (?:list|dict|type [\w.\[\], |]{1,100}), but got \w+"
+    r"|Expected model input to contain at least one string column"
     r"|Key must be a string, got \w+"
     r"|Expecting example to be a dictionary[^,]*, got <class '[\w.]+'>"
 )

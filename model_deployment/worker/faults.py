@@ -9,6 +9,8 @@ FAULT = b"x-model-deployment-fault"
 CHECK = b"check"
 #: How it begins where the model's answer is nothing that JSON can hold; the reason follows.
 UNWRITABLE = b"answer: "
+#: How it begins where the input does not fit the signature, and the model failed; the reason follows.
+UNFIT = b"input: "
 
 #: Functions that write an answer: MLflow's, and that of ``lean``.
 _WRITERS = frozenset({"predictions_to_json", "unwrapped_predictions_to_json", "_encoded"})

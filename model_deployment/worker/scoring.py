@@ -21,8 +21,9 @@ from model_deployment.connection import Connection
 from model_deployment.worker import lasting
 from model_deployment.worker.calls import Calls
 from model_deployment.worker.defaults import own_defaults
-from model_deployment.worker.faults import CHECK, FAULT, is_a_bug_of_a_check, unwritable
+from model_deployment.worker.faults import CHECK, FAULT, UNFIT, is_a_bug_of_a_check, unwritable
 from model_deployment.worker.tracking import tell_of_traces
+from model_deployment.worker.unfit import PARQUET, unfit
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -165,6 +166,8 @@ class Application:
             if is_a_bug_of_a_check(error, error.message):
                 _log.error("Exception in a check of the input\n%s", traceback.format_exc())
                 fault = CHECK
+            elif content_type == PARQUET and (why := unfit(body, self._model)):
+                fault = UNFIT + why.encode("ascii", "backslashreplace")
             return Answer(error.get_http_status_code(), JSON, content, fault)
         except Exception as error:
             _log.error("Exception in a prediction\n%s", traceback.format_exc())

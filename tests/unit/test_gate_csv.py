@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas._libs.parsers import STR_NA_VALUES
 
-from model_deployment.gate import MalformedText
+from model_deployment.gate import Gate, MalformedText, Validation
 from model_deployment.gate.csv_cells import MISSING
 from model_deployment.names import ModelKey
 from model_deployment.proxy.headers import CSV
 from model_deployment.proxy.judge import judge, refused
+from model_deployment.signature import Signature
 from tests.unit.enforcement import same
-from tests.unit.gates import Spec, column, gate, kinds, tensor
+from tests.unit.gates import MAPPING, Spec, column, gate, kinds, tensor
 
 
 def read(text: str, specs: list[Spec]) -> pd.DataFrame:
@@ -317,3 +318,25 @@ def meant(cell: str, kind: str) -> Any:
         return {"true": True, "false": False}.get(cell.lower(), cell in ("1", "1.0"))
     number = float(cell) if set(cell) & set(".eE") else int(cell)
     return int(number) if kind in ("long", "integer") else number
+
+
+@pytest.mark.parametrize(
+    ("inputs", "single"),
+    [
+        ([{"type": "string"}], True),
+        ([{"type": "long"}], True),
+        ([{"type": "array", "items": {"type": "double"}}], True),
+        ([{"type": "object", "properties": {"a": {"type": "string"}}}], False),
+        ([{"type": "map", "values": {"type": "double"}}], False),
+        (None, False),
+    ],
+)
+def test_a_list_of_values_is_one_column_since_mlflow_drops_the_others(
+    inputs: list[Spec] | None, single: bool
+) -> None:
+    outputs = [{"type": "string"}]
+    hinted = Gate(Signature(inputs, outputs, None, from_type_hint=True), MAPPING, Validation.STRICT)
+    assert not hinted.check_csv("a\n1\n").refused
+    verdict = hinted.check_csv("a,b\n1,2\n3,4\n")
+    assert (verdict.refused, verdict.rows) == (single, 2)
+    assert [(one.expected, one.got) for one in verdict.violations] == [("1 column", "2")] * single

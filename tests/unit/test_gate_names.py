@@ -153,3 +153,20 @@ def test_rows_of_numbered_columns_are_joined() -> None:
     got = enforced(dumps(gated.join([one for one in tables if one is not None])), specs)[0]
     assert got[0].tolist() == [0.25, -1.5] * 6
     assert got[1].tolist() == [7, 8] * 6
+
+
+@pytest.mark.parametrize("name", [None, 0])
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [("string", ["a", ""]), ("long", [1, 2**53 + 1]), ("integer", [3]), ("double", [1.5, 2])],
+)
+def test_records_of_one_column_without_a_name_may_be_its_values(
+    name: int | None, kind: str, data: list[Any]
+) -> None:
+    spec = {"type": kind, "required": True} | ({} if name is None else {"name": name})
+    verdict = gate(spec).check({"dataframe_records": data})
+    assert (verdict.refused, verdict.rows) == (False, len(data))
+    frame, _ = enforced(json.dumps(verdict.payload).encode(), [spec])
+    assert frame.iloc[:, 0].tolist() == data
+    assert kinds(gate(spec).check({"dataframe_records": [*data, None]})) == ["null"]
+    assert gate(spec | {"name": "x"}).check({"dataframe_records": data}).refused

@@ -38,6 +38,9 @@ GOOD = [
     (param("long", [1], many=True), []),
     (param("long", [1], many=True), [1, 2]),
     (param("double", [0.5], many=True), [1, 2.5]),
+    (param("long", [1], many=True), [1, None]),
+    (param("double", [0.5], many=True), [None, 2.5]),
+    (param("string", ["x"], many=True), [None]),
     (param("object", {"k": 1}, **OPTIONS), {"k": 2, "t": 1.5}),
     (param("object", {"k": 1}, **OPTIONS), {"k": 2, "t": None}),
 ]
@@ -61,7 +64,7 @@ BAD = [
     (param("datetime", "2026-01-31"), "2026-01-31T12:00:00Z"),
     (param("datetime", "2026-01-31"), "2026-01-31T12:00:00.1234567"),
     (param("long", [1], many=True), 1),
-    (param("long", [1], many=True), [1, None]),
+    (param("long", [1], many=True), None),
     (param("long", [1], many=True), [[1]]),
     (param("object", {"k": 1}, **OPTIONS), {}),
     (param("object", {"k": 1}, **OPTIONS), {"k": 1, "x": 1}),

@@ -209,7 +209,7 @@ def test_without_a_signature_a_record_of_lists_may_be_a_table_and_is_refused(sen
         assert judged.verdict.refused
         assert [str(found.kind) for found in judged.verdict.violations] == ["form"]
     detail = refused(KEY, judge(FREE, JSON, body(sent)).verdict).detail
-    assert "dataframe_split: {columns, data}" in detail
+    assert "dataframe_split with columns and data" in detail
     assert "signature" not in detail
     observed = judge(Gate(None, {}, "observe"), JSON, body(sent))  # type: ignore[arg-type]
     assert (observed.verdict.refused, observed.verdict.count) == (False, 1)

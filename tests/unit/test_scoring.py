@@ -1,15 +1,21 @@
 """The server of a fork: whole requests, whatever their callers offer, and what its answers say besides."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import uvicorn
+from pyarrow import parquet as pq
 
 from model_deployment.connection import Connection
+from model_deployment.errors import InvalidRequest, ModelFailed
+from model_deployment.names import ModelKey
+from model_deployment.proxy.answers import Answer, refusal
 from model_deployment.worker.faults import FAULT
 from model_deployment.worker.scoring import Application
 from tests.integration.proxy.wire import HOST, Wire, head
@@ -34,13 +40,15 @@ class Impl:
         return frame["x"].to_numpy() if self.answer is None else self.answer
 
 
-def application(impl: Impl) -> Application:
+def application(impl: Any, **types: str) -> Application:
     from mlflow.models import Model, ModelSignature
     from mlflow.pyfunc import PyFuncModel
     from mlflow.types import ColSpec, Schema
 
     meta = Model(
-        signature=ModelSignature(Schema([ColSpec("double", "x")])),
+        signature=ModelSignature(
+            Schema([ColSpec(kind, name) for name, kind in (types or {"x": "double"}).items()])
+        ),
         flavors={"python_function": {"loader_module": "x"}},
     )
     return Application(PyFuncModel(meta, impl), 30)
@@ -123,3 +131,74 @@ async def test_what_mlflow_says_itself_is_not_said_again() -> None:
         told = await wire.ask(invocation(("content-length", "2")), b"{}")
     assert told.status == 400
     assert told.get(FAULT.decode()) is None
+
+
+def parquet(**columns: Any) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+class Broken:
+    """A model that takes nothing at all."""
+
+    def predict(self, frame: Any) -> Any:
+        raise ValueError("cannot convert this")
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"x": [1.5, None]}, "column 'x' row 1: expected double, got a missing value"),
+        ({"x": [1.5, float("nan")]}, "column 'x' row 1: expected double, got a missing value"),
+        ({"x": [1.5, float("-inf")]}, "column 'x' row 1: expected double, got an infinity"),
+        ({"x": pa.array([], pa.float64())}, "it has no rows"),
+        ({"s": [["a"], ["b"]]}, "column 's' row 0: expected string, got a value of type ndarray"),
+        ({"s": ["a", None]}, "column 's' row 1: expected string, got a missing value"),
+        ({"s": [b"a", b"b"]}, "column 's' row 0: expected string, got a value of type bytes"),
+        ({"b": [True, None]}, "column 'b' row 1: expected boolean, got a missing value"),
+        ({"b": [{"y": 1}, {"y": 2}]}, "column 'b' row 0: expected boolean, got a value of type dict"),
+        ({"y": ["text", "text"]}, "column 'y' row 0: expected binary, got a value of type str"),
+        ({"gap": [1.5, None]}, ""),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_a_parquet_body_that_explains_a_failure_is_the_callers_fault(
+    columns: dict[str, Any], why: str
+) -> None:
+    import pandas as pd
+
+    fine: dict[str, Any] = {
+        "x": [1.5, 2.5], "s": ["a", ""], "b": [True, False], "y": [b"a", b""], "gap": [0.5, 1.5]
+    }  # fmt: skip
+    if why == "it has no rows":
+        fine = {name: pa.array(values).slice(2) for name, values in fine.items()}
+    types = {"x": "double", "s": "string", "b": "boolean", "y": "binary", "gap": "double"}
+    app = application(Broken(), **types)
+    app._model.input_example = pd.DataFrame({"gap": [None, 2.5], "x": [1.5, 2.5]})
+    body = parquet(**fine | columns)
+    found = app._predict(body, "application/vnd.apache.parquet")
+    assert (found.status, found.fault.decode()) == (400, f"input: {why}" if why else "")
+    told = refusal(ModelKey("m", 1), Answer(400, [(FAULT, found.fault)], found.content))
+    assert "cannot convert this" in told.trace
+    if why:
+        assert isinstance(told.error, InvalidRequest)
+        assert str(told.error).endswith(f"the body does not fit its signature: {why}")
+    else:
+        assert isinstance(told.error, ModelFailed)
+
+
+def test_what_is_no_parquet_is_told_as_mlflow_tells_it() -> None:
+    found = application(Broken())._predict(b"PAR1", "application/vnd.apache.parquet")
+    assert (found.status, found.fault) == (400, b"")
+    told = refusal(ModelKey("m", 1), Answer(400, [], found.content))
+    assert isinstance(told.error, InvalidRequest)
+
+
+def test_a_request_of_no_rows_that_a_model_cannot_take_is_the_callers_fault() -> None:
+    found = application(Broken())._predict(
+        b'{"dataframe_split": {"columns": ["x"], "data": []}}', "application/json"
+    )
+    answer = Answer(found.status, [], found.content)
+    assert isinstance(refusal(ModelKey("m", 1), answer, rows=0).error, InvalidRequest)
+    assert isinstance(refusal(ModelKey("m", 1), answer, rows=1).error, ModelFailed)

@@ -191,3 +191,21 @@ def test_the_text_of_an_answer_takes_no_time_that_grows_with_its_square() -> Non
             {"message": f"Failed to predict data ''. \nError: {text}{tail}"}
         ).encode()
         assert refusal(KEY, Answer(400, [], content)).error.status == 422
+
+
+def test_a_frame_without_text_does_not_fit_a_list_of_texts() -> None:
+    import pandas as pd
+    from mlflow.exceptions import MlflowException
+    from mlflow.pyfunc import PythonModel
+    from mlflow.pyfunc.model import _PythonModelPyfuncWrapper
+
+    class Texts(PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: list[str]) -> list[str]:
+            return model_input
+
+    model = _PythonModelPyfuncWrapper(Texts(), None, None)
+    with pytest.raises(MlflowException) as raised:
+        model._convert_input(pd.DataFrame({"a": [1, 2]}))
+    reason = misfit(raised.value.message)
+    assert reason is not None
+    assert reason.endswith("Expected model input to contain at least one string column")
