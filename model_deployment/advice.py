@@ -106,7 +106,8 @@ _OF_ANY = (
 _WHATEVER_RAISED = ("in-MODEL_DEPLOYMENT_MODEL_ENV", "No module named")
 #: Reasons of what is on its way.
 _NO_TROUBLE = ("making sure of", "waiting for the warm parent")
-_EXCEPTION = re.compile(r"([A-Za-z_]\w*(?:Error|Exception|Timeout|gaierror|Interrupt))(?::|$| )")
+#: The name of an exception, which a reason begins with: capital, or one that is not.
+_EXCEPTION = re.compile(r"([A-Z]\w*|\w*[Ee]rror|timeout)(?=:|$| \()")
 
 
 def advice(reason: str) -> str:

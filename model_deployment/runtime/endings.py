@@ -3,9 +3,11 @@
 import re
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from model_deployment.domain import Exit
+from model_deployment.masking import mask
 from model_deployment.worker import lasting
 from model_deployment.worker.lasting import Raised
 
@@ -14,7 +16,9 @@ _LONGEST = 300
 #: Lines of a message that are taken, and lines of it and others that may follow what ended a process: some
 #: messages are long, and what was written down long ago ended nothing.
 _LINES, _BEHIND = 8, 30
-_BEGIN = re.compile(r"^(?:[A-Z]+:\s+)?Traceback \(most recent call last\):\s*$")
+_BEGIN = re.compile(
+    r"^(?:[A-Z]+:\s+)?(?:Exception Group )?Traceback \(most recent call last\):\s*$"
+)
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?::(?:\s(.*))?)?$")
 _CAUSED = "The above exception was the direct cause of the following exception:"
 _DURING = "During handling of the above exception, another exception occurred:"
@@ -23,6 +27,14 @@ _WRAPPER = re.compile(
     r"^Exception: Command .* returned non zero return code\. Return code = (-?\d+)$"
 )
 _PATH = re.compile(r"'([^']*)'$")
+#: How Python draws an exception that holds several ones, at its outer level; and within that.
+_OUTER, _INNER = re.compile(r"^  [|+] (.*)"), re.compile(r"^\s+\| ([A-Za-z_][\w.]*(?::.*)?)$")
+_FRAME = re.compile(r"^\s+[|+]")
+_GROUP = "  + Exception Group Traceback (most recent call last):"
+#: Lines that tell of no end: the command line, parts of a traceback, warnings of Python's.
+_BESIDE = re.compile(r"^\$ |^\s|^\S+:\d+: \w*Warning: ")
+#: A status beyond this one tells of a signal, as shells have it.
+_SIGNALLED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +50,11 @@ class _Block:
 
 
 def of_status(code: int) -> Exit:
-    """The end of a process with an exit status as Python has it."""
+    """The end of a process with an exit status as Python has it, or as shells do."""
     if code >= 0:
+        with suppress(ValueError):
+            name = signal.Signals(code - _SIGNALLED).name
+            return Exit(f"the process was killed by {name}", code)
         return Exit(f"the process exited with status {code}", code, code == lasting.STATUS)
     try:
         return Exit(f"the process was killed by {signal.Signals(-code).name}", code)
@@ -57,7 +72,7 @@ def explained(gone: Exit, log: str, *, loading: bool, model: str) -> Exit:
     """
     if not loading and not (gone.code and gone.code > 0):
         return gone
-    lines = [line.rstrip() for line in log.splitlines()]
+    lines = _ungrouped([line.rstrip() for line in log.splitlines()])
     blocks = [*_blocks(lines)]
     if blocks and (inner := _inner(lines, blocks[-1])) is not None:
         lines = lines[: blocks.pop().first]
@@ -68,7 +83,7 @@ def explained(gone: Exit, log: str, *, loading: bool, model: str) -> Exit:
         chain = _chain(blocks)
         lasts = gone.lasting or lasting.lasts(chain, model)
         return replace(gone, reason=_told(chain), lasting=lasts)
-    words = next((line for line in reversed(lines) if line and not line.startswith("$ ")), "")
+    words = next((line for line in reversed(lines) if line and not _BESIDE.match(line)), "")
     return replace(gone, reason=f"{gone.reason}: {_cut(words.strip())}") if words else gone
 
 
@@ -91,7 +106,23 @@ def _told(chain: Sequence[Raised]) -> str:
     return text
 
 
+def _ungrouped(lines: list[str]) -> list[str]:
+    """With an exception group as any other exception, and those in it as its words."""
+    if _GROUP not in lines:
+        return lines
+    begin = len(lines) - 1 - lines[::-1].index(_GROUP)
+    rest = []
+    for line in lines[begin:]:
+        if found := _OUTER.match(line) or _INNER.match(line):
+            rest.append(found[1])
+        elif not _FRAME.match(line):
+            rest.append(line)
+    return [*lines[:begin], *rest]
+
+
 def _cut(text: str) -> str:
+    """Of what a log says, as much as is shown: to everybody who may see the deployment."""
+    text = mask(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

@@ -25,6 +25,8 @@ Show = Callable[[str], None]
 #: A worker says with SIGUSR1 that it has something to say.
 _AWAITED = {signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1}
 _LOADED = b"."
+#: A status that tells of a signal begins here, as those of shells do.
+_KILLED = 128
 #: Characters of a reason.
 _REASON = 150
 #: Seconds between a worker's death and its successor, and how they grow with each that did not load.
@@ -96,7 +98,8 @@ class _Crew:
             if self._over:
                 continue
             if not loaded and not self._running:
-                return max(1, os.waitstatus_to_exitcode(status))
+                code = os.waitstatus_to_exitcode(status)
+                return code if code > 0 else _KILLED - code if code else 1
             self._failures = 0 if loaded else self._failures + 1
             if self._proven:
                 self._replace(pid, "is gone" if loaded else "did not load the model")

@@ -25,23 +25,28 @@ _OF_CODE = frozenset(
 LASTING = _OF_CODE | {
     "ZipImportError", "AssertionError", "LookupError", "KeyError", "IndexError", "ValueError",
     "UnicodeError", "UnicodeDecodeError", "UnicodeEncodeError", "ArithmeticError", "ZeroDivisionError",
-    "OverflowError", "PickleError", "BadZipFile", "NotADirectoryError", "IsADirectoryError",
+    "OverflowError", "RecursionError", "PickleError", "BadZipFile", "BadGzipFile", "LZMAError",
+    "NotADirectoryError", "IsADirectoryError",
+    # Of pickles and archives that are too short, and of zlib, struct and others that have one name for it.
+    "EOFError", "error",
     # Codes of MLflow's own exception.
     "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST",
 }  # fmt: skip
 _MISSING = "FileNotFoundError"
 #: OSError, from which all of these derive, is none of its own: it tells of anything.
-_FILES = frozenset({_MISSING, "NotADirectoryError", "IsADirectoryError"})
+_FILES = frozenset({_MISSING, "NotADirectoryError", "IsADirectoryError", "BadGzipFile"})
 _PASSING_NAMES = re.compile(
     r"Connect|Time(d)?_?[Oo]ut|HTTP|URL|SSL|Socket|Retr(y|ies)|Unavailable|Operational|Memory|Throttl|Busy|Lock"
     r"|Request|Rest|Remote|Cuda|Accelerator|gaierror|BrokenPipe|BlockingIO|Interrupted|PermissionError"
-    r"|ProcessLookup|ChildProcess|TEMPORARILY|INTERNAL_ERROR|LIMIT_EXCEEDED"
+    r"|ProcessLookup|ChildProcess|IncompleteRead|TEMPORARILY|INTERNAL_ERROR|LIMIT_EXCEEDED"
 )
 _PASSING_WORDS = re.compile(
     r"out of memory|cannot allocate|CUDA|cuDNN|already in use|timed? ?out|temporar|connect|unreachable"
     r"|locked|busy|too many|try again|stale file|no space left|input/output error",
     re.IGNORECASE,
 )
+#: What is said of a pickle or an archive that does; of a pipe to another process nothing is.
+_ENDS_EARLY = re.compile(r"out of input|end-of-stream|truncated", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ def _passes(one: Raised) -> bool:
     plain_os_error = not _FILES.intersection(one.names) and {"OSError", "IOError"} & {*one.names}
     return bool(
         plain_os_error
+        or ("EOFError" in one.names and not _ENDS_EARLY.search(one.words))
         or any(_PASSING_NAMES.search(name) for name in one.names)
         or (not (_OF_CODE | _FILES).intersection(one.names) and _PASSING_WORDS.search(one.words))
     )

@@ -28,6 +28,8 @@ def work(loaded):
         os.mkdir(folder / "taken")  # what only one process can have
         while not (folder / "go on").exists():
             signal.sigtimedwait([], 0.01)
+    if (folder / "deadly").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
     if (folder / "broken").exists():
         return 3
     loaded()
@@ -103,6 +105,12 @@ def test_a_model_that_does_not_load_ends_the_launch(launch: Launch) -> None:
     launch.start()
     assert launch.ended() == 3
     assert not launch.logged("another")
+
+
+def test_a_signal_that_ends_the_last_worker_is_told_with_the_status(launch: Launch) -> None:
+    launch.touch("deadly")
+    launch.start()
+    assert launch.ended() == 128 + signal.SIGKILL
 
 
 def test_a_successor_that_does_not_load_is_tried_again_and_harms_nobody(launch: Launch) -> None:

@@ -1,9 +1,13 @@
 """How a launch ended, told from its exit status and its log; and what another try cannot mend."""
 
+import asyncio
+import gzip
+import lzma
 import pickle
 import sqlite3
 import traceback
 import zipfile
+import zlib
 from contextlib import suppress
 
 import pytest
@@ -23,6 +27,12 @@ WRAPPER = (
     "    raise Exception(\n"
     "Exception: Command '['bash', '-c', 'exec uvicorn --port 9']' returned non zero return code. "
     "Return code = {}\n"
+)
+
+
+WARNED = (
+    "/lib/python3/site-packages/mlflow/pyfunc/validation.py:187: UserWarning: Add type hints\n"
+    "  color_warning(\n"
 )
 
 
@@ -83,6 +93,13 @@ KINDS: list[tuple[Exception, bool, str]] = [
     (NotImplementedError(), True, "NotImplementedError"),
     (pickle.UnpicklingError("pickle data was truncated"), True, "UnpicklingError: pickle"),
     (zipfile.BadZipFile("File is not a zip file"), True, "BadZipFile: File"),
+    (gzip.BadGzipFile("Not a gzipped file (b'PK')"), True, "BadGzipFile: Not a gzipped file"),
+    (lzma.LZMAError("Corrupt input data"), True, "LZMAError: Corrupt input data"),
+    (zlib.error("Error -3 while decompressing data"), True, "error: Error -3"),
+    (EOFError("Ran out of input"), True, "EOFError: Ran out of input"),
+    (EOFError(), False, "EOFError"),
+    (asyncio.IncompleteReadError(b"", 5), False, "IncompleteReadError: 0 bytes read"),
+    (RecursionError("maximum recursion depth exceeded"), True, "RecursionError: maximum"),
     (missing(f"{FOLDER}/artifacts/weights.bin"), True, "FileNotFoundError: [Errno 2] No such"),
     (missing("weights.bin"), True, "FileNotFoundError: [Errno 2] No such"),
     (missing("/mnt/shared/weights.bin"), False, "FileNotFoundError: [Errno 2] No such"),
@@ -111,7 +128,9 @@ KINDS: list[tuple[Exception, bool, str]] = [
 def printed(error: BaseException) -> str:
     """What Python prints at the end of a process that it ends."""
     lines = "".join(traceback.format_exception(error)).splitlines()
-    if not any(line.startswith("Traceback") for line in lines):
+    if isinstance(error, ExceptionGroup):
+        lines.insert(0, "  + Exception Group Traceback (most recent call last):")
+    elif not any(line.startswith("Traceback") for line in lines):
         # It was never raised: as if from a frame.
         lines = ["Traceback (most recent call last):", '  File "m.py", line 1, in load', *lines]
     return "$ mlflow models serve\nloading\n" + "\n".join(lines) + "\n"
@@ -181,6 +200,9 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
         (3, printed(KeyError("k")), True, "the process exited with status 3: KeyError: 'k'"),
         (1, printed(KeyError("k")), False, "the process exited with status 1: KeyError: 'k'"),
         (-9, "loading\n", True, "the process was killed by SIGKILL: loading"),
+        (139, "loading\n", True, "the process was killed by SIGSEGV: loading"),
+        (255, "loading\n", True, "the process exited with status 255: loading"),
+        (-11, f"$ x\nloading\n{WARNED}", True, "the process was killed by SIGSEGV: loading"),
         (-9, "anything\n", False, "the process was killed by SIGKILL"),
         (-64, "", False, "the process was killed by SIGRTMAX"),
         (-99, "", False, "the process was killed by signal 99"),
@@ -199,6 +221,23 @@ def test_a_killed_server_below_its_wrapper_counts_as_killed() -> None:
 
 def test_who_saw_nothing_says_nothing() -> None:
     assert explained(LOST, printed(KeyError("k")), loading=False, model=MODEL) == LOST
+
+
+def test_of_a_group_of_exceptions_all_are_told() -> None:
+    group = ExceptionGroup("no weights", [KeyError("a"), from_(TypeError("b"), ValueError("c"))])
+    found = explained(of_status(1), printed(group), loading=True, model=MODEL)
+    assert found.reason.startswith("ExceptionGroup: no weights (2 sub-exceptions) KeyError: 'a'")
+    assert "TypeError: b" in found.reason
+    assert "+--" not in found.reason
+
+
+@pytest.mark.parametrize("ended", [1, 3])
+def test_no_password_of_an_address_is_told(ended: int) -> None:
+    # What MODEL_DEPLOYMENT_MODEL_ENV hands to a model stands in its exceptions.
+    error = RuntimeError("API request to https://anna:s3cret@mlflow.example/api failed")
+    found = explained(of_status(ended), printed(error), loading=True, model=MODEL)
+    assert "mlflow.example" in found.reason
+    assert "s3cret" not in found.reason
 
 
 def test_long_words_are_cut_at_their_end() -> None:
@@ -226,6 +265,9 @@ def test_whatever_a_log_holds_there_is_a_reason(log: str, code: int, loading: bo
         ("ConnectionRefusedError: [Errno 111] Connection refused", "MODEL_ENV"),
         ("MemoryError", "memory"),
         ("LicenceError: no registry, no artifacts, no free port", "own code"),
+        ("LicenceMissing: no artifacts (gave up after 5 tries)", "own code"),
+        ("NoWeights (gave up after 5 tries)", "own code"),
+        ("error: Error -3 while decompressing data", "own code"),
         ("the process was killed by SIGKILL", "memory"),
         ("the process was killed by SIGSEGV: x", "native code"),
         ("its process is stopped (SIGSTOP)", "SIGSTOP"),
