@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import logging
 import secrets
 import shutil
 import tempfile
@@ -34,8 +33,6 @@ T = TypeVar("T")
 _PARTIAL = ".partial-"
 #: What the copy that is served looked like when it was made.
 _STAMPS = "served.json"
-
-_log = logging.getLogger(__name__)
 
 #: Notes something among the events of the deployment.
 Tell = Callable[[str], None]
@@ -70,7 +67,8 @@ class ArtifactCache:
         """Local artifacts to serve, as they were downloaded; a missing or damaged entry is downloaded.
 
         Args:
-            tell: is told of a damaged entry, and of files that a model wrote among its artifacts.
+            tell: is told of a damaged entry, of files that a model wrote among its artifacts, and that there
+                is no room for a copy.
 
         Raises:
             Damaged: a fresh download holds no model, or reaches out of its folder; or the entry is damaged
@@ -142,27 +140,30 @@ class ArtifactCache:
         """A copy to serve, in place of that of the launch before; and what is to be told of that."""
         entry = self._root / name
         work = self._root / f"{_PARTIAL}{secrets.token_hex(8)}"
+        before = _read_stamps(entry / _STAMPS)
+        served = entry / "served"
         try:
             work.mkdir(mode=0o700)
-            before = _read_stamps(entry / _STAMPS)
             names = sorted(_read_manifest(entry / "manifest.json"))
             stamps = copies.make(self.path(name), work / "new", names)
             found = copies.Written()
-            with contextlib.suppress(FileNotFoundError):
-                (entry / "served").rename(work / "old")
-                found = _look_back(entry, work, before.files)
+            if served.exists() and before.files:
+                found = copies.written(served, before.files)
             noted = {"files": stamps, "told": before.told or bool(found)}
             (work / "stamps").write_text(json.dumps(noted), encoding="utf-8")
+            # From here on nothing needs room.
+            with contextlib.suppress(FileNotFoundError):
+                served.rename(work / "old")
+                _keep(entry, work, found)
             (work / "stamps").rename(entry / _STAMPS)
-            (work / "new").rename(entry / "served")
+            (work / "new").rename(served)
         except OSError as error:
-            _log.warning(
-                "cannot copy the artifacts in %s, so they are served themselves: %s", entry, error
-            )
-            return self.path(name), ""
+            # What the last launch has left is better than to have it write into what was downloaded.
+            left = (served / "MLmodel").is_file()
+            return served if left else self.path(name), _not_copied(error, left=left)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        return entry / "served", _told(name, found) if found and not before.told else ""
+        return served, _told(name, found) if found and not before.told else ""
 
     def _adopt(self, name: str, folder: Path, source: Path) -> None:
         work = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._root))
@@ -238,17 +239,22 @@ def _told(name: str, found: copies.Written) -> str:
     )
 
 
-def _look_back(entry: Path, work: Path, stamps: dict[str, Any]) -> copies.Written:
-    """What the launch before wrote into its copy; that is kept."""
-    if not stamps:
-        return copies.Written()
-    found = copies.written(work / "old", stamps)
+def _not_copied(error: OSError, *, left: bool) -> str:
+    what = (
+        "it starts with them as the last launch left them"
+        if left
+        else "what was downloaded is served itself, and is damaged by a model that writes into it"
+    )
+    return f"cannot copy the artifacts ({error.strerror or error}), so {what}: make room"
+
+
+def _keep(entry: Path, work: Path, found: copies.Written) -> None:
+    """Keep what the launch before wrote into its copy."""
     if found.added or found.changed:
         copies.keep_only(work / "old", {*found.added, *found.changed})
         with contextlib.suppress(FileNotFoundError):
             (entry / "left").rename(work / "older")
         (work / "old").rename(entry / "left")
-    return found
 
 
 async def _whole(work: Callable[[], T]) -> T:

@@ -1,8 +1,7 @@
 """A copy of a model's files that its processes may write into, at little cost, and what they wrote.
 
-What a model may change is copied: small files, and databases, which change when they are opened. Large
-files are cloned where the file system can, and else shared by a hard link and read-only: models are
-gigabytes, and write into no weights.
+What a model may change is copied: files of usual sizes, and databases, which change when they are opened.
+Very large files are cloned where the file system can, and else shared by a hard link and read-only.
 """
 
 import contextlib
@@ -13,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Files of so many bytes are not copied.
-LARGE = 16 * 1024 * 1024
+#: Files of so many bytes are not copied; below, it takes less time than to look whether they are whole.
+LARGE = 256 * 1024 * 1024
 #: See ioctl_ficlone(2).
 _FICLONE = 0x40049409
 #: Where a file has these bytes, it is a database: SQLite, DuckDB, LMDB.

@@ -140,7 +140,22 @@ async def test_a_model_that_writes_nothing_is_not_told_of(cache: Cache, root: Pa
     assert not (root / NAME / "left").exists()
 
 
-async def test_large_files_are_not_copied_unless_they_are_databases(
+@pytest.fixture
+def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "LARGE", 65536)
+
+
+async def test_weights_that_a_model_writes_into_spoil_no_start(cache: Cache) -> None:
+    cache.source.files["weights.bin"] = bytes(20_000_000)
+    for _ in range(2):
+        with (await cache.start() / "weights.bin").open("r+b") as file:
+            file.write(b"changed")
+    assert content(await cache.start()) == cache.source.files
+    assert "changed weights.bin" in cache.told[0]
+
+
+@pytest.mark.usefixtures("small_is_large")
+async def test_very_large_files_are_not_copied_unless_they_are_databases(
     cache: Cache, root: Path
 ) -> None:
     large = bytes(copies.LARGE)
@@ -164,7 +179,8 @@ def _cloned(path: Path) -> bool:
     return copies._clone(path / "weights.bin", path / "probe")
 
 
-async def test_without_links_large_files_are_copied(cache: Cache) -> None:
+@pytest.mark.usefixtures("small_is_large")
+async def test_without_links_very_large_files_are_copied(cache: Cache) -> None:
     cache.source.files["weights.bin"] = bytes(copies.LARGE)
     unable = OSError(errno.EPERM, "no links here")
     with (
@@ -176,11 +192,31 @@ async def test_without_links_large_files_are_copied(cache: Cache) -> None:
     assert not (path / "weights.bin").samefile(cache.cache.path(NAME) / "weights.bin")
 
 
-async def test_on_a_full_disk_the_downloaded_files_are_served(cache: Cache, root: Path) -> None:
-    (await cache.start() / "more").touch()
-    full = OSError(errno.ENOSPC, "No space left on device")
-    with patch.object(copies.shutil, "copyfile", side_effect=full):
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_on_a_full_disk_a_model_starts_with_what_it_has_left(
+    cache: Cache, root: Path
+) -> None:
+    same_size(await cache.start())
+    for _ in range(2):
+        with patch.object(copies.shutil, "copyfile", side_effect=FULL):
+            path = await cache.start()
+        assert path == root / NAME / "served"
+        assert (path / "model.pkl").read_bytes().startswith(b"X")
+        assert "cannot copy the artifacts (No space left on device)" in cache.told[-1]
+        write_in_place(path)
+    assert entries(root) == [NAME]
+    assert content(await cache.start()) == cache.source.files
+    assert "changed data/seen.db, model.pkl" in cache.told[-1]
+
+
+async def test_without_a_copy_the_downloaded_files_are_served_on_a_full_disk(
+    cache: Cache, root: Path
+) -> None:
+    with patch.object(copies.shutil, "copyfile", side_effect=FULL):
         assert await cache.start() == cache.cache.path(NAME)
+    assert "damaged by a model that writes into it" in cache.told[-1]
     assert entries(root) == [NAME]
     path = await cache.start()
     assert path == root / NAME / "served"
