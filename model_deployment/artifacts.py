@@ -51,6 +51,8 @@ class ArtifactCache:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         #: What was told of damaged entries that are not replaced yet: each of many tries finds it anew.
         self._told: dict[str, str] = {}
+        #: The same of what was told last of copies.
+        self._written: dict[str, str] = {}
 
     def open(self) -> None:
         """Create the folder, and clear away downloads that an earlier controller did not finish."""
@@ -67,8 +69,8 @@ class ArtifactCache:
         """Local artifacts to serve, as they were downloaded; a missing or damaged entry is downloaded.
 
         Args:
-            tell: is told of a damaged entry, of files that a model wrote among its artifacts, and that there
-                is no room for a copy.
+            tell: is told of a damaged entry, of files that a model wrote among its artifacts, and where
+                there is no room for a copy.
 
         Raises:
             Damaged: a fresh download holds no model, or reaches out of its folder; or the entry is damaged
@@ -81,8 +83,9 @@ class ArtifactCache:
                 await self._mend(name, damage, download, tell)
             self._told.pop(name, None)
             path, written = await _whole(lambda: self._serve(name))
-            if written:
+            if written and self._written.get(name) != written:
                 tell(written)
+            self._written[name] = written
             return path
 
     async def _mend(self, name: str, damage: str, download: Download, tell: Tell) -> None:

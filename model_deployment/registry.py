@@ -140,6 +140,12 @@ class Registry:
                 raise RegistryUnavailable(
                     f"cannot download {key}: {why}", retry_after=10
                 ) from error
+            if not any(Path(found).iterdir()):  # so MLflow leaves it where a folder is not there
+                raise RegistryUnavailable(
+                    f"cannot download {key}: there is nothing where its artifacts were stored: the "
+                    "store is away, or they were removed",
+                    retry_after=10,
+                )
             return Path(found)
 
         def clear() -> None:

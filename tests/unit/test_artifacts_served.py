@@ -204,8 +204,9 @@ async def test_on_a_full_disk_a_model_starts_with_what_it_has_left(
             path = await cache.start()
         assert path == root / NAME / "served"
         assert (path / "model.pkl").read_bytes().startswith(b"X")
-        assert "cannot copy the artifacts (No space left on device)" in cache.told[-1]
         write_in_place(path)
+    assert "cannot copy the artifacts (No space left on device)" in cache.told[0]
+    assert len(cache.told) == 1
     assert entries(root) == [NAME]
     assert content(await cache.start()) == cache.source.files
     assert "changed data/seen.db, model.pkl" in cache.told[-1]

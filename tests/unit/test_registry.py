@@ -187,6 +187,15 @@ async def test_a_download_that_is_given_up_clears_up_when_it_ends(
     await until(lambda: not (tmp_path / "partial").exists())
 
 
+async def test_a_store_that_is_away_is_no_model_without_files(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.let_go.set()
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(()))  # as MLflow leaves it
+    with pytest.raises(RegistryUnavailable, match="the store is away, or they were removed"):
+        await registry().download(KEY, tmp_path / "partial")
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
