@@ -33,6 +33,7 @@ from model_deployment.registry_errors import (
     explain,
     explain_artifacts,
     first_line,
+    look_at_artifacts,
     look_at_file,
     no_registry,
     shown,
@@ -135,17 +136,12 @@ class Registry:
                     tracking_uri=self._tracking_uri,
                     registry_uri=self._registry_uri,
                 )
+                look_at_artifacts(Path(found))
             except Exception as error:
                 why = explain_artifacts(error, self._name)
                 raise RegistryUnavailable(
                     f"cannot download {key}: {why}", retry_after=10
                 ) from error
-            if not any(Path(found).iterdir()):  # so MLflow leaves it where a folder is not there
-                raise RegistryUnavailable(
-                    f"cannot download {key}: there is nothing where its artifacts were stored: the "
-                    "store is away, or they were removed",
-                    retry_after=10,
-                )
             return Path(found)
 
         def clear() -> None:

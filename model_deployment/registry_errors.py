@@ -126,6 +126,18 @@ def look_at_file(uri: str) -> None:
         raise Unusable(f"{path}: {(error.strerror or 'cannot be opened').lower()}") from error
 
 
+def look_at_artifacts(folder: Path) -> None:
+    """Look whether anything was downloaded: where there is no folder, MLflow leaves an empty one.
+
+    Raises:
+        Unusable: nothing was.
+    """
+    if not any(folder.iterdir()):
+        raise Unusable(
+            "there is nothing where they were stored: the store is away, or they were removed"
+        )
+
+
 def first_line(error: BaseException) -> str:
     """What an error says of itself: one line, without credentials, not cut within a word."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
