@@ -1,14 +1,12 @@
 """The table in a body, whatever its form: columns, with the names and values that they came with."""
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_deployment.gate import forms, loads
+from model_deployment.gate import csv_text, forms, loads
 from model_deployment.gate.verdict import Findings
-from model_deployment.monitoring import texts
 
 #: Values that a table may have, and that are made of it: a body may be packed.
 MOST_CELLS = 2_000_000
@@ -92,8 +90,8 @@ def _of_columns(data: dict[str, Any]) -> Table | None:
 
 def _from_csv(body: bytes) -> Table | None:
     try:
-        text = io.StringIO(body.decode("utf-8-sig"), newline="")
-        names, *rows = [*texts.lines(text)] or [[]]
+        lines = csv_text.lines(body.decode("utf-8"))
+        names, *rows = [line for line in lines if not csv_text.is_blank(line)] or [[]]
     except (UnicodeDecodeError, csv.Error):
         return None
     width = len(names)
