@@ -196,7 +196,7 @@ async def test_a_version_that_is_no_more_keeps_no_other_from_being_kept(
     gone.update(keys[:2])
     loop = asyncio.create_task(it.run(ready))
     try:
-        await until(lambda: (tmp_path / f"{KEY}-1" / "baseline.json").exists())
+        await until((tmp_path / f"{KEY}-1" / "baseline.json").exists)
     finally:
         loop.cancel()
     assert await it.of(keys[1]) == {"rmse": 1.0}
