@@ -22,9 +22,9 @@ from model_deployment.domain import Deployment, Route
 from model_deployment.effects import World
 from model_deployment.monitoring.totals import Totals
 from model_deployment.probe import Prober
-from model_deployment.proxy.exchange import Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.terms import Terms
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
