@@ -75,7 +75,7 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
 def slips(text: str, filled: bool) -> list[str]:
     """What is wrong with a sentence."""
     found = []
-    if not filled and re.search(r"\{[a-z_]+(?:\.[a-z_]+)*(?:![ars])?(?::[^ }][^}]*)?\}", text):
+    if not filled and re.search(r"\{[a-z_]+(?:\.[a-z_]+)*(?:![ars])?(?::[^}]*)?\}", text):
         found.append("a place that is not filled")
     if re.search(r"(?<!\.)\.\.(?!\.)|,,|;;|::(?= )|[,;:] ?[,;.](?![.\w])| \.(?= |$)| ,", text):
         found.append("doubled punctuation")
