@@ -19,7 +19,6 @@ from model_deployment.credentials.verify import Credentials
 from model_deployment.describe import Description
 from model_deployment.described import Described
 from model_deployment.domain import Deployment, Route
-from model_deployment.effects import World
 from model_deployment.monitoring.totals import Totals
 from model_deployment.probe import Prober
 from model_deployment.proxy.forward import Proxy
@@ -38,6 +37,7 @@ from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 from model_deployment.telemetry import Telemetry
 from model_deployment.watch import Watch, assemble, make_sure_of_documents, surroundings
+from model_deployment.world import World
 
 _log = logging.getLogger(__name__)
 
