@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from model_deployment.gate.naming import Name, Naming
+from model_deployment.gate.nested import COMPLEX
 from model_deployment.monitoring import texts
 from model_deployment.monitoring.tables import Table
 from model_deployment.monitoring.typed import cells, column, converter
@@ -72,6 +73,11 @@ class Inputs:
             self._every = specs[0]
         elif not any(spec.get("type") in ("object", "array", "map", "any") for spec in specs):
             self._places = list(specs)
+
+    @property
+    def nested(self) -> bool:
+        """Whether columns that are known by name hold lists or objects."""
+        return any(spec.get("type") in COMPLEX for spec in self._specs.values())
 
     @property
     def names(self) -> list[str]:

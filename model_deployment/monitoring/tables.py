@@ -31,15 +31,19 @@ class Table:
         return all(str(name) == str(place) for place, name in enumerate(self.names))
 
 
-def read(media_type: str, body: bytes) -> Table | None:
+def read(media_type: str, body: bytes, *, nested: bool = False) -> Table | None:
     """The table of a body; None if there is none in it, or none that can be read.
+
+    Args:
+        nested: columns of the model hold lists or objects. Then MLflow takes an object in ``inputs`` or
+            ``instances`` for one record, and its lists for values.
 
     Raises:
         MalformedJson: it is no JSON, and should be.
     """
     match media_type:
         case "application/json":
-            return _from_json(loads(body))
+            return _from_json(loads(body), nested)
         case "text/csv":
             return _from_csv(body)
         case "application/vnd.apache.parquet":
@@ -49,7 +53,7 @@ def read(media_type: str, body: bytes) -> Table | None:
     return None
 
 
-def _from_json(body: Any) -> Table | None:
+def _from_json(body: Any, nested: bool) -> Table | None:
     findings = Findings()
     request = forms.unwrap(body, frozenset(), findings)
     if request is None or request.llm:
@@ -59,7 +63,7 @@ def _from_json(body: Any) -> Table | None:
         frame = forms.read_split(data, findings)
         return None if frame is None else Table(list(frame.names), frame.values, frame.rows)
     if type(data) is dict:
-        return _of_columns(data)
+        return _of_records([data]) if nested else _of_columns(data)
     if type(data) is not list or not data:
         return None
     kinds = set(map(type, data))

@@ -229,6 +229,8 @@ def test_nested_values_are_alike() -> None:
         "by": [{"k": 1}, {"l": 2}],
     }
     assert taken(inputs, JSON, records(rows)) == wanted
+    one = {name: values[:1] for name, values in wanted.items()}
+    assert taken(inputs, JSON, json.dumps({"inputs": rows[0]}).encode()) == one
     frame = pd.DataFrame(rows)
     assert taken(inputs, PARQUET, parquet(frame)) == wanted
     types = pa.schema([
