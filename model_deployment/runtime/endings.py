@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from model_deployment.domain import Exit
-from model_deployment.masking import mask
 from model_deployment.worker import lasting
 from model_deployment.worker.lasting import Raised
 
@@ -93,7 +92,6 @@ def _told(chain: Sequence[Raised]) -> str:
 
 
 def _cut(text: str) -> str:
-    text = mask(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
