@@ -71,7 +71,7 @@ class Inputs:
             self._order = {name: place for place, name in enumerate(names)}
         elif len(specs) == 1 and specs[0].get("type") == "tensor":
             self._every = specs[0]
-        elif not any(spec.get("type") in ("object", "array", "map", "any") for spec in specs):
+        elif not any(spec.get("type") in COMPLEX | {"any"} for spec in specs):
             self._places = list(specs)
 
     @property

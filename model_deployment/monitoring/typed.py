@@ -22,7 +22,6 @@ Spec = Mapping[str, Any]
 Convert = Callable[[Any], Any]
 
 _INTEGERS = frozenset({"integer", "long"})
-_NESTED = frozenset({"array", "object", "map", "any"})
 _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?", re.ASCII
 )
