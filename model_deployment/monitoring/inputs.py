@@ -93,6 +93,7 @@ class Inputs:
 
         A column without a name, here or there, is called ``f0``, ``f1`` and so on by its place.
         """
+        table = self._one_tensor(table)
         found = self._placed(table)
         numbered = table.numbered
         known: list[Column] = []
@@ -117,6 +118,17 @@ class Inputs:
             given = [int(name[1:]) for name in names]
         taken = self.take(Table(given, columns, len(rows)))
         return [one.name for one in taken], list(zip(*(one.values for one in taken), strict=True))
+
+    def _one_tensor(self, table: Table) -> Table:
+        """Rows that came without the name of the only tensor, which MLflow takes for that one."""
+        if len(self._specs) != 1 or not table.numbered or table.texts:
+            return table
+        ((name, spec),) = self._specs.items()
+        if spec.get("type") != "tensor" or name in map(str, table.names):
+            return table
+        shape = (spec.get("tensor-spec") or {}).get("shape") or ()
+        rows = list(map(list, zip(*table.columns, strict=True)))
+        return Table([name], [rows if len(shape) > 1 else table.columns[0]], table.rows)
 
     def _placed(self, table: Table) -> dict[int, str]:
         """The columns that are the signature's, by their place in the request."""

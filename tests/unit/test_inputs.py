@@ -134,28 +134,6 @@ def test_columns_without_names_are_known_by_their_place(media_type: str, body: b
     alike(taken(columns, media_type, body), {"f0": [1.0], "f1": ["01"]})
 
 
-@pytest.mark.parametrize(
-    ("media_type", "body"),
-    [
-        (JSON, b'{"inputs": [[1, 2.5], [3, 4]]}'),
-        (JSON, b'{"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2.5], [3, 4]]}}'),
-        (PARQUET, parquet(pd.DataFrame({"a": [1.0, 3.0], "b": [2.5, 4.0]}))),
-    ],
-)
-def test_a_tensor_is_a_table(media_type: str, body: bytes) -> None:
-    tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}
-    alike(taken(Inputs([tensor]), media_type, body), {"f0": [1.0, 3.0], "f1": [2.5, 4.0]})
-
-
-def test_a_deep_tensor_and_named_ones() -> None:
-    image = {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 1, 2]}}
-    body = b'{"inputs": [[[1, 0.10000000149011612]], [[null, 2]]]}'
-    assert taken(Inputs([image]), JSON, body) == {"f0": [[1.0, 0.1], [None, 2.0]]}
-    named = Inputs([{**image, "name": "b"}, {**image, "name": "a"}])
-    body = b'{"inputs": {"a": [[[1, 2]]], "b": [[[3, 4]]]}}'
-    assert taken(named, JSON, body) == {"b": [[[3.0, 4.0]]], "a": [[[1.0, 2.0]]]}
-
-
 def test_a_list_of_values_is_one_column() -> None:
     assert taken(Inputs([spec("string")]), JSON, b'{"inputs": ["a", "b"]}') == {"f0": ["a", "b"]}
     assert taken(Inputs([spec("string", "text")]), JSON, b'{"inputs": ["a"]}') == {"text": ["a"]}
