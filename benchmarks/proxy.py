@@ -33,9 +33,9 @@ from model_deployment.domain import Endpoint, Route, State
 from model_deployment.gate import Gate, Validation
 from model_deployment.names import ModelKey
 from model_deployment.proxy.asgi import Receive, Scope, Send
-from model_deployment.proxy.exchange import Recorder, Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.terms import Recorder, Terms
 from model_deployment.proxy.upstream import Limits
 from model_deployment.signature import Signature
 

@@ -2,6 +2,7 @@
 
 import re
 
+_DELETED = "The version was deleted in the registry. Deploy another one, or register it again."
 _ADVICE = (
     (
         "not ready within",
@@ -48,6 +49,13 @@ _ADVICE = (
         "A link in the model's files leads out of them, and those it leads to do not come along. Log the "
         "model with the files themselves.",
     ),
+    (
+        "cannot use the MLflow registry",
+        "Something is wrong with the registry or with its settings; the reason says what. Mend that, and "
+        "deploy again.",
+    ),
+    ("the registry has no ", _DELETED),
+    ("the registry says: ", _DELETED),
     (
         "artifacts",
         "The model's files could not be had from the registry. Look whether it answers, and whether "

@@ -1,17 +1,15 @@
-"""The composition root: the only file that names concrete classes."""
+"""The composition root: here everything is put together."""
 
 import asyncio
 import contextlib
 import logging
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from model_deployment import surface
+from model_deployment import adapters, surface
+from model_deployment.adapters import StandIn
 from model_deployment.admission import Admission
 from model_deployment.api.access import Access, authorise
 from model_deployment.api.guard import Guard
@@ -21,33 +19,25 @@ from model_deployment.credentials.verify import Credentials
 from model_deployment.describe import Description
 from model_deployment.described import Described
 from model_deployment.domain import Deployment, Route
-from model_deployment.effects import World
-from model_deployment.errors import CredentialsError
 from model_deployment.monitoring.totals import Totals
-from model_deployment.options import EnvManager, StartMethod, Validation
 from model_deployment.probe import Prober
-from model_deployment.proxy import promise
-from model_deployment.proxy.exchange import Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
-from model_deployment.proxy.upstream import Limits
+from model_deployment.proxy.terms import Terms
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.runtime import identity, sockets
 from model_deployment.runtime.crews import crew_of
-from model_deployment.runtime.forkserver import ForkStarter
-from model_deployment.runtime.forkserver import Terms as ForkTerms
 from model_deployment.runtime.local import LocalRuntime
-from model_deployment.runtime.logs import PARENT, LaunchLogs
-from model_deployment.runtime.memory import MemoryGauge, free_memory, measure
-from model_deployment.runtime.parents import Program
-from model_deployment.runtime.serve import Command, ServeStarter, mlflow_command
+from model_deployment.runtime.logs import LaunchLogs
+from model_deployment.runtime.memory import MemoryGauge, measure
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 from model_deployment.telemetry import Telemetry
 from model_deployment.watch import Watch, assemble, make_sure_of_documents, surroundings
+from model_deployment.world import World
 
 _log = logging.getLogger(__name__)
 
@@ -66,16 +56,6 @@ class Running:
     dismiss: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class StandIn:
-    """What is started in the place of MLflow's model server, for tests."""
-
-    #: The argument vector, in place of ``mlflow models serve``.
-    command: Command
-    #: The program that forks run, started with nothing preloaded.
-    program: str
-
-
 @asynccontextmanager
 async def running(settings: Settings, stand_in: StandIn | None = None) -> AsyncIterator[Running]:
     """Everything put together: the state is open, what lives is adopted, the loop ticks.
@@ -92,7 +72,7 @@ async def running(settings: Settings, stand_in: StandIn | None = None) -> AsyncI
         lock.acquire()
         stack.callback(lock.release)
         # First of all: who may not start must not touch what lives.
-        credentials = _credentials(settings, stack)
+        credentials = adapters.credentials(settings, stack)
         database = Database(settings.data_dir / "state.db")
         await database.open()
         stack.push_async_callback(database.close)
@@ -176,13 +156,7 @@ async def _assemble(
         describe=describe,
         counters=core.routes.counters,
     )
-    looking = asyncio.create_task(dashboard.run(), name="dashboard")
-
-    async def look_away() -> None:
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
-
-    stack.push_async_callback(look_away)
+    _look_on(dashboard.run(), stack)
     app = surface.api(
         controller,
         core.registry,
@@ -221,13 +195,13 @@ async def _core(
     await ports.fill()
     cache = ArtifactCache(settings.data_dir / "models")
     cache.open()
-    registry = _registry(settings)
+    registry = adapters.registry(settings)
     logs = LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes)
     wake, notes, call = _Late(), _Late(), _Late()
-    forks = _forks(settings, instance, logs, stand_in, wake)
+    forks = adapters.forks(settings, instance, logs, stand_in, wake)
     runtime = LocalRuntime(
         instance=instance,
-        serve=_serve(settings, instance, logs, stand_in),
+        serve=adapters.serve(settings, instance, logs, stand_in),
         forks=forks,
         on_exit=wake,
         tell=notes,
@@ -237,7 +211,7 @@ async def _core(
     stack.push_async_callback(prober.close)
     description = Described(Description())
     routes = Routes(
-        _limits(settings),
+        adapters.limits(settings),
         gates=lambda route: description.gate(cache.path(route.artifact), route.options.validation),
         broke=wake,
         tell=notes,
@@ -250,30 +224,15 @@ async def _core(
         totals.keep(route.key for route in published)
         return routes.publish(published)
 
-    async def prepare(row: Deployment) -> Path:
-        path = await cache.ensure(
-            row.artifact, partial(registry.download, row.key), partial(notes, row.key)
-        )
-        # Here, on a thread, and not when the launch is ready: that is while others predict.
-        with contextlib.suppress(Exception):  # is told when it is published
-            place = cache.path(row.artifact)
-            await asyncio.to_thread(description.gate, place, row.options.validation)
-        return path
-
-    admission = Admission(
-        free_memory,
-        guess=settings.memory_guess,
-        guess_of_fork=settings.memory_guess_fork,
-        margin=settings.memory_margin,
-    )
+    admission = adapters.admission(settings)
     reconciler = Reconciler(
         deployments=deployments,
         ports=ports,
         world=World(
             runtime=runtime,
             prober=prober,
-            prepare=prepare,
-            compare=_comparison(settings, description, cache),
+            prepare=adapters.preparation(cache, registry, description, notes),
+            compare=adapters.comparison(settings, description, cache),
             publish=publish,
             traffic=routes.traffic,
             holder=sockets.holder,
@@ -321,100 +280,6 @@ def _telemetry(core: _Core, watch: Watch, stack: contextlib.AsyncExitStack) -> T
     )
 
 
-def _credentials(settings: Settings, stack: contextlib.AsyncExitStack) -> Credentials:
-    credentials = Credentials(settings.credentials)
-    stack.callback(credentials.close)
-    credentials.open()
-    if not credentials.required:
-        if not settings.on_loopback:
-            raise CredentialsError(
-                f"cannot listen on {settings.host} without passwords, since other machines reach it: make "
-                "some with 'model-deployment users init', or listen on 127.0.0.1"
-            )
-        _log.warning("there are no passwords: every program of this machine may do everything")
-    return credentials
-
-
-def _registry(settings: Settings) -> Registry:
-    return Registry(
-        tracking_uri=settings.tracking_uri,
-        registry_uri=settings.registry_uri,
-        timeout=settings.registry_timeout,
-        download_timeout=settings.download_timeout,
-        own=settings.owns_registry,
-    )
-
-
-def _serve(
-    settings: Settings, instance: str, logs: LaunchLogs, stand_in: StandIn | None
-) -> ServeStarter:
-    return ServeStarter(
-        instance=instance,
-        logs=logs.root,
-        work=settings.data_dir / "work",
-        command=stand_in.command if stand_in else mlflow_command(settings.request_timeout),
-        environment=settings.model_environment,
-    )
-
-
-def _forks(
-    settings: Settings,
-    instance: str,
-    logs: LaunchLogs,
-    stand_in: StandIn | None,
-    changed: Callable[[], None],
-) -> ForkStarter | None:
-    if sys.platform != "linux":
-        return None
-    terms = ForkTerms(
-        instance=instance,
-        logs=logs.root,
-        work=settings.data_dir / "work",
-        environment=settings.model_environment,
-        request_timeout=settings.request_timeout,
-        program=stand_in.program if stand_in else "",
-    )
-    program = Program(
-        folder=settings.data_dir / "worker",
-        log=logs.path(PARENT),
-        preload=() if stand_in else settings.preload,
-        environment=settings.model_environment(EnvManager.LOCAL),
-    )
-    forks = ForkStarter(terms, program, changed)
-    if settings.start_method is not StartMethod.SERVE and settings.env_manager is EnvManager.LOCAL:
-        forks.warming()
-    return forks
-
-
-def _comparison(
-    settings: Settings, description: Described, cache: ArtifactCache
-) -> Callable[[Deployment], Awaitable[str]]:
-    async def compare(row: Deployment) -> str:
-        assert row.handle is not None  # noqa: S101 - it answers its health checks
-        path = cache.path(row.artifact)
-        # Forgiving: what MLflow itself saved as an example may not fit to the letter.
-        gate = await asyncio.to_thread(description.gate, path, Validation.COERCE)
-        example = await asyncio.to_thread(description.example, path)
-        limit = settings.request_timeout
-        return await promise.compare(row.handle.endpoint, gate, example, limit)
-
-    return compare
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        connections=settings.max_connections,
-        queue=settings.max_queue,
-        queue_bytes=settings.max_queue_bytes,
-        # Longer than the model server's own limit, so that its own 504 comes first, and longer than
-        # the age of a request that gives a hanging server away: one cut off before has no age.
-        read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
-        answer_bytes=settings.max_answer_bytes,
-        wake_timeout=settings.start_timeout,
-        recovery_timeout=settings.recovery_timeout,
-    )
-
-
 async def _start_loop(
     reconciler: Reconciler, settings: Settings, stack: contextlib.AsyncExitStack
 ) -> None:
@@ -428,6 +293,17 @@ async def _start_loop(
     await reconciler.tick()
     loop = asyncio.create_task(reconciler.run(), name="reconciler")
     stack.push_async_callback(take_down)
+
+
+def _look_on(looking: Coroutine[Any, Any, None], stack: contextlib.AsyncExitStack) -> None:
+    """Have the dashboard look at what happens, until the end."""
+    task = asyncio.create_task(looking, name="dashboard")
+
+    async def look_away() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(look_away)
 
 
 class _Late:

@@ -134,7 +134,7 @@ class ArtifactCache:
         folder = self.path(name)
         missing = manifest.keys() - {*copies.files(folder)}
         if missing:
-            raise Damaged(f"{copies.listed(missing)} went")
+            raise Damaged(f"missing: {copies.listed(missing)}")
         for file in sorted(manifest):
             if _digest(folder / file) != manifest[file]:
                 raise Damaged(f"{file} has changed")

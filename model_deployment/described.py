@@ -39,8 +39,11 @@ class Described:
 
     def gate(self, model_path: Path, validation: Validation) -> Gate:
         """As :meth:`Description.gate`."""
-        made = lambda: self._description.gate(model_path, validation)  # noqa: E731
-        return self._once(("gate", validation), model_path, made)
+
+        def make() -> Gate:
+            return self._description.gate(model_path, validation)
+
+        return self._once(("gate", validation), model_path, make)
 
     def _once(self, what: Hashable, path: Path, make: Callable[[], T]) -> T:
         version = _version(path)

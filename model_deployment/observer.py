@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from model_deployment.actions import Artifact, Observation
 from model_deployment.admission import longest_idle
 from model_deployment.domain import LOST, Deployment, Exit, Handle, State
-from model_deployment.effects import Effects, World
+from model_deployment.effects import Effects
 from model_deployment.names import ModelKey
 from model_deployment.runtime.endings import explained
 from model_deployment.state.deployments import Deployments
+from model_deployment.world import World
 
 
 class Observer:

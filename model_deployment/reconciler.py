@@ -18,7 +18,7 @@ from model_deployment.domain import (
     State,
     Step,
 )
-from model_deployment.effects import Effects, World
+from model_deployment.effects import Effects
 from model_deployment.errors import IllegalTransition
 from model_deployment.lifecycle import LIVE, decide
 from model_deployment.names import ModelKey
@@ -31,6 +31,7 @@ from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 from model_deployment.sweep import sweep
 from model_deployment.weigh import Scales
+from model_deployment.world import World
 
 _log = logging.getLogger(__name__)
 

@@ -11,9 +11,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +34,7 @@ from model_deployment.registry_errors import (
     first_line,
     look_at_artifacts,
     look_at_file,
+    no_model,
     no_registry,
     shown,
 )
@@ -49,8 +49,8 @@ _LOOKUPS = 8
 _DOWNLOADS = 4
 #: Of the time for one list of versions, the part that their metrics may take.
 _METRICS_PART = 0.8
-#: Names that are looked through for one that was meant, and how alike they have to be, from 0 to 1.
-_NAMES, _ALIKE = 1000, 0.6
+#: Names that are looked through for one that was meant.
+_NAMES = 1000
 
 
 class Registry:
@@ -267,7 +267,7 @@ class Registry:
                 raise
             found = client.search_registered_models(max_results=_NAMES)
             # Only those that could be deployed: the others may be anything, a script included.
-            return _no_model(name, [one.name for one in found if NAME.fullmatch(one.name)])
+            return no_model(name, [one.name for one in found if NAME.fullmatch(one.name)])
         page = client.search_model_versions(f"name='{name}'", max_results=1000)
         versions = {int(one.version) for one in page}
         if version in versions:
@@ -323,14 +323,3 @@ def _translate(what: str, error: Exception, registry: str) -> ModelDeploymentErr
 
 def _cannot(what: str, why: str) -> str:
     return f"cannot {what}: {why}" if what else why
-
-
-def _no_model(name: str, names: Sequence[str]) -> str:
-    if not names:
-        return f"the registry has no model {name}, nor any other"
-    near = get_close_matches(name, names, 3, _ALIKE)
-    lower = {one.lower(): one for one in names}
-    if not near and (match := get_close_matches(name.lower(), [*lower], 3, _ALIKE)):
-        near = [lower[one] for one in match]
-    meant = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"the registry has no model {name}{meant}"

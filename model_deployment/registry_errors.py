@@ -9,8 +9,9 @@ import re
 import socket
 import sqlite3
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from difflib import get_close_matches
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,8 @@ from urllib.parse import quote
 from model_deployment.masking import mask
 
 _LONGEST = 200
+#: How alike a name has to be to be the one that was meant, from 0 to 1.
+_ALIKE = 0.6
 _SQLITE_FILE = re.compile(r"sqlite:///([^?]+)(?:\?.*)?")
 _STATUS = re.compile(r"failed with error code (\d{3})|too many (\d{3}) error responses")
 _NO_DRIVER = re.compile(r"No module named '([\w.]+)'")
@@ -148,6 +151,22 @@ def first_line(error: BaseException) -> str:
 def shown(text: str) -> str:
     """Text without the user, the password and the signed query that an address in it may carry."""
     return re.sub(r"(://[^\s?]*)\?\S+", r"\1?...", mask(re.sub(r"//\S*@", "//", text)))
+
+
+def no_model(name: str, names: Sequence[str]) -> str:
+    """That there is no model of a name, and which ones may be meant.
+
+    Args:
+        names: of the models that there are.
+    """
+    if not names:
+        return f"the registry has no model {name}, nor any other"
+    near = get_close_matches(name, names, 3, _ALIKE)
+    lower = {one.lower(): one for one in names}
+    if not near and (match := get_close_matches(name.lower(), [*lower], 3, _ALIKE)):
+        near = [lower[one] for one in match]
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"the registry has no model {name}{meant}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -12,7 +12,8 @@ from signal import SIGHUP, SIGINT, SIGTERM
 
 import uvicorn
 
-from model_deployment.app import Running, StandIn, running
+from model_deployment.adapters import StandIn
+from model_deployment.app import Running, running
 from model_deployment.connection import Connection
 from model_deployment.controller import Controller
 from model_deployment.listener import admit_no_more, listen

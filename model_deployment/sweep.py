@@ -4,9 +4,10 @@ import asyncio
 import logging
 
 from model_deployment.domain import Endpoint
-from model_deployment.effects import HOST, World
+from model_deployment.effects import HOST
 from model_deployment.state.deployments import Deployments, live_launches
 from model_deployment.state.ports import Ports
+from model_deployment.world import World
 
 _log = logging.getLogger(__name__)
 

@@ -383,7 +383,7 @@ def _target(client: Any, key: ModelKey, names: Sequence[str]) -> str | None:
 
         signature = get_model_info(f"models:/{key.model}/{key.version}").signature
         inputs = signature.inputs.to_dict() if signature and signature.inputs else []
-        known = {column["name"] for column in inputs}
+        known = {str(column["name"]) for column in inputs}  # numbers are text in files
     except Exception as error:  # a signature is a help, and no more
         _log.info("no inputs of %s: %s", key, _words(error))
         return None

@@ -7,16 +7,16 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from model_deployment.artifacts import ArtifactCache
 from model_deployment.described import Described
 from model_deployment.documents.base import Documents, StoreUnavailable, StoreUnusable
 from model_deployment.documents.connect import connect
 from model_deployment.documents.embedded import HELP, EmbeddedDocuments
-from model_deployment.domain import State
+from model_deployment.domain import Deployment, State
 from model_deployment.errors import StateError
 from model_deployment.monitoring import schedule
 from model_deployment.monitoring.baselines import Baselines
@@ -42,7 +42,7 @@ from model_deployment.monitoring.spool import Spool
 from model_deployment.monitoring.totals import Totals
 from model_deployment.monitoring.traffic import Traffic
 from model_deployment.names import ModelKey
-from model_deployment.options import MAX_CAPTURE_BYTES, Options
+from model_deployment.options import MAX_CAPTURE_BYTES
 from model_deployment.reconciler import Reconciler
 from model_deployment.registry import Registry
 from model_deployment.settings import Settings
@@ -52,6 +52,8 @@ from model_deployment.state.deployments import Deployments
 from model_deployment.training import Training, TrainingData
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Seconds that the embedded store is looked through before models are taken over; later it is again.
 _EXAMINATION = 0.3
@@ -113,25 +115,16 @@ def surroundings(
 ) -> Surroundings:
     """From the parts that the other half is made of."""
 
-    async def signature(key: ModelKey) -> Mapping[str, Any] | None:
-        row = await deployments.get(key)
-        if row is None:
-            return None
-        return (await asyncio.to_thread(description.read, cache.path(row.artifact)))[0]
-
+    artifact = _known(deployments, lambda row: row.artifact)
+    training = Training(registry, allowed=settings.training_data)
     known = Known(settings.data_dir / "models")
 
+    async def signature(key: ModelKey) -> Mapping[str, Any] | None:
+        name = await artifact(key)
+        return (await asyncio.to_thread(description.read, cache.path(name)))[0] if name else None
+
     async def inputs(key: ModelKey) -> Inputs:
-        row = await deployments.get(key)
-        return await asyncio.to_thread(known, row.artifact if row else "") or Inputs()
-
-    async def options(key: ModelKey) -> Options | None:
-        row = await deployments.get(key)
-        return row.options if row else None
-
-    async def since(key: ModelKey) -> datetime | None:
-        row = await deployments.get(key)
-        return row.since if row else None
+        return await asyncio.to_thread(known, await artifact(key) or "") or Inputs()
 
     async def ready() -> list[ModelKey]:
         return [row.key for row in await deployments.all() if row.state in SERVED]
@@ -140,17 +133,10 @@ def surroundings(
         days = {row.key: row.options.retention_days for row in await deployments.all()}
         return {key: own for key, own in days.items() if own is not None}
 
-    training = Training(registry, allowed=settings.training_data)
-
     async def find_training(key: ModelKey) -> TrainingData | None:
-        row = await deployments.get(key)
         # By the name of the artifacts: a version that was registered anew was trained anew.
-        folder = settings.data_dir / "training" / (row.artifact if row else str(key))
+        folder = settings.data_dir / "training" / (await artifact(key) or str(key))
         return await training.kept(key, folder)
-
-    async def artifact(key: ModelKey) -> str | None:
-        row = await deployments.get(key)
-        return row.artifact if row else None
 
     return Surroundings(
         training=training,
@@ -158,12 +144,24 @@ def surroundings(
         find_training=find_training,
         signature=signature,
         inputs=inputs,
-        options=options,
-        since=since,
+        options=_known(deployments, lambda row: row.options),
+        since=_known(deployments, lambda row: row.since),
         ready=ready,
         retention=retention,
         note=reconciler.note,
     )
+
+
+def _known(
+    deployments: Deployments, what: Callable[[Deployment], T]
+) -> Callable[[ModelKey], Awaitable[T | None]]:
+    """Looks up something of a deployment; None where there is none."""
+
+    async def look(key: ModelKey) -> T | None:
+        row = await deployments.get(key)
+        return what(row) if row else None
+
+    return look
 
 
 async def make_sure_of_documents(settings: Settings, database: Database) -> None:
@@ -219,16 +217,7 @@ def assemble(
     traffic = Traffic(secrets.token_hex(4))
     keeper = Keeper(spool, traffic, documents, around.retention)
     stack.push_async_callback(_last_words, keeper)
-    config = Config(
-        spool=str(spool.root),
-        documents=settings.documents,
-        max_age=settings.spool_hours * 3600,
-        max_capture_bytes=MAX_CAPTURE_BYTES,
-        salt=instance,
-        log_format=settings.log_format,
-        models=str(settings.data_dir / "models"),
-    )
-    child = Child("model_deployment.monitoring.drain", json.dumps(asdict(config)))
+    child = _drain(settings, spool, instance)
     training = around.training
     present = Present(documents, around.since, keeper)
     monitoring = Monitoring(
@@ -291,6 +280,20 @@ def _connect(settings: Settings) -> Documents:
         return connect(settings.documents)
     except ValueError as error:
         raise StateError(f"cannot use MODEL_DEPLOYMENT_DOCUMENTS_URL: {error}") from None
+
+
+def _drain(settings: Settings, spool: Spool, instance: str) -> Child:
+    """The process that takes captures from the spool to the store."""
+    config = Config(
+        spool=str(spool.root),
+        documents=settings.documents,
+        max_age=settings.spool_hours * 3600,
+        max_capture_bytes=MAX_CAPTURE_BYTES,
+        salt=instance,
+        log_format=settings.log_format,
+        models=str(settings.data_dir / "models"),
+    )
+    return Child("model_deployment.monitoring.drain", json.dumps(asdict(config)))
 
 
 async def _last_words(keeper: Keeper) -> None:

@@ -18,7 +18,7 @@ from unittest.mock import patch
 from model_deployment.actions import Policy
 from model_deployment.admission import Admission
 from model_deployment.domain import Deployment, Route, State, Traffic
-from model_deployment.effects import BLOCKED_FOR, World
+from model_deployment.effects import BLOCKED_FOR
 from model_deployment.errors import Conflict, ModelDeploymentError, NoFreePort
 from model_deployment.lifecycle import LIVE, TRANSITIONS
 from model_deployment.names import ModelKey
@@ -26,6 +26,7 @@ from model_deployment.options import Options
 from model_deployment.probe import Prober
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
+from model_deployment.world import World
 from tests.fakes import EACH, FakeMachine, FakeProber, FakeRuntime, Life, Process
 from tests.hand_driven import HandDriven
 from tests.steps import Crash, SteppedDatabase, Steps

@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.types import Send
 
 from model_deployment.api.deployments import problem
-from model_deployment.api.schemas import Key
+from model_deployment.api.parameters import Key
 from model_deployment.api.strict import StrictRoute
 from model_deployment.api.times import parse_moment
 from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable

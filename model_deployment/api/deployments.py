@@ -10,19 +10,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from model_deployment.advice import advice, with_advice
+from model_deployment.api.parameters import DeployOptions, Key, ModelName, ModelVersion, Wait
 from model_deployment.api.problems import respond
-from model_deployment.api.schemas import (
-    DeploymentOut,
-    DeployOptions,
-    EventOut,
-    Key,
-    ModelName,
-    ModelOut,
-    ModelVersion,
-    Problem,
-    ServingOut,
-    Wait,
-)
+from model_deployment.api.schemas import DeploymentOut, EventOut, ModelOut, Problem, ServingOut
 from model_deployment.api.scope import user_name
 from model_deployment.api.strict import StrictRoute
 from model_deployment.controller import Choice, Controller

@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from model_deployment.api.deployments import problem
-from model_deployment.api.schemas import ModelName, RegisteredModelOut, RegisteredVersionOut
+from model_deployment.api.parameters import ModelName
+from model_deployment.api.schemas import RegisteredModelOut, RegisteredVersionOut
 from model_deployment.api.strict import StrictRoute
 from model_deployment.controller import Controller
 from model_deployment.domain import State

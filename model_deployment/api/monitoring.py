@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from model_deployment.api.deployments import problem
-from model_deployment.api.schemas import Key, ModelName, encodable
+from model_deployment.api.parameters import Key, ModelName, encodable
 from model_deployment.api.scope import ITEMS
 from model_deployment.api.strict import StrictRoute
 from model_deployment.api.times import parse_moment

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from model_deployment.api.deployments import problem
 from model_deployment.api.monitoring import STORE_AWAY, Since, Until, window
-from model_deployment.api.schemas import Key
+from model_deployment.api.parameters import Key
 from model_deployment.api.strict import StrictRoute
 from model_deployment.controller import Controller
 from model_deployment.errors import NotFound

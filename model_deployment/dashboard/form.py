@@ -9,6 +9,9 @@ from typing import Any
 
 import orjson
 
+from model_deployment.gate.forms import FORMS
+from model_deployment.gate.nested import COMPLEX
+
 #: Fields that somebody would still fill in by hand.
 MOST = 150
 #: Bytes of a request that is shown with a line for each value; with those of a tensor it would be too
@@ -16,8 +19,6 @@ MOST = 150
 _SHORT = 8000
 _NUMBERS = {"integer", "long", "float", "double"}
 _TEXTS = {"string", "datetime", "binary"}
-_NESTED = {"array", "object", "map", "sparkml_vector"}
-_FORMS = {"dataframe_split", "dataframe_records", "inputs", "instances"}
 _HINTS = {
     "integer": "whole number",
     "long": "whole number",
@@ -78,7 +79,7 @@ def form(signature: Mapping[str, Any] | None, example: Any, sample: Any) -> Form
         return Form(None, (), body, "The model takes tensors, or columns without names.")
     if len(inputs) > MOST:
         return Form(None, (), body, f"The model has {len(inputs)} columns.")
-    whole = any(column["type"] in _NESTED for column in inputs)
+    whole = any(column["type"] in COMPLEX for column in inputs)
     record, made = _first(request, whole), _first(sample, whole)
     columns = tuple(
         _column(str(name), column, (record or made).get(str(name)))
@@ -145,7 +146,7 @@ def _first(request: Any, whole: bool) -> dict[str, Any]:
     """
     if not isinstance(request, dict):
         return {}
-    if not _FORMS & request.keys():
+    if not FORMS & request.keys():
         return {name: value for name, value in request.items() if name != "params"}
     split, records = request.get("dataframe_split"), request.get("dataframe_records")
     if isinstance(split, dict):

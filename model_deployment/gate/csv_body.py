@@ -1,7 +1,6 @@
 """A CSV body against a signature of columns: its header, the width of its rows, and each of its cells."""
 
 import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,12 +8,12 @@ from itertools import islice
 from typing import Any
 
 from model_deployment.errors import ModelDeploymentError
+from model_deployment.gate import csv_text
 from model_deployment.gate.csv_cells import Cells, cells
+from model_deployment.gate.csv_text import Row
 from model_deployment.gate.nested import COMPLEX
 from model_deployment.gate.rules import Fault, Rule
 from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
-
-Row = list[str]
 
 #: With a column of one of these MLflow reads no CSV at all.
 _HOPELESS = COMPLEX | {"any", "tensor"}
@@ -27,8 +26,6 @@ _HEADER = "CSV: a line of column names"
 _LOST = re.compile(r'(?:^|[\r\n])\r(?!\n)|\r[, \t\r]|(?:^|[\r\n])"[ \t]+"(?:[\r\n]|$)')
 #: Rows that are looked at together.
 _BLOCK = 2000
-# One value may be as long as the body: Python's own limit, 128 KiB, is none of pandas'.
-csv.field_size_limit(2**31 - 1)
 
 
 class MalformedText(ModelDeploymentError):
@@ -68,7 +65,7 @@ def check_csv(
             "cannot read the body as CSV: it has a lone carriage return, or a line of nothing but quoted "
             "spaces, where pandas finds other rows than most programs do"
         )
-    lines, header = _lines(text), list[str]()
+    lines, header = csv_text.lines(text), list[str]()
     try:
         header = next((line for line in lines if not _is_blank(line)), header)
     except csv.Error as error:
@@ -92,10 +89,6 @@ def check_csv(
     return rows
 
 
-def _lines(text: str) -> Any:
-    return csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
-
-
 def _blocks(lines: Iterator[Row], width: int) -> Iterator[list[Row]]:
     """The rows below the header, without the lines that pandas skips."""
     try:
@@ -109,23 +102,21 @@ def _blocks(lines: Iterator[Row], width: int) -> Iterator[list[Row]]:
 
 
 def _is_blank(line: Row, width: int = 0) -> bool:
-    """Whether pandas skips a line.
+    """Whether pandas skips a line of one that has to be so wide.
 
-    Of one column it does not skip an empty value, which is written as two quotes; whether spaces were
-    in quotes nobody can tell any more.
+    Of one column it is not known any more whether spaces were in quotes, and so a value.
     """
-    if width == 1 and line and not line[0].strip(" \t"):
-        if line[0]:
-            raise MalformedText(
-                "cannot read the body as CSV: pandas skips a line of nothing but spaces, and it has one"
-            )
-        return False
-    return not line or (len(line) == 1 and line[0] != "" and not line[0].strip(" \t"))
+    blank = csv_text.is_blank(line)
+    if blank and line and width == 1:
+        raise MalformedText(
+            "cannot read the body as CSV: pandas skips a line of nothing but spaces, and it has one"
+        )
+    return blank
 
 
 def _refuse_width(text: str, width: int) -> None:
     """Say which row is not as wide as the header: of one more value pandas makes an index."""
-    lines = _lines(text)
+    lines = csv_text.lines(text)
     begin = 1
     for line in lines:
         if len(line) != width and not _is_blank(line, width):

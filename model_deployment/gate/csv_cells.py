@@ -10,16 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from model_deployment.gate.csv_text import DIGITS, MISSING, WORDS
 from model_deployment.gate.rules import Fault, Rule
 from model_deployment.gate.verdict import Kind
 
-#: What pandas takes for a missing value, in columns of text too.
-MISSING = frozenset(
-    {
-        "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
-        "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-    }
-)  # fmt: skip
 _WHOLES = re.compile(r"[-+0-9 \t\n]*+")
 _REALS = re.compile(r"[-+0-9.eE \t\n]*+")
 _NUMBER = re.compile(r"[+-]?(?:([0-9]+)(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]+)?")
@@ -29,8 +23,6 @@ _BLIND = "0" * _LOOKED_AT
 #: The largest whole number up to which floating point numbers have all of them.
 _EXACT = 1 << 53
 _LONGEST = 400
-_WORDS = frozenset({"true", "false"})
-_DIGITS = {"0": False, "1": True, "0.0": False, "1.0": True}
 
 
 class Cells(ABC):
@@ -155,15 +147,15 @@ class TruthCells(Cells):
     def _fit(self, cells: Sequence[str]) -> bool:
         found = set(cells)
         if self._words is None and found:
-            self._words = next(iter(cells)).lower() in _WORDS
+            self._words = next(iter(cells)).lower() in WORDS
         if self._words:
-            return {cell.lower() for cell in found} <= _WORDS
-        return found <= _DIGITS.keys()
+            return {cell.lower() for cell in found} <= WORDS.keys()
+        return found <= DIGITS.keys()
 
     def _flaw(self, cell: str) -> Fault | None:
         if self._words is None:
-            self._words = cell.lower() in _WORDS
-        fine = cell.lower() in _WORDS if self._words else cell in _DIGITS
+            self._words = cell.lower() in WORDS
+        fine = cell.lower() in WORDS if self._words else cell in DIGITS
         return None if fine else self._wrong
 
 

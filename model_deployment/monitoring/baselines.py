@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from model_deployment.errors import ModelDeploymentError, RegistryUnavailable
+from model_deployment.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
 from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
@@ -73,9 +73,8 @@ class Baselines:
             self._as_of[key] = kept.at
             return kept.metrics
         self._as_of.pop(key, None)
-        now = datetime.now(UTC)
-        if kept is None or kept.metrics != told or now - kept.at > _FRESH:
-            await asyncio.to_thread(_write, file, Kept(told, now))
+        if kept is None or kept.metrics != told or datetime.now(UTC) - kept.at > _FRESH:
+            await self._keep(file, told)
         return told
 
     def as_of(self, key: ModelKey) -> datetime | None:
@@ -87,22 +86,26 @@ class Baselines:
         while True:
             try:
                 for key in await deployed():
-                    if await self._due(key):
-                        await self.of(key)
-                        if self.as_of(key):
-                            break  # the registry is away: later
+                    await self._renew(key)
             except RegistryUnavailable:
-                pass  # its reason is in the log
+                pass  # for the others as well; its reason is in the log
             except Exception as error:
                 _log.warning("cannot keep baselines: %s", error)
             await asyncio.sleep(_LOOK)
 
-    async def _due(self, key: ModelKey) -> bool:
+    async def _renew(self, key: ModelKey) -> None:
+        """Ask the registry, if what is kept is old."""
         artifact = await self._artifact(key)
         if artifact is None:
-            return False
-        kept = await asyncio.to_thread(_read, self._root / artifact / _FILE)
-        return kept is None or datetime.now(UTC) - kept.at > _AGAIN
+            return
+        file = self._root / artifact / _FILE
+        kept = await asyncio.to_thread(_read, file)
+        if kept is None or datetime.now(UTC) - kept.at > _AGAIN:
+            with suppress(UnknownModel):  # it was deleted, or is another one by now
+                await self._keep(file, await self._ask(key, artifact))
+
+    async def _keep(self, file: Path, metrics: dict[str, float]) -> None:
+        await asyncio.to_thread(_write, file, Kept(metrics, datetime.now(UTC)))
 
 
 def _read(file: Path) -> Kept | None:

@@ -135,13 +135,13 @@ def document(
         kept["predictions"] = _predictions(answer)
     except MalformedJson:
         kept["note"] = "the answer is no JSON"
+    inputs = find(str(head.get("artifact", "")))
     try:
-        found = read(head["media_type"], body)
+        found = read(head["media_type"], body, nested=inputs is not None and inputs.nested)
     except MalformedJson:
         found = None
     if found is None:
         return kept | _without(LeftOut.UNREADABLE, f"{_NO_TABLE} ({head['media_type']})")
-    inputs = find(str(head.get("artifact", "")))
     kept["typed"] = inputs is not None
     exclude, hashed = head.get("exclude", ()), head.get("hash", ())
     return kept | _inputs(found, inputs or Inputs(), exclude, hashed, salt)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from model_deployment.gate.csv_text import is_blank
 from model_deployment.monitoring.inputs import Inputs
 from model_deployment.monitoring.texts import KINDS, READ, Guess, Kind
 from model_deployment.monitoring.typed import cells
@@ -88,7 +89,7 @@ def _all_of(values: Sequence[Any], kind: type) -> bool:
 def _parts(path: Path, limit: int | None) -> Iterator[list[list[str]]]:
     """The header, alone, and then rows of as many cells, some at a time."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = filter(None, csv.reader(file))
+        lines = (line for line in csv.reader(file) if not is_blank(line))
         names = next(lines, None)
         if names is None:
             raise Unreadable("cannot read the training data: the file is empty")

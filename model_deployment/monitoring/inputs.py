@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from model_deployment.gate.naming import Name, Naming
+from model_deployment.gate.nested import COMPLEX
 from model_deployment.monitoring import texts
 from model_deployment.monitoring.tables import Table
 from model_deployment.monitoring.typed import cells, column, converter
@@ -47,6 +49,8 @@ class Inputs:
         """
         self._specs: dict[str, Spec] = {}
         self._order: dict[str, int] = {}
+        #: What columns are called, by all that a request may call them.
+        self._names: dict[Name, str] = {}
         #: Of columns that are known by their place.
         self._places: list[Spec] = []
         #: Of all columns, however many there are.
@@ -55,12 +59,25 @@ class Inputs:
             converter(spec)
         named = [spec for spec in specs if spec.get("name") is not None]
         if len(named) == len(specs):
-            self._specs = {str(spec["name"]): spec for spec in named}
-            self._order = {name: place for place, name in enumerate(self._specs)}
+            names = []
+            for key, given in zip(Naming(specs).keys, [one["name"] for one in named], strict=True):
+                # Beside a column "1", the column 1 is called f1.
+                name = key if given == key else key.replace("\0", "f")
+                names.append(name)
+                self._names[key] = name
+                if isinstance(given, int | float):
+                    self._names[given] = name
+            self._specs = dict(zip(names, specs, strict=True))
+            self._order = {name: place for place, name in enumerate(names)}
         elif len(specs) == 1 and specs[0].get("type") == "tensor":
             self._every = specs[0]
-        elif not any(spec.get("type") in ("object", "array", "map", "any") for spec in specs):
+        elif not any(spec.get("type") in COMPLEX | {"any"} for spec in specs):
             self._places = list(specs)
+
+    @property
+    def nested(self) -> bool:
+        """Whether columns that are known by name hold lists or objects."""
+        return any(spec.get("type") in COMPLEX for spec in self._specs.values())
 
     @property
     def names(self) -> list[str]:
@@ -76,6 +93,7 @@ class Inputs:
 
         A column without a name, here or there, is called ``f0``, ``f1`` and so on by its place.
         """
+        table = self._one_tensor(table)
         found = self._placed(table)
         numbered = table.numbered
         known: list[Column] = []
@@ -101,6 +119,17 @@ class Inputs:
         taken = self.take(Table(given, columns, len(rows)))
         return [one.name for one in taken], list(zip(*(one.values for one in taken), strict=True))
 
+    def _one_tensor(self, table: Table) -> Table:
+        """Rows that came without the name of the only tensor, which MLflow takes for that one."""
+        if len(self._specs) != 1 or not table.numbered or table.texts:
+            return table
+        ((name, spec),) = self._specs.items()
+        if spec.get("type") != "tensor" or name in map(str, table.names):
+            return table
+        shape = (spec.get("tensor-spec") or {}).get("shape") or ()
+        rows = list(map(list, zip(*table.columns, strict=True)))
+        return Table([name], [rows if len(shape) > 1 else table.columns[0]], table.rows)
+
     def _placed(self, table: Table) -> dict[int, str]:
         """The columns that are the signature's, by their place in the request."""
         width = len(table.names)
@@ -110,8 +139,8 @@ class Inputs:
             return {place: f"f{place}" for place in range(min(width, len(self._places)))}
         first: dict[str, int] = {}
         for place, given in enumerate(table.names):
-            if str(given) in self._specs:
-                first.setdefault(str(given), place)
+            if (name := self._names.get(given)) is not None:
+                first.setdefault(name, place)
         found = {place: name for name, place in first.items()}
         if not found and table.numbered and width == len(self._specs):
             return dict(enumerate(self._specs))

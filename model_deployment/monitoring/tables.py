@@ -1,14 +1,12 @@
 """The table in a body, whatever its form: columns, with the names and values that they came with."""
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_deployment.gate import forms, loads
+from model_deployment.gate import csv_text, forms, loads
 from model_deployment.gate.verdict import Findings
-from model_deployment.monitoring import texts
 
 #: Values that a table may have, and that are made of it: a body may be packed.
 MOST_CELLS = 2_000_000
@@ -33,15 +31,19 @@ class Table:
         return all(str(name) == str(place) for place, name in enumerate(self.names))
 
 
-def read(media_type: str, body: bytes) -> Table | None:
+def read(media_type: str, body: bytes, *, nested: bool = False) -> Table | None:
     """The table of a body; None if there is none in it, or none that can be read.
+
+    Args:
+        nested: columns of the model hold lists or objects. Then MLflow takes an object in ``inputs`` or
+            ``instances`` for one record, and its lists for values.
 
     Raises:
         MalformedJson: it is no JSON, and should be.
     """
     match media_type:
         case "application/json":
-            return _from_json(loads(body))
+            return _from_json(loads(body), nested)
         case "text/csv":
             return _from_csv(body)
         case "application/vnd.apache.parquet":
@@ -51,7 +53,7 @@ def read(media_type: str, body: bytes) -> Table | None:
     return None
 
 
-def _from_json(body: Any) -> Table | None:
+def _from_json(body: Any, nested: bool) -> Table | None:
     findings = Findings()
     request = forms.unwrap(body, frozenset(), findings)
     if request is None or request.llm:
@@ -61,7 +63,7 @@ def _from_json(body: Any) -> Table | None:
         frame = forms.read_split(data, findings)
         return None if frame is None else Table(list(frame.names), frame.values, frame.rows)
     if type(data) is dict:
-        return _of_columns(data)
+        return _of_records([data]) if nested else _of_columns(data)
     if type(data) is not list or not data:
         return None
     kinds = set(map(type, data))
@@ -92,8 +94,8 @@ def _of_columns(data: dict[str, Any]) -> Table | None:
 
 def _from_csv(body: bytes) -> Table | None:
     try:
-        text = io.StringIO(body.decode("utf-8-sig"), newline="")
-        names, *rows = [*texts.lines(text)] or [[]]
+        lines = csv_text.lines(body.decode("utf-8"))
+        names, *rows = [line for line in lines if not csv_text.is_blank(line)] or [[]]
     except (UnicodeDecodeError, csv.Error):
         return None
     width = len(names)

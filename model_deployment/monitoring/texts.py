@@ -1,22 +1,14 @@
 """Cells of CSV, which are texts: what they are as values of a type, or what a column of them may be."""
 
-import csv
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-# One value may be as long as the body: Python's own limit, 128 KiB, is none of pandas'.
-csv.field_size_limit(2**31 - 1)
+from model_deployment.gate.csv_text import DIGITS, MISSING, WORDS
 
-#: What pandas takes for no value, in a column of any type.
-MISSING = frozenset(
-    {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
-     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
-)  # fmt: skip
 _ENDLESS = frozenset({"inf", "-inf", "Infinity", "-Infinity"})
-_TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 _BOOL = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
 # No zeros in front and no plus: these are codes and telephone numbers.
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
@@ -49,18 +41,6 @@ KINDS: Mapping[str, Kind] = {
     "float": Kind.FLOAT,
     "double": Kind.FLOAT,
 }
-
-
-def lines(text: Iterable[str]) -> Iterator[list[str]]:
-    """The lines of CSV as pandas has them: without those that are blank.
-
-    Raises:
-        csv.Error: it is no CSV.
-    """
-    for cells in csv.reader(text, strict=True):
-        blank = not cells or (len(cells) == 1 and cells[0] and not cells[0].strip())
-        if not blank:
-            yield cells
 
 
 def whole(cells: Sequence[str]) -> list[Any]:
@@ -114,7 +94,12 @@ def _real(cell: str) -> Any:
 
 def truth(cells: Sequence[str]) -> list[Any]:
     """Truth values; a text that is none stays."""
-    return [None if cell in MISSING else _TRUTHS.get(cell.lower(), cell) for cell in cells]
+    return [None if cell in MISSING else _truth(cell) for cell in cells]
+
+
+def _truth(cell: str) -> Any:
+    word = WORDS.get(cell.lower())
+    return DIGITS.get(cell, cell) if word is None else word
 
 
 def text(cells: Sequence[str]) -> list[Any]:

@@ -14,14 +14,14 @@ from decimal import Decimal
 from types import NoneType
 from typing import Any
 
+from model_deployment.gate.csv_text import WORDS
+from model_deployment.gate.times import MISSING_TIME
 from model_deployment.monitoring import texts
 
 Spec = Mapping[str, Any]
 Convert = Callable[[Any], Any]
 
 _INTEGERS = frozenset({"integer", "long"})
-_NESTED = frozenset({"array", "object", "map", "any"})
-_BOOLEANS = {"true": True, "false": False}
 _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?", re.ASCII
 )
@@ -148,12 +148,14 @@ def _float(value: Any) -> Any:
 
 def _boolean(value: Any) -> Any:
     if type(value) is str:
-        return _BOOLEANS.get(value.lower(), value)
+        return WORDS.get(value.lower(), value)
     return bool(value) if type(value) in (int, float) and value in (0, 1) else plain(value)
 
 
 def _datetime(value: Any) -> Any:
-    return _moment(value) if type(value) is str else plain(value)
+    if type(value) is str:
+        return None if value == MISSING_TIME else _moment(value)
+    return plain(value)
 
 
 def _moment(text: str) -> str:

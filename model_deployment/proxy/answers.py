@@ -18,7 +18,7 @@ from model_deployment.errors import (
     UnsupportedMediaType,
     UpstreamTimeout,
 )
-from model_deployment.gate import MalformedJson, loads
+from model_deployment.gate import MalformedJson, dumps, loads
 from model_deployment.names import ModelKey
 from model_deployment.proxy.headers import JSON, Raw
 from model_deployment.proxy.type_hints import misfit
@@ -95,6 +95,15 @@ def predictions(content: bytes) -> list[Any] | None:
         return None
     rows = found["predictions"]
     return rows if type(rows) is list else None
+
+
+def answer_of(rows: list[Any]) -> bytes:
+    """The inverse: an answer of nothing but predictions."""
+    answer = {"predictions": rows}
+    try:
+        return dumps(answer)
+    except UnicodeEncodeError:  # half a character in a text, which MLflow writes as it is
+        return json.dumps(answer).encode()
 
 
 def _parsed(content: bytes) -> Any:

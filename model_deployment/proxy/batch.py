@@ -5,7 +5,6 @@ the more arrives meanwhile, and the larger is the next call.
 """
 
 import asyncio
-import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -14,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from model_deployment.errors import ModelDeploymentError, UpstreamTimeout
 from model_deployment.gate import Table, dumps
-from model_deployment.proxy.answers import Answer, predictions
+from model_deployment.proxy.answers import Answer, answer_of, predictions
 from model_deployment.proxy.ask import Question
 from model_deployment.proxy.upstream import Dropped
 
@@ -317,16 +316,8 @@ def _dealt(pieces: list[Piece], found: list[Any], size: int) -> list[Job]:
 def _contents(jobs: list[Job]) -> list[bytes]:
     """The bodies of their answers."""
     return [
-        _written({"predictions": [row for first in sorted(job.parts) for row in job.parts[first]]})
-        for job in jobs
+        answer_of([row for first in sorted(job.parts) for row in job.parts[first]]) for job in jobs
     ]
-
-
-def _written(answer: dict[str, Any]) -> bytes:
-    try:
-        return dumps(answer)
-    except UnicodeEncodeError:  # half a character in a text, which MLflow writes so
-        return json.dumps(answer).encode()
 
 
 async def _maybe_aside(aside: bool, work: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:

@@ -2,15 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from time import monotonic
-from typing import Protocol
 
 import aiohttp
 
-from model_deployment.domain import Route
 from model_deployment.errors import (
     ModelBroke,
     ModelDeploymentError,
@@ -18,7 +15,6 @@ from model_deployment.errors import (
 )
 from model_deployment.framing import content_length, ensure_whole
 from model_deployment.gate import Gate, Verdict
-from model_deployment.names import ModelKey
 from model_deployment.proxy import headers, problems
 from model_deployment.proxy.answers import Answer, Refusal, is_json, refusal, valid_json
 from model_deployment.proxy.asgi import Message, Receive, Scope, Send
@@ -28,6 +24,7 @@ from model_deployment.proxy.headers import Raw
 from model_deployment.proxy.judge import Judged, judge, refused
 from model_deployment.proxy.lobby import Seat
 from model_deployment.proxy.routes import Entry, Service
+from model_deployment.proxy.terms import Terms
 from model_deployment.proxy.upstream import Call, Dropped, Holding
 
 _log = logging.getLogger(__name__)
@@ -35,50 +32,6 @@ _log = logging.getLogger(__name__)
 #: Bodies and answers of more bytes than this are looked at in a thread, so that others need not wait.
 _LARGE = 256 * 1024
 _UNCHECKED = Verdict()
-
-
-class Recorder(Protocol):
-    """What is told of requests. Its methods take microseconds, and raise nothing."""
-
-    def predicted(
-        self,
-        route: Route,
-        request_id: str,
-        media_type: str,
-        body: bytes,
-        answer: bytes,
-        rows: int,
-        seconds: float,
-    ) -> None:
-        """A prediction is about to be sent."""
-        ...
-
-    def relayed(self, key: ModelKey, seconds: float) -> None:
-        """An answer that is no JSON was passed on."""
-        ...
-
-    def failed(self, key: ModelKey, status: int) -> None:
-        """A request gets no prediction."""
-        ...
-
-    def violated(
-        self, key: ModelKey, tally: Mapping[tuple[str, str], int], *, passed: bool = False
-    ) -> None:
-        """A request does not fit the signature; it may go to the model all the same."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What callers may do, the same for all of them."""
-
-    max_body_bytes: int
-    #: Seconds a caller may send nothing, or take nothing of an answer.
-    patience: float = 30.0
-    #: Told of each request.
-    recorder: "Recorder | None" = None
-    #: Told what went wrong inside a model: the launch, and the text for its log.
-    trace: Callable[[str, str], None] = lambda launch_id, text: None
 
 
 class Exchange:

@@ -19,7 +19,6 @@ import orjson
 
 _log = logging.getLogger(__name__)
 
-_NUMBERS = frozenset({int, float})
 #: Types of the values that a column takes as they are, by the type in the signature.
 _TYPES: dict[str, tuple[frozenset[type], str]] = {
     "double": (frozenset({int, float, type(None)}), "float64"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from model_deployment import server
 from model_deployment.__main__ import main
-from model_deployment.app import StandIn
+from model_deployment.adapters import StandIn
 from model_deployment.domain import LaunchSpec
 from model_deployment.runtime.serve import mlflow_command
 

@@ -50,4 +50,6 @@ def table(media_type: str, body: bytes) -> Table:
 
 def taken(inputs: Inputs, media_type: str, body: bytes) -> dict[str, list[Any]]:
     """What is captured of a body, by column."""
-    return {one.name: list(one.values) for one in inputs.take(table(media_type, body))}
+    found = read(media_type, body, nested=inputs.nested)
+    assert found is not None
+    return {one.name: list(one.values) for one in inputs.take(found)}

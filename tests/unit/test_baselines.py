@@ -170,6 +170,38 @@ async def test_those_of_deployments_are_kept_before_anybody_asks(
     assert await opened(tmp_path, registry, deployed).of(KEY) == registry.metrics
 
 
+async def test_a_version_that_is_no_more_keeps_no_other_from_being_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "_LOOK", 0.01)
+    monkeypatch.setattr(baselines, "_AGAIN", timedelta(0))
+    keys = [ModelKey("deleted", 1), ModelKey("anew", 1), KEY]
+    gone: set[ModelKey] = set()
+    asked: list[ModelKey] = []
+
+    async def ask(key: ModelKey, artifact: str) -> dict[str, float]:
+        asked.append(key)
+        if key in gone:
+            raise UnknownModel(f"cannot look up the metrics of {key}")
+        return {"rmse": 1.0}
+
+    async def artifact(key: ModelKey) -> str:
+        return f"{key}-1"
+
+    async def ready() -> list[ModelKey]:
+        return keys
+
+    it = Baselines(tmp_path, ask, artifact)
+    await it.of(keys[1])
+    gone.update(keys[:2])
+    loop = asyncio.create_task(it.run(ready))
+    try:
+        await until((tmp_path / f"{KEY}-1" / "baseline.json").exists)
+    finally:
+        loop.cancel()
+    assert await it.of(keys[1]) == {"rmse": 1.0}
+
+
 class Told:
     """What a report asks of monitoring beside its baseline."""
 

@@ -9,7 +9,7 @@ import pytest
 from model_deployment.errors import ModelBroke
 from model_deployment.gate import dumps, loads
 from model_deployment.proxy import batch
-from model_deployment.proxy.answers import Answer, predictions
+from model_deployment.proxy.answers import Answer, answer_of, predictions
 from tests.unit.batching import Desk, given, predicted, settle
 from tests.waiting import until
 
@@ -240,8 +240,8 @@ async def test_large_calls_are_worked_on_in_a_thread(
 
         return spy
 
-    monkeypatch.setattr(batch, "dumps", spied(dumps))
-    monkeypatch.setattr(batch, "predictions", spied(predictions))
+    for name, work in (("dumps", dumps), ("predictions", predictions), ("answer_of", answer_of)):
+        monkeypatch.setattr(batch, name, spied(work))
     desk = Desk(max_rows=2 * rows)
     first = await desk.busy()
     groups = [range(1, rows + 1), range(rows + 1, 2 * rows + 1)]
@@ -278,12 +278,11 @@ async def test_a_large_answer_in_small_pieces_is_written_in_a_thread(
 ) -> None:
     threads: list[bool] = []
 
-    def spy(value: Any) -> bytes:
-        if "predictions" in value:
-            threads.append(threading.current_thread() is threading.main_thread())
-        return dumps(value)
+    def spy(rows: list[Any]) -> bytes:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return answer_of(rows)
 
-    monkeypatch.setattr(batch, "dumps", spy)
+    monkeypatch.setattr(batch, "answer_of", spy)
     monkeypatch.setattr(batch, "_LARGE", 100)
     desk = Desk(max_rows=10)
     caller = await desk.call(*range(50))

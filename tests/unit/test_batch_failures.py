@@ -328,11 +328,11 @@ async def test_an_answer_that_cannot_be_written_leaves_nobody_waiting(
     callers = [await desk.call(1), await desk.call(2)]
     await first.returns()
 
-    def dumps(value: Any) -> bytes:
+    def fails(rows: list[Any]) -> bytes:
         raise ValueError("no")
 
     desk.asked[1].says({"predictions": [1, 2]})
-    monkeypatch.setattr(batch, "dumps", dumps)
+    monkeypatch.setattr(batch, "answer_of", fails)
     await settle()
     for asked in desk.open:
         asked.says({"predictions": [3]})

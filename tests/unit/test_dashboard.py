@@ -1,4 +1,4 @@
-"""The pure parts of the dashboard: figures of the last minutes, pictures, words, forms, advice."""
+"""The pure parts of the dashboard: figures of the last minutes, pictures, words, forms."""
 
 import math
 import re
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from model_deployment.advice import advice
 from model_deployment.dashboard import charts, pictures, words
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.pulse import Pulse, percentile
@@ -321,20 +320,3 @@ def test_rounding_noise_is_no_fall() -> None:
     assert re.fullmatch(r"M0 ([0-9]+)L200 \1", made.lines[0].path)
     exact = trend(entry(1, mae=1e-16), entry(2, mae=9e-16))
     assert (exact.bottom, exact.top, exact.lines[0].path) == ("0", "1", "M0 59L200 59")
-
-
-@pytest.mark.parametrize(
-    ("reason", "word"),
-    [
-        ("not ready within 20 s (gave up after 5 tries)", "START_TIMEOUT"),
-        ("the process exited with status 1: No module named 'xgboost'", "library"),
-        ("cannot find out whether requests may be merged: no", "batch_max_rows"),
-        ("cannot use the downloaded artifacts: there is no MLmodel file in them", "log_model"),
-        ("cannot use the downloaded artifacts: the link a leaves them", "link"),
-        ("the process exited with status 1: no artifacts, no registry", "last lines"),
-        ("healthy", ""),
-    ],
-)
-def test_advice(reason: str, word: str) -> None:
-    assert word in advice(reason)
-    assert bool(advice(reason)) == bool(word)

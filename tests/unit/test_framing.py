@@ -12,9 +12,9 @@ from model_deployment.errors import IncompleteBody
 from model_deployment.framing import announces_body, content_length, ensure_whole
 from model_deployment.names import ModelKey
 from model_deployment.options import Options
-from model_deployment.proxy.exchange import Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.terms import Terms
 from model_deployment.proxy.upstream import Limits
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.api.guard import Guard, is_canonical
-from model_deployment.proxy.exchange import Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.terms import Terms
 from model_deployment.proxy.upstream import Limits
 
 LIMIT = 100

@@ -117,3 +117,12 @@ def test_columns_of_a_file(
             columns(tmp_path / name)
     else:
         assert columns(tmp_path / name) == names
+
+
+def test_of_numbered_columns_too_the_one_that_is_no_input_is_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs = SimpleNamespace(to_dict=lambda: [{"type": "double", "name": n} for n in (0, 1)])
+    info = SimpleNamespace(signature=SimpleNamespace(inputs=inputs))
+    monkeypatch.setattr("mlflow.models.get_model_info", lambda uri: info)
+    assert training_module._target(None, KEY, ["0", "1", "y"]) == "y"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model_deployment.monitoring.texts import MISSING
+from model_deployment.gate.csv_text import MISSING
 
 NUMBER, CATEGORY, TIME, SKIPPED = "number", "category", "time", "skipped"
 

@@ -15,9 +15,9 @@ from model_deployment.gate import Gate
 from model_deployment.names import ModelKey
 from model_deployment.options import Options
 from model_deployment.proxy.asgi import Receive, Scope, Send
-from model_deployment.proxy.exchange import Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Gates, Routes
+from model_deployment.proxy.terms import Terms
 from model_deployment.proxy.upstream import Limits
 from tests.integration.proxy.upstreams import Behave, Server
 from tests.integration.proxy.wire import HOST, Message, Wire
