@@ -18,7 +18,7 @@ def test_every_answer_is_as_described_and_every_wrong_question_is_refused(
     """Positive and negative, stateful, without and with the wrong password, thirteen hundred calls."""
     guarded.deploy("stub-1")
     arguments = [
-        "run", f"{guarded.url}/openapi.json", "--auth", ":".join(OPERATOR), "--max-examples", "25",
+        "run", f"{guarded.url}/openapi.json", "--auth", ":".join(OPERATOR), "--max-examples", "15",
         "--exclude-path-regex", _NOT, "--exclude-checks", _UNCHECKED, "--request-timeout", "20",
         "--continue-on-failure", "--generation-deterministic", "--no-color",
     ]  # fmt: skip

@@ -164,7 +164,7 @@ def test_cycles_of_deploy_and_undeploy_leave_every_port_free(controllers: Contro
     controller.deploy("many-1")
 
     def cycle(key: str) -> None:
-        for _ in range(10):
+        for _ in range(6):
             controller.deploy(key)
             assert controller.predict(key).json()["model"] == key
             controller.undeploy(key)

@@ -89,7 +89,7 @@ def namespaces() -> Iterator[tuple[str, str]]:
 
 
 def test_another_machine_reaches_the_gateway_and_nothing_else(
-    namespaces: tuple[str, str], tmp_path: Path, registry_uri: str
+    namespaces: tuple[str, str], tmp_path: Path, stub_registry: Path
 ) -> None:
     server, client = namespaces
     program = [
@@ -97,7 +97,8 @@ def test_another_machine_reaches_the_gateway_and_nothing_else(
         "-m",
         "tests.integration.gateway.exposed",
         tmp_path / "x",
-        registry_uri,
+        # The file, since a server on this machine is not reached from there.
+        f"sqlite:///{stub_registry / 'mlflow.db'}",
     ]
     with subprocess.Popen(
         ["ip", "netns", "exec", server, *program],
