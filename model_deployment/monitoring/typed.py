@@ -58,7 +58,8 @@ def cells(spec: Spec, column: Sequence[str]) -> list[Any]:
     if kind == "boolean":
         return texts.truth(column)
     found = texts.real(column) if kind == "float" else texts.text(column)
-    return [None if value is None else converter(spec)(value) for value in found]
+    convert = converter(spec)
+    return [None if value is None else convert(value) for value in found]
 
 
 def converter(spec: Spec) -> Convert:
