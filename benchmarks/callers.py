@@ -19,12 +19,12 @@ from windows import World, drawn
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.monitoring.capture import document, encode
-from model_deployment.monitoring.inputs import Inputs
-from model_deployment.monitoring.report import engine
-from model_deployment.monitoring.report.collect import collect
-from model_deployment.monitoring.report.job import Job, parse
-from model_deployment.monitoring.report.read import PREDICTION, read, read_labelled
+from model_deployment.degradation import engine
+from model_deployment.degradation.collect import collect
+from model_deployment.degradation.job import Job, parse
+from model_deployment.degradation.tables import PREDICTION, read, read_labelled
+from model_deployment.recording.record import document, encode
+from model_deployment.tabular.inputs import Inputs
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 FORMS = {"JSON": (JSON,), "CSV": (CSV,), "Parquet": (PARQUET,), "mixed": (JSON, CSV, PARQUET)}

@@ -36,19 +36,19 @@ from report import REPORT, ROOT
 sys.path.insert(0, str(ROOT))
 
 from model_deployment.documents.connect import connect
-from model_deployment.monitoring.child import Child
-from model_deployment.monitoring.drain import Config, read_state
-from model_deployment.monitoring.keeper import Keeper
-from model_deployment.monitoring.recorder import Recorder
-from model_deployment.monitoring.spool import Spool
-from model_deployment.monitoring.traffic import Traffic
+from model_deployment.recording.drain import Config, read_state
+from model_deployment.recording.recorder import Recorder
+from model_deployment.recording.spool import Spool
+from model_deployment.recording.supervisor import Child
+from model_deployment.recording.upkeep import Keeper
+from model_deployment.recording.windows import Traffic
 
 #: Share of the proxied throughput that captures may cost.
 BAR = 0.10
 ROUNDS = 5
 SECONDS = 3
 PLAIN, EMBEDDED, BLACK_HOLE = "without captures", "with captures", "the store black-holed"
-_DRAIN = "model_deployment.monitoring.drain"
+_DRAIN = "model_deployment.recording.drain"
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from report import REPORT, ROOT
 
 sys.path.insert(0, str(ROOT))
 
+from model_deployment.core.signature import Signature
 from model_deployment.gate import Gate, Validation, loads
-from model_deployment.signature import Signature
 
 #: Microseconds to read and check one row of ten columns.
 SMALL_BAR = 25.0

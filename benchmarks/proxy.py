@@ -28,16 +28,16 @@ from report import REPORT, ROOT
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.connection import Connection
-from model_deployment.domain import Endpoint, Route, State
+from model_deployment.core.domain import Endpoint, Route, State
+from model_deployment.core.names import ModelKey
+from model_deployment.core.signature import Signature
 from model_deployment.gate import Gate, Validation
-from model_deployment.names import ModelKey
-from model_deployment.proxy.asgi import Receive, Scope, Send
+from model_deployment.http.asgi import Receive, Scope, Send
+from model_deployment.http.connection import Connection
+from model_deployment.proxy.context import Recorder, Terms
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
-from model_deployment.proxy.terms import Recorder, Terms
 from model_deployment.proxy.upstream import Limits
-from model_deployment.signature import Signature
 
 BAR = 5_000
 ROUNDS = 3

@@ -22,10 +22,10 @@ from report import REPORT, ROOT
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.registry import Registry
-from model_deployment.registry_client import create_database
-from model_deployment.threads import in_time
-from tests.stubs import free_port
+from model_deployment.registry.client import Registry
+from model_deployment.registry.mlflow_client import create_database
+from model_deployment.registry.threads import in_time
+from tests.support.stubs import free_port
 
 NAME, VERSIONS, ROUNDS = "nightly", 300, 3
 #: What a first and a second list may take, as parts of one call for each version.

@@ -29,7 +29,7 @@ from servers import Server, controller, direct, end_strays
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.demo import ensure_demo_model
+from model_deployment.cli.demo import ensure_demo_model
 
 OPTIONS = {"batch_max_rows": 1000}
 CALLERS = (1, 8, 64, 256)

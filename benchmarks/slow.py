@@ -32,8 +32,8 @@ from report import REPORT, ROOT
 
 sys.path.insert(0, str(ROOT))
 
+from model_deployment.core.domain import Role
 from model_deployment.credentials import htpasswd
-from model_deployment.domain import Role
 
 #: What p99 may become, as a multiple.
 BAR = 2.0

@@ -30,14 +30,14 @@ from servers import controller, direct, end_strays, free_ports
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.demo import ensure_demo_model
-from model_deployment.domain import Endpoint, Handle, LaunchSpec
-from model_deployment.names import ModelKey
-from model_deployment.options import EnvManager, Options
+from model_deployment.cli.demo import ensure_demo_model
+from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.forkserver import ForkStarter, Terms
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.memory import measure
-from model_deployment.runtime.parents import Program
+from model_deployment.runtime.parent_process import Program
 from model_deployment.runtime.serve import ServeStarter, mlflow_command
 from model_deployment.settings import Settings
 

@@ -32,9 +32,9 @@ from windows import SETS, World, drawn, flipped, world
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.monitoring.report.engine import Inputs, make
-from model_deployment.monitoring.report.job import Job
-from model_deployment.monitoring.report.read import LABEL, PREDICTION, Table
+from model_deployment.degradation.engine import Inputs, make
+from model_deployment.degradation.job import Job
+from model_deployment.degradation.tables import LABEL, PREDICTION, Table
 
 PAGE = ROOT / "docs" / "verdicts.md"
 SIZES = (30, 100, 300, 1000, 5000)

@@ -15,9 +15,9 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.monitoring.report.labels import labelled
-from model_deployment.monitoring.report.metrics import measure
-from model_deployment.monitoring.report.read import PREDICTION
+from model_deployment.degradation.labels import labelled
+from model_deployment.degradation.metrics import measure
+from model_deployment.degradation.tables import PREDICTION
 
 SETS = ("diabetes", "wine", "breast_cancer", "digits", "iris")
 COLUMNS = 24

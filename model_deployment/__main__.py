@@ -2,8 +2,8 @@
 
 import sys
 
-from model_deployment.cli import app
-from model_deployment.errors import InvalidSettings, ModelDeploymentError
+from model_deployment.cli.main import app
+from model_deployment.core.errors import InvalidSettings, ModelDeploymentError
 
 
 def main() -> None:

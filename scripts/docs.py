@@ -7,8 +7,8 @@ and the names in docs/verdicts.md come from the code.
 import sys
 from pathlib import Path
 
-from model_deployment.lifecycle import diagram
-from model_deployment.monitoring import verdicts
+from model_deployment.core.lifecycle import diagram
+from model_deployment.degradation import verdict_words
 from model_deployment.settings import settings_table
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ def generated() -> dict[Path, str]:
     return {
         readme: fill(readme.read_text(encoding="utf-8"), "settings", settings_table()),
         design: fill(design.read_text(encoding="utf-8"), "states", f"```mermaid\n{diagram()}\n```"),
-        names: fill(names.read_text(encoding="utf-8"), "names", verdicts.table()),
+        names: fill(names.read_text(encoding="utf-8"), "names", verdict_words.table()),
     }
 
 

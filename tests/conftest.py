@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from model_deployment.errors import ModelDeploymentError
+from model_deployment.core.errors import ModelDeploymentError
 
 EXAMPLES = 200
 #: What no text for people has in it: addresses and classes of Python, a variable without its name.

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.routing import compile_path
 
-from model_deployment.api.scope import USER
-from model_deployment.domain import Role, User
-from model_deployment.errors import (
+from model_deployment.api.request_scope import USER
+from model_deployment.core.domain import Role, User
+from model_deployment.core.errors import (
     CrossSite,
     DoubleHeader,
     Forbidden,

@@ -7,9 +7,9 @@ import logging
 from typing import Any
 
 from model_deployment.api.guard import App, Message
-from model_deployment.api.scope import ITEMS, REQUEST_ID, user_name
-from model_deployment.errors import ModelDeploymentError
-from model_deployment.names import ModelKey
+from model_deployment.api.request_scope import ITEMS, REQUEST_ID, user_name
+from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.names import ModelKey
 
 _log = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ from starlette.types import Send
 
 from model_deployment.api.deployments import problem
 from model_deployment.api.parameters import Key
-from model_deployment.api.strict import StrictRoute
 from model_deployment.api.times import parse_moment
+from model_deployment.api.unknown_parameters import StrictRoute
+from model_deployment.core.errors import InvalidRequest, NotFound, Unavailable
+from model_deployment.core.names import ModelKey
+from model_deployment.datasets.captured import Format, Unreadable, any_captured, captured, training
 from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
-from model_deployment.errors import InvalidRequest, NotFound, Unavailable
-from model_deployment.monitoring.dataset import Format, Unreadable, any_captured, captured, training
-from model_deployment.monitoring.gather import FindInputs, FindTraining
-from model_deployment.monitoring.inputs import Inputs
-from model_deployment.names import ModelKey
+from model_deployment.reports.inputs import FindInputs, FindTraining
+from model_deployment.tabular.inputs import Inputs
 
 _log = logging.getLogger(__name__)
 

@@ -9,17 +9,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from model_deployment.advice import advice, with_advice
 from model_deployment.api.parameters import DeployOptions, Key, ModelName, ModelVersion, Wait
 from model_deployment.api.problems import respond
+from model_deployment.api.request_scope import user_name
 from model_deployment.api.schemas import DeploymentOut, EventOut, ModelOut, Problem, ServingOut
-from model_deployment.api.scope import user_name
-from model_deployment.api.strict import StrictRoute
-from model_deployment.controller import Choice, Controller
-from model_deployment.domain import Counters, Deployment, Desired, Handle, Memory, State
-from model_deployment.errors import DeployFailed, NotDeployed, NotReady
+from model_deployment.api.unknown_parameters import StrictRoute
+from model_deployment.control.controller import Choice, Controller
+from model_deployment.core.domain import Counters, Deployment, Desired, Handle, Memory, State
+from model_deployment.core.errors import DeployFailed, NotDeployed, NotReady
+from model_deployment.core.hints import advice, with_advice
+from model_deployment.core.names import ModelKey
 from model_deployment.gate import dumps
-from model_deployment.names import ModelKey
 
 #: What a deployment's model says of itself: ``(signature, example, request to show)``.
 Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from model_deployment.api import problems
-from model_deployment.errors import ModelDeploymentError, NonCanonicalPath, PayloadTooLarge
-from model_deployment.framing import content_length, ensure_whole
+from model_deployment.core.errors import ModelDeploymentError, NonCanonicalPath, PayloadTooLarge
+from model_deployment.http.framing import content_length, ensure_whole
 
 Message = MutableMapping[str, Any]
 

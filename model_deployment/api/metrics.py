@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request, Response
 
-from model_deployment.api.strict import StrictRoute
+from model_deployment.api.unknown_parameters import StrictRoute
 
 #: Writes the page in the form that an Accept header asks for, and tells its media type.
 Page = Callable[[str], Awaitable[tuple[bytes, str]]]

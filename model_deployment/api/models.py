@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from model_deployment.api.deployments import problem
 from model_deployment.api.parameters import ModelName
 from model_deployment.api.schemas import RegisteredModelOut, RegisteredVersionOut
-from model_deployment.api.strict import StrictRoute
-from model_deployment.controller import Controller
-from model_deployment.domain import State
-from model_deployment.names import ModelKey
-from model_deployment.registry import Registry
+from model_deployment.api.unknown_parameters import StrictRoute
+from model_deployment.control.controller import Controller
+from model_deployment.core.domain import State
+from model_deployment.core.names import ModelKey
+from model_deployment.registry.client import Registry
 
 
 def router(controller: Controller, registry: Registry) -> APIRouter:

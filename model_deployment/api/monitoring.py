@@ -16,14 +16,14 @@ from pydantic import (
 
 from model_deployment.api.deployments import problem
 from model_deployment.api.parameters import Key, ModelName, encodable
-from model_deployment.api.scope import ITEMS
-from model_deployment.api.strict import StrictRoute
+from model_deployment.api.request_scope import ITEMS
 from model_deployment.api.times import parse_moment
-from model_deployment.controller import Controller
-from model_deployment.errors import InvalidRequest
-from model_deployment.monitoring.feedback import MAX_ITEMS, Feedback, Label
-from model_deployment.monitoring.service import Monitoring
-from model_deployment.names import ModelKey
+from model_deployment.api.unknown_parameters import StrictRoute
+from model_deployment.control.controller import Controller
+from model_deployment.core.errors import InvalidRequest
+from model_deployment.core.names import ModelKey
+from model_deployment.metrics.feedback import MAX_ITEMS, Feedback, Label
+from model_deployment.metrics.service import Monitoring
 
 Since = Annotated[
     str | None, Query(description="From then on: an ISO 8601 time, or `24h`, `7d` before now.")

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from model_deployment import units
-from model_deployment.controller import Choice
-from model_deployment.names import NAME, VERSION
-from model_deployment.options import MAX_CAPTURE_BYTES, EnvManager, StartMethod, Validation
+from model_deployment.control.controller import Choice
+from model_deployment.core import units
+from model_deployment.core.names import NAME, VERSION
+from model_deployment.core.options import MAX_CAPTURE_BYTES, EnvManager, StartMethod, Validation
 
 # The patterns are told and not checked here: ModelKey says in its own words what is wrong.
 ModelName = Annotated[

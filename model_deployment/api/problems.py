@@ -9,11 +9,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from model_deployment.api.access import NO_PATH
-from model_deployment.api.misfits import misfits
-from model_deployment.api.scope import REQUEST_ID, user_name
+from model_deployment.api.request_scope import REQUEST_ID, user_name
+from model_deployment.api.validation_messages import misfits
+from model_deployment.core.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
 from model_deployment.documents.base import Refused, StoreUnavailable
-from model_deployment.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
-from model_deployment.masking import mask
+from model_deployment.log.masking import mask
 from model_deployment.state.database import DatabaseError, is_full
 
 _log = logging.getLogger(__name__)

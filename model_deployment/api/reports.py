@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse
 from model_deployment.api.deployments import problem
 from model_deployment.api.monitoring import STORE_AWAY, Since, Until, window
 from model_deployment.api.parameters import Key
-from model_deployment.api.strict import StrictRoute
-from model_deployment.controller import Controller
-from model_deployment.errors import NotFound
-from model_deployment.monitoring.reporter import Reporter
-from model_deployment.names import ModelKey
+from model_deployment.api.unknown_parameters import StrictRoute
+from model_deployment.control.controller import Controller
+from model_deployment.core.errors import NotFound
+from model_deployment.core.names import ModelKey
+from model_deployment.reports.service import Reporter
 
 #: What a report's page may do: it holds values that callers have sent.
 _PAGE_HEADERS = {

@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model_deployment.advice import advice
-from model_deployment.domain import Counters, Deployment, Desired, Event, State
-from model_deployment.options import EnvManager, StartMethod, Validation
+from model_deployment.core.domain import Counters, Deployment, Desired, Event, State
+from model_deployment.core.hints import advice
+from model_deployment.core.options import EnvManager, StartMethod, Validation
 
 
 class RegisteredModelOut(BaseModel):

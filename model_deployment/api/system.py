@@ -9,9 +9,9 @@ from fastapi import APIRouter, Response
 
 from model_deployment import __version__
 from model_deployment.api.schemas import CapturesOut, PortsOut, ReadyOut
-from model_deployment.api.strict import StrictRoute
-from model_deployment.controller import Controller
-from model_deployment.monitoring.keeper import MonitoringState
+from model_deployment.api.unknown_parameters import StrictRoute
+from model_deployment.control.controller import Controller
+from model_deployment.recording.upkeep import MonitoringState
 
 #: Seconds without a tick after which the reconciler counts as stuck.
 STUCK_AFTER = 10.0

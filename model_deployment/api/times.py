@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from model_deployment.errors import InvalidRequest
+from model_deployment.core.errors import InvalidRequest
 
 _AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

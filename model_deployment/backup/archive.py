@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from model_deployment.errors import ModelDeploymentError
+from model_deployment.core.errors import ModelDeploymentError
 
 #: Raised when an older release could not read an archive any more.
 FORMAT = 1

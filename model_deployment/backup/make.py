@@ -21,12 +21,12 @@ from model_deployment.backup.archive import (
     measure,
     write,
 )
+from model_deployment.core.errors import StateError
 from model_deployment.documents import embedded
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.errors import StateError
-from model_deployment.snapshot import NeedsOwner, Unreadable, copy, sync
 from model_deployment.state import files, instance
 from model_deployment.state.database import DatabaseError, InUse, Lock
+from model_deployment.state.snapshot import NeedsOwner, Unreadable, copy, sync
 
 #: How often and with which pauses the state is tried where its controller is just starting or ending.
 _TRIES, _PAUSE = 20, 0.1

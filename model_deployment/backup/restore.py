@@ -21,13 +21,13 @@ from model_deployment.backup.archive import (
     Manifest,
     extract,
 )
+from model_deployment.core.errors import StateError
 from model_deployment.documents import embedded
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.errors import StateError
 from model_deployment.runtime import identity
-from model_deployment.snapshot import BESIDE, sync
 from model_deployment.state import files, instance
 from model_deployment.state.database import DatabaseError, Lock, unusable
+from model_deployment.state.snapshot import BESIDE, sync
 
 #: Folders of an archive that is being looked at.
 _WORKSHOP = ".restore-"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import bcrypt
 
-from model_deployment.domain import Role
-from model_deployment.errors import CredentialsError
+from model_deployment.core.domain import Role
+from model_deployment.core.errors import CredentialsError
 
 OPERATORS, CALLERS = "operators.htpasswd", "callers.htpasswd"
 

@@ -19,10 +19,10 @@ from typing import TypeVar
 
 import bcrypt
 
+from model_deployment.core.domain import Role, User
+from model_deployment.core.errors import CredentialsError, Unavailable
 from model_deployment.credentials import htpasswd
 from model_deployment.credentials.htpasswd import CALLERS, OPERATORS, Users
-from model_deployment.domain import Role, User
-from model_deployment.errors import CredentialsError, Unavailable
 
 _log = logging.getLogger(__name__)
 

@@ -6,15 +6,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from model_deployment.dashboard import words
+from model_deployment.core.domain import Deployment
+from model_deployment.core.errors import InvalidRequest, UnknownModel
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.dashboard import formatting
+from model_deployment.dashboard.dependencies import Parts
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
-from model_deployment.dashboard.parts import Parts
-from model_deployment.domain import Deployment
-from model_deployment.errors import InvalidRequest, UnknownModel
-from model_deployment.names import ModelKey
-from model_deployment.options import Options
-from model_deployment.registered import in_words
+from model_deployment.registry.values import in_words
 
 #: What is compared of what was served, and what it is called.
 _SERVED = (
@@ -100,7 +100,7 @@ def _options(rows: list[Deployment | None]) -> list[tuple[str, list[str], bool]]
     return [
         (
             name,
-            [words.NONE if side is None else _shown(side[name]) for side in sides],
+            [formatting.NONE if side is None else _shown(side[name]) for side in sides],
             _differ([side and side[name] for side in sides], sides),
         )
         for name in Options().as_dict()
@@ -130,7 +130,7 @@ def _named(inputs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _type(column: dict[str, Any] | None) -> str:
     if column is None:
-        return words.NONE
+        return formatting.NONE
     return str(column["type"]) + ("" if column.get("required", True) else ", optional")
 
 

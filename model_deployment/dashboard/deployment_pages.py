@@ -6,14 +6,14 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
-from model_deployment.advice import advice
-from model_deployment.dashboard import charts, columns, words
+from model_deployment.core.domain import Deployment, State
+from model_deployment.core.hints import advice
+from model_deployment.core.names import ModelKey
+from model_deployment.dashboard import charts, columns, formatting
+from model_deployment.dashboard.dependencies import Parts
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
-from model_deployment.dashboard.parts import Parts
-from model_deployment.domain import Deployment, State
-from model_deployment.names import ModelKey
 
 _REPORTS = 50
 
@@ -98,9 +98,9 @@ _RARE = ("ambiguous", "unmeasured")
 def _rows(counted: object) -> str:
     """How many rows a report was made of."""
     if not isinstance(counted, dict):
-        return words.NONE
+        return formatting.NONE
     return ", ".join(
-        f"{words.number(n)} {name}"
+        f"{formatting.number(n)} {name}"
         for name, n in counted.items()
         if isinstance(n, int) and (n or name not in _RARE)
     )

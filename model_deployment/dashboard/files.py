@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
+from model_deployment.core.errors import NotFound
 from model_deployment.dashboard.pages import packed
-from model_deployment.errors import NotFound
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 
 import orjson
 
+from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.names import ModelKey
+from model_deployment.dashboard.activity import Pulse
+from model_deployment.dashboard.connection_limits import Viewers
+from model_deployment.dashboard.dependencies import Parts
 from model_deployment.dashboard.overview import Facts, Row, facts, rows
-from model_deployment.dashboard.parts import Parts
-from model_deployment.dashboard.pulse import Pulse
-from model_deployment.dashboard.viewers import Viewers
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.errors import ModelDeploymentError
-from model_deployment.names import ModelKey
 
 _log = logging.getLogger(__name__)
 

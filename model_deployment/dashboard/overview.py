@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from model_deployment.advice import advice
-from model_deployment.dashboard import pictures, words
-from model_deployment.dashboard.pulse import KEPT, Figures, Pulse
-from model_deployment.domain import Deployment, Desired, State
-from model_deployment.monitoring.exposition import Seen, Served
-from model_deployment.names import ModelKey
+from model_deployment.core.domain import Deployment, Desired, State
+from model_deployment.core.hints import advice
+from model_deployment.core.names import ModelKey
+from model_deployment.dashboard import formatting, svg
+from model_deployment.dashboard.activity import KEPT, Figures, Pulse
+from model_deployment.telemetry.prometheus import Seen, Served
 
 #: The order in which states want attention.
 _URGENCY = {
@@ -93,17 +93,17 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
         reason=it.reason,
         advice=advice(it.reason) if it.state is State.FAILED else "",
         port=it.port,
-        uptime=words.duration((now - ready).total_seconds()) if ready else words.NONE,
+        uptime=formatting.duration((now - ready).total_seconds()) if ready else formatting.NONE,
         newness=-ready.timestamp() if ready else _NOT_READY,
-        rate=words.rate(figures.rate),
-        p95=words.milliseconds(figures.p95),
-        errors=words.percent(figures.errors, figures.requests),
+        rate=formatting.rate(figures.rate),
+        p95=formatting.milliseconds(figures.p95),
+        errors=formatting.percent(figures.errors, figures.requests),
         requests=figures.requests,
-        memory=words.size(memory),
+        memory=formatting.size(memory),
         memory_value=memory or 0,
         verdict=verdict,
-        rate_line=pictures.line(figures.rates, pictures.top(figures.rates), KEPT),
-        p95_line=pictures.line(figures.p95s, pictures.top(figures.p95s), KEPT),
+        rate_line=svg.line(figures.rates, svg.top(figures.rates), KEPT),
+        p95_line=svg.line(figures.p95s, svg.top(figures.p95s), KEPT),
         rate_value=round(figures.rate, 2),
         p95_value=round(figures.p95 or 0, 2),
         error_share=figures.errors / figures.requests if figures.requests else 0,
@@ -144,7 +144,7 @@ def facts(seen: Seen, registry: str | None, store: str, stuck_after: float) -> F
         database=seen.database,
         stuck=seen.idle > stuck_after,
         store=captures.error,
-        store_waiting=words.size(captures.spool_bytes) if captures.error else "",
+        store_waiting=formatting.size(captures.spool_bytes) if captures.error else "",
         store_away=store,
         store_lost=captures.dropped + captures.dead,
         registry=registry,

@@ -14,11 +14,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from model_deployment import __version__
-from model_deployment.dashboard import pictures, words
+from model_deployment.core.domain import Role, User
+from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.dashboard import formatting, svg
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.domain import Role, User
-from model_deployment.errors import ModelDeploymentError
-from model_deployment.masking import mask
+from model_deployment.log.masking import mask
 from model_deployment.state.database import DatabaseError
 
 _log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ class Pages:
             lstrip_blocks=True,
         )
         environment.globals |= {
-            "words": words,
-            "pictures": pictures,
-            "dash": words.NONE,
+            "words": formatting,
+            "pictures": svg,
+            "dash": formatting.NONE,
             "version": __version__,
         }
         environment.filters["segment"] = lambda text: quote(str(text), safe="")

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
+from model_deployment.core.domain import Deployment
+from model_deployment.core.errors import InvalidName
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import MAX_CAPTURE_BYTES, EnvManager, StartMethod, Validation
+from model_deployment.dashboard.dependencies import Parts
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
-from model_deployment.dashboard.parts import Parts
 from model_deployment.documents.base import RETENTION_DAYS, Collection
-from model_deployment.domain import Deployment
-from model_deployment.errors import InvalidName
-from model_deployment.names import ModelKey
-from model_deployment.options import MAX_CAPTURE_BYTES, EnvManager, StartMethod, Validation
-from model_deployment.registered import RegisteredVersion
-from model_deployment.training import DEPLOYED
+from model_deployment.registry.training_data import DEPLOYED
+from model_deployment.registry.values import RegisteredVersion
 
 #: Metrics of a version in the table, and how many of the others can be unfolded.
 SHOWN, UNFOLDED = 6, 60

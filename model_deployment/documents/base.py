@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, Self
 
-from model_deployment.names import ModelKey
+from model_deployment.core.names import ModelKey
 
 Document = Mapping[str, Any]
 

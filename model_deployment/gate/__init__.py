@@ -1,5 +1,6 @@
 """The check of a request against the model's signature: pure, compiled once, then microseconds."""
 
+from model_deployment.core.options import Validation
 from model_deployment.gate.csv_body import MalformedText
 from model_deployment.gate.examples import fitting
 from model_deployment.gate.gate import Gate
@@ -12,7 +13,6 @@ from model_deployment.gate.strict_json import (
     loads_nan,
 )
 from model_deployment.gate.verdict import Kind, Table, Verdict, Violation
-from model_deployment.options import Validation
 
 __all__ = [
     "Gate",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from model_deployment.errors import ModelDeploymentError
+from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.gate import csv_text
 from model_deployment.gate.csv_cells import Cells, cells
 from model_deployment.gate.csv_text import Row

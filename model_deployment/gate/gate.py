@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from model_deployment.core.options import Validation
+from model_deployment.core.signature import Signature
 from model_deployment.gate import forms
 from model_deployment.gate.columns import Columns, Outcome
 from model_deployment.gate.csv_body import check_csv
@@ -14,8 +16,6 @@ from model_deployment.gate.nested import COMPLEX
 from model_deployment.gate.params import Params
 from model_deployment.gate.tensors import Tensors
 from model_deployment.gate.verdict import SHOWN, Findings, Kind, Table, Verdict
-from model_deployment.options import Validation
-from model_deployment.signature import Signature
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from model_deployment.errors import ModelDeploymentError
+from model_deployment.core.errors import ModelDeploymentError
 
 #: Arrays and objects inside one another.
 MAX_DEPTH = 64

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from model_deployment.errors import (
+from model_deployment.core.errors import (
     InvalidRequest,
     ModelDeploymentError,
     ModelFailed,
@@ -18,11 +18,11 @@ from model_deployment.errors import (
     UnsupportedMediaType,
     UpstreamTimeout,
 )
+from model_deployment.core.names import ModelKey
 from model_deployment.gate import MalformedJson, dumps, loads
-from model_deployment.names import ModelKey
 from model_deployment.proxy.headers import JSON, Raw
-from model_deployment.proxy.type_hints import misfit
-from model_deployment.worker.faults import CHECK, FAULT, UNFIT, UNWRITABLE
+from model_deployment.proxy.type_hint_errors import misfit
+from model_deployment.worker.failure_header import CHECK, FAULT, UNFIT, UNWRITABLE
 
 #: A text, which is left alone, or what JSON has no word for. A text without an end goes to the end of
 #: all: looked for again behind each of its quotes, it would take time that grows with the square.

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-from model_deployment.errors import ModelDeploymentError, UpstreamTimeout
+from model_deployment.core.errors import ModelDeploymentError, UpstreamTimeout
 from model_deployment.gate import Table, dumps
 from model_deployment.proxy.answers import Answer, answer_of, predictions
-from model_deployment.proxy.ask import Question
 from model_deployment.proxy.upstream import Dropped
+from model_deployment.proxy.upstream_call import Question
 
 _log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Protocol
 
-from model_deployment.errors import ModelDeploymentError, PayloadTooLarge
-from model_deployment.proxy.asgi import Receive
+from model_deployment.core.errors import ModelDeploymentError, PayloadTooLarge
+from model_deployment.http.asgi import Receive
 from model_deployment.proxy.upstream import Holding
 
 #: A call that takes longer than this many seconds has its caller watched. Most do not, and a watcher

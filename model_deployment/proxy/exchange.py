@@ -8,24 +8,24 @@ from time import monotonic
 
 import aiohttp
 
-from model_deployment.errors import (
+from model_deployment.core.errors import (
     ModelBroke,
     ModelDeploymentError,
     NotReached,
 )
-from model_deployment.framing import content_length, ensure_whole
 from model_deployment.gate import Gate, Verdict
+from model_deployment.http.asgi import Message, Receive, Scope, Send
+from model_deployment.http.framing import content_length, ensure_whole
 from model_deployment.proxy import headers, problems
 from model_deployment.proxy.answers import Answer, Refusal, is_json, refusal, valid_json
-from model_deployment.proxy.asgi import Message, Receive, Scope, Send
-from model_deployment.proxy.ask import Question, ask
 from model_deployment.proxy.body import Body, CallerGone
+from model_deployment.proxy.context import Terms
 from model_deployment.proxy.headers import Raw
-from model_deployment.proxy.judge import Judged, judge, refused
-from model_deployment.proxy.lobby import Seat
 from model_deployment.proxy.routes import Entry, Service
-from model_deployment.proxy.terms import Terms
 from model_deployment.proxy.upstream import Call, Dropped, Holding
+from model_deployment.proxy.upstream_call import Question, ask
+from model_deployment.proxy.validate import Judged, judge, refused
+from model_deployment.proxy.wake_queue import Seat
 
 _log = logging.getLogger(__name__)
 

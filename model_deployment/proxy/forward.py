@@ -6,13 +6,13 @@ straight on to the application inside.
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from model_deployment.errors import ModelDeploymentError
-from model_deployment.framing import announces_body
+from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.http.asgi import App, Message, Receive, Scope, Send
+from model_deployment.http.framing import announces_body
 from model_deployment.proxy import headers, problems
-from model_deployment.proxy.asgi import App, Message, Receive, Scope, Send
+from model_deployment.proxy.context import Terms
 from model_deployment.proxy.exchange import Exchange
 from model_deployment.proxy.routes import Routes
-from model_deployment.proxy.terms import Terms
 
 #: Raises what keeps a request from being answered.
 Admit = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[None]]

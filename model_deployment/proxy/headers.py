@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from model_deployment.errors import UnsupportedMediaType
+from model_deployment.core.errors import UnsupportedMediaType
 
 Raw = tuple[bytes, bytes]
 

@@ -5,11 +5,16 @@ import contextlib
 
 import orjson
 
-from model_deployment.advice import with_advice
-from model_deployment.domain import Route, State
-from model_deployment.errors import MethodNotAllowed, ModelDeploymentError, NotReached, NotReady
-from model_deployment.names import ModelKey
-from model_deployment.proxy.asgi import Receive, Send
+from model_deployment.core.domain import Route, State
+from model_deployment.core.errors import (
+    MethodNotAllowed,
+    ModelDeploymentError,
+    NotReached,
+    NotReady,
+)
+from model_deployment.core.hints import with_advice
+from model_deployment.core.names import ModelKey
+from model_deployment.http.asgi import Receive, Send
 from model_deployment.proxy.headers import Raw
 
 #: How long a caller whose body is refused may go on sending it.

@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from model_deployment.domain import BATCH_ROWS, Counters, Endpoint, Route, State, Traffic
-from model_deployment.errors import ModelDeploymentError
+from model_deployment.core.domain import BATCH_ROWS, Counters, Endpoint, Route, State, Traffic
+from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.names import ModelKey
 from model_deployment.gate import Gate, Verdict
-from model_deployment.names import ModelKey
 from model_deployment.proxy.answers import Answer
-from model_deployment.proxy.ask import Question, ask
 from model_deployment.proxy.batch import Batcher
-from model_deployment.proxy.lobby import Lobby
 from model_deployment.proxy.upstream import Call, Limits, Upstream
+from model_deployment.proxy.upstream_call import Question, ask
+from model_deployment.proxy.wake_queue import Lobby
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from model_deployment.domain import Endpoint, Traffic
-from model_deployment.errors import TooBusy
-from model_deployment.names import ModelKey
+from model_deployment.core.domain import Endpoint, Traffic
+from model_deployment.core.errors import TooBusy
+from model_deployment.core.names import ModelKey
 
 #: uvicorn closes a connection that was idle for 5 s. Closing it first is the only way never to send a
 #: request into a connection that is being closed: a POST must not be sent again.

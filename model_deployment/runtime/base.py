@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from model_deployment.domain import Endpoint, Exit, Handle, LaunchSpec
-from model_deployment.options import Options
+from model_deployment.core.domain import Endpoint, Exit, Handle, LaunchSpec
+from model_deployment.core.options import Options
 
 #: Called, from the event loop, when some launch has probably ended. A hint, never a promise.
 OnExit = Callable[[], None]

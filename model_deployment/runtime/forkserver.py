@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_deployment.domain import Endpoint, LaunchSpec
-from model_deployment.options import EnvManager
+from model_deployment.core.domain import Endpoint, LaunchSpec
+from model_deployment.core.options import EnvManager
 from model_deployment.runtime import identity
-from model_deployment.runtime.parents import Program
+from model_deployment.runtime.parent_client import Refused, Unavailable, WarmParent
+from model_deployment.runtime.parent_process import Program
 from model_deployment.runtime.starter import Environment, Started, surroundings
-from model_deployment.runtime.warm import Refused, Unavailable, WarmParent
 
 __all__ = ["ForkStarter", "Unavailable"]
 

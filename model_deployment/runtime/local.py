@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
-from model_deployment.domain import LOST, Endpoint, Exit, Handle, LaunchSpec
-from model_deployment.names import ModelKey
-from model_deployment.options import Options
+from model_deployment.core.domain import LOST, Endpoint, Exit, Handle, LaunchSpec
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.base import OnExit
-from model_deployment.runtime.endings import of_status
+from model_deployment.runtime.exit_reasons import of_status
 from model_deployment.runtime.forkserver import ForkStarter, Unavailable
 from model_deployment.runtime.starter import Started, Starter
-from model_deployment.runtime.stillness import Stillness
+from model_deployment.runtime.suspended import Stillness
 
 Tell = Callable[[ModelKey, str], None]
 

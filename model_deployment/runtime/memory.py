@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from model_deployment.domain import Handle, Memory
+from model_deployment.core.domain import Handle, Memory
 from model_deployment.runtime import identity
 
 #: Seconds that figures are good for, and those between looks for a launch that was not seen before.

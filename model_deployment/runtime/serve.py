@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from model_deployment.domain import LaunchSpec
+from model_deployment.core.domain import LaunchSpec
 from model_deployment.runtime import identity
 from model_deployment.runtime.starter import Environment, Started, surroundings
 from model_deployment.worker.tracking import ADVICE, NO_TRACKING

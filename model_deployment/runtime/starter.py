@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from model_deployment.domain import LaunchSpec
-from model_deployment.options import EnvManager
+from model_deployment.core.domain import LaunchSpec
+from model_deployment.core.options import EnvManager
 from model_deployment.runtime import identity
 from model_deployment.worker.tracking import NO_TRACKING
 

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from model_deployment.errors import InvalidSettings
-from model_deployment.masking import mask
+from model_deployment.core.errors import InvalidSettings
+from model_deployment.log.masking import mask
 from model_deployment.settings.settings import Settings
 from model_deployment.settings.table import variable
 

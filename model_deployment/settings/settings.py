@@ -8,10 +8,10 @@ from typing import Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from model_deployment.actions import Policy
-from model_deployment.options import MAX_CAPTURE_BYTES, EnvManager, Options, StartMethod
-from model_deployment.settings import environment
-from model_deployment.settings.kinds import (
+from model_deployment.core.actions import Policy
+from model_deployment.core.options import MAX_CAPTURE_BYTES, EnvManager, Options, StartMethod
+from model_deployment.settings import model_environment
+from model_deployment.settings.types import (
     COMMON_MODULES,
     Bytes,
     DataPlaces,
@@ -342,4 +342,4 @@ class Settings(BaseSettings):
         # Those in force, also where they are the defaults.
         ours = {"MLFLOW_TRACKING_URI": self.tracking_uri, "MLFLOW_REGISTRY_URI": self.registry_uri}
         granted = {name: uri for name, uri in ours.items() if name in self.model_env}
-        return granted | environment.for_model(env_manager, self.model_env)
+        return granted | model_environment.for_model(env_manager, self.model_env)

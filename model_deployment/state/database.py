@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from model_deployment.errors import StateError
+from model_deployment.core.errors import StateError
 from model_deployment.state import files, instance
 from model_deployment.state.files import SCHEMA_VERSION
 

@@ -5,10 +5,10 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from model_deployment.domain import Deployment, Desired, Event, Handle, State
-from model_deployment.errors import Conflict, IllegalTransition
-from model_deployment.names import ModelKey
-from model_deployment.options import Options
+from model_deployment.core.domain import Deployment, Desired, Event, Handle, State
+from model_deployment.core.errors import Conflict, IllegalTransition
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
 from model_deployment.state import ports, rows
 from model_deployment.state.database import Database
 

@@ -13,10 +13,10 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model_deployment.domain import Endpoint
-from model_deployment.errors import StateError
-from model_deployment.options import Options
-from model_deployment.snapshot import BESIDE, sync
+from model_deployment.core.domain import Endpoint
+from model_deployment.core.errors import StateError
+from model_deployment.core.options import Options
+from model_deployment.state.snapshot import BESIDE, sync
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
 SCHEMA_VERSION = 3

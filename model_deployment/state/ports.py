@@ -10,10 +10,10 @@ import json
 import sqlite3
 from collections.abc import Set as AbstractSet
 
-from model_deployment.domain import BlockedPort, PortUsage
-from model_deployment.errors import IllegalTransition, NoFreePort
-from model_deployment.names import ModelKey
-from model_deployment.options import Options
+from model_deployment.core.domain import BlockedPort, PortUsage
+from model_deployment.core.errors import IllegalTransition, NoFreePort
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
 from model_deployment.state.database import Database
 
 #: Conditions under which a port may be leased; ``:now`` is the monotonic clock.

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.domain import Deployment, Desired, Endpoint, Event, Handle, State, Step
-from model_deployment.errors import IllegalTransition
-from model_deployment.lifecycle import check
-from model_deployment.names import ModelKey
-from model_deployment.options import Options
+from model_deployment.core.domain import Deployment, Desired, Endpoint, Event, Handle, State, Step
+from model_deployment.core.errors import IllegalTransition
+from model_deployment.core.lifecycle import check
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
 
 
 def move(

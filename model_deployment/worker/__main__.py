@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from model_deployment.worker import preload, protocol
-from model_deployment.worker.surroundings import PADDING_ARGUMENT
+from model_deployment.worker.process_setup import PADDING_ARGUMENT
 
 #: What every model's process needs besides the model's own libraries.
 _OWN = ("ctypes", "model_deployment.worker.parent")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from model_deployment.worker import crew, surroundings
+from model_deployment.worker import multiprocess, process_setup
 
 #: What a fork says when its surroundings are its own.
 READY = b"."
@@ -72,11 +72,13 @@ def live(order: Order, listener: int, log: int, told: int) -> NoReturn:
             os.write(told, repr(error).encode(errors="replace")[:4000])
             raise
         # Before the log's number is closed, which may be that of a standard stream.
-        surroundings.point_output_at(log)
-        surroundings.close_all_but({0, 1, 2, listener, told})
+        process_setup.point_output_at(log)
+        process_setup.close_all_but({0, 1, 2, listener, told})
         os.write(told, READY)
         os.close(told)
-        status = crew.run(order.workers, _work(order, listener), lambda text: _show(order, text))
+        status = multiprocess.run(
+            order.workers, _work(order, listener), lambda text: _show(order, text)
+        )
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if not isinstance(end.code, int | None):
@@ -88,25 +90,25 @@ def live(order: Order, listener: int, log: int, told: int) -> NoReturn:
 
 
 def _show(order: Order, text: str) -> None:
-    surroundings.set_title(f"{order.title}: {text}" if text else order.title, order.name)
+    process_setup.set_title(f"{order.title}: {text}" if text else order.title, order.name)
 
 
 def _settle(order: Order, kept: set[int]) -> None:
-    surroundings.reset_signals()
+    process_setup.reset_signals()
     os.setsid()
-    surroundings.close_all_but({0, 1, 2, *kept})
-    surroundings.replace_environment(order.environment, _FIRST)
-    surroundings.set_title(order.title, order.name)
-    surroundings.raise_oom_score(order.oom_score_adj)
+    process_setup.close_all_but({0, 1, 2, *kept})
+    process_setup.replace_environment(order.environment, _FIRST)
+    process_setup.set_title(order.title, order.name)
+    process_setup.raise_oom_score(order.oom_score_adj)
     os.chdir(order.cwd)
-    surroundings.awake_collector()
+    process_setup.awake_collector()
 
 
 def _work(order: Order, listener: int) -> Callable[[Callable[[], None]], int]:
     """What each worker process does; it calls what it is given once its model is loaded."""
 
     def serve(loaded: Callable[[], None]) -> int:
-        surroundings.reseed()
+        process_setup.reseed()
         if order.program:
             loaded()
             return _run_program(order, listener)

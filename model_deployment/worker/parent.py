@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from model_deployment.worker import child, protocol, takeover
-from model_deployment.worker.callers import Callers
+from model_deployment.worker import child, protocol, socket_copy
+from model_deployment.worker.connections import Callers
 
 #: Connections that wait for a process that is down, or not up yet.
 BACKLOG = 2048
@@ -136,7 +136,7 @@ class Parent:
             listener.setblocking(False)
         except OSError as error:
             listener.close()
-            taken = takeover.listener(pids, address) if error.errno == errno.EADDRINUSE else None
+            taken = socket_copy.listener(pids, address) if error.errno == errno.EADDRINUSE else None
             if taken is None:
                 raise
             listener = taken  # whose flags are those of the process that serves with it

@@ -1,7 +1,7 @@
 """Serves a model: MLflow's scoring protocol, on a socket that was inherited.
 
 What is answered is what ``mlflow models serve`` answers (``mlflow.pyfunc.scoring_server``), by MLflow's
-own code, but for the requests that :mod:`model_deployment.worker.lean` takes.
+own code, but for the requests that :mod:`model_deployment.worker.fast_path` takes.
 """
 
 import asyncio
@@ -17,13 +17,19 @@ import uvicorn
 import uvicorn.lifespan.off
 import uvicorn.loops.uvloop
 
-from model_deployment.connection import Connection
-from model_deployment.worker import lasting
-from model_deployment.worker.calls import Calls
-from model_deployment.worker.defaults import own_defaults
-from model_deployment.worker.faults import CHECK, FAULT, UNFIT, is_a_bug_of_a_check, unwritable
+from model_deployment.http.connection import Connection
+from model_deployment.worker import load_failures
+from model_deployment.worker.executor import Calls
+from model_deployment.worker.failure_header import (
+    CHECK,
+    FAULT,
+    UNFIT,
+    is_a_bug_of_a_check,
+    unwritable,
+)
+from model_deployment.worker.param_defaults import own_defaults
+from model_deployment.worker.parquet_errors import PARQUET, unfit
 from model_deployment.worker.tracking import tell_of_traces
-from model_deployment.worker.unfit import PARQUET, unfit
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -64,7 +70,7 @@ def serve(path: str, descriptor: int, timeout: float, loaded: Callable[[], None]
         app = Application(_load(path), timeout)
     except Exception as error:
         traceback.print_exc()
-        raise SystemExit(lasting.status(error, path)) from error
+        raise SystemExit(load_failures.status(error, path)) from error
     # uvicorn sends itself the signals that it caught once more when it is done.
     loaded()
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -103,7 +109,7 @@ class Application:
         """Of one loaded model; a prediction may take ``timeout`` seconds."""
         from mlflow.version import VERSION
 
-        from model_deployment.worker.lean import compiled
+        from model_deployment.worker.fast_path import compiled
 
         self._model = model
         self._timeout = timeout

@@ -7,7 +7,7 @@ import urllib.parse
 from typing import Any
 
 from tests.compose.stack import ROOT, Stack
-from tests.waiting import until_sync
+from tests.support.waiting import until_sync
 
 MODEL = "diabetes-1"
 ROW = {

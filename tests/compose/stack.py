@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.waiting import until_sync
+from tests.support.waiting import until_sync
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "model-deployment:0.1.0"

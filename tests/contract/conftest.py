@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import world
-from tests.contract.bench import IMPLEMENTATIONS, Bench
+from tests.support import audit
+from tests.support.runtime_bench import IMPLEMENTATIONS, Bench
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -16,10 +16,10 @@ async def bench(
     """One bench for each implementation; nothing of it outlives the test."""
     for name in ("MONGO_PASSWORD", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "canary")
-    before = world.children()
+    before = audit.children()
     it = Bench(IMPLEMENTATIONS[request.param], tmp_path)
     yield it
     await it.runtime.close()
     it.end_worker()
-    world.kill_all(it.instance)
-    world.collect(before)
+    audit.kill_all(it.instance)
+    audit.collect(before)

@@ -27,11 +27,11 @@ from model_deployment.documents.base import (
 )
 from model_deployment.documents.embedded import EmbeddedDocuments, _page
 from model_deployment.documents.mongo import MongoDocuments
-from tests.contract.documents_bench import Lag, document, documents, found, ids
-from tests.mongod import Mongod
-from tests.waiting import until, until_sync
+from tests.support.document_store_bench import Lag, document, documents, found, ids
+from tests.support.mongod import Mongod
+from tests.support.waiting import until, until_sync
 
-pytest_plugins = ["tests.contract.documents_fixtures"]
+pytest_plugins = ["tests.support.document_store_fixtures"]
 
 CAPTURES = Collection.CAPTURES
 ROOT = Path(__file__).parents[2]
@@ -316,7 +316,7 @@ import asyncio, sys
 from pathlib import Path
 from model_deployment.documents.base import Collection
 from model_deployment.documents.embedded import EmbeddedDocuments
-from tests.contract.documents_bench import document
+from tests.support.document_store_bench import document
 
 async def main():
     store = EmbeddedDocuments(Path(sys.argv[1]))
@@ -485,7 +485,7 @@ import asyncio, json, resource, signal, sys
 from pathlib import Path
 from model_deployment.documents.base import Collection, Query, StoreUnavailable
 from model_deployment.documents.embedded import EmbeddedDocuments
-from tests.contract.documents_bench import documents
+from tests.support.document_store_bench import documents
 
 async def main():
     store = EmbeddedDocuments(Path(sys.argv[1]))

@@ -19,10 +19,10 @@ from model_deployment.documents.base import (
     StoreUnavailable,
     Written,
 )
-from tests.contract.documents_bench import START, Bench, document, documents, found, ids
-from tests.waiting import until
+from tests.support.document_store_bench import START, Bench, document, documents, found, ids
+from tests.support.waiting import until
 
-pytest_plugins = ["tests.contract.documents_fixtures"]
+pytest_plugins = ["tests.support.document_store_fixtures"]
 
 CAPTURES = Collection.CAPTURES
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.domain import Handle
+from model_deployment.core.domain import Handle
 from model_deployment.runtime import identity
-from tests.contract.bench import Bench, open_files
-from tests.stubs import HOST
+from tests.support.runtime_bench import Bench, open_files
+from tests.support.stubs import HOST
 
 
 async def test_output_goes_to_a_log_that_only_its_owner_reads(bench: Bench) -> None:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from model_deployment.domain import LOST, Endpoint, Exit, Handle
-from tests.contract.bench import Bench, open_files
-from tests.stubs import HOST, free_port
-from tests.waiting import until
+from model_deployment.core.domain import LOST, Endpoint, Exit, Handle
+from tests.support.runtime_bench import Bench, open_files
+from tests.support.stubs import HOST, free_port
+from tests.support.waiting import until
 
 
 @pytest.fixture

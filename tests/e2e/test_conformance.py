@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.e2e import conforming
-from tests.e2e.pairs import Pair, Pairs, save
+from tests.support import conforming_models
+from tests.support.answer_pairs import Pair, Pairs, save
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
 
@@ -30,9 +30,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Pair]]
     folder = tmp_path_factory.mktemp("conformance")
     models = folder / "models"
     models.mkdir()
-    save(Path(conforming.__file__), models)
+    save(Path(conforming_models.__file__), models)
     with Pairs(folder, models) as made:
-        yield made.start(conforming.NAMES)
+        yield made.start(conforming_models.NAMES)
 
 
 def post(body: Any, headers: dict[str, str] = JSON) -> Request:
@@ -230,7 +230,7 @@ def test_tensors_and_models_without_a_signature(pairs: dict[str, Pair], model: s
 
 
 def test_whatever_a_model_answers(pairs: dict[str, Pair]) -> None:
-    from tests.e2e.model_code import odd  # sets the model of this process, which nothing reads
+    from tests.support.model_code import odd  # sets the model of this process, which nothing reads
 
     requests = [post(split({"x": number})) for number in range(odd.SLOW)]
     agree(pairs["odd"], requests)
@@ -301,8 +301,8 @@ def requests(draw: st.DrawFn, columns: dict[str, str]) -> Any:
 @pytest.mark.parametrize(
     ("model", "columns"),
     [
-        ("columns", conforming.COLUMNS),
-        ("optional", {"x": "double", "y": "double", **conforming.OPTIONAL}),
+        ("columns", conforming_models.COLUMNS),
+        ("optional", {"x": "double", "y": "double", **conforming_models.OPTIONAL}),
         ("optional", {"x": "double", "y": "double"}),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.e2e.program import Program
+from tests.support.controller_program import Program
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.program import Program
-from tests.waiting import until_sync
+from tests.support.controller_program import Program
+from tests.support.waiting import until_sync
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -10,10 +10,10 @@ import httpx
 import pandas as pd
 import pytest
 
-from tests.e2e import models
-from tests.e2e.program import Program
-from tests.waiting import until_sync
-from tests.world import assert_clean, read_state
+from tests.support import flavor_models
+from tests.support.audit import assert_clean, read_state
+from tests.support.controller_program import Program
+from tests.support.waiting import until_sync
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
@@ -28,10 +28,10 @@ pytestmark = [
 def program(registry_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A controller started as a user starts it, with all the models deployed."""
     with Program(tmp_path_factory.mktemp("e2e"), registry_template) as running:
-        for model, version in models.SAMPLES:
+        for model, version in flavor_models.SAMPLES:
             answer = running.post(f"/deploy/{model}/{version}?wait=0")
             assert answer.status_code in (200, 202), answer.text
-        for model, version in models.SAMPLES:
+        for model, version in flavor_models.SAMPLES:
             answer = running.post(f"/deploy/{model}/{version}?wait=120")
             assert answer.status_code == 200, answer.text
         yield running
@@ -41,7 +41,7 @@ def program(registry_template: str, tmp_path_factory: pytest.TempPathFactory) ->
 def _samples() -> list[Any]:
     return [
         pytest.param(model, version, payload, id=f"{model}-{version}-{number}")
-        for (model, version), payloads in models.SAMPLES.items()
+        for (model, version), payloads in flavor_models.SAMPLES.items()
         for number, payload in enumerate(payloads)
     ]
 
@@ -54,11 +54,11 @@ def test_a_proxied_prediction_is_what_pyfunc_computes(
     assert answer.status_code == 200, answer.text
     # MLflow writes NaN, which is not JSON, and Python reads it all the same.
     predictions = json.loads(answer.text, parse_constant=lambda _: None)["predictions"]
-    assert predictions == models.expected(registry_template, model, version, payload)
+    assert predictions == flavor_models.expected(registry_template, model, version, payload)
 
 
 def test_the_invocations_path_is_the_same(program: Program) -> None:
-    payload = models.SAMPLES["diabetes", 1][0]
+    payload = flavor_models.SAMPLES["diabetes", 1][0]
     short, long = (
         program.post(f"/diabetes-1{path}", json=payload) for path in ("", "/invocations")
     )
@@ -133,7 +133,7 @@ def _captured(program: Program, key: str, names: list[str]) -> dict[str, list[di
     return found
 
 
-@pytest.mark.parametrize(("model", "version"), list(models.SAMPLES))
+@pytest.mark.parametrize(("model", "version"), list(flavor_models.SAMPLES))
 def test_a_model_tells_its_signature_and_a_curl_line_that_works(
     program: Program, model: str, version: int
 ) -> None:
@@ -176,7 +176,7 @@ def test_csv_is_checked_cell_by_cell(program: Program) -> None:
 
 def test_the_registry_is_listed_with_what_is_deployed(program: Program) -> None:
     listed = {model["name"]: model for model in program.get("/get_model_list").json()}
-    assert listed.keys() == {model for model, _ in models.SAMPLES}
+    assert listed.keys() == {model for model, _ in flavor_models.SAMPLES}
     assert listed["diabetes"]["latest_version"] == 2
     assert listed["diabetes"]["aliases"] == {"champion": 2, "challenger": 1}
     assert listed["diabetes"]["deployed_versions"] == [1, 2]
@@ -190,7 +190,7 @@ def test_the_registry_is_listed_with_what_is_deployed(program: Program) -> None:
 def test_a_killed_server_process_comes_back(program: Program) -> None:
     before = program.get("/model/diabetes-1").json()
     os.kill(before["pid"], signal.SIGKILL)
-    payload = models.SAMPLES["diabetes", 1][0]
+    payload = flavor_models.SAMPLES["diabetes", 1][0]
 
     def back() -> bool:
         now = program.get("/model/diabetes-1").json()
@@ -204,7 +204,7 @@ def test_models_outlive_a_killed_controller_and_are_adopted(program: Program) ->
     before = {row["name"]: row["pid"] for row in program.get("/get_deployed_models").json()}
     ports = {row["name"]: row["port"] for row in program.get("/get_deployed_models").json()}
     program.kill()
-    payload = models.SAMPLES["diabetes", 2][0]
+    payload = flavor_models.SAMPLES["diabetes", 2][0]
     direct = httpx.post(
         f"http://127.0.0.1:{ports['diabetes-2']}/invocations", json=payload, timeout=30
     )

@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.program import free_range
-from tests.gateway import Gateway
-from tests.mongod import Mongod
-from tests.stubs import free_port
-from tests.waiting import until_sync
-from tests.world import kill_all, marked_processes, read_state
+from tests.support.audit import kill_all, marked_processes, read_state
+from tests.support.controller_program import free_range
+from tests.support.mongod import Mongod
+from tests.support.nginx_gateway import Gateway
+from tests.support.stubs import free_port
+from tests.support.waiting import until_sync
 
 ROOT = Path(__file__).parents[2]
 ENTRY = ROOT / "entrypoint.sh"
@@ -68,7 +68,7 @@ class Stack:
         )  # fmt: skip
         until_sync(self._registry_answers, timeout=90, what="mlflow server")
         self._make_users()
-        self._run(sys.executable, "-m", "model_deployment.demo")
+        self._run(sys.executable, "-m", "model_deployment.cli.demo")
         self._start("controller", [ENTRY])
         self._ending.callback(self._clear)
         self.gateway.start()

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests import world
-from tests.integration.harness import ROOT, TROUBLE, Controller, Controllers
-from tests.integration.tracking import tracking_server
+from tests.support import audit
+from tests.support.harness import ROOT, TROUBLE, Controller, Controllers
+from tests.support.tracking_server import tracking_server
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def stub_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         if not (root / "complete").exists():
             root.mkdir()
             done = subprocess.run(
-                [sys.executable, "-m", "tests.integration.registry", str(root)],
+                [sys.executable, "-m", "tests.support.filled_registry", str(root)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -157,9 +157,9 @@ def _stop(controller: Controller) -> list[str]:
 
 
 def _look(controller: Controller) -> list[str]:
-    world.collect_late()
+    audit.collect_late()
     try:
-        world.assert_clean(controller.state_db, controller.instance, controller.ports, timeout=10)
+        audit.assert_clean(controller.state_db, controller.instance, controller.ports, timeout=10)
     except AssertionError as error:
         return [str(error)]
     return []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import Tab, chromium
+from tests.support.browser import Tab, chromium
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.echo import Echo
-from tests.gateway import Gateway, credentials
+from tests.support.echo_server import Echo
+from tests.support.nginx_gateway import Gateway, credentials
 
 #: Makes a gateway in front of the echo, starts it, and ends it after the test.
 Gateways = Callable[..., Gateway]

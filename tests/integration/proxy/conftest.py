@@ -9,9 +9,9 @@ import psutil
 import pytest
 import uvloop
 
-from tests.integration.proxy.front import Front, Serve
-from tests.integration.proxy.upstreams import Behave, Server
-from tests.waiting import until
+from tests.support.proxy_front import Front, Serve
+from tests.support.upstreams import Behave, Server
+from tests.support.waiting import until
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

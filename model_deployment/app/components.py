@@ -1,0 +1,181 @@
+"""What the controller works with, made from its settings: users, registry, starters of processes."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from model_deployment.core.admission import Admission
+from model_deployment.core.domain import Deployment
+from model_deployment.core.errors import CredentialsError
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import EnvManager, StartMethod, Validation
+from model_deployment.credentials.verify import Credentials
+from model_deployment.proxy import row_independence
+from model_deployment.proxy.upstream import Limits
+from model_deployment.registry.artifacts import ArtifactCache
+from model_deployment.registry.client import Registry
+from model_deployment.registry.mlmodel_cache import Described
+from model_deployment.runtime.forkserver import ForkStarter
+from model_deployment.runtime.forkserver import Terms as ForkTerms
+from model_deployment.runtime.logs import PARENT, LaunchLogs
+from model_deployment.runtime.memory import free_memory
+from model_deployment.runtime.parent_process import Program
+from model_deployment.runtime.serve import Command, ServeStarter, mlflow_command
+from model_deployment.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """What is started in the place of MLflow's model server, for tests."""
+
+    #: The argument vector, in place of ``mlflow models serve``.
+    command: Command
+    #: The program that forks run, started with nothing preloaded.
+    program: str
+
+
+def credentials(settings: Settings, stack: contextlib.AsyncExitStack) -> Credentials:
+    """The users, read.
+
+    Raises:
+        CredentialsError: there are none, and others could reach the controller; or they cannot be read.
+    """
+    credentials = Credentials(settings.credentials)
+    stack.callback(credentials.close)
+    credentials.open()
+    if not credentials.required:
+        if not settings.on_loopback:
+            raise CredentialsError(
+                f"cannot listen on {settings.host} without passwords, since other machines reach it: make "
+                "some with 'model-deployment users init', or listen on 127.0.0.1"
+            )
+        _log.warning("there are no passwords: every program of this machine may do everything")
+    return credentials
+
+
+def registry(settings: Settings) -> Registry:
+    """The MLflow registry."""
+    return Registry(
+        tracking_uri=settings.tracking_uri,
+        registry_uri=settings.registry_uri,
+        timeout=settings.registry_timeout,
+        download_timeout=settings.download_timeout,
+        own=settings.owns_registry,
+    )
+
+
+def serve(
+    settings: Settings, instance: str, logs: LaunchLogs, stand_in: StandIn | None
+) -> ServeStarter:
+    """Starts ``mlflow models serve``."""
+    return ServeStarter(
+        instance=instance,
+        logs=logs.root,
+        work=settings.data_dir / "work",
+        command=stand_in.command if stand_in else mlflow_command(settings.request_timeout),
+        environment=settings.model_environment,
+    )
+
+
+def forks(
+    settings: Settings,
+    instance: str,
+    logs: LaunchLogs,
+    stand_in: StandIn | None,
+    changed: Callable[[], None],
+) -> ForkStarter | None:
+    """Starts forks of the warm parent; None where the system cannot."""
+    if sys.platform != "linux":
+        return None
+    terms = ForkTerms(
+        instance=instance,
+        logs=logs.root,
+        work=settings.data_dir / "work",
+        environment=settings.model_environment,
+        request_timeout=settings.request_timeout,
+        program=stand_in.program if stand_in else "",
+    )
+    program = Program(
+        folder=settings.data_dir / "worker",
+        log=logs.path(PARENT),
+        preload=() if stand_in else settings.preload,
+        environment=settings.model_environment(EnvManager.LOCAL),
+    )
+    forks = ForkStarter(terms, program, changed)
+    if settings.start_method is not StartMethod.SERVE and settings.env_manager is EnvManager.LOCAL:
+        forks.warming()
+    return forks
+
+
+def comparison(
+    settings: Settings, description: Described, cache: ArtifactCache
+) -> Callable[[Deployment], Awaitable[str]]:
+    """Finds out whether requests to a launch may be merged."""
+
+    async def compare(row: Deployment) -> str:
+        assert row.handle is not None  # noqa: S101 - it answers its health checks
+        path = cache.path(row.artifact)
+        # Forgiving: what MLflow itself saved as an example may not fit to the letter.
+        gate = await asyncio.to_thread(description.gate, path, Validation.COERCE)
+        example = await asyncio.to_thread(description.example, path)
+        limit = settings.request_timeout
+        return await row_independence.compare(row.handle.endpoint, gate, example, limit)
+
+    return compare
+
+
+def limits(settings: Settings) -> Limits:
+    """What one model may take of the controller."""
+    return Limits(
+        connections=settings.max_connections,
+        queue=settings.max_queue,
+        queue_bytes=settings.max_queue_bytes,
+        # Longer than the model server's own limit, so that its own 504 comes first, and longer than
+        # the age of a request that gives a hanging server away: one cut off before has no age.
+        read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
+        answer_bytes=settings.max_answer_bytes,
+        wake_timeout=settings.start_timeout,
+        recovery_timeout=settings.recovery_timeout,
+    )
+
+
+def preparation(
+    cache: ArtifactCache,
+    registry: Registry,
+    description: Described,
+    note: Callable[[ModelKey, str], None],
+) -> Callable[[Deployment], Awaitable[Path]]:
+    """Makes sure of the artifacts of a deployment, and reads what is told of them.
+
+    Args:
+        note: puts something among the events of a deployment.
+    """
+
+    async def prepare(row: Deployment) -> Path:
+        path = await cache.ensure(
+            row.artifact, partial(registry.download, row.key), partial(note, row.key)
+        )
+        # Here, on a thread, and not when the launch is ready: that is while others predict.
+        with contextlib.suppress(Exception):  # is told when it is published
+            place = cache.path(row.artifact)
+            await asyncio.to_thread(description.gate, place, row.options.validation)
+        return path
+
+    return prepare
+
+
+def admission(settings: Settings) -> Admission:
+    """Decides whether one more model fits into memory."""
+    return Admission(
+        free_memory,
+        guess=settings.memory_guess,
+        guess_of_fork=settings.memory_guess_fork,
+        margin=settings.memory_margin,
+    )

@@ -1,0 +1,1 @@
+"""The command line: ``model-deployment serve``, ``deploy``, ``predict``, ``users``, ``backup`` …"""

@@ -1,0 +1,255 @@
+"""The use cases: deploy, undeploy, get, list, and waiting for what was asked for."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+
+from model_deployment.control.reconciler import Reconciler
+from model_deployment.core.admission import Admission
+from model_deployment.core.domain import Deployment, Desired, Event, PortUsage, State
+from model_deployment.core.errors import (
+    Conflict,
+    NoFreePort,
+    NotDeployed,
+    NotEnoughMemory,
+    Unavailable,
+)
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import EnvManager, Options, StartMethod, Validation
+from model_deployment.registry.client import Registry
+from model_deployment.state.deployments import Deployments, measured_alike
+from model_deployment.state.ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The options a deploy call names; None leaves one to the default, or as it is."""
+
+    env_manager: EnvManager | None = None
+    start_method: StartMethod | None = None
+    workers: int | None = None
+    validation: Validation | None = None
+    batch_max_rows: int | None = None
+    capture_rate: float | None = None
+    capture_exclude: tuple[str, ...] | None = None
+    capture_hash: tuple[str, ...] | None = None
+    max_capture_bytes: int | None = None
+    retention_days: float | None = None
+    idle_timeout: float | None = None
+
+    def over(self, options: Options) -> Options:
+        """These choices on top of others."""
+        named = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(options, **named)
+
+
+class Controller:
+    """Writes wishes, and tells what has become of them."""
+
+    def __init__(
+        self,
+        *,
+        deployments: Deployments,
+        ports: Ports,
+        registry: Registry,
+        reconciler: Reconciler,
+        admission: Admission,
+        defaults: Options,
+        renewed: Callable[[ModelKey], None] = lambda key: None,
+    ) -> None:
+        """Put together.
+
+        Args:
+            defaults: what a deploy call gets that names nothing.
+            renewed: told when a name begins to stand for another model.
+        """
+        self._deployments = deployments
+        self._ports = ports
+        self._registry = registry
+        self._reconciler = reconciler
+        self._admission = admission
+        self._defaults = defaults
+        self._renewed = renewed
+        self._closing = False
+
+    @property
+    def defaults(self) -> Options:
+        """What a deploy call gets that names nothing."""
+        return self._defaults
+
+    async def deploy(self, key: ModelKey, choice: Choice, wait: float) -> Deployment:
+        """Wish a model version to be served; wait until it is ready or failed.
+
+        Returns:
+            The deployment as it is after at most ``wait`` seconds.
+
+        Raises:
+            InvalidName: its name is reserved, and it is not deployed already.
+            UnknownModel, RegistryUnavailable: the registry says no, or nothing.
+            NoFreePort: as many deployments as ports.
+            NotEnoughMemory: it would not fit.
+            Conflict: deployed with other options, or undeployed while waiting.
+        """
+        row = await self._deployments.get(key)
+        if row is None or row.desired is Desired.STOPPED or row.state is State.FAILED:
+            row = await self._ask_running(key, choice)
+        if choice.over(row.options) != row.options:
+            raise Conflict(
+                f"cannot deploy {key} with other options: it is deployed with {_shown(row.options)}; "
+                "undeploy it first",
+                extra={"options": row.options.as_dict()},
+            )
+        if row.state is State.PARKED or row.parking:
+            await self._check_memory(key, row.options, row.memory)
+            row = await self._deployments.ask_awake(key) or row
+            self._tell()
+        row = await self.wait(
+            key,
+            # Parked: it was ready, and nobody asked for so long that it is not any more.
+            lambda r: (r.settled and r.state is not State.STOPPED) or r.desired is Desired.STOPPED,
+            wait,
+        )
+        if row.desired is Desired.STOPPED:
+            raise Conflict(f"cannot deploy {key}: it was undeployed meanwhile")
+        return row
+
+    async def _ask_running(self, key: ModelKey, choice: Choice) -> Deployment:
+        ModelKey.of(key.model, key.version)  # a deployment that is there already may have any name
+        version = await self._registry.version(key)
+        if version.status != "READY":
+            raise Conflict(f"cannot deploy {key}: its status in the registry is {version.status}")
+        options = choice.over(self._defaults)
+        before = await self._deployments.get(key)
+        alike = before is not None and measured_alike(before, options, version.artifact)
+        await self._check_memory(key, options, before.memory if before and alike else None)
+        usage = await self.ports()
+        usable = usage.size - len(usage.blocked)
+        try:
+            row, _ = await self._deployments.ask_running(key, options, version.artifact, usable)
+        except NoFreePort as error:
+            held = f"; {len(usage.blocked)} held by other programs" if usage.blocked else ""
+            raise NoFreePort(
+                f"cannot deploy {key}: no free port in {self._ports.name} ({error.detail}{held}). "
+                "Undeploy a model, let models be parked (idle_timeout), or widen MODEL_DEPLOYMENT_PORTS",
+                retry_after=error.retry_after,
+            ) from None
+        if before is not None and before.artifact != row.artifact:
+            self._renewed(key)
+        self._tell()
+        return row
+
+    async def _check_memory(self, key: ModelKey, options: Options, measured: int | None) -> None:
+        shortage = self._admission.shortage(key, options, measured, await self._deployments.all())
+        if shortage:
+            raise NotEnoughMemory.of(f"deploy {key}", shortage)
+
+    def memory_needed(self, row: Deployment) -> int:
+        """Bytes that a deployment is expected to take when it is started next."""
+        return self._admission.need(row.options, row.memory)
+
+    async def undeploy(self, key: ModelKey, wait: float) -> Deployment:
+        """Wish a deployment to be gone; wait until it is.
+
+        Raises:
+            NotDeployed: there is no such deployment.
+            Conflict: it was deployed again while waiting.
+        """
+        if await self._deployments.ask_stopped(key) is None:
+            raise _unknown(key)
+        self._tell()
+        row = await self.wait(
+            key, lambda r: r.state is State.STOPPED or r.desired is Desired.RUNNING, wait
+        )
+        if row.desired is Desired.RUNNING:
+            raise Conflict(f"cannot undeploy {key}: it was deployed again meanwhile")
+        return row
+
+    async def get(self, key: ModelKey) -> Deployment:
+        """One deployment.
+
+        Raises:
+            NotDeployed: there is no such deployment.
+        """
+        row = await self._deployments.get(key)
+        if row is None:
+            raise _unknown(key)
+        return row
+
+    async def all(self, *, stopped: bool = False) -> list[Deployment]:
+        """All deployments, without those at rest unless asked for."""
+        rows = await self._deployments.all()
+        return [row for row in rows if stopped or row.state is not State.STOPPED]
+
+    async def events(self, key: ModelKey, limit: int) -> list[Event]:
+        """What happened to a deployment, newest first.
+
+        Raises:
+            NotDeployed: there is no such deployment.
+        """
+        await self.get(key)
+        return await self._deployments.events(key, limit)
+
+    async def last_launch(self, key: ModelKey) -> str | None:
+        """The launch whose log tells of the deployment now."""
+        return await self._deployments.last_launch(key)
+
+    async def ports(self) -> PortUsage:
+        """How the range of ports is used."""
+        return await self._ports.usage(time.monotonic())
+
+    async def wait(
+        self, key: ModelKey, done: Callable[[Deployment], bool], limit: float
+    ) -> Deployment:
+        """The deployment, once it is ``done`` or ``limit`` seconds have passed.
+
+        Raises:
+            Unavailable: the controller is stopping.
+        """
+        end = time.monotonic() + limit
+        while True:
+            changed = self._reconciler.changed  # before the look, so that no change is missed
+            row = await self.get(key)
+            left = end - time.monotonic()
+            if done(row) or left <= 0:
+                return row
+            if self._closing:
+                raise Unavailable(
+                    f"cannot wait for {key}: the controller is stopping", retry_after=5
+                )
+            try:
+                async with asyncio.timeout(left):
+                    await changed.wait()
+            except TimeoutError:
+                return await self.get(key)
+
+    async def change(self, limit: float) -> None:
+        """Wait until something has changed, for ``limit`` seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self._reconciler.changed.wait()
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is going down: nobody may be kept waiting."""
+        return self._closing
+
+    def stop_waiting(self) -> None:
+        """Answer everybody who waits: the controller is going down."""
+        self._closing = True
+        self._reconciler.announce()
+
+    def _tell(self) -> None:
+        self._reconciler.wake()
+        self._reconciler.announce()
+
+
+def _unknown(key: ModelKey) -> NotDeployed:
+    return NotDeployed(
+        f"cannot find {key}: it is not deployed; POST /deploy/{key.model}/{key.version}"
+    )
+
+
+def _shown(options: Options) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.as_dict().items())

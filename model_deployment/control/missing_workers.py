@@ -1,0 +1,63 @@
+"""Counts the workers of each launch, and has it told where one cannot load the model."""
+
+from collections.abc import Callable, Sequence
+
+from model_deployment.core.domain import Crew, Deployment, Handle, State
+from model_deployment.core.names import ModelKey
+
+#: Seconds between two counts.
+INTERVAL = 2.0
+
+
+def serving(row: Deployment, crew_of: Callable[[Handle], Crew | None]) -> int | None:
+    """How many workers of a deployment serve; None where that cannot be told."""
+    if row.handle is None or row.state not in (State.STARTING, State.READY, State.STOPPING):
+        return 0
+    if row.options.workers > 1:
+        crew = crew_of(row.handle)
+        return crew.serving if crew else None
+    return int(row.state is State.READY)
+
+
+class RollCall:
+    """Notes once of each launch that workers are missing, and once that they are there."""
+
+    def __init__(
+        self,
+        crew_of: Callable[[Handle], Crew | None],
+        note: Callable[[ModelKey, str], None],
+    ) -> None:
+        self._crew_of = crew_of
+        self._note = note
+        self._looked = float("-inf")
+        #: Launches of which it was told: whether workers are missing still.
+        self._missing: dict[str, bool] = {}
+
+    def consider(self, rows: Sequence[Deployment], now: float) -> None:
+        """Count those that are ready, if it is time to."""
+        if now - self._looked < INTERVAL:
+            return
+        self._looked = now
+        ready = [row for row in rows if row.state is State.READY and row.options.workers > 1]
+        self._missing = {
+            row.launch_id: self._missing[row.launch_id]
+            for row in ready
+            if row.launch_id in self._missing
+        }
+        for row in ready:
+            if row.handle is not None and (crew := self._crew_of(row.handle)) is not None:
+                self._count(row.key, row.handle.launch_id, crew)
+
+    def _count(self, key: ModelKey, launch_id: str, crew: Crew) -> None:
+        missing = crew.serving < crew.workers
+        if missing and crew.trouble and launch_id not in self._missing:
+            self._missing[launch_id] = True
+            self._note(
+                key,
+                f"{crew.serving} of {crew.workers} workers serve; another one did not load the model: "
+                f"{crew.trouble}. It is tried again and again. What only one process can have, as a port "
+                "or a lock, allows one worker only",
+            )
+        elif not missing and self._missing.get(launch_id):
+            self._missing[launch_id] = False
+            self._note(key, f"all {crew.workers} workers serve")

@@ -1,0 +1,123 @@
+"""How busy deployments were in the last minutes: differences of what is counted, step by step."""
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from model_deployment.core.names import ModelKey
+from model_deployment.recording.counters import STEPS, Total
+
+#: Seconds of a step, and how many are remembered: five minutes.
+STEP, KEPT = 5.0, 60
+#: Steps that "now" is made of.
+_NOW = 2
+#: What answers of each step took, nearly.
+_MIDDLES = (
+    STEPS[0] / 2,
+    *(math.sqrt(low * high) for low, high in pairwise(STEPS)),
+    STEPS[-1],
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    requests: int
+    errors: int
+    #: Answers by their latency, of those steps of :data:`STEPS` that have any.
+    latencies: Mapping[int, int]
+    p95: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The last minutes of one deployment; lists have the oldest step first."""
+
+    rates: tuple[float, ...] = ()
+    p95s: tuple[float | None, ...] = ()
+    #: Requests per second now.
+    rate: float = 0.0
+    #: Milliseconds; None without an answer in these minutes.
+    p95: float | None = None
+    requests: int = 0
+    errors: int = 0
+
+
+@dataclass(slots=True)
+class _Track:
+    last: Total
+    steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+
+class Pulse:
+    """Notes a step whenever it is told the totals."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[ModelKey, _Track] = {}
+        self._at: float | None = None
+
+    def due(self, now: float) -> bool:
+        """Whether a step is over."""
+        return self._at is None or now - self._at >= STEP
+
+    def beat(self, now: float, totals: Mapping[ModelKey, Total]) -> None:
+        """Note what was counted since the last time."""
+        seconds = STEP if self._at is None else max(0.001, now - self._at)
+        self._at = now
+        self._tracks = {key: track for key, track in self._tracks.items() if key in totals}
+        for key, total in totals.items():
+            track = self._tracks.setdefault(key, _Track(Total()))
+            track.steps.append(_difference(track.last, total, seconds))
+            track.last = total
+
+    def of(self, key: ModelKey) -> Figures:
+        """The last minutes of a deployment."""
+        track = self._tracks.get(key)
+        if track is None or not track.steps:
+            return Figures()
+        steps = track.steps
+        newest = list(steps)[-_NOW:]
+        return Figures(
+            rates=tuple(step.requests / step.seconds for step in steps),
+            p95s=tuple(step.p95 for step in steps),
+            rate=sum(s.requests for s in newest) / sum(s.seconds for s in newest),
+            p95=percentile(_added(step.latencies for step in steps), 0.95),
+            requests=sum(step.requests for step in steps),
+            errors=sum(step.errors for step in steps),
+        )
+
+
+def _difference(before: Total, now: Total, seconds: float) -> _Step:
+    if now.answered < before.answered or now.errors.total() < before.errors.total():
+        before = Total()  # deployed anew, and counted from nothing
+    latencies = {
+        place: after - earlier
+        for place, (earlier, after) in enumerate(zip(before.steps, now.steps, strict=True))
+        if after != earlier
+    }
+    errors = now.errors.total() - before.errors.total()
+    answered = sum(latencies.values())
+    return _Step(answered + errors, errors, latencies, percentile(latencies, 0.95), seconds)
+
+
+def _added(counts: Iterable[Mapping[int, int]]) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for one in counts:
+        found.update(one)
+    return found
+
+
+def percentile(counts: Mapping[int, int], share: float) -> float | None:
+    """Milliseconds that a share of the answers took at most, to a tenth: the middle of a step.
+
+    Args:
+        counts: by place in :data:`STEPS`.
+    """
+    wanted, seen = math.ceil(share * sum(counts.values())), 0
+    for place in sorted(counts):
+        seen += counts[place]
+        if seen >= wanted:
+            return 1000 * _MIDDLES[place]
+    return None

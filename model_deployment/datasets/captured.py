@@ -1,0 +1,241 @@
+"""Datasets on their way out: captured rows, or the training data, as CSV, Parquet or lines of JSON.
+
+Everything is a stream of bytes, a few thousand rows at a time, so that a million rows take no more memory
+than these. A stream that fails raises: whoever sends it has to break off, or half a dataset would pass for
+a whole one.
+"""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from model_deployment.datasets.formats import Format, Kinds, encoder, unique
+from model_deployment.datasets.training import training
+from model_deployment.documents.base import Collection, Document, Documents, Query
+from model_deployment.tabular.csv_file import Unreadable
+from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.text_cells import KINDS, Kind
+
+__all__ = ["Format", "Unreadable", "any_captured", "captured", "training"]
+
+#: Rows that are in hand at once, and the captures they come from at most.
+_ROWS, _CAPTURES = 4096, 500
+#: Cells in hand at once, for very wide rows.
+_CELLS = 400_000
+#: Captures that are looked at for the names of columns.
+_LOOK = 1000
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which columns there are, and what they are called in the dataset."""
+
+    #: Name in the captures, and the number of columns of that name before it.
+    keys: Sequence[tuple[str, int]]
+    labels: bool
+    names: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        before, after = ["request_id", "ts", "row"], ["prediction", *["label"] * self.labels]
+        features = unique((name for name, _ in self.keys), taken=[*before, "prediction", "label"])
+        object.__setattr__(self, "names", [*before, *features, *after])
+
+    @property
+    def places(self) -> list[str | None]:
+        """What each column is called in the captures; None for those that are ours."""
+        after = len(self.names) - 3 - len(self.keys)
+        return [None] * 3 + [name for name, _ in self.keys] + [None] * after
+
+
+async def captured(
+    documents: Documents,
+    query: Query,
+    columns: Sequence[str] | None,
+    labels: bool,
+    format: Format,
+    inputs: Inputs | None = None,
+) -> AsyncGenerator[bytes, None]:
+    """Captured rows, each with its prediction, and with its label where somebody has sent one.
+
+    Args:
+        documents: where they are.
+        query: which captures; its ``limit`` counts rows.
+        columns: which inputs; None stands for all that the first captures have.
+        labels: whether there is a column for them.
+        inputs: what the model takes, for rows that an earlier release captured without asking.
+
+    Raises:
+        StoreUnavailable: the store went away; what came before is not the whole.
+    """
+    limit = query.limit
+    # Nothing may come in later that has not been looked at.
+    query = replace(
+        query,
+        collection=Collection.CAPTURES,
+        limit=None,
+        until=query.until or datetime.now(UTC),
+    )
+    inputs = inputs or Inputs()
+    keys = (
+        await _keys(documents, query, inputs)
+        if columns is None
+        else [(name, 0) for name in dict.fromkeys(columns)]
+    )
+    layout = _Layout(keys, labels)
+    kinds = Kinds([_expected(inputs, name) for name in layout.places])
+    if format is Format.PARQUET:
+        async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
+            async for rows in parts:
+                await asyncio.to_thread(kinds.look, rows)
+    writer = await asyncio.to_thread(encoder, format, layout.names, kinds.found())
+    yield writer.head()
+    async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
+        async for rows in parts:
+            yield await asyncio.to_thread(writer.rows, rows)
+    if last := await asyncio.to_thread(writer.tail):
+        yield last
+
+
+async def any_captured(documents: Documents, model: str, version: int) -> bool:
+    """Whether there is any capture of a deployment.
+
+    Raises:
+        StoreUnavailable: nobody can tell.
+    """
+    query = Query(Collection.CAPTURES, model=model, version=version, limit=1)
+    async with aclosing(_stream(documents, query)) as captures:
+        return await anext(captures, None) is not None
+
+
+def _expected(inputs: Inputs, name: str | None) -> Kind | None:
+    """What a column is of which all values are missing."""
+    spec = inputs.spec(name) if name is not None else None
+    return KINDS.get(str(spec["type"])) if spec is not None else None
+
+
+async def _captures(
+    documents: Documents, query: Query, inputs: Inputs
+) -> AsyncGenerator[dict[str, Any], None]:
+    async with aclosing(_stream(documents, query)) as captures:
+        async for capture in captures:
+            if capture["data"] and not capture.get("typed"):
+                names, data = inputs.retyped(capture["columns"], capture["data"])
+                capture |= {"columns": names, "data": data}
+            yield capture
+
+
+async def _keys(documents: Documents, query: Query, inputs: Inputs) -> list[tuple[str, int]]:
+    found: dict[tuple[str, int], None] = {}
+    async with aclosing(_captures(documents, replace(query, limit=_LOOK), inputs)) as captures:
+        async for capture in captures:
+            found.update(dict.fromkeys(_counted(capture["columns"])))
+    return list(found)
+
+
+def _counted(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Names with the number of equal ones before, since a request may have two columns of one name."""
+    seen: Counter[str] = Counter()
+    counted = []
+    for name in names:
+        counted.append((name, seen[name]))
+        seen[name] += 1
+    return counted
+
+
+async def _rows(
+    documents: Documents, query: Query, layout: _Layout, limit: int | None, inputs: Inputs
+) -> AsyncGenerator[list[list[Any]], None]:
+    left = math.inf if limit is None else limit
+    most = max(1, min(_ROWS, _CELLS // len(layout.names)))
+    async with aclosing(_batches(documents, query, most, inputs)) as batches:
+        async for batch in batches:
+            labels = await _labels(documents, query, batch) if layout.labels else {}
+            made = await asyncio.to_thread(_make, batch, layout, labels, left)
+            left -= len(made)
+            # One capture may have more rows than are wanted at once.
+            for start in range(0, len(made), most):
+                yield made[start : start + most]
+            if left <= 0:
+                return
+
+
+async def _batches(
+    documents: Documents, query: Query, most: int, inputs: Inputs
+) -> AsyncGenerator[list[dict[str, Any]], None]:
+    """Captures with rows, so many that their rows are not too many."""
+    batch: list[dict[str, Any]] = []
+    rows = 0
+    async with aclosing(_captures(documents, query, inputs)) as captures:
+        async for capture in captures:
+            if not capture["data"]:
+                continue
+            batch.append(capture)
+            rows += len(capture["data"])
+            if rows >= most or len(batch) >= _CAPTURES:
+                yield batch
+                batch, rows = [], 0
+    if batch:
+        yield batch
+
+
+async def _labels(
+    documents: Documents, query: Query, batch: Sequence[Document]
+) -> dict[tuple[str, int], Any]:
+    # Whenever they came: they are late by nature.
+    wanted = Query(
+        Collection.LABELS,
+        model=query.model,
+        version=query.version,
+        request_ids=list(dict.fromkeys(capture["request_id"] for capture in batch)),
+    )
+    found = {}
+    async with aclosing(_stream(documents, wanted)) as labels:
+        async for label in labels:
+            found[label["request_id"], label["row"]] = label["label"]
+    return found
+
+
+async def _stream(documents: Documents, query: Query) -> AsyncGenerator[dict[str, Any], None]:
+    """What is found, let go of in any case."""
+    found = documents.find(query)
+    try:
+        async for document in found:
+            yield document
+    finally:
+        close = getattr(found, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _make(
+    batch: Sequence[Document],
+    layout: _Layout,
+    labels: Mapping[tuple[str, int], Any],
+    most: float,
+) -> list[list[Any]]:
+    made: list[list[Any]] = []
+    for capture in batch:
+        places = {key: place for place, key in enumerate(_counted(capture["columns"]))}
+        wanted = [places.get(key) for key in layout.keys]
+        id, ts, data = capture["request_id"], capture["ts"], capture["data"]
+        found = capture["predictions"]
+        predictions = found if _per_row(found, len(data)) else [None] * len(data)
+        for number, values in enumerate(data):
+            if len(made) >= most:
+                return made
+            row = [id, ts, number]
+            row += [None if place is None else values[place] for place in wanted]
+            row.append(predictions[number])
+            if layout.labels:
+                row.append(labels.get((id, number)))
+            made.append(row)
+    return made
+
+
+def _per_row(predictions: Any, rows: int) -> bool:
+    return isinstance(predictions, list) and len(predictions) == rows

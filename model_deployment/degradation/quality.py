@@ -1,0 +1,175 @@
+"""What is wrong with the data itself: values that are missing, new, gone, stuck, or out of range.
+
+Findings of severity ERROR are those that chance never makes; the verdict counts them as drift.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model_deployment.degradation.columns import CATEGORY, NUMBER, Column, Side
+from model_deployment.degradation.drift import FEWEST, categorical
+from model_deployment.degradation.findings import (
+    Finding,
+    Severity,
+    number,
+    percent,
+    quoted,
+)
+
+_NEARLY = 0.95
+_SHOWN = 5
+
+Values = NDArray[Any]
+
+
+def findings(column: Column) -> list[Finding]:
+    """Everything that is wrong with one column."""
+    if not column.in_current and not column.in_reference:
+        return []
+    if not column.in_current:
+        text = f"Column {quoted(column.name)} of the reference is missing now."
+        return [Finding(Severity.ERROR, "column_missing", text, column.name, 3)]
+    if not column.in_reference:
+        text = f"Column {quoted(column.name)} is new: the reference does not have it."
+        return [Finding(Severity.INFO, "column_added", text, column.name)]
+    found: list[Finding] = []
+    for check in _CHECKS:
+        found += check(column)
+    return found
+
+
+def _missing(column: Column) -> Iterable[Finding]:
+    before, now = column.reference, column.current
+    if min(len(before.values), len(now.values)) < FEWEST:
+        return
+    shares = [side.missing / len(side.values) for side in (before, now)]
+    if shares[1] == 1 and shares[0] < 1:
+        text = f"Column {quoted(column.name)} has no value at all any more."
+        yield Finding(Severity.ERROR, "column_empty", text, column.name, 2)
+        return
+    table = np.array([[side.missing, len(side.present)] for side in (before, now)])
+    rose = shares[1] - shares[0]
+    if rose >= 0.05 and categorical(table, "chi_square").p_value < 1e-4:
+        text = (
+            f"{percent(shares[1])} of the values of {quoted(column.name)} are missing, "
+            f"{percent(shares[0])} were before."
+        )
+        severity = Severity.ERROR if rose >= 0.2 else Severity.WARNING
+        yield Finding(severity, "missing_rose", text, column.name, rose)
+
+
+def _as_sent(column: Column) -> Iterable[Finding]:
+    """Values that had to be read in another way than they came."""
+    before, now = column.reference, column.current
+    for were, are, code, what in (
+        (before.tokens, now.tokens, "missing_tokens", "are texts such as “?” or “NA”"),
+        (before.unreadable, now.unreadable, "not_numbers", "are no numbers"),
+        (before.infinite, now.infinite, "infinite", "are infinite"),
+    ):
+        share = are / max(len(now.values), 1)
+        if share > were / max(len(before.values), 1) + 0.01:
+            text = f"{are:,} values of {quoted(column.name)} ({percent(share)}) {what}."
+            yield Finding(Severity.WARNING, code, text, column.name, share)
+
+
+def _categories(column: Column) -> Iterable[Finding]:
+    if column.kind != CATEGORY or column.skipped:
+        return
+    before, now = (_counts(column, side) for side in (column.reference, column.current))
+    new = (before == 0) & (now > 0)
+    share = now[new].sum() / now.sum()
+    # A few rows of new values are what any second sample of many categories has.
+    if now[new].sum() >= 3 and share >= 0.01:
+        text = f"{percent(share)} of the values of {quoted(column.name)} are new: "
+        text += _listed(column, now * new)
+        yield Finding(Severity.WARNING, "new_categories", text, column.name, float(share))
+    gone = (now == 0) & (before / max(before.sum(), 1) * now.sum() >= 15)
+    if gone.any():
+        text = f"Values of {quoted(column.name)} do not come any more: "
+        yield Finding(
+            Severity.INFO, "gone_categories", text + _listed(column, before * gone), column.name
+        )
+
+
+def _counts(column: Column, side: Side) -> Values:
+    return np.bincount(side.present, minlength=len(column.categories))
+
+
+def _listed(column: Column, counts: Values) -> str:
+    places = [int(place) for place in np.argsort(-counts, kind="stable") if counts[place]]
+    shown = ", ".join(quoted(column.categories[place]) for place in places[:_SHOWN])
+    more = len(places) - _SHOWN
+    return f"{shown} and {more} more." if more > 0 else f"{shown}."
+
+
+def _range(column: Column) -> Iterable[Finding]:
+    if column.kind != NUMBER or column.skipped:
+        return
+    before, now = column.reference.present, column.current.present
+    low, high = float(before.min()), float(before.max())
+    outside = int(((now < low) | (now > high)).sum())
+    share = outside / len(now)
+    # Of a second sample 2 / (m + 1) lie outside of the first on average; three times that is more.
+    if outside >= 3 and share >= max(0.01, 6 / (len(before) + 1)):
+        text = (
+            f"{percent(share)} of the values of {quoted(column.name)} lie outside of the range of the "
+            f"reference, {number(low)} to {number(high)}."
+        )
+        yield Finding(Severity.WARNING, "out_of_range", text, column.name, share)
+
+
+def _constant(column: Column) -> Iterable[Finding]:
+    if column.skipped or min(len(s.present) for s in (column.reference, column.current)) < FEWEST:
+        return
+    before, _ = _dominant(column.reference.present)
+    now, value = _dominant(column.current.present)
+    shown = column.categories[int(value)] if column.kind == CATEGORY else number(float(value))
+    if now == 1 and before < 0.5:
+        text = f"All values of {quoted(column.name)} are {quoted(shown)} now."
+        yield Finding(Severity.ERROR, "column_constant", text, column.name, 1)
+    elif now > _NEARLY and before < _NEARLY - 0.1:
+        text = f"{percent(now)} of the values of {quoted(column.name)} are {quoted(shown)} now."
+        yield Finding(Severity.WARNING, "nearly_constant", text, column.name, now)
+
+
+def _dominant(values: Values) -> tuple[float, Any]:
+    found, counts = np.unique(values, return_counts=True)
+    most = counts.argmax()
+    return float(counts[most] / len(values)), found[most]
+
+
+def duplicates(columns: Iterable[Column]) -> list[Finding]:
+    """Whether many rows are the same, which they were not before."""
+    compared = [column for column in columns if column.kind in (NUMBER, CATEGORY)]
+    compared = [column for column in compared if column.in_reference and column.in_current]
+    if not compared:
+        return []
+    before = _repeated([column.reference.values for column in compared])
+    now = _repeated([column.current.values for column in compared])
+    if now - before < 0.2:
+        return []
+    text = f"{percent(now)} of the rows repeat another one, {percent(before)} did before."
+    return [Finding(Severity.INFO, "duplicates", text, None, now)]
+
+
+def _repeated(columns: list[Values]) -> float:
+    """The share of rows that are equal to an earlier one."""
+    if not len(columns[0]):
+        return 0.0
+    hashes = np.zeros(len(columns[0]), dtype=np.uint64)
+    for values in columns:
+        hashes = hashes * np.uint64(1_000_003) + pd.util.hash_array(values)
+    return 1 - len(np.unique(hashes)) / len(hashes)
+
+
+_CHECKS: tuple[Callable[[Column], Iterable[Finding]], ...] = (
+    _missing,
+    _as_sent,
+    _categories,
+    _range,
+    _constant,
+)

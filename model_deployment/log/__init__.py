@@ -1,0 +1,1 @@
+"""Log lines, and the passwords that are taken out of them."""

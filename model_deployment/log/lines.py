@@ -1,0 +1,131 @@
+"""Log lines: one event each, for people on a terminal and as JSON for programs.
+
+Both name ``model``, ``version``, ``launch_id`` and ``request_id`` where there are any. What they say may
+come from a registry, a model or a caller: control characters are escaped, passwords masked, texts cut.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from pythonjsonlogger.core import BaseJsonFormatter
+
+from model_deployment.log.masking import mask
+
+#: What an event may tell beside its message.
+_FIELDS = ("model", "version", "launch_id", "request_id", "user")
+#: And in JSON only: what the trail of state changes has.
+_AUDIT_FIELDS = ("action", "status", "items", "client")
+#: Characters of a field, of a message, and of the trace of an exception.
+_FIELD, _MESSAGE, _TRACE = 256, 8192, 16384
+
+
+class LineFormatter(logging.Formatter):
+    """``<time> <level> <message> model=… version=… launch_id=…``."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self.default_msec_format = "%s.%03d"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """See :class:`logging.Formatter`."""
+        line = shorten(mask(super().formatMessage(record)), _MESSAGE)
+        return escape(
+            " ".join([line, *(f"{name}={one}" for name, one in _fields(record, _FIELDS))])
+        )
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """See :class:`logging.Formatter`."""
+        trace = shorten(mask(super().formatException(ei)), _TRACE)
+        return "\n".join(escape(line) for line in trace.splitlines())
+
+
+class JsonFormatter(BaseJsonFormatter):
+    """One JSON object on one line of ASCII."""
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """Those we know; whatever else a library hangs on its records stays out."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        log_data["timestamp"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        log_data["level"] = record.levelname
+        log_data["logger"] = shorten(record.name, _FIELD)
+        log_data["message"] = shorten(mask(record.getMessage()), _MESSAGE)
+        log_data.update(_fields(record, (*_FIELDS, *_AUDIT_FIELDS)))
+        trace = [
+            message_dict[name] for name in ("exc_info", "stack_info") if message_dict.get(name)
+        ]
+        if trace:
+            log_data["exception"] = shorten(mask("\n".join(map(str, trace))), _TRACE)
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """ASCII, so that no character steers a terminal; JSON itself leaves only DEL as it is."""
+        return json.dumps(log_data).replace("\x7f", "\\u007f")
+
+
+def _fields(record: logging.LogRecord, names: tuple[str, ...]) -> list[tuple[str, str | int]]:
+    found = [(name, getattr(record, name, None)) for name in names]
+    return [
+        (name, value if isinstance(value, int) else shorten(mask(str(value)), _FIELD))
+        for name, value in found
+        if value is not None and value != ""
+    ]
+
+
+def shorten(text: str, limit: int) -> str:
+    """With something left out of the middle if it is too long: the end of a trace says most."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}...[{len(text) - 2 * half} characters]...{text[-half:]}"
+
+
+def escape(text: str) -> str:
+    """With control characters written as escapes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def configure(level: str, form: str = "auto") -> bool:
+    """Send the package's log, uvicorn's, and what libraries warn of, to standard error.
+
+    Args:
+        form: ``text``, ``json``, or ``auto``: text on a terminal.
+
+    Returns:
+        Whether it is JSON.
+    """
+    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if as_json else LineFormatter())
+    for name in ("model_deployment", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(level)
+    _enable()
+    # What uvicorn says at every start is said by the banner, and its errors stay.
+    logging.getLogger("uvicorn").setLevel(max(logging.getLevelName(level), logging.WARNING))
+    # Without this, what asyncio or a library has to say is a bare line in a form of its own.
+    logging.getLogger().handlers = [handler]
+    logging.captureWarnings(as_json)
+    return as_json
+
+
+def _enable() -> None:
+    """Undo what a library's set-up of logging does to loggers that it does not know (alembic's does)."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith(("model_deployment", "uvicorn")) and isinstance(logger, logging.Logger):
+            logger.disabled = False
+
+
+def adopt(*names: str) -> None:
+    """Have loggers of libraries that brought handlers of their own write as we do, if we do."""
+    if logging.getLogger("model_deployment").handlers:
+        _enable()
+        for name in names:
+            logger = logging.getLogger(name)
+            logger.handlers = []
+            logger.propagate = True

@@ -1,0 +1,218 @@
+"""Late ground truth: joined with what was captured, and metrics computed from it."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from model_deployment.core.errors import InvalidRequest
+from model_deployment.core.names import ModelKey
+from model_deployment.documents.base import Collection, Documents, Query
+from model_deployment.documents.owned import Filling
+from model_deployment.metrics.scores import scores
+from model_deployment.metrics.service import envelope
+
+#: Items in one call.
+MAX_ITEMS = 10_000
+#: Seconds that labels of requests that are not in the store wait for what is on its way there.
+_PATIENCE = 3.0
+#: Newest labelled rows that metrics are computed of.
+_LABELLED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The truth about one row of one answered request."""
+
+    request_id: str
+    row: int
+    label: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The newest labelled rows."""
+
+    metrics: dict[str, float]
+    rows: int
+    #: Share of the requests since the oldest of these that have a label.
+    coverage: float | None
+
+
+class Feedback:
+    """Takes labels."""
+
+    def __init__(self, keeper: Filling) -> None:
+        self._keeper = keeper
+
+    async def take(self, key: ModelKey, items: Sequence[Label]) -> dict[str, Any]:
+        """Note late ground truth. The same again changes nothing; another label replaces the old one.
+
+        Raises:
+            InvalidRequest: a label is nothing that the store takes; the others are noted.
+            StoreUnavailable: some may have been noted; the same call again is right.
+        """
+        documents = await self._keeper.opened()
+        last = {_id(key, item): item for item in items}
+        known = {
+            found["_id"]: found["label"]
+            async for found in documents.find(Query(Collection.LABELS, ids=list(last)))
+        }
+        same = {id for id, item in last.items() if id in known and _same(known[id], item.label)}
+        await self._write(documents, key, {id: last[id] for id in last.keys() - same})
+        rows, complete = await self._captured_rows(
+            documents, key, {one.request_id for one in items}
+        )
+        found = Counter(
+            _fate(rows.get(item.request_id), item.row, complete) for item in last.values()
+        )
+        measured = await self._measured(documents, key, changed=len(same) < len(last))
+        return {
+            "matched": found["matched"],
+            # Kept, and joined once their captures have reached the store.
+            "waiting": found["waiting"],
+            # Kept as well: a label may come before its request does.
+            "unmatched": found["unmatched"] + found["beyond"],
+            # Several requests had this name, so nobody knows which one is meant.
+            "ambiguous": found["ambiguous"],
+            "duplicate": len(items) - len(last) + len(same),
+            "coverage": measured.coverage,
+            "labelled_rows": measured.rows,
+            "metrics": measured.metrics,
+            "note": _note(found, bool(measured.metrics)),
+        }
+
+    async def _captured_rows(
+        self, documents: Documents, key: ModelKey, request_ids: set[str]
+    ) -> tuple[dict[str, list[int]], bool]:
+        """How many rows the requests of each name had, and whether none of them can be on its way still.
+
+        Captures reach the store a moment after their answers, and labels may be quicker.
+        """
+        rows = await _rows(documents, key, request_ids)
+        missing = request_ids - rows.keys()
+        if not missing:
+            return rows, True
+        complete = await self._keeper.caught_up(_PATIENCE)
+        return rows | await _rows(documents, key, missing), complete
+
+    async def _write(self, documents: Documents, key: ModelKey, fresh: dict[str, Label]) -> None:
+        now = datetime.now(UTC)
+        # Also those of an earlier model of this name, which are not found otherwise.
+        await documents.delete(Query(Collection.LABELS, ids=list(fresh)))
+        written = await documents.insert(
+            Collection.LABELS, [_document(id, key, item, now) for id, item in fresh.items()]
+        )
+        if written.refused:
+            id, why = next(iter(written.refused.items()))
+            raise InvalidRequest(
+                f"cannot keep {len(written.refused)} of the labels, the first of request "
+                f"{fresh[id].request_id!a}: {why}"
+            )
+
+    async def _measured(self, documents: Documents, key: ModelKey, changed: bool) -> _Measured:
+        labels: dict[str, dict[int, Any]] = defaultdict(dict)
+        newest = Query.of(Collection.LABELS, key, newest_first=True, limit=_LABELLED)
+        async for found in documents.find(newest):
+            labels[found["request_id"]].setdefault(found["row"], found["label"])
+        captures: dict[str, Any] = {}
+        twice: set[str] = set()
+        oldest: datetime | None = None
+        async for found in documents.find(_captures(key, labels)):
+            twice |= {found["request_id"]} & captures.keys()
+            captures[found["request_id"]] = found["predictions"]
+            oldest = oldest or found["ts"]
+        pairs = [
+            (label, predictions[row])
+            for request_id, predictions in captures.items()
+            if request_id not in twice and isinstance(predictions, list)
+            for row, label in labels[request_id].items()
+            if row < len(predictions)
+        ]
+        scored = scores(pairs)
+        if scored.values and changed and oldest is not None:
+            # One entry a minute: feedback may come row by row.
+            entry = {
+                **envelope(f"{key}/feedback/{int(time.time() // 60)}", key),
+                "metrics": scored.values,
+                "kindest": scored.kindest,
+                "standard_errors": scored.errors,
+                "halves": list(scored.halves),
+                "window": f"{oldest.isoformat()}/",
+                "n": len(pairs),
+                "note": None,
+                "source": "feedback",
+            }
+            await documents.replace(Collection.METRICS, entry)
+        return _Measured(
+            scored.values, len(pairs), await _coverage(documents, key, oldest, len(captures))
+        )
+
+
+async def _rows(documents: Documents, key: ModelKey, request_ids: set[str]) -> dict[str, list[int]]:
+    """How many rows the requests of each name had."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    async for found in documents.find(_captures(key, request_ids)):
+        predictions = found["predictions"]
+        known = len(predictions) if isinstance(predictions, list) else found["rows"]
+        rows[found["request_id"]].append(known)
+    return rows
+
+
+async def _coverage(
+    documents: Documents, key: ModelKey, oldest: datetime | None, labelled: int
+) -> float | None:
+    if oldest is None:
+        return None
+    captured = await documents.count(Query.of(Collection.CAPTURES, key, since=oldest))
+    return min(1.0, labelled / captured) if captured else None
+
+
+def _captures(key: ModelKey, request_ids: Any) -> Query:
+    return Query.of(Collection.CAPTURES, key, request_ids=sorted(request_ids))
+
+
+def _fate(rows: Sequence[int] | None, row: int, complete: bool) -> str:
+    if not rows:
+        return "unmatched" if complete else "waiting"
+    if len(rows) > 1:
+        return "ambiguous"
+    return "matched" if row < rows[0] else "beyond"
+
+
+def _note(found: Mapping[str, int], measured: bool) -> str | None:
+    """What those who sent labels should know of those that met no prediction, or none to measure."""
+    notes = {
+        "waiting": "for {} of the labels the request may still be on its way to the document store: "
+        "they are kept, and count once it has arrived",
+        "unmatched": "for {} of the labels there is no captured request of this deployment: the "
+        "request_id is not the X-Request-Id of a prediction's answer, or the request was not captured "
+        "(capture_rate), or is forgotten by now (retention_days). They are kept",
+        "beyond": "for {} of the labels the request has no such row, counted from 0",
+        "ambiguous": "for {} of the labels several requests had this request_id, and nobody knows which "
+        "is meant",
+    }
+    told = [text.format(found[fate]) for fate, text in notes.items() if found[fate]]
+    if found["matched"] and not measured:
+        told.append("nothing is measured with them: the answers have not one value for each row")
+    return "; ".join(told) or None
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(type(one) is type(other) and one == other)
+
+
+def _id(key: ModelKey, item: Label) -> str:
+    return f"{key}/{item.request_id}#{item.row}"
+
+
+def _document(id: str, key: ModelKey, item: Label, now: datetime) -> dict[str, Any]:
+    return {
+        **envelope(id, key),
+        "ts": now,
+        "request_id": item.request_id,
+        "row": item.row,
+        "label": item.label,
+    }

@@ -1,0 +1,283 @@
+"""The use cases of monitoring: metrics, late ground truth, and forgetting."""
+
+import asyncio
+import math
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from model_deployment.core.errors import InvalidRequest, ModelDeploymentError
+from model_deployment.core.names import ModelKey
+from model_deployment.degradation.job import past
+from model_deployment.degradation.metric_verdict import FEWEST, SET
+from model_deployment.documents.base import Collection, Query
+from model_deployment.documents.owned import Store
+from model_deployment.metrics.scores import Scores, comparison
+from model_deployment.recording.windows import Traffic, Window
+
+#: Entries of the history in one answer.
+_HISTORY = 200
+#: Windows of traffic in one answer: a day of minutes.
+_WINDOWS = 1440
+
+#: The metrics of a version's run and logged model.
+Baseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
+#: Writes metrics there, and says where.
+WriteBack = Callable[[ModelKey, Mapping[str, float]], Awaitable[str]]
+
+
+class Monitoring:
+    """Reads and writes what is known of how models do."""
+
+    def __init__(
+        self,
+        keeper: Store,
+        traffic: Traffic,
+        *,
+        baseline: Baseline,
+        write_back: WriteBack | None,
+        baseline_as_of: Callable[[ModelKey], datetime | None] = lambda key: None,
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            baseline_as_of: when the baseline that was told last was had, if the registry did not tell now.
+            write_back: None where metrics that are set stay here.
+        """
+        self._keeper = keeper
+        self._traffic = traffic
+        self._baseline = baseline
+        self._write_back = write_back
+        self._baseline_as_of = baseline_as_of
+
+    async def metrics(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
+        """Baseline, current, history, comparison and serving figures of a deployment.
+
+        Raises:
+            StoreUnavailable: the document store does not answer.
+        """
+        baseline, why = await self._known_baseline(key)
+        history = await self._history(key, _HISTORY)
+        return {
+            "name": str(key),
+            "baseline": baseline,
+            "baseline_error": why,
+            "baseline_as_of": self._as_of(key),
+            "current": dict(history[0]["metrics"]) if history else {},
+            "history": [_told(entry) for entry in history],
+            "comparison": await self._compared(key, baseline, history),
+            "serving": await self.serving(key, since, until),
+        }
+
+    async def set_metrics(
+        self,
+        key: ModelKey,
+        metrics: Mapping[str, float],
+        *,
+        window: str | None,
+        n: int | None,
+        note: str | None,
+    ) -> dict[str, Any]:
+        """Note metrics that somebody measured.
+
+        Raises:
+            StoreUnavailable: nothing was noted.
+            InvalidRequest: a metric is no finite number.
+        """
+        odd = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if odd or not metrics:
+            raise InvalidRequest(
+                f"cannot set the metrics of {key}: "
+                + (f"{odd[0]!a} is no finite number" if odd else "there are none")
+            )
+        entry = {
+            **envelope(f"{key}/{time.time_ns()}-{secrets.token_hex(4)}", key),
+            "metrics": dict(metrics),
+            "window": window,
+            "n": n,
+            "note": note,
+            "source": SET,
+        }
+        documents = await self._keeper.opened()
+        written = await documents.insert(Collection.METRICS, [entry])
+        if written.refused:
+            refused = next(iter(written.refused.values()))
+            raise InvalidRequest(
+                f"cannot set the metrics of {key}: the store refuses them: {refused}"
+            )
+        baseline, why = await self._known_baseline(key)
+        older = [one for one in await self._history(key, _HISTORY) if one["_id"] != entry["_id"]]
+        return {
+            **_told(entry),
+            "comparison": await self._compared(key, baseline, [entry, *older]),
+            "baseline_error": why,
+            "written_to": await self._written(key, metrics),
+        }
+
+    async def erase(self, key: ModelKey, request_id: str) -> int:
+        """Forget what was captured of a request; how many captures that were."""
+        documents = await self._keeper.opened()
+        query = Query.of(Collection.CAPTURES, key, request_ids=[request_id])
+        # First noted, for what is still on its way to the store.
+        note = {**envelope(f"{key}/{request_id}", key), "request_id": request_id}
+        await documents.replace(Collection.ERASED, note)
+        erased = await documents.delete(query)
+        for collection in (Collection.LABELS, Collection.REFERENCES, Collection.DEAD_LETTERS):
+            await documents.delete(Query.of(collection, key, request_ids=[request_id]))
+        return erased
+
+    async def compare(self, model: str, versions: Sequence[int]) -> dict[str, Any]:
+        """The metrics of several versions side by side."""
+        until = datetime.now(UTC) + timedelta(minutes=1)
+        found = await asyncio.gather(
+            *(
+                self.metrics(ModelKey(model, version), until - timedelta(days=1), until)
+                for version in versions
+            )
+        )
+        names = sorted({row["metric"] for one in found for row in one["comparison"]})
+        rows = {}
+        for name in names:
+            rows[name] = {
+                str(version): next(
+                    (
+                        {"baseline": row["baseline"], "current": row["current"]}
+                        for row in one["comparison"]
+                        if row["metric"] == name
+                    ),
+                    {"baseline": None, "current": None},
+                )
+                for version, one in zip(versions, found, strict=True)
+            }
+        return {
+            "model": model,
+            "versions": list(versions),
+            "metrics": rows,
+            "baseline_as_of": {
+                str(version): one["baseline_as_of"]
+                for version, one in zip(versions, found, strict=True)
+            },
+            "serving": {
+                str(version): one["serving"]["total"]
+                for version, one in zip(versions, found, strict=True)
+            },
+        }
+
+    async def first_set(self, key: ModelKey) -> dict[str, Any] | None:
+        """The oldest metrics that somebody set, of enough rows to hold a model to them."""
+        documents = await self._keeper.opened()
+        async for found in documents.find(Query.of(Collection.METRICS, key)):
+            if found["source"] == SET and (found["n"] or 0) >= FEWEST:
+                return _told(found)
+        return None
+
+    async def history(self, key: ModelKey, limit: int = _HISTORY) -> list[dict[str, Any]]:
+        """Metrics that were set or computed, newest first."""
+        return [_told(entry) for entry in await self._history(key, limit)]
+
+    async def serving(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
+        """What was served, in all and by the minute."""
+        documents = await self._keeper.opened()
+        query = Query.of(Collection.TRAFFIC, key, since=since, until=until)
+        kept = [(found["ts"], found) async for found in documents.find(query)]
+        # Copied here: requests go on being counted in them.
+        counted = [
+            (moment, window.as_dict())
+            for moment, window in self._traffic.current(key)
+            if since <= moment < until
+        ]
+        # A day of minutes takes tens of milliseconds, and predictions go on meanwhile.
+        return await asyncio.to_thread(_served, [*kept, *counted], since, until)
+
+    async def _history(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
+        documents = await self._keeper.opened()
+        query = Query.of(Collection.METRICS, key, newest_first=True, limit=limit)
+        return [found async for found in documents.find(query)]
+
+    async def _compared(
+        self, key: ModelKey, baseline: Mapping[str, float], history: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The newest metrics beside the baseline.
+
+        Args:
+            history: newest first.
+        """
+        if not history:
+            return comparison(baseline, None)
+        newest, *older = history
+        now = past(_told(newest))
+        before = [past(_told(one)) for one in reversed(older) if one["ts"] <= newest["ts"]]
+        if len(history) >= _HISTORY and (first := await self.first_set(key)):
+            before.insert(0, past(first))
+        # Of labels; what was set, and entries of earlier versions, have none of these.
+        known = Scores(
+            {},
+            newest.get("kindest") or {},
+            newest.get("standard_errors") or {},
+            tuple(newest.get("halves") or ()),
+        )
+        degraded = await self._degraded(key)
+        return comparison(baseline, now, before=before, known=known, degraded=degraded)
+
+    async def _degraded(self, key: ModelKey) -> set[str]:
+        """Metrics that the last report calls degraded."""
+        documents = await self._keeper.opened()
+        query = Query.of(Collection.REPORTS, key, newest_first=True, limit=1)
+        async for found in documents.find(query):
+            metrics = found["report"].get("metrics", ())
+            return {str(one["name"]) for one in metrics if one.get("degraded")}
+        return set()
+
+    async def _known_baseline(self, key: ModelKey) -> tuple[dict[str, float], str | None]:
+        """And why it is not known, if it is not."""
+        try:
+            return await self._baseline(key), None
+        except ModelDeploymentError as error:
+            return {}, error.detail or error.title
+
+    def _as_of(self, key: ModelKey) -> str | None:
+        moment = self._baseline_as_of(key)
+        return moment.isoformat(timespec="seconds") if moment else None
+
+    async def _written(self, key: ModelKey, metrics: Mapping[str, float]) -> str:
+        if self._write_back is None:
+            return "nowhere: writing metrics back to MLflow is switched off"
+        try:
+            return await self._write_back(key, metrics)
+        except ModelDeploymentError as error:
+            return f"nowhere: {error.detail}"
+
+
+def envelope(id: str, key: ModelKey) -> dict[str, Any]:
+    """What every document begins with."""
+    return {"_id": id, "model": key.model, "version": key.version, "ts": datetime.now(UTC)}
+
+
+def _served(
+    counted: Sequence[tuple[datetime, Mapping[str, Any]]], since: datetime, until: datetime
+) -> dict[str, Any]:
+    """Windows as they are kept, added up by the minute and in all."""
+    windows: defaultdict[datetime, Window] = defaultdict(Window)
+    total = Window()
+    for moment, kept in counted:
+        window = Window.from_dict(kept)
+        windows[moment].add(window)
+        total.add(window)
+    return {
+        "since": since.isoformat(),
+        "until": until.isoformat(),
+        "total": total.summary(),
+        "windows": [
+            {"ts": moment.isoformat(), **windows[moment].summary()}
+            for moment in sorted(windows)[-_WINDOWS:]
+        ],
+    }
+
+
+def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of the history, for people."""
+    names = ("metrics", "window", "n", "note", "source")
+    return {"ts": entry["ts"].isoformat(), **{name: entry[name] for name in names}}

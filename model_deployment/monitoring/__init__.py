@@ -1,1 +1,0 @@
-"""What models see, how well they do, and when they go bad."""

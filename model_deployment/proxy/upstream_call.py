@@ -1,0 +1,115 @@
+"""One call of a model over HTTP, and what its failures mean."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import aiohttp
+from yarl import URL
+
+from model_deployment.core.errors import ModelBroke, UpstreamTimeout
+from model_deployment.proxy import headers
+from model_deployment.proxy.answers import Answer, is_json
+from model_deployment.proxy.headers import Raw
+from model_deployment.proxy.problems import not_reached
+from model_deployment.proxy.upstream import Call, Upstream
+
+#: Passes an answer on piece by piece: it is given the answer and its headers.
+Relay = Callable[[aiohttp.ClientResponse, list[Raw]], Awaitable[None]]
+
+#: Answers up to this many bytes are read whole before the first byte is passed on, so that one that
+#: breaks off half way is still a clean 502; larger questions are written piece by piece.
+_WHOLE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is sent to a model."""
+
+    content: bytes
+    #: Made when it is sent: most requests of a merged call never need theirs.
+    headers: Callable[[], Sequence[tuple[str, str]]]
+    query: bytes = b""
+
+
+async def ask(
+    upstream: Upstream, call: Call, question: Question, relay: Relay | None = None
+) -> Answer | None:
+    """Send a question, once there is room for it.
+
+    Args:
+        relay: for answers that are not to be read whole: large ones, and those that are no JSON.
+
+    Returns:
+        The whole answer, or None if it was relayed.
+
+    Raises:
+        UpstreamTimeout, ModelBroke: there was none.
+        NotReached: nothing was sent.
+    """
+    async with upstream.slots:
+        call.start_clock()
+        try:
+            return await _exchange(upstream, call, question, relay)
+        except TimeoutError:
+            upstream.count(504)
+            upstream.broke()
+            raise UpstreamTimeout(
+                f"cannot get a prediction from {upstream.key}: it did not answer in time"
+            ) from None
+        except aiohttp.ClientConnectorError:
+            upstream.broke()
+            raise not_reached(upstream.key) from None
+        except (aiohttp.ClientError, OSError):
+            upstream.broke()
+            raise ModelBroke(
+                f"cannot get a prediction from {upstream.key}: its process broke off the connection"
+            ) from None
+
+
+async def _exchange(
+    upstream: Upstream, call: Call, question: Question, relay: Relay | None
+) -> Answer | None:
+    async with upstream.session.post(
+        _url(upstream, question.query),
+        data=question.content if len(question.content) <= _WHOLE else BytesIO(question.content),
+        headers=question.headers(),
+        allow_redirects=False,
+    ) as answer:
+        if not 200 <= answer.status <= 599:
+            raise aiohttp.ClientError(f"{answer.status} is no status of an answer")
+        raw = headers.to_caller(answer.raw_headers)
+        if relay is None or _is_read_whole(answer, raw):
+            content = await _read(upstream, answer)
+            upstream.count(answer.status)
+            call.stop_clock()
+            return Answer(answer.status, raw, content)
+        await relay(answer, raw)
+        upstream.count(answer.status)
+        return None
+
+
+def _is_read_whole(answer: aiohttp.ClientResponse, raw: list[Raw]) -> bool:
+    small = answer.content_length is not None and answer.content_length <= _WHOLE
+    return small or answer.status >= 300 or is_json(raw)
+
+
+async def _read(upstream: Upstream, answer: aiohttp.ClientResponse) -> bytes:
+    limit = upstream.limits.answer_bytes
+    if answer.content_length is not None and answer.content_length <= limit:
+        return await answer.read()
+    pieces, size = [], 0
+    async for piece in answer.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            raise ModelBroke(
+                f"cannot pass on the prediction of {upstream.key}: it is larger than {limit} bytes"
+            )
+    return b"".join(pieces)
+
+
+def _url(upstream: Upstream, query: bytes) -> URL:
+    if not query:
+        return upstream.url
+    return URL(f"{upstream.url}?{query.decode('ascii')}", encoded=True)

@@ -1,0 +1,1 @@
+"""The MLflow registry: models, versions, artifacts on this disk, and what each model was trained on."""

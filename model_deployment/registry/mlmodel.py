@@ -1,0 +1,102 @@
+"""What a cached model says of itself: its signature, an input example, and the gate made of them."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model_deployment.core.options import Validation
+from model_deployment.core.signature import Signature, from_mlmodel, sample
+from model_deployment.gate import Gate, MalformedJson, fitting, loads
+
+_log = logging.getLogger(__name__)
+
+#: The one written in C, where PyYAML was built with it, reads large signatures ten times as fast.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+#: What reading a file written by anybody may end in.
+_NONSENSE = (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
+
+
+#: Of a request that is shown: a shell takes no longer word than 128 KiB.
+_MOST_BYTES = 100_000
+_MOST_NUMBERS = 30_000
+
+
+class Description:
+    """Reads ``MLmodel`` files, and knows an example of each MLflow type."""
+
+    def __init__(self) -> None:
+        self._mapping = json.loads(_type_mapping().read_text(encoding="utf-8"))
+        self._examples = {kind: entry["example"] for kind, entry in self._mapping.items()}
+        for dtype, entry in self._mapping["tensor"]["dtypes"].items():
+            if entry["as"] in ("string", "boolean", "datetime"):
+                self._examples[f"tensor of {dtype}"] = self._examples[entry["as"]]
+
+    def read(self, model_path: Path) -> tuple[dict[str, Any] | None, Any, Any]:
+        """Signature, scoring example, and a request to show, which passes the check of requests.
+
+        Missing and unreadable parts are None: the model may still serve. The request is the example,
+        or the first row of it that passes, or made from the signature.
+        """
+        signature, own = self._of(model_path)
+        try:
+            request = sample(signature, self._examples, _MOST_NUMBERS)
+        except _NONSENSE:
+            signature, request = None, sample(None, self._examples)
+        gate = Gate(signature, self._mapping, Validation.STRICT)
+        fit = fitting(gate, own, _MOST_BYTES)
+        return signature.as_dict() if signature else None, own, request if fit is None else fit
+
+    def example(self, model_path: Path) -> Any:
+        """A scoring request: the model's own, else one made from its signature, else None."""
+        signature, own, request = self.read(model_path)
+        return request if signature or own is not None else None
+
+    def gate(self, model_path: Path, validation: Validation) -> Gate:
+        """The check of requests against the signature; without one, everything passes."""
+        return Gate(self._of(model_path)[0], self._mapping, validation)
+
+    def _of(self, model_path: Path) -> tuple[Signature | None, Any]:
+        """The signature, with the gaps that the example has, and the example."""
+        signature, document = _read(model_path)
+        example = _scoring_example(model_path, document) if document else None
+        if signature is not None and example is not None:
+            gaps = Gate(signature, self._mapping, Validation.OBSERVE).gaps(example)
+            signature = replace(signature, gaps=gaps) if gaps else signature
+        return signature, example
+
+
+def _read(model_path: Path) -> tuple[Signature | None, Any]:
+    """The signature, and the whole of the ``MLmodel`` file."""
+    try:
+        text = (model_path / "MLmodel").read_text(encoding="utf-8")
+        document = yaml.load(text, _Loader)  # noqa: S506 - the safe one
+        return from_mlmodel(document), document
+    except FileNotFoundError:
+        return None, None
+    except _NONSENSE as error:
+        _log.warning("cannot read the signature in %s: %s", model_path, error)
+        return None, None
+
+
+def _scoring_example(model_path: Path, document: Any) -> Any:
+    """The request MLflow saved beside the model, in the form its server takes."""
+    info = document.get("saved_input_example_info")
+    if not isinstance(info, dict):
+        info = {}
+    # The name comes from the model: only its last part is used, inside the model's folder.
+    name = Path(str(info.get("serving_input_path", "serving_input_example.json"))).name
+    try:
+        return loads((model_path / name).read_bytes())
+    except (OSError, ValueError, MalformedJson):
+        return None
+
+
+def _type_mapping() -> Path:
+    package = Path(__file__).parents[1]
+    inside = package / "type_mapping.json"
+    return inside if inside.is_file() else package.parent / "type_mapping.json"

@@ -1,0 +1,180 @@
+"""The metrics of many runs at once, remembered for a while once a run has ended.
+
+MLflow has no call for the metrics of versions. One that asks for each run takes seconds for a few hundred
+versions; a search takes a hundred runs at a time, but wants to know their experiment. So a few runs are
+asked for first, the others are searched for where those are, and what a search does not find is asked for
+one by one.
+"""
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from model_deployment.registry.threads import in_time
+
+#: Calls at once, and runs in one search.
+_THREADS, _BATCH = 8, 100
+#: Searches that are tried, of runs that lie in several experiments; so few runs are not searched for.
+_ROUNDS, _FEW = 4, 8
+#: Runs that are asked for before a search, and the part of the time that may take.
+_PROBES, _PROBES_PART = 3, 0.3
+#: Seconds that metrics of a run that ended are believed: somebody may log more of them later.
+_BELIEVED = 300.0
+#: Runs that are remembered.
+_MOST = 10_000
+#: Those that were deleted as well (mlflow.entities.ViewType.ALL).
+_ALL_RUNS = 3
+_ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
+_LOGGED_MODEL = re.compile(r"models:/(m-[A-Za-z0-9-]+)/?", re.ASCII)
+#: MLflow's codes for "there is none".
+ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
+
+
+def logged_model(version: Any) -> str:
+    """The id of the logged model of a version. The open-source registry has it in the source only."""
+    if getattr(version, "model_id", None):
+        return str(version.model_id)
+    found = _LOGGED_MODEL.fullmatch(getattr(version, "source", None) or "")
+    return found[1] if found else ""
+
+
+class RunMetrics:
+    """Finds the metrics of versions. Safe to be used by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        #: By the id of a run or of a logged model: metrics, and until when they are believed.
+        self._known: OrderedDict[str, tuple[Mapping[str, float], float]] = OrderedDict()
+        self._forgotten = 0
+
+    def of(self, client: Any, versions: Sequence[Any], end: float) -> list[dict[str, float] | None]:
+        """The metrics of each version's run, or of its logged model where it has no run.
+
+        Args:
+            client: MLflow's.
+            versions: MLflow's own objects.
+            end: on the monotonic clock; what has not come by then is None.
+        """
+        sources = [version.run_id or logged_model(version) for version in versions]
+        found: dict[str, Mapping[str, float]] = {"": {}}
+        with self._lock:
+            now, before = time.monotonic(), self._forgotten
+            for source in sources:
+                if source in self._known and self._known[source][1] > now:
+                    found[source] = self._known[source][0]
+                    self._known.move_to_end(source)
+        runs = {version.run_id for version in versions if version.run_id} - found.keys()
+        ended = _find_runs(
+            client, [run for run in dict.fromkeys(sources) if run in runs], found, end
+        )
+        models = [*dict.fromkeys(one for one in sources if one not in found and one not in runs)]
+        asked = in_time(partial(_metrics_of_model, client), models, threads=_THREADS, end=end)
+        of_models = {id: got for id, got in zip(models, asked, strict=True) if got is not None}
+        found |= of_models
+        self._remember({**{id: found[id] for id in ended}, **of_models}, before)
+        return [dict(found[one]) if one in found else None for one in sources]
+
+    def forget(self, id: str) -> None:
+        """Metrics were written to this run or logged model."""
+        with self._lock:
+            self._forgotten += 1
+            self._known.pop(id, None)
+
+    def _remember(self, metrics: Mapping[str, Mapping[str, float]], before: int) -> None:
+        until = time.monotonic() + _BELIEVED
+        with self._lock:
+            if self._forgotten != before:
+                return  # some may have been read before they were written
+            for id, found in metrics.items():
+                self._known[id] = (found, until)
+                self._known.move_to_end(id)
+            while len(self._known) > _MOST:
+                self._known.popitem(last=False)
+
+
+def _find_runs(
+    client: Any, wanted: Sequence[str], found: dict[str, Mapping[str, float]], end: float
+) -> set[str]:
+    """Add the metrics of runs to ``found``; which of them have ended."""
+    ended: set[str] = set()
+    asked: set[str] = set()
+
+    def note(runs: Iterable[Any]) -> int:
+        before = len(found)
+        for run in runs:
+            found[run.info.run_id] = dict(run.data.metrics)
+            if run.info.status in _ENDED:
+                ended.add(run.info.run_id)
+        return len(found) - before
+
+    def ask(some: Sequence[str], limit: float) -> list[Any]:
+        asked.update(some)
+        # Those asked before may still be on their way.
+        threads = _PROBES if len(some) <= _PROBES else _THREADS - _PROBES
+        answers = in_time(partial(_run, client), some, threads=threads, end=limit)
+        for id, answer in zip(some, answers, strict=True):
+            if answer is _NONE:
+                found[id] = {}
+                ended.add(id)
+        runs = [answer for answer in answers if answer is not None and answer is not _NONE]
+        note(runs)
+        return runs
+
+    def missing() -> list[str]:
+        return [id for id in wanted if id not in found and id not in asked]
+
+    for _ in range(_ROUNDS):
+        if len(rest := missing()) <= _FEW:
+            break
+        now = time.monotonic()
+        probes = ask(rest[:_PROBES], now + _PROBES_PART * (end - now))
+        places = sorted({run.info.experiment_id for run in probes})
+        search = partial(_search, client, places)
+        rest = missing() if places else []
+        batches = [rest[at : at + _BATCH] for at in range(0, len(rest), _BATCH)]
+        pages = in_time(search, batches, threads=_THREADS, end=end)
+        if not note(run for page in pages if page for run in page):
+            break
+    # Again, what did not come in the part of the time that a first try has.
+    ask([id for id in wanted if id not in found], end)
+    return ended
+
+
+#: In the place of a run that was deleted for good.
+_NONE = object()
+
+
+def _run(client: Any, id: str) -> Any:
+    try:
+        return client.get_run(id)
+    except Exception as error:
+        if getattr(error, "error_code", "") not in ABSENT:
+            raise
+        return _NONE
+
+
+def _search(client: Any, experiments: Sequence[str], ids: Sequence[str]) -> list[Any]:
+    listed = ",".join(f"'{id}'" for id in ids)
+    found = client.search_runs(
+        [*experiments],
+        filter_string=f"attributes.run_id IN ({listed})",
+        run_view_type=_ALL_RUNS,
+        max_results=len(ids),
+    )
+    return [*found]
+
+
+def _metrics_of_model(client: Any, id: str) -> dict[str, float]:
+    try:
+        model = client.get_logged_model(id)
+    except Exception as error:
+        if getattr(error, "error_code", "") not in ABSENT:
+            raise
+        return {}
+    # The same one may have been logged several times.
+    newest_last = sorted(model.metrics or [], key=lambda one: (one.timestamp, one.step or 0))
+    return {metric.key: metric.value for metric in newest_last}

@@ -1,0 +1,86 @@
+"""What the registry tells of models and versions, as values of ours."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from model_deployment.core.names import ModelKey
+
+#: What pandas calls an index that it writes as a column of training data.
+INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0|")
+#: Ranges of versions that are named.
+_RANGES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A registered model, as the registry lists it."""
+
+    name: str
+    latest_version: int | None
+    aliases: dict[str, int] = field(default_factory=dict)
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version of a registered model."""
+
+    key: ModelKey
+    status: str
+    created_at: datetime
+    aliases: list[str] = field(default_factory=list)
+    run_id: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def artifact(self) -> str:
+        """A folder name of its own, also when a model was deleted and registered anew."""
+        return f"{self.key}-{int(self.created_at.timestamp() * 1000)}"
+
+
+def in_words(versions: Iterable[int]) -> str:
+    """Versions for people: ``versions 1 to 4 and 7``; the newest of many."""
+    ranges: list[list[int]] = []
+    for version in sorted(versions):
+        if ranges and ranges[-1][1] == version - 1:
+            ranges[-1][1] = version
+        else:
+            ranges.append([version, version])
+    if not ranges:
+        return "no versions"
+    if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
+        return f"version {ranges[0][0]} only"
+    newest = ranges[-_RANGES:]
+    written = [str(a) if a == b else f"{a} to {b}" for a, b in newest]
+    start = "..., " if len(ranges) > _RANGES else ""
+    joined = f"{', '.join(written[:-1])} and {written[-1]}" if len(written) > 1 else written[0]
+    return f"versions {start}{joined}"
+
+
+def read_model(model: Any) -> RegisteredModel:
+    """From MLflow's own object."""
+    versions = [int(version.version) for version in model.latest_versions or []]
+    return RegisteredModel(
+        name=model.name,
+        latest_version=max(versions, default=None),
+        aliases={alias: int(version) for alias, version in (model.aliases or {}).items()},
+        description=model.description or "",
+        tags=dict(model.tags or {}),
+    )
+
+
+def read_version(version: Any, aliases: Any, metrics: dict[str, float]) -> RegisteredVersion:
+    """From MLflow's own object; ``aliases`` are those of the whole model."""
+    number = int(version.version)
+    return RegisteredVersion(
+        key=ModelKey(version.name, number),
+        status=str(version.status),
+        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        aliases=sorted(alias for alias, at in (aliases or {}).items() if int(at) == number),
+        run_id=version.run_id or None,
+        metrics=metrics,
+    )

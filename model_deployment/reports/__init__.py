@@ -1,0 +1,1 @@
+"""Degradation reports in the controller: writes their inputs, runs the child process, keeps the outcome."""

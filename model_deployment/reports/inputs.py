@@ -1,0 +1,276 @@
+"""Lays down what a report is made of: captures, labels, the reference, and the job itself.
+
+Streamed from the store to files, since it may be a lot: of captures the newest, up to limits of requests,
+rows and bytes.
+"""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.documents.base import Collection, Documents, Query
+from model_deployment.metrics.service import Monitoring
+from model_deployment.recording.windows import REFUSED
+from model_deployment.tabular.inputs import Inputs
+
+#: What a report looks at: captured requests, rows of them, and bytes of all.
+_CAPTURES, _ROWS, _BYTES = 20_000, 50_000, 256 * 1024 * 1024
+#: Rows that are frozen, to compare with what comes later.
+FROZEN = 1000
+#: Seconds and bytes that a report may take.
+SECONDS, MEMORY = 300, 2 * 1024**3
+_HISTORY = 100
+_IDS = 1000
+#: Two windows that lie so far apart are one after the other.
+_SLACK = timedelta(minutes=1)
+
+
+class TrainingData(Protocol):
+    """What the training data of a version is."""
+
+    @property
+    def path(self) -> Path:
+        """A local Parquet or CSV file."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """Where it is from."""
+        ...
+
+    @property
+    def target(self) -> str | None:
+        """The column that the model predicts, if that is known."""
+        ...
+
+
+#: The training data of a version; None if there is none to be had.
+FindTraining = Callable[[ModelKey], Awaitable[TrainingData | None]]
+#: What a deployed model takes, by its signature.
+FindInputs = Callable[[ModelKey], Awaitable[Inputs]]
+#: The signature of a deployed model in MLflow's JSON form.
+FindSignature = Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]]
+#: How a deployment is served; None if it is not.
+FindOptions = Callable[[ModelKey], Awaitable[Options | None]]
+#: The metrics of a version's run and logged model.
+FindBaseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
+
+
+async def _no_options(key: ModelKey) -> Options | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a report is about."""
+
+    key: ModelKey
+    since: datetime
+    until: datetime
+
+    def query(self, collection: Collection, **more: Any) -> Query:
+        """Documents of the deployment in this window."""
+        return Query.of(collection, self.key, since=self.since, until=self.until, **more)
+
+    def always(self, collection: Collection, **more: Any) -> Query:
+        """Documents of the deployment of any time."""
+        return Query.of(collection, self.key, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """What was laid down, in words."""
+
+    #: ``training``, ``captured``, or None.
+    source: str | None
+    description: str
+    target: str | None = None
+    #: In how many windows right before this one each metric was worse.
+    worse_before: Mapping[str, int] = field(default_factory=dict)
+
+
+class Gather:
+    """Fills the folder of a report."""
+
+    def __init__(
+        self,
+        monitoring: Monitoring,
+        *,
+        training: FindTraining,
+        signature: FindSignature,
+        baseline: FindBaseline,
+        baseline_as_of: Callable[[ModelKey], datetime | None] = lambda key: None,
+        options: FindOptions = _no_options,
+    ) -> None:
+        self._monitoring = monitoring
+        self._training = training
+        self._signature = signature
+        self._baseline = baseline
+        self._baseline_as_of = baseline_as_of
+        self._options = options
+
+    async def fill(self, documents: Documents, window: Window, folder: Path) -> Laid:
+        """Lay everything down."""
+        laid, current = await self._reference(documents, window, folder)
+        first = await _first(documents, current)
+        ids: dict[str, None] = {}
+        await _stream(
+            folder / "captures.jsonl",
+            documents.find(replace(current, since=first).query(Collection.CAPTURES)),
+            lambda capture: ids.setdefault(capture["request_id"]),
+        )
+        await _stream(folder / "labels.jsonl", _labels(documents, window, list(ids)))
+        laid = replace(laid, worse_before=await _worse_before(documents, window))
+        job = await self._job(window, laid)
+        await asyncio.to_thread((folder / "job.json").write_bytes, _line(job))
+        if as_of := self._baseline_as_of(window.key):
+            kept = f"{laid.description}; the baseline as of {as_of:%Y-%m-%d %H:%M}"
+            laid = replace(laid, description=kept)
+        return laid
+
+    async def _reference(
+        self, documents: Documents, window: Window, folder: Path
+    ) -> tuple[Laid, Window]:
+        """Lay down the training data, else the first captured rows, frozen; and what to compare."""
+        why = "the run has no training data that may be read"
+        try:
+            training = await self._training(window.key)
+        except ModelDeploymentError as error:
+            training, why = None, error.detail
+        frozen = await _frozen(documents, window)
+        if training is not None:
+            target = folder / f"training{training.path.suffix}"
+            await asyncio.to_thread(shutil.copyfile, training.path, target)
+            if frozen and frozen[-1]["ts"] < window.since:
+                # Training data has no predictions: the first ones in service stand for them.
+                await _write(folder / "predictions.jsonl", frozen)
+            return Laid("training", training.origin, training.target), window
+        if not frozen:
+            found = f"none: {why}, and fewer than {FROZEN} rows are captured"
+            return Laid(None, found), window
+        await _write(folder / "reference.jsonl", frozen)
+        after = max(window.since, frozen[-1]["ts"] + timedelta(milliseconds=1))
+        laid = Laid("captured", f"the first captured rows, frozen, since {why}")
+        return laid, Window(window.key, after, window.until)
+
+    async def _job(self, window: Window, laid: Laid) -> dict[str, Any]:
+        baseline: dict[str, float] = {}
+        why: str | None = None
+        try:
+            baseline = await self._baseline(window.key)
+        except ModelDeploymentError as error:
+            why = error.detail or error.title
+        serving = (await self._monitoring.serving(window.key, window.since, window.until))["total"]
+        history = await self._monitoring.history(window.key, _HISTORY)
+        options = await self._options(window.key)
+        return {
+            "model": window.key.model,
+            "version": window.key.version,
+            "since": window.since.isoformat(),
+            "until": window.until.isoformat(),
+            "made_at": datetime.now(UTC).isoformat(),
+            "signature": await self._signature(window.key),
+            "excluded": list(options.capture_exclude) if options else [],
+            "hashed": list(options.capture_hash) if options else [],
+            "reference_source": laid.source,
+            "target": laid.target,
+            "baseline": baseline,
+            "baseline_error": why,
+            "first_set": await self._monitoring.first_set(window.key),
+            "history": history[::-1],
+            "worse_before": dict(laid.worse_before),
+            "violations": serving["violations"],
+            "requests": serving["requests"],
+            "refused": {kind: n for kind, n in serving["errors"].items() if kind in REFUSED},
+            "let_through": serving["let_through"],
+            "memory_bytes": MEMORY,
+            "cpu_seconds": SECONDS,
+        }
+
+
+async def _first(documents: Documents, window: Window) -> datetime:
+    """From when on captures are looked at, so that they are no more than there is room for."""
+    first, rows, size = window.until, 0, 0
+    newest = window.query(Collection.CAPTURES, newest_first=True, limit=_CAPTURES)
+    async for capture in documents.find(newest):
+        rows += max(1, capture["rows"])
+        size += len(_line(capture))
+        if rows > _ROWS or size > _BYTES:
+            break
+        first = capture["ts"]
+    return first
+
+
+async def _frozen(documents: Documents, window: Window) -> list[dict[str, Any]]:
+    """The first captured rows, kept for ever once there are enough; empty before."""
+    kept = [one async for one in documents.find(window.always(Collection.REFERENCES))]
+    # Fewer, and they were being written when something failed: the same ones again.
+    if sum(one["rows"] for one in kept) >= FROZEN:
+        return kept
+    first, rows, size = [], 0, 0
+    async for capture in documents.find(window.always(Collection.CAPTURES)):
+        first.append(capture)
+        rows += capture["rows"]
+        size += len(_line(capture))
+        if rows >= FROZEN or size > _BYTES // 8:
+            break
+    if rows < FROZEN:
+        return []
+    await documents.insert(Collection.REFERENCES, first)
+    return first
+
+
+async def _labels(
+    documents: Documents, window: Window, ids: Sequence[str]
+) -> AsyncIterator[dict[str, Any]]:
+    for start in range(0, len(ids), _IDS):
+        some = ids[start : start + _IDS]
+        async for label in documents.find(window.always(Collection.LABELS, request_ids=some)):
+            yield label
+
+
+async def _worse_before(documents: Documents, window: Window) -> dict[str, int]:
+    """In how many windows right before this one each metric was worse.
+
+    A report of a window that overlaps this one tells nothing new, whoever asked for it.
+    """
+    earliest = window.since - (window.until - window.since) - _SLACK
+    made = Window(window.key, earliest, window.since + _SLACK)
+    query = made.query(Collection.REPORTS, newest_first=True, limit=20)
+    async for report in documents.find(query):
+        if datetime.fromisoformat(report["until"]) <= window.since + _SLACK:
+            return {name: int(count) for name, count in report.get("worse", {}).items()}
+    return {}
+
+
+async def _stream(
+    path: Path,
+    documents: AsyncIterator[dict[str, Any]],
+    note: Callable[[dict[str, Any]], object] = lambda document: None,
+) -> None:
+    with path.open("wb") as file:
+        async for document in documents:
+            note(document)
+            file.write(_line(document))
+
+
+async def _write(path: Path, documents: Iterable[Mapping[str, Any]]) -> None:
+    await asyncio.to_thread(path.write_bytes, b"".join(map(_line, documents)))
+
+
+def _line(document: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document) + b"\n"
+    except TypeError:
+        # Integers of more than 64 bits, and half characters: both can be captured.
+        return json.dumps(document, default=str).encode("ascii") + b"\n"

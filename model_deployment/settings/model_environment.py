@@ -1,0 +1,46 @@
+"""What of the controller's environment the process of a model gets to see."""
+
+import os
+from collections.abc import Collection
+
+from model_deployment.core.options import EnvManager
+
+#: What a model process needs from the controller's environment: where programs, temporary files and
+#: certificates are, and how text is encoded. Passwords live in other variables, and stay here.
+_MODEL_VARIABLES = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
+)  # fmt: skip
+#: What building an environment (``uv``, ``virtualenv``, ``conda``) needs on top.
+_BUILD_VARIABLES = ("MLFLOW_ENV_ROOT", "MLFLOW_CONDA_HOME", "PYENV_ROOT", "CONDA_EXE")
+_BUILD_PREFIXES = ("PIP_", "UV_")
+_SECRET = ("PASSWORD", "TOKEN", "SECRET", "USERNAME", "_KEY")
+_PROXY_VARIABLES = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+
+
+def for_model(env_manager: EnvManager, granted: Collection[str]) -> dict[str, str]:
+    """The environment of a model process: little, and no credentials of ours.
+
+    Args:
+        granted: further variables that it is handed.
+    """
+    names = {*_MODEL_VARIABLES, *granted}
+    if env_manager is not EnvManager.LOCAL:
+        found = {name for name in os.environ if name.startswith(_BUILD_PREFIXES)}
+        found |= {*_BUILD_VARIABLES, *_PROXY_VARIABLES}
+        names |= {name for name in found if not _is_secret(name, os.environ.get(name, ""))}
+    return {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Whether a variable looks as if it held a password; such a one has to be named in ``model_env``."""
+    return any(word in name.upper() for word in _SECRET) or "@" in value

@@ -1,0 +1,113 @@
+"""The kinds of values that settings have, and how each is written in a variable."""
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
+from model_deployment.core import units
+from model_deployment.registry.sources import Places
+
+#: What the models of most people need, measured: these take seconds to import, and memory that forks share.
+COMMON_MODULES = (
+    "numpy", "pandas", "pyarrow.pandas_compat", "scipy.sparse", "cloudpickle",
+    "mlflow.pyfunc.scoring_server", "mlflow.sklearn", "sklearn.compose", "sklearn.ensemble",
+    "sklearn.impute", "sklearn.linear_model", "sklearn.neighbors", "sklearn.pipeline",
+    "sklearn.preprocessing", "sklearn.svm", "sklearn.tree", "skops.io",
+)  # fmt: skip
+#: No duration is longer: dates that lie so far back or ahead have none.
+_LONGEST_DAYS = 36500
+
+
+def _read_duration(unit: str, per_day: float) -> tuple[BeforeValidator, AfterValidator]:
+    def read(value: Any) -> Any:
+        return units.duration(value, unit) if isinstance(value, str) else value
+
+    def check(value: float) -> float:
+        if value > _LONGEST_DAYS * per_day:
+            raise ValueError(f"it is longer than {_LONGEST_DAYS} days")
+        return value
+
+    return BeforeValidator(read), AfterValidator(check)
+
+
+def _read_size(value: Any) -> Any:
+    return units.size(value) if isinstance(value, str) else value
+
+
+def _read_names(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _check_modules(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"{name!r} is not the name of a module")
+    return value
+
+
+def _check_places(value: tuple[str, ...]) -> tuple[str, ...]:
+    Places(value)
+    return value
+
+
+def _read_ports(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    first, hyphen, last = value.partition("-")
+    if not (hyphen and first.strip().isdecimal() and last.strip().isdecimal()):
+        raise ValueError("write a range of ports as first-last, for example 8001-8100")
+    return int(first), int(last)
+
+
+def _check_ports(value: tuple[int, int]) -> tuple[int, int]:
+    first, last = value
+    if not 1024 <= first <= last <= 65535:
+        raise ValueError("the range of ports must lie in 1024-65535 and begin with the smaller")
+    return value
+
+
+def _check_webhook(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        fine = not value or (
+            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        )
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError("write https://HOST/PATH")  # without it: there may be a secret in it
+    return value
+
+
+def _check_level(value: str) -> str:
+    if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise ValueError("use DEBUG, INFO, WARNING or ERROR")
+    return value.upper()
+
+
+_of_seconds, _of_hours, _of_days = (
+    _read_duration("s", 86400),
+    _read_duration("h", 24),
+    _read_duration("d", 1),
+)
+
+#: ``30s``, ``12h``, ``1h30m``; a bare number counts seconds, hours, days.
+Seconds = Annotated[float, *_of_seconds]
+Hours = Annotated[float, *_of_hours]
+Days = Annotated[float, *_of_days]
+#: ``10MB``, ``512MiB``; a bare number counts bytes.
+Bytes = Annotated[int, BeforeValidator(_read_size)]
+#: ``first-last``.
+PortRange = Annotated[
+    tuple[int, int], NoDecode, BeforeValidator(_read_ports), AfterValidator(_check_ports)
+]
+#: ``NAME,NAME``.
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)]
+Modules = Annotated[Names, AfterValidator(_check_modules)]
+DataPlaces = Annotated[Names, AfterValidator(_check_places)]
+WebhookUrl = Annotated[str, AfterValidator(_check_webhook)]
+LogLevel = Annotated[str, AfterValidator(_check_level)]

@@ -1,0 +1,106 @@
+"""A CSV file of training data, read part by part, its values as the signature has them."""
+
+import csv
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from model_deployment.gate.csv_text import is_blank
+from model_deployment.tabular.canonical import cells
+from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.text_cells import KINDS, READ, Guess, Kind
+
+#: Rows, and cells, that are in hand at once.
+_ROWS, _CELLS = 4096, 400_000
+_PYTHON: dict[Kind, type] = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: float}
+_INT64 = 2**63
+
+
+class Unreadable(ValueError):
+    """The training data are no table that can be read to its end."""
+
+
+class Columns:
+    """The columns of a file. What those of no signature are was found by looking at all of them."""
+
+    def __init__(self, path: Path, inputs: Inputs, limit: int | None) -> None:
+        self._path = path
+        self._limit = limit
+        self.names: list[str] = next(_parts(path, None))[0]
+        # As in a body: of several of one name, the first one.
+        first = {name: place for place, name in reversed([*enumerate(self.names)])}
+        self._specs = [
+            inputs.spec(name) if first[name] == place else None
+            for place, name in enumerate(self.names)
+        ]
+        self.kinds: list[Kind] = [Kind.TEXT] * len(self.names)
+
+    def look(self) -> None:
+        """Find out what they are."""
+        guesses = [Guess() for _ in self.names]
+        odd = [False] * len(self.names)
+        for columns in self._texts():
+            for place, (spec, texts) in enumerate(zip(self._specs, columns, strict=True)):
+                if spec is None:
+                    guesses[place].look(texts)
+                elif (kind := KINDS.get(str(spec["type"]))) and not odd[place]:
+                    odd[place] = not _all_of(cells(spec, texts), _PYTHON[kind])
+        for place, spec in enumerate(self._specs):
+            if spec is None:
+                self.kinds[place] = guesses[place].kind
+            elif (kind := KINDS.get(str(spec["type"]))) and not odd[place]:
+                self.kinds[place] = kind
+
+    def parts(self) -> Iterator[list[list[Any]]]:
+        """Their values, those of some rows at a time."""
+        for columns in self._texts():
+            yield [
+                cells(spec, texts)
+                if spec is not None and kind is not Kind.TEXT
+                else READ[kind](texts)
+                for spec, kind, texts in zip(self._specs, self.kinds, columns, strict=True)
+            ]
+
+    def _texts(self) -> Iterator[list[Sequence[str]]]:
+        parts = _parts(self._path, self._limit)
+        next(parts)
+        for rows in parts:
+            yield list(zip(*rows, strict=True))
+
+
+def columns_of(path: Path, inputs: Inputs, limit: int | None = None) -> Columns:
+    """The columns of a file, of its first ``limit`` rows.
+
+    Raises:
+        Unreadable, ValueError, csv.Error, OSError: it is no table of CSV.
+    """
+    columns = Columns(path, inputs, limit)
+    columns.look()
+    return columns
+
+
+def _all_of(values: Sequence[Any], kind: type) -> bool:
+    if not set(map(type, values)) <= {kind, type(None)}:
+        return False
+    return kind is not int or all(v is None or -_INT64 <= v < _INT64 for v in values)
+
+
+def _parts(path: Path, limit: int | None) -> Iterator[list[list[str]]]:
+    """The header, alone, and then rows of as many cells, some at a time."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = (line for line in csv.reader(file) if not is_blank(line))
+        names = next(lines, None)
+        if names is None:
+            raise Unreadable("cannot read the training data: the file is empty")
+        yield [names]
+        wanted = itertools.islice(lines, limit)
+        most = max(1, min(_ROWS, _CELLS // len(names)))
+        while rows := list(itertools.islice(wanted, most)):
+            for row in rows:
+                if len(row) > len(names):
+                    raise Unreadable(
+                        "cannot read the training data: a row has more cells than the header"
+                    )
+                row.extend([""] * (len(names) - len(row)))
+            yield rows

@@ -1,0 +1,198 @@
+"""What a model takes, by its signature, and what callers sent as that: the same columns from every form."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from model_deployment.gate.naming import Name, Naming
+from model_deployment.gate.nested import COMPLEX
+from model_deployment.tabular import text_cells
+from model_deployment.tabular.body_tables import Table
+from model_deployment.tabular.canonical import cells, column, converter
+
+Spec = Mapping[str, Any]
+
+#: What columns without names are called.
+_NUMBERED = re.compile(r"f[0-9]{1,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a request."""
+
+    name: str
+    values: Sequence[Any]
+    #: What the caller called it: its place, if it has no name of its own.
+    given: str | float
+
+    @property
+    def aliases(self) -> set[str]:
+        """What it may be called by whoever names columns."""
+        given = str(self.given)
+        return {self.name, given, f"f{given}"} if given.isdecimal() else {self.name, given}
+
+
+class Inputs:
+    """The inputs of one model."""
+
+    def __init__(self, specs: Sequence[Spec] = ()) -> None:
+        """Of a model.
+
+        Args:
+            specs: of its signature, in MLflow's JSON form; empty if it has none.
+
+        Raises:
+            ValueError, LookupError, TypeError, AttributeError, RecursionError: they are not as MLflow
+                writes them.
+        """
+        self._specs: dict[str, Spec] = {}
+        self._order: dict[str, int] = {}
+        #: What columns are called, by all that a request may call them.
+        self._names: dict[Name, str] = {}
+        #: Of columns that are known by their place.
+        self._places: list[Spec] = []
+        #: Of all columns, however many there are.
+        self._every: Spec | None = None
+        for spec in specs:
+            converter(spec)
+        named = [spec for spec in specs if spec.get("name") is not None]
+        if len(named) == len(specs):
+            names = []
+            for key, given in zip(Naming(specs).keys, [one["name"] for one in named], strict=True):
+                # Beside a column "1", the column 1 is called f1.
+                name = key if given == key else key.replace("\0", "f")
+                names.append(name)
+                self._names[key] = name
+                if isinstance(given, int | float):
+                    self._names[given] = name
+            self._specs = dict(zip(names, specs, strict=True))
+            self._order = {name: place for place, name in enumerate(names)}
+        elif len(specs) == 1 and specs[0].get("type") == "tensor":
+            self._every = specs[0]
+        elif not any(spec.get("type") in COMPLEX | {"any"} for spec in specs):
+            self._places = list(specs)
+
+    @property
+    def nested(self) -> bool:
+        """Whether columns that are known by name hold lists or objects."""
+        return any(spec.get("type") in COMPLEX for spec in self._specs.values())
+
+    @property
+    def names(self) -> list[str]:
+        """What columns are called that are known by name."""
+        return list(self._specs)
+
+    def spec(self, name: str) -> Spec | None:
+        """What the signature says of a column of a name."""
+        return self._specs.get(name)
+
+    def take(self, table: Table) -> list[Column]:
+        """The columns of a request: first those of the signature, in its order, then the others.
+
+        A column without a name, here or there, is called ``f0``, ``f1`` and so on by its place.
+        """
+        table = self._one_tensor(table)
+        found = self._placed(table)
+        numbered = table.numbered
+        known: list[Column] = []
+        others: list[Column] = []
+        for place, given in enumerate(table.names):
+            name = found.get(place)
+            spec = self._specs.get(name) or self._spec_at(place) if name is not None else None
+            called = name if name is not None else _called(given, place, numbered)
+            one = Column(called, self._values(table, place, spec), given)
+            (others if name is None else known).append(one)
+        if self._specs:
+            known.sort(key=lambda one: self._order[one.name])
+        return [*known, *others]
+
+    def retyped(
+        self, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Rows that were captured when nobody asked the signature, as it has them."""
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+        given: Sequence[str | float] = names
+        if self._specs.keys().isdisjoint(names) and all(map(_NUMBERED.fullmatch, names)):
+            given = [int(name[1:]) for name in names]
+        taken = self.take(Table(given, columns, len(rows)))
+        return [one.name for one in taken], list(zip(*(one.values for one in taken), strict=True))
+
+    def _one_tensor(self, table: Table) -> Table:
+        """Rows that came without the name of the only tensor, which MLflow takes for that one."""
+        if len(self._specs) != 1 or not table.numbered or table.texts:
+            return table
+        ((name, spec),) = self._specs.items()
+        if spec.get("type") != "tensor" or name in map(str, table.names):
+            return table
+        shape = (spec.get("tensor-spec") or {}).get("shape") or ()
+        rows = list(map(list, zip(*table.columns, strict=True)))
+        return Table([name], [rows if len(shape) > 1 else table.columns[0]], table.rows)
+
+    def _placed(self, table: Table) -> dict[int, str]:
+        """The columns that are the signature's, by their place in the request."""
+        width = len(table.names)
+        if self._every is not None:
+            return {place: f"f{place}" for place in range(width)}
+        if self._places:
+            return {place: f"f{place}" for place in range(min(width, len(self._places)))}
+        first: dict[str, int] = {}
+        for place, given in enumerate(table.names):
+            if (name := self._names.get(given)) is not None:
+                first.setdefault(name, place)
+        found = {place: name for name, place in first.items()}
+        if not found and table.numbered and width == len(self._specs):
+            return dict(enumerate(self._specs))
+        return found
+
+    def _spec_at(self, place: int) -> Spec | None:
+        return self._every or (self._places[place] if place < len(self._places) else None)
+
+    def _values(self, table: Table, place: int, spec: Spec | None) -> Sequence[Any]:
+        values = table.columns[place]
+        if table.texts:
+            return text_cells.guessed(values) if spec is None else cells(spec, values)
+        spec = spec or (table.types[place] if table.types else None)
+        return values if spec is None else column(spec, values)
+
+
+class Fate(Enum):
+    """What becomes of a column."""
+
+    KEPT = "kept"
+    HASHED = "hashed"
+    EXCLUDED = "excluded"
+
+
+def fates(
+    columns: Sequence[Column], exclude: Collection[str], hashed: Collection[str], numbered: bool
+) -> list[Fate] | None:
+    """What becomes of each column; None if nobody can tell which ones the names are of.
+
+    Args:
+        exclude: names of columns that are not kept.
+        hashed: names of columns of which only digests are.
+        numbered: the caller has sent columns without names.
+    """
+    if not exclude and not hashed:
+        return [Fate.KEPT] * len(columns)
+    out, digest = set(map(_plainly, exclude)), set(map(_plainly, hashed))
+    aliases = [set(map(_plainly, one.aliases)) for one in columns]
+    if numbered and not out | digest <= set().union(*aliases):
+        return None
+    return [
+        Fate.EXCLUDED if names & out else Fate.HASHED if names & digest else Fate.KEPT
+        for names in aliases
+    ]
+
+
+def _plainly(name: str) -> str:
+    """Without what somebody may write otherwise and mean the same."""
+    return name.strip().casefold()
+
+
+def _called(given: str | float, place: int, numbered: bool) -> str:
+    if numbered:
+        return f"f{place}"
+    return given if type(given) is str else f"f{given}"

@@ -1,0 +1,202 @@
+"""Passwords, roles, names and pages of other sites, on a real controller."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.routing import BaseRoute
+
+from model_deployment.api.access import POLICIES
+from model_deployment.app import build as composition
+from model_deployment.core.domain import Role
+from model_deployment.credentials import htpasswd
+from model_deployment.settings import Settings
+from tests.support.harness import CALLER, OPERATOR, Controller, Controllers
+from tests.support.tools import check_problem
+from tests.support.waiting import until_sync
+
+WRONG = ("olga", "x" * 16)
+UNSAFE = [route for route in POLICIES if route[0] != "GET"]
+
+
+def concrete(template: str) -> str:
+    """A path of a route."""
+    named = {
+        "{model}": "stub",
+        "{version}": "1",
+        "{name}": "stub-1",
+        "{path:path}": "x.js",
+        "{file}": "live.js",
+    }
+    for parameter, value in named.items():
+        template = template.replace(parameter, value)
+    return template
+
+
+async def test_every_route_has_a_policy_and_every_policy_a_route(tmp_path: Path) -> None:
+    async with composition.running(Settings(data_dir=tmp_path, port=0)) as it:
+        api: Any = it.app._app._app  # inside of proxy and guard
+        routes = set(walk(api.router.routes))
+    assert routes == set(POLICIES)
+    assert len(routes) == len(POLICIES)
+
+
+def walk(routes: list[BaseRoute]) -> Iterator[tuple[str, str]]:
+    """Methods and paths of all routes."""
+    for route in routes:
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from walk(inner.routes)
+            continue
+        path, methods = getattr(route, "path", None), getattr(route, "methods", None)
+        if path is None:
+            raise AssertionError(f"a route of an unknown kind: {route!r}")
+        if methods is None:  # a folder of files
+            yield "GET", f"{path}/{{path:path}}"
+        else:
+            yield from ((method, path) for method in methods - {"HEAD"})
+
+
+def test_who_may_do_what(guarded: Controller) -> None:
+    """Every route, asked by everybody; what is refused has not been done."""
+    for method, template in POLICIES:
+        path, role = concrete(template), POLICIES[method, template].role
+        for who in (None, WRONG):
+            answer = guarded.call(method, path, auth=who)
+            if role is None:
+                assert answer.status_code == 200
+                continue
+            assert check_problem(answer)["status"] == 401
+            assert answer.headers["www-authenticate"].startswith("Basic ")
+            assert answer.headers["x-request-id"]
+        if template == "/dashboard/events":
+            continue  # it has no end; test_dashboard_pages.py listens to it as a caller
+        answer = guarded.call(method, path, auth=CALLER)
+        assert (answer.status_code == 403) == (role is Role.OPERATOR), (method, path)
+    assert guarded.get("/get_deployed_models", stopped=True) == []
+
+
+def test_callers_predict_and_operators_deploy(guarded: Controller) -> None:
+    guarded.deploy("stub-1")
+    answer = guarded.call("POST", "/stub-1", json={"instances": [1]}, auth=CALLER)
+    assert answer.status_code == 200
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert check_problem(guarded.call("POST", "/stub-1", json={}, auth=None))["status"] == 401
+    assert check_problem(guarded.call("POST", "/undeploy/stub-1", auth=CALLER))["status"] == 403
+    shown = guarded.call("GET", "/model/stub-1", auth=CALLER).json()
+    assert f"curl -u {CALLER[0]} -X POST" in shown["curl"]
+    assert CALLER[1] not in shown["curl"]
+    guarded.undeploy("stub-1")
+
+
+def test_users_that_come_and_go_while_it_runs(guarded: Controller) -> None:
+    folder = guarded.data / "credentials"
+
+    def status() -> int:
+        return guarded.call("GET", "/ready", auth=CALLER).status_code
+
+    assert status() == 200
+    htpasswd.remove_user(folder, CALLER[0])
+    until_sync(lambda: status() == 401, what="the user to be gone")
+    htpasswd.set_user(folder, *CALLER, Role.CALLER)
+    until_sync(lambda: status() == 200, what="the user to be back")
+
+
+def test_other_machines_are_not_let_in_without_passwords(controllers: Controllers) -> None:
+    controller = controllers(HOST="0.0.0.0")
+    assert controller.start().wait() == 1
+    said = controller.log.read_text()
+    assert "without passwords" in said
+    assert "model-deployment users init" in said
+    done = run(controller, "users", "init")
+    assert done.returncode == 0
+    passwords = dict(line.split()[::2] for line in done.stdout.splitlines()[-3:])
+    assert set(passwords) == {"admin", "caller", "prometheus"}
+    assert all(len(password) == 32 for password in passwords.values())
+    controller.settings["HOST"] = "127.0.0.1"
+    controller.user = ("admin", passwords["admin"])
+    controller.up()
+    again = run(controller, "users", "init")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "there are some" in again.stderr
+
+
+def run(controller: Controller, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        controller.command(*arguments), env=controller.environment(),
+        capture_output=True, text=True, timeout=60, check=False, **more,
+    )  # fmt: skip
+
+
+def test_the_command_line_sends_a_password(guarded: Controller) -> None:
+    variables = {"MODEL_DEPLOYMENT_URL": guarded.url}
+    guarded.variables = variables
+    refused = run(guarded, "list")
+    assert refused.returncode == 1
+    assert "user's name and password" in refused.stderr
+    name, password = OPERATOR
+    guarded.variables = variables | {
+        "MODEL_DEPLOYMENT_USER": name, "MODEL_DEPLOYMENT_PASSWORD": password,
+    }  # fmt: skip
+    assert run(guarded, "deploy", "stub", "1").returncode == 0
+    assert "stub-1" in run(guarded, "list").stdout
+    added = run(guarded, "users", "add", "nina", "--password-stdin", input="n" * 20 + "\n")
+    assert added.stdout == "nina is a caller\n"
+    assert "nina" in run(guarded, "users", "list").stdout
+    assert run(guarded, "users", "remove", "nina").returncode == 0
+    bad = run(guarded, "users", "add", "b:d")
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert "Traceback" not in bad.stderr
+
+
+# On loopback, without passwords: what keeps other sites' pages out.
+
+
+@pytest.mark.parametrize(("method", "template"), UNSAFE)
+def test_pages_of_other_sites_change_nothing(
+    controller: Controller, method: str, template: str
+) -> None:
+    path = concrete(template).replace("stub-1", "nothing-7")
+    own = f"http://127.0.0.1:{controller.port}"
+    refused = [
+        {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "null"},
+        {"Origin": "http://evil.example"}, {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": own},
+        {"Origin": "http://evil.example", "Content-Type": "text/plain"},
+    ]  # fmt: skip
+    for headers in refused:
+        answer = controller.call(method, path, headers=headers, content=b"{}")
+        assert check_problem(answer)["status"] == 403, headers
+    for headers in ({}, {"Origin": own}, {"Sec-Fetch-Site": "same-origin"}):
+        assert controller.call(method, path, headers=headers).status_code != 403
+
+
+def test_names_of_other_sites_are_not_ours(controller: Controller) -> None:
+    """DNS rebinding: a page's own name that leads to this address."""
+    for host in ("evil.example", f"evil.example:{controller.port}", "127.0.0.1.nip.io"):
+        for method, path in (("GET", "/health"), ("POST", "/deploy/stub/1"), ("POST", "/stub-1")):
+            answer = controller.call(method, path, headers={"Host": host})
+            assert check_problem(answer)["status"] == 421
+    for host in ("localhost", f"LOCALHOST:{controller.port}", "127.0.0.1", "[::1]:8000"):
+        assert controller.call("GET", "/ready", headers={"Host": host}).status_code == 200
+
+
+def test_a_get_makes_no_report_for_another_site(controller: Controller) -> None:
+    path = "/model/nothing-7/degradation_report"
+    answer = controller.call("GET", path, headers={"Sec-Fetch-Site": "cross-site"})
+    assert check_problem(answer)["status"] == 403
+    assert controller.call("GET", path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/ready", "/nothing/at/all", "/%2e%2e/x"])
+def test_browsers_are_told_not_to_guess(controller: Controller, path: str) -> None:
+    answer: httpx.Response = controller.call("GET", path)
+    headers = answer.headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    policy = headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert ("script-src" in policy) == (path in ("/docs", "/redoc"))

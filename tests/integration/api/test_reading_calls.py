@@ -1,0 +1,185 @@
+"""The calls that only tell: the registry's lists, a deployment, its log and events, the controller."""
+
+import json
+import re
+import shlex
+from datetime import datetime
+
+import pytest
+
+from tests.support.filled_registry import EXAMPLE, HOSTILE_NAMES, MANY, MODELS
+from tests.support.harness import Controller
+from tests.support.tools import check_problem
+
+#: Every call of the issue's table.
+CALLS = {
+    ("get", "/get_model_list"), ("get", "/get_model_version_list/{model}"),
+    ("post", "/deploy/{model}/{version}"), ("get", "/get_deployed_models"),
+    ("post", "/undeploy/{name}"), ("post", "/{name}"), ("post", "/{name}/invocations"),
+    ("get", "/model/{name}"), ("get", "/model/{name}/logs"), ("get", "/model/{name}/events"),
+    ("get", "/model/{name}/metrics"), ("post", "/model/{name}/set_new_metrics"),
+    ("post", "/model/{name}/feedback"), ("get", "/model/{name}/dataset"),
+    ("get", "/model/{name}/degradation_report"), ("get", "/model/{name}/reports"),
+    ("delete", "/model/{name}/captures"), ("get", "/compare/{model}"),
+    ("get", "/health"), ("get", "/ready"), ("get", "/metrics"),
+    ("get", "/version"),
+}  # fmt: skip
+
+
+def test_the_list_of_models_is_the_registrys(controller: Controller) -> None:
+    controller.deploy("stub-3")
+    controller.deploy("stub-1")
+    models = {model["name"]: model for model in controller.get("/get_model_list")}
+    assert models["stub"] == {
+        "name": "stub",
+        "latest_version": 4,
+        "aliases": {"champion": 2},
+        "description": "answers what it is asked",
+        "tags": {"team": "red"},
+        "deployed_versions": [1, 3],
+    }
+    assert models.keys() >= {*MODELS, *HOSTILE_NAMES}
+    assert models["many"]["latest_version"] == MANY
+    assert models["many"]["deployed_versions"] == []
+
+
+def test_the_list_of_versions_is_newest_first(controller: Controller) -> None:
+    controller.deploy("stub-1")
+    versions = controller.get("/get_model_version_list/stub")
+    assert [version["version"] for version in versions] == [4, 3, 2, 1]
+    newest, _, second, first = versions
+    assert newest.keys() == {
+        "version", "aliases", "status", "run_id", "created_at", "metrics", "state",
+    }  # fmt: skip
+    assert (newest["status"], newest["state"], newest["aliases"]) == ("READY", None, [])
+    assert newest["metrics"] == {"rmse": 1.5, "odd": None}  # NaN is no JSON
+    assert newest["run_id"]
+    assert second["aliases"] == ["champion"]
+    assert (first["state"], first["run_id"]) == ("ready", None)
+    assert datetime.fromisoformat(first["created_at"]).tzinfo is not None
+
+
+def test_versions_of_a_model_that_is_not_there_are_404(controller: Controller) -> None:
+    assert "nothing" in controller.get("/get_model_version_list/nothing", 404)["detail"]
+
+
+def test_a_deployment_tells_its_signature_and_a_curl_line_that_works(
+    controller: Controller,
+) -> None:
+    controller.deploy("a b.c_d-e-2")
+    model = controller.row("a%20b.c_d-e-2")
+    (column,) = model["signature"]["inputs"]
+    assert column == {"type": "double", "name": "x", "required": True}
+    assert model["input_example"] == EXAMPLE
+    curl, *arguments = shlex.split(model["curl"])
+    assert (curl, arguments[:2]) == ("curl", ["-X", "POST"])
+    url, body = arguments[2], arguments[arguments.index("-d") + 1]
+    name, _, value = arguments[arguments.index("-H") + 1].partition(": ")
+    answer = controller.call("POST", url, content=body, headers={name: value})
+    assert answer.json()["predictions"] == [1.5]
+
+
+def test_the_log_is_text_of_the_newest_launch(controller: Controller) -> None:
+    controller.deploy("many-6")
+    path = "/model/many-6/logs"
+    whole = controller.call("GET", path)
+    assert whole.headers["content-type"].startswith("text/plain")
+    assert "stub: loading" in whole.text
+    last = controller.call("GET", path, params={"lines": 1})
+    assert last.text == f"{whole.text.splitlines()[-1]}\n"
+    controller.undeploy("many-6")
+    assert controller.call("GET", path).text == whole.text
+    controller.deploy("many-6")
+    assert controller.call("GET", path).headers["x-launch-id"] != whole.headers["x-launch-id"]
+
+
+@pytest.mark.parametrize(
+    "path", ["logs?lines=0", "logs?lines=x", "logs?lines=1e9", "events?limit=0"]
+)
+def test_an_amount_that_cannot_be_used_is_refused(controller: Controller, path: str) -> None:
+    controller.get(f"/model/stub-1/{path}", 422)
+
+
+def test_the_events_tell_what_happened_newest_first(controller: Controller) -> None:
+    controller.deploy("many-7")
+    controller.undeploy("many-7")
+    events = controller.get("/model/many-7/events")
+    assert events[0].keys() == {"at", "previous", "state", "launch_id", "reason", "advice"}
+    assert [event["at"] for event in events] == sorted(
+        (event["at"] for event in events), reverse=True
+    )
+    steps = [(event["previous"], event["state"]) for event in events[::-1]]
+    changes = [step for step in steps if step[0] != step[1]]
+    assert changes == [
+        (None, "pending"),
+        ("pending", "starting"),
+        ("starting", "ready"),
+        ("ready", "stopping"),
+        ("stopping", "stopped"),
+    ]
+    assert all(event["reason"] for event in events)
+    assert len(controller.get("/model/many-7/events", limit=2)) == 2
+
+
+def test_the_controller_tells_of_itself(controller: Controller) -> None:
+    assert controller.get("/health") == {"status": "ok"}
+    assert controller.get("/version").keys() == {"model_deployment", "mlflow"}
+    controller.deploy("stub-1")
+    ready = controller.get("/ready")
+    assert ready["status"] == "ready"
+    assert ready["last_tick_seconds"] < 5
+    assert ready["deployments"]["ready"] == 1
+    first, last = controller.ports
+    assert ready["ports"]["range"] == f"{first}-{last}"
+    assert (ready["ports"]["leased"], ready["ports"]["blocked"]) == (1, [])
+
+
+def test_the_documentation_needs_no_other_host(controller: Controller) -> None:
+    for page in ("/docs", "/redoc"):
+        answer = controller.call("GET", page)
+        assert answer.status_code == 200
+        sources = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", answer.text)
+        assert sources
+        assert not [source for source in sources if "//" in source]
+        for source in sources:
+            assert controller.call("GET", source).status_code == 200
+
+
+def test_the_description_of_the_api_lists_every_call_with_its_errors(
+    controller: Controller,
+) -> None:
+    paths = controller.get("/openapi.json")["paths"]
+    described = {(method, path) for path, methods in paths.items() for method in methods}
+    assert described == CALLS
+    for method, path in CALLS - {("get", "/health"), ("get", "/metrics"), ("get", "/version")}:
+        call = paths[path][method]
+        assert call["summary"]
+        assert len(call["responses"]) > 1 or path == "/get_deployed_models", path
+    assert "example" in json.dumps(paths["/{name}"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing/at/all", 404),
+        ("GET", "/stub-1", 405),
+        ("DELETE", "/model/stub-1", 405),
+        ("GET", "/deploy/stub/1", 405),
+        ("GET", "/undeploy/stub-1", 405),
+        ("PUT", "/health", 405),
+        ("OPTIONS", "/deploy/stub/1", 405),
+        ("TRACE", "/ready", 405),
+    ],
+)
+def test_what_does_not_exist_is_a_problem_too(
+    controller: Controller, method: str, path: str, status: int
+) -> None:
+    assert check_problem(controller.call(method, path))["status"] == status
+
+
+def test_only_post_asks_a_deployed_model(controller: Controller) -> None:
+    controller.deploy("stub-1")
+    for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
+        answer = controller.call(method, "/stub-1")
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == "POST"

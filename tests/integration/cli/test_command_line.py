@@ -1,0 +1,274 @@
+"""The command line against a running controller, and against none."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from model_deployment.cli.main import app
+from tests.support.harness import HOST, Controller, Controllers
+from tests.support.stubs import free_port
+from tests.support.waiting import until_sync
+
+Done = subprocess.CompletedProcess[str]
+
+
+def run(controller: Controller | None, *arguments: str, stdin: str = "") -> Done:
+    """Run a command, for a controller or with the address of none."""
+    environment = controller.environment() if controller else dict(os.environ)
+    if controller is None:
+        environment["MODEL_DEPLOYMENT_URL"] = f"http://{HOST}:{free_port()}"
+    done = subprocess.run(
+        [sys.executable, "-m", "model_deployment", *arguments],
+        env=environment | {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "\nTraceback" not in f"\n{done.stderr}"  # but those of models, which are marked
+    return done
+
+
+def test_help_tells_what_can_be_done_and_how_to_begin() -> None:
+    runner = CliRunner()
+    done = runner.invoke(app, ["--help"])
+    assert done.exit_code == 0
+    for command in (
+        "serve",
+        "demo",
+        "deploy",
+        "undeploy",
+        "list",
+        "logs",
+        "predict",
+        "backup",
+        "restore",
+    ):
+        assert command in done.stdout
+        one = runner.invoke(app, [command, "--help"])
+        assert one.exit_code == 0
+        assert "Usage: " in one.stdout
+    assert "model-deployment demo" in done.stdout
+    assert "MLFLOW_TRACKING_URI" in done.stdout
+
+
+def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
+    for arguments in (
+        ["destroy"],
+        ["deploy", "stub"],
+        ["predict", "stub-1"],
+        ["logs", "--lines", "x"],
+    ):
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 2
+        assert "Usage: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["deploy", "stub", "1"], ["undeploy", "stub-1"], ["logs", "stub-1"]]
+)
+def test_without_a_controller_it_says_how_to_start_one(arguments: list[str]) -> None:
+    done = run(None, *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: cannot reach the controller at http://127.0.0.1:")
+    assert "model-deployment serve" in done.stderr
+
+
+def test_the_life_of_a_deployment(controller: Controller, tmp_path: Path) -> None:
+    assert "Nothing is deployed" in run(controller, "list").stdout
+    deployed = run(controller, "deploy", "slow-start", "3", "--workers", "2")
+    assert deployed.returncode == 0
+    assert "slow-start-3 is ready after " in deployed.stdout
+    assert f"{controller.url}/slow-start-3" in deployed.stdout
+    assert "curl -X POST" in deployed.stdout
+    assert "deploying slow-start-3: starting" in deployed.stderr  # the progress
+    assert controller.row("slow-start-3")["options"]["workers"] == 2
+
+    listed = run(controller, "list")
+    port = controller.row("slow-start-3")["port"]
+    assert [line.split()[:3] for line in listed.stdout.splitlines()] == [
+        ["NAME", "STATE", "PORT"],
+        ["slow-start-3", "ready", str(port)],
+    ]
+    assert json.loads(run(controller, "list", "--json").stdout)[0]["name"] == "slow-start-3"
+
+    file = tmp_path / "rows.json"
+    file.write_text('{"inputs": [1, 2]}')
+    for predicted in (
+        run(controller, "predict", "slow-start-3", str(file)),
+        run(controller, "predict", "slow-start-3", "-", stdin=file.read_text()),
+    ):
+        assert predicted.returncode == 0
+        assert json.loads(predicted.stdout)["predictions"] == [1, 2]
+
+    assert "stub: loading" in run(controller, "logs", "slow-start-3").stdout
+    assert len(run(controller, "logs", "slow-start-3", "--lines", "1").stdout.splitlines()) == 1
+
+    undeployed = run(controller, "undeploy", "slow-start-3")
+    assert (undeployed.returncode, undeployed.stdout) == (0, "slow-start-3 is stopped\n")
+    assert "Nothing is deployed" in run(controller, "list").stdout
+    assert "slow-start-3" in run(controller, "list", "--all").stdout
+
+
+def test_refusals_are_told_in_the_controllers_words(controller: Controller) -> None:
+    controller.deploy("stub-1")
+    for arguments, words in {
+        ("deploy", "nothing", "1"): "error: cannot look up nothing-1",
+        ("deploy", "$(id)", "1"): "error: cannot use the model name '$(id)'",
+        ("deploy", "stub", "01"): "error: cannot use the version '01'",
+        ("deploy", "stub", "1", "--workers", "7"): "error: cannot deploy stub-1 with other options",
+        ("deploy", "stub", "1", "--workers", "0"): "error: cannot use workers in the body",
+        (
+            "deploy",
+            "stub",
+            "1",
+            "--env-manager",
+            "docker",
+        ): "error: cannot use env_manager in the body",
+        ("undeploy", "other-9"): "error: cannot find other-9",
+        ("undeploy", "other"): "error: cannot find 'other'",
+        ("logs", "other-9"): "error: cannot find other-9",
+        ("predict", "other-9", "/dev/null"): "error: cannot find other-9",
+        ("predict", "stub-1", "/nonexistent"): "error: cannot read /nonexistent: No such file",
+    }.items():
+        done = run(controller, *arguments)
+        assert (done.returncode, done.stdout) == (1, ""), arguments
+        assert done.stderr.splitlines()[-1].startswith(words), arguments
+
+
+def test_a_deployment_that_fails_ends_with_its_last_log_lines(controllers: Controllers) -> None:
+    controller = controllers(TRIES=1).up()
+    done = run(controller, "deploy", "fails", "1")
+    assert done.returncode == 1
+    assert "  | stub: cannot load model" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: cannot deploy fails-1: the process")
+
+
+def test_a_log_can_be_followed_through_a_restart(controller: Controller) -> None:
+    pid = controller.deploy("slow-1")["pid"]
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "model_deployment", "logs", "slow-1", "--follow"],
+            env=controller.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as follow,
+        ThreadPoolExecutor() as pool,
+    ):
+        lines: list[str] = []
+        assert follow.stdout is not None
+        reading = pool.submit(lines.extend, follow.stdout)
+        try:
+            until_sync(lambda: sum("stub: listening" in line for line in lines) == 1)
+            controller.predict("slow-1")
+            until_sync(lambda: any("stub: spam" in line for line in lines))
+            os.kill(pid, signal.SIGKILL)
+            until_sync(lambda: sum("stub: listening" in line for line in lines) == 2)
+        finally:
+            follow.terminate()
+            reading.result()
+    assert sum("stub: loading" in line for line in lines) == 2
+
+
+def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "MODEL_DEPLOYMENT_DATA_DIR": str(tmp_path / "data"),
+        "MODEL_DEPLOYMENT_PORTS": "8001",
+        "MODEL_DEPLOYMENT_TRIES": "none",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "model_deployment", "serve"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "cannot use MODEL_DEPLOYMENT_PORTS='8001': write a range" in done.stderr
+    assert "cannot use MODEL_DEPLOYMENT_TRIES='none': write a whole number" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_serve_deploys_what_it_is_told_to(controllers: Controllers) -> None:
+    controller = controllers()
+    controller.arguments = ["--deploy", "stub-1", "--deploy", "nothing-1"]
+    controller.up()
+    until_sync(lambda: "Try it:" in controller.logged(), timeout=30)
+    assert "stub-1 is ready" in controller.logged()
+    assert f"curl -X POST {controller.url}/stub-1" in controller.logged()
+    until_sync(lambda: "nothing-1" in controller.logged(), timeout=30)
+    assert controller.row("stub-1")["state"] == "ready"
+
+
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_an_ipv6_address_is_served_on_and_found(controllers: Controllers) -> None:
+    controller = controllers(HOST="::1")
+    controller.arguments = ["--deploy", "stub-1"]
+    controller.up()
+    until_sync(lambda: "Try it:" in controller.logged(), timeout=30)
+    address = f"http://[::1]:{controller.port}"
+    assert (
+        f"model_deployment on {address} (open it in a browser; the API: {address}/docs)"
+        in controller.logged()
+    )
+    assert f"curl -X POST '{address}/stub-1'" in controller.logged()  # quoted for the shell
+    listed = run(controller, "list")
+    assert listed.returncode == 0
+    assert "stub-1" in listed.stdout
+
+
+@pytest.mark.parametrize("url", ["http://::1:8000", "http://[::1:8000", "http://here:port", "here"])
+@pytest.mark.parametrize("arguments", [["list"], ["deploy", "m", "1"], ["undeploy", "m-1"]])
+def test_an_address_that_is_none_is_named(url: str, arguments: list[str]) -> None:
+    done = run(None, *arguments, "--url", url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot ")
+    assert url in done.stderr
+
+
+#: A controller with something beside it that fails, which then stops the controller.
+BESIDE = """
+import asyncio, os, signal
+from model_deployment.log import lines
+from model_deployment.app import server
+from model_deployment.settings import Settings
+
+async def fail(controller):
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise ZeroDivisionError("beside")
+
+lines.configure("INFO")
+asyncio.run(server.serve(Settings(), started=[fail]))
+"""
+
+
+def test_what_fails_beside_the_controller_is_logged(controllers: Controllers) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE],
+        env=controllers().environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "a task beside the controller failed" in done.stderr
+    assert "ZeroDivisionError: beside" in done.stderr

@@ -1,0 +1,160 @@
+"""The dashboard in a real browser, as people use it."""
+
+import re
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.support.browser import Tab, expect
+from tests.support.filled_registry import SCRIPT
+from tests.support.harness import Controller, Controllers
+
+#: Bytes of the first view, as they come over the line.
+FIRST_VIEW = 60_000
+
+
+def state(page: Any) -> Any:
+    return page.locator("[data-live-cell=state] .badge")
+
+
+def test_a_deployments_life_from_the_page(controllers: Controllers, tab: Tab) -> None:
+    """Deploy, predict, make a report and read it, undeploy; and what fails says why."""
+    controller, page = controllers(TRIES=1).up(), tab.page
+    page.goto(controller.url)
+    expect(page.get_by_text("Nothing is deployed")).to_be_visible()
+    page.get_by_role("link", name="registry", exact=True).click()
+    page.get_by_role("link", name="stub", exact=True).click()
+    page.locator("[data-deploy='3']").click()
+    page.get_by_label("Checks of requests").select_option("coerce")
+    page.locator("#deploy-go").click()
+    page.wait_for_url("**/dashboard/deployments/stub-3")
+    expect(state(page)).to_have_text("ready")
+    expect(page.locator("#curl")).to_contain_text('{"dataframe_records": [{"x": 1.5}]}')
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#outcome")).to_have_text("Answered")
+    expect(page.locator("#result")).to_contain_text("stub-3")
+    assert tab.trouble == []
+    page.locator("[data-column=x]").fill("much")
+    page.locator("[data-column=x]").press("Enter")
+    expect(page.locator("#outcome")).to_contain_text("422")
+    expect(page.locator(".wrong")).to_contain_text("expected double")
+    tab.trouble.clear()  # the console calls every 422 an error
+    expect(page.locator("#lines")).to_contain_text("stub: listening")
+    page.get_by_role("button", name="Make a report now").click()
+    expect(page.locator("#viewer")).to_be_visible()
+    expect(page.frame_locator("#frame").locator("h1")).to_be_visible()
+    assert page.locator("#frame").get_attribute("sandbox") == "allow-scripts"
+    page.get_by_role("button", name="Undeploy").click()
+    page.get_by_role("button", name="Keep it").click()
+    expect(state(page)).to_have_text("ready")
+    page.get_by_role("button", name="Undeploy").click()
+    page.locator("#confirm-yes").click()
+    expect(state(page)).to_have_text("stopped")
+    expect(page.locator("#undeploy")).to_be_hidden()
+    assert [row["state"] for row in controller.get("/get_deployed_models", stopped=True)] == [
+        "stopped"
+    ]
+
+    page.goto(f"{controller.url}/dashboard/registry/fails")
+    page.locator("[data-deploy='1']").click()
+    page.locator("#deploy-go").click()
+    expect(page.locator("#trouble")).to_contain_text(
+        "exited with status 7: stub: cannot load model"
+    )
+    expect(page.locator("#trouble")).to_contain_text("The last lines of its log say why")
+    expect(page.locator("#lines")).to_contain_text("stub: cannot load model")
+    assert tab.trouble == []
+
+
+def test_nothing_that_others_write_is_obeyed(controller: Controller, tab: Tab) -> None:
+    controller.deploy("hostile-1")
+    page = tab.page
+    page.goto(f"{controller.url}/dashboard/registry")
+    expect(page.get_by_text(SCRIPT[:40]).first).to_be_visible()
+    page.goto(f"{controller.url}/dashboard/deployments/hostile-1")
+    expect(page.locator("#lines")).to_contain_text(SCRIPT)
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#outcome")).to_have_text("Answered")
+    assert str(2**60 + 1) in page.locator("#curl").inner_text()
+
+    def looked() -> bool:
+        page.locator("#look").click()
+        expect(page.locator("#look")).to_have_text("Load again")
+        return page.locator("#columns th", has_text="</script>").count() > 0
+
+    for _ in range(100):
+        if looked():
+            break
+    else:
+        pytest.fail("the prediction was not captured")
+    assert page.locator("main img, main b img, #columns script").count() == 0
+    assert tab.trouble == []
+
+
+def multiply(controller: Controller, number: int) -> None:
+    """Have so many deployments of one that is at rest, which cost nothing but to be shown."""
+    with closing(sqlite3.connect(controller.state_db)) as state, state:
+        found = state.execute("SELECT name FROM pragma_table_info('deployments')")
+        names = [name for (name,) in found if name not in ("id", "version")]
+        listed = ", ".join(names)
+        state.executemany(
+            f"INSERT INTO deployments (version, {listed}) SELECT ?, {listed} FROM deployments LIMIT 1",
+            [(version,) for version in range(2, number + 1)],
+        )
+
+
+def test_fifty_deployments_stay_readable(controllers: Controllers, tab: Tab) -> None:
+    controller = controllers(TRIES=1).up()
+    controller.deploy("fails-1", status=502)
+    controller.terminate()
+    multiply(controller, 50)
+    controller.up()
+    page, sizes = tab.page, []
+    page.on(
+        "requestfinished",
+        lambda asked: "events" in asked.url or sizes.append(asked.sizes()["responseBodySize"]),
+    )
+    page.goto(controller.url)
+    rows = page.locator("#deployments tbody tr:visible")
+    expect(rows).to_have_count(50)
+    page.wait_for_load_state("load")
+    assert 0 < sum(sizes) < FIRST_VIEW
+    page.keyboard.press("/")
+    page.keyboard.type("fails-17")
+    expect(rows).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(rows).to_have_count(50)
+    page.get_by_role("button", name="Deployment").click()
+    expect(rows.first.locator("a")).to_have_text("fails-50")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("a:focus")).to_have_text("fails-49")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/dashboard/deployments/fails-49")
+    assert tab.trouble == []
+
+
+def test_a_controller_that_comes_back(controllers: Controllers, tab: Tab) -> None:
+    controller, page = controllers().up(), tab.page
+    controller.deploy("stub-1")
+    page.goto(controller.url)
+    row = page.locator("tr[data-name=stub-1]")
+    expect(row).to_contain_text("ready")
+    banner = page.locator("#banner")
+    # A navigation that comes to nothing leaves the page as watchful as it was.
+    page.route("**/nowhere", lambda route: route.fulfill(status=204))
+    with page.expect_response("**/nowhere"):
+        page.evaluate("location.href = '/nowhere'")
+    controller.kill()
+    expect(banner).to_contain_text("does not answer", timeout=15_000)
+    controller.up()
+    expect(banner).to_contain_text("is back")
+    controller.deploy("stub-2")
+    expect(page.locator("tr[data-name=stub-2]")).to_contain_text("ready")
+    expect(row).to_contain_text("ready")
+    expect(banner).to_be_hidden()
+    assert all(re.search("ERR_|Failed to load resource", told) for told in tab.trouble)

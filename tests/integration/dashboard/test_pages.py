@@ -1,0 +1,304 @@
+"""The dashboard as HTML: who sees what, how it is sent, and that nothing in it is anybody's markup."""
+
+import json
+import re
+import signal
+from contextlib import ExitStack
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+
+from model_deployment.dashboard.connection_limits import MOST_OF_ONE
+from tests.support.filled_registry import SCRIPT
+from tests.support.harness import CALLER, Controller, Controllers
+from tests.support.waiting import until_sync
+
+PAGES = (
+    "/",
+    "/dashboard/registry",
+    "/dashboard/registry/stub",
+    "/dashboard/deployments/stub-1",
+    "/dashboard/deployments/stub-1/charts?window=24h",
+    "/dashboard/deployments/stub-1/reports",
+    "/dashboard/compare/stub?versions=1,2",
+)
+#: What only operators may do.
+BUTTONS = ("data-deploy=", 'id="undeploy"', 'id="again"', 'id="look"', 'id="lines"')
+
+
+class Tags(HTMLParser):
+    """The names of elements, and of attributes that a page must not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.inline: list[str] = []
+        self.scripts: list[dict[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.inline += [name for name, _ in attrs if name == "style" or name.startswith("on")]
+        if tag == "script":
+            self.scripts.append(dict(attrs))
+
+
+def tags(page: str) -> Tags:
+    found = Tags()
+    found.feed(page)
+    return found
+
+
+def test_pages_allow_nothing_but_files_of_ours(controller: Controller) -> None:
+    controller.deploy("stub-1")
+    controller.deploy("stub-2")
+    for path in PAGES:
+        answer = controller.call("GET", path)
+        assert answer.status_code == 200, (path, answer.text)
+        policy = answer.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "script-src 'self';" in policy
+        assert answer.headers["x-frame-options"] == "DENY"
+        found = tags(answer.text)
+        assert not found.inline, path
+        assert all("src" in script for script in found.scripts)
+        assert controller.call("HEAD", path).status_code == 200
+
+
+def test_files_are_sent_once(controller: Controller) -> None:
+    answer = controller.call("GET", "/dashboard/static/style.css")
+    assert answer.headers["content-type"].startswith("text/css")
+    again = controller.call(
+        "GET", "/dashboard/static/style.css", headers={"If-None-Match": answer.headers["etag"]}
+    )
+    assert (again.status_code, again.content) == (304, b"")
+    assert controller.call("GET", "/dashboard/static/nothing.css").status_code == 404
+    assert controller.call("GET", "/dashboard/static/..%2Fpages.py").status_code == 400
+
+
+def test_what_models_and_callers_say_is_text(controller: Controller) -> None:
+    controller.deploy("hostile-1")
+    sent = {SCRIPT: SCRIPT, "__proto__": "x", "n": 2**60 + 1}
+    body = {"dataframe_records": [sent]}
+    assert controller.call("POST", "/hostile-1", json=body).status_code == 200
+    name = "/dashboard/deployments/hostile-1"
+    until_sync(lambda: "captured: the newest" in controller.call("GET", f"{name}/columns").text)
+    for path in ("/dashboard/registry", name, f"{name}/columns", "/dashboard/registry/hostile"):
+        page = controller.call("GET", path).text
+        assert "<img" not in page, path
+        assert "alert(1)</script>" not in page, path
+        assert not tags(page).inline, path
+    page = controller.call("GET", name).text
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
+    assert str(2**60 + 1) in page  # not rounded
+
+
+def test_errors_are_pages(controller: Controller) -> None:
+    for path, status in (
+        ("/dashboard/deployments/nothing-1", 404),
+        ("/dashboard/deployments/nothing", 404),
+        ("/dashboard/registry/nothing", 404),
+        ("/dashboard/registry/%3Cb%3E", 422),
+        ("/dashboard/compare/stub?versions=1", 422),
+    ):
+        answer = controller.call("GET", path)
+        assert answer.status_code == status, path
+        assert "<h1>" in answer.text
+        assert "cannot" in answer.text
+        assert "<b>" not in answer.text
+
+
+def test_callers_see_no_button_they_may_not_use(guarded: Controller) -> None:
+    guarded.deploy("stub-1")
+    paths = ("/dashboard/registry/stub", "/dashboard/deployments/stub-1")
+    for_operators = "".join(guarded.call("GET", path).text for path in paths)
+    for_callers = "".join(guarded.call("GET", path, auth=CALLER).text for path in paths)
+    assert [button for button in BUTTONS if button not in for_operators] == []
+    assert [button for button in BUTTONS if button in for_callers] == []
+    columns = guarded.call("GET", "/dashboard/deployments/stub-1/columns", auth=CALLER)
+    assert columns.status_code == 403
+
+
+def test_a_part_that_fails_is_a_part(controller: Controller) -> None:
+    for part in ("charts", "reports", "columns"):
+        answer = controller.call("GET", f"/dashboard/deployments/nothing-1/{part}")
+        assert answer.status_code == 404
+        assert answer.text.startswith('<p class="problem">'), part
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        {"dataframe_split": {"columns": ["x"], "data": [5]}},
+        {"dataframe_split": {"columns": [["x"]], "data": [[5]]}},
+    ],
+)
+def test_a_malformed_example_leaves_the_page(controller: Controller, example: Any) -> None:
+    controller.deploy("many-3")
+    (file,) = controller.data.glob("models/many-3-*/model/serving_input_example.json")
+    good = file.read_bytes()
+    file.write_text(json.dumps(example))
+    try:
+        answer = controller.call("GET", "/dashboard/deployments/many-3")
+    finally:
+        file.write_bytes(good)
+    assert answer.status_code == 200
+    assert 'data-column="x"' in answer.text
+
+
+def test_versions_that_were_never_deployed_are_compared(controller: Controller) -> None:
+    """Which of them to deploy is what is asked most."""
+    controller.deploy("stub-1")
+    versions = controller.call("GET", "/dashboard/registry/stub").text
+    assert versions.count('name="version"') == 4
+    page = controller.call("GET", "/dashboard/compare/stub?versions=1,4").text
+    assert "<h2>stub-4</h2>" in page
+    assert "Not deployed" in page
+    assert '<td class="num">1.50</td>' in page  # the metric of its run
+    assert '<td class="num">double</td><td class="num">\u2013</td>' in page
+    assert 'class="differs"' not in page
+    answer = controller.call("GET", "/dashboard/compare/stub?versions=1,9")
+    assert (
+        answer.status_code,
+        "has no version 9 of stub, which has versions 1 to 4" in answer.text,
+    ) == (404, True)
+
+
+def test_the_deploy_form_says_what_is_in_effect(controllers: Controllers) -> None:
+    controller = controllers(
+        TRIES=1,
+        CAPTURE_RATE=0.25,
+        RETENTION_DAYS=7,
+        CAPTURE_HASH="name,street",
+        IDLE_TIMEOUT=90,
+        MAX_CAPTURE_BYTES=4096,
+        START_METHOD="serve",
+    ).up()
+    page = controller.call("GET", "/dashboard/registry/stub").text
+    fields = dict(re.findall('name="([a-z_]+)" [^>]*placeholder="([^"]*)"', page))
+    assert fields == {
+        "idle_timeout": "90",
+        "workers": "1",
+        "batch_max_rows": "0: off",
+        "capture_rate": "0.25",
+        "max_capture_bytes": "4096",
+        "retention_days": "7",
+        "capture_exclude": "none; separate with commas",
+        "capture_hash": "name, street; separate with commas",
+    }
+    assert re.findall('<option value="">([^<]*)', page) == [
+        "default: strict",
+        "default: local",
+        "default: serve",
+    ]
+    controller.deploy("no-mlmodel-1", status=502)
+    page = controller.call("GET", "/dashboard/deployments/no-mlmodel-1").text
+    assert "it has no MLmodel file" in page
+    assert '<div class="columns" hidden>' in page  # nothing is known that could be asked
+    charts = controller.call("GET", "/dashboard/deployments/no-mlmodel-1/charts").text
+    assert "No requests" in charts
+    assert "the form above" not in charts
+    assert '<a href="/dashboard/registry/no-mlmodel#v1">' in page
+    assert '<tr id="v1"' in controller.call("GET", "/dashboard/registry/no-mlmodel").text
+    row = re.search("<tr data-name=.*?</tr>", controller.call("GET", "/").text, re.DOTALL)
+    assert row is not None
+    assert 'class="reason clip" title="cannot use' in row[0]
+    assert re.search(r'data-cell="uptime"[^>]*data-sort="-1000000000000.0"', row[0])
+
+
+def test_an_idle_deployment_says_what_to_do(controller: Controller) -> None:
+    controller.deploy("many-77")
+    charts = "/dashboard/deployments/many-77/charts?window=15m"
+    assert "No requests in the last 15m." in (idle := controller.call("GET", charts).text)
+    assert "the form above" in idle
+    controller.predict("many-77", 1)
+    assert "<svg" in controller.call("GET", charts).text
+
+
+def test_a_log_that_is_known_is_not_sent_again(controller: Controller) -> None:
+    controller.deploy("stub-2")
+    path = "/model/stub-2/logs"
+
+    def known() -> None:
+        tag = controller.call("GET", path).headers["etag"]
+        again = controller.call("GET", path, headers={"If-None-Match": tag})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["cache-control"] == "no-store"
+
+    until_sync(lambda: known() is None, what="a log that nobody writes to")
+    other = controller.call("GET", path, headers={"If-None-Match": '"other"'})
+    assert "stub: listening" in other.text
+
+
+def events(answer: httpx.Response) -> Any:
+    """The changes that a viewer hears."""
+    for line in answer.iter_lines():
+        if line.startswith("data: "):
+            yield json.loads(line.removeprefix("data: "))
+
+
+def test_a_viewer_hears_what_changes(guarded: Controller) -> None:
+    """Also a caller; and a controller that ends does not wait for viewers."""
+    client = httpx.Client(base_url=guarded.url, timeout=20, trust_env=False, auth=CALLER)
+    with client, client.stream("GET", "/dashboard/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["x-accel-buffering"] == "no"
+        heard = events(answer)
+        first = next(heard)
+        assert (first["names"], first["rows"]) == ([], {})
+        assert "Free ports" in first["facts"]
+        guarded.deploy("stub-1")
+        states = set()
+        for change in heard:
+            html = change["rows"].get("stub-1", "")
+            states |= {state for state in ("starting", "ready") if f'data-state="{state}"' in html}
+            if "ready" in states:
+                break
+        guarded.undeploy("stub-1")
+        assert any(change["names"] == [] for change in heard)
+        guarded.send(signal.SIGTERM)
+        assert list(heard) == []
+        assert guarded.wait(timeout=10) == 0
+
+
+def test_a_page_hears_what_is_newer_than_itself(controller: Controller) -> None:
+    controller.deploy("stub-1")
+    serial = re.search('data-serial="([0-9]+)"', controller.call("GET", "/").text)
+    assert serial is not None
+    client = httpx.Client(base_url=controller.url, timeout=20, trust_env=False)
+    with client, client.stream("GET", "/dashboard/events") as answer:
+        assert next(events(answer))["names"] == ["stub-1"]
+    with (
+        httpx.Client(base_url=controller.url, timeout=20, trust_env=False) as client,
+        client.stream("GET", f"/dashboard/events?since={serial[1]}") as answer,
+    ):
+        controller.undeploy("stub-1")
+        changes = (change for change in events(answer) if change["names"] is not None)
+        assert next(changes)["names"] == []
+
+
+def test_live_connections_are_shared_out(guarded: Controller) -> None:
+    """One caller, or a page of another site, does not take all of them."""
+    stream = "/dashboard/events"
+    with ExitStack() as stack:
+        client = stack.enter_context(httpx.Client(base_url=guarded.url, trust_env=False))
+        for _ in range(MOST_OF_ONE):
+            answer = stack.enter_context(client.stream("GET", stream, auth=CALLER))
+            assert answer.status_code == 200
+        refused = guarded.call("GET", stream, auth=CALLER)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
+        assert "too many pages of this user" in refused.text
+        other = stack.enter_context(client.stream("GET", stream, auth=guarded.user))
+        assert other.status_code == 200
+
+    def free() -> bool:
+        with (
+            httpx.Client(base_url=guarded.url, trust_env=False, auth=CALLER) as client,
+            client.stream("GET", stream) as answer,
+        ):
+            return answer.status_code == 200
+
+    until_sync(free, what="places that were given back")
+    cross = guarded.call("GET", stream, headers={"Sec-Fetch-Site": "cross-site"})
+    assert cross.status_code == 403

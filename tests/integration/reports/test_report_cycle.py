@@ -1,0 +1,331 @@
+"""A report the whole way: documents in a store, the child process, its files, the page, and who is told."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import Ridge
+from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+
+from model_deployment.core.errors import RegistryUnavailable
+from model_deployment.core.names import ModelKey
+from model_deployment.documents.base import Collection, Documents
+from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.metrics.feedback import Feedback, Label
+from model_deployment.metrics.service import Monitoring
+from model_deployment.recording.spool import Spool
+from model_deployment.recording.upkeep import Keeper
+from model_deployment.recording.windows import Traffic
+from model_deployment.reports.inputs import Gather, Laid, Window
+from model_deployment.reports.schedule import Alarm, Webhook
+from model_deployment.reports.service import Reporter
+
+KEY = ModelKey("diabetes", 1)
+X, Y = load_diabetes(return_X_y=True, as_frame=True)
+TRAIN, TEST, LIVE = slice(0, 150), slice(150, 220), slice(220, 442)
+MODEL = Ridge(alpha=0.1).fit(X[TRAIN], Y[TRAIN])
+SAID = MODEL.predict(X)
+RUN = {
+    "test_rmse": float(root_mean_squared_error(Y[TEST], SAID[TEST])),
+    "test_mae": float(mean_absolute_error(Y[TEST], SAID[TEST])),
+}
+
+
+class Quick(Gather):
+    """Leaves Evidently's pages out: they take most of the time, and no part in the verdict."""
+
+    async def fill(self, documents: Documents, window: Window, folder: Path) -> Laid:
+        laid = await super().fill(documents, window, folder)
+        path = folder / "job.json"
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), "deep": False}))
+        return laid
+
+
+@dataclass
+class Desk:
+    """All of monitoring on a store, with a real model's rows in it."""
+
+    keeper: Keeper
+    traffic: Traffic
+    documents: Documents
+    work: Path
+    baseline: dict[str, float] | Exception = field(default_factory=dict)
+    reference: Path | None = None
+    notes: list[str] = field(default_factory=list)
+    calls: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def monitoring(self) -> Monitoring:
+        return Monitoring(self.keeper, self.traffic, baseline=self._metrics, write_back=None)
+
+    async def _metrics(self, key: ModelKey) -> dict[str, float]:
+        if isinstance(self.baseline, Exception):
+            raise self.baseline
+        return self.baseline
+
+    async def _training(self, key: ModelKey) -> Any:
+        if self.reference is None:
+            return None
+        return SimpleNamespace(path=self.reference, origin="the run", target="target")
+
+    async def _signature(self, key: ModelKey) -> dict[str, Any]:
+        inputs = [{"name": name, "type": "double", "required": True} for name in X.columns]
+        return {"inputs": inputs}
+
+    async def call(self, message: Mapping[str, Any]) -> None:
+        self.calls.append(message)
+
+    def logged(self) -> None:
+        """The run has a reference."""
+        self.reference = self.work / "logged.parquet"
+        X[:220].assign(target=Y[:220]).to_parquet(self.reference)
+
+    async def served(self, frame: pd.DataFrame = X[LIVE]) -> list[str]:
+        """Rows are asked for, answered, captured and counted; the ids of the requests."""
+        now = datetime.now(UTC) - timedelta(minutes=5)
+        said = MODEL.predict(frame)
+        captures = [
+            {
+                "_id": f"c{place:04}", "model": KEY.model, "version": KEY.version,
+                "ts": now + place * timedelta(milliseconds=50), "request_id": f"r{place}",
+                "launch_id": "launch", "latency_ms": 2.5, "columns": list(frame.columns),
+                "data": [[float(one) for one in row]], "predictions": [float(said[place])],
+                "rows": 1, "truncated": False, "note": "",
+            }
+            for place, row in enumerate(frame.to_numpy())
+        ]  # fmt: skip
+        await self.documents.insert(Collection.CAPTURES, captures)
+        for _ in captures:
+            self.traffic.answered(KEY, now.timestamp(), 2.5, 1)
+        return [one["request_id"] for one in captures]
+
+    def refused(self, requests: int) -> None:
+        """So many requests lack all of their columns."""
+        now = (datetime.now(UTC) - timedelta(minutes=4)).timestamp()
+        for _ in range(requests):
+            self.traffic.violated(KEY, now, {(name, "missing"): 1 for name in X.columns})
+            self.traffic.failed(KEY, now, 422)
+
+    async def labelled(self, ids: list[str], truth: Any) -> dict[str, Any]:
+        items = [Label(id, 0, float(one)) for id, one in zip(ids, truth, strict=True)]
+        return await Feedback(self.keeper).take(KEY, items)
+
+    async def report(self) -> tuple[dict[str, Any], str]:
+        """What it says, and its page."""
+        gather = Quick(
+            self.monitoring,
+            training=self._training,
+            signature=self._signature,
+            baseline=self._metrics,
+        )
+        alarm = Alarm(lambda key, text: self.notes.append(text), cast(Webhook, self))
+        reporter = Reporter(self.keeper, gather, work=self.work / "reports", done=alarm)
+        reporter.open()
+        now = datetime.now(UTC)
+        id = reporter.begin(KEY, now - timedelta(days=1), now)
+        made = await reporter.wait(KEY, id, 120)
+        assert made is not None
+        page = await reporter.page(id)
+        assert page is not None, made
+        assert (await reporter.list(KEY, 1))[0]["headline"] == made["headline"]
+        return made["report"], gzip.decompress(page).decode()
+
+    async def compared(self) -> dict[str, dict[str, Any]]:
+        """What the API says of the metrics."""
+        now = datetime.now(UTC)
+        found = await self.monitoring.metrics(KEY, now - timedelta(days=1), now)
+        return {row["metric"]: row for row in found["comparison"]}
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async def retention() -> dict[ModelKey, float]:
+        return {}
+
+    spool = Spool(tmp_path / "spool", max_bytes=10**6)
+    spool.open()
+    documents, traffic = EmbeddedDocuments(tmp_path / "documents.db"), Traffic("i")
+    keeper = Keeper(spool, traffic, documents, retention)
+    await keeper.opened()
+    yield Desk(keeper, traffic, documents, tmp_path)
+    await documents.close()
+    spool.close()
+
+
+def codes(report: Mapping[str, Any]) -> list[str]:
+    return [one["code"] for one in report["reasons"]]
+
+
+async def test_correct_labels_keep_a_report_ok(desk: Desk) -> None:
+    desk.logged()
+    ids = await desk.served()
+    await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
+    report, page = await desk.report()
+    # The run has no metrics, which is no error.
+    assert (report["verdict"], report["rows"]["labelled"]) == ("ok", 60)
+    assert "baseline_unreadable" not in codes(report)
+    assert "could not be read" not in page
+    assert not desk.notes
+    desk.baseline = RUN
+    report, page = await desk.report()
+    assert report["headline"] == "Unchanged: as good as it was on 60 labelled rows"
+    assert f"<h1>{report['headline']}</h1>" in page
+    assert codes(report)[0] == "as_good"
+
+
+async def test_without_a_reference_labels_are_told_for_what_they_are(desk: Desk) -> None:
+    ids = await desk.served()
+    await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
+    report, page = await desk.report()
+    assert report["verdict"] == "no_reference"
+    assert ">No reference<" in page
+    desk.baseline = RUN
+    report, _ = await desk.report()
+    assert report["verdict"] == "ok"
+    assert {row["verdict"] for row in (await desk.compared()).values()} == {"ok", "no_reference"}
+
+
+@pytest.mark.parametrize("why", ["MLflow does not answer", ""])
+async def test_a_baseline_that_cannot_be_read_is_told(desk: Desk, why: str) -> None:
+    desk.logged()
+    desk.baseline = RegistryUnavailable(why)
+    ids = await desk.served()
+    await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
+    report, page = await desk.report()
+    assert report["verdict"] == "insufficient_data"
+    assert "The metrics of the run could not be read" in page
+    assert "“”" not in page
+
+
+async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: Desk) -> None:
+    desk.logged()
+    desk.baseline = RUN
+    ids = await desk.served()
+    far = np.where(np.arange(222) % 2, 190.0, -210.0)
+    told = await desk.labelled(ids, SAID[LIVE] + far)
+    report, page = await desk.report()
+    assert report["headline"] == "Degraded: worse than it was on 222 labelled rows"
+    there = {one["name"]: one for one in report["metrics"]}
+    here = await desk.compared()
+    for name, value in told["metrics"].items():
+        assert here[name]["verdict"] == there[name]["verdict"]
+        assert value == pytest.approx(there[name]["current"])
+    assert {here[name]["verdict"] for name in ("rmse", "mae")} == {"degraded"}
+    assert ">Degraded<" in page
+    [note] = desk.notes
+    assert "degraded (the first report). Degraded: worse than it was" in note
+    [call] = desk.calls
+    assert (call["verdict"], call["previous"], call["headline"]) == (
+        "degraded",
+        None,
+        report["headline"],
+    )
+
+
+async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: Desk) -> None:
+    desk.baseline = {"accuracy": 0.9}
+    for accuracy, n, verdict, of_report in (
+        (0.8, 100, "ok", "ok"),
+        (0.6, None, "insufficient_data", "insufficient_data"),
+        (0.6, 100, "worse", "insufficient_data"),
+        (0.55, 100, "degraded", "degraded"),
+        (0.9, 100, "ok", "ok"),
+    ):
+        told = await desk.monitoring.set_metrics(
+            KEY, {"accuracy": accuracy}, window=None, n=n, note=None
+        )
+        report, _ = await desk.report()
+        [answered], [there] = told["comparison"], report["metrics"]
+        assert told["baseline_error"] is None
+        assert answered == (await desk.compared())["accuracy"]
+        assert answered["verdict"] == there["verdict"] == verdict
+        assert (answered["change"], report["verdict"]) == (there["change"], of_report)
+        assert answered["degraded"] is (None if n is None else there["degraded"])
+
+
+async def test_a_few_refused_requests_are_no_drift(desk: Desk) -> None:
+    desk.logged()
+    await desk.served()
+    desk.refused(3)
+    report, page = await desk.report()
+    assert (report["verdict"], report["share_drifted"]) == ("ok", 0)
+    assert (report["requests"], report["refused"]["count"], report["refused"]["many"]) == (
+        225,
+        3,
+        False,
+    )
+    assert "<h2>Callers send wrong requests</h2>" in page
+    assert "3 of 225 requests (1.3 %) were refused" in page
+    assert page.index("What matters") < page.index("Callers send wrong")
+    assert not desk.notes
+
+
+async def test_many_refused_requests_are_told_once_and_are_no_drift(desk: Desk) -> None:
+    desk.logged()
+    await desk.served()
+    desk.refused(60)
+    await desk.keeper.flush(all=True)
+    report, page = await desk.report()
+    assert report["verdict"] == "ok"
+    assert report["refused"] == {
+        "count": 60,
+        "share": pytest.approx(60 / 282),
+        "by_kind": {"refused": 60},
+        "many": True,
+    }
+    assert page.index("Callers send wrong") < page.index("What matters")
+    [note] = desk.notes
+    assert ": ok (the first report). Unchanged; callers send wrong requests." in note
+    assert "60 of 282 requests (21 %) were refused" in note
+    assert desk.calls[0]["reason"].startswith("60 of 282")
+    await desk.report()
+    assert len(desk.notes) == 1
+
+
+async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
+    """Minutes without what was let through, metrics without halves, reports without a headline."""
+    desk.logged()
+    desk.baseline = RUN
+    await desk.served()
+    own = {
+        "model": KEY.model,
+        "version": KEY.version,
+        "ts": datetime.now(UTC) - timedelta(minutes=9),
+    }
+    minute = {"requests": 40, "rows": 0, "errors": {"refused": 40}, "latencies": [],
+              "violations": [["bmi", "null", 400]]}  # fmt: skip
+    await desk.documents.insert(Collection.TRAFFIC, [{"_id": "old-minute", **own, **minute}])
+    metrics = {
+        "metrics": {"rmse": 400.0},
+        "n": 300,
+        "window": None,
+        "note": None,
+        "source": "feedback",
+    }
+    await desk.documents.insert(Collection.METRICS, [{"_id": "old-metrics", **own, **metrics}])
+    when = {name: own["ts"].isoformat() for name in ("since", "until")}
+    made = {"verdict": "drift", **when, "reference": "none", "rows": {"current": 3}, "worse": {},
+            "report": {"verdict": "drift"}}  # fmt: skip
+    await desk.documents.insert(Collection.REPORTS, [{"_id": "old-report", **own, **made}])
+    assert (await desk.compared())["rmse"]["verdict"] == "worse"
+    report, page = await desk.report()
+    assert (report["verdict"], report["refused"]["count"], report["let_through"]) == ("ok", 40, 0)
+    assert (
+        "400" not in page.partition("Callers send wrong requests</h2>")[2].partition("<details>")[0]
+    )
+    reporter = Reporter(
+        desk.keeper, cast(Gather, None), work=desk.work / "none", done=cast(Any, None)
+    )
+    listed = {one["_id"]: one["headline"] for one in await reporter.list(KEY, 9)}
+    assert listed["old-report"] == "Data moved"
+    [note] = desk.notes  # refused by more than a tenth, which the old report does not tell
+    assert "(was drift)" in note

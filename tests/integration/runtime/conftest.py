@@ -1,0 +1,84 @@
+"""Gives each test a runtime that forks programs, and clears it away."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model_deployment.core.options import EnvManager
+from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.parent_process import Program
+from model_deployment.settings import Settings
+from tests.support import audit
+from tests.support.runtime_bench import Bench, make_forkserver, make_serve_starter
+from tests.support.stubs import PROGRAM
+from tests.support.waiting import until_sync
+
+PROGRAMS = Path(__file__).with_name("programs")
+
+
+class ForkBench(Bench):
+    """A bench whose parent can be chosen."""
+
+    forks: ForkStarter
+
+    def use(self, program: Path = PROGRAM, **parent: object) -> None:
+        """Fork this program from such a parent."""
+        terms = Terms(
+            instance=self.instance,
+            logs=self.logs,
+            work=self.work,
+            environment=Settings().model_environment,
+            request_timeout=60,
+            program=str(program),
+        )
+        chosen: Program = replace(self.worker, **{"linger": 5.0, **parent})  # type: ignore[arg-type]
+        self.forks = ForkStarter(terms, chosen, self.exited.set)
+        self.runtime = LocalRuntime(
+            instance=self.instance,
+            serve=make_serve_starter(self),
+            forks=self.forks,
+            on_exit=self.exited.set,
+            tell=lambda key, text: self.told.append(text),
+        )
+
+    async def parent(self) -> int:
+        """The pid of the warm parent, which is there."""
+        await self.forks.ready()
+        return self.forks.parent_pid
+
+
+@pytest.fixture
+async def forks(tmp_path: Path) -> AsyncIterator[ForkBench]:
+    """A bench for one test; neither a launch nor a parent outlives it."""
+    before = audit.children()
+    bench = ForkBench(make_forkserver, tmp_path)
+    bench.use()
+    yield bench
+    await bench.runtime.close()
+    bench.end_worker()
+    audit.kill_all(bench.instance)
+    until_sync(lambda: not parents(tmp_path), what="the end of the warm parent")
+    audit.collect(before)
+
+
+def parents(root: Path) -> list[int]:
+    """Warm parents whose folder lies below this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"model_deployment.worker" in command and f"{root}/worker".encode() in command:
+            found.append(int(entry.name))
+    return found
+
+
+def environment() -> dict[str, str]:
+    """What a parent is started with."""
+    return Settings().model_environment(EnvManager.LOCAL)

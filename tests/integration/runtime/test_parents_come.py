@@ -1,0 +1,127 @@
+"""How a warm parent comes: after an earlier controller's, after one that died or hung, and slowly."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_deployment.core.options import Options, StartMethod
+from model_deployment.runtime.forkserver import Unavailable
+from tests.integration.runtime.conftest import PROGRAMS, ForkBench, environment, parents
+from tests.integration.runtime.test_forks import ping
+from tests.support.waiting import until
+
+
+async def parent_comes(forks: ForkBench, but: int = 0) -> int:
+    await until(lambda: forks.forks.parent_pid not in (0, but), what="the warm parent")
+    return forks.forks.parent_pid
+
+
+@pytest.mark.parametrize("around", ["the same", "another", "none"])
+async def test_the_next_controller_holds_the_ports_of_what_goes_on(
+    forks: ForkBench, tmp_path: Path, around: str
+) -> None:
+    """Without being asked to start anything: the next event may be the end of a model."""
+    handle = await forks.serve()
+    first = await forks.parent()
+    await forks.runtime.close()
+    if around == "none":
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: parents(tmp_path) == [])
+    forks.use(preload=("string",) if around == "another" else ())
+    assert forks.runtime.warming(Options())
+    await until(lambda: forks.runtime.holds(handle.endpoint))
+    os.kill(handle.ref["pid"], signal.SIGKILL)
+    await forks.ended(handle)
+    assert forks.runtime.holds(handle.endpoint)
+    spec = replace(forks.spec(), launch_id="successor", endpoint=handle.endpoint)
+    successor = await forks.runtime.start(spec)
+    assert await ping(successor.endpoint.port) == b"HTTP/1.1 200 OK"
+    assert forks.told == []
+
+
+async def test_a_program_that_is_served_keeps_its_socket_to_itself(forks: ForkBench) -> None:
+    spec = forks.spec()
+    spec = replace(spec, options=Options(start_method=StartMethod.SERVE))
+    handle = await forks.runtime.start(spec)
+    await until(lambda: forks.runtime.listening(handle))
+    await forks.parent()
+    assert not forks.runtime.holds(handle.endpoint)
+
+
+async def test_another_parent_comes_also_where_none_of_its_ports_was_held(
+    forks: ForkBench,
+) -> None:
+    first = await forks.parent()
+    os.kill(first, signal.SIGKILL)
+    await parent_comes(forks, but=first)
+
+
+async def test_a_port_that_was_released_meanwhile_is_not_held(forks: ForkBench) -> None:
+    endpoint = forks.spec().endpoint
+    await forks.parent()
+    await forks.forks.hold(endpoint)
+    await forks.runtime.close()
+    forks.use(linger=5.0)
+    await forks.runtime.release(endpoint)
+    await forks.parent()
+    await until(lambda: not forks.runtime.warming(Options()))
+    assert not forks.runtime.holds(endpoint)
+
+
+async def test_a_parent_that_hung_before_it_was_found_is_ended(
+    forks: ForkBench, tmp_path: Path
+) -> None:
+    forks.use(patience=0.3)
+    handle = await forks.serve()
+    hung = await forks.parent()
+    await forks.runtime.close()
+    os.kill(hung, signal.SIGSTOP)
+    forks.use(patience=0.3)
+    # It is followed by another one, which takes over what goes on.
+    assert await forks.parent() != hung
+    assert hung not in parents(tmp_path)
+    await until(lambda: forks.runtime.holds(handle.endpoint))
+    assert await forks.runtime.poll(handle) is None
+
+
+async def test_of_a_fork_whose_parent_died_before_it_said_so_nothing_is_left(
+    forks: ForkBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await forks.parent()
+    ask = forks.forks._parent.ask
+
+    async def lost(op: str, **more: Any) -> dict[str, Any]:
+        answer = await ask(op, **more)
+        if op != "start":
+            return answer
+        os.kill(forks.forks.parent_pid, signal.SIGKILL)
+        raise Unavailable("the warm parent is gone")
+
+    monkeypatch.setattr(forks.forks._parent, "ask", lost)
+    handle = await forks.serve()
+    assert handle.ref["method"] == "serve"
+    assert [*forks.pids(handle)] == [handle.ref["pid"]]
+    assert await ping(handle.endpoint.port) == b"HTTP/1.1 200 OK"
+
+
+async def test_nobody_waits_for_the_imports(forks: ForkBench) -> None:
+    around = {**environment(), "PYTHONPATH": str(PROGRAMS)}
+    forks.use(preload=("slow_to_import",), environment=around)
+    began = time.monotonic()
+    assert forks.runtime.warming(Options())
+    spec = forks.spec()
+    await forks.runtime.release(spec.endpoint)
+    served = Options(start_method=StartMethod.SERVE)
+    assert not forks.runtime.warming(served)
+    handle = await forks.runtime.start(replace(spec, options=served))
+    assert forks.runtime.warming(Options())
+    assert time.monotonic() - began < 3
+    forks.exited.clear()
+    await until(lambda: not forks.runtime.warming(Options()))
+    assert forks.exited.is_set()  # the controller is told
+    assert await forks.runtime.poll(handle) is None

@@ -1,0 +1,172 @@
+"""A model served both ways, and requests that are put to both."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import EnvManager, Options
+from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.parent_process import Program, retire
+from model_deployment.runtime.serve import ServeStarter, mlflow_command
+from model_deployment.settings import Settings
+from tests.support.audit import children, collect, kill_all
+from tests.support.stubs import HOST, free_port
+from tests.support.waiting import until, until_sync
+
+#: Seconds that both give a prediction.
+TIMEOUT = 4
+
+Told = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The ports of ``mlflow models serve`` and of the fork."""
+
+    serve: int
+    fork: int
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}
+    ) -> tuple[Told, Told]:
+        """What both answer, as far as it has to agree."""
+        with ThreadPoolExecutor(2) as pool:
+            found = [
+                pool.submit(_ask, port, method, path, body, headers)
+                for port in (self.serve, self.fork)
+            ]
+        return found[0].result(), found[1].result()
+
+
+class Pairs(contextlib.ExitStack):
+    """The pairs of some models; none of their processes outlives this."""
+
+    def __init__(self, folder: Path, models: Path) -> None:
+        super().__init__()
+        self._models = models
+        self._instance = f"pairs-{os.getpid()}"
+        self._before = children()
+        self._runner = asyncio.Runner()
+        self._program = Program(
+            folder=folder / "worker",
+            log=folder / "worker.log",
+            preload=Settings().preload,
+            environment=Settings().model_environment(EnvManager.LOCAL),
+        )
+        common: dict[str, Any] = {
+            "instance": self._instance,
+            "logs": folder,
+            "work": folder,
+            "environment": Settings().model_environment,
+        }
+        self._told: list[str] = []
+        self._runtimes = [
+            LocalRuntime(
+                instance=self._instance,
+                serve=ServeStarter(**common, command=mlflow_command(TIMEOUT)),
+                forks=forks,
+                tell=lambda key, text: self._told.append(text),
+            )
+            for forks in (
+                None,
+                ForkStarter(Terms(**common, request_timeout=TIMEOUT), self._program, lambda: None),
+            )
+        ]
+        self.callback(self._end)
+
+    def start(self, names: tuple[str, ...]) -> dict[str, Pair]:
+        """Have these models served, all at once."""
+        # Before anything else keeps the machine busy.
+        self._runner.run(until(self._warm, timeout=60, what="the warm parent"))
+        handles = {
+            name: [self._launch(name, runtime) for runtime in self._runtimes] for name in names
+        }
+        assert not self._told, self._told
+        for name, both in handles.items():
+            for handle in both:
+                until_sync(lambda at=handle: _pings(at.endpoint.port), timeout=60, what=name)
+        return {
+            name: Pair(both[0].endpoint.port, both[1].endpoint.port)
+            for name, both in handles.items()
+        }
+
+    def _warm(self) -> bool:
+        """Whether there is a parent that forks."""
+        return not self._runtimes[1].warming(Options())
+
+    def _launch(self, name: str, runtime: LocalRuntime) -> Handle:
+        number = self._runtimes.index(runtime)
+        spec = LaunchSpec(
+            f"{name}{number}",
+            ModelKey(name, 1),
+            str(self._models / name),
+            Endpoint(HOST, free_port()),
+            Options(),
+        )
+        return self._runner.run(runtime.start(spec))
+
+    def _end(self) -> None:
+        for runtime in self._runtimes:
+            self._runner.run(runtime.close())
+        self._runner.close()
+        for path in self._program.folder.glob("*.sock"):
+            with contextlib.suppress(OSError):
+                retire(path)
+        kill_all(self._instance)
+        collect(self._before)
+
+
+def save(script: Path, folder: Path) -> None:
+    """Save models in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, f"cannot save the models:\n{done.stdout}{done.stderr}"
+
+
+def _pings(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        return _ask(port, "GET", "/ping", b"", {})[0] == 200
+    return False
+
+
+def _ask(port: int, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Told:
+    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("content-type"), *_content(answer.read())
+
+
+def _content(content: bytes) -> Told:
+    """What an answer says: values with their types, of errors all but data and the stack trace."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return (content,)
+    if isinstance(found, dict) and "error_code" in found:
+        message = str(found.get("message"))
+        parts = message.partition("'")[0], message.rpartition("Error: ")[2]
+        # Sets are written in another order by each process.
+        words = [sorted(re.findall(r"\w+", part)) for part in parts]
+        return found["error_code"], words, "stack_trace" in found
+    return (repr(found),)

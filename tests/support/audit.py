@@ -1,0 +1,285 @@
+"""What is really there: processes by their marker, listeners, and the rows that should match them.
+
+Reads ``/proc`` and the SQLite file, never the API and never the code under test, so that a mistake
+in that code cannot hide itself. Blocks for some milliseconds; nothing here waits on an event loop.
+"""
+
+import contextlib
+import os
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from tests.support.waiting import until_sync
+
+MARKER = b"MODEL_DEPLOYMENT_LAUNCH="
+LIVE = ("starting", "ready", "stopping")
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A living process that carries a launch's marker."""
+
+    pid: int
+    instance: str
+    launch_id: str
+    cmdline: str
+    pgid: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of launch {self.launch_id} ({self.cmdline[:120]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the checks need of a deployment."""
+
+    key: str
+    state: str
+    launch_id: str | None
+    port: int | None
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.state}, launch {self.launch_id}, port {self.port})"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The state database at one moment."""
+
+    rows: Sequence[Row] = ()
+    #: Port and launch of each lease.
+    leases: Sequence[tuple[int, str]] = ()
+    instance: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The machine and the state database at one moment."""
+
+    processes: Sequence[Marked]
+    listening: dict[int, int | None]
+    zombies: Sequence[str] = ()
+    stored: Stored = field(default_factory=Stored)
+
+    @classmethod
+    def look(cls, state_db: Path, instance: str, ports: tuple[int, int]) -> "World":
+        """Look at everything."""
+        return cls(
+            processes=marked_processes(instance),
+            listening=listeners(*ports),
+            zombies=zombies(),
+            stored=read_state(state_db),
+        )
+
+    def problems(self) -> list[str]:
+        """All that does not fit together."""
+        return [
+            *self._strays(),
+            *self._not_serving(),
+            *self._leases(),
+            *(
+                f"{row} rests and still has a launch or a port"
+                for row in self.stored.rows
+                if row.state not in LIVE
+                and (row.launch_id or (row.port and row.state != "pending"))
+            ),
+            *(f"zombie {zombie} was never reaped" for zombie in self.zombies),
+        ]
+
+    def _strays(self) -> Iterator[str]:
+        """Processes no row accounts for."""
+        known = {row.launch_id for row in self.stored.rows if row.state in LIVE}
+        for process in self.processes:
+            if process.launch_id not in known:
+                yield f"{process} belongs to no live row"
+
+    def _not_serving(self) -> Iterator[str]:
+        """Ready rows whose launch is dead, or is not the one that listens on their port."""
+        launches = {process.pid: process.launch_id for process in self.processes}
+        for row in self.stored.rows:
+            if row.state != "ready":
+                continue
+            if row.launch_id not in launches.values():
+                yield f"{row} has no living process"
+            if row.port not in self.listening:
+                yield f"{row} has no listener on its port"
+            elif launches.get(self.listening[row.port] or 0) != row.launch_id:
+                yield f"{row} has a stranger on its port: pid {self.listening[row.port]}"
+
+    def _leases(self) -> Iterator[str]:
+        """Leases and live rows that do not belong to each other, one to one."""
+        wanted = Counter((r.port, r.launch_id) for r in self.stored.rows if r.state in LIVE)
+        # One that restarts may keep its port meanwhile.
+        kept = {row.port for row in self.stored.rows if row.state == "pending"}
+        leased: Counter[tuple[int | None, str | None]] = Counter(
+            lease for lease in self.stored.leases if lease[0] not in kept
+        )
+        for port, launch_id in wanted - leased:
+            yield f"launch {launch_id} has no lease of its port {port}"
+        for port, launch_id in leased - wanted:
+            yield f"port {port} is leased to launch {launch_id}, which no live row has there"
+
+
+def marked_processes(instance: str | None = None) -> list[Marked]:
+    """Every living process with a marker, of one instance or of all. No zombies."""
+    found = (_marked(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [process for process in found if process and instance in (None, process.instance)]
+
+
+def _marked(pid: int) -> Marked | None:
+    process = Path("/proc") / str(pid)
+    # It may end between any two of these, and other users' environments are not ours to read. The
+    # environment of a zombie is empty.
+    with contextlib.suppress(OSError):
+        variables = (process / "environ").read_bytes().split(b"\0")
+        for variable in variables:
+            if variable.startswith(MARKER):
+                instance, _, launch_id = os.fsdecode(variable[len(MARKER) :]).partition("/")
+                cmdline = os.fsdecode((process / "cmdline").read_bytes()).replace("\0", " ")
+                return Marked(pid, instance, launch_id, cmdline.strip(), os.getpgid(pid))
+    return None
+
+
+def listeners(first: int, last: int) -> dict[int, int | None]:
+    """Who listens on which port of a range on 127.0.0.1 or 0.0.0.0; None: not ours to know."""
+    return {
+        connection.laddr.port: connection.pid
+        for connection in psutil.net_connections("tcp4")
+        if connection.laddr
+        and connection.status == psutil.CONN_LISTEN
+        and connection.laddr.ip in ("127.0.0.1", "0.0.0.0")
+        and first <= connection.laddr.port <= last
+    }
+
+
+def children() -> set[psutil.Process]:
+    """Of this process."""
+    return set(psutil.Process().children())
+
+
+def collect(before: set[psutil.Process]) -> None:
+    """Wait for the end of children that came since.
+
+    A runtime that was closed does not collect its children any more, and nobody else would.
+    """
+    for child in children() - before:
+        with contextlib.suppress(ChildProcessError):
+            until_sync(partial(_ended, child.pid), timeout=30, what="the end of a child")
+
+
+def collect_late() -> None:
+    """Collect children of this process that ended after their test, and are nobody's any more.
+
+    A runtime that is closed while it starts a warm parent knows nothing of it.
+    """
+    for child in children():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, ChildProcessError):
+            if child.status() == psutil.STATUS_ZOMBIE and os.getsid(child.pid) == child.pid:
+                os.waitpid(child.pid, os.WNOHANG)
+
+
+def _ended(pid: int) -> bool:
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
+
+
+def zombies() -> list[str]:
+    """Launches among the descendants of this process that ended and that nobody waited for.
+
+    A zombie has no environment to look for a marker in. But a launch leads a session of its own,
+    and a zombie still shows that.
+    """
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if child.status() == psutil.STATUS_ZOMBIE and os.getsid(child.pid) == child.pid:
+                parent = psutil.Process(child.ppid())
+                found.append(f"{child.pid} of {parent.pid} ({' '.join(parent.cmdline())[:120]})")
+    return found
+
+
+def read_state(state_db: Path) -> Stored:
+    """The state database, in one transaction; empty where there is no file."""
+    if not state_db.exists():
+        return Stored()
+    uri = f"{state_db.resolve().as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        rows = connection.execute(
+            "SELECT model || '-' || version, state, launch_id, port FROM deployments ORDER BY id"
+        )
+        stored = [Row(*row) for row in rows]
+        leases = connection.execute(
+            "SELECT port, launch_id FROM ports WHERE launch_id IS NOT NULL ORDER BY port"
+        ).fetchall()
+        owner = connection.execute("SELECT value FROM meta WHERE name = 'instance_id'").fetchone()
+        return Stored(stored, leases, owner[0] if owner else None)
+
+
+def check(state_db: Path, instance: str, ports: tuple[int, int]) -> list[str]:
+    """One look at everything; what is wrong, or nothing.
+
+    While something is under way the processes are a step ahead of the rows or behind them: call
+    this when all has come to rest, or until it is content.
+    """
+    world = World.look(state_db, instance, ports)
+    problems = world.problems()
+    if world.stored.instance not in (None, instance):
+        # Looking for the wrong marker would find nothing, and nothing wrong.
+        problems.append(f"the database is of instance {world.stored.instance}, not of {instance}")
+    return problems
+
+
+def assert_clean(
+    state_db: Path, instance: str, ports: tuple[int, int], *, timeout: float = 0.0
+) -> None:
+    """Fail with all problems, if there are any left at the deadline.
+
+    With a timeout this blocks the event loop; a controller on that loop cannot mend anything then.
+    """
+    problems: list[str] = []
+
+    def clean() -> bool:
+        problems[:] = check(state_db, instance, ports)
+        return not problems
+
+    try:
+        until_sync(clean, timeout=timeout, what="a clean world")
+    except AssertionError:
+        raise AssertionError("\n".join(["the world is not clean:", *problems])) from None
+
+
+def kill_all(instance: str, *, timeout: float = 5.0) -> list[Marked]:
+    """SIGKILL every process of an instance, for the clean-up after a failure. Returns them.
+
+    Again and again until none is left: they may fork meanwhile.
+    """
+    killed: dict[int, Marked] = {}
+
+    def gone() -> bool:
+        left = marked_processes(instance)
+        for process in left:
+            _kill(process)
+            killed[process.pid] = process
+        return not left
+
+    until_sync(gone, timeout=timeout, what=f"the end of every process of instance {instance}")
+    return list(killed.values())
+
+
+def _kill(process: Marked) -> None:
+    """SIGKILL through a descriptor checked after it was opened: the pid may be another's by now."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(process.pid)
+        try:
+            seen = _marked(process.pid)
+            if seen and (seen.instance, seen.launch_id) == (process.instance, process.launch_id):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)

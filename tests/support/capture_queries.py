@@ -1,0 +1,126 @@
+"""Callers who note whose prediction arrived, and what the integration tests ask of captures."""
+
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.support.harness import Controller
+from tests.support.waiting import until_sync
+
+DRAIN = "model_deployment.recording.drain"
+
+#: Asks a store for the request ids of its captures.
+Stored = Callable[[], Sequence[str]]
+
+
+class Calls:
+    """What callers saw. Each request has a name of its own."""
+
+    def __init__(self) -> None:
+        #: Names of requests whose prediction has arrived.
+        self.answered: list[str] = []
+        self.sent: list[str] = []
+        #: Answers that are no predictions.
+        self.failed: list[str] = []
+        #: Calls that found no controller.
+        self.unheard = 0
+
+
+@contextmanager
+def callers(controller: Controller, key: str, number: int = 3) -> Iterator[Calls]:
+    """Some callers who ask again as soon as they are answered, also while there is no controller."""
+    calls = Calls()
+    over = threading.Event()
+
+    def call(caller: int) -> None:
+        with httpx.Client(base_url=controller.url, timeout=30, trust_env=False) as client:
+            count = 0
+            while not over.wait(0.002):
+                count += 1
+                name = f"caller-{caller}-{count}"
+                calls.sent.append(name)
+                try:
+                    answer = client.post(
+                        f"/{key}",
+                        json={"instances": [{"x": count}]},
+                        headers={"X-Request-Id": name},
+                    )
+                except httpx.TransportError:
+                    calls.unheard += 1
+                    continue
+                if answer.status_code != 200:
+                    calls.failed.append(f"{answer.status_code}: {answer.text}")
+                else:
+                    assert answer.headers["x-request-id"] == name
+                    calls.answered.append(name)
+
+    with ThreadPoolExecutor(number) as pool:
+        futures = [pool.submit(call, caller) for caller in range(number)]
+        try:
+            yield calls
+        finally:
+            over.set()
+        for future in futures:
+            future.result()
+
+
+def more(calls: Calls, number: int = 150) -> None:
+    """Wait for so many more predictions."""
+    wanted = len(calls.answered) + number
+    until_sync(lambda: len(calls.answered) >= wanted, timeout=30, what="predictions")
+
+
+def check(calls: Calls, stored: Stored, timeout: float = 40) -> None:
+    """Each prediction that arrived is in the store, once, and nothing that nobody asked for."""
+    answered = set(calls.answered)
+
+    def all_there() -> bool:
+        missing = answered - {*stored()}
+        assert not missing, f"{len(missing)} of {len(answered)} are missing: {sorted(missing)[:5]}"
+        return True
+
+    until_sync(all_there, timeout=timeout, interval=0.2, what="all captures to be in the store")
+    doubled = [name for name, count in Counter(stored()).items() if count > 1]
+    assert doubled == []
+    assert {*stored()} <= {*calls.sent}
+
+
+def embedded(controller: Controller) -> list[str]:
+    """The captures of the embedded store."""
+    file = controller.data / "documents.db"
+    if not file.exists():
+        return []
+    query = "SELECT request_id FROM documents WHERE collection = 'captures' ORDER BY ts, id"
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            return [name for (name,) in connection.execute(query)]
+    except sqlite3.OperationalError as error:  # its tables are not made yet
+        raise AssertionError(error) from error
+
+
+def state(controller: Controller) -> Any:
+    """How captures fare, as ``/ready`` has it."""
+    return controller.get("/ready")["captures"]
+
+
+def drains(controller: Controller) -> list[psutil.Process]:
+    """The drain processes of a controller, also of one that is dead."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            ours = process.environ().get("MODEL_DEPLOYMENT_DATA_DIR") == str(controller.data)
+            if ours and DRAIN in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def segments(controller: Controller) -> list[Path]:
+    return sorted((controller.data / "spool").glob("*.seg"))

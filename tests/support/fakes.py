@@ -1,0 +1,337 @@
+"""An in-memory machine, and fakes of a controller's collaborators over it.
+
+The machine outlives controllers: its processes, ports and clock stay while they come and go. The
+state database is not among the fakes: the tests run on the real one.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import count
+from pathlib import Path
+
+from model_deployment.control.probes import Target
+from model_deployment.core.domain import (
+    LOST,
+    Deployment,
+    Endpoint,
+    Exit,
+    Handle,
+    Health,
+    LaunchSpec,
+)
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.runtime.base import OnExit
+from tests.support.crash_points import Steps
+
+SIGTERM, SIGKILL = 15, 9
+#: Memory of a process.
+EACH = 10
+
+
+class Life(StrEnum):
+    """How a process is."""
+
+    LOADING = "loading"  # alive, does not listen yet
+    HEALTHY = "healthy"  # listens and answers
+    WEDGED = "wedged"  # listens and answers nothing
+    DEAD = "dead"
+
+
+@dataclass
+class Process:
+    """One process group. ``stubborn`` ones ignore SIGTERM."""
+
+    spec: LaunchSpec
+    pid: int
+    life: Life = Life.LOADING
+    stubborn: bool = False
+    #: By SIGSTOP, and for long enough.
+    stopped: bool = False
+    code: int | None = None
+    signals: list[int] = field(default_factory=list)
+
+    @property
+    def launch_id(self) -> str:
+        """The launch it was started for."""
+        return self.spec.launch_id
+
+    @property
+    def key(self) -> ModelKey:
+        """The deployment it was started for."""
+        return self.spec.key
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once it does."""
+        return self.spec.endpoint.port
+
+    @property
+    def alive(self) -> bool:
+        """Whether it holds a pid."""
+        return self.life is not Life.DEAD
+
+    @property
+    def listens(self) -> bool:
+        """Whether it holds its port."""
+        return self.life in (Life.HEALTHY, Life.WEDGED)
+
+
+class FakeMachine:
+    """What is there besides the controller."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.boots = 1
+        self.processes: dict[str, Process] = {}
+        #: Ports that programs of others listen on, and what those are called.
+        self.strangers: dict[int, str] = {}
+        #: Whether runtimes can hold ports, and those that are held, which outlives controllers.
+        self.holding = False
+        #: What starts launches is on its way.
+        self.warming = False
+        self.held: set[int] = set()
+        #: Of which each process takes ``EACH``.
+        self.memory = 1000 * EACH
+        #: Raised by the next starts.
+        self.start_error: OSError | None = None
+        #: Raised by the next preparations.
+        self.prepare_error: Exception | None = None
+        #: Held up until this is set, if there is one.
+        self.prepare_gate: asyncio.Event | None = None
+        self.preparing: list[ModelKey] = []
+        #: How predictions of rows together and apart differ, or what comes of asking.
+        self.difference: str | Exception = ""
+        self.compare_gate: asyncio.Event | None = None
+        #: Launches whose predictions were compared.
+        self.compared: list[str | None] = []
+        #: Whether processes become healthy on their own as time goes by.
+        self.prompt = False
+        self.on_exit: OnExit = lambda: None
+        self.on_signal: Callable[[Process], None] = lambda process: None
+        self._pids = count(100)
+
+    @property
+    def boot(self) -> str:
+        """The boot id."""
+        return f"boot-{self.boots}"
+
+    @property
+    def live(self) -> list[Process]:
+        """Every process that lives, oldest first."""
+        return [process for process in self.processes.values() if process.alive]
+
+    def free(self) -> int:
+        """Memory that nobody takes."""
+        return self.memory - EACH * len(self.live)
+
+    def clock(self) -> float:
+        """The monotonic clock."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        if self.prompt:
+            for process in self.live:
+                self.load(process)
+
+    def load(self, process: Process) -> None:
+        """Have a loading process begin to listen, or die of a port that is taken."""
+        if process.life is not Life.LOADING:
+            return
+        if self.holder("", process.port) and process.port not in self.held:
+            self.end(process, 1)
+        else:
+            process.life = Life.HEALTHY
+
+    def wedge(self, process: Process) -> None:
+        """Have a process listen and answer nothing."""
+        if process.life is Life.HEALTHY:
+            process.life = Life.WEDGED
+
+    def end(self, process: Process, code: int) -> None:
+        """End a process."""
+        process.life, process.code = Life.DEAD, code
+        self.on_exit()
+
+    def squat(self, port: int) -> None:
+        """Have a program of somebody else listen on a port, if it is free."""
+        if not self.holder("", port):
+            self.strangers[port] = f"squatter on {port}"
+
+    def holder(self, host: str, port: int) -> str | None:
+        """Who listens on a port."""
+        for process in self.live:
+            if process.listens and process.port == port:
+                return f"launch {process.launch_id}"
+        return "a program that holds it" if port in self.held else self.strangers.get(port)
+
+    def spawn(self, spec: LaunchSpec) -> Process:
+        """A new process, loading."""
+        if self.start_error is not None:
+            raise self.start_error
+        process = Process(spec, next(self._pids))
+        self.processes[spec.launch_id] = process
+        return process
+
+    def signal(self, process: Process, number: int) -> None:
+        """Send a signal."""
+        self.on_signal(process)
+        process.signals.append(number)
+        if process.alive and (number == SIGKILL or not (process.stubborn or process.stopped)):
+            self.end(process, -number)
+
+    def reboot(self) -> None:
+        """No process survives, and the monotonic clock starts anew."""
+        self.boots += 1
+        self.now = 5.0
+        self.processes.clear()
+        self.held.clear()
+
+    def heal(self) -> None:
+        """Nothing is in the way any more; what has gone wrong already stays so."""
+        self.strangers.clear()
+        self.memory = 1000 * EACH
+        self.start_error = self.prepare_error = None
+        self.prompt = True
+
+    async def prepare(self, row: Deployment) -> Path:
+        """The local artifacts of a deployment."""
+        self.preparing.append(row.key)
+        try:
+            if self.prepare_gate is not None:
+                await self.prepare_gate.wait()
+            if self.prepare_error is not None:
+                raise self.prepare_error
+        finally:
+            self.preparing.remove(row.key)
+        return Path("/artifacts") / row.artifact
+
+    async def compare(self, row: Deployment) -> str:
+        """How predictions together and apart differ."""
+        self.compared.append(row.launch_id)
+        if self.compare_gate is not None:
+            await self.compare_gate.wait()
+        if isinstance(self.difference, Exception):
+            raise self.difference
+        return self.difference
+
+
+class FakeRuntime:
+    """A runtime over the machine. It knows how its own children ended, and of others only that."""
+
+    def __init__(
+        self, machine: FakeMachine, on_exit: OnExit = lambda: None, steps: Steps | None = None
+    ) -> None:
+        self._machine = machine
+        self._steps = steps or Steps()
+        self._children: set[str] = set()
+        machine.on_exit = on_exit
+
+    async def start(self, spec: LaunchSpec) -> Handle:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        await self._hold(spec.endpoint)
+        await self._steps.step("before start")
+        process = self._machine.spawn(spec)
+        self._children.add(spec.launch_id)
+        await self._steps.step("after start")
+        return self._handle(process)
+
+    async def poll(self, handle: Handle) -> Exit | None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        process = self._find(handle)
+        if process is not None and process.alive:
+            return None
+        if process is None or process.code is None or handle.launch_id not in self._children:
+            return LOST
+        return Exit(f"the process exited with status {process.code}", process.code)
+
+    async def stop(self, handle: Handle, *, force: bool) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        number = SIGKILL if force else SIGTERM
+        await self._steps.step(f"before signal {number}")
+        process = self._find(handle)
+        if process is not None:
+            self._machine.signal(process, number)
+        await self._steps.step(f"after signal {number}")
+
+    def stopped(self, handle: Handle, options: Options) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        process = self._find(handle)
+        return process is not None and process.alive and process.stopped
+
+    async def listening(self, handle: Handle) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        process = self._find(handle)
+        return process is not None and process.listens
+
+    async def list(self) -> list[Handle]:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return [self._handle(process) for process in self._machine.live]
+
+    def warming(self, options: Options) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return self._machine.warming
+
+    async def _hold(self, endpoint: Endpoint) -> None:
+        if endpoint.port in self._machine.held or not self._machine.holding:
+            return
+        await self._steps.step("before hold")
+        if self._machine.holder(endpoint.host, endpoint.port):
+            raise OSError(98, "Address already in use")
+        self._machine.held.add(endpoint.port)
+        await self._steps.step("after hold")
+
+    async def release(self, endpoint: Endpoint) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if self.holds(endpoint):
+            await self._steps.step("before release")
+            self._machine.held.discard(endpoint.port)
+            await self._steps.step("after release")
+
+    def holds(self, endpoint: Endpoint) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return endpoint.port in self._machine.held
+
+    async def close(self) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+
+    def _handle(self, process: Process) -> Handle:
+        ref = {"boot": self._machine.boot, "pid": process.pid}
+        return Handle(process.launch_id, process.spec.endpoint, ref)
+
+    def _find(self, handle: Handle) -> Process | None:
+        if handle.ref["boot"] != self._machine.boot:
+            return None
+        return self._machine.processes.get(handle.launch_id)
+
+
+class FakeProber:
+    """One health check of each watched launch whenever its health is asked for.
+
+    As with real ones, nothing is known of a launch at the moment it is first watched.
+    """
+
+    def __init__(self, machine: FakeMachine) -> None:
+        self._machine = machine
+        self._since: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+
+    def watch(self, targets: Iterable[Target]) -> None:
+        """See :class:`~model_deployment.control.probes.Prober`."""
+        now = self._machine.now
+        ids = [target.handle.launch_id for target in targets]
+        self._since = {id: self._since.get(id, now) for id in ids}
+        self._failures = {id: self._failures.get(id, 0) for id in ids}
+
+    def health(self, launch_id: str) -> Health:
+        """See :class:`~model_deployment.control.probes.Prober`."""
+        if self._since.get(launch_id, self._machine.now) >= self._machine.now:
+            return Health()
+        process = self._machine.processes.get(launch_id)
+        healthy = process is not None and process.life is Life.HEALTHY
+        self._failures[launch_id] = 0 if healthy else self._failures[launch_id] + 1
+        return Health(healthy, self._failures[launch_id])

@@ -1,0 +1,179 @@
+"""The proxy as ``server.serve`` serves it, in the event loop of a test."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import uvicorn
+
+from model_deployment.core.domain import Endpoint, Route, State, Traffic
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.gate import Gate
+from model_deployment.http.asgi import Receive, Scope, Send
+from model_deployment.http.connection import Connection
+from model_deployment.proxy.context import Terms
+from model_deployment.proxy.forward import Proxy
+from model_deployment.proxy.routes import Gates, Routes
+from model_deployment.proxy.upstream import Limits
+from tests.support.raw_http import HOST, Message, Wire
+from tests.support.upstreams import Behave, Server
+
+KEY = ModelKey("iris", 1)
+LAUNCH = "launch-1"
+LIMIT = 8 * 1024 * 1024
+
+
+class _Uvicorn(uvicorn.Server):
+    """Without its signal handlers, as in ``server.py``."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Front:
+    """A proxy with one deployment, served by uvicorn on a port of its own."""
+
+    def __init__(
+        self,
+        upstream: Server,
+        *,
+        connections: float = 128,
+        read_timeout: float = 30,
+        limit: float = LIMIT,
+        patience: float = 30,
+        queue: float = 1024,
+        queue_bytes: float = 256 * 1024 * 1024,
+        gate: Gate | None = None,
+        gates: Gates | None = None,
+        options: Options | None = None,
+        wake_timeout: float = 30,
+        recovery_timeout: float = 30,
+    ) -> None:
+        self.upstream = upstream
+        #: How often the proxy said that a model broke.
+        self.broke = 0
+        self.port = 0
+        #: What was said of inside a model, by launch.
+        self.traces: list[tuple[str, str]] = []
+        #: Events of deployments.
+        self.told: list[tuple[ModelKey, str]] = []
+        #: Parked deployments that were to be started.
+        self.woken: list[ModelKey] = []
+        self._limits = Limits(
+            connections=int(connections),
+            queue=int(queue),
+            queue_bytes=int(queue_bytes),
+            read_timeout=read_timeout,
+            wake_timeout=wake_timeout,
+            recovery_timeout=recovery_timeout,
+        )
+        self._terms = Terms(
+            int(limit), patience, trace=lambda launch, text: self.traces.append((launch, text))
+        )
+        self._gates = gates or (lambda route: gate)
+        self._options = options or Options()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self.routes = Routes(
+            self._limits,
+            gates=self._gates,
+            broke=self._on_broke,
+            tell=lambda key, text: self.told.append((key, text)),
+            wake=self.woken.append,
+        )
+        self._stack.push_async_callback(self.routes.close)
+        self.publish(self.route())
+        await self._serve(Proxy(_inside, self.routes, self._terms))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def call(self) -> Wire:
+        """A connection of a caller."""
+        caller = await Wire.connect(self.port)
+        self._stack.push_async_callback(caller.close)
+        return caller
+
+    async def ask(self, *data: bytes) -> Message:
+        """Send, and read an answer, on a connection of its own."""
+        caller = await self.call()
+        try:
+            return await caller.ask(*data)
+        finally:
+            await caller.close()
+
+    def route(
+        self,
+        key: ModelKey = KEY,
+        state: State = State.READY,
+        launch: str = LAUNCH,
+        reason: str = "",
+    ) -> Route:
+        """A route to the upstream; one without an endpoint where the state is not ready."""
+        ready = state is State.READY
+        endpoint = Endpoint(HOST, self.upstream.port) if ready else None
+        return Route(key, state, launch, endpoint, reason, self._options)
+
+    def publish(self, *routes: Route) -> bool:
+        return self.routes.publish(routes)
+
+    @property
+    def traffic(self) -> Traffic:
+        return self.routes.traffic(LAUNCH)
+
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return (self.traffic.in_flight, self.traffic.oldest) == (0, 0.0)
+
+    def _on_broke(self) -> None:
+        self.broke += 1
+
+    async def _serve(self, proxy: Proxy) -> None:
+        # Callers are accepted from here on, and wait until the server has started.
+        listener = self._stack.enter_context(socket.create_server((HOST, 0), backlog=2048))
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            proxy,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=5,
+        )
+        server = _Uvicorn(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+
+        async def stop() -> None:
+            server.should_exit = True
+            await serving
+
+        self._stack.push_async_callback(stop)
+
+
+class Serve(Protocol):
+    """Starts an upstream that behaves like this, and a proxy in front of it."""
+
+    async def __call__(self, behave: Behave, **options: Any) -> Front: ...
+
+
+async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application inside the proxy: tells which path it was asked for."""
+    content = b"inside: " + scope["raw_path"]
+    raw = [(b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": raw})
+    await send({"type": "http.response.body", "body": content})

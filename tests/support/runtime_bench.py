@@ -1,0 +1,170 @@
+"""The bench of a contract test: one instance, and the runtime objects that serve it in turn."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import EnvManager, Options
+from model_deployment.runtime.base import Runtime
+from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.parent_process import Program, retire
+from model_deployment.runtime.serve import ServeStarter
+from model_deployment.settings import Settings
+from tests.support import audit
+from tests.support.stubs import HOST, PROGRAM, free_port
+from tests.support.waiting import until
+
+
+class Bench:
+    """What a test needs of an implementation, and of the machine below it."""
+
+    def __init__(self, make: "Make", root: Path) -> None:
+        self._make = make
+        #: Whether the implementation holds the ports of its launches.
+        self.holds = make is make_forkserver
+        #: What it noted among the events of deployments.
+        self.told: list[str] = []
+        self.root = root
+        self.logs = root / "logs"
+        self.work = root / "work"
+        self.logs.mkdir()
+        self.work.mkdir()
+        self.instance = f"contract-{os.getpid()}-{root.name}"
+        #: Set by ``on_exit`` of whichever runtime is at work.
+        self.exited = asyncio.Event()
+        self._launches = 0
+        self.runtime = make(self)
+
+    def spec(self, **faults: Any) -> LaunchSpec:
+        """Ask for a launch of a stub with these faults, on a port of its own."""
+        self._launches += 1
+        model = self.root / f"model-{self._launches}"
+        model.mkdir()
+        (model / "stub.json").write_text(json.dumps(faults))
+        return LaunchSpec(
+            launch_id=f"launch{self._launches}",
+            key=ModelKey("stub", self._launches),
+            model_path=str(model),
+            endpoint=Endpoint(HOST, free_port()),
+            options=Options(),
+        )
+
+    async def start(self, **faults: Any) -> Handle:
+        """Start a stub, and do not wait for it."""
+        return await self.runtime.start(self.spec(**faults))
+
+    async def serve(self, **faults: Any) -> Handle:
+        """Start a stub, and wait until it listens."""
+        handle = await self.start(**faults)
+        await until(lambda: self.runtime.listening(handle), what="the stub's port")
+        # A port that is held for it can be connected to before it is there.
+        log = self.log(handle)
+        await until(lambda: "stub: listening" in log.read_text(), what="the stub")
+        return handle
+
+    async def ready(self) -> None:
+        """Wait for what starts launches."""
+        await until(lambda: not self.runtime.warming(Options()), what="the warm parent")
+
+    async def ended(self, handle: Handle) -> Any:
+        """Poll until a launch has ended; how."""
+        return await until(lambda: self.runtime.poll(handle), timeout=5, what="the end of a launch")
+
+    async def replace_runtime(self, program: str = sys.executable) -> None:
+        """What a new controller does: another object, which knows nothing of the old one."""
+        await self.runtime.close()
+        self.runtime = self._make(self, program)
+
+    @property
+    def worker(self) -> Program:
+        """The warm parent of this bench, which has imported nothing."""
+        return Program(
+            folder=self.root / "worker",
+            log=self.logs / "worker.log",
+            preload=(),
+            environment=Settings().model_environment(EnvManager.LOCAL),
+            linger=0.2,
+        )
+
+    def end_worker(self) -> None:
+        """Have the warm parent end with the last of its launches, if there is one."""
+        for path in self.worker.folder.glob("*.sock"):
+            with contextlib.suppress(OSError):
+                retire(path)
+
+    def log(self, handle: Handle) -> Path:
+        """Where a launch writes."""
+        return self.logs / f"{handle.launch_id}.log"
+
+    def pids(self, handle: Handle) -> dict[int, str]:
+        """Living processes of a launch with their command lines, as the machine shows them."""
+        return {
+            process.pid: process.cmdline
+            for process in audit.marked_processes(self.instance)
+            if process.launch_id == handle.launch_id
+        }
+
+
+class Make(Protocol):
+    """Makes a runtime object for a bench. ``program`` is what it starts."""
+
+    def __call__(self, bench: Bench, program: str = ...) -> Runtime: ...
+
+
+def make_serve(bench: Bench, program: str = sys.executable) -> LocalRuntime:
+    """The runtime of ``mlflow models serve``, with the stub in its place."""
+    return LocalRuntime(
+        instance=bench.instance, serve=make_serve_starter(bench, program), on_exit=bench.exited.set
+    )
+
+
+def make_forkserver(bench: Bench, program: str = sys.executable) -> LocalRuntime:
+    """The runtime that forks, with the stub in the place of a model's server."""
+    terms = Terms(
+        instance=bench.instance,
+        logs=bench.logs,
+        work=bench.work,
+        environment=Settings().model_environment,
+        request_timeout=60,
+        program=str(PROGRAM),
+    )
+    return LocalRuntime(
+        instance=bench.instance,
+        serve=make_serve_starter(bench, program),
+        forks=ForkStarter(terms, replace(bench.worker, python=program), bench.exited.set),
+        on_exit=bench.exited.set,
+        tell=lambda key, text: bench.told.append(text),
+    )
+
+
+def make_serve_starter(bench: Bench, program: str = sys.executable) -> ServeStarter:
+    """Starts the stub as a program."""
+    return ServeStarter(
+        instance=bench.instance,
+        logs=bench.logs,
+        work=bench.work,
+        command=lambda spec: [
+            program, str(PROGRAM),
+            "--model-uri", spec.model_path,
+            "--host", spec.endpoint.host,
+            "--port", str(spec.endpoint.port),
+        ],
+        environment=Settings().model_environment,
+    )  # fmt: skip
+
+
+IMPLEMENTATIONS: dict[str, Make] = {"serve": make_serve, "forkserver": make_forkserver}
+
+
+def open_files(pid: int | str = "self") -> set[str]:
+    """What a process has open, by path or by the number of the socket or pipe."""
+    folder = Path(f"/proc/{pid}/fd")
+    return {str(entry.readlink()) for entry in folder.iterdir() if entry.is_symlink()}

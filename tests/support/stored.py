@@ -1,0 +1,108 @@
+"""A state database in a file of its own, and rows of it in any state."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from model_deployment.core.domain import Deployment, Desired, Endpoint, Handle, State
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.state.database import Database
+from model_deployment.state.deployments import Deployments
+from model_deployment.state.ports import Ports
+
+FIRST, LAST = 8001, 8005
+NOW = 1000.0
+
+
+class Store:
+    """The open database, and what works on it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.deployments = Deployments(database)
+        self.ports = Ports(database, FIRST, LAST)
+        self._launches = 0
+
+    async def execute(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        """One statement, past all rules of the package."""
+        return await self.database.write(lambda c: c.execute(statement, values).fetchall())
+
+    async def dump(self) -> list[list[tuple[object, ...]]]:
+        """All there is, to see whether anything has changed."""
+        return [
+            [tuple(row) for row in await self.execute(f"SELECT * FROM {table} ORDER BY 1")]
+            for table in ("deployments", "ports", "events", "meta")
+        ]
+
+    async def deploy(self, model: str = "m", version: int = 1) -> Deployment:
+        """A row that is wanted."""
+        key = ModelKey(model, version)
+        row, _ = await self.deployments.ask_running(key, Options(), f"{key}-0", 100)
+        return row
+
+    async def launch(self, row: Deployment, port: int | None = None) -> Deployment:
+        """The row with a launch of its own, on the lowest free port."""
+        self._launches += 1
+        launch_id = f"launch{self._launches}"
+        port = port or await self.ports.next_free(NOW)
+        assert port is not None
+        row = await self.deployments.launch(row, launch_id, port, NOW + 120, NOW)
+        handle = Handle(launch_id, Endpoint("127.0.0.1", port), {"pid": 7})
+        await self.deployments.record_handle(handle)
+        return await self.reread(row)
+
+    async def end(
+        self, row: Deployment, state: State, tries: int = 0, rests: float = 0.0
+    ) -> Deployment:
+        """The row at rest; its port, if it had one, rests for some seconds."""
+        return await self.deployments.rest(
+            row, state, "gone", tries=tries, not_before=0, quarantined_until=NOW + rests
+        )
+
+    async def bring(self, state: State, desired: Desired = Desired.RUNNING) -> Deployment:
+        """A new row, brought to a state by legal moves."""
+        row = await self.deploy()
+        if state in (State.STARTING, State.READY, State.STOPPING, State.PARKED):
+            row = await self.launch(row)
+        if state is State.READY:
+            row = await self.deployments.move(
+                row,
+                state,
+                "healthy",
+                deadline=None,
+                ready_since=NOW,
+                ready_at="2026-01-31T12:00:00",
+            )
+        if state is State.STOPPING:
+            row = await self.deployments.move(row, state, "sick", step="kill", deadline=NOW)
+        if state is State.PARKED:
+            row = await self.deployments.move(
+                row, State.STOPPING, "idle", step="drain", deadline=NOW, parking=True
+            )
+            row = await self.end(row, state)
+        if state in (State.STOPPED, State.FAILED):
+            row = await self.end(row, state, tries=5 if state is State.FAILED else 0)
+        if desired is Desired.STOPPED:
+            await self.deployments.ask_stopped(row.key)
+        return await self.reread(row)
+
+    async def reread(self, row: Deployment) -> Deployment:
+        """The row as it is now."""
+        found = await self.deployments.get(row.key)
+        assert found is not None
+        return found
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Store]:
+    """The store of a folder; its ports are filled in."""
+    database = Database(folder / "state.db")
+    await database.open()
+    try:
+        store = Store(database)
+        await store.ports.fill()
+        yield store
+    finally:
+        await database.close()

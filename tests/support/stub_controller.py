@@ -1,0 +1,33 @@
+"""The real command line and the real controller, with stub model servers in MLflow's place.
+
+Started as ``python -m tests.support.stub_controller serve``.
+"""
+
+import atexit
+import gc
+from functools import partial
+from pathlib import Path
+
+from model_deployment.__main__ import main
+from model_deployment.app import server
+from model_deployment.app.components import StandIn
+from model_deployment.core.domain import LaunchSpec
+from model_deployment.runtime.serve import mlflow_command
+
+PROGRAM = Path(__file__).with_name("stub_model_server.py")
+
+
+def stub_command(spec: LaunchSpec) -> list[str]:
+    """The argument vector of ``mlflow models serve``, given to the stub."""
+    python, *_mlflow_models_serve = (vector := mlflow_command(60)(spec))[:5]
+    assert _mlflow_models_serve == ["-m", "mlflow", "models", "serve"], vector
+    # Without site-packages it is up in half the time.
+    return [python, "-S", "-E", str(PROGRAM), *vector[5:]]
+
+
+if __name__ == "__main__":
+    # Started a hundred times, it spends half of its time on looking for garbage in MLflow's modules.
+    gc.set_threshold(100_000, 50, 100)
+    atexit.register(gc.freeze)
+    server.serve = partial(server.serve, stand_in=StandIn(stub_command, str(PROGRAM)))
+    main()

@@ -1,0 +1,287 @@
+"""One spelling of each path gets in, and no body over the limit."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any, cast
+from urllib.parse import quote, unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_deployment.api.guard import Guard, is_canonical
+from model_deployment.proxy.context import Terms
+from model_deployment.proxy.forward import Proxy
+from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.upstream import Limits
+
+LIMIT = 100
+
+
+def canonical(raw: str | bytes) -> bool:
+    """As the server has it: the raw path, and what it decodes that to."""
+    encoded = raw if isinstance(raw, bytes) else raw.encode()
+    return is_canonical(encoded, unquote(encoded.decode("latin-1")))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/docs",
+        "/diabetes-1",
+        "/diabetes-1/invocations",
+        "/my%20model-1",
+        "/a.b_c~d-1",
+        "/...",
+        "/..a",
+        "/.well-known/x",
+        "/static/",  # a slash at the end is another path, and at most not found
+        "/caf%C3%A9-1",
+        "/cafe%CC%81-1",
+        "/a%2Bb",
+        "/a%25b",  # a percent sign that was meant
+        "/a%252fb",
+        "/%EF%BF%BD",
+    ],
+)
+def test_accepts_the_one_spelling(path: str) -> None:
+    assert canonical(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        # Ways up.
+        "/..",
+        "/.",
+        "/../etc/passwd",
+        "/a/../undeploy/x",
+        "/a/./b",
+        "/a/..",
+        "/a/../",
+        "/..%2f",
+        "/..%2F",
+        "/%2e%2e",
+        "/%2E%2E",
+        "/%2e%2e%2fetc",
+        "/.%2e/a",
+        "/%2e/a",
+        "/..%5c",
+        "/..\\a",
+        "/..;/a",
+        "/a;x=1",
+        "/%252e%252e/..",
+        # Empty segments.
+        "//",
+        "//undeploy/x",
+        "/a//b",
+        "/a//",
+        "///",
+        # Escapes of what needs none.
+        "/a%2db-1",
+        "/a%2Db-1",
+        "/%61",
+        "/a%2fb",
+        "/a%2Fb",
+        "/%7Euser",
+        # Escapes in lower case, broken, or of control characters.
+        "/a%c3%a9",
+        "/a%2bb",
+        "/a%",
+        "/a%2",
+        "/a%zz",
+        "/%00",
+        "/a%00.json",
+        "/a%0a",
+        "/a%0Ab",
+        "/a%0D%0Ab",
+        "/a%09b",
+        "/a%1F",
+        "/a%7F",
+        "/%1B[2J",
+        # What would have needed an escape.
+        "/a b",
+        "/a+b",
+        "/a?b",
+        "/a#b",
+        "/a:b",
+        "/a@b",
+        "/a|b",
+        "/$(id)",
+        "/=cmd()",
+        "/*",
+        "*",
+        "/caf\u00e9-1",
+        # No UTF-8: no one spelling, as it decodes to a substitute.
+        "/%ff",
+        "/%FF",
+        "/%C3",
+        "/%C0%AE%C0%AE",  # an overlong ".."
+        "/%ED%A0%80",
+        b"/\xff",
+        b"/caf\xe9",
+    ],
+)
+def test_refuses_every_other_spelling(path: str | bytes) -> None:
+    assert not canonical(path)
+
+
+@pytest.mark.parametrize("path", ["", "a", "..", "../etc", "http"])
+def test_refuses_a_path_that_does_not_begin_with_a_slash(path: str) -> None:
+    assert not canonical(path)
+
+
+PLAIN = st.characters(exclude_categories=["Cs"], min_codepoint=32, exclude_characters="\x7f")
+segments = st.text(PLAIN, min_size=1, max_size=20).filter(lambda part: part not in (".", ".."))
+
+
+@given(st.lists(segments, max_size=4))
+def test_any_text_has_one_spelling(parts: list[str]) -> None:
+    path = "/" + "/".join(quote(part, safe="") for part in parts)
+    # A slash inside a segment has none: its escape could be read as a slash of the path.
+    assert canonical(path) is ("/" not in "".join(parts))
+
+
+@given(st.binary(max_size=12).map(lambda tail: b"/" + tail))
+def test_no_two_accepted_paths_mean_the_same(raw: bytes) -> None:
+    if canonical(raw):
+        assert raw == b"/" + quote(unquote(raw.decode("latin-1"))[1:], safe="/").encode()
+        assert raw.isascii()
+
+
+class Exchange:
+    """One request through the guard, to an application that reads all there is."""
+
+    def __init__(self, *messages: dict[str, Any], path: str = "/a", limit: int = LIMIT) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.seen: list[dict[str, Any]] | None = None
+        self._left = iter(messages)
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "headers": [],
+        }
+        asyncio.run(
+            Guard(self._app, max_body_bytes=limit, authorise=lambda _: None)(
+                scope, self._receive, self._send
+            )
+        )
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        self.seen = []
+        while not self.seen or self.seen[-1]["type"] != "http.disconnect":
+            self.seen.append(await receive())
+
+    async def _receive(self) -> dict[str, Any]:
+        return next(self._left)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    @property
+    def body(self) -> bytes:
+        """What the application was given."""
+        assert self.seen is not None
+        assert not any(message.get("more_body") for message in self.seen)
+        return b"".join(message.get("body", b"") for message in self.seen)
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The answer of the guard itself."""
+        assert self.seen is None
+        start, body = self.sent
+        headers = dict(start["headers"])
+        assert headers[b"content-type"] == b"application/problem+json"
+        # The rest of the request was not read, so nothing can follow it.
+        assert headers[b"connection"] == b"close"
+        problem: dict[str, Any] = json.loads(body["body"])
+        assert problem["status"] == start["status"]
+        return problem
+
+
+LEFT = {"type": "http.disconnect"}
+
+
+def pieces(parts: Iterable[bytes]) -> list[dict[str, Any]]:
+    messages = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    return [*messages[:-1], messages[-1] | {"more_body": False}]
+
+
+@pytest.mark.parametrize("parts", [[b""], [b"x" * LIMIT], [b"x"] * LIMIT, [b"", b"ab", b"", b"c"]])
+def test_passes_a_body_within_the_limit_unchanged(parts: list[bytes]) -> None:
+    exchange = Exchange(*pieces(parts), LEFT)
+    assert exchange.body == b"".join(parts)
+    assert exchange.sent == []
+
+
+def test_a_message_without_a_body_is_an_empty_one() -> None:
+    assert Exchange({"type": "http.request"}, LEFT).body == b""
+
+
+@given(st.lists(st.binary(max_size=30), min_size=1, max_size=8))
+def test_passes_or_refuses_by_the_sum_alone(parts: list[bytes]) -> None:
+    exchange = Exchange(*pieces(parts), LEFT)
+    body = b"".join(parts)
+    if len(body) <= LIMIT:
+        assert exchange.body == body
+    else:
+        assert exchange.problem["status"] == 413
+
+
+@pytest.mark.parametrize("parts", [[b"x" * (LIMIT + 1)], [b"x"] * (LIMIT + 1)])
+def test_refuses_a_body_over_the_limit(parts: list[bytes]) -> None:
+    problem = Exchange(*pieces(parts)).problem
+    assert problem["status"] == 413
+    assert problem["detail"] == (
+        f"cannot accept the body: it is larger than {LIMIT} bytes (MODEL_DEPLOYMENT_MAX_BODY_BYTES)"
+    )
+
+
+def test_stops_reading_at_the_limit() -> None:
+    # A third message would raise StopIteration.
+    first = {"type": "http.request", "body": b"x" * LIMIT, "more_body": True}
+    assert Exchange(first, first).problem["status"] == 413
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_a_caller_that_left_is_not_answered(before: int) -> None:
+    part = {"type": "http.request", "body": b"x", "more_body": True}
+    exchange = Exchange(*[part] * before, LEFT)
+    assert exchange.seen is None
+    assert exchange.sent == []
+
+
+def test_refuses_a_path_before_it_reads_the_body() -> None:
+    problem = Exchange(path="/a/../b").problem
+    assert problem["status"] == 400
+    assert problem["title"] == "Path not canonical"
+
+
+async def test_a_websocket_is_refused_before_the_application_hears_of_it() -> None:
+    sent: list[Any] = []
+
+    async def app(*call: Any) -> None:
+        raise AssertionError(call)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/ws", "raw_path": b"/ws", "headers": []}
+    await Guard(app, max_body_bytes=0, authorise=lambda _: None)(scope, object(), send)
+    await Proxy(app, Routes(Limits()), Terms(max_body_bytes=0))(scope, cast(Any, object()), send)
+    assert sent == [{"type": "websocket.close", "code": 1008}] * 2
+
+
+async def test_the_lifespan_passes_untouched() -> None:
+    passed: list[Any] = []
+
+    async def app(*call: Any) -> None:
+        passed.extend(call)
+
+    call = ({"type": "lifespan"}, object(), object())
+    await Guard(app, max_body_bytes=0, authorise=lambda _: None)(*call)
+    assert passed == [*call]

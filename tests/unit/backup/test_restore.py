@@ -1,0 +1,274 @@
+"""Backups while others write, restores that are killed at any point, and what a restore leaves."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model_deployment.backup.make import backup
+from model_deployment.backup.restore import restore
+from model_deployment.core.domain import State
+from model_deployment.core.errors import StateError
+from model_deployment.documents.base import Collection, Query
+from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.state import instance
+from tests.support.document_store_bench import documents as some_documents
+from tests.support.stored import NOW, opened
+from tests.support.waiting import until_sync
+
+ROOT = Path(__file__).parents[3]
+
+#: Writes batches of 50 documents and pairs of rows for ever, as a controller and its drain do.
+WRITER = """
+import asyncio, itertools, sys
+from pathlib import Path
+from model_deployment.documents.base import Collection
+from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.state.database import Lock
+from tests.support.document_store_bench import documents
+from tests.support.stored import opened
+
+async def main(folder):
+    lock = Lock(folder / "controller.lock")
+    lock.acquire()
+    async with opened(folder) as state:
+        store = EmbeddedDocuments(folder / "documents.db")
+        await store.open()
+        for n in itertools.count(1):
+            batch = [{**one, "_id": f"{n}-{i}"} for i, one in enumerate(documents(50))]
+            await store.insert(Collection.CAPTURES, batch)
+            await state.database.write(lambda c: [
+                c.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, str(n))) for name in "ab"
+            ])
+            if n == 3:
+                (folder / "written").touch()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+# ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - nothing else is on these loops
+
+
+async def test_ten_backups_while_others_write_are_consistent(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    archives = [tmp_path / f"{number}.tar.gz" for number in range(10)]
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(data)], cwd=ROOT) as writer:
+        try:
+            until_sync((data / "written").exists, timeout=30, what="a writer")
+            for archive in archives:
+                backup(data, archive, documents="embedded")
+            with pytest.raises(StateError, match="another controller"):
+                restore(data, archives[0], force=True)
+            assert writer.poll() is None
+        finally:
+            writer.kill()
+    last = 0
+    for number, archive in enumerate(archives):
+        target = tmp_path / f"restored-{number}"
+        restore(target, archive, clone=True)
+        async with opened(target) as state:
+            noted = [await state.database.meta(name) for name in "ab"]
+        store = EmbeddedDocuments(target / "documents.db")
+        await store.open()
+        documents = await store.count(Query(Collection.CAPTURES))
+        await store.close()
+        assert noted[0] == noted[1]
+        assert documents % 50 == 0
+        # The state first: whatever it tells of is among the documents.
+        assert last <= int(noted[0] or 0) <= documents // 50
+        last = int(noted[0] or 0)
+    assert last >= 3
+
+
+#: Restores in child processes that kill themselves at one point each, and prints what the next start says.
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from model_deployment.backup.restore import restore
+from model_deployment.core.errors import StateError
+from tests.support.stored import opened
+
+data, archive = Path(sys.argv[1]), Path(sys.argv[2])
+
+async def look():
+    async with opened(data) as store:
+        return sorted(str(row.key) for row in await store.deployments.all())
+
+def killed(at):
+    if (pid := os.fork()) == 0:
+        passed = []
+        def step(name):
+            passed.append(name)
+            if len(passed) == at:
+                print(name, end=": ", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+        restore(data, archive, force=True, step=step)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == signal.SIGKILL
+
+at = 1
+while killed(at):
+    try:
+        print(*asyncio.run(look()), flush=True)
+    except StateError as error:
+        print(error.detail, flush=True)
+        restore(data, archive, force=True)
+        assert asyncio.run(look()) == ["new-1"]
+    asyncio.run(look())
+    # As it was before, for the next round.
+    restore(data, Path(sys.argv[3]), force=True)
+    assert asyncio.run(look()) == ["old-1"]
+    at += 1
+"""
+
+
+async def populate(folder: Path, model: str) -> Path:
+    """A data directory with one deployment and a document store, backed up."""
+    folder.mkdir()
+    async with opened(folder) as store:
+        await store.deploy(model)
+    documents = EmbeddedDocuments(folder / "documents.db")
+    await documents.open()
+    for collection in Collection:
+        await documents.insert(collection, some_documents(20))
+    await documents.put_blob("page", bytes(1_000_000))
+    await documents.close()
+    (folder / "spool").mkdir()
+    (folder / "spool" / "drain.json").write_text("{}")
+    archive = folder.with_name(f"{model}.tar.gz")
+    backup(folder, archive, documents="embedded")
+    return archive
+
+
+async def test_a_restore_that_is_killed_is_whole_or_refused(tmp_path: Path) -> None:
+    new = await populate(tmp_path / "new", "new")
+    old = await populate(tmp_path / "old", "old")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "old"), str(new), str(old)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line.split(": ", 1) for line in done.stdout.splitlines()]
+    assert told[0] == ["checked", "old-1"]
+    assert told[-1] == ["done", "new-1"]
+    assert len(told) >= 9
+    for name, said in told[1:-1]:
+        assert "a restore was cut off" in said, name
+        assert "model-deployment restore --force FILE" in said
+    assert not [*(tmp_path / "old").glob(".restore-*")]
+
+
+async def test_a_data_directory_keeps_its_name_and_a_new_one_takes_the_backups(
+    tmp_path: Path,
+) -> None:
+    archive = await populate(tmp_path / "first", "m")
+    (await populate(tmp_path / "second", "n")).unlink()
+    names = [instance.read(tmp_path / name / "instance-id") for name in ("first", "second")]
+    restore(tmp_path / "second", archive, force=True)
+    restore(tmp_path / "third", archive)
+    restore(tmp_path / "fourth", archive, clone=True)
+    found = [
+        instance.read(tmp_path / name / "instance-id") for name in ("second", "third", "fourth")
+    ]
+    assert found[:2] == [names[1], names[0]]
+    assert found[2] not in (None, *names)
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_times_are_cleared_and_launches_of_others_forgotten(
+    tmp_path: Path, own: bool
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    async with opened(data) as store:
+        await store.bring(State.STARTING)
+        await store.execute(
+            "UPDATE deployments SET not_before = 5, ready_since = ?, tries = 2", NOW
+        )
+        await store.execute("UPDATE ports SET quarantined_until = 5, blocked_until = 5")
+    archive = tmp_path / "backup.tar.gz"
+    backup(data, archive, documents="mongodb")
+    target = data if own else tmp_path / "target"
+    restore(target, archive, force=True, clone=not own)
+    async with opened(target) as store:
+        (row,) = await store.deployments.all()
+        (resting,) = await store.execute("SELECT max(quarantined_until + blocked_until) FROM ports")
+        assert (row.not_before, row.ready_since, row.tries, resting[0]) == (0, None, 0, 0)
+        if own:
+            assert (row.state, row.deadline) == (State.STARTING, 0)
+            assert row.launch_id
+        else:
+            assert (row.state, row.launch_id, row.handle, row.port) == (
+                State.PENDING, None, None, None,
+            )  # fmt: skip
+            assert (await store.ports.usage(NOW)).leased == 0
+
+
+async def test_every_collection_and_the_pages_of_reports_come_back(tmp_path: Path) -> None:
+    archive = await populate(tmp_path / "data", "m")
+    restore(tmp_path / "target", archive)
+    store = EmbeddedDocuments(tmp_path / "target" / "documents.db")
+    await store.open()
+    for collection in Collection:
+        assert await store.count(Query(collection)) == 20
+    assert await store.get_blob("page") == bytes(1_000_000)
+    await store.close()
+
+
+async def test_a_document_store_that_is_lost_is_not_left_out(tmp_path: Path) -> None:
+    await populate(tmp_path / "data", "m")
+    async with opened(tmp_path / "data") as store:
+        await store.execute("INSERT INTO meta VALUES ('documents', 'embedded')")
+    (tmp_path / "data" / "documents.db").unlink()
+    with pytest.raises(StateError, match="cannot find the document store"):
+        backup(tmp_path / "data", tmp_path / "other.tar.gz", documents="embedded")
+    manifest = backup(tmp_path / "data", tmp_path / "other.tar.gz", documents="mongodb")
+    assert {*manifest.members} == {"state.db", "instance-id"}
+
+
+#: Makes a backup where no file may grow beyond so many bytes, and prints the message.
+FULL = """
+import resource, sys
+from pathlib import Path
+from model_deployment.backup.make import backup
+from model_deployment.core.errors import StateError
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+try:
+    backup(Path(sys.argv[1]), Path(sys.argv[2]), documents="embedded", force=True)
+except StateError as error:
+    print(error.detail)
+"""
+
+
+@pytest.mark.parametrize("room", [4096, 500_000])
+async def test_without_room_the_earlier_backup_stays(tmp_path: Path, room: int) -> None:
+    archive = await populate(tmp_path / "data", "m")
+    before = archive.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "data"), str(archive), str(room)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("cannot ")
+    assert archive.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "m.tar.gz"]
+
+
+async def test_nothing_is_replaced_unless_told_to(tmp_path: Path) -> None:
+    archive = await populate(tmp_path / "data", "m")
+    with pytest.raises(StateError, match=r"state\.db, documents\.db would be replaced"):
+        restore(tmp_path / "data", archive)
+    done = restore(tmp_path / "data", archive, force=True)
+    names = [path.name.partition(".2")[0] for path in done.aside]
+    assert names == ["state.db", "documents.db", "drain.json"]

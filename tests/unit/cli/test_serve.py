@@ -1,0 +1,70 @@
+"""What ``serve`` says and does beside the controller: a deploy that fails does not keep others back."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from model_deployment.app import server
+from model_deployment.cli import main
+from model_deployment.core.errors import UnknownModel
+from model_deployment.log import lines
+from model_deployment.settings import Settings
+
+
+class Broken:
+    """A controller on which every deploy fails in a way of its own."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def deploy(self, key: Any, *_: Any, **__: Any) -> Any:
+        self.asked.append(str(key))
+        if key.version == 1:
+            raise ZeroDivisionError("unforeseen")
+        raise UnknownModel("cannot look up m-2: there is none")
+
+
+def test_an_error_nobody_foresaw_is_logged_and_the_next_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    controller = Broken()
+
+    async def serve(
+        settings: Settings, started: Sequence[Callable[[Broken], Awaitable[None]]]
+    ) -> None:
+        for start in started:
+            await start(controller)
+
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(lines, "configure", lambda *_: False)
+    with caplog.at_level(logging.ERROR):
+        main._serve(Settings(host="::1"), ["m-1", "m-2", "not a name"])
+    assert controller.asked == ["m-1", "m-2"]
+    (record,) = caplog.records
+    assert record.getMessage() == "cannot deploy m-1"
+    assert record.exc_info
+    assert record.exc_info[0] is ZeroDivisionError
+    told = capsys.readouterr()
+    assert "http://[::1]:8000" in told.out
+    assert "cannot look up m-2: there is none" in told.err
+    assert "not a name" in told.err
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("::1", "http://[::1]:8000"),
+        ("fe80::7", "http://[fe80::7]:8000"),
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("here.example", "http://here.example:8000"),
+    ],
+)
+def test_an_address_with_colons_is_put_in_brackets(host: str, url: str) -> None:
+    settings = Settings(host=host)
+    assert settings.own_url == settings.client_url == url
+    elsewhere = Settings(host=host, url="http://elsewhere")
+    assert (elsewhere.own_url, elsewhere.client_url) == (url, "http://elsewhere")

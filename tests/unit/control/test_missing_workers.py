@@ -1,0 +1,89 @@
+"""Missing workers are told once of each launch, and once that they have come."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from model_deployment.control.missing_workers import INTERVAL, RollCall, serving
+from model_deployment.core.domain import Crew, Deployment, Desired, Endpoint, Handle, State
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+
+KEY = ModelKey("m", 1)
+ROW = Deployment(
+    key=KEY,
+    desired=Desired.RUNNING,
+    state=State.READY,
+    options=Options(workers=2),
+    artifact="m-1-0",
+    created_at=datetime.now(UTC),
+    launch_id="a",
+    handle=Handle("a", Endpoint("127.0.0.1", 1)),
+)
+WHOLE = Crew(2, 2)
+BROKEN = Crew(1, 2, "OSError: [Errno 98] Address already in use")
+
+
+class Counted:
+    """A roll call, and what it told."""
+
+    def __init__(self) -> None:
+        self.crew: Crew | None = WHOLE
+        self.told: list[str] = []
+        self.looks = 0
+        self._now = 0.0
+        self._call = RollCall(self._look, lambda key, text: self.told.append(f"{key}: {text}"))
+
+    def _look(self, handle: Handle) -> Crew | None:
+        self.looks += 1
+        return self.crew
+
+    def count(self, crew: Crew | None, row: Deployment = ROW) -> None:
+        self.crew = crew
+        self._now += INTERVAL
+        self._call.consider([row], self._now)
+        self._call.consider([row], self._now + INTERVAL / 2)
+
+
+def test_missing_workers_are_told_once_and_once_that_they_serve() -> None:
+    it = Counted()
+    for crew in (WHOLE, BROKEN, BROKEN, None, BROKEN, WHOLE, BROKEN, WHOLE):
+        it.count(crew)
+    first, second = it.told
+    assert first.startswith(
+        "m-1: 1 of 2 workers serve; another one did not load the model: OSError: [Errno 98] Address already"
+    )
+    assert second == "m-1: all 2 workers serve"
+    assert it.looks == 8
+
+
+def test_another_launch_is_told_of_anew() -> None:
+    it = Counted()
+    handle = Handle("b", Endpoint("127.0.0.1", 1))
+    for row in (ROW, replace(ROW, launch_id="b", handle=handle)):
+        it.count(BROKEN, row)
+    assert len(it.told) == 2
+
+
+def test_a_worker_that_is_only_being_replaced_is_not_told_of() -> None:
+    it = Counted()
+    it.count(Crew(1, 2))
+    it.count(BROKEN, replace(ROW, state=State.STARTING))
+    it.count(BROKEN, replace(ROW, options=Options()))
+    assert it.told == []
+
+
+@pytest.mark.parametrize(
+    ("row", "crew", "number"),
+    [
+        (ROW, WHOLE, 2), (ROW, BROKEN, 1), (ROW, None, None),
+        (replace(ROW, options=Options()), None, 1),
+        (replace(ROW, options=Options(), state=State.STARTING), None, 0),
+        (replace(ROW, state=State.STARTING), Crew(0, 2), 0),
+        (replace(ROW, state=State.STOPPED, handle=None), None, 0),
+        (replace(ROW, state=State.PARKED), None, 0),
+    ],
+)  # fmt: skip
+def test_how_many_serve(row: Deployment, crew: Crew | None, number: int | None) -> None:
+    assert serving(row, lambda handle: crew) == number

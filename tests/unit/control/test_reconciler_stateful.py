@@ -1,0 +1,202 @@
+"""Whatever happens in whatever order: the checks of every tick hold, and wishes come true in the end.
+
+Controllers are killed between any two effects, also during their recovery; wishes arrive in the
+middle of ticks; machines reboot. The checks are in ``tests/support/simulation.py``.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from model_deployment.core.actions import Policy
+from model_deployment.core.domain import Traffic
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from tests.support.fakes import EACH, FakeMachine, Process
+from tests.support.simulation import FIRST, Stage, stage
+
+KEYS = [ModelKey(name, 1) for name in "abcd"]
+PORTS = 4
+OTHER = Options(workers=3, batch_max_rows=64)
+#: It may be parked after a while.
+IDLE = Options(idle_timeout=3)
+#: Shorter than the real ones, so that a few ticks get past any of them.
+POLICY = Policy(start_timeout=20, drain_timeout=10, stop_grace=3, backoff_limit=8, stable_after=10)
+
+Work = Callable[[], Awaitable[object]]
+FATES: dict[str, Callable[[FakeMachine, Process], object]] = {
+    "loads": lambda machine, process: machine.load(process),
+    "wedges": lambda machine, process: machine.wedge(process),
+    "exits": lambda machine, process: machine.end(process, 1),
+    "is killed": lambda machine, process: machine.end(process, -9),
+    "is stopped": lambda machine, process: setattr(process, "stopped", True),
+    "ignores SIGTERM": lambda machine, process: setattr(process, "stubborn", True),
+}
+TRAFFIC = {
+    "none": Traffic(),
+    "busy": Traffic(in_flight=2, oldest=1.0),
+    "unanswered": Traffic(in_flight=1, oldest=99.0),
+    "timing out": Traffic(timeouts_in_row=9),
+    "over for a moment": Traffic(idle=1.0),
+    "over for long": Traffic(idle=9.0),
+    "to come": Traffic(reading=1),
+}
+
+keys = st.sampled_from(KEYS)
+seconds = st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0, 40.0])
+points = st.integers(1, 16)
+numbers = st.integers(0, PORTS - 1)
+wishes = (
+    st.tuples(st.just("deploy"), keys)
+    | st.tuples(st.just("undeploy"), keys)
+    | st.tuples(st.just("deploy"), keys, st.just(OTHER), st.sampled_from(["registered", "anew"]))
+    | st.tuples(st.just("deploy"), keys, st.just(IDLE))
+    | st.tuples(st.just("request"), keys)
+)
+works = wishes | st.tuples(st.sampled_from(["tick", "shut_down"]))
+
+
+class Controllers(RuleBasedStateMachine):
+    """Controllers on one machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends = ExitStack()
+        self.loop = asyncio.new_event_loop()
+        self.ends.callback(self.loop.close)
+        self.healthy = True
+        self.stage: Stage
+
+    def do(self, work: Awaitable[Any]) -> Any:
+        """Run something on the loop; after a failure nothing more is to be learned."""
+        self.healthy = False
+        result = self.loop.run_until_complete(work)
+        self.healthy = True
+        return result
+
+    def work(self, name: str, *arguments: object) -> Work:
+        """A method of the stage, by its name."""
+        return lambda: getattr(self.stage, name)(*arguments)
+
+    @initialize(
+        ports=st.integers(3, PORTS),
+        starts=st.integers(1, 4),
+        prompt=st.booleans(),
+        holding=st.booleans(),
+    )
+    def begin(self, ports: int, starts: int, prompt: bool, holding: bool) -> None:
+        self.stage = self.ends.enter_context(
+            stage(POLICY, ports=ports, start_concurrency=starts, holding=holding)
+        )
+        self.stage.machine.prompt = prompt
+        self.do(self.stage.start())
+
+    @rule(wish=wishes)
+    def wish(self, wish: tuple[Any, ...]) -> None:
+        self.do(self.work(*wish)())
+
+    @rule(pause=seconds)
+    def tick(self, pause: float) -> None:
+        self.do(self.stage.tick(pause))
+
+    @rule(wish=wishes, point=points)
+    def tick_with_a_wish_in_the_middle(self, wish: tuple[Any, ...], point: int) -> None:
+        self.stage.steps.arm(point, self.work(*wish))
+        self.do(self.stage.tick())
+        self.stage.steps.disarm()
+
+    @precondition(lambda self: self.stage.machine.live)
+    @rule(number=numbers, fate=st.sampled_from([*FATES]))
+    def process(self, number: int, fate: str) -> None:
+        live = self.stage.machine.live
+        FATES[fate](self.stage.machine, live[number % len(live)])
+
+    @precondition(lambda self: self.stage.machine.live)
+    @rule(number=numbers, traffic=st.sampled_from([*TRAFFIC]))
+    def requests(self, number: int, traffic: str) -> None:
+        live = self.stage.machine.live
+        self.stage.traffic[live[number % len(live)].launch_id] = TRAFFIC[traffic]
+
+    @rule(number=numbers)
+    def stranger_comes(self, number: int) -> None:
+        self.stage.machine.squat(FIRST + number)
+
+    @rule(number=numbers)
+    def stranger_goes(self, number: int) -> None:
+        self.stage.machine.strangers.pop(FIRST + number, None)
+
+    @rule(places=st.integers(0, PORTS))
+    def memory(self, places: int) -> None:
+        self.stage.machine.memory = places * EACH
+
+    @rule(broken=st.booleans())
+    def registry(self, broken: bool) -> None:
+        error = ConnectionError("the registry does not answer")
+        self.stage.machine.prepare_error = error if broken else None
+
+    @rule(broken=st.booleans())
+    def fork(self, broken: bool) -> None:
+        error = OSError(11, "Resource temporarily unavailable")
+        self.stage.machine.start_error = error if broken else None
+
+    @precondition(lambda self: self.stage.machine.held)
+    @rule(for_good=st.booleans())
+    def holder_dies(self, for_good: bool) -> None:
+        """The models live on, and listen on their own."""
+        self.stage.machine.held.clear()
+        self.stage.machine.holding = not for_good
+
+    @rule(work=works, point=points, again=points, away=seconds)
+    def crash(self, work: tuple[Any, ...], point: int, again: int, away: float) -> None:
+        async def come_back() -> None:
+            self.stage.machine.advance(away)
+            await self.stage.start()
+            await self.stage.tick()
+
+        async def run() -> None:
+            gone = await self.stage.crashes(self.work(*work), point) or work == ("shut_down",)
+            if gone and await self.stage.crashes(come_back, again):
+                await come_back()
+
+        self.do(run())
+
+    @rule(work=works, point=points)
+    def disk_full(self, work: tuple[Any, ...], point: int) -> None:
+        async def fail() -> None:
+            if self.stage.steps.name.startswith("before Deployments."):
+                raise sqlite3.OperationalError("database or disk is full")
+
+        async def run() -> None:
+            self.stage.steps.arm(point, fail)
+            with suppress(sqlite3.OperationalError):
+                await self.work(*work)()
+            self.stage.steps.disarm()
+            if work == ("shut_down",):
+                await self.stage.start()
+            await self.stage.check()
+
+        self.do(run())
+
+    @rule()
+    def reboot(self) -> None:
+        self.do(self.stage.gone())
+        self.stage.machine.reboot()
+        self.do(self.stage.start())
+
+    def teardown(self) -> None:
+        with self.ends:
+            if self.healthy and hasattr(self, "stage"):
+                self.do(self.stage.settle(wanted=KEYS[::2], unwanted=KEYS[1::2]))
+            if hasattr(self, "stage"):
+                self.do(self.stage.gone())
+
+
+TestControllers = pytest.mark.timeout(1800)(Controllers.TestCase)
+TestControllers.settings = settings(stateful_step_count=50, max_examples=settings().max_examples)

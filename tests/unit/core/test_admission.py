@@ -1,0 +1,207 @@
+"""Who is let in by memory, and what was measured."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_deployment.control.memory import INTERVAL, SOON, Scales, taken
+from model_deployment.core.admission import Admission, longest_idle
+from model_deployment.core.domain import Desired, Handle, Memory, State, Traffic
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.runtime.memory import free_memory
+from tests.support.rows import row
+from tests.support.stored import Store, opened
+
+MB = 1024 * 1024
+KEY = ModelKey("new", 1)
+PARKABLE = Options(idle_timeout=60)
+
+
+def other(state: State, version: int = 1, **changes: Any) -> Any:
+    return row(state, key=ModelKey("other", version), **changes)
+
+
+def shortage(free: int, *rows: Any, measured: int | None = None, workers: int = 1) -> str:
+    admission = Admission(lambda: free * MB, guess=100 * MB, guess_of_fork=100 * MB, margin=50 * MB)
+    return admission.shortage(KEY, Options(workers=workers), measured, rows)
+
+
+def test_what_fits_beside_the_margin_is_let_in() -> None:
+    assert shortage(150) == ""
+    assert shortage(149) == (
+        "it needs 100 MB of memory (by a guess), 149 MB are free, and 50 MB have to be left"
+    )
+
+
+def test_what_was_measured_counts_and_not_the_guess() -> None:
+    assert shortage(80, measured=30 * MB) == ""
+    assert "needs 30 MB of memory (as measured before)" in shortage(79, measured=30 * MB)
+    assert shortage(249, workers=2)
+    assert not shortage(250, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "least"),
+    [
+        ([other(State.STARTING)], 250),
+        ([other(State.PENDING, memory=20 * MB)], 170),
+        ([other(State.PENDING, desired=Desired.STOPPED)], 150),
+        ([other(State.READY), other(State.STOPPED), other(State.PARKED)], 150),
+        ([row(State.STARTING, key=KEY)], 150),
+        # Idle ones that may be parked give up what they take; of others it is not known.
+        ([other(State.READY, memory=40 * MB, options=PARKABLE)], 110),
+        ([other(State.READY, options=PARKABLE)], 150),
+        ([other(State.READY, memory=40 * MB)], 150),
+    ],
+)
+def test_those_that_come_count_and_those_that_may_go(rows: list[Any], least: int) -> None:
+    assert shortage(least, *rows) == ""
+    assert shortage(least - 1, *rows) != ""
+
+
+def test_a_margin_of_nothing_leaves_memory_out_of_it() -> None:
+    admission = Admission(lambda: 0, guess=100, guess_of_fork=100, margin=0)
+    assert admission.shortage(KEY, Options(), None, []) == ""
+    assert not admission.tight(row(State.PENDING), [])
+
+
+def test_a_launch_waits_for_those_that_start_and_for_nobody_else() -> None:
+    admission = Admission(lambda: 150, guess=100, guess_of_fork=100, margin=50)
+    pending = row(State.PENDING, key=KEY)
+    assert not admission.tight(pending, [other(State.PENDING), other(State.READY, 2)])
+    assert admission.tight(pending, [other(State.STARTING)])
+
+
+def test_the_longest_idle_goes_first_and_the_others_are_spared() -> None:
+    seconds = {"a": 1.0, "b": 9.0, "c": 0.4, "d": 99.0, "e": 99.0}
+    rows = [
+        row(
+            State.STARTING if name == "e" else State.READY,
+            key=ModelKey(name, 1),
+            launch_id=name,
+            options=Options() if name == "d" else PARKABLE,
+        )
+        for name in seconds
+    ]
+    found = longest_idle(rows, lambda launch_id: Traffic(idle=seconds[launch_id]))
+    assert found == [ModelKey("b", 1), ModelKey("a", 1)]
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with opened(tmp_path) as it:
+        yield it
+
+
+async def test_what_is_measured_is_noted_and_kept_for_the_same_model(store: Store) -> None:
+    looks: list[int] = []
+    found = Memory(9000, 7000, 5000, forked=True)
+
+    async def measure(handles: Sequence[Handle]) -> dict[str, Memory]:
+        looks.append(len(handles))
+        return {handle.launch_id: found for handle in handles}
+
+    ready = await store.bring(State.READY)
+    scales = Scales(store.deployments, measure)
+    for now in (0.0, 0.5):
+        scales.consider([ready], now)
+        await scales.close()
+    ready = await store.reread(ready)
+    assert ready.memory == 5000
+    assert looks == [1]
+    # From now on seldom; a small difference is not written down, and where there is no more the RSS is.
+    for now, seen, expected in (
+        (INTERVAL - 1, Memory(1, 1, 1), 5000),
+        (INTERVAL, Memory(9000, 7000, 5100), 5000),
+        (2 * INTERVAL, Memory(9000, None), 9000),
+    ):
+        found = seen
+        scales.consider([ready], now)
+        await scales.close()
+        ready = await store.reread(ready)
+        assert ready.memory == expected
+    await store.deployments.ask_stopped(ready.key)
+    stopped = await store.end(await store.reread(ready), State.STOPPED)
+    assert stopped.memory == 9000
+    again, _ = await store.deployments.ask_running(ready.key, Options(), ready.artifact, 9)
+    assert again.memory == 9000
+    await store.deployments.ask_stopped(ready.key)
+    await store.end(await store.reread(again), State.STOPPED)
+    other, _ = await store.deployments.ask_running(ready.key, Options(workers=2), ready.artifact, 9)
+    assert other.memory is None
+
+
+async def test_a_fork_that_was_served_otherwise_is_not_noted(store: Store) -> None:
+    looks: list[int] = []
+
+    async def measure(handles: Sequence[Handle]) -> dict[str, Memory]:
+        looks.append(len(handles))
+        return {handle.launch_id: Memory(9000, 7000, 5000, forked=False) for handle in handles}
+
+    ready = await store.bring(State.READY)
+    assert ready.options.forks
+    scales = Scales(store.deployments, measure)
+    for now in (0.0, SOON, INTERVAL - 1):
+        scales.consider([ready], now)
+        await scales.close()
+    assert (await store.reread(ready)).memory is None
+    assert looks == [1]
+
+
+def test_what_is_shared_counts_where_no_parent_keeps_it() -> None:
+    assert taken(Memory(9, 7, 5), forks=False) == 7
+    assert taken(Memory(9, 7, 5), forks=True) == 5
+    assert taken(Memory(9, None), forks=True) == taken(Memory(9, None), forks=False) == 9
+
+
+def group(folder: Path, version: int, limit: str, used: int, cached: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ("memory.max", "memory.current", "inactive_file"),
+    ][version - 1]
+    (folder / names[0]).write_text(f"{limit}\n")
+    (folder / names[1]).write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 1\n{names[2]} {cached}\n")
+
+
+def member(root: Path, line: str) -> Path:
+    """The folder of control groups on a machine whose process is in this one."""
+    (root / "proc/self").mkdir(parents=True, exist_ok=True)
+    (root / "proc/self/cgroup").write_text(f"12:cpu,cpuacct:/x\n{line}\n")
+    return root / "sys/fs/cgroup"
+
+
+def test_a_machine_without_limits_has_what_it_has(tmp_path: Path) -> None:
+    assert free_memory(tmp_path) > MB
+    assert free_memory() > 0
+    top = member(tmp_path, "0::/a")
+    group(top / "a", 2, "max", 7)
+    assert free_memory(tmp_path) > MB
+
+
+@pytest.mark.parametrize(
+    ("version", "line", "below"),
+    [(2, "0::/a/b", ""), (1, "5:memory,hugetlb:/a/b", "memory")],
+)
+def test_the_narrowest_limit_on_the_way_up_counts(
+    tmp_path: Path, version: int, line: str, below: str
+) -> None:
+    top = member(tmp_path, line) / below
+    group(top / "a" / "b", version, "5000", 3000, 500)
+    assert free_memory(tmp_path) == 2500
+    group(top / "a", version, "1000", 400)
+    assert free_memory(tmp_path) == 600
+    group(top / "a" / "b", version, "100", 900)
+    assert free_memory(tmp_path) == 0
+
+
+def test_the_path_of_the_host_is_not_there_in_a_container(tmp_path: Path) -> None:
+    top = member(tmp_path, "0::/../docker/x")
+    group(top, 2, "800", 300)
+    assert free_memory(tmp_path) == 500
+    member(tmp_path, "0::/docker/not/there")
+    assert free_memory(tmp_path) == 500

@@ -1,0 +1,287 @@
+"""The rules of a deployment's life, one table per question."""
+
+from typing import Any
+
+import pytest
+
+from model_deployment.core.actions import (
+    Action,
+    Artifact,
+    Launch,
+    Nothing,
+    Observation,
+    Policy,
+    Prepare,
+    Promote,
+    Rest,
+    Stop,
+)
+from model_deployment.core.domain import Desired, Exit, Health, State, Step, Traffic
+from model_deployment.core.lifecycle import LIVE, after_exit, backoff, decide
+from model_deployment.core.options import EnvManager, Options
+from tests.support.rows import row
+
+NOW = 1000.0
+POLICY = Policy()
+HEALTHY = Health(healthy=True)
+SICK = Health(failures=POLICY.probe_failures)
+CRASH = Exit("the process exited with status 1", 1)
+GOING_DOWN = "the controller is stopping"
+FETCHED = Artifact.READY
+
+PENDING, STARTING, READY = State.PENDING, State.STARTING, State.READY
+STOPPING, STOPPED, FAILED = State.STOPPING, State.STOPPED, State.FAILED
+PARKED = State.PARKED
+
+
+def act(
+    state: State, desired: Desired = Desired.RUNNING, /, seen: Any = (), **changes: Any
+) -> Action:
+    """What is decided for a row with these columns and this observation."""
+    return decide(row(state, desired, **changes), Observation(**dict(seen)), NOW, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("seen", "action"),
+    [
+        ({}, Prepare()),
+        ({"may_start": False}, Prepare()),
+        ({"artifact": Artifact.WORKING}, Nothing()),
+        ({"artifact": FETCHED}, Launch(NOW + POLICY.start_timeout)),
+        ({"artifact": FETCHED, "may_start": False}, Nothing()),
+        ({"artifact": FETCHED, "closing": True}, Nothing()),
+        ({"closing": True}, Nothing()),
+    ],
+)
+def test_a_pending_row_is_prepared_then_launched(seen: dict[str, Any], action: Action) -> None:
+    assert act(PENDING, seen=seen) == action
+
+
+@pytest.mark.parametrize("manager", EnvManager)
+def test_building_an_environment_takes_longer(manager: EnvManager) -> None:
+    limit = 120 if manager is EnvManager.LOCAL else 1800
+    action = act(PENDING, seen={"artifact": FETCHED}, options=Options(manager))
+    assert action == Launch(NOW + limit)
+
+
+@pytest.mark.parametrize(("not_before", "waits"), [(NOW + 0.01, True), (NOW, False), (0, False)])
+@pytest.mark.parametrize("artifact", [Artifact.MISSING, FETCHED, Artifact.FAILED])
+def test_a_row_in_back_off_waits(not_before: float, waits: bool, artifact: Artifact) -> None:
+    action = act(PENDING, seen={"artifact": artifact}, not_before=not_before)
+    assert (action == Nothing()) is waits
+
+
+def test_artifacts_that_cannot_be_had_cost_a_try() -> None:
+    seen = {"artifact": Artifact.FAILED, "artifact_error": "cannot download"}
+    action = act(PENDING, seen=seen, tries=2)
+    assert isinstance(action, Rest)
+    assert (action.state, action.reason, action.tries) == (PENDING, "cannot download", 3)
+    assert action.not_before > NOW
+    last = act(PENDING, seen=seen, tries=POLICY.tries - 1)
+    assert last == Rest(FAILED, "cannot download (gave up after 5 tries)", 5)
+
+
+@pytest.mark.parametrize("artifact", Artifact)
+@pytest.mark.parametrize("not_before", [0, NOW + 30])
+def test_a_pending_row_nobody_wants_is_stopped_at_once(
+    artifact: Artifact, not_before: float
+) -> None:
+    action = act(PENDING, Desired.STOPPED, seen={"artifact": artifact}, not_before=not_before)
+    assert action == Rest(STOPPED, "undeployed")
+
+
+@pytest.mark.parametrize(
+    ("seen", "deadline", "action"),
+    [
+        ({}, NOW + 1, Nothing()),
+        ({}, None, Nothing()),
+        ({"health": SICK}, NOW + 1, Nothing()),
+        ({"health": HEALTHY}, NOW + 1, Promote()),
+        ({"health": HEALTHY}, NOW - 1, Promote()),
+        # Found late by a new controller, which has not asked it yet.
+        ({}, NOW - 100, Nothing()),
+        (
+            {"health": Health(failures=1)},
+            NOW,
+            Stop("not ready within 120 s", Step.TERMINATE, NOW + POLICY.cancel_grace, tries=3),
+        ),
+        ({"closing": True}, NOW + 1, Stop(GOING_DOWN, Step.TERMINATE, NOW + POLICY.cancel_grace)),
+        (
+            {"closing": True, "health": HEALTHY},
+            NOW + 1,
+            Stop(GOING_DOWN, Step.TERMINATE, NOW + POLICY.cancel_grace),
+        ),
+    ],
+)
+def test_a_starting_launch_is_promoted_or_ended(
+    seen: dict[str, Any], deadline: float | None, action: Action
+) -> None:
+    assert act(STARTING, seen=seen, deadline=deadline, tries=2) == action
+
+
+def test_the_reason_of_a_late_start_names_the_limit_that_applied() -> None:
+    action = act(STARTING, seen={"health": SICK}, options=Options(EnvManager.UV), deadline=NOW)
+    assert getattr(action, "reason", "") == "not ready within 1800 s"
+
+
+@pytest.mark.parametrize("health", [Health(), HEALTHY])
+def test_a_starting_launch_nobody_wants_is_cancelled(health: Health) -> None:
+    action = act(STARTING, Desired.STOPPED, seen={"health": health}, tries=2)
+    assert action == Stop("undeployed while starting", Step.TERMINATE, NOW + POLICY.cancel_grace)
+
+
+@pytest.mark.parametrize(
+    ("desired", "seen", "action"),
+    [
+        (Desired.RUNNING, {}, Nothing()),
+        (Desired.RUNNING, {"health": HEALTHY, "traffic": Traffic(in_flight=9)}, Nothing()),
+        (Desired.STOPPED, {}, Stop("undeployed", Step.DRAIN, NOW + POLICY.drain_timeout)),
+        (
+            Desired.STOPPED,
+            {"health": SICK},
+            Stop("undeployed", Step.DRAIN, NOW + POLICY.drain_timeout),
+        ),
+        (
+            Desired.RUNNING,
+            {"closing": True},
+            Stop(GOING_DOWN, Step.DRAIN, NOW + POLICY.drain_timeout),
+        ),
+        (
+            Desired.RUNNING,
+            {"health": SICK},
+            Stop(
+                "did not answer 3 health checks in a row",
+                Step.TERMINATE,
+                NOW + POLICY.stop_grace,
+                tries=1,
+            ),
+        ),
+    ],
+)
+def test_a_ready_launch_drains_when_unwanted_and_ends_at_once_when_sick(
+    desired: Desired, seen: dict[str, Any], action: Action
+) -> None:
+    # Up for long enough that earlier failures are forgotten.
+    assert act(READY, desired, seen=seen, ready_since=NOW - 30, tries=2) == action
+
+
+#: ``Stop.step`` and the seconds until its deadline; None: leave it.
+Next = tuple[Step, float] | None
+
+
+@pytest.mark.parametrize(
+    ("step", "in_flight", "left", "following"),
+    [
+        (Step.DRAIN, 1, 0.1, None),
+        (Step.DRAIN, 0, 0.1, (Step.TERMINATE, POLICY.stop_grace)),
+        (Step.DRAIN, 1, 0.0, (Step.TERMINATE, POLICY.stop_grace)),
+        (Step.DRAIN, 1, None, (Step.TERMINATE, POLICY.stop_grace)),
+        (Step.TERMINATE, 0, 0.1, None),
+        (Step.TERMINATE, 1, 0.0, (Step.KILL, 1.0)),
+        (Step.TERMINATE, 0, None, (Step.KILL, 1.0)),
+        (Step.KILL, 0, 0.1, None),
+        (Step.KILL, 0, 0.0, (Step.KILL, 1.0)),
+        (Step.KILL, 0, None, (Step.KILL, 1.0)),
+    ],
+)
+@pytest.mark.parametrize("desired", Desired)
+def test_a_stop_goes_from_drain_to_terminate_to_kill(
+    step: Step, in_flight: int, left: float | None, following: Next, desired: Desired
+) -> None:
+    action = act(
+        STOPPING,
+        desired,
+        seen={"traffic": Traffic(in_flight=in_flight)},
+        step=step,
+        deadline=None if left is None else NOW + left,
+        reason="because",
+        tries=2,
+    )
+    if following is None:
+        assert action == Nothing()
+    else:
+        assert action == Stop("because", following[0], NOW + following[1], tries=2)
+
+
+@pytest.mark.parametrize("desired", Desired)
+@pytest.mark.parametrize("exit", [None, CRASH])
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_row_at_rest_moves_only_from_failed_to_stopped(
+    desired: Desired, exit: Exit | None, closing: bool
+) -> None:
+    seen = {"exit": exit, "closing": closing, "artifact": FETCHED}
+    assert act(STOPPED, desired, seen=seen) == Nothing()
+    undeployed = desired is Desired.STOPPED
+    action = Rest(STOPPED, "undeployed", 0, 0.0) if undeployed else Nothing()
+    assert act(FAILED, desired, seen=seen) == action
+
+
+@pytest.mark.parametrize("state", sorted(LIVE))
+@pytest.mark.parametrize("desired", Desired)
+@pytest.mark.parametrize("closing", [False, True])
+@pytest.mark.parametrize("health", [Health(), HEALTHY, SICK])
+def test_an_exit_outweighs_all_else_that_was_seen(
+    state: State, desired: Desired, closing: bool, health: Health
+) -> None:
+    dead = row(state, desired, deadline=NOW)
+    seen = Observation(exit=CRASH, closing=closing, health=health)
+    assert decide(dead, seen, NOW, POLICY) == after_exit(dead, CRASH, closing, NOW, POLICY)
+
+
+@pytest.mark.parametrize("state", sorted(LIVE))
+@pytest.mark.parametrize("closing", [False, True])
+@pytest.mark.parametrize("tries", [0, 4])
+def test_a_death_nobody_minds_ends_in_stopped(state: State, closing: bool, tries: int) -> None:
+    dead = row(state, Desired.STOPPED, tries=tries)
+    assert after_exit(dead, CRASH, closing, NOW, POLICY) == Rest(STOPPED, "undeployed")
+
+
+@pytest.mark.parametrize("state", sorted(LIVE))
+@pytest.mark.parametrize("tries", [0, 4])
+def test_a_death_by_the_controller_costs_no_try(state: State, tries: int) -> None:
+    rest = after_exit(row(state, tries=tries), CRASH, True, NOW, POLICY)
+    assert rest == Rest(PENDING, "the controller stopped it", tries)
+
+
+@pytest.mark.parametrize(
+    ("up", "tries", "state", "counted"),
+    [
+        (None, 0, PENDING, 1),
+        (None, 3, PENDING, 4),
+        (None, 4, FAILED, 5),
+        (29.9, 4, FAILED, 5),
+        (30.0, 4, PENDING, 1),
+        (3000.0, 4, PENDING, 1),
+    ],
+)
+def test_a_death_costs_a_try_unless_it_was_up_long_enough(
+    up: float | None, tries: int, state: State, counted: int
+) -> None:
+    ready_since = None if up is None else NOW - up
+    dead = row(READY, tries=tries, ready_since=ready_since)
+    rest = after_exit(dead, CRASH, False, NOW, POLICY)
+    assert (rest.state, rest.tries) == (state, counted)
+    if state is PENDING:
+        assert rest.reason == CRASH.reason
+        assert rest.not_before == NOW + backoff(dead, counted, POLICY)
+    else:
+        assert rest.reason == f"{CRASH.reason} (gave up after 5 tries)"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "tries", "rest"),
+    [
+        # A failure was counted when it was stopped for it,
+        (STOPPING, "not ready within 120 s", 1, ("not ready within 120 s", 1)),
+        (STOPPING, "not ready within 120 s", 4, ("not ready within 120 s", 4)),
+        # and to be stopped without one is none.
+        (STOPPING, "undeployed", 0, ("stopped, and wanted again", 0)),
+        (STARTING, "launch on port 8001", 0, (CRASH.reason, 1)),
+        (READY, "healthy", 0, (CRASH.reason, 1)),
+    ],
+)
+def test_a_launch_that_was_stopped_died_of_why_it_was_stopped(
+    state: State, reason: str, tries: int, rest: tuple[str, int]
+) -> None:
+    after = after_exit(row(state, reason=reason, tries=tries), CRASH, False, NOW, POLICY)
+    assert (after.reason, after.tries) == rest

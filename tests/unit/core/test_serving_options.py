@@ -1,0 +1,115 @@
+"""How a deployment is to be served: options, choices on top of them, and what the model says."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_deployment.control.controller import Choice
+from model_deployment.core.options import EnvManager, Options, StartMethod, Validation
+from model_deployment.registry.mlmodel import Description
+from tests.support.gates import column, split, values
+
+options = st.builds(
+    Options,
+    env_manager=st.sampled_from(EnvManager),
+    workers=st.integers(1, 64),
+    validation=st.sampled_from(Validation),
+    batch_max_rows=st.integers(0, 100_000),
+    start_method=st.sampled_from(StartMethod),
+)
+choices = st.builds(
+    Choice,
+    env_manager=st.none() | st.sampled_from(EnvManager),
+    workers=st.none() | st.integers(1, 64),
+    validation=st.none() | st.sampled_from(Validation),
+    batch_max_rows=st.none() | st.integers(0, 100_000),
+    start_method=st.none() | st.sampled_from(StartMethod),
+)
+
+
+@given(options)
+def test_options_survive_being_saved_as_json(saved: Options) -> None:
+    assert Options.from_dict(json.loads(json.dumps(saved.as_dict()))) == saved
+
+
+def test_options_of_an_earlier_release_are_strict_and_do_not_merge() -> None:
+    saved = {"env_manager": "uv", "workers": 2}
+    assert Options.from_dict(saved) == Options(EnvManager.UV, 2, Validation.STRICT, 0)
+
+
+def test_an_unknown_way_of_checking_is_an_error() -> None:
+    with pytest.raises(ValueError, match="lax"):
+        Options.from_dict({"validation": "lax"})
+
+
+@given(choices, options)
+def test_what_is_chosen_counts_and_what_is_not_stays(choice: Choice, before: Options) -> None:
+    after = choice.over(before)
+    for name in before.as_dict():
+        chosen = getattr(choice, name)
+        expected = getattr(before, name) if chosen is None else chosen
+        assert getattr(after, name) == expected
+        assert type(getattr(after, name)) is type(getattr(before, name))
+
+
+def test_merging_can_be_chosen_away() -> None:
+    before = Options(validation=Validation.COERCE, batch_max_rows=64)
+    assert Choice(batch_max_rows=0).over(before) == Options(validation=Validation.COERCE)
+    assert Choice().over(before) == before
+
+
+def model(folder: Path, *inputs: dict[str, Any], example: Any = None) -> Path:
+    """A saved model, as far as it says something of itself."""
+    signature = {"inputs": json.dumps([*inputs])} if inputs else None
+    (folder / "MLmodel").write_text(json.dumps({"signature": signature}))
+    if example is not None:
+        (folder / "serving_input_example.json").write_text(json.dumps(example))
+    return folder
+
+
+def test_the_gate_is_made_of_the_signature(tmp_path: Path) -> None:
+    path = model(tmp_path, column("long"))
+    strict, coerce, observe = (Description().gate(path, mode) for mode in Validation)
+    assert strict.checked
+    assert strict.check(split("1")).refused
+    assert values(coerce.check(split("1")), None) == [1]
+    assert (observe.check(split("x")).refused, observe.check(split("x")).count) == (False, 1)
+
+
+@pytest.mark.parametrize("text", [None, "", "a: [", "{}", "signature: {inputs: '[1]'}"])
+def test_without_a_signature_everything_passes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | None
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    if text is not None:
+        (tmp_path / "MLmodel").write_text(text)
+    gate = Description().gate(tmp_path, Validation.STRICT)
+    assert not gate.checked
+    assert not gate.check(split("x")).refused
+
+
+def test_a_model_s_own_example_goes_first(tmp_path: Path) -> None:
+    own = split(1, 2, 3)
+    assert Description().example(model(tmp_path, column("long"), example=own)) == own
+    assert Description().example(model(tmp_path, example=own)) == own
+
+
+@pytest.mark.parametrize(
+    "kind", ["integer", "long", "float", "double", "string", "boolean", "datetime", "binary"]
+)
+def test_an_example_made_of_the_signature_passes_its_gate(tmp_path: Path, kind: str) -> None:
+    path = model(tmp_path, column(kind), column("long", "b", required=False))
+    verdict = Description().gate(path, Validation.STRICT).check(Description().example(path))
+    assert not verdict.refused
+    assert verdict.table is not None
+    assert verdict.table.rows == 1
+
+
+def test_without_either_there_is_no_example(tmp_path: Path) -> None:
+    assert Description().example(tmp_path) is None
+    assert Description().example(model(tmp_path)) is None

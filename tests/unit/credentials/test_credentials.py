@@ -1,0 +1,301 @@
+"""Passwords in htpasswd files, and who a header proves to be."""
+
+import asyncio
+import base64
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from model_deployment.core.domain import Role, User
+from model_deployment.core.errors import CredentialsError, Unavailable
+from model_deployment.credentials import htpasswd, verify
+from model_deployment.credentials.verify import NOBODY, Credentials
+
+PASSWORD = "correct horse battery"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def basic(name: str, password: str = PASSWORD, scheme: str = "Basic") -> bytes:
+    return f"{scheme} ".encode() + base64.b64encode(f"{name}:{password}".encode())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    htpasswd.set_user(tmp_path / "c", "olga", PASSWORD, Role.OPERATOR)
+    htpasswd.set_user(tmp_path / "c", "carl", PASSWORD, Role.CALLER)
+    return tmp_path / "c"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def credentials(folder: Path, clock: Clock) -> Credentials:
+    made = Credentials(folder, clock=clock)
+    made.open()
+    return made
+
+
+def test_operators_stand_in_both_files(folder: Path) -> None:
+    users = htpasswd.read(folder)
+    assert set(users.operators) == {"olga"}
+    assert set(users.callers) == {"olga", "carl"}
+    assert users.operators["olga"] == users.callers["olga"]
+    for name in (htpasswd.OPERATORS, htpasswd.CALLERS):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    there = sorted(path.name for path in folder.iterdir())
+    assert there == [".lock", htpasswd.CALLERS, htpasswd.OPERATORS]
+
+
+def test_a_role_can_be_changed_and_taken(folder: Path) -> None:
+    htpasswd.set_user(folder, "carl", PASSWORD, Role.OPERATOR)
+    htpasswd.set_user(folder, "olga", PASSWORD, Role.CALLER)
+    users = htpasswd.read(folder)
+    assert (users.role("carl"), users.role("olga")) == (Role.OPERATOR, Role.CALLER)
+    with pytest.raises(CredentialsError, match="last operator"):
+        htpasswd.remove_user(folder, "carl")
+    htpasswd.remove_user(folder, "olga")
+    assert htpasswd.read(folder).role("olga") is None
+    with pytest.raises(CredentialsError, match="no such user"):
+        htpasswd.remove_user(folder, "olga")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a:b", "a\nb", "-a", "a b", "é", "x" * 65, "../x", "#x", "a\0"]
+)
+def test_names_that_would_break_the_file(folder: Path, name: str) -> None:
+    before = htpasswd.read(folder)
+    with pytest.raises(CredentialsError, match="as a name"):
+        htpasswd.set_user(folder, name, PASSWORD, Role.CALLER)
+    assert htpasswd.read(folder) == before
+
+
+@pytest.mark.parametrize("password", ["", "short", "x" * 15, "x" * 73, "é" * 37])
+def test_passwords_that_are_too_short_or_too_long_for_bcrypt(folder: Path, password: str) -> None:
+    with pytest.raises(CredentialsError, match="16 characters"):
+        htpasswd.set_user(folder, "new", password, Role.CALLER)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["olga", "olga:", "olga:secret", "olga:$apr1$x$y", "olga:{SSHA}xyz", ":$2y$05$" + "a" * 53,
+     "olga:$2y$05$" + "a" * 52, "olga:$2y$14$" + "a" * 53, "o lga:$2y$05$" + "a" * 53],
+)  # fmt: skip
+def test_a_line_of_another_kind_is_named(folder: Path, line: str) -> None:
+    with (folder / htpasswd.CALLERS).open("a") as file:
+        file.write(f"\n# a comment\n{line}\n")
+    with pytest.raises(CredentialsError, match="line 5 of "):
+        Credentials(folder).open()
+
+
+def test_nobody_operates(folder: Path) -> None:
+    (folder / htpasswd.OPERATORS).write_text("")
+    with pytest.raises(CredentialsError, match="nobody operates"):
+        Credentials(folder).open()
+
+
+def test_new_passwords_are_long_and_differ() -> None:
+    made = {htpasswd.new_password() for _ in range(100)}
+    assert len(made) == 100
+    assert min(map(len, made)) == 32
+
+
+async def test_users_are_known_by_their_password(credentials: Credentials) -> None:
+    assert credentials.required
+    for _ in range(2):  # found out, and remembered
+        assert await credentials.user(basic("olga")) == User("olga", Role.OPERATOR)
+        assert await credentials.user(basic("carl", scheme="bASIC")) == User("carl", Role.CALLER)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None, b"", b"Basic", b"Basic ", b"Basic !!!", b"Bearer abc", b"Basic b2xnYQ==", basic(""),
+        basic("", ""),
+        basic("olga", ""), basic("olga", "wrong"), basic("olga", PASSWORD + "x"), basic("nobody"),
+        basic("Olga"), basic("olga", PASSWORD + "\0"), basic("olga", "x" * 100_000), basic("olga\n"),
+        b"Basic " + base64.b64encode(b"\xff\xfe:x"), basic("olga", scheme="Digest"),
+    ],
+)  # fmt: skip
+async def test_nobody_else_is(credentials: Credentials, header: bytes | None) -> None:
+    for _ in range(2):
+        assert await credentials.user(header) is None
+
+
+async def test_a_hash_is_computed_once(
+    credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, computed = bcrypt.checkpw, []
+
+    def counted(password: bytes, hashed: bytes) -> bool:
+        computed.append(password)
+        return real(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    for _ in range(10):
+        assert await credentials.user(basic("olga"))
+        assert not await credentials.user(basic("nobody", "wrong"))  # which takes as long
+    assert len(computed) == 2
+
+
+async def test_no_password_stays_in_memory(credentials: Credentials) -> None:
+    await credentials.user(basic("olga"))
+    assert all(basic("olga") not in key for key in credentials._good)
+
+
+async def test_what_is_remembered_is_bounded(
+    credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_REMEMBERED", 3)
+    assert await credentials.user(basic("olga"))
+    for n in range(10):
+        assert not await credentials.user(basic("olga", f"wrong {n}"))
+        assert not await credentials.user(b"Basic %d" % n)
+    assert (len(credentials._good), len(credentials._bad)) == (1, 3)
+
+
+async def test_equal_headers_that_come_together_are_checked_once(
+    credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, computed = bcrypt.checkpw, []
+
+    def counted(password: bytes, hashed: bytes) -> bool:
+        computed.append(password)
+        return real(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted)
+    found = await asyncio.gather(*(credentials.user(basic("olga")) for _ in range(300)))
+    assert {user and user.name for user in found} == {"olga"}
+    assert len(computed) == 1
+
+
+async def test_a_caller_who_leaves_takes_nobodys_answer(credentials: Credentials) -> None:
+    first, second = (asyncio.ensure_future(credentials.user(basic("olga"))) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second
+    assert first.cancelled()
+
+
+async def test_another_users_change_forgets_nobody(
+    credentials: Credentials, folder: Path, clock: Clock
+) -> None:
+    assert await credentials.user(basic("olga"))
+    assert await credentials.user(basic("carl"))
+    htpasswd.set_user(folder, "carl", PASSWORD, Role.CALLER)
+    clock.now += 1
+    await credentials.user(None)
+    assert [user.name for user, _ in credentials._good.values()] == ["olga"]
+
+
+async def test_the_last_operator_stays_one(folder: Path) -> None:
+    with pytest.raises(CredentialsError, match="last operator"):
+        htpasswd.set_user(folder, "olga", PASSWORD, Role.CALLER)
+    assert htpasswd.read(folder).role("olga") is Role.OPERATOR
+
+
+async def test_a_hash_that_is_none_lets_nobody_in(folder: Path) -> None:
+    with (folder / htpasswd.CALLERS).open("a") as file:
+        file.write(f"odd:$2y$05${'/' * 21}z{'.' * 31}\n")
+    credentials = Credentials(folder)
+    credentials.open()
+    assert await credentials.user(basic("odd")) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
+def test_what_root_makes_is_the_folders_owners(folder: Path) -> None:
+    os.chown(folder, 12345, 12345)
+    htpasswd.set_user(folder, "nina", PASSWORD, Role.CALLER)
+    assert (folder / htpasswd.CALLERS).stat().st_uid == 12345
+
+
+async def test_changes_are_seen_within_a_second(
+    credentials: Credentials, folder: Path, clock: Clock
+) -> None:
+    assert await credentials.user(basic("carl"))
+    htpasswd.remove_user(folder, "carl")
+    htpasswd.set_user(folder, "new", PASSWORD, Role.OPERATOR)
+    clock.now += 1
+    assert await credentials.user(basic("carl")) is None
+    assert await credentials.user(basic("new")) == User("new", Role.OPERATOR)
+
+
+@pytest.mark.parametrize("how", ["gone", "garbage"])
+async def test_files_that_go_bad_let_nobody_in(
+    credentials: Credentials, folder: Path, clock: Clock, how: str
+) -> None:
+    assert await credentials.user(basic("olga"))
+    for name in (htpasswd.OPERATORS, htpasswd.CALLERS):
+        (folder / name).unlink() if how == "gone" else (folder / name).write_text("what?\n")
+    clock.now += 1
+    assert await credentials.user(basic("olga")) is None
+    assert await credentials.user(None) is None
+    assert credentials.required
+    htpasswd_path = folder / htpasswd.OPERATORS
+    htpasswd_path.unlink(missing_ok=True)
+    (folder / htpasswd.CALLERS).unlink(missing_ok=True)
+    htpasswd.set_user(folder, "olga", PASSWORD, Role.OPERATOR)
+    clock.now += 1
+    assert await credentials.user(basic("olga"))
+
+
+async def test_without_users_everybody_may_everything_until_there_are_some(
+    tmp_path: Path, clock: Clock
+) -> None:
+    credentials = Credentials(tmp_path, clock=clock)
+    credentials.open()
+    assert not credentials.required
+    assert await credentials.user(None) == NOBODY
+    htpasswd.set_user(tmp_path, "olga", PASSWORD, Role.OPERATOR)
+    clock.now += 1
+    assert await credentials.user(None) is None
+    assert await credentials.user(basic("olga"))
+
+
+async def test_too_many_checks_at_once_are_refused(
+    credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_WAITING", 0)
+    with pytest.raises(Unavailable) as caught:
+        await credentials.user(basic("olga"))
+    assert caught.value.retry_after == 1
+
+
+def test_what_htpasswd_writes_is_read(folder: Path) -> None:
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    for prefix in ("$2a$", "$2b$", "$2y$"):
+        (folder / htpasswd.OPERATORS).write_text(f"x:{prefix}{hashed[4:]}\n")
+        assert htpasswd.read(folder).role("x") is Role.OPERATOR
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CredentialsError, match="cannot write to"):
+        htpasswd.set_user(tmp_path / "file", "olga", PASSWORD, Role.OPERATOR)
+
+
+def test_many_at_once_lose_nobody(folder: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from model_deployment.credentials import htpasswd; "
+        "from model_deployment.core.domain import Role; "
+        "[htpasswd.set_user(Path(sys.argv[1]), sys.argv[2] + n, 'x' * 16, Role.CALLER) for n in '12345']"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, str(folder), name]) for name in "abc"
+    ]
+    assert [process.wait(30) for process in running] == [0, 0, 0]
+    assert len(htpasswd.read(folder).callers) == 2 + 15

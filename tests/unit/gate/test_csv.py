@@ -1,0 +1,342 @@
+"""CSV: every cell is judged as what MLflow makes of it, and MLflow itself is the judge of that."""
+
+import csv
+import io
+import json
+import logging
+import warnings
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pandas._libs.parsers import STR_NA_VALUES
+
+from model_deployment.core.names import ModelKey
+from model_deployment.core.signature import Signature
+from model_deployment.gate import Gate, MalformedText, Validation
+from model_deployment.gate.csv_cells import MISSING
+from model_deployment.proxy.headers import CSV
+from model_deployment.proxy.validate import judge, refused
+from tests.support.enforcement import same
+from tests.support.gates import MAPPING, Spec, column, gate, kinds, tensor
+
+
+def read(text: str, specs: list[Spec]) -> pd.DataFrame:
+    """What MLflow's server gives the model.
+
+    Raises:
+        Exception: of any kind, where it would answer 400 or 500.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow.pyfunc import _validate_prediction_input
+        from mlflow.pyfunc.scoring_server import parse_csv_input
+        from mlflow.types.schema import Schema
+
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+        schema = Schema.from_json(json.dumps(specs))
+        data = parse_csv_input(io.StringIO(text), schema)
+        return _validate_prediction_input(data, None, schema, None)[0]
+
+
+def text(names: list[str], *rows: list[str]) -> str:
+    """As csv writes it, but for a lone empty value, which would be a blank line."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for row in ([*names], *rows):
+        writer.writerow(row) if row != [""] else out.write('""\n')
+    return out.getvalue()
+
+
+def told(kind: str, *cells: str, required: bool = True, mode: str = "strict") -> list[str]:
+    gated = gate(column(kind, required=required), column("long", "b"), mode=mode)
+    return kinds(gated.check_csv(text(["a", "b"], *([cell, "1"] for cell in cells))))
+
+
+def test_missing_values_are_those_of_pandas() -> None:
+    assert MISSING == STR_NA_VALUES
+
+
+GOOD = {
+    "long": ["1", " 1", "1 ", "+1", "-1", "007", "-0", "1.0", "1e3", str(2**63 - 1), str(-(2**63))],
+    "integer": ["1", "2147483647", "-2147483648", "3.0"],
+    "double": [
+        "1",
+        "1.",
+        ".5",
+        "-.5",
+        "1e3",
+        "1E+3",
+        " 1.5 ",
+        "9007199254740992",
+        "1e308",
+        "0",
+        "5e-324",
+    ],
+    "float": ["0.1", "16777216", "3.4028235e38", "1e-45"],
+    "boolean": ["True", "true", "TRUE", "False"],
+    "string": [
+        "x",
+        " ",
+        "00501",
+        "+49 89",
+        "1.0",
+        "True",
+        "na",
+        "none",
+        " NA",
+        'a"b',
+        "a,b",
+        "a\nb",
+        "é",
+    ],
+}
+BAD = {
+    "long": [
+        ("x", "type"), ("1.5", "lossy"), ("9223372036854775808", "range"), ("", "null"), ("NA", "null"),
+        ("1_000", "type"), ("0x10", "type"), ("٣", "type"), ("1,5", "type"), ("True", "type"),
+        ("inf", "type"), ("nan", "null"), ("9007199254740993.0", "lossy"), ("1e30", "lossy"),
+        ("--1", "type"),
+        ("- 1", "type"), ("1" * 500, "type"), ("0." + "0" * 20 + "1", "lossy"),
+    ],
+    "integer": [
+        ("2147483648", "range"), ("-2147483649", "range"), ("4294967297", "range"), ("2.5", "lossy"),
+    ],
+    "double": [
+        ("x", "type"), ("inf", "type"), ("-Infinity", "type"), ("1e999", "range"), ("", "null"),
+        ("nan", "null"), ("9007199254740993", "lossy"), ("True", "type"), ("1,5", "type"), ("1d3", "type"),
+        ("1" * 400, "range"), ("0" * 20 + "7", "lossy"), ("0." + "0" * 20 + "7", "lossy"), (".", "type"),
+    ],
+    "float": [("1e39", "range"), ("1e-46", "lossy"), ("16777217", "lossy")],
+    "boolean": [("yes", "type"), ("", "null"), (" True", "type"), ("2", "type"), ("T", "type")],
+    "string": [(word, "null") for word in sorted(STR_NA_VALUES)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"), [(kind, one) for kind, all in GOOD.items() for one in all]
+)
+def test_a_cell_that_mlflow_keeps_passes(kind: str, cell: str) -> None:
+    assert told(kind, cell) == []
+    meant = cell if kind == "string" else cell.strip()
+    value: Any = meant
+    if kind in ("long", "integer"):
+        value = int(float(meant)) if set(meant) & set(".e") else int(meant)
+    elif kind in ("double", "float"):
+        value = float(meant)
+    elif kind == "boolean":
+        value = meant.lower() == "true"
+    (got,) = read(text(["a", "b"], [cell, "1"]), [column(kind), column("long", "b")])["a"]
+    assert same(value, got, column(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "what"), [(kind, *one) for kind, all in BAD.items() for one in all]
+)
+@pytest.mark.parametrize("rows", [1, 5000])
+def test_a_cell_that_mlflow_would_change_or_refuse_is_refused(
+    kind: str, cell: str, what: str, rows: int
+) -> None:
+    good = {"boolean": "True", "string": "x"}.get(kind, "1")
+    verdict = gate(column(kind), column("long", "b")).check_csv(
+        text(["a", "b"], *([good, "1"] for _ in range(rows - 1)), [cell, "1"])
+    )
+    assert [(str(one.kind), one.column, one.row) for one in verdict.violations] == [
+        (what, "a", rows - 1)
+    ]
+    assert (verdict.refused, verdict.count, verdict.rows) == (True, 1, rows)
+
+
+@pytest.mark.parametrize("kind", ["double", "float", "string"])
+def test_an_optional_column_may_have_gaps(kind: str) -> None:
+    assert told(kind, "", "NA", "1", "null", required=False) == []
+    assert told(kind, "", "", required=False) == []
+
+
+@pytest.mark.parametrize("kind", ["long", "integer", "boolean"])
+def test_pandas_has_no_gaps_among_whole_numbers_and_booleans(kind: str) -> None:
+    assert told(kind, "", required=False) == ["null"]
+
+
+@pytest.mark.parametrize("mode", ["strict", "coerce", "observe"])
+def test_modes_differ_in_what_becomes_of_it(mode: str) -> None:
+    body = b"a\n2147483648\n"
+    judged = judge(gate(column("integer"), mode=mode), CSV, body)
+    assert judged.verdict.refused is (mode != "observe")
+    assert (judged.verdict.count, judged.content) == (1, body)
+    more = judge(gate(column("integer"), mode=mode), CSV, b"a,x\n1,2\n").verdict
+    assert more.refused is (mode == "strict")
+
+
+def test_whole_numbers_beside_one_with_a_point_lose_digits() -> None:
+    assert told("long", "9007199254740993", "2") == []
+    assert told("long", "9007199254740993", "1.0") == ["lossy"]
+    assert told("long", "1.0", "9007199254740993") == ["lossy"]
+    got = read(text(["a"], ["9007199254740993"], ["1.0"]), [column("long")])["a"]
+    assert got[0] == 9007199254740992
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (["1", "0", "1"], []), (["1.0", "0"], []), (["True", "0"], ["type"]), (["0", "True"], ["type"]),
+        (["true", "FALSE"], []),
+    ],
+)  # fmt: skip
+def test_booleans_are_words_or_numbers(cells: list[str], found: list[str]) -> None:
+    assert told("boolean", *cells) == found
+
+
+def test_of_thousands_of_bad_cells_the_first_are_told_and_all_are_counted() -> None:
+    rows = [["x" if place % 2 else "1", ""] for place in range(9000)]
+    verdict = gate(column("long"), column("string", "b")).check_csv(text(["a", "b"], *rows))
+    assert verdict.count == 4500 + 9000
+    assert verdict.tally == {("a", "type"): 4500, ("b", "null"): 9000}
+    assert [(one.row, one.column) for one in verdict.violations[:4]] == [
+        (0, "b"), (1, "a"), (1, "b"), (2, "b"),
+    ]  # fmt: skip
+    assert len(verdict.violations) == 20
+    detail = refused(ModelKey("m", 1), verdict).detail
+    assert (
+        "13500 violations of its signature, the first 20 of them below; column 'b' row 0" in detail
+    )
+    assert len(detail) < 300
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a,b\r\n1,x\r\n", "a,b\r1,x\r2,y", "\ufeffa,b\n1,x\n", '"a","b"\n"1","x"\n', "b,a\nx,1\n",
+        "\n\na,b\n\n1,x\n \n2,y\n\n", 'a,b\n1,"x\ny"\n', "a,b\n1, x \n", '\ufeff"a",b\n1,x',
+    ],
+)  # fmt: skip
+def test_bodies_that_pandas_reads_as_they_are_meant(body: str) -> None:
+    specs = [column("long"), column("string", "b")]
+    verdict = gate(*specs).check_csv(body)
+    assert kinds(verdict) == []
+    got = read(body.removeprefix("\ufeff"), specs)
+    assert verdict.rows == len(got)
+    assert set(got["a"]) <= {1, 2}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a,b\n1,x\0y\n", "a,b\n1,x\n2\n", "a,b\n1,x,\n", "a,b\n1,x\n,,,\n", 'a,b\n1,x\n""\n',
+        "a,b\n\r1,x", "a,b\r1,x\r,", "a,b\r1,x\r 2,y", 'a,b\n1,x\n"  "\n',
+    ],
+)  # fmt: skip
+def test_bodies_that_pandas_reads_as_something_else(body: str) -> None:
+    with pytest.raises(MalformedText):
+        gate(column("long"), column("string", "b")).check_csv(body)
+
+
+def test_an_empty_value_of_a_single_column_is_a_row_and_a_blank_line_is_none() -> None:
+    specs = [column("string", required=False)]
+    verdict = gate(*specs).check_csv('a\nx\n""\n\ny\n')
+    assert (kinds(verdict), verdict.rows) == ([], 3)
+    assert len(read('a\nx\n""\n\ny\n', specs)) == 3
+    assert kinds(gate(column("string")).check_csv('a\n""\n')) == ["null"]
+    with pytest.raises(MalformedText, match="skips a line of nothing but spaces"):
+        gate(*specs).check_csv("a\nx\n  \n")
+
+
+def test_rows_without_a_known_column_vanish_in_pandas_and_are_refused() -> None:
+    gated = gate(column("string", required=False), mode="coerce")
+    verdict = gated.check_csv("x\n1\n2\n")
+    assert (verdict.refused, sorted(kinds(verdict))) == (True, ["form", "unknown"])
+    assert len(read("x\n1\n2\n", [column("string", required=False)])) == 0
+
+
+@given(st.text('a1,"\n\r \t#\x0b\xa0', max_size=25))
+def test_what_is_a_row_to_the_gate_is_one_to_pandas(rows: str) -> None:
+    specs = [column("string", required=False), column("string", "b", required=False)]
+    try:
+        verdict = gate(*specs).check_csv(f"a,b\n{rows}")
+    except MalformedText:
+        return
+    if verdict.rows and not verdict.refused:
+        assert len(read(f"a,b\n{rows}", specs)) == verdict.rows
+
+
+def test_columns_without_names_are_judged_by_their_place() -> None:
+    gated = gate({"type": "integer"}, {"type": "string"})
+    assert kinds(gated.check_csv("x,y\n1,z\n")) == []
+    assert kinds(gated.check_csv("x,y\n2147483648,\n")) == ["range", "null"]
+
+
+def test_a_model_without_a_signature_or_of_tensors_has_only_its_rows_counted() -> None:
+    from model_deployment.gate import Gate
+
+    free = Gate(None, {}, "strict").check_csv("a\nNA\ninf\n")  # type: ignore[arg-type]
+    assert (free.count, free.rows) == (0, 2)
+    assert kinds(gate(tensor("float64", -1, 1)).check_csv("a\nx\n")) == ["form"]
+
+
+CELLS = st.sampled_from(
+    [
+        "", "1", "0", "2", "-1", "1.0", "1.5", "x", "NA", "nan", "inf", "True", "false", "2147483648", " 3",
+        "4 ",
+        "9007199254740993", "1e3", "1e400", "007", ".5", "None", "é", 'q"', "a,b", "9223372036854775808",
+    ]
+) | st.text("0123456789.eE+- naiNTf_", max_size=6)  # fmt: skip
+
+
+@given(st.data())
+def test_what_passes_mlflow_reads_as_it_was_meant(data: st.DataObject) -> None:
+    kinds_ = st.sampled_from([*GOOD])
+    specs = [
+        column(data.draw(kinds_), name, required=data.draw(st.booleans()))
+        for name in "abc"[: data.draw(st.integers(1, 3))]
+    ]
+    rows = data.draw(
+        st.lists(st.lists(CELLS, min_size=len(specs), max_size=len(specs)), min_size=1, max_size=4)
+    )
+    body = text([spec["name"] for spec in specs], *rows)
+    try:
+        verdict = gate(*specs).check_csv(body)
+    except MalformedText:
+        return
+    if verdict.refused:
+        return
+    got = read(body, specs)
+    assert len(got) == verdict.rows
+    for spec, cells in zip(specs, zip(*rows, strict=True), strict=True):
+        for cell, value in zip(cells, got[spec["name"]], strict=True):
+            assert same(meant(cell, spec["type"]), value, spec), (spec, cell, value)
+
+
+def meant(cell: str, kind: str) -> Any:
+    """What a cell says, to anybody who knows the type of its column."""
+    if cell in STR_NA_VALUES:
+        return None
+    if kind == "string":
+        return cell
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(cell.lower(), cell in ("1", "1.0"))
+    number = float(cell) if set(cell) & set(".eE") else int(cell)
+    return int(number) if kind in ("long", "integer") else number
+
+
+@pytest.mark.parametrize(
+    ("inputs", "single"),
+    [
+        ([{"type": "string"}], True),
+        ([{"type": "long"}], True),
+        ([{"type": "array", "items": {"type": "double"}}], True),
+        ([{"type": "object", "properties": {"a": {"type": "string"}}}], False),
+        ([{"type": "map", "values": {"type": "double"}}], False),
+        (None, False),
+    ],
+)
+def test_a_list_of_values_is_one_column_since_mlflow_drops_the_others(
+    inputs: list[Spec] | None, single: bool
+) -> None:
+    outputs = [{"type": "string"}]
+    hinted = Gate(Signature(inputs, outputs, None, from_type_hint=True), MAPPING, Validation.STRICT)
+    assert not hinted.check_csv("a\n1\n").refused
+    verdict = hinted.check_csv("a,b\n1,2\n3,4\n")
+    assert (verdict.refused, verdict.rows) == (single, 2)
+    assert [(one.expected, one.got) for one in verdict.violations] == [("1 column", "2")] * single

@@ -1,0 +1,129 @@
+"""What the headers of a request say of its body, and that none is taken for less."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from model_deployment.api.guard import Guard
+from model_deployment.core.domain import Endpoint, Route, State
+from model_deployment.core.errors import IncompleteBody
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.http.framing import announces_body, content_length, ensure_whole
+from model_deployment.proxy.context import Terms
+from model_deployment.proxy.forward import Proxy
+from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.upstream import Limits
+
+
+def raw(*headers: tuple[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+@pytest.mark.parametrize(
+    ("value", "length"),
+    [
+        ("0", 0),
+        ("10485760", 10485760),
+        ("0010", 10),
+        ("", None),
+        ("-1", None),
+        ("+1", None),
+        ("1.0", None),
+        ("1_0", None),
+        (" 1", None),
+        ("1, 1", None),
+        ("0x10", None),
+        ("\xb2", None),  # superscript two
+        ("9" * 19, 10**19 - 1),
+        ("9" * 5000, None),  # too long for int() to read
+    ],
+)
+def test_a_declared_length_is_a_plain_number_or_none(value: str, length: int | None) -> None:
+    assert content_length(dict(raw(("x-a", "5"), ("content-length", value)))) == length
+
+
+def test_without_a_declared_length_there_is_none() -> None:
+    assert content_length({}) is None
+    assert content_length({b"transfer-encoding": b"chunked"}) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "announced"),
+    [
+        ({}, False),
+        ({b"content-length": b"0"}, False),
+        ({b"content-length": b"1"}, True),
+        ({b"transfer-encoding": b"chunked"}, True),
+    ],
+)
+def test_headers_announce_a_body(headers: dict[bytes, bytes], announced: bool) -> None:
+    assert announces_body(headers) is announced
+
+
+@pytest.mark.parametrize(("declared", "size"), [(1, 0), (5, 4), (5, 6), (0, 1)])
+def test_another_number_of_bytes_is_no_whole_body(declared: int, size: int) -> None:
+    with pytest.raises(IncompleteBody, match=f"announce {declared} bytes, and {size} came"):
+        ensure_whole(declared, size)
+    ensure_whole(size, size)
+
+
+class Lossy:
+    """A server that loses a body, or a part of it."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = list(pieces) or [b""]
+        self.sent: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        if not self._pieces:
+            await asyncio.Event().wait()
+        piece = self._pieces.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(self._pieces)}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(dict(message))
+
+    def scope(self, path: str, declared: bytes) -> dict[str, Any]:
+        return {
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
+            "query_string": b"", "headers": [(b"host", b"x"), (b"content-length", declared),
+            (b"content-type", b"application/json")],
+        }  # fmt: skip
+
+    def problem(self) -> Any:
+        assert self.sent[0]["status"] == 400
+        problem = json.loads(self.sent[1]["body"])
+        assert problem["title"] == "Incomplete body"
+        return problem
+
+
+async def reached(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("the application got a request without its body")
+
+
+@pytest.mark.parametrize("pieces", [(), (b"",), (b"{", b'"a"'), (b"{}" * 9,)])
+async def test_a_call_goes_on_with_all_of_its_body_or_not_at_all(pieces: tuple[bytes, ...]) -> None:
+    server = Lossy(*pieces)
+    guard = Guard(reached, max_body_bytes=1000, authorise=lambda scope: None)
+    await guard(server.scope("/deploy/m/1", b"10"), server.receive, server.send)
+    assert "announce 10 bytes" in server.problem()["detail"]
+
+
+@pytest.mark.parametrize("pieces", [(), (b"{", b'"a"')])
+async def test_a_prediction_is_asked_for_with_all_of_the_body_or_not_at_all(
+    pieces: tuple[bytes, ...],
+) -> None:
+    server = Lossy(*pieces)
+    routes = Routes(Limits())
+    key = ModelKey("m", 1)
+    nowhere = Endpoint("127.0.0.1", 9)
+    routes.publish([Route(key, State.READY, "launch", nowhere, "", Options())])
+    try:
+        proxy = Proxy(reached, routes, Terms(1000))
+        await proxy(server.scope("/m-1", b"10"), server.receive, server.send)
+        assert "announce 10 bytes" in server.problem()["detail"]
+    finally:
+        await routes.close()

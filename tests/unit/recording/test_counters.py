@@ -1,0 +1,82 @@
+"""Counters for people outside: they rise, and are forgotten with their deployment only."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_deployment.core.names import ModelKey
+from model_deployment.recording.counters import LATENCIES, STEPS, Totals
+from model_deployment.telemetry.collect import Restarts
+
+A, B = ModelKey("a", 1), ModelKey("b", 2)
+
+
+def test_predictions_are_counted_with_their_rows_and_seconds() -> None:
+    totals = Totals()
+    totals.answered(A, 0.25, 3)
+    totals.answered(A, 0.5, 4)
+    totals.failed(A, "timeout")
+    total = totals.of(A)
+    assert (total.answered, total.rows, total.seconds) == (2, 7, 0.75)
+    assert total.errors == {"timeout": 1}
+    assert totals.of(B).answered == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"), [(0.0, 0), (0.001, 0), (0.0011, 1), (60, 14), (61, 15)]
+)
+def test_a_latency_is_in_the_bucket_that_it_fits_in(seconds: float, bucket: int) -> None:
+    totals = Totals()
+    totals.answered(A, seconds, 0)
+    assert totals.of(A).latencies == [int(at == bucket) for at in range(len(LATENCIES) + 1)]
+
+
+def test_what_was_given_away_does_not_change() -> None:
+    totals = Totals()
+    totals.answered(A, 1, 1)
+    seen = totals.of(A)
+    totals.answered(A, 1, 1)
+    totals.failed(A, "timeout")
+    assert (seen.answered, seen.rows, seen.errors) == (1, 1, {})
+
+
+def test_only_what_is_gone_is_forgotten() -> None:
+    totals = Totals()
+    totals.answered(A, 1, 1)
+    totals.answered(B, 1, 1)
+    totals.keep([A])
+    assert (totals.of(A).answered, totals.of(B).answered) == (1, 0)
+
+
+@given(st.lists(st.integers(0, 5)))
+def test_restarts_never_go_down_whatever_the_row_says(rows: list[int]) -> None:
+    restarts = Restarts()
+    told = [restarts.of(A, now) for now in rows]
+    assert all(before <= after for before, after in pairwise(told))
+    assert all(before >= now for before, now in zip(told, rows, strict=True))
+
+
+def test_restarts_of_what_is_gone_begin_anew() -> None:
+    restarts = Restarts()
+    restarts.of(A, 3)
+    restarts.keep(set())
+    assert restarts.of(A, 1) == 1
+
+
+@given(st.lists(st.floats(0, 100), max_size=50))
+def test_the_buckets_are_sums_of_the_steps(seconds: list[float]) -> None:
+    totals = Totals()
+    for one in seconds:
+        totals.answered(A, one, 1)
+    expected = [0] * (len(LATENCIES) + 1)
+    for one in seconds:
+        expected[sum(one > end for end in LATENCIES)] += 1
+    assert totals.of(A).latencies == expected
+    assert totals.of(A).answered == len(seconds)
+
+
+def test_steps_are_a_fifth_at_most() -> None:
+    assert {*LATENCIES} < {*STEPS}
+    assert all(1 < high / low <= 1.2 + 1e-9 for low, high in pairwise(STEPS))

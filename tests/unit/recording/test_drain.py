@@ -1,0 +1,295 @@
+"""The way from the spool to the store: nothing lost, nothing doubled, whatever the store does."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_deployment.documents.base import Collection, Document, StoreUnavailable, Written
+from model_deployment.recording import drain as module
+from model_deployment.recording.drain import STATE_FILE, DrainState, read_state
+from model_deployment.recording.record import encode
+from model_deployment.recording.spool import Spool, segments
+from tests.support.drains import Store, drain_of, empty, numbered, put
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    it = Spool(tmp_path, max_bytes=10**8)
+    it.open()
+    yield it
+    it.close()
+
+
+async def test_captures_are_written_once_and_in_order(spool: Spool, store: Store) -> None:
+    drain = drain_of(spool, store)
+    put(spool, "a", "b")
+    await empty(drain)
+    put(spool, "c")
+    await empty(drain)
+    assert store.requests == ["a", "b", "c"]
+    assert set(store.came.values()) == {1}
+    assert drain.state.written == 3
+
+
+async def test_batches_have_so_many_records_and_bytes(
+    spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drain = drain_of(spool, store)
+    put(spool, *numbered(1001))
+    assert await drain.step()
+    assert len(store.requests) == 500
+    await empty(drain)
+    assert store.requests == numbered(1001)
+    monkeypatch.setattr(module, "_BATCH_BYTES", 1)
+    put(spool, "a", "b")
+    assert await drain.step()
+    assert len(store.requests) == 1002
+
+
+async def test_segments_are_deleted_when_all_of_them_is_written_and_the_newest_never(
+    spool: Spool, store: Store
+) -> None:
+    drain = drain_of(spool, store)
+    put(spool, "a")
+    spool.end_old(0)
+    put(spool, "b")
+    before = segments(spool.root)
+    await empty(drain)
+    assert segments(spool.root) == before[-1:]
+    assert store.requests == ["a", "b"]
+    # It may grow.
+    put(spool, "c")
+    await empty(drain)
+    assert store.requests == ["a", "b", "c"]
+    assert [*drain.state.offsets] == [before[-1].name]
+
+
+async def test_nothing_is_lost_or_doubled_while_the_store_is_away(
+    spool: Spool, store: Store
+) -> None:
+    drain = drain_of(spool, store)
+    put(spool, "a")
+    spool.end_old(0)
+    put(spool, "b")
+    store.away = True
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await drain.step()
+    assert len(segments(spool.root)) == 2
+    store.away = False
+    await empty(drain)
+    assert store.requests == ["a", "b"]
+    assert drain.state.written == 2
+
+
+async def test_a_batch_that_was_half_written_comes_again_and_is_there_once(
+    spool: Spool, store: Store
+) -> None:
+    drain = drain_of(spool, store)
+    put(spool, *numbered(10))
+    store.breaks_after = 4
+    with pytest.raises(StoreUnavailable):
+        await drain.step()
+    store.breaks_after = None
+    await empty(drain)
+    assert store.requests == numbered(10)
+    assert sorted(store.came.values()) == [1] * 6 + [2] * 4
+
+
+async def test_a_store_that_hangs_loses_nothing_when_the_drain_ends(
+    spool: Spool, store: Store
+) -> None:
+    put(spool, *numbered(3))
+    store.hangs = True
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(drain_of(spool, store).step(), 0.05)
+    store.hangs = False
+    await empty(drain_of(spool, store))
+    assert store.requests == numbered(3)
+
+
+async def test_another_drain_goes_on_where_one_was_killed(spool: Spool, store: Store) -> None:
+    first = drain_of(spool, store)
+    put(spool, *numbered(3))
+    await empty(first)
+    put(spool, "later")
+    # What was erased meanwhile does not come again.
+    erased = next(iter(store.kept[Collection.CAPTURES]))
+    del store.kept[Collection.CAPTURES][erased]
+    second = drain_of(spool, store)
+    await empty(second)
+    assert store.requests == ["r1", "r2", "later"]
+    assert second.state.written == 4
+
+
+async def test_a_drain_whose_state_is_lost_writes_again_and_nothing_is_doubled(
+    spool: Spool, store: Store
+) -> None:
+    put(spool, *numbered(3))
+    await empty(drain_of(spool, store))
+    (spool.root / STATE_FILE).write_text("{")
+    drain = drain_of(spool, store)
+    await empty(drain)
+    assert store.requests == numbered(3)
+    assert drain.state.written == 0
+
+
+# The state
+
+
+async def test_the_state_is_told_in_a_file(spool: Spool, store: Store) -> None:
+    assert read_state(spool.root) == DrainState()
+    put(spool, "a")
+    drain = drain_of(spool, store)
+    await empty(drain)
+    (newest,) = segments(spool.root)
+    told = json.loads((spool.root / STATE_FILE).read_text())
+    offsets = {newest.name: newest.stat().st_size}
+    assert told == {"written": 1, "dead": 0, "lost": 0, "error": "", "offsets": offsets}
+    assert read_state(spool.root) == drain.state
+
+
+async def test_an_error_that_an_earlier_drain_told_is_taken_back(
+    spool: Spool, store: Store
+) -> None:
+    state = {"written": 7, "error": "it is away"}
+    (spool.root / STATE_FILE).write_text(json.dumps(state))
+    task = asyncio.create_task(drain_of(spool, store).run())
+    await until(lambda: read_state(spool.root) == DrainState(written=7))
+    task.cancel()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"odd": 1}', "\xff"])
+def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / STATE_FILE).write_text(text, encoding="latin-1")
+    assert read_state(tmp_path) == DrainState()
+
+
+async def test_a_state_that_cannot_be_written_stops_nothing(spool: Spool, store: Store) -> None:
+    (spool.root / f"{STATE_FILE}.{os.getpid()}.tmp").mkdir()
+    put(spool, "a")
+    await empty(drain_of(spool, store))
+    assert store.requests == ["a"]
+
+
+async def test_two_drains_tell_their_states_by_files_of_their_own(
+    spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was told to end may still be at it when the next one begins."""
+    renamed: list[str] = []
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        renamed.append(path.name)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    for pid in (7, 8):
+        monkeypatch.setattr("os.getpid", lambda pid=pid: pid)
+        put(spool, f"from {pid}")
+        await empty(drain_of(spool, store))
+    assert {*renamed} == {f"{STATE_FILE}.7.tmp", f"{STATE_FILE}.8.tmp"}
+    assert not [*spool.root.glob("*.tmp")]
+
+
+# What was erased
+
+AT = 1.7e9
+
+
+async def test_what_was_erased_while_it_was_in_the_spool_does_not_come(
+    spool: Spool, store: Store
+) -> None:
+    put(spool, "a", "b", "c")
+    store.erase("b", AT + 0.5)
+    drain = drain_of(spool, store)
+    await empty(drain)
+    assert store.requests == ["a", "c"]
+    assert store.came.keys() == store.kept[Collection.CAPTURES].keys()
+    assert (drain.state.written, drain.state.lost, drain.state.dead) == (2, 0, 0)
+
+
+@pytest.mark.parametrize(("after", "kept"), [(-0.1, True), (0.0004, False), (0.1, False)])
+async def test_only_what_was_captured_before_it_was_erased_is_left_out(
+    spool: Spool, store: Store, after: float, kept: bool
+) -> None:
+    put(spool, "a", at=AT + 0.1232)
+    store.erase("a", AT + 0.1232 + after)
+    await empty(drain_of(spool, store))
+    assert store.requests == (["a"] if kept else [])
+
+
+@pytest.mark.parametrize("other", [{"model": "other"}, {"version": 2}])
+async def test_the_same_request_id_of_another_deployment_is_not_erased(
+    spool: Spool, store: Store, other: dict[str, Any]
+) -> None:
+    put(spool, "a")
+    put(spool, "a", **other)
+    store.erase("a", AT + 1)
+    await empty(drain_of(spool, store))
+    (left,) = store.kept[Collection.CAPTURES].values()
+    assert (left["model"], left["version"]) == (other.get("model", "m"), other.get("version", 1))
+
+
+async def test_what_is_erased_while_it_is_being_written_goes_again(
+    spool: Spool, store: Store
+) -> None:
+    put(spool, "a", "b", "c")
+    real = store.insert
+
+    async def insert(collection: Collection, documents: Sequence[Document]) -> Written:
+        if collection is Collection.CAPTURES:
+            store.erase("a", AT + 1)
+            store.erase("b", AT + 1)
+        return await real(collection, documents)
+
+    store.insert = insert  # type: ignore[method-assign]
+    store.refused = {"b"}
+    await empty(drain_of(spool, store))
+    assert (store.requests, store.dead) == (["c"], [])
+
+
+async def test_what_was_erased_is_asked_for_by_the_batch(spool: Spool, store: Store) -> None:
+    put(spool, *numbered(700))
+    drain = drain_of(spool, store)
+    await empty(drain)
+    # Before and after each of two writes.
+    assert [len(query.request_ids or ()) for query in store.queries] == [500, 500, 200, 200]
+    await empty(drain)
+    assert len(store.queries) == 4
+
+
+async def test_what_cannot_be_read_is_left_out_too_once_it_is_erased(
+    spool: Spool, store: Store
+) -> None:
+    put(spool, "a", "b", latency_ms=None, launch_id=None)
+    for name in ("c", "d"):
+        spool.append(encode({"model": "m", "version": 1, "at": AT, "request_id": name}, b"", b""))
+    store.erase("d", AT + 1)
+    await empty(drain_of(spool, store))
+    assert store.requests == ["a", "b"]
+    assert [letter["request_id"] for letter in store.dead] == ["c"]
+
+
+@pytest.mark.parametrize("message", ["", '{"spool": "'])
+def test_a_drain_whose_controller_ended_before_it_said_what_to_do_ends_quietly(
+    message: str,
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", module.__name__],
+        input=message, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

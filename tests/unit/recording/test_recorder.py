@@ -1,0 +1,117 @@
+"""What is noted down of a request, and of which ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_deployment.core.domain import Route, State
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.recording.record import decode
+from model_deployment.recording.recorder import Recorder
+from model_deployment.recording.spool import Spool, read, segments
+from model_deployment.recording.windows import Traffic
+
+KEY = ModelKey("m", 1)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    it = Spool(tmp_path, max_bytes=10**7)
+    it.open()
+    yield it
+    it.close()
+
+
+def predict(recorder: Recorder, *names: str, **options: Any) -> None:
+    route = Route(
+        KEY, State.READY, launch_id="launch", options=Options(**options), artifact="m-1-0"
+    )
+    for name in names:
+        recorder.predicted(route, name, "application/json", b'{"x": 1}', b"[2]", 1, 0.0125)
+
+
+def captured(spool: Spool) -> list[tuple[dict[str, Any], bytes, bytes]]:
+    return [
+        decode(record.payload) for segment in segments(spool.root) for record in read(segment, 0)
+    ]
+
+
+def names(spool: Spool) -> list[str]:
+    return [head["request_id"] for head, _, _ in captured(spool)]
+
+
+def test_a_prediction_is_noted_down_as_it_was_on_the_wire(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.5)
+    predict(Recorder(spool, Traffic("i")), "r1")
+    ((head, body, answer),) = captured(spool)
+    assert (body, answer) == (b'{"x": 1}', b"[2]")
+    assert head == {
+        "model": "m",
+        "version": 1,
+        "launch_id": "launch",
+        "artifact": "m-1-0",
+        "at": 1_700_000_000.5,
+        "request_id": "r1",
+        "latency_ms": 12.5,
+        "media_type": "application/json",
+    }
+
+
+def test_a_share_of_the_requests_is_captured_and_always_the_same_ones(spool: Spool) -> None:
+    every = [f"request-{number}" for number in range(4000)]
+    traffic = Traffic("i")
+    recorder = Recorder(spool, traffic)
+    predict(recorder, *every, capture_rate=0.25)
+    chosen = names(spool)
+    assert len(chosen) == pytest.approx(1000, rel=0.1)
+    predict(recorder, *every, capture_rate=0.25)
+    assert names(spool) == chosen * 2
+    predict(recorder, *every, capture_rate=0.5)
+    assert set(chosen) < set(names(spool))
+    # All of them are counted.
+    assert sum(window.requests for _, window in traffic.current(KEY)) == 12_000
+
+
+def test_all_or_none_are_captured_at_the_ends(spool: Spool) -> None:
+    every = [f"request-{number}" for number in range(100)]
+    recorder = Recorder(spool, Traffic("i"))
+    predict(recorder, *every, capture_rate=0.0)
+    assert names(spool) == []
+    predict(recorder, *every, capture_rate=1.0)
+    assert names(spool) == every
+
+
+def test_the_columns_that_must_not_be_kept_are_told_with_the_record(spool: Spool) -> None:
+    recorder = Recorder(spool, Traffic("i"))
+    predict(recorder, "r", capture_exclude=("name", "é"), capture_hash=("id",))
+    ((head, _, _),) = captured(spool)
+    assert (head["exclude"], head["hash"]) == (["name", "é"], ["id"])
+
+
+def test_a_spool_without_room_is_no_trouble_for_the_request(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, max_bytes=1)
+    traffic = Traffic("i")
+    predict(Recorder(spool, traffic), "r")
+    assert spool.dropped == 1
+    assert traffic.current(KEY)[0][1].requests == 1
+    spool.close()
+
+
+def test_other_ends_of_requests_are_counted_and_not_captured(spool: Spool) -> None:
+    traffic = Traffic("i")
+    recorder = Recorder(spool, traffic)
+    recorder.relayed(KEY, 0.01)
+    recorder.failed(KEY, 503)
+    recorder.violated(KEY, {("x", "type"): 1})
+    recorder.violated(KEY, {("x", "type"): 1}, passed=True)
+    assert captured(spool) == []
+    found = [window for _, window in traffic.current(KEY)]
+    assert sum(window.requests for window in found) == 2
+    assert sum(window.errors["not_ready"] for window in found) == 1
+    assert sum(window.violations["x", "type"] for window in found) == 2
+    assert sum(window.let_through for window in found) == 1

@@ -1,0 +1,432 @@
+"""The local queue: what was appended is read back, and nothing that is damaged is."""
+
+import os
+import resource
+import signal
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_deployment.recording import spool as module
+from model_deployment.recording.spool import Record, Spool, age, read, segments
+
+MEBIBYTE = 1024 * 1024
+FRAME = 8
+
+Make = Callable[..., Spool]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Spool] = []
+
+    def open_one(max_bytes: int = MEBIBYTE, **more: int) -> Spool:
+        made.append(Spool(tmp_path / "spool", max_bytes=max_bytes, **more))
+        made[-1].open()
+        return made[-1]
+
+    yield open_one
+    for one in made:
+        one.close()
+
+
+def everything(root: Path) -> list[Record]:
+    return [record for segment in segments(root) for record in read(segment, 0)]
+
+
+def payloads(root: Path) -> list[bytes]:
+    return [record.payload for record in everything(root)]
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """A write beyond ends short, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_record_is_found_from_where_the_one_before_ended(make: Make) -> None:
+    spool = make()
+    for content in (b"a", b"", b"c"):
+        spool.append([content])
+    (segment,) = segments(spool.root)
+    first, second, third = read(segment, 0)
+    assert [record.payload for record in read(segment, first.end)] == [b"", b"c"]
+    assert [record.id for record in read(segment, first.end)] == [second.id, third.id]
+    assert list(read(segment, third.end)) == []
+
+
+def test_names_are_those_of_segment_and_place_and_never_come_twice(make: Make) -> None:
+    spool = make(segment_bytes=30)
+    for number in range(20):
+        spool.append([b"%02d" % number * 5])
+    records = everything(spool.root)
+    assert len({record.id for record in records}) == 20
+    again = everything(spool.root)
+    assert [record.id for record in again] == [record.id for record in records]
+    assert records[0].id == f"{segments(spool.root)[0].stem}-0"
+
+
+def test_a_segment_that_is_long_enough_is_followed_by_another(make: Make) -> None:
+    spool = make(segment_bytes=100)
+    for _ in range(10):
+        spool.append([b"x" * 42])
+    assert [segment.stat().st_size for segment in segments(spool.root)] == [100] * 5
+    assert len(everything(spool.root)) == 10
+
+
+def test_segments_are_in_order_also_after_the_clock_was_set_back(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = make(segment_bytes=1)
+    spool.append([b"first"])
+    monkeypatch.setattr("time.time_ns", lambda: 1_000_000_000)
+    spool.append([b"second"])
+    spool.append([b"third"])
+    assert payloads(spool.root) == [b"first", b"second", b"third"]
+
+
+def test_what_finds_no_room_is_dropped_and_counted(make: Make) -> None:
+    spool = make(max_bytes=100)
+    assert spool.append([b"x" * 80])
+    assert not spool.append([b"y" * 10])
+    assert spool.append([b"z" * 4])
+    assert not spool.append([b"y" * 1000])
+    assert (spool.dropped, spool.size) == (2, 100)
+    assert payloads(spool.root) == [b"x" * 80, b"z" * 4]
+
+
+def test_a_full_spool_takes_records_again_once_it_was_emptied(make: Make) -> None:
+    """Also where all of it was one segment: that must not stay the newest, which nobody deletes."""
+    spool = make(max_bytes=100)
+    spool.append([b"x" * 80])
+    assert not spool.append([b"y" * 80])
+    full, newest = segments(spool.root)
+    assert not spool.append([b"y" * 80])
+    assert segments(spool.root) == [full, newest]
+    full.unlink()
+    spool.look()
+    assert spool.append([b"y" * 80])
+
+
+def test_what_an_earlier_controller_left_counts_and_stays(make: Make) -> None:
+    earlier = make()
+    earlier.append([b"x" * 92])
+    earlier.close()
+    spool = make(max_bytes=150)
+    assert spool.size == 100
+    assert not spool.append([b"y" * 92])
+    spool.append([b"z"])
+    assert payloads(spool.root) == [b"x" * 92, b"z"]
+    assert segments(spool.root)[-1].read_bytes()[FRAME:] == b"z"
+
+
+def test_a_look_sees_what_was_deleted(make: Make) -> None:
+    spool = make()
+    spool.append([b"x" * 92])
+    spool.look()
+    assert spool.size == 100
+    spool.end_old(0)
+    old, _ = segments(spool.root)
+    old.unlink()
+    assert spool.size == 100
+    spool.look()
+    assert spool.size == 0
+
+
+def test_a_segment_that_is_old_is_ended(make: Make) -> None:
+    spool = make()
+    spool.append([b"x" * 92])
+    spool.end_old(60)
+    assert len(segments(spool.root)) == 1
+    spool.end_old(0)
+    old, newest = segments(spool.root)
+    assert newest.stat().st_size == 0
+    # An empty one is not followed by another.
+    old.unlink()
+    spool.look()
+    spool.end_old(0)
+    assert segments(spool.root) == [newest]
+
+
+def test_while_nobody_reads_segments_are_long_ones(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is away for three days, and a record every ten seconds."""
+    spool, now, begin = make(), 1000.0, 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    spool._begun = begin
+    while now < begin + 72 * 3600:
+        now += 10
+        spool.append([b"x"])
+        spool.end_old(60)
+    assert 70 < len(segments(spool.root)) < 80
+    # Somebody reads.
+    for segment in segments(spool.root)[:-1]:
+        segment.unlink()
+    spool.look()
+    now += 61
+    spool.append([b"x"])
+    spool.end_old(60)
+    assert len(segments(spool.root)) == 2
+
+
+def test_a_record_is_taken_without_looking_through_the_folder(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = make(segment_bytes=1)
+
+    def looks(_: Path) -> list[Path]:
+        raise AssertionError("it looks through the folder")
+
+    with monkeypatch.context() as watched:
+        watched.setattr(module, "segments", looks)
+        for _ in range(3):
+            assert spool.append([b"x"])
+        spool.end_old(0)
+    assert payloads(spool.root) == [b"x"] * 3
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_what_ends_while_somebody_looks_counts_once(make: Make, number: int) -> None:
+    spool = make(segment_bytes=100)
+    for _ in range(3):
+        spool.append([b"x" * 42])
+    mark = spool.mark()
+    for _ in range(number):
+        spool.append([b"x" * 42])
+    measured = spool.measure(mark)
+    for _ in range(number):
+        spool.append([b"x" * 42])
+    spool.seen(mark, measured)
+    assert spool.size == 50 * (3 + 2 * number)
+    spool.look()
+    assert spool.size == 50 * (3 + 2 * number)
+
+
+def test_what_has_ended_and_is_followed_by_nothing_counts_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    spool = make()
+    spool.append([b"x" * 92])
+    with monkeypatch.context() as away:
+        away.setattr("os.open", full)
+        spool.end_old(0)
+        spool.look()
+        assert spool.size == 100
+    mark = spool.mark()
+    spool.append([b"x" * 42])
+    spool.seen(mark, spool.measure(mark))
+    assert spool.size == 150
+
+
+def test_of_a_record_that_was_written_half_nothing_stays(make: Make) -> None:
+    spool = make()
+    spool.append([b"a" * 100])
+    with no_file_longer_than(200):
+        assert not spool.append([b"b" * 1000])
+        assert (spool.dropped, spool.size) == (1, 108)
+        # There is room for less.
+        assert spool.append([b"c" * 10])
+    assert spool.append([b"d" * 1000])
+    assert payloads(spool.root) == [b"a" * 100, b"c" * 10, b"d" * 1000]
+
+
+def test_half_a_record_that_cannot_be_taken_back_ends_the_segment(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    spool = make()
+    spool.append([b"a" * 100])
+    monkeypatch.setattr("os.ftruncate", fails)
+    with no_file_longer_than(200):
+        assert not spool.append([b"b" * 1000])
+    assert spool.size == 200
+    assert spool.append([b"c"])
+    assert payloads(spool.root) == [b"a" * 100, b"c"]
+
+
+def test_a_disk_that_takes_nothing_costs_the_record_and_no_more(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    spool = make()
+    with monkeypatch.context() as away:
+        away.setattr("os.writev", full)
+        assert not spool.append([b"a"])
+    assert spool.append([b"b"])
+    assert spool.dropped == 1
+    assert payloads(spool.root) == [b"b"]
+
+
+def test_a_torn_end_is_not_read(make: Make) -> None:
+    spool = make()
+    for content in (b"first", b"second"):
+        spool.append([content])
+    (segment,) = segments(spool.root)
+    whole = segment.read_bytes()
+    for length in range(FRAME + 5, len(whole)):
+        segment.write_bytes(whole[:length])
+        assert payloads(spool.root) == [b"first"], length
+
+
+def damage(segment: Path, place: int, value: bytes) -> None:
+    content = bytearray(segment.read_bytes())
+    content[place : place + len(value)] = value
+    segment.write_bytes(content)
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_record_whose_length_is_damaged_ends_what_is_read(make: Make, place: int) -> None:
+    spool = make()
+    for content in (b"first", b"second", b"third"):
+        spool.append([content])
+    (segment,) = segments(spool.root)
+    damage(segment, FRAME + 5 + place, b"\xff")
+    assert payloads(spool.root) == [b"first"]
+
+
+@pytest.mark.parametrize("place", [4, 7, 8, 13])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_of_damaged_records_only_these_are_lost(make: Make, place: int, number: int) -> None:
+    spool = make()
+    for content in (b"first-", b"second", b"third-"):
+        spool.append([content])
+    (segment,) = segments(spool.root)
+    whole = everything(spool.root)
+    damage(segment, number * (FRAME + 6) + place, b"\xff")
+    found = everything(spool.root)
+    assert [record.damaged for record in found] == [n == number for n in range(3)]
+    assert found[number].payload == b""
+    assert [(record.id, record.end) for record in found] == [
+        (record.id, record.end) for record in whole
+    ]
+    assert [one for one in found if not one.damaged] == [*whole[:number], *whole[number + 1 :]]
+
+
+def test_a_damaged_record_behind_which_no_frame_fits_ends_what_is_read(make: Make) -> None:
+    spool = make()
+    spool.append([b"first"])
+    (segment,) = segments(spool.root)
+    with segment.open("ab") as file:
+        file.write(struct.pack("<II", 10, 0) + b"x" * 13)
+    assert payloads(spool.root) == [b"first"]
+
+
+def test_a_length_beyond_all_reason_is_not_believed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = make()
+    spool.append([b"x" * 100])
+    spool.append([b"second"])
+    (segment,) = segments(spool.root)
+    damage(segment, FRAME, b"y")
+    monkeypatch.setattr(module, "_LONGEST", 99)
+    assert everything(spool.root) == []
+    monkeypatch.setattr(module, "_LONGEST", 100)
+    assert payloads(spool.root) == [b"", b"second"]
+    # What is whole may be of any length.
+    damage(segment, FRAME, b"x")
+    monkeypatch.setattr(module, "_LONGEST", 99)
+    assert payloads(spool.root) == [b"x" * 100, b"second"]
+
+
+def test_a_length_of_gigabytes_is_not_asked_for(make: Make) -> None:
+    spool = make()
+    spool.append([b"first"])
+    (segment,) = segments(spool.root)
+    with segment.open("ab") as file:
+        file.write(struct.pack("<II", 0xFFFF_FFF0, 0) + b"rest")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert payloads(spool.root) == [b"first"]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+def test_zeros_that_a_power_cut_leaves_are_no_records(make: Make) -> None:
+    assert zlib.crc32(b"") == 0
+    spool = make()
+    spool.append([b"first"])
+    (segment,) = segments(spool.root)
+    with segment.open("ab") as file:
+        file.write(bytes(4096))
+    assert payloads(spool.root) == [b"first"]
+
+
+def test_a_segment_that_is_gone_has_no_records(tmp_path: Path) -> None:
+    assert list(read(tmp_path / "gone.seg", 0)) == []
+    assert segments(tmp_path / "gone") == []
+
+
+def test_a_sync_forces_what_was_appended_also_of_segments_that_ended(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[str] = []
+    monkeypatch.setattr(
+        "os.fdatasync",
+        lambda fd: forced.append(str(Path(f"/proc/self/fd/{fd}").readlink())),
+    )
+    spool = make(segment_bytes=1)
+    spool.sync()
+    assert forced == []
+    for _ in range(3):
+        spool.append([b"x"])
+    spool.sync()
+    assert set(forced) >= set(map(str, segments(spool.root)))
+    forced.clear()
+    spool.sync()
+    assert forced == []
+
+
+def test_descriptors_are_closed_in_the_end(make: Make) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    spool = make(segment_bytes=1)
+    for _ in range(20):
+        spool.append([b"x"])
+    spool.close()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_the_age_is_told_by_the_name(make: Make, tmp_path: Path) -> None:
+    make().append([b"x"])
+    (segment,) = segments(tmp_path / "spool")
+    assert 0 <= age(segment) < 60
+    assert age(tmp_path / f"{10**18:020d}-abcd.seg") > 86400
+    assert age(tmp_path / f"{10**19:020d}-abcd.seg") == 0
+    assert age(tmp_path / "odd.seg") == 0
+
+
+@given(
+    records=st.lists(st.lists(st.binary(max_size=300), min_size=1, max_size=4), max_size=20),
+    segment_bytes=st.integers(1, 2000),
+)
+def test_whatever_was_appended_comes_back(records: list[list[bytes]], segment_bytes: int) -> None:
+    with TemporaryDirectory() as folder:
+        spool = Spool(Path(folder), max_bytes=MEBIBYTE, segment_bytes=segment_bytes)
+        spool.open()
+        for parts in records:
+            assert spool.append(parts)
+        spool.close()
+        assert payloads(spool.root) == [b"".join(parts) for parts in records]
+        size = spool.size
+        spool.look()
+        assert spool.size == size == sum(FRAME + len(b"".join(parts)) for parts in records)

@@ -1,0 +1,128 @@
+"""Fetching training data in time: given up, it leaves nothing, and keeps nobody else waiting."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from model_deployment.core.errors import RegistryUnavailable
+from model_deployment.core.names import ModelKey
+from model_deployment.registry import training_data as training_module
+from model_deployment.registry.client import Registry
+from model_deployment.registry.fetch import NotRetrievable
+from model_deployment.registry.training_data import Training, columns
+from tests.support.waiting import until
+
+KEY = ModelKey("m", 1)
+
+
+class Server:
+    """A registry whose artifacts come when they are let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+        self.downloading = 0
+
+    def get_model_version(self, name: str, version: str) -> Any:
+        return SimpleNamespace(name=name, version=version, run_id="r", model_id=None, source="s")
+
+    def get_run(self, run: str) -> Any:
+        return SimpleNamespace(
+            inputs=None,
+            info=SimpleNamespace(artifact_uri="mlflow-artifacts:/r"),
+            data=SimpleNamespace(metrics={"rmse": 1.0}),
+        )
+
+    def list_artifacts(self, run: str, path: str) -> Any:
+        return [SimpleNamespace(path="dataset/a.csv", is_dir=False, file_size=None)]
+
+    def download_artifacts(self, run: str, path: str, target: str) -> str:
+        self.downloading += 1
+        assert self.let_go.wait(30)
+        file = Path(target) / "a.csv"
+        file.write_text("x,y\n1,2\n")
+        return str(file)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    it = Server()
+    monkeypatch.setattr("model_deployment.registry.client.connect", lambda *_: it)
+    monkeypatch.setattr(training_module, "_GRACE", 0.0)
+    monkeypatch.setattr(training_module, "_target", lambda *_: None)
+    yield it
+    it.let_go.set()
+
+
+def registry() -> Registry:
+    return Registry(
+        tracking_uri="http://registry",
+        registry_uri="http://registry",
+        timeout=10,
+        download_timeout=10,
+    )
+
+
+async def test_what_is_given_up_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    it = Training(registry(), timeout=0.2)
+    for _ in range(4):
+        with pytest.raises(RegistryUnavailable, match="fetch the training data of m-1"):
+            await it.training_data(KEY, tmp_path)
+    # Those that hang are not joined by more, and take nothing from look-ups.
+    assert server.downloading == 2
+    assert await it.baseline(KEY) == {"rmse": 1.0}
+    server.let_go.set()
+    await until(lambda: not any(tmp_path.iterdir()))
+
+
+async def test_many_ask_and_one_fetches(server: Server, tmp_path: Path) -> None:
+    it = Training(registry())
+    asking = [asyncio.create_task(it.kept(KEY, tmp_path / "f")) for _ in range(5)]
+    await until(lambda: server.downloading == 1)
+    server.let_go.set()
+    found = await asyncio.gather(*asking)
+    assert server.downloading == 1
+    assert len(set(found)) == 1
+    assert found[0] is not None
+    assert found[0].path.read_text() == "x,y\n1,2\n"
+
+
+def test_a_place_that_cannot_be_used_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot allow"):
+        Training(registry(), allowed=["data"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "names"),
+    [
+        ("t.csv", b"a,b\n1,2\n", ["a", "b"]),
+        ("t.csv", b'\xef\xbb\xbf"a, b","c"\r\n', ["a, b", "c"]),
+        ("t.csv", b"", None),
+        ("t.csv", b"\xff\xfe", None),
+        ("t.parquet", b"", None),
+        ("t.parquet", b"PAR1\0\0\0\0PAR1", None),
+        ("t.parquet", b"PAR1" + b"\xff" * 60 + b"\x10\0\0\0PAR1", None),
+    ],
+)
+def test_columns_of_a_file(
+    tmp_path: Path, name: str, content: bytes, names: list[str] | None
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    if names is None:
+        with pytest.raises(NotRetrievable):
+            columns(tmp_path / name)
+    else:
+        assert columns(tmp_path / name) == names
+
+
+def test_of_numbered_columns_too_the_one_that_is_no_input_is_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs = SimpleNamespace(to_dict=lambda: [{"type": "double", "name": n} for n in (0, 1)])
+    info = SimpleNamespace(signature=SimpleNamespace(inputs=inputs))
+    monkeypatch.setattr("mlflow.models.get_model_info", lambda uri: info)
+    assert training_module._target(None, KEY, ["0", "1", "y"]) == "y"

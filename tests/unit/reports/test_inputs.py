@@ -1,0 +1,226 @@
+"""What a report is made of: which windows count before it, what it is compared with, and how much of it."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from model_deployment.core.errors import RegistryUnavailable
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.degradation.job import parse
+from model_deployment.degradation.metric_verdict import Past
+from model_deployment.documents.base import Collection, Documents
+from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.metrics.service import Monitoring
+from model_deployment.reports import inputs as module
+from model_deployment.reports.inputs import FROZEN, Gather, Laid, Window
+
+KEY = ModelKey("iris", 1)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+async def documents(tmp_path: Path) -> AsyncIterator[Documents]:
+    store = EmbeddedDocuments(tmp_path / "documents.db")
+    await store.open()
+    yield store
+    await store.close()
+
+
+def capture(number: int, ts: datetime, rows: int = 1, **more: Any) -> dict[str, Any]:
+    return {
+        "_id": f"c{number:06}", "model": "iris", "version": 1, "ts": ts, "request_id": f"r{number}",
+        "columns": ["x"], "data": [[number]] * rows, "predictions": [number] * rows, "rows": rows,
+    } | more  # fmt: skip
+
+
+def report(
+    until: datetime, worse: Mapping[str, int], made: datetime | None = None
+) -> dict[str, Any]:
+    made = made or until
+    return {
+        "_id": f"report-{made.isoformat()}", "model": "iris", "version": 1, "ts": made,
+        "since": (until - DAY).isoformat(), "until": until.isoformat(), "worse": dict(worse),
+    }  # fmt: skip
+
+
+class Told:
+    """Monitoring, as far as it is asked here."""
+
+    async def serving(self, *window: Any) -> dict[str, Any]:
+        errors = {"refused": 2, "malformed": 1, "too_busy": 3}
+        return {"total": {"violations": [], "requests": 7, "errors": errors, "let_through": 1}}
+
+    async def history(self, *which: Any) -> list[dict[str, Any]]:
+        return []
+
+    async def first_set(self, key: ModelKey) -> dict[str, Any]:
+        return {"ts": NOW.isoformat(), "metrics": {"rmse": 3.0}, "n": 40, "source": "set"}
+
+
+def gatherer(training: Any = None, baseline: Any = None, options: Options | None = None) -> Gather:
+    async def find_training(key: ModelKey) -> Any:
+        return training
+
+    async def signature(key: ModelKey) -> None:
+        return None
+
+    async def metrics(key: ModelKey) -> dict[str, float]:
+        if isinstance(baseline, Exception):
+            raise baseline
+        return baseline or {}
+
+    async def chosen(key: ModelKey) -> Options | None:
+        return options
+
+    return Gather(
+        cast(Monitoring, Told()),
+        training=find_training,
+        signature=signature,
+        baseline=metrics,
+        options=chosen,
+    )
+
+
+async def filled(
+    documents: Documents, folder: Path, since: datetime, until: datetime, **more: Any
+) -> tuple[Laid, dict[str, Any]]:
+    laid = await gatherer(**more).fill(documents, Window(KEY, since, until), folder)
+    return laid, json.loads((folder / "job.json").read_bytes())
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+async def test_a_report_knows_which_columns_are_not_captured(
+    documents: Documents, tmp_path: Path
+) -> None:
+    options = Options(capture_exclude=("ssn",), capture_hash=("zip", "name"))
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY, options=options)
+    wanted = parse(job)
+    assert (wanted.excluded, wanted.hashed) == ({"ssn"}, {"zip", "name"})
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
+    assert (parse(job).excluded, parse(job).hashed) == (set(), set())
+
+
+async def test_a_report_of_the_window_right_before_counts(
+    documents: Documents, tmp_path: Path
+) -> None:
+    await documents.insert(Collection.REPORTS, [report(NOW, {"rmse": 2})])
+    laid, job = await filled(documents, tmp_path, NOW, NOW + DAY)
+    assert job["worse_before"] == {"rmse": 2} == laid.worse_before
+
+
+@pytest.mark.parametrize(
+    "until",
+    [NOW + timedelta(hours=1), NOW + DAY, NOW - 2 * DAY],
+    ids=["overlaps", "same", "long ago"],
+)
+async def test_others_do_not(documents: Documents, tmp_path: Path, until: datetime) -> None:
+    await documents.insert(Collection.REPORTS, [report(until, {"rmse": 2})])
+    assert (await filled(documents, tmp_path, NOW, NOW + DAY))[1]["worse_before"] == {}
+
+
+async def test_an_overlapping_report_does_not_hide_the_one_before(
+    documents: Documents, tmp_path: Path
+) -> None:
+    reports = [report(NOW, {"mae": 1}), report(NOW + DAY / 2, {"rmse": 5})]
+    await documents.insert(Collection.REPORTS, reports)
+    assert (await filled(documents, tmp_path, NOW, NOW + DAY))[1]["worse_before"] == {"mae": 1}
+
+
+async def test_without_training_data_the_first_rows_are_frozen_once_there_are_enough(
+    documents: Documents,
+    tmp_path: Path,
+) -> None:
+    few = [capture(n, NOW + n * timedelta(seconds=1), rows=100) for n in range(9)]
+    await documents.insert(Collection.CAPTURES, few)
+    laid, job = await filled(documents, tmp_path, NOW, NOW + DAY)
+    assert (laid.source, job["reference_source"]) == (None, None)
+    assert not (tmp_path / "reference.jsonl").exists()
+    assert len(lines(tmp_path / "captures.jsonl")) == 9
+
+    more = [capture(n, NOW + n * timedelta(seconds=1), rows=100) for n in range(9, 15)]
+    await documents.insert(Collection.CAPTURES, more)
+    laid, _ = await filled(documents, tmp_path, NOW, NOW + DAY)
+    assert laid.source == "captured"
+    frozen = lines(tmp_path / "reference.jsonl")
+    assert [one["request_id"] for one in frozen] == [f"r{n}" for n in range(FROZEN // 100)]
+    # What is compared comes after what is frozen.
+    assert [one["request_id"] for one in lines(tmp_path / "captures.jsonl")] == [
+        f"r{n}" for n in range(10, 15)
+    ]
+
+
+async def test_training_data_comes_first_and_borrows_predictions_from_before(
+    documents: Documents,
+    tmp_path: Path,
+) -> None:
+    old = [capture(n, NOW - 2 * DAY + n * timedelta(seconds=1), rows=100) for n in range(10)]
+    await documents.insert(Collection.CAPTURES, [*old, capture(99, NOW + DAY / 2)])
+    data = tmp_path / "data.csv"
+    data.write_text("x,y\n1,2\n")
+    training = SimpleNamespace(path=data, origin="the run", target="y")
+    (folder := tmp_path / "report").mkdir()
+    laid, job = await filled(documents, folder, NOW, NOW + DAY, training=training)
+    assert (laid.source, laid.target, job["target"]) == ("training", "y", "y")
+    assert (folder / "training.csv").read_text() == data.read_text()
+    assert len(lines(folder / "predictions.jsonl")) == 10
+    assert [one["request_id"] for one in lines(folder / "captures.jsonl")] == ["r99"]
+
+
+async def test_a_baseline_that_cannot_be_read_is_told(documents: Documents, tmp_path: Path) -> None:
+    error = RegistryUnavailable("cannot look up iris-1: no answer")
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY, baseline=error)
+    assert job["baseline_error"] == error.detail
+    assert job["first_set"]["metrics"] == {"rmse": 3.0}
+    assert parse(job).first_set == Past(NOW, {"rmse": 3.0}, 40)
+
+
+async def test_requests_that_the_model_never_saw_are_told_apart(
+    documents: Documents, tmp_path: Path
+) -> None:
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
+    found = parse(job)
+    assert (found.refused, found.let_through, found.requests) == (
+        {"refused": 2, "malformed": 1},
+        1,
+        7,
+    )
+
+
+async def test_a_baseline_that_was_read_has_no_error(documents: Documents, tmp_path: Path) -> None:
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
+    assert job["baseline_error"] is None
+    assert parse(job).baseline_error is None
+
+
+async def test_only_the_newest_captures_are_looked_at(
+    documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [capture(n, NOW + n * timedelta(seconds=1), rows=10) for n in range(20)]
+    await documents.insert(Collection.CAPTURES, many)
+    monkeypatch.setattr(module, "_ROWS", 50)
+    await filled(documents, tmp_path, NOW, NOW + DAY)
+    laid_down = [one["request_id"] for one in lines(tmp_path / "captures.jsonl")]
+    assert laid_down == [f"r{n}" for n in range(15, 20)]
+
+
+async def test_whatever_was_captured_can_be_written_down(
+    documents: Documents, tmp_path: Path
+) -> None:
+    odd = capture(1, NOW, data=[[10**30]], predictions=["\ud800"])
+    await documents.insert(Collection.CAPTURES, [odd])
+    label = {"_id": "l", "model": "iris", "version": 1, "ts": NOW, "request_id": "r1", "row": 0}
+    await documents.insert(Collection.LABELS, [label | {"label": 10**400}])
+    await filled(documents, tmp_path, NOW, NOW + DAY)
+    [kept] = lines(tmp_path / "captures.jsonl")
+    assert (kept["data"], kept["predictions"]) == ([[10**30]], ["\ud800"])
+    assert lines(tmp_path / "labels.jsonl")[0]["label"] == 10**400

@@ -1,0 +1,196 @@
+"""Reports on a schedule: when somebody is told, and whom the webhook may call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from model_deployment.core.names import ModelKey
+from model_deployment.documents.base import StoreUnavailable
+from model_deployment.reports import schedule
+from model_deployment.reports.schedule import Alarm, Webhook
+from model_deployment.reports.service import Reporter
+from tests.support.waiting import until
+
+KEY = ModelKey("iris", 1)
+
+
+def made(verdict: str, message: str = "Column “a” has moved.") -> dict[str, Any]:
+    return {"_id": "r1", "verdict": verdict, "report": {"reasons": [{"message": message}]}}
+
+
+class Told:
+    """What an alarm has told."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[ModelKey, str]] = []
+        self.calls: list[Mapping[str, Any]] = []
+
+    async def call(self, message: Mapping[str, Any]) -> None:
+        self.calls.append(message)
+
+    def alarm(self) -> Alarm:
+        return Alarm(lambda key, text: self.notes.append((key, text)), cast(Webhook, self))
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(None, "drift"), (None, "degraded"), ("ok", "drift"), ("drift", "degraded"),
+     ("insufficient_data", "drift"), ("error", "degraded"), ("ok", "error")],
+)  # fmt: skip
+async def test_a_worse_verdict_is_told(before: str | None, now: str) -> None:
+    told = Told()
+    await told.alarm()(KEY, made(now), made(before) if before else None)
+    [(key, text)] = told.notes
+    assert key == KEY
+    assert now in text
+    assert "has moved" in text
+    [message] = told.calls
+    assert message["verdict"] == now
+    assert (message["model"], message["version"], message["report"]) == ("iris", 1, "r1")
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(None, "ok"), ("drift", "drift"), ("degraded", "drift"), ("drift", "ok"), ("degraded", "error"),
+     ("ok", "insufficient_data"), (None, "no_reference")],
+)  # fmt: skip
+async def test_what_is_no_worse_or_cannot_be_told_is_not(before: str | None, now: str) -> None:
+    told = Told()
+    await told.alarm()(KEY, made(now), made(before) if before else None)
+    assert not told.notes
+    assert not told.calls
+
+
+def callers(many: bool, verdict: str = "ok") -> dict[str, Any]:
+    """A report of a window in which few or many requests were refused."""
+    found = made(verdict)
+    found["headline"] = "Unchanged; callers send wrong requests" if many else "Unchanged"
+    found["report"]["refused"] = {"many": many}
+    refused = {
+        "severity": "error",
+        "code": "refused",
+        "message": "40 of 100 requests were refused.",
+    }
+    good = {"severity": "good", "code": "as_good", "message": "On 700 labelled rows …"}
+    found["report"]["reasons"] = [good, *found["report"]["reasons"], *([refused] if many else [])]
+    return found
+
+
+OLD = {"_id": "r0", "verdict": "ok", "report": {"reasons": []}}
+
+
+@pytest.mark.parametrize("before", [None, OLD, callers(False)])
+async def test_callers_that_begin_to_send_wrong_requests_are_told(before: Any) -> None:
+    told = Told()
+    await told.alarm()(KEY, callers(True), before)
+    [(_, text)] = told.notes
+    assert "callers send wrong requests. 40 of 100" in text
+    [message] = told.calls
+    assert (message["verdict"], message["reason"]) == ("ok", "40 of 100 requests were refused.")
+    assert message["headline"].endswith("callers send wrong requests")
+
+
+async def test_callers_that_go_on_sending_wrong_requests_are_told_once() -> None:
+    told = Told()
+    for before, now in ((callers(True), callers(True)), (callers(True), callers(False))):
+        await told.alarm()(KEY, now, before)
+    assert not told.notes
+    await told.alarm()(KEY, callers(True, "drift"), callers(True))
+    [message] = told.calls
+    # What moved, and not what labels say for the model, nor the callers, who are known.
+    assert message["reason"] == "Column “a” has moved."
+
+
+async def test_a_first_report_was_nothing_before() -> None:
+    told = Told()
+    await told.alarm()(KEY, made("drift"), None)
+    [(_, text)] = told.notes
+    assert "was" not in text
+    assert "drift (the first report). Data moved." in text
+    assert told.calls[0]["previous"] is None
+    await told.alarm()(KEY, made("degraded"), made("insufficient_data"))
+    assert "(was insufficient_data)" in told.notes[1][1]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[str, list[Any]]]:
+    """The address of a server on this machine, and what it was sent."""
+    got: list[Any] = []
+
+    async def take(request: web.Request) -> web.Response:
+        got.append(await request.json())
+        raise web.HTTPFound("/elsewhere")
+
+    app = web.Application()
+    app.router.add_post("/{any:.*}", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/hook", got
+    await runner.cleanup()
+
+
+async def test_the_webhook_is_called_once_and_follows_nothing(
+    server: tuple[str, list[Any]],
+) -> None:
+    url, got = server
+    await Webhook(url, private=True).call({"verdict": "drift"})
+    assert got == [{"verdict": "drift"}]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "169.254.169.254"])
+async def test_it_calls_nobody_in_a_private_network(
+    server: tuple[str, list[Any]], host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, got = server
+    await Webhook(url.replace("127.0.0.1", host), private=False).call({"verdict": "drift"})
+    assert not got
+    assert "cannot call the webhook" in caplog.text
+
+
+async def test_without_an_address_nobody_is_called() -> None:
+    await Webhook("", private=False).call({})
+
+
+async def test_a_webhook_that_is_away_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    await Webhook("http://127.0.0.1:9/", private=True).call({})
+    assert "cannot call the webhook" in caplog.text
+
+
+class FakeReporter:
+    """Notes which reports are asked for; the first one finds the store away."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[ModelKey, timedelta]] = []
+
+    def begin(self, key: ModelKey, since: datetime, until: datetime) -> str:
+        self.asked.append((key, until - since))
+        return str(len(self.asked))
+
+    async def wait(self, key: ModelKey, id: str, seconds: float) -> None:
+        if id == "1":
+            raise StoreUnavailable("away")
+        if id == "2":
+            raise ValueError("a bug")
+
+
+async def test_reports_are_made_again_and_again_whatever_happens() -> None:
+    reporter = FakeReporter()
+    other = ModelKey("wine", 3)
+
+    async def ready() -> list[ModelKey]:
+        return [KEY, other]
+
+    task = asyncio.create_task(
+        schedule.run(cast(Reporter, reporter), ready, every=0.01, window=timedelta(days=2))
+    )
+    await until(lambda: len(reporter.asked) >= 5, what="some rounds")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert [key for key, _ in reporter.asked[:4]] == [KEY, other, KEY, other]
+    assert {window for _, window in reporter.asked} == {timedelta(days=2)}

@@ -1,0 +1,158 @@
+"""Memory of launches: all their processes, and nobody else's."""
+
+import asyncio
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_deployment.core.domain import Endpoint, Handle, Memory
+from model_deployment.runtime import identity, memory
+from model_deployment.runtime.memory import MemoryGauge, measure
+from tests.support.waiting import until_sync
+
+MEGABYTE = 1024 * 1024
+#: Takes so many megabytes, has a child that takes as many, and says so.
+HUNGRY = """
+import os, sys
+hold = bytearray(os.urandom(1)) * ({size} * 1024 * 1024)
+if os.fork():
+    sys.stdin.read()
+else:
+    hold[:] = b"x" * len(hold)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+class Launches:
+    def __init__(self) -> None:
+        self.instance = f"memory-{secrets.token_hex(4)}"
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def start(self, launch_id: str, megabytes: int = 20, program: str = HUNGRY) -> Handle:
+        marker = {identity.MARKER: f"{self.instance}/{launch_id}"}
+        child = subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", program.format(size=megabytes)],
+            env={"PATH": os.defpath, **marker},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.processes.append(child)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        return handle(launch_id, child.pid)
+
+    def end(self) -> None:
+        for child in self.processes:
+            child.communicate()  # ends it, and waits until its own child has closed the pipe
+
+
+def handle(launch_id: str, pid: int, **more: Any) -> Handle:
+    ref = {"boot": identity.boot_id(), "pid": pid, **more}
+    return Handle(launch_id, Endpoint("127.0.0.1", 1), ref)
+
+
+@pytest.fixture
+def launches() -> Iterator[Launches]:
+    it = Launches()
+    yield it
+    it.end()
+
+
+def test_all_processes_of_each_launch_are_counted(launches: Launches) -> None:
+    small, large = launches.start("small", 10), launches.start("large", 40)
+    found = measure(launches.instance, [small, large])
+    assert set(found) == {"small", "large"}
+    # Twice what each takes, and what an interpreter needs.
+    assert 20 * MEGABYTE < found["small"].rss < 60 * MEGABYTE
+    assert 80 * MEGABYTE < found["large"].rss < 120 * MEGABYTE
+    for one in found.values():
+        assert one.pss is not None
+        assert one.uss is not None
+        assert 0 < one.uss <= one.pss <= one.rss
+        assert one.forked is False
+    found = measure(launches.instance, [small], forks=False)
+    assert found["small"].forked is None
+
+
+def test_what_is_gone_or_of_another_boot_is_not_in_it(launches: Launches) -> None:
+    here = launches.start("here", 1)
+    elsewhere = handle("here", here.ref["pid"], boot="another")
+    assert measure(launches.instance, [handle("gone", 2**22 - 1)]) == {}
+    assert measure(launches.instance, [elsewhere]) == {}
+    assert measure("stranger", [here]) == {}
+    assert measure(launches.instance, []) == {}
+    launches.end()
+    until_sync(lambda: measure(launches.instance, [here]) == {}, what="it to be gone")
+
+
+def test_without_smaps_there_is_no_pss(monkeypatch: pytest.MonkeyPatch, launches: Launches) -> None:
+    here = launches.start("here", 1)
+
+    def denied(path: Path) -> bytes:
+        if path.name == "smaps_rollup":
+            raise PermissionError
+        return original(path)
+
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    found = measure(launches.instance, [here])["here"]
+    assert found.pss is None
+    assert found.uss is None
+    assert found.rss > MEGABYTE
+
+
+def test_what_a_fork_shares_is_not_private(launches: Launches) -> None:
+    """The two of each launch share what the first had before it forked, and nobody wrote to."""
+    program = HUNGRY.replace('hold[:] = b"x" * len(hold)', "pass")
+    found = measure(launches.instance, [launches.start("both", 50, program)])["both"]
+    assert found.uss is not None
+    assert found.pss is not None
+    assert found.rss > 100 * MEGABYTE
+    assert 50 * MEGABYTE < found.pss < 80 * MEGABYTE
+    assert found.uss < 30 * MEGABYTE
+
+
+async def test_figures_are_remembered_and_a_slow_look_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks, slow = 0, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def look(instance: str, handles: list[Handle]) -> dict[str, Memory]:
+        nonlocal looks
+        looks += 1
+        asyncio.run_coroutine_threadsafe(slow.wait(), loop).result(10)
+        return {one.launch_id: Memory(looks, None) for one in handles}
+
+    monkeypatch.setattr(memory, "measure", look)
+    gauge, known = MemoryGauge("i"), handle("l", 1)
+    assert await gauge.all([known], 0.01) == {}
+    assert await gauge.all([known], 0.01) == {}
+    slow.set()
+    assert await gauge.all([known], 10) == {"l": Memory(1, None)}
+    assert await gauge.all([known], 0) == {"l": Memory(1, None)}
+    assert await gauge.one(known) == Memory(1, None)
+    assert await gauge.all([], 0) == {}
+    assert looks == 1
+    # One that the last look did not know is looked at by itself.
+    assert await gauge.one(handle("new", 1)) == Memory(2, None)
+    await gauge.close()
+
+
+async def test_a_proc_that_cannot_be_read_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(instance: str, handles: list[Handle]) -> dict[str, Memory]:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(memory, "measure", broken)
+    gauge = MemoryGauge("i")
+    assert await gauge.all([handle("l", 1)], 10) == {}
+    assert await gauge.one(handle("l", 1)) is None

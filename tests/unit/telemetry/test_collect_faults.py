@@ -1,0 +1,95 @@
+"""Scrapes of a controller whose parts do not answer: what is known is told, and counters do not fall."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from model_deployment.core.domain import Counters, Deployment, Desired, PortUsage, State
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import Options
+from model_deployment.recording.counters import Totals
+from model_deployment.recording.upkeep import MonitoringState
+from model_deployment.runtime.memory import MemoryGauge
+from model_deployment.state.database import DatabaseError
+from model_deployment.telemetry.collect import Telemetry
+
+KEY = ModelKey("m", 1)
+
+
+class StateDatabase:
+    """The state database, which may be away."""
+
+    away = False
+
+    async def all(self) -> list[Deployment]:
+        if self.away:
+            raise DatabaseError("disk I/O error")
+        now = datetime.now(UTC)
+        options = Options()
+        return [
+            Deployment(KEY, Desired.RUNNING, State.READY, options, "a", created_at=now, launches=3),
+            Deployment(ModelKey("old", 1), Desired.STOPPED, State.STOPPED, options, "a", now),
+        ]
+
+    async def usage(self, now: float) -> PortUsage:
+        return PortUsage(8001, 8002, 1, 0, ())
+
+
+class Scraped:
+    def __init__(self) -> None:
+        self.state = StateDatabase()
+        self.totals = Totals()
+        self.captures = MonitoringState(1, 2, 3, 4, "")
+        self._telemetry = Telemetry(
+            deployments=cast(Any, self.state),
+            ports=cast(Any, self.state),
+            counters=lambda key: Counters(),
+            totals=self.totals,
+            captures=lambda: self.captures,
+            idle=lambda: 0.0,
+            memory=MemoryGauge("i"),
+        )
+
+    async def scrape(self) -> dict[str, float]:
+        """By name, with the outcome where there is one."""
+        content, _ = await self._telemetry.page("")
+        return {
+            one.name.removeprefix("model_deployment_") + one.labels.get("outcome", ""): one.value
+            for family in read_text(content.decode())
+            for one in family.samples
+        }
+
+
+async def test_without_the_state_what_was_known_is_told() -> None:
+    it = Scraped()
+    it.totals.answered(KEY, 0.1, 1)
+    before = await it.scrape()
+    assert (before["state_database_up"], before["requests_totalanswered"]) == (1, 1)
+    assert before["restarts_total"] == 2
+    it.state.away = True
+    it.totals.answered(KEY, 0.1, 1)
+    after = await it.scrape()
+    assert (after["state_database_up"], after["requests_totalanswered"]) == (0, 2)
+    assert after["restarts_total"] == 2
+
+
+async def test_counters_do_not_fall_when_their_file_cannot_be_read() -> None:
+    it = Scraped()
+    names = ("captures_dropped_total", "captures_dead_total", "captures_written_total")
+    before = await it.scrape()
+    it.captures = MonitoringState(0, 0, 0, 0, "cannot read it")
+    after = await it.scrape()
+    assert [before[name] for name in names] == [after[name] for name in names] == [2, 3, 4]
+    assert after["store_up"] == 0
+
+
+async def test_scrapes_share_nothing_with_the_rest_of_the_process() -> None:
+    from prometheus_client import REGISTRY
+
+    before = {family.name for family in REGISTRY.collect()}
+    first, second = Scraped(), Scraped()
+    first.totals.answered(KEY, 0.1, 1)
+    assert (await first.scrape())["requests_totalanswered"] == 1
+    assert (await second.scrape())["requests_totalanswered"] == 0
+    assert {family.name for family in REGISTRY.collect()} == before
