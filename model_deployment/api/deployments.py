@@ -15,7 +15,7 @@ from model_deployment.api.request_scope import user_name
 from model_deployment.api.schemas import DeploymentOut, EventOut, ModelOut, Problem, ServingOut
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Choice, Controller
-from model_deployment.core.domain import Counters, Deployment, Desired, Handle, Memory, State
+from model_deployment.core.domain import Deployment, Desired, Handle, Memory, ProxyCounters, State
 from model_deployment.core.errors import DeployFailed, NotDeployed, NotReady
 from model_deployment.core.hints import advice, with_advice
 from model_deployment.core.names import ModelKey
@@ -25,7 +25,7 @@ from model_deployment.gate import dumps
 Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
 Tail = Callable[[str, int], str]
 #: What the proxy has counted of a deployment.
-Count = Callable[[ModelKey], Counters]
+Count = Callable[[ModelKey], ProxyCounters]
 #: What the processes of a launch take; None if they are gone.
 Weigh = Callable[[Handle], Awaitable[Memory | None]]
 #: How many of its workers serve; None where that cannot be told.

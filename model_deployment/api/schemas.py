@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from model_deployment.core.domain import Counters, Deployment, Desired, Event, State
+from model_deployment.core.domain import Deployment, Desired, Event, ProxyCounters, State
 from model_deployment.core.hints import advice
 from model_deployment.core.options import EnvManager, StartMethod, Validation
 
@@ -149,7 +149,7 @@ class ServingOut(BaseModel):
     unmergeable: str = Field(description="Why micro-batching turned itself off, if it did.")
 
     @classmethod
-    def of(cls, counters: Counters) -> "ServingOut":
+    def of(cls, counters: ProxyCounters) -> "ServingOut":
         """From the proxy's counters."""
         return cls(
             checked=counters.checked,

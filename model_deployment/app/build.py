@@ -13,7 +13,7 @@ from model_deployment.api.guard import Guard
 from model_deployment.app import components, web
 from model_deployment.app.components import StandIn
 from model_deployment.app.monitoring import Watch, assemble, make_sure_of_documents, surroundings
-from model_deployment.control.collaborators import World
+from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.controller import Controller
 from model_deployment.control.probes import Prober
 from model_deployment.control.reconciler import Reconciler
@@ -228,7 +228,7 @@ async def _core(
     reconciler = Reconciler(
         deployments=deployments,
         ports=ports,
-        world=World(
+        world=Collaborators(
             runtime=runtime,
             prober=prober,
             prepare=components.preparation(cache, registry, description, notes),

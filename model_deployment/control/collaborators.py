@@ -8,7 +8,7 @@ from pathlib import Path
 from model_deployment.control.memory import Measure
 from model_deployment.control.probes import Prober
 from model_deployment.core.admission import Admission
-from model_deployment.core.domain import Crew, Deployment, Handle, Memory, Route, Traffic
+from model_deployment.core.domain import Crew, Deployment, Handle, LaunchTraffic, Memory, Route
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.runtime.base import Runtime
@@ -19,7 +19,7 @@ async def _weighs_nothing(handles: Sequence[Handle]) -> Mapping[str, Memory]:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Collaborators:
     """What the reconciler sees and moves. Everything that touches the machine is passed in."""
 
     runtime: Runtime
@@ -31,7 +31,7 @@ class World:
     #: Replaces the proxy's route table; False if one of them cannot serve yet, and has to come again.
     publish: Callable[[Sequence[Route]], bool]
     #: What the proxy has seen of a launch.
-    traffic: Callable[[str], Traffic]
+    traffic: Callable[[str], LaunchTraffic]
     #: Who holds a port of this machine, if anybody.
     holder: Callable[[str, int], str | None]
     #: The end of a launch's log, for the reason of a failure.

@@ -103,7 +103,7 @@ class Controller:
             )
         if row.state is State.PARKED or row.parking:
             await self._check_memory(key, row.options, row.memory)
-            row = await self._deployments.ask_awake(key) or row
+            row = await self._deployments.wake(key) or row
             self._tell()
         row = await self.wait(
             key,
@@ -127,7 +127,7 @@ class Controller:
         usage = await self.ports()
         usable = usage.size - len(usage.blocked)
         try:
-            row, _ = await self._deployments.ask_running(key, options, version.artifact, usable)
+            row, _ = await self._deployments.want_running(key, options, version.artifact, usable)
         except NoFreePort as error:
             held = f"; {len(usage.blocked)} held by other programs" if usage.blocked else ""
             raise NoFreePort(
@@ -156,7 +156,7 @@ class Controller:
             NotDeployed: there is no such deployment.
             Conflict: it was deployed again while waiting.
         """
-        if await self._deployments.ask_stopped(key) is None:
+        if await self._deployments.want_stopped(key) is None:
             raise _unknown(key)
         self._tell()
         row = await self.wait(

@@ -14,20 +14,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, assert_never
 
-from model_deployment.control.collaborators import World
+from model_deployment.control.collaborators import Collaborators
 from model_deployment.core.actions import (
     Action,
     Artifact,
+    CheckBatching,
     Launch,
     Nothing,
     Policy,
     Prepare,
-    Promise,
     Promote,
-    Refuse,
-    Rest,
+    RefuseWake,
+    Release,
+    RowIndependence,
     Stop,
-    Try,
 )
 from model_deployment.core.domain import (
     Deployment,
@@ -60,7 +60,7 @@ class Effects:
         *,
         deployments: Deployments,
         ports: Ports,
-        world: World,
+        world: Collaborators,
         policy: Policy,
         quarantine: float,
         unpublish: Callable[[Deployment], None],
@@ -93,15 +93,15 @@ class Effects:
                 return await self._prepare(row)
             case Launch(deadline):
                 return await self._launch(row, deadline)
-            case Try():
+            case CheckBatching():
                 return self._try(row)
             case Promote():
                 return await self._promote(row)
             case Stop():
                 return await self._stop(row, action)
-            case Rest():
+            case Release():
                 return await self._rest(row, action)
-            case Refuse(reason):
+            case RefuseWake(reason):
                 error = NotEnoughMemory.of(f"predict with {row.key}, which is parked", reason)
                 self._world.refuse(row.key, error)
                 return row
@@ -125,18 +125,18 @@ class Effects:
             return Artifact.FAILED, str(error) or type(error).__name__
         return Artifact.READY, ""
 
-    def promised(self, launch_id: str) -> tuple[Promise, str]:
+    def promised(self, launch_id: str) -> tuple[RowIndependence, str]:
         """Whether a launch's predictions of rows together and apart are the same."""
         task = self._trying.get(launch_id)
         if task is None:
-            return Promise.UNTRIED, ""
+            return RowIndependence.UNTRIED, ""
         if not task.done():
-            return Promise.WORKING, ""
+            return RowIndependence.WORKING, ""
         if task.cancelled() or (error := task.exception()):
             why = "cancelled" if task.cancelled() else str(error) or type(error).__name__
-            return Promise.FAILED, f"cannot find out whether requests may be merged: {why}"
+            return RowIndependence.FAILED, f"cannot find out whether requests may be merged: {why}"
         difference = task.result()
-        return (Promise.BROKEN, difference) if difference else (Promise.KEPT, "")
+        return (RowIndependence.BROKEN, difference) if difference else (RowIndependence.KEPT, "")
 
     def cancel_preparations(self, but: Iterable[Deployment] = ()) -> None:
         """Stop fetching artifacts for all other deployments."""
@@ -265,7 +265,7 @@ class Effects:
         self._wake()
         return row
 
-    async def _rest(self, row: Deployment, action: Rest) -> Deployment:
+    async def _rest(self, row: Deployment, action: Release) -> Deployment:
         if task := self._preparing.pop((row.key, row.artifact), None):
             task.cancel()
         if row.port is not None and row.state is State.STARTING:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from model_deployment.control.collaborators import World
+from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.effects import HOST
 from model_deployment.core.domain import Endpoint
 from model_deployment.state.deployments import Deployments, live_launches
@@ -15,7 +15,7 @@ EVENTS_KEPT = 500
 LOGS_KEPT = 5
 
 
-async def sweep(deployments: Deployments, ports: Ports, world: World) -> None:
+async def sweep(deployments: Deployments, ports: Ports, world: Collaborators) -> None:
     """Look for all of it once.
 
     Processes go first: a launch that begins in between has a row, and is not in this list. Logs go

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from model_deployment.control.collaborators import World
+from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.effects import Effects
 from model_deployment.core.actions import Artifact, Observation
 from model_deployment.core.admission import longest_idle
@@ -19,7 +19,7 @@ class Observer:
         self,
         *,
         deployments: Deployments,
-        world: World,
+        world: Collaborators,
         effects: Effects,
         start_concurrency: int,
         wake: Callable[[], None],
@@ -59,9 +59,9 @@ class Observer:
                 artifact_error=error,
                 may_start=may_start,
                 closing=self.closing,
-                called=called,
-                shortage=self._shortage(row) if called else "",
-                tight=comes and self._is_tight(row),
+                wake_requested=called,
+                memory_shortage=self._shortage(row) if called else "",
+                memory_pressure=comes and self._is_tight(row),
             )
         handle = row.handle or await self._find(row.launch_id)
         gone = LOST if handle is None else await self._world.runtime.poll(handle)
@@ -71,13 +71,13 @@ class Observer:
         promise, difference = self._effects.promised(row.launch_id)
         return Observation(
             exit=self._explained(row, gone) if gone else None,
-            promise=promise,
-            promise_error=difference,
+            row_independence=promise,
+            row_independence_error=difference,
             health=self._world.prober.health(row.launch_id),
             traffic=self._world.traffic(row.launch_id),
-            stopped=stopped,
+            suspended=stopped,
             closing=self.closing,
-            yields=row.key in self._yielding,
+            evict=row.key in self._yielding,
         )
 
     def _choose_yielding(self, rows: Sequence[Deployment]) -> frozenset[ModelKey]:

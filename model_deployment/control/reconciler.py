@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from model_deployment.control.collaborators import World
+from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.effects import Effects
 from model_deployment.control.garbage import sweep
 from model_deployment.control.memory import Scales
@@ -19,7 +19,7 @@ from model_deployment.control.missing_workers import RollCall
 from model_deployment.control.observer import Observer
 from model_deployment.control.probes import Target
 from model_deployment.control.publisher import Publisher
-from model_deployment.core.actions import Policy, Refuse
+from model_deployment.core.actions import Policy, RefuseWake
 from model_deployment.core.domain import (
     Deployment,
     Handle,
@@ -55,7 +55,7 @@ class Reconciler:
         *,
         deployments: Deployments,
         ports: Ports,
-        world: World,
+        world: Collaborators,
         policy: Policy,
         probe_interval: float = 5.0,
         quarantine: float = 5.0,
@@ -257,7 +257,7 @@ class Reconciler:
             seen = await self._observer.observe(row, may_start)
             action = decide(row, seen, self._world.clock(), self._policy)
             changed = await self._effects.apply(row, action)
-            if isinstance(action, Refuse):
+            if isinstance(action, RefuseWake):
                 self._observer.called.discard(row.key)
         except IllegalTransition as error:
             # A wish was written meanwhile: the next tick sees what is the case now.

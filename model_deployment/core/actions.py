@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model_deployment.core.domain import Exit, Health, State, Step, Traffic
+from model_deployment.core.domain import Exit, Health, LaunchTraffic, State, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Artifact(StrEnum):
     FAILED = "failed"
 
 
-class Promise(StrEnum):
+class RowIndependence(StrEnum):
     """Whether a launch keeps the promise that merging requests needs.
 
     It is that the predictions of some rows are the same together and apart.
@@ -65,27 +65,27 @@ class Observation:
 
     exit: Exit | None = None
     health: Health = Health()
-    traffic: Traffic = Traffic()
+    traffic: LaunchTraffic = LaunchTraffic()
     artifact: Artifact = Artifact.MISSING
     #: Why the artifacts are not to be had.
     artifact_error: str = ""
-    promise: Promise = Promise.UNTRIED
+    row_independence: RowIndependence = RowIndependence.UNTRIED
     #: How the promise was broken, or why nobody knows.
-    promise_error: str = ""
+    row_independence_error: str = ""
     #: False while enough others are starting.
     may_start: bool = True
     #: Its processes are stopped (SIGSTOP), and not for a moment only.
-    stopped: bool = False
+    suspended: bool = False
     #: The controller is going down and takes its models with it.
     closing: bool = False
     #: Somebody asked for a prediction of a parked model.
-    called: bool = False
+    wake_requested: bool = False
     #: Others wait for a place, and this one's is the one to give up: nobody has used it for longest.
-    yields: bool = False
+    evict: bool = False
     #: Why a parked model would not fit into memory.
-    shortage: str = ""
+    memory_shortage: str = ""
     #: Memory is short, and others are about to give up theirs.
-    tight: bool = False
+    memory_pressure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class CheckBatching:
     """Find out whether predictions of rows together and apart are the same."""
 
 
@@ -133,7 +133,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Release:
     """No launch exists (any more): take this state, and release the port.
 
     ``again``: the next launch may have the same port, if the runtime holds it.
@@ -148,10 +148,10 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
+class RefuseWake:
     """Leave it parked, and tell those who wait for it why."""
 
     reason: str
 
 
-Action = Nothing | Prepare | Launch | Try | Promote | Stop | Rest | Refuse
+Action = Nothing | Prepare | Launch | CheckBatching | Promote | Stop | Release | RefuseWake

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from model_deployment.core.domain import Deployment, Desired, State, Traffic
+from model_deployment.core.domain import Deployment, Desired, LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
@@ -80,7 +80,9 @@ def _parkable(row: Deployment) -> bool:
     return row.state is State.READY and row.options.idle_timeout > 0 and row.memory is not None
 
 
-def longest_idle(rows: Sequence[Deployment], traffic: Callable[[str], Traffic]) -> list[ModelKey]:
+def longest_idle(
+    rows: Sequence[Deployment], traffic: Callable[[str], LaunchTraffic]
+) -> list[ModelKey]:
     """Those that may be parked for another's sake, the one first that nobody has used for longest."""
     idle = [
         (traffic(row.launch_id).idle, row.key)

@@ -100,7 +100,7 @@ class Exit:
     #: Exit status as Python has it (negative: the signal), None when nobody could collect it.
     code: int | None = None
     #: It could not load its model, and another start would fail in the same way.
-    lasting: bool = False
+    permanent: bool = False
 
 
 #: A launch that is not there any more, with nobody left who saw it go.
@@ -207,7 +207,7 @@ BATCH_ROWS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class LaunchTraffic:
     """What the proxy has seen of one launch."""
 
     in_flight: int = 0
@@ -223,7 +223,7 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
+class ProxyCounters:
     """What the proxy has counted of one deployment since this controller began to route to it."""
 
     #: There is a signature to check requests against; None while nothing is served.

@@ -9,17 +9,17 @@ import zlib
 from model_deployment.core.actions import (
     Action,
     Artifact,
+    CheckBatching,
     Launch,
     Nothing,
     Observation,
     Policy,
     Prepare,
-    Promise,
     Promote,
-    Refuse,
-    Rest,
+    RefuseWake,
+    Release,
+    RowIndependence,
     Stop,
-    Try,
 )
 from model_deployment.core.domain import Deployment, Desired, Exit, State, Step
 from model_deployment.core.options import EnvManager
@@ -90,17 +90,17 @@ def decide(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
         case State.STOPPING:
             return _stopping(row, seen, now, policy)
         case State.FAILED | State.PARKED if row.desired is Desired.STOPPED:
-            return Rest(State.STOPPED, "undeployed")
-        case State.PARKED if seen.called and not seen.closing:
-            woken = Rest(State.PENDING, "a request woke it")
-            return Refuse(seen.shortage) if seen.shortage else woken
+            return Release(State.STOPPED, "undeployed")
+        case State.PARKED if seen.wake_requested and not seen.closing:
+            woken = Release(State.PENDING, "a request woke it")
+            return RefuseWake(seen.memory_shortage) if seen.memory_shortage else woken
         case _:
             return Nothing()
 
 
 def _pending(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
     if row.desired is Desired.STOPPED:
-        return Rest(State.STOPPED, "undeployed")
+        return Release(State.STOPPED, "undeployed")
     if seen.closing and row.port is not None:
         return _closed(row, policy)
     if seen.closing or now < row.not_before:
@@ -110,7 +110,7 @@ def _pending(row: Deployment, seen: Observation, now: float, policy: Policy) -> 
             return after_failure(row, seen.artifact_error, now, policy)
         case Artifact.MISSING:
             return Prepare()
-        case Artifact.READY if seen.may_start and not seen.tight:
+        case Artifact.READY if seen.may_start and not seen.memory_pressure:
             return Launch(deadline=now + _time_to_start(row, policy))
         case _:
             return Nothing()
@@ -127,7 +127,7 @@ def _starting(row: Deployment, seen: Observation, now: float, policy: Policy) ->
         return Stop("undeployed while starting", Step.TERMINATE, until)
     if seen.closing:
         return Stop("the controller is stopping", Step.TERMINATE, until)
-    if seen.stopped:
+    if seen.suspended:
         return _wake_up(row, now, policy)
     if seen.health.healthy:
         return _healthy(row, seen, until, policy)
@@ -143,18 +143,18 @@ def _healthy(row: Deployment, seen: Observation, until: float, policy: Policy) -
     """What follows the first good health check."""
     if not row.options.batch_max_rows:
         return Promote()
-    match seen.promise:
-        case Promise.UNTRIED:
-            return Try()
-        case Promise.WORKING:
+    match seen.row_independence:
+        case RowIndependence.UNTRIED:
+            return CheckBatching()
+        case RowIndependence.WORKING:
             return Nothing()
-        case Promise.KEPT:
+        case RowIndependence.KEPT:
             return Promote()
-        case Promise.BROKEN:
+        case RowIndependence.BROKEN:
             # More tries than there are: another start would be the same model.
-            return Stop(seen.promise_error, Step.TERMINATE, until, policy.tries + 1)
-        case Promise.FAILED:
-            return Stop(seen.promise_error, Step.TERMINATE, until, row.tries + 1)
+            return Stop(seen.row_independence_error, Step.TERMINATE, until, policy.tries + 1)
+        case RowIndependence.FAILED:
+            return Stop(seen.row_independence_error, Step.TERMINATE, until, row.tries + 1)
 
 
 def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
@@ -162,7 +162,7 @@ def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
         return Stop("undeployed", Step.DRAIN, now + policy.drain_timeout)
     if seen.closing:
         return Stop("the controller is stopping", Step.DRAIN, now + policy.drain_timeout)
-    if seen.stopped:
+    if seen.suspended:
         return _wake_up(row, now, policy)
     if sickness := diagnose(seen, policy):
         # Nothing to drain: what is in flight is what hangs.
@@ -186,7 +186,7 @@ def _leisure(row: Deployment, seen: Observation) -> str:
         return ""
     if traffic.idle >= limit:
         return f"nobody asked for {limit:g} s"
-    return "idle, and another model needs its place" if seen.yields else ""
+    return "idle, and another model needs its place" if seen.evict else ""
 
 
 def _stopping(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
@@ -194,7 +194,7 @@ def _stopping(row: Deployment, seen: Observation, now: float, policy: Policy) ->
     # Of an undeployed model nothing is promised to those who are not done asking.
     drained = not (seen.traffic.in_flight or (row.parking and seen.traffic.reading))
     match row.step:
-        case Step.DRAIN | Step.TERMINATE if seen.stopped:
+        case Step.DRAIN | Step.TERMINATE if seen.suspended:
             return Stop(row.reason, Step.KILL, now + 1.0, row.tries, row.parking, row.kills)
         case Step.DRAIN if due or drained:
             until = now + policy.stop_grace
@@ -221,12 +221,12 @@ def diagnose(seen: Observation, policy: Policy) -> str:
     return ""
 
 
-def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: Policy) -> Rest:
+def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: Policy) -> Release:
     """The one rule for every death: not wanted, tries left, or used up."""
     if row.desired is Desired.STOPPED:
-        return Rest(State.STOPPED, "undeployed")
+        return Release(State.STOPPED, "undeployed")
     if row.parking:
-        return Rest(State.PARKED, row.reason)
+        return Release(State.PARKED, row.reason)
     if closing:
         return _closed(row, policy)
     if row.state is State.STOPPING:
@@ -234,20 +234,20 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
         # undeploy that was taken back, or an earlier controller that went down.
         if row.tries or row.kills:
             return _rest(row, row.reason, (row.tries, row.kills), now, policy)
-        return Rest(State.PENDING, "stopped, and wanted again")
+        return Release(State.PENDING, "stopped, and wanted again")
     tries, kills = _earlier(row, now, policy)
     worked = row.state is State.READY or row.proven
     if worked and exit.code in _OUTSIDE:
         return _rest(row, exit.reason, (tries, kills + 1), now, policy)
-    if exit.lasting and not worked:
-        return Rest(State.FAILED, f"{exit.reason} ({_FOR_EVER})", tries + 1)
+    if exit.permanent and not worked:
+        return Release(State.FAILED, f"{exit.reason} ({_FOR_EVER})", tries + 1)
     return _rest(row, exit.reason, (tries + 1, kills), now, policy)
 
 
-def _closed(row: Deployment, policy: Policy) -> Rest:
+def _closed(row: Deployment, policy: Policy) -> Release:
     # Even one that is out of tries has one with the next controller.
     tries = min(row.tries, policy.tries - 1)
-    return Rest(State.PENDING, "the controller stopped it", tries)
+    return Release(State.PENDING, "the controller stopped it", tries)
 
 
 def _earlier(row: Deployment, now: float, policy: Policy) -> tuple[int, int]:
@@ -261,14 +261,16 @@ def _earlier(row: Deployment, now: float, policy: Policy) -> tuple[int, int]:
     return row.tries, max(0, row.kills - int(up / policy.forgets_after))
 
 
-def after_failure(row: Deployment, cause: str, now: float, policy: Policy) -> Rest:
+def after_failure(row: Deployment, cause: str, now: float, policy: Policy) -> Release:
     """The same for a launch that could not even be tried."""
     if row.desired is Desired.STOPPED:
-        return Rest(State.STOPPED, "undeployed")
+        return Release(State.STOPPED, "undeployed")
     return _rest(row, cause, (row.tries + 1, row.kills), now, policy)
 
 
-def _rest(row: Deployment, cause: str, ends: tuple[int, int], now: float, policy: Policy) -> Rest:
+def _rest(
+    row: Deployment, cause: str, ends: tuple[int, int], now: float, policy: Policy
+) -> Release:
     """Try again, at once or after a while, or give up.
 
     Args:
@@ -277,12 +279,12 @@ def _rest(row: Deployment, cause: str, ends: tuple[int, int], now: float, policy
     """
     tries, kills = ends
     if tries > policy.tries:
-        return Rest(State.FAILED, cause, tries)
+        return Release(State.FAILED, cause, tries)
     if tries == policy.tries:
-        return Rest(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
+        return Release(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
     counted = max(tries, kills - policy.free_restarts)
     not_before = now + backoff(row, counted, policy) if counted > 0 else 0.0
-    return Rest(State.PENDING, cause, tries, not_before, again=True, kills=kills)
+    return Release(State.PENDING, cause, tries, not_before, again=True, kills=kills)
 
 
 def backoff(row: Deployment, tries: int, policy: Policy) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_deployment.control.controller import Controller
-from model_deployment.core.domain import Counters, Deployment, User
+from model_deployment.core.domain import Deployment, ProxyCounters, User
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Documents
 from model_deployment.metrics.service import Monitoring
@@ -37,7 +37,7 @@ class Parts:
     totals: Callable[[], Mapping[ModelKey, Total]]
     #: Signature, scoring example and a sample request of a deployed model; reads files.
     describe: Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
-    counters: Callable[[ModelKey], Counters]
+    counters: Callable[[ModelKey], ProxyCounters]
     find_training: FindTraining
     #: Who sends a request, by its scope.
     who: Callable[[Mapping[str, Any]], User | None]

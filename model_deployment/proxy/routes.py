@@ -11,7 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from model_deployment.core.domain import BATCH_ROWS, Counters, Endpoint, Route, State, Traffic
+from model_deployment.core.domain import (
+    BATCH_ROWS,
+    Endpoint,
+    LaunchTraffic,
+    ProxyCounters,
+    Route,
+    State,
+)
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import Gate, Verdict
@@ -172,23 +179,23 @@ class Routes:
         """The entry of a path as it came over the wire."""
         return self._table.get(raw_path)
 
-    def traffic(self, launch_id: str) -> Traffic:
+    def traffic(self, launch_id: str) -> LaunchTraffic:
         """What was seen of a launch."""
         service = self._launches.get(launch_id)
-        return service.upstream.traffic() if service else Traffic()
+        return service.upstream.traffic() if service else LaunchTraffic()
 
-    def counters(self, key: ModelKey) -> Counters:
+    def counters(self, key: ModelKey) -> ProxyCounters:
         """What was counted of a deployment."""
         entry = self._table.get(key.path.encode("ascii"))
         if entry is None:
-            return Counters()
+            return ProxyCounters()
         tally, service = entry.tally, entry.service
         # One that is on its way out serves nobody new, and may still be answering.
         behind = self._services.get(_session(entry.route) or "")
         upstream = behind.upstream if behind else None
         lobby = self._lobbies.get(key)
         waiting = lobby.waiting if lobby else 0
-        return Counters(
+        return ProxyCounters(
             checked=(service.gate is not None and service.gate.checked) if service else None,
             refused=tally.refused,
             violations=dict(tally.violations),

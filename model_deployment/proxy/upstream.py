@@ -9,7 +9,7 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from model_deployment.core.domain import Endpoint, Traffic
+from model_deployment.core.domain import Endpoint, LaunchTraffic
 from model_deployment.core.errors import TooBusy
 from model_deployment.core.names import ModelKey
 
@@ -154,11 +154,11 @@ class Upstream(Room):
         """Callers' own calls of which nothing has gone to the model yet."""
         return sum(call.callers for call in self.calls if not call.sent)
 
-    def traffic(self) -> Traffic:
+    def traffic(self) -> LaunchTraffic:
         """The counters."""
         # Time only rises, and a dict keeps its order: the first one is the oldest.
         oldest = next(iter(self.clocks.values()), None)
-        return Traffic(
+        return LaunchTraffic(
             in_flight=self.callers,
             oldest=0.0 if oldest is None else self.now() - oldest,
             answered=self._answered,

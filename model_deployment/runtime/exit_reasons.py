@@ -81,8 +81,8 @@ def explained(gone: Exit, log: str, *, loading: bool, model: str) -> Exit:
     raised = loading and gone.code in (1, load_failures.STATUS) and blocks
     if raised and len([line for line in lines[blocks[-1].last + 1 :] if line]) <= _BEHIND:
         chain = _chain(blocks)
-        lasts = gone.lasting or load_failures.lasts(chain, model)
-        return replace(gone, reason=_told(chain), lasting=lasts)
+        lasts = gone.permanent or load_failures.lasts(chain, model)
+        return replace(gone, reason=_told(chain), permanent=lasts)
     words = next((line for line in reversed(lines) if line and not _BESIDE.match(line)), "")
     return replace(gone, reason=f"{gone.reason}: {_cut(words.strip())}") if words else gone
 

@@ -46,7 +46,7 @@ class Deployments:
         """One row."""
         return await self._database.read(lambda c: rows.get(c, key))
 
-    async def ask_running(
+    async def want_running(
         self, key: ModelKey, options: Options, artifact: str, capacity: int
     ) -> tuple[Deployment, bool]:
         """Wish a deployment to run; a resting row is armed again.
@@ -65,11 +65,11 @@ class Deployments:
             lambda c: _ask_running(c, key, options, artifact, capacity)
         )
 
-    async def ask_awake(self, key: ModelKey) -> Deployment | None:
+    async def wake(self, key: ModelKey) -> Deployment | None:
         """Wish a deployment that is parked, or being parked, to run. None if there is no such row."""
         return await self._database.write(lambda c: _ask_awake(c, key))
 
-    async def ask_stopped(self, key: ModelKey) -> Deployment | None:
+    async def want_stopped(self, key: ModelKey) -> Deployment | None:
         """Wish a deployment to be gone. None if there is no such row."""
 
         def work(connection: sqlite3.Connection) -> Deployment | None:

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from model_deployment import __version__
 from model_deployment.control.missing_workers import serving
-from model_deployment.core.domain import Counters, Deployment, Handle, Memory, PortUsage, State
+from model_deployment.core.domain import Deployment, Handle, Memory, PortUsage, ProxyCounters, State
 from model_deployment.core.names import ModelKey
 from model_deployment.recording.counters import Totals
 from model_deployment.recording.upkeep import MonitoringState
@@ -41,7 +41,7 @@ class Telemetry:
         *,
         deployments: Deployments,
         ports: Ports,
-        counters: Callable[[ModelKey], Counters],
+        counters: Callable[[ModelKey], ProxyCounters],
         totals: Totals,
         captures: Callable[[], MonitoringState],
         idle: Callable[[], float],

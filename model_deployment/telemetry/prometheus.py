@@ -19,10 +19,10 @@ from prometheus_client.core import (
 
 from model_deployment.core.domain import (
     BATCH_ROWS,
-    Counters,
     Deployment,
     Memory,
     PortUsage,
+    ProxyCounters,
     State,
 )
 from model_deployment.gate import Kind
@@ -43,7 +43,7 @@ class Served:
 
     row: Deployment
     total: Total
-    counters: Counters
+    counters: ProxyCounters
     #: Starts after the first, which only rise.
     restarts: int
     memory: Memory | None

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 
 import uvicorn
 
-from model_deployment.core.domain import Endpoint, Route, State, Traffic
+from model_deployment.core.domain import Endpoint, LaunchTraffic, Route, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.gate import Gate
@@ -130,7 +130,7 @@ class Front:
         return self.routes.publish(routes)
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> LaunchTraffic:
         return self.routes.traffic(LAUNCH)
 
     def idle(self) -> bool:

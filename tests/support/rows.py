@@ -15,9 +15,9 @@ from model_deployment.core.domain import (
     Exit,
     Handle,
     Health,
+    LaunchTraffic,
     State,
     Step,
-    Traffic,
 )
 from model_deployment.core.lifecycle import LIVE
 from model_deployment.core.names import ModelKey
@@ -81,7 +81,7 @@ observations = st.builds(
     exit=st.none() | st.builds(Exit, reasons, st.none() | st.integers(-64, 255)),
     health=st.builds(Health, st.booleans(), st.integers(0, 10)),
     traffic=st.builds(
-        Traffic,
+        LaunchTraffic,
         in_flight=st.integers(0, 3),
         oldest=st.floats(0, 1000),
         timeouts_in_row=st.integers(0, 10),
@@ -91,12 +91,12 @@ observations = st.builds(
     artifact=st.sampled_from(Artifact),
     artifact_error=reasons,
     may_start=st.booleans(),
-    stopped=st.booleans(),
+    suspended=st.booleans(),
     closing=st.booleans(),
-    called=st.booleans(),
-    yields=st.booleans(),
-    shortage=st.sampled_from(["", "", "too little memory"]),
-    tight=st.booleans(),
+    wake_requested=st.booleans(),
+    evict=st.booleans(),
+    memory_shortage=st.sampled_from(["", "", "too little memory"]),
+    memory_pressure=st.booleans(),
 )
 
 policies = st.builds(

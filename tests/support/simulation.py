@@ -15,12 +15,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
-from model_deployment.control.collaborators import World
+from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.effects import BLOCKED_FOR
 from model_deployment.control.probes import Prober
 from model_deployment.core.actions import Policy
 from model_deployment.core.admission import Admission
-from model_deployment.core.domain import Deployment, Route, State, Traffic
+from model_deployment.core.domain import Deployment, LaunchTraffic, Route, State
 from model_deployment.core.errors import Conflict, ModelDeploymentError, NoFreePort
 from model_deployment.core.lifecycle import LIVE, TRANSITIONS
 from model_deployment.core.names import ModelKey
@@ -58,7 +58,7 @@ class Stage:
         self.whole = True
         #: Errors of the next times.
         self.unpublishable: list[Exception] = []
-        self.traffic: dict[str, Traffic] = {}
+        self.traffic: dict[str, LaunchTraffic] = {}
         #: Deployments that requests wait for.
         self.callers: set[ModelKey] = set()
         #: What requests were told that it does not start.
@@ -100,13 +100,13 @@ class Stage:
             machine,
             deployments=self.deployments,
             ports=self.ports,
-            world=World(
+            world=Collaborators(
                 compare=machine.compare,
                 runtime=FakeRuntime(machine, self._on_exit, self.steps),
                 prober=cast(Prober, self.prober),
                 prepare=machine.prepare,
                 publish=self._publish,
-                traffic=lambda launch_id: self.traffic.get(launch_id, Traffic()),
+                traffic=lambda launch_id: self.traffic.get(launch_id, LaunchTraffic()),
                 holder=machine.holder,
                 ending=lambda launch_id: self.words.get(launch_id, ""),
                 refuse=self._refuse,
@@ -172,9 +172,9 @@ class Stage:
         usage = await self.ports.usage(self.machine.now)
         capacity = usage.size - len(usage.blocked)
         with contextlib.suppress(NoFreePort, Conflict):
-            row, _ = await self.deployments.ask_running(key, options, artifact, capacity)
+            row, _ = await self.deployments.want_running(key, options, artifact, capacity)
             if row.state is State.PARKED or row.parking:
-                await self.deployments.ask_awake(key)
+                await self.deployments.wake(key)
             return True
         return False
 
@@ -196,7 +196,7 @@ class Stage:
 
     async def undeploy(self, key: ModelKey) -> None:
         """Wish it gone."""
-        await self.deployments.ask_stopped(key)
+        await self.deployments.want_stopped(key)
 
     async def row(self, key: ModelKey) -> Deployment:
         """A row that is there."""

@@ -39,7 +39,7 @@ class Store:
     async def deploy(self, model: str = "m", version: int = 1) -> Deployment:
         """A row that is wanted."""
         key = ModelKey(model, version)
-        row, _ = await self.deployments.ask_running(key, Options(), f"{key}-0", 100)
+        row, _ = await self.deployments.want_running(key, Options(), f"{key}-0", 100)
         return row
 
     async def launch(self, row: Deployment, port: int | None = None) -> Deployment:
@@ -85,7 +85,7 @@ class Store:
         if state in (State.STOPPED, State.FAILED):
             row = await self.end(row, state, tries=5 if state is State.FAILED else 0)
         if desired is Desired.STOPPED:
-            await self.deployments.ask_stopped(row.key)
+            await self.deployments.want_stopped(row.key)
         return await self.reread(row)
 
     async def reread(self, row: Deployment) -> Deployment:

@@ -1,6 +1,6 @@
 """What the proxy tells of a deployment from outside: who waits, what is held, how large calls were."""
 
-from model_deployment.core.domain import BATCH_ROWS, Counters, State
+from model_deployment.core.domain import BATCH_ROWS, ProxyCounters, State
 from tests.support.held_requests import batching, send, send_all
 from tests.support.proxy_front import KEY, Front, Serve
 from tests.support.raw_http import Wire, post
@@ -10,7 +10,7 @@ from tests.support.waiting import until
 
 def load(front: Front) -> tuple[int, int]:
     """Requests without an answer, and those of them that wait."""
-    counters: Counters = front.routes.counters(KEY)
+    counters: ProxyCounters = front.routes.counters(KEY)
     return counters.in_flight, counters.waiting
 
 
@@ -63,4 +63,4 @@ async def test_a_deployment_on_its_way_out_tells_what_it_still_answers(serve: Se
     await caller.receive()
     assert load(front) == (0, 0)
     front.publish()
-    assert front.routes.counters(KEY) == Counters()
+    assert front.routes.counters(KEY) == ProxyCounters()

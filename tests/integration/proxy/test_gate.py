@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from model_deployment.core.domain import Route, State, Traffic
+from model_deployment.core.domain import LaunchTraffic, Route, State
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import Gate
 from model_deployment.proxy import exchange
@@ -301,7 +301,7 @@ async def test_of_a_gate_that_cannot_be_made_only_its_own_deployment_suffers(
         assert (await caller.ask(ask_json({"a": 1}))).status == 200
         assert front.routes.counters(OTHER).checked is None
         assert front.routes.counters(KEY).checked is True
-        assert front.routes.traffic("launch-2") == Traffic()
+        assert front.routes.traffic("launch-2") == LaunchTraffic()
     assert _sessions() == sessions
     assert "other-1" in caplog.text
     disk.broken.clear()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import Counters, State
+from model_deployment.core.domain import ProxyCounters, State
 from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.options import Options
 from tests.support.proxy_front import KEY, LAUNCH, Front, Serve
@@ -26,7 +26,7 @@ async def parked(serve: Serve, **options: Any) -> Front:
     return front
 
 
-def counters(front: Front) -> Counters:
+def counters(front: Front) -> ProxyCounters:
     return front.routes.counters(KEY)
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from model_deployment.core.domain import Deployment, State, Step, Traffic
+from model_deployment.core.domain import Deployment, LaunchTraffic, State, Step
 from model_deployment.core.names import ModelKey
 from tests.support.fakes import SIGKILL, SIGTERM
 from tests.support.simulation import FIRST, Stage, stage
@@ -143,7 +143,7 @@ async def test_undeploy_lets_requests_finish_and_then_insists(on: Stage) -> None
     await on.ready(A)
     process = await on.process(A)
     process.stubborn = True
-    on.traffic[process.launch_id] = Traffic(in_flight=1)
+    on.traffic[process.launch_id] = LaunchTraffic(in_flight=1)
     await on.undeploy(A)
     await on.tick()
     row = await on.row(A)
@@ -151,7 +151,7 @@ async def test_undeploy_lets_requests_finish_and_then_insists(on: Stage) -> None
     assert not endpoints(on)  # no new ones
     await on.tick(on.policy.drain_timeout / 2)
     assert process.signals == []
-    on.traffic[process.launch_id] = Traffic(in_flight=0)
+    on.traffic[process.launch_id] = LaunchTraffic(in_flight=0)
     await on.tick()
     assert process.signals == [SIGTERM]
     await on.tick(on.policy.stop_grace - 0.1)
@@ -166,7 +166,7 @@ async def test_undeploy_lets_requests_finish_and_then_insists(on: Stage) -> None
 async def test_a_drain_has_an_end(on: Stage) -> None:
     await on.ready(A)
     process = await on.process(A)
-    on.traffic[process.launch_id] = Traffic(in_flight=1)
+    on.traffic[process.launch_id] = LaunchTraffic(in_flight=1)
     await on.undeploy(A)
     await on.tick()
     await on.tick(on.policy.drain_timeout)
@@ -194,12 +194,12 @@ async def test_failed_probes_in_a_row_restart_it(on: Stage) -> None:
 @pytest.mark.parametrize(
     ("traffic", "reason"),
     [
-        (Traffic(in_flight=1, oldest=66), "left a request unanswered for 66 s"),
-        (Traffic(timeouts_in_row=4), "timed out on 4 requests in a row"),
+        (LaunchTraffic(in_flight=1, oldest=66), "left a request unanswered for 66 s"),
+        (LaunchTraffic(timeouts_in_row=4), "timed out on 4 requests in a row"),
     ],
 )
 async def test_what_answers_pings_only_is_restarted(
-    on: Stage, traffic: Traffic, reason: str
+    on: Stage, traffic: LaunchTraffic, reason: str
 ) -> None:
     await on.ready(A)
     process = await on.process(A)
@@ -214,7 +214,7 @@ async def test_what_answers_pings_only_is_restarted(
 async def test_redeploy_while_stopping_comes_back(on: Stage) -> None:
     await on.ready(A)
     process = await on.process(A)
-    on.traffic[process.launch_id] = Traffic(in_flight=1)
+    on.traffic[process.launch_id] = LaunchTraffic(in_flight=1)
     await on.undeploy(A)
     await on.tick()
     await on.deploy(A)

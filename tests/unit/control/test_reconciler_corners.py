@@ -181,7 +181,7 @@ async def test_other_artifacts_need_another_download(on: Stage) -> None:
     await on.tick()
     await on.tick()
     await on.undeploy(A)
-    await on.deployments.ask_running(A, Options(), "created anew", capacity=4)
+    await on.deployments.want_running(A, Options(), "created anew", capacity=4)
     on.machine.prepare_gate.set()
     await ticks(on)
     assert (await on.process(A)).spec.model_path == "/artifacts/created anew"

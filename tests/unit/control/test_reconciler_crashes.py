@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from model_deployment.core.actions import Policy
-from model_deployment.core.domain import State, Traffic
+from model_deployment.core.domain import LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import SIGTERM
@@ -67,14 +67,14 @@ async def idle(on: Stage) -> None:
 
 
 async def rest(on: Stage, key: ModelKey) -> None:
-    on.traffic[(await on.row(key)).launch_id or ""] = Traffic(idle=60)
+    on.traffic[(await on.row(key)).launch_id or ""] = LaunchTraffic(idle=60)
     await reach(on, key, State.PARKED)
 
 
 async def stubborn(on: Stage) -> None:
     await on.ready(A, B)
     (await on.process(A)).stubborn = True
-    on.traffic[(await on.row(A)).launch_id or ""] = Traffic(in_flight=1, oldest=2.0)
+    on.traffic[(await on.row(A)).launch_id or ""] = LaunchTraffic(in_flight=1, oldest=2.0)
 
 
 async def deploy(on: Stage) -> None:
@@ -124,7 +124,7 @@ async def park(on: Stage) -> None:
 
 
 async def wake_while_parking(on: Stage) -> None:
-    on.traffic[(await on.row(A)).launch_id or ""] = Traffic(idle=60)
+    on.traffic[(await on.row(A)).launch_id or ""] = LaunchTraffic(idle=60)
     await reach(on, A, State.STOPPING)
     await on.request(A)
     await on.request(C)
@@ -139,7 +139,7 @@ async def take_its_port(on: Stage) -> None:
     await on.deploy(C)
     for key in (B, D, C):
         await reach(on, key, State.READY)
-    on.traffic[(await on.row(A)).launch_id or ""] = Traffic(idle=1)
+    on.traffic[(await on.row(A)).launch_id or ""] = LaunchTraffic(idle=1)
     await on.deploy(E, IDLE)
     await reach(on, E, State.READY)
     assert (await on.row(A)).state is State.PARKED

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from model_deployment.control.effects import HOST
-from model_deployment.core.domain import Endpoint, State, Traffic
+from model_deployment.core.domain import Endpoint, LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import Life
@@ -93,7 +93,7 @@ async def test_callers_of_one_that_hangs_wait_for_the_next_one(on: Stage) -> Non
     await started(on, A)
     process = await on.process(A)
     process.stubborn, process.life = True, Life.WEDGED
-    on.traffic[process.launch_id] = Traffic(in_flight=1, oldest=99)
+    on.traffic[process.launch_id] = LaunchTraffic(in_flight=1, oldest=99)
     await on.tick()
     assert (await on.row(A)).state is State.STOPPING
     assert waits(on, A)
@@ -138,7 +138,7 @@ async def test_it_is_let_go_when_it_is_parked(on: Stage) -> None:
     await on.deploy(A, Options(idle_timeout=9))
     for _ in range(4):
         await on.tick(0.1)
-    on.traffic[(await on.row(A)).launch_id or ""] = Traffic(idle=9)
+    on.traffic[(await on.row(A)).launch_id or ""] = LaunchTraffic(idle=9)
     for _ in range(4):
         await on.tick(0.1)
     assert (await on.row(A)).state is State.PARKED

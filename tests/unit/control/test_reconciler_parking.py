@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from model_deployment.core.domain import State, Traffic
+from model_deployment.core.domain import LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import EACH
@@ -38,7 +38,7 @@ async def until(on: Stage, key: ModelKey, state: State) -> None:
 
 async def idle(on: Stage, key: ModelKey, seconds: float) -> None:
     """Nobody has used it for so long."""
-    on.traffic[(await on.row(key)).launch_id or ""] = Traffic(idle=seconds)
+    on.traffic[(await on.row(key)).launch_id or ""] = LaunchTraffic(idle=seconds)
 
 
 async def test_an_idle_model_is_parked_and_a_request_wakes_it(on: Stage) -> None:
@@ -147,9 +147,11 @@ async def test_a_port_goes_from_who_used_it_least_to_who_needs_it(on: Stage) -> 
 
 
 @pytest.mark.parametrize(
-    "traffic", [Traffic(idle=0.4), Traffic(in_flight=1), Traffic(reading=1)], ids=str
+    "traffic",
+    [LaunchTraffic(idle=0.4), LaunchTraffic(in_flight=1), LaunchTraffic(reading=1)],
+    ids=str,
 )
-async def test_what_is_in_use_keeps_its_port(on: Stage, traffic: Traffic) -> None:
+async def test_what_is_in_use_keeps_its_port(on: Stage, traffic: LaunchTraffic) -> None:
     await started(on, A, B)
     for key in (A, B):
         on.traffic[(await on.row(key)).launch_id or ""] = traffic

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from model_deployment.core.actions import Policy
-from model_deployment.core.domain import Traffic
+from model_deployment.core.domain import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import EACH, FakeMachine, Process
@@ -40,13 +40,13 @@ FATES: dict[str, Callable[[FakeMachine, Process], object]] = {
     "ignores SIGTERM": lambda machine, process: setattr(process, "stubborn", True),
 }
 TRAFFIC = {
-    "none": Traffic(),
-    "busy": Traffic(in_flight=2, oldest=1.0),
-    "unanswered": Traffic(in_flight=1, oldest=99.0),
-    "timing out": Traffic(timeouts_in_row=9),
-    "over for a moment": Traffic(idle=1.0),
-    "over for long": Traffic(idle=9.0),
-    "to come": Traffic(reading=1),
+    "none": LaunchTraffic(),
+    "busy": LaunchTraffic(in_flight=2, oldest=1.0),
+    "unanswered": LaunchTraffic(in_flight=1, oldest=99.0),
+    "timing out": LaunchTraffic(timeouts_in_row=9),
+    "over for a moment": LaunchTraffic(idle=1.0),
+    "over for long": LaunchTraffic(idle=9.0),
+    "to come": LaunchTraffic(reading=1),
 }
 
 keys = st.sampled_from(KEYS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from model_deployment.control.reconciler import SWEEP
-from model_deployment.core.domain import Desired, Endpoint, LaunchSpec, State, Traffic
+from model_deployment.core.domain import Desired, Endpoint, LaunchSpec, LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import SIGKILL, SIGTERM
@@ -140,7 +140,7 @@ async def test_closing_takes_the_models_down_and_leaves_the_wishes(on: Stage) ->
     await on.deploy(C)
     await on.tick(), await on.tick()
     (await on.process(A)).stubborn = True
-    on.traffic[(await on.row(B)).launch_id or ""] = Traffic(in_flight=1)
+    on.traffic[(await on.row(B)).launch_id or ""] = LaunchTraffic(in_flight=1)
     await on.shut_down()
     signals = {process.key: process.signals for process in on.machine.processes.values()}
     assert signals == {A: [SIGTERM, SIGKILL], B: [SIGTERM], C: [SIGTERM]}
@@ -158,7 +158,7 @@ async def test_closing_takes_the_models_down_and_leaves_the_wishes(on: Stage) ->
 
 async def test_closing_ends_at_its_limit(on: Stage) -> None:
     await on.ready(A)
-    on.traffic[(await on.row(A)).launch_id or ""] = Traffic(in_flight=1)
+    on.traffic[(await on.row(A)).launch_id or ""] = LaunchTraffic(in_flight=1)
     await on.reconciler.close(keep=False, limit=2)
     assert (await on.row(A)).state is State.STOPPING
     assert on.machine.live

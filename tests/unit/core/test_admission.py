@@ -8,7 +8,7 @@ import pytest
 
 from model_deployment.control.memory import INTERVAL, SOON, Scales, taken
 from model_deployment.core.admission import Admission, longest_idle
-from model_deployment.core.domain import Desired, Handle, Memory, State, Traffic
+from model_deployment.core.domain import Desired, Handle, LaunchTraffic, Memory, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.runtime.memory import free_memory
@@ -86,7 +86,7 @@ def test_the_longest_idle_goes_first_and_the_others_are_spared() -> None:
         )
         for name in seconds
     ]
-    found = longest_idle(rows, lambda launch_id: Traffic(idle=seconds[launch_id]))
+    found = longest_idle(rows, lambda launch_id: LaunchTraffic(idle=seconds[launch_id]))
     assert found == [ModelKey("b", 1), ModelKey("a", 1)]
 
 
@@ -123,14 +123,16 @@ async def test_what_is_measured_is_noted_and_kept_for_the_same_model(store: Stor
         await scales.close()
         ready = await store.reread(ready)
         assert ready.memory == expected
-    await store.deployments.ask_stopped(ready.key)
+    await store.deployments.want_stopped(ready.key)
     stopped = await store.end(await store.reread(ready), State.STOPPED)
     assert stopped.memory == 9000
-    again, _ = await store.deployments.ask_running(ready.key, Options(), ready.artifact, 9)
+    again, _ = await store.deployments.want_running(ready.key, Options(), ready.artifact, 9)
     assert again.memory == 9000
-    await store.deployments.ask_stopped(ready.key)
+    await store.deployments.want_stopped(ready.key)
     await store.end(await store.reread(again), State.STOPPED)
-    other, _ = await store.deployments.ask_running(ready.key, Options(workers=2), ready.artifact, 9)
+    other, _ = await store.deployments.want_running(
+        ready.key, Options(workers=2), ready.artifact, 9
+    )
     assert other.memory is None
 
 

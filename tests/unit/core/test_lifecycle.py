@@ -13,10 +13,10 @@ from model_deployment.core.actions import (
     Policy,
     Prepare,
     Promote,
-    Rest,
+    Release,
     Stop,
 )
-from model_deployment.core.domain import Desired, Exit, Health, State, Step, Traffic
+from model_deployment.core.domain import Desired, Exit, Health, LaunchTraffic, State, Step
 from model_deployment.core.lifecycle import LIVE, after_exit, backoff, decide
 from model_deployment.core.options import EnvManager, Options
 from tests.support.rows import row
@@ -74,11 +74,11 @@ def test_a_row_in_back_off_waits(not_before: float, waits: bool, artifact: Artif
 def test_artifacts_that_cannot_be_had_cost_a_try() -> None:
     seen = {"artifact": Artifact.FAILED, "artifact_error": "cannot download"}
     action = act(PENDING, seen=seen, tries=2)
-    assert isinstance(action, Rest)
+    assert isinstance(action, Release)
     assert (action.state, action.reason, action.tries) == (PENDING, "cannot download", 3)
     assert action.not_before > NOW
     last = act(PENDING, seen=seen, tries=POLICY.tries - 1)
-    assert last == Rest(FAILED, "cannot download (gave up after 5 tries)", 5)
+    assert last == Release(FAILED, "cannot download (gave up after 5 tries)", 5)
 
 
 @pytest.mark.parametrize("artifact", Artifact)
@@ -87,7 +87,7 @@ def test_a_pending_row_nobody_wants_is_stopped_at_once(
     artifact: Artifact, not_before: float
 ) -> None:
     action = act(PENDING, Desired.STOPPED, seen={"artifact": artifact}, not_before=not_before)
-    assert action == Rest(STOPPED, "undeployed")
+    assert action == Release(STOPPED, "undeployed")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_starting_launch_nobody_wants_is_cancelled(health: Health) -> None:
     ("desired", "seen", "action"),
     [
         (Desired.RUNNING, {}, Nothing()),
-        (Desired.RUNNING, {"health": HEALTHY, "traffic": Traffic(in_flight=9)}, Nothing()),
+        (Desired.RUNNING, {"health": HEALTHY, "traffic": LaunchTraffic(in_flight=9)}, Nothing()),
         (Desired.STOPPED, {}, Stop("undeployed", Step.DRAIN, NOW + POLICY.drain_timeout)),
         (
             Desired.STOPPED,
@@ -191,7 +191,7 @@ def test_a_stop_goes_from_drain_to_terminate_to_kill(
     action = act(
         STOPPING,
         desired,
-        seen={"traffic": Traffic(in_flight=in_flight)},
+        seen={"traffic": LaunchTraffic(in_flight=in_flight)},
         step=step,
         deadline=None if left is None else NOW + left,
         reason="because",
@@ -212,7 +212,7 @@ def test_a_row_at_rest_moves_only_from_failed_to_stopped(
     seen = {"exit": exit, "closing": closing, "artifact": FETCHED}
     assert act(STOPPED, desired, seen=seen) == Nothing()
     undeployed = desired is Desired.STOPPED
-    action = Rest(STOPPED, "undeployed", 0, 0.0) if undeployed else Nothing()
+    action = Release(STOPPED, "undeployed", 0, 0.0) if undeployed else Nothing()
     assert act(FAILED, desired, seen=seen) == action
 
 
@@ -233,14 +233,14 @@ def test_an_exit_outweighs_all_else_that_was_seen(
 @pytest.mark.parametrize("tries", [0, 4])
 def test_a_death_nobody_minds_ends_in_stopped(state: State, closing: bool, tries: int) -> None:
     dead = row(state, Desired.STOPPED, tries=tries)
-    assert after_exit(dead, CRASH, closing, NOW, POLICY) == Rest(STOPPED, "undeployed")
+    assert after_exit(dead, CRASH, closing, NOW, POLICY) == Release(STOPPED, "undeployed")
 
 
 @pytest.mark.parametrize("state", sorted(LIVE))
 @pytest.mark.parametrize("tries", [0, 4])
 def test_a_death_by_the_controller_costs_no_try(state: State, tries: int) -> None:
     rest = after_exit(row(state, tries=tries), CRASH, True, NOW, POLICY)
-    assert rest == Rest(PENDING, "the controller stopped it", tries)
+    assert rest == Release(PENDING, "the controller stopped it", tries)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from model_deployment.core.actions import Action, Nothing, Observation, Policy, Refuse, Rest, Stop
-from model_deployment.core.domain import LOST, Desired, Health, State, Step, Traffic
+from model_deployment.core.actions import (
+    Action,
+    Nothing,
+    Observation,
+    Policy,
+    RefuseWake,
+    Release,
+    Stop,
+)
+from model_deployment.core.domain import LOST, Desired, Health, LaunchTraffic, State, Step
 from model_deployment.core.lifecycle import after_exit, decide
 from model_deployment.core.options import Options
 from tests.support.rows import row
@@ -27,25 +35,25 @@ YIELD = park("idle, and another model needs its place")
 @pytest.mark.parametrize(
     ("options", "traffic", "yields", "action"),
     [
-        (IDLE, Traffic(idle=60), False, LONG),
-        (IDLE, Traffic(idle=60), True, LONG),
-        (IDLE, Traffic(idle=59.9), False, Nothing()),
-        (IDLE, Traffic(idle=59.9), True, YIELD),
-        (IDLE, Traffic(), False, Nothing()),
-        (IDLE, Traffic(in_flight=1, idle=60), True, Nothing()),
-        (IDLE, Traffic(reading=1, idle=60), True, Nothing()),
-        (Options(), Traffic(idle=1e9), True, Nothing()),
+        (IDLE, LaunchTraffic(idle=60), False, LONG),
+        (IDLE, LaunchTraffic(idle=60), True, LONG),
+        (IDLE, LaunchTraffic(idle=59.9), False, Nothing()),
+        (IDLE, LaunchTraffic(idle=59.9), True, YIELD),
+        (IDLE, LaunchTraffic(), False, Nothing()),
+        (IDLE, LaunchTraffic(in_flight=1, idle=60), True, Nothing()),
+        (IDLE, LaunchTraffic(reading=1, idle=60), True, Nothing()),
+        (Options(), LaunchTraffic(idle=1e9), True, Nothing()),
     ],
 )
 def test_what_nobody_uses_is_parked(
-    options: Options, traffic: Traffic, yields: bool, action: Action
+    options: Options, traffic: LaunchTraffic, yields: bool, action: Action
 ) -> None:
-    seen = Observation(health=WELL, traffic=traffic, yields=yields)
+    seen = Observation(health=WELL, traffic=traffic, evict=yields)
     assert decide(row(State.READY, options=options), seen, NOW, POLICY) == action
 
 
 def test_what_is_sick_is_not_parked_but_restarted() -> None:
-    seen = Observation(health=Health(failures=3), traffic=Traffic(idle=99))
+    seen = Observation(health=Health(failures=3), traffic=LaunchTraffic(idle=99))
     action = decide(row(State.READY, options=IDLE), seen, NOW, POLICY)
     assert isinstance(action, Stop)
     assert (action.tries, action.parking) == (1, False)
@@ -54,15 +62,15 @@ def test_what_is_sick_is_not_parked_but_restarted() -> None:
 @pytest.mark.parametrize(
     ("traffic", "parking", "waits"),
     [
-        (Traffic(), True, False),
-        (Traffic(in_flight=1), True, True),
-        (Traffic(reading=1), True, True),
+        (LaunchTraffic(), True, False),
+        (LaunchTraffic(in_flight=1), True, True),
+        (LaunchTraffic(reading=1), True, True),
         # Nothing is promised to those who are not done asking an undeployed model.
-        (Traffic(reading=1), False, False),
+        (LaunchTraffic(reading=1), False, False),
     ],
 )
 def test_a_request_that_came_in_the_last_moment_is_answered(
-    traffic: Traffic, parking: bool, waits: bool
+    traffic: LaunchTraffic, parking: bool, waits: bool
 ) -> None:
     stopping = row(
         State.STOPPING, step=Step.DRAIN, deadline=NOW + 1, reason="idle", parking=parking
@@ -92,11 +100,19 @@ def test_its_end_is_no_failure(desired: Desired, closing: bool, state: State) ->
     ("desired", "seen", "action"),
     [
         (Desired.RUNNING, Observation(), Nothing()),
-        (Desired.RUNNING, Observation(called=True), Rest(State.PENDING, "a request woke it")),
-        (Desired.RUNNING, Observation(called=True, closing=True), Nothing()),
-        (Desired.RUNNING, Observation(called=True, shortage="full"), Refuse("full")),
-        (Desired.RUNNING, Observation(shortage="full"), Nothing()),
-        (Desired.STOPPED, Observation(called=True), Rest(State.STOPPED, "undeployed")),
+        (
+            Desired.RUNNING,
+            Observation(wake_requested=True),
+            Release(State.PENDING, "a request woke it"),
+        ),
+        (Desired.RUNNING, Observation(wake_requested=True, closing=True), Nothing()),
+        (
+            Desired.RUNNING,
+            Observation(wake_requested=True, memory_shortage="full"),
+            RefuseWake("full"),
+        ),
+        (Desired.RUNNING, Observation(memory_shortage="full"), Nothing()),
+        (Desired.STOPPED, Observation(wake_requested=True), Release(State.STOPPED, "undeployed")),
     ],
 )
 def test_only_a_request_wakes_it(desired: Desired, seen: Observation, action: Action) -> None:

@@ -17,8 +17,8 @@ from model_deployment.core.actions import (
     Policy,
     Prepare,
     Promote,
-    Refuse,
-    Rest,
+    RefuseWake,
+    Release,
     Stop,
 )
 from model_deployment.core.domain import (
@@ -27,9 +27,9 @@ from model_deployment.core.domain import (
     Desired,
     Exit,
     Health,
+    LaunchTraffic,
     State,
     Step,
-    Traffic,
 )
 from model_deployment.core.lifecycle import (
     LIVE,
@@ -51,7 +51,7 @@ POLICY = Policy()
 def target(action: Action) -> State | None:
     """The state an action leads to; None where the row stays as it is."""
     match action:
-        case Nothing() | Refuse():
+        case Nothing() | RefuseWake():
             return None
         case Prepare():
             return State.PENDING
@@ -61,7 +61,7 @@ def target(action: Action) -> State | None:
             return State.READY
         case Stop():
             return State.STOPPING
-        case Rest(state):
+        case Release(state):
             return state
 
 
@@ -88,7 +88,7 @@ def test_deadlines_and_back_offs_lie_ahead(
     match decide(before, seen, now, policy):
         case Launch(deadline) | Stop(_, _, deadline):
             assert deadline >= now
-        case Rest(State.PENDING, _, tries, not_before):
+        case Release(State.PENDING, _, tries, not_before):
             assert tries < policy.tries or seen.closing
             assert not_before == 0 or not_before > now
         case _:
@@ -114,7 +114,7 @@ def test_a_stop_never_goes_back_a_step(
     action = decide(before, seen, now, policy)
     if isinstance(action, Stop):
         assert (before.step, action.step) in {
-            (Step.DRAIN, Step.KILL if seen.stopped else Step.TERMINATE),
+            (Step.DRAIN, Step.KILL if seen.suspended else Step.TERMINATE),
             (Step.TERMINATE, Step.KILL),
             (Step.KILL, Step.KILL),
         }
@@ -145,7 +145,7 @@ class World:
         return Observation(
             exit=None if self.alive else Exit("the process is over", self.code),
             health=Health(healthy=self.alive),
-            traffic=Traffic(in_flight=int(busy)),
+            traffic=LaunchTraffic(in_flight=int(busy)),
             artifact=Artifact.READY,
         )
 
@@ -166,7 +166,7 @@ class World:
                 self.row = replace(self.row, tries=tries, kills=kills)
                 if step is Step.KILL or (step is Step.TERMINATE and self.obeys):
                     self.alive = False
-            case Rest(state, reason, tries, not_before, _, kills):
+            case Release(state, reason, tries, not_before, _, kills):
                 self._become(state, reason=reason, tries=tries, kills=kills, not_before=not_before)
                 self.row = replace(
                     self.row, launch_id=None, handle=None, port=None, step=None, parking=False
@@ -203,8 +203,8 @@ def test_nothing_is_parked_that_is_used_or_may_not_be(
             assert before.options.idle_timeout > 0
             assert not seen.traffic.in_flight
             assert not seen.traffic.reading
-            assert seen.yields or seen.traffic.idle >= before.options.idle_timeout
-        case Rest(state):
+            assert seen.evict or seen.traffic.idle >= before.options.idle_timeout
+        case Release(state):
             assert state is not State.PARKED
 
 
@@ -215,8 +215,8 @@ def test_what_is_parked_rests_and_the_next_request_brings_it_back(
     world = World(replace(before, parking=True), now, obeys=obeys, drains=drains)
     assert [*world.run(policy, 9)][-1] is State.PARKED
     assert decide(world.row, Observation(), world.now, policy) == Nothing()
-    action = decide(world.row, Observation(called=True), world.now, policy)
-    assert action == Rest(State.PENDING, "a request woke it")
+    action = decide(world.row, Observation(wake_requested=True), world.now, policy)
+    assert action == Release(State.PENDING, "a request woke it")
     world.step(action)
     assert [*world.run(policy, 5)][-1] is State.READY
 
@@ -254,7 +254,7 @@ def test_what_works_and_is_killed_from_outside_is_never_given_up(code: int | Non
         world.alive = world.row.state not in LIVE
         seen = replace(world.observe(), exit=Exit("gone", code) if not world.alive else None)
         action = decide(world.row, seen, world.now, POLICY)
-        if isinstance(action, Rest):
+        if isinstance(action, Release):
             assert (action.state, action.tries, action.again) == (State.PENDING, 0, True)
             pauses.append(max(0.0, action.not_before - world.now))
         world.step(action)
@@ -284,7 +284,7 @@ def test_an_end_costs_a_try_or_counts_as_a_kill_and_never_both(
 def test_what_is_stopped_by_a_signal_is_ended_by_the_last_one(
     before: Deployment, seen: Observation, now: float, policy: Policy
 ) -> None:
-    seen = replace(seen, stopped=True, exit=None, closing=False)
+    seen = replace(seen, suspended=True, exit=None, closing=False)
     action = decide(before, seen, now, policy)
     assert isinstance(action, Stop)
     assert (action.step, action.parking) == (Step.KILL, False)
@@ -292,7 +292,7 @@ def test_what_is_stopped_by_a_signal_is_ended_by_the_last_one(
 
 
 def test_what_is_deployed_again_while_it_stops_comes_back_even_with_one_try() -> None:
-    # As ask_running leaves it: the tries and launches are forgotten, the reason is the undeploy's.
+    # As want_running leaves it: the tries and launches are forgotten, the reason is the undeploy's.
     again = row(State.STOPPING, step=Step.DRAIN, reason="undeployed", tries=0, launches=0)
     assert after_exit(again, LOST, False, 1000.0, Policy(tries=1)).state is State.PENDING
 
@@ -333,13 +333,13 @@ def test_models_that_died_together_start_apart() -> None:
         (Observation(), ""),
         (Observation(health=Health(failures=2)), ""),
         (Observation(health=Health(failures=3)), "did not answer 3 health checks in a row"),
-        (Observation(traffic=Traffic(oldest=65.0)), ""),
-        (Observation(traffic=Traffic(oldest=65.1)), "left a request unanswered for 65 s"),
-        (Observation(traffic=Traffic(timeouts_in_row=3)), ""),
-        (Observation(traffic=Traffic(timeouts_in_row=4)), "timed out on 4 requests in a row"),
+        (Observation(traffic=LaunchTraffic(oldest=65.0)), ""),
+        (Observation(traffic=LaunchTraffic(oldest=65.1)), "left a request unanswered for 65 s"),
+        (Observation(traffic=LaunchTraffic(timeouts_in_row=3)), ""),
+        (Observation(traffic=LaunchTraffic(timeouts_in_row=4)), "timed out on 4 requests in a row"),
         # /ping answers while every thread hangs.
         (
-            Observation(health=Health(healthy=True), traffic=Traffic(oldest=70)),
+            Observation(health=Health(healthy=True), traffic=LaunchTraffic(oldest=70)),
             "left a request unanswered for 70 s",
         ),
     ],

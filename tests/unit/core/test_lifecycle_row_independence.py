@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from model_deployment.core.actions import (
     Action,
+    CheckBatching,
     Nothing,
     Observation,
     Policy,
-    Promise,
     Promote,
-    Rest,
+    Release,
+    RowIndependence,
     Stop,
-    Try,
 )
 from model_deployment.core.domain import Desired, Exit, Health, State, Step
 from model_deployment.core.lifecycle import decide
@@ -29,7 +29,9 @@ SICK = Health(failures=1)
 WHY = "it ranks them"
 
 
-def act(promise: Promise, rows: int = 64, seen: dict[str, Any] | None = None, **of: Any) -> Action:
+def act(
+    promise: RowIndependence, rows: int = 64, seen: dict[str, Any] | None = None, **of: Any
+) -> Action:
     observed: dict[str, Any] = {"health": HEALTHY, "promise": promise, "promise_error": WHY} | (
         seen or {}
     )
@@ -40,32 +42,37 @@ def act(promise: Promise, rows: int = 64, seen: dict[str, Any] | None = None, **
 @pytest.mark.parametrize(
     ("promise", "action"),
     [
-        (Promise.UNTRIED, Try()),
-        (Promise.WORKING, Nothing()),
-        (Promise.KEPT, Promote()),
-        (Promise.BROKEN, Stop(WHY, Step.TERMINATE, NOW + POLICY.cancel_grace, POLICY.tries + 1)),
-        (Promise.FAILED, Stop(WHY, Step.TERMINATE, NOW + POLICY.cancel_grace, 1)),
+        (RowIndependence.UNTRIED, CheckBatching()),
+        (RowIndependence.WORKING, Nothing()),
+        (RowIndependence.KEPT, Promote()),
+        (
+            RowIndependence.BROKEN,
+            Stop(WHY, Step.TERMINATE, NOW + POLICY.cancel_grace, POLICY.tries + 1),
+        ),
+        (RowIndependence.FAILED, Stop(WHY, Step.TERMINATE, NOW + POLICY.cancel_grace, 1)),
     ],
 )
-def test_a_healthy_launch_is_tried_before_it_serves(promise: Promise, action: Action) -> None:
+def test_a_healthy_launch_is_tried_before_it_serves(
+    promise: RowIndependence, action: Action
+) -> None:
     assert act(promise) == action
 
 
-@pytest.mark.parametrize("promise", Promise)
-def test_without_merging_there_is_nothing_to_try(promise: Promise) -> None:
+@pytest.mark.parametrize("promise", RowIndependence)
+def test_without_merging_there_is_nothing_to_try(promise: RowIndependence) -> None:
     assert act(promise, rows=0) == Promote()
 
 
-@pytest.mark.parametrize("promise", Promise)
-def test_one_that_is_not_healthy_is_not_judged(promise: Promise) -> None:
+@pytest.mark.parametrize("promise", RowIndependence)
+def test_one_that_is_not_healthy_is_not_judged(promise: RowIndependence) -> None:
     assert act(promise, seen={"health": SICK}) == Nothing()
     late = act(promise, seen={"health": SICK}, deadline=NOW)
     assert isinstance(late, Stop)
     assert late.reason == "not ready within 120 s"
 
 
-@pytest.mark.parametrize("promise", Promise)
-def test_undeploy_and_the_end_of_the_controller_go_first(promise: Promise) -> None:
+@pytest.mark.parametrize("promise", RowIndependence)
+def test_undeploy_and_the_end_of_the_controller_go_first(promise: RowIndependence) -> None:
     undeployed = act(promise, desired=Desired.STOPPED)
     assert isinstance(undeployed, Stop)
     assert (undeployed.reason, undeployed.tries) == ("undeployed while starting", 0)
@@ -74,10 +81,10 @@ def test_undeploy_and_the_end_of_the_controller_go_first(promise: Promise) -> No
     assert (closing.reason, closing.tries) == ("the controller is stopping", 0)
 
 
-@pytest.mark.parametrize("promise", Promise)
-def test_a_launch_that_is_gone_is_not_judged(promise: Promise) -> None:
+@pytest.mark.parametrize("promise", RowIndependence)
+def test_a_launch_that_is_gone_is_not_judged(promise: RowIndependence) -> None:
     action = act(promise, seen={"exit": Exit("it died")})
-    assert isinstance(action, Rest)
+    assert isinstance(action, Release)
     assert (action.state, action.reason, action.tries) == (State.PENDING, "it died", 1)
 
 
@@ -87,34 +94,38 @@ def ended(tries: int) -> Action:
 
 
 def test_a_broken_promise_is_the_end_and_its_reason_is_all_that_is_said() -> None:
-    assert ended(POLICY.tries + 1) == Rest(State.FAILED, WHY, POLICY.tries + 1)
+    assert ended(POLICY.tries + 1) == Release(State.FAILED, WHY, POLICY.tries + 1)
 
 
 def test_the_last_of_several_failures_says_how_many_there_were() -> None:
-    assert ended(POLICY.tries) == Rest(State.FAILED, f"{WHY} (gave up after 5 tries)", 5)
+    assert ended(POLICY.tries) == Release(State.FAILED, f"{WHY} (gave up after 5 tries)", 5)
 
 
 @pytest.mark.parametrize(("tries", "kept"), [(0, 0), (3, 3), (5, 4), (6, 4)])
 def test_with_the_next_controller_there_is_a_try_left(tries: int, kept: int) -> None:
     stopping = row(State.STOPPING, tries=tries, reason=WHY)
     seen = Observation(exit=Exit("signal 15"), closing=True)
-    rest = Rest(State.PENDING, "the controller stopped it", kept)
+    rest = Release(State.PENDING, "the controller stopped it", kept)
     assert decide(stopping, seen, NOW, POLICY) == rest
 
 
 def test_what_could_not_be_found_out_counts_as_one_failure_more() -> None:
-    action = act(Promise.FAILED, tries=3)
+    action = act(RowIndependence.FAILED, tries=3)
     assert isinstance(action, Stop)
     assert action.tries == 4
     after = ended(4)
-    assert isinstance(after, Rest)
+    assert isinstance(after, Release)
     assert (after.state, after.tries) == (State.PENDING, 4)
 
 
-@given(st.sampled_from(Promise), st.builds(Health, st.booleans(), st.integers(0, 9)), st.booleans())
+@given(
+    st.sampled_from(RowIndependence),
+    st.builds(Health, st.booleans(), st.integers(0, 9)),
+    st.booleans(),
+)
 def test_one_to_be_merged_serves_only_if_the_promise_was_kept(
-    promise: Promise, health: Health, closing: bool
+    promise: RowIndependence, health: Health, closing: bool
 ) -> None:
     action = act(promise, seen={"health": health, "closing": closing})
     if isinstance(action, Promote):
-        assert (promise, health.healthy, closing) == (Promise.KEPT, True, False)
+        assert (promise, health.healthy, closing) == (RowIndependence.KEPT, True, False)

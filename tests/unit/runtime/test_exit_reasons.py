@@ -146,7 +146,7 @@ def test_a_load_that_fails_is_told_with_its_exception_first(
     assert found.reason.startswith(begin.partition(", from")[0])
     assert (begin in found.reason) or behind == "bye\n"
     assert "exited" not in found.reason
-    assert found.lasting is lasting
+    assert found.permanent is lasting
 
 
 @pytest.mark.parametrize(("error", "lasting", "begin"), KINDS, ids=lambda value: str(value)[:30])
@@ -156,7 +156,7 @@ def test_the_process_itself_says_the_same_of_it(
     assert lasts(chain_of(error), FOLDER) is lasting
     assert status(error, FOLDER) == (STATUS if lasting else 1)
     ended = of_status(status(error, FOLDER))
-    assert explained(ended, printed(error), loading=True, model=MODEL).lasting is lasting
+    assert explained(ended, printed(error), loading=True, model=MODEL).permanent is lasting
 
 
 def test_it_knows_what_a_model_s_own_exception_derives_from() -> None:
@@ -211,7 +211,7 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
 def test_other_ends(code: int, log: str, loading: bool, reason: str) -> None:
     found = explained(of_status(code), log, loading=loading, model=MODEL)
     assert reason in found.reason
-    assert not found.lasting
+    assert not found.permanent
 
 
 def test_a_killed_server_below_its_wrapper_counts_as_killed() -> None:

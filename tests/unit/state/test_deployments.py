@@ -37,7 +37,7 @@ async def moves(store: Store, key: ModelKey = KEY) -> list[tuple[State | None, S
 
 async def test_a_row_is_read_as_it_was_written(store: Store) -> None:
     before = datetime.now(UTC)
-    row, changed = await store.deployments.ask_running(KEY, OTHER, "m-1-77", 1)
+    row, changed = await store.deployments.want_running(KEY, OTHER, "m-1-77", 1)
     assert changed
     assert (before - row.created_at).total_seconds() < 1
     assert row == Deployment(
@@ -94,7 +94,7 @@ async def test_what_is_deployed_already_is_not_changed_by_asking_again(store: St
     for state in (State.PENDING, State.STARTING, State.READY, State.STOPPING):
         row = await store.bring(state)
         before = await store.dump()
-        assert await store.deployments.ask_running(KEY, OTHER, "new", 100) == (row, False)
+        assert await store.deployments.want_running(KEY, OTHER, "new", 100) == (row, False)
         assert await store.dump() == before
         await store.execute("DELETE FROM deployments")
         await store.ports.prune(set())
@@ -110,7 +110,7 @@ async def test_what_is_deployed_already_is_not_changed_by_asking_again(store: St
 )
 async def test_a_row_at_rest_is_armed_again(store: Store, state: State, desired: Desired) -> None:
     before = await store.bring(state, desired)
-    row, changed = await store.deployments.ask_running(KEY, OTHER, "new", 1)
+    row, changed = await store.deployments.want_running(KEY, OTHER, "new", 1)
     assert changed
     assert row == replace(
         before,
@@ -132,14 +132,14 @@ async def test_a_row_at_rest_is_armed_again(store: Store, state: State, desired:
 
 async def test_a_name_stands_for_its_artifacts_since_they_came(store: Store) -> None:
     before = await store.bring(State.STOPPED, Desired.STOPPED)
-    same, _ = await store.deployments.ask_running(KEY, OTHER, before.artifact, 1)
+    same, _ = await store.deployments.want_running(KEY, OTHER, before.artifact, 1)
     assert same.renewed_at is None
-    await store.deployments.ask_stopped(KEY)
-    other, _ = await store.deployments.ask_running(KEY, OTHER, "m-1-99", 1)
+    await store.deployments.want_stopped(KEY)
+    other, _ = await store.deployments.want_running(KEY, OTHER, "m-1-99", 1)
     assert other.renewed_at is not None
     assert other.since == other.renewed_at == other.created_at
-    await store.deployments.ask_stopped(KEY)
-    again, _ = await store.deployments.ask_running(KEY, OTHER, "m-1-99", 1)
+    await store.deployments.want_stopped(KEY)
+    again, _ = await store.deployments.want_running(KEY, OTHER, "m-1-99", 1)
     assert (again.renewed_at, again.since) == (other.renewed_at, other.renewed_at)
 
 
@@ -164,7 +164,7 @@ async def test_a_name_that_never_changed_stands_for_its_model_since_that_was_reg
 
 async def test_what_stops_and_is_wanted_again_goes_on_stopping(store: Store) -> None:
     before = await store.bring(State.STOPPING, Desired.STOPPED)
-    row, changed = await store.deployments.ask_running(KEY, OTHER, "new", 100)
+    row, changed = await store.deployments.want_running(KEY, OTHER, "new", 100)
     assert changed
     assert (row.desired, row.state, row.launch_id) == (
         Desired.RUNNING,
@@ -182,9 +182,9 @@ async def test_a_launch_that_goes_on_keeps_what_it_was_started_with(
     # Undeployed and deployed again before the reconciler has looked: nothing stops.
     before = await store.bring(state, Desired.STOPPED)
     with pytest.raises(Conflict):
-        await store.deployments.ask_running(KEY, OTHER, "new", 100)
+        await store.deployments.want_running(KEY, OTHER, "new", 100)
     assert await store.deployments.get(KEY) == before
-    row, _ = await store.deployments.ask_running(KEY, before.options, before.artifact, 100)
+    row, _ = await store.deployments.want_running(KEY, before.options, before.artifact, 100)
     assert (row.desired, row.state, row.launch_id) == (Desired.RUNNING, state, before.launch_id)
 
 
@@ -193,16 +193,16 @@ async def test_asking_it_to_stop_changes_the_wish_and_nothing_else(
     store: Store, state: State
 ) -> None:
     before = await store.bring(state)
-    row = await store.deployments.ask_stopped(KEY)
+    row = await store.deployments.want_stopped(KEY)
     assert row == replace(before, desired=Desired.STOPPED)
     events = await moves(store)
     assert events[-1] == (state, state, "undeploy asked for")
-    assert await store.deployments.ask_stopped(KEY) == row  # and no event
+    assert await store.deployments.want_stopped(KEY) == row  # and no event
     assert await moves(store) == events
 
 
 async def test_there_is_nothing_to_stop_where_nothing_was_deployed(store: Store) -> None:
-    assert await store.deployments.ask_stopped(KEY) is None
+    assert await store.deployments.want_stopped(KEY) is None
     assert await store.deployments.all() == []
 
 
@@ -214,10 +214,10 @@ async def test_a_wish_beyond_the_capacity_is_refused(store: Store, state: State 
     await store.deploy("b")
     before = await store.dump()
     with pytest.raises(NoFreePort, match="2 of 2 usable ports are taken") as refused:
-        await store.deployments.ask_running(KEY, Options(), "x", 2)
+        await store.deployments.want_running(KEY, Options(), "x", 2)
     assert refused.value.retry_after
     assert await store.dump() == before
-    await store.deployments.ask_running(KEY, Options(), "x", 3)
+    await store.deployments.want_running(KEY, Options(), "x", 3)
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ async def test_rows_that_have_or_will_have_a_port_take_capacity(
     await store.bring(state, desired)
     if counts:
         with pytest.raises(NoFreePort):
-            await store.deployments.ask_running(ModelKey("m", 2), Options(), "x", 1)
+            await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 1)
     else:
-        await store.deployments.ask_running(ModelKey("m", 2), Options(), "x", 1)
+        await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 1)
 
 
 Change = Callable[[Store, Deployment], Awaitable[object]]
@@ -261,7 +261,7 @@ async def launch_again(store: Store, row: Deployment) -> None:
 
 
 STALE: dict[str, Change] = {
-    "another wish": lambda s, r: s.deployments.ask_stopped(r.key),
+    "another wish": lambda s, r: s.deployments.want_stopped(r.key),
     "another state": lambda s, r: s.end(r, State.FAILED),
     "another launch": launch_again,
     "no row": lambda s, _: s.execute("DELETE FROM deployments"),

@@ -117,10 +117,10 @@ async def test_what_is_ready_when_it_is_made_over_counts_as_proven_once_it_ends(
             row, State.PENDING, "killed", tries=0, kills=1, not_before=0, quarantined_until=0
         )
         assert (rest.proven, rest.kills) == (True, 1)
-        again, _ = await store.deployments.ask_running(row.key, row.options, row.artifact, 9)
+        again, _ = await store.deployments.want_running(row.key, row.options, row.artifact, 9)
         assert again.proven  # nothing was asked that was not the case
-        await store.deployments.ask_stopped(row.key)
-        other, changed = await store.deployments.ask_running(row.key, row.options, "new", 9)
+        await store.deployments.want_stopped(row.key)
+        other, changed = await store.deployments.want_running(row.key, row.options, "new", 9)
         assert (changed, other.proven, other.kills) == (True, False, 0)
 
 

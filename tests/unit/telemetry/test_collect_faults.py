@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from model_deployment.core.domain import Counters, Deployment, Desired, PortUsage, State
+from model_deployment.core.domain import Deployment, Desired, PortUsage, ProxyCounters, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.recording.counters import Totals
@@ -44,7 +44,7 @@ class Scraped:
         self._telemetry = Telemetry(
             deployments=cast(Any, self.state),
             ports=cast(Any, self.state),
-            counters=lambda key: Counters(),
+            counters=lambda key: ProxyCounters(),
             totals=self.totals,
             captures=lambda: self.captures,
             idle=lambda: 0.0,

@@ -16,11 +16,11 @@ from prometheus_client.registry import Collector
 from model_deployment.core.domain import (
     BATCH_ROWS,
     BlockedPort,
-    Counters,
     Deployment,
     Desired,
     Memory,
     PortUsage,
+    ProxyCounters,
     State,
 )
 from model_deployment.core.names import ModelKey
@@ -32,7 +32,7 @@ from model_deployment.recording.windows import KINDS
 from model_deployment.telemetry.prometheus import Seen, Served, families
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-COUNTERS = Counters(
+COUNTERS = ProxyCounters(
     refused=2,
     violations={("age", "type"): 3, ("bmi", "type"): 4, ("", "form"): 1},
     batches=2,
