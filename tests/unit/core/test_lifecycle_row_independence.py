@@ -32,9 +32,11 @@ WHY = "it ranks them"
 def act(
     promise: RowIndependence, rows: int = 64, seen: dict[str, Any] | None = None, **of: Any
 ) -> Action:
-    observed: dict[str, Any] = {"health": HEALTHY, "promise": promise, "promise_error": WHY} | (
-        seen or {}
-    )
+    observed: dict[str, Any] = {
+        "health": HEALTHY,
+        "row_independence": promise,
+        "row_independence_error": WHY,
+    } | (seen or {})
     launch = row(State.STARTING, **{"options": Options(batch_max_rows=rows)} | of)
     return decide(launch, Observation(**observed), NOW, POLICY)
 
