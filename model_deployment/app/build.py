@@ -250,7 +250,11 @@ async def _core(
         quarantine=settings.port_quarantine,
         start_concurrency=settings.start_concurrency,
     )
-    wake.target, notes.target, call.target = reconciler.wake, reconciler.note, reconciler.call
+    wake.target, notes.target, call.target = (
+        reconciler.wake,
+        reconciler.note,
+        reconciler.request_wake,
+    )
     return _Core(
         instance,
         deployments,

@@ -1,4 +1,4 @@
-"""Carries out what ``lifecycle.decide`` decided: the row first, then the world.
+"""Carries out what ``lifecycle.decide`` decided: the row first, then the process.
 
 The order matters. A controller killed between the two finds in the row what it was about to do, and
 does it again; every effect may be repeated.
@@ -8,16 +8,17 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TypeVar, assert_never
+from typing import assert_never
 
+from model_deployment.control.background import BackgroundWork
 from model_deployment.control.collaborators import Collaborators
+from model_deployment.control.publisher import Publisher
+from model_deployment.control.tick import Tick
 from model_deployment.core.actions import (
     Action,
-    Artifact,
     CheckBatching,
     Launch,
     Nothing,
@@ -26,34 +27,24 @@ from model_deployment.core.actions import (
     Promote,
     RefuseWake,
     Release,
-    RowIndependence,
     Stop,
 )
-from model_deployment.core.domain import (
-    Deployment,
-    Endpoint,
-    LaunchSpec,
-    State,
-    Step,
-)
+from model_deployment.core.domain import Deployment, Endpoint, LaunchSpec, State, Step
 from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.lifecycle import after_failure
-from model_deployment.core.names import ModelKey
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-#: Models listen here and nowhere else.
+#: Model servers listen here and nowhere else.
 HOST = "127.0.0.1"
-#: A port that a stranger holds is looked at again after this long, in seconds.
+#: Seconds after which a port that a foreign process holds is tried again.
 BLOCKED_FOR = 60.0
 
 
 class Effects:
-    """One method per action, each returning the row as it is afterwards."""
+    """One method for each action; each returns the row as it is afterwards."""
 
     def __init__(
         self,
@@ -61,46 +52,44 @@ class Effects:
         deployments: Deployments,
         ports: Ports,
         world: Collaborators,
+        background: BackgroundWork,
+        publisher: Publisher,
         policy: Policy,
         quarantine: float,
-        unpublish: Callable[[Deployment], None],
         wake: Callable[[], None],
     ) -> None:
         self._deployments = deployments
         self._ports = ports
         self._world = world
+        self._background = background
+        self._publisher = publisher
         self._policy = policy
         self._quarantine = quarantine
-        self._unpublish = unpublish
         self._wake = wake
-        #: By deployment and artifacts: a model that was registered anew has others.
-        self._preparing: dict[tuple[ModelKey, str], asyncio.Task[Path]] = {}
-        #: By launch.
-        self._trying: dict[str, asyncio.Task[str]] = {}
-        #: Launches that found no free port, or no memory, since the last look.
-        self.held_up = 0
 
-    async def apply(self, row: Deployment, action: Action) -> Deployment:
+    async def apply(self, row: Deployment, action: Action, tick: Tick) -> Deployment:
         """Carry out one action.
 
         Raises:
-            IllegalTransition: the row is not what it was; nothing was done.
+            IllegalTransition: the row has changed since it was read; nothing was done.
         """
         match action:
             case Nothing():
                 return row
             case Prepare():
-                return await self._prepare(row)
+                self._background.prepare(row)
+                return await self._keep_pending(row, "making sure of the local artifacts")
             case Launch(deadline):
-                return await self._launch(row, deadline)
+                return await self._launch(row, deadline, tick)
             case CheckBatching():
-                return self._try(row)
+                self._background.check_row_independence(row)
+                return row
             case Promote():
                 return await self._promote(row)
             case Stop():
-                return await self._stop(row, action)
+                return await self._stop(row, action, tick)
             case Release():
-                return await self._rest(row, action)
+                return await self._release(row, action, tick)
             case RefuseWake(reason):
                 error = NotEnoughMemory.of(f"predict with {row.key}, which is parked", reason)
                 self._world.refuse(row.key, error)
@@ -108,95 +97,31 @@ class Effects:
             case never:
                 assert_never(never)
 
-    def take_held_up(self) -> int:
-        """How many launches found no place since this was last asked."""
-        held_up, self.held_up = self.held_up, 0
-        return held_up
-
-    def prepared(self, row: Deployment) -> tuple[Artifact, str]:
-        """Where the preparation of a deployment stands, and why it failed."""
-        task = self._preparing.get((row.key, row.artifact))
-        if task is None or (task.done() and task.cancelled()):
-            return Artifact.MISSING, ""
-        if not task.done():
-            return Artifact.WORKING, ""
-        error = task.exception()
-        if error is not None:
-            return Artifact.FAILED, str(error) or type(error).__name__
-        return Artifact.READY, ""
-
-    def promised(self, launch_id: str) -> tuple[RowIndependence, str]:
-        """Whether a launch's predictions of rows together and apart are the same."""
-        task = self._trying.get(launch_id)
-        if task is None:
-            return RowIndependence.UNTRIED, ""
-        if not task.done():
-            return RowIndependence.WORKING, ""
-        if task.cancelled() or (error := task.exception()):
-            why = "cancelled" if task.cancelled() else str(error) or type(error).__name__
-            return RowIndependence.FAILED, f"cannot find out whether requests may be merged: {why}"
-        difference = task.result()
-        return (RowIndependence.BROKEN, difference) if difference else (RowIndependence.KEPT, "")
-
-    def cancel_preparations(self, but: Iterable[Deployment] = ()) -> None:
-        """Stop fetching artifacts for all other deployments."""
-        for known in self._preparing.keys() - {(row.key, row.artifact) for row in but}:
-            self._preparing.pop(known).cancel()
-
-    def cancel_trials(self, but: Iterable[Deployment] = ()) -> None:
-        """Stop comparing predictions of all other launches."""
-        for known in self._trying.keys() - {row.launch_id for row in but}:
-            self._trying.pop(known).cancel()
-
-    def _in_background(self, work: Callable[[], Awaitable[T]], name: str) -> asyncio.Task[T]:
-        """A task whose end wakes the loop."""
-
-        async def run() -> T:
-            try:
-                return await work()
-            finally:
-                self._wake()
-
-        task = asyncio.create_task(run(), name=name)
-        # Retrieved here, so that a failure nobody asks for any more is not reported at exit.
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return task
-
-    def _try(self, row: Deployment) -> Deployment:
-        task = self._in_background(lambda: self._world.compare(row), f"compare {row.key}")
-        self._trying[str(row.launch_id)] = task
-        return row
-
-    async def _prepare(self, row: Deployment) -> Deployment:
-        task = self._in_background(lambda: self._world.prepare(row), f"prepare {row.key}")
-        self._preparing[row.key, row.artifact] = task
-        return await self._held_up(row, "making sure of the local artifacts")
-
-    async def _held_up(self, row: Deployment, reason: str) -> Deployment:
-        """Say why a row is pending, unless it says something worse already."""
+    async def _keep_pending(self, row: Deployment, reason: str) -> Deployment:
+        """Say why a row is pending, unless it says why its last launch ended."""
         if row.tries or row.kills or row.reason == reason:
             return row
         return await self._deployments.move(row, State.PENDING, reason)
 
-    async def _launch(self, row: Deployment, deadline: float) -> Deployment:
+    async def _launch(self, row: Deployment, deadline: float, tick: Tick) -> Deployment:
         if self._world.runtime.warming(row.options):
-            return await self._held_up(row, "waiting for the warm parent, which is importing")
+            return await self._keep_pending(row, "waiting for the warm parent, which is importing")
         port = await self._port_for(row)
         if port is None:
-            self.held_up += 1
-            return await self._held_up(row, f"waiting for a free port in {self._ports.name}")
-        model_path = self._preparing.pop((row.key, row.artifact)).result()
+            tick.unplaced += 1
+            return await self._keep_pending(row, f"waiting for a free port in {self._ports.name}")
+        model_path = self._background.take_artifact(row)
         launch_id = secrets.token_hex(8)
         clock, kept = self._world.clock, row.port
         row = await self._deployments.launch(row, launch_id, port, deadline, clock())
         if kept is not None and kept != port:
-            await self._let_go(kept)
+            await self._release_port(kept)
         spec = LaunchSpec(launch_id, row.key, str(model_path), Endpoint(HOST, port), row.options)
         try:
             handle = await self._world.runtime.start(spec)
         except OSError as error:
             why = f"cannot start a process: {error.strerror or error}"
-            return await self._rest(row, after_failure(row, why, clock(), self._policy))
+            return await self._release(row, after_failure(row, why, clock(), self._policy), tick)
         await self._deployments.record_handle(handle)
         return replace(row, handle=handle)
 
@@ -204,13 +129,13 @@ class Effects:
         """Its own port, if it still has one that can be listened on; else a free one."""
         port = row.port
         in_range = port is not None and self._ports.first <= port <= self._ports.last
-        # What held it may be gone, and a stranger there.
+        # A foreign process may have taken it since.
         if port is not None and in_range and not await self._blocked(port):
             return port
         return await self._free_port()
 
     async def _free_port(self) -> int | None:
-        """The lowest port that can be listened on; those that strangers hold are blocked on the way."""
+        """The lowest port that can be listened on. Ports that foreign processes hold are blocked."""
         while True:
             port = await self._ports.next_free(self._world.clock())
             if port is None or not await self._blocked(port):
@@ -229,8 +154,8 @@ class Effects:
     def _holds(self, port: int) -> bool:
         return self._world.runtime.holds(Endpoint(HOST, port))
 
-    async def _let_go(self, port: int) -> None:
-        # What cannot be released now is found by the sweep.
+    async def _release_port(self, port: int) -> None:
+        # The sweep finds what cannot be released now.
         with contextlib.suppress(OSError):
             await self._world.runtime.release(Endpoint(HOST, port))
 
@@ -246,7 +171,7 @@ class Effects:
             proven=True,
         )
 
-    async def _stop(self, row: Deployment, stop: Stop) -> Deployment:
+    async def _stop(self, row: Deployment, stop: Stop, tick: Tick) -> Deployment:
         row = await self._deployments.move(
             row,
             State.STOPPING,
@@ -257,24 +182,23 @@ class Effects:
             kills=stop.kills,
             parking=stop.parking,
         )
-        self._unpublish(row)
+        self._publisher.publish_one(row, closing=tick.closing)
         if stop.step is not Step.DRAIN and row.handle is not None:
-            # What cannot be signalled now is found by poll, and killed at the deadline.
+            # Poll finds a process that cannot be signalled now, and the deadline kills it.
             with contextlib.suppress(OSError):
                 await self._world.runtime.stop(row.handle, force=stop.step is Step.KILL)
         self._wake()
         return row
 
-    async def _rest(self, row: Deployment, action: Release) -> Deployment:
-        if task := self._preparing.pop((row.key, row.artifact), None):
-            task.cancel()
+    async def _release(self, row: Deployment, action: Release, tick: Tick) -> Deployment:
+        self._background.drop_artifact(row)
         if row.port is not None and row.state is State.STARTING:
-            # It may have died of losing its port to somebody between our look and its own.
+            # It may have died because a foreign process took its port between our check and its own.
             await self._blocked(row.port)
-        # A port given up by parking does not rest: others may be waiting for it.
+        # The port of a parked deployment needs no quarantine: other launches may wait for it.
         quarantine = 0.0 if action.state is State.PARKED else self._quarantine
-        keeps = action.again and row.port is not None and self._holds(row.port)
-        rested = await self._deployments.rest(
+        keeps_port = action.keeps_port and row.port is not None and self._holds(row.port)
+        released = await self._deployments.release(
             row,
             action.state,
             action.reason,
@@ -282,10 +206,9 @@ class Effects:
             not_before=action.not_before,
             kills=action.kills,
             quarantined_until=self._world.clock() + quarantine,
-            keeps_port=keeps,
+            keeps_port=keeps_port,
         )
-        if row.port is not None and not keeps:
-            # A place for one of those that found none; nobody else need give up his for it.
-            self.held_up = max(0, self.held_up - 1)
-            await self._let_go(row.port)
-        return rested
+        if row.port is not None and not keeps_port:
+            tick.freed_a_place()
+            await self._release_port(row.port)
+        return released

@@ -1,4 +1,4 @@
-"""Counts the workers of each launch, and has it told where one cannot load the model."""
+"""Counts the workers of each launch, and notes an event where one cannot load the model."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ INTERVAL = 2.0
 
 
 def serving(row: Deployment, crew_of: Callable[[Handle], Crew | None]) -> int | None:
-    """How many workers of a deployment serve; None where that cannot be told."""
+    """How many workers of a deployment serve; None if that is unknown."""
     if row.handle is None or row.state not in (State.STARTING, State.READY, State.STOPPING):
         return 0
     if row.options.workers > 1:
@@ -19,8 +19,8 @@ def serving(row: Deployment, crew_of: Callable[[Handle], Crew | None]) -> int | 
     return int(row.state is State.READY)
 
 
-class RollCall:
-    """Notes once of each launch that workers are missing, and once that they are there."""
+class MissingWorkers:
+    """Notes once for each launch that workers are missing, and once that all of them serve."""
 
     def __init__(
         self,
@@ -29,15 +29,15 @@ class RollCall:
     ) -> None:
         self._crew_of = crew_of
         self._note = note
-        self._looked = float("-inf")
-        #: Launches of which it was told: whether workers are missing still.
+        self._counted = float("-inf")
+        #: Launches that an event was noted for: whether workers are missing still.
         self._missing: dict[str, bool] = {}
 
-    def consider(self, rows: Sequence[Deployment], now: float) -> None:
-        """Count those that are ready, if it is time to."""
-        if now - self._looked < INTERVAL:
+    def maybe_count(self, rows: Sequence[Deployment], now: float) -> None:
+        """Count the workers of ready deployments, if a count is due."""
+        if now - self._counted < INTERVAL:
             return
-        self._looked = now
+        self._counted = now
         ready = [row for row in rows if row.state is State.READY and row.options.workers > 1]
         self._missing = {
             row.launch_id: self._missing[row.launch_id]

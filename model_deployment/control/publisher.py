@@ -4,52 +4,51 @@ from collections.abc import Callable, Sequence
 
 from model_deployment.core.domain import Deployment, Desired, Route, State
 
-#: States that requests are kept waiting in, where the deployment may be parked, or comes back.
-_AWAITED = frozenset({State.PENDING, State.STARTING, State.STOPPING, State.PARKED})
+#: States in which requests wait, where the deployment may be parked or comes back.
+_WAITING = frozenset({State.PENDING, State.STARTING, State.STOPPING, State.PARKED})
 
 
 class Publisher:
-    """What the proxy was told last, and whether it took it."""
+    """The routes that the proxy was given last, and whether it took all of them."""
 
     def __init__(self, publish: Callable[[Sequence[Route]], bool]) -> None:
-        """Of one proxy.
+        """Publish to one proxy.
 
         Args:
-            publish: replaces its route table; False if one of them cannot serve yet.
+            publish: replaces its route table; False if one of the routes cannot serve yet.
         """
-        self._tell = publish
+        self._replace_routes = publish
         self._published: list[Route] = []
-        #: False if a route could not be published, and has to be tried again.
-        self._whole = True
-        #: Nothing is to be started any more.
-        self.closing = False
+        self._complete = True
 
-    def publish(self, rows: Sequence[Deployment]) -> None:
-        """Replace all routes, if they are others."""
-        self._publish([self._route(row) for row in rows if row.state is not State.STOPPED])
+    def publish(self, rows: Sequence[Deployment], *, closing: bool) -> None:
+        """Replace all routes, if they differ from those published or were not all taken."""
+        self._publish([_route(row, closing) for row in rows if row.state is not State.STOPPED])
 
-    def publish_anew(self, row: Deployment) -> None:
-        """One route at once, and not with the end of the tick: a drain begins without new requests."""
-        self._publish([self._route(row) if r.key == row.key else r for r in self._published])
+    def publish_one(self, row: Deployment, *, closing: bool) -> None:
+        """Replace one route now, before the end of the tick: no new request reaches what drains."""
+        new = _route(row, closing)
+        self._publish([new if route.key == row.key else route for route in self._published])
 
     def _publish(self, routes: list[Route]) -> None:
-        if routes != self._published or not self._whole:
+        if routes != self._published or not self._complete:
             self._published = routes
-            self._whole = False
-            self._whole = self._tell(routes)
+            self._complete = False
+            self._complete = self._replace_routes(routes)
 
-    def _route(self, row: Deployment) -> Route:
-        wanted = row.desired is Desired.RUNNING and not self.closing
-        comes = row.proven or row.options.idle_timeout > 0
-        ready = row.state is State.READY and row.handle is not None
-        return Route(
-            key=row.key,
-            state=row.state,
-            launch_id=row.launch_id,
-            endpoint=row.handle.endpoint if ready and row.handle else None,
-            session=row.session,
-            reason=row.reason,
-            options=row.options,
-            artifact=row.artifact,
-            waits=wanted and comes and row.state in _AWAITED,
-        )
+
+def _route(row: Deployment, closing: bool) -> Route:
+    wanted = row.desired is Desired.RUNNING and not closing
+    comes_back = row.proven or row.options.idle_timeout > 0
+    ready = row.state is State.READY and row.handle is not None
+    return Route(
+        key=row.key,
+        state=row.state,
+        launch_id=row.launch_id,
+        endpoint=row.handle.endpoint if ready and row.handle else None,
+        session=row.session,
+        reason=row.reason,
+        options=row.options,
+        artifact=row.artifact,
+        waits=wanted and comes_back and row.state in _WAITING,
+    )

@@ -136,14 +136,14 @@ class Stop:
 class Release:
     """No launch exists (any more): take this state, and release the port.
 
-    ``again``: the next launch may have the same port, if the runtime holds it.
+    ``keeps_port``: the next launch has the same port, if the runtime holds it.
     """
 
     state: State
     reason: str
     tries: int = 0
     not_before: float = 0.0
-    again: bool = False
+    keeps_port: bool = False
     kills: int = 0
 
 

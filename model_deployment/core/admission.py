@@ -1,4 +1,4 @@
-"""Whether there is memory for one more model, and who gives up its place if there is not. Pure."""
+"""Whether memory has room for one more model, and which deployment is parked if it has not. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,27 +7,27 @@ from model_deployment.core.domain import Deployment, Desired, LaunchTraffic, Sta
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
-#: A model is not parked for another's sake before nobody has used it for so many seconds.
-SPARED = 0.5
+#: Seconds without a request before a deployment may be parked for the sake of another.
+MIN_IDLE = 0.5
 
 _MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The figures to go by, in bytes."""
+    """Sizes in bytes."""
 
-    #: What there is for new processes, asked each time.
+    #: Memory that new processes could have now.
     free: Callable[[], int]
-    #: What a server process takes whose model was not measured yet.
+    #: Memory of a server process whose model was not measured yet.
     guess: int
-    #: The same of a fork, which shares what its parent has imported.
+    #: The same for a fork, which shares what its parent has imported.
     guess_of_fork: int
-    #: What has to be left; 0 leaves memory out of it.
+    #: Memory that has to stay free; 0 turns the check off.
     margin: int
 
     def need(self, options: Options, measured: int | None) -> int:
-        """What a deployment takes, as it was last measured, or else by a guess."""
+        """Memory that a deployment needs: the last measurement, else a guess."""
         if measured is not None:
             return measured
         return (self.guess_of_fork if options.forks else self.guess) * options.workers
@@ -35,15 +35,15 @@ class Admission:
     def shortage(
         self, key: ModelKey, options: Options, measured: int | None, rows: Sequence[Deployment]
     ) -> str:
-        """Why a deployment would not fit beside others, in the figures of both; empty if it does.
+        """Why memory has no room for a deployment beside the others; empty if it has.
 
-        Those that are on their way count with all that they need. What idle ones would give up counts as
-        free where they may be parked.
+        Deployments that are starting count with all that they need. The memory of deployments that may be
+        parked counts as free.
         """
         if not self.margin:
             return ""
         others = [row for row in rows if row.key != key]
-        coming = self._sum(row for row in others if _comes(row))
+        coming = self._sum(row for row in others if _is_starting(row))
         parkable = self._sum(row for row in others if _parkable(row))
         need, free = self.need(options, measured), self.free()
         if need + coming + self.margin <= free + parkable:
@@ -55,8 +55,8 @@ class Admission:
             f"and {_shown(self.margin)} have to be left"
         )
 
-    def tight(self, row: Deployment, rows: Sequence[Deployment]) -> bool:
-        """Whether there is no room for its process now."""
+    def is_full_for(self, row: Deployment, rows: Sequence[Deployment]) -> bool:
+        """Whether memory has no room for the process of a deployment now."""
         if not self.margin:
             return False
         starting = self._sum(
@@ -71,7 +71,7 @@ class Admission:
         return self.need(row.options, row.memory)
 
 
-def _comes(row: Deployment) -> bool:
+def _is_starting(row: Deployment) -> bool:
     pending = row.state is State.PENDING and row.desired is Desired.RUNNING
     return pending or row.state is State.STARTING
 
@@ -83,13 +83,26 @@ def _parkable(row: Deployment) -> bool:
 def longest_idle(
     rows: Sequence[Deployment], traffic: Callable[[str], LaunchTraffic]
 ) -> list[ModelKey]:
-    """Those that may be parked for another's sake, the one first that nobody has used for longest."""
+    """Deployments that may be parked for the sake of others, the longest idle first."""
     idle = [
         (traffic(row.launch_id).idle, row.key)
         for row in rows
         if row.state is State.READY and row.options.idle_timeout and row.launch_id
     ]
-    return [key for seconds, key in sorted(idle, reverse=True) if seconds >= SPARED]
+    return [key for seconds, key in sorted(idle, reverse=True) if seconds >= MIN_IDLE]
+
+
+def choose_evicted(
+    rows: Sequence[Deployment], unplaced: int, traffic: Callable[[str], LaunchTraffic]
+) -> frozenset[ModelKey]:
+    """Deployments to park since other launches found no place.
+
+    Args:
+        unplaced: launches without a place; each deployment that stops already makes one.
+        traffic: what the proxy saw of a launch.
+    """
+    needed = unplaced - sum(row.state is State.STOPPING for row in rows)
+    return frozenset(longest_idle(rows, traffic)[:needed]) if needed > 0 else frozenset()
 
 
 def _shown(size: int) -> str:

@@ -284,7 +284,7 @@ def _rest(
         return Release(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
     counted = max(tries, kills - policy.free_restarts)
     not_before = now + backoff(row, counted, policy) if counted > 0 else 0.0
-    return Release(State.PENDING, cause, tries, not_before, again=True, kills=kills)
+    return Release(State.PENDING, cause, tries, not_before, keeps_port=True, kills=kills)
 
 
 def backoff(row: Deployment, tries: int, policy: Policy) -> float:

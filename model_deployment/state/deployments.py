@@ -140,7 +140,7 @@ class Deployments:
             )
         return await self._database.write(lambda c: rows.move(c, row, state, reason, **changes))
 
-    async def rest(
+    async def release(
         self,
         row: Deployment,
         state: State,

@@ -134,7 +134,7 @@ class Stage:
         self.callers &= waits
         for route in routes:
             if route.key in self.callers and route.state is State.PARKED:
-                self.reconciler.call(route.key)
+                self.reconciler.request_wake(route.key)
         return self.whole
 
     def _note_if_published(self, process: Process) -> None:
@@ -182,7 +182,7 @@ class Stage:
         """Somebody asks for a prediction, and waits if that is possible, as in the proxy's lobby."""
         if any(route.key == key and route.waits for route in self.routes):
             self.callers.add(key)
-            self.reconciler.call(key)
+            self.reconciler.request_wake(key)
 
     async def shut_down(self) -> None:
         """The controller takes its models down, as on SIGTERM."""

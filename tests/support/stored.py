@@ -57,7 +57,7 @@ class Store:
         self, row: Deployment, state: State, tries: int = 0, rests: float = 0.0
     ) -> Deployment:
         """The row at rest; its port, if it had one, rests for some seconds."""
-        return await self.deployments.rest(
+        return await self.deployments.release(
             row, state, "gone", tries=tries, not_before=0, quarantined_until=NOW + rests
         )
 

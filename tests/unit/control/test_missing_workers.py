@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from model_deployment.control.missing_workers import INTERVAL, RollCall, serving
+from model_deployment.control.missing_workers import INTERVAL, MissingWorkers, serving
 from model_deployment.core.domain import Crew, Deployment, Desired, Endpoint, Handle, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
@@ -33,7 +33,9 @@ class Counted:
         self.told: list[str] = []
         self.looks = 0
         self._now = 0.0
-        self._call = RollCall(self._look, lambda key, text: self.told.append(f"{key}: {text}"))
+        self._call = MissingWorkers(
+            self._look, lambda key, text: self.told.append(f"{key}: {text}")
+        )
 
     def _look(self, handle: Handle) -> Crew | None:
         self.looks += 1
@@ -42,8 +44,8 @@ class Counted:
     def count(self, crew: Crew | None, row: Deployment = ROW) -> None:
         self.crew = crew
         self._now += INTERVAL
-        self._call.consider([row], self._now)
-        self._call.consider([row], self._now + INTERVAL / 2)
+        self._call.maybe_count([row], self._now)
+        self._call.maybe_count([row], self._now + INTERVAL / 2)
 
 
 def test_missing_workers_are_told_once_and_once_that_they_serve() -> None:

@@ -173,11 +173,11 @@ async def test_what_could_not_be_found_out_once_may_be_the_second_time(on: Stage
 
 async def test_undeploy_while_trying_ends_the_trial(on: Stage) -> None:
     row = await trying(on)
-    (task,) = on.reconciler._effects._trying.values()
+    (task,) = on.reconciler._background._checks.values()
     await on.undeploy(A)
     await on.tick()
     assert (await on.process(A)).signals == [SIGTERM]
-    assert on.reconciler._effects._trying == {}
+    assert on.reconciler._background._checks == {}
     await asyncio.sleep(0), await asyncio.sleep(0)
     assert task.cancelled()
     await on.tick()
@@ -194,7 +194,7 @@ async def test_a_launch_that_dies_while_trying_is_tried_again(on: Stage) -> None
     assert (row.state, row.tries, row.reason) == (
         State.PENDING, 1, "the process exited with status 1",
     )  # fmt: skip
-    assert on.reconciler._effects._trying == {}
+    assert on.reconciler._background._checks == {}
     on.machine.compare_gate, on.machine.prompt = None, True
     for _ in range(6):
         await on.tick(1), await asyncio.sleep(0)

@@ -255,7 +255,7 @@ def test_what_works_and_is_killed_from_outside_is_never_given_up(code: int | Non
         seen = replace(world.observe(), exit=Exit("gone", code) if not world.alive else None)
         action = decide(world.row, seen, world.now, POLICY)
         if isinstance(action, Release):
-            assert (action.state, action.tries, action.again) == (State.PENDING, 0, True)
+            assert (action.state, action.tries, action.keeps_port) == (State.PENDING, 0, True)
             pauses.append(max(0.0, action.not_before - world.now))
         world.step(action)
         if world.row.state is State.STARTING:

@@ -75,7 +75,7 @@ async def test_a_row_is_read_as_it_was_written(store: Store) -> None:
     )
     assert await store.deployments.get(KEY) == ready
     assert await store.deployments.all() == [ready]
-    resting = await store.deployments.rest(
+    resting = await store.deployments.release(
         ready, State.PENDING, "gone", tries=2, not_before=NOW + 1, quarantined_until=NOW
     )
     assert resting == replace(
@@ -248,7 +248,7 @@ CHANGES: dict[str, tuple[State, Change]] = {
     "hold up": (State.PENDING, lambda s, r: s.deployments.move(r, State.PENDING, "")),
     "promote": (State.STARTING, lambda s, r: s.deployments.move(r, State.READY, "")),
     "stop": (State.READY, lambda s, r: s.deployments.move(r, State.STOPPING, "", step="kill")),
-    "rest": (State.STOPPING, lambda s, r: s.deployments.rest(r, State.PENDING, "", **GONE)),
+    "rest": (State.STOPPING, lambda s, r: s.deployments.release(r, State.PENDING, "", **GONE)),
 }
 
 
@@ -304,7 +304,7 @@ async def test_an_illegal_move_is_refused(store: Store, source: State, target: S
     changes: dict[str, Any] = {"step": Step.KILL} if target is State.STOPPING else {}
     for move in (
         store.deployments.move(row, target, "", **changes),
-        store.deployments.rest(row, target, "", **GONE),
+        store.deployments.release(row, target, "", **GONE),
     ):
         with pytest.raises(IllegalTransition, match=f"from {source} to {target}"):
             await move

@@ -113,7 +113,7 @@ async def test_what_is_ready_when_it_is_made_over_counts_as_proven_once_it_ends(
     async with opened(tmp_path) as store:
         (row,) = await store.deployments.all()
         assert (row.state, row.kills) == (State.READY, 0)
-        rest = await store.deployments.rest(
+        rest = await store.deployments.release(
             row, State.PENDING, "killed", tries=0, kills=1, not_before=0, quarantined_until=0
         )
         assert (rest.proven, rest.kills) == (True, 1)

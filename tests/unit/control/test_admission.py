@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.control.memory import INTERVAL, SOON, Scales, taken
+from model_deployment.control.memory import INTERVAL, SOON, MemorySampler, reclaimable_bytes
 from model_deployment.core.admission import Admission, longest_idle
 from model_deployment.core.domain import Desired, Handle, LaunchTraffic, Memory, State
 from model_deployment.core.names import ModelKey
@@ -65,14 +65,14 @@ def test_those_that_come_count_and_those_that_may_go(rows: list[Any], least: int
 def test_a_margin_of_nothing_leaves_memory_out_of_it() -> None:
     admission = Admission(lambda: 0, guess=100, guess_of_fork=100, margin=0)
     assert admission.shortage(KEY, Options(), None, []) == ""
-    assert not admission.tight(row(State.PENDING), [])
+    assert not admission.is_full_for(row(State.PENDING), [])
 
 
 def test_a_launch_waits_for_those_that_start_and_for_nobody_else() -> None:
     admission = Admission(lambda: 150, guess=100, guess_of_fork=100, margin=50)
     pending = row(State.PENDING, key=KEY)
-    assert not admission.tight(pending, [other(State.PENDING), other(State.READY, 2)])
-    assert admission.tight(pending, [other(State.STARTING)])
+    assert not admission.is_full_for(pending, [other(State.PENDING), other(State.READY, 2)])
+    assert admission.is_full_for(pending, [other(State.STARTING)])
 
 
 def test_the_longest_idle_goes_first_and_the_others_are_spared() -> None:
@@ -105,10 +105,10 @@ async def test_what_is_measured_is_noted_and_kept_for_the_same_model(store: Stor
         return {handle.launch_id: found for handle in handles}
 
     ready = await store.bring(State.READY)
-    scales = Scales(store.deployments, measure)
+    sampler = MemorySampler(store.deployments, measure)
     for now in (0.0, 0.5):
-        scales.consider([ready], now)
-        await scales.close()
+        sampler.maybe_sample([ready], now)
+        await sampler.close()
     ready = await store.reread(ready)
     assert ready.memory == 5000
     assert looks == [1]
@@ -119,8 +119,8 @@ async def test_what_is_measured_is_noted_and_kept_for_the_same_model(store: Stor
         (2 * INTERVAL, Memory(9000, None), 9000),
     ):
         found = seen
-        scales.consider([ready], now)
-        await scales.close()
+        sampler.maybe_sample([ready], now)
+        await sampler.close()
         ready = await store.reread(ready)
         assert ready.memory == expected
     await store.deployments.want_stopped(ready.key)
@@ -145,18 +145,22 @@ async def test_a_fork_that_was_served_otherwise_is_not_noted(store: Store) -> No
 
     ready = await store.bring(State.READY)
     assert ready.options.forks
-    scales = Scales(store.deployments, measure)
+    sampler = MemorySampler(store.deployments, measure)
     for now in (0.0, SOON, INTERVAL - 1):
-        scales.consider([ready], now)
-        await scales.close()
+        sampler.maybe_sample([ready], now)
+        await sampler.close()
     assert (await store.reread(ready)).memory is None
     assert looks == [1]
 
 
 def test_what_is_shared_counts_where_no_parent_keeps_it() -> None:
-    assert taken(Memory(9, 7, 5), forks=False) == 7
-    assert taken(Memory(9, 7, 5), forks=True) == 5
-    assert taken(Memory(9, None), forks=True) == taken(Memory(9, None), forks=False) == 9
+    assert reclaimable_bytes(Memory(9, 7, 5), forks=False) == 7
+    assert reclaimable_bytes(Memory(9, 7, 5), forks=True) == 5
+    assert (
+        reclaimable_bytes(Memory(9, None), forks=True)
+        == reclaimable_bytes(Memory(9, None), forks=False)
+        == 9
+    )
 
 
 def group(folder: Path, version: int, limit: str, used: int, cached: int = 0) -> None:

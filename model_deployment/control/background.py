@@ -1,0 +1,94 @@
+"""Work that takes longer than a tick: fetching artifacts, and checking row independence.
+
+A tick starts it and reads its outcome; its end wakes the control loop.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from model_deployment.control.collaborators import Collaborators
+from model_deployment.core.actions import Artifact, RowIndependence
+from model_deployment.core.domain import Deployment, State
+from model_deployment.core.names import ModelKey
+
+T = TypeVar("T")
+
+
+class BackgroundWork:
+    """At most one task for each deployment's artifacts, and one for each launch."""
+
+    def __init__(self, world: Collaborators, wake: Callable[[], None]) -> None:
+        self._world = world
+        self._wake = wake
+        #: By deployment and artifacts: a model that was registered anew has others.
+        self._preparations: dict[tuple[ModelKey, str], asyncio.Task[Path]] = {}
+        #: By launch id.
+        self._checks: dict[str, asyncio.Task[str]] = {}
+
+    def prepare(self, row: Deployment) -> None:
+        """Start to fetch and verify the artifacts of a deployment."""
+        task = self._start(lambda: self._world.prepare(row), f"prepare {row.key}")
+        self._preparations[row.key, row.artifact] = task
+
+    def artifact(self, row: Deployment) -> tuple[Artifact, str]:
+        """How far the artifacts of a deployment are, and why they could not be fetched."""
+        task = self._preparations.get((row.key, row.artifact))
+        if task is None or (task.done() and task.cancelled()):
+            return Artifact.MISSING, ""
+        if not task.done():
+            return Artifact.WORKING, ""
+        error = task.exception()
+        if error is not None:
+            return Artifact.FAILED, str(error) or type(error).__name__
+        return Artifact.READY, ""
+
+    def take_artifact(self, row: Deployment) -> Path:
+        """The folder of artifacts that are ready. The next launch has them verified again."""
+        return self._preparations.pop((row.key, row.artifact)).result()
+
+    def drop_artifact(self, row: Deployment) -> None:
+        """Stop fetching, or forget what was fetched."""
+        if task := self._preparations.pop((row.key, row.artifact), None):
+            task.cancel()
+
+    def check_row_independence(self, row: Deployment) -> None:
+        """Start to compare a launch's predictions of rows together and apart."""
+        task = self._start(lambda: self._world.compare(row), f"compare {row.key}")
+        self._checks[str(row.launch_id)] = task
+
+    def row_independence(self, launch_id: str) -> tuple[RowIndependence, str]:
+        """What the comparison found, and how the predictions differ or why they are not known to."""
+        task = self._checks.get(launch_id)
+        if task is None:
+            return RowIndependence.UNTRIED, ""
+        if not task.done():
+            return RowIndependence.WORKING, ""
+        if task.cancelled() or (error := task.exception()):
+            why = "cancelled" if task.cancelled() else str(error) or type(error).__name__
+            return RowIndependence.FAILED, f"cannot find out whether requests may be merged: {why}"
+        difference = task.result()
+        return (RowIndependence.BROKEN, difference) if difference else (RowIndependence.KEPT, "")
+
+    def cancel(self, *, except_for: Iterable[Deployment] = ()) -> None:
+        """Cancel what no pending and no starting one of these deployments needs."""
+        rows = [*except_for]
+        pending = {(row.key, row.artifact) for row in rows if row.state is State.PENDING}
+        starting = {row.launch_id for row in rows if row.state is State.STARTING}
+        for artifact in self._preparations.keys() - pending:
+            self._preparations.pop(artifact).cancel()
+        for launch_id in self._checks.keys() - starting:
+            self._checks.pop(launch_id).cancel()
+
+    def _start(self, work: Callable[[], Awaitable[T]], name: str) -> asyncio.Task[T]:
+        async def run() -> T:
+            try:
+                return await work()
+            finally:
+                self._wake()
+
+        task = asyncio.create_task(run(), name=name)
+        # Retrieved here, so that a failure whose row is gone is not reported at exit.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
