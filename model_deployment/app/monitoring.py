@@ -1,4 +1,4 @@
-"""The other half of the composition: what notes down, keeps and judges what models do."""
+"""Builds the monitoring side: recorder, document store, metrics, reports."""
 
 import asyncio
 import contextlib
@@ -11,28 +11,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from model_deployment.control.reconciler import Reconciler
+from model_deployment.app.serving import ServingParts
 from model_deployment.core.domain import Deployment, State
 from model_deployment.core.errors import StateError
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import MAX_CAPTURE_BYTES
-from model_deployment.documents.base import Documents, StoreUnavailable, StoreUnusable
+from model_deployment.documents.base import Documents, StoreUnavailable
 from model_deployment.documents.connect import connect
-from model_deployment.documents.embedded import HELP, EmbeddedDocuments
 from model_deployment.documents.owned import FindSince, Present
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
 from model_deployment.metrics.service import Monitoring
-from model_deployment.recording.counters import Totals
 from model_deployment.recording.drain import Config
 from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.spool import Spool
 from model_deployment.recording.supervisor import Child
 from model_deployment.recording.upkeep import Keeper
 from model_deployment.recording.windows import Traffic
-from model_deployment.registry.artifacts import ArtifactCache
-from model_deployment.registry.client import Registry
-from model_deployment.registry.mlmodel_cache import Described
 from model_deployment.registry.training_data import Training, TrainingData
 from model_deployment.reports import schedule
 from model_deployment.reports.inputs import (
@@ -45,8 +40,6 @@ from model_deployment.reports.inputs import (
 from model_deployment.reports.schedule import Alarm, Webhook
 from model_deployment.reports.service import Reporter
 from model_deployment.settings import Settings
-from model_deployment.state import files
-from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
 from model_deployment.tabular.inputs import Inputs
 from model_deployment.tabular.inputs_cache import Known
@@ -55,17 +48,15 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds that the embedded store is looked through before models are taken over; later it is again.
-_EXAMINATION = 0.3
 #: States of deployments that answer requests.
 SERVED = (State.READY, State.PARKED)
 #: Seconds that the last counts may take to reach the store at the end.
-_LAST_WORDS = 3.0
+_FLUSH_TIMEOUT = 3.0
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What the rest needs of it."""
+class MonitoringParts:
+    """What records calls, keeps documents, and judges how models do."""
 
     recorder: Recorder
     keeper: Keeper
@@ -74,6 +65,8 @@ class Watch:
     reporter: Reporter
     #: Of the models that are deployed now.
     documents: Documents
+    #: What a deployed version was trained on.
+    find_training: FindTraining
     #: What a deployed model takes.
     find_inputs: FindInputs
     #: To be told when a name stands for another model.
@@ -81,8 +74,8 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What it needs of the rest."""
+class MonitoringInputs:
+    """What monitoring needs of the serving side."""
 
     training: Training
     #: The metrics of a version's run and logged model.
@@ -105,23 +98,21 @@ class Surroundings:
     note: Callable[[ModelKey, str], None]
 
 
-def surroundings(
-    deployments: Deployments,
-    description: Described,
-    cache: ArtifactCache,
-    registry: Registry,
-    reconciler: Reconciler,
-    settings: Settings,
-) -> Surroundings:
-    """From the parts that the other half is made of."""
+def _inputs(serving: ServingParts, settings: Settings) -> MonitoringInputs:
+    """Collect what monitoring needs from the serving side."""
+    deployments = serving.deployments
 
     artifact = _known(deployments, lambda row: row.artifact)
-    training = Training(registry, allowed=settings.training_data)
+    training = Training(serving.registry, allowed=settings.training_data)
     known = Known(settings.data_dir / "models")
 
     async def signature(key: ModelKey) -> Mapping[str, Any] | None:
         name = await artifact(key)
-        return (await asyncio.to_thread(description.read, cache.path(name)))[0] if name else None
+        return (
+            (await asyncio.to_thread(serving.description.read, serving.cache.path(name)))[0]
+            if name
+            else None
+        )
 
     async def inputs(key: ModelKey) -> Inputs:
         return await asyncio.to_thread(known, await artifact(key) or "") or Inputs()
@@ -138,7 +129,7 @@ def surroundings(
         folder = settings.data_dir / "training" / (await artifact(key) or str(key))
         return await training.kept(key, folder)
 
-    return Surroundings(
+    return MonitoringInputs(
         training=training,
         baselines=Baselines(settings.data_dir / "training", training.baseline, artifact),
         find_training=find_training,
@@ -148,119 +139,90 @@ def surroundings(
         since=_known(deployments, lambda row: row.since),
         ready=ready,
         retention=retention,
-        note=reconciler.note,
+        note=serving.reconciler.note,
     )
 
 
 def _known(
     deployments: Deployments, what: Callable[[Deployment], T]
 ) -> Callable[[ModelKey], Awaitable[T | None]]:
-    """Looks up something of a deployment; None where there is none."""
+    """Reads one attribute of a deployment; None where there is no deployment."""
 
-    async def look(key: ModelKey) -> T | None:
+    async def read(key: ModelKey) -> T | None:
         row = await deployments.get(key)
         return what(row) if row else None
 
-    return look
+    return read
 
 
-async def make_sure_of_documents(settings: Settings, database: Database) -> None:
-    """Refuse a start whose document store is lost or damaged, before anything is changed.
-
-    That there is one is noted in the state, so that a lost one is not taken for one that never was. A
-    store that cannot be written to now is none of these: captures wait for it.
-
-    Raises:
-        StateError: it is lost, damaged, not ours, or was written by a newer release.
-    """
-    if settings.documents_url:
-        return
-    path = settings.data_dir / "documents.db"
-    had = await database.meta(files.DOCUMENTS) is not None
-    if had and not (path.is_file() and path.stat().st_size):
-        raise StateError(
-            f"cannot find the document store {path}, and this data directory has had one. {HELP}"
-        )
-    store = EmbeddedDocuments(path, examination=_EXAMINATION)
-    try:
-        await store.open()
-        await store.close()
-    except StoreUnusable as error:
-        raise StateError(str(error)) from error
-    except StoreUnavailable as error:
-        _log.warning("%s", error)
-        return
-    if not had:
-        await database.change(
-            "INSERT OR REPLACE INTO meta VALUES (?, 'embedded')", (files.DOCUMENTS,)
-        )
-
-
-def assemble(
+def build_monitoring(
     settings: Settings,
-    instance: str,
-    around: Surroundings,
-    totals: Totals,
+    serving: ServingParts,
     stack: contextlib.AsyncExitStack,
-) -> Watch:
-    """Put it together; it works until the stack is left.
-
-    Args:
-        totals: where requests are counted for good.
+) -> MonitoringParts:
+    """Build the parts and start their background work; the stack ends both.
 
     Raises:
         StateError: the settings or the data directory cannot be used.
     """
+    inputs = _inputs(serving, settings)
     spool = _open_spool(settings, stack)
     documents = _connect(settings)
     stack.push_async_callback(documents.close)
     traffic = Traffic(secrets.token_hex(4))
-    keeper = Keeper(spool, traffic, documents, around.retention)
-    stack.push_async_callback(_last_words, keeper)
-    child = _drain(settings, spool, instance)
-    training = around.training
-    present = Present(documents, around.since, keeper)
+    keeper = Keeper(spool, traffic, documents, inputs.retention)
+    stack.push_async_callback(_flush_counts, keeper)
+    child = _drain(settings, spool, serving.instance)
+    training = inputs.training
+    present = Present(documents, inputs.since, keeper)
     monitoring = Monitoring(
         present,
         traffic,
-        baseline=around.baselines.of,
-        baseline_as_of=around.baselines.as_of,
+        baseline=inputs.baselines.of,
+        baseline_as_of=inputs.baselines.as_of,
         write_back=training.write_metrics if settings.metrics_to_mlflow else None,
     )
-    gather = Gather(
-        monitoring,
-        training=around.find_training,
-        signature=around.signature,
-        baseline=around.baselines.of,
-        baseline_as_of=around.baselines.as_of,
-        options=around.options,
-    )
-    reporter = Reporter(
-        present,
-        gather,
-        work=settings.data_dir / "reports",
-        done=Alarm(around.note, Webhook(settings.webhook_url, private=settings.webhook_private)),
-    )
+    reporter = _build_reporter(settings, inputs, monitoring, present)
     reporter.open()
     stack.push_async_callback(reporter.close)
     _in_background(stack, keeper.run())
     _in_background(stack, child.run())
-    _in_background(stack, around.baselines.run(around.ready))
+    _in_background(stack, inputs.baselines.run(inputs.ready))
     if settings.report_every:
         window = timedelta(seconds=settings.report_window)
         _in_background(
             stack,
-            schedule.run(reporter, around.ready, every=settings.report_every, window=window),
+            schedule.run(reporter, inputs.ready, every=settings.report_every, window=window),
         )
-    return Watch(
-        Recorder(spool, traffic, totals),
+    return MonitoringParts(
+        Recorder(spool, traffic, serving.totals),
         keeper,
         monitoring,
         Feedback(present),
         reporter,
         present,
-        around.inputs,
+        inputs.find_training,
+        inputs.inputs,
         traffic.begin_anew,
+    )
+
+
+def _build_reporter(
+    settings: Settings, inputs: MonitoringInputs, monitoring: Monitoring, documents: Present
+) -> Reporter:
+    gather = Gather(
+        monitoring,
+        training=inputs.find_training,
+        signature=inputs.signature,
+        baseline=inputs.baselines.of,
+        baseline_as_of=inputs.baselines.as_of,
+        options=inputs.options,
+    )
+    return Reporter(
+        documents,
+        gather,
+        work=settings.data_dir / "reports",
+        done=Alarm(inputs.note, Webhook(settings.webhook_url, private=settings.webhook_private)),
     )
 
 
@@ -296,9 +258,9 @@ def _drain(settings: Settings, spool: Spool, instance: str) -> Child:
     return Child("model_deployment.recording.drain", json.dumps(asdict(config)))
 
 
-async def _last_words(keeper: Keeper) -> None:
+async def _flush_counts(keeper: Keeper) -> None:
     with contextlib.suppress(StoreUnavailable, TimeoutError):
-        async with asyncio.timeout(_LAST_WORDS):
+        async with asyncio.timeout(_FLUSH_TIMEOUT):
             await keeper.flush(all=True)
 
 

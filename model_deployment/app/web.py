@@ -1,6 +1,5 @@
-"""The third part of the composition: the HTTP interface, one router per area."""
+"""Builds the HTTP interface: the API, one router for each area, and the dashboard."""
 
-from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
@@ -12,24 +11,21 @@ from model_deployment.api import (
     deployments,
     metrics,
     models,
-    monitoring,
     openapi,
     problems,
     reports,
     system,
 )
+from model_deployment.api import monitoring as monitoring_calls
 from model_deployment.api.audit import Audit
 from model_deployment.api.request_scope import USER
 from model_deployment.api.unknown_parameters import known_parameters_only
-from model_deployment.app.monitoring import Watch
+from model_deployment.app.monitoring import MonitoringParts
+from model_deployment.app.serving import ServingParts
 from model_deployment.control.controller import Controller
-from model_deployment.core.names import ModelKey
 from model_deployment.dashboard.dashboard import Dashboard
 from model_deployment.dashboard.dependencies import Parts
 from model_deployment.documents.base import Collection
-from model_deployment.recording.counters import Total
-from model_deployment.registry.client import Registry
-from model_deployment.reports.inputs import FindTraining
 from model_deployment.telemetry.collect import Telemetry
 
 _DESCRIPTION = """
@@ -38,30 +34,19 @@ address. **Deploy** a version, send **predictions** to `/<model>-<version>`, **u
 """
 
 
-def api(
+def build_api(
     controller: Controller,
-    registry: Registry,
-    watch: Watch,
+    serving: ServingParts,
+    monitoring: MonitoringParts,
     telemetry: Telemetry,
-    *,
-    find_training: FindTraining,
-    describe: deployments.Describe,
-    tail: deployments.Tail,
-    counters: deployments.Count,
-    idle: Callable[[], float],
-    undeploy_wait: float,
     dashboard: Dashboard,
+    *,
+    undeploy_wait: float,
 ) -> FastAPI:
     """The application.
 
     Args:
-        find_training: what a deployed version was trained on.
-        describe: reads what a cached model says of itself.
-        tail: the last lines of a launch's log.
-        counters: what the proxy has counted of a deployment.
-        idle: seconds since the reconciler's last good tick.
-        undeploy_wait: seconds that an undeploy waits unless told otherwise.
-        dashboard: the pages for people.
+        undeploy_wait: seconds that an undeploy waits unless the caller says otherwise.
     """
     app: FastAPI = FastAPIOffline(
         title="model_deployment",
@@ -75,25 +60,25 @@ def api(
     for router in (
         system.router(
             controller,
-            idle=idle,
-            monitoring=watch.keeper.state,
+            idle=lambda: serving.reconciler.idle,
+            monitoring=monitoring.keeper.state,
             mlflow_version=version("mlflow"),
         ),
         metrics.router(telemetry.page),
-        monitoring.router(controller, watch.monitoring, watch.feedback),
-        reports.router(controller, watch.reporter),
+        monitoring_calls.router(controller, monitoring.monitoring, monitoring.feedback),
+        reports.router(controller, monitoring.reporter),
         datasets.router(
             get=controller.get,
-            find_training=find_training,
-            find_inputs=watch.find_inputs,
-            documents=watch.documents,
+            find_training=monitoring.find_training,
+            find_inputs=monitoring.find_inputs,
+            documents=monitoring.documents,
         ),
-        models.router(controller, registry),
+        models.router(controller, serving.registry),
         deployments.router(
             controller,
-            describe=describe,
-            tail=tail,
-            counters=counters,
+            describe=serving.describe,
+            tail=serving.logs.tail,
+            counters=serving.routes.counters,
             memory=telemetry.memory,
             workers=telemetry.workers,
             undeploy_wait=undeploy_wait,
@@ -107,45 +92,37 @@ def api(
     return app
 
 
-def pages(
+def build_dashboard(
     controller: Controller,
-    registry: Registry,
-    watch: Watch,
+    serving: ServingParts,
+    monitoring: MonitoringParts,
     telemetry: Telemetry,
-    *,
-    totals: Callable[[], Mapping[ModelKey, Total]],
-    find_training: FindTraining,
-    describe: deployments.Describe,
-    counters: deployments.Count,
 ) -> Dashboard:
-    """The pages for people; arguments as in :func:`api`.
-
-    Args:
-        totals: what was counted of requests.
-    """
+    """The pages for people."""
+    registry = serving.registry
 
     async def reach_registry() -> None:
         # Without words for what was wanted: only what is away is shown.
         await registry.ask("", lambda client: client.search_registered_models(max_results=1))
 
     async def reach_documents() -> None:
-        await (await watch.keeper.opened()).get(Collection.REPORTS, "any")
+        await (await monitoring.keeper.opened()).get(Collection.REPORTS, "any")
 
     parts = Parts(
         controller=controller,
-        monitoring=watch.monitoring,
-        reporter=watch.reporter,
-        documents=watch.documents,
-        find_inputs=watch.find_inputs,
+        monitoring=monitoring.monitoring,
+        reporter=monitoring.reporter,
+        documents=monitoring.documents,
+        find_inputs=monitoring.find_inputs,
         models=registry.models,
         versions=registry.versions,
         reach_registry=reach_registry,
         reach_documents=reach_documents,
         look=telemetry.look,
-        totals=totals,
-        describe=describe,
-        counters=counters,
-        find_training=find_training,
+        totals=serving.totals.all,
+        describe=serving.describe,
+        counters=serving.routes.counters,
+        find_training=monitoring.find_training,
         who=lambda scope: scope.get(USER),
     )
     return Dashboard(parts)

@@ -1,0 +1,175 @@
+"""Builds the serving side: state, registry, processes, the proxy's routes, and the control loop."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model_deployment.app import components
+from model_deployment.app.callback import Callback
+from model_deployment.app.components import StandIn
+from model_deployment.control.collaborators import Collaborators
+from model_deployment.control.probes import Prober
+from model_deployment.control.reconciler import Reconciler
+from model_deployment.core.admission import Admission
+from model_deployment.core.domain import Deployment, Route
+from model_deployment.core.names import ModelKey
+from model_deployment.gate import Gate
+from model_deployment.proxy.routes import Routes
+from model_deployment.recording.counters import Totals
+from model_deployment.registry.artifacts import ArtifactCache
+from model_deployment.registry.client import Registry
+from model_deployment.registry.mlmodel import Description
+from model_deployment.registry.mlmodel_cache import Described
+from model_deployment.runtime import sockets
+from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.logs import LaunchLogs
+from model_deployment.runtime.memory import measure
+from model_deployment.runtime.worker_counts import crew_of
+from model_deployment.settings import Settings
+from model_deployment.state.database import Database
+from model_deployment.state.deployments import Deployments
+from model_deployment.state.ports import Ports
+
+
+@dataclass(frozen=True)
+class _Stores:
+    """What the control loop and the proxy both use."""
+
+    instance: str
+    deployments: Deployments
+    ports: Ports
+    cache: ArtifactCache
+    description: Described
+    registry: Registry
+    logs: LaunchLogs
+    totals: Totals
+    admission: Admission
+
+
+@dataclass(frozen=True)
+class ServingParts(_Stores):
+    """What deploys and serves models, whether its calls are recorded or not."""
+
+    routes: Routes
+    reconciler: Reconciler
+
+    def describe(self, row: Deployment) -> tuple[dict[str, Any] | None, Any, Any]:
+        """The signature, an input example and a request of a deployed model, as its files have them."""
+        return self.description.read(self.cache.path(row.artifact))
+
+
+@dataclass(frozen=True)
+class _ToReconciler:
+    """What the other parts call the control loop for."""
+
+    wake: Callback[[]]
+    note: Callback[[ModelKey, str]]
+    request_wake: Callback[[ModelKey]]
+
+
+async def build_serving(
+    settings: Settings,
+    stand_in: StandIn | None,
+    database: Database,
+    stack: contextlib.AsyncExitStack,
+) -> ServingParts:
+    """Build the parts; the stack closes them."""
+    stores = await _open_stores(settings, database)
+    to_reconciler = _ToReconciler(Callback(), Callback(), Callback())
+    routes = _routes(settings, stores, to_reconciler)
+    stack.push_async_callback(routes.close)
+    reconciler = Reconciler(
+        deployments=stores.deployments,
+        ports=stores.ports,
+        world=_collaborators(settings, stand_in, stores, routes, to_reconciler, stack),
+        policy=settings.policy,
+        probe_interval=settings.probe_interval,
+        quarantine=settings.port_quarantine,
+        start_concurrency=settings.start_concurrency,
+    )
+    to_reconciler.wake.target = reconciler.wake
+    to_reconciler.note.target = reconciler.note
+    to_reconciler.request_wake.target = reconciler.request_wake
+    return ServingParts(**vars(stores), routes=routes, reconciler=reconciler)
+
+
+async def _open_stores(settings: Settings, database: Database) -> _Stores:
+    ports = Ports(database, *settings.ports)
+    await ports.fill()
+    cache = ArtifactCache(settings.data_dir / "models")
+    cache.open()
+    return _Stores(
+        instance=await database.instance_id(),
+        deployments=Deployments(database),
+        ports=ports,
+        cache=cache,
+        description=Described(Description()),
+        registry=components.registry(settings),
+        logs=LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes),
+        totals=Totals(),
+        admission=components.admission(settings),
+    )
+
+
+def _routes(settings: Settings, stores: _Stores, to_reconciler: _ToReconciler) -> Routes:
+    def gate(route: Route) -> Gate:
+        path = stores.cache.path(route.artifact)
+        return stores.description.gate(path, route.options.validation)
+
+    return Routes(
+        components.limits(settings),
+        gates=gate,
+        broke=to_reconciler.wake,
+        tell=to_reconciler.note,
+        wake=to_reconciler.request_wake,
+    )
+
+
+def _collaborators(
+    settings: Settings,
+    stand_in: StandIn | None,
+    stores: _Stores,
+    routes: Routes,
+    to_reconciler: _ToReconciler,
+    stack: contextlib.AsyncExitStack,
+) -> Collaborators:
+    instance, logs = stores.instance, stores.logs
+    forks = components.forks(settings, instance, logs, stand_in, to_reconciler.wake)
+    runtime = LocalRuntime(
+        instance=instance,
+        serve=components.serve(settings, instance, logs, stand_in),
+        forks=forks,
+        on_exit=to_reconciler.wake,
+        tell=to_reconciler.note,
+    )
+    stack.push_async_callback(runtime.close)
+    prober = Prober(
+        timeout=settings.probe_timeout, listening=runtime.listening, changed=to_reconciler.wake
+    )
+    stack.push_async_callback(prober.close)
+
+    def publish(published: Sequence[Route]) -> bool:
+        stores.totals.keep(route.key for route in published)
+        return routes.publish(published)
+
+    return Collaborators(
+        runtime=runtime,
+        prober=prober,
+        prepare=components.preparation(
+            stores.cache, stores.registry, stores.description, to_reconciler.note
+        ),
+        compare=components.comparison(settings, stores.description, stores.cache),
+        publish=publish,
+        traffic=routes.traffic,
+        holder=sockets.holder,
+        ending=logs.ending,
+        tidy=logs.tidy,
+        refuse=routes.refuse,
+        measure=lambda handles: asyncio.to_thread(
+            measure, instance, handles, forks=forks is not None
+        ),
+        crew_of=crew_of,
+        admission=stores.admission,
+    )
