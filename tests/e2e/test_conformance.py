@@ -55,6 +55,13 @@ ROW = {"d": 1.5, "d2": 2, "f": 0.5, "l": 7, "i": 3, "b": True, "s": "a"}
 OTHER = {"d": -1e300, "d2": 1, "f": 3.0, "l": -7, "i": 0, "b": False, "s": "Grüße 🙂"}
 
 
+#: What may stand under ``params``, fitting or not.
+_PARAMS: list[Any] = [
+    {}, {"scale": 2}, {"scale": 2.5, "words": "b"}, {"scale": "x"}, {"other": 1}, None,
+    [], "x", {"scale": None}, {"scale": [1.0]}, {"words": 1}, {"scale": True},
+]  # fmt: skip
+
+
 def split(*rows: dict[str, Any], **more: Any) -> dict[str, Any]:
     data = [[*row.values()] for row in rows]
     return {"dataframe_split": {"columns": [*rows[0]], "data": data, **more}}
@@ -125,10 +132,7 @@ def _columns() -> list[Any]:
         *(
             {**form(ROW), "params": params}
             for form in (split, records)
-            for params in (
-                {}, {"scale": 2}, {"scale": 2.5, "words": "b"}, {"scale": "x"}, {"other": 1}, None,
-                [], "x", {"scale": None}, {"scale": [1.0]}, {"words": 1}, {"scale": True},
-            )
+            for params in _PARAMS
         ),
     ]  # fmt: skip
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class Pairs(contextlib.ExitStack):
         assert not self._told, self._told
         for name, both in handles.items():
             for handle in both:
-                until_sync(lambda at=handle: _pings(at.endpoint.port), timeout=60, what=name)
+                until_sync(partial(_pings, handle.endpoint.port), timeout=60, what=name)
         return {
             name: Pair(both[0].endpoint.port, both[1].endpoint.port)
             for name, both in handles.items()
@@ -145,7 +146,7 @@ def save(script: Path, folder: Path) -> None:
 
 def _pings(port: int) -> bool:
     with contextlib.suppress(OSError):
-        return _ask(port, "GET", "/ping", b"", {})[0] == 200
+        return bool(_ask(port, "GET", "/ping", b"", {})[0] == 200)
     return False
 
 

@@ -28,7 +28,8 @@ def records(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def csv(frame: pd.DataFrame, **options: Any) -> bytes:
     """CSV as pandas writes it."""
-    return frame.to_csv(index=False, **options).encode()
+    text: str = frame.to_csv(index=False, **options)
+    return text.encode()
 
 
 def parquet(table: pd.DataFrame | pa.Table, **options: Any) -> bytes:

@@ -19,7 +19,7 @@ class Crash(BaseException):
     """The controller was killed; no handler of its own may see this."""
 
 
-class Steps:
+class CrashPoints:
     """Counts the points between two effects, and has something happen at one of them."""
 
     def __init__(self) -> None:
@@ -28,9 +28,9 @@ class Steps:
         self.name = ""
         #: None once it was reached.
         self._at: int | str | None = 0
-        self._then: Callable[[], Awaitable[None]] | None = None
+        self._then: Callable[[], Awaitable[object]] | None = None
 
-    def arm(self, at: int | str, then: Callable[[], Awaitable[None]] | None = None) -> None:
+    def arm(self, at: int | str, then: Callable[[], Awaitable[object]] | None = None) -> None:
         """Kill the controller at the next point of this number or name, or do something else there."""
         self.passed, self._at, self._then = 0, at, then
 
@@ -50,10 +50,10 @@ class Steps:
         await self._then()
 
 
-class SteppedDatabase(Database):
+class CrashingDatabase(Database):
     """The real state database, with a point before each write and one after its commit."""
 
-    def __init__(self, path: Path, steps: Steps) -> None:
+    def __init__(self, path: Path, steps: CrashPoints) -> None:
         super().__init__(path)
         self._steps = steps
 

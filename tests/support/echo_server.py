@@ -80,8 +80,8 @@ class Echo:
         server = self._server
         assert server is not None
         for connection in list(server.server_state.connections):
-            loop = connection.loop  # type: ignore[union-attr]
-            loop.call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
+            loop = connection.loop
+            loop.call_soon_threadsafe(connection.transport.abort)
 
     def release(self) -> None:
         """Let those go on that wait."""

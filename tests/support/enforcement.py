@@ -152,7 +152,7 @@ def _boolean(sent: Any, got: Any) -> bool:
 
 
 def _binary(sent: Any, got: Any) -> bool:
-    return base64.b64decode("".join(sent.split("\n")), validate=True) == got
+    return bool(base64.b64decode("".join(sent.split("\n")), validate=True) == got)
 
 
 def _datetime(sent: Any, got: Any) -> bool:

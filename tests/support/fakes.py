@@ -24,7 +24,7 @@ from model_deployment.core.domain import (
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.runtime.base import OnExit
-from tests.support.crash_points import Steps
+from tests.support.crash_points import CrashPoints
 
 SIGTERM, SIGKILL = 15, 9
 #: Memory of a process.
@@ -224,10 +224,10 @@ class FakeRuntime:
     """A runtime over the machine. It knows how its own children ended, and of others only that."""
 
     def __init__(
-        self, machine: FakeMachine, on_exit: OnExit = lambda: None, steps: Steps | None = None
+        self, machine: FakeMachine, on_exit: OnExit = lambda: None, steps: CrashPoints | None = None
     ) -> None:
         self._machine = machine
-        self._steps = steps or Steps()
+        self._steps = steps or CrashPoints()
         self._children: set[str] = set()
         machine.on_exit = on_exit
 

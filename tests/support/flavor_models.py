@@ -355,7 +355,7 @@ _MIXED = _table(
     ("Zoë", -1, False, "1999-12-31T23:59:59", 70.25),
 )
 _WEIGHTLESS = [{key: value for key, value in row.items() if key != "weight"} for row in _MIXED]
-_GAPS = [[0.5, 4.0], [None, 2.0], [1.5, None]]
+_GAPS: list[list[float | None]] = [[0.5, 4.0], [None, 2.0], [1.5, None]]
 _NUMBERS = [[1.0, 2.0, 3.0], [0.5, -1.0, 1e3]]
 
 #: Valid scoring payloads for each model version.

@@ -123,7 +123,8 @@ def saved(
     }
     if required:
         parts["inputs"] = [
-            one if one["type"] == "tensor" else {**one, "required": True} for one in parts["inputs"]
+            one if one["type"] == "tensor" else {**one, "required": True}
+            for one in parts["inputs"] or ()
         ]
     signature = {name: json.dumps(part) for name, part in parts.items() if part}
     (folder / "MLmodel").write_text(yaml.safe_dump({"signature": signature}))

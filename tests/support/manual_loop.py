@@ -8,7 +8,7 @@ from model_deployment.control.reconciler import Reconciler
 from tests.support.fakes import FakeMachine
 
 
-class HandDriven(Reconciler):
+class ManualLoop(Reconciler):
     """A reconciler for which waiting is time going by on the machine."""
 
     def __init__(self, machine: FakeMachine, **collaborators: Any) -> None:

@@ -27,9 +27,9 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
-from tests.support.crash_points import Crash, SteppedDatabase, Steps
+from tests.support.crash_points import Crash, CrashingDatabase, CrashPoints
 from tests.support.fakes import EACH, FakeMachine, FakeProber, FakeRuntime, Life, Process
-from tests.support.manual_loop import HandDriven
+from tests.support.manual_loop import ManualLoop
 
 FIRST = 8001
 QUARANTINE = 5.0
@@ -39,17 +39,17 @@ PLAIN = Options()
 FAST = Path("/dev/shm")
 
 
-class Stage:
+class Simulation:
     """The machine, and the controller that is alive on it."""
 
     deployments: Deployments
     ports: Ports
-    reconciler: HandDriven
+    reconciler: ManualLoop
     prober: FakeProber
 
     def __init__(self, folder: Path, policy: Policy, ports: int, start_concurrency: int) -> None:
         self.machine = FakeMachine()
-        self.steps = Steps()
+        self.steps = CrashPoints()
         self.policy = policy
         #: What was published, and what the proxy has seen; both end with their controller.
         self.routes: list[Route] = []
@@ -65,7 +65,7 @@ class Stage:
         self.refused: list[tuple[ModelKey, str]] = []
         #: The last lines of logs.
         self.words: dict[str, str] = {}
-        self.database = SteppedDatabase(folder / "state.db", self.steps)
+        self.database = CrashingDatabase(folder / "state.db", self.steps)
         self._last = FIRST + ports - 1
         self._start_concurrency = start_concurrency
         self._ends = contextlib.AsyncExitStack()
@@ -77,7 +77,7 @@ class Stage:
 
     async def start(self) -> None:
         """A new controller, in the order of the composition root, up to its recovery's end."""
-        self.database = SteppedDatabase(self.database.path, self.steps)
+        self.database = CrashingDatabase(self.database.path, self.steps)
         await self.database.open()
         self._ends.push_async_callback(self.database.close)
         await self._check_leases()
@@ -93,10 +93,10 @@ class Stage:
         assert await self._serving() == serving, "a new controller took a good launch down"
         await self.check()
 
-    def _reconciler(self) -> HandDriven:
+    def _reconciler(self) -> ManualLoop:
         machine = self.machine
         self.prober = FakeProber(machine)
-        return HandDriven(
+        return ManualLoop(
             machine,
             deployments=self.deployments,
             ports=self.ports,
@@ -185,7 +185,7 @@ class Stage:
             self.reconciler.request_wake(key)
 
     async def shut_down(self) -> None:
-        """The controller takes its models down, as on SIGTERM."""
+        """The controller takes its models down, as sim SIGTERM."""
         policy = self.policy
         await self.reconciler.close(keep=False, limit=policy.drain_timeout + policy.stop_grace + 5)
         await self.check()
@@ -331,7 +331,7 @@ class Stage:
 @contextlib.contextmanager
 def stage(
     policy: Policy = POLICY, ports: int = 4, start_concurrency: int = 2, *, holding: bool = False
-) -> Iterator[Stage]:
+) -> Iterator[Simulation]:
     """A stage in a folder of its own. Launches are numbered, so that every run is the same."""
     numbers = count(1)
     numbered = SimpleNamespace(token_hex=lambda size: f"launch-{next(numbers)}")
@@ -339,6 +339,6 @@ def stage(
         tempfile.TemporaryDirectory(dir=FAST if FAST.is_dir() else None) as folder,
         patch("model_deployment.control.effects.secrets", numbered),
     ):
-        it = Stage(Path(folder), policy, ports, start_concurrency)
+        it = Simulation(Path(folder), policy, ports, start_concurrency)
         it.machine.holding = holding
         yield it

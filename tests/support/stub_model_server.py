@@ -233,7 +233,8 @@ class Server:
 
     def _head(self, status: int, *own: tuple[str, str]) -> bytes:
         headers = [("content-type", "application/json"), *own]
-        return head(status, headers, self._faults.response_headers)
+        answer: bytes = head(status, headers, self._faults.response_headers)
+        return answer
 
 
 def load(faults: Faults) -> None:

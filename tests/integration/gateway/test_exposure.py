@@ -96,7 +96,7 @@ def test_another_machine_reaches_the_gateway_and_nothing_else(
         sys.executable,
         "-m",
         "tests.support.exposed_controller",
-        tmp_path / "x",
+        str(tmp_path / "x"),
         # The file, since a server on this machine is not reached from there.
         f"sqlite:///{stub_registry / 'mlflow.db'}",
     ]

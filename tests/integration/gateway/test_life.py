@@ -112,7 +112,7 @@ def test_a_reload_loses_nothing(gateways: Gateways, echo: Echo) -> None:
     over = threading.Event()
 
     def ask_on(number: int) -> list[int]:
-        got = []
+        got: list[int] = []
         while not over.is_set() or len(got) < 20:
             headers = {**AS["caller"], "X-Request-Id": f"{number}.{len(got)}"}
             got.append(gateway.ask("POST", "/m-1", headers, b"x").status)
@@ -185,7 +185,7 @@ def refusal(folder: Path, **environment: str) -> str:
     passwords = folder / "credentials"
     if not passwords.exists():
         credentials(passwords)
-    gateway = Gateway(folder, f"{HOST}:1", credentials=passwords, **environment)
+    gateway = Gateway(folder, f"{HOST}:1", credentials=passwords, certificates=None, **environment)
     assert gateway.launch().wait(10) == 1
     return gateway.errors()
 

@@ -4,10 +4,9 @@ import re
 
 import pytest
 
+from model_deployment.api.access import POLICIES, Policy
 from tests.support.echo_server import Echo
 from tests.support.nginx_gateway import AS, Gateway
-
-access = pytest.importorskip("model_deployment.api.access")
 
 PATHS = {"name": "m-1", "model": "m", "version": "1", "path": "swagger-ui.css", "file": "x.js"}
 
@@ -16,9 +15,9 @@ def filled(template: str) -> str:
     return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: PATHS[found[1]], template)
 
 
-@pytest.mark.parametrize(("route", "policy"), access.POLICIES.items(), ids=str)
+@pytest.mark.parametrize(("route", "policy"), POLICIES.items(), ids=str)
 def test_the_controllers_table(
-    gateway: Gateway, echo: Echo, route: tuple[str, str], policy: "access.Policy"
+    gateway: Gateway, echo: Echo, route: tuple[str, str], policy: Policy
 ) -> None:
     method, path = route[0], filled(route[1])
     role = str(policy.role or "anyone")

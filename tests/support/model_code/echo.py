@@ -8,7 +8,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 
-class Echo(PythonModel):  # type: ignore[misc]
+class Echo(PythonModel):
     def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         said = {"type": type(model_input).__name__, "params": repr(params)}
         if isinstance(model_input, pd.DataFrame):

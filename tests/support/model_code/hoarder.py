@@ -6,17 +6,17 @@ from pathlib import Path
 import mlflow
 
 
-class Hoarder(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Hoarder(mlflow.pyfunc.PythonModel):
     """Predicts how many rows it has seen."""
 
-    def load_context(self, context):  # type: ignore[no-untyped-def]
+    def load_context(self, context):
         """Open the database."""
         database = Path(context.artifacts["seen"])
         (database.parent / "running.lock").touch()
         self._seen = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
         self._seen.execute("PRAGMA journal_mode = WAL")
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context, model_input, params=None):
         """The number, for each row."""
         self._seen.executemany("INSERT INTO seen VALUES (?)", model_input[["value"]].to_numpy())
         [(count,)] = self._seen.execute("SELECT count(*) FROM seen")

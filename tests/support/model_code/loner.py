@@ -6,15 +6,15 @@ import socket
 import mlflow
 
 
-class Loner(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Loner(mlflow.pyfunc.PythonModel):
     """Holds an address."""
 
-    def load_context(self, context):  # type: ignore[no-untyped-def]
+    def load_context(self, context):
         """Bind it."""
         self._address = socket.socket(socket.AF_UNIX)
         self._address.bind(f"\0loner-{os.getsid(0)}")
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context, model_input, params=None):
         """Renames the columns it was given in place, and doubles the values."""
         model_input.columns.array[0] = "spoilt"
         return (2 * model_input.iloc[:, 0]).tolist()

@@ -69,7 +69,7 @@ ANSWERS = (
 SLOW = len(ANSWERS)
 
 
-class Odd(PythonModel):  # type: ignore[misc]
+class Odd(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame) -> Any:
         return (*ANSWERS, _sleep)[int(model_input["x"].iloc[0])](model_input)
 

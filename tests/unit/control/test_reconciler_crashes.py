@@ -17,7 +17,7 @@ from model_deployment.core.domain import LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import SIGTERM
-from tests.support.simulation import FIRST, Stage, stage
+from tests.support.simulation import FIRST, Simulation, stage
 
 A, B, C, D, E = (ModelKey(name, 1) for name in "abcde")
 IDLE = Options(idle_timeout=30)
@@ -30,8 +30,8 @@ TICKS = 30
 class Course:
     """How things stand, what happens then, and what is wished at its end."""
 
-    before: Callable[[Stage], Awaitable[None]]
-    work: Callable[[Stage], Awaitable[None]]
+    before: Callable[[Simulation], Awaitable[None]]
+    work: Callable[[Simulation], Awaitable[None]]
     wanted: frozenset[ModelKey]
     #: Points there are at least: a course that has fewer no longer does what it did.
     points: int
@@ -39,153 +39,153 @@ class Course:
     holding: bool = False
 
 
-async def reach(on: Stage, key: ModelKey, *states: State, seconds: float = 0.1) -> None:
+async def reach(sim: Simulation, key: ModelKey, *states: State, seconds: float = 0.1) -> None:
     """Tick until a row is in one of these states; its processes load as fast as they can."""
     for _ in range(TICKS):
-        await on.tick(seconds)
-        for process in on.machine.live:
-            on.machine.load(process)
-        if (await on.row(key)).state in states:
+        await sim.tick(seconds)
+        for process in sim.machine.live:
+            sim.machine.load(process)
+        if (await sim.row(key)).state in states:
             return
-    raise AssertionError(f"{await on.row(key)} is not {states}")
+    raise AssertionError(f"{await sim.row(key)} is not {states}")
 
 
-async def nothing(on: Stage) -> None:
+async def nothing(sim: Simulation) -> None:
     """An empty state."""
 
 
-async def ready(on: Stage) -> None:
-    await on.ready(A, B)
+async def ready(sim: Simulation) -> None:
+    await sim.ready(A, B)
 
 
-async def idle(on: Stage) -> None:
+async def idle(sim: Simulation) -> None:
     """One that may be parked, and one that is."""
     for key in (A, C):
-        await on.deploy(key, IDLE)
-        await reach(on, key, State.READY)
-    await rest(on, C)
+        await sim.deploy(key, IDLE)
+        await reach(sim, key, State.READY)
+    await rest(sim, C)
 
 
-async def rest(on: Stage, key: ModelKey) -> None:
-    on.traffic[(await on.row(key)).launch_id or ""] = LaunchTraffic(idle=60)
-    await reach(on, key, State.PARKED)
+async def rest(sim: Simulation, key: ModelKey) -> None:
+    sim.traffic[(await sim.row(key)).launch_id or ""] = LaunchTraffic(idle=60)
+    await reach(sim, key, State.PARKED)
 
 
-async def stubborn(on: Stage) -> None:
-    await on.ready(A, B)
-    (await on.process(A)).stubborn = True
-    on.traffic[(await on.row(A)).launch_id or ""] = LaunchTraffic(in_flight=1, oldest=2.0)
+async def stubborn(sim: Simulation) -> None:
+    await sim.ready(A, B)
+    (await sim.process(A)).stubborn = True
+    sim.traffic[(await sim.row(A)).launch_id or ""] = LaunchTraffic(in_flight=1, oldest=2.0)
 
 
-async def deploy(on: Stage) -> None:
-    await on.deploy(A)
-    await reach(on, A, State.READY)
+async def deploy(sim: Simulation) -> None:
+    await sim.deploy(A)
+    await reach(sim, A, State.READY)
 
 
-async def undeploy(on: Stage) -> None:
-    await on.undeploy(A)
-    await reach(on, A, State.STOPPED, seconds=10)
+async def undeploy(sim: Simulation) -> None:
+    await sim.undeploy(A)
+    await reach(sim, A, State.STOPPED, seconds=10)
 
 
-async def undeploy_while_starting(on: Stage) -> None:
-    await on.deploy(C)
-    await reach(on, C, State.STARTING)
-    await on.undeploy(C)
-    await reach(on, C, State.STOPPED, seconds=1)
+async def undeploy_while_starting(sim: Simulation) -> None:
+    await sim.deploy(C)
+    await reach(sim, C, State.STARTING)
+    await sim.undeploy(C)
+    await reach(sim, C, State.STOPPED, seconds=1)
 
 
-async def redeploy_while_stopping(on: Stage) -> None:
-    await on.undeploy(A)
-    await reach(on, A, State.STOPPING)
-    await on.deploy(A)
-    await reach(on, A, State.READY, seconds=10)
+async def redeploy_while_stopping(sim: Simulation) -> None:
+    await sim.undeploy(A)
+    await reach(sim, A, State.STOPPING)
+    await sim.deploy(A)
+    await reach(sim, A, State.READY, seconds=10)
 
 
-async def death(on: Stage) -> None:
-    on.machine.end(await on.process(A), 1)
-    await reach(on, A, State.PENDING)
-    await reach(on, A, State.READY, seconds=1)
+async def death(sim: Simulation) -> None:
+    sim.machine.end(await sim.process(A), 1)
+    await reach(sim, A, State.PENDING)
+    await reach(sim, A, State.READY, seconds=1)
 
 
-async def holder_dies(on: Stage) -> None:
+async def holder_dies(sim: Simulation) -> None:
     """And a stranger takes one of the ports."""
     for key in (A, B):
-        on.machine.end(await on.process(key), 1)
-        await reach(on, key, State.PENDING)
-    on.machine.held.clear()
-    on.machine.squat(FIRST)
-    await reach(on, A, State.READY, seconds=1)
-    await reach(on, B, State.READY, seconds=1)
-    assert [(await on.row(key)).port for key in (A, B)] == [FIRST + 2, FIRST + 1]
+        sim.machine.end(await sim.process(key), 1)
+        await reach(sim, key, State.PENDING)
+    sim.machine.held.clear()
+    sim.machine.squat(FIRST)
+    await reach(sim, A, State.READY, seconds=1)
+    await reach(sim, B, State.READY, seconds=1)
+    assert [(await sim.row(key)).port for key in (A, B)] == [FIRST + 2, FIRST + 1]
 
 
-async def park(on: Stage) -> None:
-    await rest(on, A)
+async def park(sim: Simulation) -> None:
+    await rest(sim, A)
 
 
-async def wake_while_parking(on: Stage) -> None:
-    on.traffic[(await on.row(A)).launch_id or ""] = LaunchTraffic(idle=60)
-    await reach(on, A, State.STOPPING)
-    await on.request(A)
-    await on.request(C)
-    await reach(on, A, State.READY)
-    await reach(on, C, State.READY)
+async def wake_while_parking(sim: Simulation) -> None:
+    sim.traffic[(await sim.row(A)).launch_id or ""] = LaunchTraffic(idle=60)
+    await reach(sim, A, State.STOPPING)
+    await sim.request(A)
+    await sim.request(C)
+    await reach(sim, A, State.READY)
+    await reach(sim, C, State.READY)
 
 
-async def take_its_port(on: Stage) -> None:
+async def take_its_port(sim: Simulation) -> None:
     """There are four ports, for the two that never park, and three that do."""
-    await on.deploy(B)
-    await on.deploy(D)
-    await on.deploy(C)
+    await sim.deploy(B)
+    await sim.deploy(D)
+    await sim.deploy(C)
     for key in (B, D, C):
-        await reach(on, key, State.READY)
-    on.traffic[(await on.row(A)).launch_id or ""] = LaunchTraffic(idle=1)
-    await on.deploy(E, IDLE)
-    await reach(on, E, State.READY)
-    assert (await on.row(A)).state is State.PARKED
+        await reach(sim, key, State.READY)
+    sim.traffic[(await sim.row(A)).launch_id or ""] = LaunchTraffic(idle=1)
+    await sim.deploy(E, IDLE)
+    await reach(sim, E, State.READY)
+    assert (await sim.row(A)).state is State.PARKED
 
 
-async def failure(on: Stage) -> None:
-    on.machine.start_error = OSError(12, "Cannot allocate memory")
-    await on.deploy(C)
-    await reach(on, C, State.FAILED, seconds=10)
+async def failure(sim: Simulation) -> None:
+    sim.machine.start_error = OSError(12, "Cannot allocate memory")
+    await sim.deploy(C)
+    await reach(sim, C, State.FAILED, seconds=10)
 
 
-async def strangers(on: Stage) -> None:
+async def strangers(sim: Simulation) -> None:
     for number in range(2, 4):
-        on.machine.squat(FIRST + number)
-    await on.deploy(C)
-    await on.tick()
-    await on.tick()
-    assert (await on.row(C)).port is None
-    on.machine.strangers.clear()
-    await reach(on, C, State.READY, seconds=10)
+        sim.machine.squat(FIRST + number)
+    await sim.deploy(C)
+    await sim.tick()
+    await sim.tick()
+    assert (await sim.row(C)).port is None
+    sim.machine.strangers.clear()
+    await reach(sim, C, State.READY, seconds=10)
 
 
-async def shut_down(on: Stage) -> None:
-    await on.shut_down()
-    await on.start()
+async def shut_down(sim: Simulation) -> None:
+    await sim.shut_down()
+    await sim.start()
 
 
-async def restart(on: Stage) -> None:
+async def restart(sim: Simulation) -> None:
     """With a launch on its way out, one without a note of its handle, and one dead."""
-    await on.undeploy(A)
-    await reach(on, A, State.STOPPING)
-    await on.tick(POLICY.drain_timeout)
-    await on.deploy(C)
-    await on.tick()
-    on.machine.end(await on.process(B), 1)
-    assert (await on.process(A)).signals == [SIGTERM]
-    await on.gone()
-    await on.start()
-    await reach(on, A, State.STOPPED, seconds=10)
+    await sim.undeploy(A)
+    await reach(sim, A, State.STOPPING)
+    await sim.tick(POLICY.drain_timeout)
+    await sim.deploy(C)
+    await sim.tick()
+    sim.machine.end(await sim.process(B), 1)
+    assert (await sim.process(A)).signals == [SIGTERM]
+    await sim.gone()
+    await sim.start()
+    await reach(sim, A, State.STOPPED, seconds=10)
 
 
-async def reboot(on: Stage) -> None:
-    await on.gone()
-    on.machine.reboot()
-    await on.start()
-    await reach(on, A, State.READY, seconds=1)
+async def reboot(sim: Simulation) -> None:
+    await sim.gone()
+    sim.machine.reboot()
+    await sim.start()
+    await reach(sim, A, State.READY, seconds=1)
 
 
 BOTH = frozenset({A, B})
@@ -223,22 +223,22 @@ async def crashed(course: Course, first: int, second: int = 0) -> tuple[bool, bo
     Returns:
         Whether the course, and the recovery, have so many points.
     """
-    with stage(POLICY, ports=4, holding=course.holding) as on:
+    with stage(POLICY, ports=4, holding=course.holding) as sim:
 
         async def recovery() -> None:
-            await on.start()
-            await on.tick()
+            await sim.start()
+            await sim.tick()
 
-        await on.start()
-        await course.before(on)
-        reached = await on.crashes(lambda: course.work(on), first)
+        await sim.start()
+        await course.before(sim)
+        reached = await sim.crashes(lambda: course.work(sim), first)
         again = False
         if reached:
-            again = await on.crashes(recovery, second)
+            again = await sim.crashes(recovery, second)
             if again:
-                await on.start()
-            await on.settle(course.wanted, {A, B, C, D, E} - course.wanted)
-        await on.gone()
+                await sim.start()
+            await sim.settle(course.wanted, {A, B, C, D, E} - course.wanted)
+        await sim.gone()
         return reached, again
 
 

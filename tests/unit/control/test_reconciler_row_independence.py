@@ -10,7 +10,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.state.database import DatabaseError
 from tests.support.fakes import SIGTERM
-from tests.support.simulation import FIRST, Stage, stage
+from tests.support.simulation import FIRST, Simulation, stage
 
 A, B = (ModelKey(name, 1) for name in "ab")
 MERGED = Options(batch_max_rows=64)
@@ -18,118 +18,126 @@ WHY = "its requests must not be merged (batch_max_rows): it ranks them"
 
 
 @pytest.fixture
-async def on() -> AsyncIterator[Stage]:
+async def sim() -> AsyncIterator[Simulation]:
     with stage() as made:
         await made.start()
         yield made
         await made.gone()
 
 
-async def healthy(on: Stage, options: Options = MERGED, key: ModelKey = A) -> Deployment:
+async def healthy(sim: Simulation, options: Options = MERGED, key: ModelKey = A) -> Deployment:
     """Deploy, and tick until the first good health check is there to be seen."""
-    assert await on.deploy(key, options)
-    await on.tick(), await on.tick()
-    on.machine.load(await on.process(key))
-    on.machine.advance(0.1)
-    return await on.row(key)
+    assert await sim.deploy(key, options)
+    await sim.tick()
+    await sim.tick()
+    sim.machine.load(await sim.process(key))
+    sim.machine.advance(0.1)
+    return await sim.row(key)
 
 
-async def trying(on: Stage) -> Deployment:
+async def trying(sim: Simulation) -> Deployment:
     """The same, and the trial goes on until the gate is opened."""
-    on.machine.compare_gate = asyncio.Event()
-    await healthy(on)
-    await on.tick(), await on.tick()
-    row = await on.row(A)
+    sim.machine.compare_gate = asyncio.Event()
+    await healthy(sim)
+    await sim.tick()
+    await sim.tick()
+    row = await sim.row(A)
     assert row.state is State.STARTING
-    assert on.machine.compared == [row.launch_id]
+    assert sim.machine.compared == [row.launch_id]
     return row
 
 
-async def judged(on: Stage) -> Deployment:
+async def judged(sim: Simulation) -> Deployment:
     """Tick until the trial was made and its outcome seen.
 
     Without the check of the stage, for which a launch has used up its tries one by one.
     """
     for _ in range(3):
-        await on.reconciler.tick()
+        await sim.reconciler.tick()
         await asyncio.sleep(0)
-        if (await on.row(A)).state is not State.STARTING:
+        if (await sim.row(A)).state is not State.STARTING:
             break
-    return await on.row(A)
+    return await sim.row(A)
 
 
-def serves(on: Stage) -> bool:
-    return any(route.endpoint and route.endpoint.port == FIRST for route in on.routes)
+def serves(sim: Simulation) -> bool:
+    return any(route.endpoint and route.endpoint.port == FIRST for route in sim.routes)
 
 
-async def test_a_model_that_keeps_the_promise_becomes_ready(on: Stage) -> None:
-    await trying(on)
-    await on.tick(5)
-    assert not serves(on)
-    assert on.machine.compare_gate is not None
-    on.machine.compare_gate.set()
-    await asyncio.sleep(0), await asyncio.sleep(0)
-    await on.tick()
-    row = await on.row(A)
+async def test_a_model_that_keeps_the_promise_becomes_ready(sim: Simulation) -> None:
+    await trying(sim)
+    await sim.tick(5)
+    assert not serves(sim)
+    assert sim.machine.compare_gate is not None
+    sim.machine.compare_gate.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await sim.tick()
+    row = await sim.row(A)
     assert (row.state, row.tries, row.reason) == (State.READY, 0, "healthy")
-    assert serves(on)
-    await on.tick(5)
-    assert len(on.machine.compared) == 1
+    assert serves(sim)
+    await sim.tick(5)
+    assert len(sim.machine.compared) == 1
 
 
-async def test_the_end_of_a_trial_is_looked_at_without_delay(on: Stage) -> None:
-    await trying(on)
-    on.reconciler._wake.clear()
-    assert on.machine.compare_gate is not None
-    on.machine.compare_gate.set()
-    await asyncio.sleep(0), await asyncio.sleep(0)
-    assert on.reconciler._wake.is_set()
+async def test_the_end_of_a_trial_is_looked_at_without_delay(sim: Simulation) -> None:
+    await trying(sim)
+    sim.reconciler._wake.clear()
+    assert sim.machine.compare_gate is not None
+    sim.machine.compare_gate.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sim.reconciler._wake.is_set()
 
 
-async def test_without_merging_nothing_is_tried(on: Stage) -> None:
-    on.machine.difference = WHY
-    await healthy(on, Options())
-    await on.tick()
-    assert (await on.row(A)).state is State.READY
-    assert on.machine.compared == []
+async def test_without_merging_nothing_is_tried(sim: Simulation) -> None:
+    sim.machine.difference = WHY
+    await healthy(sim, Options())
+    await sim.tick()
+    assert (await sim.row(A)).state is State.READY
+    assert sim.machine.compared == []
 
 
-async def test_a_model_that_breaks_the_promise_fails_at_once_with_the_reason(on: Stage) -> None:
-    on.machine.difference = WHY
-    await healthy(on)
-    row = await judged(on)
-    process = on.machine.processes[row.launch_id or ""]
+async def test_a_model_that_breaks_the_promise_fails_at_once_with_the_reason(
+    sim: Simulation,
+) -> None:
+    sim.machine.difference = WHY
+    await healthy(sim)
+    row = await judged(sim)
+    process = sim.machine.processes[row.launch_id or ""]
     assert (row.state, row.step, row.reason) == (State.STOPPING, Step.TERMINATE, WHY)
     assert process.signals == [SIGTERM]
-    await on.tick()
-    row = await on.row(A)
+    await sim.tick()
+    row = await sim.row(A)
     assert (row.state, row.reason, row.launches) == (State.FAILED, WHY, 1)
-    await on.tick(3600)
-    assert (await on.row(A)).state is State.FAILED
-    assert len(on.machine.compared) == 1
+    await sim.tick(3600)
+    assert (await sim.row(A)).state is State.FAILED
+    assert len(sim.machine.compared) == 1
 
 
-async def test_deployed_without_merging_it_serves(on: Stage) -> None:
-    on.machine.difference = WHY
-    await healthy(on)
-    await judged(on)
-    await on.tick()
-    await healthy(on, Options())
-    await on.tick()
-    row = await on.row(A)
+async def test_deployed_without_merging_it_serves(sim: Simulation) -> None:
+    sim.machine.difference = WHY
+    await healthy(sim)
+    await judged(sim)
+    await sim.tick()
+    await healthy(sim, Options())
+    await sim.tick()
+    row = await sim.row(A)
     assert (row.state, row.tries, row.options) == (State.READY, 0, Options())
 
 
-async def test_deployed_again_as_it_was_it_is_tried_again(on: Stage) -> None:
-    on.machine.difference = WHY
-    await healthy(on)
-    await judged(on)
-    await on.tick()
-    on.machine.difference = ""
-    await healthy(on)
-    await on.tick(), await asyncio.sleep(0), await on.tick()
-    assert (await on.row(A)).state is State.READY
-    assert len(set(on.machine.compared)) == 2
+async def test_deployed_again_as_it_was_it_is_tried_again(sim: Simulation) -> None:
+    sim.machine.difference = WHY
+    await healthy(sim)
+    await judged(sim)
+    await sim.tick()
+    sim.machine.difference = ""
+    await healthy(sim)
+    await sim.tick()
+    await asyncio.sleep(0)
+    await sim.tick()
+    assert (await sim.row(A)).state is State.READY
+    assert len(set(sim.machine.compared)) == 2
 
 
 @pytest.mark.parametrize(
@@ -140,141 +148,154 @@ async def test_deployed_again_as_it_was_it_is_tried_again(on: Stage) -> None:
     ],
 )
 async def test_what_could_not_be_found_out_is_tried_five_times(
-    on: Stage, error: Exception, why: str
+    sim: Simulation, error: Exception, why: str
 ) -> None:
-    on.machine.difference = error
-    on.machine.prompt = True
-    await on.deploy(A, MERGED)
+    sim.machine.difference = error
+    sim.machine.prompt = True
+    await sim.deploy(A, MERGED)
     reason = f"cannot find out whether requests may be merged: {why}"
     reasons = set()
     for _ in range(40):
-        await on.tick(10)
+        await sim.tick(10)
         await asyncio.sleep(0)
-        reasons.add((await on.row(A)).reason)
-    row = await on.row(A)
+        reasons.add((await sim.row(A)).reason)
+    row = await sim.row(A)
     assert reason in reasons
     assert (row.state, row.launches) == (State.FAILED, 5)
     assert row.reason == f"{reason} (gave up after 5 tries)"
-    assert len(set(on.machine.compared)) == len(on.machine.compared) == 5
+    assert len(set(sim.machine.compared)) == len(sim.machine.compared) == 5
 
 
-async def test_what_could_not_be_found_out_once_may_be_the_second_time(on: Stage) -> None:
-    on.machine.difference = ConnectionError("the server broke off")
-    await healthy(on)
-    await on.tick(), await asyncio.sleep(0), await on.tick(), await on.tick()
-    row = await on.row(A)
+async def test_what_could_not_be_found_out_once_may_be_the_second_time(sim: Simulation) -> None:
+    sim.machine.difference = ConnectionError("the server broke off")
+    await healthy(sim)
+    await sim.tick()
+    await asyncio.sleep(0)
+    await sim.tick()
+    await sim.tick()
+    row = await sim.row(A)
     assert (row.state, row.tries) == (State.PENDING, 1)
-    on.machine.difference = ""
-    on.machine.prompt = True
+    sim.machine.difference = ""
+    sim.machine.prompt = True
     for _ in range(6):
-        await on.tick(1), await asyncio.sleep(0)
-    assert (await on.row(A)).state is State.READY
+        await sim.tick(1)
+        await asyncio.sleep(0)
+    assert (await sim.row(A)).state is State.READY
 
 
-async def test_undeploy_while_trying_ends_the_trial(on: Stage) -> None:
-    row = await trying(on)
-    (task,) = on.reconciler._background._checks.values()
-    await on.undeploy(A)
-    await on.tick()
-    assert (await on.process(A)).signals == [SIGTERM]
-    assert on.reconciler._background._checks == {}
-    await asyncio.sleep(0), await asyncio.sleep(0)
+async def test_undeploy_while_trying_ends_the_trial(sim: Simulation) -> None:
+    row = await trying(sim)
+    (task,) = sim.reconciler._background._checks.values()
+    await sim.undeploy(A)
+    await sim.tick()
+    assert (await sim.process(A)).signals == [SIGTERM]
+    assert sim.reconciler._background._checks == {}
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     assert task.cancelled()
-    await on.tick()
-    after = await on.row(A)
+    await sim.tick()
+    after = await sim.row(A)
     assert (after.state, after.launch_id) == (State.STOPPED, None)
-    assert on.machine.compared == [row.launch_id]
+    assert sim.machine.compared == [row.launch_id]
 
 
-async def test_a_launch_that_dies_while_trying_is_tried_again(on: Stage) -> None:
-    first = await trying(on)
-    on.machine.end(await on.process(A), 1)
-    await on.tick()
-    row = await on.row(A)
+async def test_a_launch_that_dies_while_trying_is_tried_again(sim: Simulation) -> None:
+    first = await trying(sim)
+    sim.machine.end(await sim.process(A), 1)
+    await sim.tick()
+    row = await sim.row(A)
     assert (row.state, row.tries, row.reason) == (
         State.PENDING, 1, "the process exited with status 1",
     )  # fmt: skip
-    assert on.reconciler._background._checks == {}
-    on.machine.compare_gate, on.machine.prompt = None, True
+    assert sim.reconciler._background._checks == {}
+    sim.machine.compare_gate, sim.machine.prompt = None, True
     for _ in range(6):
-        await on.tick(1), await asyncio.sleep(0)
-    row = await on.row(A)
+        await sim.tick(1)
+        await asyncio.sleep(0)
+    row = await sim.row(A)
     assert row.state is State.READY
-    assert on.machine.compared == [first.launch_id, row.launch_id]
+    assert sim.machine.compared == [first.launch_id, row.launch_id]
 
 
-async def test_a_new_controller_tries_again(on: Stage) -> None:
-    row = await trying(on)
-    await on.gone()
-    on.machine.compare_gate = None
-    await on.start()
-    assert not serves(on)
-    await on.tick(0.1), await asyncio.sleep(0), await on.tick()
-    after = await on.row(A)
+async def test_a_new_controller_tries_again(sim: Simulation) -> None:
+    row = await trying(sim)
+    await sim.gone()
+    sim.machine.compare_gate = None
+    await sim.start()
+    assert not serves(sim)
+    await sim.tick(0.1)
+    await asyncio.sleep(0)
+    await sim.tick()
+    after = await sim.row(A)
     assert (after.state, after.launch_id, after.tries) == (State.READY, row.launch_id, 0)
-    assert on.machine.compared == [row.launch_id] * 2
+    assert sim.machine.compared == [row.launch_id] * 2
 
 
-async def test_one_that_serves_is_not_tried_by_a_new_controller(on: Stage) -> None:
-    await healthy(on)
-    await on.tick(), await asyncio.sleep(0), await on.tick()
-    assert serves(on)
-    await on.gone()
-    on.machine.difference = WHY
-    await on.start()
-    await on.tick(1), await on.tick(1)
-    assert serves(on)
-    assert len(on.machine.compared) == 1
+async def test_one_that_serves_is_not_tried_by_a_new_controller(sim: Simulation) -> None:
+    await healthy(sim)
+    await sim.tick()
+    await asyncio.sleep(0)
+    await sim.tick()
+    assert serves(sim)
+    await sim.gone()
+    sim.machine.difference = WHY
+    await sim.start()
+    await sim.tick(1)
+    await sim.tick(1)
+    assert serves(sim)
+    assert len(sim.machine.compared) == 1
 
 
-async def test_a_controller_that_stops_does_not_wait_for_a_trial(on: Stage) -> None:
-    await trying(on)
-    await on.shut_down()
-    await on.start()
-    assert (await on.row(A)).state is State.PENDING
+async def test_a_controller_that_stops_does_not_wait_for_a_trial(sim: Simulation) -> None:
+    await trying(sim)
+    await sim.shut_down()
+    await sim.start()
+    assert (await sim.row(A)).state is State.PENDING
 
 
 async def test_one_that_is_being_stopped_as_broken_may_start_again_with_the_next_controller(
-    on: Stage,
+    sim: Simulation,
 ) -> None:
-    on.machine.difference = WHY
-    await healthy(on)
-    (await on.process(A)).stubborn = True
-    assert (await judged(on)).state is State.STOPPING
-    await on.reconciler.close(keep=False, limit=10)
-    await on.gone()
-    await on.start()
-    row = await on.row(A)
+    sim.machine.difference = WHY
+    await healthy(sim)
+    (await sim.process(A)).stubborn = True
+    assert (await judged(sim)).state is State.STOPPING
+    await sim.reconciler.close(keep=False, limit=10)
+    await sim.gone()
+    await sim.start()
+    row = await sim.row(A)
     assert (row.state, row.reason) == (State.PENDING, "the controller stopped it")
-    on.machine.prompt = True
+    sim.machine.prompt = True
     for _ in range(6):  # and is judged again
-        await on.reconciler.tick(), await asyncio.sleep(0)
-        on.machine.advance(1)
-    row = await on.row(A)
+        await sim.reconciler.tick()
+        await asyncio.sleep(0)
+        sim.machine.advance(1)
+    row = await sim.row(A)
     assert (row.state, row.reason, row.launches) == (State.FAILED, WHY, 2)
 
 
 @pytest.mark.parametrize(("difference", "state"), [("", State.READY), (WHY, State.STOPPING)])
 async def test_a_judgement_that_cannot_be_written_is_written_later(
-    on: Stage, monkeypatch: pytest.MonkeyPatch, difference: str, state: State
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch, difference: str, state: State
 ) -> None:
-    on.machine.difference = difference
-    await healthy(on)
-    move = on.deployments.move
+    sim.machine.difference = difference
+    await healthy(sim)
+    move = sim.deployments.move
 
     async def full(*_: object, **__: object) -> None:
         raise DatabaseError("the disk is full")
 
-    monkeypatch.setattr(on.deployments, "move", full)
+    monkeypatch.setattr(sim.deployments, "move", full)
     for _ in range(3):
-        await on.tick(), await asyncio.sleep(0)
-    assert (await on.row(A)).state is State.STARTING
-    monkeypatch.setattr(on.deployments, "move", move)
-    assert (await judged(on)).state is state
-    assert len(on.machine.compared) == 1
+        await sim.tick()
+        await asyncio.sleep(0)
+    assert (await sim.row(A)).state is State.STARTING
+    monkeypatch.setattr(sim.deployments, "move", move)
+    assert (await judged(sim)).state is state
+    assert len(sim.machine.compared) == 1
 
 
-async def test_a_trial_holds_up_no_other_deployment(on: Stage) -> None:
-    await trying(on)
-    await on.ready(B)
-    assert (await on.row(A)).state is State.STARTING
+async def test_a_trial_holds_up_no_other_deployment(sim: Simulation) -> None:
+    await trying(sim)
+    await sim.ready(B)
+    assert (await sim.row(A)).state is State.STARTING

@@ -20,7 +20,7 @@ from model_deployment.core.domain import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import EACH, FakeMachine, Process
-from tests.support.simulation import FIRST, Stage, stage
+from tests.support.simulation import FIRST, Simulation, stage
 
 KEYS = [ModelKey(name, 1) for name in "abcd"]
 PORTS = 4
@@ -72,7 +72,7 @@ class Controllers(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.ends.callback(self.loop.close)
         self.healthy = True
-        self.stage: Stage
+        self.stage: Simulation
 
     def do(self, work: Awaitable[Any]) -> Any:
         """Run something on the loop; after a failure nothing more is to be learned."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from model_deployment.core.actions import (
     Action,
     Artifact,
+    CheckBatching,
     Launch,
     Nothing,
     Observation,
@@ -51,7 +52,7 @@ POLICY = Policy()
 def target(action: Action) -> State | None:
     """The state an action leads to; None where the row stays as it is."""
     match action:
-        case Nothing() | RefuseWake():
+        case Nothing() | CheckBatching() | RefuseWake():
             return None
         case Prepare():
             return State.PENDING

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from model_deployment.core.errors import StateError
-from model_deployment.state.database import SCHEMA_VERSION, Database
+from model_deployment.state.database import Database
+from model_deployment.state.files import SCHEMA_VERSION
 from tests.support.stored import NOW, Store, opened
 
 PAGE = 4096

@@ -74,7 +74,8 @@ async def test_the_copy_of_another_directorys_database_does_not_bring_its_name(
     tmp_path: Path,
 ) -> None:
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    ours.mkdir(), theirs.mkdir()
+    ours.mkdir()
+    theirs.mkdir()
     name = await name_of(ours)
     assert await name_of(theirs) != name
     shutil.copy(theirs / "state.db", ours)
