@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import audit
+from tests.support.controller_forks import ControllerForks
 from tests.support.harness import ROOT, TROUBLE, Controller, Controllers
 from tests.support.tracking_server import tracking_server
 
@@ -49,8 +50,18 @@ def registry_uri(stub_registry: Path, tmp_path_factory: pytest.TempPathFactory) 
         yield address
 
 
+@pytest.fixture(scope="session")
+def controller_forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControllerForks]:
+    """Starts controllers in little time, wherever a test does not ask for a program of its own."""
+    forks = ControllerForks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
+
+
 @pytest.fixture(autouse=True)
-def controllers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Controllers]:
+def controllers(
+    request: pytest.FixtureRequest, tmp_path: Path, controller_forks: ControllerForks
+) -> Iterator[Controllers]:
     """Makes controllers for one test, and does not start them.
 
     All of them end here, and are looked at: no test may leave a process or a listener behind.
@@ -60,6 +71,7 @@ def controllers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cont
     def make(registry: str | None = None, **settings: Any) -> Controller:
         if registry is None:  # asked for here, since not every test needs one
             registry = request.getfixturevalue("registry_uri")
+        settings.setdefault("forks", controller_forks)
         made.append(Controller(tmp_path / f"controller-{len(made)}", registry, **settings))
         return made[-1]
 
@@ -80,8 +92,9 @@ def guarded(controllers: Controllers) -> Controller:
 class Shared:
     """One controller for all tests of a worker that leave it as they found it."""
 
-    def __init__(self, folder: Path, registry: str) -> None:
+    def __init__(self, folder: Path, registry: str, forks: ControllerForks) -> None:
         self._folder = folder
+        self._forks = forks
         self._registry = registry
         self._made = 0
         self._controller: Controller | None = None
@@ -90,7 +103,7 @@ class Shared:
         if self._controller is None or not self._controller.running:
             self._made += 1
             folder = self._folder / str(self._made)
-            self._controller = Controller(folder, self._registry, ports=16)
+            self._controller = Controller(folder, self._registry, ports=16, forks=self._forks)
             self._controller.up()
         return self._controller
 
@@ -101,8 +114,10 @@ class Shared:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, registry_uri: str) -> Iterator[Shared]:
-    it = Shared(tmp_path_factory.mktemp("shared"), registry_uri)
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, registry_uri: str, controller_forks: ControllerForks
+) -> Iterator[Shared]:
+    it = Shared(tmp_path_factory.mktemp("shared"), registry_uri, controller_forks)
     yield it
     problems = it.end()
     assert not problems, "\n".join(problems)

@@ -16,6 +16,7 @@ import httpx
 from model_deployment.core.domain import Role
 from model_deployment.credentials import htpasswd
 from tests.support import audit
+from tests.support.controller_forks import ControllerForks, ForkedProcess
 from tests.support.tools import check_problem
 from tests.support.waiting import until_sync
 
@@ -53,8 +54,23 @@ TROUBLE = ("Traceback", "never retrieved", "never awaited", "Unclosed")
 class Controller:
     """Starts, ends and asks one controller. Settings are named without their prefix."""
 
-    def __init__(self, folder: Path, registry: str, *, ports: int = 8, **settings: Any) -> None:
-        """``registry`` is its tracking URI; empty for the one it makes in its data directory."""
+    def __init__(
+        self,
+        folder: Path,
+        registry: str,
+        *,
+        forks: ControllerForks | None = None,
+        ports: int = 8,
+        **settings: Any,
+    ) -> None:
+        """A controller that does not run yet.
+
+        Args:
+            registry: its tracking URI; empty for the one it makes in its data directory.
+            forks: starts it in little time; None starts a program of its own.
+            ports: how many models it has room for.
+        """
+        self._forks = forks
         first = claim_ports(ports + 1)
         self.data = folder / "data"
         self.log = folder / "controller.log"
@@ -70,7 +86,7 @@ class Controller:
         #: Name and password that calls are made with.
         self.user: tuple[str, str] | None = None
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self._instance = ""
         self._clients = [self._client()]
 
@@ -105,14 +121,19 @@ class Controller:
         self.settings |= settings
         self._folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command("serve", *self.arguments),
-                cwd=self._folder,
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            if self._forks is not None:
+                self._process = self._forks.start(
+                    ["serve", *self.arguments], self._folder, self.environment(), log.fileno()
+                )
+            else:
+                self._process = subprocess.Popen(
+                    self.command("serve", *self.arguments),
+                    cwd=self._folder,
+                    env=self.environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
         return self
 
     def up(self, **settings: Any) -> Self:

@@ -25,9 +25,14 @@ def stub_command(spec: LaunchSpec) -> list[str]:
     return [python, "-S", "-E", str(PROGRAM), *vector[5:]]
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line of ``sys.argv``."""
     # Started a hundred times, it spends half of its time on looking for garbage in MLflow's modules.
     gc.set_threshold(100_000, 50, 100)
     atexit.register(gc.freeze)
     server.serve = partial(server.serve, stand_in=StandIn(stub_command, str(PROGRAM)))
     main()
+
+
+if __name__ == "__main__":
+    run()

@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import mlflow
 
@@ -9,14 +10,14 @@ import mlflow
 class Hoarder(mlflow.pyfunc.PythonModel):
     """Predicts how many rows it has seen."""
 
-    def load_context(self, context):
+    def load_context(self, context: Any) -> None:
         """Open the database."""
         database = Path(context.artifacts["seen"])
         (database.parent / "running.lock").touch()
         self._seen = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
         self._seen.execute("PRAGMA journal_mode = WAL")
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         """The number, for each row."""
         self._seen.executemany("INSERT INTO seen VALUES (?)", model_input[["value"]].to_numpy())
         [(count,)] = self._seen.execute("SELECT count(*) FROM seen")
