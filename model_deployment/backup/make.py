@@ -100,9 +100,9 @@ def _gather(data_dir: Path, folder: Path, documents: str) -> Manifest:
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     _copy_state(data_dir, folder / STATE)
     try:
-        files.look(folder / STATE, told=data_dir / STATE)
+        files.check(folder / STATE, shown_as=data_dir / STATE)
     except DatabaseError as error:
-        raise files.trouble(data_dir / STATE, error) from error
+        raise files.open_error(data_dir / STATE, error) from error
     members = {STATE: measure(folder / STATE, files.SCHEMA_VERSION)}
     name = instance.read(data_dir / INSTANCE) or files.recorded(folder / STATE, "instance_id")
     name = name or secrets.token_hex(6)

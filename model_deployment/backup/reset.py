@@ -29,7 +29,7 @@ def new_state(data_dir: Path) -> Sequence[Path]:
                 f"cannot begin with an empty state: {path} is whole. Leave out --new-state"
             )
         moved = [*files.set_aside(path, files.stamp())]
-        files.make(path)
+        files.create(path)
         (data_dir / files.UNFINISHED).unlink(missing_ok=True)
         return moved
 

@@ -78,7 +78,7 @@ def restore(
             if not force:
                 _refuse_to_replace(data_dir, manifest)
             # The rows of another data directory tell of processes that are not ours to touch.
-            files.settle(folder / STATE, strange=name != manifest.instance or clone)
+            files.prepare_restored(folder / STATE, foreign=name != manifest.instance or clone)
             instance.write(folder / INSTANCE, name)
             for file in (*folder.iterdir(), data_dir / "controller.lock"):
                 files.give_to_owner(file, data_dir)
@@ -98,7 +98,7 @@ def _workshop(data_dir: Path) -> Iterator[Path]:
 def _check(archive: Path, folder: Path, manifest: Manifest) -> None:
     """What checksums do not tell: that the files are ours, whole, and of a layout we know."""
     try:
-        files.look(folder / STATE, told=archive)
+        files.check(folder / STATE, shown_as=archive)
         if DOCUMENTS in manifest.members:
             embedded.look_through(folder / DOCUMENTS)
             sync(folder / DOCUMENTS)

@@ -119,11 +119,11 @@ def _train(experiment_id: str) -> tuple[str, str]:
     """Train and log in one run; the ids of the run and of the logged model."""
     import mlflow
     from mlflow.models import infer_signature
-    from sklearn.datasets import load_diabetes  # type: ignore[import-untyped]
-    from sklearn.linear_model import Ridge  # type: ignore[import-untyped]
-    from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+    from sklearn.datasets import load_diabetes
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import train_test_split
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     params = {"alpha": 10.0, "test_size": 0.25, "random_state": 42}
     # Unscaled, the features are in units a person can type: years, kg/m², mmHg.
@@ -151,7 +151,7 @@ def _train(experiment_id: str) -> tuple[str, str]:
 
 
 def _metrics(pipeline: Any, test: Any) -> dict[str, float]:
-    from sklearn import metrics  # type: ignore[import-untyped]
+    from sklearn import metrics
 
     actual, predicted = test[_TARGET], pipeline.predict(test.drop(columns=_TARGET))
     return {

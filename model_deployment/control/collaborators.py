@@ -1,4 +1,4 @@
-"""The reconciler's world: all that it sees and moves beside its rows."""
+"""What the control loop reads and changes beside its rows."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -14,32 +14,32 @@ from model_deployment.core.names import ModelKey
 from model_deployment.runtime.base import Runtime
 
 
-async def _weighs_nothing(handles: Sequence[Handle]) -> Mapping[str, Memory]:
+async def _unmeasured(handles: Sequence[Handle]) -> Mapping[str, Memory]:
     return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Collaborators:
-    """What the reconciler sees and moves. Everything that touches the machine is passed in."""
+    """Everything that touches the machine; the control loop gets it passed in."""
 
     runtime: Runtime
     prober: Prober
-    #: Makes sure of the local artifacts of a deployment.
+    #: Fetches and verifies the artifacts of a deployment.
     prepare: Callable[[Deployment], Awaitable[Path]]
-    #: How a launch's predictions of rows together and apart differ; empty if they do not.
+    #: How the predictions of rows in a batch and alone differ; empty if they do not.
     compare: Callable[[Deployment], Awaitable[str]]
-    #: Replaces the proxy's route table; False if one of them cannot serve yet, and has to come again.
+    #: Replaces the proxy's route table; False if a route cannot serve yet and has to be published again.
     publish: Callable[[Sequence[Route]], bool]
-    #: What the proxy has seen of a launch.
+    #: What the proxy has counted of a launch, by launch id.
     traffic: Callable[[str], LaunchTraffic]
-    #: Who holds a port of this machine, if anybody.
+    #: The process that holds a port of this machine, if there is one.
     holder: Callable[[str, int], str | None]
     #: The end of a launch's log, for the reason of a failure.
     ending: Callable[[str], str] = lambda launch_id: ""
-    #: Tells those who wait for a parked deployment that it is not started.
+    #: Answers the requests that wait for a parked deployment with an error.
     refuse: Callable[[ModelKey, ModelDeploymentError], None] = lambda key, error: None
-    #: What processes take; nothing where it cannot be told.
-    measure: Measure = _weighs_nothing
+    #: Memory of launches; empty where it cannot be read.
+    measure: Measure = _unmeasured
     #: The workers of a launch that has several; None where they cannot be told.
     crew_of: Callable[[Handle], Crew | None] = lambda handle: None
     admission: Admission = Admission(lambda: 0, 0, 0, 0)

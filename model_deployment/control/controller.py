@@ -1,4 +1,4 @@
-"""The use cases: deploy, undeploy, get, list, and waiting for what was asked for."""
+"""The use cases: deploy, undeploy, get, list, and wait for a state."""
 
 import asyncio
 import time
@@ -46,7 +46,7 @@ class Choice:
 
 
 class Controller:
-    """Writes wishes, and tells what has become of them."""
+    """Writes desired states, and reads what the control loop makes of them."""
 
     def __init__(
         self,
@@ -62,8 +62,8 @@ class Controller:
         """Put together.
 
         Args:
-            defaults: what a deploy call gets that names nothing.
-            renewed: told when a name begins to stand for another model.
+            defaults: options of a deploy call that names none.
+            renewed: called when a name begins to stand for another model.
         """
         self._deployments = deployments
         self._ports = ports
@@ -76,25 +76,25 @@ class Controller:
 
     @property
     def defaults(self) -> Options:
-        """What a deploy call gets that names nothing."""
+        """Options of a deploy call that names none."""
         return self._defaults
 
     async def deploy(self, key: ModelKey, choice: Choice, wait: float) -> Deployment:
-        """Wish a model version to be served; wait until it is ready or failed.
+        """Want a model version to be served; wait until it is ready or failed.
 
         Returns:
             The deployment as it is after at most ``wait`` seconds.
 
         Raises:
             InvalidName: its name is reserved, and it is not deployed already.
-            UnknownModel, RegistryUnavailable: the registry says no, or nothing.
+            UnknownModel, RegistryUnavailable: the registry has no such version, or does not answer.
             NoFreePort: as many deployments as ports.
-            NotEnoughMemory: it would not fit.
+            NotEnoughMemory: memory has no room for it.
             Conflict: deployed with other options, or undeployed while waiting.
         """
         row = await self._deployments.get(key)
         if row is None or row.desired is Desired.STOPPED or row.state is State.FAILED:
-            row = await self._ask_running(key, choice)
+            row = await self._want_running(key, choice)
         if choice.over(row.options) != row.options:
             raise Conflict(
                 f"cannot deploy {key} with other options: it is deployed with {_shown(row.options)}; "
@@ -107,7 +107,7 @@ class Controller:
             self._tell()
         row = await self.wait(
             key,
-            # Parked: it was ready, and nobody asked for so long that it is not any more.
+            # Parked counts: it was ready, and was idle since.
             lambda r: (r.settled and r.state is not State.STOPPED) or r.desired is Desired.STOPPED,
             wait,
         )
@@ -115,8 +115,10 @@ class Controller:
             raise Conflict(f"cannot deploy {key}: it was undeployed meanwhile")
         return row
 
-    async def _ask_running(self, key: ModelKey, choice: Choice) -> Deployment:
-        ModelKey.of(key.model, key.version)  # a deployment that is there already may have any name
+    async def _want_running(self, key: ModelKey, choice: Choice) -> Deployment:
+        ModelKey.of(
+            key.model, key.version
+        )  # only a deployment that exists may have a reserved name
         version = await self._registry.version(key)
         if version.status != "READY":
             raise Conflict(f"cannot deploy {key}: its status in the registry is {version.status}")
@@ -146,11 +148,11 @@ class Controller:
             raise NotEnoughMemory.of(f"deploy {key}", shortage)
 
     def memory_needed(self, row: Deployment) -> int:
-        """Bytes that a deployment is expected to take when it is started next."""
+        """Bytes of memory that the next launch of a deployment is expected to need."""
         return self._admission.need(row.options, row.memory)
 
     async def undeploy(self, key: ModelKey, wait: float) -> Deployment:
-        """Wish a deployment to be gone; wait until it is.
+        """Want a deployment to be stopped; wait until it is.
 
         Raises:
             NotDeployed: there is no such deployment.
@@ -178,7 +180,7 @@ class Controller:
         return row
 
     async def all(self, *, stopped: bool = False) -> list[Deployment]:
-        """All deployments, without those at rest unless asked for."""
+        """All deployments; stopped ones only if ``stopped``."""
         rows = await self._deployments.all()
         return [row for row in rows if stopped or row.state is not State.STOPPED]
 
@@ -192,11 +194,10 @@ class Controller:
         return await self._deployments.events(key, limit)
 
     async def last_launch(self, key: ModelKey) -> str | None:
-        """The launch whose log tells of the deployment now."""
+        """Id of the newest launch, whose log is the one to read."""
         return await self._deployments.last_launch(key)
 
     async def ports(self) -> PortUsage:
-        """How the range of ports is used."""
         return await self._ports.usage(time.monotonic())
 
     async def wait(
@@ -209,7 +210,7 @@ class Controller:
         """
         end = time.monotonic() + limit
         while True:
-            changed = self._reconciler.changed  # before the look, so that no change is missed
+            changed = self._reconciler.changed  # before the read, so that no change is missed
             row = await self.get(key)
             left = end - time.monotonic()
             if done(row) or left <= 0:
@@ -225,18 +226,18 @@ class Controller:
                 return await self.get(key)
 
     async def change(self, limit: float) -> None:
-        """Wait until something has changed, for ``limit`` seconds at most."""
+        """Wait until a row has changed, for at most ``limit`` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self._reconciler.changed.wait()
 
     @property
     def closing(self) -> bool:
-        """Whether it is going down: nobody may be kept waiting."""
+        """Whether the controller is shutting down."""
         return self._closing
 
     def stop_waiting(self) -> None:
-        """Answer everybody who waits: the controller is going down."""
+        """End all waits: the controller is shutting down."""
         self._closing = True
         self._reconciler.announce()
 

@@ -1,4 +1,4 @@
-"""Clears away what no deployment needs: processes, leases of ports, old logs and events."""
+"""Removes what no deployment needs: processes, port leases, old logs and events."""
 
 import asyncio
 import logging
@@ -16,10 +16,10 @@ LOGS_KEPT = 5
 
 
 async def sweep(deployments: Deployments, ports: Ports, world: Collaborators) -> None:
-    """Look for all of it once.
+    """Sweep once.
 
-    Processes go first: a launch that begins in between has a row, and is not in this list. Logs go
-    before anything is written: that makes the room which writing needs where the disk is full.
+    Processes go first: a launch that begins meanwhile has a row, and is not in this list. Logs go before
+    anything is written: on a full disk that makes the room which writing needs.
     """
     handles = await world.runtime.list()
     rows = await deployments.all()
@@ -32,13 +32,13 @@ async def sweep(deployments: Deployments, ports: Ports, world: Collaborators) ->
     try:
         await asyncio.to_thread(world.tidy, known | logs)
     except OSError as error:
-        # Not a reason to keep the leases of launches that are gone.
-        _log.error("cannot clear away old logs: %s", error)
+        # Leases of launches that are gone are pruned all the same.
+        _log.error("cannot remove old logs: %s", error)
     ports_of_rows = {row.port for row in rows if row.port is not None}
     for port in await ports.prune(known, kept=ports_of_rows):
         _log.warning("released port %s: no deployment knows its launch", port)
     for port in {*range(ports.first, ports.last + 1)} - ports_of_rows:
         if world.runtime.holds(Endpoint(HOST, port)):
-            _log.warning("let go of port %s: no deployment has it", port)
+            _log.warning("released port %s: no deployment has it", port)
             await world.runtime.release(Endpoint(HOST, port))
     await deployments.prune_events(EVENTS_KEPT)

@@ -1,7 +1,7 @@
 """Health checks in the background: the reconciler reads results and never waits for one.
 
 A launch is healthy when the launch itself listens on its endpoint and answers ``GET /ping`` with 200.
-The first half keeps a stranger on the port from being taken for our model.
+The first half keeps a foreign process on the port from being mistaken for the model.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from model_deployment.core.domain import Handle, Health
 
 _log = logging.getLogger(__name__)
 
-#: We, or the whole machine, have no descriptor left to ask with. That tells nothing of the model.
+#: No descriptor is left in this process, or on the machine. That says nothing about the model.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
 
 Listening = Callable[[Handle], Awaitable[bool]]
@@ -58,7 +58,7 @@ class Prober:
             self._tasks[launch_id] = (target.interval, asyncio.create_task(self._check_on(target)))
 
     def health(self, launch_id: str) -> Health:
-        """What was seen of a launch so far."""
+        """Results so far."""
         return self._health.get(launch_id, Health())
 
     async def close(self) -> None:
@@ -71,7 +71,7 @@ class Prober:
 
     async def _check_on(self, target: Target) -> None:
         launch_id = target.handle.launch_id
-        # To be cancelled in the moment of a time-out may pass unheard.
+        # A cancellation in the moment of a time-out can get lost.
         while self._is_asked(launch_id):
             try:
                 healthy = await self._ping(target.handle)
@@ -84,7 +84,7 @@ class Prober:
             await asyncio.sleep(target.interval)
 
     def _is_asked(self, launch_id: str) -> bool:
-        """Whether the task that asks this is still the one that checks on a launch."""
+        """Whether the current task is still the one that checks this launch."""
         known = self._tasks.get(launch_id)
         return known is not None and known[1] is asyncio.current_task()
 

@@ -1,4 +1,4 @@
-"""What the rules of a deployment's life are given, and what they can answer."""
+"""Inputs and outcomes of the deployment lifecycle: policy, observation, action."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,37 +8,37 @@ from model_deployment.core.domain import Exit, Health, LaunchTraffic, State, Ste
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The figures of the rules. Times in seconds."""
+    """Limits of the lifecycle. Times in seconds."""
 
     start_timeout: float = 120.0
-    #: The same where an environment has to be built first.
+    #: Time to start where an environment has to be built first.
     build_timeout: float = 1800.0
     drain_timeout: float = 30.0
-    #: Between SIGTERM and SIGKILL of a process that served.
+    #: Between SIGTERM and SIGKILL of a process that has served.
     stop_grace: float = 5.0
-    #: The same for one that never served: it has nothing to finish.
+    #: The same for a process that never served: it has nothing to finish.
     cancel_grace: float = 0.5
-    #: After this long a request is answered 504 by the model server itself; one that is older has
-    #: no server behind it any more.
+    #: After this long the model server itself answers a request 504. A request that is older by
+    #: ``request_grace`` has no working server.
     request_timeout: float = 60.0
     request_grace: float = 5.0
     probe_failures: int = 3
-    #: Time-outs in a row after which the server's threads are taken to be stuck. MLflow answers 504
+    #: Consecutive time-outs after which the server's threads count as stuck. MLflow answers 504
     #: and leaves the thread running; six of them on two cores and it answers nothing else.
     timeouts_in_row: int = 4
     tries: int = 5
     backoff_first: float = 0.5
     backoff_limit: float = 30.0
-    #: Up this long, and earlier failures are forgotten.
+    #: Seconds a launch has to serve before earlier failures are forgotten.
     stable_after: float = 30.0
-    #: Ends in a row that came from outside, after each of which a model is started again at once.
+    #: Consecutive ends with a cause outside the model after which the model is restarted without delay.
     free_restarts: int = 3
-    #: Up this long, and one of these is forgotten.
+    #: Seconds a launch has to serve before one such end is forgotten.
     forgets_after: float = 5.0
 
 
 class Artifact(StrEnum):
-    """Where the local, verified copy of a version's artifacts stands."""
+    """State of the local, verified copy of a version's artifacts."""
 
     MISSING = "missing"
     WORKING = "working"
@@ -47,50 +47,47 @@ class Artifact(StrEnum):
 
 
 class RowIndependence(StrEnum):
-    """Whether a launch keeps the promise that merging requests needs.
-
-    It is that the predictions of some rows are the same together and apart.
-    """
+    """Whether a launch predicts each row alike alone and in a batch, which merging requests needs."""
 
     UNTRIED = "untried"
     WORKING = "working"
     KEPT = "kept"
     BROKEN = "broken"
-    FAILED = "failed"  # it could not be found out
+    FAILED = "failed"  # the check itself failed
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of one deployment in this tick."""
+    """What was observed of one deployment in this tick."""
 
     exit: Exit | None = None
     health: Health = Health()
     traffic: LaunchTraffic = LaunchTraffic()
     artifact: Artifact = Artifact.MISSING
-    #: Why the artifacts are not to be had.
+    #: Why the artifacts could not be fetched.
     artifact_error: str = ""
     row_independence: RowIndependence = RowIndependence.UNTRIED
-    #: How the promise was broken, or why nobody knows.
+    #: How predictions differ, or why the check failed.
     row_independence_error: str = ""
-    #: False while enough others are starting.
+    #: False while as many deployments are starting as may at a time.
     may_start: bool = True
-    #: Its processes are stopped (SIGSTOP), and not for a moment only.
+    #: Its processes are stopped (SIGSTOP), for longer than a moment.
     suspended: bool = False
-    #: The controller is going down and takes its models with it.
+    #: The controller is shutting down and stops its models.
     closing: bool = False
-    #: Somebody asked for a prediction of a parked model.
+    #: A request waits for this parked deployment.
     wake_requested: bool = False
-    #: Others wait for a place, and this one's is the one to give up: nobody has used it for longest.
+    #: Other launches need a place, and this deployment is the longest idle.
     evict: bool = False
     #: Why a parked model would not fit into memory.
     memory_shortage: str = ""
-    #: Memory is short, and others are about to give up theirs.
+    #: Memory is short, and other deployments are about to free some.
     memory_pressure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """Leave it."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class CheckBatching:
-    """Find out whether predictions of rows together and apart are the same."""
+    """Check row independence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +116,9 @@ class Promote:
 class Stop:
     """Unpublish the route, and go to ``step`` with a deadline.
 
-    ``tries`` counts this stop where it is the launch's own failure, ``kills`` where something outside
-    made it necessary, and its end is not counted again; a stop that was asked for forgets both.
-    ``parking``: it is to rest, and be started again by the next request.
+    ``tries`` counts this stop if the launch has failed, ``kills`` if the cause is outside the model; the
+    exit is then not counted again. A stop that was asked for resets both.
+    ``parking``: the next request starts the deployment again.
     """
 
     reason: str
@@ -134,7 +131,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """No launch exists (any more): take this state, and release the port.
+    """The deployment has no launch: enter a state without one, and release the port.
 
     ``keeps_port``: the next launch has the same port, if the runtime holds it.
     """
@@ -149,7 +146,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class RefuseWake:
-    """Leave it parked, and tell those who wait for it why."""
+    """Leave the deployment parked, and answer the requests that wait for it with the reason."""
 
     reason: str
 

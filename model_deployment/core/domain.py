@@ -1,4 +1,4 @@
-"""The values everything else speaks in: frozen, and standard library only."""
+"""The values that all rooms share: frozen, and standard library only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,37 +21,37 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody whose password was right."""
+    """An authenticated user."""
 
     name: str
     role: Role
 
     def may(self, role: Role) -> bool:
-        """Whether that includes what a role may do."""
+        """Whether the user may do what a role may do."""
         return self.role in (role, Role.OPERATOR)
 
 
 class State(StrEnum):
-    """What the reconciler has seen of a deployment."""
+    """The state of a deployment, as the control loop has observed it."""
 
     PENDING = "pending"  # wanted, no process yet; a back-off is a pending row with a not_before
     STARTING = "starting"  # a launch exists and has not answered its health check
     READY = "ready"  # answered; its route is published
-    STOPPING = "stopping"  # unpublished; on its way out
-    PARKED = "parked"  # at rest for want of requests; the next one starts it again
-    STOPPED = "stopped"  # at rest, as wished
-    FAILED = "failed"  # at rest, against the wish; reason says why
+    STOPPING = "stopping"  # unpublished; its processes are ending
+    PARKED = "parked"  # stopped because it was idle; the next request starts it
+    STOPPED = "stopped"  # stopped, as desired
+    FAILED = "failed"  # stopped against the desired state; reason says why
 
 
 class Desired(StrEnum):
-    """What the API asked for."""
+    """The desired state: what the API was asked for."""
 
     RUNNING = "running"
     STOPPED = "stopped"
 
 
 class Step(StrEnum):
-    """How far a stop has gone."""
+    """The steps of a stop."""
 
     DRAIN = "drain"  # no new requests; those in flight may finish
     TERMINATE = "terminate"  # SIGTERM sent to the group
@@ -73,7 +73,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
-    """Everything a runtime needs to start one process for a deployment."""
+    """Everything a runtime needs to start one launch."""
 
     launch_id: str
     key: ModelKey
@@ -94,16 +94,16 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a launch ended, in words for the user."""
+    """How a launch ended."""
 
     reason: str
-    #: Exit status as Python has it (negative: the signal), None when nobody could collect it.
+    #: Exit status as Python has it (negative: the signal); None if it could not be collected.
     code: int | None = None
-    #: It could not load its model, and another start would fail in the same way.
+    #: The model could not be loaded, and another start would fail in the same way.
     permanent: bool = False
 
 
-#: A launch that is not there any more, with nobody left who saw it go.
+#: A launch that ended while no controller watched it.
 LOST = Exit("the process is gone")
 
 
@@ -119,39 +119,39 @@ class Deployment:
     desired: Desired
     state: State
     options: Options
-    #: Names the cached artifacts: the key and the moment the registry created the version.
+    #: Name of the cached artifacts: the key, and when the registry created the version.
     artifact: str
     created_at: datetime
     step: Step | None = None
     launch_id: str | None = None
     handle: Handle | None = None
     port: int | None = None
-    #: Failures in a row.
+    #: Consecutive failures.
     tries: int = 0
-    #: Ends in a row that something outside brought about; they are no failures.
+    #: Consecutive ends with a cause outside the model, which do not count as failures.
     kills: int = 0
-    #: It was ready since it was last deployed, so that its callers may wait for it to come back.
+    #: It was ready at least once since it was last deployed: callers may wait for it to recover.
     proven: bool = False
-    #: Launches after the first since it was last deployed.
+    #: Launches since it was last deployed.
     launches: int = 0
     not_before: float = 0.0
     deadline: float | None = None
     ready_since: float | None = None
     ready_at: datetime | None = None
     reason: str = ""
-    #: It stops to be parked, and not for good.
+    #: It stops in order to be parked.
     parking: bool = False
-    #: The first launch that was ready at its port. It outlives that launch where the runtime holds the port
-    #: for the next one: requests go on being sent there, and wait.
+    #: Id of the first launch that was ready at the port. Where the runtime holds the port, later launches
+    #: keep the session: requests go on being sent to the port, and wait.
     session: str | None = None
-    #: What its processes took when they were last measured, in bytes.
+    #: Memory of its processes when they were last measured, in bytes.
     memory: int | None = None
-    #: When it got other artifacts than it had; None if it always had these.
+    #: When its artifacts last changed; None if they never did.
     renewed_at: datetime | None = None
 
     @property
     def since(self) -> datetime:
-        """From when on its name stands for this very model: it may have been registered anew."""
+        """When the name began to stand for this model: a version can be registered again."""
         if self.renewed_at is not None:
             return self.renewed_at
         moment = self.artifact.rpartition("-")[2]
@@ -167,7 +167,7 @@ class Deployment:
 
     @property
     def settled(self) -> bool:
-        """Nothing more will happen unless somebody asks or a process dies."""
+        """Whether the state stays as it is until a request comes or a process ends."""
         return self.state in (State.READY, State.PARKED, State.STOPPED, State.FAILED)
 
 
@@ -186,7 +186,7 @@ class Event:
 class Route:
     """What the proxy knows of one deployment; ``endpoint`` is None while it does not serve.
 
-    Where it ``waits``, requests are not refused meanwhile: the first one wakes it, and all wait for it.
+    If ``waits`` is set, requests meanwhile wait: the first one wakes the deployment.
     """
 
     key: ModelKey
@@ -198,11 +198,11 @@ class Route:
     #: Names the model's local files, for its signature.
     artifact: str = ""
     waits: bool = False
-    #: Names what requests are sent to, where that is more than one launch.
+    #: Id of what requests are sent to, where several launches share a port.
     session: str | None = None
 
 
-#: Upper ends of the buckets that the rows of merged calls are counted in; one more is without end.
+#: Upper bounds of the histogram of rows in a batch; one more bucket has no bound.
 BATCH_ROWS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 
 
@@ -211,14 +211,14 @@ class LaunchTraffic:
     """What the proxy has seen of one launch."""
 
     in_flight: int = 0
-    #: Age in seconds of the oldest request that has no answer yet.
+    #: Age of the oldest unanswered request, in seconds.
     oldest: float = 0.0
     answered: int = 0
-    #: Time-outs since the last answer that was none.
+    #: Consecutive time-outs; any answer resets the count.
     timeouts_in_row: int = 0
-    #: Requests whose bodies are still coming in, or are looked at.
+    #: Requests whose bodies are being received or checked.
     reading: int = 0
-    #: Seconds since the last request ended; 0 while there is one, or none can come.
+    #: Seconds since the last request ended; 0 while there is one, or while none can arrive.
     idle: float = 0.0
 
 
@@ -226,37 +226,37 @@ class LaunchTraffic:
 class ProxyCounters:
     """What the proxy has counted of one deployment since this controller began to route to it."""
 
-    #: There is a signature to check requests against; None while nothing is served.
+    #: Whether a signature is there to check requests against; None while nothing is served.
     checked: bool | None = None
-    #: Requests that were refused for not fitting it.
+    #: Requests refused because they do not fit the signature.
     refused: int = 0
-    #: Violations by column and kind. Under ``""``: those of no column of the signature.
+    #: Violations by column and kind; under ``""`` those that concern no column of the signature.
     violations: Mapping[tuple[str, str], int] = field(default_factory=dict)
     #: Calls of the model that carried several requests, or a part of a large one.
     batches: int = 0
     #: Rows in those calls.
     batched_rows: int = 0
-    #: Those calls by their rows, one figure for each of ``BATCH_ROWS`` and one beyond.
+    #: Histogram of the rows of those calls: a count for each of ``BATCH_ROWS``, and one beyond.
     batch_sizes: tuple[int, ...] = (0,) * (len(BATCH_ROWS) + 1)
-    #: Why requests are not merged any more, if they were to be.
+    #: Why requests are no longer merged, if merging was on.
     unmergeable: str = ""
-    #: Requests of callers that have no whole answer yet, now.
+    #: Requests now without a complete answer.
     in_flight: int = 0
-    #: Of these, those that nothing was sent of to the model.
+    #: Of these, requests of which nothing was sent to the model yet.
     waiting: int = 0
-    #: Bytes of bodies that are held, now.
+    #: Bytes of request bodies held in memory now.
     held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What all processes of a launch take, in bytes."""
+    """Memory of all processes of a launch, in bytes."""
 
-    #: Resident: pages that processes share are counted for each of them.
+    #: Resident set size; shared pages count once for each process.
     rss: int
-    #: The same with shared pages divided among those who share them; None where it cannot be read.
+    #: Proportional set size; None where it cannot be read.
     pss: int | None
-    #: What each has for itself alone, and gives back when it ends; None where it cannot be read.
+    #: Unique set size, which is freed when the processes end; None where it cannot be read.
     uss: int | None = None
     #: Whether it was forked from a parent that had imported libraries; None where it is not known.
     forked: bool | None = None
@@ -275,7 +275,7 @@ class Crew:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the probes have seen of one launch."""
+    """Results of the health checks of one launch; ``failures`` are consecutive."""
 
     healthy: bool = False
     failures: int = 0
@@ -283,7 +283,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class BlockedPort:
-    """A port of the range that a program which is not ours listens on."""
+    """A port of the range on which a foreign process listens."""
 
     port: int
     holder: str

@@ -1,7 +1,7 @@
-"""The rules of a deployment's life, pure: what may follow what, and what to do next.
+"""The lifecycle of a deployment, pure: the legal transitions, and the decision what to do next.
 
-Nothing here looks at a clock, a process or a database. ``decide`` is given a row, what was seen of
-its launch, and the time; it returns one action. The reconciler carries it out.
+Nothing here reads a clock, a process or a database. ``decide`` is given a row, an observation and the
+time, and returns one action, which the control loop applies.
 """
 
 import zlib
@@ -24,7 +24,7 @@ from model_deployment.core.actions import (
 from model_deployment.core.domain import Deployment, Desired, Exit, State, Step
 from model_deployment.core.options import EnvManager
 
-#: Every legal move, with what causes it. ``docs/design.md`` draws its diagram from this.
+#: Every legal transition, with its cause. ``docs/design.md`` draws its diagram from this.
 TRANSITIONS: dict[tuple[State | None, State], str] = {
     (None, State.PENDING): "deploy",
     (State.STOPPED, State.PENDING): "deploy",
@@ -52,20 +52,20 @@ TRANSITIONS: dict[tuple[State | None, State], str] = {
     (State.STOPPING, State.STOPPED): "gone, not wanted",
 }
 
-#: How a process ends that something outside brings to its end, which is no failure of its own: by SIGHUP,
-#: SIGINT, SIGQUIT, SIGKILL (also of a system that is out of memory) and SIGTERM, as Python and as shells
-#: tell them; 0, since a server ends orderly when it is told to; None, where nobody could see it.
+#: Exit statuses whose cause is outside the model, so that they are no failures: SIGHUP, SIGINT, SIGQUIT,
+#: SIGKILL (also from the kernel when memory runs out) and SIGTERM, as Python and as shells write them; 0,
+#: since a server ends orderly when it is told to; None, where the status could not be collected.
 _OUTSIDE = frozenset({None, 0, *(s for n in (1, 2, 3, 9, 15) for s in (-n, 128 + n))})
 
-#: Why a failure is not tried again.
-_FOR_EVER = "another start would fail in the same way"
+#: Why a launch is not repeated.
+_PERMANENT = "another start would fail in the same way"
 
 #: States in which a launch exists.
 LIVE = frozenset({State.STARTING, State.READY, State.STOPPING})
 
 
 def check(source: State | None, target: State) -> bool:
-    """Whether the state machine has this move."""
+    """Whether a transition is legal."""
     return (source, target) in TRANSITIONS
 
 
@@ -74,9 +74,9 @@ def decide(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
 
     Args:
         row: the deployment as the state database has it.
-        seen: what was observed of it since.
+        seen: the observation of this tick.
         now: the monotonic clock, in seconds.
-        policy: the figures to go by.
+        policy: the limits.
     """
     match row.state:
         case State.PENDING:
@@ -128,10 +128,10 @@ def _starting(row: Deployment, seen: Observation, now: float, policy: Policy) ->
     if seen.closing:
         return Stop("the controller is stopping", Step.TERMINATE, until)
     if seen.suspended:
-        return _wake_up(row, now, policy)
+        return _kill_suspended(row, now, policy)
     if seen.health.healthy:
         return _healthy(row, seen, until, policy)
-    # A new controller may find the deadline passed, and has to ask at least once.
+    # A new controller may find the deadline passed, and has to check health at least once.
     asked = seen.health.failures > 0
     if asked and row.deadline is not None and now >= row.deadline:
         reason = f"not ready within {_time_to_start(row, policy):g} s"
@@ -151,7 +151,7 @@ def _healthy(row: Deployment, seen: Observation, until: float, policy: Policy) -
         case RowIndependence.KEPT:
             return Promote()
         case RowIndependence.BROKEN:
-            # More tries than there are: another start would be the same model.
+            # More tries than there are: another start would load the same model.
             return Stop(seen.row_independence_error, Step.TERMINATE, until, policy.tries + 1)
         case RowIndependence.FAILED:
             return Stop(seen.row_independence_error, Step.TERMINATE, until, row.tries + 1)
@@ -163,23 +163,23 @@ def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
     if seen.closing:
         return Stop("the controller is stopping", Step.DRAIN, now + policy.drain_timeout)
     if seen.suspended:
-        return _wake_up(row, now, policy)
-    if sickness := diagnose(seen, policy):
-        # Nothing to drain: what is in flight is what hangs.
+        return _kill_suspended(row, now, policy)
+    if failure := diagnose(seen, policy):
+        # No drain: the requests in flight are the ones that hang.
         tries, kills = _earlier(row, now, policy)
-        return Stop(sickness, Step.TERMINATE, now + policy.stop_grace, tries=tries + 1, kills=kills)
-    if leisure := _leisure(row, seen):
-        return Stop(leisure, Step.DRAIN, now + policy.drain_timeout, parking=True)
+        return Stop(failure, Step.TERMINATE, now + policy.stop_grace, tries=tries + 1, kills=kills)
+    if idle_reason := _idle_reason(row, seen):
+        return Stop(idle_reason, Step.DRAIN, now + policy.drain_timeout, parking=True)
     return Nothing()
 
 
-def _wake_up(row: Deployment, now: float, policy: Policy) -> Stop:
-    """End a launch that something has stopped: it would get no signal but the last one."""
+def _kill_suspended(row: Deployment, now: float, policy: Policy) -> Stop:
+    """End a suspended launch: the only signal that reaches it is SIGKILL."""
     tries, kills = _earlier(row, now, policy)
     return Stop("its process is stopped (SIGSTOP)", Step.KILL, now + 1.0, tries, kills=kills + 1)
 
 
-def _leisure(row: Deployment, seen: Observation) -> str:
+def _idle_reason(row: Deployment, seen: Observation) -> str:
     """Why a ready launch may be parked, or an empty text."""
     limit, traffic = row.options.idle_timeout, seen.traffic
     if not limit or traffic.in_flight or traffic.reading:
@@ -207,10 +207,10 @@ def _stopping(row: Deployment, seen: Observation, now: float, policy: Policy) ->
 
 
 def diagnose(seen: Observation, policy: Policy) -> str:
-    """Why a ready launch serves nobody, or an empty text.
+    """Why a ready launch does not serve, or an empty text.
 
     ``/ping`` alone proves nothing: MLflow answers it with 200 while every worker thread hangs. So the
-    age of the oldest request and the time-outs in a row count too.
+    age of the oldest request and consecutive time-outs count too.
     """
     if seen.health.failures >= policy.probe_failures:
         return f"did not answer {seen.health.failures} health checks in a row"
@@ -222,7 +222,7 @@ def diagnose(seen: Observation, policy: Policy) -> str:
 
 
 def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: Policy) -> Release:
-    """The one rule for every death: not wanted, tries left, or used up."""
+    """The one rule for every exit: not wanted, tries left, or tries used up."""
     if row.desired is Desired.STOPPED:
         return Release(State.STOPPED, "undeployed")
     if row.parking:
@@ -230,8 +230,8 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
     if closing:
         return _closed(row, policy)
     if row.state is State.STOPPING:
-        # It died of the reason it was stopped for, and was judged then. Without one it was an
-        # undeploy that was taken back, or an earlier controller that went down.
+        # The failure was counted when the launch was stopped. Without a count it was an undeploy that
+        # was revoked, or an earlier controller that shut down.
         if row.tries or row.kills:
             return _rest(row, row.reason, (row.tries, row.kills), now, policy)
         return Release(State.PENDING, "stopped, and wanted again")
@@ -240,20 +240,20 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
     if worked and exit.code in _OUTSIDE:
         return _rest(row, exit.reason, (tries, kills + 1), now, policy)
     if exit.permanent and not worked:
-        return Release(State.FAILED, f"{exit.reason} ({_FOR_EVER})", tries + 1)
+        return Release(State.FAILED, f"{exit.reason} ({_PERMANENT})", tries + 1)
     return _rest(row, exit.reason, (tries + 1, kills), now, policy)
 
 
 def _closed(row: Deployment, policy: Policy) -> Release:
-    # Even one that is out of tries has one with the next controller.
+    # A deployment without tries left gets one with the next controller.
     tries = min(row.tries, policy.tries - 1)
     return Release(State.PENDING, "the controller stopped it", tries)
 
 
 def _earlier(row: Deployment, now: float, policy: Policy) -> tuple[int, int]:
-    """Failures, and ends from outside, in a row before this one.
+    """Consecutive failures, and consecutive ends with an outside cause, before this one.
 
-    A launch that was up for a while starts a new row, and less is enough to forget ends from outside.
+    A launch that served for a while resets both; a shorter time is enough to forget outside causes.
     """
     up = 0.0 if row.ready_since is None else max(0.0, now - row.ready_since)
     if up >= policy.stable_after:
@@ -262,7 +262,7 @@ def _earlier(row: Deployment, now: float, policy: Policy) -> tuple[int, int]:
 
 
 def after_failure(row: Deployment, cause: str, now: float, policy: Policy) -> Release:
-    """The same for a launch that could not even be tried."""
+    """The same rule for a launch that could not be started."""
     if row.desired is Desired.STOPPED:
         return Release(State.STOPPED, "undeployed")
     return _rest(row, cause, (row.tries + 1, row.kills), now, policy)
@@ -271,11 +271,12 @@ def after_failure(row: Deployment, cause: str, now: float, policy: Policy) -> Re
 def _rest(
     row: Deployment, cause: str, ends: tuple[int, int], now: float, policy: Policy
 ) -> Release:
-    """Try again, at once or after a while, or give up.
+    """Try again, now or after a back-off, or give up.
 
     Args:
-        ends: failures, and ends from outside, in a row with this one. Of the latter the first ones cost no
-            time, and none of them a try: what works is not given up because something kills it.
+        ends: consecutive failures and ends with an outside cause, with this one. The first ends with an
+            outside cause cost no time, and none of them costs a try: a working model is not given up
+            because something kills it.
     """
     tries, kills = ends
     if tries > policy.tries:
@@ -288,10 +289,10 @@ def _rest(
 
 
 def backoff(row: Deployment, tries: int, policy: Policy) -> float:
-    """Seconds before try number ``tries + 1``: doubling, with up to a tenth of jitter on top.
+    """Seconds before try number ``tries + 1``: doubling, with up to 10 % of jitter on top.
 
-    The jitter is a hash of the launch, so that the rule stays pure and a machine full of models
-    that died together does not start them together.
+    The jitter is a hash of the launch, so that the rule stays pure, and models that ended together do
+    not start together.
     """
     delay = min(policy.backoff_limit, policy.backoff_first * 2.0 ** min(tries - 1, 60))
     jitter = zlib.crc32(f"{row.key}/{row.launch_id}".encode()) / 2**32

@@ -1,8 +1,8 @@
 """One SQLite connection on one thread of its own.
 
-The connection never meets the event loop (an fsync may take as long as a disk likes), is not shared,
-and is closed before anything forks. Nothing else opens the database files while it is open: closing
-any other descriptor of theirs would drop SQLite's POSIX locks.
+The event loop never waits for the connection (an fsync can take long). The connection is not shared, and
+is closed before anything forks. Nothing else opens the database files meanwhile: closing any other
+descriptor of these files would drop SQLite's POSIX locks.
 """
 
 import asyncio
@@ -22,11 +22,10 @@ from model_deployment.state.files import SCHEMA_VERSION
 
 T = TypeVar("T")
 
-#: What reading and writing may raise, where a file or a disk is not as it should be.
+#: Raised by reads and writes when the file is damaged or the disk fails.
 DatabaseError = sqlite3.Error
 
-
-#: Seconds after which what was written is in the file itself, and not in its log only.
+#: Seconds after which the write-ahead log is merged into the file.
 _MERGE = 0.2
 
 
@@ -37,7 +36,7 @@ class InUse(StateError):
 class Lock:
     """Held by the one controller of a data directory, on a lock file of its own.
 
-    The descriptor is close-on-exec: a model that inherited it would hold the lock for us.
+    The descriptor is close-on-exec: a model that inherited it would go on holding the lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +48,7 @@ class Lock:
 
         Raises:
             InUse: another controller runs on this data directory.
-            StateError: it cannot be written to.
+            StateError: the lock file cannot be written.
         """
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -77,14 +76,13 @@ class Lock:
             raise unusable(self._path.parent, error) from error
 
     def release(self) -> None:
-        """Give the lock back."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 class Database:
-    """Runs functions against the connection, each in a transaction, one after the other."""
+    """Runs functions on the connection, one after the other."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -97,14 +95,14 @@ class Database:
         """Open or create the database.
 
         Raises:
-            StateError: it is lost, damaged, or was written by a newer release; or the disk has no
-                room for it, or fails.
+            StateError: the file is lost, damaged, or was written by a newer release; or the disk is full
+                or fails.
         """
         try:
             await self._on_thread(self._open)
         except (sqlite3.DatabaseError, OSError) as error:
             self._thread.shutdown()
-            raise files.trouble(self.path, error) from error
+            raise files.open_error(self.path, error) from error
         except StateError:
             self._thread.shutdown()
             raise
@@ -115,15 +113,15 @@ class Database:
                 f"cannot use SQLite {sqlite3.sqlite_version}: version 3.37 or newer is needed"
             )
         if not files.examine(self.path):
-            files.make(self.path)
+            files.create(self.path)
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=10)
         try:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            _lay_out(connection)
+            _migrate(connection)
             connection.execute("PRAGMA foreign_keys=ON")
-            _name(connection, self.path.with_name("instance-id"))
+            _write_instance_id(connection, self.path.with_name("instance-id"))
         except BaseException:
             connection.close()
             raise
@@ -137,7 +135,7 @@ class Database:
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in one immediate transaction; an exception rolls it back.
 
-        The transaction ends as it would have also when the caller is cancelled meanwhile.
+        A caller that is cancelled meanwhile does not end the transaction.
         """
         try:
             return await self._on_thread(lambda: self._transact(work))
@@ -147,14 +145,14 @@ class Database:
                 self._merging = asyncio.create_task(self._merge())
 
     async def _merge(self) -> None:
-        """Merge the log into the file soon: one that gets lost takes nothing along, unseen by SQLite.
+        """Merge the write-ahead log into the file soon, so that a lost log loses nothing.
 
-        Not with each commit, which would take four times as long.
+        A merge with each commit would take four times as long.
         """
 
         def work() -> None:
             if self._connection is not None:
-                # Where the disk is full, the log is what keeps it.
+                # On a full disk the log keeps what was written.
                 with suppress(sqlite3.Error):
                     self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
@@ -179,8 +177,8 @@ class Database:
         """Run one statement in a transaction."""
 
         def work(connection: sqlite3.Connection) -> None:
-            # The cursor must not leave the thread: freed on another one, it resets a statement that this
-            # one may be running by then.
+            # The cursor must not leave the thread: freed on another thread, it resets a statement that this
+            # thread may be running.
             connection.execute(statement, values)
 
         await self.write(work)
@@ -195,11 +193,11 @@ class Database:
         return await self.read(work)
 
     async def instance_id(self) -> str:
-        """The random name of this data directory; launches carry it."""
+        """The random id of this data directory; model processes carry it."""
         return await self.meta("instance_id") or ""
 
     async def new_boot(self, boot_id: str) -> bool:
-        """Note the machine's boot, and forget all monotonic times if it is another one."""
+        """Write the machine's boot id; if it is a new one, reset all monotonic times."""
 
         def work(connection: sqlite3.Connection) -> bool:
             row = connection.execute("SELECT value FROM meta WHERE name = 'boot_id'").fetchone()
@@ -216,7 +214,7 @@ class Database:
         return await self.write(work)
 
     async def close(self) -> None:
-        """Close the connection, after what was asked before."""
+        """Close the connection after all calls made before."""
 
         def work() -> None:
             if self._connection is not None:
@@ -236,12 +234,11 @@ class Database:
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)
-        # Shielded: a cancelled caller must not be told less than what was committed.
+        # Shielded: what was begun is committed also when the caller is cancelled.
         return await asyncio.shield(future)
 
 
 def unusable(data_dir: Path, error: OSError | DatabaseError) -> StateError:
-    """The error of a start that fails because of the disk."""
     what = (isinstance(error, OSError) and error.strerror) or str(error)
     return StateError(
         f"cannot use the data directory {data_dir}: {what}. Make sure that it has room and can be "
@@ -250,15 +247,15 @@ def unusable(data_dir: Path, error: OSError | DatabaseError) -> StateError:
 
 
 def is_full(error: DatabaseError) -> bool:
-    """Whether there was no room, rather than anything wrong with the database."""
+    """Whether the disk is full, rather than the database damaged."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
-def _name(connection: sqlite3.Connection, file: Path) -> None:
-    """Make the database and the file tell the same name of the data directory.
+def _write_instance_id(connection: sqlite3.Connection, file: Path) -> None:
+    """Make the database and the file hold the same instance id.
 
-    The file goes first: it is as old as the processes that carry its name, while a database may be
-    new, or the copy of another directory's, whose models are not ours to end.
+    The file wins: it is as old as the processes that carry its id, while the database may be new, or a
+    copy of another directory's, whose models this controller must not end.
     """
     noted = instance.read(file)
     if noted is not None:
@@ -271,10 +268,10 @@ def _name(connection: sqlite3.Connection, file: Path) -> None:
     instance.write(file, name)
 
 
-def _lay_out(connection: sqlite3.Connection) -> None:
-    """Make the tables, or make them over from an older layout: all of it, or nothing.
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Create the tables, or migrate them from an older layout, in one transaction.
 
-    SQLite cannot change the checks of a table, so rows move to a new one (see "Making Other Kinds Of
+    SQLite cannot change the checks of a table, so rows move to a new table (see "Making Other Kinds Of
     Table Schema Changes", https://www.sqlite.org/lang_altertable.html).
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
@@ -287,7 +284,7 @@ def _lay_out(connection: sqlite3.Connection) -> None:
             f"INSERT INTO deployments ({columns}) SELECT {columns} FROM old_deployments;"  # noqa: S608
             "DROP TABLE old_deployments;"
         )
-    # Else the events would go on to refer to the old table.
+    # Otherwise the events would keep referring to the old table.
     connection.execute("PRAGMA foreign_keys=OFF")
     connection.execute("PRAGMA legacy_alter_table=ON")
     connection.executescript(

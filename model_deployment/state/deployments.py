@@ -31,7 +31,7 @@ _CHANGEABLE = frozenset(
 
 
 class Deployments:
-    """The rows, read and changed."""
+    """Reads and changes the rows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,28 +49,28 @@ class Deployments:
     async def want_running(
         self, key: ModelKey, options: Options, artifact: str, capacity: int
     ) -> tuple[Deployment, bool]:
-        """Wish a deployment to run; a resting row is armed again.
+        """Want a deployment to run. A stopped, failed or parked row becomes pending.
 
         Args:
-            capacity: ports there are for launches; a wish beyond them is refused.
+            capacity: number of usable ports.
 
         Returns:
-            The row, and whether anything was changed by this call.
+            The row, and whether this call changed it.
 
         Raises:
-            NoFreePort: all the capacity is taken by other rows.
-            Conflict: a launch with other options, or other artifacts, is not on its way out yet.
+            NoFreePort: other rows need all ports.
+            Conflict: a launch with other options or artifacts has not begun to stop yet.
         """
         return await self._database.write(
-            lambda c: _ask_running(c, key, options, artifact, capacity)
+            lambda c: _want_running(c, key, options, artifact, capacity)
         )
 
     async def wake(self, key: ModelKey) -> Deployment | None:
-        """Wish a deployment that is parked, or being parked, to run. None if there is no such row."""
-        return await self._database.write(lambda c: _ask_awake(c, key))
+        """Want a deployment that is parked, or being parked, to run. None if there is no such row."""
+        return await self._database.write(lambda c: _wake(c, key))
 
     async def want_stopped(self, key: ModelKey) -> Deployment | None:
-        """Wish a deployment to be gone. None if there is no such row."""
+        """Want a deployment to be stopped. None if there is no such row."""
 
         def work(connection: sqlite3.Connection) -> Deployment | None:
             row = rows.get(connection, key)
@@ -92,10 +92,10 @@ class Deployments:
     ) -> Deployment:
         """Lease the port and enter ``starting``, in one transaction, before any process exists.
 
-        A port that the row has kept goes on being leased; for another one it is given up.
+        A port that the row has kept stays leased; for another port it is released.
 
         Raises:
-            IllegalTransition: the row or the port is not what it was.
+            IllegalTransition: the row or the port has changed since it was read.
         """
 
         def work(connection: sqlite3.Connection) -> Deployment:
@@ -114,7 +114,7 @@ class Deployments:
         return await self._database.write(work)
 
     async def record_handle(self, handle: Handle) -> None:
-        """Note what the runtime calls the launch."""
+        """Write the runtime's handle of a launch."""
         text = json.dumps(
             {"host": handle.endpoint.host, "port": handle.endpoint.port, "ref": dict(handle.ref)}
         )
@@ -123,16 +123,16 @@ class Deployments:
         )
 
     async def record_memory(self, launch_id: str, size: int) -> None:
-        """Note what the processes of a launch take, in bytes."""
+        """Write the memory of a launch's processes, in bytes."""
         await self._database.change(
             "UPDATE deployments SET memory = ? WHERE launch_id = ?", (size, launch_id)
         )
 
     async def move(self, row: Deployment, state: State, reason: str, **changes: Any) -> Deployment:
-        """Change the state of a row that has, and keeps, a launch, or has none.
+        """Change the state of a row, and keep its launch if it has one.
 
         Raises:
-            IllegalTransition: the state machine has no such move, or the row changed meanwhile.
+            IllegalTransition: the transition is not legal, or the row has changed since it was read.
         """
         if not changes.keys() <= _CHANGEABLE:
             raise IllegalTransition(
@@ -152,10 +152,7 @@ class Deployments:
         keeps_port: bool = False,
         kills: int = 0,
     ) -> Deployment:
-        """The launch, if there was one, is gone: enter a state without one.
-
-        Its port is released, unless it is kept for the next launch.
-        """
+        """Enter a state without a launch. The port is released, or kept for the next launch."""
 
         def work(connection: sqlite3.Connection) -> Deployment:
             if row.port is not None and not keeps_port:
@@ -167,14 +164,14 @@ class Deployments:
                 session=row.session if keeps_port else None,
                 ready_since=None, ready_at=None, tries=tries, not_before=not_before, kills=kills,
                 proven=row.proven or row.state is State.READY,
-                # To be woken is not to be restarted.
+                # A wake-up is not a restart.
                 launches=0 if state is State.PARKED else row.launches,
             )  # fmt: skip
 
         return await self._database.write(work)
 
     async def note(self, row: Deployment, reason: str) -> None:
-        """Write an event that changes nothing."""
+        """Write an event without a change of state."""
         await self._database.write(
             lambda c: rows.write_event(c, row.key, row.state, row.state, row.launch_id, reason)
         )
@@ -193,12 +190,12 @@ class Deployments:
         return await self._database.read(work)
 
     async def last_launch(self, key: ModelKey) -> str | None:
-        """The newest launch of a deployment, whose log is the one to read."""
+        """Id of the newest launch."""
         launches = await self.launches(key, 1)
         return launches[0] if launches else None
 
     async def launches(self, key: ModelKey, limit: int) -> list[str]:
-        """The newest launches of a deployment, newest first."""
+        """Ids of the newest launches, newest first."""
 
         def work(connection: sqlite3.Connection) -> list[str]:
             found = connection.execute(
@@ -220,7 +217,7 @@ class Deployments:
         )
 
 
-def _ask_running(
+def _want_running(
     connection: sqlite3.Connection, key: ModelKey, options: Options, artifact: str, capacity: int
 ) -> tuple[Deployment, bool]:
     row = rows.get(connection, key)
@@ -247,7 +244,7 @@ def _ask_running(
             "parking = 0, not_before = 0, launches = 0, kills = 0, created_at = ?, "
             "proven = (state = 'ready'), "
             "memory = ?, renewed_at = CASE artifact WHEN ? THEN renewed_at ELSE ? END, "
-            # Who waits at the port of an earlier launch waits for a model that may be another now.
+            # Requests that wait at the port of an earlier launch wait for what may be another model now.
             "session = CASE state WHEN 'pending' THEN NULL ELSE session END "
             "WHERE model = ? AND version = ?",
             (
@@ -265,7 +262,7 @@ def _ask_running(
             armed = rows.get(connection, key)
             assert armed is not None  # noqa: S101 - it was updated in this transaction
             rows.move(connection, armed, State.PENDING, "deploy asked for")
-        else:  # on its way out, and wanted again: it comes back once it is gone
+        else:  # stopping, and wanted again: it is started once it has stopped
             rows.write_event(
                 connection, key, row.state, row.state, row.launch_id, "deploy asked for"
             )
@@ -274,13 +271,13 @@ def _ask_running(
     return changed, True
 
 
-def _ask_awake(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
+def _wake(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
     row = rows.get(connection, key)
     if row is None or row.desired is Desired.STOPPED:
         return row
     if row.state is State.PARKED:
         return rows.move(connection, row, State.PENDING, "deploy asked for")
-    if row.parking:  # it comes back once it is gone
+    if row.parking:  # it is started once it has stopped
         _stop_parking(connection, key)
         rows.write_event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
     return rows.get(connection, key)
@@ -294,7 +291,7 @@ def _stop_parking(connection: sqlite3.Connection, key: ModelKey) -> None:
 
 
 def measured_alike(row: Deployment, options: Options, artifact: str) -> bool:
-    """Whether what was measured of a row tells what it takes with these options."""
+    """Whether the memory measured of a row holds for these options and artifacts."""
     now, then = options, row.options
     same = (now.workers, now.env_manager, now.forks) == (then.workers, then.env_manager, then.forks)
     return same and row.artifact == artifact

@@ -1,6 +1,6 @@
-"""The files of the state database: whether they are there, whole and ours; begun, and moved aside.
+"""The files of the state database: examined before a start, created, and moved aside.
 
-A state that was lost is never replaced by an empty one without being told to: that would end every model.
+A lost database is replaced by an empty one only on request: that ends every model.
 """
 
 import json
@@ -20,15 +20,15 @@ from model_deployment.state.snapshot import BESIDE, sync
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
 SCHEMA_VERSION = 3
-#: There while a restore is under way, or was cut off.
+#: A file that exists while a restore runs, or after it was interrupted.
 UNFINISHED = "restore-unfinished"
-#: The name in the table ``meta`` of whether there is an embedded document store.
+#: Name of the entry in ``meta`` that says that there is an embedded document store.
 DOCUMENTS = "documents"
 
 _TABLES = {"meta", "deployments", "ports", "events"}
 
-#: SQLite's codes for trouble that is not in the file: no room, no rights, a disk that fails.
-_SURROUNDINGS = frozenset(
+#: SQLite's codes for errors outside the file: no room, no permission, a failing disk.
+_ENVIRONMENT_ERRORS = frozenset(
     {
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
@@ -49,17 +49,17 @@ _HELP = (
 
 
 class Unusable(StateError):
-    """The files themselves are the trouble: only a backup helps, or an empty state."""
+    """The files are lost or damaged: only a backup helps, or an empty state."""
 
 
 def examine(path: Path) -> bool:
-    """Look at a state database without changing it; False if there never was one.
+    """Check a state database without changing it; False if there never was one.
 
-    Nobody else may have it open: the controller's lock is held.
+    The caller holds the controller's lock.
 
     Raises:
-        Unusable: it is lost, damaged, not ours, or was written by a newer release.
-        StateError: it cannot be looked at.
+        Unusable: it is lost, damaged, another program's, or was written by a newer release.
+        StateError: it cannot be read.
     """
     if (unfinished := path.with_name(UNFINISHED)).exists():
         raise Unusable(
@@ -74,14 +74,14 @@ def examine(path: Path) -> bool:
             )
         return False
     try:
-        _look_at_copy(path)
+        _check_copy(path)
     except (sqlite3.Error, OSError) as error:
-        raise trouble(path, error) from error
+        raise open_error(path, error) from error
     return True
 
 
 def _evidence(path: Path) -> str:
-    """What tells that there was a database; a controller makes none of these before it has one."""
+    """A file that exists only beside a database; empty if there is none."""
     folder = path.parent
     names = ["instance-id", *(f"{path.name}{more}" for more in BESIDE), "documents.db"]
     found = [name for name in names if (folder / name).exists()]
@@ -95,40 +95,40 @@ _EXAMINE = ".examine-"
 
 
 def give_to_owner(path: Path, folder: Path) -> None:
-    """What root has made is for whom the folder belongs to: the controller may be somebody else."""
+    """Give a file that root has made to the owner of the folder, who may run the controller."""
     if os.geteuid() == 0:
         owner = folder.stat()
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def _look_at_copy(path: Path) -> None:
-    """A copy, since opening the file itself changes it: SQLite merges a log left over."""
+def _check_copy(path: Path) -> None:
+    """Check a copy, since opening the file itself merges a log that was left."""
     if path.is_file() and not path.stat().st_size:
         raise sqlite3.DatabaseError("it is empty")
     # SQLite makes the log first and removes it last.
     log, index = (path.with_name(f"{path.name}{more}") for more in ("-wal", "-shm"))
     if index.exists() and not log.exists():
         raise sqlite3.DatabaseError(f"its log {log.name} is missing")
-    for left in path.parent.glob(f"{_EXAMINE}*"):  # by a start that was killed: the lock is ours
+    for left in path.parent.glob(f"{_EXAMINE}*"):  # by a start that was killed
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=_EXAMINE) as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
         if log.exists():
             shutil.copyfile(log, f"{copy}-wal")
-        look(copy, told=path)
+        check(copy, shown_as=path)
 
 
-def look(path: Path, *, told: Path) -> None:
-    """Whether a database is whole and ours. May change the file.
+def check(path: Path, *, shown_as: Path) -> None:
+    """Check that a database is complete and a state database. May change the file.
 
     Args:
-        path: the database, which nobody else has open.
-        told: its name for messages.
+        path: the database, which no other process has open.
+        shown_as: its name in messages.
 
     Raises:
         Unusable: it was written by a newer release.
-        sqlite3.Error: it is damaged, or not ours.
+        sqlite3.Error: it is damaged, or another program's.
     """
     with closing(sqlite3.connect(path)) as connection:
         (found,) = connection.execute("PRAGMA user_version").fetchone()
@@ -137,7 +137,7 @@ def look(path: Path, *, told: Path) -> None:
             raise sqlite3.DatabaseError("it is not a state database of model_deployment")
         if found > SCHEMA_VERSION:
             raise Unusable(
-                f"cannot open the state database {told}: a newer release wrote it (layout {found}, "
+                f"cannot open the state database {shown_as}: a newer release wrote it (layout {found}, "
                 f"this one knows {SCHEMA_VERSION}). Use that release. {_HELP}"
             )
         if any(kind in {"trigger", "view"} for kind, _ in names):
@@ -147,7 +147,6 @@ def look(path: Path, *, told: Path) -> None:
 
 
 def _problems(connection: sqlite3.Connection) -> Iterator[str]:
-    """All that can be told without knowing what the values mean."""
     (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
         yield str(verdict)
@@ -164,18 +163,18 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
             yield "the options of a deployment, or where it runs, cannot be read"
 
 
-def trouble(path: Path, error: Exception) -> StateError:
+def open_error(path: Path, error: Exception) -> StateError:
     """The error of a database that cannot be opened, with what helps.
 
-    A good file must not be given up because the disk is full.
+    A full disk is no reason to give up a good file.
     """
     what = (isinstance(error, OSError) and error.strerror) or str(error)
     text = f"cannot open the state database {path}: {what}"
     if isinstance(error, sqlite3.Error):
-        surroundings = getattr(error, "sqlite_errorcode", 0) & 0xFF in _SURROUNDINGS
+        environment = getattr(error, "sqlite_errorcode", 0) & 0xFF in _ENVIRONMENT_ERRORS
     else:
-        surroundings = not isinstance(error, IsADirectoryError)
-    if not surroundings:
+        environment = not isinstance(error, IsADirectoryError)
+    if not environment:
         return Unusable(f"{text}. {_HELP}")
     return StateError(
         f"{text}. The file was not found to be damaged: leave it where it is, make sure that its disk "
@@ -183,8 +182,8 @@ def trouble(path: Path, error: Exception) -> StateError:
     )
 
 
-def make(path: Path) -> None:
-    """Make an empty state database: whole or not at all, so that an empty file is always damage."""
+def create(path: Path) -> None:
+    """Create an empty state database atomically, so that an empty file is always damage."""
     draft = path.with_name(f".{path.name}.new")
     for more in ("", *BESIDE):
         draft.with_name(f"{draft.name}{more}").unlink(missing_ok=True)
@@ -203,21 +202,21 @@ def make(path: Path) -> None:
 
 
 def recorded(path: Path, name: str) -> str | None:
-    """A value of the table ``meta`` of a database that nobody has open."""
+    """A value of the table ``meta`` of a database that is not open."""
     with closing(sqlite3.connect(path)) as connection:
         row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return str(row[0]) if row else None
 
 
 def stamp() -> str:
-    """The moment, for names of files."""
+    """The current time, for file names."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def set_aside(path: Path, moment: str) -> Iterator[Path]:
-    """Move a database out of the way, with what belongs to it; yields each new place.
+    """Move a database and its log aside; yields each new path.
 
-    The new names fit each other, so that SQLite opens it there.
+    The new names match, so that SQLite can open the database there.
     """
     aside = path.with_name(f"{path.name}.{moment}.replaced")
     for more in ("", *BESIDE):
@@ -226,18 +225,18 @@ def set_aside(path: Path, moment: str) -> Iterator[Path]:
             yield old.rename(aside.with_name(f"{aside.name}{more}"))
 
 
-def settle(path: Path, *, strange: bool) -> None:
-    """Make a restored database fit for a start.
+def prepare_restored(path: Path, *, foreign: bool) -> None:
+    """Prepare a restored database for a start.
 
-    Its monotonic times may be long past, also on the boot they were written in. What was starting is
-    asked once whether it is ready.
+    Its monotonic times may be long past, even in the same boot. A launch that was starting has its health
+    checked once.
 
     Args:
-        path: the database, which nobody else has open.
-        strange: nothing that runs on this machine belongs to it.
+        path: the database, which no other process has open.
+        foreign: no process of this machine belongs to it.
     """
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.executescript(_SETTLE + (_FORGET if strange else "") + "COMMIT;")
+        connection.executescript(_SETTLE + (_FORGET if foreign else "") + "COMMIT;")
     sync(path)
 
 

@@ -1,8 +1,7 @@
-"""The name of a data directory, in a file of its own beside the database.
+"""The instance id of a data directory, in a file of its own beside the database.
 
-Model processes carry it. Without it the models of an earlier controller are strangers that hold ports,
-so it must outlive the database: one that was lost or moved away is a reason to end those models, not to
-forget them.
+Model processes carry the id. Without it the models of an earlier controller would be foreign processes that
+hold ports, so the id has to outlive the database.
 """
 
 import os
@@ -14,7 +13,7 @@ _SHAPE = re.compile(r"[0-9a-f]{12}\n?")
 
 
 def read(path: Path) -> str | None:
-    """The name, or None where there is none, or only a part of one."""
+    """The id; None if the file is missing or incomplete."""
     try:
         text = path.read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
@@ -23,13 +22,13 @@ def read(path: Path) -> str | None:
 
 
 def write(path: Path, name: str) -> None:
-    """Note the name: whole or not at all, and for good.
+    """Write the id atomically and durably.
 
     Raises:
-        OSError: the folder cannot be written to.
+        OSError: the folder cannot be written.
     """
     draft = path.with_name(f".{path.name}.new")
-    # Anew, since one that was left over may be another's to read.
+    # A draft that was left may be readable for others.
     draft.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,9 +1,9 @@
-"""The pool of ports: lease the lowest free one, quarantine it after release, step round strangers.
+"""The pool of ports: leases the lowest free port, and quarantines it after release.
 
-Five rules, all in the ``ports`` table: a lease names its launch (that of a deployment which keeps its port
-between two launches: the one before); the lowest free port goes first; a
-released port rests; a port that a stranger holds is blocked and looked at again later; a lease whose
-launch no row knows is pruned.
+Five rules, all in the ``ports`` table: a lease names its launch (between two launches of a deployment that
+keeps its port: the earlier one); the lowest free port is leased first; a released port is quarantined; a
+port that a foreign process holds is blocked and tried again later; a lease whose launch no row knows is
+pruned.
 """
 
 import json
@@ -30,11 +30,11 @@ class Ports:
 
     @property
     def name(self) -> str:
-        """The range, as the user wrote it."""
+        """The range, as in the settings."""
         return f"{self.first}-{self.last}"
 
     async def fill(self) -> None:
-        """Make the table hold the configured range; ports outside it go once nobody leases them."""
+        """Make the table hold the configured range; ports outside it go once they are not leased."""
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany(
@@ -49,7 +49,7 @@ class Ports:
         await self._database.write(work)
 
     async def next_free(self, now: float) -> int | None:
-        """The lowest port that could be leased."""
+        """The lowest free port."""
 
         def work(connection: sqlite3.Connection) -> int | None:
             row = connection.execute(
@@ -61,7 +61,7 @@ class Ports:
         return await self._database.read(work)
 
     async def block(self, port: int, holder: str, until: float) -> None:
-        """Note that a stranger listens on a port."""
+        """Block a port that a foreign process holds, until a monotonic time."""
         await self._database.change(
             "UPDATE ports SET blocked_until = ?, blocked_by = ? WHERE port = ?",
             (until, holder, port),
@@ -70,10 +70,10 @@ class Ports:
     async def prune(
         self, launches: AbstractSet[str], kept: AbstractSet[int] = frozenset()
     ) -> list[int]:
-        """Release the leases of launches that no row knows, but for ports that rows have kept.
+        """Release leases of launches that no row knows, except for ports that rows keep.
 
         Returns:
-            The ports that were released.
+            The released ports.
         """
 
         def work(connection: sqlite3.Connection) -> list[int]:
@@ -93,8 +93,6 @@ class Ports:
         return await self._database.write(work)
 
     async def usage(self, now: float) -> PortUsage:
-        """How the range is used."""
-
         def work(connection: sqlite3.Connection) -> PortUsage:
             rows = connection.execute(
                 "SELECT * FROM ports WHERE port BETWEEN ? AND ? ORDER BY port",
@@ -122,7 +120,7 @@ def lease(connection: sqlite3.Connection, port: int, launch_id: str, now: float)
     """Give a port to a launch, inside the caller's transaction.
 
     Raises:
-        IllegalTransition: the port is not free any more.
+        IllegalTransition: the port is not free.
     """
     cursor = connection.execute(
         f"UPDATE ports SET launch_id = :launch, blocked_by = '' WHERE port = :port AND {_FREE}",  # noqa: S608
@@ -133,10 +131,10 @@ def lease(connection: sqlite3.Connection, port: int, launch_id: str, now: float)
 
 
 def pass_on(connection: sqlite3.Connection, port: int, launch_id: str) -> None:
-    """Give a port that is kept to the next launch of its deployment, inside the caller's transaction.
+    """Give a kept port to the next launch of its deployment, inside the caller's transaction.
 
     Raises:
-        IllegalTransition: it is not leased any more.
+        IllegalTransition: the port is not leased.
     """
     cursor = connection.execute(
         "UPDATE ports SET launch_id = ? WHERE port = ? AND launch_id IS NOT NULL", (launch_id, port)
@@ -146,7 +144,7 @@ def pass_on(connection: sqlite3.Connection, port: int, launch_id: str) -> None:
 
 
 def release(connection: sqlite3.Connection, port: int, quarantined_until: float) -> None:
-    """Take a port back, inside the caller's transaction."""
+    """End a lease, inside the caller's transaction."""
     connection.execute(
         "UPDATE ports SET launch_id = NULL, quarantined_until = ? WHERE port = ?",
         (quarantined_until, port),
@@ -156,12 +154,12 @@ def release(connection: sqlite3.Connection, port: int, quarantined_until: float)
 def check_capacity(
     connection: sqlite3.Connection, capacity: int, but: ModelKey, options: Options
 ) -> None:
-    """Refuse a wish that could never get a port.
+    """Check that a deployment could get a port.
 
-    A deployment that is never parked needs one for itself; all others share what is left, and need one.
+    A deployment that is never parked needs a port of its own; all others share at least one.
 
     Raises:
-        NoFreePort: more ports are needed than there are for them.
+        NoFreePort: the deployments need more ports than there are.
     """
     rows = connection.execute(
         "SELECT options, state IN ('starting', 'ready', 'stopping') OR "

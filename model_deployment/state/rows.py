@@ -1,4 +1,4 @@
-"""How a deployment and its events are rows: read, and changed with one compare-and-set and one event."""
+"""Deployments and events as rows: each change is one compare-and-set and one event."""
 
 import json
 import sqlite3
@@ -19,7 +19,7 @@ def move(
     """One compare-and-set update with its event.
 
     Raises:
-        IllegalTransition: the state machine has no such move, or the row is not what it was.
+        IllegalTransition: the transition is not legal, or the row has changed since it was read.
     """
     if not check(row.state, state):
         raise IllegalTransition(f"cannot move {row.key} from {row.state} to {state}")
@@ -59,7 +59,6 @@ def write_event(
     launch_id: str | None,
     reason: str,
 ) -> None:
-    """An event of a deployment, now."""
     connection.execute(
         "INSERT INTO events (deployment_id, at, previous, state, launch_id, reason) "
         "SELECT id, ?, ?, ?, ?, ? FROM deployments WHERE model = ? AND version = ?",
@@ -68,7 +67,6 @@ def write_event(
 
 
 def get(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
-    """One row."""
     row = connection.execute(
         "SELECT * FROM deployments WHERE model = ? AND version = ?", (key.model, key.version)
     ).fetchone()
@@ -76,12 +74,11 @@ def get(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
 
 
 def now() -> str:
-    """The wall clock, for people."""
+    """The wall clock in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def read(row: Mapping[str, Any]) -> Deployment:
-    """A deployment, of its row."""
     handle = None
     if row["handle"] is not None:
         saved = json.loads(row["handle"])
@@ -114,7 +111,6 @@ def read(row: Mapping[str, Any]) -> Deployment:
 
 
 def read_event(row: Mapping[str, Any]) -> Event:
-    """An event, of its row."""
     return Event(
         at=datetime.fromisoformat(row["at"]),
         previous=State(row["previous"]) if row["previous"] else None,

@@ -1,4 +1,4 @@
-"""Copies SQLite databases while others write to them, and tells whether a copy is whole."""
+"""Copies SQLite databases while other processes write to them, and checks the copies."""
 
 import os
 import sqlite3
@@ -6,37 +6,36 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-#: What a database consists of on the disk, beside the file itself.
+#: Endings of the files that a database has beside the file itself.
 BESIDE = ("-wal", "-shm", "-journal")
 
-#: Seconds to wait for one who holds the whole file.
-_PATIENCE = 10.0
+#: Seconds to wait for a process that locks the file.
+_LOCK_TIMEOUT = 10.0
 
 
 class Unreadable(Exception):
-    """The database cannot be copied, or the copy is not whole."""
+    """The database cannot be copied, or the copy is damaged."""
 
 
 class NeedsOwner(Unreadable):
-    """Who only reads cannot open it now: its last owner was killed, and nobody has cleared up since."""
+    """It cannot be opened read-only: its last process was killed, and its log has to be recovered."""
 
 
 def copy(source: Path, target: Path, *, mode: str = "ro") -> None:
     """Make ``target`` a consistent copy of a database, also while other processes write to it.
 
-    All pages are copied in one step, within one read transaction. In several steps SQLite begins again
-    whenever another process has written in between: with a writer that never rests, that never ends
-    (3,600 new beginnings in 8 seconds, when tried). Held open, the transaction costs the writer nothing
-    but a log that grows meanwhile.
+    All pages are copied in one step, within one read transaction. A copy in several steps begins again
+    whenever another process has written in between; with a busy writer it does not end (3,600 restarts
+    in 8 seconds, measured). The open transaction costs the writer a log that grows meanwhile.
 
     Args:
-        source: a database; it is opened by SQLite alone, whose locks any other descriptor would drop.
+        source: a database; only SQLite opens it, since any other descriptor would drop its locks.
         target: must not exist.
-        mode: ``ro``, or ``rw`` to clear up after a process that was killed.
+        mode: ``ro``, or ``rw`` to recover the log of a process that was killed.
 
     Raises:
-        NeedsOwner: try again with ``rw``, when nobody else has it open.
-        Unreadable: it is damaged, or locked for long, or there is no room for the copy.
+        NeedsOwner: try again with ``rw``, when no other process has it open.
+        Unreadable: it is damaged, or locked for long, or the disk has no room for the copy.
     """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
@@ -56,7 +55,7 @@ def copy(source: Path, target: Path, *, mode: str = "ro") -> None:
 
 
 def sync(path: Path) -> None:
-    """Force a file or a folder to the disk."""
+    """fsync a file or a folder."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -77,5 +76,5 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
         f"file:{quote(str(path.absolute()))}?{how}",
         uri=True,
         isolation_level=None,
-        timeout=_PATIENCE,
+        timeout=_LOCK_TIMEOUT,
     )

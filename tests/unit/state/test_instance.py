@@ -162,7 +162,7 @@ async def test_the_advice_fits_the_trouble(tmp_path: Path, error: Exception, adv
     with closing(sqlite3.connect(tmp_path / "state.db")):
         pass
     with (
-        patch.object(files, "_look_at_copy", side_effect=error),
+        patch.object(files, "_check_copy", side_effect=error),
         pytest.raises(StateError, match=advice),
     ):
         await Database(tmp_path / "state.db").open()
