@@ -2,8 +2,8 @@
 
     python examples/traffic.py iris-1 [--millimetres]
 
-Each request carries one of the flowers that the model never saw. With --millimetres the callers have changed
-the unit of the petals, and nobody told the model.
+Each request carries one of the flowers that the model never saw. With --millimetres the callers have
+changed the unit of the petals, and the model does not know.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import uuid
 import httpx
 from train import TARGET, split
 
+#: Each flower is asked for so many times.
 ROUNDS = 2
 
 
