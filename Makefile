@@ -21,7 +21,7 @@ help:
 # Installed again whenever one of these files changes.
 .venv/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("cannot use Python %d.%d: 3.11 or newer is needed; try make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	@echo "Installing MLflow, scikit-learn and the rest into .venv: about 1.3 GB on disk, 2 to 5 minutes. Only the first run does this."
+	@echo "Installing MLflow, scikit-learn and the rest into .venv: about 1.3 GB on disk, 2 to 5 minutes, the last of them without a word. Only the first run does this."
 	@$(PYTHON) -m venv .venv
 	@$(PIP) -c constraints.txt -e .
 	@touch $@
