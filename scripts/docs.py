@@ -56,11 +56,13 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def description_of_the_api() -> dict[str, Any]:
     # The routes are described and never called, so whatever they work with may be a stand-in.
-    parts: dict[str, Any] = {name: MagicMock() for name in inspect.signature(web.api).parameters}
+    parts: dict[str, Any] = {
+        name: MagicMock() for name in inspect.signature(web.build_api).parameters
+    }
     policy = Settings.model_construct().policy
     parts["undeploy_wait"] = policy.drain_timeout + policy.stop_grace + 5
     parts["dashboard"].router.return_value = APIRouter()  # pages for people are not described
-    return web.api(**parts).openapi()
+    return web.build_api(**parts).openapi()
 
 
 def http_calls(api: dict[str, Any]) -> str:
@@ -193,11 +195,15 @@ def _type(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     limits = [
-        f"{sign} {schema[key]:g}"
+        f"{sign} {_number(schema[key])}"
         for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"))
         if key in schema
     ]
     return " ".join([str(schema.get("type", "any value")), *limits])
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
 
 
 def _default(schema: dict[str, Any]) -> str:
@@ -210,7 +216,7 @@ def _objects(api: dict[str, Any]) -> Iterator[str]:
             continue
         yield f"### {name}"
         if schema.get("description"):
-            yield schema["description"]
+            yield schema["description"].replace("``", "`")
         if "enum" in schema:
             yield "One of " + ", ".join(f"`{value}`" for value in schema["enum"]) + "."
         if "properties" in schema:
