@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-#: Folders of the repository that hold no documents of its own.
-_SKIPPED = {".venv", ".git", "data", "node_modules"}
-DOCUMENTS = sorted(
+#: Written by programs: the data directory of `make run`.
+_SKIPPED = {"data"}
+FOLDERS = [
     path
-    for path in ROOT.rglob("*.md")
-    if not _SKIPPED.intersection(path.relative_to(ROOT).parts) and ".cache" not in str(path)
-)
+    for path in ROOT.iterdir()
+    if path.is_dir() and not path.name.startswith(".") and path.name not in _SKIPPED
+]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(page for one in FOLDERS for page in one.rglob("*.md"))])
 _FENCE = re.compile(r"^ *(```+).*?^ *\1 *$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
