@@ -272,11 +272,12 @@ def _commands(command: Any, name: str) -> Iterator[str]:
 
 
 def problems() -> str:
-    kinds = [errors.ModelDeploymentError, *_below(errors.ModelDeploymentError)]
+    kinds = list(_below(errors.ModelDeploymentError))
     # One line for each title; the class that has it first says what it means.
-    found: dict[tuple[int, str], str] = {}
+    root = errors.ModelDeploymentError
+    found = {(root.status, root.title): "An error of the controller; its trace is in the log."}
     for kind in kinds:
-        meaning = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
+        meaning = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0].replace("``", "`")
         found.setdefault((kind.status, kind.title), meaning)
     rows = ((str(status), title, text) for (status, title), text in sorted(found.items()))
     return table(("status", "title", "meaning"), rows)
