@@ -34,7 +34,7 @@ def test_real_drift_is_told_and_explained(tmp_path: Path) -> None:
     assert "<h1>Degraded: worse than it was on 400 labelled rows</h1>" in page
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_tutorial_examples_lead_to_a_report_of_drift(tmp_path: Path) -> None:
     registry = f"sqlite:///{tmp_path / 'data' / 'mlflow' / 'mlflow.db'}"
     assert "registered iris version 1" in run_example(tmp_path, "train.py")
