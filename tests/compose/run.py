@@ -1,4 +1,4 @@
-"""Builds the compose, brings it up with all profiles, and tries what docs/how-to/docker-compose.md promises.
+"""Builds the compose, brings it up with all profiles, and tries what its how-to page promises.
 
 python -m tests.compose.run [--stand-ins] [--network host] [--keep]
 
