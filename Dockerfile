@@ -23,7 +23,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM python:${PYTHON} AS package
 WORKDIR /source
-COPY pyproject.toml README.md schema.sql type_mapping.json ./
+COPY pyproject.toml README.md LICENSE schema.sql type_mapping.json ./
 COPY model_deployment model_deployment
 RUN --mount=type=cache,target=/root/.cache/pip pip wheel --no-deps --wheel-dir /wheels .
 

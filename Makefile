@@ -3,32 +3,37 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Three processes on the two cores of CI: many tests wait for processes of their own.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
+# pip names each package; the moving bar is left out where the output is no terminal.
+PIP := $(BIN)/pip install --disable-pip-version-check --progress-bar $$(test -t 1 && echo on || echo off)
 
 .PHONY: help run test lint format bench docs screenshots clean
 
 help:
-	@echo "make run    start a controller with a demo model on 127.0.0.1:8000"
+	@echo "make run    start a controller with a demo model on 127.0.0.1:8000 (the first time: installs 1.3 GB)"
 	@echo "make test   run the tests (those of CI)"
 	@echo "make lint   style, types, layers"
 	@echo "make format format the code"
 	@echo "make bench  measure, side by side; writes docs/benchmarks.md (fifteen minutes)"
-	@echo "make docs   write the generated parts of README.md and docs/design.md"
+	@echo "make docs   write docs/reference/ and the generated parts of docs/"
 	@echo "make screenshots  take the pictures of the dashboard (five minutes; needs Debian's chromium)"
 	@echo "make clean  remove .venv and caches (not data/)"
 
-# Made anew whenever what it is made from changes.
+# Installed again whenever one of these files changes.
 .venv/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("cannot use Python %d.%d: 3.11 or newer is needed; try make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "Installing MLflow, scikit-learn and the rest into .venv: about 1.3 GB on disk, 2 to 5 minutes, the last of them without a word. Only the first run does this."
+	@$(PYTHON) -m venv .venv
+	@$(PIP) -c constraints.txt -e .
 	@touch $@
+	@echo "Installed."
 
 .venv/dev: .venv/run
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "Installing the tools for tests and checks into .venv: some minutes more. Only the first run does this."
+	@$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 run: .venv/run
-	$(BIN)/model-deployment demo
+	@$(BIN)/model-deployment demo
 
 test: .venv/dev
 	$(PYTEST) $(ARGS)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Starts the gateway: checks what it needs, writes the few lines that depend on it, and becomes nginx.
-# The README (Gateway) lists the variables. SIGQUIT lets requests in flight finish, SIGTERM does not.
+# docs/reference/gateway.md lists the variables. SIGQUIT lets requests in flight finish, SIGTERM does not.
 set -eu
 umask 077
 

@@ -34,7 +34,7 @@ app = typer.Typer(
     "1. `model-deployment demo` trains a small model, starts the controller and deploys it.\n\n"
     "2. `model-deployment serve` starts the controller for your own registry (`MLFLOW_TRACKING_URI`).\n\n"
     "3. `model-deployment deploy MODEL VERSION`, then `predict`, `list`, `logs`, `undeploy`.\n\n"
-    "Settings come from the environment (`MODEL_DEPLOYMENT_...`); the README lists them all.",
+    "Settings come from the environment (`MODEL_DEPLOYMENT_...`); docs/reference/settings.md lists them.",
 )
 app.add_typer(users, name="users")
 app.command()(backup.backup)
@@ -108,6 +108,9 @@ def demo(
     command = [sys.executable, "-m", "model_deployment", "serve", "--deploy", "diabetes-1"]
     for option, value in (("--host", host), ("--port", port), ("--data-dir", data_dir)):
         command += [option, str(value)] if value is not None else []
+    if settings.log_format == "auto":
+        # A demo is for people: its curl line must not become a string of JSON in a pipe.
+        os.putenv("MODEL_DEPLOYMENT_LOG_FORMAT", "text")
     sys.stdout.flush()
     os.execv(sys.executable, command)  # noqa: S606 - becomes the controller itself
 

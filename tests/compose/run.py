@@ -1,4 +1,4 @@
-"""Builds the compose, brings it up with all profiles, and tries what the README promises of it.
+"""Builds the compose, brings it up with all profiles, and tries what its how-to page promises.
 
 python -m tests.compose.run [--stand-ins] [--network host] [--keep]
 

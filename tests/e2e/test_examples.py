@@ -1,12 +1,19 @@
-"""The examples run as the README says, and say what they should."""
+"""The examples run as the documents say, and say what they should."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from tests.support.controller_program import Program
+from tests.support.waiting import until_sync
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.timeout(240)
@@ -25,3 +32,46 @@ def test_real_drift_is_told_and_explained(tmp_path: Path) -> None:
     assert "bmi" in done.stdout
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<h1>Degraded: worse than it was on 400 labelled rows</h1>" in page
+
+
+@pytest.mark.timeout(300)
+def test_tutorial_examples_lead_to_a_report_of_drift(tmp_path: Path) -> None:
+    registry = f"sqlite:///{tmp_path / 'data' / 'mlflow' / 'mlflow.db'}"
+    assert "registered iris version 1" in run_example(tmp_path, "train.py")
+    with Program(tmp_path, registry) as controller:
+        deployed = httpx.post(f"{controller.url}/deploy/iris/1", params={"wait": 120}, timeout=150)
+        assert deployed.json()["state"] == "ready", deployed.text
+        url = {"MODEL_DEPLOYMENT_URL": controller.url}
+        said = run_example(tmp_path, "traffic.py", "iris-1", "--millimetres", **url)
+        assert '"labelled_rows":150' in said
+        made = report(controller.url, captured=150)
+    assert made["verdict"] == "drift"
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    quoted = [made["headline"], *(one["message"] for one in made["report"]["reasons"][:3])]
+    assert [text for text in quoted if text not in tutorial] == []
+
+
+def run_example(folder: Path, name: str, *arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def report(url: str, *, captured: int) -> dict[str, Any]:
+    def written() -> bool:
+        return bool(httpx.get(f"{url}/ready").json()["captures"]["written"] >= captured)
+
+    until_sync(written, timeout=30, what="the captures in the document store")
+    path = "/model/iris-1/degradation_report"
+    answer = httpx.get(url + path, params={"format": "json"}, timeout=120)
+    made: dict[str, Any] = answer.raise_for_status().json()
+    return made
