@@ -1,16 +1,18 @@
 # make run, make test, make lint, make bench. Everything happens inside .venv.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 # Three processes on the two cores of CI: many tests wait for processes of their own.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 # pip names each package; the moving bar is left out where the output is no terminal.
 PIP := $(BIN)/pip install --disable-pip-version-check --progress-bar $$(test -t 1 && echo on || echo off)
 
-.PHONY: help run test lint format bench docs screenshots clean
+.PHONY: help run unit unit-newest test lint format bench docs screenshots clean
 
 help:
 	@echo "make run    start a controller with a demo model on 127.0.0.1:8000 (the first time: installs 1.3 GB)"
-	@echo "make test   run the tests (those of CI)"
+	@echo "make unit   run the quick tests (a minute); make unit-newest: with the newest Python that is here"
+	@echo "make test   run all tests, with coverage (those of CI)"
 	@echo "make lint   style, types, layers"
 	@echo "make format format the code"
 	@echo "make bench  measure, side by side; writes docs/benchmarks.md (fifteen minutes)"
@@ -19,37 +21,52 @@ help:
 	@echo "make clean  remove .venv and caches (not data/)"
 
 # Installed again whenever one of these files changes.
-.venv/run: pyproject.toml constraints.txt
+$(VENV)/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("cannot use Python %d.%d: 3.11 or newer is needed; try make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	@echo "Installing MLflow, scikit-learn and the rest into .venv: about 1.3 GB on disk, 2 to 5 minutes, the last of them without a word. Only the first run does this."
-	@$(PYTHON) -m venv .venv
+	@echo "Installing MLflow, scikit-learn and the rest into $(VENV): about 1.3 GB on disk, 2 to 5 minutes, the last of them without a word. Only the first run does this."
+	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -c constraints.txt -e .
 	@touch $@
 	@echo "Installed."
 
-.venv/dev: .venv/run
-	@echo "Installing the tools for tests and checks into .venv: some minutes more. Only the first run does this."
+$(VENV)/dev: $(VENV)/run
+	@echo "Installing the tools for tests and checks into $(VENV): some minutes more. Only the first run does this."
 	@$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
-run: .venv/run
+run: $(VENV)/run
 	@$(BIN)/model-deployment demo
 
-test: .venv/dev
-	$(PYTEST) $(ARGS)
+# Fewer made-up examples, and none of the tests that take seconds.
+unit: $(VENV)/dev
+	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "not slow" tests/unit $(ARGS)
 
-lint: .venv/dev
+unit-newest:
+	@for minor in 15 14 13 12; do \
+		for python in python3.$$minor $(HOME)/.pyenv/versions/3.$$minor.*/bin/python; do \
+			if $$python -c 'import ensurepip' 2>/dev/null; then \
+				exec $(MAKE) unit PYTHON=$$python VENV=.venv-newest; \
+			fi; \
+		done; \
+	done; \
+	echo "skipped: no Python newer than 3.11 is here"
+
+# With arguments only a part is run, of which the coverage says nothing.
+test: $(VENV)/dev
+	$(PYTEST) $(if $(ARGS),,--cov) $(ARGS)
+
+lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/docs.py --check
 
-format: .venv/dev
+format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/dev
+bench: $(VENV)/dev
 	$(BIN)/python benchmarks/gate.py --write --check
 	$(BIN)/python benchmarks/proxy.py --write --check
 	$(BIN)/python benchmarks/serving.py --write --check
@@ -59,11 +76,11 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/registry.py --write --check
 	$(BIN)/python benchmarks/verdicts.py --write --check
 
-docs: .venv/dev
+docs: $(VENV)/dev
 	$(BIN)/python scripts/docs.py
 
-screenshots: .venv/dev
+screenshots: $(VENV)/dev
 	$(BIN)/python -W ignore scripts/screenshots.py
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-newest .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -1,4 +1,4 @@
-"""How hard the tests with made-up examples look: HYPOTHESIS_PROFILE is ``ci`` or ``nightly``.
+"""How many made-up examples tests try: HYPOTHESIS_PROFILE is ``quick``, ``ci`` or ``nightly``.
 
 And what all tests have in common: errors that they bring about can be read.
 """
@@ -25,6 +25,7 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("quick", settings.get_profile("ci"), max_examples=EXAMPLES // 8)
 settings.register_profile(
     "nightly", settings.get_profile("ci"), derandomize=False, max_examples=20 * EXAMPLES
 )
