@@ -9,16 +9,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from model_deployment.api.parameters import DeployOptions, Key, ModelName, ModelVersion, Wait
+from model_deployment.api.options import DeployOptions
+from model_deployment.api.parameters import Key, ModelName, ModelVersion, Wait
 from model_deployment.api.problems import respond
 from model_deployment.api.request_scope import user_name
 from model_deployment.api.schemas import DeploymentOut, EventOut, ModelOut, Problem, ServingOut
 from model_deployment.api.unknown_parameters import StrictRoute
-from model_deployment.control.controller import Choice, Controller
+from model_deployment.control.controller import Controller
 from model_deployment.core.domain import Deployment, Desired, Handle, Memory, ProxyCounters, State
 from model_deployment.core.errors import DeployFailed, NotDeployed, NotReady
 from model_deployment.core.hints import advice, with_advice
 from model_deployment.core.names import ModelKey
+from model_deployment.core.options import OptionOverrides
 from model_deployment.gate import dumps
 
 #: What a deployment's model says of itself: ``(signature, example, request to show)``.
@@ -90,7 +92,9 @@ def router(
         parked is started.
         """
         key = ModelKey.of(model, version)
-        row = await controller.deploy(key, options.choice() if options else Choice(), wait)
+        row = await controller.deploy(
+            key, options.overrides() if options else OptionOverrides(), wait
+        )
         if row.state is State.FAILED:
             return await _failed(row)
         if row.state not in (State.READY, State.PARKED):

@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from model_deployment.api.options import OptionsOut
 from model_deployment.core.domain import Deployment, Desired, Event, ProxyCounters, State
 from model_deployment.core.hints import advice
-from model_deployment.core.options import EnvManager, StartMethod, Validation
+from model_deployment.core.options import Options
 
 
 class RegisteredModelOut(BaseModel):
@@ -33,22 +34,6 @@ class RegisteredVersionOut(BaseModel):
     state: State | None = Field(description="State of its deployment, null where there is none.")
 
 
-class OptionsOut(BaseModel):
-    """The options in force."""
-
-    env_manager: EnvManager
-    start_method: StartMethod
-    workers: int
-    validation: Validation
-    batch_max_rows: int
-    capture_rate: float
-    capture_exclude: list[str]
-    capture_hash: list[str]
-    max_capture_bytes: int
-    retention_days: float | None
-    idle_timeout: float
-
-
 class DeploymentOut(BaseModel):
     """A deployment."""
 
@@ -69,19 +54,7 @@ class DeploymentOut(BaseModel):
                     "restarts": 0,
                     "created_at": "2026-01-31T12:00:00Z",
                     "ready_at": "2026-01-31T12:00:05Z",
-                    "options": {
-                        "env_manager": "local",
-                        "start_method": "auto",
-                        "workers": 1,
-                        "validation": "strict",
-                        "batch_max_rows": 0,
-                        "capture_rate": 1.0,
-                        "capture_exclude": [],
-                        "capture_hash": [],
-                        "max_capture_bytes": 1048576,
-                        "retention_days": 30,
-                        "idle_timeout": 0,
-                    },
+                    "options": Options(retention_days=30.0).as_dict(),
                 }
             ]
         }

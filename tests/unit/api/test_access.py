@@ -6,13 +6,13 @@ import pytest
 
 from model_deployment.api.access import (
     POLICIES,
-    USER,
     Access,
     authorise,
     is_ours,
     policies,
     refuse_cross_site,
 )
+from model_deployment.api.request_scope import USER
 from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import (
     CrossSite,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from model_deployment.api import problems
 from model_deployment.api.monitoring import FeedbackIn
-from model_deployment.api.parameters import DeployOptions
+from model_deployment.api.options import DeployOptions
 from model_deployment.api.unknown_parameters import StrictRoute, known_parameters_only
 
 JSON = {"content-type": "application/json"}

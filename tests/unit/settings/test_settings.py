@@ -67,7 +67,7 @@ def test_defaults() -> None:
     settings = Settings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.ports == (8001, 8100)
-    assert settings.env_manager is EnvManager.LOCAL
+    assert settings.options.env_manager is EnvManager.LOCAL
     assert settings.data_dir == Path.cwd() / "data"
     assert settings.client_url == "http://127.0.0.1:8000"
     assert settings.max_body_bytes == 10 * 1024 * 1024
@@ -111,7 +111,7 @@ def test_the_environment_sets_fields(environment: pytest.MonkeyPatch, tmp_path: 
     settings = Settings()
     assert settings.data_dir == tmp_path
     assert settings.ports == (9001, 9002)
-    assert settings.env_manager is EnvManager.UV
+    assert settings.options.env_manager is EnvManager.UV
     assert settings.keep_models
     assert settings.model_env == ("ONE", "TWO")
     assert settings.log_level == "DEBUG"
