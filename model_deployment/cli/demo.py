@@ -25,7 +25,7 @@ ALIAS = "champion"
 EXPERIMENT = "model_deployment_demo"
 #: A tag of the registered model. A run that dies between the steps of a registration leaves ``PARTIAL``
 #: behind: the next run knows by it that the model is not a user's, and completes the registration.
-TAG = "model_deployment.cli.demo"
+TAG = "model_deployment.demo"
 PARTIAL, COMPLETE = "partial", "complete"
 
 #: Seconds.

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from model_deployment.app import server
+from model_deployment.cli import demo
 from model_deployment.cli.serve import run_controller
 from model_deployment.core.errors import UnknownModel
 from model_deployment.log import lines
@@ -52,6 +53,10 @@ def test_unexpected_error_of_one_deploy_is_logged_and_the_next_is_deployed(
     assert "http://[::1]:8000" in told.out
     assert "cannot look up m-2: there is none" in told.err
     assert "not a name" in told.err
+
+
+def test_demo_tag_is_the_one_that_earlier_releases_have_set() -> None:
+    assert demo.TAG == "model_deployment.demo"
 
 
 @pytest.mark.parametrize(
