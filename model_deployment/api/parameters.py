@@ -46,5 +46,5 @@ def encodable(text: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise ValueError("it has half a character in it") from None
+            raise ValueError("it contains half of a surrogate pair") from None
     return text

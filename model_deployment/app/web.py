@@ -12,6 +12,7 @@ from model_deployment.api import (
     metrics,
     models,
     openapi,
+    predictions,
     problems,
     reports,
     system,
@@ -85,7 +86,7 @@ def build_api(
         ),
         dashboard.router(),
         # The last one: its paths could be taken for others.
-        deployments.predictions(controller),
+        predictions.router(controller),
     ):
         app.include_router(router)
     openapi.complete(app)
