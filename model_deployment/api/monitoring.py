@@ -136,8 +136,8 @@ class MonitoringCalls:
         """The metrics become the current ones, and are compared with the baseline as in a report.
 
         `verdict` is `ok`, `worse` (in this window), `degraded` (in two windows in a row),
-        `insufficient_data` (fewer than 30 rows, or no `n`), or `no_reference`; `worse` and `degraded` are null
-        in the last two.
+        `insufficient_data` (fewer than 30 rows, or no `n`), or `no_reference`; `worse` and `degraded` are
+        null in the last two.
         """
         key = await self._deployed(name)
         return await self._monitoring.set_metrics(
