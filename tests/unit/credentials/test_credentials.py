@@ -104,7 +104,7 @@ def test_a_line_of_another_kind_is_named(folder: Path, line: str) -> None:
 
 def test_nobody_operates(folder: Path) -> None:
     (folder / htpasswd.OPERATORS).write_text("")
-    with pytest.raises(CredentialsError, match="nobody operates"):
+    with pytest.raises(CredentialsError, match="there is no operator"):
         Credentials(folder).open()
 
 
@@ -160,7 +160,7 @@ async def test_no_password_stays_in_memory(credentials: Credentials) -> None:
 async def test_what_is_remembered_is_bounded(
     credentials: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "_REMEMBERED", 3)
+    monkeypatch.setattr(verify, "_CACHED", 3)
     assert await credentials.user(basic("olga"))
     for n in range(10):
         assert not await credentials.user(basic("olga", f"wrong {n}"))

@@ -125,7 +125,7 @@ def test_no_secret_is_repeated(environment: pytest.MonkeyPatch) -> None:
         ("model_deployment_pasword", "did you mean MODEL_DEPLOYMENT_PASSWORD?"),
         ("MODEL_DEPLOYMENTS_PORTS", "did you mean MODEL_DEPLOYMENT_PORTS?"),
         ("MODELDEPLOYMENT_DOCUMENTS_URL", "did you mean MODEL_DEPLOYMENT_DOCUMENTS_URL?"),
-        ("MODEL_DEPLOYMENT_QUANTUM_FLUX", "is no setting of ours, and changes nothing"),
+        ("MODEL_DEPLOYMENT_QUANTUM_FLUX", "is not a setting and has no effect"),
         ("MLFLOW_TRACKING_URL", "did you mean MLFLOW_TRACKING_URI?"),
         ("MLFLOW_TRAKING_URI", "did you mean MLFLOW_TRACKING_URI?"),
     ],
