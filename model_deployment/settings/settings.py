@@ -35,212 +35,137 @@ class Settings(DeployDefaults):
         extra="ignore",
         populate_by_name=True,
         allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
     # -- the controller --
-    data_dir: Path = Field(
-        Path("data"),
-        description="Directory of the state, logs, cached artifacts, the default document store and the "
-        "default registry.",
-    )
-    host: str = Field("127.0.0.1", description="Address that the controller listens on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port that the controller listens on.")
-    allowed_hosts: Names = Field(
-        (),
-        description="Names of the controller that requests may carry in `Host`, `NAME,NAME`, in addition "
-        "to `localhost` and IP addresses.",
-    )
-    trusted_proxies: str = Field(
-        "127.0.0.1",
-        description="Addresses of the gateways whose `X-Forwarded-Proto` and `X-Forwarded-For` are "
-        "trusted, comma-separated.",
-    )
-    credentials_dir: Path | None = Field(
-        None,
-        description="Directory of `operators.htpasswd` and `callers.htpasswd`. Default: `credentials` in "
-        "the data directory.",
-    )
+    data_dir: Path = Path("data")
+    """Directory of the state, logs, cached artifacts, the default document store and the default
+    registry."""
+    host: str = "127.0.0.1"
+    """Address that the controller listens on."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port that the controller listens on."""
+    allowed_hosts: Names = ()
+    """Names of the controller that requests may carry in `Host`, `NAME,NAME`, in addition to
+    `localhost` and IP addresses."""
+    trusted_proxies: str = "127.0.0.1"
+    """Addresses of the gateways whose `X-Forwarded-Proto` and `X-Forwarded-For` are trusted,
+    comma-separated."""
+    credentials_dir: Path | None = None
+    """Directory of `operators.htpasswd` and `callers.htpasswd`. Default: `credentials` in the data
+    directory."""
 
     # -- model servers --
-    ports: PortRange = Field(
-        (8001, 8100), description="Range of ports for model servers, `first-last`."
-    )
-    port_quarantine: Seconds = Field(
-        5.0, ge=0, description="Seconds before a released port is used again."
-    )
-    preload: Modules = Field(
-        COMMON_MODULES,
-        description="Modules that the warm parent imports before it forks model servers, `NAME,NAME`. A "
-        "module that starts threads cannot be used.",
-    )
-    model_env: Names = Field(
-        (),
-        description="Further environment variables that model servers get, `NAME,NAME`. With "
-        "`MLFLOW_TRACKING_URI` among them, models reach the controller's MLflow server.",
-    )
-    keep_models: bool = Field(
-        False, description="Leave model servers running when the controller stops."
-    )
-    start_timeout: Seconds = Field(
-        120.0, gt=0, description="Seconds within which a model server has to become ready."
-    )
-    build_timeout: Seconds = Field(
-        1800.0,
-        gt=0,
-        description="Seconds within which a model server has to become ready when its environment has to "
-        "be built first (`uv`, `virtualenv`, `conda`).",
-    )
-    start_concurrency: int = Field(
-        default_factory=lambda: max(2, os.cpu_count() or 2),
-        ge=1,
-        description="Model servers that may start at the same time. Default: cores, at least 2.",
-    )
-    tries: int = Field(
-        5, ge=1, description="Failed starts in a row after which the controller gives up."
-    )
-    probe_interval: Seconds = Field(
-        5.0, gt=0, description="Seconds between health checks of a ready model server."
-    )
-    probe_timeout: Seconds = Field(5.0, gt=0, description="Seconds that a health check may take.")
-    probe_failures: int = Field(
-        3,
-        ge=1,
-        description="Failed health checks in a row after which a model server is restarted.",
-    )
-    drain_timeout: Seconds = Field(
-        30.0, ge=0, description="Seconds that requests in flight have to finish on undeploy."
-    )
-    stop_grace: Seconds = Field(
-        5.0, ge=0, description="Seconds between SIGTERM and SIGKILL of a model server."
-    )
+    ports: PortRange = (8001, 8100)
+    """Range of ports for model servers, `first-last`."""
+    port_quarantine: Seconds = Field(5.0, ge=0)
+    """Seconds before a released port is used again."""
+    preload: Modules = COMMON_MODULES
+    """Modules that the warm parent imports before it forks model servers, `NAME,NAME`. A module that
+    starts threads cannot be used."""
+    model_env: Names = ()
+    """Further environment variables that model servers get, `NAME,NAME`. With `MLFLOW_TRACKING_URI`
+    among them, models reach the controller's MLflow server."""
+    keep_models: bool = False
+    """Leave model servers running when the controller stops."""
+    start_timeout: Seconds = Field(120.0, gt=0)
+    """Seconds within which a model server has to become ready."""
+    build_timeout: Seconds = Field(1800.0, gt=0)
+    """Seconds within which a model server has to become ready when its environment has to be built
+    first (`uv`, `virtualenv`, `conda`)."""
+    start_concurrency: int = Field(default_factory=lambda: max(2, os.cpu_count() or 2), ge=1)
+    """Model servers that may start at the same time. Default: cores, at least 2."""
+    tries: int = Field(5, ge=1)
+    """Failed starts in a row after which the controller gives up."""
+    probe_interval: Seconds = Field(5.0, gt=0)
+    """Seconds between health checks of a ready model server."""
+    probe_timeout: Seconds = Field(5.0, gt=0)
+    """Seconds that a health check may take."""
+    probe_failures: int = Field(3, ge=1)
+    """Failed health checks in a row after which a model server is restarted."""
+    drain_timeout: Seconds = Field(30.0, ge=0)
+    """Seconds that requests in flight have to finish on undeploy."""
+    stop_grace: Seconds = Field(5.0, ge=0)
+    """Seconds between SIGTERM and SIGKILL of a model server."""
 
     # -- memory --
-    memory_guess: Bytes = Field(
-        500 * 1024 * 1024,
-        ge=1,
-        description="Bytes that an `mlflow models serve` is expected to take until measured.",
-    )
-    memory_guess_fork: Bytes = Field(
-        100 * 1024 * 1024,
-        ge=1,
-        description="Bytes that a forked model server is expected to take until measured.",
-    )
-    memory_margin: Bytes = Field(
-        256 * 1024 * 1024,
-        ge=0,
-        description="Bytes of memory that a deploy has to leave free; a deploy that would not is refused "
-        "with 507. 0 turns the check off.",
-    )
+    memory_guess: Bytes = Field(500 * 1024 * 1024, ge=1)
+    """Bytes that an `mlflow models serve` is expected to take until measured."""
+    memory_guess_fork: Bytes = Field(100 * 1024 * 1024, ge=1)
+    """Bytes that a forked model server is expected to take until measured."""
+    memory_margin: Bytes = Field(256 * 1024 * 1024, ge=0)
+    """Bytes of memory that a deploy has to leave free; a deploy that would not is refused with 507. 0
+    turns the check off."""
 
     # -- requests --
-    request_timeout: Seconds = Field(
-        60.0, gt=0, description="Seconds that a prediction may take before it is answered 504."
-    )
-    recovery_timeout: Seconds = Field(
-        30.0,
-        ge=0,
-        description="Seconds that requests wait for a restarting model server. 0: answer 503 at once.",
-    )
-    max_connections: int = Field(
-        128,
-        ge=1,
-        description="Requests that one model server gets at a time; further requests wait.",
-    )
-    max_queue: int = Field(
-        1024, ge=0, description="Requests that may wait for one model; more are answered 429."
-    )
-    max_queue_bytes: Bytes = Field(
-        256 * 1024 * 1024,
-        ge=1,
-        description="Bytes of bodies that may wait for one model; more are answered 429.",
-    )
-    max_body_bytes: Bytes = Field(
-        10 * 1024 * 1024, ge=1, description="Largest request body in bytes; else answered 413."
-    )
-    max_answer_bytes: Bytes = Field(
-        100 * 1024 * 1024, ge=1, description="Largest JSON answer of a model in bytes."
-    )
+    request_timeout: Seconds = Field(60.0, gt=0)
+    """Seconds that a prediction may take before it is answered 504."""
+    recovery_timeout: Seconds = Field(30.0, ge=0)
+    """Seconds that requests wait for a restarting model server. 0: answer 503 at once."""
+    max_connections: int = Field(128, ge=1)
+    """Requests that one model server gets at a time; further requests wait."""
+    max_queue: int = Field(1024, ge=0)
+    """Requests that may wait for one model; more are answered 429."""
+    max_queue_bytes: Bytes = Field(256 * 1024 * 1024, ge=1)
+    """Bytes of bodies that may wait for one model; more are answered 429."""
+    max_body_bytes: Bytes = Field(10 * 1024 * 1024, ge=1)
+    """Largest request body in bytes; else answered 413."""
+    max_answer_bytes: Bytes = Field(100 * 1024 * 1024, ge=1)
+    """Largest JSON answer of a model in bytes."""
 
     # -- captures and reports --
-    documents_url: str = Field(
-        "",
-        repr=False,
-        description="Document store of captures, metrics and reports: `mongodb://...`. Default: a file in "
-        "the data directory.",
-    )
-    spool_bytes: Bytes = Field(
-        1024 * 1024 * 1024,
-        ge=1024 * 1024,
-        description="Bytes of captures that may wait on the local disk for the document store.",
-    )
-    spool_hours: Hours = Field(
-        72.0,
-        gt=0,
-        description="Hours that captures may wait for the document store; older ones are dropped.",
-    )
-    report_every: Seconds = Field(
-        0.0,
-        ge=0,
-        description="Seconds between two reports of a deployment; 0 turns scheduled reports off.",
-    )
-    report_window: Seconds = Field(
-        7 * 86400.0, gt=0, description="Seconds before now that a scheduled report covers."
-    )
-    webhook_url: WebhookUrl = Field(
-        "",
-        repr=False,
-        description="Address that gets a POST when the verdict of a report becomes worse, or when callers "
-        "begin to send many requests that do not fit the model.",
-    )
-    webhook_private: bool = Field(
-        False, description="Allow a webhook on this machine or in a private network."
-    )
+    documents_url: str = Field("", repr=False)
+    """Document store of captures, metrics and reports: `mongodb://...`. Default: a file in the data
+    directory."""
+    spool_bytes: Bytes = Field(1024 * 1024 * 1024, ge=1024 * 1024)
+    """Bytes of captures that may wait on the local disk for the document store."""
+    spool_hours: Hours = Field(72.0, gt=0)
+    """Hours that captures may wait for the document store; older ones are dropped."""
+    report_every: Seconds = Field(0.0, ge=0)
+    """Seconds between two reports of a deployment; 0 turns scheduled reports off."""
+    report_window: Seconds = Field(7 * 86400.0, gt=0)
+    """Seconds before now that a scheduled report covers."""
+    webhook_url: WebhookUrl = Field("", repr=False)
+    """Address that gets a POST when the verdict of a report becomes worse, or when callers begin to
+    send many requests that do not fit the model."""
+    webhook_private: bool = False
+    """Allow a webhook on this machine or in a private network."""
 
     # -- the registry --
     mlflow_tracking_uri: str = Field(
-        "",
-        validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "mlflow_tracking_uri"),
-        description="MLflow tracking server. Default: an SQLite database in the data directory.",
+        "", validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "mlflow_tracking_uri")
     )
+    """MLflow tracking server. Default: an SQLite database in the data directory."""
     mlflow_registry_uri: str = Field(
-        "",
-        validation_alias=AliasChoices("MLFLOW_REGISTRY_URI", "mlflow_registry_uri"),
-        description="MLflow registry. Default: the tracking server.",
+        "", validation_alias=AliasChoices("MLFLOW_REGISTRY_URI", "mlflow_registry_uri")
     )
-    registry_timeout: Seconds = Field(
-        15.0, gt=0, description="Seconds that the MLflow registry may take to answer."
-    )
-    download_timeout: Seconds = Field(
-        1800.0, gt=0, description="Seconds that the download of one model version may take."
-    )
-    training_data: DataPlaces = Field(
-        (),
-        description="Places that logged data sets may be read from: folders, `https://host/`, "
-        "`s3://bucket/`; comma-separated. Default: only artifacts of the run.",
-    )
-    metrics_to_mlflow: bool = Field(
-        True, description="Write metrics sent to `set_new_metrics` to MLflow as well."
-    )
+    """MLflow registry. Default: the tracking server."""
+    registry_timeout: Seconds = Field(15.0, gt=0)
+    """Seconds that the MLflow registry may take to answer."""
+    download_timeout: Seconds = Field(1800.0, gt=0)
+    """Seconds that the download of one model version may take."""
+    training_data: DataPlaces = ()
+    """Places that logged data sets may be read from: folders, `https://host/`, `s3://bucket/`;
+    comma-separated. Default: only artifacts of the run."""
+    metrics_to_mlflow: bool = True
+    """Write metrics sent to `set_new_metrics` to MLflow as well."""
 
     # -- the log --
-    log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.")
-    log_format: Literal["auto", "text", "json"] = Field(
-        "auto",
-        description="`text`, `json` (one object a line), or `auto`: text on a terminal, else JSON.",
-    )
-    log_max_bytes: Bytes = Field(
-        50 * 1024 * 1024,
-        ge=4096,
-        description="Largest log of a model, in bytes; a larger log is cut.",
-    )
+    log_level: LogLevel = "INFO"
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """`text`, `json` (one object a line), or `auto`: text on a terminal, else JSON."""
+    log_max_bytes: Bytes = Field(50 * 1024 * 1024, ge=4096)
+    """Largest log of a model, in bytes; a larger log is cut."""
 
     # -- the command line --
-    url: str = Field(
-        "",
-        description="Address of the controller that the command line calls. Default: `HOST` and `PORT`.",
-    )
-    user: str = Field("", description="User name that the command line sends.")
-    password: SecretStr = Field(SecretStr(""), description="Password that the command line sends.")
+    url: str = ""
+    """Address of the controller that the command line calls. Default: `HOST` and `PORT`."""
+    user: str = ""
+    """User name that the command line sends."""
+    password: SecretStr = SecretStr("")
+    """Password that the command line sends."""
 
     @field_validator("data_dir", "credentials_dir")
     @classmethod

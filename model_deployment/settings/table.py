@@ -13,9 +13,8 @@ def settings_table() -> str:
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     fields = Settings.model_fields
     for name in sorted(fields, key=lambda name: name in DeployDefaults.model_fields):
-        lines.append(
-            f"| `{variable(name)}` | {_default(name, fields[name].default)} | {fields[name].description} |"
-        )
+        meaning = " ".join((fields[name].description or "").split())
+        lines.append(f"| `{variable(name)}` | {_default(name, fields[name].default)} | {meaning} |")
     return "\n".join(lines)
 
 
