@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -47,16 +48,14 @@ async def _no_inputs(key: ModelKey) -> Inputs:
     return Inputs()
 
 
+@dataclass(frozen=True)
 class DatasetCalls:
-    """The handler; arguments as in :func:`router`."""
+    """The handler, and what it uses."""
 
-    def __init__(
-        self, get: Get, find_training: FindTraining, documents: Documents, find_inputs: FindInputs
-    ) -> None:
-        self._get = get
-        self._find_training = find_training
-        self._documents = documents
-        self._find_inputs = find_inputs
+    get: Get
+    find_training: FindTraining
+    documents: Documents
+    find_inputs: FindInputs = _no_inputs
 
     async def get_dataset(
         self,
@@ -93,10 +92,10 @@ class DatasetCalls:
             raise InvalidRequest(
                 "cannot select training data by time: since and until are for source=captured"
             )
-        await self._get(key)
-        inputs = await self._find_inputs(key)
+        await self.get(key)
+        inputs = await self.find_inputs(key)
         wants_training = source is not Source.CAPTURED and not timed
-        if wants_training and (found := await self._find_training(key)) is not None:
+        if wants_training and (found := await self.find_training(key)) is not None:
             stream = training(found.path, format, limit, inputs)
             return await _send(key, Source.TRAINING, format, stream)
         if source is Source.TRAINING:
@@ -105,12 +104,12 @@ class DatasetCalls:
                 "dataset/*.csv, and no logged dataset with an allowed source"
             )
         await self._check_captured(key, wants_training)
-        stream = captured(self._documents, query, None, True, format, inputs)
+        stream = captured(self.documents, query, None, True, format, inputs)
         return await _send(key, Source.CAPTURED, format, stream)
 
     async def _check_captured(self, key: ModelKey, wants_training: bool) -> None:
         try:
-            found = await any_captured(self._documents, key.model, key.version)
+            found = await any_captured(self.documents, key.model, key.version)
         except StoreUnavailable as error:
             raise _unavailable(error) from error
         if not found:
@@ -132,20 +131,7 @@ def _captures(key: ModelKey, since: str | None, until: str | None, limit: int | 
     return query
 
 
-def router(
-    *,
-    get: Get,
-    find_training: FindTraining,
-    documents: Documents,
-    find_inputs: FindInputs = _no_inputs,
-) -> APIRouter:
-    """The route of datasets.
-
-    Args:
-        get: returns a deployment.
-        find_training: finds the data that a deployed version was trained on.
-        find_inputs: finds the inputs of a deployed model.
-    """
+def router(calls: DatasetCalls) -> APIRouter:
     routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
     routes.get(
         "/model/{name}/dataset",
@@ -160,7 +146,7 @@ def router(
             422: problem("A time, a format or a limit that cannot be used"),
             503: problem("The registry, or the document store, does not answer"),
         },
-    )(DatasetCalls(get, find_training, documents, find_inputs).get_dataset)
+    )(calls.get_dataset)
     return routes
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import shlex
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -38,24 +39,16 @@ Workers = Callable[[Deployment], Awaitable[int | None]]
 _LAST_LINES = 20
 
 
+@dataclass(frozen=True)
 class DeploymentCalls:
-    """The handlers; arguments as in :func:`router`."""
+    """The handlers, and what they use."""
 
-    def __init__(
-        self,
-        controller: Controller,
-        describe: Describe,
-        tail: Tail,
-        counters: Count,
-        memory: Measure,
-        workers: Workers,
-    ) -> None:
-        self._controller = controller
-        self._describe = describe
-        self._tail = tail
-        self._counters = counters
-        self._memory = memory
-        self._workers = workers
+    controller: Controller
+    describe: Describe
+    tail: Tail
+    counters: Count
+    memory: Measure
+    workers: Workers
 
     async def deploy(
         self,
@@ -72,7 +65,7 @@ class DeploymentCalls:
         """
         key = ModelKey.of(model, version)
         overrides = options.overrides() if options else OptionOverrides()
-        row = await self._controller.deploy(key, overrides, wait)
+        row = await self.controller.deploy(key, overrides, wait)
         if row.state is State.FAILED:
             return await self._failed(row)
         if row.state not in (State.READY, State.PARKED):
@@ -93,13 +86,13 @@ class DeploymentCalls:
 
     async def _last_lines(self, key: ModelKey, lines: int) -> tuple[str, str]:
         """The id of the newest launch, and the end of its log; both empty if there was no launch."""
-        launch_id = await self._controller.last_launch(key)
+        launch_id = await self.controller.last_launch(key)
         if not launch_id:
             return "", ""
-        return launch_id, await asyncio.to_thread(self._tail, launch_id, lines)
+        return launch_id, await asyncio.to_thread(self.tail, launch_id, lines)
 
     async def undeploy(self, request: Request, response: Response, name: str, wait: float) -> Any:
-        row = await self._controller.undeploy(ModelKey.parse(name), wait)
+        row = await self.controller.undeploy(ModelKey.parse(name), wait)
         if row.state is not State.STOPPED:
             response.status_code = 202
         return DeploymentOut.of(row, str(request.base_url))
@@ -109,24 +102,24 @@ class DeploymentCalls:
         request: Request,
         stopped: Annotated[bool, Query(description="Include undeployed model versions.")] = False,
     ) -> Any:
-        rows = await self._controller.all(stopped=stopped)
+        rows = await self.controller.all(stopped=stopped)
         return [DeploymentOut.of(row, str(request.base_url)) for row in rows]
 
     async def get_model(self, request: Request, name: Key) -> Any:
-        row = await self._controller.get(ModelKey.parse(name))
-        signature, example, request_body = await asyncio.to_thread(self._describe, row)
-        memory = await self._memory(row.handle) if row.handle else None
+        row = await self.controller.get(ModelKey.parse(name))
+        signature, example, request_body = await asyncio.to_thread(self.describe, row)
+        memory = await self.memory(row.handle) if row.handle else None
         members = ModelOut.members(row, str(request.base_url))
         return ModelOut(
             **members,
-            workers_serving=await self._workers(row),
+            workers_serving=await self.workers(row),
             signature=signature,
             input_example=example,
             curl=_curl(members["url"], dumps(request_body).decode(), user_name(request.scope)),
             rss=memory.rss if memory else None,
             pss=memory.pss if memory else None,
-            memory_needed=self._controller.memory_needed(row),
-            serving=ServingOut.of(self._counters(row.key)),
+            memory_needed=self.controller.memory_needed(row),
+            serving=ServingOut.of(self.counters(row.key)),
         )
 
     async def get_logs(
@@ -136,7 +129,7 @@ class DeploymentCalls:
         lines: Annotated[int, Query(ge=1, le=10_000, description="Lines from the end.")] = 100,
     ) -> Response:
         """The log of the newest launch, as text. With ``If-None-Match``, 304 if the text is the same."""
-        row = await self._controller.get(ModelKey.parse(name))
+        row = await self.controller.get(ModelKey.parse(name))
         launch_id, text = await self._last_lines(row.key, lines)
         tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
         # A follower polls, hence the tag. Browsers must not store logs, which are for operators.
@@ -150,7 +143,7 @@ class DeploymentCalls:
         name: Key,
         limit: Annotated[int, Query(ge=1, le=500, description="Number of newest events.")] = 100,
     ) -> Any:
-        events = await self._controller.events(ModelKey.parse(name), limit)
+        events = await self.controller.events(ModelKey.parse(name), limit)
         return [EventOut.of(event) for event in events]
 
 
@@ -178,27 +171,12 @@ _UNDEPLOY: dict[int | str, dict[str, Any]] = {
 _ONE: dict[int | str, dict[str, Any]] = {404: problem("Not deployed")}
 
 
-def router(
-    controller: Controller,
-    *,
-    describe: Describe,
-    tail: Tail,
-    counters: Count,
-    memory: Measure,
-    workers: Workers,
-    undeploy_wait: float,
-) -> APIRouter:
+def router(calls: DeploymentCalls, *, undeploy_wait: float) -> APIRouter:
     """The routes of deployments.
 
     Args:
-        describe: reads the files of a deployment's model.
-        tail: the last lines of a launch's log.
-        counters: what the proxy has counted.
-        memory: memory of the processes of a launch.
-        workers: number of workers that serve.
         undeploy_wait: seconds that an undeploy waits by default.
     """
-    calls = DeploymentCalls(controller, describe, tail, counters, memory, workers)
     routes = APIRouter(tags=["deployments"], route_class=StrictRoute)
     routes.post(
         "/deploy/{model}/{version}",

@@ -1,6 +1,7 @@
 """The calls that list the models of the MLflow registry."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -32,11 +33,7 @@ def router(controller: Controller, registry: Registry) -> APIRouter:
         deployed = await states()
         return [
             RegisteredModelOut(
-                name=model.name,
-                latest_version=model.latest_version,
-                aliases=model.aliases,
-                description=model.description,
-                tags=model.tags,
+                **asdict(model),
                 deployed_versions=sorted(
                     key.version for key in deployed if key.model == model.name
                 ),

@@ -1,6 +1,7 @@
 """The calls for metrics and ground truth of deployments."""
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -115,22 +116,22 @@ class FeedbackIn(BaseModel):
     items: list[LabelIn] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
+@dataclass(frozen=True)
 class MonitoringCalls:
-    """The handlers."""
+    """The handlers, and what they use."""
 
-    def __init__(self, controller: Controller, monitoring: Monitoring, feedbacks: Feedback) -> None:
-        self._controller = controller
-        self._monitoring = monitoring
-        self._feedbacks = feedbacks
+    controller: Controller
+    monitoring: Monitoring
+    feedbacks: Feedback
 
     async def _deployed(self, name: str) -> ModelKey:
-        return (await self._controller.get(ModelKey.parse(name))).key
+        return (await self.controller.get(ModelKey.parse(name))).key
 
     async def get_metrics(
         self, name: Key, since: Since = "24h", until: Until = None
     ) -> dict[str, Any]:
         key = await self._deployed(name)
-        return await self._monitoring.metrics(key, *window(since, until))
+        return await self.monitoring.metrics(key, *window(since, until))
 
     async def set_new_metrics(self, name: Key, body: MetricsIn) -> dict[str, Any]:
         """The metrics become the current ones, and are compared with the baseline as in a report.
@@ -140,7 +141,7 @@ class MonitoringCalls:
         null in the last two.
         """
         key = await self._deployed(name)
-        return await self._monitoring.set_metrics(
+        return await self.monitoring.set_metrics(
             key, body.metrics, window=body.window, n=body.n, note=body.note
         )
 
@@ -149,12 +150,12 @@ class MonitoringCalls:
         key = await self._deployed(name)
         request.scope[ITEMS] = len(body.items)
         items = [Label(item.request_id, item.row, item.label) for item in body.items]
-        return await self._feedbacks.take(key, items)
+        return await self.feedbacks.take(key, items)
 
     async def erase(
         self, name: Key, request_id: Annotated[str, Query(min_length=1, max_length=128)]
     ) -> dict[str, int]:
-        return {"erased": await self._monitoring.erase(await self._deployed(name), request_id)}
+        return {"erased": await self.monitoring.erase(await self._deployed(name), request_id)}
 
     async def compare(
         self,
@@ -165,40 +166,29 @@ class MonitoringCalls:
         if not 1 <= len(set(keys)) == len(keys) <= 10:
             raise InvalidRequest("cannot compare: name one to ten versions, each once")
         for key in keys:
-            await self._controller.get(key)
-        return await self._monitoring.compare(model, [key.version for key in keys])
+            await self.controller.get(key)
+        return await self.monitoring.compare(model, [key.version for key in keys])
 
 
-def router(controller: Controller, monitoring: Monitoring, feedbacks: Feedback) -> APIRouter:
-    calls = MonitoringCalls(controller, monitoring, feedbacks)
+def router(calls: MonitoringCalls) -> APIRouter:
     routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
     responses: dict[int | str, dict[str, Any]] = {404: problem("Not deployed"), 503: STORE_AWAY}
-    routes.get(
-        "/model/{name}/metrics",
-        summary="Baseline, current metrics, and counters of requests",
-        responses=responses,
-    )(calls.get_metrics)
-    routes.post(
-        "/model/{name}/set_new_metrics",
-        summary="Store metrics that you measured",
-        status_code=201,
-        responses=responses,
-    )(calls.set_new_metrics)
-    routes.post(
-        "/model/{name}/feedback",
-        summary="Store the ground truth of predictions",
-        responses=responses,
-    )(calls.feedback)
-    routes.delete(
-        "/model/{name}/captures",
-        summary="Delete the capture of a request",
-        responses=responses,
-    )(calls.erase)
-    routes.get(
-        "/compare/{model}",
-        summary="Metrics of versions side by side",
-        responses=responses,
-    )(calls.compare)
+    one = "/model/{name}"
+    for method, path, handler, summary, status in (
+        ("GET", f"{one}/metrics", calls.get_metrics, "Baseline, current metrics, request counters", 200),
+        ("POST", f"{one}/set_new_metrics", calls.set_new_metrics, "Store metrics that you measured", 201),
+        ("POST", f"{one}/feedback", calls.feedback, "Store the ground truth of predictions", 200),
+        ("DELETE", f"{one}/captures", calls.erase, "Delete the capture of a request", 200),
+        ("GET", "/compare/{model}", calls.compare, "Metrics of versions side by side", 200),
+    ):  # fmt: skip
+        routes.add_api_route(
+            path,
+            handler,
+            methods=[method],
+            summary=summary,
+            status_code=status,
+            responses=responses,
+        )
     return routes
 
 

@@ -51,58 +51,44 @@ def respond(
 
 def install(app: FastAPI) -> None:
     """Have an application answer all errors as problems."""
-    app.add_exception_handler(ModelDeploymentError, _on_ours)
-    app.add_exception_handler(DatabaseError, _on_database)
-    app.add_exception_handler(StoreUnavailable, _on_store)
-    app.add_exception_handler(Refused, _on_refused)
+    for kind in (ModelDeploymentError, DatabaseError, StoreUnavailable, Refused):
+        app.add_exception_handler(kind, _on_known)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
-def _log_error(request: Request, level: int, what: str) -> None:
-    fields = {"request_id": request.scope.get(REQUEST_ID, ""), "user": user_name(request.scope)}
-    _log.log(level, "%s %s: %s", request.method, request.url.path, what, extra=fields)
+async def _on_known(request: Request, error: Exception) -> ProblemResponse:
+    answer = _translate(error)
+    if answer.status >= 500:
+        level = logging.WARNING if answer is error else logging.ERROR
+        what = answer.detail if answer is error else f"{answer.detail} ({error})"
+        fields = {"request_id": request.scope.get(REQUEST_ID, ""), "user": user_name(request.scope)}
+        _log.log(level, "%s %s: %s", request.method, request.url.path, what, extra=fields)
+    return respond(answer)
 
 
-async def _on_ours(request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, ModelDeploymentError)  # noqa: S101 - registered for this class
-    if error.status >= 500:
-        _log_error(request, logging.WARNING, error.detail)
-    return respond(error)
-
-
-async def _on_database(request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, DatabaseError)  # noqa: S101
-    _log_error(request, logging.ERROR, f"cannot use the state: {error}")
-    if is_full(error):
-        return respond(
-            DiskFull(
+def _translate(error: Exception) -> ModelDeploymentError:
+    match error:
+        case ModelDeploymentError():
+            return error
+        case DatabaseError() if is_full(error):
+            return DiskFull(
                 "cannot save this: the disk of the data directory is full. Nothing was changed; free some "
                 "space, and try again"
             )
-        )
-    return respond(
-        Unavailable(
-            f"cannot use the state database now: {error}. Nothing was changed",
-            retry_after=5,
-        )
-    )
-
-
-async def _on_store(request: Request, error: Exception) -> ProblemResponse:
-    _log_error(request, logging.ERROR, f"document store: {error}")
-    return respond(
-        Unavailable(
-            f"cannot read or write the document store now: {mask(str(error))}. Predictions go on; captures "
-            "wait in the spool",
-            retry_after=5,
-        )
-    )
-
-
-async def _on_refused(request: Request, error: Exception) -> ProblemResponse:
-    return respond(InvalidRequest(f"cannot store this: {error}"))
+        case DatabaseError():
+            return Unavailable(
+                f"cannot use the state database now: {error}. Nothing was changed", retry_after=5
+            )
+        case StoreUnavailable():
+            return Unavailable(
+                f"cannot read or write the document store now: {mask(str(error))}. Predictions go on; "
+                "captures wait in the spool",
+                retry_after=5,
+            )
+        case _:
+            return InvalidRequest(f"cannot store this: {error}")
 
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:

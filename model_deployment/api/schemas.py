@@ -1,5 +1,6 @@
 """The bodies of answers."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -37,28 +38,13 @@ class RegisteredVersionOut(BaseModel):
 class DeploymentOut(BaseModel):
     """A deployment."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "diabetes-1",
-                    "model": "diabetes",
-                    "version": 1,
-                    "state": "ready",
-                    "desired": "running",
-                    "url": "http://127.0.0.1:8000/diabetes-1",
-                    "port": 8001,
-                    "pid": 4242,
-                    "reason": "healthy",
-                    "advice": "",
-                    "restarts": 0,
-                    "created_at": "2026-01-31T12:00:00Z",
-                    "ready_at": "2026-01-31T12:00:05Z",
-                    "options": Options(retention_days=30.0).as_dict(),
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{
+        "name": "diabetes-1", "model": "diabetes", "version": 1, "state": "ready", "desired": "running",
+        "url": "http://127.0.0.1:8000/diabetes-1", "port": 8001, "pid": 4242, "reason": "healthy",
+        "advice": "", "restarts": 0,
+        "created_at": "2026-01-31T12:00:00Z", "ready_at": "2026-01-31T12:00:05Z",
+        "options": Options(retention_days=30.0).as_dict(),
+    }]})  # fmt: skip
 
     name: str
     model: str
@@ -178,14 +164,7 @@ class EventOut(BaseModel):
 
     @classmethod
     def of(cls, event: Event) -> "EventOut":
-        return cls(
-            at=event.at,
-            previous=event.previous,
-            state=event.state,
-            launch_id=event.launch_id,
-            reason=event.reason,
-            advice=_advice(event.state, event.reason),
-        )
+        return cls(**asdict(event), advice=_advice(event.state, event.reason))
 
 
 def _advice(state: State, reason: str) -> str:
