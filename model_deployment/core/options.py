@@ -92,96 +92,56 @@ class Options:
     """How a deployment is served."""
 
     env_manager: EnvManager = option(
-        EnvManager.LOCAL,
-        EnvManager,
-        "Environment",
-        "`--env-manager` of `mlflow models serve`: `local`, `uv`, `virtualenv` or `conda`.",
-        setting=True,
-    )
+        EnvManager.LOCAL, EnvManager, "Environment",
+        "`--env-manager` of `mlflow models serve`: `local`, `uv`, `virtualenv` or `conda`.", setting=True,
+    )  # fmt: skip
     start_method: StartMethod = option(
-        StartMethod.AUTO,
-        StartMethod,
-        "Start method",
+        StartMethod.AUTO, StartMethod, "Start method",
         "How model servers are started: `forkserver` forks a process that has imported MLflow, `serve` "
-        "runs `mlflow models serve`, `auto` forks where possible.",
-        setting=True,
-    )
+        "runs `mlflow models serve`, `auto` forks where possible.", setting=True,
+    )  # fmt: skip
     workers: int = option(
         1, int, "Worker processes", "Worker processes of the model server.", minimum=1, maximum=64
     )
     validation: Validation = option(
-        Validation.STRICT,
-        Validation,
-        "Request validation",
+        Validation.STRICT, Validation, "Request validation",
         "How strictly requests are checked against the model's signature: `strict` rejects what does not "
         "fit, `coerce` converts unambiguous values, `observe` only counts what does not fit.",
-    )
+    )  # fmt: skip
     batch_max_rows: int = option(
-        0,
-        int,
-        "Rows of a batch, at most",
+        0, int, "Rows of a batch, at most",
         "Merge waiting requests into one call of the model with at most this many rows; 0 turns batching "
         "off. The deploy fails if the model predicts rows differently alone and in a batch.",
-        minimum=0,
-        maximum=100_000,
-        meanings={0: "off"},
-    )
+        minimum=0, maximum=100_000, meanings={0: "off"},
+    )  # fmt: skip
     capture_rate: float = option(
-        1.0,
-        float,
-        "Share of requests captured",
+        1.0, float, "Share of requests captured",
         "Share of the answered requests that are captured, from 0 (none) to 1 (all).",
-        minimum=0,
-        maximum=1,
-        meanings={0: "none", 1: "all"},
-        setting=True,
-    )
+        minimum=0, maximum=1, meanings={0: "none", 1: "all"}, setting=True,
+    )  # fmt: skip
     capture_exclude: tuple[str, ...] = option(
         (), tuple, "Columns not captured", "Columns that are not captured.", setting=True
     )
     capture_hash: tuple[str, ...] = option(
-        (),
-        tuple,
-        "Columns captured as digests",
-        "Columns whose values are captured as digests.",
+        (), tuple, "Columns captured as digests", "Columns whose values are captured as digests.",
         setting=True,
-    )
+    )  # fmt: skip
     max_capture_bytes: int = option(
-        1024 * 1024,
-        int,
-        "Bytes captured of a request",
+        1024 * 1024, int, "Bytes captured of a request",
         "Largest capture in bytes, request and answer together; a larger request is recorded without its "
-        "body.",
-        minimum=0,
-        maximum=MAX_CAPTURE_BYTES,
-        unit="bytes",
-        setting=True,
-    )
+        "body.", minimum=0, maximum=MAX_CAPTURE_BYTES, unit="bytes", setting=True,
+    )  # fmt: skip
     #: None: as long as the document store keeps captures by default.
     retention_days: float | None = option(
-        None,
-        float,
-        "Days captures are kept",
-        "Days that captures are kept.",
-        minimum=0,
-        maximum=36500,
-        positive=True,
-        unit="d",
-        setting=True,
-        setting_default=30.0,
-    )
+        None, float, "Days captures are kept", "Days that captures are kept.",
+        minimum=0, maximum=36500, positive=True, unit="d", setting=True, setting_default=30.0,
+    )  # fmt: skip
     idle_timeout: float = option(
-        0.0,
-        float,
-        "Park when idle, seconds",
+        0.0, float, "Park when idle, seconds",
         "Seconds without a request after which the deployment is parked: its processes end and its port is "
         "released. The next request starts it again and waits. 0 turns parking off.",
-        minimum=0,
-        maximum=366 * 86400,
-        meanings={0: "never"},
-        unit="s",
-        setting=True,
-    )
+        minimum=0, maximum=366 * 86400, meanings={0: "never"}, unit="s", setting=True,
+    )  # fmt: skip
 
     @classmethod
     def declarations(cls) -> dict[str, Declaration]:

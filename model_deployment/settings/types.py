@@ -1,6 +1,6 @@
 """The types of settings, and how their values are written in a variable."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
@@ -83,12 +83,6 @@ def _check_webhook(value: str) -> str:
     return value
 
 
-def _check_level(value: str) -> str:
-    if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-        raise ValueError("use DEBUG, INFO, WARNING or ERROR")
-    return value.upper()
-
-
 _of_seconds, _of_hours, _of_days = (
     _read_duration("s", 86400),
     _read_duration("h", 24),
@@ -110,4 +104,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)]
 Modules = Annotated[Names, AfterValidator(_check_modules)]
 DataPlaces = Annotated[Names, AfterValidator(_check_places)]
 WebhookUrl = Annotated[str, AfterValidator(_check_webhook)]
-LogLevel = Annotated[str, AfterValidator(_check_level)]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]

@@ -70,7 +70,7 @@ def test_every_duration_and_size_is_read_with_its_unit(
         ("KEEP_MODELS", "perhaps", "='perhaps': write true or false"),
         ("ENV_MANAGER", "docker", "='docker': it has to be 'local', 'uv', 'virtualenv' or 'conda'"),
         ("PRELOAD", "numpy,my mod", "='numpy,my mod': 'my mod' is not the name of a module"),
-        ("LOG_LEVEL", "x" * 200, f"='{'x' * 80}...': use DEBUG, INFO, WARNING or ERROR"),
+        ("LOG_LEVEL", "x" * 200, f"='{'x' * 80}...': it has to be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("TRAINING_DATA", "ftp://u:hush@host/", "='ftp://u:***@host/': cannot allow training data from"),
         ("WEBHOOK_URL", "ftp://host/hush", ": write https://HOST/PATH"),
     ],

@@ -187,7 +187,7 @@ def test_the_own_port_may_not_lie_in_the_range(port: int) -> None:
         ("port", "65536", "less than or equal to 65535"),
         ("port", "http", "valid integer"),
         ("env_manager", "docker", "'local', 'uv', 'virtualenv' or 'conda'"),
-        ("log_level", "LOUD", "use DEBUG, INFO, WARNING or ERROR"),
+        ("log_level", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("tries", "0", "greater than or equal to 1"),
         ("probe_failures", "0", "greater than or equal to 1"),
         ("start_timeout", "0", "greater than 0"),
