@@ -259,7 +259,7 @@ def test_undeploy_without_waiting_answers_202(controller: Controller) -> None:
 
 
 @pytest.mark.parametrize("key", ["nothing-1", "stub-77", "stub"])
-def test_what_was_never_deployed_is_404_everywhere(controller: Controller, key: str) -> None:
+def test_unknown_deployment_is_404_everywhere(controller: Controller, key: str) -> None:
     controller.undeploy(key, status=404)
     controller.post(f"/{key}", 404, {"inputs": [1]})
     controller.post(f"/{key}/invocations", 404, {"inputs": [1]})

@@ -93,7 +93,7 @@ def test_the_gate_is_made_of_the_signature(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "a: [", "{}", "signature: {inputs: '[1]'}"])
-def test_without_a_signature_everything_passes(
+def test_gate_without_signature_accepts_everything(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | None
 ) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -104,7 +104,7 @@ def test_without_a_signature_everything_passes(
     assert not gate.check(split("x")).refused
 
 
-def test_a_model_s_own_example_goes_first(tmp_path: Path) -> None:
+def test_example_of_the_model_comes_first(tmp_path: Path) -> None:
     own = split(1, 2, 3)
     assert Description().example(model(tmp_path, column("long"), example=own)) == own
     assert Description().example(model(tmp_path, example=own)) == own
@@ -121,6 +121,6 @@ def test_an_example_made_of_the_signature_passes_its_gate(tmp_path: Path, kind: 
     assert verdict.table.rows == 1
 
 
-def test_without_either_there_is_no_example(tmp_path: Path) -> None:
+def test_example_is_missing_without_signature_and_example(tmp_path: Path) -> None:
     assert Description().example(tmp_path) is None
     assert Description().example(model(tmp_path)) is None

@@ -143,7 +143,7 @@ def test_the_data_directory_is_absolute_and_knows_the_home(
         ("65535-65535", (65535, 65535)),
     ],
 )
-def test_reads_ranges_of_ports(
+def test_port_range_is_read(
     environment: pytest.MonkeyPatch, text: str, ports: tuple[int, int]
 ) -> None:
     environment.setenv("MODEL_DEPLOYMENT_PORTS", text)
@@ -166,7 +166,7 @@ def test_reads_ranges_of_ports(
         ("60000-65536", "must lie in 1024-65535"),
     ],
 )
-def test_says_what_is_wrong_with_a_range_of_ports(
+def test_port_range_error_is_explained(
     environment: pytest.MonkeyPatch, text: str, says: str
 ) -> None:
     environment.setenv("MODEL_DEPLOYMENT_PORTS", text)
@@ -176,7 +176,7 @@ def test_says_what_is_wrong_with_a_range_of_ports(
 
 
 @pytest.mark.parametrize("port", [8001, 8050, 8100])
-def test_the_own_port_may_not_lie_in_the_range(port: int) -> None:
+def test_port_of_the_controller_may_not_lie_in_the_range(port: int) -> None:
     assert f"own port {port} lies in the models' range 8001-8100" in refusal(port=port)
     assert Settings(port=8101).port == 8101
 
@@ -199,7 +199,7 @@ def test_the_own_port_may_not_lie_in_the_range(port: int) -> None:
         ("keep_models", "perhaps", "valid boolean"),
     ],
 )
-def test_says_what_is_wrong_with_a_value(name: str, value: str, says: str) -> None:
+def test_value_out_of_range_is_explained(name: str, value: str, says: str) -> None:
     message = refusal(**{name: value})
     assert message.startswith(f"{name}: ")
     assert says in message
@@ -217,7 +217,7 @@ def test_says_what_is_wrong_with_a_value(name: str, value: str, says: str) -> No
         *(("log_level", level) for level in ("DEBUG", "INFO", "WARNING", "ERROR")),
     ],
 )
-def test_accepts_the_least_and_every_choice(name: str, value: object) -> None:
+def test_value_at_the_limit_and_every_choice_is_accepted(name: str, value: object) -> None:
     assert getattr(Settings.model_validate({name: value}), name) == value
 
 
