@@ -137,7 +137,7 @@ def test_the_command_line_sends_a_password(guarded: Controller) -> None:
     guarded.variables = variables
     refused = run(guarded, "list")
     assert refused.returncode == 1
-    assert "user's name and password" in refused.stderr
+    assert "without a user name and a password" in refused.stderr
     name, password = OPERATOR
     guarded.variables = variables | {
         "MODEL_DEPLOYMENT_USER": name, "MODEL_DEPLOYMENT_PASSWORD": password,
