@@ -38,7 +38,7 @@ _PORT = re.compile(r":[0-9]{1,5}\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RoutePolicy:
     """Who may call a route."""
 
     #: None: no password is needed.
@@ -54,12 +54,16 @@ class Policy:
         return self.location or (str(self.role) if self.role else "anyone")
 
 
-_ANYONE, _CALLER, _OPERATOR = Policy(None), Policy(Role.CALLER), Policy(Role.OPERATOR)
-_DEPLOY = Policy(Role.OPERATOR, location="deploy")
+_ANYONE, _CALLER, _OPERATOR = (
+    RoutePolicy(None),
+    RoutePolicy(Role.CALLER),
+    RoutePolicy(Role.OPERATOR),
+)
+_DEPLOY = RoutePolicy(Role.OPERATOR, location="deploy")
 
 #: By method and path template. Callers predict and read. Operators also see logs and single rows of other
 #: callers, and may change something.
-POLICIES: Mapping[tuple[str, str], Policy] = {
+POLICIES: Mapping[tuple[str, str], RoutePolicy] = {
     ("POST", "/{name}"): _CALLER,
     ("POST", "/{name}/invocations"): _CALLER,
     ("GET", "/health"): _ANYONE,
@@ -78,20 +82,22 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
     ("POST", "/model/{name}/set_new_metrics"): _OPERATOR,
     ("POST", "/model/{name}/feedback"): _CALLER,
     ("DELETE", "/model/{name}/captures"): _OPERATOR,
-    ("GET", "/model/{name}/dataset"): Policy(Role.OPERATOR, location="dataset"),
-    ("GET", "/model/{name}/degradation_report"): Policy(Role.CALLER, works=True, location="report"),
-    ("GET", "/model/{name}/reports"): Policy(Role.CALLER, location="report"),
+    ("GET", "/model/{name}/dataset"): RoutePolicy(Role.OPERATOR, location="dataset"),
+    ("GET", "/model/{name}/degradation_report"): RoutePolicy(
+        Role.CALLER, works=True, location="report"
+    ),
+    ("GET", "/model/{name}/reports"): RoutePolicy(Role.CALLER, location="report"),
     ("GET", "/compare/{model}"): _CALLER,
     ("GET", "/"): _CALLER,
     ("GET", "/dashboard"): _CALLER,
-    ("GET", "/dashboard/events"): Policy(Role.CALLER, works=True),
+    ("GET", "/dashboard/events"): RoutePolicy(Role.CALLER, works=True),
     ("GET", "/dashboard/static/{file}"): _CALLER,
     ("GET", "/dashboard/registry"): _CALLER,
     ("GET", "/dashboard/registry/{model}"): _CALLER,
     ("GET", "/dashboard/deployments/{name}"): _CALLER,
     ("GET", "/dashboard/deployments/{name}/charts"): _CALLER,
     ("GET", "/dashboard/deployments/{name}/reports"): _CALLER,
-    ("GET", "/dashboard/deployments/{name}/columns"): Policy(Role.OPERATOR, works=True),
+    ("GET", "/dashboard/deployments/{name}/columns"): RoutePolicy(Role.OPERATOR, works=True),
     ("GET", "/dashboard/compare/{model}"): _CALLER,
     ("GET", "/docs"): _CALLER,
     ("GET", "/docs/oauth2-redirect"): _CALLER,
@@ -271,6 +277,6 @@ def authorise(scope: Scope) -> None:
             refuse_cross_site(dict(scope["headers"]))
 
 
-def policies(path: str) -> list[tuple[str, Policy]]:
+def policies(path: str) -> list[tuple[str, RoutePolicy]]:
     """Methods and policies of the routes that a path may belong to."""
     return [(method, policy) for method, pattern, policy in _COMPILED if pattern.fullmatch(path)]

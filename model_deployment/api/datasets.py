@@ -161,7 +161,7 @@ async def _send(
     except Unreadable as error:
         raise NotFound(f"cannot send the dataset of {key}: {error}") from error
     name = f"{key}-{source}.{format}".replace(" ", "_")
-    return _Stream(
+    return _ClosingStream(
         _parts(key, first, stream),
         headers={
             # A deployable name is plain ASCII without quotes.
@@ -202,7 +202,7 @@ async def _parts(
             raise _Broken(f"cannot send the rest of the dataset of {key}") from error
 
 
-class _Stream(StreamingResponse):
+class _ClosingStream(StreamingResponse):
     """Closes its source, however the answer ends."""
 
     def __init__(self, parts: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:

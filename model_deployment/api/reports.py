@@ -61,14 +61,7 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
         if made is None:
             if not reporter.is_running(key, id):
                 raise NotFound(f"cannot find report {id!a} of {key}")
-            where = (
-                f"{key.path.replace('/', '/model/', 1)}/degradation_report?id={id}&format={format}"
-            )
-            return JSONResponse(
-                {"id": id, "status": "running", "url": str(request.base_url).rstrip("/") + where},
-                202,
-                headers={"Location": where, "Retry-After": "5"},
-            )
+            return _running(request, key, id, format)
         if format == "json":
             return JSONResponse(_public(made))
         page = await reporter.page(made["_id"])
@@ -88,6 +81,16 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
         return [_public(one) for one in await reporter.list(key, limit)]
 
     return routes
+
+
+def _running(request: Request, key: ModelKey, id: str, format: str) -> Response:
+    path = key.path.replace("/", "/model/", 1)
+    where = f"{path}/degradation_report?id={id}&format={format}"
+    return JSONResponse(
+        {"id": id, "status": "running", "url": str(request.base_url).rstrip("/") + where},
+        202,
+        headers={"Location": where, "Retry-After": "5"},
+    )
 
 
 def _public(made: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Calls a running controller over HTTP."""
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -43,9 +44,8 @@ class Client:
         path = f"/deploy/{_segment(model)}/{_segment(version)}"
         return self._json("POST", path, params={"wait": wait}, json=options or None)
 
-    def undeploy(self, name: str, wait: float | None = None) -> dict[str, Any]:
-        params = {} if wait is None else {"wait": wait}
-        return self._json("POST", f"/undeploy/{_segment(name)}", params=params)
+    def undeploy(self, name: str, wait: float) -> dict[str, Any]:
+        return self._json("POST", f"/undeploy/{_segment(name)}", params={"wait": wait})
 
     def model(self, name: str) -> dict[str, Any]:
         return self._json("GET", f"/model/{_segment(name)}")
@@ -92,13 +92,11 @@ def client_from(settings: Settings, url: str = "") -> Client:
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:
-    try:
+    with suppress(ValueError):
         found = answer.json()
-    except ValueError:
-        return {"detail": answer.text[:2000]}
-    return (
-        found if isinstance(found, dict) and "detail" in found else {"detail": answer.text[:2000]}
-    )
+        if isinstance(found, dict) and "detail" in found:
+            return found
+    return {"detail": answer.text[:2000]}
 
 
 def _segment(text: str) -> str:

@@ -195,7 +195,10 @@ def test_options_that_would_not_be_read_start_nothing(
 
 
 def test_options_in_the_query_or_twice_start_nothing(controller: Controller) -> None:
-    assert "options belong in a JSON body" in controller.post("/deploy/many/5", 422, workers=2)["detail"]
+    assert (
+        "options belong in a JSON body"
+        in controller.post("/deploy/many/5", 422, workers=2)["detail"]
+    )
     twice = b'{"capture_hash": ["age"], "capture_hash": []}'
     headers = {"content-type": "application/json"}
     answer = controller.call("POST", "/deploy/many/5", content=twice, headers=headers)
