@@ -18,13 +18,8 @@ _BUILD_VARIABLES = ("MLFLOW_ENV_ROOT", "MLFLOW_CONDA_HOME", "PYENV_ROOT", "CONDA
 _BUILD_PREFIXES = ("PIP_", "UV_")
 _SECRET = ("PASSWORD", "TOKEN", "SECRET", "USERNAME", "_KEY")
 _PROXY_VARIABLES = (
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-)
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
 
 
 def for_model(env_manager: EnvManager, granted: Collection[str]) -> dict[str, str]:
