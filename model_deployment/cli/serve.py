@@ -45,7 +45,7 @@ def serve(
     new_documents: Annotated[
         bool,
         typer.Option(
-            "--new-documents", help="Start without captures, metrics and reports, likewise."
+            "--new-documents", help="Start without captures, metrics and reports if these are lost."
         ),
     ] = False,
 ) -> None:
