@@ -9,11 +9,11 @@ fail() {
     exit 1
 }
 
-# value NAME PATTERN MEANING: the variable's value has to be of this form, since it goes into a configuration.
+# value NAME PATTERN MEANING: check a variable whose value goes into the configuration.
 value() {
     given=
     eval "given=\$$1"
-    # The first line's form is not enough if there are more.
+    # grep matches one line of several: the value must be one line.
     { printf '%s\n' "$given" | grep -Eqx "$2" && [ "$(printf '%s\n' "$given" | wc -l)" -eq 1 ]; } ||
         fail "$1 is '$given'; it has to be $3"
 }
@@ -74,16 +74,16 @@ else
     echo "gateway: no certificate in $CERTIFICATES: passwords and data go over the network as plain HTTP" >&2
 fi
 
-# -- the folder for all that is written ------------------------------------------------------------
+# -- the folder for everything written ------------------------------------------------------------
 { mkdir -p "$GATEWAY_RUN" 2>/dev/null && [ -w "$GATEWAY_RUN" ]; } ||
     fail "user $(id -u) cannot write to $GATEWAY_RUN; set GATEWAY_RUN to a folder of its own"
-# In a folder of somebody else's the configuration would be theirs as well.
+# The owner of the folder could change the configuration.
 [ -O "$GATEWAY_RUN" ] || fail "$GATEWAY_RUN belongs to another user; set GATEWAY_RUN to a folder of its own"
 run=$(CDPATH='' cd -- "$GATEWAY_RUN" && pwd -P)
 for file in "$here"/*.conf; do
     ln -sf "$file" "$run/"
 done
-# -n: not into the folder that a link of an earlier start leads to.
+# -n: replace the link of an earlier start instead of following it.
 ln -sfn "$(CDPATH='' cd -- "$CREDENTIALS" && pwd)" "$run/credentials"
 [ -z "$tls" ] || ln -sfn "$(CDPATH='' cd -- "$CERTIFICATES" && pwd)" "$run/certificates"
 
@@ -108,17 +108,16 @@ connections=$((files / 2))
 echo "worker_connections $connections;" > "$run/run-events.conf"
 
 # -- the controller --------------------------------------------------------------------------------
-# Its address may change when its container is made anew, and nginx looks names up once, at its start.
-# From 1.27.3 an upstream can follow its name. Before, only a name in a variable is looked up again, and such
-# a controller gets a new connection for each request; an address, and a name of this machine's hosts file,
-# keep theirs.
+# The controller's address may change when its container is recreated, and nginx looks a name up once, at the
+# start. From 1.27.3 an upstream can follow a name. Before, nginx looks up again only a name in a variable, and
+# opens a new connection for each request; an address or a name of the hosts file keeps its connections.
 host=${CONTROLLER%:*}
 name_servers() {
     [ -z "$RESOLVER" ] || { echo "$RESOLVER"; return; }
     sed -n 's/^[[:space:]]*nameserver[[:space:]]\{1,\}\([^[:space:]%]\{1,\}\)[[:space:]]*$/\1/p' \
         /etc/resolv.conf 2>/dev/null | sed 's/.*:.*/[&]/' | tr '\n' ' '
 }
-# One address of a name, IPv4 if it has one: nginx would use them in turn, and the controller listens on one.
+# One address of a name, IPv4 first: nginx would use all in turn, and the controller listens on one.
 in_hosts_file() {
     awk -v host="$host" '{ sub(/#.*/, "") }
         { for (i = 2; i <= NF; i++) if ($i == host) { if ($1 !~ /:/) four = four ? four : $1; else six = $1 } }
@@ -128,7 +127,7 @@ upstream() {
     echo "map '' \$controller { default controller; }"
     echo "upstream controller {"
     echo "    $1"
-    # 75 s is how long the controller keeps an idle connection: it must not be the one to close it.
+    # The controller keeps an idle connection for 75 s: nginx has to close it first.
     echo "    keepalive 64; keepalive_timeout 30s; keepalive_requests 100000;"
     echo "}"
 }
@@ -153,8 +152,8 @@ controller() {
 }
 
 # -- where the access log goes ---------------------------------------------------------------------
-# nginx opens it by name, which a socket (systemd gives one) and what belongs to another user do not allow; then
-# it goes through a pipe with a name. nginx inherits descriptor 3, so that the pipe lasts as long as nginx does.
+# nginx opens the log by name, which fails for a socket (systemd's) and for a file of another user; then the log
+# goes through a named pipe. nginx inherits descriptor 3, so that the pipe lasts as long as nginx does.
 log=/dev/stdout
 if ! ( : >> /dev/stdout ) 2>/dev/null; then
     log=access.pipe
@@ -170,13 +169,13 @@ fi
     echo "limit_conn addresses $CONNECTIONS_PER_ADDRESS;"
     echo "client_header_timeout ${HEADER_TIMEOUT}s;"
     echo "client_body_timeout ${BODY_TIMEOUT}s;"
-    # A wrong password costs a worker as much as a good one. Its answer waits, and counts as a connection of
-    # its address meanwhile, so that nobody keeps the workers busy with guesses.
+    # Checking a wrong password costs as much as a right one. The answer to a wrong one is delayed and counts
+    # as a connection of its address meanwhile, so that guesses cannot keep the workers busy.
     echo "auth_delay ${AUTH_DELAY}s;"
 } > "$run/run-http.conf"
 
 # -- where it listens ------------------------------------------------------------------------------
-# listen PORT OPTIONS: on every address, or on the one that is given with the port.
+# listen PORT OPTIONS: on every address, or on the address given with the port.
 listen() {
     echo "    listen $1 $2 default_server backlog=1024;"
     case $1 in *:*) return ;; esac

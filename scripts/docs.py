@@ -3,12 +3,13 @@
 Tables kept by hand rot. These come from the code and stand between markers (``<!-- name -->``), in pages
 whose prose is written by hand: the calls (from OpenAPI), settings, commands, problems and metrics in
 docs/reference/, the glossary (from STYLE.md), the state machine and the rooms in docs/design.md, the names
-in docs/verdicts.md.
+in docs/verdicts.md. So does the table of paths in nginx/routes.conf.
 """
 
 import ast
 import inspect
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -19,9 +20,11 @@ from unittest.mock import MagicMock
 import typer
 from fastapi import APIRouter
 
+from model_deployment.api.access import POLICIES
 from model_deployment.app import web
 from model_deployment.cli.main import app as command_line
 from model_deployment.core import errors
+from model_deployment.core import names as model_names
 from model_deployment.core.lifecycle import diagram
 from model_deployment.degradation import verdict_words
 from model_deployment.settings import Settings, settings_table
@@ -343,6 +346,22 @@ def _purpose(name: str) -> str:
     return paragraph.replace("``", "`").replace(":mod:", "")
 
 
+def gateway_routes(text: str) -> str:
+    """The gateway's routes.conf with its table of paths made from the controller's table of policies."""
+    patterns = {"name": f"{model_names.NAME.pattern}-{model_names.VERSION.pattern}", "path": ".+"}
+    lines = ['    default "";']
+    for (method, template), policy in POLICIES.items():
+        # Only a prediction's first segment needs the exact form: other paths begin with a fixed one.
+        exact = patterns if template.startswith("/{name}") else {"path": ".+"}
+        parts = re.split(r"\{(\w+)(?::\w+)?\}", template)
+        parts[::2] = map(re.escape, parts[::2])
+        parts[1::2] = [exact.get(name, "[^/]+") for name in parts[1::2]]
+        key = '"~^' + "".join(parts) + r'\z"'
+        lines.append(f'    {key:<51} "{method} {policy.handler}";')
+    before, opening, rest = text.partition("map $uri $route {\n")
+    return before + opening + "\n".join(lines) + "\n" + rest[rest.index("}\n") :]
+
+
 # All of them -------------------------------------------------------------------------------------
 
 
@@ -370,6 +389,8 @@ def generated() -> dict[Path, str]:
         for name, content in contents.items():
             text = fill(text, name, content)
         found[path] = text
+    routes = ROOT / "nginx" / "routes.conf"
+    found[routes] = gateway_routes(routes.read_text(encoding="utf-8"))
     return found
 
 

@@ -1,7 +1,7 @@
 """Who may call what, and from where.
 
-The gateway in front checks passwords too; this does not rely on it. Whatever is not in the table below is
-forbidden, and a test compares the table with the routes that there are.
+A request whose path is not in ``POLICIES`` is refused. The gateway in front has the same table, written by
+``make docs`` (``nginx/routes.conf``), and checks passwords too; the controller does not rely on it.
 """
 
 import ipaddress
@@ -27,41 +27,54 @@ from model_deployment.core.errors import (
 
 Scope = MutableMapping[str, Any]
 
-NO_PATH = "cannot find this path; /docs lists all there are"
+NO_PATH = "cannot find this path; /docs lists all paths"
 
-#: Headers that say who asks, and whom.
+#: Headers that say who sends the request, and to whom.
 _ONCE = (b"host", b"authorization", b"origin", b"sec-fetch-site")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Spellings of ``Host`` that are remembered as good.
+#: Values of ``Host`` that are remembered as good.
 _REMEMBERED = 256
 _PORT = re.compile(r":[0-9]{1,5}\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """What a route asks of its callers."""
+class RoutePolicy:
+    """Who may call a route."""
 
-    #: None lets everybody in.
+    #: None: no password is needed.
     role: Role | None
-    #: A GET that starts work, or takes one of few places, unless it asks for something by its ``id``: not
-    #: from other sites' pages.
+    #: A GET that starts work or takes one of few places, unless its query names an ``id``: pages of other
+    #: sites may not send it.
     works: bool = False
+    #: The location of ``nginx/gateway.conf`` that passes the request on. Default: that of the role.
+    location: str = ""
+
+    @property
+    def handler(self) -> str:
+        return self.location or (str(self.role) if self.role else "anyone")
 
 
-_ANYBODY, _CALLER, _OPERATOR = Policy(None), Policy(Role.CALLER), Policy(Role.OPERATOR)
+_ANYONE, _CALLER, _OPERATOR = (
+    RoutePolicy(None),
+    RoutePolicy(Role.CALLER),
+    RoutePolicy(Role.OPERATOR),
+)
+_DEPLOY = RoutePolicy(Role.OPERATOR, location="deploy")
 
-#: By method and path as the routes have it. Callers predict and read; single rows that others have sent,
-#: logs, and whatever changes something is for operators.
-POLICIES: Mapping[tuple[str, str], Policy] = {
-    ("GET", "/health"): _ANYBODY,
+#: By method and path template. Callers predict and read. Operators also see logs and single rows of other
+#: callers, and may change something.
+POLICIES: Mapping[tuple[str, str], RoutePolicy] = {
+    ("POST", "/{name}"): _CALLER,
+    ("POST", "/{name}/invocations"): _CALLER,
+    ("GET", "/health"): _ANYONE,
     ("GET", "/ready"): _CALLER,
     ("GET", "/version"): _CALLER,
     ("GET", "/metrics"): _CALLER,
     ("GET", "/get_model_list"): _CALLER,
     ("GET", "/get_model_version_list/{model}"): _CALLER,
     ("GET", "/get_deployed_models"): _CALLER,
-    ("POST", "/deploy/{model}/{version}"): _OPERATOR,
-    ("POST", "/undeploy/{name}"): _OPERATOR,
+    ("POST", "/deploy/{model}/{version}"): _DEPLOY,
+    ("POST", "/undeploy/{name}"): _DEPLOY,
     ("GET", "/model/{name}"): _CALLER,
     ("GET", "/model/{name}/logs"): _OPERATOR,
     ("GET", "/model/{name}/events"): _CALLER,
@@ -69,22 +82,22 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
     ("POST", "/model/{name}/set_new_metrics"): _OPERATOR,
     ("POST", "/model/{name}/feedback"): _CALLER,
     ("DELETE", "/model/{name}/captures"): _OPERATOR,
-    ("GET", "/model/{name}/dataset"): _OPERATOR,
-    ("GET", "/model/{name}/degradation_report"): Policy(Role.CALLER, works=True),
-    ("GET", "/model/{name}/reports"): _CALLER,
+    ("GET", "/model/{name}/dataset"): RoutePolicy(Role.OPERATOR, location="dataset"),
+    ("GET", "/model/{name}/degradation_report"): RoutePolicy(
+        Role.CALLER, works=True, location="report"
+    ),
+    ("GET", "/model/{name}/reports"): RoutePolicy(Role.CALLER, location="report"),
     ("GET", "/compare/{model}"): _CALLER,
-    ("POST", "/{name}"): _CALLER,
-    ("POST", "/{name}/invocations"): _CALLER,
     ("GET", "/"): _CALLER,
     ("GET", "/dashboard"): _CALLER,
-    ("GET", "/dashboard/events"): Policy(Role.CALLER, works=True),
+    ("GET", "/dashboard/events"): RoutePolicy(Role.CALLER, works=True),
     ("GET", "/dashboard/static/{file}"): _CALLER,
     ("GET", "/dashboard/registry"): _CALLER,
     ("GET", "/dashboard/registry/{model}"): _CALLER,
     ("GET", "/dashboard/deployments/{name}"): _CALLER,
     ("GET", "/dashboard/deployments/{name}/charts"): _CALLER,
     ("GET", "/dashboard/deployments/{name}/reports"): _CALLER,
-    ("GET", "/dashboard/deployments/{name}/columns"): Policy(Role.OPERATOR, works=True),
+    ("GET", "/dashboard/deployments/{name}/columns"): RoutePolicy(Role.OPERATOR, works=True),
     ("GET", "/dashboard/compare/{model}"): _CALLER,
     ("GET", "/docs"): _CALLER,
     ("GET", "/docs/oauth2-redirect"): _CALLER,
@@ -94,7 +107,7 @@ POLICIES: Mapping[tuple[str, str], Policy] = {
 }
 
 
-#: First segments of paths that are no deployments.
+#: First segments of paths that no deployment can have.
 _TAKEN = "|".join(
     sorted({re.escape(path.split("/")[1]) for _, path in POLICIES if path[1:2] not in ("", "{")})
 )
@@ -103,7 +116,7 @@ _TAKEN = "|".join(
 def _pattern(template: str) -> re.Pattern[str]:
     pattern = compile_path(template)[0]
     if template.startswith("/{name}"):
-        # Else the way of a prediction would seem to lead to every call of one segment.
+        # Else every path of one segment would match the template of predictions.
         return re.compile(f"(?!/(?:{_TAKEN})(?:/|$)){pattern.pattern}")
     return pattern
 
@@ -113,44 +126,45 @@ _COMPILED = [
 ]
 
 
-class Checks(Protocol):
+class Authenticator(Protocol):
     """Finds out who sends a request."""
 
     async def user(self, authorization: bytes | None) -> User | None:
-        """Whose ``Authorization`` header that is; None if it proves nobody."""
+        """The user whose password the ``Authorization`` header carries; None if it is not valid."""
         ...
 
 
 class Access:
-    """Lets requests in, or says why not."""
+    """Authenticates requests, and checks the headers that say where they come from."""
 
-    def __init__(self, credentials: Checks, hosts: Collection[str] = ()) -> None:
-        """With the users, and the names under which the controller is called.
+    def __init__(self, credentials: Authenticator, hosts: Collection[str] = ()) -> None:
+        """Create the check.
 
         Args:
-            hosts: besides ``localhost`` and addresses, which no other site can pretend to be.
+            hosts: names of the controller besides ``localhost`` and IP addresses, which no other site can
+                pretend to be.
         """
         self._credentials = credentials
         self._hosts = frozenset(host.lower() for host in hosts)
         self._good: set[bytes] = set()
 
     async def admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Find out who calls, and note it in the scope. Whoever gets past here may predict.
+        """Put the user into the scope. An admitted request may predict.
 
         Raises:
-            DoubleHeader: with two answers to one of these questions.
-            Misdirected: by a name that is not ours, as in DNS rebinding.
-            Unauthenticated: by nobody.
-            CrossSite: a page of another site makes a browser do it.
+            DoubleHeader: a header that is checked here occurs twice.
+            Misdirected: ``Host`` is not a name of the controller, as in DNS rebinding.
+            Unauthenticated: no valid name and password.
+            CrossSite: a page of another site made a browser send the request.
         """
         if len(headers) != len(scope["headers"]):
-            refuse_doubles([name for name, _ in scope["headers"]])
+            refuse_repeated_headers([name for name, _ in scope["headers"]])
         self._check_host(headers.get(b"host", b""))
         user = await self._credentials.user(headers.get(b"authorization"))
         if user is None and not is_open(scope):
             raise Unauthenticated(
-                "cannot do this without a user's name and password: send them with HTTP basic "
-                "authentication (curl -u NAME), those that 'model-deployment users' has made"
+                "cannot do this without a user name and a password: send them with HTTP basic "
+                "authentication (curl -u NAME); 'model-deployment users add NAME' makes a user"
             )
         scope[USER] = user
         if scope["method"] not in _SAFE:
@@ -162,26 +176,27 @@ class Access:
         text = host.decode("latin-1").lower()
         if not is_ours(text, self._hosts):
             raise Misdirected(
-                "cannot answer under the name in the Host header: add it to MODEL_DEPLOYMENT_ALLOWED_HOSTS "
-                "if it is the controller's, or call it by its address"
+                "cannot answer under the name in the Host header: add the name to "
+                "MODEL_DEPLOYMENT_ALLOWED_HOSTS if it is the controller's, or call the controller by its "
+                "address"
             )
         if len(self._good) < _REMEMBERED:
             self._good.add(host)
 
 
-def refuse_doubles(names: Sequence[bytes]) -> None:
-    """Make sure that nobody in between has read another one of two headers than we do.
+def refuse_repeated_headers(names: Sequence[bytes]) -> None:
+    """Refuse a header that occurs twice: a gateway might have checked the other one.
 
     Raises:
-        DoubleHeader: one that matters here is there twice.
+        DoubleHeader: a header that is checked here occurs twice.
     """
     for name in _ONCE:
         if names.count(name) > 1:
-            raise DoubleHeader(f"cannot take two {name.decode()} headers: send one")
+            raise DoubleHeader(f"cannot accept two {name.decode()} headers: send one")
 
 
 def is_open(scope: Scope) -> bool:
-    """Whether a request is for what everybody may call."""
+    """Whether the route of a request needs no password."""
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     policy = POLICIES.get((method, scope["path"]))
     return policy is not None and policy.role is None
@@ -200,30 +215,30 @@ def is_ours(host: str, names: Collection[str]) -> bool:
 
 
 def refuse_cross_site(headers: Mapping[bytes, bytes]) -> None:
-    """Make sure that no page of another site is behind a request.
+    """Refuse a request that a page of another site made a browser send.
 
-    Browsers send passwords along whichever page asks. They say which one does in ``Sec-Fetch-Site`` (W3C
-    Fetch Metadata), or where they do not trust the connection in ``Origin`` only; other programs send
-    neither.
+    Browsers send stored passwords with the requests of any page. ``Sec-Fetch-Site`` (W3C Fetch Metadata)
+    says which site the page is from, or only ``Origin`` where the browser does not trust the connection;
+    other programs send neither.
 
     Raises:
-        CrossSite: one is.
+        CrossSite: the page is of another site.
     """
     site = headers.get(b"sec-fetch-site")
     if site is not None:
         good = site in (b"same-origin", b"none")
     else:
         origin = headers.get(b"origin")
-        good = origin is None or _same(origin.decode("latin-1"), headers.get(b"host", b""))
+        good = origin is None or _is_origin(origin.decode("latin-1"), headers.get(b"host", b""))
     if not good:
         raise CrossSite(
-            "cannot do this for a page of another site: only pages of this address may (Sec-Fetch-Site and "
-            "Origin say which one asks)"
+            "cannot do this for a page of another site: only pages of this address may (the browser names "
+            "the site in Sec-Fetch-Site or Origin)"
         )
 
 
-def _same(origin: str, host: bytes) -> bool:
-    """Whether an origin is the one that is called. Behind a gateway only that one knows the scheme."""
+def _is_origin(origin: str, host: bytes) -> bool:
+    """Whether an origin is the called one. The scheme is not compared: only the gateway knows it."""
     try:
         parts = urlsplit(origin)
         port = {"http": ":80", "https": ":443"}.get(parts.scheme)
@@ -237,29 +252,31 @@ def _same(origin: str, host: bytes) -> bool:
 
 
 def authorise(scope: Scope) -> None:
-    """Make sure that the user of an admitted request may do what its route does.
+    """Check that the user of an admitted request may call its route.
 
     Raises:
-        NotFound, MethodNotAllowed: no policy is for that.
-        Forbidden: more rights are needed.
-        CrossSite: a page of another site makes a browser do it.
+        NotFound, MethodNotAllowed: there is no policy for the path or the method.
+        Forbidden: the user has not the role that the route needs.
+        CrossSite: a page of another site made a browser send the request.
     """
     found = policies(scope["path"])
     if not found:
         raise NotFound(NO_PATH)
     method = scope["method"]
-    # Where a path could be two routes', the stricter one counts.
-    asked = [policy for known, policy in found if known == ("GET" if method == "HEAD" else method)]
-    if not asked:
+    # A path that fits two templates has to pass both policies.
+    matching = [
+        policy for known, policy in found if known == ("GET" if method == "HEAD" else method)
+    ]
+    if not matching:
         raise MethodNotAllowed(f"cannot {method} this path", {known for known, _ in found})
     user: User | None = scope[USER]
-    for policy in asked:
+    for policy in matching:
         if policy.role is not None and (user is None or not user.may(policy.role)):
-            raise Forbidden(f"cannot do this without the rights of the role {policy.role}")
+            raise Forbidden(f"cannot do this: it needs the role {policy.role}")
         if policy.works and "id" not in parse_qs(scope["query_string"].decode("latin-1")):
             refuse_cross_site(dict(scope["headers"]))
 
 
-def policies(path: str) -> list[tuple[str, Policy]]:
+def policies(path: str) -> list[tuple[str, RoutePolicy]]:
     """Methods and policies of the routes that a path may belong to."""
     return [(method, policy) for method, pattern, policy in _COMPILED if pattern.fullmatch(path)]

@@ -1,6 +1,6 @@
-"""The trail of calls that change something: who asked for what, and what became of it, one event each.
+"""The audit trail: one log event for each call that changes something, with its user and its status.
 
-What callers send in bodies is not told. Predictions change nothing, and are not in it.
+The events contain nothing of bodies. Predictions change nothing and are not in the trail.
 """
 
 import logging
@@ -27,29 +27,29 @@ class Audit:
         if scope["type"] != "http" or scope["method"] in _READING:
             await self._app(scope, receive, send)
             return
-        told = False
+        logged = False
 
-        async def noted(message: Message) -> None:
-            nonlocal told
+        async def send_and_log(message: Message) -> None:
+            nonlocal logged
             if message["type"] == "http.response.start":
-                # Before anybody can know of it.
-                told = True
-                _tell(scope, message["status"])
+                # Before the caller learns of it.
+                logged = True
+                _log_call(scope, message["status"])
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, send_and_log)
         finally:
-            if not told:
-                _tell(scope, 500)
+            if not logged:
+                _log_call(scope, 500)
 
 
-def _tell(scope: Message, status: int) -> None:
+def _log_call(scope: Message, status: int) -> None:
     route = scope.get("route")
-    # What no route was found for has changed nothing.
+    # A call without a route has changed nothing.
     if route is None or "predictions" in getattr(route, "tags", ()):
         return
-    model, version = _named(scope.get("path_params", {}))
+    model, version = _target(scope.get("path_params", {}))
     fields = {
         "action": route.name,
         "status": status,
@@ -63,8 +63,8 @@ def _tell(scope: Message, status: int) -> None:
     _log.info("%s was answered %s", route.name, status, extra=fields)
 
 
-def _named(given: dict[str, str]) -> tuple[str, int | str]:
-    """The model and version that a call was about, as they came where they are no names at all."""
+def _target(given: dict[str, str]) -> tuple[str, int | str]:
+    """The model and version in the path; as they came if they are not valid names."""
     try:
         key = (
             ModelKey.of(given["model"], given["version"])

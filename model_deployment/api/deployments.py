@@ -1,82 +1,57 @@
-"""Deploy, undeploy, and what became of it."""
+"""The calls that deploy and undeploy model versions, and show deployments."""
 
 import asyncio
 import hashlib
 import shlex
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from model_deployment.api.parameters import DeployOptions, Key, ModelName, ModelVersion, Wait
-from model_deployment.api.problems import respond
+from model_deployment.api.options import DeployOptions
+from model_deployment.api.parameters import Key, ModelName, ModelVersion, Wait
+from model_deployment.api.problems import problem, respond
 from model_deployment.api.request_scope import user_name
-from model_deployment.api.schemas import DeploymentOut, EventOut, ModelOut, Problem, ServingOut
+from model_deployment.api.schemas import DeploymentOut, EventOut, ModelOut, ServingOut
 from model_deployment.api.unknown_parameters import StrictRoute
-from model_deployment.control.controller import Choice, Controller
-from model_deployment.core.domain import Deployment, Desired, Handle, Memory, ProxyCounters, State
-from model_deployment.core.errors import DeployFailed, NotDeployed, NotReady
+from model_deployment.control.controller import Controller
+from model_deployment.core.domain import Deployment, Handle, Memory, ProxyCounters, State
+from model_deployment.core.errors import DeployFailed
 from model_deployment.core.hints import advice, with_advice
 from model_deployment.core.names import ModelKey
+from model_deployment.core.options import OptionOverrides
 from model_deployment.gate import dumps
 
-#: What a deployment's model says of itself: ``(signature, example, request to show)``.
+#: Reads the files of a deployment's model: ``(signature, example, request to show)``.
 Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
+#: The last lines of a launch's log.
 Tail = Callable[[str, int], str]
 #: What the proxy has counted of a deployment.
 Count = Callable[[ModelKey], ProxyCounters]
-#: What the processes of a launch take; None if they are gone.
-Weigh = Callable[[Handle], Awaitable[Memory | None]]
-#: How many of its workers serve; None where that cannot be told.
+#: Memory of the processes of a launch; None if they have ended.
+Measure = Callable[[Handle], Awaitable[Memory | None]]
+#: Number of workers that serve; None where that is unknown.
 Workers = Callable[[Deployment], Awaitable[int | None]]
 
-#: Lines of its log in the answer to a deploy that failed.
+#: Log lines in the answer to a failed deploy.
 _LAST_LINES = 20
 
 
-def problem(description: str) -> dict[str, Any]:
-    """An error in the API's description."""
-    return {"model": Problem, "description": description}
+@dataclass(frozen=True)
+class DeploymentCalls:
+    """The handlers, and what they use."""
 
+    controller: Controller
+    describe: Describe
+    tail: Tail
+    counters: Count
+    memory: Measure
+    workers: Workers
 
-def router(
-    controller: Controller,
-    *,
-    describe: Describe,
-    tail: Tail,
-    counters: Count,
-    memory: Weigh,
-    workers: Workers,
-    undeploy_wait: float,
-) -> APIRouter:
-    """The routes.
-
-    Args:
-        describe: reads what a cached model says of itself.
-        tail: the last lines of a launch's log.
-        counters: what the proxy has counted.
-        memory: what the processes of a launch take.
-        workers: how many of its workers serve.
-        undeploy_wait: how long an undeploy waits unless told otherwise, in seconds.
-    """
-    routes = APIRouter(tags=["deployments"], route_class=StrictRoute)
-
-    @routes.post(
-        "/deploy/{model}/{version}",
-        summary="Serve a model version",
-        response_model=DeploymentOut,
-        responses={
-            202: {"model": DeploymentOut, "description": "Still on its way"},
-            404: problem("The registry has no such model version"),
-            409: problem("Deployed with other options, or undeployed meanwhile"),
-            422: problem("A name, version or option that cannot be used"),
-            502: problem("It did not become ready; with the reason and the last lines of its log"),
-            503: problem("No free port, or the registry does not answer"),
-            507: problem("The disk is full, or there is not enough memory"),
-        },
-    )
     async def deploy(
+        self,
         request: Request,
         response: Response,
         model: ModelName,
@@ -84,186 +59,164 @@ def router(
         wait: Wait = 60.0,
         options: DeployOptions | None = None,
     ) -> Any:
-        """Starts a model server for the version and waits until it is ready or has failed.
+        """Starts a model server for the version, and waits until it is ready or has failed.
 
-        Deploying what is deployed already is the same deployment: nothing is started twice. One that is
-        parked is started.
+        A deploy of a deployed version starts nothing, unless the deployment is parked: then it is started.
         """
         key = ModelKey.of(model, version)
-        row = await controller.deploy(key, options.choice() if options else Choice(), wait)
+        overrides = options.overrides() if options else OptionOverrides()
+        row = await self.controller.deploy(key, overrides, wait)
         if row.state is State.FAILED:
-            return await _failed(row)
+            return await self._failed(row)
         if row.state not in (State.READY, State.PARKED):
             response.status_code = 202
         return DeploymentOut.of(row, str(request.base_url))
 
-    async def _failed(row: Deployment) -> Response:
-        launch_id = await controller.last_launch(row.key)
-        text = await asyncio.to_thread(tail, launch_id, _LAST_LINES) if launch_id else ""
+    async def _failed(self, row: Deployment) -> Response:
         error = DeployFailed(
             with_advice(f"cannot deploy {row.key}: {row.reason}", row.reason),
             extra={
                 "name": str(row.key),
                 "reason": row.reason,
                 "advice": advice(row.reason),
-                "log": text.splitlines(),
+                "log": (await self._last_lines(row.key, _LAST_LINES))[1].splitlines(),
             },
         )
         return respond(error)
+
+    async def _last_lines(self, key: ModelKey, lines: int) -> tuple[str, str]:
+        """The id of the newest launch, and the end of its log; both empty if there was no launch."""
+        launch_id = await self.controller.last_launch(key)
+        if not launch_id:
+            return "", ""
+        return launch_id, await asyncio.to_thread(self.tail, launch_id, lines)
+
+    async def undeploy(self, request: Request, response: Response, name: str, wait: float) -> Any:
+        row = await self.controller.undeploy(ModelKey.parse(name), wait)
+        if row.state is not State.STOPPED:
+            response.status_code = 202
+        return DeploymentOut.of(row, str(request.base_url))
+
+    async def get_deployed_models(
+        self,
+        request: Request,
+        stopped: Annotated[bool, Query(description="Include undeployed model versions.")] = False,
+    ) -> Any:
+        rows = await self.controller.all(stopped=stopped)
+        return [DeploymentOut.of(row, str(request.base_url)) for row in rows]
+
+    async def get_model(self, request: Request, name: Key) -> Any:
+        row = await self.controller.get(ModelKey.parse(name))
+        signature, example, request_body = await asyncio.to_thread(self.describe, row)
+        memory = await self.memory(row.handle) if row.handle else None
+        members = ModelOut.members(row, str(request.base_url))
+        return ModelOut(
+            **members,
+            workers_serving=await self.workers(row),
+            signature=signature,
+            input_example=example,
+            curl=_curl(members["url"], dumps(request_body).decode(), user_name(request.scope)),
+            rss=memory.rss if memory else None,
+            pss=memory.pss if memory else None,
+            memory_needed=self.controller.memory_needed(row),
+            serving=ServingOut.of(self.counters(row.key)),
+        )
+
+    async def get_logs(
+        self,
+        request: Request,
+        name: Key,
+        lines: Annotated[int, Query(ge=1, le=10_000, description="Lines from the end.")] = 100,
+    ) -> Response:
+        """The log of the newest launch, as text. With ``If-None-Match``, 304 if the text is the same."""
+        row = await self.controller.get(ModelKey.parse(name))
+        launch_id, text = await self._last_lines(row.key, lines)
+        tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
+        # A follower polls, hence the tag. Browsers must not store logs, which are for operators.
+        headers = {"X-Launch-Id": launch_id, "ETag": tag}
+        if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
+            return Response(status_code=304, headers=headers)
+        return PlainTextResponse(text, headers=headers)
+
+    async def get_events(
+        self,
+        name: Key,
+        limit: Annotated[int, Query(ge=1, le=500, description="Number of newest events.")] = 100,
+    ) -> Any:
+        events = await self.controller.events(ModelKey.parse(name), limit)
+        return [EventOut.of(event) for event in events]
+
+
+def _curl(url: str, body: str, user: str) -> str:
+    # curl asks for the password.
+    login = f"-u {shlex.quote(user)} " if user else ""
+    header = "-H 'Content-Type: application/json'"
+    return f"curl {login}-X POST {shlex.quote(url)} {header} -d {shlex.quote(body)}"
+
+
+_DEPLOY: dict[int | str, dict[str, Any]] = {
+    202: {"model": DeploymentOut, "description": "Not ready yet"},
+    404: problem("The registry has no such model version"),
+    409: problem("Deployed with other options, or undeployed meanwhile"),
+    422: problem("A name, version or option that cannot be used"),
+    502: problem("The start failed; with the reason and the last lines of the log"),
+    503: problem("No free port, or the registry does not answer"),
+    507: problem("The disk is full, or there is not enough memory"),
+}
+_UNDEPLOY: dict[int | str, dict[str, Any]] = {
+    202: {"model": DeploymentOut, "description": "Not stopped yet"},
+    404: problem("Not deployed"),
+    409: problem("Deployed again meanwhile"),
+}
+_ONE: dict[int | str, dict[str, Any]] = {404: problem("Not deployed")}
+
+
+def router(calls: DeploymentCalls, *, undeploy_wait: float) -> APIRouter:
+    """The routes of deployments.
+
+    Args:
+        undeploy_wait: seconds that an undeploy waits by default.
+    """
+    routes = APIRouter(tags=["deployments"], route_class=StrictRoute)
+    routes.post(
+        "/deploy/{model}/{version}",
+        summary="Serve a model version",
+        response_model=DeploymentOut,
+        responses=_DEPLOY,
+    )(calls.deploy)
 
     @routes.post(
         "/undeploy/{name}",
         summary="Stop serving a model version",
         response_model=DeploymentOut,
-        responses={
-            202: {"model": DeploymentOut, "description": "Still on its way out"},
-            404: problem("Not deployed"),
-            409: problem("Deployed again meanwhile"),
-        },
+        responses=_UNDEPLOY,
     )
     async def undeploy(
-        request: Request,
-        response: Response,
-        name: Key,
-        wait: Wait = undeploy_wait,
+        request: Request, response: Response, name: Key, wait: Wait = undeploy_wait
     ) -> Any:
-        """Takes no new requests, lets those in flight finish, stops the processes, frees the port."""
-        row = await controller.undeploy(ModelKey.parse(name), wait)
-        if row.state is not State.STOPPED:
-            response.status_code = 202
-        return DeploymentOut.of(row, str(request.base_url))
+        """Accepts no new requests, lets those in flight finish, stops the processes, frees the port."""
+        return await calls.undeploy(request, response, name, wait)
 
-    @routes.get(
+    one = "/model/{name}"
+    routes.get(
         "/get_deployed_models", summary="All deployments", response_model=list[DeploymentOut]
-    )
-    async def get_deployed_models(
-        request: Request,
-        stopped: Annotated[bool, Query(description="Also those that were undeployed.")] = False,
-    ) -> Any:
-        rows = await controller.all(stopped=stopped)
-        return [DeploymentOut.of(row, str(request.base_url)) for row in rows]
-
-    @routes.get(
-        "/model/{name}",
+    )(calls.get_deployed_models)
+    routes.get(
+        one,
         summary="One deployment, with its signature and a curl line",
         response_model=ModelOut,
-        responses={404: problem("Not deployed")},
-    )
-    async def get_model(request: Request, name: Key) -> Any:
-        row = await controller.get(ModelKey.parse(name))
-        signature, example, request_body = await asyncio.to_thread(describe, row)
-        taken = await memory(row.handle) if row.handle else None
-        members = ModelOut.members(row, str(request.base_url))
-        body = dumps(request_body).decode()
-        user = user_name(request.scope)
-        # curl asks for the password.
-        who = f"-u {shlex.quote(user)} " if user else ""
-        curl = (
-            f"curl {who}-X POST {shlex.quote(members['url'])} "
-            f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
-        )
-        return ModelOut(
-            **members,
-            workers_serving=await workers(row),
-            signature=signature,
-            input_example=example,
-            curl=curl,
-            rss=taken.rss if taken else None,
-            pss=taken.pss if taken else None,
-            memory_needed=controller.memory_needed(row),
-            serving=ServingOut.of(counters(row.key)),
-        )
-
-    @routes.get(
-        "/model/{name}/logs",
-        summary="The end of its log",
+        responses=_ONE,
+    )(calls.get_model)
+    routes.get(
+        f"{one}/logs",
+        summary="The end of the log",
         response_class=PlainTextResponse,
-        responses={404: problem("Not deployed")},
-    )
-    async def get_logs(
-        request: Request,
-        name: Key,
-        lines: Annotated[int, Query(ge=1, le=10_000, description="Lines from the end.")] = 100,
-    ) -> Response:
-        """What the newest launch has written, as text; with ``If-None-Match``, only where it is another."""
-        row = await controller.get(ModelKey.parse(name))
-        launch_id = await controller.last_launch(row.key)
-        text = (await asyncio.to_thread(tail, launch_id, lines) if launch_id else "").encode()
-        tag = f'"{hashlib.sha256(text).hexdigest()[:16]}"'
-        # Whoever follows it asks again and again. Browsers do not keep it: logs are for operators.
-        headers = {"X-Launch-Id": launch_id or "", "ETag": tag}
-        if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
-            return Response(status_code=304, headers=headers)
-        return PlainTextResponse(text, headers=headers)
-
-    @routes.get(
-        "/model/{name}/events",
-        summary="What happened to it, when and why",
+        responses=_ONE,
+    )(calls.get_logs)
+    routes.get(
+        f"{one}/events",
+        summary="State changes, with times and reasons",
         response_model=list[EventOut],
-        responses={404: problem("Not deployed")},
-    )
-    async def get_events(
-        name: Key, limit: Annotated[int, Query(ge=1, le=500, description="Newest ones.")] = 100
-    ) -> Any:
-        events = await controller.events(ModelKey.parse(name), limit)
-        return [EventOut.of(event) for event in events]
-
-    return routes
-
-
-def predictions(controller: Controller) -> APIRouter:
-    """The routes of predictions, which the proxy in front answers wherever a deployment exists.
-
-    Here for the API's description, and for what has no deployment.
-    """
-    routes = APIRouter(tags=["predictions"])
-    body = {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object"},
-                    "examples": {
-                        "dataframe_split": {
-                            "value": {"dataframe_split": {"columns": ["age"], "data": [[0.03]]}}
-                        },
-                        "dataframe_records": {"value": {"dataframe_records": [{"age": 0.03}]}},
-                        "one record": {"value": {"age": 0.03}},
-                        "inputs": {"value": {"inputs": [[0.03]]}},
-                        "instances": {"value": {"instances": [[0.03]]}},
-                    },
-                },
-                "text/csv": {"schema": {"type": "string"}},
-            },
-        }
-    }
-    answers: dict[int | str, dict[str, Any]] = {
-        400: problem("No JSON, or not JSON that means the same to everybody"),
-        404: problem("Not deployed"),
-        413: problem("The body is too large"),
-        415: problem("A Content-Type that no model reads"),
-        422: problem("It does not fit the model's signature; `errors` says where"),
-        429: problem("Too many requests wait for the model"),
-        502: problem("The model raised an exception, or its process broke off"),
-        503: problem("Deployed and not ready"),
-        504: problem("The model did not answer in time"),
-        507: problem("It is parked, and there is not enough memory to start it"),
-    }
-
-    @routes.post("/{name}", summary="Predict", responses=answers, openapi_extra=body)
-    @routes.post(
-        "/{name}/invocations",
-        summary="Predict (MLflow's path)",
-        responses=answers,
-        openapi_extra=body,
-    )
-    async def predict(name: Key) -> dict[str, Any]:
-        """MLflow's scoring protocol, checked against the model's signature first."""
-        key = ModelKey.parse(name)
-        row = await controller.get(key)
-        if row.state is State.STOPPED and row.desired is Desired.STOPPED:
-            raise NotDeployed(f"cannot predict with {key}: it was undeployed")
-        # Deployed in this very moment, and not in the route table yet.
-        raise NotReady(f"cannot predict with {key}: it is {row.state}", retry_after=2)
-
+        responses=_ONE,
+    )(calls.get_events)
     return routes

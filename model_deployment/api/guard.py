@@ -1,7 +1,7 @@
-"""What every request passes before the application: one spelling of each path, its rights, a body limit.
+"""Checks every request before the application: canonical path, access rights, size of the body.
 
-Two parsers that read one path differently are a way round access rules, so a path has to equal its
-own canonical encoding: unreserved characters and slashes as they are, all else percent-encoded.
+If two parsers read a path differently, access rules can be evaded. So a path has to equal its own canonical
+encoding: unreserved characters and slashes as they are, all others percent-encoded.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,16 +14,16 @@ from model_deployment.http.framing import content_length, ensure_whole
 
 Message = MutableMapping[str, Any]
 
-_ARMOUR = (
+_SECURITY_HEADERS = (
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
 _CSP = b"content-security-policy"
-#: For answers that are no pages; our own pages bring their policy.
-_NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
-#: The pages that FastAPI makes. They begin with a script in the page itself.
-_DOCS = (
+#: For answers of the API; the dashboard's pages have a policy of their own.
+_API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+#: For the pages that FastAPI makes, which start with an inline script.
+_DOCS_POLICY = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     b"img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
 )
@@ -31,7 +31,7 @@ App = Callable[..., Awaitable[None]]
 
 
 def is_canonical(raw_path: bytes, path: str) -> bool:
-    """Whether a path as it came is the one way to write what it was decoded to."""
+    """Whether a path as it came is the canonical encoding of the decoded path."""
     if quote(path, safe="/").encode() != raw_path:
         return False
     if not path.startswith("/") or any(char < " " or char == "\x7f" for char in path):
@@ -46,10 +46,10 @@ class Guard:
     def __init__(
         self, app: App, *, max_body_bytes: int, authorise: Callable[[Message], None]
     ) -> None:
-        """In front of an application.
+        """Guard an application.
 
         Args:
-            authorise: raises what keeps a request from being answered.
+            authorise: raises the reason why a request is refused.
         """
         self._app = app
         self._authorise = authorise
@@ -60,14 +60,14 @@ class Guard:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
-            else:  # a WebSocket, which no policy speaks of
+            else:  # a WebSocket, for which there is no policy
                 await send({"type": "websocket.close", "code": 1008})
             return
         try:
             if not is_canonical(scope["raw_path"], scope["path"]):
                 raise NonCanonicalPath(
-                    "cannot use this path: write it without '.' or empty segments, and percent-encode "
-                    "what needs it and nothing else, in capitals (a space is %20)"
+                    "cannot use this path: write it without '.' or empty segments, and percent-encode only "
+                    "reserved characters, in capitals (a space is %20)"
                 )
             self._authorise(scope)
             body = await self._read(receive)
@@ -76,17 +76,17 @@ class Guard:
                 ensure_whole(declared, len(body))
         except ModelDeploymentError as error:
             answer = problems.respond(error, {"Connection": "close"})
-            await answer(scope, receive, _armoured(scope, send))
+            await answer(scope, receive, with_security_headers(scope, send))
             return
         if body is None:
             return
         if scope["method"] == "HEAD":
-            # As a GET; the server leaves the body out.
+            # Handled as a GET; the server leaves out the body.
             scope = {**scope, "method": "GET"}
-        await self._app(scope, _replay(body, receive), _armoured(scope, send))
+        await self._app(scope, _replay(body, receive), with_security_headers(scope, send))
 
     async def _read(self, receive: Any) -> bytes | None:
-        """The whole body, which is small for every call but predictions; None if the caller left."""
+        """The whole body, which is small for all calls but predictions; None if the caller disconnected."""
         body = bytearray()
         while True:
             message = await receive()
@@ -102,20 +102,23 @@ class Guard:
                 return bytes(body)
 
 
-def _armoured(scope: Message, send: Any) -> Callable[[Message], Awaitable[None]]:
-    """Adds headers that keep browsers from misreading an answer, unless it brings its own."""
+def with_security_headers(scope: Message, send: Any) -> Callable[[Message], Awaitable[None]]:
+    """A ``send`` that adds headers against misuse in browsers, unless the answer has its own."""
+    policy = _DOCS_POLICY if scope["path"] in ("/docs", "/redoc") else _API_POLICY
 
-    policy = _DOCS if scope["path"] in ("/docs", "/redoc") else _NO_PAGE
-
-    async def armoured(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             raw = list(message.get("headers", ()))
-            there = {name.lower() for name, _ in raw}
-            raw += [header for header in (*_ARMOUR, (_CSP, policy)) if header[0] not in there]
+            present = {name.lower() for name, _ in raw}
+            raw += [
+                header
+                for header in (*_SECURITY_HEADERS, (_CSP, policy))
+                if header[0] not in present
+            ]
             message["headers"] = raw
         await send(message)
 
-    return armoured
+    return send_with_headers
 
 
 def _replay(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:

@@ -1,4 +1,4 @@
-"""The figures of the controller and its deployments, for Prometheus."""
+"""The call that Prometheus scrapes."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,21 +6,20 @@ from fastapi import APIRouter, Request, Response
 
 from model_deployment.api.unknown_parameters import StrictRoute
 
-#: Writes the page in the form that an Accept header asks for, and tells its media type.
+#: Writes the page in a format that an ``Accept`` header names; returns it with its media type.
 Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 def router(page: Page) -> APIRouter:
-    """The route."""
     routes = APIRouter(tags=["system"], route_class=StrictRoute)
 
     @routes.get(
         "/metrics",
-        summary="Figures for Prometheus",
+        summary="Metrics for Prometheus",
         response_class=Response,
         responses={
             200: {
-                "description": "Prometheus' text format, or OpenMetrics where that is accepted",
+                "description": "Prometheus text format, or OpenMetrics if the request accepts it",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             }
         },

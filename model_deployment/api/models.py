@@ -1,12 +1,13 @@
-"""What the MLflow registry holds."""
+"""The calls that list the models of the MLflow registry."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
 
-from model_deployment.api.deployments import problem
 from model_deployment.api.parameters import ModelName
+from model_deployment.api.problems import problem
 from model_deployment.api.schemas import RegisteredModelOut, RegisteredVersionOut
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
@@ -16,7 +17,6 @@ from model_deployment.registry.client import Registry
 
 
 def router(controller: Controller, registry: Registry) -> APIRouter:
-    """The routes."""
     routes = APIRouter(tags=["registry"], route_class=StrictRoute)
     unavailable: dict[int | str, dict[str, Any]] = {503: problem("The registry does not answer")}
 
@@ -33,11 +33,7 @@ def router(controller: Controller, registry: Registry) -> APIRouter:
         deployed = await states()
         return [
             RegisteredModelOut(
-                name=model.name,
-                latest_version=model.latest_version,
-                aliases=model.aliases,
-                description=model.description,
-                tags=model.tags,
+                **asdict(model),
                 deployed_versions=sorted(
                     key.version for key in deployed if key.model == model.name
                 ),
@@ -52,7 +48,7 @@ def router(controller: Controller, registry: Registry) -> APIRouter:
         responses={**unavailable, 404: problem("The registry has no such model")},
     )
     async def get_model_version_list(model: ModelName) -> Any:
-        ModelKey.of(model, 1)  # a name that could not be deployed is refused, and never a filter
+        ModelKey.of(model, 1)  # refuses a name that would be a filter for the registry
         deployed = await states()
         return [
             RegisteredVersionOut(
@@ -61,7 +57,7 @@ def router(controller: Controller, registry: Registry) -> APIRouter:
                 status=version.status,
                 run_id=version.run_id,
                 created_at=version.created_at,
-                # NaN is a metric in MLflow, and nothing in JSON.
+                # MLflow has NaN; JSON has not.
                 metrics={
                     name: value if math.isfinite(value) else None
                     for name, value in version.metrics.items()

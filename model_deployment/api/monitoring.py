@@ -1,6 +1,7 @@
-"""What is known of how a model does: metrics, and late ground truth."""
+"""The calls for metrics and ground truth of deployments."""
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -14,8 +15,8 @@ from pydantic import (
     Field,
 )
 
-from model_deployment.api.deployments import problem
 from model_deployment.api.parameters import Key, ModelName, encodable
+from model_deployment.api.problems import problem
 from model_deployment.api.request_scope import ITEMS
 from model_deployment.api.times import parse_moment
 from model_deployment.api.unknown_parameters import StrictRoute
@@ -26,18 +27,18 @@ from model_deployment.metrics.feedback import MAX_ITEMS, Feedback, Label
 from model_deployment.metrics.service import Monitoring
 
 Since = Annotated[
-    str | None, Query(description="From then on: an ISO 8601 time, or `24h`, `7d` before now.")
+    str | None,
+    Query(description="From this time on: ISO 8601, or a duration before now such as `24h`, `7d`."),
 ]
-Until = Annotated[str | None, Query(description="Until then, exclusive, in the same forms.")]
+Until = Annotated[str | None, Query(description="Before this time, in the same forms.")]
 
-#: Characters of a label that is a text.
+#: Characters of a label.
 _LONGEST_LABEL = 1000
-#: An answer in the API's description.
 STORE_AWAY = problem("The document store does not answer")
 
 
 class MetricsIn(BaseModel):
-    """Metrics that somebody measured."""
+    """Metrics that a caller measured."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -49,44 +50,48 @@ class MetricsIn(BaseModel):
     metrics: dict[
         Annotated[str, Field(min_length=1, max_length=250), AfterValidator(encodable)], float
     ] = Field(min_length=1, max_length=100)
-    window: str | None = Field(None, max_length=200, description="What they were measured on.")
+    window: str | None = Field(
+        None, max_length=200, description="The data that the metrics were measured on."
+    )
     n: int | None = Field(
         None,
         ge=1,
         le=2**53,
-        description="Rows they were measured on; where nobody knows, nothing is called worse.",
+        description="Rows that the metrics were measured on; without it no metric is called worse.",
     )
     note: str | None = Field(None, max_length=2000)
 
 
 def _label(given: Any) -> Any:
-    """One message for what is no label, in place of one for each type that it is not.
+    """Check a label. Pydantic alone would report one error for each type of the union.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value cannot be a label.
     """
     if given is None:
         raise ValueError(
-            "it is null, which is no truth. Leave the row out until its truth is known, and send it then"
+            "it is null. Leave the row out until its label is known, and send the label then"
         )
     if isinstance(given, str):
         if len(given) > _LONGEST_LABEL:
-            raise ValueError(f"a text has at most {_LONGEST_LABEL} characters, got {len(given)}")
+            raise ValueError(f"text has at most {_LONGEST_LABEL} characters, got {len(given)}")
         return encodable(given)
     if isinstance(given, float) and not math.isfinite(given):
-        raise ValueError("it is no finite number. Leave the row out until its truth is known")
+        raise ValueError("it is not a finite number. Leave the row out until its label is known")
     if isinstance(given, int) and not -(2**63) <= given < 2**63:
-        raise ValueError("it is a whole number of more than 64 bits, which no store keeps exactly")
+        raise ValueError(
+            "it is a whole number of more than 64 bits, which the document store cannot hold"
+        )
     if not isinstance(given, bool | int | float):
         kind = "an object" if isinstance(given, dict) else "a list"
         raise ValueError(
-            f"it has to be a number, a text, true or false, got {kind}. Each row has one label"
+            f"it has to be a number, text, true or false, got {kind}. Each row has one label"
         )
     return given
 
 
 class LabelIn(BaseModel):
-    """The truth about one row."""
+    """The ground truth of one row."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -104,89 +109,91 @@ class LabelIn(BaseModel):
 
 
 class FeedbackIn(BaseModel):
-    """Late ground truth."""
+    """Ground truth of predictions."""
 
     model_config = ConfigDict(extra="forbid")
 
     items: list[LabelIn] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
-def router(controller: Controller, monitoring: Monitoring, feedbacks: Feedback) -> APIRouter:
-    """The routes."""
-    routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
+@dataclass(frozen=True)
+class MonitoringCalls:
+    """The handlers, and what they use."""
 
-    async def deployed(name: str) -> ModelKey:
-        return (await controller.get(ModelKey.parse(name))).key
+    controller: Controller
+    monitoring: Monitoring
+    feedbacks: Feedback
 
-    @routes.get(
-        "/model/{name}/metrics",
-        summary="Baseline, current metrics, and what was served",
-        responses={404: problem("Not deployed"), 503: STORE_AWAY},
-    )
-    async def get_metrics(name: Key, since: Since = "24h", until: Until = None) -> dict[str, Any]:
-        key = await deployed(name)
-        return await monitoring.metrics(key, *window(since, until))
+    async def _deployed(self, name: str) -> ModelKey:
+        return (await self.controller.get(ModelKey.parse(name))).key
 
-    @routes.post(
-        "/model/{name}/set_new_metrics",
-        summary="Note metrics that you measured",
-        status_code=201,
-        responses={404: problem("Not deployed"), 503: STORE_AWAY},
-    )
-    async def set_new_metrics(name: Key, body: MetricsIn) -> dict[str, Any]:
-        """They become the current ones, and are judged beside the baseline as a report does it.
+    async def get_metrics(
+        self, name: Key, since: Since = "24h", until: Until = None
+    ) -> dict[str, Any]:
+        key = await self._deployed(name)
+        return await self.monitoring.metrics(key, *window(since, until))
 
-        `verdict` is `ok`, `worse` (in this window), `degraded` (in two running), `insufficient_data` (fewer
-        than 30 rows, or no `n`), or `no_reference`; `worse` and `degraded` are null in the last two.
+    async def set_new_metrics(self, name: Key, body: MetricsIn) -> dict[str, Any]:
+        """The metrics become the current ones, and are compared with the baseline as in a report.
+
+        `verdict` is `ok`, `worse` (in this window), `degraded` (in two windows in a row),
+        `insufficient_data` (fewer than 30 rows, or no `n`), or `no_reference`; `worse` and `degraded` are
+        null in the last two.
         """
-        key = await deployed(name)
-        return await monitoring.set_metrics(
+        key = await self._deployed(name)
+        return await self.monitoring.set_metrics(
             key, body.metrics, window=body.window, n=body.n, note=body.note
         )
 
-    @routes.post(
-        "/model/{name}/feedback",
-        summary="Tell what the truth turned out to be",
-        responses={404: problem("Not deployed"), 503: STORE_AWAY},
-    )
-    async def feedback(request: Request, name: Key, body: FeedbackIn) -> dict[str, Any]:
-        """Late is normal, and the same again changes nothing."""
-        key = await deployed(name)
+    async def feedback(self, request: Request, name: Key, body: FeedbackIn) -> dict[str, Any]:
+        """Labels may come late. Sending a label again changes nothing."""
+        key = await self._deployed(name)
         request.scope[ITEMS] = len(body.items)
         items = [Label(item.request_id, item.row, item.label) for item in body.items]
-        return await feedbacks.take(key, items)
+        return await self.feedbacks.take(key, items)
 
-    @routes.delete(
-        "/model/{name}/captures",
-        summary="Forget what was captured of a request",
-        responses={404: problem("Not deployed"), 503: STORE_AWAY},
-    )
     async def erase(
-        name: Key, request_id: Annotated[str, Query(min_length=1, max_length=128)]
+        self, name: Key, request_id: Annotated[str, Query(min_length=1, max_length=128)]
     ) -> dict[str, int]:
-        return {"erased": await monitoring.erase(await deployed(name), request_id)}
+        return {"erased": await self.monitoring.erase(await self._deployed(name), request_id)}
 
-    @routes.get(
-        "/compare/{model}",
-        summary="Metrics of versions side by side",
-        responses={404: problem("Not deployed"), 503: STORE_AWAY},
-    )
     async def compare(
+        self,
         model: ModelName,
         versions: Annotated[str, Query(description="Such as `1,2`.", max_length=200)],
     ) -> dict[str, Any]:
         keys = [ModelKey.addressed(model, text.strip()) for text in versions.split(",")]
         if not 1 <= len(set(keys)) == len(keys) <= 10:
-            raise InvalidRequest("cannot compare: name up to ten versions, each once")
+            raise InvalidRequest("cannot compare: name one to ten versions, each once")
         for key in keys:
-            await controller.get(key)
-        return await monitoring.compare(model, [key.version for key in keys])
+            await self.controller.get(key)
+        return await self.monitoring.compare(model, [key.version for key in keys])
 
+
+def router(calls: MonitoringCalls) -> APIRouter:
+    routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
+    responses: dict[int | str, dict[str, Any]] = {404: problem("Not deployed"), 503: STORE_AWAY}
+    one = "/model/{name}"
+    for method, path, handler, summary, status in (
+        ("GET", f"{one}/metrics", calls.get_metrics, "Baseline, current metrics, request counters", 200),
+        ("POST", f"{one}/set_new_metrics", calls.set_new_metrics, "Store metrics that you measured", 201),
+        ("POST", f"{one}/feedback", calls.feedback, "Store the ground truth of predictions", 200),
+        ("DELETE", f"{one}/captures", calls.erase, "Delete the capture of a request", 200),
+        ("GET", "/compare/{model}", calls.compare, "Metrics of versions side by side", 200),
+    ):  # fmt: skip
+        routes.add_api_route(
+            path,
+            handler,
+            methods=[method],
+            summary=summary,
+            status_code=status,
+            responses=responses,
+        )
     return routes
 
 
 def window(since: str | None, until: str | None) -> tuple[datetime, datetime]:
-    """From when until when, as callers say it."""
+    """Start and end of a window in a query; without ``since`` it starts in 1970."""
     now = datetime.now(UTC)
     end = parse_moment(until, now) if until else now + timedelta(seconds=1)
     return parse_moment(since, now) if since else datetime.fromtimestamp(0, UTC), end

@@ -1,4 +1,4 @@
-"""The API's description of itself (OpenAPI), completed with what holds for all calls."""
+"""Completes the OpenAPI description with the errors and the roles of all calls."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,21 +9,21 @@ from model_deployment.api.access import POLICIES
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _BASIC = "basic"
-#: What any call may be answered with.
+#: Answers that every call may get.
 _ALWAYS = {
     "400": "The path is not canonical",
     "421": "The `Host` is not a name of this controller",
-    "500": "An error of ours; its trace is in the log",
+    "500": "An internal error; its trace is in the log",
 }
 _GUARDED = {
-    "401": "No user's name and password",
-    "403": "The user may not do this, or a page of another site asks",
+    "401": "No valid user name and password",
+    "403": "The user has not the role, or a page of another site sent the request",
 }
-_WITH_BODY = {"413": "The body is too large", "415": "The body is of another kind than JSON"}
+_WITH_BODY = {"413": "The body is too large", "415": "The body is not JSON"}
 
 
 def complete(app: FastAPI) -> None:
-    """Have an application describe its errors as the problems they are, and who may call what."""
+    """Have an application describe its errors as problems, and the role that each call needs."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -65,6 +65,6 @@ def _complete(call: dict[str, Any], method: str, path: str) -> None:
 
 
 def _is_problem(content: dict[str, Any]) -> bool:
-    """Whether FastAPI has put a problem, or its own kind of error, under the call's media type."""
+    """Whether FastAPI has described a problem, or an error of its own, under the media type of the call."""
     references = [kind.get("schema", {}).get("$ref", "") for kind in content.values()]
     return any(ref.rpartition("/")[2] in ("Problem", "HTTPValidationError") for ref in references)

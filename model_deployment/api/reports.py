@@ -1,4 +1,4 @@
-"""Degradation reports: made now, or earlier."""
+"""The calls that make and show degradation reports."""
 
 import gzip
 from collections.abc import Mapping
@@ -7,16 +7,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from model_deployment.api.deployments import problem
 from model_deployment.api.monitoring import STORE_AWAY, Since, Until, window
 from model_deployment.api.parameters import Key
+from model_deployment.api.problems import problem
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
 from model_deployment.core.errors import NotFound
 from model_deployment.core.names import ModelKey
 from model_deployment.reports.service import Reporter
 
-#: What a report's page may do: it holds values that callers have sent.
+#: Restricts what the page of a report may do: the page contains values that callers have sent.
 _PAGE_HEADERS = {
     "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:; font-src data:; "
@@ -26,7 +26,6 @@ _PAGE_HEADERS = {
 
 
 def router(controller: Controller, reporter: Reporter) -> APIRouter:
-    """The routes."""
     routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
 
     async def deployed(name: str) -> ModelKey:
@@ -34,10 +33,10 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
 
     @routes.get(
         "/model/{name}/degradation_report",
-        summary="A degradation report, made now or earlier",
+        summary="A degradation report, new or stored",
         responses={
             200: {"content": {"text/html": {}, "application/json": {}}},
-            202: {"description": "Still being made; `Location` is where it will be"},
+            202: {"description": "Not finished yet; `Location` is the address of the report"},
             404: problem("Not deployed, or no such report"),
             503: STORE_AWAY,
         },
@@ -48,8 +47,12 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
         format: Literal["html", "json"] = "html",
         since: Since = "30d",
         until: Until = None,
-        id: Annotated[str | None, Query(max_length=64, description="An earlier one.")] = None,
-        wait: Annotated[float, Query(ge=0, le=600, description="Seconds to wait for it.")] = 60.0,
+        id: Annotated[
+            str | None, Query(max_length=64, description="Id of a stored report.")
+        ] = None,
+        wait: Annotated[
+            float, Query(ge=0, le=600, description="Seconds to wait for the report.")
+        ] = 60.0,
     ) -> Response:
         key = await deployed(name)
         if id is None:
@@ -58,16 +61,9 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
         if made is None:
             if not reporter.is_running(key, id):
                 raise NotFound(f"cannot find report {id!a} of {key}")
-            where = (
-                f"{key.path.replace('/', '/model/', 1)}/degradation_report?id={id}&format={format}"
-            )
-            return JSONResponse(
-                {"id": id, "status": "running", "url": str(request.base_url).rstrip("/") + where},
-                202,
-                headers={"Location": where, "Retry-After": "5"},
-            )
+            return _running(request, key, id, format)
         if format == "json":
-            return JSONResponse(_told(made))
+            return JSONResponse(_public(made))
         page = await reporter.page(made["_id"])
         if page is None:
             raise NotFound(f"cannot find a page of report {id!a}: its verdict is {made['verdict']}")
@@ -75,21 +71,31 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
 
     @routes.get(
         "/model/{name}/reports",
-        summary="Reports made so far, with verdict and headline",
+        summary="Stored reports, with verdict and headline",
         responses={404: problem("Not deployed"), 503: STORE_AWAY},
     )
     async def reports(
         name: Key, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> list[dict[str, Any]]:
         key = await deployed(name)
-        return [_told(one) for one in await reporter.list(key, limit)]
+        return [_public(one) for one in await reporter.list(key, limit)]
 
     return routes
 
 
-def _told(made: Mapping[str, Any]) -> dict[str, Any]:
-    told = {name: value for name, value in made.items() if name not in ("_id", "ts", "worse")}
-    return {"id": made["_id"], "ts": made["ts"].isoformat(), **told}
+def _running(request: Request, key: ModelKey, id: str, format: str) -> Response:
+    path = key.path.replace("/", "/model/", 1)
+    where = f"{path}/degradation_report?id={id}&format={format}"
+    return JSONResponse(
+        {"id": id, "status": "running", "url": str(request.base_url).rstrip("/") + where},
+        202,
+        headers={"Location": where, "Retry-After": "5"},
+    )
+
+
+def _public(made: Mapping[str, Any]) -> dict[str, Any]:
+    public = {name: value for name, value in made.items() if name not in ("_id", "ts", "worse")}
+    return {"id": made["_id"], "ts": made["ts"].isoformat(), **public}
 
 
 def _page(packed: bytes, accepted: str) -> Response:

@@ -1,19 +1,19 @@
-"""Names under which a request carries what its handlers did not find out themselves."""
+"""Keys of the ASGI scope under which a request carries its user, its id and more."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from model_deployment.core.domain import User
 
-#: Who asks: a :class:`~model_deployment.core.domain.User`, or None.
+#: The user: a :class:`~model_deployment.core.domain.User`, or None.
 USER = "model_deployment.user"
-#: What the answer will have as X-Request-Id; the proxy leaves it here.
+#: The ``X-Request-Id`` of the answer; set by the proxy.
 REQUEST_ID = "model_deployment.request_id"
-#: How many things a call was about.
+#: The number of items in the body of a call.
 ITEMS = "model_deployment.items"
 
 
 def user_name(scope: Mapping[str, Any]) -> str:
-    """Who asks; empty where nobody has to say."""
+    """The name of the user; empty if no password is needed."""
     user: User | None = scope.get(USER)
     return user.name if user else ""

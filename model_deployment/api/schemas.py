@@ -1,13 +1,15 @@
-"""What comes out over HTTP."""
+"""The bodies of answers."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from model_deployment.api.options import OptionsOut
 from model_deployment.core.domain import Deployment, Desired, Event, ProxyCounters, State
 from model_deployment.core.hints import advice
-from model_deployment.core.options import EnvManager, StartMethod, Validation
+from model_deployment.core.options import Options
 
 
 class RegisteredModelOut(BaseModel):
@@ -26,85 +28,42 @@ class RegisteredVersionOut(BaseModel):
 
     version: int
     aliases: list[str]
-    status: str = Field(description="The registry's own, READY where it can be deployed.")
+    status: str = Field(description="Status in the registry; READY if the version can be deployed.")
     run_id: str | None
     created_at: datetime
     metrics: dict[str, float | None]
-    state: State | None = Field(description="State of its deployment, null where there is none.")
-
-
-class OptionsOut(BaseModel):
-    """The options in force."""
-
-    env_manager: EnvManager
-    start_method: StartMethod
-    workers: int
-    validation: Validation
-    batch_max_rows: int
-    capture_rate: float
-    capture_exclude: list[str]
-    capture_hash: list[str]
-    max_capture_bytes: int
-    retention_days: float | None
-    idle_timeout: float
+    state: State | None = Field(description="State of the deployment; null if there is none.")
 
 
 class DeploymentOut(BaseModel):
     """A deployment."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "diabetes-1",
-                    "model": "diabetes",
-                    "version": 1,
-                    "state": "ready",
-                    "desired": "running",
-                    "url": "http://127.0.0.1:8000/diabetes-1",
-                    "port": 8001,
-                    "pid": 4242,
-                    "reason": "healthy",
-                    "advice": "",
-                    "restarts": 0,
-                    "created_at": "2026-01-31T12:00:00Z",
-                    "ready_at": "2026-01-31T12:00:05Z",
-                    "options": {
-                        "env_manager": "local",
-                        "start_method": "auto",
-                        "workers": 1,
-                        "validation": "strict",
-                        "batch_max_rows": 0,
-                        "capture_rate": 1.0,
-                        "capture_exclude": [],
-                        "capture_hash": [],
-                        "max_capture_bytes": 1048576,
-                        "retention_days": 30,
-                        "idle_timeout": 0,
-                    },
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{
+        "name": "diabetes-1", "model": "diabetes", "version": 1, "state": "ready", "desired": "running",
+        "url": "http://127.0.0.1:8000/diabetes-1", "port": 8001, "pid": 4242, "reason": "healthy",
+        "advice": "", "restarts": 0,
+        "created_at": "2026-01-31T12:00:00Z", "ready_at": "2026-01-31T12:00:05Z",
+        "options": Options(retention_days=30.0).as_dict(),
+    }]})  # fmt: skip
 
     name: str
     model: str
     version: int
     state: State
     desired: Desired
-    url: str = Field(description="Where predictions are asked for, with POST.")
+    url: str = Field(description="Address for predictions, with POST.")
     port: int | None
     pid: int | None
-    reason: str = Field(description="Why it is in this state.")
-    advice: str = Field(description="What helps where it failed or is tried again; else empty.")
-    restarts: int = Field(description="Starts after the first since it was deployed.")
+    reason: str = Field(description="Reason of the state.")
+    advice: str = Field(description="What helps after a failure; else empty.")
+    restarts: int = Field(description="Starts since the deploy, without the first.")
     created_at: datetime
     ready_at: datetime | None
     options: OptionsOut
 
     @classmethod
     def members(cls, row: Deployment, base_url: str) -> dict[str, Any]:
-        """The fields of a deployment, for this class and those that extend it."""
+        """The fields, for this class and its subclasses."""
         return {
             "name": str(row.key),
             "model": row.key.model,
@@ -124,14 +83,13 @@ class DeploymentOut(BaseModel):
 
     @classmethod
     def of(cls, row: Deployment, base_url: str) -> "DeploymentOut":
-        """From a row."""
         return cls(**cls.members(row, base_url))
 
 
 class ViolationsOut(BaseModel):
-    """How often one column was wrong in one way."""
+    """How often a column did not fit the signature in one way."""
 
-    column: str = Field(description="Empty for what is no column of the signature.")
+    column: str = Field(description="Empty if the error is not about one column.")
     kind: str
     count: int
 
@@ -140,17 +98,16 @@ class ServingOut(BaseModel):
     """What the proxy has counted since this controller began to route to the deployment."""
 
     checked: bool | None = Field(
-        description="Whether there is a signature to check requests against; null while not ready."
+        description="Whether requests are checked against a signature; null while not ready."
     )
-    refused: int = Field(description="Requests that were refused for not fitting the signature.")
+    refused: int = Field(description="Requests rejected because they did not fit the signature.")
     violations: list[ViolationsOut]
     batches: int = Field(description="Calls of the model that carried several requests.")
     batched_rows: int
-    unmergeable: str = Field(description="Why micro-batching turned itself off, if it did.")
+    unmergeable: str = Field(description="Why batching turned itself off; empty if it did not.")
 
     @classmethod
     def of(cls, counters: ProxyCounters) -> "ServingOut":
-        """From the proxy's counters."""
         return cls(
             checked=counters.checked,
             refused=counters.refused,
@@ -165,70 +122,53 @@ class ServingOut(BaseModel):
 
 
 class ModelOut(DeploymentOut):
-    """A deployment with what its model says of itself."""
+    """A deployment with its model's signature, example, memory and counters."""
 
     workers_serving: int | None = Field(
-        description="Server processes that have loaded the model, of `options.workers`; null where that "
-        "cannot be told: several workers of `mlflow models serve`."
+        description="Worker processes that have loaded the model, of `options.workers`; null if unknown "
+        "(several workers of `mlflow models serve`)."
     )
     signature: dict[str, Any] | None = Field(
-        description="Inputs, outputs and params in MLflow's form; null where the model has none. An "
-        "input in which its own example has missing values is `nullable`: it takes null."
+        description="Inputs, outputs and params in MLflow's form; null if the model has no signature. An "
+        "input that has missing values in the model's example is `nullable`: it accepts null."
     )
     input_example: Any = Field(
-        description="The model's own scoring request, null where it has none."
+        description="The scoring request logged with the model; null if there is none."
     )
     curl: str = Field(
-        description="A command line that asks for a prediction: with the input example, with a row of "
-        "it where only that passes the check, or with a request made from the signature."
+        description="A command line that requests a prediction: with the input example, with one row of "
+        "the example if only that fits the signature, or with a request made from the signature."
     )
     rss: int | None = Field(
-        description="Resident memory of its processes, in bytes; null where there are none."
+        description="Resident memory of the processes, in bytes; null if there are none."
     )
     pss: int | None = Field(
-        description="The same with what is shared divided among those who share it."
+        description="Proportional set size of the processes, in bytes: shared memory is divided among the "
+        "processes."
     )
     memory_needed: int = Field(
-        description="Bytes it is expected to take when it is started next: as last measured, or a guess."
+        description="Bytes that the next start is expected to take: as last measured, or a guess."
     )
     serving: ServingOut
 
 
 class EventOut(BaseModel):
-    """Something that happened to a deployment."""
+    """A change of state of a deployment."""
 
     at: datetime
     previous: State | None
     state: State
     launch_id: str | None
     reason: str
-    advice: str = Field(description="What helps where it failed or is tried again; else empty.")
+    advice: str = Field(description="What helps after a failure; else empty.")
 
     @classmethod
     def of(cls, event: Event) -> "EventOut":
-        """From an event."""
-        return cls(
-            at=event.at,
-            previous=event.previous,
-            state=event.state,
-            launch_id=event.launch_id,
-            reason=event.reason,
-            advice=_advice(event.state, event.reason),
-        )
+        return cls(**asdict(event), advice=_advice(event.state, event.reason))
 
 
 def _advice(state: State, reason: str) -> str:
     return advice(reason) if state in (State.FAILED, State.PENDING) else ""
-
-
-class Problem(BaseModel):
-    """An error (RFC 9457, `application/problem+json`)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class PortsOut(BaseModel):
@@ -242,17 +182,23 @@ class PortsOut(BaseModel):
 
 
 class CapturesOut(BaseModel):
-    """How the captures of predictions fare."""
+    """State of the captures of predictions."""
 
-    spool_bytes: int = Field(description="Waiting on the local disk for the document store.")
+    spool_bytes: int = Field(
+        description="Bytes that wait on the local disk for the document store."
+    )
     written: int
-    dropped: int = Field(description="Lost: no room in the spool, too old, or damaged.")
-    dead: int = Field(description="Refused by the store, and kept aside with the reason.")
-    error: str = Field(description="Why the document store takes nothing; empty while it does.")
+    dropped: int = Field(
+        description="Captures lost: the spool was full, or the capture was too old or damaged."
+    )
+    dead: int = Field(
+        description="Captures that the document store refused; kept aside with the reason."
+    )
+    error: str = Field(description="Why the document store accepts nothing; empty while it does.")
 
 
 class ReadyOut(BaseModel):
-    """Whether the controller does its work."""
+    """Whether the controller is ready."""
 
     status: str
     last_tick_seconds: float

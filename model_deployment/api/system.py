@@ -13,7 +13,7 @@ from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
 from model_deployment.recording.upkeep import MonitoringState
 
-#: Seconds without a tick after which the reconciler counts as stuck.
+#: Seconds without a tick of the control loop after which the controller is not ready.
 STUCK_AFTER = 10.0
 
 
@@ -27,8 +27,8 @@ def router(
     """The routes.
 
     Args:
-        idle: seconds since the reconciler's last good tick.
-        monitoring: how captures fare.
+        idle: seconds since the last good tick of the control loop.
+        monitoring: the state of captures.
     """
     routes = APIRouter(tags=["system"], route_class=StrictRoute)
 
@@ -38,12 +38,12 @@ def router(
 
     @routes.get(
         "/ready",
-        summary="The controller does its work",
+        summary="The controller is ready",
         response_model=ReadyOut,
-        responses={503: {"model": ReadyOut, "description": "Its loop does not tick"}},
+        responses={503: {"model": ReadyOut, "description": "The control loop does not tick"}},
     )
     async def ready(response: Response) -> Any:
-        """Ready while the state database is open and the reconciler ticks."""
+        """Ready while the state database is open and the control loop ticks."""
         usage = await controller.ports()
         rows = await controller.all()
         stuck = idle() > STUCK_AFTER
@@ -60,7 +60,7 @@ def router(
                 quarantined=usage.quarantined,
                 blocked=[{"port": held.port, "holder": held.holder} for held in usage.blocked],
             ),
-            # Not a reason to be not ready: predictions go on without the store.
+            # No reason to be unready: predictions go on without the document store.
             captures=CapturesOut(**asdict(monitoring())),
         )
 

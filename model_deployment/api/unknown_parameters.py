@@ -1,4 +1,4 @@
-"""What a call does not know is refused, in its query and in its body: left out, it would go unnoticed."""
+"""Refuses what a call would not read: unknown query parameters, and bodies that are not its JSON."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -10,35 +10,35 @@ from fastapi.routing import APIRoute
 from model_deployment.core.errors import IncompleteBody, InvalidRequest, UnsupportedMediaType
 from model_deployment.gate import MalformedJson, loads
 
-#: Bodies that say nothing, which a call that takes none may have.
-_NOTHING = (b"", b"{}", b"null")
+#: Bodies that a call without a body accepts.
+_EMPTY = (b"", b"{}", b"null")
 
 
 class StrictRoute(APIRoute):
-    """A route that reads JSON, and refuses every other body."""
+    """A route that reads JSON and refuses every other body."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """With a check before FastAPI, which takes a body of another kind for bytes, or for none."""
+        """Check the body before FastAPI, which would ignore a body of another type."""
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
             body = await request.body()
             if self.body_field is not None:
                 _ensure_json(request, body)
-            elif body.strip() not in _NOTHING:
+            elif body.strip() not in _EMPTY:
                 known = sorted(parameter.alias for parameter in self.dependant.query_params)
-                takes = f"; in its query it takes {', '.join(known)}" if known else ""
-                raise InvalidRequest(f"cannot use the body: this call takes none{takes}")
+                takes = f"; query parameters are {', '.join(known)}" if known else ""
+                raise InvalidRequest(f"cannot use the body: this call takes no body{takes}")
             return await handle(request)
 
         return checked
 
 
 async def known_parameters_only(request: Request) -> None:
-    """A dependency of all calls.
+    """Refuse a query parameter that the call does not have; a dependency of all calls.
 
     Raises:
-        InvalidRequest: naming one that is unknown, and those that are known.
+        InvalidRequest: with the unknown parameter and the known ones.
     """
     route = request.scope["route"]
     if not request.query_params or not isinstance(route, APIRoute):
@@ -46,30 +46,30 @@ async def known_parameters_only(request: Request) -> None:
     known = {parameter.alias for parameter in route.dependant.query_params}
     for name in request.query_params:
         if name not in known:
-            takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
-            more = ", and options in a JSON body" if route.body_field is not None else ""
+            takes = f"known are {', '.join(sorted(known))}" if known else "the call takes none"
+            more = "; options belong in a JSON body" if route.body_field is not None else ""
             raise InvalidRequest(f"cannot use the query parameter {name[:60]!a}: {takes}{more}")
 
 
 def _ensure_json(request: Request, body: bytes) -> None:
-    """Make sure that FastAPI will see all of a body.
+    """Refuse a body of which FastAPI would ignore something.
 
     Raises:
-        IncompleteBody: one is announced, and none came.
-        UnsupportedMediaType: it is no JSON by its headers.
-        InvalidRequest: it has a key twice, of which one would be lost.
+        IncompleteBody: the headers announce a body, and none came.
+        UnsupportedMediaType: the headers name another type than JSON, or a compression.
+        InvalidRequest: a key occurs twice, or the text is not UTF-8.
     """
     if not body:
         if "transfer-encoding" in request.headers:
             raise IncompleteBody(
-                "cannot use the request: its headers announce a body (Transfer-Encoding), and none came. "
-                "Nothing was done; send it again, or without that header"
+                "cannot use the request: its headers announce a body (Transfer-Encoding), and no body "
+                "came. Nothing was done; send the request again, or without that header"
             )
         return
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("identity", ""):
         raise UnsupportedMediaType(
-            f"cannot read a body that is packed with {coding[:40]!a}: send it without Content-Encoding"
+            f"cannot read a body compressed with {coding[:40]!a}: send it without Content-Encoding"
         )
     given = request.headers.get("content-type", "")
     if given.partition(";")[0].strip().lower() != "application/json":
@@ -87,9 +87,9 @@ def _ensure_unique(body: bytes) -> None:
     try:
         json.loads(body, object_pairs_hook=_members)
     except UnicodeDecodeError:
-        raise InvalidRequest("cannot use the body: it is no UTF-8 text") from None
+        raise InvalidRequest("cannot use the body: it is not UTF-8") from None
     except (ValueError, RecursionError):
-        return  # FastAPI says where
+        return  # FastAPI names the place
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

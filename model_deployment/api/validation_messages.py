@@ -1,4 +1,4 @@
-"""What does not fit in a call of the API, in words for its caller. Pure."""
+"""Messages for callers about what Pydantic found wrong with their request. Pure."""
 
 import difflib
 import json
@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-#: Misfits that are told one by one, and characters of a value that are shown.
-_TOLD, _SHOWN = 20, 60
+#: Errors that are listed, and characters of a value that are shown.
+_LISTED, _SHOWN = 20, 60
 _SHOULD = "Input should be "
-#: By the ends of Pydantic's names of errors.
+#: By the last part of the type of a Pydantic error.
 _SHAPES = {
     "dict_type": "a JSON object",
     "attributes_type": "a JSON object",
@@ -21,32 +21,32 @@ _SHAPES = {
 _PLACES = {"query": "the query parameter {}", "path": "{} in the path", "header": "the header {}"}
 
 
-def misfits(errors: Sequence[Mapping[str, Any]], body: Any) -> dict[str, Any]:
-    """The members of a problem document about what Pydantic found.
+def describe_errors(errors: Sequence[Mapping[str, Any]], body: Any) -> dict[str, Any]:
+    """The members of a problem document about errors that Pydantic found.
 
     Args:
-        body: the annotation of the call's body; None where it takes none.
+        body: the annotation of the body that the call takes; None if it takes none.
     """
-    told = [
+    listed = [
         {
             "field": ".".join(map(_part, error.get("loc", ()))) or "request",
             "problem": _what(error, body),
         }
-        for error in errors[:_TOLD]
+        for error in errors[:_LISTED]
     ]
     where, what = (
-        (_where(errors[0]), told[0]["problem"]) if told else ("the request", "it is invalid")
+        (_where(errors[0]), listed[0]["problem"]) if listed else ("the request", "it is invalid")
     )
     more = f" ({len(errors) - 1} more below)" if len(errors) > 1 else ""
     return {
         "detail": f"cannot use {where}: {what}{more}",
-        "errors": told,
+        "errors": listed,
         "error_count": len(errors),
     }
 
 
 def _part(part: Any) -> str:
-    # Half a character would not be written as JSON.
+    # Half of a surrogate pair cannot be encoded.
     return str(part)[:_SHOWN].encode(errors="replace").decode()
 
 
@@ -65,10 +65,10 @@ def _what(error: Mapping[str, Any], body: Any) -> str:
     if kind == "extra_forbidden":
         return _unknown(error["loc"], body)
     if kind == "string_unicode":
-        return "it has half a character in it"
+        return "it contains half of a surrogate pair"
     if kind == "json_invalid":
         what = (error.get("ctx") or {}).get("error", said)
-        return f"it is no JSON: {what} at character {error['loc'][-1]}"
+        return f"it is not JSON: {what} at character {error['loc'][-1]}"
     for end, shape in _SHAPES.items():
         if kind.endswith(end):
             return f"it has to be {shape}, got {_got(error.get('input'))}"
@@ -97,7 +97,7 @@ def _got(value: Any) -> str:
 
 
 def _names(annotation: Any, path: Sequence[Any]) -> Iterator[str]:
-    """The members that there are at a place of a body."""
+    """The members that a body may have at a place."""
     for model in _models(annotation):
         if not path:
             yield from model.model_fields

@@ -109,7 +109,8 @@ def forks(
         environment=settings.model_environment(EnvManager.LOCAL),
     )
     forks = ForkStarter(terms, program, changed)
-    if settings.start_method is not StartMethod.SERVE and settings.env_manager is EnvManager.LOCAL:
+    options = settings.options
+    if options.start_method is not StartMethod.SERVE and options.env_manager is EnvManager.LOCAL:
         forks.warming()
     return forks
 

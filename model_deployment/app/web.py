@@ -12,12 +12,16 @@ from model_deployment.api import (
     metrics,
     models,
     openapi,
+    predictions,
     problems,
     reports,
     system,
 )
 from model_deployment.api import monitoring as monitoring_calls
 from model_deployment.api.audit import Audit
+from model_deployment.api.datasets import DatasetCalls
+from model_deployment.api.deployments import DeploymentCalls
+from model_deployment.api.monitoring import MonitoringCalls
 from model_deployment.api.request_scope import USER
 from model_deployment.api.unknown_parameters import known_parameters_only
 from model_deployment.app.monitoring import MonitoringParts
@@ -65,27 +69,33 @@ def build_api(
             mlflow_version=version("mlflow"),
         ),
         metrics.router(telemetry.page),
-        monitoring_calls.router(controller, monitoring.monitoring, monitoring.feedback),
+        monitoring_calls.router(
+            MonitoringCalls(controller, monitoring.monitoring, monitoring.feedback)
+        ),
         reports.router(controller, monitoring.reporter),
         datasets.router(
-            get=controller.get,
-            find_training=monitoring.find_training,
-            find_inputs=monitoring.find_inputs,
-            documents=monitoring.documents,
+            DatasetCalls(
+                get=controller.get,
+                find_training=monitoring.find_training,
+                find_inputs=monitoring.find_inputs,
+                documents=monitoring.documents,
+            )
         ),
         models.router(controller, serving.registry),
         deployments.router(
-            controller,
-            describe=serving.describe,
-            tail=serving.logs.tail,
-            counters=serving.routes.counters,
-            memory=telemetry.memory,
-            workers=telemetry.workers,
+            DeploymentCalls(
+                controller,
+                describe=serving.describe,
+                tail=serving.logs.tail,
+                counters=serving.routes.counters,
+                memory=telemetry.memory,
+                workers=telemetry.workers,
+            ),
             undeploy_wait=undeploy_wait,
         ),
         dashboard.router(),
         # The last one: its paths could be taken for others.
-        deployments.predictions(controller),
+        predictions.router(controller),
     ):
         app.include_router(router)
     openapi.complete(app)

@@ -1,1 +1,1 @@
-"""The command line: ``model-deployment serve``, ``deploy``, ``predict``, ``users``, ``backup`` …"""
+"""The command line: starts a controller, calls a running one, manages users and backups."""

@@ -1,9 +1,12 @@
-"""The command line's view of a controller: a few calls over HTTP."""
+"""Calls a running controller over HTTP."""
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+
+from model_deployment.settings import Settings
 
 
 class CallFailed(Exception):
@@ -15,9 +18,9 @@ class CallFailed(Exception):
 
 
 class Client:
-    """Calls one controller.
+    """The calls that the command line makes of one controller.
 
-    Every method raises :class:`CallFailed` with the controller's own words.
+    Every method raises :class:`CallFailed` with the reason that the controller gave.
     """
 
     def __init__(self, url: str, user: str = "", password: str = "") -> None:
@@ -27,7 +30,7 @@ class Client:
                 base_url=self.url,
                 auth=(user, password) if user else None,
                 timeout=httpx.Timeout(10, read=None),
-                trust_env=False,  # a controller is near by, not behind the proxy of the house
+                trust_env=False,  # the controller is near, not behind the site's HTTP proxy
             )
         except httpx.InvalidURL as error:
             raise CallFailed(
@@ -38,32 +41,26 @@ class Client:
     def deploy(
         self, model: str, version: str, options: dict[str, Any], wait: float
     ) -> dict[str, Any]:
-        """POST /deploy; returns the deployment."""
         path = f"/deploy/{_segment(model)}/{_segment(version)}"
         return self._json("POST", path, params={"wait": wait}, json=options or None)
 
-    def undeploy(self, name: str, wait: float | None = None) -> dict[str, Any]:
-        """POST /undeploy; returns the deployment."""
-        params = {} if wait is None else {"wait": wait}
-        return self._json("POST", f"/undeploy/{_segment(name)}", params=params)
+    def undeploy(self, name: str, wait: float) -> dict[str, Any]:
+        return self._json("POST", f"/undeploy/{_segment(name)}", params={"wait": wait})
 
     def model(self, name: str) -> dict[str, Any]:
-        """GET /model."""
         return self._json("GET", f"/model/{_segment(name)}")
 
     def deployed(self, *, stopped: bool) -> list[dict[str, Any]]:
-        """GET /get_deployed_models."""
         answer = self._call("GET", "/get_deployed_models", params={"stopped": stopped})
         found: list[dict[str, Any]] = answer.json()
         return found
 
     def logs(self, name: str, lines: int) -> tuple[str, str]:
-        """GET /model/…/logs: the launch it is of, and the text."""
+        """The id of the newest launch, and the end of its log."""
         answer = self._call("GET", f"/model/{_segment(name)}/logs", params={"lines": lines})
         return answer.headers.get("x-launch-id", ""), answer.text
 
     def predict(self, name: str, content: bytes, content_type: str) -> bytes:
-        """POST /<model>-<version>: the answer as it came."""
         answer = self._call(
             "POST", f"/{_segment(name)}", content=content, headers={"Content-Type": content_type}
         )
@@ -79,7 +76,7 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CallFailed(
                 f"cannot reach the controller at {self.url}: {error}. Start it with "
-                "'model-deployment serve', or name another one with --url"
+                "'model-deployment serve', or give the address of another one with --url"
             ) from error
         if answer.is_success:
             return answer
@@ -89,14 +86,17 @@ class Client:
         )
 
 
+def client_from(settings: Settings, url: str = "") -> Client:
+    """A client of the controller in the settings, or of the one at ``url``, with the settings' password."""
+    return Client(url or settings.client_url, settings.user, settings.password.get_secret_value())
+
+
 def _problem(answer: httpx.Response) -> dict[str, Any]:
-    try:
+    with suppress(ValueError):
         found = answer.json()
-    except ValueError:
-        return {"detail": answer.text[:2000]}
-    return (
-        found if isinstance(found, dict) and "detail" in found else {"detail": answer.text[:2000]}
-    )
+        if isinstance(found, dict) and "detail" in found:
+            return found
+    return {"detail": answer.text[:2000]}
 
 
 def _segment(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The demo model: gives an empty registry one small model to deploy."""
+"""Trains and registers the demo model, so that an empty registry has a model to deploy."""
 
-# MLflow and scikit-learn cost seconds and hundreds of MB: the functions import them, so that only
-# those who ask for the demo pay.
+# The functions import MLflow and scikit-learn, which take seconds and hundreds of MB, so that only the
+# demo pays for them.
 
 import io
 import logging
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 MODEL = "diabetes"
 ALIAS = "champion"
 EXPERIMENT = "model_deployment_demo"
-#: On the registered model. A run that dies between the steps of a registration leaves ``PARTIAL``
-#: behind, by which the next one knows that the model is not a user's and may be completed.
-TAG = "model_deployment.cli.demo"
+#: A tag of the registered model. A run that dies between the steps of a registration leaves ``PARTIAL``
+#: behind: the next run knows by it that the model is not a user's, and completes the registration.
+TAG = "model_deployment.demo"
 PARTIAL, COMPLETE = "partial", "complete"
 
-#: Seconds that the registry may take to answer.
+#: Seconds.
 _TIMEOUT = 60.0
 _TARGET = "progression"
 _MODEL_DESCRIPTION = (
@@ -47,11 +47,10 @@ def ensure_demo_model(
     Args:
         tracking_uri: where the training run is logged.
         registry_uri: where the model is registered.
-        artifact_root: where the artifacts of a new experiment go, for a registry that is our own;
-            None leaves it to MLflow.
+        artifact_root: where the artifacts of a new experiment go; None leaves the choice to MLflow.
 
     Returns:
-        Name and version of the model, or None if the registry has models of its own already.
+        Name and version of the model, or None if the registry has models already.
     """
     with _quiet():
         look_at_file(registry_uri)
@@ -65,7 +64,7 @@ def ensure_demo_model(
             return MODEL, _complete(client, artifact_root, registered=bool(models))
 
 
-def why_not(error: Exception, registry_uri: str) -> str:
+def explain_failure(error: Exception, registry_uri: str) -> str:
     """Why the demo model could not be set up, in a sentence."""
     of_registry = type(error).__module__.partition(".")[0] in (
         "mlflow",
@@ -80,13 +79,13 @@ def _is_partial(model: Any) -> bool:
 
 
 def _complete(client: "MlflowClient", artifact_root: Path | None, *, registered: bool) -> int:
-    """Do the steps of the registration that are missing, each of them safe to be the last."""
+    """Do the missing steps of the registration; a run may die after any of them."""
     found = client.search_model_versions(f"name = '{MODEL}'") if registered else []
     if found:
         version = min(int(candidate.version) for candidate in found)
     else:
         run_id, model_id = _train(_experiment(client, artifact_root))
-        # Only now, so that colleagues never see a registered model that has no version for long.
+        # Only now, so that other users of the registry do not see a model without a version for long.
         if not registered:
             client.create_registered_model(MODEL, {TAG: PARTIAL}, _MODEL_DESCRIPTION)
         created = client.create_model_version(
@@ -104,7 +103,7 @@ def _complete(client: "MlflowClient", artifact_root: Path | None, *, registered:
 
 
 def _experiment(client: "MlflowClient", artifact_root: Path | None) -> str:
-    """The id of the demo's experiment, whatever an earlier run has left of it."""
+    """The id of the demo's experiment, which an earlier run may have left."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         # Without a location of its own, artifacts would land in ./mlruns of the working directory.
@@ -116,7 +115,7 @@ def _experiment(client: "MlflowClient", artifact_root: Path | None) -> str:
 
 
 def _train(experiment_id: str) -> tuple[str, str]:
-    """Train and log in one run; the ids of the run and of the logged model."""
+    """Train and log a model; returns the ids of the run and of the logged model."""
     import mlflow
     from mlflow.models import infer_signature
     from sklearn.datasets import load_diabetes
@@ -144,7 +143,7 @@ def _train(experiment_id: str) -> tuple[str, str]:
             name=MODEL,
             signature=infer_signature(inputs, pipeline.predict(inputs)),
             input_example=inputs.head(3).reset_index(drop=True),
-            # Given, because finding them out by itself takes MLflow another process and seconds.
+            # Given: inferring them takes MLflow another process and seconds.
             pip_requirements=mlflow.sklearn.get_default_pip_requirements(include_skops=True),
         )
     return run.info.run_id, logged.model_id
@@ -162,7 +161,7 @@ def _metrics(pipeline: Any, test: Any) -> dict[str, float]:
 
 
 def _log_dataset(train: Any) -> None:
-    """Keep the rows themselves with the run: they are the reference new data is compared to."""
+    """Log the training rows with the run: reports compare captured rows with them."""
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder:
@@ -175,7 +174,7 @@ def _log_dataset(train: Any) -> None:
 def _default_tracking_uri(uri: str) -> Iterator[None]:
     """Make a URI MLflow's default for a while.
 
-    Its database registry resolves ``models:/<id>`` with the default and not with the client's URI.
+    MLflow's database registry resolves ``models:/<id>`` with the default, not with the client's URI.
     """
     import mlflow
 
@@ -189,7 +188,7 @@ def _default_tracking_uri(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide MLflow's chatter: warnings, log lines, progress bars, links. Exceptions still pass."""
+    """Hide what MLflow prints: warnings, log lines, progress bars, links. Exceptions still pass."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     sink = io.StringIO()
@@ -202,7 +201,7 @@ def _quiet() -> Iterator[None]:
 
 
 def main() -> None:
-    """Put the demo model into the registry of the environment, and serve nothing."""
+    """Register the demo model in the registry of the settings, without serving it."""
     settings = Settings()
     artifacts = settings.data_dir / "mlflow" / "artifacts" if settings.owns_registry else None
     made = ensure_demo_model(settings.tracking_uri, settings.registry_uri, artifacts)

@@ -1,50 +1,48 @@
-"""The command line's part for users: makes and removes passwords in the files of the gateway."""
+"""The commands for users and their passwords: users init, add, remove, list."""
 
 import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from model_deployment.cli.output import out
 from model_deployment.core.domain import Role
 from model_deployment.core.errors import CredentialsError
 from model_deployment.credentials import htpasswd
 from model_deployment.settings import load
 
-app = typer.Typer(no_args_is_help=True, help="Make and remove users and their passwords.")
-
-_out = Console(soft_wrap=True, highlight=False, markup=False)
+app = typer.Typer(no_args_is_help=True, help="Add and remove users and their passwords.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 
-#: Who is there after the first run.
+#: The users that `init` makes.
 _FIRST = {"admin": Role.OPERATOR, "caller": Role.CALLER, "prometheus": Role.CALLER}
-#: Its password is kept in a file as well, for the server that collects metrics.
+#: The password of this user is also written to a file, for the server that collects metrics.
 _PROMETHEUS = "prometheus"
 
 
 @app.command()
 def init() -> None:
-    """Make the first users with random passwords, and print these once.
+    """Add the first users with random passwords, and print the passwords once.
 
-    `admin` may do everything, `caller` predict and read; so may `prometheus`, whose password is also in the
-    file `prometheus.password`.
+    `admin` may do everything, `caller` and `prometheus` may predict and read. The password of `prometheus`
+    is also written to the file `prometheus.password`.
     """
     folder = load().credentials
     if htpasswd.read(folder).operators:
         raise CredentialsError(
-            f"cannot make the first users: there are some in {folder}. See 'model-deployment users list'"
+            f"cannot add the first users: {folder} has users already; see 'model-deployment users list'"
         )
     passwords = {name: htpasswd.new_password() for name in _FIRST}
-    # The operator is the last one: without any there are no users, and this can be run again.
+    # The operator last: without an operator, init can be run again.
     for name in sorted(_FIRST, key=lambda name: _FIRST[name] is Role.OPERATOR):
         htpasswd.set_user(folder, name, passwords[name], _FIRST[name])
     htpasswd.write_secret(folder / f"{_PROMETHEUS}.password", passwords[_PROMETHEUS])
-    _out.print(f"Users in {folder}; their passwords are shown this one time:\n")
-    # No table, which a narrow terminal would cut.
+    out.print(f"Users in {folder}; their passwords are shown only once:\n")
+    # Not a table: a narrow terminal would cut it.
     for name, role in _FIRST.items():
-        _out.print(f"{name:12}{role:12}{passwords[name]}")
+        out.print(f"{name:12}{role:12}{passwords[name]}")
 
 
 @app.command()
@@ -53,16 +51,17 @@ def add(
     role: Annotated[
         Role | None,
         typer.Option(
-            help="operator may do everything, caller predict and read. Default: as it is, or caller."
+            help="`operator` may do everything, `caller` may predict and read. Default: the role that the "
+            "user has, or caller."
         ),
     ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
 ) -> None:
-    """Add a user, or give one another password or role. A random password is printed once.
+    """Add a user, or change the password or role of a user. A random password is printed once.
 
-    Takes effect within a second, also in a controller and a gateway that run.
+    A running controller and gateway read the change within a second.
     """
     folder = load().credentials
     if password_stdin:
@@ -73,16 +72,16 @@ def add(
     htpasswd.set_user(folder, name, password, role, cost=cost)
     if name == _PROMETHEUS:
         htpasswd.write_secret(folder / f"{_PROMETHEUS}.password", password)
-    _out.print(f"{name} is {'an' if role is Role.OPERATOR else 'a'} {role}")
+    out.print(f"{name} is {'an' if role is Role.OPERATOR else 'a'} {role}")
     if not password_stdin:
-        _out.print(password)
+        out.print(password)
 
 
 @app.command()
 def remove(name: Name) -> None:
     """Remove a user."""
     htpasswd.remove_user(load().credentials, name)
-    _out.print(f"{name} is removed")
+    out.print(f"removed {name}")
 
 
 @app.command("list")
@@ -92,4 +91,4 @@ def list_() -> None:
     table = Table("USER", "ROLE", box=None, pad_edge=False)
     for name in sorted({*users.operators, *users.callers}):
         table.add_row(name, str(users.role(name)))
-    _out.print(table)
+    out.print(table)

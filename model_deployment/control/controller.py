@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 
 from model_deployment.control.reconciler import Reconciler
 from model_deployment.core.admission import Admission
@@ -17,32 +16,10 @@ from model_deployment.core.errors import (
     Unavailable,
 )
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import EnvManager, Options, StartMethod, Validation
+from model_deployment.core.options import OptionOverrides, Options
 from model_deployment.registry.client import Registry
 from model_deployment.state.deployments import Deployments, measured_alike
 from model_deployment.state.ports import Ports
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The options a deploy call names; None leaves one to the default, or as it is."""
-
-    env_manager: EnvManager | None = None
-    start_method: StartMethod | None = None
-    workers: int | None = None
-    validation: Validation | None = None
-    batch_max_rows: int | None = None
-    capture_rate: float | None = None
-    capture_exclude: tuple[str, ...] | None = None
-    capture_hash: tuple[str, ...] | None = None
-    max_capture_bytes: int | None = None
-    retention_days: float | None = None
-    idle_timeout: float | None = None
-
-    def over(self, options: Options) -> Options:
-        """These choices on top of others."""
-        named = {name: value for name, value in asdict(self).items() if value is not None}
-        return replace(options, **named)
 
 
 class Controller:
@@ -79,7 +56,7 @@ class Controller:
         """Options of a deploy call that names none."""
         return self._defaults
 
-    async def deploy(self, key: ModelKey, choice: Choice, wait: float) -> Deployment:
+    async def deploy(self, key: ModelKey, overrides: OptionOverrides, wait: float) -> Deployment:
         """Want a model version to be served; wait until it is ready or failed.
 
         Returns:
@@ -94,8 +71,8 @@ class Controller:
         """
         row = await self._deployments.get(key)
         if row is None or row.desired is Desired.STOPPED or row.state is State.FAILED:
-            row = await self._want_running(key, choice)
-        if choice.over(row.options) != row.options:
+            row = await self._want_running(key, overrides)
+        if overrides.apply_to(row.options) != row.options:
             raise Conflict(
                 f"cannot deploy {key} with other options: it is deployed with {_shown(row.options)}; "
                 "undeploy it first",
@@ -115,14 +92,14 @@ class Controller:
             raise Conflict(f"cannot deploy {key}: it was undeployed meanwhile")
         return row
 
-    async def _want_running(self, key: ModelKey, choice: Choice) -> Deployment:
+    async def _want_running(self, key: ModelKey, overrides: OptionOverrides) -> Deployment:
         ModelKey.of(
             key.model, key.version
         )  # only a deployment that exists may have a reserved name
         version = await self._registry.version(key)
         if version.status != "READY":
             raise Conflict(f"cannot deploy {key}: its status in the registry is {version.status}")
-        options = choice.over(self._defaults)
+        options = overrides.apply_to(self._defaults)
         before = await self._deployments.get(key)
         alike = before is not None and measured_alike(before, options, version.artifact)
         await self._check_memory(key, options, before.memory if before and alike else None)

@@ -1,10 +1,16 @@
-"""What a deploy may choose."""
+"""The options of a deployment, each declared once.
+
+To add an option, add a field to :class:`Options`, declared with :func:`option`. These are made from the
+field: the member of ``POST /deploy`` and of its answer, the flag of ``model-deployment deploy``, the
+field of the dashboard's form and, with ``setting=True``, the setting that holds the default. The code that
+obeys the option reads ``options.<name>``.
+"""
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 
 class EnvManager(StrEnum):
@@ -19,87 +25,161 @@ class EnvManager(StrEnum):
 class StartMethod(StrEnum):
     """How the processes of a model are started."""
 
-    AUTO = "auto"  # forkserver where it can be used: on Linux, with env_manager local
-    FORKSERVER = "forkserver"  # a fork of a parent that has imported MLflow and more
+    AUTO = "auto"  # forkserver where possible: on Linux, with env_manager local
+    FORKSERVER = "forkserver"  # a fork of the warm parent
     SERVE = "serve"  # mlflow models serve
 
 
 class Validation(StrEnum):
-    """How hard requests are checked against the model's signature."""
+    """How strictly requests are checked against the model's signature."""
 
-    STRICT = "strict"  # refuse whatever does not fit
-    COERCE = "coerce"  # convert what can be converted without doubt, drop what is unknown
-    OBSERVE = "observe"  # pass everything, and count
+    STRICT = "strict"  # reject what does not fit
+    COERCE = "coerce"  # convert unambiguous values, drop unknown columns
+    OBSERVE = "observe"  # accept everything, count what does not fit
 
 
-#: Bytes of a capture that a document of MongoDB has room for, with its names and numbers spelled out.
+#: Bytes of a capture that fit into one MongoDB document, with its names and numbers spelled out.
 MAX_CAPTURE_BYTES = 6 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What is declared of one option beside its name and its default."""
+
+    #: Makes the value from JSON: a StrEnum, int, float, or tuple (column names).
+    kind: type
+    #: For the API and the command line.
+    description: str
+    #: For the dashboard's form.
+    label: str
+    #: Inclusive, except that a minimum of 0 is exclusive if ``positive``.
+    minimum: float | None = None
+    maximum: float | None = None
+    positive: bool = False
+    #: ``s``, ``d``: a duration, for which text like ``30m`` is accepted as well. ``bytes``: a size.
+    unit: str = ""
+    #: Names of special values.
+    meanings: Mapping[float, str] = field(default_factory=dict)
+    #: Whether a setting of the same name holds the default, and the setting's own default where it differs.
+    setting: bool = False
+    setting_default: Any = None
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of an option that has a few named ones; else empty."""
+        return tuple(map(str, self.kind)) if issubclass(self.kind, StrEnum) else ()
+
+    @property
+    def is_list(self) -> bool:
+        return self.kind is tuple
+
+    @property
+    def is_whole(self) -> bool:
+        return self.kind is int
+
+    @property
+    def is_duration(self) -> bool:
+        return self.unit in ("s", "d")
+
+
+def option(default: Any, kind: type, label: str, description: str, **more: Any) -> Any:
+    declared = Declaration(kind=kind, label=label, description=description, **more)
+    return field(default=default, metadata={"option": declared})
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a deploy may choose."""
+    """How a deployment is served."""
 
-    env_manager: EnvManager = EnvManager.LOCAL
-    #: uvicorn worker processes of the model server.
-    workers: int = 1
-    validation: Validation = Validation.STRICT
-    #: Rows of waiting requests that go to the model as one call; 0 lets each go by itself.
-    batch_max_rows: int = 0
-    #: Share of the answered requests that are captured.
-    capture_rate: float = 1.0
-    #: Columns that are not captured.
-    capture_exclude: tuple[str, ...] = ()
-    #: Columns of which only digests are captured.
-    capture_hash: tuple[str, ...] = ()
-    #: Bytes of a request and its answer; of larger ones only the fact is captured.
-    max_capture_bytes: int = 1024 * 1024
-    #: Days that captures are kept; None takes the store's own.
-    retention_days: float | None = None
-    #: Seconds without a request after which it is parked; 0 never parks it.
-    idle_timeout: float = 0.0
-    start_method: StartMethod = StartMethod.AUTO
+    env_manager: EnvManager = option(
+        EnvManager.LOCAL, EnvManager, "Environment",
+        "`--env-manager` of `mlflow models serve`: `local`, `uv`, `virtualenv` or `conda`.", setting=True,
+    )  # fmt: skip
+    start_method: StartMethod = option(
+        StartMethod.AUTO, StartMethod, "Start method",
+        "How model servers are started: `forkserver` forks a process that has imported MLflow, `serve` "
+        "runs `mlflow models serve`, `auto` forks where possible.", setting=True,
+    )  # fmt: skip
+    workers: int = option(
+        1, int, "Worker processes", "Worker processes of the model server.", minimum=1, maximum=64
+    )
+    validation: Validation = option(
+        Validation.STRICT, Validation, "Request validation",
+        "How strictly requests are checked against the model's signature: `strict` rejects what does not "
+        "fit, `coerce` converts unambiguous values, `observe` only counts what does not fit.",
+    )  # fmt: skip
+    batch_max_rows: int = option(
+        0, int, "Rows of a batch, at most",
+        "Merge waiting requests into one call of the model with at most this many rows; 0 turns batching "
+        "off. The deploy fails if the model predicts rows differently alone and in a batch.",
+        minimum=0, maximum=100_000, meanings={0: "off"},
+    )  # fmt: skip
+    capture_rate: float = option(
+        1.0, float, "Share of requests captured",
+        "Share of the answered requests that are captured, from 0 (none) to 1 (all).",
+        minimum=0, maximum=1, meanings={0: "none", 1: "all"}, setting=True,
+    )  # fmt: skip
+    capture_exclude: tuple[str, ...] = option(
+        (), tuple, "Columns not captured", "Columns that are not captured.", setting=True
+    )
+    capture_hash: tuple[str, ...] = option(
+        (), tuple, "Columns captured as digests", "Columns whose values are captured as digests.",
+        setting=True,
+    )  # fmt: skip
+    max_capture_bytes: int = option(
+        1024 * 1024, int, "Bytes captured of a request",
+        "Largest capture in bytes, request and answer together; a larger request is recorded without its "
+        "body.", minimum=0, maximum=MAX_CAPTURE_BYTES, unit="bytes", setting=True,
+    )  # fmt: skip
+    #: None: as long as the document store keeps captures by default.
+    retention_days: float | None = option(
+        None, float, "Days captures are kept", "Days that captures are kept.",
+        minimum=0, maximum=36500, positive=True, unit="d", setting=True, setting_default=30.0,
+    )  # fmt: skip
+    idle_timeout: float = option(
+        0.0, float, "Park when idle, seconds",
+        "Seconds without a request after which the deployment is parked: its processes end and its port is "
+        "released. The next request starts it again and waits. 0 turns parking off.",
+        minimum=0, maximum=366 * 86400, meanings={0: "never"}, unit="s", setting=True,
+    )  # fmt: skip
+
+    @classmethod
+    def declarations(cls) -> dict[str, Declaration]:
+        """What is declared of each option, in order, by name."""
+        return {one.name: one.metadata["option"] for one in fields(cls)}
 
     @property
     def forks(self) -> bool:
-        """Whether its processes are forked from a warm parent, where that can work."""
+        """Whether the processes are forked from a warm parent, where that can work."""
         local = self.env_manager is EnvManager.LOCAL and sys.platform == "linux"
         return local and self.start_method is not StartMethod.SERVE
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, for the state row and for answers."""
-        return {
-            "env_manager": str(self.env_manager),
-            "start_method": str(self.start_method),
-            "workers": self.workers,
-            "validation": str(self.validation),
-            "batch_max_rows": self.batch_max_rows,
-            "capture_rate": self.capture_rate,
-            "capture_exclude": list(self.capture_exclude),
-            "capture_hash": list(self.capture_hash),
-            "max_capture_bytes": self.max_capture_bytes,
-            "retention_days": self.retention_days,
-            "idle_timeout": self.idle_timeout,
-        }
+        values = {name: getattr(self, name) for name in self.declarations()}
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Options":
-        """The inverse of :meth:`as_dict`; unknown members are ignored, missing ones defaulted."""
-        known = {field.name for field in fields(cls)} & values.keys()
-        return cls(**{name: _READ.get(name, _as_it_is)(values[name]) for name in known})
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`as_dict`; unknown members are ignored, missing ones take the default.
+
+        Raises:
+            ValueError: a member has no value that the option could have.
+        """
+        known: dict[str, Any] = {
+            name: None if values[name] is None else one.kind(values[name])
+            for name, one in cls.declarations().items()
+            if name in values
+        }
+        return cls(**known)
 
 
-#: How members are read that JSON does not have as they are.
-_READ: Mapping[str, Callable[[Any], Any]] = {
-    "env_manager": EnvManager,
-    "start_method": StartMethod,
-    "validation": Validation,
-    "capture_rate": float,
-    "capture_exclude": tuple,
-    "capture_hash": tuple,
-    "idle_timeout": float,
-}
+class OptionOverrides:
+    """The options that a deploy call names; the others keep their values."""
 
+    def __init__(self, **named: Any) -> None:
+        """With values by the names of options; None names nothing."""
+        self._named = {name: value for name, value in named.items() if value is not None}
 
-def _as_it_is(value: Any) -> Any:
-    return value
+    def apply_to(self, options: Options) -> Options:
+        return replace(options, **self._named)

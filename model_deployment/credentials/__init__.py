@@ -1,1 +1,1 @@
-"""Who may do what: users with a password and a role, in the gateway's htpasswd files."""
+"""Users with passwords and roles, in the htpasswd files that the gateway reads too."""

@@ -1,7 +1,7 @@
 """Two htpasswd files: ``operators.htpasswd``, and ``callers.htpasswd`` with the callers and the operators.
 
-The gateway in front takes one file for each location, so whoever may operate stands in both. Hashes are
-bcrypt and nothing else, since that is what the C libraries of all gateways and we understand alike.
+The gateway in front reads one file for each location, so an operator is in both. Only bcrypt hashes are
+accepted: the C libraries of all gateways and Python's bcrypt check them alike.
 """
 
 import fcntl
@@ -20,47 +20,45 @@ from model_deployment.core.errors import CredentialsError
 
 OPERATORS, CALLERS = "operators.htpasswd", "callers.htpasswd"
 
-#: Of bcrypt. The gateway computes a hash for every request, in the process that serves all others, and the
-#: least cost takes 0.8 ms. It need not be slow: nobody guesses 192 random bits, whatever a guess costs.
+#: Cost of bcrypt for random passwords. The gateway computes a hash for every request, in the process that
+#: serves all others; the lowest cost takes 0.8 ms. A higher cost is not needed: 192 random bits cannot be
+#: guessed.
 COST = 4
-#: Of passwords that somebody chose, as the tool ``htpasswd`` has it: twice as slow.
+#: Cost for chosen passwords, the default of the tool ``htpasswd``: twice as slow.
 COST_OF_CHOSEN = 5
-#: Characters that a password must have which somebody chose, and bytes that bcrypt looks at.
+#: Minimum characters of a chosen password, and maximum bytes: bcrypt ignores more.
 SHORTEST, LONGEST = 16, 72
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-# Higher costs take seconds, and every request pays.
+# Higher costs take seconds for each request.
 _HASH = re.compile(r"\$2[aby]\$(0[4-9]|1[0-2])\$[./A-Za-z0-9]{53}")
 
 Hashes = Mapping[str, str]
 
-#: For want of any.
-_NOBODYS = bcrypt.hashpw(b"nobody", bcrypt.gensalt(4)).decode()
+#: A hash to check if there are no users.
+_DUMMY = bcrypt.hashpw(b"nobody", bcrypt.gensalt(4)).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Names and hashes, as they stand in the two files."""
+    """Names and hashes of the two files."""
 
     operators: Hashes
-    #: Operators as well.
+    #: Contains the operators too.
     callers: Hashes
 
     def role(self, name: str) -> Role | None:
-        """What somebody may do; None for nobody."""
+        """The role of a user; None if there is no such user."""
         if name in self.operators:
             return Role.OPERATOR
         return Role.CALLER if name in self.callers else None
 
     @property
     def slowest(self) -> str:
-        """A hash that takes as long to check as any."""
-        return max(
-            [*self.operators.values(), *self.callers.values(), _NOBODYS], key=lambda h: h[4:6]
-        )
+        """The hash that takes longest to check."""
+        return max([*self.operators.values(), *self.callers.values(), _DUMMY], key=lambda h: h[4:6])
 
     def hashed(self, name: str) -> str | None:
-        """The hash of somebody's password."""
         return self.operators.get(name) or self.callers.get(name)
 
 
@@ -70,10 +68,10 @@ def exist(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Users:
-    """The users in both files; one that is not there is empty.
+    """The users in both files; a missing file has none.
 
     Raises:
-        CredentialsError: a file cannot be read, or a line of it.
+        CredentialsError: a file or one of its lines cannot be read.
     """
     return Users(_read(folder / OPERATORS), _read(folder / CALLERS))
 
@@ -100,23 +98,24 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def new_password() -> str:
-    """One that nobody guesses: 192 bits."""
+    """A random password of 192 bits."""
     return secrets.token_urlsafe(24)
 
 
 def set_user(folder: Path, name: str, password: str, role: Role, *, cost: int = COST) -> None:
-    """Add a user, or give one another password or role.
+    """Add a user, or change the password and role of a user.
 
     Raises:
         CredentialsError: the name or the password cannot be used, or a file cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise CredentialsError(
-            f"cannot use {name!r} as a name: take 1 to 64 letters, digits, '.', '_', '@', '-', and begin "
-            "with a letter or a digit"
+            f"cannot use {name!r} as a name: use 1 to 64 letters, digits, '.', '_', '@', '-', beginning "
+            f"with "
+            "a letter or a digit"
         )
     hashed = _hash(password, cost)
-    with _changing(folder) as users:
+    with _locked(folder) as users:
         others = {other: value for other, value in users.operators.items() if other != name}
         if role is Role.OPERATOR:
             others[name] = hashed
@@ -130,12 +129,12 @@ def set_user(folder: Path, name: str, password: str, role: Role, *, cost: int = 
 
 
 def remove_user(folder: Path, name: str) -> None:
-    """Take all rights from a user.
+    """Remove a user.
 
     Raises:
-        CredentialsError: there is no such user, nobody else operates, or a file cannot be written.
+        CredentialsError: there is no such user, it is the last operator, or a file cannot be written.
     """
-    with _changing(folder) as users:
+    with _locked(folder) as users:
         if users.role(name) is None:
             raise CredentialsError(f"cannot remove {name!r}: there is no such user")
         operators = {other: value for other, value in users.operators.items() if other != name}
@@ -151,18 +150,18 @@ def remove_user(folder: Path, name: str) -> None:
 def _hash(password: str, cost: int) -> str:
     if len(password) < SHORTEST or len(password.encode()) > LONGEST:
         raise CredentialsError(
-            f"cannot use this password: it must have {SHORTEST} characters at least and {LONGEST} bytes at "
-            "most; without --password-stdin a random one is made"
+            f"cannot use this password: it must have at least {SHORTEST} characters and at most {LONGEST} "
+            "bytes; without --password-stdin a random password is made"
         )
-    # The same hash by the name that Apache's tools know.
+    # The same hash under the prefix that Apache's tools know.
     return (
         bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode().replace("$2b$", "$2y$", 1)
     )
 
 
 @contextmanager
-def _changing(folder: Path) -> Iterator[Users]:
-    """What is there, and nobody else who changes it."""
+def _locked(folder: Path) -> Iterator[Users]:
+    """The users, while no other process changes them."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -181,12 +180,12 @@ def _write(path: Path, users: Hashes) -> None:
 
 
 def write_secret(path: Path, content: str) -> None:
-    """Write a file that only its owner may read: whole or not at all."""
+    """Write a file atomically, readable for its owner only."""
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         if os.geteuid() == 0:
-            # Made by root, for a controller that is not: whose the folder is, his is the file.
+            # Written by root for a controller that is not root: the folder's owner owns the file.
             owner = path.parent.stat()
             os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         file.write(content)

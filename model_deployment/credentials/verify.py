@@ -1,7 +1,7 @@
-"""Finds out who a request comes from, by HTTP basic authentication (RFC 7617).
+"""Authenticates requests by HTTP basic authentication (RFC 7617).
 
-Every request asks, so what was found out is remembered: by a digest under a key of this process, so that no
-password stays in memory. The files are looked at again each second.
+Results are cached by a keyed digest of the header, so that no password stays in memory; the key is of this
+process. Changed files are read again within a second.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from model_deployment.credentials.htpasswd import CALLERS, OPERATORS, Users
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between looks at the files; answers that are remembered; checks that may wait.
-_LOOK = 1.0
-_REMEMBERED = 1024
+#: Seconds between checks for changed files; results in a cache; password checks that may wait.
+_RELOAD = 1.0
+_CACHED = 1024
 _WAITING = 64
 
-#: Who asks while there are no credentials, which only a controller on loopback allows.
+#: The user of all requests while there are no credentials, which only a controller on loopback allows.
 NOBODY = User("", Role.OPERATOR)
 
 T = TypeVar("T")
@@ -40,18 +40,18 @@ _Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class Credentials:
-    """The users of a folder, as they are now."""
+    """The users in the files of a folder, now."""
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._clock = clock
         self._users: Users | None = None
         self._signature: _Signature = ()
-        self._looked = -_LOOK
-        #: By digest of a header: who it proves, and by which hash.
+        self._checked_at = -_RELOAD
+        #: By digest of a header: its user, and the hash that its password fits.
         self._good: dict[bytes, tuple[User, str]] = {}
         self._bad: dict[bytes, None] = {}
-        #: Equal headers are checked once, however many come together.
+        #: Concurrent requests with equal headers share one check.
         self._checking: dict[bytes, asyncio.Future[User | None]] = {}
         self._key = secrets.token_bytes(32)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="passwords")
@@ -60,29 +60,29 @@ class Credentials:
         """Read the files.
 
         Raises:
-            CredentialsError: they cannot be used.
+            CredentialsError: a file cannot be read, or there is no operator.
         """
         if htpasswd.exist(self._folder):
-            self._signature = self._sign()
+            self._signature = self._current_signature()
             self._users = htpasswd.read(self._folder)
             if not self._users.operators:
                 raise CredentialsError(
-                    f"cannot use the credentials in {self._folder}: nobody operates. Add somebody with "
+                    f"cannot use the credentials in {self._folder}: there is no operator. Add one with "
                     "'model-deployment users add NAME --role operator'"
                 )
 
     @property
     def required(self) -> bool:
-        """Whether requests need any. Once they do, they do until the end of this process."""
+        """Whether requests need a password. Once they do, they do until the end of this process."""
         return self._users is not None
 
     async def user(self, authorization: bytes | None) -> User | None:
-        """Who sends this header; None if it proves nobody.
+        """The user whose password the header carries; None if it is not valid.
 
         Raises:
-            Unavailable: too many are being checked.
+            Unavailable: too many password checks wait.
         """
-        self._look()
+        self._reload_if_changed()
         users = self._users
         if users is None:
             return NOBODY
@@ -98,47 +98,47 @@ class Credentials:
         if checking is None:
             if len(self._checking) >= _WAITING:
                 raise Unavailable(
-                    "cannot check the password now: many are being checked", retry_after=1
+                    "cannot check the password now: too many checks wait", retry_after=1
                 )
             checking = asyncio.ensure_future(self._verify(users, digest, *given))
             self._checking[digest] = checking
             checking.add_done_callback(lambda _: self._checking.pop(digest, None))
-        # Shielded: others may be waiting for the same.
+        # Shielded: other requests may wait for the same check.
         return await asyncio.shield(checking)
 
     async def _verify(self, users: Users, digest: bytes, name: str, password: bytes) -> User | None:
         role, hashed = users.role(name), users.hashed(name)
         loop = asyncio.get_running_loop()
-        # For a name that nobody has somebody's hash is computed, so that the time it takes does not tell.
+        # An unknown name costs a hash too, so that the time does not reveal whether the name exists.
         good = await loop.run_in_executor(self._thread, _check, password, hashed or users.slowest)
         found = User(name, role) if good and role is not None and hashed else None
-        if users is self._users:  # else it was found out in files that are no more
+        if users is self._users:  # else the files have changed meanwhile
             if found is None:
-                _remember(self._bad, digest, None)
+                _cache(self._bad, digest, None)
             else:
-                _remember(self._good, digest, (found, hashed or ""))
+                _cache(self._good, digest, (found, hashed or ""))
         return found
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         now = self._clock()
-        if now - self._looked < _LOOK:
+        if now - self._checked_at < _RELOAD:
             return
-        self._looked = now
-        signature = self._sign()
+        self._checked_at = now
+        signature = self._current_signature()
         if signature == self._signature or (self._users is None and not any(signature)):
             return
         self._signature = signature
         try:
             self._users = htpasswd.read(self._folder)
-            _log.info("the credentials in %s were read anew", self._folder)
+            _log.info("the credentials in %s have changed and were read again", self._folder)
         except CredentialsError as error:
-            # Closed rather than as before: whoever was removed must not stay.
+            # Nobody gets in, rather than a user who was removed.
             self._users = Users({}, {})
-            _log.error("nobody gets in: %s", error)
-        self._forget(self._users)
+            _log.error("all requests are refused until the credentials can be read: %s", error)
+        self._drop_outdated(self._users)
 
-    def _forget(self, users: Users) -> None:
-        """What was found out of users whose password or role is another one now."""
+    def _drop_outdated(self, users: Users) -> None:
+        """Drop cached results of users whose password or role has changed."""
         self._bad.clear()
         self._good = {
             digest: (user, hashed)
@@ -146,23 +146,22 @@ class Credentials:
             if users.hashed(user.name) == hashed and users.role(user.name) is user.role
         }
 
-    def _sign(self) -> _Signature:
+    def _current_signature(self) -> _Signature:
         return tuple(_signature(self._folder / name) for name in (OPERATORS, CALLERS))
 
     def close(self) -> None:
-        """Let the thread go."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _remember(known: dict[bytes, T], digest: bytes, found: T) -> None:
-    if len(known) >= _REMEMBERED:
+def _cache(known: dict[bytes, T], digest: bytes, found: T) -> None:
+    if len(known) >= _CACHED:
         del known[next(iter(known))]
     known[digest] = found
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - for every request that comes a second after the last
+        found = os.stat(path)  # noqa: PTH116 - faster than Path.stat
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
@@ -184,6 +183,6 @@ def _check(password: bytes, hashed: str) -> bool:
         return False
     try:
         return bcrypt.checkpw(password, hashed.encode())
-    except ValueError as error:  # a hash that looks like one and is none
+    except ValueError as error:  # a hash in the right form that bcrypt cannot use
         _log.error("cannot check a password: %s", error)
         return False

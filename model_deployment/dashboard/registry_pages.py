@@ -10,11 +10,9 @@ from fastapi import APIRouter, Request, Response
 from model_deployment.core.domain import Deployment
 from model_deployment.core.errors import InvalidName
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import MAX_CAPTURE_BYTES, EnvManager, StartMethod, Validation
 from model_deployment.dashboard.dependencies import Parts
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
-from model_deployment.documents.base import RETENTION_DAYS, Collection
 from model_deployment.registry.training_data import DEPLOYED
 from model_deployment.registry.values import RegisteredVersion
 
@@ -61,11 +59,6 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
             shown=SHOWN,
             most=UNFOLDED,
             defaults=parts.controller.defaults,
-            max_capture_bytes=MAX_CAPTURE_BYTES,
-            kept_days=RETENTION_DAYS[Collection.CAPTURES],
-            env_managers=list(EnvManager),
-            start_methods=list(StartMethod),
-            validations=list(Validation),
         )
 
     return routes

@@ -1,1 +1,1 @@
-"""Log lines, and the passwords that are taken out of them."""
+"""The form of log lines, and the removal of passwords from them."""

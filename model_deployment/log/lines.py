@@ -1,7 +1,7 @@
-"""Log lines: one event each, for people on a terminal and as JSON for programs.
+"""Log lines, one event each: text for a terminal, JSON for programs.
 
-Both name ``model``, ``version``, ``launch_id`` and ``request_id`` where there are any. What they say may
-come from a registry, a model or a caller: control characters are escaped, passwords masked, texts cut.
+Both have ``model``, ``version``, ``launch_id`` and ``request_id`` where known. Texts may come from a
+registry, a model or a caller: control characters are escaped, passwords masked, long texts cut.
 """
 
 import json
@@ -14,11 +14,11 @@ from pythonjsonlogger.core import BaseJsonFormatter
 
 from model_deployment.log.masking import mask
 
-#: What an event may tell beside its message.
+#: Fields of an event beside its message.
 _FIELDS = ("model", "version", "launch_id", "request_id", "user")
-#: And in JSON only: what the trail of state changes has.
+#: Fields of the audit trail, in JSON only.
 _AUDIT_FIELDS = ("action", "status", "items", "client")
-#: Characters of a field, of a message, and of the trace of an exception.
+#: Maximum characters of a field, of a message, and of the trace of an exception.
 _FIELD, _MESSAGE, _TRACE = 256, 8192, 16384
 
 
@@ -30,14 +30,12 @@ class LineFormatter(logging.Formatter):
         self.default_msec_format = "%s.%03d"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """See :class:`logging.Formatter`."""
         line = shorten(mask(super().formatMessage(record)), _MESSAGE)
         return escape(
             " ".join([line, *(f"{name}={one}" for name, one in _fields(record, _FIELDS))])
         )
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """See :class:`logging.Formatter`."""
         trace = shorten(mask(super().formatException(ei)), _TRACE)
         return "\n".join(escape(line) for line in trace.splitlines())
 
@@ -48,7 +46,7 @@ class JsonFormatter(BaseJsonFormatter):
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """Those we know; whatever else a library hangs on its records stays out."""
+        """Add the known fields; other attributes that libraries put on their records are left out."""
         at = datetime.fromtimestamp(record.created, UTC)
         log_data["timestamp"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         log_data["level"] = record.levelname
@@ -62,7 +60,7 @@ class JsonFormatter(BaseJsonFormatter):
             log_data["exception"] = shorten(mask("\n".join(map(str, trace))), _TRACE)
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
-        """ASCII, so that no character steers a terminal; JSON itself leaves only DEL as it is."""
+        """ASCII, so that no character controls a terminal; JSON escapes all of them but DEL."""
         return json.dumps(log_data).replace("\x7f", "\\u007f")
 
 
@@ -76,7 +74,7 @@ def _fields(record: logging.LogRecord, names: tuple[str, ...]) -> list[tuple[str
 
 
 def shorten(text: str, limit: int) -> str:
-    """With something left out of the middle if it is too long: the end of a trace says most."""
+    """Cut a long text in the middle: the end of a trace says most."""
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -84,18 +82,18 @@ def shorten(text: str, limit: int) -> str:
 
 
 def escape(text: str) -> str:
-    """With control characters written as escapes."""
+    """Replace control characters with escapes."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def configure(level: str, form: str = "auto") -> bool:
-    """Send the package's log, uvicorn's, and what libraries warn of, to standard error.
+    """Send the log of the package, of uvicorn and warnings of libraries to standard error.
 
     Args:
         form: ``text``, ``json``, or ``auto``: text on a terminal.
 
     Returns:
-        Whether it is JSON.
+        Whether the log is JSON.
     """
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     handler = logging.StreamHandler()
@@ -106,23 +104,23 @@ def configure(level: str, form: str = "auto") -> bool:
         logger.propagate = False
         logger.setLevel(level)
     _enable()
-    # What uvicorn says at every start is said by the banner, and its errors stay.
+    # The controller's own start message replaces uvicorn's; errors of uvicorn stay.
     logging.getLogger("uvicorn").setLevel(max(logging.getLevelName(level), logging.WARNING))
-    # Without this, what asyncio or a library has to say is a bare line in a form of its own.
+    # Without this handler, asyncio and libraries would write bare lines in another form.
     logging.getLogger().handlers = [handler]
     logging.captureWarnings(as_json)
     return as_json
 
 
 def _enable() -> None:
-    """Undo what a library's set-up of logging does to loggers that it does not know (alembic's does)."""
+    """Enable loggers that the logging set-up of a library has disabled (alembic's does)."""
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith(("model_deployment", "uvicorn")) and isinstance(logger, logging.Logger):
             logger.disabled = False
 
 
 def adopt(*names: str) -> None:
-    """Have loggers of libraries that brought handlers of their own write as we do, if we do."""
+    """Replace the handlers of libraries' loggers by the package's, if :func:`configure` was called."""
     if logging.getLogger("model_deployment").handlers:
         _enable()
         for name in names:

@@ -1,13 +1,13 @@
-"""Takes passwords out of text that is about to be logged, wherever they occur in it."""
+"""Masks passwords in text that is logged."""
 
 import re
 
 _MASK = "***"
-#: Of longer text, what lies in the middle is not looked at, and not kept either.
+#: Of longer text, the middle is dropped.
 _LONGEST = 65536
 
-#: ``://user:password@host``. A password that was not encoded may hold anything but a space, so it ends at
-#: the last @. Digits behind the colon, up to a slash, are a port.
+#: ``://user:password@host``. A password that is not encoded may contain everything but a space, so it ends
+#: at the last @. Digits after the colon, up to a slash, are a port.
 _PASSWORD = re.compile(
     r"(://[^\s:/?#@\"']{0,256}:)(?!\d{1,5}(?:[/?#,\s\"']|$))[^\s\"'<>]{0,2048}@", re.ASCII
 )
@@ -18,7 +18,7 @@ _AUTHORIZATION = re.compile(
     r"(authorization[\"']?\s{0,8}[:=,]\s{0,8}(?:b?[\"'])?)(?:(?:basic|bearer|digest|token)\s+)?[^\s\"',)]+",
     re.IGNORECASE,
 )
-#: The credentials alone: a scheme, and behind it what is no word of ours.
+#: Credentials alone: a scheme, followed by what is not a plain word.
 _CREDENTIALS = re.compile(r"\b(Basic|Bearer)\s+(?=[a-z]{0,256}[^a-z\s])[\w+/=.~-]{6,}", re.ASCII)
 #: ``password=...`` in an address, a connection string, or JSON.
 _NAMED = re.compile(
@@ -29,7 +29,7 @@ _NAMED = re.compile(
 
 
 def mask(text: str) -> str:
-    """The text with what looks like credentials replaced by asterisks."""
+    """Replace what looks like credentials by asterisks."""
     if len(text) > _LONGEST:
         # The end of a trace says most.
         text = f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"

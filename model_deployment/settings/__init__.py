@@ -1,4 +1,4 @@
-"""The settings, frozen, from the environment. Nothing else reads the environment."""
+"""The settings, read from the environment. No other room reads the environment."""
 
 from model_deployment.settings.load import load, misspelt
 from model_deployment.settings.settings import Settings

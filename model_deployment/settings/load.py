@@ -1,4 +1,4 @@
-"""Reads the settings of this process, and says what is wrong with the variables that hold them."""
+"""Reads the settings of this process, and explains errors in their environment variables."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -14,45 +14,44 @@ from model_deployment.settings.settings import Settings
 from model_deployment.settings.table import variable
 
 _PREFIX = "MODEL_DEPLOYMENT_"
-#: Variables of ours that are no settings: what ``entrypoint.sh`` reads, what the processes of models carry
-#: (a controller may be started by one), and what the tests are told.
+#: Variables with the prefix that are no settings: of ``entrypoint.sh``, of model processes (which may start
+#: a controller), and of the tests.
 _OTHERS = frozenset(
     f"{_PREFIX}{name}" for name in ("DOCUMENTS_URL_FILE", "LAUNCH", "ENDPOINT", "METHOD", "PADDING")
 )
 _TESTS = f"{_PREFIX}TEST_"
-#: Settings whose values are not repeated: there may be a password in them.
+#: Settings whose values may contain a password: messages do not repeat them.
 _SECRET = frozenset({"password", "documents_url", "webhook_url"})
-#: What pydantic says at length.
+#: Shorter messages for types of Pydantic errors.
 _PLAIN = {
     "int_parsing": "write a whole number",
     "float_parsing": "write a number",
     "bool_parsing": "write true or false",
 }
 _LONGEST = 80
-#: How alike two names are, from 0 to 1, to be taken for one; where the beginning is not ours, more alike.
+#: Similarity (0-1) above which a name is taken for a misspelt one: with our prefix, and without it.
 _NEAR, _VERY_NEAR = 0.8, 0.93
 
 
 def load(**given: Any) -> Settings:
-    """The settings of this process; what is given and not None goes before the environment.
+    """The settings of this process.
 
     Args:
-        given: options of the command line, by the names of settings.
+        given: values from the command line, by the names of settings; None leaves the environment's value.
 
     Raises:
-        InvalidSettings: one cannot be used; the message names its variable or option.
+        InvalidSettings: a value cannot be used; the message names its variable or option.
     """
     given = {name: value for name, value in given.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
-        wrong = [_told(item, given) for item in error.errors()]
-        raise InvalidSettings("\n".join(wrong)) from None
+        raise InvalidSettings("\n".join(_explain(item, given) for item in error.errors())) from None
     except SettingsError as error:
         raise InvalidSettings(f"cannot use the settings: {error}") from None
 
 
-def _told(item: Mapping[str, Any], given: Iterable[str]) -> str:
+def _explain(item: Mapping[str, Any], given: Iterable[str]) -> str:
     why = _PLAIN.get(item["type"]) or mask(str(item["msg"]).removeprefix("Value error, "))
     why = why.replace("Input should be", "it has to be")
     if not item["loc"]:
@@ -61,14 +60,14 @@ def _told(item: Mapping[str, Any], given: Iterable[str]) -> str:
     where, value = f"--{name.replace('_', '-')}", item["input"]
     if name not in given:
         where = variable(name)
-        # As it was written: what pydantic tells may have been read already.
+        # The text of the variable: Pydantic may report a converted value.
         value = os.environ.get(where, value)
     shown = "" if name in _SECRET else f"={_shown(value)}"
     return f"cannot use {where}{shown}: {why}"
 
 
 def _field(location: str) -> str:
-    """The setting that an error is about; pydantic names it by its alias where there is one."""
+    """The setting that an error is about; Pydantic names the alias if there is one."""
     return next((n for n in Settings.model_fields if location in (n, variable(n))), location)
 
 
@@ -78,22 +77,22 @@ def _shown(value: Any) -> str:
 
 
 def misspelt(granted: Iterable[str] = ()) -> list[str]:
-    """What is wrong with the names of variables: a sentence for each that looks like ours and is none.
+    """Warnings about environment variables that look like settings and are not, one sentence each.
 
     Args:
-        granted: variables that are handed to models, which may be called anything.
+        granted: variables that models get, which may have any name.
     """
     known = {variable(name) for name in Settings.model_fields}
     fine = known | _OTHERS | {*granted}
     found = []
     for name in sorted({*os.environ} - fine):
-        plain = name.upper()  # pydantic takes small letters as well
+        plain = name.upper()  # Pydantic accepts lower case as well
         if plain in known or plain.startswith(_TESTS):
             continue
         ours = plain.startswith(_PREFIX)
         near = get_close_matches(plain, known, 1, _NEAR if ours else _VERY_NEAR)
         if near:
-            found.append(f"the variable {name} is no setting of ours: did you mean {near[0]}?")
+            found.append(f"the variable {name} is not a setting: did you mean {near[0]}?")
         elif ours:
-            found.append(f"the variable {name} is no setting of ours, and changes nothing")
+            found.append(f"the variable {name} is not a setting and has no effect")
     return found

@@ -1,37 +1,32 @@
-"""What of the controller's environment the process of a model gets to see."""
+"""The part of the controller's environment that model processes get."""
 
 import os
 from collections.abc import Collection
 
 from model_deployment.core.options import EnvManager
 
-#: What a model process needs from the controller's environment: where programs, temporary files and
-#: certificates are, and how text is encoded. Passwords live in other variables, and stay here.
+#: Where programs, temporary files and certificates are, and how text is encoded. Other variables may
+#: contain passwords, and are not passed on.
 _MODEL_VARIABLES = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
 )  # fmt: skip
-#: What building an environment (``uv``, ``virtualenv``, ``conda``) needs on top.
+#: Needed in addition to build an environment (``uv``, ``virtualenv``, ``conda``).
 _BUILD_VARIABLES = ("MLFLOW_ENV_ROOT", "MLFLOW_CONDA_HOME", "PYENV_ROOT", "CONDA_EXE")
 _BUILD_PREFIXES = ("PIP_", "UV_")
 _SECRET = ("PASSWORD", "TOKEN", "SECRET", "USERNAME", "_KEY")
 _PROXY_VARIABLES = (
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-)
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
 
 
 def for_model(env_manager: EnvManager, granted: Collection[str]) -> dict[str, str]:
-    """The environment of a model process: little, and no credentials of ours.
+    """The environment of a model process: few variables, and no credentials of the controller.
 
     Args:
-        granted: further variables that it is handed.
+        granted: further variables that the process gets.
     """
     names = {*_MODEL_VARIABLES, *granted}
     if env_manager is not EnvManager.LOCAL:
@@ -42,5 +37,5 @@ def for_model(env_manager: EnvManager, granted: Collection[str]) -> dict[str, st
 
 
 def _is_secret(name: str, value: str) -> bool:
-    """Whether a variable looks as if it held a password; such a one has to be named in ``model_env``."""
+    """Whether a variable seems to hold a password; then only ``model_env`` can pass it on."""
     return any(word in name.upper() for word in _SECRET) or "@" in value

@@ -1,24 +1,25 @@
-"""All settings as a Markdown table, for the README."""
+"""All settings as a Markdown table."""
 
 from typing import Any
 
 from pydantic import AliasChoices, SecretStr
 
+from model_deployment.settings.deploy_defaults import DeployDefaults
 from model_deployment.settings.settings import Settings
 
 
 def settings_table() -> str:
-    """A line for each setting: its variable, its default, what it means."""
+    """One row for each setting, the defaults of deploy options last."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
-        lines.append(
-            f"| `{variable(name)}` | {_default(name, field.default)} | {field.description} |"
-        )
+    fields = Settings.model_fields
+    for name in sorted(fields, key=lambda name: name in DeployDefaults.model_fields):
+        meaning = " ".join((fields[name].description or "").split())
+        lines.append(f"| `{variable(name)}` | {_default(name, fields[name].default)} | {meaning} |")
     return "\n".join(lines)
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """The environment variable that holds a setting."""
     alias = Settings.model_fields[name].validation_alias
     if isinstance(alias, AliasChoices):
         return str(alias.choices[0])

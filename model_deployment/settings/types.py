@@ -1,6 +1,6 @@
-"""The kinds of values that settings have, and how each is written in a variable."""
+"""The types of settings, and how their values are written in a variable."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
@@ -9,14 +9,14 @@ from pydantic_settings import NoDecode
 from model_deployment.core import units
 from model_deployment.registry.sources import Places
 
-#: What the models of most people need, measured: these take seconds to import, and memory that forks share.
+#: Modules that most models need: they take seconds to import, and memory that forked processes share.
 COMMON_MODULES = (
     "numpy", "pandas", "pyarrow.pandas_compat", "scipy.sparse", "cloudpickle",
     "mlflow.pyfunc.scoring_server", "mlflow.sklearn", "sklearn.compose", "sklearn.ensemble",
     "sklearn.impute", "sklearn.linear_model", "sklearn.neighbors", "sklearn.pipeline",
     "sklearn.preprocessing", "sklearn.svm", "sklearn.tree", "skops.io",
 )  # fmt: skip
-#: No duration is longer: dates that lie so far back or ahead have none.
+#: Longer durations lead to dates that Python cannot represent.
 _LONGEST_DAYS = 36500
 
 
@@ -79,14 +79,8 @@ def _check_webhook(value: str) -> str:
     except ValueError:
         fine = False
     if not fine:
-        raise ValueError("write https://HOST/PATH")  # without it: there may be a secret in it
+        raise ValueError("write https://HOST/PATH")  # without the value: it may contain a secret
     return value
-
-
-def _check_level(value: str) -> str:
-    if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-        raise ValueError("use DEBUG, INFO, WARNING or ERROR")
-    return value.upper()
 
 
 _of_seconds, _of_hours, _of_days = (
@@ -110,4 +104,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)]
 Modules = Annotated[Names, AfterValidator(_check_modules)]
 DataPlaces = Annotated[Names, AfterValidator(_check_places)]
 WebhookUrl = Annotated[str, AfterValidator(_check_webhook)]
-LogLevel = Annotated[str, AfterValidator(_check_level)]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]

@@ -50,8 +50,8 @@ def look(controller: Controller) -> None:
     """Everything on the disk, and everything that other programs of the machine see of processes."""
     found = {str(path): held(path.read_bytes()) for path in files(controller.data.parent)}
     assert not {path: secrets for path, secrets in found.items() if secrets}
-    for process in audit.marked_processes(controller.instance):
-        assert not held(Path(f"/proc/{process.pid}/environ").read_bytes())
+    for marked in audit.marked_processes(controller.instance):
+        assert not held(Path(f"/proc/{marked.pid}/environ").read_bytes())
     for process in psutil.Process(controller.pid).children(recursive=True):
         assert not held(Path(f"/proc/{process.pid}/cmdline").read_bytes())
 

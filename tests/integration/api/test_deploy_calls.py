@@ -195,7 +195,10 @@ def test_options_that_would_not_be_read_start_nothing(
 
 
 def test_options_in_the_query_or_twice_start_nothing(controller: Controller) -> None:
-    assert "options in a JSON body" in controller.post("/deploy/many/5", 422, workers=2)["detail"]
+    assert (
+        "options belong in a JSON body"
+        in controller.post("/deploy/many/5", 422, workers=2)["detail"]
+    )
     twice = b'{"capture_hash": ["age"], "capture_hash": []}'
     headers = {"content-type": "application/json"}
     answer = controller.call("POST", "/deploy/many/5", content=twice, headers=headers)
@@ -259,7 +262,7 @@ def test_undeploy_without_waiting_answers_202(controller: Controller) -> None:
 
 
 @pytest.mark.parametrize("key", ["nothing-1", "stub-77", "stub"])
-def test_what_was_never_deployed_is_404_everywhere(controller: Controller, key: str) -> None:
+def test_unknown_deployment_is_404_everywhere(controller: Controller, key: str) -> None:
     controller.undeploy(key, status=404)
     controller.post(f"/{key}", 404, {"inputs": [1]})
     controller.post(f"/{key}/invocations", 404, {"inputs": [1]})

@@ -177,7 +177,7 @@ def test_versions_stand_side_by_side(controller: Controller) -> None:
         ("DELETE", f"/model/{KEY}/captures", None, 422),
     ],
 )
-def test_what_cannot_be_done_says_why(
+def test_monitoring_errors_say_why(
     controller: Controller, method: str, path: str, body: Any, status: int
 ) -> None:
     controller.deploy(KEY)

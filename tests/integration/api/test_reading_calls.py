@@ -171,7 +171,7 @@ def test_the_description_of_the_api_lists_every_call_with_its_errors(
         ("TRACE", "/ready", 405),
     ],
 )
-def test_what_does_not_exist_is_a_problem_too(
+def test_unknown_path_is_a_problem(
     controller: Controller, method: str, path: str, status: int
 ) -> None:
     assert check_problem(controller.call(method, path))["status"] == status

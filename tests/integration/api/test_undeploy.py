@@ -65,7 +65,7 @@ def test_an_undeploy_does_not_wait_for_other_models(controller: Controller) -> N
 
 
 @pytest.mark.parametrize("key", ["slower-1", "slower-wrapped-1", "slower-deaf-1"])
-def test_what_outstays_the_drain_is_ended(controllers: Controllers, key: str) -> None:
+def test_request_beyond_the_drain_timeout_is_ended(controllers: Controllers, key: str) -> None:
     controller = controllers(DRAIN_TIMEOUT=1, STOP_GRACE=1).up()
     controller.deploy(key)
     with ThreadPoolExecutor() as pool:
@@ -80,7 +80,7 @@ def test_what_outstays_the_drain_is_ended(controllers: Controllers, key: str) ->
 
 
 @pytest.mark.parametrize("key", ["deaf-1", "parent-1", "parent-setsid-1", "parent-double-1"])
-def test_what_ignores_sigterm_is_killed_with_all_it_started(
+def test_model_that_ignores_sigterm_is_killed_with_its_children(
     controller: Controller, key: str
 ) -> None:
     controller.deploy(key)

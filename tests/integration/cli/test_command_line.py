@@ -62,7 +62,7 @@ def test_help_tells_what_can_be_done_and_how_to_begin() -> None:
     assert "MLFLOW_TRACKING_URI" in done.stdout
 
 
-def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
+def test_unknown_command_is_a_usage_error() -> None:
     for arguments in (
         ["destroy"],
         ["deploy", "stub"],
@@ -84,7 +84,7 @@ def test_without_a_controller_it_says_how_to_start_one(arguments: list[str]) -> 
     assert "model-deployment serve" in done.stderr
 
 
-def test_the_life_of_a_deployment(controller: Controller, tmp_path: Path) -> None:
+def test_commands_deploy_predict_log_and_undeploy(controller: Controller, tmp_path: Path) -> None:
     assert "Nothing is deployed" in run(controller, "list").stdout
     deployed = run(controller, "deploy", "slow-start", "3", "--workers", "2")
     assert deployed.returncode == 0
@@ -237,7 +237,7 @@ def test_an_ipv6_address_is_served_on_and_found(controllers: Controllers) -> Non
 
 @pytest.mark.parametrize("url", ["http://::1:8000", "http://[::1:8000", "http://here:port", "here"])
 @pytest.mark.parametrize("arguments", [["list"], ["deploy", "m", "1"], ["undeploy", "m-1"]])
-def test_an_address_that_is_none_is_named(url: str, arguments: list[str]) -> None:
+def test_invalid_url_of_the_controller_is_named(url: str, arguments: list[str]) -> None:
     done = run(None, *arguments, "--url", url)
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot ")
@@ -260,7 +260,7 @@ asyncio.run(server.serve(Settings(), started=[fail]))
 """
 
 
-def test_what_fails_beside_the_controller_is_logged(controllers: Controllers) -> None:
+def test_failed_background_task_is_logged(controllers: Controllers) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BESIDE],
         env=controllers().environment(),

@@ -27,7 +27,7 @@ def test_a_deployments_life_from_the_page(controllers: Controllers, tab: Tab) ->
     page.get_by_role("link", name="registry", exact=True).click()
     page.get_by_role("link", name="stub", exact=True).click()
     page.locator("[data-deploy='3']").click()
-    page.get_by_label("Checks of requests").select_option("coerce")
+    page.get_by_label("Request validation").select_option("coerce")
     page.locator("#deploy-go").click()
     page.wait_for_url("**/dashboard/deployments/stub-3")
     expect(state(page)).to_have_text("ready")

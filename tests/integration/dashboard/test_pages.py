@@ -188,9 +188,9 @@ def test_the_deploy_form_says_what_is_in_effect(controllers: Controllers) -> Non
         "capture_hash": "name, street; separate with commas",
     }
     assert re.findall('<option value="">([^<]*)', page) == [
-        "default: strict",
         "default: local",
         "default: serve",
+        "default: strict",
     ]
     controller.deploy("no-mlmodel-1", status=502)
     page = controller.call("GET", "/dashboard/deployments/no-mlmodel-1").text

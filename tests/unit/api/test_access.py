@@ -6,13 +6,13 @@ import pytest
 
 from model_deployment.api.access import (
     POLICIES,
-    USER,
     Access,
     authorise,
     is_ours,
     policies,
     refuse_cross_site,
 )
+from model_deployment.api.request_scope import USER
 from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import (
     CrossSite,
@@ -65,7 +65,7 @@ def concrete(template: str) -> str:
     ["localhost", "localhost:8000", "127.0.0.1", "127.0.0.1:80", "10.1.2.3:8080", "[::1]", "[::1]:8000",
      "models.example", "models.example:443", "models.example.:443"],
 )  # fmt: skip
-def test_our_own_names(host: str) -> None:
+def test_host_accepts_names_of_the_controller(host: str) -> None:
     assert is_ours(host, {"models.example"})
 
 
@@ -75,13 +75,13 @@ def test_our_own_names(host: str) -> None:
      "models.example.evil.example", "x.models.example", "models.example:", "models.example:80:80", "1",
      "0x7f000001", "models.example/", "user@models.example", "[::1", "[evil.example]", " localhost"],
 )  # fmt: skip
-async def test_names_of_others(host: str) -> None:
+async def test_host_refuses_other_names(host: str) -> None:
     assert not is_ours(host, {"models.example"})
     with pytest.raises(Misdirected):
         await ask("GET", "/health", host=host)
 
 
-async def test_capitals_of_a_name_do_not_matter() -> None:
+async def test_host_ignores_case() -> None:
     await ask("GET", "/health", host="Models.EXAMPLE:8000")
 
 
@@ -114,9 +114,7 @@ async def test_capitals_of_a_name_do_not_matter() -> None:
         ({"host": "models.example", "origin": "https://models.example:8443"}, False),
     ],
 )
-async def test_other_sites_pages_change_nothing(
-    method: str, headers: dict[str, str], good: bool
-) -> None:
+async def test_cross_site_post_is_refused(method: str, headers: dict[str, str], good: bool) -> None:
     try:
         await ask(method, "/deploy/iris/1", "olga", **headers)
     except CrossSite:
@@ -129,7 +127,7 @@ async def test_other_sites_pages_change_nothing(
         assert method == "POST"
 
 
-async def test_a_link_to_what_only_reads_is_followed() -> None:
+async def test_cross_site_link_to_a_reading_call_is_allowed() -> None:
     await ask("GET", "/model/iris-1/reports", "carl", sec_fetch_site="cross-site")
     await ask(
         "GET", "/model/iris-1/degradation_report", "carl", "id=x", sec_fetch_site="cross-site"
@@ -137,14 +135,14 @@ async def test_a_link_to_what_only_reads_is_followed() -> None:
 
 
 @pytest.mark.parametrize("query", ["", "format=json", "id=", "xid=1"])
-async def test_a_get_that_starts_work_is_not_for_other_sites(query: str) -> None:
+async def test_cross_site_get_that_starts_work_is_refused(query: str) -> None:
     await ask("GET", "/model/iris-1/degradation_report", "carl", query)
     with pytest.raises(CrossSite):
         await ask("GET", "/model/iris-1/degradation_report", "carl", query, origin="http://evil")
 
 
 @pytest.mark.parametrize("path", ["/dashboard/events", "/dashboard/deployments/iris-1/columns"])
-async def test_what_costs_much_is_not_for_other_sites(path: str) -> None:
+async def test_cross_site_get_of_scarce_resources_is_refused(path: str) -> None:
     """A live connection is one of few, and columns are read from the document store."""
     await ask("GET", path, "olga", "since=1", sec_fetch_site="same-origin")
     for headers in ({"sec_fetch_site": "cross-site"}, {"origin": "http://evil"}):
@@ -154,7 +152,7 @@ async def test_what_costs_much_is_not_for_other_sites(path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "template"), POLICIES)
-async def test_every_route_asks_for_its_role(method: str, template: str) -> None:
+async def test_route_needs_the_role_of_its_policy(method: str, template: str) -> None:
     role = POLICIES[method, template].role
     for user, rank in (("", 0), ("wrong", 0), ("carl", 1), ("olga", 2)):
         needed = {None: 0, Role.CALLER: 1, Role.OPERATOR: 2}[role]
@@ -166,7 +164,7 @@ async def test_every_route_asks_for_its_role(method: str, template: str) -> None
             await ask(method, concrete(template), user)
 
 
-async def test_a_call_is_not_taken_for_a_prediction() -> None:
+async def test_path_of_a_call_is_not_a_prediction() -> None:
     assert [method for method, _ in policies("/ready")] == ["GET"]
     assert len(policies("/undeploy/invocations")) == 1
     with pytest.raises(Forbidden):
@@ -176,20 +174,20 @@ async def test_a_call_is_not_taken_for_a_prediction() -> None:
 @pytest.mark.parametrize(
     "path", ["/nothing/at/all", "/model", "/dashboard/x", "/model/iris-1/secrets"]
 )
-async def test_what_is_not_in_the_table_is_not_there(path: str) -> None:
+async def test_path_without_policy_is_404(path: str) -> None:
     with pytest.raises((NotFound, MethodNotAllowed)):
         await ask("GET", path, "olga")
     with pytest.raises(Unauthenticated):
         await ask("GET", path)
 
 
-async def test_a_method_that_is_not_in_the_table_is_refused_whoever_asks() -> None:
+async def test_method_without_policy_is_405_for_every_user() -> None:
     with pytest.raises(MethodNotAllowed) as caught:
         await ask("PATCH", "/model/iris-1/captures", "olga")
     assert caught.value.headers["Allow"] == "DELETE"
 
 
-async def test_only_health_is_open() -> None:
+async def test_health_alone_needs_no_password() -> None:
     assert [route for route, policy in POLICIES.items() if policy.role is None] == [
         ("GET", "/health")
     ]
@@ -200,17 +198,17 @@ async def test_only_health_is_open() -> None:
         await ask("POST", "/health")
 
 
-async def test_the_challenge_names_a_scheme() -> None:
+async def test_challenge_names_the_basic_scheme() -> None:
     with pytest.raises(Unauthenticated) as caught:
         await ask("GET", "/ready")
     assert caught.value.headers["WWW-Authenticate"].startswith("Basic realm=")
 
 
-def test_a_page_of_ours_may_ask_by_any_spelling_of_the_port() -> None:
+def test_same_origin_with_any_spelling_of_the_port_is_allowed() -> None:
     refuse_cross_site({b"origin": b"http://Models.Example", b"host": b"models.example:80"})
 
 
-async def test_the_user_is_noted() -> None:
+async def test_admitted_user_is_in_the_scope() -> None:
     one = scope("GET", "/ready", authorization="carl", host="localhost")
     await Access(FakeCredentials()).admit(one, dict(one["headers"]))
     assert one[USER] == CALLER

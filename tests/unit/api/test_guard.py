@@ -46,7 +46,7 @@ def canonical(raw: str | bytes) -> bool:
         "/%EF%BF%BD",
     ],
 )
-def test_accepts_the_one_spelling(path: str) -> None:
+def test_canonical_path_is_accepted(path: str) -> None:
     assert canonical(path)
 
 
@@ -124,12 +124,12 @@ def test_accepts_the_one_spelling(path: str) -> None:
         b"/caf\xe9",
     ],
 )
-def test_refuses_every_other_spelling(path: str | bytes) -> None:
+def test_non_canonical_path_is_refused(path: str | bytes) -> None:
     assert not canonical(path)
 
 
 @pytest.mark.parametrize("path", ["", "a", "..", "../etc", "http"])
-def test_refuses_a_path_that_does_not_begin_with_a_slash(path: str) -> None:
+def test_path_without_leading_slash_is_refused(path: str) -> None:
     assert not canonical(path)
 
 
@@ -138,14 +138,14 @@ segments = st.text(PLAIN, min_size=1, max_size=20).filter(lambda part: part not 
 
 
 @given(st.lists(segments, max_size=4))
-def test_any_text_has_one_spelling(parts: list[str]) -> None:
+def test_path_of_any_text_has_one_canonical_spelling(parts: list[str]) -> None:
     path = "/" + "/".join(quote(part, safe="") for part in parts)
     # A slash inside a segment has none: its escape could be read as a slash of the path.
     assert canonical(path) is ("/" not in "".join(parts))
 
 
 @given(st.binary(max_size=12).map(lambda tail: b"/" + tail))
-def test_no_two_accepted_paths_mean_the_same(raw: bytes) -> None:
+def test_canonical_paths_are_unambiguous(raw: bytes) -> None:
     if canonical(raw):
         assert raw == b"/" + quote(unquote(raw.decode("latin-1"))[1:], safe="/").encode()
         assert raw.isascii()
@@ -212,18 +212,18 @@ def pieces(parts: Iterable[bytes]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("parts", [[b""], [b"x" * LIMIT], [b"x"] * LIMIT, [b"", b"ab", b"", b"c"]])
-def test_passes_a_body_within_the_limit_unchanged(parts: list[bytes]) -> None:
+def test_body_within_the_limit_passes_unchanged(parts: list[bytes]) -> None:
     exchange = Exchange(*pieces(parts), LEFT)
     assert exchange.body == b"".join(parts)
     assert exchange.sent == []
 
 
-def test_a_message_without_a_body_is_an_empty_one() -> None:
+def test_body_missing_in_a_message_is_empty() -> None:
     assert Exchange({"type": "http.request"}, LEFT).body == b""
 
 
 @given(st.lists(st.binary(max_size=30), min_size=1, max_size=8))
-def test_passes_or_refuses_by_the_sum_alone(parts: list[bytes]) -> None:
+def test_body_limit_counts_all_parts(parts: list[bytes]) -> None:
     exchange = Exchange(*pieces(parts), LEFT)
     body = b"".join(parts)
     if len(body) <= LIMIT:
@@ -233,7 +233,7 @@ def test_passes_or_refuses_by_the_sum_alone(parts: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("parts", [[b"x" * (LIMIT + 1)], [b"x"] * (LIMIT + 1)])
-def test_refuses_a_body_over_the_limit(parts: list[bytes]) -> None:
+def test_body_over_the_limit_is_refused(parts: list[bytes]) -> None:
     problem = Exchange(*pieces(parts)).problem
     assert problem["status"] == 413
     assert problem["detail"] == (
@@ -241,27 +241,27 @@ def test_refuses_a_body_over_the_limit(parts: list[bytes]) -> None:
     )
 
 
-def test_stops_reading_at_the_limit() -> None:
+def test_body_is_not_read_beyond_the_limit() -> None:
     # A third message would raise StopIteration.
     first = {"type": "http.request", "body": b"x" * LIMIT, "more_body": True}
     assert Exchange(first, first).problem["status"] == 413
 
 
 @pytest.mark.parametrize("before", [0, 1, 3])
-def test_a_caller_that_left_is_not_answered(before: int) -> None:
+def test_disconnected_caller_is_not_answered(before: int) -> None:
     part = {"type": "http.request", "body": b"x", "more_body": True}
     exchange = Exchange(*[part] * before, LEFT)
     assert exchange.seen is None
     assert exchange.sent == []
 
 
-def test_refuses_a_path_before_it_reads_the_body() -> None:
+def test_path_is_checked_before_the_body_is_read() -> None:
     problem = Exchange(path="/a/../b").problem
     assert problem["status"] == 400
     assert problem["title"] == "Path not canonical"
 
 
-async def test_a_websocket_is_refused_before_the_application_hears_of_it() -> None:
+async def test_websocket_is_refused_by_the_guard() -> None:
     sent: list[Any] = []
 
     async def app(*call: Any) -> None:
@@ -276,7 +276,7 @@ async def test_a_websocket_is_refused_before_the_application_hears_of_it() -> No
     assert sent == [{"type": "websocket.close", "code": 1008}] * 2
 
 
-async def test_the_lifespan_passes_untouched() -> None:
+async def test_lifespan_passes_unchanged() -> None:
     passed: list[Any] = []
 
     async def app(*call: Any) -> None:

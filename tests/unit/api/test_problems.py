@@ -29,7 +29,7 @@ def forbid(connection: sqlite3.Connection) -> None:
 @pytest.mark.parametrize(
     ("work", "status", "says"), [(fill, 507, "is full"), (forbid, 503, "readonly database")]
 )
-async def test_what_the_disk_refuses_is_a_problem(
+async def test_disk_error_is_a_problem(
     tmp_path: Path, work: Callable[[sqlite3.Connection], None], status: int, says: str
 ) -> None:
     app = FastAPI()

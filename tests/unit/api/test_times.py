@@ -35,7 +35,7 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
         ("2w", NOW - timedelta(days=14)),
     ],
 )
-def test_what_is_understood(text: str, moment: datetime) -> None:
+def test_time_is_read(text: str, moment: datetime) -> None:
     found = parse_moment(text, NOW)
     assert found == moment
     assert found.utcoffset() == timedelta(0)
@@ -52,7 +52,7 @@ def test_what_is_understood(text: str, moment: datetime) -> None:
         "1769860800", "nan", "x" * 10_000, "\u0662\u0660\u0662\u0666-01-31",
     ],
 )  # fmt: skip
-def test_what_is_refused(text: str) -> None:
+def test_time_in_another_form_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^cannot use the time ") as caught:
         parse_moment(text, NOW)
     assert len(caught.value.detail) < 300
@@ -62,13 +62,13 @@ OFFSETS = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(
 
 
 @given(st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=OFFSETS | st.just(UTC)))
-def test_what_python_writes_is_read(moment: datetime) -> None:
+def test_time_written_by_python_is_read(moment: datetime) -> None:
     found = parse_moment(moment.isoformat(), NOW)
     assert found == moment
     assert found.tzinfo is UTC
 
 
 @given(st.text() | st.from_regex(r"[0-9TZ:+ .smhdw-]{1,25}", fullmatch=True))
-def test_anything_is_read_or_refused(text: str) -> None:
+def test_time_of_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidRequest):
         assert parse_moment(text, NOW).tzinfo is UTC

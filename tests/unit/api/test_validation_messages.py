@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from model_deployment.api import problems
 from model_deployment.api.monitoring import FeedbackIn
-from model_deployment.api.parameters import DeployOptions
+from model_deployment.api.options import DeployOptions
 from model_deployment.api.unknown_parameters import StrictRoute, known_parameters_only
 
 JSON = {"content-type": "application/json"}
@@ -75,19 +75,19 @@ async def problem(status: int, path: str, body: bytes = b"", **more: str) -> Any
         ("/deploy", b'{"worker": 2}', "worker in the body: there is no such member; did you mean workers?"),
         ("/deploy", b'{"Capture_Hash": []}', "did you mean capture_hash?"),
         ("/deploy", b'{"zzz": 2}', "known are env_manager, "),
-        ("/deploy", b'{"\\ud800": 2}', "the body: it has half a character in it"),
+        ("/deploy", b'{"\\ud800": 2}', "the body: it contains half of a surrogate pair"),
         ("/deploy", b'{"workers": "2"}', 'workers in the body: it has to be a valid integer, got "2"'),
         ("/deploy", b'{"workers": null, "batch_max_rows": []}', "it has to be a valid integer, got a list"),
         ("/deploy", b'{"capture_hash": "age"}', 'capture_hash in the body: it has to be a list, got "age"'),
         ("/deploy", b'{"capture_hash": ["a", 1]}', "capture_hash[1] in the body: it has to be a valid"),
-        ("/deploy", b'{"capture_hash": ["\\udfff"]}', "it has half a character in it"),
+        ("/deploy", b'{"capture_hash": ["\\udfff"]}', "it contains half of a surrogate pair"),
         ("/deploy", b"[1]", "the body: it has to be a JSON object, got a list"),
-        ("/deploy", b'{"workers": 1', "the body: it is no JSON: Expecting '"),
+        ("/deploy", b'{"workers": 1', "the body: it is not JSON: Expecting '"),
         ("/deploy", b'{"workers": 1', "at character 13"),
         ("/deploy", b'{"a": 1, "workers": 0}', " (1 more below)"),
         ("/deploy?wait=soon", b"", 'the query parameter wait: it has to be a valid number, got "soon"'),
-        ("/deploy?wiat=5", b"", "the query parameter 'wiat': it takes wait, and options in a JSON body"),
-        ("/deploy?workers=5", b"", "and options in a JSON body"),
+        ("/deploy?wiat=5", b"", "the query parameter 'wiat': known are wait; options belong in"),
+        ("/deploy?workers=5", b"", "; options belong in a JSON body"),
         ("/deploy", b'{"workers": 1, "workers": 2}', "it has the key 'workers' twice"),
         ("/deploy", b'{"workers": 1, "work\\u0065rs": 2}', "it has the key 'workers' twice"),
         ("/outer", b'{"parts": [{"weight": 1}, {"weigth": 1}]}', "parts[1].weight in the body: it is"),
@@ -96,28 +96,30 @@ async def problem(status: int, path: str, body: bytes = b"", **more: str) -> Any
         ("/outer", b"{}", "parts in the body: it is missing"),
         ("/outer", b"", "the body: it is missing"),
         ("/outer", b'{"parts": {}}', "it has to be a list, got an object"),
-        ("/bodiless", b'{"limit": 5}', "this call takes none; in its query it takes limit"),
+        ("/bodiless", b'{"limit": 5}', "this call takes no body; query parameters are limit"),
         ("/bodiless?limit=0", b"", 'parameter limit: it has to be greater than or equal to 1, got "0"'),
     ],
 )  # fmt: skip
-async def test_what_does_not_fit_is_named(path: str, body: bytes, says: str) -> None:
+async def test_validation_error_names_the_place_and_the_remedy(
+    path: str, body: bytes, says: str
+) -> None:
     assert says in (await problem(422, path, body))["detail"]
 
 
 @pytest.mark.parametrize(
     ("label", "says"),
     [
-        ("null", "it is null, which is no truth. Leave the row out"),
-        ("NaN", "it is no finite number"),
-        ("-Infinity", "it is no finite number"),
+        ("null", "it is null. Leave the row out"),
+        ("NaN", "it is not a finite number"),
+        ("-Infinity", "it is not a finite number"),
         ("[1]", "got a list"),
         ('{"a": 1}', "got an object"),
         ("9223372036854775808", "more than 64 bits"),
         (json.dumps("x" * 1001), "at most 1000 characters, got 1001"),
-        ('"\\ud800"', "half a character"),
+        ('"\\ud800"', "half of a surrogate pair"),
     ],
 )
-async def test_what_is_no_label_is_one_misfit_with_a_remedy(label: str, says: str) -> None:
+async def test_label_of_another_type_is_one_error_with_a_remedy(label: str, says: str) -> None:
     items = (
         f'{{"items": [{{"request_id": "a", "label": 1}}, {{"request_id": "b", "label": {label}}}]}}'
     )
@@ -130,14 +132,14 @@ async def test_what_is_no_label_is_one_misfit_with_a_remedy(label: str, says: st
 @pytest.mark.parametrize(
     "label", ["true", "0", "-9223372036854775808", "1.5", '"a"', '""', "1e308"]
 )
-async def test_labels_stay_what_they_are(label: str) -> None:
+async def test_label_keeps_its_type(label: str) -> None:
     body = f'{{"items": [{{"request_id": "a", "label": {label}}}]}}'.encode()
     answer = await ask("/feedback", body, content_type="application/json")
     [item] = answer.json()["items"]
     assert (type(item["label"]), item["label"]) == (type(json.loads(label)), json.loads(label))
 
 
-async def test_of_many_misfits_some_are_told_and_all_are_counted() -> None:
+async def test_validation_errors_are_all_counted_and_some_listed() -> None:
     items = [{"request_id": "a", "label": None}] * 700
     found = await problem(422, "/feedback", json.dumps({"items": items}).encode())
     assert (len(found["errors"]), found["error_count"]) == (20, 700)
@@ -158,13 +160,11 @@ OPTIONS = b'{"capture_hash": ["age"]}'
         ),
         ({"content_type": "multipart/form-data; boundary=a"}, "'multipart/form-data; boundary=a'"),
         ({"content_type": "application/jsonl"}, "'application/jsonl'"),
-        ({"content_encoding": "gzip"}, "packed with 'gzip': send it without Content-Encoding"),
-        ({"content_encoding": "br, zstd"}, "packed with 'br, zstd'"),
+        ({"content_encoding": "gzip"}, "compressed with 'gzip': send it without Content-Encoding"),
+        ({"content_encoding": "br, zstd"}, "compressed with 'br, zstd'"),
     ],
 )
-async def test_options_that_would_not_be_read_are_refused(
-    headers: dict[str, str], says: str
-) -> None:
+async def test_body_of_another_type_is_refused(headers: dict[str, str], says: str) -> None:
     assert says in (await problem(415, "/deploy", OPTIONS, **headers))["detail"]
 
 
@@ -177,17 +177,17 @@ async def test_options_that_would_not_be_read_are_refused(
         (OPTIONS.decode().encode("utf-16"), "application/json"),
     ],
 )
-async def test_options_that_can_be_read_are_honoured(body: bytes, type: str) -> None:
+async def test_body_of_json_in_any_unicode_encoding_is_read(body: bytes, type: str) -> None:
     answer = await ask("/deploy", body, content_type=type)
     assert answer.json()["capture_hash"] == ["age"]
 
 
-async def test_text_of_another_coding_is_refused() -> None:
+async def test_body_in_latin_1_is_refused() -> None:
     body = '{"capture_hash": ["größe"]}'.encode("latin-1")
-    assert "no UTF-8 text" in (await problem(422, "/deploy", body))["detail"]
+    assert "it is not UTF-8" in (await problem(422, "/deploy", body))["detail"]
 
 
-async def test_an_announced_body_of_nothing_is_not_no_body() -> None:
+async def test_body_announced_and_missing_is_refused() -> None:
     refused = await problem(400, "/deploy", transfer_encoding="chunked", content_type="")
     assert "Transfer-Encoding" in refused["detail"]
     assert (await ask("/deploy")).status_code == 200
@@ -196,10 +196,10 @@ async def test_an_announced_body_of_nothing_is_not_no_body() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" null\n"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_body_that_says_nothing_is_no_matter(body: bytes, method: str) -> None:
+async def test_body_that_is_empty_is_accepted_everywhere(body: bytes, method: str) -> None:
     assert (await ask("/bodiless", body, method, **JSON)).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_body_that_would_be_ignored_is_refused(method: str) -> None:
+async def test_body_of_a_call_without_body_is_refused(method: str) -> None:
     assert (await ask("/bodiless", b'{"a": 1}', method)).status_code == 422

@@ -1,4 +1,4 @@
-"""What ``serve`` says and does beside the controller: a deploy that fails does not keep others back."""
+"""What ``serve`` prints and does beside the controller: a failed deploy does not stop the others."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from model_deployment.app import server
-from model_deployment.cli import main
+from model_deployment.cli import demo
+from model_deployment.cli.serve import run_controller
 from model_deployment.core.errors import UnknownModel
 from model_deployment.log import lines
 from model_deployment.settings import Settings
@@ -26,23 +27,23 @@ class Broken:
         raise UnknownModel("cannot look up m-2: there is none")
 
 
-def test_an_error_nobody_foresaw_is_logged_and_the_next_is_asked_for(
+def test_unexpected_error_of_one_deploy_is_logged_and_the_next_is_deployed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     controller = Broken()
 
-    async def serve(
+    async def serve_nothing(
         settings: Settings, started: Sequence[Callable[[Broken], Awaitable[None]]]
     ) -> None:
         for start in started:
             await start(controller)
 
-    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(server, "serve", serve_nothing)
     monkeypatch.setattr(lines, "configure", lambda *_: False)
     with caplog.at_level(logging.ERROR):
-        main._serve(Settings(host="::1"), ["m-1", "m-2", "not a name"])
+        run_controller(Settings(host="::1"), ["m-1", "m-2", "not a name"])
     assert controller.asked == ["m-1", "m-2"]
     (record,) = caplog.records
     assert record.getMessage() == "cannot deploy m-1"
@@ -54,6 +55,10 @@ def test_an_error_nobody_foresaw_is_logged_and_the_next_is_asked_for(
     assert "not a name" in told.err
 
 
+def test_demo_tag_is_the_one_that_earlier_releases_have_set() -> None:
+    assert demo.TAG == "model_deployment.demo"
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [
@@ -63,7 +68,7 @@ def test_an_error_nobody_foresaw_is_logged_and_the_next_is_asked_for(
         ("here.example", "http://here.example:8000"),
     ],
 )
-def test_an_address_with_colons_is_put_in_brackets(host: str, url: str) -> None:
+def test_ipv6_address_is_put_in_brackets(host: str, url: str) -> None:
     settings = Settings(host=host)
     assert settings.own_url == settings.client_url == url
     elsewhere = Settings(host=host, url="http://elsewhere")

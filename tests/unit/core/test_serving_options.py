@@ -1,4 +1,4 @@
-"""How a deployment is to be served: options, choices on top of them, and what the model says."""
+"""How a deployment is to be served: options, overrides of them, and what the model says."""
 
 import json
 import logging
@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.control.controller import Choice
-from model_deployment.core.options import EnvManager, Options, StartMethod, Validation
+from model_deployment.core.options import (
+    EnvManager,
+    OptionOverrides,
+    Options,
+    StartMethod,
+    Validation,
+)
 from model_deployment.registry.mlmodel import Description
 from tests.support.gates import column, split, values
 
@@ -22,13 +27,15 @@ options = st.builds(
     batch_max_rows=st.integers(0, 100_000),
     start_method=st.sampled_from(StartMethod),
 )
-choices = st.builds(
-    Choice,
-    env_manager=st.none() | st.sampled_from(EnvManager),
-    workers=st.none() | st.integers(1, 64),
-    validation=st.none() | st.sampled_from(Validation),
-    batch_max_rows=st.none() | st.integers(0, 100_000),
-    start_method=st.none() | st.sampled_from(StartMethod),
+overrides = st.fixed_dictionaries(
+    {},
+    optional={
+        "env_manager": st.none() | st.sampled_from(EnvManager),
+        "workers": st.none() | st.integers(1, 64),
+        "validation": st.none() | st.sampled_from(Validation),
+        "batch_max_rows": st.none() | st.integers(0, 100_000),
+        "start_method": st.none() | st.sampled_from(StartMethod),
+    },
 )
 
 
@@ -39,7 +46,7 @@ def test_options_survive_being_saved_as_json(saved: Options) -> None:
 
 def test_options_of_an_earlier_release_are_strict_and_do_not_merge() -> None:
     saved = {"env_manager": "uv", "workers": 2}
-    assert Options.from_dict(saved) == Options(EnvManager.UV, 2, Validation.STRICT, 0)
+    assert Options.from_dict(saved) == Options(EnvManager.UV, workers=2)
 
 
 def test_an_unknown_way_of_checking_is_an_error() -> None:
@@ -47,20 +54,24 @@ def test_an_unknown_way_of_checking_is_an_error() -> None:
         Options.from_dict({"validation": "lax"})
 
 
-@given(choices, options)
-def test_what_is_chosen_counts_and_what_is_not_stays(choice: Choice, before: Options) -> None:
-    after = choice.over(before)
+@given(overrides, options)
+def test_overrides_replace_what_they_name_and_keep_the_rest(
+    named: dict[str, Any], before: Options
+) -> None:
+    after = OptionOverrides(**named).apply_to(before)
     for name in before.as_dict():
-        chosen = getattr(choice, name)
-        expected = getattr(before, name) if chosen is None else chosen
+        given_value = named.get(name)
+        expected = getattr(before, name) if given_value is None else given_value
         assert getattr(after, name) == expected
         assert type(getattr(after, name)) is type(getattr(before, name))
 
 
-def test_merging_can_be_chosen_away() -> None:
+def test_overrides_turn_batching_off() -> None:
     before = Options(validation=Validation.COERCE, batch_max_rows=64)
-    assert Choice(batch_max_rows=0).over(before) == Options(validation=Validation.COERCE)
-    assert Choice().over(before) == before
+    assert OptionOverrides(batch_max_rows=0).apply_to(before) == Options(
+        validation=Validation.COERCE
+    )
+    assert OptionOverrides().apply_to(before) == before
 
 
 def model(folder: Path, *inputs: dict[str, Any], example: Any = None) -> Path:
@@ -82,7 +93,7 @@ def test_the_gate_is_made_of_the_signature(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "a: [", "{}", "signature: {inputs: '[1]'}"])
-def test_without_a_signature_everything_passes(
+def test_gate_without_signature_accepts_everything(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str | None
 ) -> None:
     caplog.set_level(logging.CRITICAL)
@@ -93,7 +104,7 @@ def test_without_a_signature_everything_passes(
     assert not gate.check(split("x")).refused
 
 
-def test_a_model_s_own_example_goes_first(tmp_path: Path) -> None:
+def test_example_of_the_model_comes_first(tmp_path: Path) -> None:
     own = split(1, 2, 3)
     assert Description().example(model(tmp_path, column("long"), example=own)) == own
     assert Description().example(model(tmp_path, example=own)) == own
@@ -110,6 +121,6 @@ def test_an_example_made_of_the_signature_passes_its_gate(tmp_path: Path, kind: 
     assert verdict.table.rows == 1
 
 
-def test_without_either_there_is_no_example(tmp_path: Path) -> None:
+def test_example_is_missing_without_signature_and_example(tmp_path: Path) -> None:
     assert Description().example(tmp_path) is None
     assert Description().example(model(tmp_path)) is None

@@ -77,7 +77,7 @@ def test_a_role_can_be_changed_and_taken(folder: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["", "a:b", "a\nb", "-a", "a b", "é", "x" * 65, "../x", "#x", "a\0"]
 )
-def test_names_that_would_break_the_file(folder: Path, name: str) -> None:
+def test_user_name_that_would_break_the_file_is_refused(folder: Path, name: str) -> None:
     before = htpasswd.read(folder)
     with pytest.raises(CredentialsError, match="as a name"):
         htpasswd.set_user(folder, name, PASSWORD, Role.CALLER)
@@ -95,16 +95,16 @@ def test_passwords_that_are_too_short_or_too_long_for_bcrypt(folder: Path, passw
     ["olga", "olga:", "olga:secret", "olga:$apr1$x$y", "olga:{SSHA}xyz", ":$2y$05$" + "a" * 53,
      "olga:$2y$05$" + "a" * 52, "olga:$2y$14$" + "a" * 53, "o lga:$2y$05$" + "a" * 53],
 )  # fmt: skip
-def test_a_line_of_another_kind_is_named(folder: Path, line: str) -> None:
+def test_line_without_bcrypt_hash_is_named(folder: Path, line: str) -> None:
     with (folder / htpasswd.CALLERS).open("a") as file:
         file.write(f"\n# a comment\n{line}\n")
     with pytest.raises(CredentialsError, match="line 5 of "):
         Credentials(folder).open()
 
 
-def test_nobody_operates(folder: Path) -> None:
+def test_credentials_without_operator_are_refused(folder: Path) -> None:
     (folder / htpasswd.OPERATORS).write_text("")
-    with pytest.raises(CredentialsError, match="nobody operates"):
+    with pytest.raises(CredentialsError, match="there is no operator"):
         Credentials(folder).open()
 
 
@@ -114,7 +114,7 @@ def test_new_passwords_are_long_and_differ() -> None:
     assert min(map(len, made)) == 32
 
 
-async def test_users_are_known_by_their_password(credentials: Credentials) -> None:
+async def test_password_identifies_the_user(credentials: Credentials) -> None:
     assert credentials.required
     for _ in range(2):  # found out, and remembered
         assert await credentials.user(basic("olga")) == User("olga", Role.OPERATOR)
@@ -131,12 +131,12 @@ async def test_users_are_known_by_their_password(credentials: Credentials) -> No
         b"Basic " + base64.b64encode(b"\xff\xfe:x"), basic("olga", scheme="Digest"),
     ],
 )  # fmt: skip
-async def test_nobody_else_is(credentials: Credentials, header: bytes | None) -> None:
+async def test_wrong_password_is_refused(credentials: Credentials, header: bytes | None) -> None:
     for _ in range(2):
         assert await credentials.user(header) is None
 
 
-async def test_a_hash_is_computed_once(
+async def test_hash_of_a_header_is_computed_once(
     credentials: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, computed = bcrypt.checkpw, []
@@ -157,10 +157,10 @@ async def test_no_password_stays_in_memory(credentials: Credentials) -> None:
     assert all(basic("olga") not in key for key in credentials._good)
 
 
-async def test_what_is_remembered_is_bounded(
+async def test_cache_of_results_is_bounded(
     credentials: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "_REMEMBERED", 3)
+    monkeypatch.setattr(verify, "_CACHED", 3)
     assert await credentials.user(basic("olga"))
     for n in range(10):
         assert not await credentials.user(basic("olga", f"wrong {n}"))
@@ -168,7 +168,7 @@ async def test_what_is_remembered_is_bounded(
     assert (len(credentials._good), len(credentials._bad)) == (1, 3)
 
 
-async def test_equal_headers_that_come_together_are_checked_once(
+async def test_concurrent_equal_headers_are_checked_once(
     credentials: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, computed = bcrypt.checkpw, []
@@ -183,7 +183,7 @@ async def test_equal_headers_that_come_together_are_checked_once(
     assert len(computed) == 1
 
 
-async def test_a_caller_who_leaves_takes_nobodys_answer(credentials: Credentials) -> None:
+async def test_cancelled_check_does_not_cancel_the_others(credentials: Credentials) -> None:
     first, second = (asyncio.ensure_future(credentials.user(basic("olga"))) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
@@ -191,7 +191,7 @@ async def test_a_caller_who_leaves_takes_nobodys_answer(credentials: Credentials
     assert first.cancelled()
 
 
-async def test_another_users_change_forgets_nobody(
+async def test_change_of_one_user_keeps_the_results_of_others(
     credentials: Credentials, folder: Path, clock: Clock
 ) -> None:
     assert await credentials.user(basic("olga"))
@@ -202,13 +202,13 @@ async def test_another_users_change_forgets_nobody(
     assert [user.name for user, _ in credentials._good.values()] == ["olga"]
 
 
-async def test_the_last_operator_stays_one(folder: Path) -> None:
+async def test_last_operator_cannot_be_removed(folder: Path) -> None:
     with pytest.raises(CredentialsError, match="last operator"):
         htpasswd.set_user(folder, "olga", PASSWORD, Role.CALLER)
     assert htpasswd.read(folder).role("olga") is Role.OPERATOR
 
 
-async def test_a_hash_that_is_none_lets_nobody_in(folder: Path) -> None:
+async def test_invalid_hash_lets_nobody_in(folder: Path) -> None:
     with (folder / htpasswd.CALLERS).open("a") as file:
         file.write(f"odd:$2y$05${'/' * 21}z{'.' * 31}\n")
     credentials = Credentials(folder)
@@ -217,13 +217,13 @@ async def test_a_hash_that_is_none_lets_nobody_in(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
-def test_what_root_makes_is_the_folders_owners(folder: Path) -> None:
+def test_files_written_by_root_belong_to_the_owner_of_the_folder(folder: Path) -> None:
     os.chown(folder, 12345, 12345)
     htpasswd.set_user(folder, "nina", PASSWORD, Role.CALLER)
     assert (folder / htpasswd.CALLERS).stat().st_uid == 12345
 
 
-async def test_changes_are_seen_within_a_second(
+async def test_credentials_changed_on_disk_are_read_within_a_second(
     credentials: Credentials, folder: Path, clock: Clock
 ) -> None:
     assert await credentials.user(basic("carl"))
@@ -235,7 +235,7 @@ async def test_changes_are_seen_within_a_second(
 
 
 @pytest.mark.parametrize("how", ["gone", "garbage"])
-async def test_files_that_go_bad_let_nobody_in(
+async def test_unreadable_credentials_let_nobody_in(
     credentials: Credentials, folder: Path, clock: Clock, how: str
 ) -> None:
     assert await credentials.user(basic("olga"))
@@ -253,7 +253,7 @@ async def test_files_that_go_bad_let_nobody_in(
     assert await credentials.user(basic("olga"))
 
 
-async def test_without_users_everybody_may_everything_until_there_are_some(
+async def test_requests_need_no_password_until_there_are_users(
     tmp_path: Path, clock: Clock
 ) -> None:
     credentials = Credentials(tmp_path, clock=clock)
@@ -275,20 +275,20 @@ async def test_too_many_checks_at_once_are_refused(
     assert caught.value.retry_after == 1
 
 
-def test_what_htpasswd_writes_is_read(folder: Path) -> None:
+def test_file_written_by_htpasswd_is_read(folder: Path) -> None:
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     for prefix in ("$2a$", "$2b$", "$2y$"):
         (folder / htpasswd.OPERATORS).write_text(f"x:{prefix}{hashed[4:]}\n")
         assert htpasswd.read(folder).role("x") is Role.OPERATOR
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CredentialsError, match="cannot write to"):
         htpasswd.set_user(tmp_path / "file", "olga", PASSWORD, Role.OPERATOR)
 
 
-def test_many_at_once_lose_nobody(folder: Path) -> None:
+def test_concurrent_changes_lose_no_user(folder: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from model_deployment.credentials import htpasswd; "
         "from model_deployment.core.domain import Role; "

@@ -522,9 +522,11 @@ class World:
         problems.install(self.app)
         self.app.include_router(
             datasets.router(
-                get=self._get,
-                find_training=self._find,
-                documents=self.documents,  # type: ignore[arg-type]
+                datasets.DatasetCalls(
+                    get=self._get,
+                    find_training=self._find,
+                    documents=self.documents,  # type: ignore[arg-type]
+                )
             )
         )
 

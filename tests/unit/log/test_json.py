@@ -60,7 +60,7 @@ def test_an_event_names_time_level_logger_and_what_it_is_about() -> None:
     }
 
 
-def test_what_is_not_known_or_empty_is_left_out() -> None:
+def test_json_leaves_out_unknown_and_empty_fields() -> None:
     found = event("x", model="", user=None, websocket=object(), color_message="y")
     assert set(found) == {"timestamp", "level", "logger", "message"}
 
@@ -133,14 +133,14 @@ def test_no_secret_is_written_in_either_form(text: str) -> None:
         "sqlite:////data/mlflow.db and file:///a@b",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_masking_keeps_plain_text(text: str) -> None:
     assert mask(text) == text
 
 
 @pytest.mark.parametrize(
     "piece", ["://a:", "password", "Basic a", "authorization ", "://", "a@", "=' "]
 )
-def test_masking_takes_no_long_time_whatever_the_text(piece: str) -> None:
+def test_masking_is_fast_for_any_text(piece: str) -> None:
     began = time.process_time()
     mask(piece * 20_000)
     assert time.process_time() - began < 2

@@ -70,7 +70,7 @@ def test_every_duration_and_size_is_read_with_its_unit(
         ("KEEP_MODELS", "perhaps", "='perhaps': write true or false"),
         ("ENV_MANAGER", "docker", "='docker': it has to be 'local', 'uv', 'virtualenv' or 'conda'"),
         ("PRELOAD", "numpy,my mod", "='numpy,my mod': 'my mod' is not the name of a module"),
-        ("LOG_LEVEL", "x" * 200, f"='{'x' * 80}...': use DEBUG, INFO, WARNING or ERROR"),
+        ("LOG_LEVEL", "x" * 200, f"='{'x' * 80}...': it has to be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("TRAINING_DATA", "ftp://u:hush@host/", "='ftp://u:***@host/': cannot allow training data from"),
         ("WEBHOOK_URL", "ftp://host/hush", ": write https://HOST/PATH"),
     ],
@@ -98,7 +98,7 @@ def test_an_option_of_the_command_line_is_named_as_it_was_given() -> None:
         load(port=70000, host=None)
 
 
-def test_all_that_is_wrong_is_said_at_once(environment: pytest.MonkeyPatch) -> None:
+def test_errors_of_settings_are_all_listed(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("MODEL_DEPLOYMENT_TRIES", "0")
     environment.setenv("MODEL_DEPLOYMENT_STOP_GRACE", "soon")
     with pytest.raises(InvalidSettings) as refused:
@@ -125,19 +125,21 @@ def test_no_secret_is_repeated(environment: pytest.MonkeyPatch) -> None:
         ("model_deployment_pasword", "did you mean MODEL_DEPLOYMENT_PASSWORD?"),
         ("MODEL_DEPLOYMENTS_PORTS", "did you mean MODEL_DEPLOYMENT_PORTS?"),
         ("MODELDEPLOYMENT_DOCUMENTS_URL", "did you mean MODEL_DEPLOYMENT_DOCUMENTS_URL?"),
-        ("MODEL_DEPLOYMENT_QUANTUM_FLUX", "is no setting of ours, and changes nothing"),
+        ("MODEL_DEPLOYMENT_QUANTUM_FLUX", "is not a setting and has no effect"),
         ("MLFLOW_TRACKING_URL", "did you mean MLFLOW_TRACKING_URI?"),
         ("MLFLOW_TRAKING_URI", "did you mean MLFLOW_TRACKING_URI?"),
     ],
 )
-def test_slips_in_names_are_told(environment: pytest.MonkeyPatch, name: str, says: str) -> None:
+def test_misspelt_variables_are_named(
+    environment: pytest.MonkeyPatch, name: str, says: str
+) -> None:
     environment.setenv(name, "a value that is not repeated")
     (told,) = misspelt()
     assert told.startswith(f"the variable {name} ")
     assert told.endswith(says)
 
 
-def test_what_is_a_setting_or_serves_another_purpose_is_not_warned_of(
+def test_known_variables_are_not_warned_about(
     environment: pytest.MonkeyPatch,
 ) -> None:
     from mlflow import environment_variables

@@ -67,7 +67,7 @@ def test_defaults() -> None:
     settings = Settings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.ports == (8001, 8100)
-    assert settings.env_manager is EnvManager.LOCAL
+    assert settings.options.env_manager is EnvManager.LOCAL
     assert settings.data_dir == Path.cwd() / "data"
     assert settings.client_url == "http://127.0.0.1:8000"
     assert settings.max_body_bytes == 10 * 1024 * 1024
@@ -111,7 +111,7 @@ def test_the_environment_sets_fields(environment: pytest.MonkeyPatch, tmp_path: 
     settings = Settings()
     assert settings.data_dir == tmp_path
     assert settings.ports == (9001, 9002)
-    assert settings.env_manager is EnvManager.UV
+    assert settings.options.env_manager is EnvManager.UV
     assert settings.keep_models
     assert settings.model_env == ("ONE", "TWO")
     assert settings.log_level == "DEBUG"
@@ -143,7 +143,7 @@ def test_the_data_directory_is_absolute_and_knows_the_home(
         ("65535-65535", (65535, 65535)),
     ],
 )
-def test_reads_ranges_of_ports(
+def test_port_range_is_read(
     environment: pytest.MonkeyPatch, text: str, ports: tuple[int, int]
 ) -> None:
     environment.setenv("MODEL_DEPLOYMENT_PORTS", text)
@@ -166,7 +166,7 @@ def test_reads_ranges_of_ports(
         ("60000-65536", "must lie in 1024-65535"),
     ],
 )
-def test_says_what_is_wrong_with_a_range_of_ports(
+def test_port_range_error_is_explained(
     environment: pytest.MonkeyPatch, text: str, says: str
 ) -> None:
     environment.setenv("MODEL_DEPLOYMENT_PORTS", text)
@@ -176,7 +176,7 @@ def test_says_what_is_wrong_with_a_range_of_ports(
 
 
 @pytest.mark.parametrize("port", [8001, 8050, 8100])
-def test_the_own_port_may_not_lie_in_the_range(port: int) -> None:
+def test_port_of_the_controller_may_not_lie_in_the_range(port: int) -> None:
     assert f"own port {port} lies in the models' range 8001-8100" in refusal(port=port)
     assert Settings(port=8101).port == 8101
 
@@ -187,7 +187,7 @@ def test_the_own_port_may_not_lie_in_the_range(port: int) -> None:
         ("port", "65536", "less than or equal to 65535"),
         ("port", "http", "valid integer"),
         ("env_manager", "docker", "'local', 'uv', 'virtualenv' or 'conda'"),
-        ("log_level", "LOUD", "use DEBUG, INFO, WARNING or ERROR"),
+        ("log_level", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("tries", "0", "greater than or equal to 1"),
         ("probe_failures", "0", "greater than or equal to 1"),
         ("start_timeout", "0", "greater than 0"),
@@ -199,7 +199,7 @@ def test_the_own_port_may_not_lie_in_the_range(port: int) -> None:
         ("keep_models", "perhaps", "valid boolean"),
     ],
 )
-def test_says_what_is_wrong_with_a_value(name: str, value: str, says: str) -> None:
+def test_value_out_of_range_is_explained(name: str, value: str, says: str) -> None:
     message = refusal(**{name: value})
     assert message.startswith(f"{name}: ")
     assert says in message
@@ -217,7 +217,7 @@ def test_says_what_is_wrong_with_a_value(name: str, value: str, says: str) -> No
         *(("log_level", level) for level in ("DEBUG", "INFO", "WARNING", "ERROR")),
     ],
 )
-def test_accepts_the_least_and_every_choice(name: str, value: object) -> None:
+def test_value_at_the_limit_and_every_choice_is_accepted(name: str, value: object) -> None:
     assert getattr(Settings.model_validate({name: value}), name) == value
 
 
@@ -288,7 +288,7 @@ def test_the_table_has_a_line_for_every_setting() -> None:
         )
         (line,) = (line for line in lines if line.startswith(f"| `{variable}` |"))
         assert field.description
-        assert line.endswith(f"| {field.description} |")
+        assert line.endswith(f"| {' '.join(field.description.split())} |")
 
 
 def test_the_table_shows_defaults_as_they_are_written() -> None:

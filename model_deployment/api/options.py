@@ -1,0 +1,91 @@
+"""The bodies of a deploy call and of its answer, as far as they are made from the declared options."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from model_deployment.api.parameters import encodable
+from model_deployment.core import units
+from model_deployment.core.options import Declaration, OptionOverrides, Options
+
+_ColumnName = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(encodable)]
+_MAX_COLUMNS = 1000
+#: By unit: text that certainly lies within the limits, and an example of it.
+_DURATION_TEXTS = {"s": ("^[0-9]{1,3}[smh]$", "30m"), "d": ("^[1-9][0-9]{0,2}[hd]$", "12h")}
+
+
+class DeployBody(BaseModel):
+    """How to serve the model version; an option that is left out takes the default."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"workers": 2, "validation": "strict", "batch_max_rows": 256}]
+        },
+    )
+
+    def overrides(self) -> OptionOverrides:
+        return OptionOverrides(**dict(self))
+
+
+def deploy_model(options: type[Options]) -> type[DeployBody]:
+    """The body of a deploy call, with a member for each option."""
+    members: dict[str, Any] = {
+        name: (_accepted(one) | None, Field(None, **_details(one)))
+        for name, one in options.declarations().items()
+    }
+    return create_model("DeployOptions", __base__=DeployBody, __doc__=DeployBody.__doc__, **members)
+
+
+def options_model(options: type[Options]) -> type[BaseModel]:
+    """The options in force, as answers show them."""
+    defaults = options()
+    members: dict[str, Any] = {
+        name: (_answered(one, optional=getattr(defaults, name) is None), ...)
+        for name, one in options.declarations().items()
+    }
+    return create_model("OptionsOut", __doc__="The options in force.", **members)
+
+
+def _accepted(one: Declaration) -> Any:
+    """The annotation of a member of the request."""
+    if one.is_list:
+        return tuple[_ColumnName, ...]
+    if not one.is_duration:
+        return one.kind
+    limits = {"gt" if one.positive else "ge": one.minimum, "le": one.maximum}
+    number = Annotated[float, Field(**limits)]
+    text = Annotated[str, Field(pattern=_DURATION_TEXTS[one.unit][0])]
+
+    def read(value: Any) -> Any:
+        return units.duration(value, one.unit) if isinstance(value, str) else value
+
+    return Annotated[number, BeforeValidator(read, json_schema_input_type=number | text)]
+
+
+def _details(one: Declaration) -> dict[str, Any]:
+    if one.is_list:
+        return {"description": one.description, "max_length": _MAX_COLUMNS}
+    if one.is_duration:
+        example = _DURATION_TEXTS[one.unit][1]
+        return {"description": f"{one.description} Text like `{example}` is accepted as well."}
+    details = {"description": one.description, "ge": one.minimum, "le": one.maximum}
+    # A size may be written as 1e6; a count may not.
+    return details | ({"strict": True} if one.is_whole and one.unit != "bytes" else {})
+
+
+def _answered(one: Declaration, *, optional: bool) -> Any:
+    kind = list[str] if one.is_list else one.kind
+    return kind | None if optional else kind
+
+
+# The type checker does not see the members.
+if TYPE_CHECKING:
+
+    class DeployOptions(DeployBody): ...
+
+    class OptionsOut(BaseModel): ...
+
+else:
+    DeployOptions = deploy_model(Options)
+    OptionsOut = options_model(Options)

@@ -1,0 +1,69 @@
+"""The calls for predictions, which the proxy in front answers for each deployment.
+
+The routes describe the calls in OpenAPI, and answer for names that have no deployment.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from model_deployment.api.parameters import Key
+from model_deployment.api.problems import problem
+from model_deployment.control.controller import Controller
+from model_deployment.core.domain import Desired, State
+from model_deployment.core.errors import NotDeployed, NotReady
+from model_deployment.core.names import ModelKey
+
+_EXAMPLES = {
+    "dataframe_split": {"dataframe_split": {"columns": ["age"], "data": [[0.03]]}},
+    "dataframe_records": {"dataframe_records": [{"age": 0.03}]},
+    "one record": {"age": 0.03},
+    "inputs": {"inputs": [[0.03]]},
+    "instances": {"instances": [[0.03]]},
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "examples": {name: {"value": value} for name, value in _EXAMPLES.items()},
+            },
+            "text/csv": {"schema": {"type": "string"}},
+        },
+    }
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    400: problem("Not JSON, or JSON that programs read differently"),
+    404: problem("Not deployed"),
+    413: problem("The body is too large"),
+    415: problem("A Content-Type that no model reads"),
+    422: problem("The request does not fit the model's signature; `errors` says where"),
+    429: problem("Too many requests wait for the model"),
+    502: problem("The model raised an exception, or its process ended"),
+    503: problem("Deployed and not ready"),
+    504: problem("The model did not answer in time"),
+    507: problem("Parked, and there is not enough memory to start the model"),
+}
+
+
+def router(controller: Controller) -> APIRouter:
+    routes = APIRouter(tags=["predictions"])
+
+    @routes.post("/{name}", summary="Predict", responses=_ANSWERS, openapi_extra=_BODY)
+    @routes.post(
+        "/{name}/invocations",
+        summary="Predict (MLflow's path)",
+        responses=_ANSWERS,
+        openapi_extra=_BODY,
+    )
+    async def predict(name: Key) -> dict[str, Any]:
+        """MLflow's scoring protocol. The request is checked against the model's signature first."""
+        key = ModelKey.parse(name)
+        row = await controller.get(key)
+        if row.state is State.STOPPED and row.desired is Desired.STOPPED:
+            raise NotDeployed(f"cannot predict with {key}: it was undeployed")
+        # Deployed a moment ago: the proxy's route table does not have it yet.
+        raise NotReady(f"cannot predict with {key}: it is {row.state}", retry_after=2)
+
+    return routes
