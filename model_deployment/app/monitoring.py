@@ -18,7 +18,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import MAX_CAPTURE_BYTES
 from model_deployment.documents.base import Documents, StoreUnavailable
 from model_deployment.documents.connect import connect
-from model_deployment.documents.owned import FindSince, Present
+from model_deployment.documents.owner_view import FindSince, OwnerView
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
 from model_deployment.metrics.service import Monitoring
@@ -174,7 +174,7 @@ def build_monitoring(
     stack.push_async_callback(_flush_counts, keeper)
     child = _drain(settings, spool, serving.instance)
     training = inputs.training
-    present = Present(documents, inputs.since, keeper)
+    present = OwnerView(documents, inputs.since, keeper)
     monitoring = Monitoring(
         present,
         traffic,
@@ -208,7 +208,7 @@ def build_monitoring(
 
 
 def _build_reporter(
-    settings: Settings, inputs: MonitoringInputs, monitoring: Monitoring, documents: Present
+    settings: Settings, inputs: MonitoringInputs, monitoring: Monitoring, documents: OwnerView
 ) -> Reporter:
     gather = Gather(
         monitoring,

@@ -26,7 +26,7 @@ _MOST_BYTES = 100_000
 _MOST_NUMBERS = 30_000
 
 
-class Description:
+class MLmodelReader:
     """Reads ``MLmodel`` files, and knows an example of each MLflow type."""
 
     def __init__(self) -> None:

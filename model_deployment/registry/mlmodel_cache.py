@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from model_deployment.core.options import Validation
 from model_deployment.gate import Gate
-from model_deployment.registry.mlmodel import Description
+from model_deployment.registry.mlmodel import MLmodelReader
 
 T = TypeVar("T")
 
@@ -21,24 +21,24 @@ _MOST, _LARGEST = 512, 256 * 1024
 _HOLD_EXAMPLES = frozenset({"read", "example"})
 
 
-class Described:
-    """A :class:`Description` that remembers. Safe to be used by several threads."""
+class MLmodelCache:
+    """A :class:`MLmodelReader` that remembers. Safe to be used by several threads."""
 
-    def __init__(self, description: Description) -> None:
+    def __init__(self, description: MLmodelReader) -> None:
         self._description = description
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, model_path: Path) -> tuple[dict[str, Any] | None, Any, Any]:
-        """As :meth:`Description.read`; what is returned is shared, and nobody's to change."""
+        """As :meth:`MLmodelReader.read`; what is returned is shared, and nobody's to change."""
         return self._once("read", model_path, lambda: self._description.read(model_path))
 
     def example(self, model_path: Path) -> Any:
-        """As :meth:`Description.example`."""
+        """As :meth:`MLmodelReader.example`."""
         return self._once("example", model_path, lambda: self._description.example(model_path))
 
     def gate(self, model_path: Path, validation: Validation) -> Gate:
-        """As :meth:`Description.gate`."""
+        """As :meth:`MLmodelReader.gate`."""
 
         def make() -> Gate:
             return self._description.gate(model_path, validation)

@@ -10,7 +10,7 @@ import pytest
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
-from model_deployment.documents.owned import Present
+from model_deployment.documents.owner_view import OwnerView
 from model_deployment.metrics.feedback import Feedback, Label
 from model_deployment.recording.windows import Traffic
 
@@ -24,7 +24,7 @@ class Kept:
 
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
-        self.present = Present(documents, self._since, self)
+        self.present = OwnerView(documents, self._since, self)
 
     async def _since(self, key: ModelKey) -> datetime | None:
         return RENEWED if key == KEY else None
