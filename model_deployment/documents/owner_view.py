@@ -33,7 +33,7 @@ class CaptureSource(DocumentSource, Protocol):
     """A document source that captures reach a moment after their answers."""
 
     async def caught_up(self, patience: float) -> bool:
-        """Wait until the store has all captures made so far; False if ``patience`` seconds do not suffice."""
+        """Wait until the store has all captures made so far; False after ``patience`` seconds."""
         ...
 
 

@@ -24,14 +24,14 @@ from model_deployment.registry.errors import (
     explain,
     explain_artifacts,
     first_line,
+    is_absent,
     look_at_artifacts,
     look_at_file,
     no_model,
-    no_registry,
     shown,
 )
 from model_deployment.registry.mlflow_client import connect, create_database, import_mlflow
-from model_deployment.registry.run_metrics import ABSENT, RunMetrics
+from model_deployment.registry.run_metrics import RunMetrics
 from model_deployment.registry.threads import DaemonThreads
 from model_deployment.registry.values import (
     RegisteredModel,
@@ -306,11 +306,6 @@ class Registry:
     @property
     def _name(self) -> str:
         return shown(self._registry_uri)
-
-
-def is_absent(error: Exception) -> bool:
-    """Whether MLflow's error says that there is none of what was asked for."""
-    return getattr(error, "error_code", "") in ABSENT and not no_registry(error)
 
 
 def _translate(what: str, error: Exception, registry: str) -> ModelDeploymentError:

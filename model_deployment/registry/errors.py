@@ -9,11 +9,12 @@ import re
 import socket
 import sqlite3
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from difflib import get_close_matches
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from model_deployment.log.masking import mask
@@ -68,6 +69,10 @@ _NO_REGISTRY = (
 )  # fmt: skip
 
 
+#: MLflow's codes for a model, version, run or artifact that does not exist.
+_ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
+
+
 class Unusable(Exception):
     """The registry cannot be used, as was seen before it was asked; with the reason."""
 
@@ -105,6 +110,21 @@ def explain_artifacts(error: BaseException, registry: str) -> str:
 def no_registry(error: BaseException) -> str:
     """Why MLflow cannot have a registry at this address; empty where that is not what it says."""
     return next((words for sign, words in _NO_REGISTRY if sign in str(error)), "")
+
+
+def is_absent(error: Exception) -> bool:
+    """Whether MLflow's error says that what was asked for does not exist."""
+    return getattr(error, "error_code", "") in _ABSENT and not no_registry(error)
+
+
+def found_or_none(call: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a call to MLflow; None if what it asks for does not exist."""
+    try:
+        return call(*arguments)
+    except Exception as error:
+        if not is_absent(error):
+            raise
+        return None
 
 
 def look_at_file(uri: str) -> None:

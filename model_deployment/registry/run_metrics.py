@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from model_deployment.registry.errors import found_or_none
 from model_deployment.registry.threads import in_time
 
 #: Calls at once, and runs in one search.
@@ -30,8 +31,6 @@ _MOST = 10_000
 _ALL_RUNS = 3
 _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 _LOGGED_MODEL = re.compile(r"models:/(m-[A-Za-z0-9-]+)/?", re.ASCII)
-#: MLflow's codes for "there is none".
-ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
 
 
 def logged_model(version: Any) -> str:
@@ -40,6 +39,11 @@ def logged_model(version: Any) -> str:
         return str(version.model_id)
     found = _LOGGED_MODEL.fullmatch(getattr(version, "source", None) or "")
     return found[1] if found else ""
+
+
+def newest_last(model: Any) -> list[Any]:
+    """The metrics of a logged model; a metric may have been logged several times."""
+    return sorted(model.metrics or [], key=lambda one: (one.timestamp, one.step or 0))
 
 
 class RunMetrics:
@@ -149,12 +153,7 @@ _NONE = object()
 
 
 def _run(client: Any, id: str) -> Any:
-    try:
-        return client.get_run(id)
-    except Exception as error:
-        if getattr(error, "error_code", "") not in ABSENT:
-            raise
-        return _NONE
+    return found_or_none(client.get_run, id) or _NONE
 
 
 def _search(client: Any, experiments: Sequence[str], ids: Sequence[str]) -> list[Any]:
@@ -169,12 +168,5 @@ def _search(client: Any, experiments: Sequence[str], ids: Sequence[str]) -> list
 
 
 def _metrics_of_model(client: Any, id: str) -> dict[str, float]:
-    try:
-        model = client.get_logged_model(id)
-    except Exception as error:
-        if getattr(error, "error_code", "") not in ABSENT:
-            raise
-        return {}
-    # The same one may have been logged several times.
-    newest_last = sorted(model.metrics or [], key=lambda one: (one.timestamp, one.step or 0))
-    return {metric.key: metric.value for metric in newest_last}
+    model = found_or_none(client.get_logged_model, id)
+    return {metric.key: metric.value for metric in newest_last(model)} if model else {}

@@ -14,7 +14,7 @@ from model_deployment.settings import model_environment
 from model_deployment.settings.types import (
     COMMON_MODULES,
     Bytes,
-    DataPlaces,
+    DataFolders,
     Days,
     Hours,
     LogLevel,
@@ -202,10 +202,10 @@ class Settings(BaseSettings):
     metrics_to_mlflow: bool = Field(
         True, description="Write metrics that are set back to MLflow as well."
     )
-    training_data: DataPlaces = Field(
+    training_data: DataFolders = Field(
         (),
-        description="Where logged data sets may be read from: folders, `https://host/`, `s3://bucket/`; "
-        "comma-separated. Default: only artifacts of the run.",
+        description="Folders that the local file of a logged data set may be read from, comma-separated. "
+        "Default: only artifacts of the run.",
     )
     registry_timeout: Seconds = Field(
         15.0, gt=0, description="Seconds to wait for the MLflow registry before refusing."
