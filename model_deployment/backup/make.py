@@ -22,8 +22,8 @@ from model_deployment.backup.archive import (
     write,
 )
 from model_deployment.core.errors import StateError
-from model_deployment.documents import embedded
 from model_deployment.documents.base import StoreUnavailable
+from model_deployment.documents.embedded import file as documents_file
 from model_deployment.state import files, instance
 from model_deployment.state.database import DatabaseError, InUse, Lock
 from model_deployment.state.snapshot import NeedsOwner, Unreadable, copy, sync
@@ -143,8 +143,8 @@ def _copy_state(data_dir: Path, target: Path) -> None:
 
 def _copy_documents(source: Path, target: Path) -> Member:
     if not source.is_file():
-        raise StateError(f"cannot find the document store {source}. {embedded.HELP}")
+        raise StateError(f"cannot find the document store {source}. {documents_file.HELP}")
     # As one who may write: the last one to close it clears up, which who only reads cannot.
     copy(source, target, mode="rw")
-    embedded.look_through(target)
-    return measure(target, embedded.SCHEMA_VERSION)
+    documents_file.check_all(target)
+    return measure(target, documents_file.SCHEMA_VERSION)

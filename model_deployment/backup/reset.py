@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from model_deployment.core.errors import StateError
-from model_deployment.documents import embedded
 from model_deployment.documents.base import StoreUnavailable, StoreUnusable
+from model_deployment.documents.embedded import file as documents_file
 from model_deployment.state import files
 from model_deployment.state.database import DatabaseError, Lock, unusable
 from model_deployment.state.snapshot import sync
@@ -50,7 +50,7 @@ def new_documents(data_dir: Path) -> Sequence[Path]:
                 f"cannot begin with an empty document store: {path} is whole. Leave out --new-documents"
             )
         moved = [*files.set_aside(path, files.stamp())]
-        embedded.make(path)
+        documents_file.create(path)
         sync(data_dir)
         return moved
 
@@ -66,7 +66,7 @@ def _is_whole_state(path: Path) -> bool:
 
 def _is_whole_store(path: Path) -> bool:
     try:
-        embedded.look_through(path)
+        documents_file.check_all(path)
     except (StoreUnusable, FileNotFoundError):
         return False
     return True

@@ -22,8 +22,8 @@ from model_deployment.backup.archive import (
     extract,
 )
 from model_deployment.core.errors import StateError
-from model_deployment.documents import embedded
 from model_deployment.documents.base import StoreUnavailable
+from model_deployment.documents.embedded import file as documents_file
 from model_deployment.runtime import identity
 from model_deployment.state import files, instance
 from model_deployment.state.database import DatabaseError, Lock, unusable
@@ -100,7 +100,7 @@ def _check(archive: Path, folder: Path, manifest: Manifest) -> None:
     try:
         files.check(folder / STATE, shown_as=archive)
         if DOCUMENTS in manifest.members:
-            embedded.look_through(folder / DOCUMENTS)
+            documents_file.check_all(folder / DOCUMENTS)
             sync(folder / DOCUMENTS)
     except (DatabaseError, StoreUnavailable, StateError) as error:
         raise BadArchive(f"cannot use the backup {archive}: {error}") from error

@@ -25,7 +25,7 @@ from model_deployment.documents.base import (
     StoreUnusable,
     Written,
 )
-from model_deployment.documents.embedded import EmbeddedDocuments, _page
+from model_deployment.documents.embedded import EmbeddedDocuments, file, sql
 from model_deployment.documents.mongo import MongoDocuments
 from tests.support.document_store_bench import Lag, document, documents, found, ids
 from tests.support.mongod import Mongod
@@ -255,26 +255,6 @@ async def test_indexes_are_those_that_are_needed(mongo: MongoDocuments, mongod: 
             ]  # fmt: skip
 
 
-async def test_old_revisions_and_halves_of_blobs_are_removed(
-    mongo: MongoDocuments, mongod: Mongod
-) -> None:
-    bson = pytest.importorskip("bson")
-    with mongod.client() as client:
-        chunks = client[mongod.database]["fs.chunks"]
-        files = client[mongod.database]["fs.files"]
-        for size in (3_000_000, 1_000_000, 10):
-            await mongo.put_blob("x", bytes(size))
-            assert files.count_documents({}) == 1
-        assert chunks.count_documents({}) == 1
-        old = bson.ObjectId.from_datetime(document()["ts"].replace(year=2020))
-        chunks.insert_one({"files_id": old, "n": 0, "data": b"x"})
-        chunks.insert_one({"files_id": bson.ObjectId(), "n": 0, "data": b"x"})
-        await mongo.open()
-        assert chunks.count_documents({}) == 2  # the young one may be in the making
-        await mongo.delete_blob("x")
-        assert chunks.count_documents({}) == 1
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -463,12 +443,14 @@ async def test_a_file_that_was_removed_takes_nothing_more(
         await embedded.insert(CAPTURES, documents(1))
 
 
-async def test_damage_is_told_when_it_is_read(embedded: EmbeddedDocuments, tmp_path: Path) -> None:
+async def test_damage_is_told_when_it_is_read(
+    embedded: EmbeddedDocuments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await embedded.insert(CAPTURES, documents(5000))
     await embedded.close()
     path = tmp_path / "documents.db"
     # As if it were too large to be looked through.
-    embedded._examine = lambda: None  # type: ignore[method-assign]
+    monkeypatch.setattr(file, "check", lambda *_, **__: None)
     whole = path.read_bytes()
     path.write_bytes(whole[:8192] + b"\xaa" * (len(whole) - 8192))
 
@@ -571,7 +553,7 @@ async def test_no_reader_keeps_the_log_from_being_merged(
 async def test_searches_use_the_index_that_is_meant(
     embedded: EmbeddedDocuments, tmp_path: Path, query: Any, index: str, after: Any
 ) -> None:
-    statement, values = _page(Query(CAPTURES, **query, since=document()["ts"]), after, 10)
+    statement, values = sql.page(Query(CAPTURES, **query, since=document()["ts"]), after, 10)
     with closing(sqlite3.connect(tmp_path / "documents.db")) as other:
         plan = [row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
     assert f"INDEX {index} " in plan[0]
@@ -581,32 +563,11 @@ async def test_the_loop_goes_on_while_it_works(embedded: EmbeddedDocuments) -> N
     wide = {"data": [[0.5] * 20] * 100}
     async with Lag() as lag:
         await embedded.insert(CAPTURES, documents(500, **wide))
-        await embedded.put_blob("x", bytes(20_000_000))
+        await embedded.put_blob("x", bytes(16_000_000))
         assert len(await found(embedded)) == 500
         await embedded.get_blob("x")
         await embedded.delete(Query(CAPTURES))
     assert lag.longest < 0.5
-
-
-async def test_what_a_kill_left_of_a_blob_is_removed_when_it_is_old(
-    embedded: EmbeddedDocuments, tmp_path: Path
-) -> None:
-    def rows() -> list[int]:
-        with closing(sqlite3.connect(tmp_path / "documents.db", isolation_level=None)) as other:
-            return [
-                other.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                for table in ("blobs", "chunks", "unfinished")
-            ]
-
-    for size in (3_000_000, 1_000_000, 10):
-        await embedded.put_blob("x", bytes(size))
-    assert rows() == [1, 1, 0]
-    with closing(sqlite3.connect(tmp_path / "documents.db", isolation_level=None)) as other:
-        other.execute("INSERT INTO unfinished VALUES (100, 5), (101, ?)", (time.time(),))
-        other.execute("INSERT INTO chunks VALUES (100, 0, x'00'), (101, 0, x'00')")
-    await embedded.close()
-    await embedded.open()
-    assert rows() == [1, 2, 1]  # the young one may be in the making
 
 
 async def test_a_write_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
