@@ -1,7 +1,7 @@
-"""Begins with an empty state, or an empty document store, where the one that was there is unusable.
+"""Replaces an unusable state, or an unusable document store, by an empty one.
 
-Only when told to, and never over one that is whole: a flag that stays in some start script must not empty
-it on the day it matters.
+Only on request, and never if the existing one is usable: a flag that was left in a start script must not
+delete data later.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,55 +16,55 @@ from model_deployment.state.snapshot import sync
 
 
 def new_state(data_dir: Path) -> Sequence[Path]:
-    """Move aside what there is of a state that cannot be used; returns where it is now.
+    """Replace an unusable state by an empty one; returns the files that were moved aside.
 
     Raises:
-        StateError: it can be used, or a controller runs on it.
+        StateError: the state is usable, or a controller runs.
     """
     path = data_dir / "state.db"
 
-    def begin() -> list[Path]:
-        if _is_whole_state(path):
+    def replace() -> list[Path]:
+        if _is_usable_state(path):
             raise StateError(
-                f"cannot begin with an empty state: {path} is whole. Leave out --new-state"
+                f"cannot begin with an empty state: {path} is undamaged. Leave out --new-state"
             )
         moved = [*files.set_aside(path, files.stamp())]
         files.create(path)
         (data_dir / files.UNFINISHED).unlink(missing_ok=True)
         return moved
 
-    return _alone(data_dir, begin)
+    return _with_lock(data_dir, replace)
 
 
 def new_documents(data_dir: Path) -> Sequence[Path]:
-    """The same for the embedded document store; the next start makes a new one.
+    """Replace an unusable embedded document store; returns the files that were moved aside.
 
     Raises:
-        StateError: it can be used, or a controller runs on it.
+        StateError: the store is usable, or a controller runs.
     """
     path = data_dir / "documents.db"
 
-    def begin() -> list[Path]:
-        if _is_whole_store(path):
+    def replace() -> list[Path]:
+        if _is_usable_store(path):
             raise StateError(
-                f"cannot begin with an empty document store: {path} is whole. Leave out --new-documents"
+                f"cannot begin with an empty document store: {path} is undamaged. Leave out --new-documents"
             )
         moved = [*files.set_aside(path, files.stamp())]
         documents_file.create(path)
         sync(data_dir)
         return moved
 
-    return _alone(data_dir, begin)
+    return _with_lock(data_dir, replace)
 
 
-def _is_whole_state(path: Path) -> bool:
+def _is_usable_state(path: Path) -> bool:
     try:
         return files.examine(path)
     except files.Unusable:
         return False
 
 
-def _is_whole_store(path: Path) -> bool:
+def _is_usable_store(path: Path) -> bool:
     try:
         documents_file.check_all(path)
     except (StoreUnusable, FileNotFoundError):
@@ -72,14 +72,14 @@ def _is_whole_store(path: Path) -> bool:
     return True
 
 
-def _alone(data_dir: Path, begin: Callable[[], list[Path]]) -> list[Path]:
-    """While no controller runs there; nothing, where there is no data directory."""
+def _with_lock(data_dir: Path, replace: Callable[[], list[Path]]) -> list[Path]:
+    """Run while no controller can; without a data directory there is nothing to replace."""
     if not data_dir.exists():
         return []
     lock = Lock(data_dir / "controller.lock")
     lock.acquire()
     try:
-        return begin()
+        return replace()
     except StoreUnavailable as error:
         raise StateError(str(error)) from error
     except (OSError, DatabaseError) as error:

@@ -1,9 +1,9 @@
-"""The MLflow registry; the controller's only importer of mlflow.
+"""Calls the MLflow registry, each call within a time limit.
 
-MLflow's client blocks, retries for minutes and has no deadline over all. So each call runs on a daemon
-thread of its own and the caller waits for a limited time; a thread that hangs is left behind. Downloads,
-which may take half an hour, have slots of their own: a look-up never waits for one. MLflow is imported
-with the first call, so that a controller that was killed serves again at once.
+MLflow's client blocks, retries for minutes and has no overall deadline. So each call runs on a daemon
+thread and the caller waits for a limited time; a hung thread is abandoned. Downloads, which may take half
+an hour, have slots of their own, so that a look-up never waits for one. MLflow is imported with the first
+call, so that a controller that was killed serves again at once.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from model_deployment.core.errors import ModelDeploymentError, RegistryUnavailab
 from model_deployment.core.names import NAME, ModelKey
 from model_deployment.registry.errors import (
     Unusable,
+    check_artifacts,
+    check_file,
     explain,
     explain_artifacts,
     first_line,
     is_absent,
-    look_at_artifacts,
-    look_at_file,
     no_model,
     shown,
 )
@@ -44,12 +44,12 @@ from model_deployment.registry.values import (
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-#: Calls under way at once, the hung ones included.
+#: Concurrent calls, hung ones included.
 _LOOKUPS = 8
 _DOWNLOADS = 4
-#: Of the time for one list of versions, the part that their metrics may take.
-_METRICS_PART = 0.8
-#: Names that are looked through for one that was meant.
+#: Share of the time for a list of versions that their metrics may take.
+_METRICS_SHARE = 0.8
+#: Names that are compared with a misspelt one.
 _NAMES = 1000
 
 
@@ -65,7 +65,7 @@ class Registry:
         download_timeout: float,
         own: bool = False,
     ) -> None:
-        """``own``: a database in the data directory, created when it is missing."""
+        """``own``: the registry is a database in the data directory, which is created if missing."""
         self._own = own
         self._tracking_uri = tracking_uri
         self._registry_uri = registry_uri
@@ -78,55 +78,53 @@ class Registry:
         self._client_lock = threading.Lock()
 
     async def models(self) -> list[RegisteredModel]:
-        """Every registered model.
+        """All registered models.
 
         Raises:
-            RegistryUnavailable: it did not answer in time.
+            RegistryUnavailable: the registry did not answer in time.
         """
         return await self._call("list the registered models", self._models)
 
     async def versions(self, name: str) -> list[RegisteredVersion]:
         """The versions of a model, newest first, with the metrics of their runs.
 
-        Metrics of runs that ended are remembered for some minutes. Those that do not come in time, or fail,
-        are left out: what can be deployed is worth more than how good it is.
+        Metrics of ended runs are remembered for some minutes. Metrics that are late or fail are left out:
+        the list matters more.
 
         Raises:
             UnknownModel: there is no such model.
-            RegistryUnavailable: it did not answer in time.
+            RegistryUnavailable: the registry did not answer in time.
         """
-        end = time.monotonic() + _METRICS_PART * self._timeout
+        end = time.monotonic() + _METRICS_SHARE * self._timeout
         what = f"list the versions of {name}"
-        async with self._alternatives_named(what, name):
+        async with self._with_suggestions(what, name):
             return await self._call(what, lambda: self._versions(name, end))
 
     async def version(self, key: ModelKey) -> RegisteredVersion:
-        """One version.
-
+        """
         Raises:
             UnknownModel: there is no such version.
-            RegistryUnavailable: it did not answer in time.
+            RegistryUnavailable: the registry did not answer in time.
         """
         what = f"look up {key}"
-        async with self._alternatives_named(what, key.model, key.version):
+        async with self._with_suggestions(what, key.model, key.version):
             return await self._call(what, lambda: self._version(key))
 
     async def download(self, key: ModelKey, destination: Path) -> Path:
-        """Download the artifacts of a version below ``destination``, which is made.
+        """Download the artifacts of a version below ``destination``, which is created.
 
-        A download that nobody waits for any more cannot be stopped. It removes ``destination`` when it
-        ends, since until then it may make it anew.
+        An abandoned download cannot be stopped. It removes ``destination`` when it ends.
 
         Raises:
             UnknownModel: there is no such version.
-            RegistryUnavailable: they could not be had, or not in time.
+            RegistryUnavailable: the download failed, or took too long.
         """
 
         def work() -> Path:
             client = self._open_client()
             from mlflow import artifacts
 
-            # Asked first, so that what fails from here on is known to be the store of the artifacts.
+            # Looked up first: a later failure concerns the store of the artifacts.
             client.get_model_version(key.model, str(key.version))
             destination.mkdir(parents=True)
             try:
@@ -136,9 +134,9 @@ class Registry:
                     tracking_uri=self._tracking_uri,
                     registry_uri=self._registry_uri,
                 )
-                look_at_artifacts(Path(found))
+                check_artifacts(Path(found))
             except Exception as error:
-                why = explain_artifacts(error, self._name)
+                why = explain_artifacts(error, self._address)
                 raise RegistryUnavailable(
                     f"cannot download {key}: {why}", retry_after=10
                 ) from error
@@ -163,34 +161,34 @@ class Registry:
         limit: float | None = None,
         late: Callable[[], None] = lambda: None,
     ) -> T:
-        """Make calls of another kind: ``work`` is given MLflow's client, on a thread.
+        """Run ``work`` with MLflow's client on a thread.
 
         Args:
-            what: it does, for messages: they begin with "cannot" and this. Empty says only what is away.
-            about: the version that it is about, if it is about one.
+            what: the purpose; messages begin with "cannot" and the purpose, unless it is empty.
+            about: the version that the call concerns, for suggestions if it does not exist.
             threads: whose slots to use; those of look-ups if None.
-            limit: seconds it may take; what a look-up may take if None.
-            late: called on the thread when ``work`` ends and nobody waits for it any more.
+            limit: seconds the call may take; those of a look-up if None.
+            late: called on the thread when ``work`` ends after its caller gave up.
 
         Raises:
-            UnknownModel: the registry has none of what was asked for.
-            RegistryUnavailable: it did not answer in time.
+            UnknownModel: what was asked for does not exist.
+            RegistryUnavailable: the registry did not answer in time.
         """
-        crew = threads or self._lookups
+        slots = threads or self._lookups
         limit = self._timeout if limit is None else limit
-        call = partial(crew.run, lambda: work(self._open_client()), late)
+        call = partial(slots.run, lambda: work(self._open_client()), late)
         if about is None:
             return await self._limited(what, limit, call)
-        async with self._alternatives_named(what, about.model, about.version):
+        async with self._with_suggestions(what, about.model, about.version):
             return await self._limited(what, limit, call)
 
     def metrics_written(self, *ids: str) -> None:
-        """Metrics were written to these runs or logged models: what is remembered of them is old."""
+        """Forget the metrics of these runs or logged models, because metrics were written to them."""
         for id in ids:
             self._metrics.forget(id)
 
     async def warm_up(self) -> None:
-        """Import MLflow and connect ahead of the first call; failures show with that call."""
+        """Import MLflow and connect before the first call, which reports failures."""
         try:
             await self._call("connect", self._open_client)
         except ModelDeploymentError as error:
@@ -199,7 +197,7 @@ class Registry:
     def _open_client(self) -> Any:
         with self._client_lock:
             if self._client is None:
-                look_at_file(self._registry_uri)
+                check_file(self._registry_uri)
                 import_mlflow()
                 if self._own:
                     create_database(self._registry_uri)
@@ -244,21 +242,21 @@ class Registry:
         return read_version(client.get_model_version(key.model, str(key.version)), {}, {})
 
     @asynccontextmanager
-    async def _alternatives_named(
+    async def _with_suggestions(
         self, what: str, name: str, version: int | None = None
     ) -> AsyncIterator[None]:
-        """Of a model or version that there is not, say what was perhaps meant."""
+        """Suggest existing models or versions if the requested one does not exist."""
         try:
             yield
         except UnknownModel as error:
             found = ""
             with suppress(ModelDeploymentError):
-                found = await self._call("", partial(self._alternatives, name, version))
+                found = await self._call("", partial(self._suggest, name, version))
             if not found:
                 raise
             raise UnknownModel(_cannot(what, found)) from error
 
-    def _alternatives(self, name: str, version: int | None) -> str:
+    def _suggest(self, name: str, version: int | None) -> str:
         client = self._open_client()
         try:
             client.get_registered_model(name)
@@ -266,12 +264,12 @@ class Registry:
             if not is_absent(error):
                 raise
             found = client.search_registered_models(max_results=_NAMES)
-            # Only those that could be deployed: the others may be anything, a script included.
+            # Only names that could be deployed: others may contain anything, even a script.
             return no_model(name, [one.name for one in found if NAME.fullmatch(one.name)])
         page = client.search_model_versions(f"name='{name}'", max_results=1000)
         versions = {int(one.version) for one in page}
         if version in versions:
-            return ""  # it is something else that is missing
+            return ""  # something else is missing
         more = ", and more" if page.token else ""
         return (
             f"the registry has no version {version} of {name}, which has {in_words(versions)}{more}"
@@ -285,7 +283,7 @@ class Registry:
             async with asyncio.timeout(limit):
                 return await call()
         except TimeoutError:
-            why = f"no answer from the MLflow registry at {self._name} within {limit:g} s"
+            why = f"no answer from the MLflow registry at {self._address} within {limit:g} s"
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     why = await asyncio.to_thread(self._locked) or why
@@ -293,18 +291,18 @@ class Registry:
         except ModelDeploymentError:
             raise
         except Exception as error:
-            raise _translate(what, error, self._name) from error
+            raise _translate(what, error, self._address) from error
 
     def _locked(self) -> str:
-        """Why a file did not answer, if it is one: MLflow waits for it longer than we do."""
+        """Why the file of the registry did not answer; empty if it is not a file, or is free."""
         try:
-            look_at_file(self._registry_uri)
+            check_file(self._registry_uri)
         except Unusable as error:
-            return explain(error, self._name)
+            return explain(error, self._address)
         return ""
 
     @property
-    def _name(self) -> str:
+    def _address(self) -> str:
         return shown(self._registry_uri)
 
 

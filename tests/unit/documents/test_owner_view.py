@@ -95,7 +95,7 @@ def test_counts_of_that_minute_begin_anew() -> None:
 async def test_labels_of_an_earlier_model_give_way_to_those_of_this_one(kept: Kept) -> None:
     old = RENEWED - timedelta(days=1)
     await kept.put(Collection.LABELS, "m-1/r#0", old, request_id="r", row=0, label=7)
-    common = {"request_id": "r", "rows": 1, "columns": [], "data": []}
+    common: dict[str, Any] = {"request_id": "r", "rows": 1, "columns": [], "data": []}
     await kept.put(Collection.CAPTURES, "c1", old, predictions=[7], **common)
     feedback = Feedback(kept.present)
     early = await feedback.take(KEY, [Label("r", 0, 7)])

@@ -77,6 +77,11 @@ def link(entry: Path) -> None:
     (entry / "model/model.pkl").symlink_to("../model.pkl")
 
 
+def replace_by_folder(entry: Path) -> None:
+    (entry / "model/model.pkl").unlink()
+    (entry / "model/model.pkl").mkdir()
+
+
 HARMS: dict[str, Harm] = {
     "flipped bit": flip,
     "swapped contents": swap,
@@ -95,10 +100,7 @@ HARMS: dict[str, Harm] = {
     "manifest of another shape": lambda e: (e / "manifest.json").write_text("[]"),
     "file replaced by a link": link,
     "manifest that knows nothing": lambda e: (e / "manifest.json").write_text("{}"),
-    "file replaced by a folder": lambda e: (
-        (e / "model/model.pkl").unlink(),
-        (e / "model/model.pkl").mkdir(),
-    ),
+    "file replaced by a folder": replace_by_folder,
 }
 #: What is in the cache and was not downloaded is not served, and harms nobody.
 ADDITIONS: dict[str, Harm] = {
@@ -206,7 +208,7 @@ async def test_artifacts_without_a_model_are_refused(
 ) -> None:
     del source.files["MLmodel"]
     source.files["MLmodel/readme"] = b"a folder of that name is none either"
-    with pytest.raises(Damaged, match="no MLmodel file"):
+    with pytest.raises(Damaged, match="no file MLmodel"):
         await cache.ensure(NAME, source.download)
     assert entries(root) == []
 

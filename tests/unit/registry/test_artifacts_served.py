@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +86,7 @@ WRITES: dict[str, tuple[Callable[[Path], object], str]] = {
     "log file": (lambda m: (m / "run.log").write_text("x"), "added run.log"),
     "lock": (lambda m: (m / "new.lock").touch(), "added new.lock"),
     "folder of many": (
-        lambda m: [(m / f"{n}.tmp").touch() for n in range(9)],
+        lambda m: [(m / f"{n}.tmp").write_text("") for n in range(9)],
         "added 0.tmp, 1.tmp, 2.tmp, 3.tmp, 4.tmp and 4 more",
     ),
     "link": (lambda m: (m / "latest").symlink_to("/etc/passwd"), "added latest"),
@@ -93,7 +94,7 @@ WRITES: dict[str, tuple[Callable[[Path], object], str]] = {
     "pipe": (lambda m: os.mkfifo(m / "pipe"), "added pipe"),
     "folder that is closed": (permissions, "added locked/x"),
     "removed file": (lambda m: (m / "old.lock").unlink(), "removed old.lock"),
-    "removed folder": (lambda m: model_copy.shutil.rmtree(m / "code"), "removed code/lib/a.py"),
+    "removed folder": (lambda m: shutil.rmtree(m / "code"), "removed code/lib/a.py"),
 }  # fmt: skip
 
 
@@ -200,12 +201,12 @@ async def test_on_a_full_disk_a_model_starts_with_what_it_has_left(
 ) -> None:
     same_size(await cache.start())
     for _ in range(2):
-        with patch.object(model_copy.shutil, "copyfile", side_effect=FULL):
+        with patch.object(shutil, "copyfile", side_effect=FULL):
             path = await cache.start()
         assert path == root / NAME / "served"
         assert (path / "model.pkl").read_bytes().startswith(b"X")
         write_in_place(path)
-    assert "cannot copy the artifacts (No space left on device)" in cache.told[0]
+    assert "cannot copy the artifacts: No space left on device; " in cache.told[0]
     assert len(cache.told) == 1
     assert entries(root) == [NAME]
     assert content(await cache.start()) == cache.source.files
@@ -215,9 +216,9 @@ async def test_on_a_full_disk_a_model_starts_with_what_it_has_left(
 async def test_without_a_copy_the_downloaded_files_are_served_on_a_full_disk(
     cache: Cache, root: Path
 ) -> None:
-    with patch.object(model_copy.shutil, "copyfile", side_effect=FULL):
+    with patch.object(shutil, "copyfile", side_effect=FULL):
         assert await cache.start() == cache.cache.path(NAME)
-    assert "damaged by a model that writes into it" in cache.told[-1]
+    assert "damages them if it writes into them" in cache.told[-1]
     assert entries(root) == [NAME]
     path = await cache.start()
     assert path == root / NAME / "served"
@@ -238,7 +239,7 @@ async def test_notes_that_cannot_be_read_spoil_no_start(
 
 
 async def test_an_entry_of_an_earlier_release_is_served(cache: Cache, root: Path) -> None:
-    model_copy.shutil.rmtree(await cache.start())
+    shutil.rmtree(await cache.start())
     (root / NAME / "served.json").unlink()
     (cache.cache.path(NAME) / "data" / "seen.db-wal").touch()
     assert content(await cache.start()) == cache.source.files

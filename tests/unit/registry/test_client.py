@@ -192,7 +192,7 @@ async def test_a_store_that_is_away_is_no_model_without_files(
 ) -> None:
     server.let_go.set()
     monkeypatch.setattr(Path, "iterdir", lambda _: iter(()))  # as MLflow leaves it
-    with pytest.raises(RegistryUnavailable, match="the store is away, or they were removed"):
+    with pytest.raises(RegistryUnavailable, match="the store is not mounted, or they were removed"):
         await registry().download(KEY, tmp_path / "partial")
 
 

@@ -122,7 +122,7 @@ async def test_one_that_hangs_up() -> None:
         threading.Thread(target=hang_up, daemon=True).start()
         told = await said(f"http://127.0.0.1:{rude.getsockname()[1]}")
         rude.shutdown(socket.SHUT_RDWR)
-    assert told.endswith(": it broke the connection off")
+    assert told.endswith(": it closed the connection")
 
 
 async def test_tls_that_nobody_speaks(serve: Serve) -> None:
@@ -165,15 +165,15 @@ async def test_a_certificate_that_nobody_trusts(certified: ssl.SSLContext) -> No
 @pytest.mark.parametrize(
     ("status", "body", "says"),
     [
-        (200, HTML, "what answers there is no MLflow server"),
-        (200, b"[1]", "what answers there is no MLflow server"),
-        (200, b'{"hello": "world"}', "what answers there does not answer as an MLflow server does"),
-        (404, HTML, "what answers there is no MLflow server (404)"),
-        (404, b'{"detail": "Not Found"}', "what answers there is no MLflow server"),
-        (405, b"", "what answers there is no MLflow server (405)"),
-        (302, b"", "it answered 302 Found: its address leads elsewhere, perhaps to a login"),
+        (200, HTML, "the server there is not an MLflow server"),
+        (200, b"[1]", "the server there is not an MLflow server"),
+        (200, b'{"hello": "world"}', "the server there does not answer like an MLflow server"),
+        (404, HTML, "the server there is not an MLflow server (404)"),
+        (404, b'{"detail": "Not Found"}', "the server there is not an MLflow server"),
+        (405, b"", "the server there is not an MLflow server (405)"),
+        (302, b"", "it answered 302 Found: its address redirects elsewhere, perhaps to a login"),
         (401, b"You are not authenticated. See https://mlflow.org",
-         "it wants a user and a password (401): set MLFLOW_TRACKING_USERNAME and "
+         "it requires a user and a password (401): set MLFLOW_TRACKING_USERNAME and "
          "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"),
         (403, b"Permission denied", "it does not allow this to the controller's user (403)"),
         (403, b'{"error_code": "PERMISSION_DENIED", "message": "no"}',
@@ -194,9 +194,9 @@ async def test_what_answers_is_of_no_use(serve: Serve, status: int, body: bytes,
     [
         ("mysql+pymysql://ana:hush@db/mlflow", "the driver pymysql is not installed: pip install pymysql"),
         ("mssql+pyodbc://ana:hush@db/mlflow", "the driver pyodbc is not installed: pip install pyodbc"),
-        ("gopher://db", "that is no address of a registry: write http://HOST:PORT, "
+        ("gopher://db", "that is not the address of a registry: write http://HOST:PORT, "
          "sqlite:////PATH/mlflow.db, or that of another database"),
-        ("file:///srv/mlruns", "MLflow keeps no registry in plain folders any more: write "
+        ("file:///srv/mlruns", "MLflow no longer keeps a registry in plain folders: write "
          "sqlite:////PATH/mlflow.db, or the address of an MLflow server"),
     ],
 )  # fmt: skip
@@ -210,10 +210,10 @@ async def test_files_that_are_no_registry(tmp_path: Path) -> None:
     path = tmp_path / "a registry.db"
     start = f"cannot use the MLflow registry at sqlite:///{path}: "
     path.mkdir()
-    assert await said(f"sqlite:///{path}") == f"{start}{path} is no file"
+    assert await said(f"sqlite:///{path}") == f"{start}{path} is not a file"
     path.rmdir()
     path.write_text("not at all " * 500)
-    assert await said(f"sqlite:///{path}") == f"{start}its file is no SQLite database"
+    assert await said(f"sqlite:///{path}") == f"{start}its file is not an SQLite database"
     create_database(f"sqlite:///{path.with_name('good.db')}")
     content = bytearray(path.with_name("good.db").read_bytes())
     content[4096 * 2 : 4096 * 40] = os.urandom(4096 * 38)

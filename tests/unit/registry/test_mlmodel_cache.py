@@ -94,7 +94,7 @@ def test_large_examples_are_not_held_and_gates_are(
 def test_memory_is_bounded(
     it: MLmodelCache, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlmodel_cache, "_MOST", 3)
+    monkeypatch.setattr(mlmodel_cache, "_ENTRIES", 3)
     paths = [save(tmp_path / str(number), "age") for number in range(5)]
     for path in (*paths, paths[4], paths[0]):
         it.read(path)

@@ -148,12 +148,12 @@ def test_nothing_is_believed_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     listed(it, client)
     client.metrics["r3"] = {"later": 1.0}
     after = time.monotonic() + 301
-    monkeypatch.setattr(run_metrics.time, "monotonic", lambda: after)
+    monkeypatch.setattr(time, "monotonic", lambda: after)
     assert it.of(client, [version("r3")], after + 30) == [{"later": 1.0}]
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metrics, "_MOST", 10)
+    monkeypatch.setattr(run_metrics, "_ENTRIES", 10)
     it, client = RunMetrics(), Client(30)
     listed(it, client)
     client.asked()
