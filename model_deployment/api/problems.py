@@ -12,7 +12,7 @@ from model_deployment.api.access import NO_PATH
 from model_deployment.api.request_scope import REQUEST_ID, user_name
 from model_deployment.api.validation_messages import misfits
 from model_deployment.core.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
-from model_deployment.documents.base import Refused, StoreUnavailable
+from model_deployment.documents.base import DocumentRefused, StoreUnavailable
 from model_deployment.log.masking import mask
 from model_deployment.state.database import DatabaseError, is_full
 
@@ -40,7 +40,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ModelDeploymentError, _on_ours)
     app.add_exception_handler(DatabaseError, _on_database)
     app.add_exception_handler(StoreUnavailable, _on_store)
-    app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(DocumentRefused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_unexpected)

@@ -104,14 +104,17 @@ def _copy_all(data_dir: Path, folder: Path, documents: str) -> Manifest:
     except DatabaseError as error:
         raise files.open_error(data_dir / STATE, error) from error
     members = {STATE: measure(folder / STATE, files.SCHEMA_VERSION)}
-    name = instance.read(data_dir / INSTANCE) or files.recorded(folder / STATE, "instance_id")
-    name = name or secrets.token_hex(6)
-    instance.write(folder / INSTANCE, name)
+    instance_id = (
+        instance.read(data_dir / INSTANCE)
+        or files.recorded(folder / STATE, "instance_id")
+        or secrets.token_hex(6)
+    )
+    instance.write(folder / INSTANCE, instance_id)
     members[INSTANCE] = measure(folder / INSTANCE)
     had = files.recorded(folder / STATE, files.DOCUMENTS) is not None
     if documents == "embedded" and (had or (data_dir / DOCUMENTS).exists()):
         members[DOCUMENTS] = _copy_documents(data_dir / DOCUMENTS, folder / DOCUMENTS)
-    return Manifest(FORMAT, __version__, moment, name, documents, members)
+    return Manifest(FORMAT, __version__, moment, instance_id, documents, members)
 
 
 def _copy_state(data_dir: Path, target: Path) -> None:

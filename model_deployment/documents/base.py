@@ -98,7 +98,7 @@ class StoreUnusable(StoreUnavailable):
     """The store is damaged or not ours. Nothing was changed; an operator has to look at it."""
 
 
-class Refused(ValueError):
+class DocumentRefused(ValueError):
     """The store will never take this document; the text says why."""
 
 
@@ -111,10 +111,6 @@ class Documents(Protocol):
 
     async def close(self) -> None: ...
 
-    async def ping(self) -> None:
-        """Write a little, to prove that the store can be written to."""
-        ...
-
     async def insert(self, collection: Collection, documents: Sequence[Document]) -> Written:
         """Write documents durably. A refused document does not keep the others out."""
         ...
@@ -123,7 +119,7 @@ class Documents(Protocol):
         """Write a document in place of the one with the same ``_id``, if there is one.
 
         Raises:
-            Refused: the store will never take this document.
+            DocumentRefused: the store will never take this document.
         """
         ...
 
@@ -147,7 +143,7 @@ class Documents(Protocol):
         """Store the page of a report, in place of the one with the same id, if there is one.
 
         Raises:
-            Refused: the id is not text, or the content has more than
+            DocumentRefused: the id is not text, or the content has more than
                 :data:`~model_deployment.documents.envelope.MAX_BLOB` bytes.
         """
         ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from model_deployment.documents.base import Document, Refused
+from model_deployment.documents.base import Document, DocumentRefused
 
 #: Levels of objects and lists, the document included. MongoDB guarantees as many.
 MAX_DEPTH = 100
@@ -45,13 +45,13 @@ def examine(document: Document) -> Envelope:
     """Check a document and return its envelope.
 
     Raises:
-        Refused: a member of the envelope is missing, or a value is not a value of JSON.
+        DocumentRefused: a member of the envelope is missing, or a value is not a value of JSON.
     """
     version, moment = document.get("version"), document.get("ts")
     if not isinstance(version, int) or isinstance(version, bool) or version.bit_length() > 63:
-        raise Refused("its version is not an integer of 64 bits")
+        raise DocumentRefused("its version is not an integer of 64 bits")
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
-        raise Refused("its ts is not a datetime with a time zone")
+        raise DocumentRefused("its ts is not a datetime with a time zone")
     request_id = document.get("request_id")
     if request_id is not None:
         request_id = _text(document, "request_id")
@@ -65,12 +65,12 @@ def examine(document: Document) -> Envelope:
 def check_blob(id: str, content: bytes) -> None:
     """
     Raises:
-        Refused: the id is not text, or the content is larger than a document may be.
+        DocumentRefused: the id is not text, or the content is larger than a document may be.
     """
     if not _encodes(id):
-        raise Refused("its id is not text")
+        raise DocumentRefused("its id is not text")
     if len(content) > MAX_BLOB:
-        raise Refused(f"it has {len(content)} bytes, and at most {MAX_BLOB} are taken")
+        raise DocumentRefused(f"it has {len(content)} bytes, and at most {MAX_BLOB} are taken")
 
 
 def millis(moment: datetime) -> int:
@@ -95,7 +95,7 @@ def writable(texts: Iterable[str]) -> list[str]:
 def _text(document: Document, key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str) or not _encodes(value):
-        raise Refused(f"its {key} is not text")
+        raise DocumentRefused(f"its {key} is not text")
     return value
 
 
@@ -109,11 +109,11 @@ def _encodes(text: str) -> bool:
 
 def _check(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise Refused(f"it is nested deeper than {MAX_DEPTH} levels")
+        raise DocumentRefused(f"it is nested deeper than {MAX_DEPTH} levels")
     items: Items[Any] = value
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
-            raise Refused("a key is not text")
+            raise DocumentRefused("a key is not text")
         items = value.values()
     if _PLAIN.issuperset(map(type, items)):
         return
@@ -121,4 +121,4 @@ def _check(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> N
         if isinstance(item, dict | list | tuple):
             _check(item, depth + 1)
         elif not isinstance(item, _SCALARS):
-            raise Refused(f"{type(item).__name__} is not a value of JSON")
+            raise DocumentRefused(f"{type(item).__name__} is not a value of JSON")

@@ -58,9 +58,6 @@ class OwnerView:
     async def close(self) -> None:
         await self._documents.close()
 
-    async def ping(self) -> None:
-        await self._documents.ping()
-
     async def insert(self, collection: Collection, documents: Sequence[Document]) -> Written:
         return await self._documents.insert(collection, documents)
 

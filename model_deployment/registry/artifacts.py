@@ -153,7 +153,7 @@ class ArtifactCache:
             work.mkdir(mode=0o700)
             names = sorted(_read_manifest(entry / "manifest.json"))
             stamps = model_copy.make(self.path(name), work / "new", names)
-            found = model_copy.Written()
+            found = model_copy.Changes()
             if served.exists() and before.files:
                 found = model_copy.written(served, before.files)
             noted = {"files": stamps, "told": before.told or bool(found)}
@@ -242,7 +242,7 @@ def _read_stamps(path: Path) -> _EarlierCopy:
         return _EarlierCopy({}, told=False)
 
 
-def _written_message(name: str, found: model_copy.Written) -> str:
+def _written_message(name: str, found: model_copy.Changes) -> str:
     return (
         f"the model writes among its artifacts ({found}). Each start gets them as they were registered; "
         f"what the last launch wrote is in models/{name}/left of the data directory, until a later launch "
@@ -259,7 +259,7 @@ def _not_copied(error: OSError, *, left: bool) -> str:
     return f"cannot copy the artifacts: {error.strerror or error}; {what}; make room on the disk"
 
 
-def _keep(entry: Path, work: Path, found: model_copy.Written) -> None:
+def _keep(entry: Path, work: Path, found: model_copy.Changes) -> None:
     """Move the files that the launch before wrote into its copy to ``left/``."""
     if found.added or found.changed:
         model_copy.keep_only(work / "old", {*found.added, *found.changed})

@@ -11,8 +11,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +20,13 @@ from typing import Any, TypeVar
 from model_deployment.core.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
 from model_deployment.core.names import NAME, ModelKey
 from model_deployment.registry.errors import (
-    Unusable,
+    RegistryUnusable,
     check_artifacts,
     check_file,
     explain,
     explain_artifacts,
     first_line,
+    found_or_none,
     is_absent,
     no_model,
     shown,
@@ -83,7 +84,7 @@ class Registry:
         Raises:
             RegistryUnavailable: the registry did not answer in time.
         """
-        return await self._call("list the registered models", self._models)
+        return await self.ask("list the registered models", _models)
 
     async def versions(self, name: str) -> list[RegisteredVersion]:
         """The versions of a model, newest first, with the metrics of their runs.
@@ -96,9 +97,11 @@ class Registry:
             RegistryUnavailable: the registry did not answer in time.
         """
         end = time.monotonic() + _METRICS_SHARE * self._timeout
-        what = f"list the versions of {name}"
-        async with self._with_suggestions(what, name):
-            return await self._call(what, lambda: self._versions(name, end))
+        return await self.ask(
+            f"list the versions of {name}",
+            lambda client: self._versions(client, name, end),
+            about=name,
+        )
 
     async def version(self, key: ModelKey) -> RegisteredVersion:
         """
@@ -106,9 +109,7 @@ class Registry:
             UnknownModel: there is no such version.
             RegistryUnavailable: the registry did not answer in time.
         """
-        what = f"look up {key}"
-        async with self._with_suggestions(what, key.model, key.version):
-            return await self._call(what, lambda: self._version(key))
+        return await self.ask(f"look up {key}", partial(_version, key), about=key)
 
     async def download(self, key: ModelKey, destination: Path) -> Path:
         """Download the artifacts of a version below ``destination``, which is created.
@@ -156,7 +157,7 @@ class Registry:
         what: str,
         work: Callable[[Any], T],
         *,
-        about: ModelKey | None = None,
+        about: ModelKey | str | None = None,
         threads: DaemonThreads | None = None,
         limit: float | None = None,
         late: Callable[[], None] = lambda: None,
@@ -165,7 +166,7 @@ class Registry:
 
         Args:
             what: the purpose; messages begin with "cannot" and the purpose, unless it is empty.
-            about: the version that the call concerns, for suggestions if it does not exist.
+            about: the version or model that the call concerns, for suggestions if it does not exist.
             threads: whose slots to use; those of look-ups if None.
             limit: seconds the call may take; those of a look-up if None.
             late: called on the thread when ``work`` ends after its caller gave up.
@@ -176,11 +177,18 @@ class Registry:
         """
         slots = threads or self._lookups
         limit = self._timeout if limit is None else limit
-        call = partial(slots.run, lambda: work(self._open_client()), late)
-        if about is None:
-            return await self._limited(what, limit, call)
-        async with self._with_suggestions(what, about.model, about.version):
-            return await self._limited(what, limit, call)
+        try:
+            return await self._limited(
+                what, limit, partial(slots.run, lambda: work(self._open_client()), late)
+            )
+        except UnknownModel as error:
+            found = ""
+            if about is not None:
+                with suppress(ModelDeploymentError):
+                    found = await self.ask("", partial(_suggest, about))
+            if not found:
+                raise
+            raise UnknownModel(_cannot(what, found)) from error
 
     def metrics_written(self, *ids: str) -> None:
         """Forget the metrics of these runs or logged models, because metrics were written to them."""
@@ -190,7 +198,7 @@ class Registry:
     async def warm_up(self) -> None:
         """Import MLflow and connect before the first call, which reports failures."""
         try:
-            await self._call("connect", self._open_client)
+            await self.ask("connect", lambda client: None)
         except ModelDeploymentError as error:
             _log.warning("%s", error.detail)
 
@@ -204,31 +212,10 @@ class Registry:
                 self._client = connect(self._tracking_uri, self._registry_uri, self._timeout)
             return self._client
 
-    def _models(self) -> list[RegisteredModel]:
-        client = self._open_client()
-        models: list[RegisteredModel] = []
-        token = None
-        while True:
-            page = client.search_registered_models(max_results=1000, page_token=token)
-            models += [read_model(model) for model in page]
-            token = page.token
-            if not token:
-                return models
-
-    def _versions(self, name: str, end: float) -> list[RegisteredVersion]:
-        client = self._open_client()
+    def _versions(self, client: Any, name: str, end: float) -> list[RegisteredVersion]:
         aliases = client.get_registered_model(name).aliases
-        versions: list[Any] = []
-        token = None
-        while True:
-            page = client.search_model_versions(
-                f"name='{name}'", max_results=1000, page_token=token
-            )
-            versions += page
-            token = page.token
-            if not token:
-                break
-        versions.sort(key=lambda version: -int(version.version))
+        search = partial(client.search_model_versions, f"name='{name}'")
+        versions = sorted(_all_pages(search), key=lambda version: -int(version.version))
         metrics = self._metrics.of(client, versions, end)
         if missing := metrics.count(None):
             _log.warning("no metrics of %s of %s versions of %s", missing, len(versions), name)
@@ -236,47 +223,6 @@ class Registry:
             read_version(version, aliases, found or {})
             for version, found in zip(versions, metrics, strict=True)
         ]
-
-    def _version(self, key: ModelKey) -> RegisteredVersion:
-        client = self._open_client()
-        return read_version(client.get_model_version(key.model, str(key.version)), {}, {})
-
-    @asynccontextmanager
-    async def _with_suggestions(
-        self, what: str, name: str, version: int | None = None
-    ) -> AsyncIterator[None]:
-        """Suggest existing models or versions if the requested one does not exist."""
-        try:
-            yield
-        except UnknownModel as error:
-            found = ""
-            with suppress(ModelDeploymentError):
-                found = await self._call("", partial(self._suggest, name, version))
-            if not found:
-                raise
-            raise UnknownModel(_cannot(what, found)) from error
-
-    def _suggest(self, name: str, version: int | None) -> str:
-        client = self._open_client()
-        try:
-            client.get_registered_model(name)
-        except Exception as error:
-            if not is_absent(error):
-                raise
-            found = client.search_registered_models(max_results=_NAMES)
-            # Only names that could be deployed: others may contain anything, even a script.
-            return no_model(name, [one.name for one in found if NAME.fullmatch(one.name)])
-        page = client.search_model_versions(f"name='{name}'", max_results=1000)
-        versions = {int(one.version) for one in page}
-        if version in versions:
-            return ""  # something else is missing
-        more = ", and more" if page.token else ""
-        return (
-            f"the registry has no version {version} of {name}, which has {in_words(versions)}{more}"
-        )
-
-    async def _call(self, what: str, work: Callable[[], T]) -> T:
-        return await self._limited(what, self._timeout, lambda: self._lookups.run(work))
 
     async def _limited(self, what: str, limit: float, call: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -297,13 +243,47 @@ class Registry:
         """Why the file of the registry did not answer; empty if it is not a file, or is free."""
         try:
             check_file(self._registry_uri)
-        except Unusable as error:
+        except RegistryUnusable as error:
             return explain(error, self._address)
         return ""
 
     @property
     def _address(self) -> str:
         return shown(self._registry_uri)
+
+
+def _all_pages(search: Callable[..., Any]) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _models(client: Any) -> list[RegisteredModel]:
+    return [read_model(model) for model in _all_pages(client.search_registered_models)]
+
+
+def _version(key: ModelKey, client: Any) -> RegisteredVersion:
+    return read_version(client.get_model_version(key.model, str(key.version)), {}, {})
+
+
+def _suggest(about: ModelKey | str, client: Any) -> str:
+    """Existing models or versions that may be meant; empty if this one exists."""
+    name = about if isinstance(about, str) else about.model
+    if found_or_none(client.get_registered_model, name) is None:
+        found = client.search_registered_models(max_results=_NAMES)
+        # Only names that could be deployed: others may contain anything, even a script.
+        return no_model(name, [one.name for one in found if NAME.fullmatch(one.name)])
+    page = client.search_model_versions(f"name='{name}'", max_results=1000)
+    versions = {int(one.version) for one in page}
+    if isinstance(about, str) or about.version in versions:
+        return ""  # something else is missing
+    more = ", and more" if page.token else ""
+    return f"the registry has no version {about.version} of {name}, which has {in_words(versions)}{more}"
 
 
 def _translate(what: str, error: Exception, registry: str) -> ModelDeploymentError:

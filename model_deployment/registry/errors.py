@@ -73,7 +73,7 @@ _NO_REGISTRY = (
 _ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
 
 
-class Unusable(Exception):
+class RegistryUnusable(Exception):
     """A check before the call showed that the registry cannot be used; the text says why."""
 
 
@@ -87,7 +87,7 @@ def explain(error: BaseException, registry: str) -> str:
     chain = [*_chain(error)]
     if why := _unreachable(chain):
         return f"cannot reach the MLflow registry at {registry}: {why}"
-    why = str(error) if isinstance(error, Unusable) else ""
+    why = str(error) if isinstance(error, RegistryUnusable) else ""
     why = why or no_registry(error) or _database(chain) or _answer(chain) or first_line(error)
     return f"cannot use the MLflow registry at {registry}: {why}"
 
@@ -131,7 +131,7 @@ def check_file(uri: str) -> None:
     """Check whether an SQLite registry can be used: MLflow itself would retry for minutes.
 
     Raises:
-        Unusable: the file cannot be opened, or another program has locked it.
+        RegistryUnusable: the file cannot be opened, or another program has locked it.
     """
     found = _SQLITE_FILE.fullmatch(uri)
     path = Path(found[1]) if found else None
@@ -139,24 +139,26 @@ def check_file(uri: str) -> None:
         if path is None or not path.exists():
             return  # MLflow creates the file
         if not path.is_file():
-            raise Unusable(f"{path} is not a file")
+            raise RegistryUnusable(f"{path} is not a file")
         address = f"file:{quote(str(path))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=0)) as connection:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     except sqlite3.Error as error:
-        raise Unusable(_database([error])) from error
+        raise RegistryUnusable(_database([error])) from error
     except OSError as error:
-        raise Unusable(f"{path}: {(error.strerror or 'cannot be opened').lower()}") from error
+        raise RegistryUnusable(
+            f"{path}: {(error.strerror or 'cannot be opened').lower()}"
+        ) from error
 
 
 def check_artifacts(folder: Path) -> None:
     """Check whether a download brought anything: without artifacts MLflow leaves an empty folder.
 
     Raises:
-        Unusable: the folder is empty.
+        RegistryUnusable: the folder is empty.
     """
     if not any(folder.iterdir()):
-        raise Unusable(
+        raise RegistryUnusable(
             "there are no files where they were stored: the store is not mounted, or they were removed"
         )
 

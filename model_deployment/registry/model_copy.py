@@ -27,7 +27,7 @@ Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Changes:
     """The changes of a copy; names are relative to it."""
 
     added: tuple[str, ...] = ()
@@ -75,10 +75,10 @@ def make(source: Path, target: Path, names: Iterable[str]) -> dict[str, Stamp]:
     return {name: _stamp(target / name) for name in names}
 
 
-def written(folder: Path, stamps: Mapping[str, Stamp]) -> Written:
+def written(folder: Path, stamps: Mapping[str, Stamp]) -> Changes:
     """The changes since a copy was made. Compiled files do not count."""
     found = {name for name in files(folder) if _COMPILED not in Path(name).parts[:-1]}
-    return Written(
+    return Changes(
         tuple(sorted(found - stamps.keys())),
         tuple(n for n in sorted(found & stamps.keys()) if _stamp(folder / n) != tuple(stamps[n])),
         tuple(sorted(stamps.keys() - found)),

@@ -58,8 +58,6 @@ class TrainingData:
     path: Path
     #: Where the data came from, in words.
     origin: str
-    #: MLflow's digest of a logged dataset. It depends on the file format, so it cannot prove a difference.
-    digest: str | None = None
     #: The only column that is not an input of the model, if there is exactly one.
     target: str | None = None
 
@@ -69,7 +67,6 @@ class _LoggedDataset:
     """A dataset with a local source that a run has logged."""
 
     name: str
-    digest: str | None
     path: Path
 
 
@@ -160,7 +157,7 @@ class TrainingDataFinder:
                 continue
             origin = f"dataset {one.name} logged by run {run_id}, from {one.path}"
             work = partial(self._copy, one.path)
-            if found := await self._place(key, folder, one.path.suffix, origin, work, one.digest):
+            if found := await self._place(key, folder, one.path.suffix, origin, work):
                 return found
         return None
 
@@ -171,7 +168,6 @@ class TrainingDataFinder:
         suffix: str,
         origin: str,
         work: Callable[[Any, Path], None],
-        digest: str | None = None,
     ) -> TrainingData | None:
         """Put a file into its folder, complete or not at all."""
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -206,7 +202,7 @@ class TrainingDataFinder:
             (partial_folder / target.name).replace(target)
         finally:
             await asyncio.to_thread(remove_folder, partial_folder)
-        return TrainingData(target, origin, digest, outcome)
+        return TrainingData(target, origin, outcome)
 
     def _copy(self, path: Path, client: Any, target: Path) -> None:
         copy(path, self._folders, target, self._max_bytes)
@@ -259,8 +255,7 @@ def _logged_datasets(run: Any) -> list[_LoggedDataset]:
         context = {tag.key: tag.value for tag in one.tags or []}.get("mlflow.data.context")
         path = _source_path(one.dataset.source) if context in _CONTEXTS else None
         if path is not None and path.suffix.lower() in _FORMATS:
-            name = str(one.dataset.name)[:200]
-            found.append(_LoggedDataset(name, one.dataset.digest or None, path))
+            found.append(_LoggedDataset(str(one.dataset.name)[:200], path))
     return found
 
 
@@ -297,7 +292,7 @@ def _read_description(folder: Path) -> TrainingData | None:
     try:
         found = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
         path = folder / Path(found["file"]).name
-        known = TrainingData(path, found["origin"], found["digest"], found["target"])
+        known = TrainingData(path, found["origin"], found["target"])
         return known if path.stat().st_size == found["size"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -308,7 +303,6 @@ def _write_description(folder: Path, data: TrainingData) -> None:
         "file": data.path.name,
         "size": data.path.stat().st_size,
         "origin": data.origin,
-        "digest": data.digest,
         "target": data.target,
     }
     draft = folder / f"{_PARTIAL}{_DESCRIPTION}"

@@ -18,16 +18,16 @@ import pytest
 
 from model_deployment.documents.base import (
     Collection,
+    DocumentRefused,
     Documents,
     Query,
-    Refused,
     StoreUnavailable,
     StoreUnusable,
     Written,
 )
 from model_deployment.documents.embedded import EmbeddedDocuments, file, sql
 from model_deployment.documents.mongo import MongoDocuments
-from tests.support.document_store_bench import Lag, document, documents, found, ids
+from tests.support.document_store_bench import Lag, document, documents, found, ids, works
 from tests.support.mongod import Mongod
 from tests.support.waiting import until, until_sync
 
@@ -35,14 +35,6 @@ pytest_plugins = ["tests.support.document_store_fixtures"]
 
 CAPTURES = Collection.CAPTURES
 ROOT = Path(__file__).parents[2]
-
-
-async def works(store: Documents) -> bool:
-    try:
-        await store.ping()
-    except StoreUnavailable:
-        return False
-    return True
 
 
 # MongoDB
@@ -100,7 +92,6 @@ async def test_inserts_go_on_over_kills(mongo: MongoDocuments, mongod: Mongod) -
 
 
 CALLS: dict[str, Callable[[Documents], Any]] = {
-    "ping": lambda store: store.ping(),
     "open": lambda store: store.open(),
     "insert": lambda store: store.insert(CAPTURES, documents(1000)),
     "replace": lambda store: store.replace(CAPTURES, document(1)),
@@ -189,7 +180,7 @@ async def test_what_is_the_servers_is_no_fault_of_a_document(
     mongo: MongoDocuments, mongod: Mongod, code: int
 ) -> None:
     with mongod.failing("insert", "update", errorCode=code):
-        for name in ("insert", "replace", "ping"):
+        for name in ("insert", "replace"):
             with pytest.raises(StoreUnavailable):
                 await CALLS[name](mongo)
     assert await mongo.insert(CAPTURES, documents(3)) == Written(inserted=3)
@@ -228,7 +219,7 @@ async def test_a_command_that_fails_for_one_document_is_taken_apart(
     batch[3]["poison"] = batch[7]["poison"] = 1
     written = await mongo.insert(CAPTURES, batch)
     assert (written.inserted, {*written.refused}) == (8, {"id000003", "id000007"})
-    with pytest.raises(Refused):
+    with pytest.raises(DocumentRefused):
         await mongo.replace(CAPTURES, batch[3])
     # Code 2, BadValue, for the whole command: whoever it is that is meant, nothing hangs for ever.
     with mongod.failing("insert", errorCode=2):
@@ -275,7 +266,7 @@ async def test_no_password_is_told(mongod: Mongod) -> None:
     address = mongod.url.partition("://")[2].rpartition("@")[2]
     store = MongoDocuments(f"mongodb://me:secret@{address}?authSource=admin")
     with pytest.raises(StoreUnavailable) as error:
-        await store.ping()
+        await store.count(Query(CAPTURES))
     assert "secret" not in str(error.value)
     await store.close()
 
@@ -428,7 +419,7 @@ async def test_a_place_where_no_file_can_be(tmp_path: Path, path: str) -> None:
     with pytest.raises(StoreUnavailable, match="cannot use the document store"):
         await store.open()
     with pytest.raises(StoreUnavailable, match="not open"):
-        await store.ping()
+        await store.count(Query(CAPTURES))
 
 
 async def test_a_file_that_was_removed_takes_nothing_more(

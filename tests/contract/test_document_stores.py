@@ -13,14 +13,14 @@ import pytest
 
 from model_deployment.documents.base import (
     Collection,
+    DocumentRefused,
     Documents,
     Query,
-    Refused,
     StoreUnavailable,
     Written,
 )
 from model_deployment.documents.envelope import MAX_BLOB
-from tests.support.document_store_bench import START, Bench, document, documents, found, ids
+from tests.support.document_store_bench import START, Bench, document, documents, found, ids, works
 from tests.support.waiting import until
 
 pytest_plugins = ["tests.support.document_store_fixtures"]
@@ -115,7 +115,7 @@ async def test_poison_is_refused_and_the_rest_is_written(
     assert (written.inserted, written.known, [*written.refused]) == (2, 0, ["id000002"])
     assert written.refused["id000002"]
     assert await ids(store) == ["id000001", "id000003"]
-    with pytest.raises(Refused):
+    with pytest.raises(DocumentRefused):
         await store.replace(CAPTURES, batch[1])
     assert await ids(store) == ["id000001", "id000003"]
 
@@ -423,7 +423,9 @@ async def test_blobs_come_back_whole(store: Documents, size: int) -> None:
 
 async def test_blob_that_no_document_holds_is_refused(store: Documents) -> None:
     await store.put_blob("report", b"page")
-    with pytest.raises(Refused, match=f"it has {MAX_BLOB + 1} bytes, and at most {MAX_BLOB} are"):
+    with pytest.raises(
+        DocumentRefused, match=f"it has {MAX_BLOB + 1} bytes, and at most {MAX_BLOB} are"
+    ):
         await store.put_blob("report", bytes(MAX_BLOB + 1))
     await store.put_blob("i" * 1000, bytes(MAX_BLOB))
     assert await store.get_blob("report") == b"page"
@@ -440,7 +442,7 @@ async def test_blobs_have_names(store: Documents) -> None:
     assert await store.get_blob("ä/😀 $.") == b"2"
     assert await store.get_blob("\ud800") is None
     await store.delete_blob("\ud800")
-    with pytest.raises(Refused):
+    with pytest.raises(DocumentRefused):
         await store.put_blob("\ud800", b"")
 
 
@@ -493,7 +495,6 @@ async def test_closing_twice(depot: Bench) -> None:
 
 Call = Callable[[Documents], Awaitable[object]]
 WRITES: dict[str, Call] = {
-    "ping": lambda store: store.ping(),
     "insert": lambda store: store.insert(CAPTURES, documents(3)),
     "replace": lambda store: store.replace(CAPTURES, document(1)),
     "delete": lambda store: store.delete(Query(CAPTURES)),
@@ -540,11 +541,3 @@ async def test_a_store_that_is_away_says_so_soon_and_is_used_again(depot: Bench)
     await until(lambda: works(store), what="the store")
     assert await store.insert(CAPTURES, documents(5)) == Written(inserted=4, known=1)
     assert await store.get_blob("x") == b"old"
-
-
-async def works(store: Documents) -> bool:
-    try:
-        await store.ping()
-    except StoreUnavailable:
-        return False
-    return True

@@ -6,10 +6,9 @@ being merged. Nothing else in this process may open the file: closing it would d
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +29,7 @@ class _Threads:
 
 
 class Connections:
-    """The connections to one file. All errors of SQLite and of the disk become those of the store."""
+    """One connection that writes, and one for each read. Translates errors of SQLite and of the disk."""
 
     def __init__(self, path: Path, *, busy: float, patience: float, check_seconds: float) -> None:
         self._path = path
@@ -40,8 +39,6 @@ class Connections:
         self._threads: _Threads | None = None
         self._identity: tuple[int, int] | None = None
         self._writing: sqlite3.Connection | None = None
-        self._reading: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
@@ -73,8 +70,6 @@ class Connections:
             return
         try:
             await self._on(threads.writer, self._close_writer)
-            # A busy reader closes its connection itself.
-            await self._on(threads.readers, self._close_readers)
         finally:
             threads.writer.shutdown(wait=False)
             threads.readers.shutdown(wait=False)
@@ -82,12 +77,6 @@ class Connections:
     def _close_writer(self) -> None:
         connection, self._writing = self._writing, None
         if connection is not None:
-            connection.close()
-
-    def _close_readers(self) -> None:
-        with self._lock:
-            connections, self._reading = self._reading, []
-        for connection in connections:
             connection.close()
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -126,23 +115,10 @@ class Connections:
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._check_identity()
-        with self._lock:
-            connection = self._reading.pop() if self._reading else None
-        if connection is None:
-            # Not "ro": the last connection merges the log.
-            connection = file.connect(self._path, "rw", self._busy)
+        # Not "ro": the last connection to close merges the log.
+        with closing(file.connect(self._path, "rw", self._busy)) as connection:
             connection.execute("PRAGMA query_only = ON")
-        try:
-            result = work(connection)
-        except BaseException:
-            connection.close()
-            raise
-        with self._lock:
-            if self._threads is not None:
-                self._reading.append(connection)
-                return result
-        connection.close()
-        return result
+            return work(connection)
 
     def _check_identity(self) -> None:
         """SQLite does not notice that its file was removed; what is written then is lost."""

@@ -29,7 +29,6 @@ CREATE INDEX IF NOT EXISTS documents_by_time ON documents (collection, ts, id);
 CREATE INDEX IF NOT EXISTS documents_of_a_request ON documents (collection, request_id)
     WHERE request_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS pages (id TEXT PRIMARY KEY, content BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS ping (id INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT;
 """
 
 _CREATE = (

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from model_deployment.documents.base import Collection, Document, Query, Refused
+from model_deployment.documents.base import Collection, Document, DocumentRefused, Query
 from model_deployment.documents.envelope import MAX_BYTES, bound, examine, moment, writable
 
 _INSERT = (
@@ -27,7 +27,7 @@ def row(collection: Collection, document: Document) -> Row:
     """The row of a document.
 
     Raises:
-        Refused: it is not a valid document, or too large.
+        DocumentRefused: it is not a valid document, or too large.
     """
     envelope = examine(document)
     content = {key: value for key, value in document.items() if key not in {"_id", "ts"}}
@@ -35,9 +35,9 @@ def row(collection: Collection, document: Document) -> Row:
         # NaN and Infinity stay, as Python reads them back; half surrogate pairs are escaped.
         body = json.dumps(content, separators=(",", ":"))
     except Exception as error:  # whatever it is, this document will not become JSON
-        raise Refused(f"JSON cannot hold it: {error}") from error
+        raise DocumentRefused(f"JSON cannot hold it: {error}") from error
     if len(body) > MAX_BYTES:
-        raise Refused(f"it has {len(body)} bytes, and at most {MAX_BYTES} are taken")
+        raise DocumentRefused(f"it has {len(body)} bytes, and at most {MAX_BYTES} are taken")
     return (
         collection.value,
         envelope.id,

@@ -5,14 +5,13 @@ a ``kill -9`` too, but not a power cut, and acknowledged captures are removed fr
 """
 
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model_deployment.documents.base import Collection, Document, Query, Refused, Written
+from model_deployment.documents.base import Collection, Document, DocumentRefused, Query, Written
 from model_deployment.documents.embedded import sql
 from model_deployment.documents.embedded.connections import Connections
 from model_deployment.documents.envelope import check_blob, document_name, writable
@@ -58,12 +57,6 @@ class EmbeddedDocuments:
     async def close(self) -> None:
         await self._connections.close()
 
-    async def ping(self) -> None:
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR REPLACE INTO ping VALUES (1, ?)", (time.time(),))
-
-        await self._connections.write(write)
-
     async def insert(self, collection: Collection, documents: Sequence[Document]) -> Written:
         def work() -> Written:
             refused: dict[str, str] = {}
@@ -71,7 +64,7 @@ class EmbeddedDocuments:
             for document in documents:
                 try:
                     rows.append(sql.row(collection, document))
-                except Refused as error:
+                except DocumentRefused as error:
                     refused[document_name(document)] = str(error)
             if not rows:
                 return Written(refused=refused)

@@ -9,7 +9,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion, TypeDecoder, Ty
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
-from model_deployment.documents.base import Document, Query, Refused
+from model_deployment.documents.base import Document, DocumentRefused, Query
 from model_deployment.documents.envelope import (
     MAX_BYTES,
     bound,
@@ -59,7 +59,7 @@ def encode_document(document: Document) -> Encoded:
     """The BSON of a document, with its moment cut to milliseconds.
 
     Raises:
-        Refused: it is not a valid document, or BSON cannot hold it.
+        DocumentRefused: it is not a valid document, or BSON cannot hold it.
     """
     envelope = examine(document)
     try:
@@ -67,9 +67,9 @@ def encode_document(document: Document) -> Encoded:
         content = {"_id": envelope.id, **document, "ts": moment(envelope.ts)}
         encoded = encode(content, codec_options=OPTIONS)
     except Exception as error:  # whatever it is, this document will not become BSON
-        raise Refused(f"BSON cannot hold it: {first_line(error)}") from error
+        raise DocumentRefused(f"BSON cannot hold it: {first_line(error)}") from error
     if len(encoded) > MAX_BYTES:
-        raise Refused(f"it has {len(encoded)} bytes, and MongoDB takes {MAX_BYTES}")
+        raise DocumentRefused(f"it has {len(encoded)} bytes, and MongoDB takes {MAX_BYTES}")
     return envelope.id, RawBSONDocument(encoded)
 
 
@@ -80,7 +80,7 @@ def encode_batch(documents: Iterator[Document], refused: dict[str, str]) -> list
     for document in documents:
         try:
             batch.append(encode_document(document))
-        except Refused as error:
+        except DocumentRefused as error:
             refused[document_name(document)] = str(error)
             continue
         size += len(batch[-1][1].raw)

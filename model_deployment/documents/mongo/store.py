@@ -7,7 +7,6 @@ seconds. A write is acknowledged once it is in the journal of a majority.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
@@ -22,8 +21,8 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, 
 from model_deployment.documents.base import (
     Collection,
     Document,
+    DocumentRefused,
     Query,
-    Refused,
     StoreUnavailable,
     Written,
 )
@@ -106,13 +105,6 @@ class MongoDocuments:
             async with asyncio.timeout(self._timeout):
                 await self._client.close()
 
-    async def ping(self) -> None:
-        """Write: a server without a primary, or without room, still answers a ping."""
-        async with self._step():
-            await self._database["ping"].replace_one(
-                {"_id": "ping"}, {"ts": datetime.now(UTC)}, upsert=True
-            )
-
     async def insert(self, collection: Collection, documents: Sequence[Document]) -> Written:
         refused: dict[str, str] = {}
         inserted = known = 0
@@ -163,7 +155,7 @@ class MongoDocuments:
                 except DuplicateKeyError:  # another controller has just written it
                     await self._raw(collection).replace_one({"_id": id}, raw, upsert=True)
         except (OperationFailure, InvalidDocument) as error:
-            raise Refused(first_line(error)) from error
+            raise DocumentRefused(first_line(error)) from error
 
     async def get(self, collection: Collection, id: str) -> dict[str, Any] | None:
         if not writable([id]):
