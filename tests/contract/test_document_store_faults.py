@@ -48,7 +48,7 @@ async def mongo(mongod: Mongod) -> Any:
     await store.close()
 
 
-async def test_what_mongo_acknowledged_outlives_a_kill(
+async def test_mongo_keeps_acknowledged_writes_after_a_kill(
     mongo: MongoDocuments, mongod: Mongod
 ) -> None:
     blob = bytes(range(256)) * 4000
@@ -176,7 +176,7 @@ async def test_a_store_that_was_away_when_it_was_opened(mongod: Mongod) -> None:
 
 
 @pytest.mark.parametrize("code", [10107, 91, 13, 18, 14031, 50, 8000, 11600, 189])
-async def test_what_is_the_servers_is_no_fault_of_a_document(
+async def test_server_errors_refuse_no_document(
     mongo: MongoDocuments, mongod: Mongod, code: int
 ) -> None:
     with mongod.failing("insert", "update", errorCode=code):
@@ -198,9 +198,7 @@ async def test_a_write_that_is_not_replicated_is_not_acknowledged(
     assert written == Written(known=1000)  # they had been written, and nobody could know
 
 
-async def test_a_cut_connection_is_no_fault_of_a_document(
-    mongo: MongoDocuments, mongod: Mongod
-) -> None:
+async def test_cut_connection_refuses_no_document(mongo: MongoDocuments, mongod: Mongod) -> None:
     with mongod.failing("insert", "find", closeConnection=True):
         for name in ("insert", "get"):
             with pytest.raises(StoreUnavailable):
@@ -256,7 +254,7 @@ async def test_indexes_are_those_that_are_needed(mongo: MongoDocuments, mongod: 
         "",
     ],
 )
-def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
+def test_invalid_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match="cannot use the URL of MongoDB") as error:
         MongoDocuments(url)
     assert "cret" not in str(error.value)
@@ -315,7 +313,7 @@ def write_until_killed(path: Path, told: Path, number: int) -> None:
         process.wait(10)
 
 
-async def test_what_the_embedded_store_acknowledged_outlives_kills(tmp_path: Path) -> None:
+async def test_embedded_store_keeps_acknowledged_writes_after_kills(tmp_path: Path) -> None:
     path, told = tmp_path / "documents.db", tmp_path / "told"
     number = 0
     for _ in range(3):
@@ -500,7 +498,7 @@ def test_a_disk_without_room_is_told_of_and_used_again(tmp_path: Path) -> None:
     assert (kept, written, blob) == (100, 10, 5_000_000)
 
 
-async def test_a_lock_of_somebody_else_costs_as_long_as_was_said(
+async def test_foreign_lock_is_waited_for_as_configured(
     embedded: EmbeddedDocuments, tmp_path: Path
 ) -> None:
     await embedded.insert(CAPTURES, documents(3))

@@ -64,7 +64,7 @@ async def test_metrics_of_a_version_without_a_logged_model_go_to_its_run(lab: Re
     assert await it.baseline(key) == {}
 
 
-async def test_metrics_that_have_no_place(lab: RegistryLab) -> None:
+async def test_metrics_without_a_place_are_not_written(lab: RegistryLab) -> None:
     it = ModelMetrics(lab.registry())
     assert await it.write(lab.register(None), {"rmse": 1}) == ""
     with pytest.raises(RegistryUnavailable):
@@ -88,7 +88,7 @@ async def test_zero_is_a_metric(lab: RegistryLab) -> None:
     assert await ModelMetrics(lab.registry()).baseline(lab.register(run)) == {"loss": 0.0}
 
 
-async def test_a_registry_that_says_nothing() -> None:
+async def test_silent_registry_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
         registry = Registry(tracking_uri=uri, registry_uri=uri, timeout=0.5, download_timeout=1)

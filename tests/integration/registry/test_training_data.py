@@ -34,7 +34,9 @@ def trained(lab: RegistryLab) -> ModelKey:
     return train(lab)
 
 
-async def test_the_convention(lab: RegistryLab, trained: ModelKey, tmp_path: Path) -> None:
+async def test_artifact_of_the_run_is_training_data(
+    lab: RegistryLab, trained: ModelKey, tmp_path: Path
+) -> None:
     folder = tmp_path / "kept"
     found = await finder(lab).fetch(trained, folder)
     assert found is not None
@@ -72,7 +74,7 @@ async def test_a_link_out_of_the_artifacts_is_not_followed(
     assert empty(tmp_path / "g")
 
 
-async def test_what_was_fetched_is_kept(lab: RegistryLab, tmp_path: Path) -> None:
+async def test_fetched_file_is_kept(lab: RegistryLab, tmp_path: Path) -> None:
     run = lab.run()
     key = lab.register(run)
     it = finder(lab)
@@ -109,7 +111,9 @@ async def test_a_file_in_an_allowed_folder(
         assert "train.csv" in found.origin
 
 
-async def test_what_mlflow_itself_logs(lab: RegistryLab, data: Path, tmp_path: Path) -> None:
+async def test_dataset_logged_by_mlflow_is_found(
+    lab: RegistryLab, data: Path, tmp_path: Path
+) -> None:
     import mlflow
 
     lab.be_the_default()
@@ -186,7 +190,7 @@ REFUSED: list[Callable[[Path], Any]] = [
 
 
 @pytest.mark.parametrize("make", REFUSED)
-async def test_what_is_not_allowed_is_not_read(
+async def test_files_that_are_not_allowed_are_not_read(
     lab: RegistryLab, data: Path, tmp_path: Path, make: Callable[[Path], Any]
 ) -> None:
     (tmp_path / "secret.csv").write_bytes(CSV)
@@ -202,9 +206,7 @@ async def test_what_is_not_allowed_is_not_read(
     assert empty(tmp_path / "f")
 
 
-async def test_without_a_list_nothing_is_allowed(
-    lab: RegistryLab, data: Path, tmp_path: Path
-) -> None:
+async def test_empty_list_allows_nothing(lab: RegistryLab, data: Path, tmp_path: Path) -> None:
     key = lab.logged({"uri": f"{data}/train.csv"})
     assert await finder(lab).fetch(key, tmp_path / "f") is None
     assert empty(tmp_path / "f")

@@ -137,12 +137,14 @@ async def number(folder: Path) -> int:
         return len(await store.deployments.all())
 
 
-def test_there_are_enough_kinds() -> None:
+def test_damages_are_many() -> None:
     assert len(DAMAGES) >= 20
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=[*DAMAGES])
-async def test_damage_is_refused_kept_and_mended(data: Path, archive: Path, damage: Damage) -> None:
+async def test_damaged_state_is_refused_kept_and_restored(
+    data: Path, archive: Path, damage: Damage
+) -> None:
     path = data / "state.db"
     damage(path)
     before = content(data)
@@ -158,9 +160,7 @@ async def test_damage_is_refused_kept_and_mended(data: Path, archive: Path, dama
 
 
 @pytest.mark.parametrize("name", ["removed", "empty", "half", "a folder", "a newer layout"])
-async def test_an_empty_state_begins_only_when_told_to(
-    data: Path, archive: Path, name: str
-) -> None:
+async def test_new_state_begins_only_on_request(data: Path, archive: Path, name: str) -> None:
     path = data / "state.db"
     DAMAGES[name](path)
     before = content(data).get("state.db")
@@ -171,7 +171,7 @@ async def test_an_empty_state_begins_only_when_told_to(
         new_state(data)
 
 
-async def test_what_is_lost_with_a_log_is_nothing(data: Path) -> None:
+async def test_state_without_its_log_is_up_to_date(data: Path) -> None:
     count = "SELECT count(*) FROM deployments"
 
     def without_log() -> bool:
@@ -183,7 +183,7 @@ async def test_what_is_lost_with_a_log_is_nothing(data: Path) -> None:
         await until(without_log)
 
 
-async def test_the_same_of_a_document_store(tmp_path: Path) -> None:
+async def test_damaged_document_store_is_refused_and_replaced_on_request(tmp_path: Path) -> None:
     path = tmp_path / "documents.db"
     store = EmbeddedDocuments(path)
     await store.open()

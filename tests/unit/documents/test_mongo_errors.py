@@ -31,13 +31,13 @@ async def said(url: str) -> str:
         await documents.close()
 
 
-async def test_nobody_listens() -> None:
+async def test_refused_connection_is_explained() -> None:
     port = free_port()
     told = await said(f"mongodb://ana:hush@127.0.0.1:{port}/captures")
     assert told == f"cannot reach MongoDB at 127.0.0.1:{port}: connection refused"
 
 
-async def test_a_host_that_has_no_name() -> None:
+async def test_unknown_host_is_explained() -> None:
     told = await said("mongodb://store.invalid:27017/captures")
     assert told == "cannot reach MongoDB at store.invalid:27017: the name of its host is not known"
 
@@ -63,11 +63,11 @@ async def test_a_host_that_has_no_name() -> None:
          "cannot use MongoDB: The DNS query name does not exist: _mongodb._tcp.db.invalid."),
     ],
 )  # fmt: skip
-def test_what_the_driver_says_is_told_in_words(text: str, says: str) -> None:
+def test_driver_errors_are_explained(text: str, says: str) -> None:
     assert explain(RuntimeError(text)) == says
 
 
-def test_of_anything_else_the_first_line_is_told() -> None:
+def test_unknown_error_shows_its_first_line() -> None:
     assert first_line(RuntimeError("odd, full error: {'a': 1}\nmore")) == "odd"
     assert first_line(ValueError()) == "ValueError"
     assert first_line(ValueError("word " * 90)).endswith("word ...")

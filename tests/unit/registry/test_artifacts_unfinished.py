@@ -54,7 +54,7 @@ class Blocking:
         return destination / "b"
 
 
-async def test_what_goes_on_after_it_was_cancelled_leaves_nothing(
+async def test_cancelled_download_that_goes_on_leaves_nothing(
     cache: ArtifactCache, root: Path
 ) -> None:
     blocking = Blocking()
@@ -69,7 +69,7 @@ async def test_what_goes_on_after_it_was_cancelled_leaves_nothing(
     assert entries(root) == []
 
 
-async def test_a_new_preparation_does_not_mind_one_that_goes_on(
+async def test_cancelled_download_does_not_disturb_the_next(
     cache: ArtifactCache, source: Source, root: Path
 ) -> None:
     blocking = Blocking()
@@ -84,7 +84,7 @@ async def test_a_new_preparation_does_not_mind_one_that_goes_on(
     assert entries(root) == [NAME]
 
 
-async def test_an_adoption_that_has_begun_is_whole_also_for_a_caller_who_left(
+async def test_adoption_is_completed_after_a_cancellation(
     cache: ArtifactCache, source: Source, root: Path
 ) -> None:
     digesting, go_on = threading.Event(), threading.Event()
@@ -108,7 +108,7 @@ async def test_an_adoption_that_has_begun_is_whole_also_for_a_caller_who_left(
     assert entries(root) == [NAME]
 
 
-async def test_a_damaged_entry_stays_until_its_replacement_is_there(
+async def test_damaged_entry_stays_until_it_is_replaced(
     cache: ArtifactCache, source: Source, root: Path
 ) -> None:
     await cache.ensure(NAME, source.download)
@@ -165,7 +165,7 @@ async def test_a_link_that_leaves_the_artifacts_is_refused(
     assert entries(root) == []
 
 
-async def test_a_link_that_stays_is_taken(cache: ArtifactCache, source: Source) -> None:
+async def test_link_inside_the_artifacts_is_accepted(cache: ArtifactCache, source: Source) -> None:
     def make(folder: Path) -> None:
         link(folder, "data/weights", "../model.pkl")
         link(folder, "lib", "code/lib")

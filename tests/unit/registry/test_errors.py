@@ -83,7 +83,7 @@ def serve() -> Iterator[Serve]:
         server.server_close()
 
 
-async def test_nobody_listens() -> None:
+async def test_refused_connection_is_explained() -> None:
     uri = f"http://127.0.0.1:{free_port()}"
     assert await said(uri) == f"cannot reach the MLflow registry at {uri}: connection refused"
 
@@ -96,12 +96,12 @@ async def test_credentials_in_the_address_are_not_shown() -> None:
     )
 
 
-async def test_a_host_that_has_no_name() -> None:
+async def test_unknown_host_is_explained() -> None:
     told = await said("http://registry.invalid:5000")
     assert told.endswith("at http://registry.invalid:5000: the name of its host is not known")
 
 
-async def test_one_that_never_answers() -> None:
+async def test_silent_server_is_explained() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         uri = f"http://127.0.0.1:{mute.getsockname()[1]}"
         assert await said(uri) == f"cannot reach the MLflow registry at {uri}: no answer in time"
@@ -109,7 +109,7 @@ async def test_one_that_never_answers() -> None:
         assert told == f"no answer from the MLflow registry at {uri} within 0.2 s"
 
 
-async def test_one_that_hangs_up() -> None:
+async def test_server_that_hangs_up_is_explained() -> None:
     with socket.create_server(("127.0.0.1", 0)) as rude:
 
         def hang_up() -> None:
@@ -125,7 +125,7 @@ async def test_one_that_hangs_up() -> None:
     assert told.endswith(": it closed the connection")
 
 
-async def test_tls_that_nobody_speaks(serve: Serve) -> None:
+async def test_missing_tls_is_explained(serve: Serve) -> None:
     told = await said(serve(200, b"{}").replace("http:", "https:"))
     assert told.endswith(": it does not speak TLS there; write http:// instead of https://")
 
@@ -144,7 +144,7 @@ def certified(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_certificate_that_nobody_trusts(certified: ssl.SSLContext) -> None:
+async def test_untrusted_certificate_is_explained(certified: ssl.SSLContext) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def greet() -> None:
@@ -184,7 +184,9 @@ async def test_a_certificate_that_nobody_trusts(certified: ssl.SSLContext) -> No
         (429, b"slow down", "it answered 429 Too Many Requests"),
     ],
 )  # fmt: skip
-async def test_what_answers_is_of_no_use(serve: Serve, status: int, body: bytes, says: str) -> None:
+async def test_useless_answers_are_explained(
+    serve: Serve, status: int, body: bytes, says: str
+) -> None:
     uri = serve(status, body)
     assert await said(uri) == f"cannot use the MLflow registry at {uri}: {says}"
 
@@ -200,13 +202,13 @@ async def test_what_answers_is_of_no_use(serve: Serve, status: int, body: bytes,
          "sqlite:////PATH/mlflow.db, or the address of an MLflow server"),
     ],
 )  # fmt: skip
-async def test_addresses_that_cannot_work(uri: str, says: str) -> None:
+async def test_unusable_addresses_are_explained(uri: str, says: str) -> None:
     told = await said(uri)
     assert told.endswith(f": {says}")
     assert "hush" not in told
 
 
-async def test_files_that_are_no_registry(tmp_path: Path) -> None:
+async def test_unusable_files_are_explained(tmp_path: Path) -> None:
     path = tmp_path / "a registry.db"
     start = f"cannot use the MLflow registry at sqlite:///{path}: "
     path.mkdir()
@@ -221,7 +223,7 @@ async def test_files_that_are_no_registry(tmp_path: Path) -> None:
     assert await said(f"sqlite:///{path}") == f"{start}its file is damaged"
 
 
-async def test_a_file_that_is_locked_says_so_in_time(tmp_path: Path) -> None:
+async def test_locked_file_is_explained_in_time(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     create_database(uri)
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
@@ -244,7 +246,7 @@ async def test_a_file_that_is_locked_says_so_in_time(tmp_path: Path) -> None:
         ("something else entirely", "something else entirely"),
     ],
 )
-def test_what_sqlite_says_is_told_in_words(text: str, says: str) -> None:
+def test_sqlite_errors_are_explained(text: str, says: str) -> None:
     told = explain(Odd(sqlite3.OperationalError(text)), "sqlite:///a.db")
     assert told.startswith(f"cannot use the MLflow registry at sqlite:///a.db: {says}")
 
@@ -257,7 +259,7 @@ class Odd(Exception):
         self.orig = orig
 
 
-def test_of_anything_else_the_first_line_is_told() -> None:
+def test_unknown_error_shows_its_first_line() -> None:
     driver = Odd(
         RuntimeError(
             'connection to server at "db", port 5432 failed: no pg_hba.conf entry\n\tDetails'

@@ -77,7 +77,7 @@ def test_another_copy_at_the_same_place_is_read_anew(
     assert reader.times == 3
 
 
-def test_what_is_not_there_yet_is_not_remembered(it: MLmodelCache, tmp_path: Path) -> None:
+def test_missing_files_are_not_remembered(it: MLmodelCache, tmp_path: Path) -> None:
     assert it.read(tmp_path / "m")[0] is None
     assert it.read(save(tmp_path / "m", "age"))[0] is not None
 
@@ -101,7 +101,7 @@ def test_memory_is_bounded(
     assert reader.times == 6
 
 
-def test_many_threads_may_ask(it: MLmodelCache, tmp_path: Path) -> None:
+def test_cache_is_thread_safe(it: MLmodelCache, tmp_path: Path) -> None:
     path = save(tmp_path / "m", *(f"column {number}" for number in range(300)))
     found: list[Any] = []
     crew = [

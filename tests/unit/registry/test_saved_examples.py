@@ -30,7 +30,7 @@ def sent(folder: Path, body: bytes) -> Judged:
 
 @pytest.mark.parametrize("required", [False, True])
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_what_mlflow_saved_with_a_model_passes(tmp_path: Path, name: str, required: bool) -> None:
+def test_saved_example_passes_the_gate(tmp_path: Path, name: str, required: bool) -> None:
     parts = saved(tmp_path, EXAMPLES[name], required=required)
     body = (tmp_path / "serving_input_example.json").read_bytes()
     judged = sent(tmp_path, body)
@@ -212,7 +212,7 @@ def test_without_a_gap_in_the_example_null_is_none_of_a_required_column(
         ([tensor("float32", -1, 2)], b'{"inputs":[[1.5,NaN]]}'),
     ],
 )
-def test_what_needs_no_change_goes_with_its_nan(tmp_path: Path, inputs: Any, body: bytes) -> None:
+def test_unchanged_body_keeps_its_nan(tmp_path: Path, inputs: Any, body: bytes) -> None:
     (tmp_path / "serving_input_example.json").write_bytes(body)
     model(tmp_path, inputs)
     assert sent(tmp_path, body).content is body

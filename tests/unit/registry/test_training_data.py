@@ -74,7 +74,7 @@ def registry() -> Registry:
     )
 
 
-async def test_what_is_given_up_leaves_nothing(server: Server, tmp_path: Path) -> None:
+async def test_abandoned_copies_leave_nothing(server: Server, tmp_path: Path) -> None:
     it = TrainingDataFinder(registry(), timeout=0.2)
     for _ in range(4):
         with pytest.raises(RegistryUnavailable, match="fetch the training data of m-1"):
@@ -86,7 +86,7 @@ async def test_what_is_given_up_leaves_nothing(server: Server, tmp_path: Path) -
     await until(lambda: not any(tmp_path.iterdir()))
 
 
-async def test_many_ask_and_one_fetches(server: Server, tmp_path: Path) -> None:
+async def test_concurrent_callers_share_one_download(server: Server, tmp_path: Path) -> None:
     it = TrainingDataFinder(registry())
     asking = [asyncio.create_task(it.cached(KEY, tmp_path / "f")) for _ in range(5)]
     await until(lambda: server.downloading == 1)
@@ -173,7 +173,7 @@ def test_columns_of_a_file(
         assert column_names(tmp_path / name) == names
 
 
-def test_of_numbered_columns_too_the_one_that_is_no_input_is_the_target(
+def test_target_is_found_among_numbered_columns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     inputs = SimpleNamespace(to_dict=lambda: [{"type": "double", "name": n} for n in (0, 1)])
