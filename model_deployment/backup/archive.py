@@ -45,7 +45,7 @@ class _PlainFile(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         info = super().frombuf(buf, encoding, errors)
         if info.type != tarfile.REGTYPE or info.size < 0:
-            raise BadArchive(f"there is something else than files in it: {info.name[:100]!r}")
+            raise BadArchive(f"it contains something other than plain files: {info.name[:100]!r}")
         return info
 
 

@@ -111,8 +111,8 @@ def _copy_all(data_dir: Path, folder: Path, documents: str) -> Manifest:
     )
     instance.write(folder / INSTANCE, instance_id)
     members[INSTANCE] = measure(folder / INSTANCE)
-    had = files.recorded(folder / STATE, files.DOCUMENTS) is not None
-    if documents == "embedded" and (had or (data_dir / DOCUMENTS).exists()):
+    had_store = files.recorded(folder / STATE, files.DOCUMENTS) is not None
+    if documents == "embedded" and (had_store or (data_dir / DOCUMENTS).exists()):
         members[DOCUMENTS] = _copy_documents(data_dir / DOCUMENTS, folder / DOCUMENTS)
     return Manifest(FORMAT, __version__, moment, instance_id, documents, members)
 

@@ -144,7 +144,7 @@ def _databases(manifest: Manifest) -> list[str]:
 def _exchange(
     data_dir: Path, folder: Path, manifest: Manifest, step: Callable[[str], None]
 ) -> Iterator[Path]:
-    """Exchange the files. Until now an interruption left no trace; from here on the marker tells of one."""
+    """Exchange the files. An interruption before this leaves no trace, one from here on the marker."""
     sync(folder)
     step("checked")
     marker = data_dir / files.UNFINISHED

@@ -26,7 +26,7 @@ class Collection(StrEnum):
     REFERENCES = "references"  # frozen rows that reports compare with
     REPORTS = "reports"  # verdicts; a blob with the same id holds the page
     DEAD_LETTERS = "dead_letters"  # captures that the store refused, with the reason
-    ERASED = "erased"  # requests whose captures must not come any more, and since when
+    ERASED = "erased"  # requests whose captures must no longer be stored
 
 
 #: Days a document is kept, unless its deployment chooses otherwise; None keeps it.

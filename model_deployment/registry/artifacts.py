@@ -156,8 +156,8 @@ class ArtifactCache:
             found = model_copy.Changes()
             if served.exists() and before.files:
                 found = model_copy.written(served, before.files)
-            noted = {"files": stamps, "told": before.told or bool(found)}
-            (work / "stamps").write_text(json.dumps(noted), encoding="utf-8")
+            record = {"files": stamps, "told": before.reported or bool(found)}
+            (work / "stamps").write_text(json.dumps(record), encoding="utf-8")
             # From here on no step needs room on the disk.
             with contextlib.suppress(FileNotFoundError):
                 served.rename(work / "old")
@@ -170,7 +170,7 @@ class ArtifactCache:
             return served if left else self.path(name), _not_copied(error, left=left)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        return served, _written_message(name, found) if found and not before.told else ""
+        return served, _written_message(name, found) if found and not before.reported else ""
 
     def _adopt(self, name: str, folder: Path, source: Path) -> None:
         work = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._root))
@@ -230,7 +230,7 @@ class _EarlierCopy(NamedTuple):
     """The stamps of the copy of the launch before, and whether its changes were reported."""
 
     files: dict[str, Any]
-    told: bool
+    reported: bool
 
 
 def _read_stamps(path: Path) -> _EarlierCopy:
@@ -239,7 +239,7 @@ def _read_stamps(path: Path) -> _EarlierCopy:
         found = json.loads(path.read_bytes())
         return _EarlierCopy(dict(found["files"]), found["told"] is True)
     except (OSError, ValueError, TypeError, KeyError):
-        return _EarlierCopy({}, told=False)
+        return _EarlierCopy({}, reported=False)
 
 
 def _written_message(name: str, found: model_copy.Changes) -> str:

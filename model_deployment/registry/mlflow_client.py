@@ -21,17 +21,17 @@ def create_database(uri: str) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
-        draft, whole = Path(folder) / "draft.db", Path(folder) / "whole.db"
+        draft, complete = Path(folder) / "draft.db", Path(folder) / "complete.db"
         # Both addresses, or MLflow would use the registry that is set for the whole process.
         MlflowClient(f"sqlite:///{draft}", f"sqlite:///{draft}").search_registered_models(
             max_results=1
         )
         with closing(sqlite3.connect(draft)) as connection:
             # Copied, because MLflow keeps the draft open.
-            connection.execute("VACUUM INTO ?", (str(whole),))
+            connection.execute("VACUUM INTO ?", (str(complete),))
         # A link, unlike a rename, never replaces the file of another process.
         with suppress(FileExistsError):
-            path.hardlink_to(whole)
+            path.hardlink_to(complete)
 
 
 def import_mlflow() -> None:

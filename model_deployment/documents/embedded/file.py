@@ -99,7 +99,7 @@ def connect(path: Path, mode: str, busy: float) -> sqlite3.Connection:
 
 
 def check_all(path: Path) -> None:
-    """Check the whole of a file that no process writes to.
+    """Check a complete file that no process writes to.
 
     Raises:
         StoreUnusable: the file is damaged, empty, not ours, or of a newer release.

@@ -181,7 +181,7 @@ def test_archive_with_extended_headers_is_refused(tmp_path: Path, archive: Path)
     found = members(archive)
     found[1][0].pax_headers = {"comment": "x" * 1000}
     pack(archive, found, tarfile.PAX_FORMAT)
-    assert "something else than files" in refused(tmp_path, archive)
+    assert "other than plain files" in refused(tmp_path, archive)
 
 
 @pytest.mark.parametrize("missing", ["backup.tar.gz", "folder"])
