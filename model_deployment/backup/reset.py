@@ -21,19 +21,12 @@ def new_state(data_dir: Path) -> Sequence[Path]:
     Raises:
         StateError: the state is usable, or a controller runs.
     """
-    path = data_dir / "state.db"
 
-    def replace() -> list[Path]:
-        if _is_usable_state(path):
-            raise StateError(
-                f"cannot begin with an empty state: {path} is undamaged. Leave out --new-state"
-            )
-        moved = [*files.set_aside(path, files.stamp())]
+    def create(path: Path) -> None:
         files.create(path)
         (data_dir / files.UNFINISHED).unlink(missing_ok=True)
-        return moved
 
-    return _with_lock(data_dir, replace)
+    return _replace(data_dir / "state.db", "state", "--new-state", _is_usable_state, create)
 
 
 def new_documents(data_dir: Path) -> Sequence[Path]:
@@ -42,19 +35,40 @@ def new_documents(data_dir: Path) -> Sequence[Path]:
     Raises:
         StateError: the store is usable, or a controller runs.
     """
-    path = data_dir / "documents.db"
 
-    def replace() -> list[Path]:
-        if _is_usable_store(path):
-            raise StateError(
-                f"cannot begin with an empty document store: {path} is undamaged. Leave out --new-documents"
-            )
-        moved = [*files.set_aside(path, files.stamp())]
+    def create(path: Path) -> None:
         documents_file.create(path)
         sync(data_dir)
-        return moved
 
-    return _with_lock(data_dir, replace)
+    path = data_dir / "documents.db"
+    return _replace(path, "document store", "--new-documents", _is_usable_store, create)
+
+
+def _replace(
+    path: Path,
+    what: str,
+    option: str,
+    is_usable: Callable[[Path], bool],
+    create: Callable[[Path], None],
+) -> list[Path]:
+    if not path.parent.exists():
+        return []
+    lock = Lock(path.with_name("controller.lock"))
+    lock.acquire()
+    try:
+        if is_usable(path):
+            raise StateError(
+                f"cannot begin with an empty {what}: {path} is undamaged. Leave out {option}"
+            )
+        moved = [*files.set_aside(path, files.stamp())]
+        create(path)
+        return moved
+    except StoreUnavailable as error:
+        raise StateError(str(error)) from error
+    except (OSError, DatabaseError) as error:
+        raise unusable(path.parent, error) from error
+    finally:
+        lock.release()
 
 
 def _is_usable_state(path: Path) -> bool:
@@ -70,19 +84,3 @@ def _is_usable_store(path: Path) -> bool:
     except (StoreUnusable, FileNotFoundError):
         return False
     return True
-
-
-def _with_lock(data_dir: Path, replace: Callable[[], list[Path]]) -> list[Path]:
-    """Run while no controller can; without a data directory there is nothing to replace."""
-    if not data_dir.exists():
-        return []
-    lock = Lock(data_dir / "controller.lock")
-    lock.acquire()
-    try:
-        return replace()
-    except StoreUnavailable as error:
-        raise StateError(str(error)) from error
-    except (OSError, DatabaseError) as error:
-        raise unusable(data_dir, error) from error
-    finally:
-        lock.release()
