@@ -82,8 +82,8 @@ class MongoDocuments:
         except (PyMongoError, ValueError, TypeError) as error:
             # Without the text of the error: it may repeat the password.
             raise ValueError(
-                f"cannot use the URL of MongoDB ({type(error).__name__}): it begins with mongodb:// or "
-                "mongodb+srv://, and special characters of a password are percent-encoded"
+                f"cannot use the URL of MongoDB ({type(error).__name__}): begin with mongodb:// or "
+                "mongodb+srv://, and percent-encode special characters of the password"
             ) from None
         self._pages = self._database["report_pages"]
         self._gridfs_files = self._database["fs.files"]
