@@ -14,7 +14,7 @@ from model_deployment.api.access import NO_PATH
 from model_deployment.api.request_scope import REQUEST_ID, user_name
 from model_deployment.api.validation_messages import describe_errors
 from model_deployment.core.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
-from model_deployment.documents.base import Refused, StoreUnavailable
+from model_deployment.documents.base import DocumentRefused, StoreUnavailable
 from model_deployment.log.masking import mask
 from model_deployment.state.database import DatabaseError, is_full
 
@@ -51,7 +51,7 @@ def respond(
 
 def install(app: FastAPI) -> None:
     """Have an application answer all errors as problems."""
-    for kind in (ModelDeploymentError, DatabaseError, StoreUnavailable, Refused):
+    for kind in (ModelDeploymentError, DatabaseError, StoreUnavailable, DocumentRefused):
         app.add_exception_handler(kind, _on_known)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)

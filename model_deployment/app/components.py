@@ -19,7 +19,7 @@ from model_deployment.proxy import row_independence
 from model_deployment.proxy.upstream import Limits
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
-from model_deployment.registry.mlmodel_cache import Described
+from model_deployment.registry.mlmodel_cache import MLmodelCache
 from model_deployment.runtime.forkserver import ForkStarter
 from model_deployment.runtime.forkserver import Terms as ForkTerms
 from model_deployment.runtime.logs import PARENT, LaunchLogs
@@ -116,7 +116,7 @@ def forks(
 
 
 def comparison(
-    settings: Settings, description: Described, cache: ArtifactCache
+    settings: Settings, description: MLmodelCache, cache: ArtifactCache
 ) -> Callable[[Deployment], Awaitable[str]]:
     """Finds out whether requests to a launch may be merged."""
 
@@ -150,7 +150,7 @@ def limits(settings: Settings) -> Limits:
 def preparation(
     cache: ArtifactCache,
     registry: Registry,
-    description: Described,
+    description: MLmodelCache,
     note: Callable[[ModelKey, str], None],
 ) -> Callable[[Deployment], Awaitable[Path]]:
     """Makes sure of the artifacts of a deployment, and reads what is told of them.

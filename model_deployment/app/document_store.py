@@ -32,7 +32,7 @@ async def check_document_store(settings: Settings, database: Database) -> None:
         raise StateError(
             f"cannot find the document store {path}, and this data directory has had one. {HELP}"
         )
-    store = EmbeddedDocuments(path, examination=_EXAMINATION)
+    store = EmbeddedDocuments(path, check_seconds=_EXAMINATION)
     try:
         await store.open()
         await store.close()

@@ -18,7 +18,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import MAX_CAPTURE_BYTES
 from model_deployment.documents.base import Documents, StoreUnavailable
 from model_deployment.documents.connect import connect
-from model_deployment.documents.owned import FindSince, Present
+from model_deployment.documents.owner_view import FindSince, OwnerView
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
 from model_deployment.metrics.service import Monitoring
@@ -28,7 +28,8 @@ from model_deployment.recording.spool import Spool
 from model_deployment.recording.supervisor import Child
 from model_deployment.recording.upkeep import Keeper
 from model_deployment.recording.windows import Traffic
-from model_deployment.registry.training_data import Training, TrainingData
+from model_deployment.registry.model_metrics import ModelMetrics
+from model_deployment.registry.training_data import TrainingData, TrainingDataFinder
 from model_deployment.reports import schedule
 from model_deployment.reports.inputs import (
     FindInputs,
@@ -77,7 +78,7 @@ class MonitoringParts:
 class MonitoringInputs:
     """What monitoring needs of the serving side."""
 
-    training: Training
+    metrics: ModelMetrics
     #: The metrics of a version's run and logged model.
     baselines: Baselines
     #: What a deployed version was trained on.
@@ -103,7 +104,8 @@ def _inputs(serving: ServingParts, settings: Settings) -> MonitoringInputs:
     deployments = serving.deployments
 
     artifact = _known(deployments, lambda row: row.artifact)
-    training = Training(serving.registry, allowed=settings.training_data)
+    metrics = ModelMetrics(serving.registry)
+    training = TrainingDataFinder(serving.registry, allowed=settings.training_data)
     known = Known(settings.data_dir / "models")
 
     async def signature(key: ModelKey) -> Mapping[str, Any] | None:
@@ -127,11 +129,11 @@ def _inputs(serving: ServingParts, settings: Settings) -> MonitoringInputs:
     async def find_training(key: ModelKey) -> TrainingData | None:
         # By the name of the artifacts: a version that was registered anew was trained anew.
         folder = settings.data_dir / "training" / (await artifact(key) or str(key))
-        return await training.kept(key, folder)
+        return await training.cached(key, folder)
 
     return MonitoringInputs(
-        training=training,
-        baselines=Baselines(settings.data_dir / "training", training.baseline, artifact),
+        metrics=metrics,
+        baselines=Baselines(settings.data_dir / "training", metrics.baseline, artifact),
         find_training=find_training,
         signature=signature,
         inputs=inputs,
@@ -173,14 +175,13 @@ def build_monitoring(
     keeper = Keeper(spool, traffic, documents, inputs.retention)
     stack.push_async_callback(_flush_counts, keeper)
     child = _drain(settings, spool, serving.instance)
-    training = inputs.training
-    present = Present(documents, inputs.since, keeper)
+    present = OwnerView(documents, inputs.since, keeper)
     monitoring = Monitoring(
         present,
         traffic,
         baseline=inputs.baselines.of,
         baseline_as_of=inputs.baselines.as_of,
-        write_back=training.write_metrics if settings.metrics_to_mlflow else None,
+        write_back=inputs.metrics.write if settings.metrics_to_mlflow else None,
     )
     reporter = _build_reporter(settings, inputs, monitoring, present)
     reporter.open()
@@ -208,7 +209,7 @@ def build_monitoring(
 
 
 def _build_reporter(
-    settings: Settings, inputs: MonitoringInputs, monitoring: Monitoring, documents: Present
+    settings: Settings, inputs: MonitoringInputs, monitoring: Monitoring, documents: OwnerView
 ) -> Reporter:
     gather = Gather(
         monitoring,

@@ -20,8 +20,8 @@ from model_deployment.proxy.routes import Routes
 from model_deployment.recording.counters import Totals
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
-from model_deployment.registry.mlmodel import Description
-from model_deployment.registry.mlmodel_cache import Described
+from model_deployment.registry.mlmodel import MLmodelReader
+from model_deployment.registry.mlmodel_cache import MLmodelCache
 from model_deployment.runtime import sockets
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
@@ -41,7 +41,7 @@ class _Stores:
     deployments: Deployments
     ports: Ports
     cache: ArtifactCache
-    description: Described
+    description: MLmodelCache
     registry: Registry
     logs: LaunchLogs
     totals: Totals
@@ -105,7 +105,7 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
         deployments=Deployments(database),
         ports=ports,
         cache=cache,
-        description=Described(Description()),
+        description=MLmodelCache(MLmodelReader()),
         registry=components.registry(settings),
         logs=LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes),
         totals=Totals(),

@@ -1,1 +1,1 @@
-"""Backups of a data directory: made while the controller runs, checked before they are put back."""
+"""Makes backups of a data directory, also while the controller runs, and restores them after a check."""

@@ -1,7 +1,7 @@
-"""The one file of a backup: a gzipped tar with a manifest first and files of known names behind it.
+"""The file of a backup: a gzipped tar with a manifest first, then files of known names.
 
-Read without ``tarfile``'s own reader, which follows links, long names and extensions of any size: an
-archive is taken from anywhere, and is checked before it changes anything.
+An archive may come from anywhere, so it is read as a stream in which only plain files with the names, order
+and sizes of the manifest are accepted. Links, long names and other extensions of tar are refused.
 """
 
 import gzip
@@ -15,33 +15,38 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Self, cast
 
 from model_deployment.core.errors import ModelDeploymentError
 
-#: Raised when an older release could not read an archive any more.
+#: Increased when older releases can no longer read an archive.
 FORMAT = 1
 MANIFEST = "manifest.json"
 STATE, INSTANCE, DOCUMENTS = "state.db", "instance-id", "documents.db"
 
-#: In this order. The state and the name are always there.
+#: In this order. The state and the instance id are always present.
 _NAMES = (INSTANCE, STATE, DOCUMENTS)
-#: No name and no manifest is longer.
+#: Bytes at most.
 _SMALL = {MANIFEST: 64 * 1024, INSTANCE: 64}
-_BLOCK = tarfile.BLOCKSIZE
-_PIECE = 1024 * 1024
-#: Zeros at the end of an archive.
+#: Bytes of zeros that may follow the last file.
 _LONGEST_END = 2 * tarfile.RECORDSIZE
-#: Room that has to be left on the disk.
+#: Bytes that have to stay free on the disk.
 _SPARE = 16 * 1024 * 1024
 
 
 class BadArchive(ModelDeploymentError):
-    """The archive is not as a backup has to be; nothing was changed."""
+    """The archive is not a valid backup; nothing was changed."""
 
 
-class _Reader(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+class _PlainFile(tarfile.TarInfo):
+    """A header of a plain file; refuses all others before tarfile acts on them."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type != tarfile.REGTYPE or info.size < 0:
+            raise BadArchive(f"it contains something other than plain files: {info.name[:100]!r}")
+        return info
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,13 @@ class Member:
 
     sha256: str
     size: int
-    #: The layout of its tables; 0 for what is no database.
+    #: The layout of its tables; 0 if it is not a database.
     layout: int
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is in an archive."""
+    """The content of an archive."""
 
     format: int
     #: The release that made it.
@@ -70,7 +75,7 @@ class Manifest:
 
 
 def measure(path: Path, layout: int = 0) -> Member:
-    """A file as the manifest has it."""
+    """The manifest's entry for a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Member(digest, file.tell(), layout)
@@ -80,10 +85,10 @@ def write(target: BinaryIO, manifest: Manifest, folder: Path) -> None:
     """Write an archive of the manifest's files, which are in ``folder``.
 
     Raises:
-        OSError: there is no room.
+        OSError: the disk is full, or a file cannot be read.
     """
     with (
-        # Captures are text, and become a tenth of their size even so.
+        # A low level is enough: captures are text, and shrink to a tenth.
         gzip.GzipFile(fileobj=target, mode="wb", compresslevel=3, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as tar,
     ):
@@ -105,12 +110,15 @@ def extract(path: Path, folder: Path) -> Manifest:
     """Check an archive, and write its files into an empty folder.
 
     Raises:
-        BadArchive: it is no backup, is damaged, or of a newer release; or there is no room for it.
+        BadArchive: it is not a backup, is damaged, or of a newer release; or the disk has no room for it.
     """
     try:
-        with path.open("rb") as file, gzip.GzipFile(fileobj=file, mode="rb") as packed:
-            return _extract(packed, folder)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with (
+            gzip.open(path) as packed,
+            tarfile.open(fileobj=packed, mode="r|", tarinfo=_PlainFile) as tar,
+        ):
+            return _extract(tar, folder)
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, ValueError) as error:
         raise BadArchive(
             f"cannot read the backup {path}: it is damaged or cut ({error})"
         ) from error
@@ -120,11 +128,11 @@ def extract(path: Path, folder: Path) -> Manifest:
         raise BadArchive(f"cannot read the backup {path}: {error.strerror or error}") from error
 
 
-def _extract(packed: _Reader, folder: Path) -> Manifest:
-    info = _next(packed)
+def _extract(tar: tarfile.TarFile, folder: Path) -> Manifest:
+    info = tar.next()
     if info is None or info.name != MANIFEST or info.size > _SMALL[MANIFEST]:
         raise BadArchive("it does not begin with a manifest")
-    manifest = _parse(_whole(packed, info.size))
+    manifest = _parse(_content(tar, info).read())
     needed = sum(member.size for member in manifest.members.values())
     free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
@@ -134,51 +142,24 @@ def _extract(packed: _Reader, folder: Path) -> Manifest:
     for name in _NAMES:
         if (member := manifest.members.get(name)) is None:
             continue
-        info = _next(packed)
+        info = tar.next()
         if info is None or (info.name, info.size) != (name, member.size):
             raise BadArchive(f"{name} is not where it should be")
-        _unpack(packed, folder / name, member)
-    if _next(packed) is not None:
+        with (folder / name).open("xb") as file:
+            (folder / name).chmod(0o600)
+            shutil.copyfileobj(_content(tar, info), file)
+        if measure(folder / name).sha256 != member.sha256:
+            raise BadArchive(f"{name} is damaged: its checksum is another")
+    if tar.next() is not None:
         raise BadArchive("there is more in it than its manifest says")
+    rest = tar.fileobj.read(_LONGEST_END + 1) if tar.fileobj else b""
+    if any(rest) or len(rest) > _LONGEST_END:
+        raise BadArchive("there is more behind its end")
     return manifest
 
 
-def _next(packed: _Reader) -> tarfile.TarInfo | None:
-    """The header of the next file; None at the end."""
-    block = packed.read(_BLOCK)
-    if not any(block):
-        rest = packed.read(_LONGEST_END + 1)
-        if any(rest) or len(rest) > _LONGEST_END:
-            raise BadArchive("there is more behind its end")
-        return None
-    try:
-        info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
-    except (tarfile.TarError, ValueError) as error:
-        raise BadArchive(f"it is no backup, or damaged ({error})") from error
-    if info.type != tarfile.REGTYPE or info.size < 0:
-        raise BadArchive(f"there is something else than files in it: {info.name[:100]!r}")
-    return info
-
-
-def _unpack(packed: _Reader, target: Path, member: Member) -> None:
-    digest = hashlib.sha256()
-    with target.open("xb") as file:
-        target.chmod(0o600)
-        left = member.size
-        while left:
-            piece = packed.read(min(_PIECE, left))
-            if not piece:
-                raise EOFError("it ends too early")
-            digest.update(piece)
-            file.write(piece)
-            left -= len(piece)
-    packed.read(-member.size % _BLOCK)
-    if digest.hexdigest() != member.sha256:
-        raise BadArchive(f"{target.name} is damaged: its checksum is another")
-
-
-def _whole(packed: _Reader, size: int) -> bytes:
-    return packed.read(size + -size % _BLOCK)[:size]
+def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    return cast(IO[bytes], tar.extractfile(info))  # None only for what is not a plain file
 
 
 def _parse(text: bytes) -> Manifest:

@@ -1,4 +1,4 @@
-"""Makes a backup of a data directory, whether its controller runs or not."""
+"""Makes a backup of a data directory, also while its controller runs."""
 
 import contextlib
 import os
@@ -22,32 +22,32 @@ from model_deployment.backup.archive import (
     write,
 )
 from model_deployment.core.errors import StateError
-from model_deployment.documents import embedded
 from model_deployment.documents.base import StoreUnavailable
+from model_deployment.documents.embedded import file as documents_file
 from model_deployment.state import files, instance
 from model_deployment.state.database import DatabaseError, InUse, Lock
 from model_deployment.state.snapshot import NeedsOwner, Unreadable, copy, sync
 
-#: How often and with which pauses the state is tried where its controller is just starting or ending.
+#: Attempts to copy the state, and seconds between them, while its controller is starting or ending.
 _TRIES, _PAUSE = 20, 0.1
 
 
 def backup(data_dir: Path, target: Path, *, documents: str, force: bool = False) -> Manifest:
-    """Write a backup, whole or not at all.
+    """Write a complete backup, or none.
 
     Args:
-        data_dir: what is backed up.
-        target: the file to be written.
-        documents: where captures and reports are kept: ``embedded`` or ``mongodb``.
-        force: replace ``target`` if it is there.
+        data_dir: the folder to back up.
+        target: the file to write.
+        documents: where captures and reports are stored: ``embedded`` or ``mongodb``.
+        force: replace an existing ``target``.
 
     Raises:
-        StateError: there is nothing to back up, or it is damaged, or the file cannot be written.
+        StateError: there is nothing to back up, the data are damaged, or the file cannot be written.
     """
     _check(data_dir, target, force=force)
     try:
-        with _workshop(target) as folder:
-            manifest = _gather(data_dir, folder, documents)
+        with _work_folder(target) as folder:
+            manifest = _copy_all(data_dir, folder, documents)
             archive = folder / "archive"
             with archive.open("xb") as file:
                 write(file, manifest, folder)
@@ -78,13 +78,13 @@ def _check(data_dir: Path, target: Path, *, force: bool) -> None:
         raise StateError(f"cannot write the backup {target}: it is a folder, name a file in it")
     if os.path.lexists(target) and not force:
         raise StateError(
-            f"cannot write the backup {target}: it is there already. Replace it with --force"
+            f"cannot write the backup {target}: the file exists. Replace it with --force"
         )
 
 
 @contextlib.contextmanager
-def _workshop(target: Path) -> Iterator[Path]:
-    """A folder on the disk of the backup, so that the finished one only has to be renamed."""
+def _work_folder(target: Path) -> Iterator[Path]:
+    """A folder on the disk of the backup, so that the finished file only has to be renamed."""
     folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.unfinished-"))
     try:
         yield folder
@@ -92,10 +92,10 @@ def _workshop(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _gather(data_dir: Path, folder: Path, documents: str) -> Manifest:
-    """Copies of all there is, and the manifest of them.
+def _copy_all(data_dir: Path, folder: Path, documents: str) -> Manifest:
+    """Copy state, instance id and documents, and describe them.
 
-    The documents come last: what they tell of, a deployment, is in the state then.
+    The documents come last, so that the state has every deployment that a document names.
     """
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     _copy_state(data_dir, folder / STATE)
@@ -104,18 +104,21 @@ def _gather(data_dir: Path, folder: Path, documents: str) -> Manifest:
     except DatabaseError as error:
         raise files.open_error(data_dir / STATE, error) from error
     members = {STATE: measure(folder / STATE, files.SCHEMA_VERSION)}
-    name = instance.read(data_dir / INSTANCE) or files.recorded(folder / STATE, "instance_id")
-    name = name or secrets.token_hex(6)
-    instance.write(folder / INSTANCE, name)
+    instance_id = (
+        instance.read(data_dir / INSTANCE)
+        or files.recorded(folder / STATE, "instance_id")
+        or secrets.token_hex(6)
+    )
+    instance.write(folder / INSTANCE, instance_id)
     members[INSTANCE] = measure(folder / INSTANCE)
-    had = files.recorded(folder / STATE, files.DOCUMENTS) is not None
-    if documents == "embedded" and (had or (data_dir / DOCUMENTS).exists()):
+    had_store = files.recorded(folder / STATE, files.DOCUMENTS) is not None
+    if documents == "embedded" and (had_store or (data_dir / DOCUMENTS).exists()):
         members[DOCUMENTS] = _copy_documents(data_dir / DOCUMENTS, folder / DOCUMENTS)
-    return Manifest(FORMAT, __version__, moment, name, documents, members)
+    return Manifest(FORMAT, __version__, moment, instance_id, documents, members)
 
 
 def _copy_state(data_dir: Path, target: Path) -> None:
-    """While the controller runs, by a connection that only reads; else as its owner."""
+    """Copy with a connection that only reads while the controller runs, else as the owner of the file."""
     source = data_dir / STATE
     for last in (*([False] * _TRIES), True):
         lock = Lock(data_dir / "controller.lock")
@@ -128,7 +131,7 @@ def _copy_state(data_dir: Path, target: Path) -> None:
                 copy(source, target)
                 return
             except NeedsOwner:
-                # Its controller is just starting, or has just ended.
+                # The controller is starting, or has just ended.
                 if last:
                     raise
                 time.sleep(_PAUSE)
@@ -143,8 +146,8 @@ def _copy_state(data_dir: Path, target: Path) -> None:
 
 def _copy_documents(source: Path, target: Path) -> Member:
     if not source.is_file():
-        raise StateError(f"cannot find the document store {source}. {embedded.HELP}")
-    # As one who may write: the last one to close it clears up, which who only reads cannot.
+        raise StateError(f"cannot find the document store {source}. {documents_file.HELP}")
+    # Not "ro": the last connection to close merges the log, which a reader cannot do.
     copy(source, target, mode="rw")
-    embedded.look_through(target)
-    return measure(target, embedded.SCHEMA_VERSION)
+    documents_file.check_all(target)
+    return measure(target, documents_file.SCHEMA_VERSION)

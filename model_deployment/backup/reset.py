@@ -1,88 +1,86 @@
-"""Begins with an empty state, or an empty document store, where the one that was there is unusable.
+"""Replaces an unusable state, or an unusable document store, by an empty one.
 
-Only when told to, and never over one that is whole: a flag that stays in some start script must not empty
-it on the day it matters.
+Only on request, and never if the existing one is usable: a flag that was left in a start script must not
+delete data later.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from model_deployment.core.errors import StateError
-from model_deployment.documents import embedded
 from model_deployment.documents.base import StoreUnavailable, StoreUnusable
+from model_deployment.documents.embedded import file as documents_file
 from model_deployment.state import files
 from model_deployment.state.database import DatabaseError, Lock, unusable
 from model_deployment.state.snapshot import sync
 
 
 def new_state(data_dir: Path) -> Sequence[Path]:
-    """Move aside what there is of a state that cannot be used; returns where it is now.
+    """Replace an unusable state by an empty one; returns the files that were moved aside.
 
     Raises:
-        StateError: it can be used, or a controller runs on it.
+        StateError: the state is usable, or a controller runs.
     """
-    path = data_dir / "state.db"
 
-    def begin() -> list[Path]:
-        if _is_whole_state(path):
-            raise StateError(
-                f"cannot begin with an empty state: {path} is whole. Leave out --new-state"
-            )
-        moved = [*files.set_aside(path, files.stamp())]
+    def create(path: Path) -> None:
         files.create(path)
         (data_dir / files.UNFINISHED).unlink(missing_ok=True)
-        return moved
 
-    return _alone(data_dir, begin)
+    return _replace(data_dir / "state.db", "state", "--new-state", _is_usable_state, create)
 
 
 def new_documents(data_dir: Path) -> Sequence[Path]:
-    """The same for the embedded document store; the next start makes a new one.
+    """Replace an unusable embedded document store; returns the files that were moved aside.
 
     Raises:
-        StateError: it can be used, or a controller runs on it.
+        StateError: the store is usable, or a controller runs.
     """
-    path = data_dir / "documents.db"
 
-    def begin() -> list[Path]:
-        if _is_whole_store(path):
+    def create(path: Path) -> None:
+        documents_file.create(path)
+        sync(data_dir)
+
+    path = data_dir / "documents.db"
+    return _replace(path, "document store", "--new-documents", _is_usable_store, create)
+
+
+def _replace(
+    path: Path,
+    what: str,
+    option: str,
+    is_usable: Callable[[Path], bool],
+    create: Callable[[Path], None],
+) -> list[Path]:
+    if not path.parent.exists():
+        return []
+    lock = Lock(path.with_name("controller.lock"))
+    lock.acquire()
+    try:
+        if is_usable(path):
             raise StateError(
-                f"cannot begin with an empty document store: {path} is whole. Leave out --new-documents"
+                f"cannot begin with an empty {what}: {path} is undamaged. Leave out {option}"
             )
         moved = [*files.set_aside(path, files.stamp())]
-        embedded.make(path)
-        sync(data_dir)
+        create(path)
         return moved
+    except StoreUnavailable as error:
+        raise StateError(str(error)) from error
+    except (OSError, DatabaseError) as error:
+        raise unusable(path.parent, error) from error
+    finally:
+        lock.release()
 
-    return _alone(data_dir, begin)
 
-
-def _is_whole_state(path: Path) -> bool:
+def _is_usable_state(path: Path) -> bool:
     try:
         return files.examine(path)
     except files.Unusable:
         return False
 
 
-def _is_whole_store(path: Path) -> bool:
+def _is_usable_store(path: Path) -> bool:
     try:
-        embedded.look_through(path)
+        documents_file.check_all(path)
     except (StoreUnusable, FileNotFoundError):
         return False
     return True
-
-
-def _alone(data_dir: Path, begin: Callable[[], list[Path]]) -> list[Path]:
-    """While no controller runs there; nothing, where there is no data directory."""
-    if not data_dir.exists():
-        return []
-    lock = Lock(data_dir / "controller.lock")
-    lock.acquire()
-    try:
-        return begin()
-    except StoreUnavailable as error:
-        raise StateError(str(error)) from error
-    except (OSError, DatabaseError) as error:
-        raise unusable(data_dir, error) from error
-    finally:
-        lock.release()

@@ -1,7 +1,7 @@
-"""Puts a backup back: checked before anything is changed, and never half of it.
+"""Restores a backup: everything is checked first, and then restored completely.
 
-What was there is moved aside. While files are exchanged, ``restore-unfinished`` is there, with which no
-controller starts.
+Existing files are moved aside. While files are exchanged the data directory has a file
+``restore-unfinished``, with which no controller starts.
 """
 
 import contextlib
@@ -22,25 +22,25 @@ from model_deployment.backup.archive import (
     extract,
 )
 from model_deployment.core.errors import StateError
-from model_deployment.documents import embedded
 from model_deployment.documents.base import StoreUnavailable
+from model_deployment.documents.embedded import file as documents_file
 from model_deployment.runtime import identity
 from model_deployment.state import files, instance
 from model_deployment.state.database import DatabaseError, Lock, unusable
 from model_deployment.state.snapshot import BESIDE, sync
 
-#: Folders of an archive that is being looked at.
-_WORKSHOP = ".restore-"
-#: How far captures have reached a store that is replaced now.
+#: Prefix of the folder that an archive is extracted to.
+_WORK_PREFIX = ".restore-"
+#: How far captures have reached the store that is replaced.
 _PROGRESS = "spool/drain.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was done."""
+    """The outcome of a restore."""
 
     manifest: Manifest
-    #: Where the files are that were there.
+    #: The files that were moved aside.
     aside: Sequence[Path]
 
 
@@ -52,18 +52,18 @@ def restore(
     clone: bool = False,
     step: Callable[[str], None] = lambda name: None,
 ) -> Restored:
-    """Make a data directory what it was when the backup was made.
+    """Bring a data directory back to the time of the backup.
 
     Args:
-        data_dir: made if it is not there.
-        archive: what ``backup`` has written.
-        force: move aside what is there.
-        clone: give the data directory a name of its own, for a second controller beside the first.
-        step: called between any two changes, with the name of the last one.
+        data_dir: created if missing.
+        archive: a file that ``backup`` wrote.
+        force: move existing files aside.
+        clone: give the data directory an instance id of its own, for a second controller.
+        step: called after each change with its name.
 
     Raises:
-        StateError: a controller runs there, or there is something and ``force`` was not given.
-        BadArchive: the backup is damaged, or none.
+        StateError: a controller runs, or files exist and ``force`` was not given.
+        BadArchive: the file is damaged, or not a backup.
     """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,15 +71,16 @@ def restore(
         lock.acquire()
         with contextlib.ExitStack() as stack:
             stack.callback(lock.release)
-            folder = stack.enter_context(_workshop(data_dir))
+            folder = stack.enter_context(_work_folder(data_dir))
             manifest = extract(archive, folder)
             _check(archive, folder, manifest)
-            name = _choose_name(data_dir, manifest, force=force, clone=clone)
+            instance_id = _choose_instance_id(data_dir, manifest, force=force, clone=clone)
             if not force:
                 _refuse_to_replace(data_dir, manifest)
-            # The rows of another data directory tell of processes that are not ours to touch.
-            files.prepare_restored(folder / STATE, foreign=name != manifest.instance or clone)
-            instance.write(folder / INSTANCE, name)
+            # The rows of another data directory name processes that are not ours to signal.
+            foreign = instance_id != manifest.instance or clone
+            files.prepare_restored(folder / STATE, foreign=foreign)
+            instance.write(folder / INSTANCE, instance_id)
             for file in (*folder.iterdir(), data_dir / "controller.lock"):
                 files.give_to_owner(file, data_dir)
             return Restored(manifest, [*_exchange(data_dir, folder, manifest, step)])
@@ -88,31 +89,31 @@ def restore(
 
 
 @contextlib.contextmanager
-def _workshop(data_dir: Path) -> Iterator[Path]:
-    for left in data_dir.glob(f"{_WORKSHOP}*"):  # by a restore that was killed: the lock is ours
+def _work_folder(data_dir: Path) -> Iterator[Path]:
+    for left in data_dir.glob(f"{_WORK_PREFIX}*"):  # by a killed restore: we hold the lock
         shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=data_dir, prefix=_WORKSHOP) as folder:
+    with tempfile.TemporaryDirectory(dir=data_dir, prefix=_WORK_PREFIX) as folder:
         yield Path(folder)
 
 
 def _check(archive: Path, folder: Path, manifest: Manifest) -> None:
-    """What checksums do not tell: that the files are ours, whole, and of a layout we know."""
+    """Check what checksums cannot: the files are ours, undamaged, and of a known layout."""
     try:
         files.check(folder / STATE, shown_as=archive)
         if DOCUMENTS in manifest.members:
-            embedded.look_through(folder / DOCUMENTS)
+            documents_file.check_all(folder / DOCUMENTS)
             sync(folder / DOCUMENTS)
     except (DatabaseError, StoreUnavailable, StateError) as error:
         raise BadArchive(f"cannot use the backup {archive}: {error}") from error
     if instance.read(folder / INSTANCE) != manifest.instance:
-        raise BadArchive(f"cannot use the backup {archive}: it has two names")
+        raise BadArchive(f"cannot use the backup {archive}: it has two instance ids")
 
 
-def _choose_name(data_dir: Path, manifest: Manifest, *, force: bool, clone: bool) -> str:
-    """The name that model processes are known by.
+def _choose_instance_id(data_dir: Path, manifest: Manifest, *, force: bool, clone: bool) -> str:
+    """Choose the instance id that marks model processes.
 
-    A data directory keeps its own: the models that run for it carry that. One that has none takes that of
-    the backup, unless somebody else goes by it.
+    A data directory keeps its id, since its running models carry it. Without one it takes the id of the
+    backup, unless running models carry that.
     """
     if (own := instance.read(data_dir / INSTANCE)) is not None:
         return own
@@ -121,8 +122,8 @@ def _choose_name(data_dir: Path, manifest: Manifest, *, force: bool, clone: bool
     if not force and any(identity.marked(manifest.instance)):
         raise StateError(
             f"cannot restore to {data_dir}: models of the controller that was backed up run on this "
-            "machine. If its data directory was lost, take them over with --force; if it is to go on "
-            "beside this one, use --clone"
+            "machine. If that controller lost its data directory, take its models over with --force; if "
+            "both controllers are to run, use --clone"
         )
     return manifest.instance
 
@@ -132,7 +133,7 @@ def _refuse_to_replace(data_dir: Path, manifest: Manifest) -> None:
     if there := [name for name in names if os.path.lexists(data_dir / name)]:
         raise StateError(
             f"cannot restore to {data_dir}: {', '.join(there)} would be replaced. With --force they are "
-            "kept under another name, and replaced"
+            "moved aside first"
         )
 
 
@@ -143,7 +144,7 @@ def _databases(manifest: Manifest) -> list[str]:
 def _exchange(
     data_dir: Path, folder: Path, manifest: Manifest, step: Callable[[str], None]
 ) -> Iterator[Path]:
-    """Everything up to here may be cut off without a trace; from here on it has to be finished."""
+    """Exchange the files. An interruption before this leaves no trace, one from here on the marker."""
     sync(folder)
     step("checked")
     marker = data_dir / files.UNFINISHED
@@ -156,7 +157,7 @@ def _exchange(
             step(f"moved {moved.name}")
             yield moved
     if DOCUMENTS in manifest.members and (progress := data_dir / _PROGRESS).exists():
-        # What is in the spool may have reached the other store only. Twice is once.
+        # Captures in the spool may have reached only the replaced store. Writing twice is harmless.
         yield progress.rename(progress.with_name(f"{progress.name}.{moment}.replaced"))
         step("moved the progress")
     for name in (INSTANCE, *_databases(manifest)):

@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_deployment.registry.errors import explain, first_line, look_at_file, shown
+from model_deployment.registry.errors import check_file, explain, first_line, shown
 from model_deployment.registry.mlflow_client import connect, create_database
 from model_deployment.settings import Settings
 
@@ -53,7 +53,7 @@ def ensure_demo_model(
         Name and version of the model, or None if the registry has models already.
     """
     with _quiet():
-        look_at_file(registry_uri)
+        check_file(registry_uri)
         if artifact_root is not None:
             create_database(registry_uri)
         client = connect(tracking_uri, registry_uri, _TIMEOUT)

@@ -13,7 +13,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.dashboard.dependencies import Parts
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
-from model_deployment.registry.training_data import DEPLOYED
+from model_deployment.registry.model_metrics import DEPLOYED
 from model_deployment.registry.values import RegisteredVersion
 
 #: Metrics of a version in the table, and how many of the others can be unfolded.

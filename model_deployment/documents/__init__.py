@@ -1,4 +1,4 @@
-"""Where captures, labels, metrics and reports are kept: MongoDB, or a file of our own.
+"""Stores captures, labels, metrics and reports: in MongoDB, or in a file in the data directory.
 
-Never touched by a request: what is answered goes to the spool, and from there to here.
+No request touches the store: captures go to the spool first, and from the spool to the store.
 """

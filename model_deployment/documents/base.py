@@ -1,8 +1,8 @@
-"""The document store as the rest knows it: a narrow Protocol, and what is kept in it.
+"""The interface of a document store, and the collections it keeps.
 
-A document is a mapping of JSON values with an envelope: ``_id`` (text, chosen by us beforehand, so that
-writing twice is writing once), ``model``, ``version``, ``ts`` (an aware UTC datetime, to the
-millisecond), and where there is one ``request_id``. Everything else is the collection's own.
+A document is a mapping of JSON values with an envelope: ``_id`` (text that the writer chooses, so that
+writing twice is writing once), ``model``, ``version``, ``ts`` (an aware UTC datetime, in whole
+milliseconds), and optionally ``request_id``. All other members are the collection's own.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,19 +17,19 @@ Document = Mapping[str, Any]
 
 
 class Collection(StrEnum):
-    """What is kept. Retention is declared in :data:`RETENTION_DAYS`."""
+    """What is stored. :data:`RETENTION_DAYS` says for how long."""
 
     CAPTURES = "captures"  # one answered request: columns, data, predictions, latency
     LABELS = "labels"  # late ground truth, one row of one request
-    METRICS = "metrics"  # metrics that were set or computed, one moment
+    METRICS = "metrics"  # metrics that were set or computed at one moment
     TRAFFIC = "traffic"  # what was served in one minute
-    REFERENCES = "references"  # frozen rows to compare with
-    REPORTS = "reports"  # verdicts; their pages are blobs of the same name
-    DEAD_LETTERS = "dead_letters"  # captures that no store takes, with the reason
-    ERASED = "erased"  # requests whose captures must not come any more, and since when
+    REFERENCES = "references"  # frozen rows that reports compare with
+    REPORTS = "reports"  # verdicts; a blob with the same id holds the page
+    DEAD_LETTERS = "dead_letters"  # captures that the store refused, with the reason
+    ERASED = "erased"  # requests whose captures must no longer be stored
 
 
-#: Days a document is kept, for deployments that choose no other.
+#: Days a document is kept, unless its deployment chooses otherwise; None keeps it.
 RETENTION_DAYS: Mapping[Collection, float | None] = {
     Collection.CAPTURES: 30,
     Collection.LABELS: 90,
@@ -44,7 +44,7 @@ RETENTION_DAYS: Mapping[Collection, float | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which documents of a collection. Members that are None, or empty, restrict nothing."""
+    """Selects documents of a collection. A member that is None restricts nothing."""
 
     collection: Collection
     model: str | None = None
@@ -72,7 +72,7 @@ class Query:
         newest_first: bool = False,
         limit: int | None = None,
     ) -> Self:
-        """Of one deployment."""
+        """A query for the documents of one deployment."""
         return cls(
             collection, key.model, key.version, since, until,
             request_ids=request_ids, newest_first=newest_first, limit=limit,
@@ -81,83 +81,73 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of some documents."""
+    """The outcome of an insert."""
 
-    #: Written now.
     inserted: int = 0
-    #: There already, by ``_id``, and left as they were.
+    #: Documents whose ``_id`` was there already; the stored ones stay unchanged.
     known: int = 0
-    #: By ``_id``, those that the store will never take, with its reason.
+    #: The reason of each refusal, by ``_id``. The store will never take these documents.
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class StoreUnavailable(Exception):
-    """The store does not answer, or cannot write now; trying again later may help."""
+    """The store does not answer, or cannot write now. A later attempt may succeed."""
 
 
 class StoreUnusable(StoreUnavailable):
-    """What is there is damaged, or not ours: nothing was changed, and somebody has to look at it."""
+    """The store is damaged or not ours. Nothing was changed; an operator has to look at it."""
 
 
-class Refused(ValueError):
-    """A document that the store will never take, with its reason."""
+class DocumentRefused(ValueError):
+    """The store will never take this document; the text says why."""
 
 
 class Documents(Protocol):
-    """A document store. Every method may raise :class:`StoreUnavailable`, soon: it never hangs."""
+    """A document store. Any method raises :class:`StoreUnavailable` within seconds instead of hanging."""
 
     async def open(self) -> None:
-        """Make collections and indexes, where they are missing. Idempotent."""
+        """Create missing collections and indexes. Idempotent."""
         ...
 
-    async def close(self) -> None:
-        """Let go of connections and files."""
-        ...
-
-    async def ping(self) -> None:
-        """Make sure that it could be written to now."""
-        ...
+    async def close(self) -> None: ...
 
     async def insert(self, collection: Collection, documents: Sequence[Document]) -> Written:
-        """Write documents, durably. One that is refused does not keep the others out."""
+        """Write documents durably. A refused document does not keep the others out."""
         ...
 
     async def replace(self, collection: Collection, document: Document) -> None:
-        """Write one in the place of whatever has its ``_id``.
+        """Write a document in place of the one with the same ``_id``, if there is one.
 
         Raises:
-            Refused: the store will never take it.
+            DocumentRefused: the store will never take this document.
         """
         ...
 
     async def get(self, collection: Collection, id: str) -> dict[str, Any] | None:
-        """One by its ``_id``."""
+        """The document with this ``_id``."""
         ...
 
     def find(self, query: Query) -> AsyncIterator[dict[str, Any]]:
-        """Documents in the order of ``ts`` and then of ``_id``, streamed."""
+        """Stream documents in the order of ``ts``, then of ``_id``."""
         ...
 
     async def count(self, query: Query) -> int:
-        """How many there are (``limit`` and order do not matter)."""
+        """Count documents; limit and order are ignored."""
         ...
 
     async def delete(self, query: Query) -> int:
-        """Delete them (``limit`` and order do not matter); how many they were."""
+        """Delete documents and return their number; limit and order are ignored."""
         ...
 
     async def put_blob(self, id: str, content: bytes) -> None:
-        """Keep some bytes, up to hundreds of megabytes, in the place of what has this name.
+        """Store the page of a report, in place of the one with the same id, if there is one.
 
         Raises:
-            Refused: the name is no text.
+            DocumentRefused: the id is not text, or the content has more than
+                :data:`~model_deployment.documents.envelope.MAX_BLOB` bytes.
         """
         ...
 
-    async def get_blob(self, id: str) -> bytes | None:
-        """The bytes of this name."""
-        ...
+    async def get_blob(self, id: str) -> bytes | None: ...
 
-    async def delete_blob(self, id: str) -> None:
-        """Forget the bytes of this name, if there are any."""
-        ...
+    async def delete_blob(self, id: str) -> None: ...

@@ -1,4 +1,4 @@
-"""Chooses a document store by its address."""
+"""Chooses the document store by its address."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from model_deployment.documents.base import Documents
 
 
 def connect(address: str) -> Documents:
-    """The store at an address, ``mongodb://...`` or ``sqlite:PATH``; nothing is opened yet.
+    """The store at ``mongodb://...`` or ``sqlite:PATH``; nothing is opened yet.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the address is neither.
     """
-    # Imported here: who uses the one does not pay for the other.
+    # Imported here: the user of one store does not pay for the other.
     if address.startswith(("mongodb://", "mongodb+srv://")):
         from model_deployment.documents.mongo import MongoDocuments
 

@@ -1,4 +1,4 @@
-"""What every store asks of a document, and moments the way that stores keep them."""
+"""What every store requires of documents and report pages, and moments as stores keep them."""
 
 from collections.abc import Collection as Items
 from collections.abc import Iterable
@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from model_deployment.documents.base import Document, Refused
+from model_deployment.documents.base import Document, DocumentRefused
 
-#: Objects and lists within each other, the document itself included. MongoDB promises as many.
+#: Levels of objects and lists, the document included. MongoDB guarantees as many.
 MAX_DEPTH = 100
 
-#: Bytes of one document, as a store writes it. MongoDB takes no more.
+#: Bytes of one stored document: the limit of MongoDB.
 MAX_BYTES = 16 * 1024 * 1024
+
+#: Bytes of one blob, which MongoDB keeps in a document.
+MAX_BLOB = MAX_BYTES - 64 * 1024
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -22,7 +25,7 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The members that stores know by name."""
+    """The members of a document that stores know by name."""
 
     id: str
     model: str
@@ -32,23 +35,23 @@ class Envelope:
     request_id: str | None
 
 
-def name(document: Document) -> str:
-    """What a document is called in :attr:`Written.refused`, also if its ``_id`` is none."""
+def document_name(document: Document) -> str:
+    """The name of a document in :attr:`Written.refused`, even if its ``_id`` is not text."""
     id = document.get("_id")
     return id if isinstance(id, str) else repr(id)
 
 
 def examine(document: Document) -> Envelope:
-    """Make sure that a document is one.
+    """Check a document and return its envelope.
 
     Raises:
-        Refused: a member of the envelope is missing, or a value is not one of JSON's.
+        DocumentRefused: a member of the envelope is missing, or a value is not a value of JSON.
     """
     version, moment = document.get("version"), document.get("ts")
     if not isinstance(version, int) or isinstance(version, bool) or version.bit_length() > 63:
-        raise Refused("its version is no integer")
+        raise DocumentRefused("its version is not an integer of 64 bits")
     if not isinstance(moment, datetime) or moment.utcoffset() is None:
-        raise Refused("its ts is no datetime with a time zone")
+        raise DocumentRefused("its ts is not a datetime with a time zone")
     request_id = document.get("request_id")
     if request_id is not None:
         request_id = _text(document, "request_id")
@@ -59,30 +62,40 @@ def examine(document: Document) -> Envelope:
     return envelope
 
 
+def check_blob(id: str, content: bytes) -> None:
+    """
+    Raises:
+        DocumentRefused: the id is not text, or the content is larger than a document may be.
+    """
+    if not _encodes(id):
+        raise DocumentRefused("its id is not text")
+    if len(content) > MAX_BLOB:
+        raise DocumentRefused(f"it has {len(content)} bytes, and at most {MAX_BLOB} are taken")
+
+
 def millis(moment: datetime) -> int:
-    """Milliseconds since 1970, what is below them cut off."""
+    """Whole milliseconds since 1970."""
     return (moment - _EPOCH) // _MILLISECOND
 
 
 def bound(moment: datetime) -> int:
-    """The first millisecond that is not before this moment: what is kept has nothing below them."""
+    """The first millisecond that is not before this moment: stored moments are whole milliseconds."""
     return -((_EPOCH - moment) // _MILLISECOND)
 
 
 def moment(ts: int) -> datetime:
-    """The moment of so many milliseconds since 1970."""
     return _EPOCH + ts * _MILLISECOND
 
 
 def writable(texts: Iterable[str]) -> list[str]:
-    """Those that a store could hold; half a surrogate pair is found nowhere."""
+    """The texts that a store could hold: half a surrogate pair has no encoding."""
     return [text for text in texts if _encodes(text)]
 
 
 def _text(document: Document, key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str) or not _encodes(value):
-        raise Refused(f"its {key} is no text")
+        raise DocumentRefused(f"its {key} is not text")
     return value
 
 
@@ -96,11 +109,11 @@ def _encodes(text: str) -> bool:
 
 def _check(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise Refused(f"it is nested deeper than {MAX_DEPTH} levels")
+        raise DocumentRefused(f"it is nested deeper than {MAX_DEPTH} levels")
     items: Items[Any] = value
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
-            raise Refused("a key is no text")
+            raise DocumentRefused("a key is not text")
         items = value.values()
     if _PLAIN.issuperset(map(type, items)):
         return
@@ -108,4 +121,4 @@ def _check(value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int) -> N
         if isinstance(item, dict | list | tuple):
             _check(item, depth + 1)
         elif not isinstance(item, _SCALARS):
-            raise Refused(f"{type(item).__name__} is no value of JSON")
+            raise DocumentRefused(f"{type(item).__name__} is not a value of JSON")

@@ -10,7 +10,7 @@ from typing import Any
 from model_deployment.core.errors import InvalidRequest
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents, Query
-from model_deployment.documents.owned import Filling
+from model_deployment.documents.owner_view import CaptureSource
 from model_deployment.metrics.scores import scores
 from model_deployment.metrics.service import envelope
 
@@ -44,7 +44,7 @@ class _Measured:
 class Feedback:
     """Takes labels."""
 
-    def __init__(self, keeper: Filling) -> None:
+    def __init__(self, keeper: CaptureSource) -> None:
         self._keeper = keeper
 
     async def take(self, key: ModelKey, items: Sequence[Label]) -> dict[str, Any]:

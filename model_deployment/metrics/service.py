@@ -14,7 +14,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.degradation.job import past
 from model_deployment.degradation.metric_verdict import FEWEST, SET
 from model_deployment.documents.base import Collection, Query
-from model_deployment.documents.owned import Store
+from model_deployment.documents.owner_view import DocumentSource
 from model_deployment.metrics.scores import Scores, comparison
 from model_deployment.recording.windows import Traffic, Window
 
@@ -34,7 +34,7 @@ class Monitoring:
 
     def __init__(
         self,
-        keeper: Store,
+        keeper: DocumentSource,
         traffic: Traffic,
         *,
         baseline: Baseline,

@@ -1,1 +1,1 @@
-"""The MLflow registry: models, versions, artifacts on this disk, and what each model was trained on."""
+"""Reads the MLflow registry: models and versions, their artifacts, metrics and training data."""

@@ -1,13 +1,13 @@
 """The local cache of model artifacts: downloaded once, verified before each start.
 
 An entry is a folder ``<name>`` with the artifacts in ``model/`` and their SHA-256 digests in
-``manifest.json``. It appears by one rename, complete or not at all, readable by its owner only: what
-lies here is code that will be run. A damaged entry is not used, and stays until its replacement is
-there: a model may still be reading it.
+``manifest.json``. An entry appears complete, by one rename, and only its owner can read it: the files are
+code that will run. A damaged entry is not used, but stays until its replacement is complete, since a model
+may still read it.
 
-Models are not served from there: some write beside their artifacts, or into them. Each start gets a copy
-of its own in ``served/``, as it was downloaded. What the launch before had written is told once, and is
-kept in ``left/`` until another one has written something.
+Models are not served from ``model/``, because some write among their artifacts. Each start gets a fresh
+copy in ``served/``. What the launch before wrote is reported once, and stays in ``left/`` until a later
+launch has written something.
 """
 
 import asyncio
@@ -24,22 +24,22 @@ from weakref import WeakValueDictionary
 
 from model_deployment.registry import model_copy
 
-#: Puts a version's artifacts below a folder, which it makes, and returns the one with ``MLmodel`` in
-#: it. One that goes on after it was cancelled removes the folder when it ends: nobody else can tell.
+#: Creates the given folder, puts a version's artifacts below it, and returns the folder with ``MLmodel``.
+#: A download that goes on after it was cancelled removes its folder when it ends.
 Download = Callable[[Path], Awaitable[Path]]
 
 T = TypeVar("T")
 
 _PARTIAL = ".partial-"
-#: What the copy that is served looked like when it was made.
+#: Sizes and times of the files in ``served/`` when the copy was made.
 _STAMPS = "served.json"
 
-#: Notes something among the events of the deployment.
-Tell = Callable[[str], None]
+#: Adds an event to the deployment.
+Report = Callable[[str], None]
 
 
 class Damaged(Exception):
-    """The cached files are not those that were downloaded."""
+    """The cached files differ from the downloaded ones."""
 
 
 class ArtifactCache:
@@ -47,55 +47,59 @@ class ArtifactCache:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        #: One preparation of an entry at a time; they would take each other's result for damaged.
+        #: One preparation of an entry at a time: two would take each other's files for damage.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        #: What was told of damaged entries that are not replaced yet: each of many tries finds it anew.
-        self._told: dict[str, str] = {}
-        #: The same of what was told last of copies.
-        self._written: dict[str, str] = {}
+        #: The reported damage of entries that are not replaced yet. Each of many attempts finds it again.
+        self._reported_damage: dict[str, str] = {}
+        #: The last report on each copy.
+        self._reported_copies: dict[str, str] = {}
 
     def open(self) -> None:
-        """Create the folder, and clear away downloads that an earlier controller did not finish."""
+        """Create the folder, and remove unfinished downloads of an earlier controller."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root.chmod(0o700)
         for left in self._root.glob(f"{_PARTIAL}*"):
             shutil.rmtree(left, ignore_errors=True)
 
     def path(self, name: str) -> Path:
-        """Where an entry's artifacts are, or would be."""
+        """The folder of an entry's artifacts, whether it exists or not."""
         return self._root / name / "model"
 
-    async def ensure(self, name: str, download: Download, tell: Tell = lambda text: None) -> Path:
-        """Local artifacts to serve, as they were downloaded; a missing or damaged entry is downloaded.
+    async def ensure(
+        self, name: str, download: Download, report: Report = lambda text: None
+    ) -> Path:
+        """A copy of the artifacts to serve. A missing or damaged entry is downloaded first.
 
         Args:
-            tell: is told of a damaged entry, of files that a model wrote among its artifacts, and where
-                there is no room for a copy.
+            report: receives a damaged entry, files that a model wrote among its artifacts, and a copy that
+                does not fit on the disk.
 
         Raises:
-            Damaged: a fresh download holds no model, or reaches out of its folder; or the entry is damaged
+            Damaged: the download contains no model, or leads out of its folder; or the entry is damaged
                 and ``download`` failed.
-            Exception: whatever ``download`` raises where there is no entry.
+            Exception: ``download`` failed and there was no entry.
         """
         async with self._locks.setdefault(name, asyncio.Lock()):
             damage = await asyncio.to_thread(self._damage, name)
             if damage is not None:
-                await self._mend(name, damage, download, tell)
-            self._told.pop(name, None)
-            path, written = await _whole(lambda: self._serve(name))
-            if written and self._written.get(name) != written:
-                tell(written)
-            self._written[name] = written
+                await self._replace_damaged(name, damage, download, report)
+            self._reported_damage.pop(name, None)
+            path, message = await _uncancelled(lambda: self._serve(name))
+            if message and self._reported_copies.get(name) != message:
+                report(message)
+            self._reported_copies[name] = message
             return path
 
-    async def _mend(self, name: str, damage: str, download: Download, tell: Tell) -> None:
+    async def _replace_damaged(
+        self, name: str, damage: str, download: Download, report: Report
+    ) -> None:
         if not damage:
             await self._replace(name, download)
             return
         what = f"the local copy of the artifacts is damaged ({damage})"
-        if self._told.get(name) != damage:
-            self._told[name] = damage
-            tell(f"{what}; fetching them again")
+        if self._reported_damage.get(name) != damage:
+            self._reported_damage[name] = damage
+            report(f"{what}; fetching them again")
         try:
             await self._replace(name, download)
         except Exception as error:
@@ -109,11 +113,11 @@ class ArtifactCache:
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
-        # The thread goes on: who comes next has to find either all it does or nothing of it.
-        await _whole(lambda: self._adopt(name, folder, source))
+        # A cancelled caller waits too: the next one must find all or nothing of this work.
+        await _uncancelled(lambda: self._adopt(name, folder, source))
 
     def _damage(self, name: str) -> str | None:
-        """What is wrong with an entry; None if nothing is, empty if there is none."""
+        """What is wrong with an entry: None if nothing is, empty if there is no entry."""
         try:
             self.verify(name)
         except FileNotFoundError:
@@ -127,8 +131,8 @@ class ArtifactCache:
 
         Raises:
             FileNotFoundError: there is no such entry.
-            Damaged: a file was changed or removed since the download. What was added is not looked at: only
-                what was downloaded is served.
+            Damaged: a file was changed or removed since the download. Added files do not count: they are
+                not served.
         """
         manifest = _read_manifest(self._root / name / "manifest.json")
         folder = self.path(name)
@@ -140,7 +144,7 @@ class ArtifactCache:
                 raise Damaged(f"{file} has changed")
 
     def _serve(self, name: str) -> tuple[Path, str]:
-        """A copy to serve, in place of that of the launch before; and what is to be told of that."""
+        """Replace the copy of the launch before; returns the new copy, and an event to report."""
         entry = self._root / name
         work = self._root / f"{_PARTIAL}{secrets.token_hex(8)}"
         before = _read_stamps(entry / _STAMPS)
@@ -149,30 +153,32 @@ class ArtifactCache:
             work.mkdir(mode=0o700)
             names = sorted(_read_manifest(entry / "manifest.json"))
             stamps = model_copy.make(self.path(name), work / "new", names)
-            found = model_copy.Written()
+            found = model_copy.Changes()
             if served.exists() and before.files:
                 found = model_copy.written(served, before.files)
-            noted = {"files": stamps, "told": before.told or bool(found)}
-            (work / "stamps").write_text(json.dumps(noted), encoding="utf-8")
-            # From here on nothing needs room.
+            record = {"files": stamps, "told": before.reported or bool(found)}
+            (work / "stamps").write_text(json.dumps(record), encoding="utf-8")
+            # From here on no step needs room on the disk.
             with contextlib.suppress(FileNotFoundError):
                 served.rename(work / "old")
                 _keep(entry, work, found)
             (work / "stamps").rename(entry / _STAMPS)
             (work / "new").rename(served)
         except OSError as error:
-            # What the last launch has left is better than to have it write into what was downloaded.
+            # An old copy is better than letting the model write into the downloaded files.
             left = (served / "MLmodel").is_file()
             return served if left else self.path(name), _not_copied(error, left=left)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        return served, _told(name, found) if found and not before.told else ""
+        return served, _written_message(name, found) if found and not before.reported else ""
 
     def _adopt(self, name: str, folder: Path, source: Path) -> None:
         work = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._root))
         try:
             if not source.resolve().is_relative_to(folder.resolve()):
-                raise Damaged("cannot use the downloaded artifacts: they are not where they belong")
+                raise Damaged(
+                    "cannot use the downloaded artifacts: they are outside of their folder"
+                )
             entry = work / "entry"
             entry.mkdir(mode=0o700)
             source.rename(entry / "model")
@@ -181,7 +187,7 @@ class ArtifactCache:
             names = model_copy.files(entry / "model")
             manifest = {file: _digest(entry / "model" / file) for file in names}
             (entry / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            with contextlib.suppress(FileNotFoundError):  # the damaged one, if there is one
+            with contextlib.suppress(FileNotFoundError):  # unless there is no damaged one
                 (self._root / name).rename(work / "damaged")
             entry.rename(self._root / name)
         finally:
@@ -190,16 +196,18 @@ class ArtifactCache:
 
 
 def _check(model: Path) -> None:
-    """Refuse what is no model, or leads to files that are not the model's own."""
+    """Refuse a folder without a model, or with links that leave it."""
     for file in model_copy.files(model):
         if (model / file).is_symlink() and not _stays(model / file, model):
-            raise Damaged(f"cannot use the downloaded artifacts: the link {file} leaves them")
+            raise Damaged(
+                f"cannot use the downloaded artifacts: the link {file} leaves their folder"
+            )
     if not (model / "MLmodel").is_file():
-        raise Damaged("cannot use the downloaded artifacts: there is no MLmodel file in them")
+        raise Damaged("cannot use the downloaded artifacts: they contain no file MLmodel")
 
 
 def _stays(link: Path, model: Path) -> bool:
-    # The model moves to its place after this, and an absolute one would not move along.
+    # The folder moves afterwards, and an absolute link would not move along.
     if link.readlink().is_absolute():
         return False
     try:
@@ -214,45 +222,45 @@ def _read_manifest(path: Path) -> dict[str, str]:
     except ValueError as error:
         raise Damaged(f"the manifest cannot be read: {error}") from error
     if not isinstance(manifest, dict) or "MLmodel" not in manifest:
-        raise Damaged("the manifest has another shape")
+        raise Damaged("the manifest has an unknown form")
     return manifest
 
 
-class _Before(NamedTuple):
-    """What was noted of the copy of the launch before."""
+class _EarlierCopy(NamedTuple):
+    """The stamps of the copy of the launch before, and whether its changes were reported."""
 
     files: dict[str, Any]
-    told: bool
+    reported: bool
 
 
-def _read_stamps(path: Path) -> _Before:
-    """Nothing where that cannot be read."""
+def _read_stamps(path: Path) -> _EarlierCopy:
+    """Empty if the stamps cannot be read."""
     try:
         found = json.loads(path.read_bytes())
-        return _Before(dict(found["files"]), found["told"] is True)
+        return _EarlierCopy(dict(found["files"]), found["told"] is True)
     except (OSError, ValueError, TypeError, KeyError):
-        return _Before({}, told=False)
+        return _EarlierCopy({}, reported=False)
 
 
-def _told(name: str, found: model_copy.Written) -> str:
+def _written_message(name: str, found: model_copy.Changes) -> str:
     return (
         f"the model writes among its artifacts ({found}). Each start gets them as they were registered; "
-        f"what the last launch wrote is in models/{name}/left of the data directory, until another one has "
-        "written something. Have the model keep elsewhere what has to stay"
+        f"what the last launch wrote is in models/{name}/left of the data directory, until a later launch "
+        "writes something. Let the model write elsewhere what has to stay"
     )
 
 
 def _not_copied(error: OSError, *, left: bool) -> str:
     what = (
-        "it starts with them as the last launch left them"
+        "the model starts with the files that the last launch left"
         if left
-        else "what was downloaded is served itself, and is damaged by a model that writes into it"
+        else "the model uses the downloaded files, and damages them if it writes into them"
     )
-    return f"cannot copy the artifacts ({error.strerror or error}), so {what}: make room"
+    return f"cannot copy the artifacts: {error.strerror or error}; {what}; make room on the disk"
 
 
-def _keep(entry: Path, work: Path, found: model_copy.Written) -> None:
-    """Keep what the launch before wrote into its copy."""
+def _keep(entry: Path, work: Path, found: model_copy.Changes) -> None:
+    """Move the files that the launch before wrote into its copy to ``left/``."""
     if found.added or found.changed:
         model_copy.keep_only(work / "old", {*found.added, *found.changed})
         with contextlib.suppress(FileNotFoundError):
@@ -260,10 +268,10 @@ def _keep(entry: Path, work: Path, found: model_copy.Written) -> None:
         (work / "old").rename(entry / "left")
 
 
-async def _whole(work: Callable[[], T]) -> T:
-    """Work on a thread, which is waited for also by a caller who is cancelled."""
+async def _uncancelled(work: Callable[[], T]) -> T:
+    """Work on a thread, and wait for its end even if the caller is cancelled."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
-    # Retrieved here, since a caller who was cancelled does not ask what has become of it.
+    # A cancelled caller does not retrieve the exception.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         return await asyncio.shield(task)
@@ -273,7 +281,7 @@ async def _whole(work: Callable[[], T]) -> T:
 
 
 def _remove_compiled(folder: Path) -> None:
-    """Python loads compiled files in place of the source."""
+    """Python would load compiled files in place of the source."""
     for compiled in [*folder.rglob("__pycache__")]:
         if compiled.is_dir() and not compiled.is_symlink():
             shutil.rmtree(compiled)

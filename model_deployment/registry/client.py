@@ -1,9 +1,9 @@
-"""The MLflow registry; the controller's only importer of mlflow.
+"""Calls the MLflow registry, each call within a time limit.
 
-MLflow's client blocks, retries for minutes and has no deadline over all. So each call runs on a daemon
-thread of its own and the caller waits for a limited time; a thread that hangs is left behind. Downloads,
-which may take half an hour, have slots of their own: a look-up never waits for one. MLflow is imported
-with the first call, so that a controller that was killed serves again at once.
+MLflow's client blocks, retries for minutes and has no overall deadline. So each call runs on a daemon
+thread and the caller waits for a limited time; a hung thread is abandoned. Downloads, which may take half
+an hour, have slots of their own, so that a look-up never waits for one. MLflow is imported with the first
+call, so that a controller that was killed serves again at once.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,18 +20,19 @@ from typing import Any, TypeVar
 from model_deployment.core.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
 from model_deployment.core.names import NAME, ModelKey
 from model_deployment.registry.errors import (
-    Unusable,
+    RegistryUnusable,
+    check_artifacts,
+    check_file,
     explain,
     explain_artifacts,
     first_line,
-    look_at_artifacts,
-    look_at_file,
+    found_or_none,
+    is_absent,
     no_model,
-    no_registry,
     shown,
 )
 from model_deployment.registry.mlflow_client import connect, create_database, import_mlflow
-from model_deployment.registry.run_metrics import ABSENT, RunMetrics
+from model_deployment.registry.run_metrics import RunMetrics
 from model_deployment.registry.threads import DaemonThreads
 from model_deployment.registry.values import (
     RegisteredModel,
@@ -44,12 +45,12 @@ from model_deployment.registry.values import (
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-#: Calls under way at once, the hung ones included.
+#: Concurrent calls, hung ones included.
 _LOOKUPS = 8
 _DOWNLOADS = 4
-#: Of the time for one list of versions, the part that their metrics may take.
-_METRICS_PART = 0.8
-#: Names that are looked through for one that was meant.
+#: Share of the time for a list of versions that their metrics may take.
+_METRICS_SHARE = 0.8
+#: Names that are compared with a misspelt one.
 _NAMES = 1000
 
 
@@ -65,7 +66,7 @@ class Registry:
         download_timeout: float,
         own: bool = False,
     ) -> None:
-        """``own``: a database in the data directory, created when it is missing."""
+        """``own``: the registry is a database in the data directory, which is created if missing."""
         self._own = own
         self._tracking_uri = tracking_uri
         self._registry_uri = registry_uri
@@ -78,55 +79,53 @@ class Registry:
         self._client_lock = threading.Lock()
 
     async def models(self) -> list[RegisteredModel]:
-        """Every registered model.
+        """All registered models.
 
         Raises:
-            RegistryUnavailable: it did not answer in time.
+            RegistryUnavailable: the registry did not answer in time.
         """
-        return await self._call("list the registered models", self._models)
+        return await self.ask("list the registered models", _models)
 
     async def versions(self, name: str) -> list[RegisteredVersion]:
         """The versions of a model, newest first, with the metrics of their runs.
 
-        Metrics of runs that ended are remembered for some minutes. Those that do not come in time, or fail,
-        are left out: what can be deployed is worth more than how good it is.
+        Metrics of ended runs are remembered for some minutes. Metrics that are late or fail are left out:
+        the list matters more.
 
         Raises:
             UnknownModel: there is no such model.
-            RegistryUnavailable: it did not answer in time.
+            RegistryUnavailable: the registry did not answer in time.
         """
-        end = time.monotonic() + _METRICS_PART * self._timeout
-        what = f"list the versions of {name}"
-        async with self._alternatives_named(what, name):
-            return await self._call(what, lambda: self._versions(name, end))
+        end = time.monotonic() + _METRICS_SHARE * self._timeout
+        return await self.ask(
+            f"list the versions of {name}",
+            lambda client: self._versions(client, name, end),
+            about=name,
+        )
 
     async def version(self, key: ModelKey) -> RegisteredVersion:
-        """One version.
-
+        """
         Raises:
             UnknownModel: there is no such version.
-            RegistryUnavailable: it did not answer in time.
+            RegistryUnavailable: the registry did not answer in time.
         """
-        what = f"look up {key}"
-        async with self._alternatives_named(what, key.model, key.version):
-            return await self._call(what, lambda: self._version(key))
+        return await self.ask(f"look up {key}", partial(_version, key), about=key)
 
     async def download(self, key: ModelKey, destination: Path) -> Path:
-        """Download the artifacts of a version below ``destination``, which is made.
+        """Download the artifacts of a version below ``destination``, which is created.
 
-        A download that nobody waits for any more cannot be stopped. It removes ``destination`` when it
-        ends, since until then it may make it anew.
+        An abandoned download cannot be stopped. It removes ``destination`` when it ends.
 
         Raises:
             UnknownModel: there is no such version.
-            RegistryUnavailable: they could not be had, or not in time.
+            RegistryUnavailable: the download failed, or took too long.
         """
 
         def work() -> Path:
             client = self._open_client()
             from mlflow import artifacts
 
-            # Asked first, so that what fails from here on is known to be the store of the artifacts.
+            # Looked up first: a later failure concerns the store of the artifacts.
             client.get_model_version(key.model, str(key.version))
             destination.mkdir(parents=True)
             try:
@@ -136,9 +135,9 @@ class Registry:
                     tracking_uri=self._tracking_uri,
                     registry_uri=self._registry_uri,
                 )
-                look_at_artifacts(Path(found))
+                check_artifacts(Path(found))
             except Exception as error:
-                why = explain_artifacts(error, self._name)
+                why = explain_artifacts(error, self._address)
                 raise RegistryUnavailable(
                     f"cannot download {key}: {why}", retry_after=10
                 ) from error
@@ -158,79 +157,65 @@ class Registry:
         what: str,
         work: Callable[[Any], T],
         *,
-        about: ModelKey | None = None,
+        about: ModelKey | str | None = None,
         threads: DaemonThreads | None = None,
         limit: float | None = None,
         late: Callable[[], None] = lambda: None,
     ) -> T:
-        """Make calls of another kind: ``work`` is given MLflow's client, on a thread.
+        """Run ``work`` with MLflow's client on a thread.
 
         Args:
-            what: it does, for messages: they begin with "cannot" and this. Empty says only what is away.
-            about: the version that it is about, if it is about one.
+            what: the purpose; messages begin with "cannot" and the purpose, unless it is empty.
+            about: the version or model that the call concerns, for suggestions if it does not exist.
             threads: whose slots to use; those of look-ups if None.
-            limit: seconds it may take; what a look-up may take if None.
-            late: called on the thread when ``work`` ends and nobody waits for it any more.
+            limit: seconds the call may take; those of a look-up if None.
+            late: called on the thread when ``work`` ends after its caller gave up.
 
         Raises:
-            UnknownModel: the registry has none of what was asked for.
-            RegistryUnavailable: it did not answer in time.
+            UnknownModel: what was asked for does not exist.
+            RegistryUnavailable: the registry did not answer in time.
         """
-        crew = threads or self._lookups
+        slots = threads or self._lookups
         limit = self._timeout if limit is None else limit
-        call = partial(crew.run, lambda: work(self._open_client()), late)
-        if about is None:
-            return await self._limited(what, limit, call)
-        async with self._alternatives_named(what, about.model, about.version):
-            return await self._limited(what, limit, call)
+        try:
+            return await self._limited(
+                what, limit, partial(slots.run, lambda: work(self._open_client()), late)
+            )
+        except UnknownModel as error:
+            found = ""
+            if about is not None:
+                with suppress(ModelDeploymentError):
+                    found = await self.ask("", partial(_suggest, about))
+            if not found:
+                raise
+            raise UnknownModel(_cannot(what, found)) from error
 
     def metrics_written(self, *ids: str) -> None:
-        """Metrics were written to these runs or logged models: what is remembered of them is old."""
+        """Forget the metrics of these runs or logged models, because metrics were written to them."""
         for id in ids:
             self._metrics.forget(id)
 
     async def warm_up(self) -> None:
-        """Import MLflow and connect ahead of the first call; failures show with that call."""
+        """Import MLflow and connect before the first call, which reports failures."""
         try:
-            await self._call("connect", self._open_client)
+            await self.ask("connect", lambda client: None)
         except ModelDeploymentError as error:
             _log.warning("%s", error.detail)
 
     def _open_client(self) -> Any:
         with self._client_lock:
             if self._client is None:
-                look_at_file(self._registry_uri)
+                check_file(self._registry_uri)
                 import_mlflow()
                 if self._own:
                     create_database(self._registry_uri)
                 self._client = connect(self._tracking_uri, self._registry_uri, self._timeout)
             return self._client
 
-    def _models(self) -> list[RegisteredModel]:
-        client = self._open_client()
-        models: list[RegisteredModel] = []
-        token = None
-        while True:
-            page = client.search_registered_models(max_results=1000, page_token=token)
-            models += [read_model(model) for model in page]
-            token = page.token
-            if not token:
-                return models
-
-    def _versions(self, name: str, end: float) -> list[RegisteredVersion]:
-        client = self._open_client()
+    def _versions(self, client: Any, name: str, end: float) -> list[RegisteredVersion]:
         aliases = client.get_registered_model(name).aliases
-        versions: list[Any] = []
-        token = None
-        while True:
-            page = client.search_model_versions(
-                f"name='{name}'", max_results=1000, page_token=token
-            )
-            versions += page
-            token = page.token
-            if not token:
-                break
-        versions.sort(key=lambda version: -int(version.version))
+        search = partial(client.search_model_versions, f"name='{name}'")
+        versions = sorted(_all_pages(search), key=lambda version: -int(version.version))
         metrics = self._metrics.of(client, versions, end)
         if missing := metrics.count(None):
             _log.warning("no metrics of %s of %s versions of %s", missing, len(versions), name)
@@ -239,53 +224,12 @@ class Registry:
             for version, found in zip(versions, metrics, strict=True)
         ]
 
-    def _version(self, key: ModelKey) -> RegisteredVersion:
-        client = self._open_client()
-        return read_version(client.get_model_version(key.model, str(key.version)), {}, {})
-
-    @asynccontextmanager
-    async def _alternatives_named(
-        self, what: str, name: str, version: int | None = None
-    ) -> AsyncIterator[None]:
-        """Of a model or version that there is not, say what was perhaps meant."""
-        try:
-            yield
-        except UnknownModel as error:
-            found = ""
-            with suppress(ModelDeploymentError):
-                found = await self._call("", partial(self._alternatives, name, version))
-            if not found:
-                raise
-            raise UnknownModel(_cannot(what, found)) from error
-
-    def _alternatives(self, name: str, version: int | None) -> str:
-        client = self._open_client()
-        try:
-            client.get_registered_model(name)
-        except Exception as error:
-            if not is_absent(error):
-                raise
-            found = client.search_registered_models(max_results=_NAMES)
-            # Only those that could be deployed: the others may be anything, a script included.
-            return no_model(name, [one.name for one in found if NAME.fullmatch(one.name)])
-        page = client.search_model_versions(f"name='{name}'", max_results=1000)
-        versions = {int(one.version) for one in page}
-        if version in versions:
-            return ""  # it is something else that is missing
-        more = ", and more" if page.token else ""
-        return (
-            f"the registry has no version {version} of {name}, which has {in_words(versions)}{more}"
-        )
-
-    async def _call(self, what: str, work: Callable[[], T]) -> T:
-        return await self._limited(what, self._timeout, lambda: self._lookups.run(work))
-
     async def _limited(self, what: str, limit: float, call: Callable[[], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(limit):
                 return await call()
         except TimeoutError:
-            why = f"no answer from the MLflow registry at {self._name} within {limit:g} s"
+            why = f"no answer from the MLflow registry at {self._address} within {limit:g} s"
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     why = await asyncio.to_thread(self._locked) or why
@@ -293,24 +237,53 @@ class Registry:
         except ModelDeploymentError:
             raise
         except Exception as error:
-            raise _translate(what, error, self._name) from error
+            raise _translate(what, error, self._address) from error
 
     def _locked(self) -> str:
-        """Why a file did not answer, if it is one: MLflow waits for it longer than we do."""
+        """Why the file of the registry did not answer; empty if it is not a file, or is free."""
         try:
-            look_at_file(self._registry_uri)
-        except Unusable as error:
-            return explain(error, self._name)
+            check_file(self._registry_uri)
+        except RegistryUnusable as error:
+            return explain(error, self._address)
         return ""
 
     @property
-    def _name(self) -> str:
+    def _address(self) -> str:
         return shown(self._registry_uri)
 
 
-def is_absent(error: Exception) -> bool:
-    """Whether MLflow's error says that there is none of what was asked for."""
-    return getattr(error, "error_code", "") in ABSENT and not no_registry(error)
+def _all_pages(search: Callable[..., Any]) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _models(client: Any) -> list[RegisteredModel]:
+    return [read_model(model) for model in _all_pages(client.search_registered_models)]
+
+
+def _version(key: ModelKey, client: Any) -> RegisteredVersion:
+    return read_version(client.get_model_version(key.model, str(key.version)), {}, {})
+
+
+def _suggest(about: ModelKey | str, client: Any) -> str:
+    """Existing models or versions that may be meant; empty if this one exists."""
+    name = about if isinstance(about, str) else about.model
+    if found_or_none(client.get_registered_model, name) is None:
+        found = client.search_registered_models(max_results=_NAMES)
+        # Only names that could be deployed: others may contain anything, even a script.
+        return no_model(name, [one.name for one in found if NAME.fullmatch(one.name)])
+    page = client.search_model_versions(f"name='{name}'", max_results=1000)
+    versions = {int(one.version) for one in page}
+    if isinstance(about, str) or about.version in versions:
+        return ""  # something else is missing
+    more = ", and more" if page.token else ""
+    return f"the registry has no version {about.version} of {name}, which has {in_words(versions)}{more}"
 
 
 def _translate(what: str, error: Exception, registry: str) -> ModelDeploymentError:

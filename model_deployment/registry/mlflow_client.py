@@ -1,4 +1,4 @@
-"""MLflow's own client of a registry, and a database for it where there is none yet."""
+"""Makes MLflow's client of a registry, and the database of a new registry."""
 
 import sqlite3
 import tempfile
@@ -10,10 +10,9 @@ from model_deployment.log import lines
 
 
 def create_database(uri: str) -> None:
-    """Bring a new SQLite registry into being in one piece.
+    """Create the file of a new SQLite registry in one step.
 
-    MLflow makes its tables in dozens of steps; a file in which it was killed half way is of no use
-    to it ever after.
+    MLflow creates its tables in dozens of steps, and can never use a file in which it was killed half way.
     """
     from mlflow import MlflowClient
 
@@ -22,28 +21,28 @@ def create_database(uri: str) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
-        draft, whole = Path(folder) / "draft.db", Path(folder) / "whole.db"
-        # Both, or it would take the registry that was set for the whole process.
+        draft, complete = Path(folder) / "draft.db", Path(folder) / "complete.db"
+        # Both addresses, or MLflow would use the registry that is set for the whole process.
         MlflowClient(f"sqlite:///{draft}", f"sqlite:///{draft}").search_registered_models(
             max_results=1
         )
         with closing(sqlite3.connect(draft)) as connection:
-            # A copy, since MLflow keeps the draft open.
-            connection.execute("VACUUM INTO ?", (str(whole),))
-        # A link, unlike a rename, never replaces what another process made in the meantime.
+            # Copied, because MLflow keeps the draft open.
+            connection.execute("VACUUM INTO ?", (str(complete),))
+        # A link, unlike a rename, never replaces the file of another process.
         with suppress(FileExistsError):
-            path.hardlink_to(whole)
+            path.hardlink_to(complete)
 
 
 def import_mlflow() -> None:
-    """With a log that is written as ours is: it gives its loggers handlers of their own."""
-    import mlflow  # noqa: F401 - it is the import that counts
+    """Import MLflow, and replace the log handlers that it installs by ours."""
+    import mlflow  # noqa: F401 - imported for its effects
 
     lines.adopt("mlflow", "alembic", "huey")
 
 
 def connect(tracking_uri: str, registry_uri: str, timeout: float) -> Any:
-    """A client that gives up in time, unless the environment says otherwise; ``timeout`` in seconds."""
+    """A client that gives up within ``timeout`` seconds, unless the environment says otherwise."""
     import mlflow
     from mlflow import environment_variables as variables
 
@@ -51,11 +50,11 @@ def connect(tracking_uri: str, registry_uri: str, timeout: float) -> Any:
         if not variable.is_set():
             variable.set(value)
 
-    # MLflow's own defaults are 120 s and 7 tries: 249 s until a dead registry is called dead.
+    # With MLflow's defaults, 120 s and 7 tries, a dead registry is noticed after 249 s.
     default(variables.MLFLOW_HTTP_REQUEST_TIMEOUT, max(1, int(timeout * 0.6)))
     default(variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, 1)
     default(variables.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, False)
-    # The process-wide ones too: a database registry resolves models:/<id> with those.
+    # Process-wide too: a database registry resolves models:/<id> with these addresses.
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(registry_uri)
     return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)

@@ -1,4 +1,4 @@
-"""What a cached model says of itself: its signature, an input example, and the gate made of them."""
+"""Reads the ``MLmodel`` file of a cached model: signature, input example, and the gate made of them."""
 
 import json
 import logging
@@ -14,20 +14,20 @@ from model_deployment.gate import Gate, MalformedJson, fitting, loads
 
 _log = logging.getLogger(__name__)
 
-#: The one written in C, where PyYAML was built with it, reads large signatures ten times as fast.
+#: The loader in C, if PyYAML was built with it, reads large signatures ten times as fast.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-#: What reading a file written by anybody may end in.
-_NONSENSE = (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
+#: Errors of reading a file that anybody may have written.
+_MALFORMED = (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
 
 
-#: Of a request that is shown: a shell takes no longer word than 128 KiB.
+#: Limits of a request that is shown: a word of a shell command has 128 KiB at most.
 _MOST_BYTES = 100_000
 _MOST_NUMBERS = 30_000
 
 
-class Description:
-    """Reads ``MLmodel`` files, and knows an example of each MLflow type."""
+class MLmodelReader:
+    """Reads ``MLmodel`` files; has an example of each MLflow type."""
 
     def __init__(self) -> None:
         self._mapping = json.loads(_type_mapping().read_text(encoding="utf-8"))
@@ -37,31 +37,31 @@ class Description:
                 self._examples[f"tensor of {dtype}"] = self._examples[entry["as"]]
 
     def read(self, model_path: Path) -> tuple[dict[str, Any] | None, Any, Any]:
-        """Signature, scoring example, and a request to show, which passes the check of requests.
+        """The signature, the input example, and a request to show, which the gate accepts.
 
-        Missing and unreadable parts are None: the model may still serve. The request is the example,
-        or the first row of it that passes, or made from the signature.
+        A missing or unreadable part is None: the model may serve all the same. The request is the example,
+        or its first row that the gate accepts, or made from the signature.
         """
-        signature, own = self._of(model_path)
+        signature, own = self._signature_and_example(model_path)
         try:
             request = sample(signature, self._examples, _MOST_NUMBERS)
-        except _NONSENSE:
+        except _MALFORMED:
             signature, request = None, sample(None, self._examples)
         gate = Gate(signature, self._mapping, Validation.STRICT)
         fit = fitting(gate, own, _MOST_BYTES)
         return signature.as_dict() if signature else None, own, request if fit is None else fit
 
     def example(self, model_path: Path) -> Any:
-        """A scoring request: the model's own, else one made from its signature, else None."""
+        """A request to show: the model's own, else one made from its signature, else None."""
         signature, own, request = self.read(model_path)
         return request if signature or own is not None else None
 
     def gate(self, model_path: Path, validation: Validation) -> Gate:
-        """The check of requests against the signature; without one, everything passes."""
-        return Gate(self._of(model_path)[0], self._mapping, validation)
+        """The gate for the signature; without a signature it accepts everything."""
+        return Gate(self._signature_and_example(model_path)[0], self._mapping, validation)
 
-    def _of(self, model_path: Path) -> tuple[Signature | None, Any]:
-        """The signature, with the gaps that the example has, and the example."""
+    def _signature_and_example(self, model_path: Path) -> tuple[Signature | None, Any]:
+        """The signature, extended by the gaps of the example, and the example."""
         signature, document = _read(model_path)
         example = _scoring_example(model_path, document) if document else None
         if signature is not None and example is not None:
@@ -71,24 +71,24 @@ class Description:
 
 
 def _read(model_path: Path) -> tuple[Signature | None, Any]:
-    """The signature, and the whole of the ``MLmodel`` file."""
+    """The signature, and the parsed ``MLmodel`` file."""
     try:
         text = (model_path / "MLmodel").read_text(encoding="utf-8")
         document = yaml.load(text, _Loader)  # noqa: S506 - the safe one
         return from_mlmodel(document), document
     except FileNotFoundError:
         return None, None
-    except _NONSENSE as error:
+    except _MALFORMED as error:
         _log.warning("cannot read the signature in %s: %s", model_path, error)
         return None, None
 
 
 def _scoring_example(model_path: Path, document: Any) -> Any:
-    """The request MLflow saved beside the model, in the form its server takes."""
+    """The request that MLflow saved beside the model, in the form of its scoring server."""
     info = document.get("saved_input_example_info")
     if not isinstance(info, dict):
         info = {}
-    # The name comes from the model: only its last part is used, inside the model's folder.
+    # The model chooses the name, so only the last part of it is used.
     name = Path(str(info.get("serving_input_path", "serving_input_example.json"))).name
     try:
         return loads((model_path / name).read_bytes())

@@ -1,7 +1,7 @@
-"""What cached models say of themselves, read once for each copy of their files.
+"""Remembers what ``MLmodel`` files say, read once for each version of the files.
 
-Reading a large signature takes a tenth of a second, in which the loop that proxies predictions must not
-stand still: whoever may be the first to ask does so on a thread, and later calls find it here.
+Reading a large signature takes a tenth of a second, for which the event loop must not stop. So the first
+caller reads on a thread, and later callers find the result here.
 """
 
 import threading
@@ -12,44 +12,41 @@ from typing import Any, TypeVar, cast
 
 from model_deployment.core.options import Validation
 from model_deployment.gate import Gate
-from model_deployment.registry.mlmodel import Description
+from model_deployment.registry.mlmodel import MLmodelReader
 
 T = TypeVar("T")
 
-#: What is remembered, of all copies together; and bytes of files of examples that are.
-_MOST, _LARGEST = 512, 256 * 1024
+#: Results that are remembered, and bytes of the files whose example is.
+_ENTRIES, _LARGEST = 512, 256 * 1024
 _HOLD_EXAMPLES = frozenset({"read", "example"})
 
 
-class Described:
-    """A :class:`Description` that remembers. Safe to be used by several threads."""
+class MLmodelCache:
+    """A :class:`MLmodelReader` that remembers. Thread-safe."""
 
-    def __init__(self, description: Description) -> None:
-        self._description = description
+    def __init__(self, reader: MLmodelReader) -> None:
+        self._reader = reader
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, model_path: Path) -> tuple[dict[str, Any] | None, Any, Any]:
-        """As :meth:`Description.read`; what is returned is shared, and nobody's to change."""
-        return self._once("read", model_path, lambda: self._description.read(model_path))
+        """As :meth:`MLmodelReader.read`; the result is shared and must not be changed."""
+        return self._once("read", model_path, lambda: self._reader.read(model_path))
 
     def example(self, model_path: Path) -> Any:
-        """As :meth:`Description.example`."""
-        return self._once("example", model_path, lambda: self._description.example(model_path))
+        return self._once("example", model_path, lambda: self._reader.example(model_path))
 
     def gate(self, model_path: Path, validation: Validation) -> Gate:
-        """As :meth:`Description.gate`."""
-
         def make() -> Gate:
-            return self._description.gate(model_path, validation)
+            return self._reader.gate(model_path, validation)
 
         return self._once(("gate", validation), model_path, make)
 
     def _once(self, what: Hashable, path: Path, make: Callable[[], T]) -> T:
-        version = _version(path)
-        if not version or (what in _HOLD_EXAMPLES and sum(size for *_, size in version) > _LARGEST):
+        stamps = _file_stamps(path)
+        if not stamps or (what in _HOLD_EXAMPLES and sum(size for *_, size in stamps) > _LARGEST):
             return make()
-        key = (what, str(path), version)
+        key = (what, str(path), stamps)
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
@@ -57,13 +54,13 @@ class Described:
         made = make()
         with self._lock:
             self._known[key] = made
-            while len(self._known) > _MOST:
+            while len(self._known) > _ENTRIES:
                 self._known.popitem(last=False)
         return made
 
 
-def _version(path: Path) -> tuple[tuple[int, int, int], ...]:
-    """Tells the copies that were at a place apart; empty where there is none."""
+def _file_stamps(path: Path) -> tuple[tuple[int, int, int], ...]:
+    """Distinguishes the versions of the files at a path; empty if there is no model."""
     try:
         files = [(path / "MLmodel").stat(), *(file.stat() for file in path.glob("*.json"))]
     except OSError:  # not there yet, or just being replaced

@@ -1,7 +1,7 @@
-"""A copy of a model's files that its processes may write into, at little cost, and what they wrote.
+"""Makes a cheap copy of a model's files that its processes may write into, and finds what they wrote.
 
-What a model may change is copied: files of usual sizes, and databases, which change when they are opened.
-Very large files are cloned where the file system can, and else shared by a hard link and read-only.
+Files of usual sizes and databases, which change when they are opened, are copied. Very large files are
+cloned if the file system can, else shared by a hard link and made read-only.
 """
 
 import contextlib
@@ -12,23 +12,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Files of so many bytes are not copied; below, it takes less time than to look whether they are whole.
+#: Bytes from which on a file is not copied. Copying a smaller one takes less time than its verification.
 LARGE = 256 * 1024 * 1024
 #: See ioctl_ficlone(2).
 _FICLONE = 0x40049409
-#: Where a file has these bytes, it is a database: SQLite, DuckDB, LMDB.
+#: Offset and bytes that mark a database: SQLite, DuckDB, LMDB.
 _DATABASES = ((0, b"SQLite format 3\0"), (8, b"DUCK"), (16, b"\xde\xc0\xef\xbe"))
 _WRITABLE = 0o222
-#: Folders of what Python and Numba have compiled.
+#: Folders of files that Python and Numba compiled.
 _COMPILED = "__pycache__"
 
-#: Size, time of the last change, and inode: another one of these, and it was written to.
+#: Size, time of the last change in nanoseconds, and inode. A written file has a different stamp.
 Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What became of a copy; names are relative to it."""
+class Changes:
+    """The changes of a copy; names are relative to it."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -43,14 +43,14 @@ class Written:
 
 
 def listed(names: Iterable[str], limit: int = 5) -> str:
-    """Some of these names, for messages."""
+    """The first few names, for messages."""
     ordered = sorted(names)
     more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
     return ", ".join(ordered[:limit]) + more
 
 
 def files(folder: Path) -> list[str]:
-    """All below a folder, by their relative names. A link to a folder is one, and is not walked into."""
+    """The relative names of all files below a folder. A link to a folder counts as a file."""
     found = []
     for parent, folders, names in os.walk(folder):
         links = [name for name in folders if (Path(parent) / name).is_symlink()]
@@ -59,7 +59,7 @@ def files(folder: Path) -> list[str]:
 
 
 def make(source: Path, target: Path, names: Iterable[str]) -> dict[str, Stamp]:
-    """Copy these files of a folder into a new one; returns what they look like there.
+    """Copy these files into a new folder; returns their stamps there.
 
     Raises:
         OSError: the disk is full, or a file cannot be read.
@@ -75,10 +75,10 @@ def make(source: Path, target: Path, names: Iterable[str]) -> dict[str, Stamp]:
     return {name: _stamp(target / name) for name in names}
 
 
-def written(folder: Path, stamps: Mapping[str, Stamp]) -> Written:
-    """What was written into a copy since it was made. Compiled files do not count."""
+def written(folder: Path, stamps: Mapping[str, Stamp]) -> Changes:
+    """The changes since a copy was made. Compiled files do not count."""
     found = {name for name in files(folder) if _COMPILED not in Path(name).parts[:-1]}
-    return Written(
+    return Changes(
         tuple(sorted(found - stamps.keys())),
         tuple(n for n in sorted(found & stamps.keys()) if _stamp(folder / n) != tuple(stamps[n])),
         tuple(sorted(stamps.keys() - found)),
@@ -86,7 +86,7 @@ def written(folder: Path, stamps: Mapping[str, Stamp]) -> Written:
 
 
 def keep_only(folder: Path, names: Iterable[str]) -> None:
-    """Remove all other files of a copy, and folders that are empty then."""
+    """Remove all other files of a copy, and the folders that become empty."""
     kept = set(names)
     for name in files(folder):
         if name not in kept:

@@ -1,9 +1,8 @@
-"""The metrics of many runs at once, remembered for a while once a run has ended.
+"""Finds the metrics of many runs at once, and remembers those of runs that have ended.
 
-MLflow has no call for the metrics of versions. One that asks for each run takes seconds for a few hundred
-versions; a search takes a hundred runs at a time, but wants to know their experiment. So a few runs are
-asked for first, the others are searched for where those are, and what a search does not find is asked for
-one by one.
+MLflow has no call for the metrics of versions. Asking for each run takes seconds for a few hundred
+versions; a search returns a hundred runs at a time, but needs their experiment. So a few runs are requested
+first, the others are searched for in the experiments of these, and the rest is requested one by one.
 """
 
 import re
@@ -14,40 +13,44 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from model_deployment.registry.errors import found_or_none
 from model_deployment.registry.threads import in_time
 
-#: Calls at once, and runs in one search.
+#: Concurrent calls, and runs in one search.
 _THREADS, _BATCH = 8, 100
-#: Searches that are tried, of runs that lie in several experiments; so few runs are not searched for.
+#: Rounds of searching, as runs may lie in several experiments; fewer runs than this are not searched for.
 _ROUNDS, _FEW = 4, 8
-#: Runs that are asked for before a search, and the part of the time that may take.
+#: Runs that are requested before a search, and the share of the time for that.
 _PROBES, _PROBES_PART = 3, 0.3
-#: Seconds that metrics of a run that ended are believed: somebody may log more of them later.
-_BELIEVED = 300.0
+#: Seconds that metrics of an ended run are remembered: more may be logged later.
+_REMEMBERED = 300.0
 #: Runs that are remembered.
-_MOST = 10_000
-#: Those that were deleted as well (mlflow.entities.ViewType.ALL).
+_ENTRIES = 10_000
+#: Deleted runs too (mlflow.entities.ViewType.ALL).
 _ALL_RUNS = 3
 _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 _LOGGED_MODEL = re.compile(r"models:/(m-[A-Za-z0-9-]+)/?", re.ASCII)
-#: MLflow's codes for "there is none".
-ABSENT = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"})
 
 
 def logged_model(version: Any) -> str:
-    """The id of the logged model of a version. The open-source registry has it in the source only."""
+    """The id of the logged model of a version. The open-source registry has the id in the source only."""
     if getattr(version, "model_id", None):
         return str(version.model_id)
     found = _LOGGED_MODEL.fullmatch(getattr(version, "source", None) or "")
     return found[1] if found else ""
 
 
+def newest_last(model: Any) -> list[Any]:
+    """The metrics of a logged model; a metric may have been logged several times."""
+    return sorted(model.metrics or [], key=lambda one: (one.timestamp, one.step or 0))
+
+
 class RunMetrics:
-    """Finds the metrics of versions. Safe to be used by several threads."""
+    """Finds the metrics of versions. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: By the id of a run or of a logged model: metrics, and until when they are believed.
+        #: By the id of a run or of a logged model: metrics, and when they expire.
         self._known: OrderedDict[str, tuple[Mapping[str, float], float]] = OrderedDict()
         self._forgotten = 0
 
@@ -56,8 +59,8 @@ class RunMetrics:
 
         Args:
             client: MLflow's.
-            versions: MLflow's own objects.
-            end: on the monotonic clock; what has not come by then is None.
+            versions: MLflow's objects.
+            end: on the monotonic clock; metrics that are late are None.
         """
         sources = [version.run_id or logged_model(version) for version in versions]
         found: dict[str, Mapping[str, float]] = {"": {}}
@@ -79,31 +82,31 @@ class RunMetrics:
         return [dict(found[one]) if one in found else None for one in sources]
 
     def forget(self, id: str) -> None:
-        """Metrics were written to this run or logged model."""
+        """Forget a run or logged model, because metrics were written to it."""
         with self._lock:
             self._forgotten += 1
             self._known.pop(id, None)
 
     def _remember(self, metrics: Mapping[str, Mapping[str, float]], before: int) -> None:
-        until = time.monotonic() + _BELIEVED
+        until = time.monotonic() + _REMEMBERED
         with self._lock:
             if self._forgotten != before:
-                return  # some may have been read before they were written
+                return  # some may have been read before a write
             for id, found in metrics.items():
                 self._known[id] = (found, until)
                 self._known.move_to_end(id)
-            while len(self._known) > _MOST:
+            while len(self._known) > _ENTRIES:
                 self._known.popitem(last=False)
 
 
 def _find_runs(
     client: Any, wanted: Sequence[str], found: dict[str, Mapping[str, float]], end: float
 ) -> set[str]:
-    """Add the metrics of runs to ``found``; which of them have ended."""
+    """Add the metrics of runs to ``found``; returns the ids of those that have ended."""
     ended: set[str] = set()
     asked: set[str] = set()
 
-    def note(runs: Iterable[Any]) -> int:
+    def add(runs: Iterable[Any]) -> int:
         before = len(found)
         for run in runs:
             found[run.info.run_id] = dict(run.data.metrics)
@@ -113,7 +116,7 @@ def _find_runs(
 
     def ask(some: Sequence[str], limit: float) -> list[Any]:
         asked.update(some)
-        # Those asked before may still be on their way.
+        # Earlier calls may still occupy threads.
         threads = _PROBES if len(some) <= _PROBES else _THREADS - _PROBES
         answers = in_time(partial(_run, client), some, threads=threads, end=limit)
         for id, answer in zip(some, answers, strict=True):
@@ -121,7 +124,7 @@ def _find_runs(
                 found[id] = {}
                 ended.add(id)
         runs = [answer for answer in answers if answer is not None and answer is not _NONE]
-        note(runs)
+        add(runs)
         return runs
 
     def missing() -> list[str]:
@@ -137,24 +140,19 @@ def _find_runs(
         rest = missing() if places else []
         batches = [rest[at : at + _BATCH] for at in range(0, len(rest), _BATCH)]
         pages = in_time(search, batches, threads=_THREADS, end=end)
-        if not note(run for page in pages if page for run in page):
+        if not add(run for page in pages if page for run in page):
             break
-    # Again, what did not come in the part of the time that a first try has.
+    # Again for those that were late in their share of the time.
     ask([id for id in wanted if id not in found], end)
     return ended
 
 
-#: In the place of a run that was deleted for good.
+#: Stands for a run that was deleted for good.
 _NONE = object()
 
 
 def _run(client: Any, id: str) -> Any:
-    try:
-        return client.get_run(id)
-    except Exception as error:
-        if getattr(error, "error_code", "") not in ABSENT:
-            raise
-        return _NONE
+    return found_or_none(client.get_run, id) or _NONE
 
 
 def _search(client: Any, experiments: Sequence[str], ids: Sequence[str]) -> list[Any]:
@@ -169,12 +167,5 @@ def _search(client: Any, experiments: Sequence[str], ids: Sequence[str]) -> list
 
 
 def _metrics_of_model(client: Any, id: str) -> dict[str, float]:
-    try:
-        model = client.get_logged_model(id)
-    except Exception as error:
-        if getattr(error, "error_code", "") not in ABSENT:
-            raise
-        return {}
-    # The same one may have been logged several times.
-    newest_last = sorted(model.metrics or [], key=lambda one: (one.timestamp, one.step or 0))
-    return {metric.key: metric.value for metric in newest_last}
+    model = found_or_none(client.get_logged_model, id)
+    return {metric.key: metric.value for metric in newest_last(model)} if model else {}

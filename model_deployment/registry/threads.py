@@ -1,7 +1,7 @@
-"""Blocking calls on daemon threads: one that hangs does not keep the program from ending.
+"""Runs blocking calls on daemon threads, so that a hung call does not keep the program from ending.
 
-A thread cannot be stopped. A caller may go away, but the thread goes on, and keeps its slot until it
-has really ended: otherwise each caller that gives up would make room for one more thread that hangs.
+A thread cannot be stopped. When its caller gives up the thread goes on, and keeps its slot until it ends:
+otherwise each caller that gives up would make room for one more hung thread.
 """
 
 import asyncio
@@ -16,22 +16,22 @@ T = TypeVar("T")
 
 
 class DaemonThreads:
-    """So many calls at once, the hung ones included."""
+    """A limited number of concurrent calls, hung ones included."""
 
     def __init__(self, name: str, slots: int) -> None:
         self._name = name
         self._slots = asyncio.Semaphore(slots)
 
     async def run(self, work: Callable[[], T], late: Callable[[], None] = lambda: None) -> T:
-        """Like ``asyncio.to_thread``, once there is a free slot.
+        """Like ``asyncio.to_thread``, once a slot is free.
 
         Args:
-            late: called on the thread when ``work`` ends and nobody has been waiting for it any more.
+            late: called on the thread when ``work`` ends after its caller gave up.
         """
         await self._slots.acquire()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        left_alone = threading.Event()
+        abandoned = threading.Event()
 
         def finish(result: T | None, error: BaseException | None) -> None:
             self._slots.release()
@@ -50,10 +50,10 @@ class DaemonThreads:
             except BaseException as caught:
                 error = caught
             try:
-                if left_alone.is_set():
+                if abandoned.is_set():
                     late()
             finally:
-                _tell(loop, lambda: finish(result, error))
+                _call_soon(loop, lambda: finish(result, error))
 
         try:
             threading.Thread(target=run, name=self._name, daemon=True).start()
@@ -63,17 +63,16 @@ class DaemonThreads:
         try:
             return await future
         except asyncio.CancelledError:
-            left_alone.set()
+            abandoned.set()
             raise
 
 
 def in_time(
     work: Callable[[S], T], items: Sequence[S], *, threads: int, end: float
 ) -> list[T | None]:
-    """Make a blocking call for each item, some at once, and return what has come by ``end``.
+    """Make a blocking call for each item, several at once, and return the results that arrive by ``end``.
 
-    None stands for a call that failed or was late. Calls under way at the end are left behind, and no
-    further ones are begun.
+    None stands for a call that failed or was late. Calls that are running at the end are abandoned.
 
     Args:
         end: on the monotonic clock.
@@ -89,22 +88,22 @@ def in_time(
                 return
             try:
                 results[index] = work(items[index])
-            except Exception:  # noqa: S112 - what is missing shows in the results
+            except Exception:  # noqa: S112 - the result stays None
                 continue
 
-    crew = [
-        threading.Thread(target=run, name=f"{threading.current_thread().name} crew", daemon=True)
+    started = [
+        threading.Thread(target=run, name=f"{threading.current_thread().name} worker", daemon=True)
         for _ in range(min(threads, len(items)))
     ]
-    for thread in crew:
+    for thread in started:
         thread.start()
-    for thread in crew:
+    for thread in started:
         thread.join(max(0.0, end - time.monotonic()))
     return [*results]
 
 
-def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
     try:
-        loop.call_soon_threadsafe(what)
-    except RuntimeError:  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:  # the loop is closed, and no caller waits
         return

@@ -1,4 +1,4 @@
-"""What the registry tells of models and versions, as values of ours."""
+"""Models and versions of the registry as values of our own."""
 
 import re
 from collections.abc import Iterable
@@ -8,16 +8,14 @@ from typing import Any
 
 from model_deployment.core.names import ModelKey
 
-#: What pandas calls an index that it writes as a column of training data.
+#: Names that pandas gives an index when it writes the index as a column.
 INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0|")
-#: Ranges of versions that are named.
+#: Ranges of versions that a message names.
 _RANGES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """A registered model, as the registry lists it."""
-
     name: str
     latest_version: int | None
     aliases: dict[str, int] = field(default_factory=dict)
@@ -27,8 +25,6 @@ class RegisteredModel:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredVersion:
-    """A version of a registered model."""
-
     key: ModelKey
     status: str
     created_at: datetime
@@ -38,12 +34,12 @@ class RegisteredVersion:
 
     @property
     def artifact(self) -> str:
-        """A folder name of its own, also when a model was deleted and registered anew."""
+        """A folder name; a version that is registered again after a deletion gets another one."""
         return f"{self.key}-{int(self.created_at.timestamp() * 1000)}"
 
 
 def in_words(versions: Iterable[int]) -> str:
-    """Versions for people: ``versions 1 to 4 and 7``; the newest of many."""
+    """Versions in words: ``versions 1 to 4 and 7``; only the newest of many."""
     ranges: list[list[int]] = []
     for version in sorted(versions):
         if ranges and ranges[-1][1] == version - 1:
@@ -62,7 +58,6 @@ def in_words(versions: Iterable[int]) -> str:
 
 
 def read_model(model: Any) -> RegisteredModel:
-    """From MLflow's own object."""
     versions = [int(version.version) for version in model.latest_versions or []]
     return RegisteredModel(
         name=model.name,
@@ -74,7 +69,7 @@ def read_model(model: Any) -> RegisteredModel:
 
 
 def read_version(version: Any, aliases: Any, metrics: dict[str, float]) -> RegisteredVersion:
-    """From MLflow's own object; ``aliases`` are those of the whole model."""
+    """``version`` is MLflow's object; ``aliases`` are those of the whole model."""
     number = int(version.version)
     return RegisteredVersion(
         key=ModelKey(version.name, number),

@@ -16,7 +16,7 @@ from model_deployment.core.errors import ModelDeploymentError, TooBusy, Unavaila
 from model_deployment.core.names import ModelKey
 from model_deployment.degradation.verdict_words import Verdict, words
 from model_deployment.documents.base import Collection, Documents, Query
-from model_deployment.documents.owned import Store
+from model_deployment.documents.owner_view import DocumentSource
 from model_deployment.reports.inputs import SECONDS, Gather, Laid, Window
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ Done = Callable[[ModelKey, Mapping[str, Any], Mapping[str, Any] | None], Awaitab
 class Reporter:
     """One report at a time: they take seconds of a core, and predictions come first."""
 
-    def __init__(self, keeper: Store, gather: Gather, *, work: Path, done: Done) -> None:
+    def __init__(self, keeper: DocumentSource, gather: Gather, *, work: Path, done: Done) -> None:
         """Make nothing yet.
 
         Args:

@@ -15,7 +15,7 @@ from model_deployment.settings.deploy_defaults import DeployDefaults
 from model_deployment.settings.types import (
     COMMON_MODULES,
     Bytes,
-    DataPlaces,
+    DataFolders,
     Hours,
     LogLevel,
     Modules,
@@ -145,9 +145,9 @@ class Settings(DeployDefaults):
     """Seconds that the MLflow registry may take to answer."""
     download_timeout: Seconds = Field(1800.0, gt=0)
     """Seconds that the download of one model version may take."""
-    training_data: DataPlaces = ()
-    """Places that logged data sets may be read from: folders, `https://host/`, `s3://bucket/`;
-    comma-separated. Default: only artifacts of the run."""
+    training_data: DataFolders = ()
+    """Folders that the local file of a logged data set may be read from, comma-separated. Default:
+    only artifacts of the run."""
     metrics_to_mlflow: bool = True
     """Write metrics sent to `set_new_metrics` to MLflow as well."""
 

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
 from model_deployment.core import units
-from model_deployment.registry.sources import Places
+from model_deployment.registry.data_files import allowed_folders
 
 #: Modules that most models need: they take seconds to import, and memory that forked processes share.
 COMMON_MODULES = (
@@ -49,8 +49,8 @@ def _check_modules(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _check_places(value: tuple[str, ...]) -> tuple[str, ...]:
-    Places(value)
+def _check_folders(value: tuple[str, ...]) -> tuple[str, ...]:
+    allowed_folders(value)
     return value
 
 
@@ -102,7 +102,7 @@ PortRange = Annotated[
 #: ``NAME,NAME``.
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)]
 Modules = Annotated[Names, AfterValidator(_check_modules)]
-DataPlaces = Annotated[Names, AfterValidator(_check_places)]
+DataFolders = Annotated[Names, AfterValidator(_check_folders)]
 WebhookUrl = Annotated[str, AfterValidator(_check_webhook)]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"],

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from model_deployment.registry.mlmodel import Description
+from model_deployment.registry.mlmodel import MLmodelReader
 from model_deployment.tabular.inputs import Inputs
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Known:
             models: the folder of artifacts; None finds no inputs.
         """
         self._models = models
-        self._description = Description()
+        self._description = MLmodelReader()
         self._found: dict[str, Inputs] = {}
 
     def __call__(self, artifact: str) -> Inputs | None:

@@ -18,16 +18,16 @@ import pytest
 
 from model_deployment.documents.base import (
     Collection,
+    DocumentRefused,
     Documents,
     Query,
-    Refused,
     StoreUnavailable,
     StoreUnusable,
     Written,
 )
-from model_deployment.documents.embedded import EmbeddedDocuments, _page
+from model_deployment.documents.embedded import EmbeddedDocuments, file, sql
 from model_deployment.documents.mongo import MongoDocuments
-from tests.support.document_store_bench import Lag, document, documents, found, ids
+from tests.support.document_store_bench import Lag, document, documents, found, ids, works
 from tests.support.mongod import Mongod
 from tests.support.waiting import until, until_sync
 
@@ -35,14 +35,6 @@ pytest_plugins = ["tests.support.document_store_fixtures"]
 
 CAPTURES = Collection.CAPTURES
 ROOT = Path(__file__).parents[2]
-
-
-async def works(store: Documents) -> bool:
-    try:
-        await store.ping()
-    except StoreUnavailable:
-        return False
-    return True
 
 
 # MongoDB
@@ -56,7 +48,7 @@ async def mongo(mongod: Mongod) -> Any:
     await store.close()
 
 
-async def test_what_mongo_acknowledged_outlives_a_kill(
+async def test_mongo_keeps_acknowledged_writes_after_a_kill(
     mongo: MongoDocuments, mongod: Mongod
 ) -> None:
     blob = bytes(range(256)) * 4000
@@ -100,7 +92,6 @@ async def test_inserts_go_on_over_kills(mongo: MongoDocuments, mongod: Mongod) -
 
 
 CALLS: dict[str, Callable[[Documents], Any]] = {
-    "ping": lambda store: store.ping(),
     "open": lambda store: store.open(),
     "insert": lambda store: store.insert(CAPTURES, documents(1000)),
     "replace": lambda store: store.replace(CAPTURES, document(1)),
@@ -185,11 +176,11 @@ async def test_a_store_that_was_away_when_it_was_opened(mongod: Mongod) -> None:
 
 
 @pytest.mark.parametrize("code", [10107, 91, 13, 18, 14031, 50, 8000, 11600, 189])
-async def test_what_is_the_servers_is_no_fault_of_a_document(
+async def test_server_errors_refuse_no_document(
     mongo: MongoDocuments, mongod: Mongod, code: int
 ) -> None:
     with mongod.failing("insert", "update", errorCode=code):
-        for name in ("insert", "replace", "ping"):
+        for name in ("insert", "replace"):
             with pytest.raises(StoreUnavailable):
                 await CALLS[name](mongo)
     assert await mongo.insert(CAPTURES, documents(3)) == Written(inserted=3)
@@ -207,9 +198,7 @@ async def test_a_write_that_is_not_replicated_is_not_acknowledged(
     assert written == Written(known=1000)  # they had been written, and nobody could know
 
 
-async def test_a_cut_connection_is_no_fault_of_a_document(
-    mongo: MongoDocuments, mongod: Mongod
-) -> None:
+async def test_cut_connection_refuses_no_document(mongo: MongoDocuments, mongod: Mongod) -> None:
     with mongod.failing("insert", "find", closeConnection=True):
         for name in ("insert", "get"):
             with pytest.raises(StoreUnavailable):
@@ -228,7 +217,7 @@ async def test_a_command_that_fails_for_one_document_is_taken_apart(
     batch[3]["poison"] = batch[7]["poison"] = 1
     written = await mongo.insert(CAPTURES, batch)
     assert (written.inserted, {*written.refused}) == (8, {"id000003", "id000007"})
-    with pytest.raises(Refused):
+    with pytest.raises(DocumentRefused):
         await mongo.replace(CAPTURES, batch[3])
     # Code 2, BadValue, for the whole command: whoever it is that is meant, nothing hangs for ever.
     with mongod.failing("insert", errorCode=2):
@@ -255,26 +244,6 @@ async def test_indexes_are_those_that_are_needed(mongo: MongoDocuments, mongod: 
             ]  # fmt: skip
 
 
-async def test_old_revisions_and_halves_of_blobs_are_removed(
-    mongo: MongoDocuments, mongod: Mongod
-) -> None:
-    bson = pytest.importorskip("bson")
-    with mongod.client() as client:
-        chunks = client[mongod.database]["fs.chunks"]
-        files = client[mongod.database]["fs.files"]
-        for size in (3_000_000, 1_000_000, 10):
-            await mongo.put_blob("x", bytes(size))
-            assert files.count_documents({}) == 1
-        assert chunks.count_documents({}) == 1
-        old = bson.ObjectId.from_datetime(document()["ts"].replace(year=2020))
-        chunks.insert_one({"files_id": old, "n": 0, "data": b"x"})
-        chunks.insert_one({"files_id": bson.ObjectId(), "n": 0, "data": b"x"})
-        await mongo.open()
-        assert chunks.count_documents({}) == 2  # the young one may be in the making
-        await mongo.delete_blob("x")
-        assert chunks.count_documents({}) == 1
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -285,7 +254,7 @@ async def test_old_revisions_and_halves_of_blobs_are_removed(
         "",
     ],
 )
-def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
+def test_invalid_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match="cannot use the URL of MongoDB") as error:
         MongoDocuments(url)
     assert "cret" not in str(error.value)
@@ -295,7 +264,7 @@ async def test_no_password_is_told(mongod: Mongod) -> None:
     address = mongod.url.partition("://")[2].rpartition("@")[2]
     store = MongoDocuments(f"mongodb://me:secret@{address}?authSource=admin")
     with pytest.raises(StoreUnavailable) as error:
-        await store.ping()
+        await store.count(Query(CAPTURES))
     assert "secret" not in str(error.value)
     await store.close()
 
@@ -344,7 +313,7 @@ def write_until_killed(path: Path, told: Path, number: int) -> None:
         process.wait(10)
 
 
-async def test_what_the_embedded_store_acknowledged_outlives_kills(tmp_path: Path) -> None:
+async def test_embedded_store_keeps_acknowledged_writes_after_kills(tmp_path: Path) -> None:
     path, told = tmp_path / "documents.db", tmp_path / "told"
     number = 0
     for _ in range(3):
@@ -448,7 +417,7 @@ async def test_a_place_where_no_file_can_be(tmp_path: Path, path: str) -> None:
     with pytest.raises(StoreUnavailable, match="cannot use the document store"):
         await store.open()
     with pytest.raises(StoreUnavailable, match="not open"):
-        await store.ping()
+        await store.count(Query(CAPTURES))
 
 
 async def test_a_file_that_was_removed_takes_nothing_more(
@@ -463,12 +432,14 @@ async def test_a_file_that_was_removed_takes_nothing_more(
         await embedded.insert(CAPTURES, documents(1))
 
 
-async def test_damage_is_told_when_it_is_read(embedded: EmbeddedDocuments, tmp_path: Path) -> None:
+async def test_damage_is_told_when_it_is_read(
+    embedded: EmbeddedDocuments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await embedded.insert(CAPTURES, documents(5000))
     await embedded.close()
     path = tmp_path / "documents.db"
     # As if it were too large to be looked through.
-    embedded._examine = lambda: None  # type: ignore[method-assign]
+    monkeypatch.setattr(file, "check", lambda *_, **__: None)
     whole = path.read_bytes()
     path.write_bytes(whole[:8192] + b"\xaa" * (len(whole) - 8192))
 
@@ -527,7 +498,7 @@ def test_a_disk_without_room_is_told_of_and_used_again(tmp_path: Path) -> None:
     assert (kept, written, blob) == (100, 10, 5_000_000)
 
 
-async def test_a_lock_of_somebody_else_costs_as_long_as_was_said(
+async def test_foreign_lock_is_waited_for_as_configured(
     embedded: EmbeddedDocuments, tmp_path: Path
 ) -> None:
     await embedded.insert(CAPTURES, documents(3))
@@ -571,7 +542,7 @@ async def test_no_reader_keeps_the_log_from_being_merged(
 async def test_searches_use_the_index_that_is_meant(
     embedded: EmbeddedDocuments, tmp_path: Path, query: Any, index: str, after: Any
 ) -> None:
-    statement, values = _page(Query(CAPTURES, **query, since=document()["ts"]), after, 10)
+    statement, values = sql.page(Query(CAPTURES, **query, since=document()["ts"]), after, 10)
     with closing(sqlite3.connect(tmp_path / "documents.db")) as other:
         plan = [row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
     assert f"INDEX {index} " in plan[0]
@@ -581,32 +552,11 @@ async def test_the_loop_goes_on_while_it_works(embedded: EmbeddedDocuments) -> N
     wide = {"data": [[0.5] * 20] * 100}
     async with Lag() as lag:
         await embedded.insert(CAPTURES, documents(500, **wide))
-        await embedded.put_blob("x", bytes(20_000_000))
+        await embedded.put_blob("x", bytes(16_000_000))
         assert len(await found(embedded)) == 500
         await embedded.get_blob("x")
         await embedded.delete(Query(CAPTURES))
     assert lag.longest < 0.5
-
-
-async def test_what_a_kill_left_of_a_blob_is_removed_when_it_is_old(
-    embedded: EmbeddedDocuments, tmp_path: Path
-) -> None:
-    def rows() -> list[int]:
-        with closing(sqlite3.connect(tmp_path / "documents.db", isolation_level=None)) as other:
-            return [
-                other.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                for table in ("blobs", "chunks", "unfinished")
-            ]
-
-    for size in (3_000_000, 1_000_000, 10):
-        await embedded.put_blob("x", bytes(size))
-    assert rows() == [1, 1, 0]
-    with closing(sqlite3.connect(tmp_path / "documents.db", isolation_level=None)) as other:
-        other.execute("INSERT INTO unfinished VALUES (100, 5), (101, ?)", (time.time(),))
-        other.execute("INSERT INTO chunks VALUES (100, 0, x'00'), (101, 0, x'00')")
-    await embedded.close()
-    await embedded.open()
-    assert rows() == [1, 2, 1]  # the young one may be in the making
 
 
 async def test_a_write_that_takes_too_long_is_given_up(tmp_path: Path) -> None:

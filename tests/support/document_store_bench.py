@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from model_deployment.documents.base import Collection, Documents, Query
+from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.documents.mongo import MongoDocuments
 from tests.support.mongod import Mongod
@@ -107,3 +107,12 @@ class Lag:
 
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
+
+
+async def works(store: Documents) -> bool:
+    """Whether the store can be written to."""
+    try:
+        await store.delete_blob("none")
+    except StoreUnavailable:
+        return False
+    return True

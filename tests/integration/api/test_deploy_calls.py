@@ -234,7 +234,7 @@ def test_a_version_without_usable_artifacts_fails_with_the_cause(controllers: Co
     missing, odd = at_once(
         lambda key: controller.deploy(key, status=502), (f"{NO_ARTIFACTS}-1", f"{NO_MLMODEL}-1")
     )
-    assert "its artifacts cannot be had" in missing["reason"]
+    assert "its artifacts cannot be read" in missing["reason"]
     assert "MLmodel" in odd["reason"]
     assert controller.processes() == []
 

@@ -38,7 +38,7 @@ def story(controller: Controller, key: str) -> list[Any]:
     return [event["reason"] for event in controller.events(key)]
 
 
-def test_what_was_backed_up_under_load_comes_back(controllers: Controllers, tmp_path: Path) -> None:
+def test_backup_under_load_is_restored(controllers: Controllers, tmp_path: Path) -> None:
     controller = controllers().up()
     before = controller.deploy("stub-1")
     controller.post("/model/stub-1/set_new_metrics", 201, {"metrics": {"rmse": 61.2}})

@@ -48,7 +48,7 @@ def test_a_registry_that_refuses_connections(controllers: Controllers) -> None:
     assert "secret" not in controller.logged()
 
 
-def test_a_registry_that_says_nothing(controllers: Controllers, mute: str) -> None:
+def test_silent_registry_is_unavailable(controllers: Controllers, mute: str) -> None:
     controller = controllers(mute, REGISTRY_TIMEOUT=3).up()
     # More than there are threads for them: each still has its answer in time.
     keys = [f"stub-{version}" for version in range(1, 21)]
@@ -59,7 +59,7 @@ def test_a_registry_that_says_nothing(controllers: Controllers, mute: str) -> No
     assert controller.get("/get_deployed_models", stopped=True) == []
 
 
-def test_what_runs_needs_no_registry(controllers: Controllers, mute: str) -> None:
+def test_running_models_need_no_registry(controllers: Controllers, mute: str) -> None:
     controller = controllers().up()
     at_once(controller.deploy, ("wrapper-1", "stub-1"))
     controller.undeploy("stub-1")

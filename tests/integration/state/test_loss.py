@@ -42,10 +42,10 @@ def test_a_lost_state_is_refused_and_begun_anew_when_told_to(controllers: Contro
     assert controller.deploy("stub-1")["port"] == controller.ports[0]
     assert controller.get("/ready")["ports"]["blocked"] == []
     assert before.isdisjoint(process.pid for process in controller.processes())
-    # A flag that stays in a start script does not empty a state that is whole.
+    # A flag that stays in a start script does not empty an undamaged state.
     controller.kill()
     assert controller.start().wait() == 1
-    assert "is whole. Leave out --new-state" in controller.logged()
+    assert "is undamaged. Leave out --new-state" in controller.logged()
     controller.arguments = []
     controller.up()
     assert controller.row("stub-1")["state"] == "ready"

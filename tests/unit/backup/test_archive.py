@@ -64,7 +64,7 @@ def info(name: str, content: bytes = b"", **more: Any) -> tuple[tarfile.TarInfo,
     return made, content
 
 
-def test_a_good_one_is_told_by_its_manifest(tmp_path: Path, archive: Path) -> None:
+def test_archive_is_described_by_its_manifest(tmp_path: Path, archive: Path) -> None:
     (_, text), *rest = members(archive)
     told = json.loads(text)
     assert (told["format"], told["documents"]) == (1, "embedded")
@@ -96,7 +96,9 @@ BYTES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("change", BYTES.values(), ids=[*BYTES])
-def test_damaged_archives(tmp_path: Path, archive: Path, change: Callable[[bytes], bytes]) -> None:
+def test_damaged_archive_is_refused(
+    tmp_path: Path, archive: Path, change: Callable[[bytes], bytes]
+) -> None:
     archive.write_bytes(change(archive.read_bytes()))
     refused(tmp_path, archive)
 
@@ -168,28 +170,30 @@ HOSTILE: dict[str, Callable[[Members], Members]] = {
 
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=[*HOSTILE])
-def test_hostile_archives(
+def test_hostile_archive_is_refused(
     tmp_path: Path, archive: Path, change: Callable[[Members], Members]
 ) -> None:
     pack(archive, change(members(archive)))
     refused(tmp_path, archive)
 
 
-def test_an_archive_with_extended_headers(tmp_path: Path, archive: Path) -> None:
+def test_archive_with_extended_headers_is_refused(tmp_path: Path, archive: Path) -> None:
     found = members(archive)
     found[1][0].pax_headers = {"comment": "x" * 1000}
     pack(archive, found, tarfile.PAX_FORMAT)
-    assert "something else than files" in refused(tmp_path, archive)
+    assert "other than plain files" in refused(tmp_path, archive)
 
 
 @pytest.mark.parametrize("missing", ["backup.tar.gz", "folder"])
-def test_no_archive(tmp_path: Path, missing: str) -> None:
+def test_missing_archive_is_refused(tmp_path: Path, missing: str) -> None:
     (tmp_path / "folder").mkdir()
     refused(tmp_path, tmp_path / missing)
 
 
 @pytest.mark.parametrize("what", ["no folder", "empty folder", "file in the way", "folder as file"])
-def test_what_cannot_be_backed_up(tmp_path: Path, archive: Path, what: str) -> None:
+def test_backup_refuses_missing_data_and_existing_files(
+    tmp_path: Path, archive: Path, what: str
+) -> None:
     data, target = tmp_path / "data", tmp_path / "other.tar.gz"
     (tmp_path / "empty").mkdir()
     match what:
@@ -208,7 +212,7 @@ def test_what_cannot_be_backed_up(tmp_path: Path, archive: Path, what: str) -> N
     assert not (tmp_path / "other.tar.gz").exists()
 
 
-def test_a_backup_that_fails_leaves_the_earlier_one(tmp_path: Path, archive: Path) -> None:
+def test_failed_backup_leaves_the_earlier_one(tmp_path: Path, archive: Path) -> None:
     before = archive.read_bytes()
     (tmp_path / "data" / "state.db").write_bytes(b"damaged")
     with pytest.raises(StateError, match="cannot open the state database"):

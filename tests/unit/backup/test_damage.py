@@ -14,7 +14,8 @@ from model_deployment.backup.restore import restore
 from model_deployment.core.errors import StateError
 from model_deployment.documents.base import StoreUnusable
 from model_deployment.documents.embedded import EmbeddedDocuments
-from model_deployment.state.database import SCHEMA_VERSION, Database
+from model_deployment.state.database import Database
+from model_deployment.state.files import SCHEMA_VERSION
 from tests.support.stored import opened
 from tests.support.waiting import until
 
@@ -53,6 +54,11 @@ def replaced_by_another(path: Path) -> None:
     sql("CREATE TABLE recipes (x); INSERT INTO recipes VALUES (1)")(path)
 
 
+def replaced_by_empty_database(path: Path) -> None:
+    path.unlink()
+    sql("VACUUM")(path)
+
+
 def replaced_by_link(path: Path) -> None:
     path.unlink()
     path.symlink_to("nowhere")
@@ -60,7 +66,11 @@ def replaced_by_link(path: Path) -> None:
 
 def sibling(suffix: str) -> Damage:
     """Something of a log without the rest."""
-    return lambda path: (path.unlink(), path.with_name(path.name + suffix).write_bytes(b"x" * 100))
+
+    def work(path: Path) -> None:
+        path.rename(path.with_name(path.name + suffix)).write_bytes(b"x" * 100)
+
+    return work
 
 
 DAMAGES: dict[str, Damage] = {
@@ -70,7 +80,7 @@ DAMAGES: dict[str, Damage] = {
     "a dangling link": replaced_by_link,
     "a folder": replaced_by_folder,
     "another database": replaced_by_another,
-    "an empty database": lambda path: (path.unlink(), sql("VACUUM")(path)),
+    "an empty database": replaced_by_empty_database,
     "empty": lambda path: edit(path, lambda _: b""),
     "one byte": lambda path: edit(path, lambda data: data[:1]),
     "half a header": lambda path: edit(path, lambda data: data[:50]),
@@ -127,12 +137,14 @@ async def number(folder: Path) -> int:
         return len(await store.deployments.all())
 
 
-def test_there_are_enough_kinds() -> None:
+def test_damages_are_many() -> None:
     assert len(DAMAGES) >= 20
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=[*DAMAGES])
-async def test_damage_is_refused_kept_and_mended(data: Path, archive: Path, damage: Damage) -> None:
+async def test_damaged_state_is_refused_kept_and_restored(
+    data: Path, archive: Path, damage: Damage
+) -> None:
     path = data / "state.db"
     damage(path)
     before = content(data)
@@ -148,37 +160,35 @@ async def test_damage_is_refused_kept_and_mended(data: Path, archive: Path, dama
 
 
 @pytest.mark.parametrize("name", ["removed", "empty", "half", "a folder", "a newer layout"])
-async def test_an_empty_state_begins_only_when_told_to(
-    data: Path, archive: Path, name: str
-) -> None:
+async def test_new_state_begins_only_on_request(data: Path, archive: Path, name: str) -> None:
     path = data / "state.db"
     DAMAGES[name](path)
     before = content(data).get("state.db")
     moved = new_state(data)
     assert [content(data)[one.name] for one in moved] == ([before] if before else [])
     assert await number(data) == 0
-    with pytest.raises(StateError, match="is whole"):
+    with pytest.raises(StateError, match="is undamaged"):
         new_state(data)
 
 
-async def test_what_is_lost_with_a_log_is_nothing(data: Path) -> None:
+async def test_state_without_its_log_is_up_to_date(data: Path) -> None:
     count = "SELECT count(*) FROM deployments"
 
     def without_log() -> bool:
         with closing(sqlite3.connect(f"file:{data}/state.db?immutable=1", uri=True)) as connection:
-            return connection.execute(count).fetchone() == (30,)
+            return bool(connection.execute(count).fetchone() == (30,))
 
     async with opened(data) as store:
         await store.deploy("last", 1)
         await until(without_log)
 
 
-async def test_the_same_of_a_document_store(tmp_path: Path) -> None:
+async def test_damaged_document_store_is_refused_and_replaced_on_request(tmp_path: Path) -> None:
     path = tmp_path / "documents.db"
     store = EmbeddedDocuments(path)
     await store.open()
     await store.close()
-    with pytest.raises(StateError, match="is whole"):
+    with pytest.raises(StateError, match="is undamaged"):
         new_documents(tmp_path)
     path.with_name("documents.db-shm").touch()
     path.with_name("documents.db-wal").unlink(missing_ok=True)

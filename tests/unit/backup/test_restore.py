@@ -51,7 +51,7 @@ asyncio.run(main(Path(sys.argv[1])))
 # ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - nothing else is on these loops
 
 
-async def test_ten_backups_while_others_write_are_consistent(tmp_path: Path) -> None:
+async def test_backups_during_writes_are_consistent(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     archives = [tmp_path / f"{number}.tar.gz" for number in range(10)]
@@ -143,7 +143,7 @@ async def populate(folder: Path, model: str) -> Path:
     return archive
 
 
-async def test_a_restore_that_is_killed_is_whole_or_refused(tmp_path: Path) -> None:
+async def test_killed_restore_is_complete_or_refused(tmp_path: Path) -> None:
     new = await populate(tmp_path / "new", "new")
     old = await populate(tmp_path / "old", "old")
     done = subprocess.run(
@@ -165,7 +165,7 @@ async def test_a_restore_that_is_killed_is_whole_or_refused(tmp_path: Path) -> N
     assert not [*(tmp_path / "old").glob(".restore-*")]
 
 
-async def test_a_data_directory_keeps_its_name_and_a_new_one_takes_the_backups(
+async def test_instance_id_is_kept_or_taken_from_the_backup(
     tmp_path: Path,
 ) -> None:
     archive = await populate(tmp_path / "first", "m")
@@ -182,7 +182,7 @@ async def test_a_data_directory_keeps_its_name_and_a_new_one_takes_the_backups(
 
 
 @pytest.mark.parametrize("own", [True, False])
-async def test_times_are_cleared_and_launches_of_others_forgotten(
+async def test_restored_state_has_no_old_times_or_foreign_launches(
     tmp_path: Path, own: bool
 ) -> None:
     data = tmp_path / "data"
@@ -211,7 +211,7 @@ async def test_times_are_cleared_and_launches_of_others_forgotten(
             assert (await store.ports.usage(NOW)).leased == 0
 
 
-async def test_every_collection_and_the_pages_of_reports_come_back(tmp_path: Path) -> None:
+async def test_collections_and_report_pages_are_restored(tmp_path: Path) -> None:
     archive = await populate(tmp_path / "data", "m")
     restore(tmp_path / "target", archive)
     store = EmbeddedDocuments(tmp_path / "target" / "documents.db")
@@ -222,7 +222,7 @@ async def test_every_collection_and_the_pages_of_reports_come_back(tmp_path: Pat
     await store.close()
 
 
-async def test_a_document_store_that_is_lost_is_not_left_out(tmp_path: Path) -> None:
+async def test_backup_without_its_document_store_is_refused(tmp_path: Path) -> None:
     await populate(tmp_path / "data", "m")
     async with opened(tmp_path / "data") as store:
         await store.execute("INSERT INTO meta VALUES ('documents', 'embedded')")
@@ -248,7 +248,7 @@ except StateError as error:
 
 
 @pytest.mark.parametrize("room", [4096, 500_000])
-async def test_without_room_the_earlier_backup_stays(tmp_path: Path, room: int) -> None:
+async def test_full_disk_keeps_the_earlier_backup(tmp_path: Path, room: int) -> None:
     archive = await populate(tmp_path / "data", "m")
     before = archive.read_bytes()
     done = subprocess.run(
@@ -265,7 +265,7 @@ async def test_without_room_the_earlier_backup_stays(tmp_path: Path, room: int) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "m.tar.gz"]
 
 
-async def test_nothing_is_replaced_unless_told_to(tmp_path: Path) -> None:
+async def test_restore_replaces_nothing_without_force(tmp_path: Path) -> None:
     archive = await populate(tmp_path / "data", "m")
     with pytest.raises(StateError, match=r"state\.db, documents\.db would be replaced"):
         restore(tmp_path / "data", archive)

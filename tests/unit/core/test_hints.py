@@ -19,7 +19,7 @@ from model_deployment.core.hints import advice
             "did not answer",
         ),
         (
-            "cannot download a-1: cannot use the MLflow registry at http://r: it wants a user",
+            "cannot download a-1: cannot use the MLflow registry at http://r: it requires a user",
             "wrong with",
         ),
         ("cannot download a-1: the registry has no version 1 of a", "deleted"),

@@ -16,7 +16,7 @@ from model_deployment.core.options import (
     StartMethod,
     Validation,
 )
-from model_deployment.registry.mlmodel import Description
+from model_deployment.registry.mlmodel import MLmodelReader
 from tests.support.gates import column, split, values
 
 options = st.builds(
@@ -85,7 +85,7 @@ def model(folder: Path, *inputs: dict[str, Any], example: Any = None) -> Path:
 
 def test_the_gate_is_made_of_the_signature(tmp_path: Path) -> None:
     path = model(tmp_path, column("long"))
-    strict, coerce, observe = (Description().gate(path, mode) for mode in Validation)
+    strict, coerce, observe = (MLmodelReader().gate(path, mode) for mode in Validation)
     assert strict.checked
     assert strict.check(split("1")).refused
     assert values(coerce.check(split("1")), None) == [1]
@@ -99,15 +99,15 @@ def test_gate_without_signature_accepts_everything(
     caplog.set_level(logging.CRITICAL)
     if text is not None:
         (tmp_path / "MLmodel").write_text(text)
-    gate = Description().gate(tmp_path, Validation.STRICT)
+    gate = MLmodelReader().gate(tmp_path, Validation.STRICT)
     assert not gate.checked
     assert not gate.check(split("x")).refused
 
 
 def test_example_of_the_model_comes_first(tmp_path: Path) -> None:
     own = split(1, 2, 3)
-    assert Description().example(model(tmp_path, column("long"), example=own)) == own
-    assert Description().example(model(tmp_path, example=own)) == own
+    assert MLmodelReader().example(model(tmp_path, column("long"), example=own)) == own
+    assert MLmodelReader().example(model(tmp_path, example=own)) == own
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_example_of_the_model_comes_first(tmp_path: Path) -> None:
 )
 def test_an_example_made_of_the_signature_passes_its_gate(tmp_path: Path, kind: str) -> None:
     path = model(tmp_path, column(kind), column("long", "b", required=False))
-    verdict = Description().gate(path, Validation.STRICT).check(Description().example(path))
+    verdict = MLmodelReader().gate(path, Validation.STRICT).check(MLmodelReader().example(path))
     assert not verdict.refused
     assert verdict.table is not None
     assert verdict.table.rows == 1
 
 
 def test_example_is_missing_without_signature_and_example(tmp_path: Path) -> None:
-    assert Description().example(tmp_path) is None
-    assert Description().example(model(tmp_path)) is None
+    assert MLmodelReader().example(tmp_path) is None
+    assert MLmodelReader().example(model(tmp_path)) is None

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from model_deployment.core.signature import Signature, from_mlmodel, sample
-from model_deployment.registry.mlmodel import Description
+from model_deployment.registry.mlmodel import MLmodelReader
 
 EXAMPLES = {"long": 1, "double": 0.5, "string": "text", "boolean": True, "any": None}
 
@@ -155,7 +155,7 @@ def test_of_a_huge_tensor_the_sample_shows_how_it_is_nested(
 def describe(folder: Path, text: str | bytes | None) -> tuple[Any, Any, Any]:
     if text is not None:
         (folder / "MLmodel").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return Description().read(folder)
+    return MLmodelReader().read(folder)
 
 
 def test_describes_a_model(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from model_deployment.degradation.metric_verdict import Past
 from model_deployment.degradation.verdict_words import WORDS
 from model_deployment.metrics.scores import comparison
 from model_deployment.recording.counters import STEPS, Totals
-from model_deployment.registry.training_data import DEPLOYED
+from model_deployment.registry.model_metrics import DEPLOYED
 from model_deployment.registry.values import RegisteredVersion
 
 KEY = ModelKey("iris", 1)

@@ -8,7 +8,7 @@ import pytest
 
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.documents.connect import connect
-from model_deployment.documents.mongo_errors import explain, first_line
+from model_deployment.documents.mongo.errors import explain, first_line
 from tests.support.stubs import free_port
 
 
@@ -31,13 +31,13 @@ async def said(url: str) -> str:
         await documents.close()
 
 
-async def test_nobody_listens() -> None:
+async def test_refused_connection_is_explained() -> None:
     port = free_port()
     told = await said(f"mongodb://ana:hush@127.0.0.1:{port}/captures")
     assert told == f"cannot reach MongoDB at 127.0.0.1:{port}: connection refused"
 
 
-async def test_a_host_that_has_no_name() -> None:
+async def test_unknown_host_is_explained() -> None:
     told = await said("mongodb://store.invalid:27017/captures")
     assert told == "cannot reach MongoDB at store.invalid:27017: the name of its host is not known"
 
@@ -51,23 +51,23 @@ async def test_a_host_that_has_no_name() -> None:
         ("Authentication failed., full error: {'ok': 0.0, 'code': 18}",
          "cannot use MongoDB: it refuses the user or the password"),
         ("not authorized on captures to execute command { insert: 1 }, full error: {'ok': 0}",
-         "cannot use MongoDB: its user may not do this; give it readWrite on the database"),
+         "cannot use MongoDB: its user lacks the right; give the user readWrite on the database"),
         ("No replica set members match selector \"Primary()\", Timeout: 2.0s, Topology Description: <x>",
          "cannot use MongoDB: it has no primary at the moment"),
         ("db:27017: SSL handshake failed: db:27017: [SSL: X] certificate verify failed",
          "cannot reach MongoDB at db:27017: its certificate is not trusted"),
         ("db1:27017: connection closed (configured timeouts: a: 20.0ms),db2:27017: connection "
          "closed (configured timeouts: a: 20.0ms), Timeout: 2s, Topology Description: <x>",
-         "cannot reach MongoDB at db1:27017, db2:27017: it broke the connection off"),
+         "cannot reach MongoDB at db1:27017, db2:27017: it closed the connection"),
         ("The DNS query name does not exist: _mongodb._tcp.db.invalid.",
          "cannot use MongoDB: The DNS query name does not exist: _mongodb._tcp.db.invalid."),
     ],
 )  # fmt: skip
-def test_what_the_driver_says_is_told_in_words(text: str, says: str) -> None:
+def test_driver_errors_are_explained(text: str, says: str) -> None:
     assert explain(RuntimeError(text)) == says
 
 
-def test_of_anything_else_the_first_line_is_told() -> None:
+def test_unknown_error_shows_its_first_line() -> None:
     assert first_line(RuntimeError("odd, full error: {'a': 1}\nmore")) == "odd"
     assert first_line(ValueError()) == "ValueError"
     assert first_line(ValueError("word " * 90)).endswith("word ...")

@@ -175,7 +175,7 @@ async def test_the_store_is_opened_when_it_comes(
         broken.setattr(bench.store, "open", away)
         with pytest.raises(StoreUnavailable):
             await bench.keeper.opened()
-    await (await bench.keeper.opened()).ping()
+    await (await bench.keeper.opened()).delete_blob("none")
 
 
 # Old documents

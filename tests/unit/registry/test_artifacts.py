@@ -77,6 +77,11 @@ def link(entry: Path) -> None:
     (entry / "model/model.pkl").symlink_to("../model.pkl")
 
 
+def replace_by_folder(entry: Path) -> None:
+    (entry / "model/model.pkl").unlink()
+    (entry / "model/model.pkl").mkdir()
+
+
 HARMS: dict[str, Harm] = {
     "flipped bit": flip,
     "swapped contents": swap,
@@ -95,10 +100,7 @@ HARMS: dict[str, Harm] = {
     "manifest of another shape": lambda e: (e / "manifest.json").write_text("[]"),
     "file replaced by a link": link,
     "manifest that knows nothing": lambda e: (e / "manifest.json").write_text("{}"),
-    "file replaced by a folder": lambda e: (
-        (e / "model/model.pkl").unlink(),
-        (e / "model/model.pkl").mkdir(),
-    ),
+    "file replaced by a folder": replace_by_folder,
 }
 #: What is in the cache and was not downloaded is not served, and harms nobody.
 ADDITIONS: dict[str, Harm] = {
@@ -124,7 +126,7 @@ async def test_a_damaged_entry_is_fetched_again(
 
 
 @pytest.mark.parametrize("add", ADDITIONS.values(), ids=[*ADDITIONS])
-async def test_what_was_added_is_not_served(
+async def test_added_files_are_not_served(
     cache: ArtifactCache, source: Source, root: Path, add: Harm
 ) -> None:
     await cache.ensure(NAME, source.download)
@@ -137,7 +139,7 @@ async def test_what_was_added_is_not_served(
 
 
 @pytest.mark.parametrize("harm", [HARMS["flipped bit"], HARMS["removed file"]])
-async def test_verify_names_what_is_wrong(
+async def test_verify_names_the_damage(
     cache: ArtifactCache, source: Source, root: Path, harm: Harm
 ) -> None:
     with pytest.raises(FileNotFoundError):
@@ -171,7 +173,7 @@ async def test_a_damaged_entry_is_not_served_when_it_cannot_be_fetched(
     assert len(told) == 2
 
 
-async def test_a_first_download_that_fails_says_only_why(
+async def test_failed_first_download_raises_its_own_error(
     cache: ArtifactCache, source: Source
 ) -> None:
     source.error = OSError("registry down")
@@ -206,7 +208,7 @@ async def test_artifacts_without_a_model_are_refused(
 ) -> None:
     del source.files["MLmodel"]
     source.files["MLmodel/readme"] = b"a folder of that name is none either"
-    with pytest.raises(Damaged, match="no MLmodel file"):
+    with pytest.raises(Damaged, match="no file MLmodel"):
         await cache.ensure(NAME, source.download)
     assert entries(root) == []
 
@@ -231,7 +233,7 @@ async def test_a_model_that_comes_with_compiled_files_is_downloaded_once(
     assert source.downloads == 1
 
 
-def test_opening_clears_away_what_was_not_finished(root: Path, cache: ArtifactCache) -> None:
+def test_opening_removes_unfinished_downloads(root: Path, cache: ArtifactCache) -> None:
     (root / ".partial-x" / "download").mkdir(parents=True)
     (root / ".partial-x" / "download" / "MLmodel").write_text("half")
     (root / NAME).mkdir()
@@ -266,14 +268,16 @@ async def test_the_entry_appears_complete_or_not_at_all(
     assert json.loads((root / NAME / "manifest.json").read_text()).keys() == FILES.keys()
 
 
-async def test_many_at_once_do_not_disturb_each_other(cache: ArtifactCache, source: Source) -> None:
+async def test_concurrent_entries_do_not_disturb_each_other(
+    cache: ArtifactCache, source: Source
+) -> None:
     names = [f"m-{number}-0" for number in range(8)]
     await asyncio.gather(*(cache.ensure(name, source.download) for name in names))
     for name in names:
         cache.verify(name)
 
 
-async def test_all_at_once_for_the_same_entry_get_one_download(
+async def test_concurrent_callers_of_one_entry_share_a_download(
     cache: ArtifactCache, source: Source
 ) -> None:
     await cache.ensure(NAME, source.download)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +86,7 @@ WRITES: dict[str, tuple[Callable[[Path], object], str]] = {
     "log file": (lambda m: (m / "run.log").write_text("x"), "added run.log"),
     "lock": (lambda m: (m / "new.lock").touch(), "added new.lock"),
     "folder of many": (
-        lambda m: [(m / f"{n}.tmp").touch() for n in range(9)],
+        lambda m: [(m / f"{n}.tmp").write_text("") for n in range(9)],
         "added 0.tmp, 1.tmp, 2.tmp, 3.tmp, 4.tmp and 4 more",
     ),
     "link": (lambda m: (m / "latest").symlink_to("/etc/passwd"), "added latest"),
@@ -93,12 +94,12 @@ WRITES: dict[str, tuple[Callable[[Path], object], str]] = {
     "pipe": (lambda m: os.mkfifo(m / "pipe"), "added pipe"),
     "folder that is closed": (permissions, "added locked/x"),
     "removed file": (lambda m: (m / "old.lock").unlink(), "removed old.lock"),
-    "removed folder": (lambda m: model_copy.shutil.rmtree(m / "code"), "removed code/lib/a.py"),
+    "removed folder": (lambda m: shutil.rmtree(m / "code"), "removed code/lib/a.py"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("write", "what"), WRITES.values(), ids=[*WRITES])
-async def test_what_a_model_writes_is_told_once_and_spoils_no_start(
+async def test_files_that_a_model_writes_are_reported_once(
     cache: Cache, root: Path, write: Callable[[Path], object], what: str
 ) -> None:
     for _ in range(3):
@@ -116,9 +117,7 @@ async def test_what_a_model_writes_is_told_once_and_spoils_no_start(
     assert entries(root) == [NAME]
 
 
-async def test_what_the_last_launch_wrote_is_kept_until_another_has_written(
-    cache: Cache, root: Path
-) -> None:
+async def test_files_of_the_last_launch_are_kept(cache: Cache, root: Path) -> None:
     left = root / NAME / "left"
     for number in range(3):
         path = await cache.start()
@@ -129,7 +128,7 @@ async def test_what_the_last_launch_wrote_is_kept_until_another_has_written(
         assert content(left) == {"code/cache/a": b"2"}
 
 
-async def test_a_model_that_writes_nothing_is_not_told_of(cache: Cache, root: Path) -> None:
+async def test_model_that_writes_nothing_is_not_reported(cache: Cache, root: Path) -> None:
     for _ in range(3):
         path = await cache.start()
         (path / "code" / "__pycache__").mkdir()
@@ -145,7 +144,7 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_copy, "LARGE", 65536)
 
 
-async def test_weights_that_a_model_writes_into_spoil_no_start(cache: Cache) -> None:
+async def test_overwritten_weights_do_not_reach_the_next_start(cache: Cache) -> None:
     cache.source.files["weights.bin"] = bytes(20_000_000)
     for _ in range(2):
         with (await cache.start() / "weights.bin").open("r+b") as file:
@@ -195,29 +194,27 @@ async def test_without_links_very_large_files_are_copied(cache: Cache) -> None:
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
-async def test_on_a_full_disk_a_model_starts_with_what_it_has_left(
-    cache: Cache, root: Path
-) -> None:
+async def test_full_disk_starts_with_the_copy_of_the_last_launch(cache: Cache, root: Path) -> None:
     same_size(await cache.start())
     for _ in range(2):
-        with patch.object(model_copy.shutil, "copyfile", side_effect=FULL):
+        with patch.object(shutil, "copyfile", side_effect=FULL):
             path = await cache.start()
         assert path == root / NAME / "served"
         assert (path / "model.pkl").read_bytes().startswith(b"X")
         write_in_place(path)
-    assert "cannot copy the artifacts (No space left on device)" in cache.told[0]
+    assert "cannot copy the artifacts: No space left on device; " in cache.told[0]
     assert len(cache.told) == 1
     assert entries(root) == [NAME]
     assert content(await cache.start()) == cache.source.files
     assert "changed data/seen.db, model.pkl" in cache.told[-1]
 
 
-async def test_without_a_copy_the_downloaded_files_are_served_on_a_full_disk(
+async def test_full_disk_without_a_copy_serves_the_downloaded_files(
     cache: Cache, root: Path
 ) -> None:
-    with patch.object(model_copy.shutil, "copyfile", side_effect=FULL):
+    with patch.object(shutil, "copyfile", side_effect=FULL):
         assert await cache.start() == cache.cache.path(NAME)
-    assert "damaged by a model that writes into it" in cache.told[-1]
+    assert "damages them if it writes into them" in cache.told[-1]
     assert entries(root) == [NAME]
     path = await cache.start()
     assert path == root / NAME / "served"
@@ -225,7 +222,7 @@ async def test_without_a_copy_the_downloaded_files_are_served_on_a_full_disk(
 
 
 @pytest.mark.parametrize("noted", ["", "{}", "[]", "null", '{"files": 3, "told": 1}'])
-async def test_notes_that_cannot_be_read_spoil_no_start(
+async def test_unreadable_stamps_do_not_prevent_a_start(
     cache: Cache, root: Path, noted: str
 ) -> None:
     (await cache.start() / "more").touch()
@@ -237,8 +234,8 @@ async def test_notes_that_cannot_be_read_spoil_no_start(
     assert json.loads((root / NAME / "served.json").read_text())["told"] is True
 
 
-async def test_an_entry_of_an_earlier_release_is_served(cache: Cache, root: Path) -> None:
-    model_copy.shutil.rmtree(await cache.start())
+async def test_entry_of_an_earlier_release_is_served(cache: Cache, root: Path) -> None:
+    shutil.rmtree(await cache.start())
     (root / NAME / "served.json").unlink()
     (cache.cache.path(NAME) / "data" / "seen.db-wal").touch()
     assert content(await cache.start()) == cache.source.files

@@ -1,6 +1,7 @@
 """Downloads that are given up while they go on, and artifacts that lead out of their folder."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,7 @@ class Blocking:
 
     async def download(self, destination: Path) -> Path:
         return await self._threads.run(
-            lambda: self._work(destination), late=lambda: artifacts.shutil.rmtree(destination)
+            lambda: self._work(destination), late=lambda: shutil.rmtree(destination)
         )
 
     def _work(self, destination: Path) -> Path:
@@ -53,7 +54,7 @@ class Blocking:
         return destination / "b"
 
 
-async def test_what_goes_on_after_it_was_cancelled_leaves_nothing(
+async def test_cancelled_download_that_goes_on_leaves_nothing(
     cache: ArtifactCache, root: Path
 ) -> None:
     blocking = Blocking()
@@ -68,7 +69,7 @@ async def test_what_goes_on_after_it_was_cancelled_leaves_nothing(
     assert entries(root) == []
 
 
-async def test_a_new_preparation_does_not_mind_one_that_goes_on(
+async def test_cancelled_download_does_not_disturb_the_next(
     cache: ArtifactCache, source: Source, root: Path
 ) -> None:
     blocking = Blocking()
@@ -83,7 +84,7 @@ async def test_a_new_preparation_does_not_mind_one_that_goes_on(
     assert entries(root) == [NAME]
 
 
-async def test_an_adoption_that_has_begun_is_whole_also_for_a_caller_who_left(
+async def test_adoption_is_completed_after_a_cancellation(
     cache: ArtifactCache, source: Source, root: Path
 ) -> None:
     digesting, go_on = threading.Event(), threading.Event()
@@ -107,7 +108,7 @@ async def test_an_adoption_that_has_begun_is_whole_also_for_a_caller_who_left(
     assert entries(root) == [NAME]
 
 
-async def test_a_damaged_entry_stays_until_its_replacement_is_there(
+async def test_damaged_entry_stays_until_it_is_replaced(
     cache: ArtifactCache, source: Source, root: Path
 ) -> None:
     await cache.ensure(NAME, source.download)
@@ -129,15 +130,20 @@ def link(folder: Path, name: str, target: str) -> None:
     (folder / name).symlink_to(target)
 
 
+def links(folder: Path, first: tuple[str, str], second: tuple[str, str]) -> None:
+    link(folder, *first)
+    link(folder, *second)
+
+
 LEAVING: dict[str, Callable[[Path], object]] = {
     "absolute file": lambda f: link(f, "code/passwd", "/etc/passwd"),
     "absolute folder": lambda f: link(f, "code/etc", "/etc"),
     "relative": lambda f: link(f, "secret", "../../../../state.db"),
     "relative folder": lambda f: link(f, "code/up", "../.."),
     "to its own manifest": lambda f: link(f, "list", "../manifest.json"),
-    "through another link": lambda f: (link(f, "code/here", "."), link(f, "x", "code/here/../..")),
+    "through another link": lambda f: links(f, ("code/here", "."), ("x", "code/here/../..")),
     "absolute, to itself": lambda f: link(f, "self", str(f / "MLmodel")),
-    "circle": lambda f: (link(f, "a", "b"), link(f, "b", "a")),
+    "circle": lambda f: links(f, ("a", "b"), ("b", "a")),
 }
 
 
@@ -154,12 +160,12 @@ def linked(source: Source, make: Callable[[Path], object]) -> artifacts.Download
 async def test_a_link_that_leaves_the_artifacts_is_refused(
     cache: ArtifactCache, source: Source, root: Path, make: Callable[[Path], object]
 ) -> None:
-    with pytest.raises(Damaged, match=r"the link .* leaves them"):
+    with pytest.raises(Damaged, match=r"the link .* leaves their folder"):
         await cache.ensure(NAME, linked(source, make))
     assert entries(root) == []
 
 
-async def test_a_link_that_stays_is_taken(cache: ArtifactCache, source: Source) -> None:
+async def test_link_inside_the_artifacts_is_accepted(cache: ArtifactCache, source: Source) -> None:
     def make(folder: Path) -> None:
         link(folder, "data/weights", "../model.pkl")
         link(folder, "lib", "code/lib")
@@ -179,6 +185,6 @@ async def test_a_download_elsewhere_is_refused(cache: ArtifactCache, tmp_path: P
         link(destination, "inner", str(elsewhere))
         return destination / "inner"
 
-    with pytest.raises(Damaged, match="not where they belong"):
+    with pytest.raises(Damaged, match="outside of their folder"):
         await cache.ensure(NAME, download)
     assert entries(elsewhere) == ["MLmodel"]

@@ -146,7 +146,7 @@ def metrics_of(versions: list[RegisteredVersion]) -> dict[int, dict[str, float]]
     return {version.key.version: version.metrics for version in versions}
 
 
-async def test_metrics_are_had_some_at_once(server: Server) -> None:
+async def test_metrics_are_requested_concurrently(server: Server) -> None:
     server.versions, server.hangs = 300, {300, 299, 298}
     listing = asyncio.create_task(registry().versions("m"))
     # These hold up none of the others; each was asked for twice.
@@ -187,12 +187,12 @@ async def test_a_download_that_is_given_up_clears_up_when_it_ends(
     await until(lambda: not (tmp_path / "partial").exists())
 
 
-async def test_a_store_that_is_away_is_no_model_without_files(
+async def test_empty_download_is_explained(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.let_go.set()
     monkeypatch.setattr(Path, "iterdir", lambda _: iter(()))  # as MLflow leaves it
-    with pytest.raises(RegistryUnavailable, match="the store is away, or they were removed"):
+    with pytest.raises(RegistryUnavailable, match="the store is not mounted, or they were removed"):
         await registry().download(KEY, tmp_path / "partial")
 
 
@@ -205,9 +205,7 @@ async def test_a_store_that_is_away_is_no_model_without_files(
         ("qqqqqqqq", "the registry has no model qqqqqqqq"),
     ],
 )
-async def test_of_a_model_that_there_is_not_one_that_was_perhaps_meant_is_named(
-    server: Server, name: str, says: str
-) -> None:
+async def test_unknown_model_suggests_similar_names(server: Server, name: str, says: str) -> None:
     with pytest.raises(UnknownModel) as refused:
         await registry().version(ModelKey(name, 1))
     assert refused.value.detail == f"cannot look up {name}-1: {says}"
@@ -216,7 +214,7 @@ async def test_of_a_model_that_there_is_not_one_that_was_perhaps_meant_is_named(
     assert refused.value.detail == f"cannot list the versions of {name}: {says}"
 
 
-async def test_of_a_version_that_there_is_not_those_that_there_are_are_named(
+async def test_unknown_version_names_the_existing_ones(
     server: Server,
 ) -> None:
     server.versions = 4
@@ -226,7 +224,7 @@ async def test_of_a_version_that_there_is_not_those_that_there_are_are_named(
     assert refused.value.detail == says
 
 
-async def test_what_is_missing_in_a_version_that_there_is_is_told_as_it_came(
+async def test_missing_part_of_an_existing_version_keeps_its_message(
     server: Server,
 ) -> None:
     server.versions = 4

@@ -83,7 +83,7 @@ def serve() -> Iterator[Serve]:
         server.server_close()
 
 
-async def test_nobody_listens() -> None:
+async def test_refused_connection_is_explained() -> None:
     uri = f"http://127.0.0.1:{free_port()}"
     assert await said(uri) == f"cannot reach the MLflow registry at {uri}: connection refused"
 
@@ -96,12 +96,12 @@ async def test_credentials_in_the_address_are_not_shown() -> None:
     )
 
 
-async def test_a_host_that_has_no_name() -> None:
+async def test_unknown_host_is_explained() -> None:
     told = await said("http://registry.invalid:5000")
     assert told.endswith("at http://registry.invalid:5000: the name of its host is not known")
 
 
-async def test_one_that_never_answers() -> None:
+async def test_silent_server_is_explained() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         uri = f"http://127.0.0.1:{mute.getsockname()[1]}"
         assert await said(uri) == f"cannot reach the MLflow registry at {uri}: no answer in time"
@@ -109,7 +109,7 @@ async def test_one_that_never_answers() -> None:
         assert told == f"no answer from the MLflow registry at {uri} within 0.2 s"
 
 
-async def test_one_that_hangs_up() -> None:
+async def test_server_that_hangs_up_is_explained() -> None:
     with socket.create_server(("127.0.0.1", 0)) as rude:
 
         def hang_up() -> None:
@@ -122,10 +122,10 @@ async def test_one_that_hangs_up() -> None:
         threading.Thread(target=hang_up, daemon=True).start()
         told = await said(f"http://127.0.0.1:{rude.getsockname()[1]}")
         rude.shutdown(socket.SHUT_RDWR)
-    assert told.endswith(": it broke the connection off")
+    assert told.endswith(": it closed the connection")
 
 
-async def test_tls_that_nobody_speaks(serve: Serve) -> None:
+async def test_missing_tls_is_explained(serve: Serve) -> None:
     told = await said(serve(200, b"{}").replace("http:", "https:"))
     assert told.endswith(": it does not speak TLS there; write http:// instead of https://")
 
@@ -144,7 +144,7 @@ def certified(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_certificate_that_nobody_trusts(certified: ssl.SSLContext) -> None:
+async def test_untrusted_certificate_is_explained(certified: ssl.SSLContext) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def greet() -> None:
@@ -165,15 +165,15 @@ async def test_a_certificate_that_nobody_trusts(certified: ssl.SSLContext) -> No
 @pytest.mark.parametrize(
     ("status", "body", "says"),
     [
-        (200, HTML, "what answers there is no MLflow server"),
-        (200, b"[1]", "what answers there is no MLflow server"),
-        (200, b'{"hello": "world"}', "what answers there does not answer as an MLflow server does"),
-        (404, HTML, "what answers there is no MLflow server (404)"),
-        (404, b'{"detail": "Not Found"}', "what answers there is no MLflow server"),
-        (405, b"", "what answers there is no MLflow server (405)"),
-        (302, b"", "it answered 302 Found: its address leads elsewhere, perhaps to a login"),
+        (200, HTML, "the server there is not an MLflow server"),
+        (200, b"[1]", "the server there is not an MLflow server"),
+        (200, b'{"hello": "world"}', "the server there does not answer like an MLflow server"),
+        (404, HTML, "the server there is not an MLflow server (404)"),
+        (404, b'{"detail": "Not Found"}', "the server there is not an MLflow server"),
+        (405, b"", "the server there is not an MLflow server (405)"),
+        (302, b"", "it answered 302 Found: its address redirects elsewhere, perhaps to a login"),
         (401, b"You are not authenticated. See https://mlflow.org",
-         "it wants a user and a password (401): set MLFLOW_TRACKING_USERNAME and "
+         "it requires a user and a password (401): set MLFLOW_TRACKING_USERNAME and "
          "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"),
         (403, b"Permission denied", "it does not allow this to the controller's user (403)"),
         (403, b'{"error_code": "PERMISSION_DENIED", "message": "no"}',
@@ -184,7 +184,9 @@ async def test_a_certificate_that_nobody_trusts(certified: ssl.SSLContext) -> No
         (429, b"slow down", "it answered 429 Too Many Requests"),
     ],
 )  # fmt: skip
-async def test_what_answers_is_of_no_use(serve: Serve, status: int, body: bytes, says: str) -> None:
+async def test_useless_answers_are_explained(
+    serve: Serve, status: int, body: bytes, says: str
+) -> None:
     uri = serve(status, body)
     assert await said(uri) == f"cannot use the MLflow registry at {uri}: {says}"
 
@@ -194,26 +196,26 @@ async def test_what_answers_is_of_no_use(serve: Serve, status: int, body: bytes,
     [
         ("mysql+pymysql://ana:hush@db/mlflow", "the driver pymysql is not installed: pip install pymysql"),
         ("mssql+pyodbc://ana:hush@db/mlflow", "the driver pyodbc is not installed: pip install pyodbc"),
-        ("gopher://db", "that is no address of a registry: write http://HOST:PORT, "
+        ("gopher://db", "that is not the address of a registry: write http://HOST:PORT, "
          "sqlite:////PATH/mlflow.db, or that of another database"),
-        ("file:///srv/mlruns", "MLflow keeps no registry in plain folders any more: write "
+        ("file:///srv/mlruns", "MLflow no longer keeps a registry in plain folders: write "
          "sqlite:////PATH/mlflow.db, or the address of an MLflow server"),
     ],
 )  # fmt: skip
-async def test_addresses_that_cannot_work(uri: str, says: str) -> None:
+async def test_unusable_addresses_are_explained(uri: str, says: str) -> None:
     told = await said(uri)
     assert told.endswith(f": {says}")
     assert "hush" not in told
 
 
-async def test_files_that_are_no_registry(tmp_path: Path) -> None:
+async def test_unusable_files_are_explained(tmp_path: Path) -> None:
     path = tmp_path / "a registry.db"
     start = f"cannot use the MLflow registry at sqlite:///{path}: "
     path.mkdir()
-    assert await said(f"sqlite:///{path}") == f"{start}{path} is no file"
+    assert await said(f"sqlite:///{path}") == f"{start}{path} is not a file"
     path.rmdir()
     path.write_text("not at all " * 500)
-    assert await said(f"sqlite:///{path}") == f"{start}its file is no SQLite database"
+    assert await said(f"sqlite:///{path}") == f"{start}its file is not an SQLite database"
     create_database(f"sqlite:///{path.with_name('good.db')}")
     content = bytearray(path.with_name("good.db").read_bytes())
     content[4096 * 2 : 4096 * 40] = os.urandom(4096 * 38)
@@ -221,7 +223,7 @@ async def test_files_that_are_no_registry(tmp_path: Path) -> None:
     assert await said(f"sqlite:///{path}") == f"{start}its file is damaged"
 
 
-async def test_a_file_that_is_locked_says_so_in_time(tmp_path: Path) -> None:
+async def test_locked_file_is_explained_in_time(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     create_database(uri)
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
@@ -244,7 +246,7 @@ async def test_a_file_that_is_locked_says_so_in_time(tmp_path: Path) -> None:
         ("something else entirely", "something else entirely"),
     ],
 )
-def test_what_sqlite_says_is_told_in_words(text: str, says: str) -> None:
+def test_sqlite_errors_are_explained(text: str, says: str) -> None:
     told = explain(Odd(sqlite3.OperationalError(text)), "sqlite:///a.db")
     assert told.startswith(f"cannot use the MLflow registry at sqlite:///a.db: {says}")
 
@@ -257,7 +259,7 @@ class Odd(Exception):
         self.orig = orig
 
 
-def test_of_anything_else_the_first_line_is_told() -> None:
+def test_unknown_error_shows_its_first_line() -> None:
     driver = Odd(
         RuntimeError(
             'connection to server at "db", port 5432 failed: no pg_hba.conf entry\n\tDetails'

@@ -11,15 +11,15 @@ import yaml
 
 from model_deployment.core.options import Validation
 from model_deployment.registry import mlmodel_cache
-from model_deployment.registry.mlmodel import Description
-from model_deployment.registry.mlmodel_cache import Described
+from model_deployment.registry.mlmodel import MLmodelReader
+from model_deployment.registry.mlmodel_cache import MLmodelCache
 
 
 class Reader:
     """Counts how often files are read."""
 
     def __init__(self) -> None:
-        self.whole = Description()
+        self.whole = MLmodelReader()
         self.times = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -50,11 +50,11 @@ def reader() -> Reader:
 
 
 @pytest.fixture
-def it(reader: Reader) -> Described:
-    return Described(cast(Description, reader))
+def it(reader: Reader) -> MLmodelCache:
+    return MLmodelCache(cast(MLmodelReader, reader))
 
 
-def test_files_are_read_once(it: Described, reader: Reader, tmp_path: Path) -> None:
+def test_files_are_read_once(it: MLmodelCache, reader: Reader, tmp_path: Path) -> None:
     path = save(tmp_path / "m", "age", "bmi", example={"inputs": [{"age": 1.0, "bmi": 2.0}]})
     first = it.read(path)
     assert [column["name"] for column in (first[0] or {})["inputs"]] == ["age", "bmi"]
@@ -66,7 +66,7 @@ def test_files_are_read_once(it: Described, reader: Reader, tmp_path: Path) -> N
 
 
 def test_another_copy_at_the_same_place_is_read_anew(
-    it: Described, reader: Reader, tmp_path: Path
+    it: MLmodelCache, reader: Reader, tmp_path: Path
 ) -> None:
     path = save(tmp_path / "m", "age")
     it.read(path)
@@ -77,13 +77,13 @@ def test_another_copy_at_the_same_place_is_read_anew(
     assert reader.times == 3
 
 
-def test_what_is_not_there_yet_is_not_remembered(it: Described, tmp_path: Path) -> None:
+def test_missing_files_are_not_remembered(it: MLmodelCache, tmp_path: Path) -> None:
     assert it.read(tmp_path / "m")[0] is None
     assert it.read(save(tmp_path / "m", "age"))[0] is not None
 
 
 def test_large_examples_are_not_held_and_gates_are(
-    it: Described, reader: Reader, tmp_path: Path
+    it: MLmodelCache, reader: Reader, tmp_path: Path
 ) -> None:
     path = save(tmp_path / "m", "age", example={"inputs": [{"age": 1.0}] * 50_000})
     assert it.read(path) is not it.read(path)
@@ -92,16 +92,16 @@ def test_large_examples_are_not_held_and_gates_are(
 
 
 def test_memory_is_bounded(
-    it: Described, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    it: MLmodelCache, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlmodel_cache, "_MOST", 3)
+    monkeypatch.setattr(mlmodel_cache, "_ENTRIES", 3)
     paths = [save(tmp_path / str(number), "age") for number in range(5)]
     for path in (*paths, paths[4], paths[0]):
         it.read(path)
     assert reader.times == 6
 
 
-def test_many_threads_may_ask(it: Described, tmp_path: Path) -> None:
+def test_cache_is_thread_safe(it: MLmodelCache, tmp_path: Path) -> None:
     path = save(tmp_path / "m", *(f"column {number}" for number in range(300)))
     found: list[Any] = []
     crew = [

@@ -118,7 +118,7 @@ def test_a_run_that_was_deleted_has_no_metrics_and_fails_nothing() -> None:
     assert client.asked() == {}
 
 
-def test_what_was_written_to_is_asked_again() -> None:
+def test_written_metrics_are_requested_again() -> None:
     it, client = RunMetrics(), Client(20)
     listed(it, client)
     client.metrics["r3"] = {"deployed/rmse": 1.0}
@@ -127,7 +127,7 @@ def test_what_was_written_to_is_asked_again() -> None:
     assert listed(it, client)[3] == {"deployed/rmse": 1.0}
 
 
-def test_what_was_read_while_it_was_written_is_not_remembered() -> None:
+def test_metrics_read_during_a_write_are_not_remembered() -> None:
     it, client = RunMetrics(), Client(20)
     whole = client.search_runs
 
@@ -143,17 +143,17 @@ def test_what_was_read_while_it_was_written_is_not_remembered() -> None:
     assert listed(it, client)[10] == {"number": 0.0}
 
 
-def test_nothing_is_believed_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_metrics_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     it, client = RunMetrics(), Client(20)
     listed(it, client)
     client.metrics["r3"] = {"later": 1.0}
     after = time.monotonic() + 301
-    monkeypatch.setattr(run_metrics.time, "monotonic", lambda: after)
+    monkeypatch.setattr(time, "monotonic", lambda: after)
     assert it.of(client, [version("r3")], after + 30) == [{"later": 1.0}]
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_metrics, "_MOST", 10)
+    monkeypatch.setattr(run_metrics, "_ENTRIES", 10)
     it, client = RunMetrics(), Client(30)
     listed(it, client)
     client.asked()
@@ -161,7 +161,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(client.asked().values()) > 0
 
 
-def test_what_callers_do_with_metrics_is_theirs() -> None:
+def test_callers_may_change_returned_metrics() -> None:
     it, client = RunMetrics(), Client(20)
     found = listed(it, client)
     assert found[0] is not None
@@ -169,7 +169,7 @@ def test_what_callers_do_with_metrics_is_theirs() -> None:
     assert listed(it, client)[0] == {"number": 0.0}
 
 
-def test_without_a_run_the_logged_model_tells() -> None:
+def test_version_without_a_run_has_the_metrics_of_its_logged_model() -> None:
     it, client = RunMetrics(), Client(0)
     client.gone = {"m-gone"}
     versions = [
@@ -199,7 +199,7 @@ def test_the_logged_model_of_a_version(given: Any, id: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's
-def test_mlflow_itself_tells_the_same_of_runs_searched_for_and_asked_for(tmp_path: Path) -> None:
+def test_searched_and_requested_runs_have_the_same_metrics(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     create_database(uri)
     from mlflow import MlflowClient

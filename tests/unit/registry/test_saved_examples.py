@@ -13,7 +13,7 @@ from model_deployment.dashboard.form import form
 from model_deployment.gate import Validation, dumps, loads
 from model_deployment.proxy.headers import JSON
 from model_deployment.proxy.validate import Judged, judge
-from model_deployment.registry.mlmodel import Description
+from model_deployment.registry.mlmodel import MLmodelReader
 from tests.support.enforcement import enforced
 from tests.support.gates import column, kinds, tensor
 from tests.support.logged_models import NAN, examples, saved
@@ -25,12 +25,12 @@ WITHOUT = {"lists of numbers", "records with gaps", "a byte string", "one record
 
 
 def sent(folder: Path, body: bytes) -> Judged:
-    return judge(Description().gate(folder, Validation.STRICT), JSON, body)
+    return judge(MLmodelReader().gate(folder, Validation.STRICT), JSON, body)
 
 
 @pytest.mark.parametrize("required", [False, True])
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_what_mlflow_saved_with_a_model_passes(tmp_path: Path, name: str, required: bool) -> None:
+def test_saved_example_passes_the_gate(tmp_path: Path, name: str, required: bool) -> None:
     parts = saved(tmp_path, EXAMPLES[name], required=required)
     body = (tmp_path / "serving_input_example.json").read_bytes()
     judged = sent(tmp_path, body)
@@ -61,7 +61,7 @@ def test_a_gap_among_booleans_is_one_for_the_model(tmp_path: Path, name: str) ->
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_request_that_is_shown_passes(tmp_path: Path, name: str, keep: bool) -> None:
     parts = saved(tmp_path, EXAMPLES[name], keep=keep)
-    _, _, shown = Description().read(tmp_path)
+    _, _, shown = MLmodelReader().read(tmp_path)
     assert shown is not None
     judged = sent(tmp_path, dumps(shown))
     assert (judged.verdict.refused, kinds(judged.verdict)) == (False, [])
@@ -81,7 +81,7 @@ def test_the_form_of_the_dashboard_passes_as_it_is_filled_in(
     tmp_path: Path, name: str, keep: bool
 ) -> None:
     saved(tmp_path, EXAMPLES[name], keep=keep)
-    signature, _, shown = Description().read(tmp_path)
+    signature, _, shown = MLmodelReader().read(tmp_path)
     made = form(signature, shown, shown)
     body: Any = loads(made.body.encode())
     if made.columns is not None:
@@ -149,7 +149,7 @@ ORDER = {
     ],
 )
 def test_a_request_is_made_for_every_signature(tmp_path: Path, inputs: Any) -> None:
-    _, _, shown = Description().read(model(tmp_path, inputs))
+    _, _, shown = MLmodelReader().read(model(tmp_path, inputs))
     judged = sent(tmp_path, dumps(shown))
     assert (judged.verdict.refused, kinds(judged.verdict)) == (False, [])
     assert len(shlex.quote(dumps(shown).decode())) < 128 * 1024
@@ -160,21 +160,21 @@ def test_a_request_is_made_for_every_signature(tmp_path: Path, inputs: Any) -> N
 def test_a_row_that_passes_is_shown_of_an_example_that_does_not(tmp_path: Path) -> None:
     rows = {"columns": ["a"], "data": [[None], [7], [8]]}
     folder = model(tmp_path, [column("long", required=False)], {"dataframe_split": rows})
-    _, own, shown = Description().read(folder)
+    _, own, shown = MLmodelReader().read(folder)
     assert own == {"dataframe_split": rows}
     assert shown == {"dataframe_split": {"columns": ["a"], "data": [[7]]}}
 
 
 def test_an_example_that_never_passes_is_not_shown(tmp_path: Path) -> None:
     records = {"dataframe_records": [{"a": "x"}, {"b": 1}]}
-    _, own, shown = Description().read(model(tmp_path, [column("long")], records))
+    _, own, shown = MLmodelReader().read(model(tmp_path, [column("long")], records))
     assert own == records
     assert shown == {"dataframe_records": [{"a": 1}]}
 
 
 def test_an_example_too_long_for_a_shell_is_shortened(tmp_path: Path) -> None:
     rows = {"inputs": [[0.5] * 1000 for _ in range(200)]}
-    _, own, shown = Description().read(model(tmp_path, [tensor("float64", -1, 1000)], rows))
+    _, own, shown = MLmodelReader().read(model(tmp_path, [tensor("float64", -1, 1000)], rows))
     assert own == rows
     assert shown == {"inputs": [[0.5] * 1000]}
 
@@ -183,12 +183,12 @@ def test_a_column_with_gaps_in_the_example_says_so(tmp_path: Path) -> None:
     rows = {"columns": ["a", "b", "n"], "data": [[1.5, "x", 1], [NAN, None, 2]]}
     inputs = [column("double"), column("string", "b"), column("long", "n")]
     folder = model(tmp_path, inputs, {"dataframe_split": rows})
-    signature, _, _ = Description().read(folder)
+    signature, _, _ = MLmodelReader().read(folder)
     assert signature is not None
     assert [one.get("nullable") for one in signature["inputs"]] == [True, True, None]
     fields = form(signature, None, {"dataframe_records": [{}]}).columns
     assert [one.nullable for one in fields or ()] == [True, True, False]
-    gate = Description().gate(folder, Validation.STRICT)
+    gate = MLmodelReader().gate(folder, Validation.STRICT)
     assert not gate.check({"a": None, "b": None, "n": 1}).refused
     assert kinds(gate.check({"a": 1.5, "b": "x", "n": None})) == ["null"]
     assert kinds(gate.check({"b": "x", "n": 1})) == ["missing"]
@@ -200,7 +200,7 @@ def test_without_a_gap_in_the_example_null_is_none_of_a_required_column(
     tmp_path: Path, mode: Mode
 ) -> None:
     folder = model(tmp_path, [column("double")], {"dataframe_records": [{"a": 1.5}]})
-    verdict = Description().gate(folder, mode).check(loads(b'{"a": NaN}'))
+    verdict = MLmodelReader().gate(folder, mode).check(loads(b'{"a": NaN}'))
     assert (kinds(verdict), verdict.refused) == (["null"], mode is not Mode.OBSERVE)
 
 
@@ -212,7 +212,7 @@ def test_without_a_gap_in_the_example_null_is_none_of_a_required_column(
         ([tensor("float32", -1, 2)], b'{"inputs":[[1.5,NaN]]}'),
     ],
 )
-def test_what_needs_no_change_goes_with_its_nan(tmp_path: Path, inputs: Any, body: bytes) -> None:
+def test_unchanged_body_keeps_its_nan(tmp_path: Path, inputs: Any, body: bytes) -> None:
     (tmp_path / "serving_input_example.json").write_bytes(body)
     model(tmp_path, inputs)
     assert sent(tmp_path, body).content is body

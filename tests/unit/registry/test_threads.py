@@ -58,7 +58,7 @@ async def test_a_thread_that_hangs_keeps_its_slot_when_its_caller_has_gone(
         assert await threads.run(lambda: 7) == 7
 
 
-async def test_who_gives_up_in_the_queue_takes_no_slot(hanging: Hanging) -> None:
+async def test_caller_that_gives_up_in_the_queue_takes_no_slot(hanging: Hanging) -> None:
     threads = DaemonThreads("test", 1)
     first = asyncio.create_task(threads.run(hanging))
     await until(lambda: hanging.begun)
@@ -80,7 +80,7 @@ async def test_a_thread_that_cannot_be_started_takes_no_slot() -> None:
         assert await threads.run(lambda: 7) == 7
 
 
-async def test_who_ends_late_tidies_up_behind_itself(hanging: Hanging) -> None:
+async def test_late_end_is_reported(hanging: Hanging) -> None:
     threads = DaemonThreads("test", 2)
     tidied = threading.Event()
     await threads.run(lambda: 7, late=tidied.set)
@@ -91,7 +91,7 @@ async def test_who_ends_late_tidies_up_behind_itself(hanging: Hanging) -> None:
     await until(tidied.is_set)
 
 
-def test_a_thread_outlives_its_loop_without_a_word(
+def test_thread_that_outlives_its_loop_is_silent(
     hanging: Hanging, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def leave() -> None:

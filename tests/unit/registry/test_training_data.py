@@ -1,4 +1,4 @@
-"""Fetching training data in time: given up, it leaves nothing, and keeps nobody else waiting."""
+"""Training data: copies that take too long, the columns of files, and the folders that are allowed."""
 
 import asyncio
 import threading
@@ -13,8 +13,16 @@ from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.core.names import ModelKey
 from model_deployment.registry import training_data as training_module
 from model_deployment.registry.client import Registry
-from model_deployment.registry.fetch import NotRetrievable
-from model_deployment.registry.training_data import Training, columns
+from model_deployment.registry.data_files import (
+    NotRetrievable,
+    allowed_folders,
+    column_names,
+    containing,
+    local_path,
+    no_longer_read,
+)
+from model_deployment.registry.model_metrics import ModelMetrics
+from model_deployment.registry.training_data import TrainingDataFinder
 from tests.support.waiting import until
 
 KEY = ModelKey("m", 1)
@@ -52,7 +60,6 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     it = Server()
     monkeypatch.setattr("model_deployment.registry.client.connect", lambda *_: it)
-    monkeypatch.setattr(training_module, "_GRACE", 0.0)
     monkeypatch.setattr(training_module, "_target", lambda *_: None)
     yield it
     it.let_go.set()
@@ -67,21 +74,21 @@ def registry() -> Registry:
     )
 
 
-async def test_what_is_given_up_leaves_nothing(server: Server, tmp_path: Path) -> None:
-    it = Training(registry(), timeout=0.2)
+async def test_abandoned_copies_leave_nothing(server: Server, tmp_path: Path) -> None:
+    it = TrainingDataFinder(registry(), timeout=0.2)
     for _ in range(4):
         with pytest.raises(RegistryUnavailable, match="fetch the training data of m-1"):
-            await it.training_data(KEY, tmp_path)
+            await it.fetch(KEY, tmp_path)
     # Those that hang are not joined by more, and take nothing from look-ups.
     assert server.downloading == 2
-    assert await it.baseline(KEY) == {"rmse": 1.0}
+    assert await ModelMetrics(it._registry).baseline(KEY) == {"rmse": 1.0}
     server.let_go.set()
     await until(lambda: not any(tmp_path.iterdir()))
 
 
-async def test_many_ask_and_one_fetches(server: Server, tmp_path: Path) -> None:
-    it = Training(registry())
-    asking = [asyncio.create_task(it.kept(KEY, tmp_path / "f")) for _ in range(5)]
+async def test_concurrent_callers_share_one_download(server: Server, tmp_path: Path) -> None:
+    it = TrainingDataFinder(registry())
+    asking = [asyncio.create_task(it.cached(KEY, tmp_path / "f")) for _ in range(5)]
     await until(lambda: server.downloading == 1)
     server.let_go.set()
     found = await asyncio.gather(*asking)
@@ -91,9 +98,56 @@ async def test_many_ask_and_one_fetches(server: Server, tmp_path: Path) -> None:
     assert found[0].path.read_text() == "x,y\n1,2\n"
 
 
-def test_a_place_that_cannot_be_used_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot allow"):
-        Training(registry(), allowed=["data"])
+@pytest.mark.parametrize("entry", ["data", "/", "", "~/data", "ftp://host/", "gs://bucket/", "a\0"])
+def test_allowed_folders_refuse_what_is_not_an_absolute_folder(entry: str) -> None:
+    with pytest.raises(ValueError, match="cannot allow training data from"):
+        TrainingDataFinder(registry(), allowed=[entry])
+
+
+def test_web_and_s3_addresses_are_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    allowed = ["https://u:secret@host/a?sig=secret", "/data", "s3://bucket/", "HTTP://host/"]
+    TrainingDataFinder(registry(), allowed=allowed)
+    assert allowed_folders(allowed) == [Path("/data")]
+    warnings = [one.getMessage() for one in caplog.records]
+    assert len(warnings) == len(no_longer_read(allowed)) == 3
+    assert all('mlflow.log_artifact("train.parquet", "dataset")' in text for text in warnings)
+    assert "ignoring https://host/a?...: training data are no longer read" in warnings[0]
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("/a/b.csv", "/a/b.csv"),
+        ("file:///a/b%20c.csv", "/a/b c.csv"),
+        ("file:/a.csv", "/a.csv"),
+        ("FILE://localhost/a.csv", "/a.csv"),
+        ("file://host/a.csv", None),
+        ("file:a.csv", None),
+        ("a.csv", None),
+        ("https://host/a.csv", None),
+        ("s3://bucket/a.csv", None),
+        ("/a\0.csv", None),
+        ("file:///a%00.csv", None),
+        ("", None),
+    ],
+)
+def test_local_path_of_a_source(text: str, path: str | None) -> None:
+    assert local_path(text) == (Path(path) if path else None)
+
+
+def test_containing_folder_is_found_with_links_followed(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (tmp_path / "link").symlink_to(inside)
+    (inside / "out").symlink_to(outside)
+    (inside / "circle").symlink_to("circle")
+    assert containing(inside / "a.csv", [tmp_path / "link"]) == inside
+    assert containing(tmp_path / "link" / "a.csv", [inside]) == inside
+    for path in (inside, inside / "out" / "a.csv", inside / "circle", inside / ".." / "a.csv"):
+        assert containing(path, [inside]) is None
+    assert containing(inside / "a.csv", []) is None
 
 
 @pytest.mark.parametrize(
@@ -114,15 +168,15 @@ def test_columns_of_a_file(
     (tmp_path / name).write_bytes(content)
     if names is None:
         with pytest.raises(NotRetrievable):
-            columns(tmp_path / name)
+            column_names(tmp_path / name)
     else:
-        assert columns(tmp_path / name) == names
+        assert column_names(tmp_path / name) == names
 
 
-def test_of_numbered_columns_too_the_one_that_is_no_input_is_the_target(
+def test_target_is_found_among_numbered_columns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     inputs = SimpleNamespace(to_dict=lambda: [{"type": "double", "name": n} for n in (0, 1)])
     info = SimpleNamespace(signature=SimpleNamespace(inputs=inputs))
     monkeypatch.setattr("mlflow.models.get_model_info", lambda uri: info)
-    assert training_module._target(None, KEY, ["0", "1", "y"]) == "y"
+    assert training_module._target(KEY, ["0", "1", "y"]) == "y"

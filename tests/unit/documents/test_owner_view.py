@@ -10,7 +10,7 @@ import pytest
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
-from model_deployment.documents.owned import Present
+from model_deployment.documents.owner_view import OwnerView
 from model_deployment.metrics.feedback import Feedback, Label
 from model_deployment.recording.windows import Traffic
 
@@ -24,7 +24,7 @@ class Kept:
 
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
-        self.present = Present(documents, self._since, self)
+        self.present = OwnerView(documents, self._since, self)
 
     async def _since(self, key: ModelKey) -> datetime | None:
         return RENEWED if key == KEY else None
@@ -54,7 +54,7 @@ async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
 
 
 @pytest.mark.parametrize("collection", [one for one in Collection if one is not Collection.TRAFFIC])
-async def test_what_is_older_is_of_another_model(kept: Kept, collection: Collection) -> None:
+async def test_documents_of_an_earlier_model_are_hidden(kept: Kept, collection: Collection) -> None:
     await kept.put(collection, "old", RENEWED - MOMENT)
     await kept.put(collection, "new", RENEWED)
     await kept.put(collection, "other", RENEWED - MOMENT, OTHER)
@@ -73,14 +73,14 @@ async def test_what_is_older_is_of_another_model(kept: Kept, collection: Collect
     assert await kept.present.delete(Query(collection, ids=["old"])) == 1
 
 
-async def test_counts_begin_with_their_minute(kept: Kept) -> None:
+async def test_traffic_belongs_to_the_owner_from_its_minute_on(kept: Kept) -> None:
     minute = RENEWED.replace(second=0, microsecond=0)
     await kept.put(Collection.TRAFFIC, "old", minute - timedelta(minutes=1))
     await kept.put(Collection.TRAFFIC, "new", minute)
     assert await kept.ids(Query.of(Collection.TRAFFIC, KEY)) == ["new"]
 
 
-def test_counts_of_that_minute_begin_anew() -> None:
+def test_traffic_of_the_first_minute_is_counted_for_the_new_owner() -> None:
     traffic = Traffic("i")
     for key in (KEY, OTHER):
         traffic.answered(key, 1000.0, 1.0, 1)
@@ -92,10 +92,10 @@ def test_counts_of_that_minute_begin_anew() -> None:
     assert [window.requests for _, window in traffic.current(KEY)] == [1]
 
 
-async def test_labels_of_an_earlier_model_give_way_to_those_of_this_one(kept: Kept) -> None:
+async def test_labels_of_an_earlier_model_are_replaced(kept: Kept) -> None:
     old = RENEWED - timedelta(days=1)
     await kept.put(Collection.LABELS, "m-1/r#0", old, request_id="r", row=0, label=7)
-    common = {"request_id": "r", "rows": 1, "columns": [], "data": []}
+    common: dict[str, Any] = {"request_id": "r", "rows": 1, "columns": [], "data": []}
     await kept.put(Collection.CAPTURES, "c1", old, predictions=[7], **common)
     feedback = Feedback(kept.present)
     early = await feedback.take(KEY, [Label("r", 0, 7)])
