@@ -118,7 +118,7 @@ def _choose_name(data_dir: Path, manifest: Manifest, *, force: bool, clone: bool
         return own
     if clone:
         return secrets.token_hex(6)
-    if not force and any(identity.marked(manifest.instance)):
+    if not force and any(identity.marked_processes(manifest.instance)):
         raise StateError(
             f"cannot restore to {data_dir}: models of the controller that was backed up run on this "
             "machine. If its data directory was lost, take them over with --force; if it is to go on "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from model_deployment.core.domain import Exit
 from model_deployment.log.masking import mask
 from model_deployment.worker import load_failures
-from model_deployment.worker.load_failures import Raised
+from model_deployment.worker.load_failures import RaisedException
 
 #: Letters of a reason that are taken from a log.
 _LONGEST = 300
@@ -44,7 +44,7 @@ class _Block:
     first: int
     #: Of its lines, the one with the exception.
     last: int
-    raised: Raised
+    raised: RaisedException
     #: How it goes on from the one before it, if it does.
     link: str = ""
 
@@ -62,7 +62,7 @@ def of_status(code: int) -> Exit:
         return Exit(f"the process was killed by signal {-code}", code)
 
 
-def explained(gone: Exit, log: str, *, loading: bool, model: str) -> Exit:
+def explain(gone: Exit, log: str, *, loading: bool, model: str) -> Exit:
     """With what the log tells of it.
 
     Args:
@@ -93,7 +93,7 @@ def _inner(lines: Sequence[str], block: _Block) -> int | None:
     return int(found[1]) if found else None
 
 
-def _told(chain: Sequence[Raised]) -> str:
+def _told(chain: Sequence[RaisedException]) -> str:
     """The last exception, and what it was raised from."""
     text = ""
     for number, one in enumerate(chain[:2]):
@@ -126,7 +126,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _chain(blocks: Sequence[_Block]) -> list[Raised]:
+def _chain(blocks: Sequence[_Block]) -> list[RaisedException]:
     """What ended it, and behind it what led to that."""
     chain = [blocks[-1].raised]
     for block, before in zip(reversed(blocks), reversed(blocks[:-1]), strict=False):
@@ -164,8 +164,8 @@ def _link(between: Sequence[str]) -> str:
     return next((line for line in between if line in (_CAUSED, _DURING)), "")
 
 
-def _raised(kind: str, words: str) -> Raised:
+def _raised(kind: str, words: str) -> RaisedException:
     name = kind.rpartition(".")[2]
     path = _PATH.search(words.partition("\n")[0])
     # Of those that derive from OSError, the names are known that say so.
-    return Raised((name,), words, path[1] if path else "")
+    return RaisedException((name,), words, path[1] if path else "")

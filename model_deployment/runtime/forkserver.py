@@ -13,11 +13,11 @@ from typing import Any
 from model_deployment.core.domain import Endpoint, LaunchSpec
 from model_deployment.core.options import EnvManager
 from model_deployment.runtime import identity
-from model_deployment.runtime.parent_client import Refused, Unavailable, WarmParent
-from model_deployment.runtime.parent_process import Program
-from model_deployment.runtime.starter import Environment, Started, surroundings
+from model_deployment.runtime.parent_client import ParentClient, ParentRefused, ParentUnavailable
+from model_deployment.runtime.parent_process import ParentProcess
+from model_deployment.runtime.starter import Environment, Started, launch_environment
 
-__all__ = ["ForkStarter", "Unavailable"]
+__all__ = ["ForkStarter", "ParentUnavailable"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 
 @dataclass(frozen=True)
-class Terms:
+class ForkSettings:
     """How models are started."""
 
     instance: str
@@ -59,11 +59,13 @@ class ForkStarter:
     controller. Nobody else waits for it.
     """
 
-    def __init__(self, terms: Terms, program: Program, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, terms: ForkSettings, program: ParentProcess, changed: Callable[[], None]
+    ) -> None:
         """Of a warm parent; ``changed`` is called when one has come, or has ended unasked."""
         self._terms = terms
         self._changed = changed
-        self._parent = WarmParent(program, lost=self._lost)
+        self._parent = ParentClient(program, lost=self._lost)
         self._held: set[Endpoint] = set()
         #: What a parent that is gone had held.
         self._missing: set[Endpoint] = set()
@@ -96,7 +98,7 @@ class ForkStarter:
                 await self._parent.connect()
                 self._came = time.monotonic()
                 await self._hand_over()
-            except Unavailable as error:
+            except ParentUnavailable as error:
                 self._changed()  # launches are started in the other way now
                 if not self._missing and not await asyncio.to_thread(self._own):
                     raise
@@ -126,8 +128,8 @@ class ForkStarter:
     def _own(self) -> Mapping[Endpoint, Sequence[int]]:
         """The endpoints that forks serve, and the processes of each."""
         found: dict[Endpoint, list[int]] = {}
-        for _, process in identity.marked(self._terms.instance):
-            if identity.variable(process.pid, identity.METHOD) == identity.FORK:
+        for _, process in identity.marked_processes(self._terms.instance):
+            if identity.environment_variable(process.pid, identity.METHOD) == identity.FORK:
                 host, port = identity.endpoint_of(process.pid)
                 if port:
                     found.setdefault(Endpoint(host, port), []).append(process.pid)
@@ -142,13 +144,13 @@ class ForkStarter:
         """Wait for a parent that is on its way.
 
         Raises:
-            Unavailable: there is none within the time that a launch may wait.
+            ParentUnavailable: there is none within the time that a launch may wait.
         """
         if self.warming() and self._coming is not None:
             left = self._since + _PATIENCE - time.monotonic()
             await asyncio.wait({self._coming}, timeout=left)
         if not self._parent.connected:
-            raise Unavailable(self._parent.why or "the warm parent is still importing")
+            raise ParentUnavailable(self._parent.why or "the warm parent is still importing")
 
     async def hold(self, endpoint: Endpoint, pids: Iterable[int] = ()) -> None:
         """Listen on an endpoint until it is released.
@@ -157,7 +159,7 @@ class ForkStarter:
             pids: processes of a launch that may listen there already, whose socket is copied.
 
         Raises:
-            Unavailable: there is no parent.
+            ParentUnavailable: there is no parent.
             OSError: somebody else listens there.
         """
         if endpoint not in self._held:
@@ -171,7 +173,7 @@ class ForkStarter:
         if not self._parent.connected:
             self._dropped.add(endpoint)
             return
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(ParentUnavailable):
             await self._release(endpoint)
 
     async def _release(self, endpoint: Endpoint) -> None:
@@ -186,13 +188,13 @@ class ForkStarter:
         """See :class:`~model_deployment.runtime.starter.Starter`.
 
         Raises:
-            Unavailable: there is no parent that can do it.
+            ParentUnavailable: there is no parent that can do it.
         """
         await self.ready()
         self._dropped.discard(spec.endpoint)
         try:
             answer = await self._ask("start", **self._order(spec))
-        except Unavailable:
+        except ParentUnavailable:
             # It may have forked and died, or hung, before it said so.
             await self._end(spec.launch_id)
             raise
@@ -209,7 +211,7 @@ class ForkStarter:
             if not found:
                 return
             for process in found:
-                identity.send(process, signal.SIGKILL)
+                identity.send_signal(process, signal.SIGKILL)
             await asyncio.sleep(0.02)
 
     def _order(self, spec: LaunchSpec) -> dict[str, Any]:
@@ -234,7 +236,7 @@ class ForkStarter:
     def _environment(self, spec: LaunchSpec, timeout: int) -> Mapping[str, str]:
         return {
             **_ONE_THREAD,
-            **surroundings(
+            **launch_environment(
                 self._terms.instance,
                 spec,
                 self._terms.environment(EnvManager.LOCAL),
@@ -261,8 +263,8 @@ class ForkStarter:
     async def _ask(self, op: str, **more: Any) -> dict[str, Any]:
         try:
             return await self._parent.ask(op, **more)
-        except Refused as error:
-            raise Unavailable(f"the warm parent refused: {error}") from None
+        except ParentRefused as error:
+            raise ParentUnavailable(f"the warm parent refused: {error}") from None
 
     def _lost(self) -> None:
         lived = time.monotonic() - self._came
@@ -284,7 +286,7 @@ def _no_matter(task: "asyncio.Task[None]") -> None:
 class _Fork:
     """Implements :class:`~model_deployment.runtime.starter.Started` with a child of the parent."""
 
-    def __init__(self, parent: WarmParent, launch_id: str, pid: int) -> None:
+    def __init__(self, parent: ParentClient, launch_id: str, pid: int) -> None:
         self._parent = parent
         self._launch_id = launch_id
         self._pid = pid
@@ -305,7 +307,7 @@ class _Fork:
         return await self._parent.exit_of(self._launch_id, self._pid, self._number)
 
     async def destroy(self) -> None:
-        with contextlib.suppress(Unavailable, Refused):
+        with contextlib.suppress(ParentUnavailable, ParentRefused):
             await self._parent.ask("kill", launch_id=self._launch_id)
             await self._parent.exit_of(self._launch_id, self._pid, self._number)
 

@@ -45,7 +45,7 @@ def boot_id() -> str:
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
-def look(pid: int) -> Process | None:
+def read_process(pid: int) -> Process | None:
     """What runs under a pid, or None. A zombie is reported as such: it serves nobody."""
     try:
         # A command's name is any bytes: cut after fifteen of them, perhaps within a character.
@@ -67,11 +67,11 @@ def look(pid: int) -> Process | None:
 
 def is_running(pid: int, started: int) -> bool:
     """Whether that very process lives."""
-    process = look(pid)
+    process = read_process(pid)
     return process is not None and process.started == started and not process.zombie
 
 
-def variable(pid: int, name: str) -> str | None:
+def environment_variable(pid: int, name: str) -> str | None:
     """A variable of the environment a process was started with.
 
     None if it has none, is gone, or may not be read.
@@ -94,16 +94,16 @@ def variable(pid: int, name: str) -> str | None:
 
 def marker_of(pid: int) -> str | None:
     """The marker a process was started with."""
-    return variable(pid, MARKER)
+    return environment_variable(pid, MARKER)
 
 
 def endpoint_of(pid: int) -> tuple[str, int]:
     """Host and port that a process was told to listen on; ``("", 0)`` where that cannot be told."""
-    host, _, port = (variable(pid, ENDPOINT) or "").rpartition(":")
+    host, _, port = (environment_variable(pid, ENDPOINT) or "").rpartition(":")
     return host, int(port or 0)
 
 
-def processes() -> Iterator[int]:
+def pids() -> Iterator[int]:
     """Every pid there is.
 
     Raises:
@@ -114,13 +114,13 @@ def processes() -> Iterator[int]:
             yield int(entry)
 
 
-def marked(instance: str) -> Iterator[tuple[str, Process]]:
+def marked_processes(instance: str) -> Iterator[tuple[str, Process]]:
     """Each living process of an instance, with its launch id."""
-    for pid in processes():
+    for pid in pids():
         owner, _, launch_id = (marker_of(pid) or "").partition("/")
         if owner != instance or not launch_id:
             continue
-        process = look(pid)
+        process = read_process(pid)
         if process is not None and not process.zombie:
             yield launch_id, process
 
@@ -140,8 +140,8 @@ def members_of(instance: str, groups: Mapping[str, int]) -> dict[str, list[Proce
     owners = {group: launch_id for launch_id, group in groups.items()}
     tagged: dict[str, list[Process]] = {launch_id: [] for launch_id in groups}
     grouped: dict[str, list[Process]] = {launch_id: [] for launch_id in groups}
-    for pid in processes():
-        process = look(pid)
+    for pid in pids():
+        process = read_process(pid)
         if process is None or process.zombie:
             continue
         if launch_id := launches.get(marker_of(pid) or ""):
@@ -154,7 +154,7 @@ def members_of(instance: str, groups: Mapping[str, int]) -> dict[str, list[Proce
     return tagged
 
 
-def send(process: Process, number: signal.Signals) -> None:
+def send_signal(process: Process, number: signal.Signals) -> None:
     """Signal exactly this process: through a descriptor that is checked after it was opened."""
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(process.pid)

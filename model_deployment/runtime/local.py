@@ -18,11 +18,11 @@ from model_deployment.core.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.base import OnExit
 from model_deployment.runtime.exit_reasons import of_status
-from model_deployment.runtime.forkserver import ForkStarter, Unavailable
+from model_deployment.runtime.forkserver import ForkStarter, ParentUnavailable
 from model_deployment.runtime.starter import Started, Starter
-from model_deployment.runtime.suspended import Stillness
+from model_deployment.runtime.suspended import SuspensionDetector
 
-Tell = Callable[[ModelKey, str], None]
+AddEvent = Callable[[ModelKey, str], None]
 
 
 class LocalRuntime:
@@ -35,7 +35,7 @@ class LocalRuntime:
         serve: Starter,
         forks: ForkStarter | None = None,
         on_exit: OnExit = lambda: None,
-        tell: Tell = lambda key, text: None,
+        add_event: AddEvent = lambda key, text: None,
     ) -> None:
         """Of one instance.
 
@@ -43,18 +43,18 @@ class LocalRuntime:
             serve: starts ``mlflow models serve``.
             forks: starts forks of a warm parent; without it, everything is served the other way.
             on_exit: called when a launch has probably ended.
-            tell: notes something among the events of a deployment.
+            add_event: adds a line to the events of a deployment.
         """
         self._instance = instance
         self._serve = serve
         self._forks = forks
         self._on_exit = on_exit
-        self._tell = tell
+        self._add_event = add_event
         self._boot = identity.boot_id()
         self._children: dict[str, Started] = {}
         self._watched: dict[str, int] = {}
         self._asked: set[str] = set()
-        self._stillness = Stillness()
+        self._stillness = SuspensionDetector()
 
     def warming(self, options: Options) -> bool:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
@@ -75,7 +75,7 @@ class LocalRuntime:
         self._children[spec.launch_id] = child
         try:
             # It was there a moment ago, and no number is given out anew so soon.
-            leader = identity.look(child.pid)
+            leader = identity.read_process(child.pid)
             started = leader.started if leader else 0
             handle = self._handle(spec.launch_id, spec.endpoint, child.pid, started, child.method)
             self._watch(handle)
@@ -90,8 +90,8 @@ class LocalRuntime:
         if self._forks is not None and spec.options.forks:
             try:
                 return await self._forks.start(spec)
-            except Unavailable as error:
-                self._tell(
+            except ParentUnavailable as error:
+                self._add_event(
                     spec.key,
                     f"started with 'mlflow models serve', since the forkserver cannot be used: {error}",
                 )
@@ -166,7 +166,7 @@ class LocalRuntime:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
         launches: dict[str, list[identity.Process]] = {}
         for launch_id, process in await asyncio.to_thread(
-            lambda: [*identity.marked(self._instance)]
+            lambda: [*identity.marked_processes(self._instance)]
         ):
             launches.setdefault(launch_id, []).append(process)
         return [self._handle_of(launch_id, found) for launch_id, found in launches.items()]
@@ -176,7 +176,7 @@ class LocalRuntime:
         # the launch is finished off by the first poll.
         leaders = [process for process in found if process.pid == process.session == process.group]
         leader = min(leaders or found, key=lambda process: process.started)
-        method = identity.variable(leader.pid, identity.METHOD) or ""
+        method = identity.environment_variable(leader.pid, identity.METHOD) or ""
         endpoint = Endpoint(*identity.endpoint_of(leader.pid))
         return self._handle(launch_id, endpoint, leader.pid, leader.started, method)
 
@@ -248,4 +248,4 @@ def _leader(handle: Handle) -> tuple[int, int]:
 
 def _signal_all(found: Sequence[identity.Process], number: signal.Signals) -> None:
     for process in found:
-        identity.send(process, number)
+        identity.send_signal(process, number)

@@ -58,7 +58,7 @@ def measure(instance: str, handles: Iterable[Handle], *, forks: bool = True) -> 
 
 
 def _forked(leader: int) -> bool:
-    return identity.variable(leader, identity.METHOD) == identity.FORK
+    return identity.environment_variable(leader, identity.METHOD) == identity.FORK
 
 
 def _memory(process: identity.Process) -> Memory | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from model_deployment.runtime import identity
-from model_deployment.runtime.parent_process import Program, retire
+from model_deployment.runtime.parent_process import ParentProcess, retire
 from model_deployment.worker import protocol
 
 _log = logging.getLogger(__name__)
@@ -29,18 +29,18 @@ _TOLD = 2.0
 _REMEMBERED = 1000
 
 
-class Unavailable(Exception):
+class ParentUnavailable(Exception):
     """There is no warm parent, or it cannot be used; the message says why."""
 
 
-class Refused(Exception):
+class ParentRefused(Exception):
     """It answered that it cannot do this."""
 
 
-class WarmParent:
+class ParentClient:
     """One parent at a time, and another one when that is gone."""
 
-    def __init__(self, program: Program, *, lost: Callable[[], None]) -> None:
+    def __init__(self, program: ParentProcess, *, lost: Callable[[], None]) -> None:
         """Of one program; ``lost`` is called when a parent that was connected is gone."""
         self._program = program
         self._lost = lost
@@ -83,9 +83,9 @@ class WarmParent:
         """Its answer.
 
         Raises:
-            Unavailable: there is none, or it did not answer.
+            ParentUnavailable: there is none, or it did not answer.
             OSError: what the system said to it.
-            Refused: it cannot do that.
+            ParentRefused: it cannot do that.
         """
         answer = await self._ask(op, **more)
         self._pause = _FIRST_PAUSE
@@ -95,17 +95,17 @@ class WarmParent:
         """Have a parent, started if need be. One caller at a time.
 
         Raises:
-            Unavailable: there is none to be had, now or for a while.
+            ParentUnavailable: there is none to be had, now or for a while.
         """
         if self._greeted:
             return
         if self.resting:
-            raise Unavailable(self.why)
+            raise ParentUnavailable(self.why)
         try:
             await self._connect_or_start()
-        except (OSError, Refused, ValueError) as error:
+        except (OSError, ParentRefused, ValueError) as error:
             self._give_up(f"cannot start the warm parent: {error}")
-        except Unavailable as error:
+        except ParentUnavailable as error:
             self._give_up(str(error))
 
     def _give_up(self, why: str) -> None:
@@ -114,7 +114,7 @@ class WarmParent:
         _log.warning("%s; models are started with 'mlflow models serve' for %g s", why, self._pause)
         self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
         self._drop()
-        raise Unavailable(why) from None
+        raise ParentUnavailable(why) from None
 
     async def _connect_or_start(self) -> None:
         if not await self._open():
@@ -123,12 +123,12 @@ class WarmParent:
             end = time.monotonic() + START
             while not await self._open():
                 if (status := self._process.poll()) is not None and not await self._open():
-                    raise Unavailable(
+                    raise ParentUnavailable(
                         f"the warm parent ended with status {status}; {self._program.log} tells why"
                     )
                 if time.monotonic() > end:
                     await self._reap()
-                    raise Unavailable(f"the warm parent was not ready within {START:g} s")
+                    raise ParentUnavailable(f"the warm parent was not ready within {START:g} s")
                 await asyncio.sleep(0.02)
         await self._greet()
         self._greeted = True
@@ -137,7 +137,7 @@ class WarmParent:
     async def _greet(self) -> None:
         self.hello = await self._ask("hello")
         if self.hello.get("protocol") != protocol.VERSION:
-            raise Unavailable(f"the warm parent speaks protocol {self.hello.get('protocol')}")
+            raise ParentUnavailable(f"the warm parent speaks protocol {self.hello.get('protocol')}")
         for module, why in self.hello["refused"].items():
             _log.info("%s is not preloaded: it %s", module, why)
 
@@ -160,7 +160,7 @@ class WarmParent:
         own: socket.socket = self._writer.get_extra_info("socket")
         # Of the process that listens there: <linux/socket.h>, struct ucred, begins with its pid.
         credentials = own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        self._peer = identity.look(int.from_bytes(credentials[:4], sys.byteorder))
+        self._peer = identity.read_process(int.from_bytes(credentials[:4], sys.byteorder))
         self.number = next(self._connections)
         self._reader = asyncio.create_task(self._listen(reader, self._writer))
         return True
@@ -182,14 +182,14 @@ class WarmParent:
         self._waiting[number] = future
         try:
             if self._writer is None:
-                raise Unavailable("the warm parent is gone")
+                raise ParentUnavailable("the warm parent is gone")
             self._writer.write(protocol.encode({"op": op, "id": number, **more}))
             async with asyncio.timeout(self._program.patience):
                 answer = await future
         except TimeoutError:
             # It would hold the ports of models that it does not start any more.
             await self._kill()
-            raise Unavailable(
+            raise ParentUnavailable(
                 f"the warm parent did not answer within {self._program.patience:g} s"
             ) from None
         finally:
@@ -198,7 +198,7 @@ class WarmParent:
             return answer
         if answer.get("errno"):
             raise OSError(answer["errno"], answer["error"])
-        raise Refused(answer["error"])
+        raise ParentRefused(answer["error"])
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -258,12 +258,12 @@ class WarmParent:
             writer.close()
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(Unavailable("the warm parent is gone"))
+                future.set_exception(ParentUnavailable("the warm parent is gone"))
 
     async def _kill(self) -> None:
         """End a parent that does not answer; its launches live on."""
         if self._peer is not None:
-            identity.send(self._peer, signal.SIGKILL)
+            identity.send_signal(self._peer, signal.SIGKILL)
         connected = self.connected
         self._drop()
         await self._reap()

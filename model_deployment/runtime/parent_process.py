@@ -16,7 +16,7 @@ _ENVIRONMENT_ROOM, _TITLE_ROOM = 8192, 256
 
 
 @dataclass(frozen=True)
-class Program:
+class ParentProcess:
     """What a parent is, and where."""
 
     #: Holds its socket; nobody else may look into it.

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from model_deployment.core.domain import LaunchSpec
 from model_deployment.runtime import identity
-from model_deployment.runtime.starter import Environment, Started, surroundings
-from model_deployment.worker.tracking import ADVICE, NO_TRACKING
+from model_deployment.runtime.starter import Environment, Started, launch_environment
+from model_deployment.worker.tracking import NO_TRACKING, NO_TRACKING_HINT
 
 Command = Callable[[LaunchSpec], Sequence[str]]
 
@@ -66,7 +66,7 @@ class ServeStarter:
 
     def _spawn(self, spec: LaunchSpec) -> subprocess.Popen[bytes]:
         environment = {
-            **surroundings(
+            **launch_environment(
                 self._instance,
                 spec,
                 self._environment(spec.options.env_manager),
@@ -82,7 +82,7 @@ class ServeStarter:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
             log.write(f"$ {' '.join(command)}\n".encode(errors="replace"))
             if environment.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
-                log.write(f"$ # {ADVICE}\n".encode())
+                log.write(f"$ # {NO_TRACKING_HINT}\n".encode())
             log.flush()
             return subprocess.Popen(
                 command,

@@ -56,7 +56,7 @@ class Starter(Protocol):
         ...
 
 
-def surroundings(
+def launch_environment(
     instance: str, spec: LaunchSpec, environment: Mapping[str, str], method: str
 ) -> dict[str, str]:
     """The environment of a launch's processes: what is given, the launch's marks, and our own programs."""

@@ -16,11 +16,11 @@ _log = logging.getLogger(__name__)
 
 #: Seconds for which each look has to find a process stopped, with no time of a processor used: programs
 #: that limit what a process uses (cpulimit) stop it again and again, and let it go on in between.
-FOR = 2.0
+SUSPENDED_AFTER = 2.0
 _DEPTH = 4
 
 
-class Stillness:
+class SuspensionDetector:
     """What was seen of launches so far."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,7 @@ class Stillness:
             return True
         for process in still:
             _log.warning("ending process %s of launch %s: it is stopped", process.pid, launch_id)
-            identity.send(process, signal.SIGKILL)
+            identity.send_signal(process, signal.SIGKILL)
         return False
 
     def _still(
@@ -66,19 +66,21 @@ class Stillness:
             self._since[launch_id] = seen
         else:
             self._since.pop(launch_id, None)
-        return [one for one in servers if one.pid in seen and now - seen[one.pid][0] >= FOR]
+        return [
+            one for one in servers if one.pid in seen and now - seen[one.pid][0] >= SUSPENDED_AFTER
+        ]
 
 
 def _servers(leader: int, alone: bool) -> Sequence[identity.Process]:
     """The processes that serve: those at the end of the line that the main process begins."""
-    found = identity.look(leader)
+    found = identity.read_process(leader)
     if found is None or found.zombie:
         return []
     return [found] if alone else _last(found, _DEPTH)
 
 
 def _last(process: identity.Process, depth: int) -> list[identity.Process]:
-    children = [identity.look(pid) for pid in _children(process.pid)] if depth else []
+    children = [identity.read_process(pid) for pid in _children(process.pid)] if depth else []
     living = [child for child in children if child is not None and not child.zombie]
     return [one for child in living for one in _last(child, depth - 1)] or [process]
 

@@ -20,7 +20,7 @@ def main() -> None:
     options = _read()
     # Where this package lies was put in front by -m; it goes behind what comes with Python.
     sys.path.append(sys.path.pop(0))
-    os.environ.update(preload.SURROUNDINGS)
+    os.environ.update(preload.ENVIRONMENT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C means the controller
     # What is allocated now is shared with every fork as long as nobody moves it.
     gc.disable()
@@ -36,7 +36,7 @@ def main() -> None:
         _start_anew([*refused, done.culprit])
     from model_deployment.worker import parent
 
-    preload.look_around()
+    preload.cache_installed_packages()
     if preload.threads() > 1:
         sys.exit(f"cannot fork: there are several threads by now ({preload.thread_names()})")
     gc.collect()

@@ -18,7 +18,7 @@ _FIRST = ("MODEL_DEPLOYMENT_LAUNCH", "MODEL_DEPLOYMENT_ENDPOINT", "MODEL_DEPLOYM
 
 
 @dataclass(frozen=True)
-class Order:
+class LaunchOrder:
     """What a process is started for."""
 
     launch_id: str
@@ -37,7 +37,7 @@ class Order:
     program: str = ""
 
     @classmethod
-    def read(cls, message: dict[str, Any]) -> "Order":
+    def read(cls, message: dict[str, Any]) -> "LaunchOrder":
         """From a message.
 
         Raises:
@@ -62,7 +62,7 @@ class Order:
         )
 
 
-def live(order: Order, listener: int, log: int, told: int) -> NoReturn:
+def run(order: LaunchOrder, listener: int, log: int, told: int) -> NoReturn:
     """Be the process of a launch, and never return."""
     status = 1
     try:
@@ -89,11 +89,11 @@ def live(order: Order, listener: int, log: int, told: int) -> NoReturn:
         _leave(status)
 
 
-def _show(order: Order, text: str) -> None:
+def _show(order: LaunchOrder, text: str) -> None:
     process_setup.set_title(f"{order.title}: {text}" if text else order.title, order.name)
 
 
-def _settle(order: Order, kept: set[int]) -> None:
+def _settle(order: LaunchOrder, kept: set[int]) -> None:
     process_setup.reset_signals()
     os.setsid()
     process_setup.close_all_but({0, 1, 2, *kept})
@@ -101,10 +101,10 @@ def _settle(order: Order, kept: set[int]) -> None:
     process_setup.set_title(order.title, order.name)
     process_setup.raise_oom_score(order.oom_score_adj)
     os.chdir(order.cwd)
-    process_setup.awake_collector()
+    process_setup.resume_garbage_collection()
 
 
-def _work(order: Order, listener: int) -> Callable[[Callable[[], None]], int]:
+def _work(order: LaunchOrder, listener: int) -> Callable[[Callable[[], None]], int]:
     """What each worker process does; it calls what it is given once its model is loaded."""
 
     def serve(loaded: Callable[[], None]) -> int:
@@ -119,7 +119,7 @@ def _work(order: Order, listener: int) -> Callable[[Callable[[], None]], int]:
     return serve
 
 
-def _run_program(order: Order, listener: int) -> int:
+def _run_program(order: LaunchOrder, listener: int) -> int:
     host, port = order.address
     sys.argv = [order.program, "--model-uri", order.model, "--host", host, "--port", str(port)]
     sys.argv += ["--descriptor", str(listener)]

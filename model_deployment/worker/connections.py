@@ -11,13 +11,13 @@ from model_deployment.worker import protocol
 
 
 @dataclass
-class _Caller:
+class _Connection:
     socket: socket.socket
     read: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
 
 
-class Callers:
+class ControllerConnections:
     """All that are connected."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Callers:
         self._listener = listener
         self._selector = selector
         self._answer = answer
-        self._callers: dict[int, _Caller] = {}
+        self._callers: dict[int, _Connection] = {}
         listener.setblocking(False)
         selector.register(listener, selectors.EVENT_READ, self._on_connect)
 
@@ -52,7 +52,7 @@ class Callers:
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
             connection.setblocking(False)
-            self._callers[connection.fileno()] = _Caller(connection)
+            self._callers[connection.fileno()] = _Connection(connection)
             self._selector.register(connection, selectors.EVENT_READ, self._on_caller)
 
     def _on_caller(self, connection: socket.socket, events: int) -> None:
@@ -77,11 +77,11 @@ class Callers:
             for line in lines:
                 self._send(caller, self._answer(bytes(line)))
 
-    def _send(self, caller: _Caller, message: dict[str, Any]) -> None:
+    def _send(self, caller: _Connection, message: dict[str, Any]) -> None:
         caller.unsent += protocol.encode(message)
         self._flush(caller)
 
-    def _flush(self, caller: _Caller) -> None:
+    def _flush(self, caller: _Connection) -> None:
         if caller.socket.fileno() < 0:
             return
         try:
@@ -98,7 +98,7 @@ class Callers:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if caller.unsent else 0)
         self._selector.modify(caller.socket, events, self._on_caller)
 
-    def _hang_up(self, caller: _Caller) -> None:
+    def _hang_up(self, caller: _Connection) -> None:
         if self._callers.pop(caller.socket.fileno(), None) is None:
             return
         self._selector.unregister(caller.socket)

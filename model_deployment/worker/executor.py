@@ -35,7 +35,7 @@ _COMPUTES, _BUSY = 0.05, 0.1
 T = TypeVar("T")
 
 
-class _Place:
+class _Slot:
     """Of one call among the others."""
 
     __slots__ = ("_seen", "_still", "_thread", "counts", "pause", "timer")
@@ -79,7 +79,7 @@ def _used(thread: threading.Thread) -> float:
     return time.clock_gettime(clock) + held_up / 1e9
 
 
-class Calls:
+class PredictionExecutor:
     """The predictions of one process."""
 
     def __init__(self, at_once: int | None = None) -> None:
@@ -96,7 +96,7 @@ class Calls:
         """The result of a call, made in a thread. It goes on, and counts, if the caller is cancelled."""
         loop = asyncio.get_running_loop()
         await self._turn(loop)
-        place, future = _Place(), None
+        place, future = _Slot(), None
         try:
             future = self._threads.submit(place.run, call)
             place.timer = loop.call_later(place.pause, self._look, loop, place)
@@ -107,7 +107,7 @@ class Calls:
             else:
                 future.add_done_callback(lambda _: self._leave_soon(loop, place))
 
-    def _look(self, loop: asyncio.AbstractEventLoop, place: _Place) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, place: _Slot) -> None:
         computes = place.computes()
         if computes and not place.counts:
             place.counts = True
@@ -120,7 +120,7 @@ class Calls:
         place.timer = loop.call_later(place.pause, self._look, loop, place)
         place.pause = min(2 * place.pause, LONGEST_PAUSE)
 
-    def _leave(self, place: _Place) -> None:
+    def _leave(self, place: _Slot) -> None:
         if place.timer is not None:
             place.timer.cancel()
         if place.counts:
@@ -128,7 +128,7 @@ class Calls:
         else:
             self._room_to_wait += 1
 
-    def _leave_soon(self, loop: asyncio.AbstractEventLoop, place: _Place) -> None:
+    def _leave_soon(self, loop: asyncio.AbstractEventLoop, place: _Slot) -> None:
         """From the call's own thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process is about to end
             loop.call_soon_threadsafe(self._leave, place)

@@ -2,7 +2,7 @@
 
 MLflow makes a frame of what it parsed, converts it column by column, checks it column by column, and
 builds it again. Where nothing needs a conversion the outcome is known beforehand, and is built at once.
-Every request that is not exactly so, or not certainly, is left to MLflow: :class:`Lean` says None.
+Every request that is not exactly so, or not certainly, is left to MLflow: :class:`FastPath` says None.
 """
 
 import contextlib
@@ -36,21 +36,21 @@ _INDEXES = 32
 Rows = Sequence[Sequence[Any]]
 
 
-def compiled(model: Any) -> "Callable[[bytes], bytes | None] | None":
+def build_fast_path(model: Any) -> "Callable[[bytes], bytes | None] | None":
     """How requests to a model are answered shortly; None for a model that is not of this kind."""
     try:
-        lean = Lean(model)
+        lean = FastPath(model)
         return lean if lean.agrees() else None
     except Exception as error:  # MLflow's inside is not promised to anybody
         _log.info("requests take the long way: %s", error)
         return None
 
 
-class NotCommon(Exception):
+class Unsupported(Exception):
     """The model is not one for short answers."""
 
 
-class Lean:
+class FastPath:
     """For one model with a signature of named, flat columns."""
 
     def __init__(self, model: Any) -> None:
@@ -58,20 +58,20 @@ class Lean:
 
         schema = model.metadata.get_input_schema()
         if type(model) is not PyFuncModel or schema is None or schema.is_tensor_spec():
-            raise NotCommon("it has no column signature")
+            raise Unsupported("it has no column signature")
         if model.metadata._is_signature_from_type_hint():
-            raise NotCommon("its signature is from a type hint")
+            raise Unsupported("its signature is from a type hint")
         if model.metadata._is_type_hint_from_example():
-            raise NotCommon("its type is from an example")
+            raise Unsupported("its type is from an example")
         if not schema.has_input_names():
-            raise NotCommon("its columns have no names")
+            raise Unsupported("its columns have no names")
         #: "" is a type whose values MLflow has to convert.
         self._kinds = {column.name: _kind(column.type) for column in schema.inputs}
         if len(self._kinds) != len(schema.inputs) or not self._kinds:
-            raise NotCommon("columns have equal names")
+            raise Unsupported("columns have equal names")
         self._required = frozenset(schema.required_input_names())
         if not all(self._kinds[name] for name in self._required):
-            raise NotCommon("a column that it requires has to be converted")
+            raise Unsupported("a column that it requires has to be converted")
         self._schema = schema
         self._model = model
         self._params = model.metadata.get_params_schema()

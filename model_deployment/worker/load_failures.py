@@ -50,7 +50,7 @@ _ENDS_EARLY = re.compile(r"out of input|end-of-stream|truncated", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class RaisedException:
     """One exception."""
 
     #: Of its class, and of those that it derives from as far as they are known.
@@ -62,7 +62,7 @@ class Raised:
     caused: bool = False
 
 
-def lasts(chain: Sequence[Raised], model: str) -> bool:
+def lasts(chain: Sequence[RaisedException], model: str) -> bool:
     """Whether another start would fail in the same way.
 
     Args:
@@ -79,7 +79,7 @@ def lasts(chain: Sequence[Raised], model: str) -> bool:
     return any(_lasts(one, model) for one in causes)
 
 
-def _passes(one: Raised) -> bool:
+def _passes(one: RaisedException) -> bool:
     plain_os_error = not _FILES.intersection(one.names) and {"OSError", "IOError"} & {*one.names}
     return bool(
         plain_os_error
@@ -89,15 +89,15 @@ def _passes(one: Raised) -> bool:
     )
 
 
-def _lasts(one: Raised, model: str) -> bool:
+def _lasts(one: RaisedException, model: str) -> bool:
     if _MISSING in one.names:
         return one.path != "" and (model in one.path or not one.path.startswith("/"))
     return bool(LASTING.intersection(one.names))
 
 
-def chain_of(error: BaseException) -> list[Raised]:
+def chain_of(error: BaseException) -> list[RaisedException]:
     """An exception and those that led to it, as a traceback shows them."""
-    chain: list[Raised] = []
+    chain: list[RaisedException] = []
     seen: set[int] = set()
     caused = False
     following: BaseException | None = error
@@ -106,7 +106,7 @@ def chain_of(error: BaseException) -> list[Raised]:
         code = getattr(following, "error_code", None)
         names = [kind.__name__ for kind in type(following).__mro__]
         chain.append(
-            Raised(
+            RaisedException(
                 tuple([*names, code] if isinstance(code, str) else names),
                 str(following),
                 str(getattr(following, "filename", None) or ""),

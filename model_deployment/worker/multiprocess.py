@@ -37,10 +37,10 @@ def run(workers: int, work: Work, show: Show = lambda text: None) -> int:
     """Have the work done by so many processes; the status to exit with."""
     if workers <= 1:
         return work(lambda: None)
-    return _Crew(workers, work, show).lead()
+    return _WorkerGroup(workers, work, show).lead()
 
 
-class _Crew:
+class _WorkerGroup:
     """Waits for signals and never handles one in the middle of something else."""
 
     def __init__(self, workers: int, work: Work, show: Show) -> None:

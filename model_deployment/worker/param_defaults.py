@@ -10,7 +10,7 @@ from typing import Any
 _FIXED = (str, bytes, int, float, bool, type(None))
 
 
-def own_defaults(model: Any) -> None:
+def copy_defaults(model: Any) -> None:
     """Have a loaded model's signature give out copies of the defaults that are lists or objects."""
     schema = model.metadata.get_params_schema()
     if schema is None or all(isinstance(spec.default, _FIXED) for spec in schema.params):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from model_deployment.worker import child, protocol, socket_copy
-from model_deployment.worker.connections import Callers
+from model_deployment.worker.connections import ControllerConnections
 
 #: Connections that wait for a process that is down, or not up yet.
 BACKLOG = 2048
@@ -39,7 +39,7 @@ class Parent:
         self._hello = hello
         self._linger = linger
         self._selector = selectors.DefaultSelector()
-        self._callers = Callers(listener, self._selector, self._answer)
+        self._callers = ControllerConnections(listener, self._selector, self._answer)
         self._held: dict[Address, socket.socket] = {}
         self._children: dict[str, tuple[int, Address]] = {}
         self._ending = False
@@ -168,7 +168,7 @@ class Parent:
         return {}
 
     def _on_start(self, message: dict[str, Any]) -> dict[str, Any]:
-        order = child.Order.read(message)
+        order = child.LaunchOrder.read(message)
         if self._ending:
             raise ValueError("it is about to end")
         if order.launch_id in self._children:
@@ -183,7 +183,7 @@ class Parent:
         self._children[order.launch_id] = (pid, order.address)
         return {"pid": pid}
 
-    def _fork(self, order: child.Order, listener: socket.socket) -> int:
+    def _fork(self, order: child.LaunchOrder, listener: socket.socket) -> int:
         log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         reading, writing = os.pipe()
         try:
@@ -207,14 +207,16 @@ class Parent:
             raise OSError(errno.ECHILD, f"the fork failed: {said.decode(errors='replace')}")
         return pid
 
-    def _become(self, order: child.Order, listener: socket.socket, log: int, told: int) -> NoReturn:
+    def _become(
+        self, order: child.LaunchOrder, listener: socket.socket, log: int, told: int
+    ) -> NoReturn:
         """In the fork: forget the parent, and serve. The objects must not close what is not theirs."""
         number = listener.detach()
         self._callers.detach()
         for other in self._held.values():
             if other is not listener:
                 other.detach()
-        child.live(order, number, log, told)
+        child.run(order, number, log, told)
 
 
 def serve(folder: Path, name: str, hello: dict[str, Any], linger: float) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 #: Set before anything is imported. One thread for each pool of linear algebra; no thread of pyarrow's
 #: allocator, which pandas brings; none that reports MLflow's use.
-SURROUNDINGS = {
+ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -55,7 +55,7 @@ def preload(modules: Iterable[str], refused: Iterable[str] = ()) -> Preloaded:
     return done
 
 
-def look_around() -> None:
+def cache_installed_packages() -> None:
     """Have MLflow list the installed packages, which each model's load would take half a second for."""
     utils = sys.modules.get("mlflow.utils.requirements_utils")
     try:

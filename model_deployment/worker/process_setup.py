@@ -108,6 +108,6 @@ def reseed() -> None:
         tensorflow.random.set_seed(seed)
 
 
-def awake_collector() -> None:
+def resume_garbage_collection() -> None:
     """Collect garbage again, except among what was there before the fork: that stays shared."""
     gc.enable()

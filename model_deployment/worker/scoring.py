@@ -19,7 +19,7 @@ import uvicorn.loops.uvloop
 
 from model_deployment.http.connection import Connection
 from model_deployment.worker import load_failures
-from model_deployment.worker.executor import Calls
+from model_deployment.worker.executor import PredictionExecutor
 from model_deployment.worker.failure_header import (
     CHECK,
     FAULT,
@@ -27,9 +27,9 @@ from model_deployment.worker.failure_header import (
     is_a_bug_of_a_check,
     unwritable,
 )
-from model_deployment.worker.param_defaults import own_defaults
+from model_deployment.worker.param_defaults import copy_defaults
 from model_deployment.worker.parquet_errors import PARQUET, unfit
-from model_deployment.worker.tracking import tell_of_traces
+from model_deployment.worker.tracking import log_first_dropped_trace
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -96,9 +96,9 @@ def _load(path: str) -> Any:
     from mlflow.pyfunc import scoring_server
 
     os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"
-    tell_of_traces()
+    log_first_dropped_trace()
     model = scoring_server.load_model_with_mlflow_config(path)
-    own_defaults(model)
+    copy_defaults(model)
     return model
 
 
@@ -109,13 +109,13 @@ class Application:
         """Of one loaded model; a prediction may take ``timeout`` seconds."""
         from mlflow.version import VERSION
 
-        from model_deployment.worker.fast_path import compiled
+        from model_deployment.worker.fast_path import build_fast_path
 
         self._model = model
         self._timeout = timeout
         self._schema = model.metadata.get_input_schema()
-        self._lean = compiled(model)
-        self._calls = Calls()
+        self._fast_path = build_fast_path(model)
+        self._calls = PredictionExecutor()
         self._version = Answer(200, JSON, VERSION.encode())
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -161,8 +161,8 @@ class Application:
         from mlflow.pyfunc.scoring_server import invocations
 
         try:
-            if self._lean is not None and content_type == "application/json":
-                content = self._lean(body)
+            if self._fast_path is not None and content_type == "application/json":
+                content = self._fast_path(body)
                 if content is not None:
                     return Answer(200, JSON, content)
             found = invocations(body, content_type, self._model, self._schema)

@@ -13,9 +13,9 @@ from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.base import Runtime
-from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
-from model_deployment.runtime.parent_process import Program, retire
+from model_deployment.runtime.parent_process import ParentProcess, retire
 from model_deployment.runtime.serve import ServeStarter
 from model_deployment.settings import Settings
 from tests.support import audit
@@ -84,9 +84,9 @@ class Bench:
         self.runtime = self._make(self, program)
 
     @property
-    def worker(self) -> Program:
+    def worker(self) -> ParentProcess:
         """The warm parent of this bench, which has imported nothing."""
-        return Program(
+        return ParentProcess(
             folder=self.root / "worker",
             log=self.logs / "worker.log",
             preload=(),
@@ -128,7 +128,7 @@ def make_serve(bench: Bench, program: str = sys.executable) -> LocalRuntime:
 
 def make_forkserver(bench: Bench, program: str = sys.executable) -> LocalRuntime:
     """The runtime that forks, with the stub in the place of a model's server."""
-    terms = Terms(
+    terms = ForkSettings(
         instance=bench.instance,
         logs=bench.logs,
         work=bench.work,
@@ -141,7 +141,7 @@ def make_forkserver(bench: Bench, program: str = sys.executable) -> LocalRuntime
         serve=make_serve_starter(bench, program),
         forks=ForkStarter(terms, replace(bench.worker, python=program), bench.exited.set),
         on_exit=bench.exited.set,
-        tell=lambda key, text: bench.told.append(text),
+        add_event=lambda key, text: bench.told.append(text),
     )
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from model_deployment.core.domain import Crew, Exit
+from model_deployment.core.domain import Exit, WorkerCounts
 from model_deployment.core.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.memory import measure
-from model_deployment.runtime.worker_counts import crew_of
+from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.worker import socket_copy
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench
 from tests.support.runtime_bench import open_files
@@ -65,9 +65,11 @@ async def test_a_fork_is_seen_for_what_it_is(forks: ForkBench) -> None:
     own, its = (Path(f"/proc/{pid}/oom_score_adj") for pid in ("self", handle.ref["pid"]))
     assert int(its.read_text()) == min(1000, int(own.read_text()) + 300)
     assert forks.log(handle).read_text().startswith("$ mlflow models serve stub-1\n")
-    shown = identity.variable(handle.ref["pid"], "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT")
+    shown = identity.environment_variable(
+        handle.ref["pid"], "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"
+    )
     assert shown == "60"
-    assert identity.variable(handle.ref["pid"], "MODEL_DEPLOYMENT_PADDING") is None
+    assert identity.environment_variable(handle.ref["pid"], "MODEL_DEPLOYMENT_PADDING") is None
     taken = measure(forks.instance, [handle])[handle.launch_id]
     assert taken.forked
     assert taken.uss is not None
@@ -126,17 +128,17 @@ async def test_several_workers_share_a_port_and_replace_each_other(forks: ForkBe
     leader = handle.ref["pid"]
     workers = forks.pids(handle).keys() - {leader}
     assert {os.getpgid(pid) for pid in workers} == {leader}
-    await until(lambda: crew_of(handle) == Crew(2, 2))
+    await until(lambda: worker_counts(handle) == WorkerCounts(2, 2))
     victim = workers.pop()
     os.kill(victim, signal.SIGKILL)
     await until(lambda: len(forks.pids(handle)) == 3 and victim not in forks.pids(handle))
-    await until(lambda: crew_of(handle) == Crew(2, 2))
+    await until(lambda: worker_counts(handle) == WorkerCounts(2, 2))
     assert {psutil.Process(pid).name() for pid in workers} == {"stub-1"}
     assert await forks.runtime.poll(handle) is None
     os.kill(leader, signal.SIGKILL)
     assert (await forks.ended(handle)).code == -signal.SIGKILL
     assert forks.pids(handle) == {}
-    assert crew_of(handle) is None
+    assert worker_counts(handle) is None
 
 
 async def test_workers_end_when_they_are_asked(forks: ForkBench) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from model_deployment.core.options import Options, StartMethod
-from model_deployment.runtime.forkserver import Unavailable
+from model_deployment.runtime.forkserver import ParentUnavailable
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench, environment, parents
 from tests.integration.runtime.test_forks import ping
 from tests.support.waiting import until
@@ -100,7 +100,7 @@ async def test_of_a_fork_whose_parent_died_before_it_said_so_nothing_is_left(
         if op != "start":
             return answer
         os.kill(forks.forks.parent_pid, signal.SIGKILL)
-        raise Unavailable("the warm parent is gone")
+        raise ParentUnavailable("the warm parent is gone")
 
     monkeypatch.setattr(forks.forks._parent, "ask", lost)
     handle = await forks.serve()

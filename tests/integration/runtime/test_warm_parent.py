@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from model_deployment.runtime.forkserver import Unavailable
+from model_deployment.runtime.forkserver import ParentUnavailable
 from model_deployment.worker import protocol
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench, environment, parents
 from tests.integration.runtime.test_forks import ping
@@ -96,7 +96,7 @@ async def test_where_no_parent_can_be_had_models_are_served_the_other_way(
         assert "stub_model_server" in next(iter(forks.pids(handle).values()))
     assert len(forks.told) == 2
     assert "cannot be used: the warm parent ended with status 1" in forks.told[0]
-    with pytest.raises(Unavailable):
+    with pytest.raises(ParentUnavailable):
         await forks.forks.hold(forks.spec().endpoint)
 
 

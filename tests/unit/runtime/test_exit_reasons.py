@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from model_deployment.core.domain import LOST, Exit
 from model_deployment.core.hints import advice, with_advice
-from model_deployment.runtime.exit_reasons import explained, of_status
+from model_deployment.runtime.exit_reasons import explain, of_status
 from model_deployment.worker.load_failures import STATUS, chain_of, lasts, status
 
 MODEL = "wine-1-1700000000000"
@@ -142,7 +142,7 @@ def test_a_load_that_fails_is_told_with_its_exception_first(
     error: Exception, lasting: bool, begin: str, behind: str
 ) -> None:
     log = printed(error) + behind
-    found = explained(of_status(1), log, loading=True, model=MODEL)
+    found = explain(of_status(1), log, loading=True, model=MODEL)
     assert found.reason.startswith(begin.partition(", from")[0])
     assert (begin in found.reason) or behind == "bye\n"
     assert "exited" not in found.reason
@@ -156,7 +156,7 @@ def test_the_process_itself_says_the_same_of_it(
     assert lasts(chain_of(error), FOLDER) is lasting
     assert status(error, FOLDER) == (STATUS if lasting else 1)
     ended = of_status(status(error, FOLDER))
-    assert explained(ended, printed(error), loading=True, model=MODEL).permanent is lasting
+    assert explain(ended, printed(error), loading=True, model=MODEL).permanent is lasting
 
 
 def test_it_knows_what_a_model_s_own_exception_derives_from() -> None:
@@ -209,23 +209,23 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
     ],
 )
 def test_other_ends(code: int, log: str, loading: bool, reason: str) -> None:
-    found = explained(of_status(code), log, loading=loading, model=MODEL)
+    found = explain(of_status(code), log, loading=loading, model=MODEL)
     assert reason in found.reason
     assert not found.permanent
 
 
 def test_a_killed_server_below_its_wrapper_counts_as_killed() -> None:
     log = "serving\n" + WRAPPER.format(-9)
-    assert explained(of_status(1), log, loading=False, model=MODEL).code == -9
+    assert explain(of_status(1), log, loading=False, model=MODEL).code == -9
 
 
 def test_who_saw_nothing_says_nothing() -> None:
-    assert explained(LOST, printed(KeyError("k")), loading=False, model=MODEL) == LOST
+    assert explain(LOST, printed(KeyError("k")), loading=False, model=MODEL) == LOST
 
 
 def test_of_a_group_of_exceptions_all_are_told() -> None:
     group = ExceptionGroup("no weights", [KeyError("a"), from_(TypeError("b"), ValueError("c"))])
-    found = explained(of_status(1), printed(group), loading=True, model=MODEL)
+    found = explain(of_status(1), printed(group), loading=True, model=MODEL)
     assert found.reason.startswith("ExceptionGroup: no weights (2 sub-exceptions) KeyError: 'a'")
     assert "TypeError: b" in found.reason
     assert "+--" not in found.reason
@@ -235,14 +235,14 @@ def test_of_a_group_of_exceptions_all_are_told() -> None:
 def test_no_password_of_an_address_is_told(ended: int) -> None:
     # What MODEL_DEPLOYMENT_MODEL_ENV hands to a model stands in its exceptions.
     error = RuntimeError("API request to https://anna:s3cret@mlflow.example/api failed")
-    found = explained(of_status(ended), printed(error), loading=True, model=MODEL)
+    found = explain(of_status(ended), printed(error), loading=True, model=MODEL)
     assert "mlflow.example" in found.reason
     assert "s3cret" not in found.reason
 
 
 def test_long_words_are_cut_at_their_end() -> None:
     log = printed(ValueError("shape mismatch: " + "x" * 1000))
-    found = explained(of_status(1), log, loading=True, model=MODEL)
+    found = explain(of_status(1), log, loading=True, model=MODEL)
     assert found.reason.startswith("ValueError: shape mismatch: x")
     assert len(found.reason) == 300
     assert found.reason.endswith("…")
@@ -250,7 +250,7 @@ def test_long_words_are_cut_at_their_end() -> None:
 
 @given(st.text(), st.integers(0, 255), st.booleans())
 def test_whatever_a_log_holds_there_is_a_reason(log: str, code: int, loading: bool) -> None:
-    found = explained(of_status(code), log, loading=loading, model=MODEL)
+    found = explain(of_status(code), log, loading=loading, model=MODEL)
     assert found.reason
     assert isinstance(found, Exit)
 

@@ -70,7 +70,7 @@ def family() -> Iterator[Family]:
 
 
 def seen(child: subprocess.Popen[bytes]) -> Process:
-    process = identity.look(child.pid)
+    process = identity.read_process(child.pid)
     assert process is not None
     return process
 
@@ -87,11 +87,11 @@ def test_the_boot_has_one_name() -> None:
 
 
 def test_sees_itself() -> None:
-    me = identity.look(os.getpid())
+    me = identity.read_process(os.getpid())
     assert me is not None
     assert (me.pid, me.group, me.session) == (os.getpid(), os.getpgrp(), os.getsid(0))
     assert not me.zombie
-    assert os.getpid() in {*identity.processes()}
+    assert os.getpid() in {*identity.pids()}
 
 
 def test_sees_where_a_process_belongs(family: Family) -> None:
@@ -103,7 +103,7 @@ def test_sees_where_a_process_belongs(family: Family) -> None:
 
 @pytest.mark.parametrize("pid", [NOBODY, 0, -1])
 def test_sees_nothing_where_nobody_is(pid: int) -> None:
-    assert identity.look(pid) is None
+    assert identity.read_process(pid) is None
     assert not identity.is_running(pid, 0)
     assert identity.marker_of(pid) is None
 
@@ -138,15 +138,15 @@ def test_a_zombie_does_not_run(family: Family) -> None:
     assert not identity.is_running(child.pid, started)
     assert identity.marker_of(child.pid) is None
     child.wait()
-    assert identity.look(child.pid) is None
+    assert identity.read_process(child.pid) is None
     assert not identity.is_running(child.pid, started)
 
 
 def test_reads_the_marker_a_process_was_started_with(family: Family) -> None:
     child = family.start("launch", environment={ENDPOINT: "127.0.0.1:8001"})
     assert identity.marker_of(child.pid) == f"{family.instance}/launch"
-    assert identity.variable(child.pid, ENDPOINT) == "127.0.0.1:8001"
-    assert identity.variable(child.pid, "ABSENT") is None
+    assert identity.environment_variable(child.pid, ENDPOINT) == "127.0.0.1:8001"
+    assert identity.environment_variable(child.pid, "ABSENT") is None
 
 
 def test_a_marker_is_the_whole_of_one_variable(family: Family) -> None:
@@ -165,7 +165,7 @@ def test_lists_the_living_processes_of_one_instance(family: Family) -> None:
     for stranger in ("", f"{family.instance}/", f"{family.instance}x/one", "one", family.instance):
         family.start(environment={MARKER: stranger})
     family.start()
-    assert {*identity.marked(family.instance)} == {("one", seen(one)), ("two", seen(two))}
+    assert {*identity.marked_processes(family.instance)} == {("one", seen(one)), ("two", seen(two))}
 
 
 def test_members_are_found_by_their_marker_wherever_they_went(family: Family) -> None:
@@ -183,7 +183,7 @@ def test_members_are_found_by_their_marker_wherever_they_went(family: Family) ->
     family.start("other", start_new_session=True)
     family.start(start_new_session=True)
     try:
-        process = identity.look(grandchild)
+        process = identity.read_process(grandchild)
         assert process is not None
         assert process.session == grandchild != leader.pid
         assert family.members("launch", leader.pid) == {leader.pid, grandchild}
@@ -233,7 +233,7 @@ def test_members_of_another_instance_are_strangers(family: Family) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_reaches_the_process_it_is_for(family: Family, number: signal.Signals) -> None:
     child, bystander = family.start(), family.start()
-    identity.send(seen(child), number)
+    identity.send_signal(seen(child), number)
     assert child.wait(timeout=10) == -number
     assert identity.is_running(bystander.pid, seen(bystander).started)
 
@@ -243,9 +243,9 @@ def test_a_signal_never_reaches_another_process_with_the_same_pid(family: Family
     child = family.start()
     process = seen(child)
     stranger = Process(process.pid, process.started + off, process.group, process.session, False)
-    identity.send(stranger, signal.SIGKILL)
+    identity.send_signal(stranger, signal.SIGKILL)
     # Had it been hit, it would have died of that one.
-    identity.send(process, signal.SIGTERM)
+    identity.send_signal(process, signal.SIGTERM)
     assert child.wait(timeout=10) == -signal.SIGTERM
 
 
@@ -253,10 +253,10 @@ def test_a_signal_to_the_dead_is_no_error(family: Family) -> None:
     child = family.start()
     process = seen(child)
     make_zombie(child)
-    identity.send(process, signal.SIGTERM)
+    identity.send_signal(process, signal.SIGTERM)
     child.wait()
-    identity.send(process, signal.SIGTERM)
-    identity.send(Process(NOBODY, 1, 1, 1, False), signal.SIGTERM)
+    identity.send_signal(process, signal.SIGTERM)
+    identity.send_signal(Process(NOBODY, 1, 1, 1, False), signal.SIGTERM)
 
 
 def test_a_process_that_ends_between_look_and_signal_is_no_error(
@@ -274,7 +274,7 @@ def test_a_process_that_ends_between_look_and_signal_is_no_error(
 
     monkeypatch.setattr(os, "pidfd_open", end_then_open)
     monkeypatch.setattr(identity, "is_running", lambda *_: True)  # it was, a moment ago
-    identity.send(process, signal.SIGTERM)
+    identity.send_signal(process, signal.SIGTERM)
     assert child.returncode == -signal.SIGKILL
 
 
@@ -282,6 +282,6 @@ def test_signals_leave_no_descriptors_open(family: Family) -> None:
     child = family.start()
     process = seen(child)
     before = {*Path("/proc/self/fd").iterdir()}
-    identity.send(process, signal.SIGCONT)
-    identity.send(Process(process.pid, 0, 0, 0, False), signal.SIGCONT)
+    identity.send_signal(process, signal.SIGCONT)
+    identity.send_signal(Process(process.pid, 0, 0, 0, False), signal.SIGCONT)
     assert {*Path("/proc/self/fd").iterdir()} <= before

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from model_deployment.runtime import identity
-from model_deployment.runtime.suspended import FOR, Stillness
+from model_deployment.runtime.suspended import SUSPENDED_AFTER, SuspensionDetector
 from tests.support.waiting import until_sync
 
 #: Starts two processes from its first thread, and waits for its standard input to end.
@@ -61,14 +61,14 @@ def stop(*pids: int) -> None:
 
 
 def stopped(pid: int) -> bool:
-    found = identity.look(pid)
+    found = identity.read_process(pid)
     return found is not None and found.stopped
 
 
 def looks(clock: Clock, leader: int, *, alone: bool) -> list[bool]:
     """What several looks say, the last of them after long enough."""
-    still, found = Stillness(clock), []
-    for pause in (0.0, FOR / 2, FOR / 2, 0.1):
+    still, found = SuspensionDetector(clock), []
+    for pause in (0.0, SUSPENDED_AFTER / 2, SUSPENDED_AFTER / 2, 0.1):
         clock.now += pause
         found.append(still.look("launch", leader, alone=alone))
     return found
@@ -86,28 +86,28 @@ def test_one_that_serves_alone_is_found_by_the_third_look(
 
 
 def test_one_that_goes_on_in_between_is_not(clock: Clock, launch: tuple[int, int, int]) -> None:
-    leader, still = launch[0], Stillness(clock)
+    leader, still = launch[0], SuspensionDetector(clock)
     for _ in range(3):
         stop(leader)
         assert not still.look("launch", leader, alone=True)
         os.kill(leader, signal.SIGCONT)
         until_sync(lambda: not stopped(leader))
-        clock.now += FOR
+        clock.now += SUSPENDED_AFTER
         assert not still.look("launch", leader, alone=True)
 
 
 def test_one_that_was_busy_meanwhile_is_not(clock: Clock) -> None:
     # As a program does that limits another one to a part of a processor.
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
-        still = Stillness(clock)
+        still = SuspensionDetector(clock)
         for _ in range(3):
             stop(busy.pid)
-            clock.now += FOR
+            clock.now += SUSPENDED_AFTER
             assert not still.look("launch", busy.pid, alone=True)
-            before = identity.look(busy.pid)
+            before = identity.read_process(busy.pid)
             assert before is not None
             os.kill(busy.pid, signal.SIGCONT)
-            until_sync(lambda: (identity.look(busy.pid) or before).used > before.used + 1)  # noqa: B023
+            until_sync(lambda: (identity.read_process(busy.pid) or before).used > before.used + 1)  # noqa: B023
         busy.kill()
 
 
@@ -118,7 +118,7 @@ def test_of_several_workers_one_that_is_stopped_is_ended(
     stop(first)
     assert looks(clock, leader, alone=False) == [False] * 4
     # A zombie until its parent looks.
-    until_sync(lambda: (found := identity.look(first)) is None or found.zombie)
+    until_sync(lambda: (found := identity.read_process(first)) is None or found.zombie)
     assert not stopped(second)
 
 
@@ -134,10 +134,10 @@ def test_workers_that_are_all_stopped_are_a_launch_that_is(
 
 
 def test_what_is_gone_is_not_stopped(clock: Clock, launch: tuple[int, int, int]) -> None:
-    still = Stillness(clock)
+    still = SuspensionDetector(clock)
     stop(launch[0])
     still.look("launch", launch[0], alone=True)
     still.forget("launch")
-    clock.now += FOR
+    clock.now += SUSPENDED_AFTER
     assert not still.look("launch", launch[0], alone=True)
     assert looks(clock, 2**22 + 1, alone=True) == [False] * 4

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from model_deployment.worker import protocol
-from model_deployment.worker.connections import Callers
+from model_deployment.worker.connections import ControllerConnections
 
 
 class Exchange:
-    """Callers with a listening socket, and a loop that is turned by hand."""
+    """ControllerConnections with a listening socket, and a loop that is turned by hand."""
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.callers = Callers(self.listener, self.selector, self.answer)
+        self.callers = ControllerConnections(self.listener, self.selector, self.answer)
         self.heard: list[bytes] = []
         self.told: list[dict[str, Any]] = []
 

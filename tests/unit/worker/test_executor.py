@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from model_deployment.worker import executor as module
-from model_deployment.worker.executor import Calls
+from model_deployment.worker.executor import PredictionExecutor
 from tests.support.waiting import until
 
 
@@ -46,7 +46,7 @@ class Crowd:
 
 
 async def test_calls_that_hang_do_not_keep_others_waiting() -> None:
-    calls, free = Calls(at_once=2), threading.Event()
+    calls, free = PredictionExecutor(at_once=2), threading.Event()
     hanging = [asyncio.create_task(calls.run(free.wait)) for _ in range(20)]
     assert await asyncio.wait_for(calls.run(lambda: "answer"), 10) == "answer"
     free.set()
@@ -54,21 +54,21 @@ async def test_calls_that_hang_do_not_keep_others_waiting() -> None:
 
 
 async def test_short_calls_wait_for_their_turn() -> None:
-    calls, crowd = Calls(at_once=3), Crowd(lambda _: None)
+    calls, crowd = PredictionExecutor(at_once=3), Crowd(lambda _: None)
     await asyncio.gather(*(calls.run(lambda: crowd.join(0)) for _ in range(200)))
     assert crowd.most <= 3
 
 
 @pytest.mark.parametrize("compute", [spin, digest])
 async def test_what_computes_for_long_waits_for_its_turn(compute: Callable[[float], None]) -> None:
-    calls, crowd = Calls(at_once=2), Crowd(compute)
+    calls, crowd = PredictionExecutor(at_once=2), Crowd(compute)
     await asyncio.gather(*(calls.run(lambda: crowd.join(0.25)) for _ in range(6)))
     assert crowd.most == 2
     assert calls._free == 2
 
 
 async def test_beside_calls_that_hang_others_compute_and_wait_for_their_turn() -> None:
-    calls, crowd, free = Calls(at_once=2), Crowd(spin), threading.Event()
+    calls, crowd, free = PredictionExecutor(at_once=2), Crowd(spin), threading.Event()
     hanging = [asyncio.create_task(calls.run(free.wait)) for _ in range(6)]
     computing = [asyncio.create_task(calls.run(lambda: crowd.join(0.2))) for _ in range(6)]
     more = [asyncio.create_task(calls.run(free.wait)) for _ in range(6)]
@@ -81,7 +81,7 @@ async def test_beside_calls_that_hang_others_compute_and_wait_for_their_turn() -
 
 
 async def test_a_call_that_computes_again_counts_again() -> None:
-    calls, free, end = Calls(at_once=1), threading.Event(), threading.Event()
+    calls, free, end = PredictionExecutor(at_once=1), threading.Event(), threading.Event()
 
     def wait_and_compute() -> None:
         free.wait()
@@ -99,7 +99,7 @@ async def test_a_call_that_computes_again_counts_again() -> None:
 
 
 async def test_a_call_that_computes_on_without_its_caller_keeps_its_place() -> None:
-    calls, order = Calls(at_once=1), list[str]()
+    calls, order = PredictionExecutor(at_once=1), list[str]()
 
     def compute() -> None:
         order.append("begin")
@@ -117,7 +117,7 @@ async def test_a_call_that_computes_on_without_its_caller_keeps_its_place() -> N
 
 async def test_no_more_calls_wait_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAITING", 2)
-    calls, free, begun = Calls(at_once=1), threading.Event(), list[int]()
+    calls, free, begun = PredictionExecutor(at_once=1), threading.Event(), list[int]()
 
     def hang(number: int) -> None:
         begun.append(number)
@@ -132,7 +132,7 @@ async def test_no_more_calls_wait_than_there_is_room_for(monkeypatch: pytest.Mon
 
 
 async def test_a_caller_that_gives_up_leaves_no_place_taken() -> None:
-    calls, free = Calls(at_once=1), threading.Event()
+    calls, free = PredictionExecutor(at_once=1), threading.Event()
     hanging = [asyncio.create_task(calls.run(free.wait)) for _ in range(3)]
     await asyncio.sleep(0)
     for task in hanging[1:]:
@@ -148,4 +148,4 @@ async def test_an_exception_comes_back() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await Calls().run(fail)
+        await PredictionExecutor().run(fail)

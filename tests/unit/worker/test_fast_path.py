@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_deployment.worker.fast_path import Lean, compiled
-from model_deployment.worker.param_defaults import own_defaults
+from model_deployment.worker.fast_path import FastPath, build_fast_path
+from model_deployment.worker.param_defaults import copy_defaults
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
 
@@ -38,9 +38,9 @@ def model(answer: Any = None, **columns: str) -> Any:
     return PyFuncModel(meta, Impl(answer))
 
 
-def lean(answer: Any = None, **columns: str) -> Lean:
-    found = compiled(model(answer, **columns))
-    assert isinstance(found, Lean)
+def lean(answer: Any = None, **columns: str) -> FastPath:
+    found = build_fast_path(model(answer, **columns))
+    assert isinstance(found, FastPath)
     return found
 
 
@@ -71,7 +71,7 @@ def test_columns_that_mlflow_converts_are_left_to_it_only_where_they_are_given()
     short = lean(x="double", at="datetime")
     assert short(body({"x": 1})) == b'{"predictions":[1.0]}'
     assert short(body({"x": 1, "at": "2026-01-31"})) is None
-    assert compiled(model(x="double", blob="binary")) is None
+    assert build_fast_path(model(x="double", blob="binary")) is None
 
 
 @pytest.mark.parametrize(
@@ -165,11 +165,11 @@ def test_a_model_that_writes_into_its_params_does_so_for_one_request(short: bool
         ParamSpec("n", "long", 3),
     ]
     found.metadata.signature.params = ParamSchema(specs)
-    own_defaults(found)
+    copy_defaults(found)
     answers = set()
     for _ in range(3):
         if short:
-            answers.add(Lean(found)(body({"x": 1.0})))
+            answers.add(FastPath(found)(body({"x": 1.0})))
         else:
             answers.add(found.predict([{"x": 1.0}])[0])
     assert len(answers) == 1
@@ -185,7 +185,7 @@ def test_few_sets_of_columns_are_kept() -> None:
     found = model(**dict.fromkeys(names, "double"))
     inputs = Schema([ColSpec("double", name, required=False) for name in names])
     found.metadata.signature.inputs = inputs
-    short = Lean(found)
+    short = FastPath(found)
     for given in product([True, False], repeat=6):
         row = {name: 1.0 for name, wanted in zip(names, given, strict=True) if wanted}
         if row:
