@@ -1,8 +1,8 @@
 """The starter of ``mlflow models serve``: one session of processes per launch.
 
-What MLflow starts is a command line tool with a uvicorn server as its child, so a launch is never one
-pid. It gets a session of its own, and every signal goes to all of it. Output goes to a file: a child
-whose output is piped dies of the broken pipe when the controller is killed.
+MLflow starts a command line tool with a uvicorn server as its child, so a launch is never one pid. The
+launch gets a session of its own, and every signal goes to all of it. Output goes to a file: a child whose
+output is piped dies of the broken pipe when the controller is killed.
 """
 
 import asyncio
@@ -16,8 +16,11 @@ from pathlib import Path
 
 from model_deployment.core.domain import LaunchSpec
 from model_deployment.runtime import identity
-from model_deployment.runtime.starter import Environment, Started, launch_environment
+from model_deployment.runtime.starter import LaunchProcess, ModelEnvironment, launch_environment
 from model_deployment.worker.tracking import NO_TRACKING, NO_TRACKING_HINT
+
+#: Seconds that the other threads of a process may outlive the first one.
+_LAST_THREAD = 5.0
 
 Command = Callable[[LaunchSpec], Sequence[str]]
 
@@ -52,7 +55,7 @@ class ServeStarter:
         logs: Path,
         work: Path,
         command: Command,
-        environment: Environment,
+        environment: ModelEnvironment,
     ) -> None:
         self._instance = instance
         self._logs = logs
@@ -60,9 +63,8 @@ class ServeStarter:
         self._command = command
         self._environment = environment
 
-    async def start(self, spec: LaunchSpec) -> Started:
-        """See :class:`~model_deployment.runtime.starter.Starter`."""
-        return _Program(await asyncio.to_thread(self._spawn, spec))
+    async def start(self, spec: LaunchSpec) -> LaunchProcess:
+        return _ServeProcess(await asyncio.to_thread(self._spawn, spec))
 
     def _spawn(self, spec: LaunchSpec) -> subprocess.Popen[bytes]:
         environment = {
@@ -72,8 +74,8 @@ class ServeStarter:
                 self._environment(spec.options.env_manager),
                 identity.SERVE,
             ),
-            # uvicorn reads its options from the environment too. Idle connections of the proxy's pool
-            # must outlive its own idea of them, or a request meets a server that just hung up.
+            # uvicorn reads its options from the environment too. The server must keep idle connections
+            # longer than the proxy's pool does, or a request meets a server that just hung up.
             "UVICORN_TIMEOUT_KEEP_ALIVE": "75",
             "UVICORN_ACCESS_LOG": "0",
         }
@@ -98,31 +100,26 @@ class ServeStarter:
             )
 
 
-class _Program:
-    """Implements :class:`~model_deployment.runtime.starter.Started` with a child of this process."""
+class _ServeProcess:
+    """Implements :class:`~model_deployment.runtime.starter.LaunchProcess` with a child of this process."""
+
+    method = identity.SERVE
 
     def __init__(self, child: "subprocess.Popen[bytes]") -> None:
         self._child = child
+        self.pid = child.pid
 
-    @property
-    def pid(self) -> int:
-        return self._child.pid
-
-    @property
-    def method(self) -> str:
-        return identity.SERVE
-
-    def running(self) -> bool | None:
-        return self._child.poll() is None
-
-    async def code(self) -> int | None:
+    async def exit_code(self) -> int | None:
+        # A process that was killed is gone once its last thread is.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self._child.wait, _LAST_THREAD)
         return self._child.returncode
 
     async def destroy(self) -> None:
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
-        # It is not collected yet: the number is surely its own.
+        # The process is not reaped yet, so its pid cannot have been reused.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()

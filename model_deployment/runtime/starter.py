@@ -1,4 +1,4 @@
-"""What starts the processes of launches: there are two, behind one runtime."""
+"""What starts the processes of launches: there are two ways, behind one runtime."""
 
 import os
 import sys
@@ -11,49 +11,39 @@ from model_deployment.core.options import EnvManager
 from model_deployment.runtime import identity
 from model_deployment.worker.tracking import NO_TRACKING
 
-Environment = Callable[[EnvManager], Mapping[str, str]]
+ModelEnvironment = Callable[[EnvManager], Mapping[str, str]]
 
 
-class Started(Protocol):
-    """A process that a starter of this controller has started."""
+class LaunchProcess(Protocol):
+    """The main process of a launch, which a starter of this controller has started."""
 
     @property
     def pid(self) -> int:
-        """Its number; it leads a session."""
-        ...
+        """The process leads a session of its own."""
 
     @property
     def method(self) -> str:
         """How it was started: ``identity.FORK`` or ``identity.SERVE``."""
-        ...
 
-    def running(self) -> bool | None:
-        """Whether it runs; None if that has to be looked up."""
-        ...
-
-    async def code(self) -> int | None:
-        """Its exit status, after its end, as Python has it; None if nobody saw it."""
-        ...
+    async def exit_code(self) -> int | None:
+        """The exit status after its end, as Python has it; None if it was not observed."""
 
     async def destroy(self) -> None:
-        """End it and all of its group, at once, and wait for that."""
-        ...
+        """Kill the process and its group, and wait for the end."""
 
     def forget(self) -> None:
-        """Let go of it; it goes on."""
-        ...
+        """Stop watching the process, which goes on."""
 
 
 class Starter(Protocol):
     """Starts processes in one way."""
 
-    async def start(self, spec: LaunchSpec) -> Started:
-        """Start one; on an error nothing is left behind.
+    async def start(self, spec: LaunchSpec) -> LaunchProcess:
+        """Start a launch; after an error nothing of it is left.
 
         Raises:
             OSError: it could not be started.
         """
-        ...
 
 
 def launch_environment(
@@ -64,7 +54,7 @@ def launch_environment(
     own = str(Path(sys.executable).parent)
     path = os.pathsep.join(filter(None, [own, environment.get("PATH", os.defpath)]))
     return {
-        # Without one, MLflow makes a database of its own in the working directory, and says nothing.
+        # Without one, MLflow silently makes a database of its own in the working directory.
         "MLFLOW_TRACKING_URI": NO_TRACKING,
         **environment,
         "PATH": path,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from model_deployment.core.options import Options, StartMethod
-from model_deployment.runtime.forkserver import ParentUnavailable
+from model_deployment.runtime.parent_connection import ParentUnavailable
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench, environment, parents
 from tests.integration.runtime.test_forks import ping
 from tests.support.waiting import until
@@ -93,7 +93,7 @@ async def test_of_a_fork_whose_parent_died_before_it_said_so_nothing_is_left(
     forks: ForkBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await forks.parent()
-    ask = forks.forks._parent.ask
+    ask = forks.forks._client.ask
 
     async def lost(op: str, **more: Any) -> dict[str, Any]:
         answer = await ask(op, **more)
@@ -102,7 +102,7 @@ async def test_of_a_fork_whose_parent_died_before_it_said_so_nothing_is_left(
         os.kill(forks.forks.parent_pid, signal.SIGKILL)
         raise ParentUnavailable("the warm parent is gone")
 
-    monkeypatch.setattr(forks.forks._parent, "ask", lost)
+    monkeypatch.setattr(forks.forks._client, "ask", lost)
     handle = await forks.serve()
     assert handle.ref["method"] == "serve"
     assert [*forks.pids(handle)] == [handle.ref["pid"]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from model_deployment.runtime.forkserver import ParentUnavailable
+from model_deployment.runtime.parent_connection import ParentUnavailable
 from model_deployment.worker import protocol
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench, environment, parents
 from tests.integration.runtime.test_forks import ping
@@ -80,7 +80,7 @@ async def test_a_library_that_starts_threads_is_not_preloaded(forks: ForkBench) 
     around = {**environment(), "PYTHONPATH": str(PROGRAMS)}
     forks.use(preload=("string", "threaded", "no_such_module", "calendar"), environment=around)
     await forks.parent()
-    hello = forks.forks._parent.hello
+    hello = forks.forks._client.hello
     assert hello["preloaded"] == ["string", "calendar"]
     assert hello["refused"].keys() == {"threaded", "no_such_module"}
     assert "threads" in hello["refused"]["threaded"]

@@ -1,4 +1,4 @@
-"""What a launch is surrounded by: log, environment, folder, session, descriptors. Every runtime."""
+"""The environment of a launch in every runtime: log, variables, folder, session, descriptors."""
 
 import errno
 import os
@@ -60,8 +60,8 @@ def folder_of(pid: int) -> Path:
     return Path(f"/proc/{pid}/cwd").readlink()
 
 
-@pytest.mark.parametrize("step", ["look", "is_running"])
-async def test_a_launch_that_cannot_be_watched_is_ended_at_once(
+@pytest.mark.parametrize("step", ["read_process", "is_running"])
+async def test_launch_that_cannot_be_watched_is_ended_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def fail(*_: object) -> None:
