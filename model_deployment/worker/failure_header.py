@@ -12,8 +12,8 @@ UNWRITABLE = b"answer: "
 #: How it begins where the input does not fit the signature, and the model failed; the reason follows.
 UNFIT = b"input: "
 
-#: Functions that write an answer: MLflow's, and that of ``lean``.
-_WRITERS = frozenset({"predictions_to_json", "unwrapped_predictions_to_json", "_encoded"})
+#: Functions that write an answer: MLflow's, and that of ``fast_path``.
+_WRITERS = frozenset({"predictions_to_json", "unwrapped_predictions_to_json", "encode_answer"})
 _NO_TYPE = re.compile(r"Object of type (\S{1,100}) is not JSON serializable")
 _NO_KEY = re.compile(r"keys must be str, int, float, bool or None, not (\S{1,100})")
 #: How MLflow begins where the check of a type hint raised something that is none of its own errors.

@@ -5,6 +5,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -123,7 +124,7 @@ async def test_no_more_calls_wait_than_there_is_room_for(monkeypatch: pytest.Mon
         begun.append(number)
         free.wait()
 
-    hanging = [asyncio.create_task(calls.run(lambda n=n: hang(n))) for n in range(5)]
+    hanging = [asyncio.create_task(calls.run(partial(hang, n))) for n in range(5)]
     await until(lambda: len(begun) == 3)
     free.set()
     await asyncio.gather(*hanging)

@@ -18,9 +18,7 @@ from model_deployment.core.errors import ModelFailed, OddAnswer
 from model_deployment.core.names import ModelKey
 from model_deployment.proxy.answers import Answer, predictions, refusal
 from model_deployment.worker.failure_header import FAULT, unwritable
-from model_deployment.worker.fast_path import _encoded
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
+from model_deployment.worker.fast_path import encode_answer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
 
@@ -86,7 +84,7 @@ def unwrapped(found: Any) -> None:
     unwrapped_predictions_to_json(found, io.StringIO())
 
 
-@pytest.mark.parametrize("write", [by_mlflow, unwrapped, _encoded])
+@pytest.mark.parametrize("write", [by_mlflow, unwrapped, encode_answer])
 @pytest.mark.parametrize("name", ODD)
 def test_what_is_in_the_way_of_an_answer_is_named(name: str, write: Callable[[Any], Any]) -> None:
     make, says = ODD[name]
@@ -106,11 +104,11 @@ def test_what_mlflow_writes_is_written() -> None:
     for found in ([{"\ud800": 1.5}], ["\udfff"], [b"\xff"], [float("nan")], [{1: 2}], [2**100]):
         output = io.StringIO()
         predictions_to_json(found, output)
-        assert str(json.loads(_encoded(found))) == str(json.loads(output.getvalue()))
+        assert str(json.loads(encode_answer(found))) == str(json.loads(output.getvalue()))
 
 
 def test_half_a_character_does_not_keep_an_answer_from_being_taken_apart() -> None:
-    assert predictions(_encoded(["a\ud800", "b"])) == ["a\ud800", "b"]
+    assert predictions(encode_answer(["a\ud800", "b"])) == ["a\ud800", "b"]
     assert predictions(b'{"predictions": ["\\ud800", 1, ]}') is None
 
 
