@@ -19,18 +19,16 @@ from model_deployment.runtime.parent_lifecycle import (
     PATIENCE,
     Absent,
     Action,
-    Connected,
+    Event,
     Failed,
-    Lost,
     ParentEvent,
     ParentState,
     Ready,
     Resting,
     Starting,
-    Wanted,
     launches_wait,
     next_state,
-)
+)  # fmt: skip
 from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.runtime.starter import LaunchProcess, ModelEnvironment, launch_environment
 
@@ -69,15 +67,15 @@ class ForkStarter:
     def __init__(
         self, settings: ForkSettings, process: ParentProcess, changed: Callable[[], None]
     ) -> None:
-        """``changed`` is called when a parent is ready, is lost, or could not be had."""
+        """``changed`` is called when a parent is ready or lost, and when an attempt to have one failed."""
         self._settings = settings
         self._changed = changed
-        self._client = ParentClient(process, lost=lambda: self._apply(Lost()))
+        self._client = ParentClient(process, lost=lambda: self._apply(Event.LOST))
         self._state: ParentState = Absent()
         self._connecting: asyncio.Task[None] | None = None
         #: What the parent holds; without one, what the next one is to hold.
         self._held: set[Endpoint] = set()
-        #: What the parent has to be told that it need not hold any longer.
+        #: What the parent still has to release.
         self._released: set[Endpoint] = set()
 
     @property
@@ -87,7 +85,7 @@ class ForkStarter:
 
     def warming(self) -> bool:
         """Whether a launch has to wait for a parent; where there is none, one is started."""
-        self._apply(Wanted())
+        self._apply(Event.WANTED)
         return launches_wait(self._state, time.monotonic())
 
     def _apply(self, event: ParentEvent) -> None:
@@ -107,7 +105,7 @@ class ForkStarter:
                 _log.warning("%s; models are started with 'mlflow models serve' for now", error)
                 self._apply(Failed(str(error), await self._holds_missing()))
             else:
-                self._apply(Connected())
+                self._apply(Event.CONNECTED)
 
     async def _hand_over(self) -> None:
         """Have the parent hold what the last one held, and what forks serve."""
@@ -151,7 +149,7 @@ class ForkStarter:
         Raises:
             ParentUnavailable: there is none within the time that a launch may wait.
         """
-        self._apply(Wanted())
+        self._apply(Event.WANTED)
         if isinstance(self._state, Starting) and self._connecting is not None:
             left = self._state.since + PATIENCE - time.monotonic()
             await asyncio.wait({self._connecting}, timeout=left)

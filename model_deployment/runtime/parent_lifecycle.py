@@ -60,14 +60,15 @@ class Resting:
 ParentState = Absent | Starting | Ready | Resting
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A launch is to be forked."""
+class Event(Enum):
+    """What may happen, besides a failure."""
 
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The attempt succeeded."""
+    #: A launch is to be forked.
+    WANTED = auto()
+    #: The attempt succeeded.
+    CONNECTED = auto()
+    #: The connection to the parent is closed.
+    LOST = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,7 @@ class Failed:
     holds_missing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The connection to the parent is closed."""
-
-
-ParentEvent = Wanted | Connected | Failed | Lost
+ParentEvent = Event | Failed
 
 
 class Action(Enum):
@@ -105,11 +101,11 @@ def next_state(
         now: the monotonic clock, in seconds.
     """
     match state, event:
-        case Absent(), Wanted():
+        case Absent(), Event.WANTED:
             return Starting(now, now), (Action.CONNECT,)
-        case Resting(until, why, failures, losses), Wanted() if now >= until:
+        case Resting(until, why, failures, losses), Event.WANTED if now >= until:
             return Starting(now, now, why, failures, losses), (Action.CONNECT,)
-        case Starting(), Connected():
+        case Starting(), Event.CONNECTED:
             return Ready(now, state.losses), (Action.NOTIFY,)
         case Starting(failures=failures, losses=losses), Failed(why, holds_missing):
             until = now + _doubled(FIRST_REST, failures, LONGEST_REST)
@@ -117,7 +113,7 @@ def next_state(
                 later = replace(state, due=until, why=why, failures=failures + 1)
                 return later, (Action.CONNECT, Action.NOTIFY)
             return Resting(until, why, failures + 1, losses), (Action.NOTIFY,)
-        case Ready(since, losses), Lost():
+        case Ready(since, losses), Event.LOST:
             # Another one comes unasked: the next launch should not have to wait for the imports.
             losses = 0 if now - since >= STABLE else losses + 1
             pause = _doubled(FIRST_PAUSE, losses - 1, LONGEST_PAUSE) if losses else 0.0

@@ -1,8 +1,7 @@
 """The starter of ``mlflow models serve``: one session of processes per launch.
 
 MLflow starts a command line tool with a uvicorn server as its child, so a launch is never one pid. The
-launch gets a session of its own, and every signal goes to all of it. Output goes to a file: a child whose
-output is piped dies of the broken pipe when the controller is killed.
+launch gets a session of its own, and every signal goes to all of it.
 """
 
 import asyncio
@@ -16,7 +15,12 @@ from pathlib import Path
 
 from model_deployment.core.domain import LaunchSpec
 from model_deployment.runtime import identity
-from model_deployment.runtime.starter import LaunchProcess, ModelEnvironment, launch_environment
+from model_deployment.runtime.starter import (
+    LaunchProcess,
+    ModelEnvironment,
+    launch_environment,
+    spawn,
+)
 from model_deployment.worker.tracking import NO_TRACKING, NO_TRACKING_HINT
 
 #: Seconds that the other threads of a process may outlive the first one.
@@ -80,24 +84,13 @@ class ServeStarter:
             "UVICORN_ACCESS_LOG": "0",
         }
         command = [*self._command(spec)]
-        path = self._logs / f"{spec.launch_id}.log"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
-            log.write(f"$ {' '.join(command)}\n".encode(errors="replace"))
-            if environment.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
-                log.write(f"$ # {NO_TRACKING_HINT}\n".encode())
-            log.flush()
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                # Not the model's folder: Python puts the working directory on its path, and a file in
-                # the artifacts must not stand in for a library.
-                cwd=self._work,
-                start_new_session=True,
-                close_fds=True,
-            )
+        header = f"$ {' '.join(command)}\n"
+        if environment.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
+            header += f"$ # {NO_TRACKING_HINT}\n"
+        # Not in the model's folder: Python puts the working directory on its path, and a file in the
+        # artifacts must not stand in for a library.
+        log = self._logs / f"{spec.launch_id}.log"
+        return spawn(command, log, header, environment, self._work)
 
 
 class _ServeProcess:

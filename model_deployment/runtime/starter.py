@@ -1,8 +1,9 @@
 """What starts the processes of launches: there are two ways, behind one runtime."""
 
 import os
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +45,29 @@ class Starter(Protocol):
         Raises:
             OSError: it could not be started.
         """
+
+
+def spawn(
+    command: Sequence[str], log: Path, header: str, environment: Mapping[str, str], folder: Path
+) -> "subprocess.Popen[bytes]":
+    """Start a program in a session of its own, which does not end with this process.
+
+    Args:
+        log: takes the output, after ``header``. Not a pipe, which would break when this process is killed.
+    """
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as file:
+        file.write(header.encode(errors="replace"))
+        file.flush()
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+            close_fds=True,
+        )
 
 
 def launch_environment(

@@ -1,7 +1,7 @@
-"""How many workers of a launch serve: a fork that leads several shows it in its title.
+"""How many workers of a launch serve: the fork that leads several workers shows it in its title.
 
-See ``worker/crew.py``. Of ``mlflow models serve`` it cannot be told: its workers are there before they have
-loaded the model, and are replaced silently.
+See ``worker/multiprocess.py``. The workers of ``mlflow models serve`` cannot be counted: they run before
+they have loaded the model, and are replaced silently.
 """
 
 import re
@@ -14,7 +14,7 @@ _TITLE = re.compile(r": (\d+) of (\d+) workers serve(?:; ([^\0]*))?")
 
 
 def worker_counts(handle: Handle) -> WorkerCounts | None:
-    """The workers of a launch; None if it has one only, or they cannot be told, or it is gone."""
+    """The workers of a launch; None if there is one only, the number is unknown, or the launch is gone."""
     pid, started = int(handle.ref.get("pid", -1)), int(handle.ref.get("started", -1))
     if handle.ref.get("method") != identity.FORK or handle.ref.get("boot") != identity.boot_id():
         return None

@@ -13,15 +13,13 @@ from model_deployment.runtime.parent_lifecycle import (
     STABLE,
     Absent,
     Action,
-    Connected,
+    Event,
     Failed,
-    Lost,
     ParentEvent,
     ParentState,
     Ready,
     Resting,
     Starting,
-    Wanted,
     launches_wait,
     next_state,
 )
@@ -36,20 +34,22 @@ READY = Ready(since=NOW - STABLE, losses=3)
 RESTING = Resting(until=NOW, why=WHY, failures=2, losses=1)
 STATES: tuple[ParentState, ...] = (ABSENT, STARTING, READY, RESTING)
 EVENTS: tuple[ParentEvent, ...] = (
-    Wanted(), Connected(), Failed(WHY, holds_missing=False), Failed(WHY, holds_missing=True), Lost(),
-)  # fmt: skip
+    *Event,
+    Failed(WHY, holds_missing=False),
+    Failed(WHY, holds_missing=True),
+)
 
 #: Every transition; any other event changes nothing.
 TRANSITIONS: dict[tuple[ParentState, ParentEvent], tuple[ParentState, set[Action]]] = {
-    (ABSENT, Wanted()): (Starting(NOW, NOW), {CONNECT}),
-    (RESTING, Wanted()): (Starting(NOW, NOW, WHY, 2, 1), {CONNECT}),
-    (STARTING, Connected()): (Ready(NOW, 1), {NOTIFY}),
+    (ABSENT, Event.WANTED): (Starting(NOW, NOW), {CONNECT}),
+    (RESTING, Event.WANTED): (Starting(NOW, NOW, WHY, 2, 1), {CONNECT}),
+    (STARTING, Event.CONNECTED): (Ready(NOW, 1), {NOTIFY}),
     (STARTING, Failed(WHY, False)): (Resting(NOW + 4.0, WHY, 3, 1), {NOTIFY}),
     (STARTING, Failed(WHY, True)): (
         Starting(990.0, NOW + 4.0, WHY, 3, 1),
         {CONNECT, NOTIFY},
     ),
-    (READY, Lost()): (Starting(NOW, NOW), {CONNECT, NOTIFY}),
+    (READY, Event.LOST): (Starting(NOW, NOW), {CONNECT, NOTIFY}),
 }
 
 
@@ -62,7 +62,7 @@ def test_every_event_in_every_state(state: ParentState, event: ParentEvent) -> N
 
 
 def test_rest_is_not_ended_early_by_a_launch() -> None:
-    assert next_state(RESTING, Wanted(), NOW - 0.1) == (RESTING, ())
+    assert next_state(RESTING, Event.WANTED, NOW - 0.1) == (RESTING, ())
 
 
 def test_rests_double_up_to_the_longest_and_begin_again_after_a_success() -> None:
@@ -72,11 +72,11 @@ def test_rests_double_up_to_the_longest_and_begin_again_after_a_success() -> Non
         resting, _ = next_state(state, Failed(WHY, holds_missing=False), NOW)
         assert isinstance(resting, Resting)
         rests.append(resting.until - NOW)
-        state, _ = next_state(resting, Wanted(), resting.until)
+        state, _ = next_state(resting, Event.WANTED, resting.until)
     assert rests[:7] == [FIRST_REST * 2**n for n in range(6)] + [LONGEST_REST]
     assert rests[-1] == LONGEST_REST
-    ready, _ = next_state(state, Connected(), NOW)
-    state, _ = next_state(ready, Lost(), NOW + STABLE)
+    ready, _ = next_state(state, Event.CONNECTED, NOW)
+    state, _ = next_state(ready, Event.LOST, NOW + STABLE)
     resting, _ = next_state(state, Failed(WHY, holds_missing=False), NOW)
     assert resting == Resting(NOW + FIRST_REST, WHY, 1)
 
@@ -84,10 +84,10 @@ def test_rests_double_up_to_the_longest_and_begin_again_after_a_success() -> Non
 def test_pauses_after_short_lives_double_up_to_the_longest() -> None:
     ready, pauses = Ready(NOW), []
     for _ in range(100):
-        starting, _ = next_state(ready, Lost(), NOW + STABLE - 0.1)
+        starting, _ = next_state(ready, Event.LOST, NOW + STABLE - 0.1)
         assert isinstance(starting, Starting)
         pauses.append(round(starting.due - starting.since, 6))
-        found, _ = next_state(starting, Connected(), NOW)
+        found, _ = next_state(starting, Event.CONNECTED, NOW)
         assert isinstance(found, Ready)
         ready = found
     assert pauses[:5] == [
@@ -132,7 +132,7 @@ def test_no_sequence_of_events_leads_to_an_invalid_state(
         assert connecting is isinstance(state, Starting)
         # The controller is told whenever what launches do changes by itself.
         moved = type(state) is not type(before)
-        assert not (moved and not isinstance(event, Wanted)) or NOTIFY in actions
+        assert not (moved and event is not Event.WANTED) or NOTIFY in actions
         match state:
             case Starting():
                 assert state.since <= now

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_deployment.worker import fast_path, scoring
+from model_deployment.worker import fast_path
 from model_deployment.worker.fast_path import FastPath, build_fast_path
 from model_deployment.worker.param_defaults import copy_defaults
 from model_deployment.worker.scoring import Application
-from model_deployment.worker.tracking import NO_TRACKING
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
 
@@ -214,8 +213,7 @@ def test_fast_path_takes_requests_with_the_installed_mlflow(
     """Fails where a new version of MLflow makes all requests fall back to its slower parser."""
     from mlflow.pyfunc import scoring_server
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", NO_TRACKING)
-    application = Application(scoring._load(str(saved_model)), 30)
+    application = Application(scoring_server.load_model_with_mlflow_config(str(saved_model)), 30)
     theirs = scoring_server.invocations(
         body(ROW, ROW).decode(), "application/json", application._model, application._schema
     )
