@@ -96,15 +96,9 @@ def _server_status(lines: Sequence[str], block: _Block) -> int | None:
 
 def _format_chain(chain: Sequence[RaisedException]) -> str:
     """The last exception, and what it was raised from."""
-    text = ""
-    for number, one in enumerate(chain[:2]):
-        words = " ".join(one.words.split())
-        line = _shorten(f"{one.names[0]}: {words}" if words else one.names[0])
-        if number == 0:
-            text = line
-        elif one.caused:
-            text = f"{text}, from {line}"
-    return text
+    shown = [one for number, one in enumerate(chain[:2]) if number == 0 or one.caused]
+    texts = (": ".join(filter(None, (one.names[0], " ".join(one.words.split())))) for one in shown)
+    return ", from ".join(map(_shorten, texts))
 
 
 def _flatten_groups(lines: list[str]) -> list[str]:
@@ -145,7 +139,8 @@ def _blocks(lines: Sequence[str]) -> Iterator[_Block]:
         elif begin is not None and line and not line.startswith((" ", "\t")):
             if (found := _RAISED.match(line)) is not None:
                 words = _message(lines, number, found[2] or "")
-                link = _link(lines[behind:begin]) if behind is not None else ""
+                between = lines[slice(behind, begin)] if behind is not None else lines[:0]
+                link = next((one for one in between if one in (_CAUSED, _DURING)), "")
                 yield _Block(begin, number, _raised(found[1], words), link)
                 behind = number + 1
             begin = None
@@ -158,10 +153,6 @@ def _message(lines: Sequence[str], number: int, words: str) -> str:
             break
         text.append(line)
     return "\n".join(text)
-
-
-def _link(between: Sequence[str]) -> str:
-    return next((line for line in between if line in (_CAUSED, _DURING)), "")
 
 
 def _raised(kind: str, words: str) -> RaisedException:

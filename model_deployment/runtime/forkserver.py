@@ -13,22 +13,10 @@ from typing import Any
 from model_deployment.core.domain import Endpoint, LaunchSpec
 from model_deployment.core.options import EnvManager
 from model_deployment.runtime import identity
+from model_deployment.runtime import parent_lifecycle as lifecycle
 from model_deployment.runtime.parent_client import ParentClient
 from model_deployment.runtime.parent_connection import ParentRefused, ParentUnavailable
-from model_deployment.runtime.parent_lifecycle import (
-    PATIENCE,
-    Absent,
-    Action,
-    Event,
-    Failed,
-    ParentEvent,
-    ParentState,
-    Ready,
-    Resting,
-    Starting,
-    launches_wait,
-    next_state,
-)  # fmt: skip
+from model_deployment.runtime.parent_lifecycle import Action, Event, Ready, Starting
 from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.runtime.starter import LaunchProcess, ModelEnvironment, launch_environment
 
@@ -71,7 +59,7 @@ class ForkStarter:
         self._settings = settings
         self._changed = changed
         self._client = ParentClient(process, lost=lambda: self._apply(Event.LOST))
-        self._state: ParentState = Absent()
+        self._state: lifecycle.ParentState = lifecycle.Absent()
         self._connecting: asyncio.Task[None] | None = None
         #: What the parent holds; without one, what the next one is to hold.
         self._held: set[Endpoint] = set()
@@ -86,10 +74,10 @@ class ForkStarter:
     def warming(self) -> bool:
         """Whether a launch has to wait for a parent; where there is none, one is started."""
         self._apply(Event.WANTED)
-        return launches_wait(self._state, time.monotonic())
+        return lifecycle.launches_wait(self._state, time.monotonic())
 
-    def _apply(self, event: ParentEvent) -> None:
-        self._state, actions = next_state(self._state, event, time.monotonic())
+    def _apply(self, event: lifecycle.ParentEvent) -> None:
+        self._state, actions = lifecycle.next_state(self._state, event, time.monotonic())
         if Action.CONNECT in actions and (self._connecting is None or self._connecting.done()):
             self._connecting = asyncio.create_task(self._connect(), name="warm parent")
         if Action.NOTIFY in actions:
@@ -103,7 +91,7 @@ class ForkStarter:
                 await self._hand_over()
             except Exception as error:  # a parent of another version may answer anything
                 _log.warning("%s; models are started with 'mlflow models serve' for now", error)
-                self._apply(Failed(str(error), await self._holds_missing()))
+                self._apply(lifecycle.Failed(str(error), await self._holds_missing()))
             else:
                 self._apply(Event.CONNECTED)
 
@@ -117,11 +105,8 @@ class ForkStarter:
             except OSError as error:
                 # Such as a system that lets no process copy another one's socket, see socket_copy.py.
                 self._held.discard(endpoint)
-                _log.warning(
-                    "port %d is not held: %s. If its model ends, it may get another port",
-                    endpoint.port,
-                    error,
-                )
+                text = "port %d is not held: %s. If its model ends, it may get another port"
+                _log.warning(text, endpoint.port, error)
         self._held |= held
         await self._release()
         if self._client.connection is None:
@@ -151,10 +136,10 @@ class ForkStarter:
         """
         self._apply(Event.WANTED)
         if isinstance(self._state, Starting) and self._connecting is not None:
-            left = self._state.since + PATIENCE - time.monotonic()
+            left = self._state.since + lifecycle.PATIENCE - time.monotonic()
             await asyncio.wait({self._connecting}, timeout=left)
         if not isinstance(self._state, Ready):
-            why = self._state.why if isinstance(self._state, Starting | Resting) else ""
+            why = self._state.why if isinstance(self._state, Starting | lifecycle.Resting) else ""
             raise ParentUnavailable(why or "the warm parent is still importing")
 
     async def hold(self, endpoint: Endpoint, pids: Iterable[int] = ()) -> None:
@@ -233,19 +218,16 @@ class ForkStarter:
             "name": str(spec.key),
             "cwd": str(settings.work),
             "timeout": timeout,
-            "oom_score_adj": _own_oom_score() + _OOM_SCORE,
+            "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text()) + _OOM_SCORE,
             "program": settings.program,
         }
 
     def _environment(self, spec: LaunchSpec, timeout: int) -> Mapping[str, str]:
+        settings = self._settings
+        given = settings.environment(EnvManager.LOCAL)
         return {
             **_ONE_THREAD,
-            **launch_environment(
-                self._settings.instance,
-                spec,
-                self._settings.environment(EnvManager.LOCAL),
-                identity.FORK,
-            ),
+            **launch_environment(settings.instance, spec, given, identity.FORK),
             # What the command line of ``mlflow models serve`` gives to its server.
             "__pyfunc_model_path__": spec.model_path,
             "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(timeout),
@@ -262,7 +244,7 @@ class ForkStarter:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
         await self._client.close()
-        self._state = Absent()
+        self._state = lifecycle.Absent()
 
     async def _ask(self, op: str, **more: Any) -> dict[str, Any]:
         try:
@@ -292,7 +274,3 @@ class _ForkedProcess:
 
     def forget(self) -> None:
         return
-
-
-def _own_oom_score() -> int:
-    return int(Path("/proc/self/oom_score_adj").read_text())

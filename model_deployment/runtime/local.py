@@ -149,19 +149,16 @@ class LocalRuntime:
         address = (handle.endpoint.host, handle.endpoint.port)
         for member in identity.members(self._instance, handle.launch_id, pid):
             with contextlib.suppress(psutil.Error):
-                for connection in psutil.Process(member.pid).net_connections("tcp"):
-                    if (
-                        connection.status == psutil.CONN_LISTEN
-                        and tuple(connection.laddr) == address
-                    ):
-                        return True
+                found = psutil.Process(member.pid).net_connections("tcp")
+                listening = (one.laddr for one in found if one.status == psutil.CONN_LISTEN)
+                if any(tuple(one) == address for one in listening):
+                    return True
         return False
 
     async def list(self) -> list[Handle]:
         launches: dict[str, list[identity.Process]] = {}
-        for launch_id, process in await asyncio.to_thread(
-            lambda: [*identity.marked_processes(self._instance)]
-        ):
+        marked = await asyncio.to_thread(lambda: [*identity.marked_processes(self._instance)])
+        for launch_id, process in marked:
             launches.setdefault(launch_id, []).append(process)
         return [self._handle_of(launch_id, found) for launch_id, found in launches.items()]
 

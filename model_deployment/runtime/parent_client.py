@@ -17,7 +17,7 @@ from model_deployment.runtime.parent_connection import (
     ParentUnavailable,
     open_streams,
 )
-from model_deployment.runtime.parent_process import ParentProcess, retire
+from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.worker import protocol
 
 _log = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 _START_TIMEOUT = 60.0
 #: Seconds within which the parent reports an exit that was already observed.
 _EXIT_REPORT = 2.0
+#: Seconds that another parent may take to answer that it ends.
+_END_TIMEOUT = 2.0
 #: Exits that are remembered until somebody asks.
 _REMEMBERED = 1000
 
@@ -95,14 +97,20 @@ class ParentClient:
 
     async def _retire_others(self) -> None:
         """Parents of another version, or with other modules, end with the last of their launches."""
-        for path in self._settings.folder.glob("*.sock"):
-            if path.name != self._settings.name:
-                try:
-                    await asyncio.to_thread(retire, path)
-                except ConnectionRefusedError:
-                    path.unlink(missing_ok=True)  # it was killed
-                except OSError as error:
-                    _log.warning("cannot end the warm parent of %s: %s", path, error)
+        folder = self._settings.folder
+        for path in [*folder.glob("*.sock")]:
+            if path.name == self._settings.name:
+                continue
+            if (streams := await open_streams(folder, path.name)) is None:
+                path.unlink(missing_ok=True)  # the parent was killed
+                continue
+            connection = ParentConnection(streams, lambda message: None, lambda connection: None)
+            try:
+                await connection.ask("end", _END_TIMEOUT)
+            except (OSError, ParentUnavailable, ParentRefused) as error:
+                _log.warning("cannot end the warm parent of %s: %s", path, error)
+            connection.close()
+            await connection.wait_closed()
 
     async def ask(self, op: str, **more: Any) -> Message:
         """The parent's answer to a request.

@@ -1,7 +1,5 @@
-"""The program of the warm parent: how it is started, and how it is told to end."""
+"""The program of the warm parent."""
 
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -52,20 +50,3 @@ class ParentProcess:
         # In the folder of this very package, so that both are of one version.
         package = Path(model_deployment.__file__).parent.parent
         return spawn(command, self.log, "", environment, package)
-
-
-def retire(path: Path) -> None:
-    """Have the parent that listens on a socket end with the last of its launches.
-
-    Raises:
-        OSError: no parent listens there.
-    """
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-            other.settimeout(2)
-            other.connect(f"/proc/self/fd/{folder}/{path.name}")
-            other.sendall(protocol.encode({"op": "end", "id": 1}))
-            other.recv(4096)
-    finally:
-        os.close(folder)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_deployment.core.domain import LaunchSpec
@@ -49,23 +50,15 @@ def mlflow_command(request_timeout: float) -> Command:
     return command
 
 
+@dataclass(frozen=True)
 class ServeStarter:
     """Implements :class:`~model_deployment.runtime.starter.Starter` with programs."""
 
-    def __init__(
-        self,
-        *,
-        instance: str,
-        logs: Path,
-        work: Path,
-        command: Command,
-        environment: ModelEnvironment,
-    ) -> None:
-        self._instance = instance
-        self._logs = logs
-        self._work = work
-        self._command = command
-        self._environment = environment
+    instance: str
+    logs: Path
+    work: Path
+    command: Command
+    environment: ModelEnvironment
 
     async def start(self, spec: LaunchSpec) -> LaunchProcess:
         return _ServeProcess(await asyncio.to_thread(self._spawn, spec))
@@ -73,9 +66,9 @@ class ServeStarter:
     def _spawn(self, spec: LaunchSpec) -> subprocess.Popen[bytes]:
         environment = {
             **launch_environment(
-                self._instance,
+                self.instance,
                 spec,
-                self._environment(spec.options.env_manager),
+                self.environment(spec.options.env_manager),
                 identity.SERVE,
             ),
             # uvicorn reads its options from the environment too. The server must keep idle connections
@@ -83,14 +76,14 @@ class ServeStarter:
             "UVICORN_TIMEOUT_KEEP_ALIVE": "75",
             "UVICORN_ACCESS_LOG": "0",
         }
-        command = [*self._command(spec)]
+        command = [*self.command(spec)]
         header = f"$ {' '.join(command)}\n"
         if environment.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
             header += f"$ # {NO_TRACKING_HINT}\n"
         # Not in the model's folder: Python puts the working directory on its path, and a file in the
         # artifacts must not stand in for a library.
-        log = self._logs / f"{spec.launch_id}.log"
-        return spawn(command, log, header, environment, self._work)
+        log = self.logs / f"{spec.launch_id}.log"
+        return spawn(command, log, header, environment, self.work)
 
 
 class _ServeProcess:

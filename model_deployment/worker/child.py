@@ -1,5 +1,6 @@
 """A forked process, from the fork to its end."""
 
+import gc
 import os
 import runpy
 import sys
@@ -90,7 +91,7 @@ def _set_up(order: LaunchOrder, kept: set[int]) -> None:
     process_setup.set_title(order.title, order.name)
     process_setup.raise_oom_score(order.oom_score_adj)
     os.chdir(order.cwd)
-    process_setup.resume_garbage_collection()
+    gc.enable()  # the parent has frozen its objects, which stay shared
 
 
 def _work(order: LaunchOrder, listener: int) -> Callable[[Callable[[], None]], int]:

@@ -7,7 +7,6 @@ fork. The parent is started with padding in both places.
 
 import contextlib
 import ctypes
-import gc
 import os
 import random
 import signal
@@ -105,8 +104,3 @@ def reseed() -> None:
         torch.manual_seed(seed)
     if (tensorflow := sys.modules.get("tensorflow")) is not None:
         tensorflow.random.set_seed(seed)
-
-
-def resume_garbage_collection() -> None:
-    """Collect garbage, except among the objects from before the fork, which stay shared."""
-    gc.enable()

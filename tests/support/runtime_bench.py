@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,10 @@ from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.base import Runtime
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
-from model_deployment.runtime.parent_process import ParentProcess, retire
+from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.runtime.serve import ServeStarter
 from model_deployment.settings import Settings
+from model_deployment.worker import protocol
 from tests.support import audit
 from tests.support.stubs import HOST, PROGRAM, free_port
 from tests.support.waiting import until
@@ -111,6 +113,19 @@ class Bench:
             for process in audit.marked_processes(self.instance)
             if process.launch_id == handle.launch_id
         }
+
+
+def retire(path: Path) -> None:
+    """Have the parent that listens on a socket end with the last of its launches."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            other.settimeout(2)
+            other.connect(f"/proc/self/fd/{folder}/{path.name}")
+            other.sendall(protocol.encode({"op": "end", "id": 1}))
+            other.recv(4096)
+    finally:
+        os.close(folder)
 
 
 class Make(Protocol):
