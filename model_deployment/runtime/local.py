@@ -126,10 +126,15 @@ class LocalRuntime:
             return
         self._stopping.add(handle.launch_id)
         number = signal.SIGKILL if force else signal.SIGTERM
-        pid, _ = _leader(handle)
-        await asyncio.to_thread(
-            lambda: _signal_all(identity.members(self._instance, handle.launch_id, pid), number)
-        )
+        await asyncio.to_thread(lambda: _signal_all(self._members(handle), number))
+
+    def _members(self, handle: Handle) -> Sequence[identity.Process]:
+        pid, started = _leader(handle)
+        found = identity.members(self._instance, handle.launch_id, pid)
+        if not found and identity.is_running(pid, started):
+            # Within execve(2): the main process has no environment yet, and so no marker.
+            found = [process for process in [identity.read_process(pid)] if process is not None]
+        return found
 
     def stopped(self, handle: Handle, options: Options) -> bool:
         if handle.ref.get("boot") != self._boot:
@@ -145,9 +150,8 @@ class LocalRuntime:
         return await asyncio.to_thread(self._listening, handle)
 
     def _listening(self, handle: Handle) -> bool:
-        pid, _ = _leader(handle)
         address = (handle.endpoint.host, handle.endpoint.port)
-        for member in identity.members(self._instance, handle.launch_id, pid):
+        for member in self._members(handle):
             with contextlib.suppress(psutil.Error):
                 found = psutil.Process(member.pid).net_connections("tcp")
                 listening = (one.laddr for one in found if one.status == psutil.CONN_LISTEN)

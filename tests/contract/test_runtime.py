@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from model_deployment.core.domain import LOST, Endpoint, Exit, Handle
+from model_deployment.runtime import identity
 from tests.support.runtime_bench import Bench, open_files
 from tests.support.stubs import HOST, free_port
 from tests.support.waiting import until
@@ -283,3 +284,14 @@ async def test_a_runtime_tells_whether_it_holds_a_port(bench: Bench) -> None:
         assert not bench.runtime.holds(endpoint)
     with socket.create_server((endpoint.host, endpoint.port)):
         assert not bench.runtime.holds(endpoint)
+
+
+async def test_stop_reaches_a_launch_that_has_no_environment_yet(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the moment between the start of a program and its first instruction."""
+    handle = await bench.serve()
+    with monkeypatch.context() as patched:
+        patched.setattr(identity, "marker_of", lambda pid: None)
+        await bench.runtime.stop(handle, force=True)
+        assert (await bench.ended(handle)).code == -signal.SIGKILL

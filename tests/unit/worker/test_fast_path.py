@@ -197,10 +197,10 @@ def test_column_indexes_that_are_kept_are_limited() -> None:
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of scikit-learn, saved by MLflow as users save theirs."""
     import mlflow
+    from sklearn.linear_model import LinearRegression
 
-    linear_model = pytest.importorskip("sklearn.linear_model")
     frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "n": [1, 2, 4]})
-    fitted = linear_model.LinearRegression().fit(frame, [3.0, 6.0, 11.0])
+    fitted = LinearRegression().fit(frame, [3.0, 6.0, 11.0])
     path = tmp_path_factory.mktemp("models") / "saved"
     signature = mlflow.models.infer_signature(frame, fitted.predict(frame))
     mlflow.sklearn.save_model(fitted, path, signature=signature, pip_requirements=[])
