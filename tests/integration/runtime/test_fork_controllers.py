@@ -122,14 +122,14 @@ def kill_model(controller: Controller, callers: Callers) -> None:
     assert new.total() <= CALLERS
 
 
-def test_a_killed_model_costs_what_is_in_flight(controller: Controller) -> None:
+def test_killed_model_costs_what_is_in_flight(controller: Controller) -> None:
     controller.up().deploy(KEY)
     with Callers(controller) as callers:
         for _ in range(ROUNDS):
             kill_model(controller, callers)
 
 
-def test_a_killed_parent_costs_nothing(controller: Controller) -> None:
+def test_killed_parent_costs_nothing(controller: Controller) -> None:
     controller.up().deploy(KEY)
     pid = controller.row(KEY)["pid"]
     with Callers(controller) as callers:
@@ -145,7 +145,7 @@ def test_a_killed_parent_costs_nothing(controller: Controller) -> None:
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_a_killed_controller_adopts_and_the_ports_are_held(
+def test_killed_controller_adopts_and_the_ports_are_held(
     controller: Controller, both: bool
 ) -> None:
     controller.up().deploy(KEY)
@@ -162,7 +162,7 @@ def test_a_killed_controller_adopts_and_the_ports_are_held(
             kill_model(controller, callers)
 
 
-def test_a_parked_model_wakes_within_a_moment_also_after_its_parent_died(
+def test_parked_model_wakes_also_after_its_parent_died(
     controller: Controller,
 ) -> None:
     controller.up().deploy(KEY, idle_timeout=0.3)

@@ -35,7 +35,7 @@ async def test_fork_after_fork_starts_and_ends(forks: ForkBench) -> None:
     assert forks.told == []
 
 
-async def test_no_two_forks_draw_the_same_numbers(forks: ForkBench) -> None:
+async def test_forks_draw_different_random_numbers(forks: ForkBench) -> None:
     forks.use(PROGRAMS / "draws.py", preload=("random", "numpy"))
     drawn: list[str] = []
     for _ in range(3):
@@ -46,7 +46,7 @@ async def test_no_two_forks_draw_the_same_numbers(forks: ForkBench) -> None:
     assert len(set(drawn)) == 9
 
 
-async def test_a_fork_has_its_own_descriptors_and_no_other(forks: ForkBench) -> None:
+async def test_fork_has_its_own_descriptors_and_no_other(forks: ForkBench) -> None:
     first, second = await forks.serve(), await forks.serve()
     own = open_files(second.ref["pid"])
     files = {name for name in own if not name.startswith("socket:")}
@@ -57,7 +57,7 @@ async def test_a_fork_has_its_own_descriptors_and_no_other(forks: ForkBench) -> 
     assert open_files(await forks.parent()) & own - {"/dev/null"} == own - files
 
 
-async def test_a_fork_is_seen_for_what_it_is(forks: ForkBench) -> None:
+async def test_fork_is_identified_by_title_name_and_environment(forks: ForkBench) -> None:
     handle = await forks.serve()
     process = Path("/proc", str(handle.ref["pid"]))
     assert (process / "cmdline").read_bytes() == b"mlflow models serve stub-1\0"
@@ -76,7 +76,7 @@ async def test_a_fork_is_seen_for_what_it_is(forks: ForkBench) -> None:
     assert taken.uss < taken.rss
 
 
-async def test_a_request_to_a_dead_model_is_answered_by_its_successor(forks: ForkBench) -> None:
+async def test_request_to_a_dead_model_is_answered_by_its_successor(forks: ForkBench) -> None:
     spec = forks.spec()
     handle = await forks.runtime.start(spec)
     os.kill(handle.ref["pid"], signal.SIGKILL)
@@ -92,7 +92,7 @@ async def test_a_request_to_a_dead_model_is_answered_by_its_successor(forks: For
     assert await waiting == b"HTTP/1.1 200 OK"
 
 
-async def test_a_process_that_shuts_its_socket_down_does_so_for_itself_only(
+async def test_socket_that_a_process_shuts_down_listens_again(
     forks: ForkBench,
 ) -> None:
     handle = await forks.serve()
@@ -108,7 +108,7 @@ async def test_a_process_that_shuts_its_socket_down_does_so_for_itself_only(
     assert await ping(handle.endpoint.port) == b"HTTP/1.1 200 OK"
 
 
-async def test_a_port_is_held_until_it_is_released(forks: ForkBench) -> None:
+async def test_port_is_held_until_it_is_released(forks: ForkBench) -> None:
     endpoint = forks.spec().endpoint
     await forks.parent()
     for _ in range(2):

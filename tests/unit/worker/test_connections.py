@@ -75,7 +75,7 @@ def test_lines_are_answered_one_by_one(exchange: Exchange) -> None:
 
 
 @pytest.mark.parametrize("told_first", [True, False])
-def test_one_that_hangs_up_while_everybody_is_told_something(
+def test_controller_that_hangs_up_during_a_broadcast_is_dropped(
     exchange: Exchange, told_first: bool
 ) -> None:
     gone, stays = exchange.connect(), exchange.connect()
@@ -95,7 +95,7 @@ def test_one_that_hangs_up_while_everybody_is_told_something(
             assert heard.readline() == protocol.encode({"event": "exit"})
 
 
-def test_one_that_is_gone_before_it_can_be_written_to(exchange: Exchange) -> None:
+def test_controller_that_is_gone_before_a_write_is_dropped(exchange: Exchange) -> None:
     caller = exchange.connect()
     vanish(caller)
     ((key, _),) = exchange.select()
@@ -103,7 +103,7 @@ def test_one_that_is_gone_before_it_can_be_written_to(exchange: Exchange) -> Non
     assert len(exchange.connections) == 0
 
 
-def test_one_that_hangs_up_after_what_it_said_still_has_it_done(exchange: Exchange) -> None:
+def test_requests_before_a_hang_up_are_still_executed(exchange: Exchange) -> None:
     exchange.told = [{"event": "exit"}] * 3
     caller = exchange.connect()
     caller.sendall(b"one\ntwo\n")
@@ -113,7 +113,7 @@ def test_one_that_hangs_up_after_what_it_said_still_has_it_done(exchange: Exchan
     assert exchange.heard == [b"one", b"two"]
 
 
-def test_one_that_never_reads_is_hung_up_on(exchange: Exchange) -> None:
+def test_controller_that_never_reads_is_dropped(exchange: Exchange) -> None:
     with exchange.connect():
         event = {"event": "x" * 100_000}
         for _ in range(1000):

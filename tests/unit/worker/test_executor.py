@@ -61,14 +61,14 @@ async def test_short_calls_wait_for_their_turn() -> None:
 
 
 @pytest.mark.parametrize("compute", [spin, digest])
-async def test_what_computes_for_long_waits_for_its_turn(compute: Callable[[float], None]) -> None:
+async def test_long_computations_wait_for_their_turn(compute: Callable[[float], None]) -> None:
     calls, crowd = PredictionExecutor(at_once=2), Crowd(compute)
     await asyncio.gather(*(calls.run(lambda: crowd.join(0.25)) for _ in range(6)))
     assert crowd.most == 2
     assert calls._free == 2
 
 
-async def test_beside_calls_that_hang_others_compute_and_wait_for_their_turn() -> None:
+async def test_calls_beside_hung_ones_wait_for_their_turn() -> None:
     calls, crowd, free = PredictionExecutor(at_once=2), Crowd(spin), threading.Event()
     hanging = [asyncio.create_task(calls.run(free.wait)) for _ in range(6)]
     computing = [asyncio.create_task(calls.run(lambda: crowd.join(0.2))) for _ in range(6)]
@@ -81,7 +81,7 @@ async def test_beside_calls_that_hang_others_compute_and_wait_for_their_turn() -
     assert calls._free == 2
 
 
-async def test_a_call_that_computes_again_counts_again() -> None:
+async def test_call_that_computes_again_counts_again() -> None:
     calls, free, end = PredictionExecutor(at_once=1), threading.Event(), threading.Event()
 
     def wait_and_compute() -> None:
@@ -99,7 +99,7 @@ async def test_a_call_that_computes_again_counts_again() -> None:
     assert calls._free == 1
 
 
-async def test_a_call_that_computes_on_without_its_caller_keeps_its_place() -> None:
+async def test_call_of_a_cancelled_caller_keeps_its_slot() -> None:
     calls, order = PredictionExecutor(at_once=1), list[str]()
 
     def compute() -> None:
@@ -116,7 +116,7 @@ async def test_a_call_that_computes_on_without_its_caller_keeps_its_place() -> N
     assert calls._free == 1
 
 
-async def test_no_more_calls_wait_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAITING", 2)
     calls, free, begun = PredictionExecutor(at_once=1), threading.Event(), list[int]()
 
@@ -132,7 +132,7 @@ async def test_no_more_calls_wait_than_there_is_room_for(monkeypatch: pytest.Mon
     assert calls._room_to_wait == 2
 
 
-async def test_a_caller_that_gives_up_leaves_no_place_taken() -> None:
+async def test_cancelled_caller_frees_its_slot() -> None:
     calls, free = PredictionExecutor(at_once=1), threading.Event()
     hanging = [asyncio.create_task(calls.run(free.wait)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -144,7 +144,7 @@ async def test_a_caller_that_gives_up_leaves_no_place_taken() -> None:
     assert calls._free == 1
 
 
-async def test_an_exception_comes_back() -> None:
+async def test_exception_comes_back() -> None:
     def fail() -> None:
         raise ValueError("no")
 
