@@ -1,4 +1,4 @@
-"""How a warm parent is found or started: after another controller, after one that died or hung, and slowly."""
+"""How a warm parent is found or started: after another controller, or after one that died or hung."""
 
 import os
 import signal
