@@ -1,7 +1,7 @@
 """A header of MLflow's answer to a failed prediction: the cause, where the answer does not say it."""
 
 import re
-from types import TracebackType
+from traceback import walk_tb
 
 FAULT = b"x-model-deployment-fault"
 #: The value where a check of the input has a bug.
@@ -21,7 +21,8 @@ _CHECKING = "Failed to validate the input data against the type hint"
 
 def unwritable(error: Exception) -> bytes:
     """The header's value for an answer that cannot be written; empty if another step failed."""
-    if not _was_writing(error.__traceback__):
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    if not any(frame.f_code.co_name in _WRITERS for frame in frames):
         return b""
     return UNWRITABLE + _why(error).encode("ascii", "backslashreplace")
 
@@ -36,14 +37,6 @@ def is_a_bug_of_a_check(error: BaseException, message: str) -> bool:
         and error.__context__ is not None
         and not isinstance(error.__context__, ValueError)
     )
-
-
-def _was_writing(trace: TracebackType | None) -> bool:
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name in _WRITERS:
-            return True
-        trace = trace.tb_next
-    return False
 
 
 def _why(error: Exception) -> str:
