@@ -34,10 +34,10 @@ from model_deployment.cli.demo import ensure_demo_model
 from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
-from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.memory import measure
-from model_deployment.runtime.parent_process import Program
+from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.runtime.serve import ServeStarter, mlflow_command
 from model_deployment.settings import Settings
 
@@ -91,14 +91,14 @@ class Bench:
         self._handles: list[Handle] = []
         self._numbers = itertools.count(1)
         environment = Settings().model_environment
-        program = Program(
+        program = ParentProcess(
             folder / "worker",
             folder / "worker.log",
             Settings().preload,
             environment(EnvManager.LOCAL),
         )
         self._forks = ForkStarter(
-            Terms(self._instance, folder, folder, environment, 60.0), program, lambda: None
+            ForkSettings(self._instance, folder, folder, environment, 60.0), program, lambda: None
         )
         self._has_forks = forks
         self._runtime = LocalRuntime(
@@ -111,7 +111,7 @@ class Bench:
                 environment=environment,
             ),
             forks=self._forks if forks else None,
-            tell=lambda key, text: sys.exit(text),
+            add_event=lambda key, text: sys.exit(text),
         )
 
     async def parent(self) -> int:

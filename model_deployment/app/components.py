@@ -20,11 +20,10 @@ from model_deployment.proxy.upstream import Limits
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel_cache import MLmodelCache
-from model_deployment.runtime.forkserver import ForkStarter
-from model_deployment.runtime.forkserver import Terms as ForkTerms
+from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.logs import PARENT, LaunchLogs
 from model_deployment.runtime.memory import free_memory
-from model_deployment.runtime.parent_process import Program
+from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.runtime.serve import Command, ServeStarter, mlflow_command
 from model_deployment.settings import Settings
 
@@ -94,7 +93,7 @@ def forks(
     """Starts forks of the warm parent; None where the system cannot."""
     if sys.platform != "linux":
         return None
-    terms = ForkTerms(
+    terms = ForkSettings(
         instance=instance,
         logs=logs.root,
         work=settings.data_dir / "work",
@@ -102,7 +101,7 @@ def forks(
         request_timeout=settings.request_timeout,
         program=stand_in.program if stand_in else "",
     )
-    program = Program(
+    program = ParentProcess(
         folder=settings.data_dir / "worker",
         log=logs.path(PARENT),
         preload=() if stand_in else settings.preload,

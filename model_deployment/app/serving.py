@@ -26,7 +26,7 @@ from model_deployment.runtime import sockets
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.memory import measure
-from model_deployment.runtime.worker_counts import crew_of
+from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
@@ -142,7 +142,7 @@ def _collaborators(
         serve=components.serve(settings, instance, logs, stand_in),
         forks=forks,
         on_exit=to_reconciler.wake,
-        tell=to_reconciler.note,
+        add_event=to_reconciler.note,
     )
     stack.push_async_callback(runtime.close)
     prober = Prober(
@@ -170,6 +170,6 @@ def _collaborators(
         measure=lambda handles: asyncio.to_thread(
             measure, instance, handles, forks=forks is not None
         ),
-        crew_of=crew_of,
+        worker_counts=worker_counts,
         admission=stores.admission,
     )

@@ -119,7 +119,7 @@ def _choose_instance_id(data_dir: Path, manifest: Manifest, *, force: bool, clon
         return own
     if clone:
         return secrets.token_hex(6)
-    if not force and any(identity.marked(manifest.instance)):
+    if not force and any(identity.marked_processes(manifest.instance)):
         raise StateError(
             f"cannot restore to {data_dir}: models of the controller that was backed up run on this "
             "machine. If that controller lost its data directory, take its models over with --force; if "

@@ -8,7 +8,14 @@ from pathlib import Path
 from model_deployment.control.memory import Measure
 from model_deployment.control.probes import Prober
 from model_deployment.core.admission import Admission
-from model_deployment.core.domain import Crew, Deployment, Handle, LaunchTraffic, Memory, Route
+from model_deployment.core.domain import (
+    Deployment,
+    Handle,
+    LaunchTraffic,
+    Memory,
+    Route,
+    WorkerCounts,
+)
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.runtime.base import Runtime
@@ -41,7 +48,7 @@ class Collaborators:
     #: Memory of launches; empty where it cannot be read.
     measure: Measure = _unmeasured
     #: The workers of a launch that has several; None where they cannot be told.
-    crew_of: Callable[[Handle], Crew | None] = lambda handle: None
+    worker_counts: Callable[[Handle], WorkerCounts | None] = lambda handle: None
     admission: Admission = Admission(lambda: 0, 0, 0, 0)
     #: Removes the logs of all launches but these.
     tidy: Callable[[Iterable[str]], None] = lambda keep: None

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
-from model_deployment.core.domain import Crew, Deployment, Handle, State
+from model_deployment.core.domain import Deployment, Handle, State, WorkerCounts
 from model_deployment.core.names import ModelKey
 
 #: Seconds between two counts.
 INTERVAL = 2.0
 
 
-def serving(row: Deployment, crew_of: Callable[[Handle], Crew | None]) -> int | None:
+def serving(row: Deployment, worker_counts: Callable[[Handle], WorkerCounts | None]) -> int | None:
     """How many workers of a deployment serve; None if that is unknown."""
     if row.handle is None or row.state not in (State.STARTING, State.READY, State.STOPPING):
         return 0
     if row.options.workers > 1:
-        crew = crew_of(row.handle)
+        crew = worker_counts(row.handle)
         return crew.serving if crew else None
     return int(row.state is State.READY)
 
@@ -24,10 +24,10 @@ class MissingWorkers:
 
     def __init__(
         self,
-        crew_of: Callable[[Handle], Crew | None],
+        worker_counts: Callable[[Handle], WorkerCounts | None],
         note: Callable[[ModelKey, str], None],
     ) -> None:
-        self._crew_of = crew_of
+        self._worker_counts = worker_counts
         self._note = note
         self._counted = float("-inf")
         #: Launches that an event was noted for: whether workers are missing still.
@@ -45,18 +45,18 @@ class MissingWorkers:
             if row.launch_id in self._missing
         }
         for row in ready:
-            if row.handle is not None and (crew := self._crew_of(row.handle)) is not None:
+            if row.handle is not None and (crew := self._worker_counts(row.handle)) is not None:
                 self._count(row.key, row.handle.launch_id, crew)
 
-    def _count(self, key: ModelKey, launch_id: str, crew: Crew) -> None:
+    def _count(self, key: ModelKey, launch_id: str, crew: WorkerCounts) -> None:
         missing = crew.serving < crew.workers
-        if missing and crew.trouble and launch_id not in self._missing:
+        if missing and crew.load_failure and launch_id not in self._missing:
             self._missing[launch_id] = True
             self._note(
                 key,
                 f"{crew.serving} of {crew.workers} workers serve; another one did not load the model: "
-                f"{crew.trouble}. It is tried again and again. What only one process can have, as a port "
-                "or a lock, allows one worker only",
+                f"{crew.load_failure}. It is tried again and again. What only one process can have, "
+                "as a port or a lock, allows one worker only",
             )
         elif not missing and self._missing.get(launch_id):
             self._missing[launch_id] = False

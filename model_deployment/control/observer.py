@@ -8,7 +8,7 @@ from model_deployment.control.tick import Tick
 from model_deployment.core.actions import Artifact, Observation
 from model_deployment.core.admission import longest_idle
 from model_deployment.core.domain import LOST, Deployment, Exit, Handle, State
-from model_deployment.runtime.exit_reasons import explained
+from model_deployment.runtime.exit_reasons import explain
 from model_deployment.state.deployments import Deployments
 
 
@@ -88,4 +88,4 @@ class Observer:
 
     def _explained(self, row: Deployment, gone: Exit) -> Exit:
         log = self._world.ending(row.launch_id or "")
-        return explained(gone, log, loading=row.state is State.STARTING, model=row.artifact)
+        return explain(gone, log, loading=row.state is State.STARTING, model=row.artifact)

@@ -89,7 +89,7 @@ class Reconciler:
             wake=self.wake,
         )
         self._memory = MemorySampler(deployments, world.measure)
-        self._missing_workers = MissingWorkers(world.crew_of, self.note)
+        self._missing_workers = MissingWorkers(world.worker_counts, self.note)
         self._wake_requests: set[ModelKey] = set()
         self._unplaced = 0
         self._closing = False

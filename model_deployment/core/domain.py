@@ -263,14 +263,14 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
-    """The workers of a launch that has several."""
+class WorkerCounts:
+    """How many of the several workers of a launch serve."""
 
-    #: Those that have loaded the model.
+    #: Workers that have loaded the model.
     serving: int
     workers: int
-    #: Why another one did not, while it is tried again.
-    trouble: str = ""
+    #: Why the last worker that failed to load the model failed, while its start is repeated.
+    load_failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

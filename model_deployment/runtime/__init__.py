@@ -1,1 +1,1 @@
-"""What starts, watches and stops model processes."""
+"""Starts, watches and stops the processes of launches; measures them and keeps their logs."""

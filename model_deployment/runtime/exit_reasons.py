@@ -1,4 +1,4 @@
-"""How a launch ended, in words: from its exit status, and from the end of its log. Pure."""
+"""How a launch ended, in words: from its exit status and the end of its log. Pure."""
 
 import re
 import signal
@@ -9,31 +9,32 @@ from dataclasses import dataclass, replace
 from model_deployment.core.domain import Exit
 from model_deployment.log.masking import mask
 from model_deployment.worker import load_failures
-from model_deployment.worker.load_failures import Raised
+from model_deployment.worker.load_failures import RaisedException
 
-#: Letters of a reason that are taken from a log.
+#: Characters of a reason that are taken from a log.
 _LONGEST = 300
-#: Lines of a message that are taken, and lines of it and others that may follow what ended a process: some
-#: messages are long, and what was written down long ago ended nothing.
-_LINES, _BEHIND = 8, 30
+#: Lines of an exception's message that are shown.
+_LINES = 8
+#: Lines that may follow the exception that ended a process: an exception further up did not end it.
+_LINES_AFTER = 30
 _BEGIN = re.compile(
     r"^(?:[A-Z]+:\s+)?(?:Exception Group )?Traceback \(most recent call last\):\s*$"
 )
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?::(?:\s(.*))?)?$")
 _CAUSED = "The above exception was the direct cause of the following exception:"
 _DURING = "During handling of the above exception, another exception occurred:"
-#: What ``mlflow models serve`` says when its server has ended; how that did stands at the end.
+#: What ``mlflow models serve`` prints when its server has ended, with the exit status of the server.
 _WRAPPER = re.compile(
     r"^Exception: Command .* returned non zero return code\. Return code = (-?\d+)$"
 )
 _PATH = re.compile(r"'([^']*)'$")
-#: How Python draws an exception that holds several ones, at its outer level; and within that.
+#: How Python prints an exception group: the outer level, and the exceptions in it.
 _OUTER, _INNER = re.compile(r"^  [|+] (.*)"), re.compile(r"^\s+\| ([A-Za-z_][\w.]*(?::.*)?)$")
 _FRAME = re.compile(r"^\s+[|+]")
 _GROUP = "  + Exception Group Traceback (most recent call last):"
-#: Lines that tell of no end: the command line, parts of a traceback, warnings of Python's.
-_BESIDE = re.compile(r"^\$ |^\s|^\S+:\d+: \w*Warning: ")
-#: A status beyond this one tells of a signal, as shells have it.
+#: Lines that explain no end: the command line, parts of a traceback, warnings of Python.
+_UNRELATED = re.compile(r"^\$ |^\s|^\S+:\d+: \w*Warning: ")
+#: Added to the number of a signal in an exit status, as shells do.
 _SIGNALLED = 128
 
 
@@ -42,10 +43,10 @@ class _Block:
     """A traceback in a log."""
 
     first: int
-    #: Of its lines, the one with the exception.
+    #: The line with the exception.
     last: int
-    raised: Raised
-    #: How it goes on from the one before it, if it does.
+    raised: RaisedException
+    #: The line that links it to the traceback before it, if any.
     link: str = ""
 
 
@@ -62,52 +63,46 @@ def of_status(code: int) -> Exit:
         return Exit(f"the process was killed by signal {-code}", code)
 
 
-def explained(gone: Exit, log: str, *, loading: bool, model: str) -> Exit:
-    """With what the log tells of it.
+def explain(gone: Exit, log: str, *, loading: bool, model: str) -> Exit:
+    """The exit with a reason from the log.
 
     Args:
-        log: the end of it.
-        loading: the launch was not ready yet: what ended it is its model, or what that needs.
-        model: what the path of a file has in it that is among the model's own.
+        log: the end of the log.
+        loading: the launch was not ready yet: its model ended it, or something that the model needs.
+        model: a part of the path of every file of the model.
     """
     if not loading and not (gone.code and gone.code > 0):
         return gone
-    lines = _ungrouped([line.rstrip() for line in log.splitlines()])
+    lines = _flatten_groups([line.rstrip() for line in log.splitlines()])
     blocks = [*_blocks(lines)]
-    if blocks and (inner := _inner(lines, blocks[-1])) is not None:
+    if blocks and (inner := _server_status(lines, blocks[-1])) is not None:
         lines = lines[: blocks.pop().first]
         if inner < 0:
             gone = of_status(inner)
     raised = loading and gone.code in (1, load_failures.STATUS) and blocks
-    if raised and len([line for line in lines[blocks[-1].last + 1 :] if line]) <= _BEHIND:
+    if raised and len([line for line in lines[blocks[-1].last + 1 :] if line]) <= _LINES_AFTER:
         chain = _chain(blocks)
         lasts = gone.permanent or load_failures.lasts(chain, model)
-        return replace(gone, reason=_told(chain), permanent=lasts)
-    words = next((line for line in reversed(lines) if line and not _BESIDE.match(line)), "")
-    return replace(gone, reason=f"{gone.reason}: {_cut(words.strip())}") if words else gone
+        return replace(gone, reason=_format_chain(chain), permanent=lasts)
+    words = next((line for line in reversed(lines) if line and not _UNRELATED.match(line)), "")
+    return replace(gone, reason=f"{gone.reason}: {_shorten(words.strip())}") if words else gone
 
 
-def _inner(lines: Sequence[str], block: _Block) -> int | None:
-    """The status that the server had, where its wrapper tells of its end last."""
+def _server_status(lines: Sequence[str], block: _Block) -> int | None:
+    """The exit status of the server, where the last exception is that of its wrapper."""
     found = _WRAPPER.match(lines[block.last])
     return int(found[1]) if found else None
 
 
-def _told(chain: Sequence[Raised]) -> str:
+def _format_chain(chain: Sequence[RaisedException]) -> str:
     """The last exception, and what it was raised from."""
-    text = ""
-    for number, one in enumerate(chain[:2]):
-        words = " ".join(one.words.split())
-        line = _cut(f"{one.names[0]}: {words}" if words else one.names[0])
-        if number == 0:
-            text = line
-        elif one.caused:
-            text = f"{text}, from {line}"
-    return text
+    shown = [one for number, one in enumerate(chain[:2]) if number == 0 or one.caused]
+    texts = (": ".join(filter(None, (one.names[0], " ".join(one.words.split())))) for one in shown)
+    return ", from ".join(map(_shorten, texts))
 
 
-def _ungrouped(lines: list[str]) -> list[str]:
-    """With an exception group as any other exception, and those in it as its words."""
+def _flatten_groups(lines: list[str]) -> list[str]:
+    """The lines with an exception group as one exception, and the exceptions in it as its message."""
     if _GROUP not in lines:
         return lines
     begin = len(lines) - 1 - lines[::-1].index(_GROUP)
@@ -120,14 +115,14 @@ def _ungrouped(lines: list[str]) -> list[str]:
     return [*lines[:begin], *rest]
 
 
-def _cut(text: str) -> str:
-    """Of what a log says, as much as is shown: to everybody who may see the deployment."""
+def _shorten(text: str) -> str:
+    """What is shown to all who may see the deployment: without secrets, and short."""
     text = mask(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _chain(blocks: Sequence[_Block]) -> list[Raised]:
-    """What ended it, and behind it what led to that."""
+def _chain(blocks: Sequence[_Block]) -> list[RaisedException]:
+    """The exception that ended the process, and behind it those that led to it."""
     chain = [blocks[-1].raised]
     for block, before in zip(reversed(blocks), reversed(blocks[:-1]), strict=False):
         if not block.link:
@@ -144,14 +139,14 @@ def _blocks(lines: Sequence[str]) -> Iterator[_Block]:
         elif begin is not None and line and not line.startswith((" ", "\t")):
             if (found := _RAISED.match(line)) is not None:
                 words = _message(lines, number, found[2] or "")
-                link = _link(lines[behind:begin]) if behind is not None else ""
+                between = lines[slice(behind, begin)] if behind is not None else lines[:0]
+                link = next((one for one in between if one in (_CAUSED, _DURING)), "")
                 yield _Block(begin, number, _raised(found[1], words), link)
                 behind = number + 1
             begin = None
 
 
 def _message(lines: Sequence[str], number: int, words: str) -> str:
-    """All of it, or its beginning."""
     text = [words]
     for line in lines[number + 1 : number + _LINES]:
         if not line or _BEGIN.match(line):
@@ -160,12 +155,8 @@ def _message(lines: Sequence[str], number: int, words: str) -> str:
     return "\n".join(text)
 
 
-def _link(between: Sequence[str]) -> str:
-    return next((line for line in between if line in (_CAUSED, _DURING)), "")
-
-
-def _raised(kind: str, words: str) -> Raised:
+def _raised(kind: str, words: str) -> RaisedException:
     name = kind.rpartition(".")[2]
     path = _PATH.search(words.partition("\n")[0])
-    # Of those that derive from OSError, the names are known that say so.
-    return Raised((name,), words, path[1] if path else "")
+    # The base classes are not in a log; those of OSError's subclasses are known by name.
+    return RaisedException((name,), words, path[1] if path else "")

@@ -1,8 +1,8 @@
-"""Who a process is, told so that a stranger with a recycled pid never passes for it.
+"""Identifies processes, so that a foreign process with a reused pid is never mistaken for a launch.
 
-A process is known by the machine's boot id, its pid, and its start time in clock ticks since boot
-(field 22 of ``/proc/<pid>/stat``, see proc(5)). Every process of a launch also carries a marker in
-its environment, inherited by all it starts, so that those which leave the group are found too.
+The machine's boot id, the pid and the start time in clock ticks since boot (field 22 of
+``/proc/<pid>/stat``, see proc(5)) identify a process. Every process of a launch also carries a marker in
+its environment, inherited by all that it starts, so that processes which leave the group are found too.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from pathlib import Path
 
 #: The marker: ``<instance id>/<launch id>``.
 MARKER = "MODEL_DEPLOYMENT_LAUNCH"
-#: Where the launch was told to listen: ``<host>:<port>``.
+#: Where the launch has to listen: ``<host>:<port>``.
 ENDPOINT = "MODEL_DEPLOYMENT_ENDPOINT"
-#: How it was started.
+#: How the launch was started: ``FORK`` or ``SERVE``.
 METHOD = "MODEL_DEPLOYMENT_METHOD"
 FORK, SERVE = "fork", "serve"
 
@@ -26,7 +26,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One living process at the moment it was looked at."""
+    """A process at the moment when it was read."""
 
     pid: int
     #: Start time in clock ticks since boot.
@@ -34,9 +34,9 @@ class Process:
     group: int
     session: int
     zombie: bool
-    #: By a signal, not by a debugger.
+    #: Stopped by a signal, not by a debugger.
     stopped: bool = field(default=False, compare=False)
-    #: Time of processors, in clock ticks.
+    #: CPU time in clock ticks.
     used: int = field(default=0, compare=False)
 
 
@@ -45,10 +45,10 @@ def boot_id() -> str:
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
-def look(pid: int) -> Process | None:
-    """What runs under a pid, or None. A zombie is reported as such: it serves nobody."""
+def read_process(pid: int) -> Process | None:
+    """The process with a pid, or None."""
     try:
-        # A command's name is any bytes: cut after fifteen of them, perhaps within a character.
+        # The name of a command is cut after fifteen bytes, perhaps within a character.
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -66,18 +66,16 @@ def look(pid: int) -> Process | None:
 
 
 def is_running(pid: int, started: int) -> bool:
-    """Whether that very process lives."""
-    process = look(pid)
+    """Whether this very process lives, and is no zombie."""
+    process = read_process(pid)
     return process is not None and process.started == started and not process.zombie
 
 
-def variable(pid: int, name: str) -> str | None:
-    """A variable of the environment a process was started with.
-
-    None if it has none, is gone, or may not be read.
+def environment_variable(pid: int, name: str) -> str | None:
+    """A variable in a process's initial environment; None if unset, or if it cannot be read.
 
     Raises:
-        OSError: we have no descriptor left to look with, which tells nothing of the process.
+        OSError: no descriptor is left, so nothing is known of the process.
     """
     try:
         environment = (_PROC / str(pid) / "environ").read_bytes()
@@ -93,34 +91,32 @@ def variable(pid: int, name: str) -> str | None:
 
 
 def marker_of(pid: int) -> str | None:
-    """The marker a process was started with."""
-    return variable(pid, MARKER)
+    return environment_variable(pid, MARKER)
 
 
 def endpoint_of(pid: int) -> tuple[str, int]:
-    """Host and port that a process was told to listen on; ``("", 0)`` where that cannot be told."""
-    host, _, port = (variable(pid, ENDPOINT) or "").rpartition(":")
+    """Host and port where a process has to listen; ``("", 0)`` if unknown."""
+    host, _, port = (environment_variable(pid, ENDPOINT) or "").rpartition(":")
     return host, int(port or 0)
 
 
-def processes() -> Iterator[int]:
-    """Every pid there is.
-
+def pids() -> Iterator[int]:
+    """
     Raises:
         OSError: ``/proc`` cannot be read.
     """
-    for entry in os.listdir(_PROC):  # noqa: PTH208 - called often, and names are all it needs
+    for entry in os.listdir(_PROC):  # noqa: PTH208 - called often, and needs only names
         if entry.isdecimal():
             yield int(entry)
 
 
-def marked(instance: str) -> Iterator[tuple[str, Process]]:
-    """Each living process of an instance, with its launch id."""
-    for pid in processes():
+def marked_processes(instance: str) -> Iterator[tuple[str, Process]]:
+    """Each living process of an instance, with the id of its launch."""
+    for pid in pids():
         owner, _, launch_id = (marker_of(pid) or "").partition("/")
         if owner != instance or not launch_id:
             continue
-        process = look(pid)
+        process = read_process(pid)
         if process is not None and not process.zombie:
             yield launch_id, process
 
@@ -131,7 +127,7 @@ def members(instance: str, launch_id: str, group: int) -> list[Process]:
 
 
 def members_of(instance: str, groups: Mapping[str, int]) -> dict[str, list[Process]]:
-    """The same of several launches, each with its group, in one look at all processes.
+    """The members of several launches, each with its group, in one pass over all processes.
 
     A program may overwrite its environment (setproctitle does), so the group counts as well, but only
     while one process in it carries the marker: then the group's number cannot have been reused.
@@ -140,8 +136,8 @@ def members_of(instance: str, groups: Mapping[str, int]) -> dict[str, list[Proce
     owners = {group: launch_id for launch_id, group in groups.items()}
     tagged: dict[str, list[Process]] = {launch_id: [] for launch_id in groups}
     grouped: dict[str, list[Process]] = {launch_id: [] for launch_id in groups}
-    for pid in processes():
-        process = look(pid)
+    for pid in pids():
+        process = read_process(pid)
         if process is None or process.zombie:
             continue
         if launch_id := launches.get(marker_of(pid) or ""):
@@ -154,8 +150,8 @@ def members_of(instance: str, groups: Mapping[str, int]) -> dict[str, list[Proce
     return tagged
 
 
-def send(process: Process, number: signal.Signals) -> None:
-    """Signal exactly this process: through a descriptor that is checked after it was opened."""
+def send_signal(process: Process, number: signal.Signals) -> None:
+    """Send a signal to exactly this process, which is checked after its descriptor was opened."""
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(process.pid)
         try:

@@ -1,4 +1,4 @@
-"""The runtime of this machine: starts launches in one of two ways, and knows all of them by identity.
+"""The runtime of this machine: starts launches in one of two ways, and finds all of them by identity.
 
 ``mlflow models serve`` and forks of the warm parent carry the same marker, so everything but their start
 is the same: polling, stopping, listing, adopting.
@@ -18,11 +18,15 @@ from model_deployment.core.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.base import OnExit
 from model_deployment.runtime.exit_reasons import of_status
-from model_deployment.runtime.forkserver import ForkStarter, Unavailable
-from model_deployment.runtime.starter import Started, Starter
-from model_deployment.runtime.suspended import Stillness
+from model_deployment.runtime.forkserver import ForkStarter
+from model_deployment.runtime.parent_connection import ParentUnavailable
+from model_deployment.runtime.starter import LaunchProcess, Starter
+from model_deployment.runtime.suspended import SuspensionDetector
 
-Tell = Callable[[ModelKey, str], None]
+#: In the place of a pidfd, for a launch that need not or cannot be watched.
+_NO_DESCRIPTOR = -1
+
+AddEvent = Callable[[ModelKey, str], None]
 
 
 class LocalRuntime:
@@ -35,63 +39,59 @@ class LocalRuntime:
         serve: Starter,
         forks: ForkStarter | None = None,
         on_exit: OnExit = lambda: None,
-        tell: Tell = lambda key, text: None,
+        add_event: AddEvent = lambda key, text: None,
     ) -> None:
-        """Of one instance.
+        """For the launches of one instance.
 
         Args:
             serve: starts ``mlflow models serve``.
-            forks: starts forks of a warm parent; without it, everything is served the other way.
+            forks: starts forks of a warm parent; without it, ``serve`` starts all launches.
             on_exit: called when a launch has probably ended.
-            tell: notes something among the events of a deployment.
+            add_event: adds a line to the events of a deployment.
         """
         self._instance = instance
         self._serve = serve
         self._forks = forks
         self._on_exit = on_exit
-        self._tell = tell
+        self._add_event = add_event
         self._boot = identity.boot_id()
-        self._children: dict[str, Started] = {}
+        self._children: dict[str, LaunchProcess] = {}
         self._watched: dict[str, int] = {}
-        self._asked: set[str] = set()
-        self._stillness = Stillness()
+        self._stopping: set[str] = set()
+        self._suspensions = SuspensionDetector()
 
     def warming(self, options: Options) -> bool:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
         return self._forks is not None and options.forks and self._forks.warming()
 
     async def release(self, endpoint: Endpoint) -> None:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
         if self._forks is not None:
             await self._forks.release(endpoint)
 
     def holds(self, endpoint: Endpoint) -> bool:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
         return self._forks is not None and self._forks.holds(endpoint)
 
     async def start(self, spec: LaunchSpec) -> Handle:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
-        child = await self._begin(spec)
+        child = await self._start_process(spec)
         self._children[spec.launch_id] = child
         try:
-            # It was there a moment ago, and no number is given out anew so soon.
-            leader = identity.look(child.pid)
+            # It was there a moment ago, and no pid is reused so soon.
+            leader = identity.read_process(child.pid)
             started = leader.started if leader else 0
             handle = self._handle(spec.launch_id, spec.endpoint, child.pid, started, child.method)
             self._watch(handle)
         except BaseException:
-            # Whoever is told that nothing was started gives the port to the next launch.
+            # The caller gives the port of a launch that was not started to the next one.
             self._forget(spec.launch_id)
             await child.destroy()
             raise
         return handle
 
-    async def _begin(self, spec: LaunchSpec) -> Started:
+    async def _start_process(self, spec: LaunchSpec) -> LaunchProcess:
         if self._forks is not None and spec.options.forks:
             try:
                 return await self._forks.start(spec)
-            except Unavailable as error:
-                self._tell(
+            except ParentUnavailable as error:
+                self._add_event(
                     spec.key,
                     f"started with 'mlflow models serve', since the forkserver cannot be used: {error}",
                 )
@@ -99,84 +99,79 @@ class LocalRuntime:
         return await self._serve.start(spec)
 
     async def poll(self, handle: Handle) -> Exit | None:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
         if handle.ref.get("boot") != self._boot:
             return LOST
         pid, started = _leader(handle)
         self._watch(handle)
-        child = self._children.get(handle.launch_id)
-        runs = child.running() if child else None
-        if identity.is_running(pid, started) if runs is None else runs:
+        if identity.is_running(pid, started):
             return None
         left = await asyncio.to_thread(identity.members, self._instance, handle.launch_id, pid)
         if left:
-            # Workers live on when their master was killed, and would serve the port for ever. Those of
-            # a launch that was asked to end may finish; their time is limited by the caller.
-            if handle.launch_id not in self._asked:
+            # Workers live on when their master was killed, and would go on serving the port. Those of a
+            # launch that was asked to end may finish; the caller limits their time.
+            if handle.launch_id not in self._stopping:
                 _signal_all(left, signal.SIGKILL)
                 asyncio.get_running_loop().call_later(0.05, self._on_exit)
             return None
-        code = await child.code() if child else self._seen(handle.launch_id, pid)
+        code = None
+        if (child := self._children.get(handle.launch_id)) is not None:
+            code = await child.exit_code()
+        elif self._forks is not None:  # an earlier controller may have had it forked
+            code = self._forks.seen(handle.launch_id, pid)
         self._forget(handle.launch_id)
         return LOST if code is None else of_status(code)
 
-    def _seen(self, launch_id: str, pid: int) -> int | None:
-        """The status of a launch that an earlier controller had forked."""
-        return self._forks.seen(launch_id, pid) if self._forks is not None else None
-
     async def stop(self, handle: Handle, *, force: bool) -> None:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
         if handle.ref.get("boot", self._boot) != self._boot:
             return
-        self._asked.add(handle.launch_id)
+        self._stopping.add(handle.launch_id)
         number = signal.SIGKILL if force else signal.SIGTERM
-        pid, _ = _leader(handle)
-        await asyncio.to_thread(
-            lambda: _signal_all(identity.members(self._instance, handle.launch_id, pid), number)
-        )
+        await asyncio.to_thread(lambda: _signal_all(self._members(handle), number))
+
+    def _members(self, handle: Handle) -> Sequence[identity.Process]:
+        pid, started = _leader(handle)
+        found = identity.members(self._instance, handle.launch_id, pid)
+        if not found and identity.is_running(pid, started):
+            # Within execve(2): the main process has no environment yet, and so no marker.
+            found = [process for process in [identity.read_process(pid)] if process is not None]
+        return found
 
     def stopped(self, handle: Handle, options: Options) -> bool:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
         if handle.ref.get("boot") != self._boot:
             return False
         pid, started = _leader(handle)
-        if not identity.is_running(pid, started):
+        leader = identity.read_process(pid)
+        if leader is None or leader.started != started:
             return False
         alone = handle.ref.get("method") == identity.FORK and options.workers == 1
-        return self._stillness.look(handle.launch_id, pid, alone=alone)
+        return self._suspensions.is_suspended(handle.launch_id, leader, alone=alone)
 
     async def listening(self, handle: Handle) -> bool:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
         return await asyncio.to_thread(self._listening, handle)
 
     def _listening(self, handle: Handle) -> bool:
-        pid, _ = _leader(handle)
         address = (handle.endpoint.host, handle.endpoint.port)
-        for member in identity.members(self._instance, handle.launch_id, pid):
+        for member in self._members(handle):
             with contextlib.suppress(psutil.Error):
-                for connection in psutil.Process(member.pid).net_connections("tcp"):
-                    if (
-                        connection.status == psutil.CONN_LISTEN
-                        and tuple(connection.laddr) == address
-                    ):
-                        return True
+                found = psutil.Process(member.pid).net_connections("tcp")
+                listening = (one.laddr for one in found if one.status == psutil.CONN_LISTEN)
+                if any(tuple(one) == address for one in listening):
+                    return True
         return False
 
     async def list(self) -> list[Handle]:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
         launches: dict[str, list[identity.Process]] = {}
-        for launch_id, process in await asyncio.to_thread(
-            lambda: [*identity.marked(self._instance)]
-        ):
+        marked = await asyncio.to_thread(lambda: [*identity.marked_processes(self._instance)])
+        for launch_id, process in marked:
             launches.setdefault(launch_id, []).append(process)
         return [self._handle_of(launch_id, found) for launch_id, found in launches.items()]
 
     def _handle_of(self, launch_id: str, found: Sequence[identity.Process]) -> Handle:
-        # The main process leads its session; where it is gone, the eldest answers for the rest, and
-        # the launch is finished off by the first poll.
+        # The main process leads its session; where it is gone, the oldest process stands for the launch,
+        # and the first poll ends the launch.
         leaders = [process for process in found if process.pid == process.session == process.group]
         leader = min(leaders or found, key=lambda process: process.started)
-        method = identity.variable(leader.pid, identity.METHOD) or ""
+        method = identity.environment_variable(leader.pid, identity.METHOD) or ""
         endpoint = Endpoint(*identity.endpoint_of(leader.pid))
         return self._handle(launch_id, endpoint, leader.pid, leader.started, method)
 
@@ -187,12 +182,8 @@ class LocalRuntime:
         return Handle(launch_id, endpoint, ref)
 
     async def close(self) -> None:
-        """See :class:`~model_deployment.runtime.base.Runtime`."""
-        loop = asyncio.get_running_loop()
-        for descriptor in self._watched.values():
-            if descriptor >= 0:
-                loop.remove_reader(descriptor)
-                os.close(descriptor)
+        for launch_id in self._watched:
+            self._unwatch(launch_id)
         self._watched.clear()
         for child in self._children.values():
             child.forget()
@@ -201,45 +192,39 @@ class LocalRuntime:
             await self._forks.close()
 
     def _watch(self, handle: Handle) -> None:
-        """Be told at once when the main process ends; works for adopted ones too (pidfd_open(2))."""
+        """Learn at once when the main process ends, also of an adopted launch (pidfd_open(2))."""
         if handle.launch_id in self._watched:
             return
         pid, started = _leader(handle)
-        descriptor = -1
-        try:
+        descriptor, running = _NO_DESCRIPTOR, False
+        with contextlib.suppress(OSError):  # gone already, or none left: the next poll finds out
             descriptor = os.pidfd_open(pid)
-        except OSError:  # gone already, or no descriptor to be had: the next poll sees it
-            self._watched[handle.launch_id] = -1
-            return
         try:
-            running = identity.is_running(pid, started)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if not running:
-            os.close(descriptor)
-            self._watched[handle.launch_id] = -1
-            return
-        self._watched[handle.launch_id] = descriptor
-        asyncio.get_running_loop().add_reader(descriptor, self._ended, handle.launch_id)
+            running = descriptor != _NO_DESCRIPTOR and identity.is_running(pid, started)
+        finally:
+            if descriptor != _NO_DESCRIPTOR and not running:
+                os.close(descriptor)
+        self._watched[handle.launch_id] = descriptor if running else _NO_DESCRIPTOR
+        if running:
+            asyncio.get_running_loop().add_reader(descriptor, self._ended, handle.launch_id)
 
     def _ended(self, launch_id: str) -> None:
         self._unwatch(launch_id)
         self._on_exit()
 
     def _unwatch(self, launch_id: str) -> None:
-        descriptor = self._watched.get(launch_id, -1)
-        if descriptor >= 0:
+        descriptor = self._watched.get(launch_id, _NO_DESCRIPTOR)
+        if descriptor != _NO_DESCRIPTOR:
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)
-            self._watched[launch_id] = -1
+            self._watched[launch_id] = _NO_DESCRIPTOR
 
     def _forget(self, launch_id: str) -> None:
         self._unwatch(launch_id)
-        self._stillness.forget(launch_id)
+        self._suspensions.forget(launch_id)
         self._watched.pop(launch_id, None)
         self._children.pop(launch_id, None)
-        self._asked.discard(launch_id)
+        self._stopping.discard(launch_id)
 
 
 def _leader(handle: Handle) -> tuple[int, int]:
@@ -248,4 +233,4 @@ def _leader(handle: Handle) -> tuple[int, int]:
 
 def _signal_all(found: Sequence[identity.Process], number: signal.Signals) -> None:
     for process in found:
-        identity.send(process, number)
+        identity.send_signal(process, number)

@@ -1,4 +1,4 @@
-"""The logs of launches: one file each, written by the model's processes themselves."""
+"""The logs of launches: one file for each, written by its own processes."""
 
 import contextlib
 import os
@@ -6,23 +6,20 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-#: How much of the end of a file is looked at for its last lines.
+#: Bytes of the end of a file that are read for its last lines.
 _WINDOW = 1024 * 1024
-#: Lines of the end of a log that tell why a launch has ended: a long traceback or two.
+#: Lines of the end of a log that explain why a launch has ended: a long traceback or two.
 _ENDING = 600
-#: Whose log lies beside those of the launches: the warm parent's.
+#: In the place of a launch id: the log of the warm parent.
 PARENT = "worker"
 
 
 class LaunchLogs:
-    """The folder of log files, named by launch."""
-
     def __init__(self, root: Path, max_bytes: int) -> None:
         self.root = root
         self._max_bytes = max_bytes
 
     def path(self, launch_id: str) -> Path:
-        """The file of a launch."""
         return self.root / f"{launch_id}.log"
 
     def tail(self, launch_id: str, lines: int) -> str:
@@ -38,11 +35,11 @@ class LaunchLogs:
         return "".join(f"{_printable(line)}\n" for line in kept)
 
     def ending(self, launch_id: str) -> str:
-        """Enough of its end to tell why a launch has ended."""
+        """Enough of the end of a log to explain why a launch has ended."""
         return self.tail(launch_id, _ENDING)
 
     def append(self, launch_id: str, text: str) -> None:
-        """Add lines to the log of a launch, where it has one."""
+        """Add lines to the log of a launch, if there is one."""
         path = self.path(launch_id)
         with contextlib.suppress(OSError):
             # Not created: a launch whose log was cleared away is over.
@@ -51,10 +48,10 @@ class LaunchLogs:
                 file.write(f"{text.rstrip()}\n".encode(errors="replace"))
 
     def tidy(self, keep: Iterable[str]) -> None:
-        """Remove the logs of other launches, and cut those that grew too long.
+        """Remove the logs of other launches, and empty logs that are too long.
 
-        A cut file keeps its end as ``<launch>.log.1``. The model goes on writing at the new end: its
-        descriptor was opened for appending.
+        The content is kept as ``<launch>.log.1``. The model goes on writing at the new end: its descriptor
+        was opened for appending.
         """
         kept = {*keep, PARENT}
         for file in self.root.glob("*.log*"):
@@ -63,7 +60,7 @@ class LaunchLogs:
                 if launch_id not in kept:
                     file.unlink()
                 elif file.suffix == ".log" and file.stat().st_size > self._max_bytes:
-                    with contextlib.suppress(OSError):  # on a full disk, room goes before the past
+                    with contextlib.suppress(OSError):  # a full disk needs space, not old lines
                         shutil.copy(file, file.with_suffix(".log.1"))  # with its mode
                     os.truncate(file, 0)
 

@@ -1,7 +1,7 @@
-"""What model processes take of the machine's memory.
+"""Measures the memory of model processes, and the memory that is free.
 
-A launch is several processes, and one look at ``/proc`` serves all launches: with fifty of them, a look for
-each would read every process of the machine fifty times.
+A launch is several processes, and one pass over ``/proc`` serves all launches: with fifty of them, a pass
+for each would read every process of the machine fifty times.
 """
 
 import asyncio
@@ -17,11 +17,13 @@ import psutil
 from model_deployment.core.domain import Handle, Memory
 from model_deployment.runtime import identity
 
-#: Seconds that figures are good for, and those between looks for a launch that was not seen before.
-_FRESH, _NEW = 3.0, 0.5
+#: Seconds for which figures are returned without measuring again, and for which they are kept at all.
+_FRESH, _KEPT = 3.0, 30.0
+#: Seconds between measurements for launches that were not measured before.
+_NEW = 0.5
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-#: Limit, use, and the part of it that is cached files, in the two versions of control groups.
+#: Files with the limit and the use, and the name of the use by cached files, in both versions of cgroups.
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file")
 _V2 = ("memory.max", "memory.current", b"inactive_file")
 #: Lines of ``/proc/<pid>/smaps_rollup``, see proc_pid_smaps(5).
@@ -30,10 +32,10 @@ _PRIVATE = re.compile(rb"^Private_\w+:\s+(\d+) kB$", re.MULTILINE)
 
 
 def measure(instance: str, handles: Iterable[Handle], *, forks: bool = True) -> dict[str, Memory]:
-    """The memory of launches by their ids, in bytes. Those with no process left are not in it.
+    """The memory of launches by their ids, in bytes, without launches that have no process left.
 
     Args:
-        forks: launches may be forked here, so that it is worth a look which ones are.
+        forks: find out which launches are forks.
 
     Raises:
         OSError: ``/proc`` cannot be read.
@@ -47,22 +49,21 @@ def measure(instance: str, handles: Iterable[Handle], *, forks: bool = True) -> 
     if not groups:
         return {}
     found = {
-        launch_id: [one for one in map(_memory, processes) if one is not None]
+        launch_id: [one for one in map(_memory_of, processes) if one is not None]
         for launch_id, processes in identity.members_of(instance, groups).items()
     }
     return {
-        launch_id: _sum(parts, _forked(groups[launch_id]) if forks else None)
+        launch_id: _sum(parts, _is_fork(groups[launch_id]) if forks else None)
         for launch_id, parts in found.items()
         if parts
     }
 
 
-def _forked(leader: int) -> bool:
-    return identity.variable(leader, identity.METHOD) == identity.FORK
+def _is_fork(leader: int) -> bool:
+    return identity.environment_variable(leader, identity.METHOD) == identity.FORK
 
 
-def _memory(process: identity.Process) -> Memory | None:
-    """Of one process; None if it is gone."""
+def _memory_of(process: identity.Process) -> Memory | None:
     folder = Path("/proc") / str(process.pid)
     try:
         resident = int((folder / "statm").read_text().split()[1]) * _PAGE
@@ -85,40 +86,36 @@ def _kilobytes(line: re.Pattern[bytes], text: bytes) -> int | None:
 def _sum(parts: list[Memory], forked: bool | None) -> Memory:
     return Memory(
         sum(part.rss for part in parts),
-        _whole(part.pss for part in parts),
-        _whole(part.uss for part in parts),
+        _sum_if_known(part.pss for part in parts),
+        _sum_if_known(part.uss for part in parts),
         forked,
     )
 
 
-def _whole(parts: Iterable[int | None]) -> int | None:
-    """Their sum, if all are known."""
-    total = 0
-    for part in parts:
-        if part is None:
-            return None
-        total += part
-    return total
+def _sum_if_known(parts: Iterable[int | None]) -> int | None:
+    found = [*parts]
+    known = [part for part in found if part is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def free_memory(root: Path = Path("/")) -> int:
-    """Bytes that new processes may take, of the machine and of the control groups we are in."""
-    return max(0, min([psutil.virtual_memory().available, *_room(root)]))
+    """Bytes that new processes may use, in the machine and in the control groups of the controller."""
+    return max(0, min([psutil.virtual_memory().available, *_left_in_cgroups(root)]))
 
 
-def _room(root: Path) -> Iterator[int]:
-    """What is left of each limit, see cgroups(7). Cached files are given up before it is reached."""
+def _left_in_cgroups(root: Path) -> Iterator[int]:
+    """What is left of each limit, see cgroups(7). The kernel drops cached files before it is reached."""
     with contextlib.suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             if not controllers:
-                yield from _room_in(root / "sys/fs/cgroup", path, _V2)
+                yield from _left_in(root / "sys/fs/cgroup", path, _V2)
             elif "memory" in controllers.split(","):
-                yield from _room_in(root / "sys/fs/cgroup/memory", path, _V1)
+                yield from _left_in(root / "sys/fs/cgroup/memory", path, _V1)
 
 
-def _room_in(top: Path, path: str, names: tuple[str, str, bytes]) -> Iterator[int]:
-    # In a container the path may be that of the host, and is not there.
+def _left_in(top: Path, path: str, names: tuple[str, str, bytes]) -> Iterator[int]:
+    # In a container the path may be that of the host, and not exist.
     folder = top if ".." in path else top / path.lstrip("/")
     for group in (folder, *folder.parents):
         with contextlib.suppress(OSError, ValueError):  # "max", or no limit at all here
@@ -130,71 +127,56 @@ def _room_in(top: Path, path: str, names: tuple[str, str, bytes]) -> Iterator[in
 
 
 class MemoryGauge:
-    """Reads in a thread, and remembers for some seconds: whoever asks often pays nothing."""
+    """Measures in a thread, and remembers the figures for some seconds: frequent callers cost nothing."""
 
     def __init__(self, instance: str) -> None:
-        """Of the launches of one instance."""
         self._instance = instance
-        self._seen: dict[str, Memory] = {}
+        #: By launch: when it was measured, and its memory; None if it was gone.
+        self._measured: dict[str, tuple[float, Memory | None]] = {}
         self._at = float("-inf")
-        self._looking: asyncio.Task[None] | None = None
-        #: Launches that were looked at by themselves: when, and what was seen.
-        self._single: dict[str, tuple[float, Memory | None]] = {}
-        self._turn = asyncio.Lock()
+        self._measuring: asyncio.Task[None] | None = None
 
-    async def all(self, handles: Iterable[Handle], patience: float) -> dict[str, Memory]:
-        """Of these launches; where a look takes longer than ``patience`` seconds, as seen before."""
+    async def all(self, handles: Iterable[Handle], patience: float | None) -> dict[str, Memory]:
+        """The memory of launches, in bytes.
+
+        Args:
+            patience: seconds to wait for a measurement; after these, older figures are returned.
+        """
         wanted = {handle.launch_id: handle for handle in handles}
-        fresh = self._fresh if wanted.keys() <= self._seen.keys() else self._age < _NEW
-        if not fresh and self._looking is None:
-            self._looking = asyncio.create_task(self._look(list(wanted.values())))
-        if self._looking is not None:
-            await asyncio.wait({self._looking}, timeout=patience)
-        return {name: memory for name, memory in self._seen.items() if name in wanted}
+        if self._measuring is None and self._is_due(wanted):
+            self._measuring = asyncio.create_task(self._measure([*wanted.values()]))
+        if self._measuring is not None:
+            await asyncio.wait({self._measuring}, timeout=patience)
+        known = {launch_id: self._measured.get(launch_id, (0.0, None))[1] for launch_id in wanted}
+        return {launch_id: memory for launch_id, memory in known.items() if memory is not None}
 
     async def one(self, handle: Handle) -> Memory | None:
-        """Of one launch; None if it is gone, or cannot be seen."""
-        # One look at a time, whoever asks: each reads of every process of the machine.
-        async with self._turn:
-            measured, memory = self._single.get(handle.launch_id, (float("-inf"), None))
-            if self._fresh and handle.launch_id in self._seen:
-                return self._seen[handle.launch_id]
-            if time.monotonic() - measured < _FRESH:
-                return memory
-            memory = await self._measure(handle)
-            self._single = {
-                name: seen
-                for name, seen in self._single.items()
-                if time.monotonic() - seen[0] < _FRESH
-            }
-            self._single[handle.launch_id] = (time.monotonic(), memory)
-            return memory
+        """The memory of one launch; None if it is gone, or cannot be seen."""
+        # One measurement at a time: each reads of every process of the machine.
+        while self._measuring is not None:
+            await asyncio.wait({self._measuring})
+        at, _ = self._measured.get(handle.launch_id, (float("-inf"), None))
+        if time.monotonic() - at >= _FRESH:
+            self._measuring = asyncio.create_task(self._measure([handle]))
+        return (await self.all([handle], None)).get(handle.launch_id)
 
-    async def _measure(self, handle: Handle) -> Memory | None:
-        try:
-            found = await asyncio.to_thread(measure, self._instance, [handle])
-        except OSError:
-            return None
-        return found.get(handle.launch_id)
+    def _is_due(self, wanted: Iterable[str]) -> bool:
+        now = time.monotonic()
+        if any(launch_id not in self._measured for launch_id in wanted):
+            return now - self._at >= _NEW
+        return any(now - self._measured[launch_id][0] >= _FRESH for launch_id in wanted)
 
     async def close(self) -> None:
-        """Wait for a look that is under way."""
-        if self._looking is not None:
-            await asyncio.wait({self._looking})
+        """Wait for a measurement that is under way."""
+        if self._measuring is not None:
+            await asyncio.wait({self._measuring})
 
-    @property
-    def _age(self) -> float:
-        return time.monotonic() - self._at
-
-    @property
-    def _fresh(self) -> bool:
-        return self._age < _FRESH
-
-    async def _look(self, handles: list[Handle]) -> None:
+    async def _measure(self, handles: list[Handle]) -> None:
         try:
-            self._seen = await asyncio.to_thread(measure, self._instance, handles)
+            found = await asyncio.to_thread(measure, self._instance, handles)
         except OSError:
-            self._seen = {}
-        finally:
-            self._at = time.monotonic()
-            self._looking = None
+            found = {}
+        self._at, self._measuring = time.monotonic(), None
+        kept = {name: seen for name, seen in self._measured.items() if self._at - seen[0] < _KEPT}
+        new = {one.launch_id: (self._at, found.get(one.launch_id)) for one in handles}
+        self._measured = {**kept, **new}

@@ -1,7 +1,5 @@
-"""The program of the warm parent: how one is started, and how one that is not needed is told to end."""
+"""The program of the warm parent."""
 
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,34 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import model_deployment
+from model_deployment.runtime.starter import spawn
 from model_deployment.worker import protocol
 
-#: Room for the environment and for the title of a fork, in bytes, see ``worker/surroundings.py``.
+#: Room for the environment and for the title of a fork, in bytes, see ``worker/process_setup.py``.
 _ENVIRONMENT_ROOM, _TITLE_ROOM = 8192, 256
 
 
 @dataclass(frozen=True)
-class Program:
-    """What a parent is, and where."""
+class ParentProcess:
+    """How a parent is started, and where it listens."""
 
-    #: Holds its socket; nobody else may look into it.
+    #: Holds the socket; only its owner may read it.
     folder: Path
     log: Path
     preload: Sequence[str]
     environment: Mapping[str, str]
     python: str = sys.executable
-    #: Seconds that it waits for another controller when it has nothing to do.
+    #: Seconds that a parent without launches waits for another controller.
     linger: float = 5.0
-    #: Seconds it may take to answer.
+    #: Seconds that an answer may take.
     patience: float = 12.0
 
     @property
     def name(self) -> str:
-        """The file name of its socket."""
+        """The file name of the socket."""
         return protocol.socket_name(self.preload)
 
     def spawn(self) -> "subprocess.Popen[bytes]":
-        """Start one, in a session of its own, which does not end with this process."""
         command = [
             self.python, "-m", "model_deployment.worker",
             "--folder", str(self.folder),
@@ -49,34 +47,6 @@ class Program:
         environment["MODEL_DEPLOYMENT_PADDING"] = "-" * _ENVIRONMENT_ROOM
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
-        with os.fdopen(
-            os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb"
-        ) as log:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                # Where this very package is, so that both are of one version.
-                cwd=Path(model_deployment.__file__).parent.parent,
-                start_new_session=True,
-                close_fds=True,
-            )
-
-
-def retire(path: Path) -> None:
-    """Have the parent that listens on a socket end with the last of its launches.
-
-    Raises:
-        OSError: there is none.
-    """
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-            other.settimeout(2)
-            other.connect(f"/proc/self/fd/{folder}/{path.name}")
-            other.sendall(protocol.encode({"op": "end", "id": 1}))
-            other.recv(4096)
-    finally:
-        os.close(folder)
+        # In the folder of this very package, so that both are of one version.
+        package = Path(model_deployment.__file__).parent.parent
+        return spawn(command, self.log, "", environment, package)

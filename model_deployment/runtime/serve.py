@@ -1,8 +1,7 @@
 """The starter of ``mlflow models serve``: one session of processes per launch.
 
-What MLflow starts is a command line tool with a uvicorn server as its child, so a launch is never one
-pid. It gets a session of its own, and every signal goes to all of it. Output goes to a file: a child
-whose output is piped dies of the broken pipe when the controller is killed.
+MLflow starts a command line tool with a uvicorn server as its child, so a launch is never one pid. The
+launch gets a session of its own, and every signal goes to all of it.
 """
 
 import asyncio
@@ -12,12 +11,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_deployment.core.domain import LaunchSpec
 from model_deployment.runtime import identity
-from model_deployment.runtime.starter import Environment, Started, surroundings
-from model_deployment.worker.tracking import ADVICE, NO_TRACKING
+from model_deployment.runtime.starter import (
+    LaunchProcess,
+    ModelEnvironment,
+    launch_environment,
+    spawn,
+)
+from model_deployment.worker.tracking import NO_TRACKING, NO_TRACKING_HINT
+
+#: Seconds that the other threads of a process may outlive the first one.
+_LAST_THREAD = 5.0
 
 Command = Callable[[LaunchSpec], Sequence[str]]
 
@@ -42,87 +50,62 @@ def mlflow_command(request_timeout: float) -> Command:
     return command
 
 
+@dataclass(frozen=True)
 class ServeStarter:
     """Implements :class:`~model_deployment.runtime.starter.Starter` with programs."""
 
-    def __init__(
-        self,
-        *,
-        instance: str,
-        logs: Path,
-        work: Path,
-        command: Command,
-        environment: Environment,
-    ) -> None:
-        self._instance = instance
-        self._logs = logs
-        self._work = work
-        self._command = command
-        self._environment = environment
+    instance: str
+    logs: Path
+    work: Path
+    command: Command
+    environment: ModelEnvironment
 
-    async def start(self, spec: LaunchSpec) -> Started:
-        """See :class:`~model_deployment.runtime.starter.Starter`."""
-        return _Program(await asyncio.to_thread(self._spawn, spec))
+    async def start(self, spec: LaunchSpec) -> LaunchProcess:
+        return _ServeProcess(await asyncio.to_thread(self._spawn, spec))
 
     def _spawn(self, spec: LaunchSpec) -> subprocess.Popen[bytes]:
         environment = {
-            **surroundings(
-                self._instance,
+            **launch_environment(
+                self.instance,
                 spec,
-                self._environment(spec.options.env_manager),
+                self.environment(spec.options.env_manager),
                 identity.SERVE,
             ),
-            # uvicorn reads its options from the environment too. Idle connections of the proxy's pool
-            # must outlive its own idea of them, or a request meets a server that just hung up.
+            # uvicorn reads its options from the environment too. The server must keep idle connections
+            # longer than the proxy's pool does, or a request meets a server that just hung up.
             "UVICORN_TIMEOUT_KEEP_ALIVE": "75",
             "UVICORN_ACCESS_LOG": "0",
         }
-        command = [*self._command(spec)]
-        path = self._logs / f"{spec.launch_id}.log"
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
-            log.write(f"$ {' '.join(command)}\n".encode(errors="replace"))
-            if environment.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
-                log.write(f"$ # {ADVICE}\n".encode())
-            log.flush()
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                # Not the model's folder: Python puts the working directory on its path, and a file in
-                # the artifacts must not stand in for a library.
-                cwd=self._work,
-                start_new_session=True,
-                close_fds=True,
-            )
+        command = [*self.command(spec)]
+        header = f"$ {' '.join(command)}\n"
+        if environment.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
+            header += f"$ # {NO_TRACKING_HINT}\n"
+        # Not in the model's folder: Python puts the working directory on its path, and a file in the
+        # artifacts must not stand in for a library.
+        log = self.logs / f"{spec.launch_id}.log"
+        return spawn(command, log, header, environment, self.work)
 
 
-class _Program:
-    """Implements :class:`~model_deployment.runtime.starter.Started` with a child of this process."""
+class _ServeProcess:
+    """Implements :class:`~model_deployment.runtime.starter.LaunchProcess` with a child of this process."""
+
+    method = identity.SERVE
 
     def __init__(self, child: "subprocess.Popen[bytes]") -> None:
         self._child = child
+        self.pid = child.pid
 
-    @property
-    def pid(self) -> int:
-        return self._child.pid
-
-    @property
-    def method(self) -> str:
-        return identity.SERVE
-
-    def running(self) -> bool | None:
-        return self._child.poll() is None
-
-    async def code(self) -> int | None:
+    async def exit_code(self) -> int | None:
+        # A process that was killed is gone once its last thread is.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self._child.wait, _LAST_THREAD)
         return self._child.returncode
 
     async def destroy(self) -> None:
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
-        # It is not collected yet: the number is surely its own.
+        # The process is not reaped yet, so its pid cannot have been reused.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()

@@ -1,4 +1,4 @@
-"""Who listens on a port of this machine, asked before a process is started on it."""
+"""Finds out whether a port of this machine is free, before a launch gets it."""
 
 import errno
 import socket
@@ -7,7 +7,7 @@ import psutil
 
 
 def holder(host: str, port: int) -> str | None:
-    """Who keeps a port from being listened on: None if nobody does, else a name for messages.
+    """The program that occupies a port, by a name for messages; None for a free port.
 
     Binds with ``SO_REUSEADDR`` as uvicorn does, so that connections in ``TIME_WAIT`` do not count.
     """

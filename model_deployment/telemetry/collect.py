@@ -23,7 +23,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.recording.counters import Totals
 from model_deployment.recording.upkeep import MonitoringState
 from model_deployment.runtime.memory import MemoryGauge
-from model_deployment.runtime.worker_counts import crew_of
+from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
@@ -94,7 +94,7 @@ class Telemetry:
 
     async def workers(self, row: Deployment) -> int | None:
         """How many of its workers serve; None where that cannot be told."""
-        return await asyncio.to_thread(serving, row, crew_of)
+        return await asyncio.to_thread(serving, row, worker_counts)
 
     async def look(self) -> Seen:
         """The figures as values."""
@@ -140,7 +140,7 @@ class Telemetry:
             counters=self._counters(row.key),
             restarts=self._restarts.of(row.key, row.restarts),
             memory=memory.get(row.launch_id or ""),
-            workers=serving(row, crew_of),
+            workers=serving(row, worker_counts),
         )
 
 

@@ -1,4 +1,4 @@
-"""The warm parent: a program of its own that has imported what models need, and forks their processes.
-
-It shares no module with the controller but :mod:`model_deployment.worker.protocol`, which both speak.
+"""The warm parent and the model servers: a program that has imported what models need, and forks a
+process for each model. Nothing here knows the controller; :mod:`model_deployment.worker.protocol` is how
+they speak.
 """

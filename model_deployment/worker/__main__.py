@@ -1,4 +1,4 @@
-"""``python -m model_deployment.worker``: imports what it is told, then serves as the warm parent."""
+"""``python -m model_deployment.worker``: imports the modules to preload, then serves as the warm parent."""
 
 import argparse
 import gc
@@ -16,13 +16,13 @@ _SERVING = ("model_deployment.worker.scoring",)
 
 
 def main() -> None:
-    """Import, and start anew without whatever starts threads; then serve."""
+    """Import, restart without the module that starts threads if one does, and serve."""
     options = _read()
-    # Where this package lies was put in front by -m; it goes behind what comes with Python.
+    # -m put the folder of this package first; the modules of Python and its libraries come before it.
     sys.path.append(sys.path.pop(0))
-    os.environ.update(preload.SURROUNDINGS)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C means the controller
-    # What is allocated now is shared with every fork as long as nobody moves it.
+    os.environ.update(preload.ENVIRONMENT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal is for the controller
+    # Every fork shares what is allocated now, as long as the collector does not touch it.
     gc.disable()
     wanted = [name for name in options.preload.split(",") if name]
     refused = [name for name in options.refuse.split(",") if name]
@@ -30,15 +30,15 @@ def main() -> None:
     done = preload.preload([*wanted, *own], refused)
     if done.culprit:
         names = preload.thread_names()
-        print(f"{done.culprit} starts threads ({names}): starting without it", flush=True)  # noqa: T201
+        print(f"{done.culprit} starts threads ({names}): restarting without it", flush=True)  # noqa: T201
         if done.culprit in own:
             sys.exit(f"cannot fork: {done.culprit} is needed, and starts threads")
-        _start_anew([*refused, done.culprit])
+        _restart([*refused, done.culprit])
     from model_deployment.worker import parent
 
-    preload.look_around()
+    preload.cache_installed_packages()
     if preload.threads() > 1:
-        sys.exit(f"cannot fork: there are several threads by now ({preload.thread_names()})")
+        sys.exit(f"cannot fork: several threads are running ({preload.thread_names()})")
     gc.collect()
     gc.freeze()
     hello = {
@@ -52,7 +52,7 @@ def main() -> None:
     parent.serve(Path(options.folder), options.name, hello, options.linger)
 
 
-def _start_anew(refused: list[str]) -> None:
+def _restart(refused: list[str]) -> None:
     rest = [word for word in sys.argv[1:] if not word.startswith("--refuse=")]
     words = ["-m", "model_deployment.worker", f"--refuse={','.join(refused)}", *rest]
     sys.stdout.flush()

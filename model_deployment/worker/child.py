@@ -1,83 +1,73 @@
 """A forked process, from the fork to its end."""
 
+import gc
 import os
 import runpy
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from model_deployment.worker import multiprocess, process_setup
 
-#: What a fork says when its surroundings are its own.
+#: What a fork reports when it has a session, descriptors and an environment of its own.
 READY = b"."
-#: Shown first in ``/proc/<pid>/environ``: the process is known by them.
+#: Shown first in ``/proc/<pid>/environ``: they identify the process.
 _FIRST = ("MODEL_DEPLOYMENT_LAUNCH", "MODEL_DEPLOYMENT_ENDPOINT", "MODEL_DEPLOYMENT_METHOD")
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a process is started for."""
+class LaunchOrder:
+    """What a process is started for, see :mod:`model_deployment.worker.protocol`."""
 
     launch_id: str
-    address: tuple[str, int]
+    host: str
+    port: int
     model: str
     log: str
-    workers: int
     environment: dict[str, str]
     title: str
-    #: Shown where there is little room.
-    name: str
     cwd: str
     timeout: float
-    oom_score_adj: int
+    workers: int = 1
+    #: Shown where a title is too long, in ``/proc/<pid>/comm``.
+    name: str = ""
+    oom_score_adj: int = 0
     #: A program that runs in place of the model's server, for tests.
     program: str = ""
 
     @classmethod
-    def read(cls, message: dict[str, Any]) -> "Order":
-        """From a message.
-
-        Raises:
-            KeyError, TypeError, ValueError: something is missing or wrong.
+    def from_message(cls, message: dict[str, Any]) -> "LaunchOrder":
         """
-        environment = message["environment"]
-        if not all(isinstance(value, str) for pair in environment.items() for value in pair):
-            raise ValueError("the environment has to be text")
-        return cls(
-            launch_id=str(message["launch_id"]),
-            address=(str(message["host"]), int(message["port"])),
-            model=str(message["model"]),
-            log=str(message["log"]),
-            workers=int(message.get("workers", 1)),
-            environment=dict(environment),
-            title=str(message["title"]),
-            name=str(message.get("name", "")),
-            cwd=str(message["cwd"]),
-            timeout=float(message["timeout"]),
-            oom_score_adj=int(message.get("oom_score_adj", 0)),
-            program=str(message.get("program", "")),
-        )
+        Raises:
+            TypeError: a member is missing.
+        """
+        names = message.keys() & {field.name for field in fields(cls)}
+        return cls(**{name: message[name] for name in names})
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.host, self.port
 
 
-def live(order: Order, listener: int, log: int, told: int) -> NoReturn:
-    """Be the process of a launch, and never return."""
+def run(order: LaunchOrder, listener: int, log: int, report: int) -> NoReturn:
+    """Be the process of a launch, and never return. The arguments but the first are descriptors."""
     status = 1
     try:
         try:
-            _settle(order, {listener, log, told})
+            _set_up(order, {listener, log, report})
         except BaseException as error:
-            os.write(told, repr(error).encode(errors="replace")[:4000])
+            os.write(report, repr(error).encode(errors="replace")[:4000])
             raise
-        # Before the log's number is closed, which may be that of a standard stream.
+        # Before the log's descriptor is closed, which may be that of a standard stream.
         process_setup.point_output_at(log)
-        process_setup.close_all_but({0, 1, 2, listener, told})
-        os.write(told, READY)
-        os.close(told)
+        process_setup.close_all_but({0, 1, 2, listener, report})
+        os.write(report, READY)
+        os.close(report)
         status = multiprocess.run(
-            order.workers, _work(order, listener), lambda text: _show(order, text)
+            order.workers, _work(order, listener), lambda text: _show_in_title(order, text)
         )
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -89,11 +79,11 @@ def live(order: Order, listener: int, log: int, told: int) -> NoReturn:
         _leave(status)
 
 
-def _show(order: Order, text: str) -> None:
+def _show_in_title(order: LaunchOrder, text: str) -> None:
     process_setup.set_title(f"{order.title}: {text}" if text else order.title, order.name)
 
 
-def _settle(order: Order, kept: set[int]) -> None:
+def _set_up(order: LaunchOrder, kept: set[int]) -> None:
     process_setup.reset_signals()
     os.setsid()
     process_setup.close_all_but({0, 1, 2, *kept})
@@ -101,11 +91,11 @@ def _settle(order: Order, kept: set[int]) -> None:
     process_setup.set_title(order.title, order.name)
     process_setup.raise_oom_score(order.oom_score_adj)
     os.chdir(order.cwd)
-    process_setup.awake_collector()
+    gc.enable()  # the parent has frozen its objects, which stay shared
 
 
-def _work(order: Order, listener: int) -> Callable[[Callable[[], None]], int]:
-    """What each worker process does; it calls what it is given once its model is loaded."""
+def _work(order: LaunchOrder, listener: int) -> Callable[[Callable[[], None]], int]:
+    """What each worker process does; it calls its argument once the model is loaded."""
 
     def serve(loaded: Callable[[], None]) -> int:
         process_setup.reseed()
@@ -119,9 +109,9 @@ def _work(order: Order, listener: int) -> Callable[[Callable[[], None]], int]:
     return serve
 
 
-def _run_program(order: Order, listener: int) -> int:
-    host, port = order.address
-    sys.argv = [order.program, "--model-uri", order.model, "--host", host, "--port", str(port)]
+def _run_program(order: LaunchOrder, listener: int) -> int:
+    address = ["--host", order.host, "--port", str(order.port)]
+    sys.argv = [order.program, "--model-uri", order.model, *address]
     sys.argv += ["--descriptor", str(listener)]
     sys.path.insert(0, str(Path(order.program).parent))
     runpy.run_path(order.program, run_name="__main__")
@@ -129,7 +119,7 @@ def _run_program(order: Order, listener: int) -> int:
 
 
 def _leave(status: int) -> NoReturn:
-    """At once: a call that hangs in a thread would keep an orderly exit waiting for ever."""
+    """Exit at once: an orderly exit would wait for a call that hangs in a thread."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

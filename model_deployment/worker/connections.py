@@ -1,4 +1,4 @@
-"""The connections of controllers: lines in, lines out, and nobody who is slow keeps others waiting."""
+"""The connections of controllers: lines in, lines out; a slow controller does not delay others."""
 
 import contextlib
 import selectors
@@ -11,14 +11,14 @@ from model_deployment.worker import protocol
 
 
 @dataclass
-class _Caller:
+class _Connection:
     socket: socket.socket
     read: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
 
 
-class Callers:
-    """All that are connected."""
+class ControllerConnections:
+    """The controllers that are connected."""
 
     def __init__(
         self,
@@ -26,80 +26,79 @@ class Callers:
         selector: selectors.BaseSelector,
         answer: Callable[[bytes], dict[str, Any]],
     ) -> None:
-        """Those of a listening socket; ``answer`` says what to say to a line."""
+        """``answer`` returns the answer to a line."""
         self._listener = listener
         self._selector = selector
         self._answer = answer
-        self._callers: dict[int, _Caller] = {}
+        self._connections: dict[int, _Connection] = {}
         listener.setblocking(False)
         selector.register(listener, selectors.EVENT_READ, self._on_connect)
 
     def __len__(self) -> int:
-        return len(self._callers)
+        return len(self._connections)
 
-    def tell(self, event: dict[str, Any]) -> None:
-        """Tell everybody."""
-        for caller in [*self._callers.values()]:
-            self._send(caller, event)
+    def send_to_all(self, event: dict[str, Any]) -> None:
+        for connection in [*self._connections.values()]:
+            self._send(connection, event)
 
     def detach(self) -> None:
-        """In a fork: forget them, without closing descriptors that are not its own."""
+        """In a fork: forget the sockets without closing them, which are the parent's."""
         self._listener.detach()
-        for caller in self._callers.values():
-            caller.socket.detach()
+        for connection in self._connections.values():
+            connection.socket.detach()
 
     def _on_connect(self, listener: socket.socket, _: int) -> None:
         with contextlib.suppress(OSError):
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            self._callers[connection.fileno()] = _Caller(connection)
-            self._selector.register(connection, selectors.EVENT_READ, self._on_caller)
+            accepted, _ = listener.accept()
+            accepted.setblocking(False)
+            self._connections[accepted.fileno()] = _Connection(accepted)
+            self._selector.register(accepted, selectors.EVENT_READ, self._on_ready)
 
-    def _on_caller(self, connection: socket.socket, events: int) -> None:
-        caller = self._callers.get(connection.fileno())
-        if caller is None:  # hung up by something else that was selected at the same time
+    def _on_ready(self, ready: socket.socket, events: int) -> None:
+        connection = self._connections.get(ready.fileno())
+        if connection is None:  # closed by another event of the same select()
             return
         if events & selectors.EVENT_WRITE:
-            self._flush(caller)
-        if events & selectors.EVENT_READ and connection.fileno() >= 0:
+            self._flush(connection)
+        if events & selectors.EVENT_READ and ready.fileno() >= 0:
             try:
-                data = connection.recv(65536)
+                data = ready.recv(65536)
             except BlockingIOError:
                 return
             except OSError:
                 data = b""
-            caller.read += data
-            if not data or len(caller.read) > protocol.LONGEST:
-                self._hang_up(caller)
+            connection.read += data
+            if not data or len(connection.read) > protocol.LONGEST:
+                self._hang_up(connection)
                 return
-            *lines, rest = caller.read.split(b"\n")
-            caller.read = bytearray(rest)
+            *lines, rest = connection.read.split(b"\n")
+            connection.read = bytearray(rest)
             for line in lines:
-                self._send(caller, self._answer(bytes(line)))
+                self._send(connection, self._answer(bytes(line)))
 
-    def _send(self, caller: _Caller, message: dict[str, Any]) -> None:
-        caller.unsent += protocol.encode(message)
-        self._flush(caller)
+    def _send(self, connection: _Connection, message: dict[str, Any]) -> None:
+        connection.unsent += protocol.encode(message)
+        self._flush(connection)
 
-    def _flush(self, caller: _Caller) -> None:
-        if caller.socket.fileno() < 0:
+    def _flush(self, connection: _Connection) -> None:
+        if connection.socket.fileno() < 0:
             return
         try:
-            sent = caller.socket.send(caller.unsent) if caller.unsent else 0
+            sent = connection.socket.send(connection.unsent) if connection.unsent else 0
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._hang_up(caller)
+            self._hang_up(connection)
             return
-        del caller.unsent[:sent]
-        if len(caller.unsent) > protocol.LONGEST:
-            self._hang_up(caller)
+        del connection.unsent[:sent]
+        if len(connection.unsent) > protocol.LONGEST:
+            self._hang_up(connection)
             return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if caller.unsent else 0)
-        self._selector.modify(caller.socket, events, self._on_caller)
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
+        self._selector.modify(connection.socket, events, self._on_ready)
 
-    def _hang_up(self, caller: _Caller) -> None:
-        if self._callers.pop(caller.socket.fileno(), None) is None:
+    def _hang_up(self, connection: _Connection) -> None:
+        if self._connections.pop(connection.socket.fileno(), None) is None:
             return
-        self._selector.unregister(caller.socket)
-        caller.socket.close()
+        self._selector.unregister(connection.socket)
+        connection.socket.close()

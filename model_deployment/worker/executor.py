@@ -1,14 +1,14 @@
-"""Runs predictions in threads: a few that compute at once, and beside them those that wait for something.
+"""Runs predictions in threads: a few compute at a time, and others may wait for something meanwhile.
 
-More threads than cores only take the interpreter from each other, and each has its own working memory, so
-calls that compute wait for their turn. A call that waits for something else, or hangs, does not count as
-long as it does: a few hung calls cannot keep all others from being answered.
+More computing threads than cores only take the interpreter from each other, and each needs working memory
+of its own, so calls that compute wait for their turn. A call that waits for something else, or hangs, does
+not count while it does: a few hung calls cannot keep all others from being answered.
 
-Which it is tells the CPU clock of its thread, looked at from time to time where a call takes long: one that
-stands still waits. One that waits for the interpreter wakes up every few milliseconds to ask for it
-(``sys.getswitchinterval``), so its clock creeps; where the process computes meanwhile, it counts. On a
-busy machine what a thread waited for a core counts as if it had computed, where the kernel tells it. A
-wrong guess is put right by the next look: a call that computes again counts again.
+The CPU clock of a call's thread tells which of the two it is. It is sampled from time to time, for calls
+that take long. A clock that stands still is that of a call that waits. A thread that waits for the
+interpreter wakes up every few milliseconds to ask for it (``sys.getswitchinterval``), so its clock creeps;
+while the process computes, such a call counts. Time that a thread has waited for a core counts as computed,
+where the kernel shows it. The next sample corrects a wrong guess: a call that computes again counts again.
 """
 
 import asyncio
@@ -22,64 +22,65 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-#: Seconds to the first look at a call, and from there to the second. Each pause after that is twice the one
+#: Seconds to the first sample of a call, and from there to the second. Each later pause is twice the one
 #: before, up to the longest.
-FIRST_LOOK, LONGEST_PAUSE = 0.02, 0.2
-#: A call waits that was seen not to compute so often in a row.
-_STILL = 2
+FIRST_SAMPLE, LONGEST_PAUSE = 0.02, 0.2
+#: Samples in a row without computing after which a call counts as waiting.
+_IDLE_SAMPLES = 2
 #: Calls that wait and do not count, for each that may compute.
 WAITING = 16
-#: A thread computes that uses this part of the time, and one that creeps in a process that uses that part.
+#: Share of the time (0-1) that a computing thread uses at least, and that the process uses at least while a
+#: thread with a creeping clock waits for the interpreter.
 _COMPUTES, _BUSY = 0.05, 0.1
 
 T = TypeVar("T")
 
 
-class _Place:
-    """Of one call among the others."""
+class _Slot:
+    """The slot of one call among the others."""
 
-    __slots__ = ("_seen", "_still", "_thread", "counts", "pause", "timer")
+    __slots__ = ("_idle_samples", "_sample", "_thread", "counts", "pause", "timer")
 
     def __init__(self) -> None:
         self.counts = True
-        self.pause = FIRST_LOOK
+        self.pause = FIRST_SAMPLE
         self.timer: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
-        self._seen: tuple[float, float, float] | None = None
-        self._still = 0
+        self._sample: tuple[float, float, float] | None = None
+        self._idle_samples = 0
 
     def run(self, call: Callable[[], T]) -> T:
         self._thread = threading.current_thread()
         return call()
 
     def computes(self) -> bool:
-        """Whether it does, by what its thread did since this was asked before."""
+        """Whether the call computes, by the CPU time of its thread since the last sample."""
         if self._thread is None:
             return True
-        now = (time.monotonic(), _used(self._thread), time.process_time())
-        before, self._seen = self._seen, now
+        now = (time.monotonic(), _cpu_time(self._thread), time.process_time())
+        before, self._sample = self._sample, now
         if before is None:
             return True
         passed, own, whole = (new - old for new, old in zip(now, before, strict=True))
         if own >= _COMPUTES * passed or (own > 0 and whole >= _BUSY * passed):
-            self._still = 0
+            self._idle_samples = 0
             return True
-        self._still += 1
-        return self.counts and self._still < _STILL
+        self._idle_samples += 1
+        return self.counts and self._idle_samples < _IDLE_SAMPLES
 
 
-def _used(thread: threading.Thread) -> float:
-    """Seconds that a thread of a pool, which lives, has computed, or could have but for other programs."""
-    assert thread.ident is not None  # noqa: S101 - it runs
+def _cpu_time(thread: threading.Thread) -> float:
+    """Seconds that a live thread has computed, or could have computed but for other programs."""
+    assert thread.ident is not None  # noqa: S101 - the thread runs
     clock = time.pthread_getcpuclockid(thread.ident)
     held_up = 0
-    with contextlib.suppress(OSError, ValueError, IndexError):  # not every kernel tells
+    with contextlib.suppress(OSError, ValueError, IndexError):  # not every kernel shows it
         text = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_bytes()
         held_up = int(text.split()[1])
     return time.clock_gettime(clock) + held_up / 1e9
 
 
-class Calls:
+class PredictionExecutor:
     """The predictions of one process."""
 
     def __init__(self, at_once: int | None = None) -> None:
@@ -93,47 +94,47 @@ class Calls:
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
 
     async def run(self, call: Callable[[], T]) -> T:
-        """The result of a call, made in a thread. It goes on, and counts, if the caller is cancelled."""
+        """The result of a call, made in a thread. After a cancellation the call goes on, and counts."""
         loop = asyncio.get_running_loop()
-        await self._turn(loop)
-        place, future = _Place(), None
+        await self._wait_for_turn(loop)
+        slot, future = _Slot(), None
         try:
-            future = self._threads.submit(place.run, call)
-            place.timer = loop.call_later(place.pause, self._look, loop, place)
+            future = self._threads.submit(slot.run, call)
+            slot.timer = loop.call_later(slot.pause, self._check, loop, slot)
             return await asyncio.wrap_future(future, loop=loop)
         finally:
             if future is None or future.done():
-                self._leave(place)
+                self._leave(slot)
             else:
-                future.add_done_callback(lambda _: self._leave_soon(loop, place))
+                future.add_done_callback(lambda _: self._leave_soon(loop, slot))
 
-    def _look(self, loop: asyncio.AbstractEventLoop, place: _Place) -> None:
-        computes = place.computes()
-        if computes and not place.counts:
-            place.counts = True
+    def _check(self, loop: asyncio.AbstractEventLoop, slot: _Slot) -> None:
+        computes = slot.computes()
+        if computes and not slot.counts:
+            slot.counts = True
             self._room_to_wait += 1
             self._free -= 1
-        elif not computes and place.counts and self._room_to_wait > 0:
-            place.counts = False
+        elif not computes and slot.counts and self._room_to_wait > 0:
+            slot.counts = False
             self._room_to_wait -= 1
             self._give_back()
-        place.timer = loop.call_later(place.pause, self._look, loop, place)
-        place.pause = min(2 * place.pause, LONGEST_PAUSE)
+        slot.timer = loop.call_later(slot.pause, self._check, loop, slot)
+        slot.pause = min(2 * slot.pause, LONGEST_PAUSE)
 
-    def _leave(self, place: _Place) -> None:
-        if place.timer is not None:
-            place.timer.cancel()
-        if place.counts:
+    def _leave(self, slot: _Slot) -> None:
+        if slot.timer is not None:
+            slot.timer.cancel()
+        if slot.counts:
             self._give_back()
         else:
             self._room_to_wait += 1
 
-    def _leave_soon(self, loop: asyncio.AbstractEventLoop, place: _Place) -> None:
+    def _leave_soon(self, loop: asyncio.AbstractEventLoop, slot: _Slot) -> None:
         """From the call's own thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process is about to end
-            loop.call_soon_threadsafe(self._leave, place)
+            loop.call_soon_threadsafe(self._leave, slot)
 
-    async def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _wait_for_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._free > 0:
             self._free -= 1
             return

@@ -1,50 +1,42 @@
-"""What went wrong in a prediction, beyond what MLflow's own answer tells of it: a header of that answer."""
+"""A header of MLflow's answer to a failed prediction: the cause, where the answer does not say it."""
 
 import re
-from types import TracebackType
+from traceback import walk_tb
 
-#: The header, in which nothing is said that MLflow's own answer says.
 FAULT = b"x-model-deployment-fault"
-#: Its value where a check of the input failed itself.
+#: The value where a check of the input has a bug.
 CHECK = b"check"
-#: How it begins where the model's answer is nothing that JSON can hold; the reason follows.
+#: Begins the value where JSON cannot hold the model's answer; the reason follows.
 UNWRITABLE = b"answer: "
-#: How it begins where the input does not fit the signature, and the model failed; the reason follows.
+#: Begins the value where the input does not fit the signature, and the model failed; the reason follows.
 UNFIT = b"input: "
 
-#: Functions that write an answer: MLflow's, and that of ``lean``.
-_WRITERS = frozenset({"predictions_to_json", "unwrapped_predictions_to_json", "_encoded"})
+#: Functions that write an answer: MLflow's, and that of ``fast_path``.
+_WRITERS = frozenset({"predictions_to_json", "unwrapped_predictions_to_json", "encode_answer"})
 _NO_TYPE = re.compile(r"Object of type (\S{1,100}) is not JSON serializable")
 _NO_KEY = re.compile(r"keys must be str, int, float, bool or None, not (\S{1,100})")
-#: How MLflow begins where the check of a type hint raised something that is none of its own errors.
+#: Begins MLflow's message where the check of a type hint raised an exception that is not MLflow's.
 _CHECKING = "Failed to validate the input data against the type hint"
 
 
 def unwritable(error: Exception) -> bytes:
-    """The header's value that says why an answer cannot be written; empty if something else went wrong."""
-    if not _was_writing(error.__traceback__):
+    """The header's value for an answer that cannot be written; empty if another step failed."""
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    if not any(frame.f_code.co_name in _WRITERS for frame in frames):
         return b""
     return UNWRITABLE + _why(error).encode("ascii", "backslashreplace")
 
 
 def is_a_bug_of_a_check(error: BaseException, message: str) -> bool:
-    """Whether a validator that the model brings along failed itself, and did not refuse the input.
+    """Whether a validator of the model has a bug, rather than refusing the input.
 
-    Pydantic takes ValueError and AssertionError for a refusal, and MLflow tells everything else alike.
+    Pydantic takes ValueError and AssertionError for a refusal; MLflow words all other exceptions alike.
     """
     return (
         _CHECKING in message
         and error.__context__ is not None
         and not isinstance(error.__context__, ValueError)
     )
-
-
-def _was_writing(trace: TracebackType | None) -> bool:
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name in _WRITERS:
-            return True
-        trace = trace.tb_next
-    return False
 
 
 def _why(error: Exception) -> str:

@@ -1,25 +1,29 @@
-"""The common request, without detours: a JSON frame whose values are of their columns' types already.
+"""Answers common requests without MLflow's detours: JSON frames whose values have their columns' types.
 
-MLflow makes a frame of what it parsed, converts it column by column, checks it column by column, and
-builds it again. Where nothing needs a conversion the outcome is known beforehand, and is built at once.
-Every request that is not exactly so, or not certainly, is left to MLflow: :class:`Lean` says None.
+MLflow makes a frame of what it parsed, converts and checks it column by column, and builds it again. Where
+nothing needs a conversion the outcome is known beforehand, and is built at once. Every other request, and
+every one that is not certainly of this kind, is left to MLflow: :class:`FastPath` returns None.
 """
 
 import contextlib
+import functools
 import inspect
 import itertools
 import json
 import logging
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import orjson
+import pandas as pd
 
 _log = logging.getLogger(__name__)
 
-#: Types of the values that a column takes as they are, by the type in the signature.
+#: By the type in the signature: Python types that need no conversion, and the type of their array.
 _TYPES: dict[str, tuple[frozenset[type], str]] = {
     "double": (frozenset({int, float, type(None)}), "float64"),
     "float": (frozenset({float}), "float64"),
@@ -36,92 +40,113 @@ _INDEXES = 32
 Rows = Sequence[Sequence[Any]]
 
 
-def compiled(model: Any) -> "Callable[[bytes], bytes | None] | None":
-    """How requests to a model are answered shortly; None for a model that is not of this kind."""
+@functools.cache
+def _mlflow() -> SimpleNamespace:
+    """Names that MLflow does not promise to keep: looked up when a model is loaded, not in a request."""
+    from mlflow.exceptions import MlflowException  # noqa: F401
+    from mlflow.models.utils import _enforce_params_schema, _enforce_schema  # noqa: F401
+    from mlflow.protos.databricks_pb2 import BAD_REQUEST  # noqa: F401
+    from mlflow.pyfunc import (  # noqa: F401
+        Context,
+        PyFuncModel,
+        _get_dependencies_schema_from_model,
+        _log_warning_if_params_not_in_predict_signature,
+        _try_get_prediction_context,
+        set_prediction_context,
+    )
+    from mlflow.pyfunc.scoring_server import infer_and_parse_data  # noqa: F401
+    from mlflow.utils.proto_json_utils import NumpyEncoder, _get_jsonable_obj  # noqa: F401
+
+    return SimpleNamespace(**locals())
+
+
+def build_fast_path(model: Any) -> "FastPath | None":
+    """The fast path of a loaded model; None for a model whose requests MLflow has to parse."""
     try:
-        lean = Lean(model)
-        return lean if lean.agrees() else None
-    except Exception as error:  # MLflow's inside is not promised to anybody
-        _log.info("requests take the long way: %s", error)
-        return None
+        return FastPath(model)
+    except Unsupported as error:
+        _log.info("MLflow parses all requests of this model: %s", error)
+    except Exception as error:
+        _log.warning(
+            "no fast path with this version of MLflow, which parses all requests: %r", error
+        )
+    return None
 
 
-class NotCommon(Exception):
-    """The model is not one for short answers."""
+class Unsupported(Exception):
+    """The model's requests need MLflow's own parser; the message says why."""
 
 
-class Lean:
+class FastPath:
     """For one model with a signature of named, flat columns."""
 
     def __init__(self, model: Any) -> None:
-        from mlflow.pyfunc import PyFuncModel
-
+        """
+        Raises:
+            Unsupported: the model is of another kind.
+            Exception: MLflow's inside is not as it is expected.
+        """
+        self._mlflow = _mlflow()
         schema = model.metadata.get_input_schema()
-        if type(model) is not PyFuncModel or schema is None or schema.is_tensor_spec():
-            raise NotCommon("it has no column signature")
+        if type(model) is not self._mlflow.PyFuncModel or schema is None or schema.is_tensor_spec():
+            raise Unsupported("it has no column signature")
         if model.metadata._is_signature_from_type_hint():
-            raise NotCommon("its signature is from a type hint")
+            raise Unsupported("its signature is from a type hint")
         if model.metadata._is_type_hint_from_example():
-            raise NotCommon("its type is from an example")
+            raise Unsupported("its type is from an example")
         if not schema.has_input_names():
-            raise NotCommon("its columns have no names")
+            raise Unsupported("its columns have no names")
         #: "" is a type whose values MLflow has to convert.
         self._kinds = {column.name: _kind(column.type) for column in schema.inputs}
         if len(self._kinds) != len(schema.inputs) or not self._kinds:
-            raise NotCommon("columns have equal names")
+            raise Unsupported("columns have equal names")
         self._required = frozenset(schema.required_input_names())
         if not all(self._kinds[name] for name in self._required):
-            raise NotCommon("a column that it requires has to be converted")
+            raise Unsupported("a column that it requires has to be converted")
         self._schema = schema
         self._model = model
         self._params = model.metadata.get_params_schema()
         self._indexes: dict[tuple[str, ...], Any] = {}
         params = inspect.signature(model._predict_fn).parameters.get("params")
         self._takes_params = params is not None and params.kind is not inspect.Parameter.VAR_KEYWORD
-        # What predict() notes on the model each time.
+        # PyFuncModel.predict() sets these at each call.
         model.input_schema, model.params_schema = schema, self._params
+        self._compare_with_mlflow()
 
-    def agrees(self) -> bool:
-        """Whether MLflow makes the same frame of a sample, with the versions that are installed."""
-        import pandas as pd
-        from mlflow.models.utils import _enforce_schema
-        from mlflow.pyfunc.scoring_server import infer_and_parse_data
-
+    def _compare_with_mlflow(self) -> None:
+        """Raise if MLflow makes another frame of a sample, with the versions that are installed."""
         sample = {name: _SAMPLES[kind] for name, kind in self._kinds.items() if kind}
         data = {"dataframe_records": [sample, sample]}
-        theirs = _enforce_schema(infer_and_parse_data(data, self._schema), self._schema)
-        own = self.frame(data)
-        pd.testing.assert_frame_equal(own, theirs)
-        return True
+        parsed = self._mlflow.infer_and_parse_data(data, self._schema)
+        theirs = self._mlflow._enforce_schema(parsed, self._schema)
+        pd.testing.assert_frame_equal(self.frame(data), theirs)
 
     def __call__(self, body: bytes) -> bytes | None:
-        """The answer to a request; None if MLflow has to look at it.
+        """The body of the answer to a request; None if MLflow has to parse the request.
 
         Raises:
             MlflowException: as MLflow's server raises it.
         """
         try:
-            found = orjson.loads(body)
+            data = orjson.loads(body)
         except ValueError:
             return None
-        if type(found) is not dict:
+        if type(data) is not dict:
             return None
-        params = found.pop("params", None)
-        frame = self.frame(found)
-        if frame is None:
-            return None
-        return _encoded(self._predict(frame, params))
+        params = data.pop("params", None)
+        frame = self.frame(data)
+        return None if frame is None else encode_answer(self._predict(frame, params))
 
     def frame(self, data: dict[str, Any]) -> Any:
-        """The frame that the model gets for one body form, or None."""
+        """The frame that the model gets for the content of a body, or None."""
         if len(data) != 1:
             return None
         ((form, content),) = data.items()
         match form:
             case "dataframe_split":
-                table = _of_split(content)
+                table = _read_split(content)
             case "dataframe_records":
-                table = _of_records(content)
+                table = _read_records(content)
             case _:
                 return None
         if table is None:
@@ -141,26 +166,20 @@ class Lean:
         return len(given) == len(names) and self._required <= given <= self._kinds.keys()
 
     def _build(self, names: list[str], columns: list[tuple[Any, ...]]) -> Any:
-        import pandas as pd
-
         kinds = [self._kinds[name] for name in names]
-        if not all(kinds) or not all(map(_as_they_are, kinds, columns)):
+        if not all(kinds) or not all(map(_needs_no_conversion, kinds, columns)):
             return None
         if set(kinds) == {"double"}:
-            import numpy as np
-
             # As MLflow's frame lies in memory: a column's values side by side.
             block = np.array(columns, dtype=np.float64)
             return pd.DataFrame(block.T, columns=self._index(names), copy=False)
         try:
-            return pd.DataFrame(dict(zip(names, map(_array, kinds, columns), strict=True)))
+            return pd.DataFrame(dict(zip(names, map(_column, kinds, columns), strict=True)))
         except OverflowError:  # an integer that is too large for its column
             return None
 
     def _index(self, names: list[str]) -> Any:
-        """The columns of one frame, which the model may write into: a copy of those that are kept."""
-        import pandas as pd
-
+        """The columns of one frame: a copy of what is kept, since the model may write into it."""
         key = tuple(names)
         if (index := self._indexes.get(key)) is None:
             if len(self._indexes) >= _INDEXES:
@@ -169,45 +188,34 @@ class Lean:
         return index.copy(deep=True)
 
     def _predict(self, frame: Any, params: Any) -> Any:
-        """What ``invocations`` does around ``predict``, and what that does after its checks."""
-        from mlflow.exceptions import MlflowException
-        from mlflow.protos.databricks_pb2 import BAD_REQUEST
-
+        """What MLflow's ``invocations`` does around ``predict``."""
         try:
             return self._call(frame, params)
-        except MlflowException as error:
+        except self._mlflow.MlflowException as error:
             error.message = f"Failed to predict data '{frame}'. \nError: {error.message}"
             raise
         except Exception:
-            raise MlflowException(
+            raise self._mlflow.MlflowException(
                 message="Encountered an unexpected error while evaluating the model. Verify"
                 " that the serialized input Dataframe is compatible with the model for"
                 " inference.",
-                error_code=BAD_REQUEST,
+                error_code=self._mlflow.BAD_REQUEST,
                 stack_trace=traceback.format_exc(),
             ) from None
 
     def _call(self, frame: Any, params: Any) -> Any:
-        from mlflow.models.utils import _enforce_params_schema
-        from mlflow.pyfunc import (
-            Context,
-            _get_dependencies_schema_from_model,
-            _log_warning_if_params_not_in_predict_signature,
-            _try_get_prediction_context,
-            set_prediction_context,
-        )
-
-        model = self._model
-        context = _try_get_prediction_context() or Context()
-        with set_prediction_context(context):
-            if schema := _get_dependencies_schema_from_model(model._model_meta):
+        """What ``PyFuncModel.predict`` does after its checks."""
+        model, mlflow = self._model, self._mlflow
+        context = mlflow._try_get_prediction_context() or mlflow.Context()
+        with mlflow.set_prediction_context(context):
+            if schema := mlflow._get_dependencies_schema_from_model(model._model_meta):
                 context.update(**schema)
             if model.model_id:
                 context.update(model_id=model.model_id)
-            params = _enforce_params_schema(params, self._params)
+            params = mlflow._enforce_params_schema(params, self._params)
             if self._takes_params:
                 return model._predict_fn(frame, params=params)
-            _log_warning_if_params_not_in_predict_signature(_log, params)
+            mlflow._log_warning_if_params_not_in_predict_signature(_log, params)
             return model._predict_fn(frame)
 
 
@@ -216,7 +224,7 @@ def _kind(type_: Any) -> str:
     return kind if kind in _TYPES else ""
 
 
-def _of_split(content: Any) -> tuple[list[str], Rows] | None:
+def _read_split(content: Any) -> tuple[list[str], Rows] | None:
     if type(content) is not dict or content.keys() != {"columns", "data"}:
         return None
     names, rows = content["columns"], content["data"]
@@ -227,7 +235,7 @@ def _of_split(content: Any) -> tuple[list[str], Rows] | None:
     return (names, rows) if set(map(len, rows)) == {len(names)} else None
 
 
-def _of_records(content: Any) -> tuple[list[str], Rows] | None:
+def _read_records(content: Any) -> tuple[list[str], Rows] | None:
     if type(content) is not list or not content or set(map(type, content)) != {dict}:
         return None
     names = [*content[0]]
@@ -236,36 +244,30 @@ def _of_records(content: Any) -> tuple[list[str], Rows] | None:
     return names, [[row[name] for name in names] for row in content]
 
 
-def _as_they_are(kind: str, column: tuple[Any, ...]) -> bool:
+def _needs_no_conversion(kind: str, column: tuple[Any, ...]) -> bool:
     return set(map(type, column)) <= _TYPES[kind][0]
 
 
-def _array(kind: str, column: tuple[Any, ...]) -> Any:
-    import numpy as np
-    import pandas as pd
-
+def _column(kind: str, values: tuple[Any, ...]) -> Any:
     if kind == "string":
-        return pd.Series(list(column))  # of the type that this version of pandas has for text
-    array = np.array(column, dtype=_TYPES[kind][1])
+        return pd.Series(list(values))  # of the type that this version of pandas has for text
+    array = np.array(values, dtype=_TYPES[kind][1])
     return array.astype(np.float32) if kind == "float" else array
 
 
-def _encoded(raw: Any) -> bytes:
-    """As MLflow writes an answer; with orjson where both write the same values."""
-    import numpy as np
-    from mlflow.utils.proto_json_utils import NumpyEncoder, _get_jsonable_obj
-
-    plain = _get_jsonable_obj(raw, pandas_orient="records")
+def encode_answer(raw: Any) -> bytes:
+    """The body of an answer, as MLflow writes it; with orjson where both write the same values."""
+    plain = _mlflow()._get_jsonable_obj(raw, pandas_orient="records")
     finite = type(raw) is np.ndarray and raw.dtype.kind in "iufb" and np.isfinite(raw).all()
-    if finite or _plain_numbers(plain):
+    if finite or _are_finite_floats(plain):
         # orjson knows no longdouble, and no key with half a character in it.
         with contextlib.suppress(TypeError):
             return orjson.dumps({"predictions": plain})
-    return json.dumps({"predictions": plain}, cls=NumpyEncoder).encode()
+    return json.dumps({"predictions": plain}, cls=_mlflow().NumpyEncoder).encode()
 
 
-def _plain_numbers(plain: Any) -> bool:
-    """Whether these are finite numbers of Python's own, in a list or in records with text as keys."""
+def _are_finite_floats(plain: Any) -> bool:
+    """Whether these are finite floats, in a list or in records with text as keys."""
     if type(plain) is not list or not plain:
         return False
     if set(map(type, plain)) == {dict}:

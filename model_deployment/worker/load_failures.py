@@ -1,19 +1,19 @@
-"""Which failures to load a model another try cannot mend: a closed list, and what speaks against it.
+"""Which failures to load a model would repeat at the next start: a closed list, and what overrules it.
 
-A missing module, a missing attribute, a wrong type or value, a pickle that cannot be read and a file that
-is not among the model's own are the same in the next process. Whatever has to do with a network, a disk, a
-lock, memory or a device may be over by then, also where an exception of another kind was made of it. What
-is not known is tried again.
+A missing module or attribute, a wrong type or value, an unreadable pickle and a missing file of the model
+itself are the same in the next process. A failure of a network, a disk, a lock, memory or a device may be
+over by then, also where it was turned into an exception of another kind. After an unknown failure the start
+is repeated.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Exit status of a process whose model cannot be loaded, now or later (EX_CONFIG of sysexits.h).
+#: Exit status of a process whose model cannot be loaded by any start (EX_CONFIG of sysexits.h).
 STATUS = 78
 
-#: Names of exceptions that tell of the code, and nothing of the moment, whatever their words.
+#: Exceptions that are due to the code and not to the moment, whatever their messages.
 _OF_CODE = frozenset(
     (
         "ImportError", "ModuleNotFoundError", "AttributeError", "NameError", "UnboundLocalError",
@@ -21,19 +21,19 @@ _OF_CODE = frozenset(
         "UnpicklingError",
     )
 )  # fmt: skip
-#: All that are the same each time, with what derives from them where that is known.
+#: All exceptions that repeat, with known subclasses.
 LASTING = _OF_CODE | {
     "ZipImportError", "AssertionError", "LookupError", "KeyError", "IndexError", "ValueError",
     "UnicodeError", "UnicodeDecodeError", "UnicodeEncodeError", "ArithmeticError", "ZeroDivisionError",
     "OverflowError", "RecursionError", "PickleError", "BadZipFile", "BadGzipFile", "LZMAError",
     "NotADirectoryError", "IsADirectoryError",
-    # Of pickles and archives that are too short, and of zlib, struct and others that have one name for it.
+    # Of pickles and archives that are too short; "error" is that of zlib, struct and others.
     "EOFError", "error",
     # Codes of MLflow's own exception.
     "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST",
 }  # fmt: skip
 _MISSING = "FileNotFoundError"
-#: OSError, from which all of these derive, is none of its own: it tells of anything.
+#: Subclasses of OSError that are due to the model's files; OSError itself may have any cause.
 _FILES = frozenset({_MISSING, "NotADirectoryError", "IsADirectoryError", "BadGzipFile"})
 _PASSING_NAMES = re.compile(
     r"Connect|Time(d)?_?[Oo]ut|HTTP|URL|SSL|Socket|Retr(y|ies)|Unavailable|Operational|Memory|Throttl|Busy|Lock"
@@ -45,29 +45,29 @@ _PASSING_WORDS = re.compile(
     r"|locked|busy|too many|try again|stale file|no space left|input/output error",
     re.IGNORECASE,
 )
-#: What is said of a pickle or an archive that does; of a pipe to another process nothing is.
+#: Messages about a pickle or an archive that ends early; that of a closed pipe is empty.
 _ENDS_EARLY = re.compile(r"out of input|end-of-stream|truncated", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class RaisedException:
     """One exception."""
 
-    #: Of its class, and of those that it derives from as far as they are known.
+    #: Of its class, and of the base classes as far as they are known.
     names: tuple[str, ...]
     words: str
-    #: The file it is about, if it is about one.
+    #: The file that the exception names, if any.
     path: str = ""
-    #: The one before it in the chain was raised from it.
+    #: The exception before this one in the chain was raised from it.
     caused: bool = False
 
 
-def lasts(chain: Sequence[Raised], model: str) -> bool:
+def lasts(chain: Sequence[RaisedException], model: str) -> bool:
     """Whether another start would fail in the same way.
 
     Args:
-        chain: the exception that ended it, and behind it those that led to it.
-        model: what the path of a file has in it that is among the model's own.
+        chain: the exception that ended the process, and behind it those that led to it.
+        model: a part of the path of every file of the model.
     """
     if not chain or any(_passes(one) for one in chain):
         return False
@@ -79,7 +79,7 @@ def lasts(chain: Sequence[Raised], model: str) -> bool:
     return any(_lasts(one, model) for one in causes)
 
 
-def _passes(one: Raised) -> bool:
+def _passes(one: RaisedException) -> bool:
     plain_os_error = not _FILES.intersection(one.names) and {"OSError", "IOError"} & {*one.names}
     return bool(
         plain_os_error
@@ -89,15 +89,15 @@ def _passes(one: Raised) -> bool:
     )
 
 
-def _lasts(one: Raised, model: str) -> bool:
+def _lasts(one: RaisedException, model: str) -> bool:
     if _MISSING in one.names:
         return one.path != "" and (model in one.path or not one.path.startswith("/"))
     return bool(LASTING.intersection(one.names))
 
 
-def chain_of(error: BaseException) -> list[Raised]:
+def chain_of(error: BaseException) -> list[RaisedException]:
     """An exception and those that led to it, as a traceback shows them."""
-    chain: list[Raised] = []
+    chain: list[RaisedException] = []
     seen: set[int] = set()
     caused = False
     following: BaseException | None = error
@@ -106,7 +106,7 @@ def chain_of(error: BaseException) -> list[Raised]:
         code = getattr(following, "error_code", None)
         names = [kind.__name__ for kind in type(following).__mro__]
         chain.append(
-            Raised(
+            RaisedException(
                 tuple([*names, code] if isinstance(code, str) else names),
                 str(following),
                 str(getattr(following, "filename", None) or ""),
@@ -120,5 +120,5 @@ def chain_of(error: BaseException) -> list[Raised]:
 
 
 def status(error: BaseException, model: str) -> int:
-    """The status to exit with after this, while a model was loaded."""
+    """The exit status of a process whose model could not be loaded."""
     return STATUS if lasts(chain_of(error), model) else 1

@@ -1,13 +1,13 @@
-"""Several worker processes on one socket: the first process of the launch starts and replaces them.
+"""Several worker processes on one socket: the first process of the launch, the leader, starts them.
 
-It serves nothing itself and has no second thread, so it can fork whenever it has to. Each worker loads
-the model by itself, as those of uvicorn do: a library may have threads once a model is loaded.
+The leader serves no request and has one thread, so it can fork at any time. Each worker loads the model by
+itself, as uvicorn's workers do: a library may have threads once a model is loaded.
 
-A model that no worker can load ends all of it, and whoever started it is told by its end. Once it was
-loaded, a worker that cannot load it harms no other: it is tried again, as long as another one is there.
+A model that no worker can load ends the launch. Once one worker has loaded it, another worker that cannot
+does no harm: the leader starts it again, as long as there is another one.
 
-How many have loaded it, and why another one did not, the first process shows in its title: that is seen by
-``ps``, and by every controller, also by one that comes later.
+The leader shows in its title how many workers have loaded the model, and why another one did not: ``ps``
+shows that, and so does every controller, also one that is started later.
 """
 
 import os
@@ -19,45 +19,45 @@ import traceback
 from collections.abc import Callable
 
 Work = Callable[[Callable[[], None]], int]
-#: Shows how it stands with the workers; empty in a worker.
+#: Shows the state of the workers; called with an empty text in a worker.
 Show = Callable[[str], None]
 
-#: A worker says with SIGUSR1 that it has something to say.
+#: A worker announces a report with SIGUSR1.
 _AWAITED = {signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1}
 _LOADED = b"."
-#: A status that tells of a signal begins here, as those of shells do.
+#: Added to the number of a signal in an exit status, as shells do.
 _KILLED = 128
-#: Characters of a reason.
+#: Characters of a reason that are shown.
 _REASON = 150
-#: Seconds between a worker's death and its successor, and how they grow with each that did not load.
+#: Seconds between a worker's death and its successor, doubled by each that did not load the model.
 _PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 def run(workers: int, work: Work, show: Show = lambda text: None) -> int:
-    """Have the work done by so many processes; the status to exit with."""
+    """Do the work in this many processes, and return the exit status."""
     if workers <= 1:
         return work(lambda: None)
-    return _Crew(workers, work, show).lead()
+    return _WorkerGroup(workers, work, show).lead()
 
 
-class _Crew:
-    """Waits for signals and never handles one in the middle of something else."""
+class _WorkerGroup:
+    """The leader: waits for signals, and never handles one in the middle of something else."""
 
     def __init__(self, workers: int, work: Work, show: Show) -> None:
         self._workers = workers
         self._work = work
         self._show = show
         self._shown = ""
-        #: Where each worker says that its model is loaded, or why it is not.
+        #: By pid: the pipe in which a worker reports that its model is loaded, or why not.
         self._running: dict[int, int] = {}
         self._loaded: set[int] = set()
-        #: Why the last worker that did not load the model did not.
-        self._trouble = ""
+        #: Why the last worker that did not load the model failed.
+        self._load_failure = ""
         #: A worker has loaded the model.
         self._proven = False
         #: Workers in a row that did not load it.
         self._failures = 0
-        #: When the missing ones are started.
+        #: When the missing workers are started.
         self._due: float | None = None
         self._over = False
 
@@ -66,11 +66,11 @@ class _Crew:
         while len(self._running) < self._workers:
             self._start()
         while self._running or not self._over:
-            self._tell()
-            if self._await() == signal.SIGTERM:
+            self._show_state()
+            if self._wait() == signal.SIGTERM:
                 self._over, self._due = True, None
                 self._signal_all(signal.SIGTERM)
-            if (status := self._collect()) is not None:
+            if (status := self._reap()) is not None:
                 self._signal_all(signal.SIGKILL)
                 return status
             if self._due is not None and time.monotonic() >= self._due and not self._over:
@@ -79,15 +79,15 @@ class _Crew:
                     self._start()
         return 0
 
-    def _await(self) -> int | None:
+    def _wait(self) -> int | None:
         if self._due is None:
             return signal.sigwait(_AWAITED)
         found = signal.sigtimedwait(_AWAITED, max(0.0, self._due - time.monotonic()))
         return found and found.si_signo
 
-    def _collect(self) -> int | None:
-        """Look for workers that ended; a status if that ends all of it."""
-        self._listen()
+    def _reap(self) -> int | None:
+        """Reap workers that ended; returns an exit status if the launch ends with them."""
+        self._read_reports()
         for pid in [*self._running]:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended == 0:
@@ -105,29 +105,28 @@ class _Crew:
                 self._replace(pid, "is gone" if loaded else "did not load the model")
         return None
 
-    def _listen(self) -> None:
-        """Hear what workers have said by now."""
-        for pid, told in self._running.items():
-            if pid in self._loaded or not (said := _said(told)):
+    def _read_reports(self) -> None:
+        for pid, pipe in self._running.items():
+            if pid in self._loaded or not (report := _report(pipe)):
                 continue
-            if said == _LOADED:
+            if report == _LOADED:
                 self._loaded.add(pid)
                 self._prove()
             else:
-                self._trouble = said.decode(errors="replace")
+                self._load_failure = report.decode(errors="replace")
 
     def _prove(self) -> None:
-        """The model can be loaded: those that did not do so before are tried again."""
+        """The model can be loaded, so workers that did not load it before are started again."""
         if not self._proven and len(self._running) < self._workers and not self._over:
             self._due = time.monotonic() + _PAUSE
         self._proven = True
 
-    def _tell(self) -> None:
-        self._listen()
+    def _show_state(self) -> None:
+        self._read_reports()
         serving = len(self._loaded)
         text = f"{serving} of {self._workers} workers serve"
         if serving < self._workers and self._failures:
-            text += f"; {self._trouble or 'another one does not load the model'}"
+            text += f"; {self._load_failure or 'another one does not load the model'}"
         if text != self._shown:
             self._shown = text
             self._show(text)
@@ -152,32 +151,32 @@ class _Crew:
 
     def _signal_all(self, number: signal.Signals) -> None:
         for pid in self._running:
-            os.kill(pid, number)  # not collected yet, so the number is surely its own
+            os.kill(pid, number)  # not reaped yet, so its pid cannot have been reused
 
 
-def _said(told: int) -> bytes:
-    """What a worker has said by now; nothing if it has not, or is gone."""
-    look = select.poll()
-    look.register(told, select.POLLIN)
-    return os.read(told, 4096) if any(event & select.POLLIN for _, event in look.poll(0)) else b""
+def _report(pipe: int) -> bytes:
+    """What a worker has reported by now; empty without a report, or if the worker is gone."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return os.read(pipe, 4096) if any(event & select.POLLIN for _, event in poll.poll(0)) else b""
 
 
 def _work(work: Work, descriptor: int) -> int:
-    """In a worker: work, and tell the first process that the model is loaded, or why it is not."""
-    leader, told = os.getppid(), []
+    """In a worker: work, and report to the leader that the model is loaded, or why it is not."""
+    leader, reported = os.getppid(), []
 
-    def tell(text: bytes) -> None:
-        told.append(text)
+    def report(text: bytes) -> None:
+        reported.append(text)
         os.write(descriptor, text)
         os.close(descriptor)
         if os.getppid() == leader:
             os.kill(leader, signal.SIGUSR1)
 
     try:
-        return work(lambda: tell(_LOADED))
+        return work(lambda: report(_LOADED))
     except BaseException as error:
-        why_it_ends = error.__cause__ if isinstance(error, SystemExit) else error
-        if not told and why_it_ends is not None:
-            why = traceback.format_exception_only(why_it_ends)[-1].split("\n")[0]
-            tell(why[:_REASON].encode(errors="replace") or b"?")
+        cause = error.__cause__ if isinstance(error, SystemExit) else error
+        if not reported and cause is not None:
+            why = traceback.format_exception_only(cause)[-1].split("\n")[0]
+            report(why[:_REASON].encode(errors="replace") or b"?")
         raise

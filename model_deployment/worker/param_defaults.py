@@ -1,33 +1,31 @@
-"""Defaults of params that a model may write into: each request gets its own.
+"""Gives each request its own copy of the params' defaults.
 
-MLflow hands out the object in the signature. What a model appends to it, later requests would begin with.
+MLflow hands out the objects of the signature. What a model appends to one, later requests would begin with.
 """
 
 import copy
 from typing import Any
 
-#: Values of these types cannot be written into.
+#: Values of these types cannot be changed.
 _FIXED = (str, bytes, int, float, bool, type(None))
 
 
-def own_defaults(model: Any) -> None:
-    """Have a loaded model's signature give out copies of the defaults that are lists or objects."""
+def copy_defaults(model: Any) -> None:
+    """Make the signature of a loaded model return copies of the defaults that are lists or objects."""
     schema = model.metadata.get_params_schema()
     if schema is None or all(isinstance(spec.default, _FIXED) for spec in schema.params):
         return
     from mlflow.types import ParamSchema
 
     class Params(ParamSchema):  # type: ignore[misc]
-        """As it was, but for the defaults of each look."""
-
         @property
         def params(self) -> list[Any]:
-            return [*map(_anew, self._params)]
+            return [*map(_with_own_default, self._params)]
 
     model.metadata.signature.params = Params(schema.params)
 
 
-def _anew(spec: Any) -> Any:
+def _with_own_default(spec: Any) -> Any:
     if isinstance(spec.default, _FIXED):
         return spec
     own = copy.copy(spec)

@@ -1,7 +1,7 @@
-"""The warm parent: holds the sockets of models, forks their processes, and tells how these ended.
+"""The warm parent: holds the sockets of models, forks their processes, and reports how these ended.
 
-One thread and one loop over descriptors; no event loop of a library, since nothing may run in a fork that
-the parent was in the middle of.
+One thread and one loop over descriptors, not the event loop of a library: a fork must not continue what the
+parent was in the middle of.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from model_deployment.worker import child, protocol, socket_copy
-from model_deployment.worker.connections import Callers
+from model_deployment.worker.connections import ControllerConnections
 
 #: Connections that wait for a process that is down, or not up yet.
 BACKLOG = 2048
-#: Seconds a fork may take to make its surroundings its own.
+#: Seconds that a fork may take to set itself up.
 _FORK = 10.0
-#: How much longer it waits for a controller where it holds sockets for one.
+#: Times ``linger`` that a parent waits for a controller while it holds sockets for one.
 _HOLDING = 12
 
 Address = tuple[str, int]
@@ -35,27 +35,26 @@ class Parent:
     """Answers controllers, one message at a time."""
 
     def __init__(self, listener: socket.socket, hello: dict[str, Any], linger: float) -> None:
-        """Serve on a listening Unix socket, and end ``linger`` seconds after nobody needs it."""
+        """``linger``: seconds without launches and controllers after which the parent ends."""
         self._hello = hello
         self._linger = linger
         self._selector = selectors.DefaultSelector()
-        self._callers = Callers(listener, self._selector, self._answer)
+        self._connections = ControllerConnections(listener, self._selector, self._answer)
         self._held: dict[Address, socket.socket] = {}
         self._children: dict[str, tuple[int, Address]] = {}
         self._ending = False
-        self._lonely = time.monotonic()
+        self._needed_at = time.monotonic()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "hello": self._on_hello,
             "hold": self._on_hold,
             "release": self._on_release,
             "start": self._on_start,
             "kill": self._on_kill,
-            "list": self._on_list,
             "end": self._on_end,
         }
 
     def run(self) -> None:
-        """Until it is told to end, or nobody needs it any more."""
+        """Serve until the parent is told to end, or is no longer needed."""
         wake, self._wake = socket.socketpair()
         for end in (wake, self._wake):
             end.setblocking(False)
@@ -67,18 +66,18 @@ class Parent:
                 key.data(key.fileobj, events)
 
     def _over(self) -> bool:
-        if self._children or (self._callers and not self._ending):
-            self._lonely = time.monotonic()
+        if self._children or (self._connections and not self._ending):
+            self._needed_at = time.monotonic()
             return False
         patience = self._linger * (_HOLDING if self._held else 1)
-        return self._ending or time.monotonic() - self._lonely >= patience
+        return self._ending or time.monotonic() - self._needed_at >= patience
 
     def _on_signal(self, wake: socket.socket, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
             wake.recv(4096)
-        self._collect()
+        self._reap()
 
-    def _collect(self) -> None:
+    def _reap(self) -> None:
         names = {pid: launch_id for launch_id, (pid, _) in self._children.items()}
         while True:
             try:
@@ -91,9 +90,9 @@ class Parent:
                 continue
             _, address = self._children.pop(launch_id)
             if self._ending:
-                self._let_go(address)
+                self._release(address)
             code = os.waitstatus_to_exitcode(status)
-            self._callers.tell(
+            self._connections.send_to_all(
                 {"event": "exit", "launch_id": launch_id, "pid": pid, "status": code}
             )
 
@@ -108,17 +107,12 @@ class Parent:
             return {"id": number, "ok": True, **operation(message)}
         except OSError as error:
             return {"id": number, "error": error.strerror or str(error), "errno": error.errno}
-        except Exception as error:  # nothing that is said may end it
+        except Exception as error:  # no request may end the parent
             return {"id": number, "error": f"{type(error).__name__}: {error}"[:500]}
 
     def _on_hello(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {**self._hello, **self._on_list({})}
-
-    def _on_list(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "launches": {launch_id: pid for launch_id, (pid, _) in self._children.items()},
-            "held": [[*address] for address in self._held],
-        }
+        launches = {launch_id: pid for launch_id, (pid, _) in self._children.items()}
+        return {**self._hello, "launches": launches, "held": [[*address] for address in self._held]}
 
     def _on_hold(self, message: dict[str, Any]) -> dict[str, Any]:
         self._hold(_address(message), [int(pid) for pid in message.get("pids", ())])
@@ -126,7 +120,7 @@ class Parent:
 
     def _hold(self, address: Address, pids: list[int]) -> socket.socket:
         if (found := self._held.get(address)) is not None:
-            found.listen(BACKLOG)  # also where a process has shut it down at its end
+            found.listen(BACKLOG)  # a process may have shut the socket down at its end
             return found
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -139,15 +133,15 @@ class Parent:
             taken = socket_copy.listener(pids, address) if error.errno == errno.EADDRINUSE else None
             if taken is None:
                 raise
-            listener = taken  # whose flags are those of the process that serves with it
+            listener = taken  # its flags are those of the process that serves with it
         self._held[address] = listener
         return listener
 
     def _on_release(self, message: dict[str, Any]) -> dict[str, Any]:
-        self._let_go(_address(message))
+        self._release(_address(message))
         return {}
 
-    def _let_go(self, address: Address) -> None:
+    def _release(self, address: Address) -> None:
         if (listener := self._held.pop(address, None)) is not None:
             listener.close()
 
@@ -156,19 +150,19 @@ class Parent:
         used = {address for _, address in self._children.values()}
         for address in [*self._held]:
             if address not in used:
-                self._let_go(address)
+                self._release(address)
         return {}
 
     def _on_kill(self, message: dict[str, Any]) -> dict[str, Any]:
-        self._collect()
-        # Not collected yet, so the number is surely its own.
+        self._reap()
+        # The child is not reaped yet, so its pid cannot have been reused.
         if (found := self._children.get(str(message["launch_id"]))) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(found[0], signal.SIGKILL)
         return {}
 
     def _on_start(self, message: dict[str, Any]) -> dict[str, Any]:
-        order = child.Order.read(message)
+        order = child.LaunchOrder.from_message(message)
         if self._ending:
             raise ValueError("it is about to end")
         if order.launch_id in self._children:
@@ -178,12 +172,12 @@ class Parent:
             pid = self._fork(order, self._hold(order.address, []))
         except BaseException:
             if not before:
-                self._let_go(order.address)
+                self._release(order.address)
             raise
         self._children[order.launch_id] = (pid, order.address)
         return {"pid": pid}
 
-    def _fork(self, order: child.Order, listener: socket.socket) -> int:
+    def _fork(self, order: child.LaunchOrder, listener: socket.socket) -> int:
         log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         reading, writing = os.pipe()
         try:
@@ -197,7 +191,7 @@ class Parent:
             os.close(writing)
             os.close(log)
         try:
-            said = _first_words(reading)
+            said = _first_report(reading)
         finally:
             os.close(reading)
         if said != child.READY:
@@ -207,20 +201,22 @@ class Parent:
             raise OSError(errno.ECHILD, f"the fork failed: {said.decode(errors='replace')}")
         return pid
 
-    def _become(self, order: child.Order, listener: socket.socket, log: int, told: int) -> NoReturn:
-        """In the fork: forget the parent, and serve. The objects must not close what is not theirs."""
+    def _become(
+        self, order: child.LaunchOrder, listener: socket.socket, log: int, report: int
+    ) -> NoReturn:
+        """In the fork: detach from what is the parent's, so that nothing of it is closed, and serve."""
         number = listener.detach()
-        self._callers.detach()
+        self._connections.detach()
         for other in self._held.values():
             if other is not listener:
                 other.detach()
-        child.live(order, number, log, told)
+        child.run(order, number, log, report)
 
 
 def serve(folder: Path, name: str, hello: dict[str, Any], linger: float) -> None:
     """Be the warm parent of that name, unless there is one.
 
-    Works in ``folder``, since the address of a Unix socket has room for 108 bytes only.
+    The process works in ``folder``, since the address of a Unix socket has room for 108 bytes only.
     """
     os.chdir(folder)
     lock = os.open(f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -233,7 +229,7 @@ def serve(folder: Path, name: str, hello: dict[str, Any], linger: float) -> None
     with contextlib.suppress(FileNotFoundError):
         Path(name).unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Under another name first: whoever finds the file can connect.
+    # Under another name first: a controller that finds the file can connect.
     listener.bind(f"{name}.new")
     listener.listen(16)
     Path(f"{name}.new").rename(name)
@@ -249,7 +245,7 @@ def _address(message: dict[str, Any]) -> Address:
     return str(message["host"]), int(message["port"])
 
 
-def _first_words(reading: int) -> bytes:
-    """What a fork says when it is what it should be, or why it is not."""
+def _first_report(reading: int) -> bytes:
+    """What a fork reports when it is set up, or why it cannot be."""
     ready, _, _ = select.select([reading], [], [], _FORK)
     return os.read(reading, 4096) if ready else b"it did not answer"

@@ -1,7 +1,7 @@
 """Why a Parquet body does not fit a signature, where MLflow let it through and the model then failed.
 
-Nothing checks the values of Parquet beforehand, and MLflow checks only the types of pandas columns: missing
-values pass as values, and in columns of text, booleans and bytes any object does.
+Nothing checks the values of Parquet before, and MLflow checks only the types of pandas columns: it lets
+missing values pass, and any object in columns of text, booleans and bytes.
 """
 
 import io
@@ -12,8 +12,8 @@ PARQUET = "application/vnd.apache.parquet"
 _LONGEST_NAME = 60
 
 
-def unfit(body: bytes, model: Any) -> str:
-    """What of a body the signature of a model does not allow; empty if nothing is found."""
+def signature_mismatch(body: bytes, model: Any) -> str:
+    """The first thing in a body that the model's signature does not allow; empty if there is none."""
     import pandas as pd
 
     try:
@@ -23,18 +23,18 @@ def unfit(body: bytes, model: Any) -> str:
         schema = model.metadata.get_input_schema()
         if schema is None or schema.is_tensor_spec() or not schema.has_input_names():
             return ""
-        gaps = _gaps(model)
+        gaps = _columns_with_gaps(model)
         for spec in schema.inputs:
             if spec.name in frame.columns:
-                found = _flaw(frame[spec.name], spec, spec.required and spec.name not in gaps)
+                found = _mismatch(frame[spec.name], spec, spec.required and spec.name not in gaps)
                 if found:
                     return found
-    except Exception:  # whatever is in the file: what the model said of it stays
+    except Exception:  # an odd file: the model's own message stays
         return ""
     return ""
 
 
-def _gaps(model: Any) -> frozenset[Any]:
+def _columns_with_gaps(model: Any) -> frozenset[Any]:
     """Columns in which the model's own example has missing values."""
     import pandas as pd
 
@@ -44,7 +44,7 @@ def _gaps(model: Any) -> frozenset[Any]:
     return frozenset(name for name in example.columns if example[name].isna().any())
 
 
-def _flaw(column: Any, spec: Any, required: bool) -> str:
+def _mismatch(column: Any, spec: Any, required: bool) -> str:
     takes = _python_types(spec.type)
     missing = column.isna().tolist()
     for row, value in enumerate(column.tolist()):
@@ -62,7 +62,7 @@ def _flaw(column: Any, spec: Any, required: bool) -> str:
 
 
 def _python_types(kind: Any) -> tuple[type, ...]:
-    """What the values of a column are, where MLflow takes any object for them."""
+    """The types that values of a column have to have, where MLflow accepts any object."""
     from mlflow.types import DataType
 
     return {DataType.string: (str,), DataType.boolean: (bool,), DataType.binary: (bytes,)}.get(

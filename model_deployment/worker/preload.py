@@ -1,7 +1,7 @@
-"""Imports what models need before anything is forked, and refuses what starts threads.
+"""Imports what models need before the first fork, and refuses modules that start threads.
 
-A fork has only the thread that forked. What another thread held at that moment, a lock of malloc's or of
-a library's, stays held in the child for ever, so the parent must never have had a second one.
+A fork has only the thread that forked. A lock that another thread held at that moment, of malloc or of a
+library, is never released in the child, so the parent must never have had a second thread.
 """
 
 import importlib
@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: Set before anything is imported. One thread for each pool of linear algebra; no thread of pyarrow's
-#: allocator, which pandas brings; none that reports MLflow's use.
-SURROUNDINGS = {
+#: Set before the first import. One thread for each pool of linear algebra, no thread of pyarrow's allocator
+#: (pandas imports pyarrow), and none that reports the use of MLflow.
+ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -24,16 +24,14 @@ SURROUNDINGS = {
 
 @dataclass
 class Preloaded:
-    """What was imported, and what was not, and why."""
-
     modules: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    #: The module that started a thread; the process is spoilt.
+    #: The module that started a thread; this process cannot fork any longer.
     culprit: str = ""
 
 
 def threads() -> int:
-    """How many this process has, those of libraries included."""
+    """The number of threads of this process, including those of libraries."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208
 
 
@@ -45,7 +43,7 @@ def preload(modules: Iterable[str], refused: Iterable[str] = ()) -> Preloaded:
             continue
         try:
             importlib.import_module(module)
-        except Exception as error:  # a library may raise anything; a model that needs it will tell
+        except Exception as error:  # a library may raise anything; a model that needs it reports it
             done.refused[module] = f"cannot be imported: {error!r}"[:300]
         else:
             done.modules.append(module)
@@ -55,16 +53,15 @@ def preload(modules: Iterable[str], refused: Iterable[str] = ()) -> Preloaded:
     return done
 
 
-def look_around() -> None:
-    """Have MLflow list the installed packages, which each model's load would take half a second for."""
+def cache_installed_packages() -> None:
+    """Have MLflow list the installed packages once, which would delay the load of each model by 0.5 s."""
     utils = sys.modules.get("mlflow.utils.requirements_utils")
     try:
         utils and utils._init_packages_to_modules_map()
-    except Exception as error:  # it is MLflow's own, and every load does it again if need be
+    except Exception as error:  # a private name of MLflow; each load lists them itself then
         print(f"cannot list the installed packages beforehand: {error!r}", flush=True)  # noqa: T201
 
 
 def thread_names() -> str:
-    """What the threads are called, for the log."""
     names = (task / "comm" for task in Path("/proc/self/task").iterdir())
     return ", ".join(sorted(name.read_text().strip() for name in names))

@@ -1,13 +1,12 @@
-"""What a forked process is surrounded by: its own session, descriptors, environment, name and chance.
+"""Sets up a forked process: session, descriptors, environment, title and random numbers of its own.
 
 ``/proc/<pid>/environ`` and ``cmdline`` show the memory that the kernel laid out when the parent was
-started (proc_pid_environ(5)). A fork has a copy of it, and writes its own values there, so that others can
-tell whose it is: the parent is started with padding in both places.
+started (proc_pid_environ(5)). A fork has a copy of it, and overwrites it, so that others can identify the
+fork. The parent is started with padding in both places.
 """
 
 import contextlib
 import ctypes
-import gc
 import os
 import random
 import signal
@@ -15,16 +14,15 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-#: Carry the padding when the parent is started.
+#: Hold the padding of the parent.
 PADDING_VARIABLE = "MODEL_DEPLOYMENT_PADDING"
 PADDING_ARGUMENT = "--padding="
 _PR_SET_NAME = 15
 
 
 def close_all_but(kept: Iterable[int]) -> None:
-    """Close every other descriptor."""
     keep = set(kept)
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - one of them is that folder's own
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - one is that of the folder itself
         if int(name) not in keep:
             with contextlib.suppress(OSError):
                 os.close(int(name))
@@ -41,7 +39,7 @@ def point_output_at(log: int) -> None:
 
 
 def reset_signals() -> None:
-    """As a program that was just started has them."""
+    """Handle signals as a program does that was just started."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -50,8 +48,8 @@ def reset_signals() -> None:
 
 
 def replace_environment(variables: Mapping[str, str], first: Iterable[str]) -> None:
-    """Have these variables and no others, and show them in ``/proc``, ``first`` at the front of all."""
-    os.environ.clear()  # unsetenv(3) for each, so nothing refers to the old text any more
+    """Set these variables and no others, and show them in ``/proc``, those of ``first`` before others."""
+    os.environ.clear()  # unsetenv(3) for each, so that nothing refers to the old text
     os.environ.update(variables)
     front = [name for name in first if name in variables]
     order = [*front, *(name for name in variables if name not in front)]
@@ -90,13 +88,13 @@ def _areas() -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def raise_oom_score(value: int) -> None:
-    """Be ended before the controller is when memory runs out."""
+    """Make the kernel kill this process before the controller when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(min(1000, value)))
 
 
 def reseed() -> None:
-    """Draw other random numbers than the parent and its other children would."""
+    """Draw other random numbers than the parent and its other children."""
     random.seed()
     numpy = sys.modules.get("numpy")
     if numpy is not None:
@@ -106,8 +104,3 @@ def reseed() -> None:
         torch.manual_seed(seed)
     if (tensorflow := sys.modules.get("tensorflow")) is not None:
         tensorflow.random.set_seed(seed)
-
-
-def awake_collector() -> None:
-    """Collect garbage again, except among what was there before the fork: that stays shared."""
-    gc.enable()

@@ -1,13 +1,14 @@
-"""What the controller and the warm parent say to each other: a JSON object on each line.
+"""The protocol between the controller and the warm parent: a JSON object on each line.
 
-The controller asks, with ``op`` and an ``id`` of its own; the answer has the same ``id`` and ``ok``, or
-``error`` (a text) and perhaps ``errno``. What cannot be understood is answered with an error too.
+A request has ``op`` and an ``id``; its answer has the same ``id`` and ``ok``, or ``error`` (a text) and
+perhaps ``errno``. A line that cannot be understood is answered with an error too.
 
 ==========  ====================================  ===================================================
 op          members                               answer
 ==========  ====================================  ===================================================
-hello                                             protocol, package, python, pid, preloaded,
-                                                  refused (module: why), launches, held
+hello                                             protocol, package, python, pid, preloaded, refused
+                                                  (module: why), launches (launch_id: pid), held
+                                                  ([host, port], ...)
 hold        host, port, pids                      held: true; the sockets of ``pids``, processes of
                                                   launches that live on from an earlier parent, are
                                                   taken over where they listen there
@@ -16,13 +17,12 @@ start       launch_id, host, port, model, log,    pid; the process
             workers, environment, title, cwd,     is a session leader with the given environment
             timeout, oom_score_adj
 kill        launch_id                             (nothing; its process group got SIGKILL)
-list                                              launches (launch_id: pid), held ([host, port], ...)
 end                                               (nothing; it ends with the last of its launches, and
                                                   holds no socket of a launch that has ended)
 ==========  ====================================  ===================================================
 
-Without being asked, it tells of each launch that ended: ``event: "exit"``, launch_id, pid, and status as
-Python has it (negative: the signal).
+The parent reports each launch that ends, unasked: ``event: "exit"``, launch_id, pid, and status as Python
+has it (negative: the signal).
 """
 
 import hashlib
@@ -38,15 +38,13 @@ LONGEST = 1024 * 1024
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """A message as a line."""
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """A line as a message.
-
+    """
     Raises:
-        ValueError: it is not an object of JSON.
+        ValueError: the line is not a JSON object.
     """
     message = json.loads(line)
     if not isinstance(message, dict):
@@ -55,9 +53,8 @@ def decode(line: bytes) -> dict[str, Any]:
 
 
 def package() -> str:
-    """What a parent is made of: with another one of these, another parent is needed."""
-    parts = [f"{name} {_version(name)}" for name in ("model-deployment", "mlflow")]
-    return ", ".join(parts)
+    """The versions that a parent is made of: after a change of one, another parent is needed."""
+    return ", ".join(f"{name} {_version(name)}" for name in ("model-deployment", "mlflow"))
 
 
 def _version(name: str) -> str:
@@ -68,6 +65,6 @@ def _version(name: str) -> str:
 
 
 def socket_name(preload: Iterable[str]) -> str:
-    """The file name of a parent's socket; parents that differ in what matters lie beside each other."""
+    """The file name of a parent's socket: another one for each version and set of modules."""
     text = "\n".join([str(VERSION), package(), sys.executable, sys.version, *preload])
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.sock"

@@ -1,7 +1,7 @@
-"""Serves a model: MLflow's scoring protocol, on a socket that was inherited.
+"""Serves a model: MLflow's scoring protocol, on an inherited socket.
 
-What is answered is what ``mlflow models serve`` answers (``mlflow.pyfunc.scoring_server``), by MLflow's
-own code, but for the requests that :mod:`model_deployment.worker.fast_path` takes.
+The answers are those of ``mlflow models serve``, by MLflow's own code (``mlflow.pyfunc.scoring_server``),
+except for the requests that :mod:`model_deployment.worker.fast_path` takes.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import uvicorn.loops.uvloop
 
 from model_deployment.http.connection import Connection
 from model_deployment.worker import load_failures
-from model_deployment.worker.executor import Calls
+from model_deployment.worker.executor import PredictionExecutor
 from model_deployment.worker.failure_header import (
     CHECK,
     FAULT,
@@ -27,9 +27,9 @@ from model_deployment.worker.failure_header import (
     is_a_bug_of_a_check,
     unwritable,
 )
-from model_deployment.worker.param_defaults import own_defaults
-from model_deployment.worker.parquet_errors import PARQUET, unfit
-from model_deployment.worker.tracking import tell_of_traces
+from model_deployment.worker.param_defaults import copy_defaults
+from model_deployment.worker.parquet_errors import PARQUET, signature_mismatch
+from model_deployment.worker.tracking import log_first_dropped_trace
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -41,38 +41,35 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class Answer(NamedTuple):
-    """A whole answer."""
-
+class ScoringAnswer(NamedTuple):
     status: int
     media_type: bytes
     content: bytes
-    #: What MLflow's own answer does not say.
+    #: The value of ``failure_header.FAULT``.
     fault: bytes = b""
 
 
-_PONG = Answer(200, JSON, b"\n")
-_TIMEOUT = Answer(504, JSON, b"Request processing time exceeded limit")
-_BROKEN = Answer(500, TEXT, b"Internal Server Error")
-#: Less came than was announced.
-_CUT_OFF = Answer(
+_PONG = ScoringAnswer(200, JSON, b"\n")
+_TIMEOUT = ScoringAnswer(504, JSON, b"Request processing time exceeded limit")
+_BROKEN = ScoringAnswer(500, TEXT, b"Internal Server Error")
+_CUT_OFF = ScoringAnswer(
     400,
     JSON,
-    b'{"error_code": "BAD_REQUEST", "message": "Less of the body came than was announced."}',
+    b'{"error_code": "BAD_REQUEST", "message": "The body is shorter than its Content-Length."}',
 )
-_NOT_FOUND = Answer(404, JSON, b'{"detail":"Not Found"}')
-_NOT_ALLOWED = Answer(405, JSON, b'{"detail":"Method Not Allowed"}')
+_NOT_FOUND = ScoringAnswer(404, JSON, b'{"detail":"Not Found"}')
+_NOT_ALLOWED = ScoringAnswer(405, JSON, b'{"detail":"Method Not Allowed"}')
 
 
 def serve(path: str, descriptor: int, timeout: float, loaded: Callable[[], None]) -> int:
-    """Load a model and serve it until SIGTERM; the status to exit with."""
+    """Load a model and serve it until SIGTERM; returns the exit status."""
     try:
         app = Application(_load(path), timeout)
     except Exception as error:
         traceback.print_exc()
         raise SystemExit(load_failures.status(error, path)) from error
-    # uvicorn sends itself the signals that it caught once more when it is done.
     loaded()
+    # uvicorn sends itself once more the signals that it caught, when it is done.
     signal.signal(signal.SIGTERM, lambda *_: None)
     config = uvicorn.Config(
         app,
@@ -81,7 +78,7 @@ def serve(path: str, descriptor: int, timeout: float, loaded: Callable[[], None]
         loop="uvloop",
         lifespan="off",
         access_log=False,
-        # Idle connections of the proxy's pool must outlive its own idea of them.
+        # Longer than the proxy's pool keeps idle connections.
         timeout_keep_alive=75,
         server_header=False,
         date_header=False,
@@ -96,30 +93,29 @@ def _load(path: str) -> Any:
     from mlflow.pyfunc import scoring_server
 
     os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"
-    tell_of_traces()
+    log_first_dropped_trace()
     model = scoring_server.load_model_with_mlflow_config(path)
-    own_defaults(model)
+    copy_defaults(model)
     return model
 
 
 class Application:
-    """The four paths."""
+    """Answers the four paths of MLflow's server."""
 
     def __init__(self, model: Any, timeout: float) -> None:
-        """Of one loaded model; a prediction may take ``timeout`` seconds."""
+        """``timeout``: seconds that a prediction may take."""
         from mlflow.version import VERSION
 
-        from model_deployment.worker.fast_path import compiled
+        from model_deployment.worker.fast_path import build_fast_path
 
         self._model = model
         self._timeout = timeout
         self._schema = model.metadata.get_input_schema()
-        self._lean = compiled(model)
-        self._calls = Calls()
-        self._version = Answer(200, JSON, VERSION.encode())
+        self._fast_path = build_fast_path(model)
+        self._calls = PredictionExecutor()
+        self._version = ScoringAnswer(200, JSON, VERSION.encode())
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """An ASGI application."""
         if scope["type"] != "http":
             return
         answer = await self._answer(scope, receive)
@@ -132,7 +128,7 @@ class Application:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.content})
 
-    async def _answer(self, scope: Message, receive: Receive) -> Answer:
+    async def _answer(self, scope: Message, receive: Receive) -> ScoringAnswer:
         match scope["method"], scope["path"]:
             case "POST", "/invocations":
                 return await self._invocations(scope, receive)
@@ -144,7 +140,7 @@ class Application:
                 return _NOT_ALLOWED
         return _NOT_FOUND
 
-    async def _invocations(self, scope: Message, receive: Receive) -> Answer:
+    async def _invocations(self, scope: Message, receive: Receive) -> ScoringAnswer:
         try:
             async with asyncio.timeout(self._timeout):
                 body = await _body(receive)
@@ -155,16 +151,16 @@ class Application:
         except TimeoutError:
             return _TIMEOUT
 
-    def _predict(self, body: bytes, content_type: str | None) -> Answer:
-        """In a thread. Every exception becomes the answer that MLflow's server gives to it."""
+    def _predict(self, body: bytes, content_type: str | None) -> ScoringAnswer:
+        """In a thread. An exception is answered as MLflow's server answers it."""
         from mlflow.exceptions import MlflowException
         from mlflow.pyfunc.scoring_server import invocations
 
         try:
-            if self._lean is not None and content_type == "application/json":
-                content = self._lean(body)
+            if self._fast_path is not None and content_type == "application/json":
+                content = self._fast_path(body)
                 if content is not None:
-                    return Answer(200, JSON, content)
+                    return ScoringAnswer(200, JSON, content)
             found = invocations(body, content_type, self._model, self._schema)
         except MlflowException as error:
             content = error.serialize_as_json().encode()
@@ -172,18 +168,18 @@ class Application:
             if is_a_bug_of_a_check(error, error.message):
                 _log.error("Exception in a check of the input\n%s", traceback.format_exc())
                 fault = CHECK
-            elif content_type == PARQUET and (why := unfit(body, self._model)):
+            elif content_type == PARQUET and (why := signature_mismatch(body, self._model)):
                 fault = UNFIT + why.encode("ascii", "backslashreplace")
-            return Answer(error.get_http_status_code(), JSON, content, fault)
+            return ScoringAnswer(error.get_http_status_code(), JSON, content, fault)
         except Exception as error:
             _log.error("Exception in a prediction\n%s", traceback.format_exc())
             return _BROKEN._replace(fault=unwritable(error))
         media_type = TEXT if found.mimetype == "text/plain" else found.mimetype.encode()
-        return Answer(found.status, media_type, found.response.encode())
+        return ScoringAnswer(found.status, media_type, found.response.encode())
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """All of it; None if the caller hung up before."""
+    """The whole body; None if the caller hung up before its end."""
     parts: list[bytes] = []
     while True:
         message = await receive()

@@ -1,7 +1,7 @@
-"""Takes a listening socket over from a process that has it: pidfd_getfd(2).
+"""Copies a listening socket from a process that has it: pidfd_getfd(2).
 
-A model's process outlives its parent and has the model's socket then. The next parent gets itself a copy,
-so that it holds the port again. Where the system does not allow that, the port stays with the process.
+A model's process outlives its parent, and has the model's socket then. The next parent copies the socket,
+so that it holds the port again. Where the system does not allow that, only the process has the port.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _PIDFD_GETFD = 438
 
 
 def listener(pids: Iterable[int], address: tuple[str, int]) -> socket.socket | None:
-    """The socket that one of these processes listens with on an address."""
+    """A copy of the socket with which one of these processes listens on an address."""
     for pid in pids:
         with contextlib.suppress(OSError):
             descriptor = os.pidfd_open(pid)

@@ -1,19 +1,18 @@
-"""A model that traces where it has no tracking server: its traces go nowhere, which MLflow does not say."""
+"""Models that make traces without a tracking server: MLflow drops the traces, and does not say so."""
 
 import logging
 import os
 
-#: A URI that MLflow cannot use. Its messages show it, and so what to do.
+#: A URI that MLflow cannot use. MLflow's messages contain it, and with it what to do.
 NO_TRACKING = "none://name-MLFLOW_TRACKING_URI-in-MODEL_DEPLOYMENT_MODEL_ENV"
-#: What it means, for logs.
-ADVICE = (
+NO_TRACKING_HINT = (
     "MLflow calls in the model have no server: they fail, and traces are dropped. To give them the "
     "controller's, name MLFLOW_TRACKING_URI in MODEL_DEPLOYMENT_MODEL_ENV"
 )
 
 
-def tell_of_traces() -> None:
-    """Have the first trace that is dropped told in the log, and no more of them begun."""
+def log_first_dropped_trace() -> None:
+    """Log the first trace that is dropped, and make MLflow start no other."""
     if os.environ.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
         logger = logging.getLogger("mlflow.tracing.fluent")
         logger.setLevel(logging.DEBUG)
@@ -26,7 +25,7 @@ def _once(record: logging.LogRecord) -> bool:
     logger = logging.getLogger(record.name)
     logger.removeFilter(_once)
     logger.setLevel(logging.NOTSET)
-    logger.warning(ADVICE)
+    logger.warning(NO_TRACKING_HINT)
     import mlflow
 
     mlflow.tracing.disable()

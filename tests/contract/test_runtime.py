@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from model_deployment.core.domain import LOST, Endpoint, Exit, Handle
+from model_deployment.runtime import identity
 from tests.support.runtime_bench import Bench, open_files
 from tests.support.stubs import HOST, free_port
 from tests.support.waiting import until
@@ -37,7 +38,7 @@ def parent_and_child(bench: Bench, handle: Handle) -> tuple[int, int]:
     return pid_of(handle), child[0]
 
 
-async def test_a_started_launch_runs_and_comes_to_listen_where_it_was_told(bench: Bench) -> None:
+async def test_started_launch_runs_and_comes_to_listen_where_it_was_told(bench: Bench) -> None:
     spec = bench.spec()
     handle = await bench.runtime.start(spec)
     assert (handle.launch_id, handle.endpoint) == (spec.launch_id, spec.endpoint)
@@ -47,14 +48,14 @@ async def test_a_started_launch_runs_and_comes_to_listen_where_it_was_told(bench
     assert [*bench.pids(handle)] == [pid_of(handle)]
 
 
-async def test_a_launch_that_does_not_listen_yet_is_not_listening(bench: Bench) -> None:
+async def test_launch_that_does_not_listen_yet_is_not_listening(bench: Bench) -> None:
     handle = await bench.start(never_ready=True)
     await until(lambda: "stub: loading" in bench.log(handle).read_text())
     # Where sockets are held, they listen before anybody is there to answer.
     assert await bench.runtime.listening(handle) == bench.holds
 
 
-async def test_a_stranger_on_the_port_is_not_the_launch_listening(bench: Bench) -> None:
+async def test_foreign_process_on_the_port_is_not_the_launch(bench: Bench) -> None:
     spec = bench.spec(never_ready=True)
     with socket.create_server((HOST, spec.endpoint.port)):
         if bench.holds:
@@ -66,18 +67,18 @@ async def test_a_stranger_on_the_port_is_not_the_launch_listening(bench: Bench) 
         assert not await bench.runtime.listening(handle)
 
 
-async def test_the_child_of_a_wrapper_counts_as_the_launch_listening(bench: Bench) -> None:
+async def test_child_of_a_wrapper_counts_as_the_launch_listening(bench: Bench) -> None:
     handle = await bench.serve(wrapper=True)
     assert len(bench.pids(handle)) == 2
 
 
-async def test_a_launch_that_exits_by_itself_is_reported_with_its_status(bench: Bench) -> None:
+async def test_launch_that_exits_by_itself_is_reported_with_its_status(bench: Bench) -> None:
     handle = await bench.start(exit_at_start=7)
     assert await bench.ended(handle) == Exit("the process exited with status 7", 7)
     assert await bench.runtime.list() == []
 
 
-async def test_the_end_of_a_launch_is_announced_before_anybody_asks(bench: Bench) -> None:
+async def test_end_of_a_launch_is_announced_unasked(bench: Bench) -> None:
     handle = await bench.serve()
     os.kill(pid_of(handle), signal.SIGKILL)
     await asyncio.wait_for(bench.exited.wait(), 1)
@@ -105,9 +106,7 @@ async def test_stop_may_be_repeated_also_after_the_end(bench: Bench, force: bool
 
 
 @pytest.mark.parametrize("wrapper", [False, True])
-async def test_what_ignores_the_request_goes_on_and_dies_by_force(
-    bench: Bench, wrapper: bool
-) -> None:
+async def test_launch_that_ignores_sigterm_is_killed_by_force(bench: Bench, wrapper: bool) -> None:
     handle = await bench.serve(ignore_sigterm=True, wrapper=wrapper)
     await bench.runtime.stop(handle, force=False)
     if wrapper:  # it heeds the signal; its server does not, and may still be finishing something
@@ -129,14 +128,16 @@ async def test_grandchildren_that_left_are_ended_as_well(bench: Bench, how: str)
 
 
 @pytest.mark.parametrize("how", ["plain", "setsid", "double"])
-async def test_what_outlives_a_killed_main_process_is_ended_by_poll(bench: Bench, how: str) -> None:
+async def test_rest_of_a_launch_without_main_process_is_ended_by_poll(
+    bench: Bench, how: str
+) -> None:
     handle = await bench.serve(fork_grandchild=how)
     os.kill(pid_of(handle), signal.SIGKILL)
     assert (await bench.ended(handle)).code == -signal.SIGKILL
     assert bench.pids(handle) == {}
 
 
-async def test_a_wrapper_that_is_killed_takes_its_server_along(bench: Bench) -> None:
+async def test_wrapper_that_is_killed_takes_its_server_along(bench: Bench) -> None:
     handle = await bench.serve(wrapper=True)
     parent, _ = parent_and_child(bench, handle)
     os.kill(parent, signal.SIGKILL)
@@ -144,21 +145,21 @@ async def test_a_wrapper_that_is_killed_takes_its_server_along(bench: Bench) -> 
     assert bench.pids(handle) == {}
 
 
-async def test_a_server_that_is_killed_ends_the_launch(bench: Bench) -> None:
+async def test_server_that_is_killed_ends_the_launch(bench: Bench) -> None:
     handle = await bench.serve(wrapper=True)
     _, child = parent_and_child(bench, handle)
     os.kill(child, signal.SIGKILL)
     assert (await bench.ended(handle)).code == -signal.SIGKILL
 
 
-async def test_a_launch_nobody_knows_is_lost(bench: Bench) -> None:
+async def test_unknown_launch_is_lost(bench: Bench) -> None:
     unknown = Handle("unknown", Endpoint(HOST, free_port()))
     assert await bench.runtime.poll(unknown) == LOST
     assert not await bench.runtime.listening(unknown)
     await bench.runtime.stop(unknown, force=True)
 
 
-async def test_a_launch_that_ended_unseen_is_lost(bench: Bench) -> None:
+async def test_launch_that_ended_unseen_is_lost(bench: Bench) -> None:
     handle = await bench.serve()
     await bench.runtime.stop(handle, force=True)
     await until(lambda: not bench.pids(handle))
@@ -166,7 +167,7 @@ async def test_a_launch_that_ended_unseen_is_lost(bench: Bench) -> None:
     assert await bench.runtime.poll(handle) == LOST
 
 
-async def test_a_stranger_with_the_same_pid_is_never_signalled(
+async def test_foreign_process_with_the_same_pid_is_never_signalled(
     bench: Bench, victim: subprocess.Popen[bytes]
 ) -> None:
     handle = await bench.serve()
@@ -183,7 +184,7 @@ async def test_a_stranger_with_the_same_pid_is_never_signalled(
     assert victim.poll() is None
 
 
-async def test_a_launch_of_another_boot_is_lost_and_not_signalled(bench: Bench) -> None:
+async def test_launch_of_another_boot_is_lost_and_not_signalled(bench: Bench) -> None:
     handle = await bench.serve()
     old = replace(handle, ref={**handle.ref, "boot": "another boot"})
     assert await bench.runtime.poll(old) == LOST
@@ -192,7 +193,7 @@ async def test_a_launch_of_another_boot_is_lost_and_not_signalled(bench: Bench) 
     assert await bench.runtime.listening(handle)
 
 
-async def test_the_list_holds_what_lives_and_nothing_else(bench: Bench) -> None:
+async def test_list_has_the_living_launches_only(bench: Bench) -> None:
     handles = [await bench.serve(wrapper=bool(number % 2)) for number in range(4)]
     await bench.runtime.stop(handles[0], force=True)
     await bench.ended(handles[0])
@@ -201,7 +202,7 @@ async def test_the_list_holds_what_lives_and_nothing_else(bench: Bench) -> None:
     ]
 
 
-async def test_another_instance_sees_none_of_our_launches(bench: Bench) -> None:
+async def test_launches_of_another_instance_are_not_listed(bench: Bench) -> None:
     handle = await bench.serve()
     bench.instance += "-other"
     await bench.replace_runtime()
@@ -211,7 +212,7 @@ async def test_another_instance_sees_none_of_our_launches(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("wrapper", [False, True])
-async def test_a_new_runtime_finds_the_launches_of_the_old_one(bench: Bench, wrapper: bool) -> None:
+async def test_new_runtime_finds_the_launches_of_the_old_one(bench: Bench, wrapper: bool) -> None:
     handle = await bench.serve(wrapper=wrapper)
     await bench.replace_runtime()
     assert await bench.runtime.list() == [handle]
@@ -219,7 +220,7 @@ async def test_a_new_runtime_finds_the_launches_of_the_old_one(bench: Bench, wra
     assert await bench.runtime.listening(handle)
 
 
-async def test_the_end_of_an_adopted_launch_is_announced_too(bench: Bench) -> None:
+async def test_end_of_an_adopted_launch_is_announced_too(bench: Bench) -> None:
     await bench.serve()
     await bench.replace_runtime()
     (handle,) = await bench.runtime.list()
@@ -231,7 +232,7 @@ async def test_the_end_of_an_adopted_launch_is_announced_too(bench: Bench) -> No
 
 
 @pytest.mark.parametrize("force", [False, True])
-async def test_an_adopted_launch_can_be_stopped(bench: Bench, force: bool) -> None:
+async def test_adopted_launch_can_be_stopped(bench: Bench, force: bool) -> None:
     handle = await bench.serve(wrapper=True)
     await bench.replace_runtime()
     await bench.runtime.stop(handle, force=force)
@@ -259,7 +260,7 @@ async def test_close_leaves_the_launches_running_and_may_be_repeated(bench: Benc
         assert bench.pids(handle)
 
 
-async def test_a_program_that_is_not_there_raises_and_leaves_nothing(bench: Bench) -> None:
+async def test_program_that_is_not_there_raises_and_leaves_nothing(bench: Bench) -> None:
     before = open_files()
     await bench.replace_runtime(program="/nonexistent/python")
     spec = bench.spec()
@@ -270,7 +271,7 @@ async def test_a_program_that_is_not_there_raises_and_leaves_nothing(bench: Benc
     assert open_files() <= before
 
 
-async def test_a_runtime_tells_whether_it_holds_a_port(bench: Bench) -> None:
+async def test_runtime_tells_whether_it_holds_a_port(bench: Bench) -> None:
     endpoint = Endpoint(HOST, free_port())
     assert not bench.runtime.holds(endpoint)
     handle = await bench.runtime.start(replace(bench.spec(), endpoint=endpoint))
@@ -283,3 +284,14 @@ async def test_a_runtime_tells_whether_it_holds_a_port(bench: Bench) -> None:
         assert not bench.runtime.holds(endpoint)
     with socket.create_server((endpoint.host, endpoint.port)):
         assert not bench.runtime.holds(endpoint)
+
+
+async def test_stop_reaches_a_launch_that_has_no_environment_yet(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the moment between the start of a program and its first instruction."""
+    handle = await bench.serve()
+    with monkeypatch.context() as patched:
+        patched.setattr(identity, "marker_of", lambda pid: None)
+        await bench.runtime.stop(handle, force=True)
+        assert (await bench.ended(handle)).code == -signal.SIGKILL

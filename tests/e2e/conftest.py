@@ -8,27 +8,27 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+SCRIPTS = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture(scope="session")
 def registry_template(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
-    """Tracking URI of a registry that holds every model of ``models.py``.
+    """Tracking URI of a registry that holds every model of ``flavor_models.py``.
 
     All workers share it, so a test that changes something in a registry works on a copy of the
     database file (the artifacts may stay where they are).
     """
-    return _shared_registry(request.config, tmp_path_factory.getbasetemp(), "models.py")
+    return _shared_registry(request.config, tmp_path_factory.getbasetemp(), "flavor_models.py")
 
 
 @pytest.fixture(scope="session")
 def difficult_registry(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
-    """Tracking URI of a registry that holds the models of ``difficult.py``."""
-    return _shared_registry(request.config, tmp_path_factory.getbasetemp(), "difficult.py")
+    """Tracking URI of a registry that holds the models of ``difficult_models.py``."""
+    return _shared_registry(request.config, tmp_path_factory.getbasetemp(), "difficult_models.py")
 
 
 def _shared_registry(config: pytest.Config, base: Path, script: str) -> str:
@@ -44,7 +44,7 @@ def _shared_registry(config: pytest.Config, base: Path, script: str) -> str:
         if not complete.exists():
             # A worker may have been killed on the way.
             shutil.rmtree(root, ignore_errors=True)
-            _register(HERE / script, root, tracking_uri)
+            _register(SCRIPTS / script, root, tracking_uri)
             complete.touch()
     return tracking_uri
 

@@ -18,12 +18,13 @@ from typing import Any
 from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
-from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
-from model_deployment.runtime.parent_process import Program, retire
+from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.runtime.serve import ServeStarter, mlflow_command
 from model_deployment.settings import Settings
 from tests.support.audit import children, collect, kill_all
+from tests.support.runtime_bench import retire
 from tests.support.stubs import HOST, free_port
 from tests.support.waiting import until, until_sync
 
@@ -61,7 +62,7 @@ class Pairs(contextlib.ExitStack):
         self._instance = f"pairs-{os.getpid()}"
         self._before = children()
         self._runner = asyncio.Runner()
-        self._program = Program(
+        self._program = ParentProcess(
             folder=folder / "worker",
             log=folder / "worker.log",
             preload=Settings().preload,
@@ -79,11 +80,13 @@ class Pairs(contextlib.ExitStack):
                 instance=self._instance,
                 serve=ServeStarter(**common, command=mlflow_command(TIMEOUT)),
                 forks=forks,
-                tell=lambda key, text: self._told.append(text),
+                add_event=lambda key, text: self._told.append(text),
             )
             for forks in (
                 None,
-                ForkStarter(Terms(**common, request_timeout=TIMEOUT), self._program, lambda: None),
+                ForkStarter(
+                    ForkSettings(**common, request_timeout=TIMEOUT), self._program, lambda: None
+                ),
             )
         ]
         self.callback(self._end)

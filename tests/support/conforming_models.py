@@ -1,4 +1,4 @@
-"""The models of the conformance suite; ``conforming.py FOLDER`` saves each in a folder of its name."""
+"""The models of the conformance suite; run with a FOLDER, this saves each in a folder of its name."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Real MLflow models that are hard to serve well.
 
-Run as a program, ``difficult.py TRACKING_URI ARTIFACT_ROOT``, it registers them.
+Run as a program, ``difficult_models.py TRACKING_URI ARTIFACT_ROOT``, it registers them.
 """
 
 import sqlite3

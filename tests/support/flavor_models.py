@@ -1,6 +1,6 @@
 """The real MLflow models of the end-to-end tests: what is registered, sent and answered.
 
-Run as a program, ``models.py TRACKING_URI ARTIFACT_ROOT``, it registers them.
+Run as a program, ``flavor_models.py TRACKING_URI ARTIFACT_ROOT``, it registers them.
 """
 
 import functools

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,12 @@ from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.base import Runtime
-from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
-from model_deployment.runtime.parent_process import Program, retire
+from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.runtime.serve import ServeStarter
 from model_deployment.settings import Settings
+from model_deployment.worker import protocol
 from tests.support import audit
 from tests.support.stubs import HOST, PROGRAM, free_port
 from tests.support.waiting import until
@@ -84,9 +86,9 @@ class Bench:
         self.runtime = self._make(self, program)
 
     @property
-    def worker(self) -> Program:
+    def worker(self) -> ParentProcess:
         """The warm parent of this bench, which has imported nothing."""
-        return Program(
+        return ParentProcess(
             folder=self.root / "worker",
             log=self.logs / "worker.log",
             preload=(),
@@ -113,6 +115,19 @@ class Bench:
         }
 
 
+def retire(path: Path) -> None:
+    """Have the parent that listens on a socket end with the last of its launches."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            other.settimeout(2)
+            other.connect(f"/proc/self/fd/{folder}/{path.name}")
+            other.sendall(protocol.encode({"op": "end", "id": 1}))
+            other.recv(4096)
+    finally:
+        os.close(folder)
+
+
 class Make(Protocol):
     """Makes a runtime object for a bench. ``program`` is what it starts."""
 
@@ -128,7 +143,7 @@ def make_serve(bench: Bench, program: str = sys.executable) -> LocalRuntime:
 
 def make_forkserver(bench: Bench, program: str = sys.executable) -> LocalRuntime:
     """The runtime that forks, with the stub in the place of a model's server."""
-    terms = Terms(
+    terms = ForkSettings(
         instance=bench.instance,
         logs=bench.logs,
         work=bench.work,
@@ -141,7 +156,7 @@ def make_forkserver(bench: Bench, program: str = sys.executable) -> LocalRuntime
         serve=make_serve_starter(bench, program),
         forks=ForkStarter(terms, replace(bench.worker, python=program), bench.exited.set),
         on_exit=bench.exited.set,
-        tell=lambda key, text: bench.told.append(text),
+        add_event=lambda key, text: bench.told.append(text),
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from model_deployment.core.options import EnvManager
-from model_deployment.runtime.forkserver import ForkStarter, Terms
+from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
-from model_deployment.runtime.parent_process import Program
+from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.settings import Settings
 from tests.support import audit
 from tests.support.runtime_bench import Bench, make_forkserver, make_serve_starter
@@ -26,7 +26,7 @@ class ForkBench(Bench):
 
     def use(self, program: Path = PROGRAM, **parent: object) -> None:
         """Fork this program from such a parent."""
-        terms = Terms(
+        terms = ForkSettings(
             instance=self.instance,
             logs=self.logs,
             work=self.work,
@@ -34,14 +34,14 @@ class ForkBench(Bench):
             request_timeout=60,
             program=str(program),
         )
-        chosen: Program = replace(self.worker, **{"linger": 5.0, **parent})  # type: ignore[arg-type]
+        chosen: ParentProcess = replace(self.worker, **{"linger": 5.0, **parent})  # type: ignore[arg-type]
         self.forks = ForkStarter(terms, chosen, self.exited.set)
         self.runtime = LocalRuntime(
             instance=self.instance,
             serve=make_serve_starter(self),
             forks=self.forks,
             on_exit=self.exited.set,
-            tell=lambda key, text: self.told.append(text),
+            add_event=lambda key, text: self.told.append(text),
         )
 
     async def parent(self) -> int:

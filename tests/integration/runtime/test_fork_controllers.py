@@ -11,6 +11,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import psutil
 import pytest
@@ -93,6 +94,11 @@ def parent_of(controller: Controller) -> int:
     return found[0] if len(found) == 1 else 0
 
 
+def another_parent(controller: Controller, gone: int) -> bool:
+    """Whether exactly one warm parent is there, and it is not the one that is gone."""
+    return parent_of(controller) not in (0, gone)
+
+
 def held(controller: Controller) -> bool:
     """Whether the warm parent listens on the port of the model."""
     port = controller.row(KEY)["port"]
@@ -116,21 +122,21 @@ def kill_model(controller: Controller, callers: Callers) -> None:
     assert new.total() <= CALLERS
 
 
-def test_a_killed_model_costs_what_is_in_flight(controller: Controller) -> None:
+def test_killed_model_costs_what_is_in_flight(controller: Controller) -> None:
     controller.up().deploy(KEY)
     with Callers(controller) as callers:
         for _ in range(ROUNDS):
             kill_model(controller, callers)
 
 
-def test_a_killed_parent_costs_nothing(controller: Controller) -> None:
+def test_killed_parent_costs_nothing(controller: Controller) -> None:
     controller.up().deploy(KEY)
     pid = controller.row(KEY)["pid"]
     with Callers(controller) as callers:
         for _ in range(ROUNDS):
             before = parent_of(controller)
             os.kill(before, signal.SIGKILL)
-            until_sync(lambda gone=before: parent_of(controller) not in (0, gone), timeout=60)
+            until_sync(partial(another_parent, controller, before), timeout=60)
             until_sync(lambda: held(controller), timeout=20, what="the port to be held")
             callers.go_on()
         assert not callers.others()
@@ -139,7 +145,7 @@ def test_a_killed_parent_costs_nothing(controller: Controller) -> None:
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_a_killed_controller_adopts_and_the_ports_are_held(
+def test_killed_controller_adopts_and_the_ports_are_held(
     controller: Controller, both: bool
 ) -> None:
     controller.up().deploy(KEY)
@@ -156,7 +162,7 @@ def test_a_killed_controller_adopts_and_the_ports_are_held(
             kill_model(controller, callers)
 
 
-def test_a_parked_model_wakes_within_a_moment_also_after_its_parent_died(
+def test_parked_model_wakes_also_after_its_parent_died(
     controller: Controller,
 ) -> None:
     controller.up().deploy(KEY, idle_timeout=0.3)
@@ -164,7 +170,7 @@ def test_a_parked_model_wakes_within_a_moment_also_after_its_parent_died(
         controller.wait_for(KEY, "parked")
         before = parent_of(controller)
         os.kill(before, signal.SIGKILL)
-        until_sync(lambda gone=before: parent_of(controller) not in (0, gone), timeout=60)
+        until_sync(partial(another_parent, controller, before), timeout=60)
         assert controller.predict(KEY).status_code == 200
         assert controller.row(KEY)["restarts"] == 0 or controller.row(KEY)["state"] == "ready"
         assert "forkserver cannot be used" not in str(controller.events(KEY))

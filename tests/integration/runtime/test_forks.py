@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from model_deployment.core.domain import Crew, Exit
+from model_deployment.core.domain import Exit, WorkerCounts
 from model_deployment.core.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.memory import measure
-from model_deployment.runtime.worker_counts import crew_of
+from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.worker import socket_copy
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench
 from tests.support.runtime_bench import open_files
@@ -35,7 +35,7 @@ async def test_fork_after_fork_starts_and_ends(forks: ForkBench) -> None:
     assert forks.told == []
 
 
-async def test_no_two_forks_draw_the_same_numbers(forks: ForkBench) -> None:
+async def test_forks_draw_different_random_numbers(forks: ForkBench) -> None:
     forks.use(PROGRAMS / "draws.py", preload=("random", "numpy"))
     drawn: list[str] = []
     for _ in range(3):
@@ -46,7 +46,7 @@ async def test_no_two_forks_draw_the_same_numbers(forks: ForkBench) -> None:
     assert len(set(drawn)) == 9
 
 
-async def test_a_fork_has_its_own_descriptors_and_no_other(forks: ForkBench) -> None:
+async def test_fork_has_its_own_descriptors_and_no_other(forks: ForkBench) -> None:
     first, second = await forks.serve(), await forks.serve()
     own = open_files(second.ref["pid"])
     files = {name for name in own if not name.startswith("socket:")}
@@ -57,7 +57,7 @@ async def test_a_fork_has_its_own_descriptors_and_no_other(forks: ForkBench) -> 
     assert open_files(await forks.parent()) & own - {"/dev/null"} == own - files
 
 
-async def test_a_fork_is_seen_for_what_it_is(forks: ForkBench) -> None:
+async def test_fork_is_identified_by_title_name_and_environment(forks: ForkBench) -> None:
     handle = await forks.serve()
     process = Path("/proc", str(handle.ref["pid"]))
     assert (process / "cmdline").read_bytes() == b"mlflow models serve stub-1\0"
@@ -65,16 +65,18 @@ async def test_a_fork_is_seen_for_what_it_is(forks: ForkBench) -> None:
     own, its = (Path(f"/proc/{pid}/oom_score_adj") for pid in ("self", handle.ref["pid"]))
     assert int(its.read_text()) == min(1000, int(own.read_text()) + 300)
     assert forks.log(handle).read_text().startswith("$ mlflow models serve stub-1\n")
-    shown = identity.variable(handle.ref["pid"], "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT")
+    shown = identity.environment_variable(
+        handle.ref["pid"], "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"
+    )
     assert shown == "60"
-    assert identity.variable(handle.ref["pid"], "MODEL_DEPLOYMENT_PADDING") is None
+    assert identity.environment_variable(handle.ref["pid"], "MODEL_DEPLOYMENT_PADDING") is None
     taken = measure(forks.instance, [handle])[handle.launch_id]
     assert taken.forked
     assert taken.uss is not None
     assert taken.uss < taken.rss
 
 
-async def test_a_request_to_a_dead_model_is_answered_by_its_successor(forks: ForkBench) -> None:
+async def test_request_to_a_dead_model_is_answered_by_its_successor(forks: ForkBench) -> None:
     spec = forks.spec()
     handle = await forks.runtime.start(spec)
     os.kill(handle.ref["pid"], signal.SIGKILL)
@@ -90,7 +92,7 @@ async def test_a_request_to_a_dead_model_is_answered_by_its_successor(forks: For
     assert await waiting == b"HTTP/1.1 200 OK"
 
 
-async def test_a_process_that_shuts_its_socket_down_does_so_for_itself_only(
+async def test_socket_that_a_process_shuts_down_listens_again(
     forks: ForkBench,
 ) -> None:
     handle = await forks.serve()
@@ -106,7 +108,7 @@ async def test_a_process_that_shuts_its_socket_down_does_so_for_itself_only(
     assert await ping(handle.endpoint.port) == b"HTTP/1.1 200 OK"
 
 
-async def test_a_port_is_held_until_it_is_released(forks: ForkBench) -> None:
+async def test_port_is_held_until_it_is_released(forks: ForkBench) -> None:
     endpoint = forks.spec().endpoint
     await forks.parent()
     for _ in range(2):
@@ -126,17 +128,17 @@ async def test_several_workers_share_a_port_and_replace_each_other(forks: ForkBe
     leader = handle.ref["pid"]
     workers = forks.pids(handle).keys() - {leader}
     assert {os.getpgid(pid) for pid in workers} == {leader}
-    await until(lambda: crew_of(handle) == Crew(2, 2))
+    await until(lambda: worker_counts(handle) == WorkerCounts(2, 2))
     victim = workers.pop()
     os.kill(victim, signal.SIGKILL)
     await until(lambda: len(forks.pids(handle)) == 3 and victim not in forks.pids(handle))
-    await until(lambda: crew_of(handle) == Crew(2, 2))
+    await until(lambda: worker_counts(handle) == WorkerCounts(2, 2))
     assert {psutil.Process(pid).name() for pid in workers} == {"stub-1"}
     assert await forks.runtime.poll(handle) is None
     os.kill(leader, signal.SIGKILL)
     assert (await forks.ended(handle)).code == -signal.SIGKILL
     assert forks.pids(handle) == {}
-    assert crew_of(handle) is None
+    assert worker_counts(handle) is None
 
 
 async def test_workers_end_when_they_are_asked(forks: ForkBench) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from model_deployment.runtime.forkserver import Unavailable
+from model_deployment.runtime.parent_connection import ParentUnavailable
 from model_deployment.worker import protocol
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench, environment, parents
 from tests.integration.runtime.test_forks import ping
@@ -36,7 +36,7 @@ async def test_models_outlive_the_parent_and_the_next_one_holds_their_ports(
     assert forks.told == []
 
 
-async def test_a_new_controller_finds_parent_and_held_ports(forks: ForkBench) -> None:
+async def test_new_controller_finds_parent_and_held_ports(forks: ForkBench) -> None:
     handle = await forks.serve()
     first = await forks.parent()
     await forks.runtime.close()
@@ -50,7 +50,7 @@ async def test_a_new_controller_finds_parent_and_held_ports(forks: ForkBench) ->
     assert (await forks.ended(handle)).code == -signal.SIGKILL
 
 
-async def test_a_parent_that_nobody_needs_ends(forks: ForkBench, tmp_path: Path) -> None:
+async def test_parent_that_is_not_needed_ends(forks: ForkBench, tmp_path: Path) -> None:
     forks.use(linger=0.1)
     await forks.parent()
     assert len(parents(tmp_path)) == 1
@@ -59,7 +59,7 @@ async def test_a_parent_that_nobody_needs_ends(forks: ForkBench, tmp_path: Path)
     assert not [*(tmp_path / "worker").glob("*.sock")]
 
 
-async def test_a_parent_of_another_make_ends_with_its_last_launch(
+async def test_parent_of_another_make_ends_with_its_last_launch(
     forks: ForkBench, tmp_path: Path
 ) -> None:
     handle = await forks.serve()
@@ -76,18 +76,18 @@ async def test_a_parent_of_another_make_ends_with_its_last_launch(
     await forks.forks.hold(handle.endpoint)
 
 
-async def test_a_library_that_starts_threads_is_not_preloaded(forks: ForkBench) -> None:
+async def test_library_that_starts_threads_is_not_preloaded(forks: ForkBench) -> None:
     around = {**environment(), "PYTHONPATH": str(PROGRAMS)}
     forks.use(preload=("string", "threaded", "no_such_module", "calendar"), environment=around)
     await forks.parent()
-    hello = forks.forks._parent.hello
+    hello = forks.forks._client.hello
     assert hello["preloaded"] == ["string", "calendar"]
     assert hello["refused"].keys() == {"threaded", "no_such_module"}
     assert "threads" in hello["refused"]["threaded"]
     assert psutil.Process(hello["pid"]).num_threads() == 1
 
 
-async def test_where_no_parent_can_be_had_models_are_served_the_other_way(
+async def test_models_without_a_parent_are_started_by_mlflow_models_serve(
     forks: ForkBench,
 ) -> None:
     forks.use(python="/bin/false")
@@ -96,11 +96,11 @@ async def test_where_no_parent_can_be_had_models_are_served_the_other_way(
         assert "stub_model_server" in next(iter(forks.pids(handle).values()))
     assert len(forks.told) == 2
     assert "cannot be used: the warm parent ended with status 1" in forks.told[0]
-    with pytest.raises(Unavailable):
+    with pytest.raises(ParentUnavailable):
         await forks.forks.hold(forks.spec().endpoint)
 
 
-async def test_a_parent_that_hangs_is_ended_and_does_not_keep_its_ports(forks: ForkBench) -> None:
+async def test_parent_that_hangs_is_ended_and_does_not_keep_its_ports(forks: ForkBench) -> None:
     forks.use(patience=0.3)
     first = await forks.serve()
     spec = forks.spec()
@@ -113,7 +113,7 @@ async def test_a_parent_that_hangs_is_ended_and_does_not_keep_its_ports(forks: F
     assert await forks.runtime.poll(first) is None
 
 
-async def test_what_cannot_be_understood_is_answered_and_ends_nothing(forks: ForkBench) -> None:
+async def test_requests_that_cannot_be_understood_are_answered(forks: ForkBench) -> None:
     await forks.parent()
     with connected(forks) as own:
         lines = own.makefile("rwb")

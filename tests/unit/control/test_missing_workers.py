@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from model_deployment.control.missing_workers import INTERVAL, MissingWorkers, serving
-from model_deployment.core.domain import Crew, Deployment, Desired, Endpoint, Handle, State
+from model_deployment.core.domain import Deployment, Desired, Endpoint, Handle, State, WorkerCounts
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
@@ -21,15 +21,15 @@ ROW = Deployment(
     launch_id="a",
     handle=Handle("a", Endpoint("127.0.0.1", 1)),
 )
-WHOLE = Crew(2, 2)
-BROKEN = Crew(1, 2, "OSError: [Errno 98] Address already in use")
+WHOLE = WorkerCounts(2, 2)
+BROKEN = WorkerCounts(1, 2, "OSError: [Errno 98] Address already in use")
 
 
 class Counted:
     """A roll call, and what it told."""
 
     def __init__(self) -> None:
-        self.crew: Crew | None = WHOLE
+        self.crew: WorkerCounts | None = WHOLE
         self.told: list[str] = []
         self.looks = 0
         self._now = 0.0
@@ -37,11 +37,11 @@ class Counted:
             self._look, lambda key, text: self.told.append(f"{key}: {text}")
         )
 
-    def _look(self, handle: Handle) -> Crew | None:
+    def _look(self, handle: Handle) -> WorkerCounts | None:
         self.looks += 1
         return self.crew
 
-    def count(self, crew: Crew | None, row: Deployment = ROW) -> None:
+    def count(self, crew: WorkerCounts | None, row: Deployment = ROW) -> None:
         self.crew = crew
         self._now += INTERVAL
         self._call.maybe_count([row], self._now)
@@ -70,7 +70,7 @@ def test_another_launch_is_told_of_anew() -> None:
 
 def test_a_worker_that_is_only_being_replaced_is_not_told_of() -> None:
     it = Counted()
-    it.count(Crew(1, 2))
+    it.count(WorkerCounts(1, 2))
     it.count(BROKEN, replace(ROW, state=State.STARTING))
     it.count(BROKEN, replace(ROW, options=Options()))
     assert it.told == []
@@ -82,10 +82,10 @@ def test_a_worker_that_is_only_being_replaced_is_not_told_of() -> None:
         (ROW, WHOLE, 2), (ROW, BROKEN, 1), (ROW, None, None),
         (replace(ROW, options=Options()), None, 1),
         (replace(ROW, options=Options(), state=State.STARTING), None, 0),
-        (replace(ROW, state=State.STARTING), Crew(0, 2), 0),
+        (replace(ROW, state=State.STARTING), WorkerCounts(0, 2), 0),
         (replace(ROW, state=State.STOPPED, handle=None), None, 0),
         (replace(ROW, state=State.PARKED), None, 0),
     ],
 )  # fmt: skip
-def test_how_many_serve(row: Deployment, crew: Crew | None, number: int | None) -> None:
+def test_how_many_serve(row: Deployment, crew: WorkerCounts | None, number: int | None) -> None:
     assert serving(row, lambda handle: crew) == number

@@ -13,15 +13,15 @@ from model_deployment.core.domain import Endpoint, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime import identity
-from model_deployment.runtime.starter import surroundings
+from model_deployment.runtime.starter import launch_environment
 from model_deployment.settings import Settings
-from model_deployment.worker.tracking import ADVICE, NO_TRACKING
+from model_deployment.worker.tracking import NO_TRACKING, NO_TRACKING_HINT
 
 
 def launch(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a launch's processes."""
     spec = LaunchSpec("a", ModelKey("m", 1), "model", Endpoint("127.0.0.1", 1), Options())
-    return surroundings("instance", spec, environment, identity.FORK)
+    return launch_environment("instance", spec, environment, identity.FORK)
 
 
 @pytest.mark.parametrize("manager", [EnvManager.LOCAL, EnvManager.UV])
@@ -49,9 +49,9 @@ def test_the_registry_of_our_own_can_be_named_too(
 
 CALLS = """
 import mlflow
-from model_deployment.worker.tracking import tell_of_traces
+from model_deployment.worker.tracking import log_first_dropped_trace
 
-tell_of_traces()
+log_first_dropped_trace()
 
 @mlflow.trace
 def double(x):
@@ -88,13 +88,13 @@ def test_calls_fail_and_name_the_setting_and_dropped_traces_are_told_once(tmp_pa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count(ADVICE) == 1
+    assert done.stderr.count(NO_TRACKING_HINT) == 1
     assert [*tmp_path.iterdir()] == []
 
 
 def test_a_model_with_a_server_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from model_deployment.worker.tracking import tell_of_traces
+    from model_deployment.worker.tracking import log_first_dropped_trace
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
-    tell_of_traces()
+    log_first_dropped_trace()
     assert not logging.getLogger("mlflow.tracing.fluent").filters

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from model_deployment.core.domain import LOST, Exit
 from model_deployment.core.hints import advice, with_advice
-from model_deployment.runtime.exit_reasons import explained, of_status
+from model_deployment.runtime.exit_reasons import explain, of_status
 from model_deployment.worker.load_failures import STATUS, chain_of, lasts, status
 
 MODEL = "wine-1-1700000000000"
@@ -138,11 +138,11 @@ def printed(error: BaseException) -> str:
 
 @pytest.mark.parametrize(("error", "lasting", "begin"), KINDS, ids=lambda value: str(value)[:30])
 @pytest.mark.parametrize("behind", ["", WRAPPER.format(1), "\n\n", "bye\n"])
-def test_a_load_that_fails_is_told_with_its_exception_first(
+def test_reason_of_a_failed_load_begins_with_its_exception(
     error: Exception, lasting: bool, begin: str, behind: str
 ) -> None:
     log = printed(error) + behind
-    found = explained(of_status(1), log, loading=True, model=MODEL)
+    found = explain(of_status(1), log, loading=True, model=MODEL)
     assert found.reason.startswith(begin.partition(", from")[0])
     assert (begin in found.reason) or behind == "bye\n"
     assert "exited" not in found.reason
@@ -150,16 +150,16 @@ def test_a_load_that_fails_is_told_with_its_exception_first(
 
 
 @pytest.mark.parametrize(("error", "lasting", "begin"), KINDS, ids=lambda value: str(value)[:30])
-def test_the_process_itself_says_the_same_of_it(
+def test_worker_judges_a_failed_load_as_its_log_is_judged(
     error: Exception, lasting: bool, begin: str
 ) -> None:
     assert lasts(chain_of(error), FOLDER) is lasting
     assert status(error, FOLDER) == (STATUS if lasting else 1)
     ended = of_status(status(error, FOLDER))
-    assert explained(ended, printed(error), loading=True, model=MODEL).permanent is lasting
+    assert explain(ended, printed(error), loading=True, model=MODEL).permanent is lasting
 
 
-def test_it_knows_what_a_model_s_own_exception_derives_from() -> None:
+def test_base_classes_of_an_exception_count() -> None:
     assert status(ConfigError("no such column"), FOLDER) == STATUS
     assert status(FeatureStoreUnavailable("no such column"), FOLDER) == 1
     wrapped = from_(LicenceError("see below"), FeatureStoreUnavailable("gone"))
@@ -171,7 +171,7 @@ def test_it_knows_what_a_model_s_own_exception_derives_from() -> None:
     assert status(code, FOLDER) == 1
 
 
-def test_a_chain_that_bites_its_tail_ends() -> None:
+def test_circular_chain_of_exceptions_ends() -> None:
     one, other = KeyError("a"), KeyError("b")
     one.__context__, other.__context__ = other, one
     assert len(chain_of(one)) == 2
@@ -208,49 +208,49 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
         (-99, "", False, "the process was killed by signal 99"),
     ],
 )
-def test_other_ends(code: int, log: str, loading: bool, reason: str) -> None:
-    found = explained(of_status(code), log, loading=loading, model=MODEL)
+def test_reason_of_other_exits(code: int, log: str, loading: bool, reason: str) -> None:
+    found = explain(of_status(code), log, loading=loading, model=MODEL)
     assert reason in found.reason
     assert not found.permanent
 
 
-def test_a_killed_server_below_its_wrapper_counts_as_killed() -> None:
+def test_killed_server_below_its_wrapper_counts_as_killed() -> None:
     log = "serving\n" + WRAPPER.format(-9)
-    assert explained(of_status(1), log, loading=False, model=MODEL).code == -9
+    assert explain(of_status(1), log, loading=False, model=MODEL).code == -9
 
 
-def test_who_saw_nothing_says_nothing() -> None:
-    assert explained(LOST, printed(KeyError("k")), loading=False, model=MODEL) == LOST
+def test_exit_that_was_not_observed_gets_no_reason() -> None:
+    assert explain(LOST, printed(KeyError("k")), loading=False, model=MODEL) == LOST
 
 
-def test_of_a_group_of_exceptions_all_are_told() -> None:
+def test_reason_of_an_exception_group_has_all_exceptions() -> None:
     group = ExceptionGroup("no weights", [KeyError("a"), from_(TypeError("b"), ValueError("c"))])
-    found = explained(of_status(1), printed(group), loading=True, model=MODEL)
+    found = explain(of_status(1), printed(group), loading=True, model=MODEL)
     assert found.reason.startswith("ExceptionGroup: no weights (2 sub-exceptions) KeyError: 'a'")
     assert "TypeError: b" in found.reason
     assert "+--" not in found.reason
 
 
 @pytest.mark.parametrize("ended", [1, 3])
-def test_no_password_of_an_address_is_told(ended: int) -> None:
+def test_reason_shows_no_password_of_an_address(ended: int) -> None:
     # What MODEL_DEPLOYMENT_MODEL_ENV hands to a model stands in its exceptions.
     error = RuntimeError("API request to https://anna:s3cret@mlflow.example/api failed")
-    found = explained(of_status(ended), printed(error), loading=True, model=MODEL)
+    found = explain(of_status(ended), printed(error), loading=True, model=MODEL)
     assert "mlflow.example" in found.reason
     assert "s3cret" not in found.reason
 
 
-def test_long_words_are_cut_at_their_end() -> None:
+def test_long_reason_is_cut_at_its_end() -> None:
     log = printed(ValueError("shape mismatch: " + "x" * 1000))
-    found = explained(of_status(1), log, loading=True, model=MODEL)
+    found = explain(of_status(1), log, loading=True, model=MODEL)
     assert found.reason.startswith("ValueError: shape mismatch: x")
     assert len(found.reason) == 300
     assert found.reason.endswith("…")
 
 
 @given(st.text(), st.integers(0, 255), st.booleans())
-def test_whatever_a_log_holds_there_is_a_reason(log: str, code: int, loading: bool) -> None:
-    found = explained(of_status(code), log, loading=loading, model=MODEL)
+def test_any_log_gives_a_reason(log: str, code: int, loading: bool) -> None:
+    found = explain(of_status(code), log, loading=loading, model=MODEL)
     assert found.reason
     assert isinstance(found, Exit)
 
@@ -275,7 +275,7 @@ def test_whatever_a_log_holds_there_is_a_reason(log: str, code: int, loading: bo
         ("making sure of the local artifacts", ""),
     ],
 )
-def test_there_is_a_remedy_for_each(reason: str, word: str) -> None:
+def test_each_reason_has_a_hint(reason: str, word: str) -> None:
     assert word in advice(reason)
     assert bool(advice(reason)) == bool(word)
     told = with_advice(f"cannot: {reason}", reason)

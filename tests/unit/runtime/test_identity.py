@@ -70,7 +70,7 @@ def family() -> Iterator[Family]:
 
 
 def seen(child: subprocess.Popen[bytes]) -> Process:
-    process = identity.look(child.pid)
+    process = identity.read_process(child.pid)
     assert process is not None
     return process
 
@@ -81,20 +81,20 @@ def make_zombie(child: subprocess.Popen[bytes]) -> None:
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
 
-def test_the_boot_has_one_name() -> None:
+def test_boot_id_is_constant() -> None:
     assert len(identity.boot_id()) == 36
     assert identity.boot_id() == identity.boot_id()
 
 
-def test_sees_itself() -> None:
-    me = identity.look(os.getpid())
+def test_read_process_finds_itself() -> None:
+    me = identity.read_process(os.getpid())
     assert me is not None
     assert (me.pid, me.group, me.session) == (os.getpid(), os.getpgrp(), os.getsid(0))
     assert not me.zombie
-    assert os.getpid() in {*identity.processes()}
+    assert os.getpid() in {*identity.pids()}
 
 
-def test_sees_where_a_process_belongs(family: Family) -> None:
+def test_read_process_has_group_and_session(family: Family) -> None:
     leader, follower = family.start(start_new_session=True), family.start(process_group=0)
     assert (seen(leader).group, seen(leader).session) == (leader.pid, leader.pid)
     assert (seen(follower).group, seen(follower).session) == (follower.pid, os.getsid(0))
@@ -102,8 +102,8 @@ def test_sees_where_a_process_belongs(family: Family) -> None:
 
 
 @pytest.mark.parametrize("pid", [NOBODY, 0, -1])
-def test_sees_nothing_where_nobody_is(pid: int) -> None:
-    assert identity.look(pid) is None
+def test_read_process_without_a_process_is_none(pid: int) -> None:
+    assert identity.read_process(pid) is None
     assert not identity.is_running(pid, 0)
     assert identity.marker_of(pid) is None
 
@@ -111,7 +111,7 @@ def test_sees_nothing_where_nobody_is(pid: int) -> None:
 @pytest.mark.parametrize(
     "name", [b"a b", b") S 1 (", b"((((", b"\xff\xfe", b"line\nline", "\u6a21\u578b".encode()]
 )
-def test_a_strange_command_name_does_not_mislead(
+def test_odd_command_name_does_not_mislead_read_process(
     family: Family, tmp_path: Path, name: bytes
 ) -> None:
     program = os.path.join(os.fsencode(tmp_path), name)  # noqa: PTH118 - names no str can hold
@@ -122,7 +122,7 @@ def test_a_strange_command_name_does_not_mislead(
     assert family.members("launch", child.pid) == {child.pid}
 
 
-def test_the_same_pid_with_another_start_time_is_another_process(family: Family) -> None:
+def test_same_pid_with_another_start_time_is_another_process(family: Family) -> None:
     child = family.start()
     started = seen(child).started
     assert identity.is_running(child.pid, started)
@@ -130,7 +130,7 @@ def test_the_same_pid_with_another_start_time_is_another_process(family: Family)
     assert not identity.is_running(child.pid, started - 1)
 
 
-def test_a_zombie_does_not_run(family: Family) -> None:
+def test_zombie_does_not_run(family: Family) -> None:
     child = family.start("launch")
     started = seen(child).started
     make_zombie(child)
@@ -138,18 +138,18 @@ def test_a_zombie_does_not_run(family: Family) -> None:
     assert not identity.is_running(child.pid, started)
     assert identity.marker_of(child.pid) is None
     child.wait()
-    assert identity.look(child.pid) is None
+    assert identity.read_process(child.pid) is None
     assert not identity.is_running(child.pid, started)
 
 
-def test_reads_the_marker_a_process_was_started_with(family: Family) -> None:
+def test_marker_is_that_of_the_initial_environment(family: Family) -> None:
     child = family.start("launch", environment={ENDPOINT: "127.0.0.1:8001"})
     assert identity.marker_of(child.pid) == f"{family.instance}/launch"
-    assert identity.variable(child.pid, ENDPOINT) == "127.0.0.1:8001"
-    assert identity.variable(child.pid, "ABSENT") is None
+    assert identity.environment_variable(child.pid, ENDPOINT) == "127.0.0.1:8001"
+    assert identity.environment_variable(child.pid, "ABSENT") is None
 
 
-def test_a_marker_is_the_whole_of_one_variable(family: Family) -> None:
+def test_marker_is_the_whole_of_one_variable(family: Family) -> None:
     child = family.start(
         environment={"OTHER": f"{MARKER}=x/y", f"X{MARKER}": "x/y", f"{MARKER}ED": "x/y"}
     )
@@ -158,14 +158,14 @@ def test_a_marker_is_the_whole_of_one_variable(family: Family) -> None:
     assert identity.marker_of(child.pid) == "a=b/c=d \ufffd"
 
 
-def test_lists_the_living_processes_of_one_instance(family: Family) -> None:
+def test_marked_processes_are_the_living_ones_of_an_instance(family: Family) -> None:
     one, two = family.start("one"), family.start("two")
     dead = family.start("dead")
     make_zombie(dead)
     for stranger in ("", f"{family.instance}/", f"{family.instance}x/one", "one", family.instance):
         family.start(environment={MARKER: stranger})
     family.start()
-    assert {*identity.marked(family.instance)} == {("one", seen(one)), ("two", seen(two))}
+    assert {*identity.marked_processes(family.instance)} == {("one", seen(one)), ("two", seen(two))}
 
 
 def test_members_are_found_by_their_marker_wherever_they_went(family: Family) -> None:
@@ -183,7 +183,7 @@ def test_members_are_found_by_their_marker_wherever_they_went(family: Family) ->
     family.start("other", start_new_session=True)
     family.start(start_new_session=True)
     try:
-        process = identity.look(grandchild)
+        process = identity.read_process(grandchild)
         assert process is not None
         assert process.session == grandchild != leader.pid
         assert family.members("launch", leader.pid) == {leader.pid, grandchild}
@@ -210,7 +210,7 @@ def test_members_without_a_marker_are_found_by_their_group(family: Family) -> No
     assert family.members("launch", leader.pid) == {leader.pid}
 
 
-def test_a_group_without_a_marked_process_is_somebody_elses(family: Family) -> None:
+def test_group_without_a_marked_process_is_foreign(family: Family) -> None:
     # Its number was given out again: nothing in it is the launch's.
     stranger = family.start(process_group=0)
     away = family.start("launch", start_new_session=True)
@@ -218,48 +218,48 @@ def test_a_group_without_a_marked_process_is_somebody_elses(family: Family) -> N
     assert family.members("gone", stranger.pid) == set()
 
 
-def test_a_marked_zombie_does_not_vouch_for_its_group(family: Family) -> None:
+def test_marked_zombie_does_not_vouch_for_its_group(family: Family) -> None:
     leader = family.start("launch", process_group=0)
     family.start(process_group=leader.pid)
     make_zombie(leader)
     assert family.members("launch", leader.pid) == set()
 
 
-def test_members_of_another_instance_are_strangers(family: Family) -> None:
+def test_members_of_another_instance_are_foreign(family: Family) -> None:
     child = family.start(environment={MARKER: "another/launch"}, process_group=0)
     assert family.members("launch", child.pid) == set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_reaches_the_process_it_is_for(family: Family, number: signal.Signals) -> None:
+def test_signal_reaches_the_process_it_is_for(family: Family, number: signal.Signals) -> None:
     child, bystander = family.start(), family.start()
-    identity.send(seen(child), number)
+    identity.send_signal(seen(child), number)
     assert child.wait(timeout=10) == -number
     assert identity.is_running(bystander.pid, seen(bystander).started)
 
 
 @pytest.mark.parametrize("off", [-1, 1])
-def test_a_signal_never_reaches_another_process_with_the_same_pid(family: Family, off: int) -> None:
+def test_signal_never_reaches_another_process_with_the_same_pid(family: Family, off: int) -> None:
     child = family.start()
     process = seen(child)
     stranger = Process(process.pid, process.started + off, process.group, process.session, False)
-    identity.send(stranger, signal.SIGKILL)
+    identity.send_signal(stranger, signal.SIGKILL)
     # Had it been hit, it would have died of that one.
-    identity.send(process, signal.SIGTERM)
+    identity.send_signal(process, signal.SIGTERM)
     assert child.wait(timeout=10) == -signal.SIGTERM
 
 
-def test_a_signal_to_the_dead_is_no_error(family: Family) -> None:
+def test_signal_to_an_ended_process_is_no_error(family: Family) -> None:
     child = family.start()
     process = seen(child)
     make_zombie(child)
-    identity.send(process, signal.SIGTERM)
+    identity.send_signal(process, signal.SIGTERM)
     child.wait()
-    identity.send(process, signal.SIGTERM)
-    identity.send(Process(NOBODY, 1, 1, 1, False), signal.SIGTERM)
+    identity.send_signal(process, signal.SIGTERM)
+    identity.send_signal(Process(NOBODY, 1, 1, 1, False), signal.SIGTERM)
 
 
-def test_a_process_that_ends_between_look_and_signal_is_no_error(
+def test_process_that_ends_between_check_and_signal_is_no_error(
     family: Family, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = family.start()
@@ -274,7 +274,7 @@ def test_a_process_that_ends_between_look_and_signal_is_no_error(
 
     monkeypatch.setattr(os, "pidfd_open", end_then_open)
     monkeypatch.setattr(identity, "is_running", lambda *_: True)  # it was, a moment ago
-    identity.send(process, signal.SIGTERM)
+    identity.send_signal(process, signal.SIGTERM)
     assert child.returncode == -signal.SIGKILL
 
 
@@ -282,6 +282,6 @@ def test_signals_leave_no_descriptors_open(family: Family) -> None:
     child = family.start()
     process = seen(child)
     before = {*Path("/proc/self/fd").iterdir()}
-    identity.send(process, signal.SIGCONT)
-    identity.send(Process(process.pid, 0, 0, 0, False), signal.SIGCONT)
+    identity.send_signal(process, signal.SIGCONT)
+    identity.send_signal(Process(process.pid, 0, 0, 0, False), signal.SIGCONT)
     assert {*Path("/proc/self/fd").iterdir()} <= before

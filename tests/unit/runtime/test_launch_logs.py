@@ -44,19 +44,19 @@ def line_of(message: str, *args: object, **fields: object) -> str:
     return stream.getvalue()
 
 
-def test_a_line_names_model_version_and_launch() -> None:
+def test_line_names_model_version_and_launch() -> None:
     line = line_of("%s -> %s", "pending", "starting", launch_id="ab", model="my model", version=3)
     assert line.endswith(
         " WARNING model_deployment.test: pending -> starting model=my model version=3 launch_id=ab\n"
     )
 
 
-def test_a_line_shows_only_the_fields_there_are() -> None:
+def test_line_shows_only_the_fields_there_are() -> None:
     assert line_of("plain", other=1).endswith(": plain\n")
     assert line_of("plain", model="m").endswith(": plain model=m\n")
 
 
-def test_a_line_begins_with_its_time_to_the_millisecond() -> None:
+def test_line_begins_with_its_time_to_the_millisecond() -> None:
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} WARNING ", line_of("x"))
 
 
@@ -86,7 +86,7 @@ def test_one_event_is_one_line_whatever_it_says(text: str) -> None:
     assert line.removesuffix("\n").isprintable()
 
 
-def test_the_trace_of_an_exception_holds_no_control_characters() -> None:
+def test_trace_of_an_exception_holds_no_control_characters() -> None:
     try:
         raise ValueError("\x1b[2J\rfake\nline")
     except ValueError:
@@ -111,26 +111,26 @@ def test_configure_takes_over_the_package_and_quietens_uvicorn(
         assert second.endswith("ERROR uvicorn.error: trouble")
 
 
-def test_the_tail_has_the_last_lines(logs: LaunchLogs) -> None:
+def test_tail_has_the_last_lines(logs: LaunchLogs) -> None:
     write(logs, "a", "one\ntwo\nthree\nunfinished")
     assert logs.tail("a", 2) == "three\nunfinished\n"
     assert logs.tail("a", 99) == "one\ntwo\nthree\nunfinished\n"
     assert logs.tail("a", 0) == ""
 
 
-def test_a_launch_that_wrote_nothing_has_no_tail(logs: LaunchLogs) -> None:
+def test_launch_that_wrote_nothing_has_no_tail(logs: LaunchLogs) -> None:
     assert logs.tail("none", 10) == ""
     assert logs.ending("none") == ""
 
 
-def test_the_tail_cannot_steer_a_terminal(logs: LaunchLogs) -> None:
+def test_tail_cannot_steer_a_terminal(logs: LaunchLogs) -> None:
     write(logs, "a", b"\x1b]0;title\x07\x1b[31mred\tcaf\xc3\xa9 \xff\x00\x9b\n")
     expected = "\\x1b]0;title\\x07\\x1b[31mred\tcaf\u00e9 \ufffd\\x00\ufffd\n"
     assert logs.tail("a", 1) == expected
 
 
 @given(content=st.binary(max_size=200), lines=st.integers(0, 5))
-def test_whatever_a_model_writes_the_tail_is_printable_lines(
+def test_tail_of_anything_is_printable_lines(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, lines: int
 ) -> None:
     logs = LaunchLogs(tmp_path_factory.getbasetemp(), LIMIT)
@@ -142,7 +142,7 @@ def test_whatever_a_model_writes_the_tail_is_printable_lines(
     assert logs.ending("any") == logs.tail("any", 600)
 
 
-def test_the_tail_reads_only_the_end_of_a_large_file(logs: LaunchLogs) -> None:
+def test_tail_reads_only_the_end_of_a_large_file(logs: LaunchLogs) -> None:
     path = write(logs, "a", "first\n")
     os.truncate(path, 8 * 1024 * 1024 * 1024)  # sparse; read whole, it would not fit
     with path.open("ab") as file:
@@ -170,7 +170,7 @@ def test_tidying_leaves_logs_within_the_limit_alone(logs: LaunchLogs) -> None:
     assert path.stat().st_size == LIMIT
 
 
-def test_a_log_that_grew_too_long_is_cut_while_the_model_writes(logs: LaunchLogs) -> None:
+def test_log_that_grew_too_long_is_cut_while_the_model_writes(logs: LaunchLogs) -> None:
     # As the runtime opens it for a model, which keeps its descriptor.
     path = logs.path("a")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -193,13 +193,13 @@ def test_a_log_that_grew_too_long_is_cut_while_the_model_writes(logs: LaunchLogs
         os.close(descriptor)
 
 
-def test_the_cut_end_is_as_private_as_the_log(logs: LaunchLogs) -> None:
+def test_cut_end_is_as_private_as_the_log(logs: LaunchLogs) -> None:
     write(logs, "a", b"x" * (LIMIT + 1)).chmod(0o600)
     logs.tidy(["a"])
     assert stat.S_IMODE((logs.root / "a.log.1").stat().st_mode) == 0o600
 
 
-def test_a_log_that_vanishes_meanwhile_does_not_stop_the_tidying(
+def test_log_that_vanishes_meanwhile_does_not_stop_the_tidying(
     logs: LaunchLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     present = write(logs, "old", "x")
@@ -208,7 +208,7 @@ def test_a_log_that_vanishes_meanwhile_does_not_stop_the_tidying(
     assert names(logs) == set()
 
 
-def test_a_full_disk_does_not_keep_a_log_from_being_cut(
+def test_full_disk_does_not_keep_a_log_from_being_cut(
     logs: LaunchLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:

@@ -23,16 +23,16 @@ def test_lines_go_to_the_end_of_a_log(logs: LaunchLogs) -> None:
     assert logs.path("a").read_text() == "the model's own\nrequest 7: status 500\none\ntwo\n"
 
 
-def test_a_launch_without_a_log_does_not_get_one(logs: LaunchLogs) -> None:
+def test_launch_without_a_log_does_not_get_one(logs: LaunchLogs) -> None:
     logs.append("gone", "x")
     assert [*logs.root.iterdir()] == []
 
 
-def test_a_folder_that_is_gone_is_no_error(tmp_path: Path) -> None:
+def test_folder_that_is_gone_is_no_error(tmp_path: Path) -> None:
     LaunchLogs(tmp_path / "gone", 1).append("a", "x")
 
 
-def test_what_is_added_cannot_steer_a_terminal(logs: LaunchLogs) -> None:
+def test_added_lines_cannot_steer_a_terminal(logs: LaunchLogs) -> None:
     logs.path("a").touch()
     logs.append("a", "\x1b]0;title\x07\x1b[31mred\x00\x9b\u202e")
     assert logs.tail("a", 9) == "\\x1b]0;title\\x07\\x1b[31mred\\x00\\x9b\\u202e\n"
@@ -50,7 +50,7 @@ def test_any_text_can_be_added_and_is_printable(
     assert all(line.replace("\t", "").isprintable() for line in shown)
 
 
-def test_a_symbolic_link_is_not_followed(logs: LaunchLogs, tmp_path: Path) -> None:
+def test_symbolic_link_is_not_followed(logs: LaunchLogs, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("safe")
     logs.path("a").symlink_to(target)
@@ -58,7 +58,7 @@ def test_a_symbolic_link_is_not_followed(logs: LaunchLogs, tmp_path: Path) -> No
     assert target.read_text() == "safe"
 
 
-def test_a_fifo_that_nobody_reads_holds_nothing_up(logs: LaunchLogs) -> None:
+def test_fifo_without_a_reader_holds_nothing_up(logs: LaunchLogs) -> None:
     os.mkfifo(logs.path("a"))
     writer = threading.Thread(target=logs.append, args=("a", "x"), daemon=True)
     writer.start()
@@ -66,7 +66,7 @@ def test_a_fifo_that_nobody_reads_holds_nothing_up(logs: LaunchLogs) -> None:
     assert not writer.is_alive()
 
 
-def test_a_fifo_that_is_full_does_not_either(logs: LaunchLogs) -> None:
+def test_fifo_that_is_full_holds_nothing_up(logs: LaunchLogs) -> None:
     os.mkfifo(logs.path("a"))
     reader = os.open(logs.path("a"), os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -78,13 +78,13 @@ def test_a_fifo_that_is_full_does_not_either(logs: LaunchLogs) -> None:
         os.close(reader)
 
 
-def test_a_folder_in_the_place_of_a_log_is_left_alone(logs: LaunchLogs) -> None:
+def test_folder_in_the_place_of_a_log_is_left_alone(logs: LaunchLogs) -> None:
     logs.path("a").mkdir()
     logs.append("a", "x")
     assert [*logs.path("a").iterdir()] == []
 
 
-def test_a_log_that_was_cut_goes_on_at_its_new_end(logs: LaunchLogs) -> None:
+def test_log_that_was_cut_goes_on_at_its_new_end(logs: LaunchLogs) -> None:
     logs.path("a").write_bytes(b"x" * 5000)
     logs.tidy(["a"])
     logs.append("a", "after")

@@ -67,7 +67,7 @@ def launches() -> Iterator[Launches]:
     it.end()
 
 
-def test_all_processes_of_each_launch_are_counted(launches: Launches) -> None:
+def test_memory_of_a_launch_is_that_of_all_its_processes(launches: Launches) -> None:
     small, large = launches.start("small", 10), launches.start("large", 40)
     found = measure(launches.instance, [small, large])
     assert set(found) == {"small", "large"}
@@ -83,7 +83,7 @@ def test_all_processes_of_each_launch_are_counted(launches: Launches) -> None:
     assert found["small"].forked is None
 
 
-def test_what_is_gone_or_of_another_boot_is_not_in_it(launches: Launches) -> None:
+def test_memory_of_gone_launches_is_left_out(launches: Launches) -> None:
     here = launches.start("here", 1)
     elsewhere = handle("here", here.ref["pid"], boot="another")
     assert measure(launches.instance, [handle("gone", 2**22 - 1)]) == {}
@@ -94,7 +94,9 @@ def test_what_is_gone_or_of_another_boot_is_not_in_it(launches: Launches) -> Non
     until_sync(lambda: measure(launches.instance, [here]) == {}, what="it to be gone")
 
 
-def test_without_smaps_there_is_no_pss(monkeypatch: pytest.MonkeyPatch, launches: Launches) -> None:
+def test_memory_without_smaps_has_no_pss(
+    monkeypatch: pytest.MonkeyPatch, launches: Launches
+) -> None:
     here = launches.start("here", 1)
 
     def denied(path: Path) -> bytes:
@@ -110,7 +112,7 @@ def test_without_smaps_there_is_no_pss(monkeypatch: pytest.MonkeyPatch, launches
     assert found.rss > MEGABYTE
 
 
-def test_what_a_fork_shares_is_not_private(launches: Launches) -> None:
+def test_memory_shared_by_forks_is_not_private(launches: Launches) -> None:
     """The two of each launch share what the first had before it forked, and nobody wrote to."""
     program = HUNGRY.replace('hold[:] = b"x" * len(hold)', "pass")
     found = measure(launches.instance, [launches.start("both", 50, program)])["both"]
@@ -121,7 +123,7 @@ def test_what_a_fork_shares_is_not_private(launches: Launches) -> None:
     assert found.uss < 30 * MEGABYTE
 
 
-async def test_figures_are_remembered_and_a_slow_look_is_not_waited_for(
+async def test_gauge_remembers_figures_and_does_not_wait_for_a_slow_measurement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks, slow = 0, asyncio.Event()
@@ -148,7 +150,9 @@ async def test_figures_are_remembered_and_a_slow_look_is_not_waited_for(
     await gauge.close()
 
 
-async def test_a_proc_that_cannot_be_read_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_gauge_without_a_readable_proc_returns_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(instance: str, handles: list[Handle]) -> dict[str, Memory]:
         raise OSError("too many open files")
 

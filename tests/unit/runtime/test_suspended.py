@@ -1,4 +1,4 @@
-"""Launches that something has stopped are told from those that only wait, with real processes."""
+"""Launches that a signal has stopped, and launches that only wait: real processes."""
 
 import contextlib
 import os
@@ -9,8 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.core.options import Options
 from model_deployment.runtime import identity
-from model_deployment.runtime.suspended import FOR, Stillness
+from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.starter import LaunchProcess
+from model_deployment.runtime.suspended import SUSPENDED_AFTER, SuspensionDetector
 from tests.support.waiting import until_sync
 
 #: Starts two processes from its first thread, and waits for its standard input to end.
@@ -29,6 +33,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class NoStarter:
+    """Starts nothing."""
+
+    async def start(self, spec: LaunchSpec) -> LaunchProcess:
+        raise OSError(spec)
 
 
 @pytest.fixture
@@ -61,83 +72,128 @@ def stop(*pids: int) -> None:
 
 
 def stopped(pid: int) -> bool:
-    found = identity.look(pid)
+    found = identity.read_process(pid)
     return found is not None and found.stopped
 
 
-def looks(clock: Clock, leader: int, *, alone: bool) -> list[bool]:
-    """What several looks say, the last of them after long enough."""
-    still, found = Stillness(clock), []
-    for pause in (0.0, FOR / 2, FOR / 2, 0.1):
+def suspended(detector: SuspensionDetector, pid: int, *, alone: bool) -> bool:
+    """Whether the launch with this leader is suspended."""
+    leader = identity.read_process(pid)
+    assert leader is not None
+    return detector.is_suspended("launch", leader, alone=alone)
+
+
+def checks(clock: Clock, leader: int, *, alone: bool) -> list[bool]:
+    """The results of several checks, the last two of them after long enough."""
+    detector, found = SuspensionDetector(clock), []
+    for pause in (0.0, SUSPENDED_AFTER / 2, SUSPENDED_AFTER / 2, 0.1):
         clock.now += pause
-        found.append(still.look("launch", leader, alone=alone))
+        found.append(suspended(detector, leader, alone=alone))
     return found
 
 
-def test_one_that_serves_alone_is_found_by_the_third_look(
+def test_leader_that_serves_alone_is_suspended_after_two_seconds(
     clock: Clock, launch: tuple[int, int, int]
 ) -> None:
     leader, first, _ = launch
-    assert looks(clock, leader, alone=True) == [False] * 4
+    assert checks(clock, leader, alone=True) == [False] * 4
     stop(first)  # what it has started for itself is its own business
-    assert looks(clock, leader, alone=True) == [False] * 4
+    assert checks(clock, leader, alone=True) == [False] * 4
     stop(leader)
-    assert looks(clock, leader, alone=True) == [False, False, True, True]
+    assert checks(clock, leader, alone=True) == [False, False, True, True]
 
 
-def test_one_that_goes_on_in_between_is_not(clock: Clock, launch: tuple[int, int, int]) -> None:
-    leader, still = launch[0], Stillness(clock)
+def test_process_that_ran_in_between_is_not_suspended(
+    clock: Clock, launch: tuple[int, int, int]
+) -> None:
+    leader, detector = launch[0], SuspensionDetector(clock)
     for _ in range(3):
         stop(leader)
-        assert not still.look("launch", leader, alone=True)
+        assert not suspended(detector, leader, alone=True)
         os.kill(leader, signal.SIGCONT)
         until_sync(lambda: not stopped(leader))
-        clock.now += FOR
-        assert not still.look("launch", leader, alone=True)
+        clock.now += SUSPENDED_AFTER
+        assert not suspended(detector, leader, alone=True)
 
 
-def test_one_that_was_busy_meanwhile_is_not(clock: Clock) -> None:
+def test_process_whose_cpu_time_grew_is_not_suspended(clock: Clock) -> None:
     # As a program does that limits another one to a part of a processor.
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
-        still = Stillness(clock)
+        detector = SuspensionDetector(clock)
         for _ in range(3):
             stop(busy.pid)
-            clock.now += FOR
-            assert not still.look("launch", busy.pid, alone=True)
-            before = identity.look(busy.pid)
+            clock.now += SUSPENDED_AFTER
+            assert not suspended(detector, busy.pid, alone=True)
+            before = identity.read_process(busy.pid)
             assert before is not None
             os.kill(busy.pid, signal.SIGCONT)
-            until_sync(lambda: (identity.look(busy.pid) or before).used > before.used + 1)  # noqa: B023
+            until_sync(lambda: (identity.read_process(busy.pid) or before).used > before.used + 1)  # noqa: B023
         busy.kill()
 
 
-def test_of_several_workers_one_that_is_stopped_is_ended(
+def test_single_stopped_worker_of_several_is_killed(
     clock: Clock, launch: tuple[int, int, int]
 ) -> None:
     leader, first, second = launch
     stop(first)
-    assert looks(clock, leader, alone=False) == [False] * 4
+    assert checks(clock, leader, alone=False) == [False] * 4
     # A zombie until its parent looks.
-    until_sync(lambda: (found := identity.look(first)) is None or found.zombie)
+    until_sync(lambda: (found := identity.read_process(first)) is None or found.zombie)
     assert not stopped(second)
 
 
-def test_workers_that_are_all_stopped_are_a_launch_that_is(
+def test_launch_whose_workers_are_all_stopped_is_suspended(
     clock: Clock, launch: tuple[int, int, int]
 ) -> None:
     leader, first, second = launch
     stop(leader)
-    assert looks(clock, leader, alone=False) == [False] * 4  # those that serve go on
+    assert checks(clock, leader, alone=False) == [False] * 4  # those that serve go on
     stop(first, second)
-    assert looks(clock, leader, alone=False) == [False, False, True, True]
+    assert checks(clock, leader, alone=False) == [False, False, True, True]
     assert stopped(first)
 
 
-def test_what_is_gone_is_not_stopped(clock: Clock, launch: tuple[int, int, int]) -> None:
-    still = Stillness(clock)
+def test_forgotten_launch_is_observed_from_the_beginning(
+    clock: Clock, launch: tuple[int, int, int]
+) -> None:
+    detector = SuspensionDetector(clock)
     stop(launch[0])
-    still.look("launch", launch[0], alone=True)
-    still.forget("launch")
-    clock.now += FOR
-    assert not still.look("launch", launch[0], alone=True)
-    assert looks(clock, 2**22 + 1, alone=True) == [False] * 4
+    suspended(detector, launch[0], alone=True)
+    detector.forget("launch")
+    clock.now += SUSPENDED_AFTER
+    assert not suspended(detector, launch[0], alone=True)
+
+
+def test_zombie_is_not_suspended(clock: Clock, launch: tuple[int, int, int]) -> None:
+    leader = launch[0]
+    stop(leader)
+    os.kill(leader, signal.SIGKILL)
+    until_sync(lambda: (found := identity.read_process(leader)) is not None and found.zombie)
+    assert checks(clock, leader, alone=True) == [False] * 4
+
+
+def handle(pid: int, started: int, **ref: object) -> Handle:
+    own = {"boot": identity.boot_id(), "pid": pid, "started": started, "method": identity.FORK}
+    return Handle("launch", Endpoint("127.0.0.1", 1), {**own, **ref})
+
+
+def test_runtime_reads_a_process_once_to_tell_whether_it_is_stopped(
+    launch: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = identity.read_process(launch[0])
+    assert leader is not None
+    reads: list[int] = []
+    read = identity.read_process
+
+    def counted(pid: int) -> identity.Process | None:
+        reads.append(pid)
+        return read(pid)
+
+    monkeypatch.setattr(identity, "read_process", counted)
+    runtime = LocalRuntime(instance="test", serve=NoStarter())
+    assert not runtime.stopped(handle(leader.pid, leader.started), Options())
+    assert reads == [leader.pid]
+    stop(leader.pid)
+    assert not runtime.stopped(handle(leader.pid, leader.started - 1), Options())
+    assert not runtime.stopped(handle(leader.pid, leader.started, boot="another"), Options())
+    assert not runtime.stopped(handle(2**22 + 1, 1), Options())

@@ -8,29 +8,29 @@ from typing import Any
 import pytest
 
 from model_deployment.worker import protocol
-from model_deployment.worker.connections import Callers
+from model_deployment.worker.connections import ControllerConnections
 
 
 class Exchange:
-    """Callers with a listening socket, and a loop that is turned by hand."""
+    """ControllerConnections with a listening socket, and a loop that is turned by hand."""
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.callers = Callers(self.listener, self.selector, self.answer)
+        self.connections = ControllerConnections(self.listener, self.selector, self.answer)
         self.heard: list[bytes] = []
         self.told: list[dict[str, Any]] = []
 
     def answer(self, line: bytes) -> dict[str, Any]:
         self.heard.append(line)
         for event in self.told:
-            self.callers.tell(event)
+            self.connections.send_to_all(event)
         return {"heard": line.decode()}
 
     def connect(self) -> socket.socket:
         caller = socket.create_connection(self.listener.getsockname(), timeout=10)
-        number = len(self.callers)
-        while len(self.callers) == number:
+        number = len(self.connections)
+        while len(self.connections) == number:
             self.turn()
         return caller
 
@@ -42,7 +42,7 @@ class Exchange:
             key.data(key.fileobj, events)
 
     def close(self) -> None:
-        for caller in self.callers._callers.values():
+        for caller in self.connections._connections.values():
             caller.socket.close()
         self.selector.close()
         self.listener.close()
@@ -71,11 +71,11 @@ def test_lines_are_answered_one_by_one(exchange: Exchange) -> None:
         ]
         answers.close()
     exchange.turn()
-    assert len(exchange.callers) == 0
+    assert len(exchange.connections) == 0
 
 
 @pytest.mark.parametrize("told_first", [True, False])
-def test_one_that_hangs_up_while_everybody_is_told_something(
+def test_controller_that_hangs_up_during_a_broadcast_is_dropped(
     exchange: Exchange, told_first: bool
 ) -> None:
     gone, stays = exchange.connect(), exchange.connect()
@@ -85,38 +85,38 @@ def test_one_that_hangs_up_while_everybody_is_told_something(
         assert len(batch) == 1
         if told_first:
             # What sending finds out, its own event finds again.
-            exchange.callers.tell({"event": "exit"})
+            exchange.connections.send_to_all({"event": "exit"})
         exchange.turn(batch)
         exchange.turn(batch)
-        assert len(exchange.callers) == 1
+        assert len(exchange.connections) == 1
         if not told_first:
-            exchange.callers.tell({"event": "exit"})
+            exchange.connections.send_to_all({"event": "exit"})
         with stays.makefile("rb") as heard:
             assert heard.readline() == protocol.encode({"event": "exit"})
 
 
-def test_one_that_is_gone_before_it_can_be_written_to(exchange: Exchange) -> None:
+def test_controller_that_is_gone_before_a_write_is_dropped(exchange: Exchange) -> None:
     caller = exchange.connect()
     vanish(caller)
     ((key, _),) = exchange.select()
     exchange.turn([(key, selectors.EVENT_WRITE | selectors.EVENT_READ)])
-    assert len(exchange.callers) == 0
+    assert len(exchange.connections) == 0
 
 
-def test_one_that_hangs_up_after_what_it_said_still_has_it_done(exchange: Exchange) -> None:
+def test_requests_before_a_hang_up_are_still_executed(exchange: Exchange) -> None:
     exchange.told = [{"event": "exit"}] * 3
     caller = exchange.connect()
     caller.sendall(b"one\ntwo\n")
     caller.close()
-    while len(exchange.callers):
+    while len(exchange.connections):
         exchange.turn()
     assert exchange.heard == [b"one", b"two"]
 
 
-def test_one_that_never_reads_is_hung_up_on(exchange: Exchange) -> None:
+def test_controller_that_never_reads_is_dropped(exchange: Exchange) -> None:
     with exchange.connect():
         event = {"event": "x" * 100_000}
         for _ in range(1000):
-            exchange.callers.tell(event)
-        assert len(exchange.callers) == 0
-        exchange.callers.tell(event)
+            exchange.connections.send_to_all(event)
+        assert len(exchange.connections) == 0
+        exchange.connections.send_to_all(event)

@@ -5,11 +5,12 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from model_deployment.worker import executor as module
-from model_deployment.worker.executor import Calls
+from model_deployment.worker.executor import PredictionExecutor
 from tests.support.waiting import until
 
 
@@ -46,7 +47,7 @@ class Crowd:
 
 
 async def test_calls_that_hang_do_not_keep_others_waiting() -> None:
-    calls, free = Calls(at_once=2), threading.Event()
+    calls, free = PredictionExecutor(at_once=2), threading.Event()
     hanging = [asyncio.create_task(calls.run(free.wait)) for _ in range(20)]
     assert await asyncio.wait_for(calls.run(lambda: "answer"), 10) == "answer"
     free.set()
@@ -54,21 +55,21 @@ async def test_calls_that_hang_do_not_keep_others_waiting() -> None:
 
 
 async def test_short_calls_wait_for_their_turn() -> None:
-    calls, crowd = Calls(at_once=3), Crowd(lambda _: None)
+    calls, crowd = PredictionExecutor(at_once=3), Crowd(lambda _: None)
     await asyncio.gather(*(calls.run(lambda: crowd.join(0)) for _ in range(200)))
     assert crowd.most <= 3
 
 
 @pytest.mark.parametrize("compute", [spin, digest])
-async def test_what_computes_for_long_waits_for_its_turn(compute: Callable[[float], None]) -> None:
-    calls, crowd = Calls(at_once=2), Crowd(compute)
+async def test_long_computations_wait_for_their_turn(compute: Callable[[float], None]) -> None:
+    calls, crowd = PredictionExecutor(at_once=2), Crowd(compute)
     await asyncio.gather(*(calls.run(lambda: crowd.join(0.25)) for _ in range(6)))
     assert crowd.most == 2
     assert calls._free == 2
 
 
-async def test_beside_calls_that_hang_others_compute_and_wait_for_their_turn() -> None:
-    calls, crowd, free = Calls(at_once=2), Crowd(spin), threading.Event()
+async def test_calls_beside_hung_ones_wait_for_their_turn() -> None:
+    calls, crowd, free = PredictionExecutor(at_once=2), Crowd(spin), threading.Event()
     hanging = [asyncio.create_task(calls.run(free.wait)) for _ in range(6)]
     computing = [asyncio.create_task(calls.run(lambda: crowd.join(0.2))) for _ in range(6)]
     more = [asyncio.create_task(calls.run(free.wait)) for _ in range(6)]
@@ -80,8 +81,8 @@ async def test_beside_calls_that_hang_others_compute_and_wait_for_their_turn() -
     assert calls._free == 2
 
 
-async def test_a_call_that_computes_again_counts_again() -> None:
-    calls, free, end = Calls(at_once=1), threading.Event(), threading.Event()
+async def test_call_that_computes_again_counts_again() -> None:
+    calls, free, end = PredictionExecutor(at_once=1), threading.Event(), threading.Event()
 
     def wait_and_compute() -> None:
         free.wait()
@@ -98,8 +99,8 @@ async def test_a_call_that_computes_again_counts_again() -> None:
     assert calls._free == 1
 
 
-async def test_a_call_that_computes_on_without_its_caller_keeps_its_place() -> None:
-    calls, order = Calls(at_once=1), list[str]()
+async def test_call_of_a_cancelled_caller_keeps_its_slot() -> None:
+    calls, order = PredictionExecutor(at_once=1), list[str]()
 
     def compute() -> None:
         order.append("begin")
@@ -115,15 +116,15 @@ async def test_a_call_that_computes_on_without_its_caller_keeps_its_place() -> N
     assert calls._free == 1
 
 
-async def test_no_more_calls_wait_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAITING", 2)
-    calls, free, begun = Calls(at_once=1), threading.Event(), list[int]()
+    calls, free, begun = PredictionExecutor(at_once=1), threading.Event(), list[int]()
 
     def hang(number: int) -> None:
         begun.append(number)
         free.wait()
 
-    hanging = [asyncio.create_task(calls.run(lambda n=n: hang(n))) for n in range(5)]
+    hanging = [asyncio.create_task(calls.run(partial(hang, n))) for n in range(5)]
     await until(lambda: len(begun) == 3)
     free.set()
     await asyncio.gather(*hanging)
@@ -131,8 +132,8 @@ async def test_no_more_calls_wait_than_there_is_room_for(monkeypatch: pytest.Mon
     assert calls._room_to_wait == 2
 
 
-async def test_a_caller_that_gives_up_leaves_no_place_taken() -> None:
-    calls, free = Calls(at_once=1), threading.Event()
+async def test_cancelled_caller_frees_its_slot() -> None:
+    calls, free = PredictionExecutor(at_once=1), threading.Event()
     hanging = [asyncio.create_task(calls.run(free.wait)) for _ in range(3)]
     await asyncio.sleep(0)
     for task in hanging[1:]:
@@ -143,9 +144,9 @@ async def test_a_caller_that_gives_up_leaves_no_place_taken() -> None:
     assert calls._free == 1
 
 
-async def test_an_exception_comes_back() -> None:
+async def test_exception_comes_back() -> None:
     def fail() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await Calls().run(fail)
+        await PredictionExecutor().run(fail)

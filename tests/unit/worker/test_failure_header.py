@@ -18,9 +18,7 @@ from model_deployment.core.errors import ModelFailed, OddAnswer
 from model_deployment.core.names import ModelKey
 from model_deployment.proxy.answers import Answer, predictions, refusal
 from model_deployment.worker.failure_header import FAULT, unwritable
-from model_deployment.worker.fast_path import _encoded
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
+from model_deployment.worker.fast_path import encode_answer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
 
@@ -86,9 +84,9 @@ def unwrapped(found: Any) -> None:
     unwrapped_predictions_to_json(found, io.StringIO())
 
 
-@pytest.mark.parametrize("write", [by_mlflow, unwrapped, _encoded])
+@pytest.mark.parametrize("write", [by_mlflow, unwrapped, encode_answer])
 @pytest.mark.parametrize("name", ODD)
-def test_what_is_in_the_way_of_an_answer_is_named(name: str, write: Callable[[Any], Any]) -> None:
+def test_cause_of_an_unwritable_answer_is_named(name: str, write: Callable[[Any], Any]) -> None:
     make, says = ODD[name]
     with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever it is
         write(make())
@@ -100,30 +98,30 @@ def test_what_is_in_the_way_of_an_answer_is_named(name: str, write: Callable[[An
     assert says in refused.trace
 
 
-def test_what_mlflow_writes_is_written() -> None:
+def test_answers_that_mlflow_writes_are_written() -> None:
     from mlflow.pyfunc.scoring_server import predictions_to_json
 
     for found in ([{"\ud800": 1.5}], ["\udfff"], [b"\xff"], [float("nan")], [{1: 2}], [2**100]):
         output = io.StringIO()
         predictions_to_json(found, output)
-        assert str(json.loads(_encoded(found))) == str(json.loads(output.getvalue()))
+        assert str(json.loads(encode_answer(found))) == str(json.loads(output.getvalue()))
 
 
-def test_half_a_character_does_not_keep_an_answer_from_being_taken_apart() -> None:
-    assert predictions(_encoded(["a\ud800", "b"])) == ["a\ud800", "b"]
+def test_answer_with_half_a_character_is_split() -> None:
+    assert predictions(encode_answer(["a\ud800", "b"])) == ["a\ud800", "b"]
     assert predictions(b'{"predictions": ["\\ud800", 1, ]}') is None
 
 
 @pytest.mark.parametrize(
     "error", [TypeError("Object of type Decimal is not JSON serializable"), KeyError("a")]
 )
-def test_an_exception_elsewhere_is_none_of_an_answer(error: Exception) -> None:
+def test_exception_elsewhere_is_not_an_unwritable_answer(error: Exception) -> None:
     with pytest.raises(type(error)) as raised:
         raise error
     assert unwritable(raised.value) == b""
 
 
-def test_where_the_server_says_no_more_neither_do_we() -> None:
+def test_answer_without_the_header_gets_no_cause() -> None:
     found = refusal(KEY, Answer(500, [], b"Internal Server Error")).error
     assert type(found) is OddAnswer
     assert "as it does where" in found.detail

@@ -1,13 +1,17 @@
-"""Which requests are answered without MLflow's detours, and that their answers are MLflow's."""
+"""Requests that the fast path answers, and requests that it leaves to MLflow."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from model_deployment.worker.fast_path import Lean, compiled
-from model_deployment.worker.param_defaults import own_defaults
+from model_deployment.worker import fast_path
+from model_deployment.worker.fast_path import FastPath, build_fast_path
+from model_deployment.worker.param_defaults import copy_defaults
+from model_deployment.worker.scoring import Application
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
 
@@ -38,9 +42,9 @@ def model(answer: Any = None, **columns: str) -> Any:
     return PyFuncModel(meta, Impl(answer))
 
 
-def lean(answer: Any = None, **columns: str) -> Lean:
-    found = compiled(model(answer, **columns))
-    assert isinstance(found, Lean)
+def fast_path_of(answer: Any = None, **columns: str) -> FastPath:
+    found = build_fast_path(model(answer, **columns))
+    assert isinstance(found, FastPath)
     return found
 
 
@@ -48,10 +52,10 @@ def body(*rows: dict[str, Any], **more: Any) -> bytes:
     return json.dumps({"dataframe_records": [*rows], **more}).encode()
 
 
-def test_a_frame_of_fitting_values_is_answered() -> None:
-    assert lean()(body(ROW, ROW)) == b'{"predictions":[1.5,1.5]}'
+def test_frame_of_fitting_values_is_answered() -> None:
+    assert fast_path_of()(body(ROW, ROW)) == b'{"predictions":[1.5,1.5]}'
     split = {"dataframe_split": {"columns": ["n", "x"], "data": [[1, None], [2, 7]]}}
-    assert lean()(json.dumps(split).encode()) == b'{"predictions": [NaN, 7.0]}'
+    assert fast_path_of()(json.dumps(split).encode()) == b'{"predictions": [NaN, 7.0]}'
 
 
 @pytest.mark.parametrize(
@@ -63,15 +67,15 @@ def test_a_frame_of_fitting_values_is_answered() -> None:
         body({**ROW, "x": float("nan")}), b'{"instances": [{"x": 1, "n": 1}]}',
     ],
 )  # fmt: skip
-def test_every_other_request_is_left_to_mlflow(content: bytes) -> None:
-    assert lean()(content) is None
+def test_other_requests_are_left_to_mlflow(content: bytes) -> None:
+    assert fast_path_of()(content) is None
 
 
-def test_columns_that_mlflow_converts_are_left_to_it_only_where_they_are_given() -> None:
-    short = lean(x="double", at="datetime")
+def test_columns_that_need_conversion_are_left_to_mlflow_where_they_are_given() -> None:
+    short = fast_path_of(x="double", at="datetime")
     assert short(body({"x": 1})) == b'{"predictions":[1.0]}'
     assert short(body({"x": 1, "at": "2026-01-31"})) is None
-    assert compiled(model(x="double", blob="binary")) is None
+    assert build_fast_path(model(x="double", blob="binary")) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_columns_that_mlflow_converts_are_left_to_it_only_where_they_are_given()
     ],
 )
 def test_answers_are_written_as_mlflow_writes_them(answer: Any, said: bytes) -> None:
-    assert lean(answer)(body(ROW)) == said
+    assert fast_path_of(answer)(body(ROW)) == said
 
 
 def rename_in_place(frame: Any) -> None:
@@ -128,12 +132,8 @@ def name_columns(frame: Any) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("columns", [{"x": "double"}, {"x": "double", "s": "string"}])
-def test_what_a_model_does_to_its_frame_no_other_request_sees(
-    spoil: Any, columns: dict[str, str]
-) -> None:
-    import pandas as pd
-
-    short = lean(**columns)
+def test_frame_that_a_model_changes_is_its_own(spoil: Any, columns: dict[str, str]) -> None:
+    short = fast_path_of(**columns)
     row = {"x": 1.5, "s": "a"}
     data = {"dataframe_records": [{name: row[name] for name in columns}] * 2}
     before = short.frame(data)
@@ -148,7 +148,7 @@ def test_what_a_model_does_to_its_frame_no_other_request_sees(
 
 
 @pytest.mark.parametrize("short", [True, False])
-def test_a_model_that_writes_into_its_params_does_so_for_one_request(short: bool) -> None:
+def test_params_that_a_model_changes_are_those_of_one_request(short: bool) -> None:
     from mlflow.types import ParamSchema, ParamSpec
     from mlflow.types.schema import Object, Property
 
@@ -165,18 +165,18 @@ def test_a_model_that_writes_into_its_params_does_so_for_one_request(short: bool
         ParamSpec("n", "long", 3),
     ]
     found.metadata.signature.params = ParamSchema(specs)
-    own_defaults(found)
+    copy_defaults(found)
     answers = set()
     for _ in range(3):
         if short:
-            answers.add(Lean(found)(body({"x": 1.0})))
+            answers.add(FastPath(found)(body({"x": 1.0})))
         else:
             answers.add(found.predict([{"x": 1.0}])[0])
     assert len(answers) == 1
     assert str(answers).count("more") == 1
 
 
-def test_few_sets_of_columns_are_kept() -> None:
+def test_column_indexes_that_are_kept_are_limited() -> None:
     from itertools import product
 
     from mlflow.types import ColSpec, Schema
@@ -185,9 +185,67 @@ def test_few_sets_of_columns_are_kept() -> None:
     found = model(**dict.fromkeys(names, "double"))
     inputs = Schema([ColSpec("double", name, required=False) for name in names])
     found.metadata.signature.inputs = inputs
-    short = Lean(found)
+    short = FastPath(found)
     for given in product([True, False], repeat=6):
         row = {name: 1.0 for name, wanted in zip(names, given, strict=True) if wanted}
         if row:
             assert [*short.frame({"dataframe_records": [row]}).columns] == [*row]
     assert len(short._indexes) <= 32
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of scikit-learn, saved by MLflow as users save theirs."""
+    import mlflow
+    from sklearn.linear_model import LinearRegression
+
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "n": [1, 2, 4]})
+    fitted = LinearRegression().fit(frame, [3.0, 6.0, 11.0])
+    path = tmp_path_factory.mktemp("models") / "saved"
+    signature = mlflow.models.infer_signature(frame, fitted.predict(frame))
+    mlflow.sklearn.save_model(fitted, path, signature=signature, pip_requirements=[])
+    return path
+
+
+def test_fast_path_takes_requests_with_the_installed_mlflow(
+    saved_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fails where a new version of MLflow makes all requests fall back to its slower parser."""
+    from mlflow.pyfunc import scoring_server
+
+    application = Application(scoring_server.load_model_with_mlflow_config(str(saved_model)), 30)
+    theirs = scoring_server.invocations(
+        body(ROW, ROW).decode(), "application/json", application._model, application._schema
+    )
+
+    def fall_back(*_: Any) -> None:
+        pytest.fail("the request was left to MLflow")
+
+    monkeypatch.setattr(scoring_server, "invocations", fall_back)
+    answer = application._predict(body(ROW, ROW), "application/json")
+    assert (answer.status, json.loads(answer.content)) == (200, json.loads(theirs.response))
+    assert "fast path" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["_enforce_schema", "_enforce_params_schema"])
+def test_fall_back_to_mlflow_is_logged_once(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow.models import utils
+
+    fast_path._mlflow.cache_clear()
+    monkeypatch.delattr(utils, name)
+    application = Application(model(), 30)
+    fast_path._mlflow.cache_clear()
+    assert application._fast_path is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no fast path with this version of MLflow" in caplog.text
+
+
+def test_frame_that_differs_from_that_of_mlflow_turns_the_fast_path_off(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = FastPath.frame
+    monkeypatch.setattr(FastPath, "frame", lambda self, data: kept(self, data) + 1)
+    assert build_fast_path(model(x="double")) is None
+    assert "DataFrame.iloc" in caplog.text

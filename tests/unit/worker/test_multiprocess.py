@@ -100,20 +100,20 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
     it.clear()
 
 
-def test_a_model_that_does_not_load_ends_the_launch(launch: Launch) -> None:
+def test_model_that_does_not_load_ends_the_launch(launch: Launch) -> None:
     launch.break_model()
     launch.start()
     assert launch.ended() == 3
     assert not launch.logged("another")
 
 
-def test_a_signal_that_ends_the_last_worker_is_told_with_the_status(launch: Launch) -> None:
+def test_signal_that_ends_the_last_worker_is_in_the_status(launch: Launch) -> None:
     launch.touch("deadly")
     launch.start()
     assert launch.ended() == 128 + signal.SIGKILL
 
 
-def test_a_successor_that_does_not_load_is_tried_again_and_harms_nobody(launch: Launch) -> None:
+def test_successor_that_does_not_load_is_started_again(launch: Launch) -> None:
     launch.start()
     until_sync(lambda: len(launch.workers) == 2)
     launch.break_model()
@@ -127,7 +127,7 @@ def test_a_successor_that_does_not_load_is_tried_again_and_harms_nobody(launch: 
     assert launch.ask_to_end() == 0
 
 
-def test_it_is_shown_how_many_serve_and_why_another_one_does_not(launch: Launch) -> None:
+def test_title_shows_how_many_serve_and_why_others_do_not(launch: Launch) -> None:
     launch.touch("alone")
     launch.start()
     until_sync(lambda: launch.logged("FileExistsError") == 1)
@@ -143,7 +143,7 @@ def test_it_is_shown_how_many_serve_and_why_another_one_does_not(launch: Launch)
     assert launch.ask_to_end() == 0
 
 
-def test_with_nobody_left_who_could_load_it_the_launch_ends(launch: Launch) -> None:
+def test_launch_ends_when_no_worker_can_load_the_model(launch: Launch) -> None:
     launch.start()
     until_sync(lambda: len(launch.workers) == 2)
     launch.break_model()

@@ -85,7 +85,7 @@ def invocation(*headers: tuple[str, str]) -> bytes:
     return head("POST /invocations HTTP/1.1", [("host", "model"), JSON, *headers])
 
 
-async def test_a_caller_that_offers_http_2_gets_its_prediction() -> None:
+async def test_caller_that_offers_http_2_gets_its_prediction() -> None:
     impl = Impl()
     async with served(impl) as connect:
         wire = await connect()
@@ -101,7 +101,7 @@ async def test_a_caller_that_offers_http_2_gets_its_prediction() -> None:
     assert impl.asked == 4
 
 
-async def test_a_model_is_not_asked_for_a_part_of_a_request() -> None:
+async def test_model_is_not_asked_for_a_part_of_a_request() -> None:
     impl = Impl()
     async with served(impl) as connect:
         gone = await connect()
@@ -114,7 +114,7 @@ async def test_a_model_is_not_asked_for_a_part_of_a_request() -> None:
 
 
 @pytest.mark.parametrize("answer", [[Decimal("1.5")], {"a": {1, 2}}])
-async def test_an_answer_that_cannot_be_written_is_mlflow_s_with_the_reason_in_a_header(
+async def test_answer_that_cannot_be_written_is_mlflow_s_with_the_reason_in_a_header(
     answer: Any,
 ) -> None:
     async with served(Impl(answer)) as connect:
@@ -125,7 +125,7 @@ async def test_an_answer_that_cannot_be_written_is_mlflow_s_with_the_reason_in_a
     assert told.get(FAULT.decode()) == f"answer: there is a value of type {kind} in it"
 
 
-async def test_what_mlflow_says_itself_is_not_said_again() -> None:
+async def test_header_is_absent_where_mlflow_names_the_cause() -> None:
     async with served(Impl()) as connect:
         wire = await connect()
         told = await wire.ask(invocation(("content-length", "2")), b"{}")
@@ -163,7 +163,7 @@ class Broken:
         ({}, ""),
     ],
 )  # fmt: skip
-def test_a_parquet_body_that_explains_a_failure_is_the_callers_fault(
+def test_parquet_body_that_explains_a_failure_is_the_callers_fault(
     columns: dict[str, Any], why: str
 ) -> None:
     import pandas as pd
@@ -188,14 +188,14 @@ def test_a_parquet_body_that_explains_a_failure_is_the_callers_fault(
         assert isinstance(told.error, ModelFailed)
 
 
-def test_what_is_no_parquet_is_told_as_mlflow_tells_it() -> None:
+def test_body_that_is_no_parquet_is_answered_as_by_mlflow() -> None:
     found = application(Broken())._predict(b"PAR1", "application/vnd.apache.parquet")
     assert (found.status, found.fault) == (400, b"")
     told = refusal(ModelKey("m", 1), Answer(400, [], found.content))
     assert isinstance(told.error, InvalidRequest)
 
 
-def test_a_request_of_no_rows_that_a_model_cannot_take_is_the_callers_fault() -> None:
+def test_request_of_no_rows_that_a_model_cannot_take_is_the_callers_fault() -> None:
     found = application(Broken())._predict(
         b'{"dataframe_split": {"columns": ["x"], "data": []}}', "application/json"
     )

@@ -1,4 +1,4 @@
-"""What a launch is surrounded by: log, environment, folder, session, descriptors. Every runtime."""
+"""The environment of a launch in every runtime: log, variables, folder, session, descriptors."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ async def test_output_goes_to_a_log_that_only_its_owner_reads(bench: Bench) -> N
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_launch_sees_no_credentials(bench: Bench) -> None:
+async def test_launch_sees_no_credentials(bench: Bench) -> None:
     handle = await bench.serve(wrapper=True)
     environments = [environment_of(pid) for pid in bench.pids(handle)]
     assert len(environments) == 2
@@ -29,17 +29,17 @@ async def test_a_launch_sees_no_credentials(bench: Bench) -> None:
         assert b"canary" not in environment
 
 
-async def test_a_launch_works_in_its_own_folder_and_not_in_the_models(bench: Bench) -> None:
+async def test_launch_works_in_its_own_folder_and_not_in_the_models(bench: Bench) -> None:
     handle = await bench.serve()
     assert folder_of(handle.ref["pid"]) == bench.work
 
 
-async def test_a_launch_leads_a_session_of_its_own(bench: Bench) -> None:
+async def test_launch_leads_a_session_of_its_own(bench: Bench) -> None:
     pid = (await bench.serve()).ref["pid"]
     assert os.getsid(pid) == os.getpgid(pid) == pid != os.getsid(0)
 
 
-async def test_a_launch_inherits_no_descriptor_of_ours(bench: Bench, tmp_path: Path) -> None:
+async def test_launch_inherits_no_descriptor_of_ours(bench: Bench, tmp_path: Path) -> None:
     with (
         (tmp_path / "secret").open("w") as file,
         socket.create_server((HOST, 0)) as listener,
@@ -60,8 +60,8 @@ def folder_of(pid: int) -> Path:
     return Path(f"/proc/{pid}/cwd").readlink()
 
 
-@pytest.mark.parametrize("step", ["look", "is_running"])
-async def test_a_launch_that_cannot_be_watched_is_ended_at_once(
+@pytest.mark.parametrize("step", ["read_process", "is_running"])
+async def test_launch_that_cannot_be_watched_is_ended_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def fail(*_: object) -> None:

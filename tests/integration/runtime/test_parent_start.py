@@ -1,4 +1,4 @@
-"""How a warm parent comes: after an earlier controller's, after one that died or hung, and slowly."""
+"""How a warm parent is found or started: after another controller, or after one that died or hung."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from model_deployment.core.options import Options, StartMethod
-from model_deployment.runtime.forkserver import Unavailable
+from model_deployment.runtime.parent_connection import ParentUnavailable
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench, environment, parents
 from tests.integration.runtime.test_forks import ping
 from tests.support.waiting import until
@@ -22,7 +22,7 @@ async def parent_comes(forks: ForkBench, but: int = 0) -> int:
 
 
 @pytest.mark.parametrize("around", ["the same", "another", "none"])
-async def test_the_next_controller_holds_the_ports_of_what_goes_on(
+async def test_next_controller_holds_the_ports_of_running_models(
     forks: ForkBench, tmp_path: Path, around: str
 ) -> None:
     """Without being asked to start anything: the next event may be the end of a model."""
@@ -44,7 +44,7 @@ async def test_the_next_controller_holds_the_ports_of_what_goes_on(
     assert forks.told == []
 
 
-async def test_a_program_that_is_served_keeps_its_socket_to_itself(forks: ForkBench) -> None:
+async def test_program_that_is_served_keeps_its_socket_to_itself(forks: ForkBench) -> None:
     spec = forks.spec()
     spec = replace(spec, options=Options(start_method=StartMethod.SERVE))
     handle = await forks.runtime.start(spec)
@@ -53,7 +53,7 @@ async def test_a_program_that_is_served_keeps_its_socket_to_itself(forks: ForkBe
     assert not forks.runtime.holds(handle.endpoint)
 
 
-async def test_another_parent_comes_also_where_none_of_its_ports_was_held(
+async def test_parent_without_ports_is_replaced_too(
     forks: ForkBench,
 ) -> None:
     first = await forks.parent()
@@ -61,7 +61,7 @@ async def test_another_parent_comes_also_where_none_of_its_ports_was_held(
     await parent_comes(forks, but=first)
 
 
-async def test_a_port_that_was_released_meanwhile_is_not_held(forks: ForkBench) -> None:
+async def test_port_that_was_released_meanwhile_is_not_held(forks: ForkBench) -> None:
     endpoint = forks.spec().endpoint
     await forks.parent()
     await forks.forks.hold(endpoint)
@@ -73,7 +73,7 @@ async def test_a_port_that_was_released_meanwhile_is_not_held(forks: ForkBench) 
     assert not forks.runtime.holds(endpoint)
 
 
-async def test_a_parent_that_hung_before_it_was_found_is_ended(
+async def test_parent_that_hung_before_it_was_found_is_ended(
     forks: ForkBench, tmp_path: Path
 ) -> None:
     forks.use(patience=0.3)
@@ -89,27 +89,27 @@ async def test_a_parent_that_hung_before_it_was_found_is_ended(
     assert await forks.runtime.poll(handle) is None
 
 
-async def test_of_a_fork_whose_parent_died_before_it_said_so_nothing_is_left(
+async def test_fork_whose_parent_died_before_the_answer_is_killed(
     forks: ForkBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await forks.parent()
-    ask = forks.forks._parent.ask
+    ask = forks.forks._client.ask
 
     async def lost(op: str, **more: Any) -> dict[str, Any]:
         answer = await ask(op, **more)
         if op != "start":
             return answer
         os.kill(forks.forks.parent_pid, signal.SIGKILL)
-        raise Unavailable("the warm parent is gone")
+        raise ParentUnavailable("the warm parent is gone")
 
-    monkeypatch.setattr(forks.forks._parent, "ask", lost)
+    monkeypatch.setattr(forks.forks._client, "ask", lost)
     handle = await forks.serve()
     assert handle.ref["method"] == "serve"
     assert [*forks.pids(handle)] == [handle.ref["pid"]]
     assert await ping(handle.endpoint.port) == b"HTTP/1.1 200 OK"
 
 
-async def test_nobody_waits_for_the_imports(forks: ForkBench) -> None:
+async def test_imports_of_the_parent_delay_nothing(forks: ForkBench) -> None:
     around = {**environment(), "PYTHONPATH": str(PROGRAMS)}
     forks.use(preload=("slow_to_import",), environment=around)
     began = time.monotonic()
