@@ -1,6 +1,7 @@
 """The check of a request against the model's signature: pure, compiled once, then microseconds."""
 
 from model_deployment.core.options import Validation
+from model_deployment.gate.check_result import CheckResult, MergeableTable, Violation, ViolationKind
 from model_deployment.gate.csv_body import MalformedText
 from model_deployment.gate.examples import fitting
 from model_deployment.gate.gate import Gate
@@ -12,17 +13,16 @@ from model_deployment.gate.strict_json import (
     loads,
     loads_nan,
 )
-from model_deployment.gate.verdict import Kind, Table, Verdict, Violation
 
 __all__ = [
+    "CheckResult",
     "Gate",
-    "Kind",
     "MalformedJson",
     "MalformedText",
-    "Table",
+    "MergeableTable",
     "Validation",
-    "Verdict",
     "Violation",
+    "ViolationKind",
     "dumps",
     "dumps_nan",
     "fitting",

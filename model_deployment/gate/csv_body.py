@@ -9,11 +9,11 @@ from typing import Any
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.gate import csv_text
-from model_deployment.gate.csv_cells import Cells, cells
+from model_deployment.gate.check_result import SHOWN, Findings, ViolationKind, clip, describe
+from model_deployment.gate.csv_cells import CellRule, cells
 from model_deployment.gate.csv_text import Row
-from model_deployment.gate.nested import COMPLEX
-from model_deployment.gate.rules import Fault, Rule
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
+from model_deployment.gate.nested_rules import COMPLEX
+from model_deployment.gate.scalar_rules import Fault, Rule
 
 #: With a column of one of these MLflow reads no CSV at all.
 _HOPELESS = COMPLEX | {"any", "tensor"}
@@ -69,21 +69,21 @@ def check_csv(
     try:
         header = next((line for line in lines if not _is_blank(line)), header)
     except csv.Error as error:
-        findings.add(Kind.FORM, _HEADER, str(error))
+        findings.add(ViolationKind.FORM, _HEADER, str(error))
         return None
     columns = _columns(header, specs, rules, findings) if specs else {}
     if single and header:
         _count(len(header), 1, findings)
     if specs and not columns and not findings.fatal:
         # pandas makes no rows of it, and the caller would get no answer to them.
-        findings.add(Kind.FORM, "at least one column of the signature", "none")
+        findings.add(ViolationKind.FORM, "at least one column of the signature", "none")
     rows = 0
     for block in _blocks(lines, len(header)):
         if set(map(len, block)) != {len(header)}:
             _refuse_width(text, len(header))
         values = list(zip(*block, strict=True)) if columns else []
         for place, column in columns.items():
-            if not column.passes(values[place]):
+            if not column.accepts(values[place]):
                 _look_closer(column, values[place], header[place], rows, findings)
         rows += len(block)
     return rows
@@ -127,7 +127,7 @@ def _refuse_width(text: str, width: int) -> None:
 
 
 def _look_closer(
-    column: Cells, values: Sequence[str], name: str, first: int, findings: Findings
+    column: CellRule, values: Sequence[str], name: str, first: int, findings: Findings
 ) -> None:
     """Look at the cells of one column one by one; ``first`` is the row of the first of them."""
     faults = ((row, fault) for row, cell in enumerate(values) if (fault := column.fault(cell)))
@@ -140,16 +140,16 @@ def _look_closer(
 
 
 def _told(fault: Fault, cell: str) -> str:
-    missing = fault.kind is Kind.NULL and cell
-    return f"{shown(cell)}, a missing value to pandas" if missing else shown(cell or None)
+    missing = fault.kind is ViolationKind.NULL and cell
+    return f"{describe(cell)}, a missing value to pandas" if missing else describe(cell or None)
 
 
 def _columns(
     header: Row, specs: Sequence[Mapping[str, Any]], rules: Sequence[Rule], findings: Findings
-) -> dict[int, Cells]:
+) -> dict[int, CellRule]:
     """The rules for the cells, by their place in a row; and what is wrong with the header."""
     if not header:
-        findings.add(Kind.FORM, _HEADER, "none")
+        findings.add(ViolationKind.FORM, _HEADER, "none")
         return {}
     unreadable = [
         spec
@@ -159,12 +159,12 @@ def _columns(
     ]
     for spec in unreadable[:SHOWN]:
         expected = f"JSON: MLflow reads no {spec['type']} from CSV"
-        findings.add(Kind.FORM, expected, "CSV", column=_text(spec.get("name")))
+        findings.add(ViolationKind.FORM, expected, "CSV", column=_text(spec.get("name")))
     if unreadable:
         return {}
     for name, count in Counter(header).items():
         if count > 1:
-            findings.add(Kind.FORM, "each column once", "it twice", column=name, tally="")
+            findings.add(ViolationKind.FORM, "each column once", "it twice", column=name, tally="")
     if any(spec.get("name") is None for spec in specs):
         _count(len(header), len(specs), findings)
         places = dict(enumerate(range(len(specs))))
@@ -178,9 +178,9 @@ def _columns(
 
 def _count(found: int, wanted: int, findings: Findings) -> None:
     if found < wanted:
-        findings.add(Kind.MISSING, _columns_of(wanted), str(found))
+        findings.add(ViolationKind.MISSING, _columns_of(wanted), str(found))
     if found > wanted:
-        findings.add(Kind.UNKNOWN, _columns_of(wanted), str(found), forgivable=True)
+        findings.add(ViolationKind.UNKNOWN, _columns_of(wanted), str(found), forgivable=True)
 
 
 def _columns_of(count: int) -> str:
@@ -197,14 +197,19 @@ def _compare(header: Row, specs: Sequence[Mapping[str, Any]], findings: Findings
                 expected = (
                     "JSON: a CSV header has only text, and the name of this column is a number"
                 )
-            findings.add(Kind.MISSING, expected, "no such column", column=_text(name))
+            findings.add(ViolationKind.MISSING, expected, "no such column", column=_text(name))
     strangers = sorted(set(header) - set(known))
     for name in strangers[:SHOWN]:
         expected = f"one of {clip(', '.join(known))}"
         findings.add(
-            Kind.UNKNOWN, expected, "another column", column=name, tally="", forgivable=True
+            ViolationKind.UNKNOWN,
+            expected,
+            "another column",
+            column=name,
+            tally="",
+            forgivable=True,
         )
-    findings.add_unseen(Kind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
+    findings.add_unseen(ViolationKind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
 
 
 def _text(name: Any) -> str | None:

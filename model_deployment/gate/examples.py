@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from model_deployment.gate import forms
+from model_deployment.gate import body_forms
 from model_deployment.gate.gate import Gate
 from model_deployment.gate.strict_json import dumps
 
@@ -33,9 +33,9 @@ def _rows(example: Any) -> Iterator[Any]:
     """Requests of one row each."""
     if type(example) is not dict:
         return
-    for form in (forms.SPLIT, forms.RECORDS, forms.INPUTS, forms.INSTANCES):
+    for form in (body_forms.SPLIT, body_forms.RECORDS, body_forms.INPUTS, body_forms.INSTANCES):
         data: Any = example.get(form)
-        split = type(data) is dict and form == forms.SPLIT
+        split = type(data) is dict and form == body_forms.SPLIT
         rows = data.get("data") if split else data
         for row in rows[:_TRIED] if type(rows) is list else ():
             if split:

@@ -20,8 +20,8 @@ from model_deployment.core.errors import (
 )
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import MalformedJson, dumps, loads
-from model_deployment.proxy.headers import JSON, Raw
-from model_deployment.proxy.type_hint_errors import misfit
+from model_deployment.proxy.headers import JSON, RawHeader
+from model_deployment.proxy.type_hint_errors import type_hint_error
 from model_deployment.worker.failure_header import CHECK, FAULT, UNFIT, UNWRITABLE
 
 #: A text, which is left alone, or what JSON has no word for. A text without an end goes to the end of
@@ -47,28 +47,28 @@ _LONGEST_TRACE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class UpstreamAnswer:
     """A whole answer."""
 
     status: int
-    headers: list[Raw]
+    headers: list[RawHeader]
     content: bytes
 
     @property
-    def good(self) -> bool:
+    def successful(self) -> bool:
         """Whether it holds predictions."""
         return 200 <= self.status < 300
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class AnswerError:
     """An answer that is none: what the caller is told, and what is for the log only."""
 
     error: ModelDeploymentError
     trace: str = ""
 
 
-def is_json(headers: list[Raw]) -> bool:
+def is_json(headers: list[RawHeader]) -> bool:
     """Whether an answer says that it is JSON, and not packed."""
     named = dict(headers)
     media_type = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -118,7 +118,7 @@ def _parsed(content: bytes) -> Any:
         return None
 
 
-def refusal(key: ModelKey, answer: Answer, *, rows: int | None = None) -> Refusal:
+def answer_error(key: ModelKey, answer: UpstreamAnswer, *, rows: int | None = None) -> AnswerError:
     """What an answer with the status of an error means.
 
     Args:
@@ -128,26 +128,28 @@ def refusal(key: ModelKey, answer: Answer, *, rows: int | None = None) -> Refusa
     message = str(said.get("message") or "")
     trace = str(said.get("stack_trace") or "")
     if answer.status == 504:
-        return Refusal(
+        return AnswerError(
             UpstreamTimeout(f"cannot get a prediction from {key}: it did not answer in time")
         )
     if answer.status == 415:
-        return Refusal(
+        return AnswerError(
             UnsupportedMediaType(f"cannot send this to {key}: it does not read this Content-Type")
         )
     fault = dict(answer.headers).get(FAULT, b"")
     if fault != CHECK and (reason := _of_a_type_hint(message, trace)):
-        return Refusal(InvalidRequest(f"cannot predict with {key}: {reason}"))
+        return AnswerError(InvalidRequest(f"cannot predict with {key}: {reason}"))
     if answer.status in (400, 422) and _is_about_the_input(message, trace):
-        return Refusal(InvalidRequest(f"cannot predict with {key}: {_reason(message)}"))
+        return AnswerError(InvalidRequest(f"cannot predict with {key}: {_reason(message)}"))
     internals = trace or message or answer.content.decode(errors="replace")
     internals += f" ({fault.decode('latin-1')})" if fault else ""
-    return Refusal(
+    return AnswerError(
         _failure(key, answer, fault, rows), f"status {answer.status}: {internals[-_LONGEST_TRACE:]}"
     )
 
 
-def _failure(key: ModelKey, answer: Answer, fault: bytes, rows: int | None) -> ModelDeploymentError:
+def _failure(
+    key: ModelKey, answer: UpstreamAnswer, fault: bytes, rows: int | None
+) -> ModelDeploymentError:
     """What callers are told of an exception, which is their fault only where their request explains it."""
     if fault.startswith(UNFIT):
         why = _plain(fault.removeprefix(UNFIT).decode("latin-1"))
@@ -179,7 +181,7 @@ def _failure(key: ModelKey, answer: Answer, fault: bytes, rows: int | None) -> M
 def _of_a_type_hint(message: str, trace: str) -> str | None:
     if trace or not message.startswith(_PREDICTING):
         return None
-    reason = misfit(message.rpartition(_END_OF_DATA)[2])
+    reason = type_hint_error(message.rpartition(_END_OF_DATA)[2])
     return None if reason is None else _plain(reason, 2 * _LONGEST_REASON)
 
 

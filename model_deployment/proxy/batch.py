@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from model_deployment.core.errors import ModelDeploymentError, UpstreamTimeout
-from model_deployment.gate import Table, dumps
-from model_deployment.proxy.answers import Answer, answer_of, predictions
-from model_deployment.proxy.upstream import Dropped
-from model_deployment.proxy.upstream_call import Question
+from model_deployment.gate import MergeableTable, dumps
+from model_deployment.proxy.answers import UpstreamAnswer, answer_of, predictions
+from model_deployment.proxy.upstream import LaunchRemoved
+from model_deployment.proxy.upstream_call import UpstreamRequest
 
 _log = logging.getLogger(__name__)
 
@@ -28,19 +28,19 @@ _AGAIN = 8
 _MANY_CELLS, _LARGE = 50_000, 256 * 1024
 
 #: Sends a question of one's own to the model and returns the whole answer.
-Ask = Callable[[Question], Awaitable[Answer]]
+Ask = Callable[[UpstreamRequest], Awaitable[UpstreamAnswer]]
 #: One body for several tables.
-Join = Callable[[list[Table]], Any]
+Join = Callable[[list[MergeableTable]], Any]
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class QueuedRequest:
     """One request. It may go to the model in several pieces."""
 
-    table: Table
+    table: MergeableTable
     #: How it is sent alone.
-    question: Question
-    answer: asyncio.Future[Answer]
+    question: UpstreamRequest
+    answer: asyncio.Future[UpstreamAnswer]
     #: Requests of one kind may merge.
     kind: tuple[object, ...]
     #: Told when something of it goes to the model.
@@ -61,7 +61,7 @@ class Job:
         """Rows that have not gone yet."""
         return self.table.rows - self.taken
 
-    def give(self, answer: Answer) -> None:
+    def give(self, answer: UpstreamAnswer) -> None:
         """Answer it, if somebody waits for that still."""
         if not self.answer.done():
             self.answer.set_result(answer)
@@ -73,10 +73,10 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class RowRange:
     """Some rows of a job, as part of a call."""
 
-    job: Job
+    job: QueuedRequest
     first: int
     size: int
 
@@ -86,7 +86,7 @@ class Piece:
         return self.size == self.job.table.rows
 
     @property
-    def table(self) -> Table:
+    def table(self) -> MergeableTable:
         """Its rows."""
         return self.job.table.part(self.first, self.size)
 
@@ -126,14 +126,17 @@ class Batcher:
         self._again = asyncio.Semaphore(_AGAIN)
         self._turned_off = turned_off
         self._counted = counted
-        self._queue: deque[Job] = deque()
+        self._queue: deque[QueuedRequest] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         #: False once an answer could not be taken apart: all go alone from then on.
         self.merging = True
 
     async def predict(
-        self, table: Table, question: Question, sent: Callable[[], None] = lambda: None
-    ) -> Answer:
+        self,
+        table: MergeableTable,
+        question: UpstreamRequest,
+        sent: Callable[[], None] = lambda: None,
+    ) -> UpstreamAnswer:
         """The answer to one request, made alone or as a part of a call.
 
         Raises:
@@ -149,8 +152,8 @@ class Batcher:
                 return await self._ask(question)
             finally:
                 self._returned()
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append(Job(table, question, answer, table.key, sent))
+        answer: asyncio.Future[UpstreamAnswer] = asyncio.get_running_loop().create_future()
+        self._queue.append(QueuedRequest(table, question, answer, table.key, sent))
         self._dispatch()
         # A caller who leaves cancels this future; its rows are skipped, or their answer dropped.
         return await answer
@@ -169,7 +172,7 @@ class Batcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _take(self) -> list[Piece]:
+    def _take(self) -> list[RowRange]:
         """What goes next: the oldest request, with others of its kind as far as there is room.
 
         A request of more rows than fit into any call gives as many as there is room for and queues
@@ -178,15 +181,15 @@ class Batcher:
         waiting = [job for job in self._queue if self._waits(job)]
         # One that nobody waits beside need not be cut small.
         room = self._max_rows if len(waiting) > 1 else self._rows_alone
-        pieces: list[Piece] = []
-        others: list[Job] = []
-        large: list[Job] = []
+        pieces: list[RowRange] = []
+        others: list[QueuedRequest] = []
+        large: list[QueuedRequest] = []
         for job in waiting:
             fits = job.left <= room or (room and job.table.rows > self._max_rows)
             if not fits or job.kind != waiting[0].kind:
                 others.append(job)
                 continue
-            piece = Piece(job, job.taken, min(room, job.left))
+            piece = RowRange(job, job.taken, min(room, job.left))
             pieces.append(piece)
             job.taken += piece.size
             job.since = asyncio.get_running_loop().time()
@@ -196,14 +199,14 @@ class Batcher:
         self._queue = deque(others + large)
         return pieces
 
-    def _waits(self, job: Job) -> bool:
+    def _waits(self, job: QueuedRequest) -> bool:
         """Whether somebody waits for it still; one who has waited too long is told so."""
         waited = asyncio.get_running_loop().time() - job.since
         if waited > self._patience:
             job.refuse(UpstreamTimeout(f"cannot predict: it waited {waited:.0f} s in vain"))
         return not job.answer.done()
 
-    async def _call(self, pieces: list[Piece]) -> None:
+    async def _call(self, pieces: list[RowRange]) -> None:
         try:
             if len(pieces) == 1 and pieces[0].whole:
                 await self._alone(pieces[0].job)
@@ -212,7 +215,7 @@ class Batcher:
         finally:
             self._returned()
 
-    async def _alone(self, job: Job) -> None:
+    async def _alone(self, job: QueuedRequest) -> None:
         job.sent()
         try:
             job.give(await self._ask(job.question))
@@ -222,15 +225,15 @@ class Batcher:
         except Exception as error:
             job.refuse(error)
 
-    async def _once_more(self, job: Job) -> None:
+    async def _once_more(self, job: QueuedRequest) -> None:
         async with self._again:
             if self._waits(job):
                 await self._alone(job)
 
-    def _body(self, pieces: list[Piece]) -> bytes:
+    def _body(self, pieces: list[RowRange]) -> bytes:
         return dumps(self._join([piece.table for piece in pieces]))
 
-    async def _together(self, pieces: list[Piece]) -> None:
+    async def _together(self, pieces: list[RowRange]) -> None:
         rows = sum(piece.size for piece in pieces)
         if len(pieces) > 1:
             self._counted(rows)
@@ -245,7 +248,7 @@ class Batcher:
             for piece in pieces:
                 piece.job.answer.cancel()
             raise
-        except Dropped as error:
+        except LaunchRemoved as error:
             for piece in pieces:
                 piece.job.refuse(error)
             return
@@ -256,30 +259,30 @@ class Batcher:
             _log.exception("a merged call failed in the controller itself")
             self._each_alone(piece.job for piece in pieces)
             return
-        if answer.good:
+        if answer.successful:
             got = "no list of predictions" if found is None else f"{len(found)} predictions"
             self._turn_off(f"the model answered a call of {rows} rows with {got}")
         self._each_alone(piece.job for piece in pieces)
 
     async def _ask_together(
-        self, pieces: list[Piece], rows: int
-    ) -> tuple[Answer, list[Any] | None]:
+        self, pieces: list[RowRange], rows: int
+    ) -> tuple[UpstreamAnswer, list[Any] | None]:
         """The answer to one call for all, and the predictions in it."""
         cells = rows * len(pieces[0].job.table.columns)
         content = await _maybe_aside(cells > _MANY_CELLS, self._body, pieces)
-        answer = await self._ask(Question(content, _merged_headers))
-        if not answer.good:
+        answer = await self._ask(UpstreamRequest(content, _merged_headers))
+        if not answer.successful:
             return answer, None
         large = len(answer.content) > _LARGE
         return answer, await _maybe_aside(large, predictions, answer.content)
 
-    async def _deal(self, pieces: list[Piece], found: list[Any], answer: Answer) -> None:
+    async def _deal(self, pieces: list[RowRange], found: list[Any], answer: UpstreamAnswer) -> None:
         # Only the writing may be done in a thread: other calls deal to the same requests.
         whole = _dealt(pieces, found, len(answer.content))
         large = max((job.size for job in whole), default=0) > _LARGE
         contents = await _maybe_aside(large, _contents, whole)
         for job, content in zip(whole, contents, strict=True):
-            job.give(Answer(answer.status, answer.headers, content))
+            job.give(UpstreamAnswer(answer.status, answer.headers, content))
 
     def _turn_off(self, why: str) -> None:
         if self.merging:
@@ -287,7 +290,7 @@ class Batcher:
             self._turned_off(f"micro-batching turned itself off: {why}")
         self._each_alone(list(self._queue))
 
-    def _each_alone(self, jobs: Iterable[Job]) -> None:
+    def _each_alone(self, jobs: Iterable[QueuedRequest]) -> None:
         """One request of a merged call may have spoilt it for the others: each goes by itself.
 
         This is the only case in which a request is sent to a model twice. Some go at the same time, so
@@ -302,7 +305,7 @@ class Batcher:
         self._queue = deque(job for job in self._queue if not job.alone)
 
 
-def _dealt(pieces: list[Piece], found: list[Any], size: int) -> list[Job]:
+def _dealt(pieces: list[RowRange], found: list[Any], size: int) -> list[QueuedRequest]:
     """Give each request its own rows of a merged answer; the ones that have all of theirs now."""
     position = 0
     for piece in pieces:
@@ -313,7 +316,7 @@ def _dealt(pieces: list[Piece], found: list[Any], size: int) -> list[Job]:
     return [job for job in jobs if sum(map(len, job.parts.values())) == job.table.rows]
 
 
-def _contents(jobs: list[Job]) -> list[bytes]:
+def _contents(jobs: list[QueuedRequest]) -> list[bytes]:
     """The bodies of their answers."""
     return [
         answer_of([row for first in sorted(job.parts) for row in job.parts[first]]) for job in jobs

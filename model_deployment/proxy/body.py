@@ -5,7 +5,7 @@ from typing import Protocol
 
 from model_deployment.core.errors import ModelDeploymentError, PayloadTooLarge
 from model_deployment.http.asgi import Receive
-from model_deployment.proxy.upstream import Holding
+from model_deployment.proxy.upstream import BodyReservation
 
 #: A call that takes longer than this many seconds has its caller watched. Most do not, and a watcher
 #: costs as much as a tenth of the whole exchange.
@@ -26,20 +26,20 @@ class CallerGone(Exception):
     """The caller hung up; there is nobody to answer."""
 
 
-class TooSlow(ModelDeploymentError):
+class BodyTimeout(ModelDeploymentError):
     """The caller begins to send a body, and does not go on."""
 
     status = 408
     title = "Request timeout"
 
 
-class Body:
+class RequestBody:
     """Reads ``receive``, which nobody else may read until :meth:`unwatch`."""
 
     def __init__(
         self,
         receive: Receive,
-        holding: Holding,
+        holding: BodyReservation,
         *,
         declared: int | None,
         limit: int,
@@ -103,7 +103,7 @@ class Body:
             async with asyncio.timeout_at(min(end, latest)):
                 return await self._next()
         except TimeoutError:
-            raise TooSlow(
+            raise BodyTimeout(
                 f"cannot wait for the body: only {self._seen} bytes of it came in time"
             ) from None
 

@@ -40,7 +40,7 @@ class Recorder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ExchangeContext:
     """What callers may do, the same for all of them."""
 
     max_body_bytes: int

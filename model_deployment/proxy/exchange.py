@@ -13,25 +13,31 @@ from model_deployment.core.errors import (
     ModelDeploymentError,
     NotReached,
 )
-from model_deployment.gate import Gate, Verdict
+from model_deployment.gate import CheckResult, Gate
 from model_deployment.http.asgi import Message, Receive, Scope, Send
 from model_deployment.http.framing import content_length, ensure_whole
 from model_deployment.proxy import headers, problems
-from model_deployment.proxy.answers import Answer, Refusal, is_json, refusal, valid_json
-from model_deployment.proxy.body import Body, CallerGone
-from model_deployment.proxy.context import Terms
-from model_deployment.proxy.headers import Raw
-from model_deployment.proxy.routes import Entry, Service
-from model_deployment.proxy.upstream import Call, Dropped, Holding
-from model_deployment.proxy.upstream_call import Question, ask
-from model_deployment.proxy.validate import Judged, judge, refused
-from model_deployment.proxy.wake_queue import Seat
+from model_deployment.proxy.answers import (
+    AnswerError,
+    UpstreamAnswer,
+    answer_error,
+    is_json,
+    valid_json,
+)
+from model_deployment.proxy.body import CallerGone, RequestBody
+from model_deployment.proxy.context import ExchangeContext
+from model_deployment.proxy.headers import RawHeader
+from model_deployment.proxy.routes import RouteEntry, Service
+from model_deployment.proxy.upstream import BodyReservation, LaunchRemoved, UpstreamCall
+from model_deployment.proxy.upstream_call import UpstreamRequest, ask
+from model_deployment.proxy.validate import Validated, rejection, validate
+from model_deployment.proxy.wake_queue import Waiter
 
 _log = logging.getLogger(__name__)
 
 #: Bodies and answers of more bytes than this are looked at in a thread, so that others need not wait.
 _LARGE = 256 * 1024
-_UNCHECKED = Verdict()
+_UNCHECKED = CheckResult()
 
 
 class Exchange:
@@ -39,8 +45,8 @@ class Exchange:
 
     def __init__(
         self,
-        terms: Terms,
-        entry: Entry,
+        terms: ExchangeContext,
+        entry: RouteEntry,
         scope: Scope,
         named: Mapping[bytes, bytes],
         request_id: bytes,
@@ -89,35 +95,35 @@ class Exchange:
             return None
         service = self._entry.service
         if service is not None:
-            with Holding(service.upstream) as holding:
+            with BodyReservation(service.upstream) as holding:
                 body, content = await self._read(holding)
-                judged, question = await self._question(service, content)
+                validated, question = await self._question(service, content)
         elif self._entry.route.waits:
             self._entry.lobby.knock()
-            with Holding(self._entry.lobby) as holding:
+            with BodyReservation(self._entry.lobby) as holding:
                 body, content = await self._read(holding)
                 holding.hold(len(content))
                 service = await self._served(body)
-                with Holding(service.upstream):
-                    judged, question = await self._question(service, content)
+                with BodyReservation(service.upstream):
+                    validated, question = await self._question(service, content)
         else:
             raise problems.not_ready(self._entry.route)
         while True:
             service.upstream.admit(len(question.content))
             try:
-                return await self._call(service, body, judged, question)
+                return await self._call(service, body, validated, question)
             except NotReached:
                 if self._entry.lobby.over:
                     raise
                 # The next launch may have it: no other has seen anything of it.
                 self._entry.lobby.knock()
-                with Holding(self._entry.lobby) as holding:
+                with BodyReservation(self._entry.lobby) as holding:
                     holding.hold(len(question.content))
                     service = await self._served(body, but=service.upstream.launch_id)
 
-    async def _read(self, holding: Holding) -> tuple[Body, bytes]:
+    async def _read(self, holding: BodyReservation) -> tuple[RequestBody, bytes]:
         declared = content_length(self._headers)
-        body = Body(
+        body = RequestBody(
             self._receive,
             holding,
             declared=declared,
@@ -131,9 +137,9 @@ class Exchange:
             ensure_whole(declared, len(content))
         return body, content
 
-    async def _served(self, body: Body, but: str | None = None) -> Service:
+    async def _served(self, body: RequestBody, but: str | None = None) -> Service:
         """What serves the deployment, once that is another launch, and as long as the caller waits."""
-        seat: Seat[Entry] = Seat(but)
+        seat: Waiter[RouteEntry] = Waiter(but)
         lobby = self._entry.lobby
         if self._until is None:
             self._until = asyncio.get_running_loop().time() + lobby.patience
@@ -145,46 +151,50 @@ class Exchange:
         assert self._entry.service is not None  # noqa: S101 - that is what was waited for
         return self._entry.service
 
-    async def _question(self, service: Service, content: bytes) -> tuple[Judged, Question]:
+    async def _question(
+        self, service: Service, content: bytes
+    ) -> tuple[Validated, UpstreamRequest]:
         """What the gate says, and what it leaves to be asked."""
-        media_type, judged = None, Judged(_UNCHECKED, content)
+        media_type, validated = None, Validated(_UNCHECKED, content)
         if service.gate is not None:
             media_type = headers.media_type(self._headers)
-            judged = await self._judge(service.gate, media_type, content)
+            validated = await self._judge(service.gate, media_type, content)
             self._media_type = media_type.decode("ascii")
-        question = Question(
-            judged.content,
-            partial(headers.of_question, self._scope["headers"], self._request_id, media_type),
+        question = UpstreamRequest(
+            validated.content,
+            partial(headers.for_upstream, self._scope["headers"], self._request_id, media_type),
             self._scope["query_string"],
         )
-        return judged, question
+        return validated, question
 
-    async def _judge(self, gate: Gate, media_type: bytes, content: bytes) -> Judged:
+    async def _judge(self, gate: Gate, media_type: bytes, content: bytes) -> Validated:
         if len(content) > _LARGE:
-            judged = await asyncio.to_thread(judge, gate, media_type, content)
+            validated = await asyncio.to_thread(validate, gate, media_type, content)
         else:
-            judged = judge(gate, media_type, content)
-        if judged.verdict.count:
-            self._entry.tally.note(judged.verdict)
+            validated = validate(gate, media_type, content)
+        if validated.result.count:
+            self._entry.tally.note(validated.result)
             if self._terms.recorder:
-                passed = not judged.verdict.refused
-                key, tally = self._entry.route.key, judged.verdict.tally
+                passed = not validated.result.refused
+                key, tally = self._entry.route.key, validated.result.tally
                 self._terms.recorder.violated(key, tally, passed=passed)
-            if judged.verdict.refused:
-                raise refused(self._entry.route.key, judged.verdict)
-        return judged
+            if validated.result.refused:
+                raise rejection(self._entry.route.key, validated.result)
+        return validated
 
-    async def _call(self, service: Service, body: Body, judged: Judged, question: Question) -> None:
+    async def _call(
+        self, service: Service, body: RequestBody, validated: Validated, question: UpstreamRequest
+    ) -> None:
         """Ask the model, for as long as there are a caller and a launch."""
-        call = Call(service.upstream, len(question.content))
+        call = UpstreamCall(service.upstream, len(question.content))
         try:
             with call:
                 body.watch(call)
-                answer = await self._ask(service, call, judged, question)
+                answer = await self._ask(service, call, validated, question)
                 if answer is not None:
-                    await self._answer(answer, judged)
-        except (ModelDeploymentError, Dropped) as error:
-            problem = self._dropped(call) if isinstance(error, Dropped) else error
+                    await self._answer(answer, validated)
+        except (ModelDeploymentError, LaunchRemoved) as error:
+            problem = self._dropped(call) if isinstance(error, LaunchRemoved) else error
             if not self._answering:
                 raise problem from None
             # Too late for another status. Ending without the last piece makes the server cut the
@@ -194,18 +204,18 @@ class Exchange:
             body.unwatch()
 
     async def _ask(
-        self, service: Service, call: Call, judged: Judged, question: Question
-    ) -> Answer | None:
+        self, service: Service, call: UpstreamCall, validated: Validated, question: UpstreamRequest
+    ) -> UpstreamAnswer | None:
         """The whole answer, or None if it was passed on already."""
-        table, batcher = judged.verdict.table, service.batcher
+        table, batcher = validated.result.table, service.batcher
         if batcher is not None and batcher.merging and table is not None and not question.query:
             return await batcher.predict(table, question, call.is_sent)
         return await ask(service.upstream, call, question, partial(self._relay, call))
 
-    async def _answer(self, answer: Answer, judged: Judged) -> None:
+    async def _answer(self, answer: UpstreamAnswer, validated: Validated) -> None:
         """Send a whole answer to the caller, as valid JSON; or say what is wrong with it."""
-        if not answer.good:
-            found = await self._refusal(answer, judged.verdict.rows)
+        if not answer.successful:
+            found = await self._refusal(answer, validated.result.rows)
             if found.trace:
                 text = f"request {self._request_id.decode()}: {found.trace}"
                 self._terms.trace(str(self._launch_id), text)
@@ -216,21 +226,23 @@ class Exchange:
                 content = await asyncio.to_thread(valid_json, content)
             else:
                 content = valid_json(content)
-        self._predicted(judged, content)
+        self._predicted(validated, content)
         raw = [header for header in answer.headers if header[0] != b"content-length"]
         raw.append((b"content-length", b"%d" % len(content)))
         self._answering = True
         start = {"type": "http.response.start", "status": answer.status, "headers": raw}
         await self._send_in_time(start, {"type": "http.response.body", "body": content})
 
-    async def _refusal(self, answer: Answer, rows: int | None) -> Refusal:
+    async def _refusal(self, answer: UpstreamAnswer, rows: int | None) -> AnswerError:
         """MLflow repeats what it was sent, so it may be as long."""
         key = self._entry.route.key
         if len(answer.content) > _LARGE:
-            return await asyncio.to_thread(refusal, key, answer, rows=rows)
-        return refusal(key, answer, rows=rows)
+            return await asyncio.to_thread(answer_error, key, answer, rows=rows)
+        return answer_error(key, answer, rows=rows)
 
-    async def _relay(self, call: Call, answer: aiohttp.ClientResponse, raw: list[Raw]) -> None:
+    async def _relay(
+        self, call: UpstreamCall, answer: aiohttp.ClientResponse, raw: list[RawHeader]
+    ) -> None:
         """Pass an answer on as it comes, byte for byte."""
         call.stop_clock()
         self._answering = True
@@ -243,16 +255,16 @@ class Exchange:
         if self._terms.recorder:
             self._terms.recorder.relayed(self._entry.route.key, monotonic() - self._began)
 
-    def _predicted(self, judged: Judged, content: bytes) -> None:
+    def _predicted(self, validated: Validated, content: bytes) -> None:
         """Have it noted down, before anybody knows the answer."""
         if self._terms.recorder:
             self._terms.recorder.predicted(
                 self._entry.route,
                 self._request_id.decode("ascii"),
                 self._media_type,
-                judged.content,
+                validated.content,
                 content,
-                judged.verdict.rows or 0,
+                validated.result.rows or 0,
                 monotonic() - self._began,
             )
 
@@ -282,7 +294,7 @@ class Exchange:
         except TimeoutError:
             raise CallerGone from None
 
-    def _dropped(self, call: Call) -> ModelDeploymentError:
+    def _dropped(self, call: UpstreamCall) -> ModelDeploymentError:
         key = self._entry.route.key
         if call.sent:
             return ModelBroke(f"cannot get a prediction from {key}: its process was stopped")

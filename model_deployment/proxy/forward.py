@@ -10,7 +10,7 @@ from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.http.asgi import App, Message, Receive, Scope, Send
 from model_deployment.http.framing import announces_body
 from model_deployment.proxy import headers, problems
-from model_deployment.proxy.context import Terms
+from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.exchange import Exchange
 from model_deployment.proxy.routes import Routes
 
@@ -25,7 +25,9 @@ async def _everybody(scope: Scope, named: Mapping[bytes, bytes]) -> None:
 class Proxy:
     """Puts the models of a route table in front of an application."""
 
-    def __init__(self, app: App, routes: Routes, terms: Terms, admit: Admit = _everybody) -> None:
+    def __init__(
+        self, app: App, routes: Routes, terms: ExchangeContext, admit: Admit = _everybody
+    ) -> None:
         """In front of an application.
 
         Args:

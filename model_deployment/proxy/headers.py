@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from model_deployment.core.errors import UnsupportedMediaType
 
-Raw = tuple[bytes, bytes]
+RawHeader = tuple[bytes, bytes]
 
 JSON = b"application/json"
 CSV = b"text/csv"
@@ -95,7 +95,7 @@ _NOT_FOR_CALLERS = (
 )
 
 
-def to_model(headers: Iterable[Raw]) -> list[tuple[str, str]]:
+def to_model(headers: Iterable[RawHeader]) -> list[tuple[str, str]]:
     """What of a request's headers (names in lower case, as ASGI has them) is passed on."""
     return [
         (name.decode("latin-1"), value.decode("latin-1"))
@@ -104,8 +104,8 @@ def to_model(headers: Iterable[Raw]) -> list[tuple[str, str]]:
     ]
 
 
-def of_question(
-    headers: Iterable[Raw], request_id: bytes, media_type: bytes | None
+def for_upstream(
+    headers: Iterable[RawHeader], request_id: bytes, media_type: bytes | None
 ) -> list[tuple[str, str]]:
     """All that is sent to a model with a body.
 
@@ -119,12 +119,12 @@ def of_question(
     return [*kept, ("x-request-id", request_id.decode("ascii"))]
 
 
-def to_caller(headers: Iterable[Raw]) -> list[Raw]:
+def to_caller(headers: Iterable[RawHeader]) -> list[RawHeader]:
     """What of an answer's headers is passed back."""
     return _without([(name.lower(), value) for name, value in headers], _NOT_FOR_CALLERS)
 
 
-def _without(headers: list[Raw], dropped: frozenset[bytes]) -> list[Raw]:
+def _without(headers: list[RawHeader], dropped: frozenset[bytes]) -> list[RawHeader]:
     named = [value for name, value in headers if name == b"connection"]
     if named:
         dropped |= {token.strip().lower() for token in b",".join(named).split(b",")}

@@ -15,7 +15,7 @@ from model_deployment.core.errors import (
 from model_deployment.core.hints import with_advice
 from model_deployment.core.names import ModelKey
 from model_deployment.http.asgi import Receive, Send
-from model_deployment.proxy.headers import Raw
+from model_deployment.proxy.headers import RawHeader
 
 #: How long a caller whose body is refused may go on sending it.
 _LINGER = 2.0
@@ -55,7 +55,7 @@ def not_ready(route: Route) -> NotReady:
 
 
 async def respond(
-    send: Send, error: ModelDeploymentError, *more: Raw, more_body: bool = False
+    send: Send, error: ModelDeploymentError, *more: RawHeader, more_body: bool = False
 ) -> None:
     """Answer with a problem document."""
     content = orjson.dumps(error.problem())

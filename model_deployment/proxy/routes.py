@@ -21,12 +21,12 @@ from model_deployment.core.domain import (
 )
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
-from model_deployment.gate import Gate, Verdict
-from model_deployment.proxy.answers import Answer
+from model_deployment.gate import CheckResult, Gate
+from model_deployment.proxy.answers import UpstreamAnswer
 from model_deployment.proxy.batch import Batcher
-from model_deployment.proxy.upstream import Call, Limits, Upstream
-from model_deployment.proxy.upstream_call import Question, ask
-from model_deployment.proxy.wake_queue import Lobby
+from model_deployment.proxy.upstream import Upstream, UpstreamCall, UpstreamLimits
+from model_deployment.proxy.upstream_call import UpstreamRequest, ask
+from model_deployment.proxy.wake_queue import WakeQueue
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ Gates = Callable[[Route], Gate | None]
 
 
 @dataclass(slots=True)
-class Tally:
+class RequestCounts:
     """Counts for one deployment, across its launches."""
 
     refused: int = 0
@@ -46,7 +46,7 @@ class Tally:
     batch_sizes: list[int] = field(default_factory=lambda: [0] * (len(BATCH_ROWS) + 1))
     unmergeable: str = ""
 
-    def note(self, verdict: Verdict) -> None:
+    def note(self, verdict: CheckResult) -> None:
         """Count what a request was found to be."""
         self.refused += verdict.refused
         self.violations.update(verdict.tally)
@@ -68,17 +68,17 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RouteEntry:
     """What a path leads to. ``service`` is None while the deployment does not serve."""
 
     route: Route
     service: Service | None
-    tally: Tally
+    tally: RequestCounts
     #: Where requests wait meanwhile, if they do.
-    lobby: "Lobby[Entry]"
+    lobby: "WakeQueue[RouteEntry]"
 
     @property
-    def ready(self) -> "Entry | None":
+    def ready(self) -> "RouteEntry | None":
         """Itself, if it serves."""
         return self if self.service is not None else None
 
@@ -88,7 +88,7 @@ class Routes:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: UpstreamLimits,
         *,
         gates: Gates = lambda route: None,
         broke: Callable[[], None] = lambda: None,
@@ -108,12 +108,12 @@ class Routes:
         self._broke = broke
         self._say = tell
         self._wake = wake
-        self._table: dict[bytes, Entry] = {}
+        self._table: dict[bytes, RouteEntry] = {}
         #: By session.
         self._services: dict[str, Service] = {}
         self._launches: dict[str, Service] = {}
-        self._tallies: dict[ModelKey, Tally] = {}
-        self._lobbies: dict[ModelKey, Lobby[Entry]] = {}
+        self._tallies: dict[ModelKey, RequestCounts] = {}
+        self._lobbies: dict[ModelKey, WakeQueue[RouteEntry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def publish(self, routes: Sequence[Route]) -> bool:
@@ -124,11 +124,13 @@ class Routes:
         Returns:
             False if one of them cannot serve, for a reason that may pass. The others do.
         """
-        table: dict[bytes, Entry] = {}
-        self._tallies = {route.key: self._tallies.get(route.key) or Tally() for route in routes}
+        table: dict[bytes, RouteEntry] = {}
+        self._tallies = {
+            route.key: self._tallies.get(route.key) or RequestCounts() for route in routes
+        }
         for route in routes:
             lobby = self._lobby(route)
-            entry = Entry(route, self._service(route), self._tallies[route.key], lobby)
+            entry = RouteEntry(route, self._service(route), self._tallies[route.key], lobby)
             path = route.key.path.encode("ascii")
             table[path] = entry
             table[path + b"/invocations"] = entry
@@ -146,10 +148,10 @@ class Routes:
             entry.service is not None or entry.route.endpoint is None for entry in table.values()
         )
 
-    def _lobby(self, route: Route) -> Lobby[Entry]:
+    def _lobby(self, route: Route) -> WakeQueue[RouteEntry]:
         lobby = self._lobbies.get(route.key)
         if lobby is None:
-            lobby = Lobby(route, self._limits, partial(self._wake, route.key))
+            lobby = WakeQueue(route, self._limits, partial(self._wake, route.key))
             self._lobbies[route.key] = lobby
         return lobby
 
@@ -175,7 +177,7 @@ class Routes:
         for lobby in self._lobbies.values():
             lobby.dismiss()
 
-    def lookup(self, raw_path: bytes) -> Entry | None:
+    def lookup(self, raw_path: bytes) -> RouteEntry | None:
         """The entry of a path as it came over the wire."""
         return self._table.get(raw_path)
 
@@ -238,8 +240,8 @@ class Routes:
         if gate is None or not route.options.batch_max_rows or tally.unmergeable:
             return Service(upstream, gate, None)
 
-        async def ask_whole(question: Question) -> Answer:
-            with Call(upstream, callers=0) as call:
+        async def ask_whole(question: UpstreamRequest) -> UpstreamAnswer:
+            with UpstreamCall(upstream, callers=0) as call:
                 answer = await ask(upstream, call, question)
                 assert answer is not None  # noqa: S101 - only a relay takes it away
                 return answer

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from model_deployment.core.domain import Endpoint
-from model_deployment.gate import Gate, Table, dumps
+from model_deployment.gate import Gate, MergeableTable, dumps
 from model_deployment.proxy.answers import predictions
 
 #: Rows that are tried.
@@ -24,7 +24,7 @@ _RELATIVE, _ABSOLUTE = 1e-5, 1e-8
 
 _UNKNOWN = "cannot find out whether its requests may be merged (batch_max_rows): "
 #: The predictions for some rows, or None if the model gives no list of predictions for them.
-Predict = Callable[[Table], Awaitable[list[Any] | None]]
+Predict = Callable[[MergeableTable], Awaitable[list[Any] | None]]
 
 
 async def compare(endpoint: Endpoint, gate: Gate, example: Any, timeout: float) -> str:
@@ -42,7 +42,7 @@ async def compare(endpoint: Endpoint, gate: Gate, example: Any, timeout: float) 
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session:
 
-        async def predict(table: Table) -> list[Any] | None:
+        async def predict(table: MergeableTable) -> list[Any] | None:
             async with session.post(
                 f"{endpoint.url}/invocations",
                 data=dumps(gate.join([table])),
@@ -113,7 +113,7 @@ def _alike(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _joined(rows: list[Table]) -> Table:
+def _joined(rows: list[MergeableTable]) -> MergeableTable:
     values = tuple(
         [value for row in rows for value in row.values[place]]
         for place in range(len(rows[0].values))
@@ -121,7 +121,7 @@ def _joined(rows: list[Table]) -> Table:
     return replace(rows[0], values=values, rows=len(rows))
 
 
-def _varied(row: Table) -> Table:
+def _varied(row: MergeableTable) -> MergeableTable:
     """Another row of the same types."""
     return replace(row, values=tuple([_other(value) for value in column] for column in row.values))
 

@@ -31,7 +31,7 @@ _OTHER = ". Error: "
 _LOOKED_AT, _REASONS = 20_000, 5
 
 
-def misfit(said: str) -> str | None:
+def type_hint_error(said: str) -> str | None:
     """The reason in MLflow's words; None if this is none of its check of a type hint.
 
     Args:

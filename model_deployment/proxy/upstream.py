@@ -19,7 +19,7 @@ _IDLE = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class UpstreamLimits:
     """What one launch may be asked at once."""
 
     #: Calls of the model at a time.
@@ -38,14 +38,14 @@ class Limits:
     recovery_timeout: float = 30.0
 
 
-class Dropped(Exception):
+class LaunchRemoved(Exception):
     """The launch is in no route any more."""
 
 
-class Room:
+class Budget:
     """What may wait for one model at a time: a number of requests, and the bytes of their bodies."""
 
-    def __init__(self, key: ModelKey, limits: Limits) -> None:
+    def __init__(self, key: ModelKey, limits: UpstreamLimits) -> None:
         self.key = key
         self.limits = limits
         self.now = asyncio.get_running_loop().time
@@ -83,14 +83,14 @@ class Room:
         return TooBusy(f"cannot predict with {self.key} now: {why}", retry_after=1)
 
 
-class Upstream(Room):
+class Upstream(Budget):
     """The pool, the calls and the counters."""
 
     def __init__(
         self,
         key: ModelKey,
         endpoint: Endpoint,
-        limits: Limits,
+        limits: UpstreamLimits,
         broke: Callable[[], None] = lambda: None,
     ) -> None:
         """Connect to nothing yet.
@@ -114,11 +114,11 @@ class Upstream(Room):
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
         #: Calls that have a caller and no complete answer yet, the waiting ones included.
-        self.calls: set[Call] = set()
+        self.calls: set[UpstreamCall] = set()
         #: Of these, the callers' own: not those the proxy makes for them.
         self.callers = 0
         #: Since when it is the model's turn.
-        self.clocks: dict[Call, float] = {}
+        self.clocks: dict[UpstreamCall, float] = {}
         #: The launch that answers.
         self.launch_id: str | None = None
         self._ready: str | None = None
@@ -172,14 +172,14 @@ class Upstream(Room):
         # First the calls: a reader in the middle of an answer is not told by aiohttp, and would wait
         # for ever.
         for call in self.calls:
-            call.abort(Dropped())
+            call.abort(LaunchRemoved())
         await self.session.close()
 
 
-class Holding:
+class BodyReservation:
     """The bytes of a body that is not a call yet: still coming in, or being looked at."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Budget) -> None:
         self._room = room
         self._size = 0
 
@@ -211,7 +211,7 @@ class Holding:
         self.add(size - self._size)
 
 
-class Call:
+class UpstreamCall:
     """One request of a caller, or one call for several, from the wait for a slot to the last byte.
 
     A context manager for the task that makes it. Whoever learns that there is no point in going on
@@ -236,7 +236,7 @@ class Call:
 
     def __enter__(self) -> Self:
         if self._upstream.session.closed:
-            raise Dropped
+            raise LaunchRemoved
         self._task = asyncio.current_task()
         self._upstream.calls.add(self)
         self._upstream.callers += self.callers

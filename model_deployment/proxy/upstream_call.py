@@ -9,13 +9,13 @@ from yarl import URL
 
 from model_deployment.core.errors import ModelBroke, UpstreamTimeout
 from model_deployment.proxy import headers
-from model_deployment.proxy.answers import Answer, is_json
-from model_deployment.proxy.headers import Raw
+from model_deployment.proxy.answers import UpstreamAnswer, is_json
+from model_deployment.proxy.headers import RawHeader
 from model_deployment.proxy.problems import not_reached
-from model_deployment.proxy.upstream import Call, Upstream
+from model_deployment.proxy.upstream import Upstream, UpstreamCall
 
 #: Passes an answer on piece by piece: it is given the answer and its headers.
-Relay = Callable[[aiohttp.ClientResponse, list[Raw]], Awaitable[None]]
+Relay = Callable[[aiohttp.ClientResponse, list[RawHeader]], Awaitable[None]]
 
 #: Answers up to this many bytes are read whole before the first byte is passed on, so that one that
 #: breaks off half way is still a clean 502; larger questions are written piece by piece.
@@ -23,7 +23,7 @@ _WHOLE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class UpstreamRequest:
     """What is sent to a model."""
 
     content: bytes
@@ -33,8 +33,8 @@ class Question:
 
 
 async def ask(
-    upstream: Upstream, call: Call, question: Question, relay: Relay | None = None
-) -> Answer | None:
+    upstream: Upstream, call: UpstreamCall, question: UpstreamRequest, relay: Relay | None = None
+) -> UpstreamAnswer | None:
     """Send a question, once there is room for it.
 
     Args:
@@ -68,8 +68,8 @@ async def ask(
 
 
 async def _exchange(
-    upstream: Upstream, call: Call, question: Question, relay: Relay | None
-) -> Answer | None:
+    upstream: Upstream, call: UpstreamCall, question: UpstreamRequest, relay: Relay | None
+) -> UpstreamAnswer | None:
     async with upstream.session.post(
         _url(upstream, question.query),
         data=question.content if len(question.content) <= _WHOLE else BytesIO(question.content),
@@ -83,13 +83,13 @@ async def _exchange(
             content = await _read(upstream, answer)
             upstream.count(answer.status)
             call.stop_clock()
-            return Answer(answer.status, raw, content)
+            return UpstreamAnswer(answer.status, raw, content)
         await relay(answer, raw)
         upstream.count(answer.status)
         return None
 
 
-def _is_read_whole(answer: aiohttp.ClientResponse, raw: list[Raw]) -> bool:
+def _is_read_whole(answer: aiohttp.ClientResponse, raw: list[RawHeader]) -> bool:
     small = answer.content_length is not None and answer.content_length <= _WHOLE
     return small or answer.status >= 300 or is_json(raw)
 

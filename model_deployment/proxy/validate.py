@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from model_deployment.core.errors import InvalidRequest
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import (
+    CheckResult,
     Gate,
-    Kind,
     MalformedText,
-    Table,
-    Verdict,
+    ViolationKind,
     dumps,
     dumps_nan,
     has_nan,
@@ -18,24 +17,19 @@ from model_deployment.gate import (
 )
 from model_deployment.proxy.headers import CSV, JSON
 
-_PASSED = Verdict()
+_PASSED = CheckResult()
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Validated:
     """A body that was looked at."""
 
-    verdict: Verdict
+    result: CheckResult
     #: What the model is sent.
     content: bytes
 
-    @property
-    def table(self) -> Table | None:
-        """Its rows, if they may go together with those of other requests."""
-        return self.verdict.table
 
-
-def judge(gate: Gate, media_type: bytes, body: bytes) -> Judged:
+def validate(gate: Gate, media_type: bytes, body: bytes) -> Validated:
     """Look at a body.
 
     Raises:
@@ -47,11 +41,11 @@ def judge(gate: Gate, media_type: bytes, body: bytes) -> Judged:
         verdict = gate.check_csv(_text(body))
         if verdict.rows == 0:
             raise MalformedText("cannot read the body as CSV: it has no rows below its header")
-        return Judged(verdict, body)
-    return Judged(_PASSED, body)
+        return Validated(verdict, body)
+    return Validated(_PASSED, body)
 
 
-def _judge_json(gate: Gate, body: bytes) -> Judged:
+def _judge_json(gate: Gate, body: bytes) -> Validated:
     value = loads(body)
     bare = b"NaN" in body and has_nan(body)
     lasting = bare and not gate.checked
@@ -63,19 +57,21 @@ def _judge_json(gate: Gate, body: bytes) -> Judged:
         verdict = replace(verdict, table=None)
     if verdict.payload is not None:
         write = dumps_nan if lasting or gate.writes_nan else dumps
-        return Judged(verdict, write(verdict.payload))
-    if bare and not (lasting or verdict.count or gate.takes_nan(value)):
-        return Judged(verdict, dumps(value))
-    return Judged(verdict, body)
+        return Validated(verdict, write(verdict.payload))
+    if bare and not (lasting or verdict.count or gate.accepts_nan(value)):
+        return Validated(verdict, dumps(value))
+    return Validated(verdict, body)
 
 
-def refused(key: ModelKey, verdict: Verdict) -> InvalidRequest:
+def rejection(key: ModelKey, verdict: CheckResult) -> InvalidRequest:
     """Tells what does not fit the model's signature."""
     more = f", the first {len(verdict.violations)} of them below" if verdict.count > 20 else ""
     found = "1 violation" if verdict.count == 1 else f"{verdict.count} violations"
     found += " of its signature" if verdict.checked else ""
     first = verdict.violations[0]
-    thing = "param" if first.kind is Kind.PARAMS else "column" if verdict.checked else "member"
+    thing = (
+        "param" if first.kind is ViolationKind.PARAMS else "column" if verdict.checked else "member"
+    )
     place = "" if first.column is None else f" {thing} {first.column!a}"
     place += "" if first.row is None else f" row {first.row}"
     return InvalidRequest(

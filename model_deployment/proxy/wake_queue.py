@@ -8,7 +8,7 @@ from model_deployment.core.domain import Route, State
 from model_deployment.core.errors import DeployFailed, ModelDeploymentError, NotReady
 from model_deployment.core.hints import with_advice
 from model_deployment.proxy.problems import not_reached, not_ready
-from model_deployment.proxy.upstream import Limits, Room
+from model_deployment.proxy.upstream import Budget, UpstreamLimits
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 _MOMENT = 2.0
 
 
-class Seat(Generic[T]):
+class Waiter(Generic[T]):
     """One request that waits."""
 
     def __init__(self, but: str | None = None) -> None:
@@ -30,10 +30,10 @@ class Seat(Generic[T]):
             self.future.set_exception(why)
 
 
-class Lobby(Room, Generic[T]):
+class WakeQueue(Budget, Generic[T]):
     """The requests of one deployment that wait for what serves it."""
 
-    def __init__(self, route: Route, limits: Limits, wake: Callable[[], None]) -> None:
+    def __init__(self, route: Route, limits: UpstreamLimits, wake: Callable[[], None]) -> None:
         """Nobody waits yet.
 
         Args:
@@ -43,7 +43,7 @@ class Lobby(Room, Generic[T]):
         self._route = route
         self._wake = wake
         self._open: T | None = None
-        self._seats: set[Seat[T]] = set()
+        self._seats: set[Waiter[T]] = set()
         self._dismissed = False
 
     @property
@@ -103,7 +103,7 @@ class Lobby(Room, Generic[T]):
         for seat in self._seats:
             seat.abort(error)
 
-    async def wait(self, seat: Seat[T], until: float) -> T:
+    async def wait(self, seat: Waiter[T], until: float) -> T:
         """What serves the deployment, once it does.
 
         Args:

@@ -15,10 +15,10 @@ from model_deployment.core.options import Options
 from model_deployment.gate import Gate
 from model_deployment.http.asgi import Receive, Scope, Send
 from model_deployment.http.connection import Connection
-from model_deployment.proxy.context import Terms
+from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Gates, Routes
-from model_deployment.proxy.upstream import Limits
+from model_deployment.proxy.upstream import UpstreamLimits
 from tests.support.raw_http import HOST, Message, Wire
 from tests.support.upstreams import Behave, Server
 
@@ -64,7 +64,7 @@ class Front:
         self.told: list[tuple[ModelKey, str]] = []
         #: Parked deployments that were to be started.
         self.woken: list[ModelKey] = []
-        self._limits = Limits(
+        self._limits = UpstreamLimits(
             connections=int(connections),
             queue=int(queue),
             queue_bytes=int(queue_bytes),
@@ -72,7 +72,7 @@ class Front:
             wake_timeout=wake_timeout,
             recovery_timeout=recovery_timeout,
         )
-        self._terms = Terms(
+        self._terms = ExchangeContext(
             int(limit), patience, trace=lambda launch, text: self.traces.append((launch, text))
         )
         self._gates = gates or (lambda route: gate)

@@ -12,10 +12,10 @@ from model_deployment.core.errors import IncompleteBody
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.http.framing import announces_body, content_length, ensure_whole
-from model_deployment.proxy.context import Terms
+from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
-from model_deployment.proxy.upstream import Limits
+from model_deployment.proxy.upstream import UpstreamLimits
 
 
 def raw(*headers: tuple[str, str]) -> list[tuple[bytes, bytes]]:
@@ -117,12 +117,12 @@ async def test_a_prediction_is_asked_for_with_all_of_the_body_or_not_at_all(
     pieces: tuple[bytes, ...],
 ) -> None:
     server = Lossy(*pieces)
-    routes = Routes(Limits())
+    routes = Routes(UpstreamLimits())
     key = ModelKey("m", 1)
     nowhere = Endpoint("127.0.0.1", 9)
     routes.publish([Route(key, State.READY, "launch", nowhere, "", Options())])
     try:
-        proxy = Proxy(reached, routes, Terms(1000))
+        proxy = Proxy(reached, routes, ExchangeContext(1000))
         await proxy(server.scope("/m-1", b"10"), server.receive, server.send)
         assert "announce 10 bytes" in server.problem()["detail"]
     finally:

@@ -18,11 +18,11 @@ from model_deployment.core.errors import (
 )
 from model_deployment.core.names import ModelKey
 from model_deployment.proxy.answers import (
-    Answer,
-    Refusal,
+    AnswerError,
+    UpstreamAnswer,
+    answer_error,
     is_json,
     predictions,
-    refusal,
     valid_json,
 )
 
@@ -151,12 +151,12 @@ def test_an_answer_without_a_type_is_not_json() -> None:
 
 @pytest.mark.parametrize(("status", "good"), [(199, False), (200, True), (299, True), (300, False)])
 def test_predictions_are_in_answers_of_success(status: int, good: bool) -> None:
-    assert Answer(status, [], b"").good is good
+    assert UpstreamAnswer(status, [], b"").successful is good
 
 
-def refused(status: int, body: dict[str, Any] | bytes) -> Refusal:
+def refused(status: int, body: dict[str, Any] | bytes) -> AnswerError:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return refusal(KEY, Answer(status, [], content))
+    return answer_error(KEY, UpstreamAnswer(status, [], content))
 
 
 def mlflow(code: str, message: str, **more: str) -> dict[str, Any]:

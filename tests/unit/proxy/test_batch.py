@@ -9,7 +9,7 @@ import pytest
 from model_deployment.core.errors import ModelBroke
 from model_deployment.gate import dumps, loads
 from model_deployment.proxy import batch
-from model_deployment.proxy.answers import Answer, answer_of, predictions
+from model_deployment.proxy.answers import UpstreamAnswer, answer_of, predictions
 from tests.support.batching import Desk, given, predicted, settle
 from tests.support.waiting import until
 
@@ -220,7 +220,7 @@ async def test_what_json_cannot_say_is_null_in_a_part_of_an_answer() -> None:
     first = await desk.busy()
     callers = [await desk.call(1), await desk.call(2)]
     await first.returns()
-    desk.asked[1].answer.set_result(Answer(200, [], b'{"predictions": [NaN, "NaN"]}'))
+    desk.asked[1].answer.set_result(UpstreamAnswer(200, [], b'{"predictions": [NaN, "NaN"]}'))
     assert [(await one).content for one in callers] == [
         b'{"predictions":[null]}',
         b'{"predictions":["NaN"]}',

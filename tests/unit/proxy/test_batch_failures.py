@@ -7,7 +7,7 @@ import pytest
 
 from model_deployment.core.errors import ModelBroke, UpstreamTimeout
 from model_deployment.proxy import batch
-from model_deployment.proxy.upstream import Dropped
+from model_deployment.proxy.upstream import LaunchRemoved
 from tests.support.batching import Desk, given, settle
 
 
@@ -204,9 +204,9 @@ async def test_the_end_of_the_launch_is_everybody_s_and_nothing_is_sent_again() 
     first = await desk.busy()
     callers = [await desk.call(1), await desk.call(2)]
     await first.returns()
-    await desk.asked[1].fails(Dropped())
+    await desk.asked[1].fails(LaunchRemoved())
     for caller in callers:
-        with pytest.raises(Dropped):
+        with pytest.raises(LaunchRemoved):
             await caller
     assert len(desk.asked) == 2
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from model_deployment.core.errors import ModelBroke
 from model_deployment.gate import loads
-from model_deployment.proxy.answers import Answer
-from model_deployment.proxy.upstream import Dropped
+from model_deployment.proxy.answers import UpstreamAnswer
+from model_deployment.proxy.upstream import LaunchRemoved
 from tests.support.batching import Asked, Desk, predicted, settle
 
 #: Requests of failed calls that are sent again at the same time.
@@ -82,7 +82,7 @@ stories = st.lists(
 class Caller:
     """Somebody who waits."""
 
-    task: asyncio.Task[Answer]
+    task: asyncio.Task[UpstreamAnswer]
     markers: list[int]
     poison: str | None
     left: bool = False
@@ -220,10 +220,10 @@ def test_with_the_launch_everybody_s_wait_ends(
         sent = len(desk.asked)
         desk.gone = True
         for asked in desk.open:
-            await asked.fails(Dropped())
+            await asked.fails(LaunchRemoved())
         if waiting:  # those behind others of a failed call take some turns of the loop
             await asyncio.wait([caller.task for caller in waiting], timeout=10)
         assert len(desk.asked) == sent
-        assert all(type(caller.task.exception()) is Dropped for caller in waiting)
+        assert all(type(caller.task.exception()) is LaunchRemoved for caller in waiting)
 
     asyncio.run(play())

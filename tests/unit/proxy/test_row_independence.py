@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.gate import Gate, Table
+from model_deployment.gate import Gate, MergeableTable
 from model_deployment.proxy.row_independence import _compare
 from tests.support.gates import column, gate, param, split
 
@@ -22,7 +22,7 @@ async def compared(model: Model, example: Any, one: Gate = GATE) -> tuple[str, l
     """What was found out, and the values of each call."""
     calls: list[list[Any]] = []
 
-    async def predict(table: Table) -> list[Any] | None:
+    async def predict(table: MergeableTable) -> list[Any] | None:
         assert all(len(values) == table.rows for values in table.values)
         calls.append([*table.values[0]])
         return model([*table.values[0]])
@@ -198,7 +198,7 @@ async def test_without_a_table_to_try_nobody_knows(example: Any) -> None:
 async def test_parameters_of_the_example_are_kept() -> None:
     asked = []
 
-    async def predict(table: Table) -> list[Any]:
+    async def predict(table: MergeableTable) -> list[Any]:
         asked.append(table.params)
         return [1] * table.rows
 

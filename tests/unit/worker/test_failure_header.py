@@ -16,7 +16,7 @@ from scipy import sparse
 
 from model_deployment.core.errors import ModelFailed, OddAnswer
 from model_deployment.core.names import ModelKey
-from model_deployment.proxy.answers import Answer, predictions, refusal
+from model_deployment.proxy.answers import UpstreamAnswer, answer_error, predictions
 from model_deployment.worker.failure_header import FAULT, unwritable
 from model_deployment.worker.fast_path import _encoded
 
@@ -93,7 +93,7 @@ def test_what_is_in_the_way_of_an_answer_is_named(name: str, write: Callable[[An
     with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever it is
         write(make())
     fault = unwritable(raised.value)
-    refused = refusal(KEY, Answer(500, [(FAULT, fault)], b"Internal Server Error"))
+    refused = answer_error(KEY, UpstreamAnswer(500, [(FAULT, fault)], b"Internal Server Error"))
     assert type(refused.error) is OddAnswer
     assert refused.error.status == 502
     assert says in refused.error.detail
@@ -124,8 +124,14 @@ def test_an_exception_elsewhere_is_none_of_an_answer(error: Exception) -> None:
 
 
 def test_where_the_server_says_no_more_neither_do_we() -> None:
-    found = refusal(KEY, Answer(500, [], b"Internal Server Error")).error
+    found = answer_error(KEY, UpstreamAnswer(500, [], b"Internal Server Error")).error
     assert type(found) is OddAnswer
     assert "as it does where" in found.detail
-    assert type(refusal(KEY, Answer(500, [], b"Internal Server Error!")).error) is ModelFailed
-    assert type(refusal(KEY, Answer(503, [], b"Internal Server Error")).error) is ModelFailed
+    assert (
+        type(answer_error(KEY, UpstreamAnswer(500, [], b"Internal Server Error!")).error)
+        is ModelFailed
+    )
+    assert (
+        type(answer_error(KEY, UpstreamAnswer(503, [], b"Internal Server Error")).error)
+        is ModelFailed
+    )

@@ -5,89 +5,89 @@ from itertools import chain
 from types import NoneType
 from typing import Any
 
-from model_deployment.gate.anything import Anything, Unreadable
-from model_deployment.gate.rules import (
-    ArrayText,
-    Base64,
+from model_deployment.gate.any_rules import AnyRule, UnreadableRule
+from model_deployment.gate.check_result import ViolationKind, clip
+from model_deployment.gate.datetime_rules import DatetimeRule
+from model_deployment.gate.scalar_rules import (
+    ArrayStringRule,
+    BinaryRule,
+    BooleanRule,
     Fault,
-    NestedReal,
-    Real,
+    FloatRule,
+    IntegerRule,
+    NestedFloatRule,
     Rule,
-    Scalar,
-    Text,
-    Truth,
-    Whole,
+    ScalarRule,
+    StringRule,
 )
-from model_deployment.gate.times import Time
-from model_deployment.gate.verdict import Kind, clip
 
 Spec = Mapping[str, Any]
 Mapped = Mapping[str, Any]
 
-_SCALARS: dict[str, Callable[..., Scalar]] = {
-    "integer": Whole,
-    "long": Whole,
-    "float": Real,
-    "double": Real,
-    "string": Text,
-    "boolean": Truth,
-    "datetime": Time,
-    "binary": Base64,
+_SCALARS: dict[str, Callable[..., ScalarRule]] = {
+    "integer": IntegerRule,
+    "long": IntegerRule,
+    "float": FloatRule,
+    "double": FloatRule,
+    "string": StringRule,
+    "boolean": BooleanRule,
+    "datetime": DatetimeRule,
+    "binary": BinaryRule,
 }
 #: Types whose values are made of others.
 COMPLEX = frozenset({"object", "array", "map", "sparkml_vector"})
 
 
-class Array(Rule):
+class ArrayRule(Rule):
     """Lists of values of one type."""
 
     def __init__(self, expected: str, items: Rule, *, nullable: bool) -> None:
         super().__init__(expected, nullable=nullable)
         self._items = items
 
-    def passes(self, values: Sequence[Any]) -> bool:
+    def accepts(self, values: Sequence[Any]) -> bool:
         """As the rule says."""
         present = _present(values, list, self.nullable)
         # Together, for they are fine if all of their items are.
-        return present is not None and self._items.passes(list(chain.from_iterable(present)))
+        return present is not None and self._items.accepts(list(chain.from_iterable(present)))
 
-    def take(self, value: Any, lenient: bool) -> Any:
+    def coerce(self, value: Any, lenient: bool) -> Any:
         """As the rule says."""
         if type(value) is not list:
             return _other(self, value)
-        taken = [self._items.take(item, lenient) for item in value]
+        taken = [self._items.coerce(item, lenient) for item in value]
         for place, item in enumerate(taken):
             if isinstance(item, Fault):
-                return item.inside(f"[{place}]", value[place])
+                return item.nested_in(f"[{place}]", value[place])
         return _same_or(value, taken, zip(taken, value, strict=True))
 
 
-class Map(Rule):
+class MapRule(Rule):
     """Objects with any keys and values of one type."""
 
     def __init__(self, expected: str, values: Rule, *, nullable: bool) -> None:
         super().__init__(expected, nullable=nullable)
         self._values = values
 
-    def passes(self, values: Sequence[Any]) -> bool:
+    def accepts(self, values: Sequence[Any]) -> bool:
         """As the rule says."""
         present = _present(values, dict, self.nullable)
         if present is None:
             return False
-        return self._values.passes(list(chain.from_iterable(map(dict.values, present))))
+        return self._values.accepts(list(chain.from_iterable(map(dict.values, present))))
 
-    def take(self, value: Any, lenient: bool) -> Any:
+    def coerce(self, value: Any, lenient: bool) -> Any:
         """As the rule says."""
         if type(value) is not dict:
             return _other(self, value)
-        taken = {key: self._values.take(item, lenient) for key, item in value.items()}
+        taken = {key: self._values.coerce(item, lenient) for key, item in value.items()}
         for key, item in taken.items():
             if isinstance(item, Fault):
-                return item.inside(f"[{key!a}]", value[key])
+                return item.nested_in(f"[{key!a}]", value[key])
         return _same_or(value, taken, ((taken[key], value[key]) for key in value))
 
 
-class Object(Rule):
+class ObjectRule(Rule):
     """Objects with named members, each of a type of its own."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Object(Rule):
         self._members = members
         self._required = required
 
-    def passes(self, values: Sequence[Any]) -> bool:
+    def accepts(self, values: Sequence[Any]) -> bool:
         """As the rule says."""
         present = _present(values, dict, self.nullable)
         if present is None:
@@ -110,11 +110,11 @@ class Object(Rule):
         if not all(self._required <= value.keys() <= self._members.keys() for value in present):
             return False
         return all(
-            rule.passes([value[name] for value in present if name in value])
+            rule.accepts([value[name] for value in present if name in value])
             for name, rule in self._members.items()
         )
 
-    def take(self, value: Any, lenient: bool) -> Any:
+    def coerce(self, value: Any, lenient: bool) -> Any:
         """As the rule says."""
         if type(value) is not dict:
             return _other(self, value)
@@ -123,13 +123,13 @@ class Object(Rule):
         if unknown := value.keys() - self._members.keys():
             name = min(unknown)
             expected = f"object with no members but {clip(', '.join(self._members))}"
-            return Fault(Kind.UNKNOWN, expected).inside(f".{name}", value[name])
+            return Fault(ViolationKind.UNKNOWN, expected).nested_in(f".{name}", value[name])
         if missing := self._required - value.keys():
-            return Fault(Kind.MISSING, f"object with the member {min(missing)}")
-        taken = {name: self._members[name].take(item, lenient) for name, item in value.items()}
+            return Fault(ViolationKind.MISSING, f"object with the member {min(missing)}")
+        taken = {name: self._members[name].coerce(item, lenient) for name, item in value.items()}
         for name, item in taken.items():
             if isinstance(item, Fault):
-                return item.inside(f".{name}", value[name])
+                return item.nested_in(f".{name}", value[name])
         return _same_or(value, taken, ((taken[name], value[name]) for name in value))
 
 
@@ -146,8 +146,8 @@ def _present(values: Sequence[Any], kind: type, nullable: bool) -> Sequence[Any]
 def _other(rule: Rule, value: Any) -> Any:
     """What to make of a value that is not of the rule's own type."""
     if value is not None:
-        return Fault(Kind.TYPE, rule.expected)
-    return None if rule.nullable else Fault(Kind.NULL, rule.expected)
+        return Fault(ViolationKind.TYPE, rule.expected)
+    return None if rule.nullable else Fault(ViolationKind.NULL, rule.expected)
 
 
 def _same_or(value: Any, taken: Any, pairs: Any) -> Any:
@@ -173,7 +173,7 @@ def column_rule(spec: Spec, mapping: Mapped, *, gap: bool = False) -> Rule:
     rule = _SCALARS[kind](entry, nullable=not required and entry["nullable"])
     if not required:
         # Only told where null is refused all the same: pandas has no such column with gaps in it.
-        rule.name_null(f"{rule.expected}; given in all rows or in none")
+        rule.expect_null(f"{rule.expected}; given in all rows or in none")
     return rule
 
 
@@ -201,16 +201,16 @@ def nested_rule(
     entry = mapping[kind]
     if not entry["nested"]:
         expected = f"{kind}, of which MLflow reads none from JSON inside an array or object"
-        return Unreadable(expected, nullable=nullable)
-    if _SCALARS[kind] is Real:
-        return NestedReal(entry, nullable=nullable, gap=gap)
+        return UnreadableRule(expected, nullable=nullable)
+    if _SCALARS[kind] is FloatRule:
+        return NestedFloatRule(entry, nullable=nullable, gap=gap)
     return _SCALARS[kind](entry, nullable=nullable)
 
 
 def _complex(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
     kind = spec["type"]
     if kind == "any":
-        return Anything(mapping["any"]["expected"])
+        return AnyRule(mapping["any"]["expected"])
     if kind == "object":
         return _object(spec, mapping, required=required, gap=gap)
     if kind == "map":
@@ -218,14 +218,14 @@ def _complex(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
             spec["values"], mapping, required=required, nullable=not required, gap=gap
         )
         expected = f"map: an object with values of type {_name(spec['values'])}"
-        return Map(expected, values, nullable=not required or _is_any(spec["values"]))
+        return MapRule(expected, values, nullable=not required or _is_any(spec["values"]))
     inner = {"type": "double"} if kind == "sparkml_vector" else spec["items"]
     items = (
-        ArrayText(mapping["string"], nullable=False)
+        ArrayStringRule(mapping["string"], nullable=False)
         if inner["type"] == "string"
         else nested_rule(inner, mapping, required=required, gap=gap)
     )
-    return Array(f"array of {_name(inner)}", items, nullable=not required or _is_any(inner))
+    return ArrayRule(f"array of {_name(inner)}", items, nullable=not required or _is_any(inner))
 
 
 def _object(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
@@ -236,7 +236,7 @@ def _object(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
         members[name] = nested_rule(inner, mapping, required=wanted, nullable=not wanted, gap=gap)
         if wanted:
             needed.add(name)
-    return Object(
+    return ObjectRule(
         f"object with {clip(', '.join(members))}", members, frozenset(needed), nullable=not required
     )
 

@@ -7,13 +7,20 @@ from itertools import islice
 from operator import is_not
 from typing import Any
 
-from model_deployment.gate import forms
-from model_deployment.gate.forms import ABSENT, Frame, Request
-from model_deployment.gate.naming import Name, Naming
-from model_deployment.gate.nested import COMPLEX, column_rule
-from model_deployment.gate.reading import KEPT, Reader, has_gap
-from model_deployment.gate.rules import Fault, Rule
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, Table, clip, shown
+from model_deployment.gate import body_forms
+from model_deployment.gate.body_forms import ABSENT, Frame, ParsedBody
+from model_deployment.gate.check_result import (
+    SHOWN,
+    Findings,
+    MergeableTable,
+    ViolationKind,
+    clip,
+    describe,
+)
+from model_deployment.gate.column_names import ColumnNames, Name
+from model_deployment.gate.nested_rules import COMPLEX, column_rule
+from model_deployment.gate.scalar_rules import Fault, Rule
+from model_deployment.gate.table_reading import KEPT, TableReader, has_gap
 
 _FINDABLE = (
     "a model whose columns MLflow can find: it finds none by a list or an empty name, nor by 0 unless "
@@ -23,17 +30,17 @@ _NOTHING_KNOWN = "at least one column of the signature"
 
 
 @dataclass(slots=True)
-class Outcome:
+class CheckedData:
     """What became of the data of a request."""
 
     rows: int | None = None
-    table: Table | None = None
+    table: MergeableTable | None = None
     #: Form and data to send on, if not those that came.
     form: str | None = None
     data: Any = None
 
 
-class Columns:
+class ColumnSchema:
     """A signature of columns, compiled."""
 
     def __init__(
@@ -54,10 +61,10 @@ class Columns:
             column_rule(spec, mapping, gap=place in gaps) for place, spec in enumerate(specs)
         ]
         kinds = [str(spec["type"]) for spec in specs]
-        self._naming = Naming(specs)
-        self._named, self._names = self._naming.named, self._naming.names
-        self._all, self._labels = tuple(self._names), self._naming.labels
-        self._reader = Reader(specs, self._naming)
+        self._column_names = ColumnNames(specs)
+        self._named, self._names = self._column_names.named, self._column_names.names
+        self._all, self._labels = tuple(self._names), self._column_names.labels
+        self._reader = TableReader(specs, self._column_names)
         self._required = [
             bool(spec.get("required", kind not in COMPLEX and kind != "any"))
             for spec, kind in zip(specs, kinds, strict=True)
@@ -76,7 +83,7 @@ class Columns:
             if kind == "boolean"
             and self._loose[place]
             and KEPT.issuperset(kinds)
-            and not self._naming.numbered
+            and not self._column_names.numbered
         ]
         for place in self._gappy:
             self.rules[place].nullable = True
@@ -86,9 +93,9 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """The names that a record has for its columns, if they have any."""
-        return self._naming.keys
+        return self._column_names.keys
 
-    def check(self, request: Request, findings: Findings) -> Outcome | None:
+    def check(self, request: ParsedBody, findings: Findings) -> CheckedData | None:
         """Check the data; None if there is no table in it."""
         if not self.findable(findings):
             return None
@@ -99,14 +106,14 @@ class Columns:
         changed = False
         for place, rule in enumerate(self.rules):
             values = aligned[place]
-            if values is not None and (frame.holes or not rule.passes(values)):
+            if values is not None and (frame.holes or not rule.accepts(values)):
                 changed |= self._look_closer(place, aligned, findings)
         if findings.fatal:
-            return Outcome(frame.rows)
+            return CheckedData(frame.rows)
         if frame.rows and all(values is None for values in aligned):
             # pandas makes no rows of it, and the caller would get no answer to them.
-            findings.add(Kind.FORM, _NOTHING_KNOWN, "none")
-            return Outcome(frame.rows)
+            findings.add(ViolationKind.FORM, _NOTHING_KNOWN, "none")
+            return CheckedData(frame.rows)
         if self._gappy:
             gappy = [place for place in self._gappy if None in (aligned[place] or ())]
             if gappy:
@@ -115,20 +122,20 @@ class Columns:
 
     def findable(self, findings: Findings) -> bool:
         """Whether MLflow finds the columns by their names; and a finding, if not."""
-        if self._naming.lost is not None:
-            findings.add(Kind.FORM, _FINDABLE, clip(self._naming.lost))
-        return self._naming.lost is None
+        if self._column_names.lost is not None:
+            findings.add(ViolationKind.FORM, _FINDABLE, clip(self._column_names.lost))
+        return self._column_names.lost is None
 
-    def gaps(self, request: Request) -> frozenset[int]:
+    def gaps(self, request: ParsedBody) -> frozenset[int]:
         """The places of the columns in which a request has missing values."""
         ignored = Findings()
         frame = self._reader.read(request, ignored)
-        if frame is None or self._naming.lost is not None:
+        if frame is None or self._column_names.lost is not None:
             return frozenset()
         aligned = self._align(frame, ignored)
         return frozenset(place for place, values in enumerate(aligned) if has_gap(values or ()))
 
-    def join(self, tables: Sequence[Table]) -> dict[str, Any]:
+    def join(self, tables: Sequence[MergeableTable]) -> dict[str, Any]:
         """One request for several tables of equal keys, their rows in order."""
         first = tables[0]
         columns: list[list[Any]] = [[] for _ in first.columns]
@@ -136,8 +143,8 @@ class Columns:
             for column, values in zip(columns, table.values, strict=True):
                 column.extend(values)
         if self._named:
-            rules = [self.rules[self._naming.places[name]] for name in first.columns]
-            columns = [rule.finish(values) for rule, values in zip(rules, columns, strict=True)]
+            rules = [self.rules[self._column_names.places[name]] for name in first.columns]
+            columns = [rule.unify(values) for rule, values in zip(rules, columns, strict=True)]
         return {"columns": list(first.columns), "data": list(zip(*columns, strict=True))}
 
     def _align(self, frame: Frame, findings: Findings) -> list[Sequence[Any] | None]:
@@ -148,15 +155,15 @@ class Columns:
             aligned = [None] * len(self.rules)
             strangers = []
             for name, values in zip(frame.names, frame.values, strict=True):
-                place = self._naming.place(name)
+                place = self._column_names.place(name)
                 if place is None:
-                    strangers.append(forms.column_text(name))
+                    strangers.append(body_forms.column_text(name))
                 else:
                     aligned[place] = values
             frame.unknown += tuple(strangers)
         else:
             width = len(self.rules)
-            frame.unknown += tuple(map(forms.column_text, frame.names[width:]))
+            frame.unknown += tuple(map(body_forms.column_text, frame.names[width:]))
             aligned = [*frame.values[:width]]
             aligned += [None] * (width - len(aligned))
         if frame.unknown:
@@ -168,24 +175,33 @@ class Columns:
         for place, values in enumerate(aligned):
             if values is None and self._required[place]:
                 expected, name = self.rules[place].expected, self._labels[place]
-                findings.add(Kind.MISSING, expected, "no such column", column=name)
+                findings.add(ViolationKind.MISSING, expected, "no such column", column=name)
 
     def _report_unknown(self, names: tuple[str, ...], findings: Findings) -> None:
         known = f"one of {clip(', '.join(self._labels))}"
         for name in sorted(islice(names, SHOWN)):
-            expected = self._naming.twin(name) or known
+            expected = self._column_names.twin(name) or known
             findings.add(
-                Kind.UNKNOWN, expected, "another column", column=name, tally="", forgivable=True
+                ViolationKind.UNKNOWN,
+                expected,
+                "another column",
+                column=name,
+                tally="",
+                forgivable=True,
             )
-        findings.add_unseen(Kind.UNKNOWN, len(names) - SHOWN, forgivable=True)
+        findings.add_unseen(ViolationKind.UNKNOWN, len(names) - SHOWN, forgivable=True)
 
     def _look_closer(
         self, place: int, aligned: list[Sequence[Any] | None], findings: Findings
     ) -> bool:
         """Take the values of one column one by one; whether it is another column then."""
         rule, values = self.rules[place], aligned[place] or ()
-        take, lenient = rule.take, findings.lenient
-        absent = take(None, lenient) if self._loose[place] else Fault(Kind.MISSING, rule.expected)
+        take, lenient = rule.coerce, findings.lenient
+        absent = (
+            take(None, lenient)
+            if self._loose[place]
+            else Fault(ViolationKind.MISSING, rule.expected)
+        )
         taken = [take(value, lenient) if value is not ABSENT else absent for value in values]
         if Fault in set(map(type, taken)):
             if findings.lenient and not self._required[place] and _all_null(values):
@@ -194,7 +210,7 @@ class Columns:
                 return True
             self._report(place, taken, values, findings)
             return False
-        taken = rule.finish(taken)
+        taken = rule.unify(taken)
         if any(map(is_not, taken, values)):
             aligned[place] = taken
             return True
@@ -207,14 +223,14 @@ class Columns:
         faults = ((row, fault) for row, fault in enumerate(taken) if type(fault) is Fault)
         for row, fault in islice(faults, SHOWN):
             where = f" at {clip(name + fault.path)}" if fault.path else ""
-            got = shown(fault.value if fault.path else values[row])
+            got = describe(fault.value if fault.path else values[row])
             findings.add(fault.kind, fault.expected + where, got, column=name, row=row)
         for kind, count in Counter(fault.kind for _, fault in faults).items():
             findings.add_unseen(kind, count, tally=name)
 
     def _outcome(
-        self, request: Request, frame: Frame, aligned: list[Sequence[Any] | None], changed: bool
-    ) -> Outcome:
+        self, request: ParsedBody, frame: Frame, aligned: list[Sequence[Any] | None], changed: bool
+    ) -> CheckedData:
         values = tuple([one for one in aligned if one is not None])
         names: tuple[Name, ...]
         if not self._named:
@@ -225,24 +241,26 @@ class Columns:
             names = tuple(
                 [n for n, one in zip(self._names, aligned, strict=True) if one is not None]
             )
-        outcome = Outcome(frame.rows)
-        if self._joinable(frame, aligned) and (request.form in forms.FRAMES or not frame.faithful):
-            outcome.table = Table(names, values, frame.rows)
+        outcome = CheckedData(frame.rows)
+        if self._joinable(frame, aligned) and (
+            request.form in body_forms.FRAMES or not frame.faithful
+        ):
+            outcome.table = MergeableTable(names, values, frame.rows)
         if changed or not frame.faithful:
             data = {"columns": list(names), "data": list(zip(*values, strict=True))}
             if frame.index is not None:
                 data["index"] = frame.index
-            outcome.form, outcome.data = forms.SPLIT, data
+            outcome.form, outcome.data = body_forms.SPLIT, data
         return outcome
 
     def _with_gaps(
         self,
         gappy: list[int],
-        request: Request,
+        request: ParsedBody,
         frame: Frame,
         aligned: list[Sequence[Any] | None],
         findings: Findings,
-    ) -> Outcome:
+    ) -> CheckedData:
         """Records in ``inputs``: in a frame MLflow makes False of null, and True of NaN."""
         for place in gappy:
             empty = _all_null(aligned[place] or ())
@@ -251,11 +269,11 @@ class Columns:
             elif empty or frame.index is not None:
                 limit = "" if frame.index is None else " where there is an index"
                 expected = f"{self.rules[place].expected}; given in all rows or in none{limit}"
-                findings.add(Kind.NULL, expected, "null", column=self._labels[place])
+                findings.add(ViolationKind.NULL, expected, "null", column=self._labels[place])
         if not any(None in (aligned[place] or ()) for place in gappy):
             return self._outcome(request, frame, aligned, changed=True)
         if findings.fatal:
-            return Outcome(frame.rows)
+            return CheckedData(frame.rows)
         there = [
             (key, one) for key, one in zip(self.names, aligned, strict=True) if one is not None
         ]
@@ -263,7 +281,7 @@ class Columns:
             {key: values[row] for key, values in there if values[row] is not None}
             for row in range(frame.rows)
         ]
-        return Outcome(frame.rows, form=forms.INPUTS, data=records)
+        return CheckedData(frame.rows, form=body_forms.INPUTS, data=records)
 
     def _joinable(self, frame: Frame, aligned: Sequence[Sequence[Any] | None]) -> bool:
         if not frame.rows or frame.holes or frame.index is not None or self._anything:

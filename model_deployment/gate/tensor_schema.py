@@ -7,23 +7,31 @@ from itertools import chain, islice
 from math import prod
 from typing import Any
 
-from model_deployment.gate import forms
-from model_deployment.gate.anything import Anything
-from model_deployment.gate.columns import Outcome
-from model_deployment.gate.forms import ABSENT, Frame, Request
-from model_deployment.gate.rules import ArrayText, Base64, Fault, Real, Rule, Truth, Whole
-from model_deployment.gate.times import Instant
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
+from model_deployment.gate import body_forms
+from model_deployment.gate.any_rules import AnyRule
+from model_deployment.gate.body_forms import ABSENT, Frame, ParsedBody
+from model_deployment.gate.check_result import SHOWN, Findings, ViolationKind, clip, describe
+from model_deployment.gate.column_schema import CheckedData
+from model_deployment.gate.datetime_rules import TensorDatetimeRule
+from model_deployment.gate.scalar_rules import (
+    ArrayStringRule,
+    BinaryRule,
+    BooleanRule,
+    Fault,
+    FloatRule,
+    IntegerRule,
+    Rule,
+)
 
 _RULES = {
-    "integer": Whole,
-    "long": Whole,
-    "float": Real,
-    "double": Real,
-    "string": ArrayText,
-    "boolean": Truth,
-    "datetime": Instant,
-    "binary": Base64,
+    "integer": IntegerRule,
+    "long": IntegerRule,
+    "float": FloatRule,
+    "double": FloatRule,
+    "string": ArrayStringRule,
+    "boolean": BooleanRule,
+    "datetime": TensorDatetimeRule,
+    "binary": BinaryRule,
 }
 
 
@@ -48,7 +56,7 @@ class Tensor:
         return self.dtype == "object" and self.shape == (-1,)
 
 
-class Tensors:
+class TensorSchema:
     """A signature of tensors, compiled."""
 
     def __init__(
@@ -74,7 +82,7 @@ class Tensors:
             raise ValueError("several tensors without names")
         self.names = [tensor.name for tensor in self._tensors] if self._named else []
 
-    def check(self, request: Request, findings: Findings) -> Outcome | None:
+    def check(self, request: ParsedBody, findings: Findings) -> CheckedData | None:
         """Check the data; None if there are no tensors in it."""
         read = self._read(request, findings)
         if read is None:
@@ -89,16 +97,18 @@ class Tensors:
                     continue
                 taken[tensor.name] = _take(tensor, values[tensor.name], findings)
             else:
-                findings.add(Kind.MISSING, tensor.expected, "no such input", column=tensor.name)
+                findings.add(
+                    ViolationKind.MISSING, tensor.expected, "no such input", column=tensor.name
+                )
         rows = _rows(values.values())
-        outcome = Outcome(rows)
+        outcome = CheckedData(rows)
         same = len(taken) == len(values) and all(taken[name] is values[name] for name in taken)
         if not findings.fatal and not (faithful and same):
-            outcome.form = forms.INPUTS
+            outcome.form = body_forms.INPUTS
             outcome.data = taken if self._named else taken[""]
         return outcome
 
-    def gaps(self, request: Request) -> frozenset[int]:
+    def gaps(self, request: ParsedBody) -> frozenset[int]:
         """The places of the tensors in which a request has missing values."""
         read = self._read(request, Findings())
         if read is None:
@@ -109,31 +119,35 @@ class Tensors:
             if None in (_leaves(tensor, read[0].get(tensor.name), Findings())[0] or ())
         )
 
-    def _read(self, request: Request, findings: Findings) -> tuple[dict[str, Any], bool] | None:
+    def _read(self, request: ParsedBody, findings: Findings) -> tuple[dict[str, Any], bool] | None:
         """The tensors by name, and whether MLflow reads the body in the same way."""
         wanted = self.names if self._named else None
-        if request.form in forms.FRAMES:
-            if request.form == forms.SPLIT:
-                frame = forms.read_split(request.data, findings)
+        if request.form in body_forms.FRAMES:
+            if request.form == body_forms.SPLIT:
+                frame = body_forms.read_split(request.data, findings)
             else:
-                frame = forms.read_records(request.data, wanted, findings)
+                frame = body_forms.read_records(request.data, wanted, findings)
             return None if frame is None else (self._from_frame(frame, findings), False)
         data, form = request.data, request.form
         records = type(data) is list and data and set(map(type, data)) == {dict}
         if self._named and records:
-            frame = forms.read_records(data, wanted, findings, form)
+            frame = body_forms.read_records(data, wanted, findings, form)
             if frame is None:
                 return None
-            return self._from_records(frame, findings), form == forms.INSTANCES
+            return self._from_records(frame, findings), form == body_forms.INSTANCES
         if self._named and type(data) is dict:
-            if form == forms.INSTANCES and self._uneven(data, findings):
+            if form == body_forms.INSTANCES and self._uneven(data, findings):
                 return None
             return dict(data), True
         if self._named and len(self.names) == 1 and type(data) is list:
             return {self.names[0]: data}, True
         if not self._named and type(data) is not dict and not records and data not in (None, []):
             return {"": data}, True
-        findings.add(Kind.FORM, f"{form}: {self._form()}", shown(data) if data else "nothing in it")
+        findings.add(
+            ViolationKind.FORM,
+            f"{form}: {self._form()}",
+            describe(data) if data else "nothing in it",
+        )
         return None
 
     def _form(self) -> str:
@@ -144,7 +158,9 @@ class Tensors:
     def _uneven(self, data: dict[str, Any], findings: Findings) -> bool:
         sizes = {len(one) for name in self.names if type(one := data.get(name)) is list}
         if len(sizes) > 1:
-            findings.add(Kind.RAGGED, "instances: as many rows in each input", str(sorted(sizes)))
+            findings.add(
+                ViolationKind.RAGGED, "instances: as many rows in each input", str(sorted(sizes))
+            )
         return len(sizes) > 1
 
     def _from_frame(self, frame: Frame, findings: Findings) -> dict[str, Any]:
@@ -164,7 +180,7 @@ class Tensors:
             values[str(name)] = list(column)
             for row in (row for row, cell in enumerate(column) if cell is ABSENT):
                 expected = self._by_name[str(name)].expected
-                findings.add(Kind.MISSING, expected, "nothing", column=str(name), row=row)
+                findings.add(ViolationKind.MISSING, expected, "nothing", column=str(name), row=row)
         return values
 
     def _report_strangers(self, values: Mapping[str, Any], findings: Findings) -> None:
@@ -172,9 +188,14 @@ class Tensors:
         for name in strangers[:SHOWN]:
             expected = f"one of {clip(', '.join(self.names))}"
             findings.add(
-                Kind.UNKNOWN, expected, "another input", column=name, tally="", forgivable=True
+                ViolationKind.UNKNOWN,
+                expected,
+                "another input",
+                column=name,
+                tally="",
+                forgivable=True,
             )
-        findings.add_unseen(Kind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
+        findings.add_unseen(ViolationKind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
 
 
 def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any], *, gap: bool) -> Tensor:
@@ -182,10 +203,10 @@ def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any], *, gap: bool) 
     entry = mapping["tensor"]["dtypes"].get(dtype)
     rule: Rule
     if entry is None or entry["as"] == "any":
-        rule = Anything(mapping["any"]["expected"])
+        rule = AnyRule(mapping["any"]["expected"])
     else:
         kind = _RULES[entry["as"]]
-        rule = kind({**mapping[entry["as"]], **entry}, nullable=gap and kind is Real)
+        rule = kind({**mapping[entry["as"]], **entry}, nullable=gap and kind is FloatRule)
     if not all(type(size) is int for size in shape):
         raise ValueError(f"a shape of {shape}")
     return Tensor(spec.get("name") or "", str(dtype), shape, rule)
@@ -194,9 +215,9 @@ def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any], *, gap: bool) 
 def _take(tensor: Tensor, value: Any, findings: Findings) -> Any:
     """The tensor to send on: the same object if it was fine."""
     leaves, sizes = _leaves(tensor, value, findings)
-    if leaves is None or tensor.rule.passes(leaves):
+    if leaves is None or tensor.rule.accepts(leaves):
         return value
-    taken = [tensor.rule.take(leaf, findings.lenient) for leaf in leaves]
+    taken = [tensor.rule.coerce(leaf, findings.lenient) for leaf in leaves]
     if Fault in set(map(type, taken)):
         _report(tensor, taken, leaves, prod(sizes[1:]), findings)
         return value
@@ -211,7 +232,7 @@ def _report(
     faults = ((place, one) for place, one in enumerate(taken) if type(one) is Fault)
     for place, fault in islice(faults, SHOWN):
         row = place // width if tensor.shape else None
-        got = shown(leaves[place])
+        got = describe(leaves[place])
         findings.add(fault.kind, fault.expected, got, column=tensor.name or None, row=row)
     for kind, count in Counter(fault.kind for _, fault in faults).items():
         findings.add_unseen(kind, count, tally=tensor.name)
@@ -222,13 +243,13 @@ def _leaves(
 ) -> tuple[Sequence[Any] | None, list[int]]:
     """What is in a tensor of the right shape; None, and a finding, if the shape is another."""
     level, sizes = [value], list[int]()
-    kind = Kind.SHAPE
+    kind = ViolationKind.SHAPE
     for wanted in tensor.shape:
         if not level or set(map(type, level)) != {list}:
             break
         found = set(map(len, level))
         if len(found) > 1:
-            kind = Kind.RAGGED
+            kind = ViolationKind.RAGGED
             break
         sizes.append(found.pop())
         if wanted not in (-1, sizes[-1]):
@@ -237,7 +258,7 @@ def _leaves(
     else:
         if tensor.ragged or list not in set(map(type, level)):
             return level, sizes
-    got = "rows of unequal length" if kind is Kind.RAGGED else _shape(value)
+    got = "rows of unequal length" if kind is ViolationKind.RAGGED else _shape(value)
     findings.add(kind, tensor.expected, got, column=tensor.name or None)
     return None, sizes
 
@@ -248,7 +269,7 @@ def _shape(value: Any) -> str:
     while type(value) is list:
         sizes.append(len(value))
         value = value[0] if value else None
-    return f"shape {sizes}" if sizes else shown(value)
+    return f"shape {sizes}" if sizes else describe(value)
 
 
 def _unflattened(cell: Any, tensor: Tensor) -> Any:

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from types import NoneType
 from typing import Any
 
-from model_deployment.gate.rules import Rule
+from model_deployment.gate.scalar_rules import Rule
 
 
-class Anything(Rule):
+class AnyRule(Rule):
     """Whatever JSON can say, as long as pandas does not turn large integers into floats."""
 
     def __init__(self, expected: str) -> None:
         super().__init__(expected, nullable=True)
 
-    def passes(self, values: Sequence[Any]) -> bool:
+    def accepts(self, values: Sequence[Any]) -> bool:
         """As the rule says."""
         types = set(map(type, values))
         return int not in types or len(types) == 1 or not types <= {int, float, NoneType}
 
-    def take(self, value: Any, lenient: bool) -> Any:
+    def coerce(self, value: Any, lenient: bool) -> Any:
         """As the rule says."""
         if type(value) is int and abs(value) > 1 << 53 and not _is_double(value):
             return self._lossy
@@ -32,14 +32,14 @@ def _is_double(number: int) -> bool:
         return False
 
 
-class Unreadable(Rule):
+class UnreadableRule(Rule):
     """A type that MLflow cannot read at this place from any JSON."""
 
-    def passes(self, values: Sequence[Any]) -> bool:
+    def accepts(self, values: Sequence[Any]) -> bool:
         """As the rule says."""
         return not any(value is not None or not self.nullable for value in values)
 
-    def take(self, value: Any, lenient: bool) -> Any:
+    def coerce(self, value: Any, lenient: bool) -> Any:
         """As the rule says."""
         if value is None:
             return None if self.nullable else self._null

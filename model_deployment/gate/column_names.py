@@ -11,7 +11,7 @@ from typing import Any
 Name = str | int | float
 
 
-class Naming:
+class ColumnNames:
     """The names of a signature, compiled."""
 
     def __init__(self, specs: Sequence[Mapping[str, Any]]) -> None:

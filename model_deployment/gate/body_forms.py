@@ -8,7 +8,7 @@ from json import dumps
 from types import NoneType
 from typing import Any
 
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
+from model_deployment.gate.check_result import SHOWN, Findings, ViolationKind, clip, describe
 
 SPLIT = "dataframe_split"
 RECORDS = "dataframe_records"
@@ -38,7 +38,7 @@ ABSENT: Any = object()
 
 
 @dataclass(slots=True)
-class Request:
+class ParsedBody:
     """A body, taken apart."""
 
     form: str
@@ -70,7 +70,7 @@ class Frame:
 
 def unwrap(
     body: Any, columns: frozenset[str], findings: Findings, *, nested: bool = True
-) -> Request | None:
+) -> ParsedBody | None:
     """Tell the form of a body; None, and a finding, if it has none.
 
     Args:
@@ -79,9 +79,9 @@ def unwrap(
             it is rather a table in a form that MLflow does not have.
     """
     if type(body) is list and body and set(map(type, body)) == {dict}:
-        return Request(RECORDS, body, friendly=True)
+        return ParsedBody(RECORDS, body, friendly=True)
     if type(body) is not dict or not body:
-        findings.add(Kind.FORM, _BODY, shown(body) if body else "nothing in it")
+        findings.add(ViolationKind.FORM, _BODY, describe(body) if body else "nothing in it")
         return None
     forms = FORMS & body.keys()
     if not forms:
@@ -90,17 +90,20 @@ def unwrap(
         if odd is None:
             return request
         findings.add(
-            Kind.FORM, _WRAPPED, f"{shown(request.data[0][odd])} in a bare record", column=odd
+            ViolationKind.FORM,
+            _WRAPPED,
+            f"{describe(request.data[0][odd])} in a bare record",
+            column=odd,
         )
         return None
     if len(forms) > 1:
-        findings.add(Kind.FORM, _BODY, " and ".join(sorted(forms)))
+        findings.add(ViolationKind.FORM, _BODY, " and ".join(sorted(forms)))
         return None
     (form,) = forms
     if len(body) == 1:
-        return Request(form, body[form])
+        return ParsedBody(form, body[form])
     extras = tuple(body.keys() - FORMS - {PARAMS})
-    return Request(form, body[form], body.get(PARAMS), extras)
+    return ParsedBody(form, body[form], body.get(PARAMS), extras)
 
 
 def _nested(record: dict[str, Any]) -> str | None:
@@ -108,16 +111,16 @@ def _nested(record: dict[str, Any]) -> str | None:
     return next((name for name, value in record.items() if type(value) in (list, dict)), None)
 
 
-def _bare(body: dict[str, Any], columns: frozenset[str]) -> Request:
+def _bare(body: dict[str, Any], columns: frozenset[str]) -> ParsedBody:
     for name in _LLM & body.keys():
         if columns and name not in columns:
             continue  # of no use to this model, which is told as of any other unknown column
         if type(body[name]) in (str, list, dict):
-            return Request(INPUTS, body, llm=True)
+            return ParsedBody(INPUTS, body, llm=True)
     if PARAMS in body and PARAMS not in columns and len(body) > 1:
         record = {name: value for name, value in body.items() if name != PARAMS}
-        return Request(RECORDS, [record], body[PARAMS], friendly=True)
-    return Request(RECORDS, [body], friendly=True)
+        return ParsedBody(RECORDS, [record], body[PARAMS], friendly=True)
+    return ParsedBody(RECORDS, [body], friendly=True)
 
 
 def read_split(data: Any, findings: Findings) -> Frame | None:
@@ -126,20 +129,22 @@ def read_split(data: Any, findings: Findings) -> Frame | None:
     if type(data) is not dict or "data" not in data or not data.keys() <= _SPLIT_KEYS:
         odd = islice(data.keys() - _SPLIT_KEYS, 1) if type(data) is dict else ()
         got = "".join(f"an object with {clip(name)!a}" for name in odd)
-        findings.add(Kind.FORM, expected, got or shown(data))
+        findings.add(ViolationKind.FORM, expected, got or describe(data))
         return None
     rows, names = data["data"], data.get("columns")
     if type(rows) is not list or not set(map(type, rows)) <= {list}:
-        findings.add(Kind.FORM, "data: a list of rows, each a list", _odd_one(rows, list))
+        findings.add(ViolationKind.FORM, "data: a list of rows, each a list", _odd_one(rows, list))
         return None
     if names is None:
         names = list(range(len(rows[0]) if rows else 0))
     elif type(names) is not list or not set(map(type, names)) <= _NAMES:
-        findings.add(Kind.FORM, "columns: a list of names", _odd_one(names, str))
+        findings.add(ViolationKind.FORM, "columns: a list of names", _odd_one(names, str))
         return None
     elif len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        findings.add(Kind.FORM, "each column once", "it twice", column=column_text(twice), tally="")
+        findings.add(
+            ViolationKind.FORM, "each column once", "it twice", column=column_text(twice), tally=""
+        )
         return None
     return _table(names, rows, data.get("index"), findings)
 
@@ -159,15 +164,17 @@ def _table(names: list[Any], rows: list[Any], index: Any, findings: Findings) ->
     if not set(map(len, rows)) <= {width}:
         odd = ((place, len(row)) for place, row in enumerate(rows) if len(row) != width)
         for place, length in islice(odd, SHOWN):
-            findings.add(Kind.RAGGED, f"{width} values in each row", str(length), row=place)
-        findings.add_unseen(Kind.RAGGED, sum(1 for _ in odd))
+            findings.add(
+                ViolationKind.RAGGED, f"{width} values in each row", str(length), row=place
+            )
+        findings.add_unseen(ViolationKind.RAGGED, sum(1 for _ in odd))
         return None
     if index is not None:
         if type(index) is not list or not set(map(type, index)) <= _NAMES:
-            findings.add(Kind.FORM, "index: a list of labels", shown(index))
+            findings.add(ViolationKind.FORM, "index: a list of labels", describe(index))
             return None
         if len(index) != len(rows):
-            findings.add(Kind.RAGGED, f"index: {len(rows)} labels", str(len(index)))
+            findings.add(ViolationKind.RAGGED, f"index: {len(rows)} labels", str(len(index)))
             return None
     values = list(zip(*rows, strict=True)) if rows else [()] * width
     return Frame(names, values, len(rows), index)
@@ -182,7 +189,7 @@ def read_records(
         wanted: the columns to read, or None for whichever there are in all records.
     """
     if type(data) is not list or not set(map(type, data)) <= {dict}:
-        findings.add(Kind.FORM, f"{form}: a list of objects", _odd_one(data, dict))
+        findings.add(ViolationKind.FORM, f"{form}: a list of objects", _odd_one(data, dict))
         return None
     keys = list(chain.from_iterable(data))
     if data and len(keys) == len(data[0]) * len(data) and keys == list(data[0]) * len(data):
@@ -190,13 +197,17 @@ def read_records(
     found = dict.fromkeys(keys)
     uneven = not set(map(len, data)) <= {len(found)}
     if wanted is None and uneven:
-        findings.add(Kind.RAGGED, f"{form}: the same columns in each record", "others in some")
+        findings.add(
+            ViolationKind.RAGGED, f"{form}: the same columns in each record", "others in some"
+        )
         return None
     # Each column is read for itself, so those that nobody wants must not cost anything: a caller
     # could send a million of them.
     read = [name for name in wanted if name in found] if wanted is not None else list(found)
     if len(read) * len(data) > max(_MOST_CELLS, 2 * len(keys)):
-        findings.add(Kind.RAGGED, f"{form}: the columns in most records", "almost none in most")
+        findings.add(
+            ViolationKind.RAGGED, f"{form}: the columns in most records", "almost none in most"
+        )
         return None
     columns = [list(map(dict.get, data, repeat(name), repeat(ABSENT))) for name in read]
     unknown = tuple(found.keys() - set(read))
@@ -219,5 +230,5 @@ def _alike(records: list[dict[str, Any]], wanted: Sequence[str] | None) -> Frame
 def _odd_one(values: Any, kind: type) -> str:
     """The first value that is not of a type, or what is there in place of the list."""
     if type(values) is not list:
-        return shown(values)
-    return shown(next(value for value in values if type(value) is not kind))
+        return describe(values)
+    return describe(next(value for value in values if type(value) is not kind))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.gate.rules import Entry, Fault, Scalar
+from model_deployment.gate.scalar_rules import Entry, Fault, ScalarRule
 
 #: A text's digits, all alike, so that texts of one format have one shape.
 _MASK = dict.fromkeys(map(ord, "123456789"), "0")
@@ -28,7 +28,7 @@ _LENIENT = re.compile(
 )
 
 
-class Time(Scalar):
+class DatetimeRule(ScalarRule):
     """Times without a zone, in a range, given as text."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Time(Scalar):
         self._maximum = str(entry.get("maximum", "9999-13"))
         self._longest = len("2026-01-31T12:00:00.") + finest
 
-    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+    def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
         shapes = {value.translate(_MASK) for value in values}
         if len(shapes) != 1:
             return not shapes
@@ -61,19 +61,19 @@ class Time(Scalar):
         # Of one shape, texts are in the order of the times they tell.
         return self._in_range(min(values)) and self._in_range(max(values))
 
-    def take(self, value: Any, lenient: bool) -> Any:
+    def coerce(self, value: Any, lenient: bool) -> Any:
         """As the rule says."""
         if type(value) is not str:
-            return super().take(value, lenient)
+            return super().coerce(value, lenient)
         if value == self._missing:
             return value if self.nullable else self._wrong
         fault = self._judge(value)
         if fault is None or not lenient:
             return fault or value
-        converted = _convert(value)
+        converted = _to_iso(value)
         return fault if converted is None else self._judge(converted) or converted
 
-    def finish(self, values: list[Any]) -> list[Any]:
+    def unify(self, values: list[Any]) -> list[Any]:
         """Give all one format, for pandas expects that of the first from each."""
         shapes = {value.translate(_MASK) for value in values if value not in _NONE}
         if len(shapes) < 2:
@@ -104,22 +104,22 @@ class Time(Scalar):
         return self._minimum <= text.replace(" ", "T") <= self._maximum
 
 
-class Instant(Time):
+class TensorDatetimeRule(DatetimeRule):
     """Times of a tensor, which may be nanoseconds since 1970 too: so MLflow saves an array of them."""
 
-    def passes(self, values: Sequence[Any]) -> bool:
+    def accepts(self, values: Sequence[Any]) -> bool:
         """As the rule says."""
-        return super().passes(values) or (
+        return super().accepts(values) or (
             set(map(type, values)) == {int}
             and min(values) >= -_NANOSECONDS
             and max(values) <= _NANOSECONDS
         )
 
-    def take(self, value: Any, lenient: bool) -> Any:
+    def coerce(self, value: Any, lenient: bool) -> Any:
         """As the rule says."""
         if type(value) is int:
             return value if abs(value) <= _NANOSECONDS else self._range
-        return super().take(value, lenient)
+        return super().coerce(value, lenient)
 
 
 def _spelled_out(text: str) -> str:
@@ -129,7 +129,7 @@ def _spelled_out(text: str) -> str:
     return f"{date}T{whole}{seconds}.{fraction:0<9}"
 
 
-def _convert(text: str) -> str | None:
+def _to_iso(text: str) -> str | None:
     """Any ISO 8601 time without a zone and in the usual spelling; one with an offset in UTC."""
     match = _LENIENT.fullmatch(text)
     if match is None:

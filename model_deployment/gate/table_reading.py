@@ -3,23 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from model_deployment.gate import forms
-from model_deployment.gate.forms import ABSENT, Frame, Request
-from model_deployment.gate.naming import Naming
-from model_deployment.gate.nested import COMPLEX
-from model_deployment.gate.times import MISSING_TIME
-from model_deployment.gate.verdict import Findings, Kind, shown
+from model_deployment.gate import body_forms
+from model_deployment.gate.body_forms import ABSENT, Frame, ParsedBody
+from model_deployment.gate.check_result import Findings, ViolationKind, describe
+from model_deployment.gate.column_names import ColumnNames
+from model_deployment.gate.datetime_rules import MISSING_TIME
+from model_deployment.gate.nested_rules import COMPLEX
 
 #: Types of which MLflow keeps the values in ``inputs``.
 KEPT = frozenset({"long", "double", "string", "boolean"})
 
 
-class Reader:
+class TableReader:
     """How the requests for one signature are read."""
 
-    def __init__(self, specs: Sequence[Mapping[str, Any]], naming: Naming) -> None:
+    def __init__(self, specs: Sequence[Mapping[str, Any]], naming: ColumnNames) -> None:
         kinds = [str(spec["type"]) for spec in specs]
-        self._naming = naming
+        self._column_names = naming
         self._wanted = naming.keys if naming.named else None
         self._places = {key: place for place, key in enumerate(naming.keys)}
         self._complex = not COMPLEX.isdisjoint(kinds)
@@ -29,27 +29,27 @@ class Reader:
         #: The one column that has no name; None if there are more, or names.
         self._lone = kinds[0] if not naming.named and len(kinds) == 1 else None
 
-    def read(self, request: Request, findings: Findings) -> Frame | None:
+    def read(self, request: ParsedBody, findings: Findings) -> Frame | None:
         """The table; None, and findings, if there is none."""
-        if request.form == forms.SPLIT:
-            return forms.read_split(request.data, findings)
-        if request.form == forms.RECORDS:
-            if self._naming.numbered and _are_rows(request.data):
-                return forms.read_rows(request.data, findings)
+        if request.form == body_forms.SPLIT:
+            return body_forms.read_split(request.data, findings)
+        if request.form == body_forms.RECORDS:
+            if self._column_names.numbered and _are_rows(request.data):
+                return body_forms.read_rows(request.data, findings)
             if self._single and _are_scalars(request.data):
                 # pandas makes a column of them whose name is 0.
                 return Frame([0], [request.data], len(request.data), faithful=False)
-            return self._renamed(forms.read_records(request.data, self._wanted, findings))
+            return self._renamed(body_forms.read_records(request.data, self._wanted, findings))
         return self._read_arrays(request, findings)
 
     def _renamed(self, frame: Frame | None) -> Frame | None:
         """A frame of a JSON object's keys with the names that they stand for, which MLflow lacks."""
-        if frame is not None and self._naming.named and self._naming.numbered:
-            frame.names = [self._naming.by_key[str(name)] for name in frame.names]
+        if frame is not None and self._column_names.named and self._column_names.numbered:
+            frame.names = [self._column_names.by_key[str(name)] for name in frame.names]
             frame.faithful = False
         return frame
 
-    def _read_arrays(self, request: Request, findings: Findings) -> Frame | None:
+    def _read_arrays(self, request: ParsedBody, findings: Findings) -> Frame | None:
         """The table in ``instances`` or ``inputs``, read as MLflow does, or would if it could.
 
         It converts these column by column in other ways than frames, and not base64 at all; so they
@@ -59,33 +59,37 @@ class Reader:
         data, form = request.data, request.form
         frame: Frame | None
         if type(data) is list and data and set(map(type, data)) == {dict}:
-            frame = self._renamed(forms.read_records(data, self._wanted, findings, form))
-        elif not self._naming.named:
+            frame = self._renamed(body_forms.read_records(data, self._wanted, findings, form))
+        elif not self._column_names.named:
             frame = self._read_unnamed(data, form, findings)
         elif (
-            type(data) is list and len(self._naming.keys) == 1 and dict not in set(map(type, data))
+            type(data) is list
+            and len(self._column_names.keys) == 1
+            and dict not in set(map(type, data))
         ):
-            frame = self._read_dict({self._naming.keys[0]: data}, form, findings)
-        elif self._naming.numbered and _are_rows(data):
+            frame = self._read_dict({self._column_names.keys[0]: data}, form, findings)
+        elif self._column_names.numbered and _are_rows(data):
             # Numbered columns are those of an array. MLflow makes all of the type of the first.
-            frame = forms.read_rows(data, findings)
+            frame = body_forms.read_rows(data, findings)
         elif type(data) is dict:
             frame = self._read_dict(data, form, findings)
         else:
             findings.add(
-                Kind.FORM, f"{form}: an object with columns, or a list of records", shown(data)
+                ViolationKind.FORM,
+                f"{form}: an object with columns, or a list of records",
+                describe(data),
             )
             return None
         if frame is not None:
             # Of a column without a name MLflow takes all that is sent for one list.
-            alone = self._complex and not self._naming.named
-            kept = self._plain and form == forms.INPUTS and not alone
+            alone = self._complex and not self._column_names.named
+            kept = self._plain and form == body_forms.INPUTS and not alone
             frame.faithful = frame.faithful and kept and _is_kept(frame)
         return frame
 
     def _read_dict(self, data: dict[str, Any], form: str, findings: Findings) -> Frame | None:
         """Columns by name; or one record, if that is how MLflow reads it."""
-        known = {name: data[name] for name in self._naming.keys if name in data}
+        known = {name: data[name] for name in self._column_names.keys if name in data}
         unknown = tuple(data.keys() - known.keys())
         names = list(known)
         if self._complex or all(
@@ -98,8 +102,10 @@ class Reader:
         odd = [name for name, one in known.items() if type(one) is not list or len(one) != height]
         for name in odd:
             one = known[name]
-            got = f"{len(one)}" if type(one) is list else shown(one)
-            findings.add(Kind.RAGGED, f"{form}: a list of {height} values", got, column=name)
+            got = f"{len(one)}" if type(one) is list else describe(one)
+            findings.add(
+                ViolationKind.RAGGED, f"{form}: a list of {height} values", got, column=name
+            )
         if odd:
             return None
         return self._renamed(Frame(names, list(known.values()), height, unknown=unknown))
@@ -113,12 +119,12 @@ class Reader:
                 and self._lone != "any"
                 and set(map(type, values)) == {list}
             ):
-                return forms.read_split({"data": values}, findings)
+                return body_forms.read_split({"data": values}, findings)
             if type(data) is not dict:
                 return Frame([0], [values], len(values))
         if type(data) is list and data and set(map(type, data)) == {list}:
-            return forms.read_split({"data": data}, findings)
-        findings.add(Kind.FORM, f"{form}: a list of rows, each a list", shown(data))
+            return body_forms.read_split({"data": data}, findings)
+        findings.add(ViolationKind.FORM, f"{form}: a list of rows, each a list", describe(data))
         return None
 
 

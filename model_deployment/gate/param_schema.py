@@ -4,19 +4,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_deployment.gate.anything import Unreadable
-from model_deployment.gate.nested import nested_rule
-from model_deployment.gate.rules import Fault, Real, Rule, Text, Truth, Whole
-from model_deployment.gate.times import Time
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
+from model_deployment.gate.any_rules import UnreadableRule
+from model_deployment.gate.check_result import SHOWN, Findings, ViolationKind, clip, describe
+from model_deployment.gate.datetime_rules import DatetimeRule
+from model_deployment.gate.nested_rules import nested_rule
+from model_deployment.gate.scalar_rules import (
+    BooleanRule,
+    Fault,
+    FloatRule,
+    IntegerRule,
+    Rule,
+    StringRule,
+)
 
 _RULES = {
-    "integer": Whole,
-    "long": Whole,
-    "float": Real,
-    "double": Real,
-    "string": Text,
-    "boolean": Truth,
+    "integer": IntegerRule,
+    "long": IntegerRule,
+    "float": FloatRule,
+    "double": FloatRule,
+    "string": StringRule,
+    "boolean": BooleanRule,
 }
 #: NumPy reads a parameter's time, and gives a number in the place of one with nanoseconds.
 _FINEST = 6
@@ -31,7 +38,7 @@ class Param:
     many: bool
 
 
-class Params:
+class ParamSchema:
     """The parameters of a signature, compiled."""
 
     def __init__(self, specs: Sequence[Mapping[str, Any]], mapping: Mapping[str, Any]) -> None:
@@ -48,7 +55,11 @@ class Params:
             return None
         if type(given) is not dict:
             findings.add(
-                Kind.PARAMS, "an object", shown(given), tally="", forgivable=not self._params
+                ViolationKind.PARAMS,
+                "an object",
+                describe(given),
+                tally="",
+                forgivable=not self._params,
             )
             return None
         strangers = sorted(given.keys() - self._params.keys())
@@ -56,9 +67,14 @@ class Params:
             known = clip(", ".join(self._params))
             expected = f"one of the params {known}" if known else "no params: the model takes none"
             findings.add(
-                Kind.PARAMS, expected, "another param", column=name, tally="", forgivable=True
+                ViolationKind.PARAMS,
+                expected,
+                "another param",
+                column=name,
+                tally="",
+                forgivable=True,
             )
-        findings.add_unseen(Kind.PARAMS, len(strangers) - SHOWN, forgivable=True)
+        findings.add_unseen(ViolationKind.PARAMS, len(strangers) - SHOWN, forgivable=True)
         taken = {
             name: self._take(name, given[name], findings) for name in given if name in self._params
         }
@@ -68,14 +84,14 @@ class Params:
     def _take(self, name: str, value: Any, findings: Findings) -> Any:
         param = self._params[name]
         if not param.many:
-            taken = param.rule.take(value, findings.lenient)
+            taken = param.rule.coerce(value, findings.lenient)
             self._report(name, taken, value, findings)
             return taken
         expected = f"a list, each item {param.rule.expected}"
         if type(value) is not list:
-            findings.add(Kind.PARAMS, expected, shown(value), column=name)
+            findings.add(ViolationKind.PARAMS, expected, describe(value), column=name)
             return value
-        items = [param.rule.take(item, findings.lenient) for item in value]
+        items = [param.rule.coerce(item, findings.lenient) for item in value]
         for item, given in zip(items, value, strict=True):
             self._report(name, item, given, findings)
         return value if all(new is old for new, old in zip(items, value, strict=True)) else items
@@ -84,8 +100,8 @@ class Params:
         if not isinstance(taken, Fault):
             return
         where = f" at {clip(name + taken.path)}" if taken.path else ""
-        got = shown(taken.value if taken.path else value)
-        findings.add(Kind.PARAMS, taken.expected + where, got, column=name)
+        got = describe(taken.value if taken.path else value)
+        findings.add(ViolationKind.PARAMS, taken.expected + where, got, column=name)
 
 
 def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any]) -> Param:
@@ -97,9 +113,9 @@ def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any]) -> Param:
         rule = nested_rule({**spec, "type": "object"}, mapping)
     elif kind == "datetime":
         entry = {key: mapping[kind][key] for key in ("expected", "types")}
-        rule = Time(entry, nullable=True, finest=_FINEST, missing=None)
+        rule = DatetimeRule(entry, nullable=True, finest=_FINEST, missing=None)
     elif kind in _RULES:
         rule = _RULES[kind](mapping[kind], nullable=True)
     else:
-        rule = Unreadable(f"nothing: MLflow takes no parameters of type {kind}", nullable=True)
+        rule = UnreadableRule(f"nothing: MLflow takes no parameters of type {kind}", nullable=True)
     return Param(rule, many)

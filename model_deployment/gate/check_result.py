@@ -11,7 +11,7 @@ _LONGEST = 60
 NOTHING: Mapping[tuple[str, str], int] = {}
 
 
-class Kind(StrEnum):
+class ViolationKind(StrEnum):
     """What is wrong."""
 
     MISSING = "missing"  # a required column is not there
@@ -32,7 +32,7 @@ class Violation:
 
     row: int | None
     column: str | None
-    kind: Kind
+    kind: ViolationKind
     expected: str
     #: Short and printable.
     got: str
@@ -49,7 +49,7 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class MergeableTable:
     """A checked JSON frame, column by column, so that several can become one call.
 
     Two tables may be joined if their keys are equal.
@@ -67,7 +67,7 @@ class Table:
         """What two tables must have in common."""
         return self.columns, self.types, repr(self.params) if self.params else ""
 
-    def part(self, first: int, rows: int) -> "Table":
+    def part(self, first: int, rows: int) -> "MergeableTable":
         """Some of its rows."""
         if rows == self.rows:
             return self
@@ -76,7 +76,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """What to do with a request."""
 
     #: What to send in place of the body; None to send the body as it came.
@@ -90,7 +90,7 @@ class Verdict:
     #: ``""``: their names are the caller's, and there may be any number of them.
     tally: Mapping[tuple[str, str], int] = field(default_factory=lambda: NOTHING)
     #: The values, if they may be joined with those of other requests.
-    table: Table | None = None
+    table: MergeableTable | None = None
     rows: int | None = None
     #: Whether there is a signature that it is about.
     checked: bool = True
@@ -110,7 +110,7 @@ class Findings:
 
     def add(
         self,
-        kind: Kind,
+        kind: ViolationKind,
         expected: str,
         got: str,
         *,
@@ -132,7 +132,7 @@ class Findings:
         self._shown.append(Violation(row, name, kind, expected, got))
 
     def add_unseen(
-        self, kind: Kind, count: int, *, tally: str = "", forgivable: bool = False
+        self, kind: ViolationKind, count: int, *, tally: str = "", forgivable: bool = False
     ) -> None:
         """Count some more without showing them, where :data:`SHOWN` of their column already are."""
         if count > 0:
@@ -142,7 +142,7 @@ class Findings:
             self.tally[key] = self.tally.get(key, 0) + count
 
     @property
-    def shown(self) -> tuple[Violation, ...]:
+    def first_violations(self) -> tuple[Violation, ...]:
         """The first ones, row by row; those without a row before them."""
         ordered = sorted(self._shown, key=lambda one: -1 if one.row is None else one.row)
         return tuple(ordered[:SHOWN])
@@ -153,7 +153,7 @@ def clip(text: str) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
-def shown(value: Any) -> str:
+def describe(value: Any) -> str:
     """A caller's value in a few printable characters."""
     match value:
         case None:
