@@ -34,7 +34,7 @@ from model_deployment.core.signature import Signature
 from model_deployment.gate import Gate, Validation
 from model_deployment.http.asgi import Receive, Scope, Send
 from model_deployment.http.connection import Connection
-from model_deployment.proxy.context import ExchangeContext, Recorder
+from model_deployment.proxy.context import ExchangeContext, RequestRecorder
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.upstream import UpstreamLimits
@@ -90,7 +90,9 @@ async def upstream(listener: socket.socket) -> None:
         await _parent_ends()
 
 
-async def proxy(listener: socket.socket, port: int, recorder: Recorder | None = None) -> None:
+async def proxy(
+    listener: socket.socket, port: int, recorder: RequestRecorder | None = None
+) -> None:
     """Serve the proxy as ``server.serve`` does, with one deployment, until the parent ends."""
     gate = Gate(SIGNATURE, MAPPING, Validation.STRICT)
     routes = Routes(UpstreamLimits(), gates=lambda route: gate)

@@ -124,7 +124,7 @@ async def _build(
     )
     guarded = Guard(app, max_body_bytes=settings.max_body_bytes, authorise=authorise)
     context = ExchangeContext(
-        settings.max_body_bytes, recorder=monitoring.recorder, trace=serving.logs.append
+        settings.max_body_bytes, recorder=monitoring.recorder, log_failure=serving.logs.append
     )
     proxy = Proxy(guarded, serving.routes, context, Access(credentials, settings.hosts).admit)
     return Running(
@@ -133,7 +133,7 @@ async def _build(
         reconciler=serving.reconciler,
         instance=serving.instance,
         drop_calls=lambda: serving.routes.publish(()),
-        dismiss=serving.routes.dismiss,
+        dismiss=serving.routes.stop_waiting,
     )
 
 

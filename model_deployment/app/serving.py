@@ -166,7 +166,7 @@ def _collaborators(
         holder=sockets.holder,
         ending=logs.ending,
         tidy=logs.tidy,
-        refuse=routes.refuse,
+        refuse=routes.fail_waiting,
         measure=lambda handles: asyncio.to_thread(
             measure, instance, handles, forks=forks is not None
         ),

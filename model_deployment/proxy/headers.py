@@ -1,8 +1,8 @@
-"""Which headers cross the proxy, and what it reads in them. Pure.
+"""Which headers cross the proxy, and what the proxy reads in them. Pure.
 
-Hop-by-hop headers end here, and so do those that ``Connection`` names (RFC 9110, section 7.6.1).
-Credentials and what a gateway says of the caller are no business of a model, which is code that
-somebody registered; and a model sets no cookies for the controller's address.
+Hop-by-hop headers end here, and so do those that ``Connection`` names (RFC 9110, section 7.6.1). A model
+is code that anybody may have registered: it gets neither credentials nor what a gateway says of the caller,
+and it sets no cookies for the controller's address.
 """
 
 import os
@@ -20,22 +20,22 @@ PARQUET = b"application/vnd.apache.parquet"
 MEDIA_TYPES = frozenset({JSON, CSV, PARQUET})
 
 REQUEST_ID = b"x-request-id"
-#: Whatever a model says that its answer is, browsers are not to guess.
+#: Browsers must not guess the type of an answer.
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 #: Of the last answer on a connection.
-LAST = ((b"connection", b"close"),)
-_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+CLOSE = (b"connection", b"close")
+_ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _READ = (
     "read are application/json, text/csv and application/vnd.apache.parquet, each with charset=utf-8 "
     "or without parameters"
 )
 _SPLIT = (
-    'Since MLflow 2 the form is told in the body: send {"dataframe_split": {"columns": […], "data": […]}} '
+    'Since MLflow 2 the body names its own form: send {"dataframe_split": {"columns": […], "data": […]}} '
     "with Content-Type: application/json"
 )
 _RECORDS = (
-    'Since MLflow 2 the form is told in the body: send {"dataframe_records": [{…}, …]} with '
+    'Since MLflow 2 the body names its own form: send {"dataframe_records": [{…}, …]} with '
     "Content-Type: application/json"
 )
 #: What to send in place of what clients of MLflow 1 send, and curl by default.
@@ -61,10 +61,10 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _NOT_FOR_MODELS = _HOP_BY_HOP | {
-    b"accept-encoding",  # answers are looked into
+    b"accept-encoding",  # the proxy reads answers
     b"authorization",
     b"cookie",
-    b"content-length",  # written anew, from the body that is really sent
+    b"content-length",  # written from the body that is really sent
     b"expect",
     b"forwarded",
     b"host",
@@ -72,7 +72,7 @@ _NOT_FOR_MODELS = _HOP_BY_HOP | {
     REQUEST_ID,
 }
 #: What a model must not make a browser do with the controller's address.
-_STEERING = {
+_BROWSER_POLICY = {
     b"access-control-allow-origin",
     b"access-control-allow-credentials",
     b"alt-svc",
@@ -84,7 +84,7 @@ _STEERING = {
 }
 _NOT_FOR_CALLERS = (
     _HOP_BY_HOP
-    | _STEERING
+    | _BROWSER_POLICY
     | {
         b"date",
         b"server",
@@ -96,7 +96,7 @@ _NOT_FOR_CALLERS = (
 
 
 def to_model(headers: Iterable[RawHeader]) -> list[tuple[str, str]]:
-    """What of a request's headers (names in lower case, as ASGI has them) is passed on."""
+    """The headers of a request that its model gets; names in lower case, as ASGI has them."""
     return [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in _without(list(headers), _NOT_FOR_MODELS)
@@ -107,10 +107,10 @@ def to_model(headers: Iterable[RawHeader]) -> list[tuple[str, str]]:
 def for_upstream(
     headers: Iterable[RawHeader], request_id: bytes, media_type: bytes | None
 ) -> list[tuple[str, str]]:
-    """All that is sent to a model with a body.
+    """All headers of a request to a model.
 
     Args:
-        media_type: the type as MLflow spells it; None leaves it to the caller.
+        media_type: the type of the body as MLflow spells it; None keeps the caller's headers.
     """
     kept = to_model(headers)
     if media_type is not None:
@@ -120,7 +120,7 @@ def for_upstream(
 
 
 def to_caller(headers: Iterable[RawHeader]) -> list[RawHeader]:
-    """What of an answer's headers is passed back."""
+    """The headers of an answer that its caller gets; names in lower case."""
     return _without([(name.lower(), value) for name, value in headers], _NOT_FOR_CALLERS)
 
 
@@ -132,18 +132,18 @@ def _without(headers: list[RawHeader], dropped: frozenset[bytes]) -> list[RawHea
 
 
 def request_id(headers: Mapping[bytes, bytes]) -> bytes:
-    """The caller's own name of a request if it is a sane one, else a new one."""
+    """The id that the caller gave the request, if it is acceptable; else a new one."""
     given = headers.get(REQUEST_ID)
-    if given is not None and _SANE_ID.fullmatch(given):
+    if given is not None and _ACCEPTABLE_ID.fullmatch(given):
         return given
     return os.urandom(16).hex().encode()
 
 
 def media_type(headers: Mapping[bytes, bytes]) -> bytes:
-    """Of which kind a body is, in MLflow's spelling.
+    """The type of a body, in MLflow's spelling.
 
     Raises:
-        UnsupportedMediaType: of one that no model reads, or packed.
+        UnsupportedMediaType: no model reads this type, or the body is compressed.
     """
     given = headers.get(b"content-type", b"")
     if given == JSON and b"content-encoding" not in headers:

@@ -92,11 +92,11 @@ class Desk:
         max_rows: int = 10,
         calls: int = 1,
         join: Join = GATE.join,
-        patience: float = float("inf"),
-        rows_alone: int = 1,
+        queue_timeout: float = float("inf"),
+        max_rows_alone: int = 1,
     ) -> None:
         self.max_rows = max_rows
-        self.rows_alone = max(rows_alone, max_rows)
+        self.max_rows_alone = max(max_rows_alone, max_rows)
         self.asked: list[Asked] = []
         self.counted: list[int] = []
         self.told: list[str] = []
@@ -106,11 +106,11 @@ class Desk:
             self._ask,
             join,
             max_rows=max_rows,
-            calls=calls,
-            patience=patience,
-            rows_alone=rows_alone,
-            turned_off=self.told.append,
-            counted=self.counted.append,
+            max_calls=calls,
+            queue_timeout=queue_timeout,
+            max_rows_alone=max_rows_alone,
+            on_turned_off=self.told.append,
+            on_merged=self.counted.append,
         )
 
     async def _ask(self, question: UpstreamRequest) -> UpstreamAnswer:

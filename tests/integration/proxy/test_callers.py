@@ -37,7 +37,7 @@ async def test_a_caller_hangs_up_while_the_model_thinks(serve: Serve, reset: boo
     await hang_up(caller, reset=reset)
     await nothing_left(front)
     assert front.traffic.answered == 0
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -61,7 +61,7 @@ async def test_a_caller_hangs_up_in_the_middle_of_the_body(serve: Serve, reset: 
     assert (await front.ask(post(b"of another"))).body == b"of another"
     assert [request.body for request in front.upstream.requests] == [b"of another"]
     assert front.idle()
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -186,7 +186,7 @@ async def test_a_caller_who_stops_sending(serve: Serve, data: bytes) -> None:
     (await caller.ask(data)).problem(408)
     assert not front.upstream.connections
     assert front.idle()
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_a_caller_who_never_comes_to_an_end(serve: Serve) -> None:
@@ -240,7 +240,7 @@ async def test_an_idle_connection_that_the_model_closed_is_not_used(serve: Serve
         await closed.wait()
         closed.clear()
     assert front.upstream.connections == 5
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_a_request_is_never_sent_twice(serve: Serve) -> None:
@@ -263,8 +263,8 @@ async def test_a_request_is_never_sent_twice(serve: Serve) -> None:
 async def test_a_connection_is_not_used_when_the_model_may_be_closing_it(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert upstream._IDLE < 5, "uvicorn closes idle connections after 5 s"
-    monkeypatch.setattr(upstream, "_IDLE", 0.0)
+    assert upstream._KEEPALIVE < 5, "uvicorn closes idle connections after 5 s"
+    monkeypatch.setattr(upstream, "_KEEPALIVE", 0.0)
     front = await serve(echo)
     caller = await front.call()
     for _ in range(3):

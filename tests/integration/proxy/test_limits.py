@@ -45,7 +45,7 @@ async def test_one_more_than_may_wait_is_told_to_come_again(serve: Serve) -> Non
     assert (await refused.ask(post(b"again"))).body == b"again"
     assert [request.body for request in front.upstream.requests] == [b"0", b"1", b"again"]
     assert front.traffic.answered == 3
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_a_caller_who_leaves_makes_room_for_another(serve: Serve) -> None:

@@ -126,7 +126,7 @@ async def test_if_it_may_not_start_those_who_wait_are_told_and_the_next_one_asks
 ) -> None:
     front = await parked(serve)
     (caller,) = await wait_in(front, b"1")
-    front.routes.refuse(KEY, NotEnoughMemory("cannot predict with iris-1: no memory"))
+    front.routes.fail_waiting(KEY, NotEnoughMemory("cannot predict with iris-1: no memory"))
     assert (await caller.receive()).problem(507)["title"] == "Not enough memory"
     front.woken.clear()
     (caller,) = await wait_in(front, b"2")
@@ -187,7 +187,7 @@ async def test_calls_outlive_a_launch_whose_port_is_held(serve: Serve) -> None:
     assert front.routes.traffic("launch-2").oldest < before
     gate.open()
     assert [(await caller.receive()).body for caller in (waiting, late)] == [b"1", b"2"]
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_calls_do_not_outlive_a_session(serve: Serve) -> None:

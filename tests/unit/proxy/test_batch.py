@@ -123,7 +123,7 @@ async def test_a_large_one_goes_in_pieces_and_is_answered_whole() -> None:
 
 @pytest.mark.parametrize(("rows", "pieces"), [(8, [8]), (9, [8, 1]), (20, [8, 8, 4])])
 async def test_where_nobody_else_waits_the_pieces_are_larger(rows: int, pieces: list[int]) -> None:
-    desk = Desk(max_rows=3, rows_alone=8)
+    desk = Desk(max_rows=3, max_rows_alone=8)
     caller = await desk.call(*range(rows))
     for place in range(len(pieces)):
         await desk.asked[place].returns()
@@ -134,7 +134,7 @@ async def test_where_nobody_else_waits_the_pieces_are_larger(rows: int, pieces: 
 
 
 async def test_one_that_waited_alone_goes_in_larger_pieces_too() -> None:
-    desk = Desk(max_rows=2, rows_alone=4)
+    desk = Desk(max_rows=2, max_rows_alone=4)
     first = await desk.busy()
     caller = await desk.call(1, 2, 3, 4, 5)
     await first.returns()
@@ -145,7 +145,7 @@ async def test_one_that_waited_alone_goes_in_larger_pieces_too() -> None:
 
 
 async def test_where_others_wait_the_pieces_are_as_small_as_ever() -> None:
-    desk = Desk(max_rows=2, rows_alone=4)
+    desk = Desk(max_rows=2, max_rows_alone=4)
     first = await desk.busy()
     callers = [await desk.call(1, 2, 3, 4, 5, 6, 7), await desk.call(8)]
     await first.returns()
@@ -158,7 +158,7 @@ async def test_where_others_wait_the_pieces_are_as_small_as_ever() -> None:
 
 
 async def test_the_larger_pieces_are_never_smaller_than_the_others() -> None:
-    desk = Desk(max_rows=5, rows_alone=2)
+    desk = Desk(max_rows=5, max_rows_alone=2)
     await desk.call(1, 2, 3, 4, 5)
     assert desk.rows == [[1, 2, 3, 4, 5]]
     assert not desk.asked[0].merged
@@ -260,7 +260,7 @@ async def test_large_calls_are_worked_on_in_a_thread(
 async def test_pieces_that_come_back_at_the_same_time_are_put_together_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch, "_LARGE", 0)
+    monkeypatch.setattr(batch, "LARGE", 0)
     monkeypatch.setattr(batch, "_MANY_CELLS", 0)
     markers = range(1000)
     for _ in range(5):
@@ -283,7 +283,7 @@ async def test_a_large_answer_in_small_pieces_is_written_in_a_thread(
         return answer_of(rows)
 
     monkeypatch.setattr(batch, "answer_of", spy)
-    monkeypatch.setattr(batch, "_LARGE", 100)
+    monkeypatch.setattr(batch, "LARGE", 100)
     desk = Desk(max_rows=10)
     caller = await desk.call(*range(50))
     for place in range(5):
