@@ -125,6 +125,9 @@ class Desk:
         """Calls without an answer yet."""
         return [asked for asked in self.asked if not asked.answer.done()]
 
+    def has_open(self, number: int) -> bool:
+        return len(self.open) == number
+
     @property
     def rows(self) -> list[list[int]]:
         """The markers in every call so far."""

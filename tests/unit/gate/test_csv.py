@@ -16,7 +16,7 @@ from pandas._libs.parsers import STR_NA_VALUES
 from model_deployment.core.names import ModelKey
 from model_deployment.core.signature import Signature
 from model_deployment.gate import Gate, MalformedText, Validation
-from model_deployment.gate.csv_cells import MISSING
+from model_deployment.gate.csv_text import MISSING
 from model_deployment.proxy.headers import CSV
 from model_deployment.proxy.validate import rejection, validate
 from tests.support.enforcement import same

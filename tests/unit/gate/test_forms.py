@@ -482,15 +482,15 @@ def test_without_a_signature_only_tables_of_equal_types_are_joined() -> None:
     assert gated.join([table(gated, {"x": 1}), table(gated, split(2, name="x"))]) == {
         "dataframe_split": {"columns": ["x"], "data": [(1,), (2,)]}
     }
-    for body in (
+    bodies: list[Any] = [
         {"x": None},
         {"x": []},
         {"x": 2**64},
         split(1, 1.5),
         split(),
         [{"x": 1}, {"y": 1}],
-    ):
-        assert gated.check(body).table is None
+    ]
+    assert all(gated.check(body).table is None for body in bodies)
     assert gated.check(split(*range(2000))).rows == 2000
 
 

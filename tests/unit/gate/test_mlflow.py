@@ -160,7 +160,8 @@ def test_any_json_gets_a_verdict(signature: Signature | None, body: Any) -> None
         assert not result.refused or (result.payload is None and result.table is None)
         loads(dumps(result.payload))
     strict, observed = (
-        Gate(signature, MAPPING, mode).check(body) for mode in ("strict", "observe")
+        Gate(signature, MAPPING, mode).check(body)
+        for mode in (Validation.STRICT, Validation.OBSERVE)
     )
     assert (strict.tally, strict.violations) == (observed.tally, observed.violations)
 

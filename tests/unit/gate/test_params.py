@@ -12,7 +12,9 @@ from tests.support.gates import column, gate, kinds, param, split
 
 BODY = split(1)
 A = column("long")
-OPTIONS = {"properties": {"k": {"type": "long"}, "t": {"type": "double", "required": False}}}
+OPTIONS: dict[str, Any] = {
+    "properties": {"k": {"type": "long"}, "t": {"type": "double", "required": False}}
+}
 
 
 def check(spec: dict[str, Any] | None, given: Any, mode: str = "strict") -> Any:

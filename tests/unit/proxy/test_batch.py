@@ -266,7 +266,7 @@ async def test_pieces_that_come_back_at_the_same_time_are_put_together_once(
     for _ in range(5):
         desk = Desk(max_rows=20, calls=50)
         caller = await desk.call(*markers)
-        await until(lambda desk=desk: len(desk.open) == 50, what="all pieces")  # type: ignore[misc]
+        await until(partial(desk.has_open, 50), what="all pieces")
         for asked in desk.open:
             asked.says({"predictions": predicted(*asked.rows)})
         assert given(await caller) == predicted(*markers)
