@@ -80,7 +80,7 @@ class Exchange:
                 "cannot answer a request for %s", self._entry.route.key, extra=self._log_fields()
             )
             if not self._answering:
-                await problems.respond(self._send, problems.OUR_FAULT)
+                await problems.respond(self._send, problems.INTERNAL_ERROR)
 
     async def _predict(self) -> None:
         if self._scope["method"] != "POST":
