@@ -14,12 +14,10 @@ class AnyRule(Rule):
         super().__init__(expected, nullable=True)
 
     def accepts(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
         types = set(map(type, values))
         return int not in types or len(types) == 1 or not types <= {int, float, NoneType}
 
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
         if type(value) is int and abs(value) > 1 << 53 and not _is_double(value):
             return self._lossy
         return value
@@ -36,11 +34,9 @@ class UnreadableRule(Rule):
     """A type that MLflow cannot read at this place from any JSON."""
 
     def accepts(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
         return not any(value is not None or not self.nullable for value in values)
 
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
         if value is None:
             return None if self.nullable else self._null
         return self._wrong

@@ -1,8 +1,11 @@
-"""What the gate answers: the verdict on one request, and how violations are gathered for it."""
+"""The result of checking one request, and how its violations are collected."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from heapq import nsmallest
+from itertools import islice
 from typing import Any
 
 #: Violations told one by one; of the others there is only the count.
@@ -46,6 +49,20 @@ class Violation:
             "expected": self.expected,
             "got": self.got,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a value was not taken. ``path`` leads to the culprit inside of it, if it is not itself."""
+
+    kind: ViolationKind
+    expected: str
+    path: str = ""
+    value: Any = None
+
+    def nested_in(self, step: str, value: Any) -> "Fault":
+        """The same fault seen from one level up; ``value`` is the one it was found in."""
+        return Fault(self.kind, self.expected, step + self.path, self.value if self.path else value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +157,37 @@ class Findings:
             self.fatal += 0 if forgivable and self.lenient else count
             key = (tally, str(kind))
             self.tally[key] = self.tally.get(key, 0) + count
+
+    def add_unknown(
+        self,
+        names: Collection[str],
+        expected: Callable[[str], str],
+        got: str,
+        kind: ViolationKind = ViolationKind.UNKNOWN,
+    ) -> None:
+        """Collect names that the signature does not have, which a lenient gate drops."""
+        for name in nsmallest(SHOWN, names):
+            self.add(kind, expected(name), got, column=name, tally="", forgivable=True)
+        self.add_unseen(kind, len(names) - SHOWN, forgivable=True)
+
+    def add_faults(
+        self,
+        column: str,
+        taken: Iterable[Any],
+        values: Sequence[Any],
+        row_of: Callable[[int], int | None] = lambda place: place,
+        got: Callable[[Fault, Any], str] = lambda fault, value: describe(value),
+    ) -> None:
+        """Collect the faults among what the rule of a column made of its values."""
+        faults = ((place, one) for place, one in enumerate(taken) if type(one) is Fault)
+        for place, fault in islice(faults, SHOWN):
+            where = f" at {clip(column + fault.path)}" if fault.path else ""
+            text = got(fault, fault.value if fault.path else values[place])
+            self.add(
+                fault.kind, fault.expected + where, text, column=column or None, row=row_of(place)
+            )
+        for kind, count in Counter(fault.kind for _, fault in faults).items():
+            self.add_unseen(kind, count, tally=column)
 
     @property
     def first_violations(self) -> tuple[Violation, ...]:

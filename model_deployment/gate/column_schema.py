@@ -1,25 +1,22 @@
 """The gate of a signature of columns: aligns a table with it, and checks it column by column."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from operator import is_not
 from typing import Any
 
 from model_deployment.gate import body_forms
 from model_deployment.gate.body_forms import ABSENT, Frame, ParsedBody
 from model_deployment.gate.check_result import (
-    SHOWN,
+    Fault,
     Findings,
     MergeableTable,
     ViolationKind,
     clip,
-    describe,
 )
 from model_deployment.gate.column_names import ColumnNames, Name
 from model_deployment.gate.nested_rules import COMPLEX, column_rule
-from model_deployment.gate.scalar_rules import Fault, Rule
+from model_deployment.gate.scalar_rules import Rule
 from model_deployment.gate.table_reading import KEPT, TableReader, has_gap
 
 _FINDABLE = (
@@ -167,29 +164,17 @@ class ColumnSchema:
             aligned = [*frame.values[:width]]
             aligned += [None] * (width - len(aligned))
         if frame.unknown:
-            self._report_unknown(frame.unknown, findings)
-        self._report_missing(aligned, findings)
-        return aligned
-
-    def _report_missing(self, aligned: Sequence[Sequence[Any] | None], findings: Findings) -> None:
-        for place, values in enumerate(aligned):
-            if values is None and self._required[place]:
+            known = f"one of {clip(', '.join(self._labels))}"
+            findings.add_unknown(
+                frame.unknown,
+                lambda name: self._column_names.twin(name) or known,
+                "another column",
+            )
+        for place, one in enumerate(aligned):
+            if one is None and self._required[place]:
                 expected, name = self.rules[place].expected, self._labels[place]
                 findings.add(ViolationKind.MISSING, expected, "no such column", column=name)
-
-    def _report_unknown(self, names: tuple[str, ...], findings: Findings) -> None:
-        known = f"one of {clip(', '.join(self._labels))}"
-        for name in sorted(islice(names, SHOWN)):
-            expected = self._column_names.twin(name) or known
-            findings.add(
-                ViolationKind.UNKNOWN,
-                expected,
-                "another column",
-                column=name,
-                tally="",
-                forgivable=True,
-            )
-        findings.add_unseen(ViolationKind.UNKNOWN, len(names) - SHOWN, forgivable=True)
+        return aligned
 
     def _look_closer(
         self, place: int, aligned: list[Sequence[Any] | None], findings: Findings
@@ -208,25 +193,13 @@ class ColumnSchema:
                 # As if it had been left out, which is what was meant.
                 aligned[place] = None
                 return True
-            self._report(place, taken, values, findings)
+            findings.add_faults(self._labels[place], taken, values)
             return False
         taken = rule.unify(taken)
         if any(map(is_not, taken, values)):
             aligned[place] = taken
             return True
         return False
-
-    def _report(
-        self, place: int, taken: list[Any], values: Sequence[Any], findings: Findings
-    ) -> None:
-        name = self._labels[place]
-        faults = ((row, fault) for row, fault in enumerate(taken) if type(fault) is Fault)
-        for row, fault in islice(faults, SHOWN):
-            where = f" at {clip(name + fault.path)}" if fault.path else ""
-            got = describe(fault.value if fault.path else values[row])
-            findings.add(fault.kind, fault.expected + where, got, column=name, row=row)
-        for kind, count in Counter(fault.kind for _, fault in faults).items():
-            findings.add_unseen(kind, count, tally=name)
 
     def _outcome(
         self, request: ParsedBody, frame: Frame, aligned: list[Sequence[Any] | None], changed: bool

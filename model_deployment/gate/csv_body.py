@@ -9,11 +9,11 @@ from typing import Any
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.gate import csv_text
-from model_deployment.gate.check_result import SHOWN, Findings, ViolationKind, clip, describe
+from model_deployment.gate.check_result import SHOWN, Fault, Findings, ViolationKind, clip, describe
 from model_deployment.gate.csv_cells import CellRule, cells
 from model_deployment.gate.csv_text import Row
 from model_deployment.gate.nested_rules import COMPLEX
-from model_deployment.gate.scalar_rules import Fault, Rule
+from model_deployment.gate.scalar_rules import Rule
 
 #: With a column of one of these MLflow reads no CSV at all.
 _HOPELESS = COMPLEX | {"any", "tensor"}
@@ -84,7 +84,9 @@ def check_csv(
         values = list(zip(*block, strict=True)) if columns else []
         for place, column in columns.items():
             if not column.accepts(values[place]):
-                _look_closer(column, values[place], header[place], rows, findings)
+                faults = map(column.fault, values[place])
+                row_of = rows.__add__
+                findings.add_faults(header[place], faults, values[place], row_of, _describe_cell)
         rows += len(block)
     return rows
 
@@ -126,20 +128,7 @@ def _refuse_width(text: str, width: int) -> None:
         begin = lines.line_num + 1
 
 
-def _look_closer(
-    column: CellRule, values: Sequence[str], name: str, first: int, findings: Findings
-) -> None:
-    """Look at the cells of one column one by one; ``first`` is the row of the first of them."""
-    faults = ((row, fault) for row, cell in enumerate(values) if (fault := column.fault(cell)))
-    for row, fault in islice(faults, SHOWN):
-        findings.add(
-            fault.kind, fault.expected, _told(fault, values[row]), column=name, row=first + row
-        )
-    for kind, count in Counter(fault.kind for _, fault in faults).items():
-        findings.add_unseen(kind, count, tally=name)
-
-
-def _told(fault: Fault, cell: str) -> str:
+def _describe_cell(fault: Fault, cell: str) -> str:
     missing = fault.kind is ViolationKind.NULL and cell
     return f"{describe(cell)}, a missing value to pandas" if missing else describe(cell or None)
 
@@ -198,18 +187,8 @@ def _compare(header: Row, specs: Sequence[Mapping[str, Any]], findings: Findings
                     "JSON: a CSV header has only text, and the name of this column is a number"
                 )
             findings.add(ViolationKind.MISSING, expected, "no such column", column=_text(name))
-    strangers = sorted(set(header) - set(known))
-    for name in strangers[:SHOWN]:
-        expected = f"one of {clip(', '.join(known))}"
-        findings.add(
-            ViolationKind.UNKNOWN,
-            expected,
-            "another column",
-            column=name,
-            tally="",
-            forgivable=True,
-        )
-    findings.add_unseen(ViolationKind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
+    expected = f"one of {clip(', '.join(known))}"
+    findings.add_unknown(set(header) - set(known), lambda name: expected, "another column")
 
 
 def _text(name: Any) -> str | None:

@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from model_deployment.gate.check_result import ViolationKind
+from model_deployment.gate.check_result import Fault, ViolationKind
 from model_deployment.gate.csv_text import DIGITS, MISSING, WORDS
-from model_deployment.gate.scalar_rules import Fault, Rule
+from model_deployment.gate.scalar_rules import Rule
 
 _WHOLES = re.compile(r"[-+0-9 \t\n]*+")
 _REALS = re.compile(r"[-+0-9.eE \t\n]*+")

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.gate.scalar_rules import Entry, Fault, ScalarRule
+from model_deployment.gate.check_result import Fault
+from model_deployment.gate.scalar_rules import Entry, ScalarRule
 
 #: A text's digits, all alike, so that texts of one format have one shape.
 _MASK = dict.fromkeys(map(ord, "123456789"), "0")
@@ -62,7 +63,6 @@ class DatetimeRule(ScalarRule):
         return self._in_range(min(values)) and self._in_range(max(values))
 
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
         if type(value) is not str:
             return super().coerce(value, lenient)
         if value == self._missing:
@@ -108,7 +108,6 @@ class TensorDatetimeRule(DatetimeRule):
     """Times of a tensor, which may be nanoseconds since 1970 too: so MLflow saves an array of them."""
 
     def accepts(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
         return super().accepts(values) or (
             set(map(type, values)) == {int}
             and min(values) >= -_NANOSECONDS
@@ -116,7 +115,6 @@ class TensorDatetimeRule(DatetimeRule):
         )
 
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
         if type(value) is int:
             return value if abs(value) <= _NANOSECONDS else self._range
         return super().coerce(value, lenient)

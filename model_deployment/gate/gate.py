@@ -11,7 +11,6 @@ from model_deployment.core.signature import Signature
 from model_deployment.gate import body_forms
 from model_deployment.gate.body_forms import ParsedBody
 from model_deployment.gate.check_result import (
-    SHOWN,
     CheckResult,
     Findings,
     MergeableTable,
@@ -112,16 +111,7 @@ class Gate:
         if self._params is None:
             return self._verdict(findings, request, self._read_unchecked(request), request.params)
         expected = "nothing else beside the data and params"
-        for name in sorted(request.extras)[:SHOWN]:
-            findings.add(
-                ViolationKind.UNKNOWN,
-                expected,
-                "another member",
-                column=name,
-                tally="",
-                forgivable=True,
-            )
-        findings.add_unseen(ViolationKind.UNKNOWN, len(request.extras) - SHOWN, forgivable=True)
+        findings.add_unknown(request.extras, lambda name: expected, "another member")
         outcome = self._check_data(request, findings)
         params = self._params.check(request.params, findings)
         return self._verdict(findings, request, outcome, params)

@@ -6,13 +6,12 @@ from types import NoneType
 from typing import Any
 
 from model_deployment.gate.any_rules import AnyRule, UnreadableRule
-from model_deployment.gate.check_result import ViolationKind, clip
+from model_deployment.gate.check_result import Fault, ViolationKind, clip
 from model_deployment.gate.datetime_rules import DatetimeRule
 from model_deployment.gate.scalar_rules import (
     ArrayStringRule,
     BinaryRule,
     BooleanRule,
-    Fault,
     FloatRule,
     IntegerRule,
     NestedFloatRule,
@@ -46,13 +45,11 @@ class ArrayRule(Rule):
         self._items = items
 
     def accepts(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
         present = _present(values, list, self.nullable)
         # Together, for they are fine if all of their items are.
         return present is not None and self._items.accepts(list(chain.from_iterable(present)))
 
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
         if type(value) is not list:
             return _other(self, value)
         taken = [self._items.coerce(item, lenient) for item in value]
@@ -70,14 +67,12 @@ class MapRule(Rule):
         self._values = values
 
     def accepts(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
         present = _present(values, dict, self.nullable)
         if present is None:
             return False
         return self._values.accepts(list(chain.from_iterable(map(dict.values, present))))
 
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
         if type(value) is not dict:
             return _other(self, value)
         taken = {key: self._values.coerce(item, lenient) for key, item in value.items()}
@@ -103,7 +98,6 @@ class ObjectRule(Rule):
         self._required = required
 
     def accepts(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
         present = _present(values, dict, self.nullable)
         if present is None:
             return False
@@ -115,7 +109,6 @@ class ObjectRule(Rule):
         )
 
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
         if type(value) is not dict:
             return _other(self, value)
         if not value and self.nullable:

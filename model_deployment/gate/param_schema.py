@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_deployment.gate.any_rules import UnreadableRule
-from model_deployment.gate.check_result import SHOWN, Findings, ViolationKind, clip, describe
+from model_deployment.gate.check_result import Fault, Findings, ViolationKind, clip, describe
 from model_deployment.gate.datetime_rules import DatetimeRule
 from model_deployment.gate.nested_rules import nested_rule
 from model_deployment.gate.scalar_rules import (
     BooleanRule,
-    Fault,
     FloatRule,
     IntegerRule,
     Rule,
@@ -62,19 +61,10 @@ class ParamSchema:
                 forgivable=not self._params,
             )
             return None
-        strangers = sorted(given.keys() - self._params.keys())
-        for name in strangers[:SHOWN]:
-            known = clip(", ".join(self._params))
-            expected = f"one of the params {known}" if known else "no params: the model takes none"
-            findings.add(
-                ViolationKind.PARAMS,
-                expected,
-                "another param",
-                column=name,
-                tally="",
-                forgivable=True,
-            )
-        findings.add_unseen(ViolationKind.PARAMS, len(strangers) - SHOWN, forgivable=True)
+        known = clip(", ".join(self._params))
+        expected = f"one of the params {known}" if known else "no params: the model takes none"
+        unknown = given.keys() - self._params.keys()
+        findings.add_unknown(unknown, lambda name: expected, "another param", ViolationKind.PARAMS)
         taken = {
             name: self._take(name, given[name], findings) for name in given if name in self._params
         }

@@ -12,11 +12,10 @@ import struct
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 
-from model_deployment.gate.check_result import ViolationKind
+from model_deployment.gate.check_result import Fault, ViolationKind
 
 Entry = Mapping[str, Any]
 
@@ -30,20 +29,6 @@ _CODES = {
 }
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,307})(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a value was not taken. ``path`` leads to the culprit inside of it, if it is not itself."""
-
-    kind: ViolationKind
-    expected: str
-    path: str = ""
-    value: Any = None
-
-    def nested_in(self, step: str, value: Any) -> "Fault":
-        """The same fault seen from one level up; ``value`` is the one it was found in."""
-        return Fault(self.kind, self.expected, step + self.path, self.value if self.path else value)
 
 
 class Rule(ABC):
@@ -82,7 +67,6 @@ class ScalarRule(Rule):
         self._types: frozenset[type] = frozenset(_PYTHON[name] for name in entry["types"])
 
     def accepts(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
         types = set(map(type, values))
         if types <= self._types:
             return self._all_valid(values, types)
@@ -93,7 +77,6 @@ class ScalarRule(Rule):
         return types <= self._types and self._all_valid(present, types)
 
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
         if value is None:
             return None if self.nullable else self._null
         if type(value) in self._types:
@@ -211,7 +194,6 @@ class NestedFloatRule(FloatRule):
         self._gap = gap and not nullable
 
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
         if value is None and self._gap:
             return math.nan
         taken = (
@@ -224,7 +206,6 @@ class StringRule(ScalarRule):
     """Strings."""
 
     def accepts(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
         try:
             # Three times as fast as a look at the types, and it takes nothing but strings.
             "".join(values)

@@ -1,23 +1,21 @@
 """The gate of a signature of tensors: their shape, and every number in them."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from math import prod
 from typing import Any
 
 from model_deployment.gate import body_forms
 from model_deployment.gate.any_rules import AnyRule
 from model_deployment.gate.body_forms import ABSENT, Frame, ParsedBody
-from model_deployment.gate.check_result import SHOWN, Findings, ViolationKind, clip, describe
+from model_deployment.gate.check_result import Fault, Findings, ViolationKind, clip, describe
 from model_deployment.gate.column_schema import CheckedData
 from model_deployment.gate.datetime_rules import TensorDatetimeRule
 from model_deployment.gate.scalar_rules import (
     ArrayStringRule,
     BinaryRule,
     BooleanRule,
-    Fault,
     FloatRule,
     IntegerRule,
     Rule,
@@ -89,7 +87,9 @@ class TensorSchema:
             return None
         values, faithful = read
         if self._named:
-            self._report_strangers(values, findings)
+            known = f"one of {clip(', '.join(self.names))}"
+            unknown = values.keys() - self._by_name.keys()
+            findings.add_unknown(unknown, lambda name: known, "another input")
         taken = {}
         for tensor in self._tensors:
             if tensor.name in values:
@@ -183,20 +183,6 @@ class TensorSchema:
                 findings.add(ViolationKind.MISSING, expected, "nothing", column=str(name), row=row)
         return values
 
-    def _report_strangers(self, values: Mapping[str, Any], findings: Findings) -> None:
-        strangers = sorted(values.keys() - self._by_name.keys())
-        for name in strangers[:SHOWN]:
-            expected = f"one of {clip(', '.join(self.names))}"
-            findings.add(
-                ViolationKind.UNKNOWN,
-                expected,
-                "another input",
-                column=name,
-                tally="",
-                forgivable=True,
-            )
-        findings.add_unseen(ViolationKind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
-
 
 def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any], *, gap: bool) -> Tensor:
     dtype, shape = spec["tensor-spec"]["dtype"], tuple(spec["tensor-spec"]["shape"])
@@ -219,23 +205,14 @@ def _take(tensor: Tensor, value: Any, findings: Findings) -> Any:
         return value
     taken = [tensor.rule.coerce(leaf, findings.lenient) for leaf in leaves]
     if Fault in set(map(type, taken)):
-        _report(tensor, taken, leaves, prod(sizes[1:]), findings)
+        width = prod(sizes[1:])
+        findings.add_faults(
+            tensor.name, taken, leaves, lambda place: place // width if tensor.shape else None
+        )
         return value
     if all(new is old for new, old in zip(taken, leaves, strict=True)):
         return value
     return _reshaped(taken, sizes)
-
-
-def _report(
-    tensor: Tensor, taken: Sequence[Any], leaves: Sequence[Any], width: int, findings: Findings
-) -> None:
-    faults = ((place, one) for place, one in enumerate(taken) if type(one) is Fault)
-    for place, fault in islice(faults, SHOWN):
-        row = place // width if tensor.shape else None
-        got = describe(leaves[place])
-        findings.add(fault.kind, fault.expected, got, column=tensor.name or None, row=row)
-    for kind, count in Counter(fault.kind for _, fault in faults).items():
-        findings.add_unseen(kind, count, tally=tensor.name)
 
 
 def _leaves(
