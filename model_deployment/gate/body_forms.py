@@ -78,10 +78,10 @@ def unwrap(
         nested: whether a bare record may have lists and objects in it. Where nobody knows the columns,
             it is rather a table in a form that MLflow does not have.
     """
-    if type(body) is list and body and set(map(type, body)) == {dict}:
+    if are_records(body):
         return ParsedBody(RECORDS, body, friendly=True)
     if type(body) is not dict or not body:
-        findings.add(ViolationKind.FORM, _BODY, describe(body) if body else "nothing in it")
+        findings.add_form(_BODY, describe(body) if body else "nothing in it")
         return None
     forms = FORMS & body.keys()
     if not forms:
@@ -89,15 +89,14 @@ def unwrap(
         odd = None if nested or request.llm else _nested(request.data[0])
         if odd is None:
             return request
-        findings.add(
-            ViolationKind.FORM,
+        findings.add_form(
             _WRAPPED,
             f"{describe(request.data[0][odd])} in a bare record",
             column=odd,
         )
         return None
     if len(forms) > 1:
-        findings.add(ViolationKind.FORM, _BODY, " and ".join(sorted(forms)))
+        findings.add_form(_BODY, " and ".join(sorted(forms)))
         return None
     (form,) = forms
     if len(body) == 1:
@@ -129,22 +128,20 @@ def read_split(data: Any, findings: Findings) -> Frame | None:
     if type(data) is not dict or "data" not in data or not data.keys() <= _SPLIT_KEYS:
         odd = islice(data.keys() - _SPLIT_KEYS, 1) if type(data) is dict else ()
         got = "".join(f"an object with {clip(name)!a}" for name in odd)
-        findings.add(ViolationKind.FORM, expected, got or describe(data))
+        findings.add_form(expected, got or describe(data))
         return None
     rows, names = data["data"], data.get("columns")
     if type(rows) is not list or not set(map(type, rows)) <= {list}:
-        findings.add(ViolationKind.FORM, "data: a list of rows, each a list", _odd_one(rows, list))
+        findings.add_form("data: a list of rows, each a list", _odd_one(rows, list))
         return None
     if names is None:
         names = list(range(len(rows[0]) if rows else 0))
     elif type(names) is not list or not set(map(type, names)) <= _NAMES:
-        findings.add(ViolationKind.FORM, "columns: a list of names", _odd_one(names, str))
+        findings.add_form("columns: a list of names", _odd_one(names, str))
         return None
     elif len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        findings.add(
-            ViolationKind.FORM, "each column once", "it twice", column=column_text(twice), tally=""
-        )
+        findings.add_form("each column once", "it twice", column=column_text(twice), tally="")
         return None
     return _table(names, rows, data.get("index"), findings)
 
@@ -152,6 +149,25 @@ def read_split(data: Any, findings: Findings) -> Frame | None:
 def read_rows(rows: list[list[Any]], findings: Findings) -> Frame | None:
     """The table in a list of rows, whose columns have numbers."""
     return read_split({"data": rows}, findings)
+
+
+def read_frame(
+    request: ParsedBody, wanted: Sequence[str] | None, findings: Findings
+) -> Frame | None:
+    """The table in one of the forms of :data:`FRAMES`; ``wanted`` as for :func:`read_records`."""
+    if request.form == SPLIT:
+        return read_split(request.data, findings)
+    return read_records(request.data, wanted, findings)
+
+
+def are_records(data: Any) -> bool:
+    """Whether data is a list of one or more objects."""
+    return type(data) is list and set(map(type, data)) == {dict}
+
+
+def are_rows(data: Any) -> bool:
+    """Whether data is a list of one or more lists."""
+    return type(data) is list and set(map(type, data)) == {list}
 
 
 def column_text(name: Any) -> str:
@@ -171,7 +187,7 @@ def _table(names: list[Any], rows: list[Any], index: Any, findings: Findings) ->
         return None
     if index is not None:
         if type(index) is not list or not set(map(type, index)) <= _NAMES:
-            findings.add(ViolationKind.FORM, "index: a list of labels", describe(index))
+            findings.add_form("index: a list of labels", describe(index))
             return None
         if len(index) != len(rows):
             findings.add(ViolationKind.RAGGED, f"index: {len(rows)} labels", str(len(index)))
@@ -189,7 +205,7 @@ def read_records(
         wanted: the columns to read, or None for whichever there are in all records.
     """
     if type(data) is not list or not set(map(type, data)) <= {dict}:
-        findings.add(ViolationKind.FORM, f"{form}: a list of objects", _odd_one(data, dict))
+        findings.add_form(f"{form}: a list of objects", _odd_one(data, dict))
         return None
     keys = list(chain.from_iterable(data))
     if data and len(keys) == len(data[0]) * len(data) and keys == list(data[0]) * len(data):

@@ -148,6 +148,12 @@ class Findings:
         name = column and clip(column)
         self._shown.append(Violation(row, name, kind, expected, got))
 
+    def add_form(
+        self, expected: str, got: str, column: str | None = None, tally: str | None = None
+    ) -> None:
+        """Collect that the body, or a part of it, is not of a form that MLflow reads."""
+        self.add(ViolationKind.FORM, expected, got, column=column, tally=tally)
+
     def add_unseen(
         self, kind: ViolationKind, count: int, *, tally: str = "", forgivable: bool = False
     ) -> None:

@@ -109,7 +109,7 @@ class ColumnSchema:
             return CheckedData(frame.rows)
         if frame.rows and all(values is None for values in aligned):
             # pandas makes no rows of it, and the caller would get no answer to them.
-            findings.add(ViolationKind.FORM, _NOTHING_KNOWN, "none")
+            findings.add_form(_NOTHING_KNOWN, "none")
             return CheckedData(frame.rows)
         if self._gappy:
             gappy = [place for place in self._gappy if None in (aligned[place] or ())]
@@ -120,7 +120,7 @@ class ColumnSchema:
     def findable(self, findings: Findings) -> bool:
         """Whether MLflow finds the columns by their names; and a finding, if not."""
         if self._column_names.lost is not None:
-            findings.add(ViolationKind.FORM, _FINDABLE, clip(self._column_names.lost))
+            findings.add_form(_FINDABLE, clip(self._column_names.lost))
         return self._column_names.lost is None
 
     def gaps(self, request: ParsedBody) -> frozenset[int]:

@@ -69,14 +69,14 @@ def check_csv(
     try:
         header = next((line for line in lines if not _is_blank(line)), header)
     except csv.Error as error:
-        findings.add(ViolationKind.FORM, _HEADER, str(error))
+        findings.add_form(_HEADER, str(error))
         return None
     columns = _columns(header, specs, rules, findings) if specs else {}
     if single and header:
         _count(len(header), 1, findings)
     if specs and not columns and not findings.fatal:
         # pandas makes no rows of it, and the caller would get no answer to them.
-        findings.add(ViolationKind.FORM, "at least one column of the signature", "none")
+        findings.add_form("at least one column of the signature", "none")
     rows = 0
     for block in _blocks(lines, len(header)):
         if set(map(len, block)) != {len(header)}:
@@ -138,7 +138,7 @@ def _columns(
 ) -> dict[int, CellRule]:
     """The rules for the cells, by their place in a row; and what is wrong with the header."""
     if not header:
-        findings.add(ViolationKind.FORM, _HEADER, "none")
+        findings.add_form(_HEADER, "none")
         return {}
     unreadable = [
         spec
@@ -148,12 +148,12 @@ def _columns(
     ]
     for spec in unreadable[:SHOWN]:
         expected = f"JSON: MLflow reads no {spec['type']} from CSV"
-        findings.add(ViolationKind.FORM, expected, "CSV", column=_text(spec.get("name")))
+        findings.add_form(expected, "CSV", column=_text(spec.get("name")))
     if unreadable:
         return {}
     for name, count in Counter(header).items():
         if count > 1:
-            findings.add(ViolationKind.FORM, "each column once", "it twice", column=name, tally="")
+            findings.add_form("each column once", "it twice", column=name, tally="")
     if any(spec.get("name") is None for spec in specs):
         _count(len(header), len(specs), findings)
         places = dict(enumerate(range(len(specs))))

@@ -14,7 +14,6 @@ from model_deployment.gate.check_result import (
     CheckResult,
     Findings,
     MergeableTable,
-    ViolationKind,
 )
 from model_deployment.gate.column_schema import CheckedData, ColumnSchema
 from model_deployment.gate.csv_body import check_csv
@@ -150,7 +149,7 @@ class Gate:
         if request.friendly:
             return CheckedData(len(request.data), form=body_forms.INPUTS, data=request.data)
         if request.form != body_forms.INPUTS:
-            findings.add(ViolationKind.FORM, "inputs: the model takes no other form", request.form)
+            findings.add_form("inputs: the model takes no other form", request.form)
         return CheckedData(len(request.data) if type(request.data) is list else None)
 
     def _read_unchecked(self, request: ParsedBody) -> CheckedData:
@@ -160,11 +159,7 @@ class Gate:
             return CheckedData()
         if len(rows) > _WORTH_JOINING:
             return CheckedData(len(rows))
-        ignored = Findings()
-        if request.form == body_forms.SPLIT:
-            frame = body_forms.read_split(request.data, ignored)
-        else:
-            frame = body_forms.read_records(request.data, None, ignored)
+        frame = body_forms.read_frame(request, None, Findings())
         if frame is None or not frame.rows or frame.index is not None:
             return CheckedData(len(rows))
         types = tuple(map(_only_type, frame.values))

@@ -52,11 +52,8 @@ class ArrayRule(Rule):
     def coerce(self, value: Any, lenient: bool) -> Any:
         if type(value) is not list:
             return _other(self, value)
-        taken = [self._items.coerce(item, lenient) for item in value]
-        for place, item in enumerate(taken):
-            if isinstance(item, Fault):
-                return item.nested_in(f"[{place}]", value[place])
-        return _same_or(value, taken, zip(taken, value, strict=True))
+        taken = {place: self._items.coerce(item, lenient) for place, item in enumerate(value)}
+        return _collected(value, taken, "[{}]")
 
 
 class MapRule(Rule):
@@ -76,10 +73,7 @@ class MapRule(Rule):
         if type(value) is not dict:
             return _other(self, value)
         taken = {key: self._values.coerce(item, lenient) for key, item in value.items()}
-        for key, item in taken.items():
-            if isinstance(item, Fault):
-                return item.nested_in(f"[{key!a}]", value[key])
-        return _same_or(value, taken, ((taken[key], value[key]) for key in value))
+        return _collected(value, taken, "[{!a}]")
 
 
 class ObjectRule(Rule):
@@ -120,10 +114,7 @@ class ObjectRule(Rule):
         if missing := self._required - value.keys():
             return Fault(ViolationKind.MISSING, f"object with the member {min(missing)}")
         taken = {name: self._members[name].coerce(item, lenient) for name, item in value.items()}
-        for name, item in taken.items():
-            if isinstance(item, Fault):
-                return item.nested_in(f".{name}", value[name])
-        return _same_or(value, taken, ((taken[name], value[name]) for name in value))
+        return _collected(value, taken, ".{}")
 
 
 def _present(values: Sequence[Any], kind: type, nullable: bool) -> Sequence[Any] | None:
@@ -143,9 +134,18 @@ def _other(rule: Rule, value: Any) -> Any:
     return None if rule.nullable else Fault(ViolationKind.NULL, rule.expected)
 
 
-def _same_or(value: Any, taken: Any, pairs: Any) -> Any:
-    """The value itself if nothing inside it has changed: who has it sees that it is the same."""
-    return taken if any(new is not old for new, old in pairs) else value
+def _collected(value: Any, taken: dict[Any, Any], step: str) -> Any:
+    """What a rule returns for a list or an object, given what became of its items.
+
+    Args:
+        step: format of the path from the value to an item.
+    """
+    for key, item in taken.items():
+        if isinstance(item, Fault):
+            return item.nested_in(step.format(key), value[key])
+    if all(item is value[key] for key, item in taken.items()):
+        return value
+    return list(taken.values()) if type(value) is list else taken
 
 
 def column_rule(spec: Spec, mapping: Mapped, *, gap: bool = False) -> Rule:

@@ -19,7 +19,7 @@ class TableReader:
 
     def __init__(self, specs: Sequence[Mapping[str, Any]], naming: ColumnNames) -> None:
         kinds = [str(spec["type"]) for spec in specs]
-        self._column_names = naming
+        self._names = naming
         self._wanted = naming.keys if naming.named else None
         self._places = {key: place for place, key in enumerate(naming.keys)}
         self._complex = not COMPLEX.isdisjoint(kinds)
@@ -34,7 +34,7 @@ class TableReader:
         if request.form == body_forms.SPLIT:
             return body_forms.read_split(request.data, findings)
         if request.form == body_forms.RECORDS:
-            if self._column_names.numbered and _are_rows(request.data):
+            if self._names.numbered and body_forms.are_rows(request.data):
                 return body_forms.read_rows(request.data, findings)
             if self._single and _are_scalars(request.data):
                 # pandas makes a column of them whose name is 0.
@@ -44,8 +44,8 @@ class TableReader:
 
     def _renamed(self, frame: Frame | None) -> Frame | None:
         """A frame of a JSON object's keys with the names that they stand for, which MLflow lacks."""
-        if frame is not None and self._column_names.named and self._column_names.numbered:
-            frame.names = [self._column_names.by_key[str(name)] for name in frame.names]
+        if frame is not None and self._names.named and self._names.numbered:
+            frame.names = [self._names.by_key[str(name)] for name in frame.names]
             frame.faithful = False
         return frame
 
@@ -58,38 +58,33 @@ class TableReader:
         """
         data, form = request.data, request.form
         frame: Frame | None
-        if type(data) is list and data and set(map(type, data)) == {dict}:
+        if body_forms.are_records(data):
             frame = self._renamed(body_forms.read_records(data, self._wanted, findings, form))
-        elif not self._column_names.named:
+        elif not self._names.named:
             frame = self._read_unnamed(data, form, findings)
-        elif (
-            type(data) is list
-            and len(self._column_names.keys) == 1
-            and dict not in set(map(type, data))
-        ):
-            frame = self._read_dict({self._column_names.keys[0]: data}, form, findings)
-        elif self._column_names.numbered and _are_rows(data):
+        elif type(data) is list and len(self._names.keys) == 1 and dict not in set(map(type, data)):
+            frame = self._read_dict({self._names.keys[0]: data}, form, findings)
+        elif self._names.numbered and body_forms.are_rows(data):
             # Numbered columns are those of an array. MLflow makes all of the type of the first.
             frame = body_forms.read_rows(data, findings)
         elif type(data) is dict:
             frame = self._read_dict(data, form, findings)
         else:
-            findings.add(
-                ViolationKind.FORM,
+            findings.add_form(
                 f"{form}: an object with columns, or a list of records",
                 describe(data),
             )
             return None
         if frame is not None:
             # Of a column without a name MLflow takes all that is sent for one list.
-            alone = self._complex and not self._column_names.named
+            alone = self._complex and not self._names.named
             kept = self._plain and form == body_forms.INPUTS and not alone
             frame.faithful = frame.faithful and kept and _is_kept(frame)
         return frame
 
     def _read_dict(self, data: dict[str, Any], form: str, findings: Findings) -> Frame | None:
         """Columns by name; or one record, if that is how MLflow reads it."""
-        known = {name: data[name] for name in self._column_names.keys if name in data}
+        known = {name: data[name] for name in self._names.keys if name in data}
         unknown = tuple(data.keys() - known.keys())
         names = list(known)
         if self._complex or all(
@@ -114,17 +109,14 @@ class TableReader:
         """Rows, each a list; or, of a single column, its values."""
         if self._lone is not None:
             values = data if type(data) is list else [data]
-            if (
-                self._lone not in COMPLEX
-                and self._lone != "any"
-                and set(map(type, values)) == {list}
-            ):
-                return body_forms.read_split({"data": values}, findings)
+            simple = self._lone not in COMPLEX and self._lone != "any"
+            if simple and body_forms.are_rows(values):
+                return body_forms.read_rows(values, findings)
             if type(data) is not dict:
                 return Frame([0], [values], len(values))
-        if type(data) is list and data and set(map(type, data)) == {list}:
-            return body_forms.read_split({"data": data}, findings)
-        findings.add(ViolationKind.FORM, f"{form}: a list of rows, each a list", describe(data))
+        if body_forms.are_rows(data):
+            return body_forms.read_rows(data, findings)
+        findings.add_form(f"{form}: a list of rows, each a list", describe(data))
         return None
 
 
@@ -143,11 +135,6 @@ def _is_kept(frame: Frame) -> bool:
         for values in frame.values
         for value in values
     )
-
-
-def _are_rows(data: Any) -> bool:
-    """Whether it is a list of rows, each a list."""
-    return type(data) is list and set(map(type, data)) == {list}
 
 
 def _are_scalars(data: Any) -> bool:

@@ -121,41 +121,39 @@ class TensorSchema:
 
     def _read(self, request: ParsedBody, findings: Findings) -> tuple[dict[str, Any], bool] | None:
         """The tensors by name, and whether MLflow reads the body in the same way."""
-        wanted = self.names if self._named else None
+        data = request.data
         if request.form in body_forms.FRAMES:
-            if request.form == body_forms.SPLIT:
-                frame = body_forms.read_split(request.data, findings)
-            else:
-                frame = body_forms.read_records(request.data, wanted, findings)
+            frame = body_forms.read_frame(request, self.names or None, findings)
             return None if frame is None else (self._from_frame(frame, findings), False)
-        data, form = request.data, request.form
-        records = type(data) is list and data and set(map(type, data)) == {dict}
-        if self._named and records:
-            frame = body_forms.read_records(data, wanted, findings, form)
+        if self._named:
+            return self._read_named(data, request.form, findings)
+        if type(data) is dict or body_forms.are_records(data) or data in (None, []):
+            self._report_form(data, request.form, findings)
+            return None
+        return {"": data}, True
+
+    def _read_named(
+        self, data: Any, form: str, findings: Findings
+    ) -> tuple[dict[str, Any], bool] | None:
+        if body_forms.are_records(data):
+            frame = body_forms.read_records(data, self.names, findings, form)
             if frame is None:
                 return None
             return self._from_records(frame, findings), form == body_forms.INSTANCES
-        if self._named and type(data) is dict:
-            if form == body_forms.INSTANCES and self._uneven(data, findings):
-                return None
-            return dict(data), True
-        if self._named and len(self.names) == 1 and type(data) is list:
+        if type(data) is dict:
+            uneven = form == body_forms.INSTANCES and self._are_uneven(data, findings)
+            return None if uneven else (dict(data), True)
+        if len(self.names) == 1 and type(data) is list:
             return {self.names[0]: data}, True
-        if not self._named and type(data) is not dict and not records and data not in (None, []):
-            return {"": data}, True
-        findings.add(
-            ViolationKind.FORM,
-            f"{form}: {self._form()}",
-            describe(data) if data else "nothing in it",
-        )
+        self._report_form(data, form, findings)
         return None
 
-    def _form(self) -> str:
-        if self._named:
-            return f"an object with {', '.join(self.names)}"
-        return f"a {self._tensors[0].expected}"
+    def _report_form(self, data: Any, form: str, findings: Findings) -> None:
+        names = f"an object with {', '.join(self.names)}"
+        expected = names if self._named else f"a {self._tensors[0].expected}"
+        findings.add_form(f"{form}: {expected}", describe(data) if data else "nothing in it")
 
-    def _uneven(self, data: dict[str, Any], findings: Findings) -> bool:
+    def _are_uneven(self, data: dict[str, Any], findings: Findings) -> bool:
         sizes = {len(one) for name in self.names if type(one := data.get(name)) is list}
         if len(sizes) > 1:
             findings.add(
