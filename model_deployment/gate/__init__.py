@@ -1,4 +1,8 @@
-"""The check of a request against the model's signature: pure, compiled once, then microseconds."""
+"""Checks requests against the model's signature. Pure: compiled once per deployment, then microseconds.
+
+Start with ``gate.Gate``. It takes the body apart (``body_forms``, ``csv_body``), aligns its data with the
+signature (``column_schema``, ``tensor_schema``, ``param_schema``) and applies a rule to each column.
+"""
 
 from model_deployment.core.options import Validation
 from model_deployment.gate.check_result import CheckResult, MergeableTable, Violation, ViolationKind

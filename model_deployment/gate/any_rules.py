@@ -1,4 +1,4 @@
-"""The rules for what has no type of its own: anything at all, and what MLflow cannot read at all."""
+"""The rules for values of any type, and for types that MLflow cannot read."""
 
 from collections.abc import Sequence
 from types import NoneType
@@ -8,7 +8,7 @@ from model_deployment.gate.scalar_rules import Rule
 
 
 class AnyRule(Rule):
-    """Whatever JSON can say, as long as pandas does not turn large integers into floats."""
+    """All values of JSON, unless pandas turned large integers into floats."""
 
     def __init__(self, expected: str) -> None:
         super().__init__(expected, nullable=True)
@@ -31,7 +31,7 @@ def _is_double(number: int) -> bool:
 
 
 class UnreadableRule(Rule):
-    """A type that MLflow cannot read at this place from any JSON."""
+    """A type that MLflow cannot read from JSON at this place."""
 
     def accepts(self, values: Sequence[Any]) -> bool:
         return not any(value is not None or not self.nullable for value in values)

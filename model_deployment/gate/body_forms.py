@@ -1,4 +1,4 @@
-"""The forms a body may have: which one it is, and the rows or columns in it."""
+"""The forms that a body may have: tells which one it is, and reads its rows or columns."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ INPUTS = "inputs"
 FORMS = frozenset({SPLIT, RECORDS, INSTANCES, INPUTS})
 FRAMES = frozenset({SPLIT, RECORDS})
 PARAMS = "params"
-#: With one of these MLflow takes the whole body for a chat, completion or embedding call.
+#: With one of these keys MLflow reads the whole body as a chat, completion or embedding call.
 _LLM = frozenset({"messages", "prompt", "input"})
 
 _SPLIT_KEYS = frozenset({"columns", "data", "index"})
@@ -33,28 +33,28 @@ _WRAPPED = (
 )
 #: A body of ten megabytes has no more values than this, unless it makes us write out empty records.
 _MOST_CELLS = 5_000_000
-#: Stands where a record lacks a column that another one has.
+#: The value of a column that another record has, and this one lacks.
 ABSENT: Any = object()
 
 
 @dataclass(slots=True)
 class ParsedBody:
-    """A body, taken apart."""
+    """A body by its parts."""
 
     form: str
     data: Any
     params: Any = None
-    #: Members of the body that MLflow has no use for.
+    #: Members of the body that MLflow ignores.
     extras: tuple[str, ...] = ()
-    #: A bare record, or records, that MLflow would not know.
-    friendly: bool = False
-    #: A call as chat models take it, which MLflow hands on as it is.
+    #: One bare record or several, a form that MLflow does not know.
+    is_bare: bool = False
+    #: A call of a chat model, which MLflow passes on as it is.
     llm: bool = False
 
 
 @dataclass(slots=True)
 class Frame:
-    """A table, column by column."""
+    """A table by columns."""
 
     names: Sequence[str | int | float]
     values: Sequence[Sequence[Any]]
@@ -62,24 +62,24 @@ class Frame:
     index: list[Any] | None = None
     #: Some values are :data:`ABSENT`.
     holes: bool = False
-    #: Names of further columns, which were not read.
+    #: Names of columns that were not read.
     unknown: tuple[str, ...] = ()
-    #: The original body says the same to MLflow.
+    #: MLflow reads the same table in the original body.
     faithful: bool = True
 
 
-def unwrap(
+def parse(
     body: Any, columns: frozenset[str], findings: Findings, *, nested: bool = True
 ) -> ParsedBody | None:
-    """Tell the form of a body; None, and a finding, if it has none.
+    """The parts of a body; None, and a violation, if it has none of the forms.
 
     Args:
-        columns: those of the signature. One that is called ``params`` is a column in a bare record.
-        nested: whether a bare record may have lists and objects in it. Where nobody knows the columns,
-            it is rather a table in a form that MLflow does not have.
+        columns: those of the signature. If one is called ``params``, so is a column of a bare record.
+        nested: whether a bare record may have lists and objects in it. Where the columns are unknown,
+            such a body is more likely a table in a form that MLflow does not have.
     """
     if are_records(body):
-        return ParsedBody(RECORDS, body, friendly=True)
+        return ParsedBody(RECORDS, body, is_bare=True)
     if type(body) is not dict or not body:
         findings.add_form(_BODY, describe(body) if body else "nothing in it")
         return None
@@ -106,24 +106,23 @@ def unwrap(
 
 
 def _nested(record: dict[str, Any]) -> str | None:
-    """The first member of a record that is a list or an object."""
     return next((name for name, value in record.items() if type(value) in (list, dict)), None)
 
 
 def _bare(body: dict[str, Any], columns: frozenset[str]) -> ParsedBody:
     for name in _LLM & body.keys():
         if columns and name not in columns:
-            continue  # of no use to this model, which is told as of any other unknown column
+            continue  # reported as any other unknown column
         if type(body[name]) in (str, list, dict):
             return ParsedBody(INPUTS, body, llm=True)
     if PARAMS in body and PARAMS not in columns and len(body) > 1:
         record = {name: value for name, value in body.items() if name != PARAMS}
-        return ParsedBody(RECORDS, [record], body[PARAMS], friendly=True)
-    return ParsedBody(RECORDS, [body], friendly=True)
+        return ParsedBody(RECORDS, [record], body[PARAMS], is_bare=True)
+    return ParsedBody(RECORDS, [body], is_bare=True)
 
 
 def read_split(data: Any, findings: Findings) -> Frame | None:
-    """The table in a ``dataframe_split``; None, and findings, if there is none in it."""
+    """The table in a ``dataframe_split``; None, and violations, if it has none."""
     expected = "dataframe_split: an object with columns, data and perhaps index"
     if type(data) is not dict or "data" not in data or not data.keys() <= _SPLIT_KEYS:
         odd = islice(data.keys() - _SPLIT_KEYS, 1) if type(data) is dict else ()
@@ -132,12 +131,12 @@ def read_split(data: Any, findings: Findings) -> Frame | None:
         return None
     rows, names = data["data"], data.get("columns")
     if type(rows) is not list or not set(map(type, rows)) <= {list}:
-        findings.add_form("data: a list of rows, each a list", _odd_one(rows, list))
+        findings.add_form("data: a list of rows, each a list", _culprit(rows, list))
         return None
     if names is None:
         names = list(range(len(rows[0]) if rows else 0))
     elif type(names) is not list or not set(map(type, names)) <= _NAMES:
-        findings.add_form("columns: a list of names", _odd_one(names, str))
+        findings.add_form("columns: a list of names", _culprit(names, str))
         return None
     elif len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
@@ -171,7 +170,7 @@ def are_rows(data: Any) -> bool:
 
 
 def column_text(name: Any) -> str:
-    """A column's name in a split frame, for people."""
+    """A column's name in a split frame as text."""
     return name if type(name) is str else dumps(name)
 
 
@@ -199,17 +198,17 @@ def _table(names: list[Any], rows: list[Any], index: Any, findings: Findings) ->
 def read_records(
     data: Any, wanted: Sequence[str] | None, findings: Findings, form: str = RECORDS
 ) -> Frame | None:
-    """The table in a list of records; None, and a finding, if there is none.
+    """The table in a list of records; None, and a violation, if it has none.
 
     Args:
-        wanted: the columns to read, or None for whichever there are in all records.
+        wanted: the columns to read; None reads all, which each record must have.
     """
     if type(data) is not list or not set(map(type, data)) <= {dict}:
-        findings.add_form(f"{form}: a list of objects", _odd_one(data, dict))
+        findings.add_form(f"{form}: a list of objects", _culprit(data, dict))
         return None
     keys = list(chain.from_iterable(data))
     if data and len(keys) == len(data[0]) * len(data) and keys == list(data[0]) * len(data):
-        return _alike(data, wanted)
+        return _read_uniform(data, wanted)
     found = dict.fromkeys(keys)
     uneven = not set(map(len, data)) <= {len(found)}
     if wanted is None and uneven:
@@ -217,8 +216,7 @@ def read_records(
             ViolationKind.RAGGED, f"{form}: the same columns in each record", "others in some"
         )
         return None
-    # Each column is read for itself, so those that nobody wants must not cost anything: a caller
-    # could send a million of them.
+    # Each column is read by itself, so unknown ones must not be read: a caller could send a million.
     read = [name for name in wanted if name in found] if wanted is not None else list(found)
     if len(read) * len(data) > max(_MOST_CELLS, 2 * len(keys)):
         findings.add(
@@ -230,8 +228,8 @@ def read_records(
     return Frame(read, columns, len(data), holes=uneven, unknown=unknown)
 
 
-def _alike(records: list[dict[str, Any]], wanted: Sequence[str] | None) -> Frame:
-    """The table in records of the same keys in the same order, which is how programs write them."""
+def _read_uniform(records: list[dict[str, Any]], wanted: Sequence[str] | None) -> Frame:
+    """The table in records with the same keys in the same order, as programs write them."""
     names = list(records[0])
     width = len(names)
     cells = list(chain.from_iterable(map(dict.values, records)))
@@ -243,8 +241,8 @@ def _alike(records: list[dict[str, Any]], wanted: Sequence[str] | None) -> Frame
     return Frame(read, values, len(records), unknown=tuple(places.keys() - set(read)))
 
 
-def _odd_one(values: Any, kind: type) -> str:
-    """The first value that is not of a type, or what is there in place of the list."""
+def _culprit(values: Any, kind: type) -> str:
+    """The first value of another type, or the value that stands in place of the list."""
     if type(values) is not list:
         return describe(values)
     return describe(next(value for value in values if type(value) is not kind))

@@ -8,36 +8,36 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Any
 
-#: Violations told one by one; of the others there is only the count.
+#: Violations that are listed; the others are only counted.
 SHOWN = 20
 _LONGEST = 60
 NOTHING: Mapping[tuple[str, str], int] = {}
 
 
 class ViolationKind(StrEnum):
-    """What is wrong."""
+    """In which way a value, column or body violates the signature."""
 
     MISSING = "missing"  # a required column is not there
     UNKNOWN = "unknown"  # a column or member the signature does not have
     NULL = "null"
     TYPE = "type"
-    LOSSY = "lossy"  # it would become another value
+    LOSSY = "lossy"  # the model would get another value
     RANGE = "range"
     RAGGED = "ragged"  # rows or columns of unequal length
     SHAPE = "shape"  # a tensor of other dimensions
     PARAMS = "params"
-    FORM = "form"  # no request at all
+    FORM = "form"  # not a form of a request
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that does not fit. ``row`` and ``column`` are None where it has none."""
+    """One violation. ``row`` and ``column`` are None where it concerns no particular one."""
 
     row: int | None
     column: str | None
     kind: ViolationKind
     expected: str
-    #: Short and printable.
+    #: The value, short and printable.
     got: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a value was not taken. ``path`` leads to the culprit inside of it, if it is not itself."""
+    """Why a rule rejects a value. ``path`` leads to the culprit if it is inside of the value."""
 
     kind: ViolationKind
     expected: str
@@ -61,31 +61,27 @@ class Fault:
     value: Any = None
 
     def nested_in(self, step: str, value: Any) -> "Fault":
-        """The same fault seen from one level up; ``value`` is the one it was found in."""
+        """The same fault seen from one level up; ``value`` is the item that it was found in."""
         return Fault(self.kind, self.expected, step + self.path, self.value if self.path else value)
 
 
 @dataclass(frozen=True, slots=True)
 class MergeableTable:
-    """A checked JSON frame, column by column, so that several can become one call.
-
-    Two tables may be joined if their keys are equal.
-    """
+    """A checked JSON frame by columns. Tables with equal keys can be merged into one call."""
 
     columns: tuple[str | int | float, ...]
     values: tuple[Sequence[Any], ...]
     rows: int
     params: Mapping[str, Any] | None = None
-    #: Types of the values, where no signature fixes them.
+    #: Types of the values, where there is no signature.
     types: tuple[type, ...] = ()
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What two tables must have in common."""
+        """Equal for tables that can be merged."""
         return self.columns, self.types, repr(self.params) if self.params else ""
 
     def part(self, first: int, rows: int) -> "MergeableTable":
-        """Some of its rows."""
         if rows == self.rows:
             return self
         values = tuple([column[first : first + rows] for column in self.values])
@@ -94,33 +90,33 @@ class MergeableTable:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What to do with a request."""
+    """What is to become of a request."""
 
     #: What to send in place of the body; None to send the body as it came.
     payload: Any = None
     refused: bool = False
-    #: The first ones, row by row.
+    #: The first violations, by row.
     violations: tuple[Violation, ...] = ()
-    #: Of all violations.
+    #: The number of all violations.
     count: int = 0
-    #: Violations by column and kind. Columns that the signature does not have are counted under
-    #: ``""``: their names are the caller's, and there may be any number of them.
+    #: Violations by column and kind. Columns that the signature does not have count under ``""``:
+    #: callers can send any number of names.
     tally: Mapping[tuple[str, str], int] = field(default_factory=lambda: NOTHING)
-    #: The values, if they may be joined with those of other requests.
+    #: The rows, if they can be merged with those of other requests.
     table: MergeableTable | None = None
     rows: int | None = None
-    #: Whether there is a signature that it is about.
+    #: Whether the violations are those of a signature.
     checked: bool = True
 
 
 @dataclass(slots=True)
 class Findings:
-    """Violations of one request while it is looked at."""
+    """Collects the violations of one request while it is checked."""
 
-    #: Whether what can be forgiven is.
+    #: Whether forgivable violations are repaired.
     lenient: bool = False
     count: int = 0
-    #: Violations nothing can be done about.
+    #: Violations that cannot be repaired.
     fatal: int = 0
     tally: dict[tuple[str, str], int] = field(default_factory=dict)
     _shown: list[Violation] = field(default_factory=list)
@@ -136,10 +132,9 @@ class Findings:
         tally: str | None = None,
         forgivable: bool = False,
     ) -> None:
-        """Note one.
-
+        """
         Args:
-            tally: what to count it under, if not under the column.
+            tally: the name it is counted under, if not the column's.
             forgivable: a lenient gate repairs it.
         """
         self.add_unseen(
@@ -157,7 +152,7 @@ class Findings:
     def add_unseen(
         self, kind: ViolationKind, count: int, *, tally: str = "", forgivable: bool = False
     ) -> None:
-        """Count some more without showing them, where :data:`SHOWN` of their column already are."""
+        """Count violations that are not listed, since :data:`SHOWN` of their column are."""
         if count > 0:
             self.count += count
             self.fatal += 0 if forgivable and self.lenient else count
@@ -197,13 +192,13 @@ class Findings:
 
     @property
     def first_violations(self) -> tuple[Violation, ...]:
-        """The first ones, row by row; those without a row before them."""
+        """The first violations by row; those without a row come first."""
         ordered = sorted(self._shown, key=lambda one: -1 if one.row is None else one.row)
         return tuple(ordered[:SHOWN])
 
 
 def clip(text: str) -> str:
-    """A caller's text, of harmless length."""
+    """A caller's text, cut to a harmless length."""
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 

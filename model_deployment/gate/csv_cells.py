@@ -1,8 +1,8 @@
-"""The rules for the cells of a CSV body: text, of which pandas makes values of a column's type.
+"""The rules for the cells of a CSV body, from which pandas makes values of a column's type.
 
-It makes them in C, and says nothing of what it changes: a whole number that does not fit 32 bits becomes
-another one, and the text "NA" a missing value. Like a :class:`.scalar_rules.Rule`, these
-answer twice: of all cells at once, and of one. They see the cells of a column in blocks, in order.
+pandas does not report what it changes: an integer that does not fit 32 bits becomes another one, and the
+text "NA" a missing value. Like :class:`.scalar_rules.Rule`, a rule checks all cells at once or one by one.
+It sees the cells of a column in blocks, in order.
 """
 
 import re
@@ -17,23 +17,22 @@ from model_deployment.gate.scalar_rules import Rule
 _WHOLES = re.compile(r"[-+0-9 \t\n]*+")
 _REALS = re.compile(r"[-+0-9.eE \t\n]*+")
 _NUMBER = re.compile(r"[+-]?(?:([0-9]+)(\.[0-9]*)?|(\.[0-9]+))([eE][+-]?[0-9]+)?")
-#: Digits that pandas looks at, zeros in front among them.
-_LOOKED_AT = 17
-_BLIND = "0" * _LOOKED_AT
-#: The largest whole number up to which floating point numbers have all of them.
+#: Digits of a number that pandas reads, including leading zeros.
+_DIGITS_READ = 17
+_BLIND = "0" * _DIGITS_READ
+#: The largest integer up to which floating point numbers represent all integers.
 _EXACT = 1 << 53
 _LONGEST = 400
 
 
 class CellRule(ABC):
-    """What the cells of one column of one body must be."""
+    """What the cells of one column in one body must be."""
 
     def __init__(self, rule: Rule, *, nullable: bool) -> None:
-        """Compile.
-
+        """
         Args:
             rule: for the column's values.
-            nullable: whether pandas can leave a cell out, and the column may lack one.
+            nullable: whether the column may have empty cells, and pandas can represent them.
         """
         self.rule = rule
         self._nullable = nullable
@@ -42,28 +41,28 @@ class CellRule(ABC):
         self._lossy = Fault(ViolationKind.LOSSY, rule.expected)
 
     def accepts(self, cells: Sequence[str]) -> bool:
-        """Whether all are surely fine."""
+        """Whether all cells are surely valid."""
         if MISSING.isdisjoint(cells):
             return self._all_valid(cells)
         return self._nullable and self._all_valid([cell for cell in cells if cell not in MISSING])
 
     def fault(self, cell: str) -> Fault | None:
-        """What is wrong with one."""
+        """The fault of one cell."""
         if cell in MISSING:
             return None if self._nullable else self._null
         return self._fault_in(cell)
 
     @abstractmethod
     def _all_valid(self, cells: Sequence[str]) -> bool:
-        """Whether cells with something in them are surely fine."""
+        """Whether all cells, none of them empty, are surely valid."""
 
     @abstractmethod
     def _fault_in(self, cell: str) -> Fault | None:
-        """What is wrong with a cell that has something in it."""
+        """The fault of a cell that is not empty."""
 
 
 class StringCellRule(CellRule):
-    """Text, which is what it is."""
+    """Text: every cell is valid."""
 
     def _all_valid(self, cells: Sequence[str]) -> bool:
         return True
@@ -73,7 +72,7 @@ class StringCellRule(CellRule):
 
 
 class IntegerCellRule(CellRule):
-    """Whole numbers. Where one is written as 1.0, pandas makes all of them floats on the way."""
+    """Integers. If one is written as 1.0, pandas reads all of them as floats first."""
 
     def __init__(self, rule: Rule, *, nullable: bool) -> None:
         super().__init__(rule, nullable=nullable)
@@ -110,8 +109,6 @@ class IntegerCellRule(CellRule):
 
 
 class FloatCellRule(CellRule):
-    """Floating point numbers."""
-
     def _all_valid(self, cells: Sequence[str]) -> bool:
         joined = "\n".join(cells)
         if _BLIND in joined or not _REALS.fullmatch(joined):
@@ -120,7 +117,7 @@ class FloatCellRule(CellRule):
             numbers: list[Any] = list(map(float, cells))
         except ValueError:
             return False
-        # As if there were whole numbers among them: of these, not all large ones are kept.
+        # With an integer among them, since the rule then rejects large ones, which may be inexact.
         return self.rule.accepts([*numbers, 0])
 
     def _fault_in(self, cell: str) -> Fault | None:
@@ -138,7 +135,7 @@ class FloatCellRule(CellRule):
 
 
 class BooleanCellRule(CellRule):
-    """True and false; or 1 and 0, if all are numbers."""
+    """The words true and false, or 1 and 0 if all cells are numbers."""
 
     def __init__(self, rule: Rule, *, nullable: bool) -> None:
         super().__init__(rule, nullable=nullable)
@@ -169,10 +166,10 @@ _CELLS: dict[str, type[CellRule]] = {
 }
 
 
-def cells(kind: str, rule: Rule) -> CellRule | None:
-    """The rule for the cells of a column; None where MLflow reads no such column from CSV."""
+def cell_rule(kind: str, rule: Rule) -> CellRule | None:
+    """The rule for the cells of a column; None if MLflow reads no column of this type from CSV."""
     made = _CELLS.get(kind)
-    # pandas has no whole numbers and no booleans with gaps.
+    # pandas has neither integers nor booleans with gaps.
     gaps = made in (FloatCellRule, StringCellRule) and rule.nullable
     return None if made is None else made(rule, nullable=gaps)
 
@@ -182,6 +179,6 @@ def _fault(taken: Any) -> Fault | None:
 
 
 def _vanishes(text: str, number: float) -> bool:
-    """Whether pandas makes 0 of a number, since nothing but zeros are among the digits it looks at."""
+    """Whether pandas reads a number as 0, since the digits that it reads are all zeros."""
     digits = re.split("[eE]", text)[0].lstrip("+-").replace(".", "")
-    return number != 0 and not digits[:_LOOKED_AT].strip("0")
+    return number != 0 and not digits[:_DIGITS_READ].strip("0")

@@ -1,4 +1,4 @@
-"""Which part of an example of a request a gate takes."""
+"""Finds an example of a request that a gate accepts."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -8,15 +8,15 @@ from model_deployment.gate import body_forms
 from model_deployment.gate.gate import Gate
 from model_deployment.gate.strict_json import dumps
 
-#: Rows that are tried one by one.
+#: Rows of an example that are tried one by one.
 _TRIED = 20
 
 
 def fitting(gate: Gate, example: Any, most: int) -> Any:
-    """The example, or its first row that passes alone; None if there is none.
+    """The example, or its first row that is accepted alone; None if there is none.
 
     Args:
-        most: bytes of JSON that it may have.
+        most: bytes of JSON that the result may have.
     """
     requests = chain([example], _rows(example))
     return next((one for one in requests if _fits(gate, one, most)), None)

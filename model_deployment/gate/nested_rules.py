@@ -1,4 +1,4 @@
-"""The rules for arrays, objects and maps, and the compiling of a type of a signature into a rule."""
+"""The rules for arrays, objects and maps, and the compiler of a signature's types into rules."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -33,7 +33,7 @@ _SCALARS: dict[str, Callable[..., ScalarRule]] = {
     "datetime": DatetimeRule,
     "binary": BinaryRule,
 }
-#: Types whose values are made of others.
+#: Types whose values contain other values.
 COMPLEX = frozenset({"object", "array", "map", "sparkml_vector"})
 
 
@@ -46,7 +46,7 @@ class ArrayRule(Rule):
 
     def accepts(self, values: Sequence[Any]) -> bool:
         present = _present(values, list, self.nullable)
-        # Together, for they are fine if all of their items are.
+        # All at once: the lists are valid if all of their items are.
         return present is not None and self._items.accepts(list(chain.from_iterable(present)))
 
     def coerce(self, value: Any, lenient: bool) -> Any:
@@ -57,7 +57,7 @@ class ArrayRule(Rule):
 
 
 class MapRule(Rule):
-    """Objects with any keys and values of one type."""
+    """Objects with arbitrary keys and values of one type."""
 
     def __init__(self, expected: str, values: Rule, *, nullable: bool) -> None:
         super().__init__(expected, nullable=nullable)
@@ -118,7 +118,7 @@ class ObjectRule(Rule):
 
 
 def _present(values: Sequence[Any], kind: type, nullable: bool) -> Sequence[Any] | None:
-    """The values that are there, if all are of one type."""
+    """The values without null, if all are of one type."""
     types = set(map(type, values))
     if types <= {kind}:
         return values
@@ -128,7 +128,7 @@ def _present(values: Sequence[Any], kind: type, nullable: bool) -> Sequence[Any]
 
 
 def _other(rule: Rule, value: Any) -> Any:
-    """What to make of a value that is not of the rule's own type."""
+    """What a rule returns for a value that is not of its type."""
     if value is not None:
         return Fault(ViolationKind.TYPE, rule.expected)
     return None if rule.nullable else Fault(ViolationKind.NULL, rule.expected)
@@ -152,20 +152,21 @@ def column_rule(spec: Spec, mapping: Mapped, *, gap: bool = False) -> Rule:
     """Compile one column of a signature.
 
     Args:
-        gap: the model's own example has missing values there, so that it takes null, required or not.
+        gap: the model's own example has missing values there, so it accepts null, required or not.
 
     Raises:
-        ValueError, LookupError, TypeError: it is none of MLflow's types, or not as MLflow writes it.
+        ValueError, LookupError, TypeError: MLflow has no such type, or writes it differently.
     """
     kind = spec["type"]
     if kind in COMPLEX or kind == "any":
-        # MLflow takes a column of these without a word on it for optional, and others for required.
+        # If a signature does not say whether a column is required, MLflow assumes optional for these types,
+        # and required for others.
         return _complex(spec, mapping, required=bool(spec.get("required")), gap=gap)
     required = spec.get("required", True) and not gap
     entry = mapping[kind]
     rule = _SCALARS[kind](entry, nullable=not required and entry["nullable"])
     if not required:
-        # Only told where null is refused all the same: pandas has no such column with gaps in it.
+        # The message where null is refused all the same: pandas has no such column with gaps.
         rule.expect_null(f"{rule.expected}; given in all rows or in none")
     return rule
 
@@ -178,10 +179,10 @@ def nested_rule(
     nullable: bool = False,
     gap: bool = False,
 ) -> Rule:
-    """Compile a type that stands inside another, or a parameter that is an object.
+    """Compile a type inside of another, or a parameter that is an object.
 
     Args:
-        required: of what it stands in; MLflow hands that down.
+        required: whether the enclosing type is; MLflow passes that on to inner types.
         nullable: whether a scalar may be null here.
         gap: as for :func:`column_rule`.
 

@@ -1,4 +1,4 @@
-"""The rules for ``params``, which MLflow drops, converts and refuses by rules of their own."""
+"""Checks ``params``, which MLflow drops, converts and refuses by rules of their own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,32 +24,27 @@ _RULES = {
     "string": StringRule,
     "boolean": BooleanRule,
 }
-#: NumPy reads a parameter's time, and gives a number in the place of one with nanoseconds.
+#: Digits of a second. NumPy reads a parameter's time, and turns one with nanoseconds into a number.
 _FINEST = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter."""
-
     rule: Rule
-    #: It takes a list of values.
+    #: Whether its value is a list.
     many: bool
 
 
 class ParamSchema:
-    """The parameters of a signature, compiled."""
-
     def __init__(self, specs: Sequence[Mapping[str, Any]], mapping: Mapping[str, Any]) -> None:
-        """Compile.
-
+        """
         Raises:
             ValueError, LookupError, TypeError: the signature is not as MLflow writes it.
         """
         self._params = {str(spec["name"]): _compile(spec, mapping) for spec in specs}
 
     def check(self, given: Any, findings: Findings) -> dict[str, Any] | None:
-        """The parameters to send on: the same object if they were fine, None if there are none."""
+        """The parameters to send: the same object if they need no change, None if there are none."""
         if given is None:
             return None
         if type(given) is not dict:
@@ -97,7 +92,7 @@ class ParamSchema:
 def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any]) -> Param:
     kind = spec.get("type") or spec["dtype"]
     many = spec.get("shape") is not None
-    # MLflow hands null on, whatever the type and the default, and in lists as well.
+    # MLflow passes null on, whatever the type and the default, in lists as well.
     rule: Rule
     if kind == "object":
         rule = nested_rule({**spec, "type": "object"}, mapping)

@@ -1,8 +1,8 @@
-"""The rules for one value: compiled from ``type_mapping.json``, applied to whole columns.
+"""The rules for scalar values: compiled from ``type_mapping.json``, applied to whole columns.
 
-Each rule answers twice. ``passes`` is the hot path: are all these values fine as they are, told by
-looks at the whole column. ``take`` is for a column that did not pass: this one value, repaired or
-faulted. ``passes`` may say no to a fine column; ``take`` then finds nothing.
+Each rule works in two steps. ``accepts`` is the hot path: it checks a whole column at once. ``coerce`` is
+for the values of a column that was not accepted: it returns each one, repaired or not, or its fault.
+``accepts`` may reject a valid column; ``coerce`` then finds no fault.
 """
 
 import binascii
@@ -20,7 +20,7 @@ from model_deployment.gate.check_result import Fault, ViolationKind
 Entry = Mapping[str, Any]
 
 _PYTHON: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
-#: Array type codes by what they hold, so that one conversion checks the range of a whole column.
+#: Array type codes by their range, so that one conversion checks the range of a whole column.
 _CODES = {
     **{
         (-(1 << 8 * array(c).itemsize - 1), (1 << 8 * array(c).itemsize - 1) - 1): c for c in "bhiq"
@@ -44,18 +44,18 @@ class Rule(ABC):
 
     @abstractmethod
     def accepts(self, values: Sequence[Any]) -> bool:
-        """Whether all the values are surely fine as they are."""
+        """Whether all values are surely valid as they are."""
 
     @abstractmethod
     def coerce(self, value: Any, lenient: bool) -> Any:
-        """The value to send on, which is the same object if it was fine, or a :class:`Fault`."""
+        """The value to send, the same object if it is valid; or a :class:`Fault`."""
 
     def expect_null(self, expected: str) -> None:
-        """Say something else of null."""
+        """Set what a fault says of null."""
         self._null = Fault(ViolationKind.NULL, expected)
 
     def unify(self, values: list[Any]) -> list[Any]:
-        """Make values that were taken one by one fit one another."""
+        """Give values that were coerced one by one a common format."""
         return values
 
 
@@ -87,19 +87,19 @@ class ScalarRule(Rule):
         return self._type_fault(value)
 
     def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
-        """Whether values of the right types are fine."""
+        """Whether all values, of the right types, are surely valid."""
         return True
 
     def _fault_in(self, value: Any) -> Fault | None:
-        """What is wrong with a value of a right type."""
+        """The fault of a value of a right type."""
         return None
 
     def _converted(self, value: Any) -> Any:
-        """A value of another type turned into the one it surely means, or None."""
+        """What a value of another type surely means, as a value of a right type; or None."""
         return None
 
     def _type_fault(self, value: Any) -> Fault:
-        """What to say of a value of a wrong type."""
+        """The fault of a value of a wrong type."""
         return self._wrong
 
 
@@ -137,11 +137,11 @@ class IntegerRule(ScalarRule):
 
 
 class FloatRule(ScalarRule):
-    """Floating point numbers. An integer must be among those that they can hold."""
+    """Floating point numbers, and integers that they represent exactly."""
 
     def __init__(self, entry: Entry, *, nullable: bool) -> None:
         super().__init__(entry, nullable=nullable)
-        # In the standard size, for which struct tells of an overflow.
+        # In the standard size, for which struct reports an overflow.
         self._pack = struct.Struct({16: "<e", 32: "<f", 64: "<d"}[entry["bits"]])
         self._exact = float(entry["exact_integers"])
         self._maximum = float(entry.get("maximum", math.inf))
@@ -151,8 +151,8 @@ class FloatRule(ScalarRule):
         if int in types or self._vanishes:
             limit = self._exact if int in types else self._maximum
             try:
-                # At least as much as the largest of them, and by far the fastest to tell. What is
-                # just above the limit may have been rounded to it.
+                # An upper bound of the absolute values, by far the fastest to compute. A value just
+                # above the limit may have been rounded to it.
                 if math.hypot(*values) >= limit:
                     return False
             except OverflowError:
@@ -185,8 +185,8 @@ class FloatRule(ScalarRule):
 class NestedFloatRule(FloatRule):
     """Floating point numbers inside an array or object.
 
-    There MLflow refuses 3 where it wants 3.0, which JSON, and JavaScript, do not tell apart. So an
-    integer is sent on as a float. Nor does it take null there, but it takes NaN.
+    MLflow rejects 3 there where it wants 3.0, which JSON and JavaScript do not distinguish, so an integer
+    is sent as a float. It rejects null there as well, but accepts NaN.
     """
 
     def __init__(self, entry: Entry, *, nullable: bool, gap: bool = False) -> None:
@@ -203,11 +203,9 @@ class NestedFloatRule(FloatRule):
 
 
 class StringRule(ScalarRule):
-    """Strings."""
-
     def accepts(self, values: Sequence[Any]) -> bool:
         try:
-            # Three times as fast as a look at the types, and it takes nothing but strings.
+            # Accepts only strings, three times as fast as a check of the types.
             "".join(values)
         except TypeError:
             return super().accepts(values)
@@ -215,7 +213,7 @@ class StringRule(ScalarRule):
 
 
 class ArrayStringRule(ScalarRule):
-    """Strings that become a NumPy array, which forgets trailing NULs."""
+    """Strings that become a NumPy array, which drops trailing NULs."""
 
     def __init__(self, entry: Entry, *, nullable: bool) -> None:
         super().__init__(entry, nullable=nullable)
@@ -232,8 +230,6 @@ class ArrayStringRule(ScalarRule):
 
 
 class BooleanRule(ScalarRule):
-    """True and false."""
-
     def _converted(self, value: Any) -> Any:
         if type(value) is str:
             return _BOOLEANS.get(value)
@@ -241,7 +237,7 @@ class BooleanRule(ScalarRule):
 
 
 class BinaryRule(ScalarRule):
-    """Bytes in base64. MLflow skips what is no base64; here that is refused."""
+    """Bytes in base64. MLflow skips other characters; they are refused here."""
 
     def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
         return all(map(_is_base64, values))

@@ -1,4 +1,4 @@
-"""Reads the table in a request, whatever its form, as MLflow does with a signature of columns."""
+"""Reads the table of a request in any form, as MLflow reads it with a signature of columns."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ KEPT = frozenset({"long", "double", "string", "boolean"})
 
 
 class TableReader:
-    """How the requests for one signature are read."""
+    """Reads the requests for one signature."""
 
     def __init__(self, specs: Sequence[Mapping[str, Any]], naming: ColumnNames) -> None:
         kinds = [str(spec["type"]) for spec in specs]
@@ -30,7 +30,7 @@ class TableReader:
         self._lone = kinds[0] if not naming.named and len(kinds) == 1 else None
 
     def read(self, request: ParsedBody, findings: Findings) -> Frame | None:
-        """The table; None, and findings, if there is none."""
+        """The table; None, and violations, if there is none."""
         if request.form == body_forms.SPLIT:
             return body_forms.read_split(request.data, findings)
         if request.form == body_forms.RECORDS:
@@ -43,7 +43,7 @@ class TableReader:
         return self._read_arrays(request, findings)
 
     def _renamed(self, frame: Frame | None) -> Frame | None:
-        """A frame of a JSON object's keys with the names that they stand for, which MLflow lacks."""
+        """The frame with column names instead of the JSON keys that stand for them, unknown to MLflow."""
         if frame is not None and self._names.named and self._names.numbered:
             frame.names = [self._names.by_key[str(name)] for name in frame.names]
             frame.faithful = False
@@ -52,9 +52,9 @@ class TableReader:
     def _read_arrays(self, request: ParsedBody, findings: Findings) -> Frame | None:
         """The table in ``instances`` or ``inputs``, read as MLflow does, or would if it could.
 
-        It converts these column by column in other ways than frames, and not base64 at all; so they
-        are sent on as a frame. Only a model that takes arrays could tell the difference, and gets
-        the original where that says the same.
+        MLflow converts these columns in other ways than frames, and base64 not at all, so they are sent
+        as a frame. Only a model that takes arrays notices the difference, and gets the original body
+        where MLflow reads the same in it.
         """
         data, form = request.data, request.form
         frame: Frame | None
@@ -65,7 +65,7 @@ class TableReader:
         elif type(data) is list and len(self._names.keys) == 1 and dict not in set(map(type, data)):
             frame = self._read_dict({self._names.keys[0]: data}, form, findings)
         elif self._names.numbered and body_forms.are_rows(data):
-            # Numbered columns are those of an array. MLflow makes all of the type of the first.
+            # Numbered columns come from an array. MLflow gives all of them the type of the first.
             frame = body_forms.read_rows(data, findings)
         elif type(data) is dict:
             frame = self._read_dict(data, form, findings)
@@ -76,14 +76,14 @@ class TableReader:
             )
             return None
         if frame is not None:
-            # Of a column without a name MLflow takes all that is sent for one list.
+            # For a column without a name MLflow reads all data as one list.
             alone = self._complex and not self._names.named
             kept = self._plain and form == body_forms.INPUTS and not alone
             frame.faithful = frame.faithful and kept and _is_kept(frame)
         return frame
 
     def _read_dict(self, data: dict[str, Any], form: str, findings: Findings) -> Frame | None:
-        """Columns by name; or one record, if that is how MLflow reads it."""
+        """Columns by name, or one record, as MLflow reads it."""
         known = {name: data[name] for name in self._names.keys if name in data}
         unknown = tuple(data.keys() - known.keys())
         names = list(known)
@@ -106,7 +106,7 @@ class TableReader:
         return self._renamed(Frame(names, list(known.values()), height, unknown=unknown))
 
     def _read_unnamed(self, data: Any, form: str, findings: Findings) -> Frame | None:
-        """Rows, each a list; or, of a single column, its values."""
+        """Rows as lists, or the values of a single column."""
         if self._lone is not None:
             values = data if type(data) is list else [data]
             simple = self._lone not in COMPLEX and self._lone != "any"
@@ -121,7 +121,7 @@ class TableReader:
 
 
 def _is_plain(spec: Mapping[str, Any]) -> bool:
-    """Whether MLflow keeps values of a type in ``inputs``, as far as it depends on the type."""
+    """Whether MLflow keeps values of this type in ``inputs`` unchanged."""
     kind = spec["items"]["type"] if spec["type"] == "array" else spec["type"]
     if spec["type"] == "array":
         return kind in KEPT or kind == "object"
@@ -129,7 +129,7 @@ def _is_plain(spec: Mapping[str, Any]) -> bool:
 
 
 def _is_kept(frame: Frame) -> bool:
-    """Whether MLflow keeps these values in ``inputs``: it makes "None" of null, and cuts off NULs."""
+    """Whether MLflow keeps these values in ``inputs``: it turns null into "None", and cuts off NULs."""
     return not frame.holes and not any(
         value is None or (type(value) is str and value.endswith("\0"))
         for values in frame.values
@@ -138,7 +138,7 @@ def _is_kept(frame: Frame) -> bool:
 
 
 def _are_scalars(data: Any) -> bool:
-    """Whether it is a list of values, none of them a list or an object."""
+    """Whether data is a list of values that are neither lists nor objects."""
     return type(data) is list and bool(data) and {list, dict}.isdisjoint(map(type, data))
 
 
@@ -147,7 +147,7 @@ def _all_text(value: Any) -> bool:
 
 
 def has_gap(values: Iterable[Any]) -> bool:
-    """Whether a value is missing among these, or inside one of them."""
+    """Whether a value is missing among these or inside one of them."""
     for value in values:
         if value is None or value is ABSENT or value == MISSING_TIME:
             return True

@@ -1,4 +1,4 @@
-"""The gate of a signature of tensors: their shape, and every number in them."""
+"""Checks requests against a signature of tensors: their shape, and each value in them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,28 +45,24 @@ class Tensor:
 
     @property
     def expected(self) -> str:
-        """In words."""
         return f"{self.dtype} tensor of shape {list(self.shape)}"
 
     @property
     def ragged(self) -> bool:
-        """MLflow takes anything at all for a list of objects."""
+        """Whether it may have rows of unequal length: MLflow accepts any list as objects."""
         return self.dtype == "object" and self.shape == (-1,)
 
 
 class TensorSchema:
-    """A signature of tensors, compiled."""
-
     def __init__(
         self,
         specs: Sequence[Mapping[str, Any]],
         mapping: Mapping[str, Any],
         gaps: frozenset[int] = frozenset(),
     ) -> None:
-        """Compile.
-
+        """
         Args:
-            gaps: places of the tensors that take null, where they hold floating point numbers.
+            gaps: places of the tensors that accept null, if they hold floating point numbers.
 
         Raises:
             ValueError, LookupError, TypeError: the signature is not as MLflow writes it.
@@ -81,7 +77,7 @@ class TensorSchema:
         self.names = [tensor.name for tensor in self._tensors] if self._named else []
 
     def check(self, request: ParsedBody, findings: Findings) -> CheckedData | None:
-        """Check the data; None if there are no tensors in it."""
+        """Check the data; None if it has no tensors."""
         read = self._read(request, findings)
         if read is None:
             return None
@@ -162,7 +158,7 @@ class TensorSchema:
         return len(sizes) > 1
 
     def _from_frame(self, frame: Frame, findings: Findings) -> dict[str, Any]:
-        """Stack the rows of a table, in which a row of a tensor may be flat."""
+        """The tensors whose rows are the cells of a table, where a cell may be flat."""
         if not self._named and len(frame.names) != 1:
             return {"": [list(row) for row in zip(*frame.values, strict=True)]}
         if not self._named:
@@ -197,7 +193,7 @@ def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any], *, gap: bool) 
 
 
 def _take(tensor: Tensor, value: Any, findings: Findings) -> Any:
-    """The tensor to send on: the same object if it was fine."""
+    """The tensor to send; the same object if it needs no change."""
     leaves, sizes = _leaves(tensor, value, findings)
     if leaves is None or tensor.rule.accepts(leaves):
         return value
@@ -216,7 +212,7 @@ def _take(tensor: Tensor, value: Any, findings: Findings) -> Any:
 def _leaves(
     tensor: Tensor, value: Any, findings: Findings
 ) -> tuple[Sequence[Any] | None, list[int]]:
-    """What is in a tensor of the right shape; None, and a finding, if the shape is another."""
+    """The values of a tensor and its sizes; None, and a violation, if it has another shape."""
     level, sizes = [value], list[int]()
     kind = ViolationKind.SHAPE
     for wanted in tensor.shape:
@@ -239,7 +235,7 @@ def _leaves(
 
 
 def _shape(value: Any) -> str:
-    """The shape of nested lists, told by the first of each."""
+    """The shape of nested lists, judged by the first item of each."""
     sizes = []
     while type(value) is list:
         sizes.append(len(value))
@@ -248,7 +244,7 @@ def _shape(value: Any) -> str:
 
 
 def _unflattened(cell: Any, tensor: Tensor) -> Any:
-    """One row of a tensor as it is in a table: MLflow wants it flat there, or as a single number."""
+    """The row of a tensor in a cell, which MLflow wants flat there, or as a single number."""
     inner = tensor.shape[1:]
     if type(cell) is not list:
         return [cell] if inner == (1,) else cell
@@ -263,7 +259,7 @@ def _unflattened(cell: Any, tensor: Tensor) -> Any:
 
 
 def _reshaped(flat: Sequence[Any], sizes: Sequence[int]) -> Any:
-    """Nested lists, the last dimension the fastest."""
+    """Nested lists of these sizes; the last dimension varies fastest."""
     if not sizes:
         return flat[0]
     parts: list[Any] = list(flat)

@@ -55,7 +55,7 @@ def read(media_type: str, body: bytes, *, nested: bool = False) -> Table | None:
 
 def _from_json(body: Any, nested: bool) -> Table | None:
     findings = Findings()
-    request = body_forms.unwrap(body, frozenset(), findings)
+    request = body_forms.parse(body, frozenset(), findings)
     if request is None or request.llm:
         return None
     data = request.data
