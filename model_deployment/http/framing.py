@@ -1,7 +1,7 @@
 """The length of a body that the headers announce, and whether all of it came. Pure.
 
-The server ends a body where its headers say (RFC 9112, section 6.3). If it ever lost a body, the request must
-not pass for one without: a deploy would go on without its options.
+The server ends a body where its headers say (RFC 9112, section 6.3). If it ever lost a body, the request
+must not pass for one without: a deploy would go on without its options.
 """
 
 from collections.abc import Mapping

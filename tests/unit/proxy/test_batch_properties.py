@@ -199,7 +199,7 @@ async def begun(story: Story, calls: int, max_rows: int, max_rows_alone: int) ->
 
 @given(stories, st.integers(1, 3), st.integers(1, 50), st.sampled_from([1, 30, 2000]))
 @settings(max_examples=200)
-def test_everybody_gets_his_own(
+def test_batcher_answers_each_caller_with_its_own_rows(
     story: Story, calls: int, max_rows: int, max_rows_alone: int
 ) -> None:
     async def play() -> None:
@@ -212,7 +212,7 @@ def test_everybody_gets_his_own(
 
 @given(stories, st.integers(1, 3), st.integers(1, 50), st.sampled_from([1, 30, 2000]))
 @settings(max_examples=50)
-def test_with_the_launch_everybody_s_wait_ends(
+def test_launch_removed_ends_every_wait(
     story: Story, calls: int, max_rows: int, max_rows_alone: int
 ) -> None:
     async def play() -> None:

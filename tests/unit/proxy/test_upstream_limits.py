@@ -21,7 +21,7 @@ async def launch(**limits: int) -> AsyncIterator[Upstream]:
         await made.close()
 
 
-async def test_so_many_requests_are_let_in_and_no_more() -> None:
+async def test_upstream_admits_a_limited_number_of_requests() -> None:
     async with launch(connections=2, queue=1) as upstream:
         with ExitStack() as calls:
             for _ in range(3):
@@ -33,7 +33,7 @@ async def test_so_many_requests_are_let_in_and_no_more() -> None:
         upstream.admit(1)
 
 
-async def test_so_many_bytes_are_held_and_no_more() -> None:
+async def test_upstream_holds_a_limited_number_of_bytes() -> None:
     async with launch(queue_bytes=10) as upstream:
         with UpstreamCall(upstream, 6):
             upstream.admit(4)
@@ -46,7 +46,7 @@ async def test_so_many_bytes_are_held_and_no_more() -> None:
             upstream.admit(4)
 
 
-async def test_one_alone_is_let_in_whatever_its_size() -> None:
+async def test_upstream_admits_a_single_request_of_any_size() -> None:
     async with launch(queue_bytes=10) as upstream:
         upstream.admit(1000)
         with UpstreamCall(upstream, 1000), pytest.raises(TooBusy):
@@ -55,7 +55,7 @@ async def test_one_alone_is_let_in_whatever_its_size() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
-async def test_whatever_ends_a_call_makes_room(error: type[BaseException]) -> None:
+async def test_upstream_call_frees_its_place_however_it_ends(error: type[BaseException]) -> None:
     async with launch(connections=1, queue=0, queue_bytes=1) as upstream:
         with pytest.raises(error), UpstreamCall(upstream, 9):
             raise error
@@ -69,7 +69,7 @@ async def aborted(upstream: Upstream) -> None:
         await asyncio.Event().wait()
 
 
-async def test_a_call_that_is_aborted_makes_room_and_says_why() -> None:
+async def test_upstream_call_aborted_frees_its_place_and_raises_the_reason() -> None:
     async with launch(connections=1, queue=0) as upstream:
         with pytest.raises(LaunchRemoved):
             await aborted(upstream)
@@ -77,7 +77,7 @@ async def test_a_call_that_is_aborted_makes_room_and_says_why() -> None:
         upstream.admit(1)
 
 
-async def test_a_launch_that_is_gone_takes_no_calls() -> None:
+async def test_upstream_closed_takes_no_calls() -> None:
     async with launch() as upstream:
         await upstream.close()
         with pytest.raises(LaunchRemoved), UpstreamCall(upstream, 9):
@@ -85,7 +85,7 @@ async def test_a_launch_that_is_gone_takes_no_calls() -> None:
         assert upstream.held == 0
 
 
-async def test_a_call_within_a_call_ends_with_the_launch_too() -> None:
+async def test_upstream_call_within_a_call_ends_with_the_launch() -> None:
     async def nested() -> None:
         with UpstreamCall(upstream), UpstreamCall(upstream):
             await asyncio.Event().wait()

@@ -20,7 +20,7 @@ def body(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()  # as no program of ours would write it
 
 
-def test_what_fits_is_sent_byte_for_byte() -> None:
+def test_valid_body_is_sent_byte_for_byte() -> None:
     sent = body(split(1, 2))
     validated = validate(GATE, JSON, sent)
     assert validated.content is sent
@@ -29,20 +29,20 @@ def test_what_fits_is_sent_byte_for_byte() -> None:
     assert validated.result.table.rows == 2
 
 
-def test_what_is_converted_is_sent_as_converted() -> None:
+def test_coerced_body_is_sent_as_coerced() -> None:
     validated = validate(gate(column("long"), mode="coerce"), JSON, body(split("1")))
     assert loads(validated.content) == split(1)
     assert validated.result.table is not None
     assert [[*values] for values in validated.result.table.values] == [[1]]
 
 
-def test_what_does_not_fit_is_refused_and_goes_nowhere_with_others() -> None:
+def test_invalid_body_is_refused_and_not_merged() -> None:
     validated = validate(GATE, JSON, body(split("x")))
     assert validated.result.refused
     assert validated.result.table is None
 
 
-def test_what_is_only_observed_is_sent_byte_for_byte() -> None:
+def test_observed_body_is_sent_byte_for_byte() -> None:
     sent = body(split("x"))
     validated = validate(gate(column("long"), mode="observe"), JSON, sent)
     assert validated.content is sent
@@ -50,7 +50,7 @@ def test_what_is_only_observed_is_sent_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"{", b"NaN", b'{"a": 1, "a": 2}', b"\xff", b"a\n1\n"])
-def test_what_is_no_json_is_malformed(sent: bytes) -> None:
+def test_json_malformed_is_refused(sent: bytes) -> None:
     for one in (GATE, Gate(None, {}, "observe")):  # type: ignore[arg-type]
         with pytest.raises(MalformedJson, match="cannot"):
             validate(one, JSON, sent)
@@ -134,12 +134,12 @@ def test_a_comma_in_a_name_of_the_header_is_none(header: bytes) -> None:
 
 
 @pytest.mark.parametrize("row", [b"1,2,3\n", b"1\n", b"1,2,\n"])
-def test_all_rows_are_looked_at(row: bytes) -> None:
+def test_csv_all_rows_are_checked(row: bytes) -> None:
     with pytest.raises(MalformedText, match=r"line 30001 has \d values, its header 2"):
         validate(TWO, CSV, b"a,b\n" + b"1,2\n" * 29_999 + row + b"1,2\n" * 5)
 
 
-def test_a_line_is_counted_as_an_editor_does() -> None:
+def test_csv_lines_are_counted_as_an_editor_does() -> None:
     with pytest.raises(MalformedText, match="line 6 has 1 values, its header 2"):
         validate(TWO, CSV, b'a,b\n"1\n\n",2\n\n3\n')
 
@@ -161,7 +161,7 @@ def test_parquet_passes_unread() -> None:
     )
 
 
-def test_a_refusal_tells_the_first_violation_and_lists_all() -> None:
+def test_rejection_tells_the_first_violation_and_lists_all() -> None:
     error = rejection(KEY, validate(GATE, JSON, body(split(1, "x"))).result)
     assert error.status == 422
     assert error.detail.startswith(
@@ -174,7 +174,7 @@ def test_a_refusal_tells_the_first_violation_and_lists_all() -> None:
     ]
 
 
-def test_of_many_violations_the_first_twenty_are_listed() -> None:
+def test_rejection_lists_the_first_twenty_violations() -> None:
     error = rejection(KEY, validate(GATE, JSON, body(split(*["x"] * 30))).result)
     assert "30 violations of its signature, the first 20 of them below; column 'a' row 0:" in (
         error.detail
@@ -183,7 +183,7 @@ def test_of_many_violations_the_first_twenty_are_listed() -> None:
     assert error.problem()["error_count"] == 30
 
 
-def test_what_has_no_place_is_just_the_first() -> None:
+def test_rejection_of_a_violation_without_a_place() -> None:
     error = rejection(KEY, validate(GATE, JSON, b"[1]").result)
     assert "1 violation of its signature; first: expected " in error.detail
 
