@@ -204,7 +204,7 @@ def test_a_frame_without_text_does_not_fit_a_list_of_texts() -> None:
     from mlflow.pyfunc import PythonModel
     from mlflow.pyfunc.model import _PythonModelPyfuncWrapper
 
-    class Texts(PythonModel):  # type: ignore[misc]
+    class Texts(PythonModel):
         def predict(self, context: Any, model_input: list[str]) -> list[str]:
             return model_input
 
