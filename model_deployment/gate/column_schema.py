@@ -254,9 +254,9 @@ class ColumnSchema:
         return CheckedData(frame.rows, form=body_forms.INPUTS, data=records)
 
     def _is_mergeable(self, frame: Frame, aligned: Sequence[Sequence[Any] | None]) -> bool:
-        if not frame.rows or frame.holes or frame.index is not None or self._has_any:
+        if not frame.rows or frame.holes or frame.index is not None:
             return False
-        if self.writes_nan:
+        if self._has_any or self.writes_nan:
             return False
         return not any(None in (aligned[place] or ()) for place in self._retyped_by_null)
 

@@ -23,7 +23,8 @@ from model_deployment.gate.scalar_rules import (
 Spec = Mapping[str, Any]
 Mapped = Mapping[str, Any]
 
-_SCALARS: dict[str, Callable[..., ScalarRule]] = {
+#: The rules of MLflow's scalar types.
+SCALARS: dict[str, Callable[..., ScalarRule]] = {
     "integer": IntegerRule,
     "long": IntegerRule,
     "float": FloatRule,
@@ -164,7 +165,7 @@ def column_rule(spec: Spec, mapping: Mapped, *, gap: bool = False) -> Rule:
         return _complex(spec, mapping, required=bool(spec.get("required")), gap=gap)
     required = spec.get("required", True) and not gap
     entry = mapping[kind]
-    rule = _SCALARS[kind](entry, nullable=not required and entry["nullable"])
+    rule = SCALARS[kind](entry, nullable=not required and entry["nullable"])
     if not required:
         # The message where null is refused all the same: pandas has no such column with gaps.
         rule.expect_null(f"{rule.expected}; given in all rows or in none")
@@ -196,9 +197,9 @@ def nested_rule(
     if not entry["nested"]:
         expected = f"{kind}, of which MLflow reads none from JSON inside an array or object"
         return UnreadableRule(expected, nullable=nullable)
-    if _SCALARS[kind] is FloatRule:
+    if SCALARS[kind] is FloatRule:
         return NestedFloatRule(entry, nullable=nullable, gap=gap)
-    return _SCALARS[kind](entry, nullable=nullable)
+    return SCALARS[kind](entry, nullable=nullable)
 
 
 def _complex(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:

@@ -7,23 +7,9 @@ from typing import Any
 from model_deployment.gate.any_rules import UnreadableRule
 from model_deployment.gate.check_result import Fault, Findings, ViolationKind, clip, describe
 from model_deployment.gate.datetime_rules import DatetimeRule
-from model_deployment.gate.nested_rules import nested_rule
-from model_deployment.gate.scalar_rules import (
-    BooleanRule,
-    FloatRule,
-    IntegerRule,
-    Rule,
-    StringRule,
-)
+from model_deployment.gate.nested_rules import SCALARS, nested_rule
+from model_deployment.gate.scalar_rules import Rule
 
-_RULES = {
-    "integer": IntegerRule,
-    "long": IntegerRule,
-    "float": FloatRule,
-    "double": FloatRule,
-    "string": StringRule,
-    "boolean": BooleanRule,
-}
 #: Digits of a second. NumPy reads a parameter's time, and turns one with nanoseconds into a number.
 _FINEST = 6
 
@@ -99,8 +85,8 @@ def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any]) -> Param:
     elif kind == "datetime":
         entry = {key: mapping[kind][key] for key in ("expected", "types")}
         rule = DatetimeRule(entry, nullable=True, finest=_FINEST, missing=None)
-    elif kind in _RULES:
-        rule = _RULES[kind](mapping[kind], nullable=True)
+    elif kind in SCALARS and kind != "binary":
+        rule = SCALARS[kind](mapping[kind], nullable=True)
     else:
         rule = UnreadableRule(f"nothing: MLflow takes no parameters of type {kind}", nullable=True)
     return Param(rule, many)

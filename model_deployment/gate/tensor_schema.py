@@ -1,6 +1,6 @@
 """Checks requests against a signature of tensors: their shape, and each value in them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
@@ -12,25 +12,10 @@ from model_deployment.gate.body_forms import ABSENT, Frame, ParsedBody
 from model_deployment.gate.check_result import Fault, Findings, ViolationKind, clip, describe
 from model_deployment.gate.column_schema import CheckedData
 from model_deployment.gate.datetime_rules import TensorDatetimeRule
-from model_deployment.gate.scalar_rules import (
-    ArrayStringRule,
-    BinaryRule,
-    BooleanRule,
-    FloatRule,
-    IntegerRule,
-    Rule,
-)
+from model_deployment.gate.nested_rules import SCALARS
+from model_deployment.gate.scalar_rules import ArrayStringRule, FloatRule, Rule
 
-_RULES = {
-    "integer": IntegerRule,
-    "long": IntegerRule,
-    "float": FloatRule,
-    "double": FloatRule,
-    "string": ArrayStringRule,
-    "boolean": BooleanRule,
-    "datetime": TensorDatetimeRule,
-    "binary": BinaryRule,
-}
+_RULES = {**SCALARS, "string": ArrayStringRule, "datetime": TensorDatetimeRule}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +74,14 @@ class TensorSchema:
         taken = {}
         for tensor in self._tensors:
             if tensor.name in values:
-                if _has_holes(values[tensor.name]):
-                    continue
-                taken[tensor.name] = _take(tensor, values[tensor.name], findings)
+                value = values[tensor.name]
+                if type(value) is not list or not any(one is ABSENT for one in value):
+                    taken[tensor.name] = _take(tensor, value, findings)
             else:
                 findings.add(
                     ViolationKind.MISSING, tensor.expected, "no such input", column=tensor.name
                 )
-        rows = _rows(values.values())
+        rows = next((len(value) for value in values.values() if type(value) is list), None)
         outcome = CheckedData(rows)
         same = len(taken) == len(values) and all(taken[name] is values[name] for name in taken)
         if not findings.fatal and not (faithful and same):
@@ -266,12 +251,3 @@ def _reshaped(flat: Sequence[Any], sizes: Sequence[int]) -> Any:
     for size in reversed(sizes[1:]):
         parts = [parts[start : start + size] for start in range(0, len(parts), size)]
     return parts
-
-
-def _has_holes(value: Any) -> bool:
-    return type(value) is list and any(one is ABSENT for one in value)
-
-
-def _rows(values: Any) -> int | None:
-    sizes: Iterator[int] = (len(value) for value in values if type(value) is list)
-    return next(sizes, None)

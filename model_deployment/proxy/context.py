@@ -22,21 +22,17 @@ class RequestRecorder(Protocol):
         seconds: float,
     ) -> None:
         """A prediction is about to be sent to its caller."""
-        ...
 
     def relayed(self, key: ModelKey, seconds: float) -> None:
         """An answer that is not JSON was passed on."""
-        ...
 
     def failed(self, key: ModelKey, status: int) -> None:
         """A request is answered with an error."""
-        ...
 
     def violated(
         self, key: ModelKey, tally: Mapping[tuple[str, str], int], *, passed: bool = False
     ) -> None:
         """A request violates the signature; ``passed`` if the model gets it all the same."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,7 @@ class Exchange:
         receive: Receive,
         send: Send,
     ) -> None:
-        """
-        Args:
-            named: the headers in ``scope`` by name.
-        """
+        """``named``: the headers in ``scope`` by name."""
         self._context = context
         self._entry = entry
         self._scope = scope

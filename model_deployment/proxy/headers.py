@@ -30,14 +30,9 @@ _READ = (
     "read are application/json, text/csv and application/vnd.apache.parquet, each with charset=utf-8 "
     "or without parameters"
 )
-_SPLIT = (
-    'Since MLflow 2 the body names its own form: send {"dataframe_split": {"columns": […], "data": […]}} '
-    "with Content-Type: application/json"
-)
-_RECORDS = (
-    'Since MLflow 2 the body names its own form: send {"dataframe_records": [{…}, …]} with '
-    "Content-Type: application/json"
-)
+_FORM = "Since MLflow 2 the body names its own form: send %s with Content-Type: application/json"
+_SPLIT = _FORM % '{"dataframe_split": {"columns": […], "data": […]}}'
+_RECORDS = _FORM % '{"dataframe_records": [{…}, …]}'
 #: What to send in place of what clients of MLflow 1 send, and curl by default.
 _INSTEAD = {
     b"pandas-split": _SPLIT,

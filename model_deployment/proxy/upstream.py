@@ -93,10 +93,7 @@ class Upstream(Budget):
         limits: UpstreamLimits,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
-        """
-        Args:
-            on_failure: called when the model did not answer as a living server does.
-        """
+        """``on_failure``: called when the model did not answer as a living server does."""
         super().__init__(key, limits)
         self.url = URL(f"{endpoint.url}/invocations")
         self.on_failure = on_failure

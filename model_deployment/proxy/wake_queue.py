@@ -20,10 +20,7 @@ class Waiter(Generic[T]):
     """One request that waits."""
 
     def __init__(self, excluded_launch: str | None = None) -> None:
-        """
-        Args:
-            excluded_launch: the launch that has turned out to be gone; any other will do.
-        """
+        """``excluded_launch``: the launch that has turned out to be gone; any other will do."""
         self.excluded_launch = excluded_launch
         self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
@@ -36,10 +33,7 @@ class WakeQueue(Budget, Generic[T]):
     """The waiting requests of one deployment; ``T`` is what serves them."""
 
     def __init__(self, route: Route, limits: UpstreamLimits, wake: Callable[[], None]) -> None:
-        """
-        Args:
-            wake: has the deployment started, if it is parked.
-        """
+        """``wake``: has the deployment started, if it is parked."""
         super().__init__(route.key, limits)
         self._route = route
         self._wake = wake
