@@ -7,7 +7,7 @@ import pytest
 from model_deployment.proxy import upstream
 from tests.support.proxy_front import Front, Serve
 from tests.support.raw_http import Wire, chunks, post, post_chunked
-from tests.support.upstreams import Gate, Peer, echo, silent
+from tests.support.upstreams import HeldUpstream, Peer, echo, silent
 from tests.support.waiting import until
 
 #: Far less than any time limit: what happens within it happens because of the caller.
@@ -42,7 +42,7 @@ async def test_a_caller_hangs_up_while_the_model_thinks(serve: Serve, reset: boo
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_caller_hangs_up_after_a_body_in_pieces(serve: Serve, reset: bool) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     caller = await front.call()
     await caller.send(post_chunked(b"first", end=False))
@@ -82,7 +82,7 @@ async def test_a_caller_hangs_up_in_the_middle_of_the_answer(serve: Serve, reset
 
 
 async def test_a_caller_hangs_up_while_waiting_for_others(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=1)
     first, second, third = [await front.call() for _ in range(3)]
     await first.send(post(b"1"))
@@ -99,7 +99,7 @@ async def test_a_caller_hangs_up_while_waiting_for_others(serve: Serve) -> None:
 
 
 async def test_callers_beyond_the_connections_wait_and_are_answered(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=8)
     callers = [await front.call() for _ in range(100)]
     for number, caller in enumerate(callers):
@@ -113,7 +113,7 @@ async def test_callers_beyond_the_connections_wait_and_are_answered(serve: Serve
 
 async def test_waiting_for_others_is_not_counted_against_the_model(serve: Serve) -> None:
     """A queue must not make a busy model look like one that hangs."""
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=1)
     first, second = await front.call(), await front.call()
     await first.send(post(b"1"))
@@ -130,7 +130,7 @@ async def test_waiting_for_others_is_not_counted_against_the_model(serve: Serve)
 
 
 async def test_the_oldest_request_counts(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     old, young = await front.call(), await front.call()
     await old.send(post())
@@ -148,7 +148,7 @@ async def test_the_oldest_request_counts(serve: Serve) -> None:
 
 async def test_a_slow_upload_is_not_counted_against_the_model(serve: Serve) -> None:
     """Else a caller could have a healthy model restarted."""
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     slow, quick = await front.call(), await front.call()
     await slow.send(post_chunked(b"first", end=False))

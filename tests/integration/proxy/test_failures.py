@@ -7,7 +7,7 @@ import pytest
 from model_deployment.core.domain import State
 from tests.support.proxy_front import LIMIT, Front, Serve
 from tests.support.raw_http import Message, chunks, post, post_chunked
-from tests.support.upstreams import Behave, Gate, Peer, answers, echo, silent
+from tests.support.upstreams import Behave, HeldUpstream, Peer, answers, echo, silent
 from tests.support.waiting import until
 
 LARGE = 3_000_000
@@ -165,7 +165,7 @@ async def test_time_outs_in_a_row_end_with_an_answer(serve: Serve) -> None:
 
 
 async def test_a_request_is_finished_after_its_route_was_taken_back(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     caller = await front.call()
     await caller.send(post(b"x"))
@@ -178,7 +178,7 @@ async def test_a_request_is_finished_after_its_route_was_taken_back(serve: Serve
     assert front.idle()
 
 
-async def _dropped(front: Front, gate: Gate) -> list[Message]:
+async def _dropped(front: Front, gate: HeldUpstream) -> list[Message]:
     """The answers of four callers of two connections, whose launch goes meanwhile."""
     callers = [await front.call() for _ in range(4)]
     for caller in callers:
@@ -189,7 +189,7 @@ async def _dropped(front: Front, gate: Gate) -> list[Message]:
 
 
 async def test_a_dropped_launch_takes_its_requests_with_it(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=2)
     found = await _dropped(front, gate)
     # Those that waited never reached the model, and may simply be sent again.

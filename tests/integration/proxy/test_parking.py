@@ -10,7 +10,7 @@ from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.options import Options
 from tests.support.proxy_front import KEY, LAUNCH, Front, Serve
 from tests.support.raw_http import Wire, post, post_chunked
-from tests.support.upstreams import Gate, echo
+from tests.support.upstreams import HeldUpstream, echo
 from tests.support.waiting import until
 
 
@@ -150,7 +150,7 @@ async def test_only_a_prediction_wakes_it(serve: Serve) -> None:
 
 
 async def test_who_is_still_sending_is_seen_and_counts_as_use(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     await until(lambda: front.traffic.idle > 0, what="a moment without requests")
     caller = await front.call()
@@ -168,7 +168,7 @@ async def test_who_is_still_sending_is_seen_and_counts_as_use(serve: Serve) -> N
 
 
 async def test_calls_outlive_a_launch_whose_port_is_held(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     first = replace(front.route(), session=LAUNCH)
     front.publish(first)
@@ -191,7 +191,7 @@ async def test_calls_outlive_a_launch_whose_port_is_held(serve: Serve) -> None:
 
 
 async def test_calls_do_not_outlive_a_session(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     caller = await front.call()
     await caller.send(post(b"1"))

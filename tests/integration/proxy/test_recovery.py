@@ -7,7 +7,7 @@ import pytest
 from model_deployment.core.domain import State
 from tests.support.proxy_front import KEY, Front, Serve
 from tests.support.raw_http import Wire, post
-from tests.support.upstreams import Gate, echo
+from tests.support.upstreams import HeldUpstream, echo
 from tests.support.waiting import until
 
 
@@ -75,7 +75,7 @@ async def test_they_are_told_at_once_that_it_does_not_come_back(serve: Serve, st
 async def test_what_was_not_sent_yet_goes_to_the_next_launch_and_the_rest_does_not(
     serve: Serve,
 ) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=1)
     sent = await front.call()
     await sent.send(post(b"sent"))
