@@ -74,7 +74,7 @@ class BatchQueue(Generic[T]):
         """Remove what goes next: the oldest request, with others of its key as far as there is room.
 
         A request of more rows than any call may have gives as many as there is room for and queues
-        again behind the others, so that one caller's ten thousand rows do not hold up single rows of others.
+        again behind the others, so that one caller's ten thousand rows do not hold up other callers.
         """
         # A request that waits alone need not be cut small.
         room = self._max_rows if len(self._requests) > 1 else self._max_rows_alone
