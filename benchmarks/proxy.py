@@ -34,10 +34,10 @@ from model_deployment.core.signature import Signature
 from model_deployment.gate import Gate, Validation
 from model_deployment.http.asgi import Receive, Scope, Send
 from model_deployment.http.connection import Connection
-from model_deployment.proxy.context import Recorder, Terms
+from model_deployment.proxy.context import ExchangeContext, RequestRecorder
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
-from model_deployment.proxy.upstream import Limits
+from model_deployment.proxy.upstream import UpstreamLimits
 
 BAR = 5_000
 ROUNDS = 3
@@ -90,14 +90,16 @@ async def upstream(listener: socket.socket) -> None:
         await _parent_ends()
 
 
-async def proxy(listener: socket.socket, port: int, recorder: Recorder | None = None) -> None:
+async def proxy(
+    listener: socket.socket, port: int, recorder: RequestRecorder | None = None
+) -> None:
     """Serve the proxy as ``server.serve`` does, with one deployment, until the parent ends."""
     gate = Gate(SIGNATURE, MAPPING, Validation.STRICT)
-    routes = Routes(Limits(), gates=lambda route: gate)
+    routes = Routes(UpstreamLimits(), gates=lambda route: gate)
     gc.set_threshold(20_000, 20, 20)
     routes.publish([Route(KEY, State.READY, "launch", Endpoint(HOST, port))])
     config = uvicorn.Config(
-        Proxy(_nothing_else, routes, Terms(10 * 1024 * 1024, recorder=recorder)),
+        Proxy(_nothing_else, routes, ExchangeContext(10 * 1024 * 1024, recorder=recorder)),
         http=Connection,
         loop="uvloop",
         ws="none",

@@ -20,7 +20,7 @@ from model_deployment.control.controller import Controller
 from model_deployment.control.reconciler import Reconciler
 from model_deployment.core.names import ModelKey
 from model_deployment.credentials.verify import Credentials
-from model_deployment.proxy.context import Terms
+from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.forward import Proxy
 from model_deployment.runtime import identity
 from model_deployment.runtime.memory import MemoryGauge
@@ -123,15 +123,17 @@ async def _build(
         undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
     )
     guarded = Guard(app, max_body_bytes=settings.max_body_bytes, authorise=authorise)
-    terms = Terms(settings.max_body_bytes, recorder=monitoring.recorder, trace=serving.logs.append)
-    proxy = Proxy(guarded, serving.routes, terms, Access(credentials, settings.hosts).admit)
+    context = ExchangeContext(
+        settings.max_body_bytes, recorder=monitoring.recorder, log_failure=serving.logs.append
+    )
+    proxy = Proxy(guarded, serving.routes, context, Access(credentials, settings.hosts).admit)
     return Running(
         app=proxy,
         controller=controller,
         reconciler=serving.reconciler,
         instance=serving.instance,
         drop_calls=lambda: serving.routes.publish(()),
-        dismiss=serving.routes.dismiss,
+        dismiss=serving.routes.stop_waiting,
     )
 
 

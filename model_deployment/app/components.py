@@ -16,7 +16,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, StartMethod, Validation
 from model_deployment.credentials.verify import Credentials
 from model_deployment.proxy import row_independence
-from model_deployment.proxy.upstream import Limits
+from model_deployment.proxy.upstream import UpstreamLimits
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel_cache import MLmodelCache
@@ -131,9 +131,9 @@ def comparison(
     return compare
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings) -> UpstreamLimits:
     """What one model may take of the controller."""
-    return Limits(
+    return UpstreamLimits(
         connections=settings.max_connections,
         queue=settings.max_queue,
         queue_bytes=settings.max_queue_bytes,

@@ -53,7 +53,7 @@ class _Server(uvicorn.Server):
 
     async def _say_goodbye(self, sockets: list[socket.socket]) -> None:
         """Take no new connections, and let those there are ask once more, with an answer that closes."""
-        self._it.app.leave()
+        self._it.app.close_connections()
         kept = [listener.dup() for listener in sockets]
         for server in self.servers:
             server.close()

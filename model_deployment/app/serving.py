@@ -121,8 +121,8 @@ def _routes(settings: Settings, stores: _Stores, to_reconciler: _ToReconciler) -
     return Routes(
         components.limits(settings),
         gates=gate,
-        broke=to_reconciler.wake,
-        tell=to_reconciler.note,
+        on_failure=to_reconciler.wake,
+        add_event=to_reconciler.note,
         wake=to_reconciler.request_wake,
     )
 
@@ -166,7 +166,7 @@ def _collaborators(
         holder=sockets.holder,
         ending=logs.ending,
         tidy=logs.tidy,
-        refuse=routes.refuse,
+        refuse=routes.fail_waiting,
         measure=lambda handles: asyncio.to_thread(
             measure, instance, handles, forks=forks is not None
         ),

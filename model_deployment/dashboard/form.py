@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from model_deployment.gate.forms import FORMS
-from model_deployment.gate.nested import COMPLEX
+from model_deployment.gate.body_forms import FORMS
+from model_deployment.gate.nested_rules import COMPLEX
 
 #: Fields that somebody would still fill in by hand.
 MOST = 150

@@ -1,6 +1,11 @@
-"""The check of a request against the model's signature: pure, compiled once, then microseconds."""
+"""Checks requests against the model's signature. Pure: compiled once per deployment, then microseconds.
+
+Start with ``gate.Gate``. It takes the body apart (``body_forms``, ``csv_body``), aligns its data with the
+signature (``column_schema``, ``tensor_schema``, ``param_schema``) and applies a rule to each column.
+"""
 
 from model_deployment.core.options import Validation
+from model_deployment.gate.check_result import CheckResult, MergeableTable, Violation, ViolationKind
 from model_deployment.gate.csv_body import MalformedText
 from model_deployment.gate.examples import fitting
 from model_deployment.gate.gate import Gate
@@ -12,17 +17,16 @@ from model_deployment.gate.strict_json import (
     loads,
     loads_nan,
 )
-from model_deployment.gate.verdict import Kind, Table, Verdict, Violation
 
 __all__ = [
+    "CheckResult",
     "Gate",
-    "Kind",
     "MalformedJson",
     "MalformedText",
-    "Table",
+    "MergeableTable",
     "Validation",
-    "Verdict",
     "Violation",
+    "ViolationKind",
     "dumps",
     "dumps_nan",
     "fitting",

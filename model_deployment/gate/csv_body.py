@@ -1,4 +1,4 @@
-"""A CSV body against a signature of columns: its header, the width of its rows, and each of its cells."""
+"""Checks a CSV body against a signature of columns: its header, the width of its rows, and its cells."""
 
 import csv
 import re
@@ -9,27 +9,27 @@ from typing import Any
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.gate import csv_text
-from model_deployment.gate.csv_cells import Cells, cells
+from model_deployment.gate.check_result import SHOWN, Fault, Findings, ViolationKind, clip, describe
+from model_deployment.gate.csv_cells import CellRule, cell_rule
 from model_deployment.gate.csv_text import Row
-from model_deployment.gate.nested import COMPLEX
-from model_deployment.gate.rules import Fault, Rule
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
+from model_deployment.gate.nested_rules import COMPLEX
+from model_deployment.gate.scalar_rules import Rule
 
-#: With a column of one of these MLflow reads no CSV at all.
+#: MLflow reads no CSV if the signature has a column of one of these types.
 _HOPELESS = COMPLEX | {"any", "tensor"}
-#: Columns of these may be in the signature, as long as they are not in the CSV: pandas refuses the
-#: one, and MLflow leaves the other in base64.
+#: Columns of these types may be in the signature, but not in the CSV: pandas refuses datetime, and MLflow
+#: leaves binary in base64.
 _UNREADABLE = _HOPELESS | {"datetime", "binary"}
 _HEADER = "CSV: a line of column names"
-#: Where pandas finds other rows than Python's csv: at the line end of forty years ago, if that ends an
-#: empty line, or an empty value or spaces follow; and at spaces in quotes, which are no blank line.
+#: Where pandas finds other rows than Python's csv: at a lone carriage return that ends an empty line, or is
+#: followed by an empty value or spaces; and at a line of nothing but quoted spaces.
 _LOST = re.compile(r'(?:^|[\r\n])\r(?!\n)|\r[, \t\r]|(?:^|[\r\n])"[ \t]+"(?:[\r\n]|$)')
-#: Rows that are looked at together.
+#: Rows that are checked together.
 _BLOCK = 2000
 
 
 class MalformedText(ModelDeploymentError):
-    """A CSV body that is no text, or no table."""
+    """A CSV body that is not text, or not a table."""
 
     status = 400
     title = "Malformed CSV"
@@ -43,18 +43,18 @@ def check_csv(
     *,
     single: bool = False,
 ) -> int | None:
-    """Compare a body with the columns of a signature.
+    """Check a body against the columns of a signature.
 
     Args:
-        specs: the columns; without any only the width of rows is looked at.
-        rules: for the values of each; none if they are no columns that MLflow reads from CSV.
-        single: of several columns MLflow gives the model one, and drops the others.
+        specs: the columns; without any only the width of rows is checked.
+        rules: for the values of each column; none if MLflow reads none of them from CSV.
+        single: MLflow gives the model one column only, and drops the others.
 
     Returns:
-        How many rows it has below its header; None if there is no header.
+        The number of rows below the header; None if there is no header.
 
     Raises:
-        MalformedText: its rows are not as wide as its header, or it cannot be taken apart.
+        MalformedText: it cannot be parsed, or its rows are not as wide as its header.
     """
     if "\0" in text:
         raise MalformedText(
@@ -69,28 +69,30 @@ def check_csv(
     try:
         header = next((line for line in lines if not _is_blank(line)), header)
     except csv.Error as error:
-        findings.add(Kind.FORM, _HEADER, str(error))
+        findings.add_form(_HEADER, str(error))
         return None
     columns = _columns(header, specs, rules, findings) if specs else {}
     if single and header:
         _count(len(header), 1, findings)
     if specs and not columns and not findings.fatal:
-        # pandas makes no rows of it, and the caller would get no answer to them.
-        findings.add(Kind.FORM, "at least one column of the signature", "none")
+        # pandas would make no rows of it, and the caller would get no predictions.
+        findings.add_form("at least one column of the signature", "none")
     rows = 0
     for block in _blocks(lines, len(header)):
         if set(map(len, block)) != {len(header)}:
             _refuse_width(text, len(header))
         values = list(zip(*block, strict=True)) if columns else []
         for place, column in columns.items():
-            if not column.passes(values[place]):
-                _look_closer(column, values[place], header[place], rows, findings)
+            if not column.accepts(values[place]):
+                faults = map(column.fault, values[place])
+                row_of = rows.__add__
+                findings.add_faults(header[place], faults, values[place], row_of, _describe_cell)
         rows += len(block)
     return rows
 
 
 def _blocks(lines: Iterator[Row], width: int) -> Iterator[list[Row]]:
-    """The rows below the header, without the lines that pandas skips."""
+    """The rows below the header without the lines that pandas skips."""
     try:
         while block := list(islice(lines, _BLOCK)):
             if width == 1 or min(map(len, block)) < 2:
@@ -102,9 +104,9 @@ def _blocks(lines: Iterator[Row], width: int) -> Iterator[list[Row]]:
 
 
 def _is_blank(line: Row, width: int = 0) -> bool:
-    """Whether pandas skips a line of one that has to be so wide.
+    """Whether pandas skips a line of a table with this many columns.
 
-    Of one column it is not known any more whether spaces were in quotes, and so a value.
+    In a single column the parser has lost whether spaces were quoted, and so are a value.
     """
     blank = csv_text.is_blank(line)
     if blank and line and width == 1:
@@ -115,7 +117,7 @@ def _is_blank(line: Row, width: int = 0) -> bool:
 
 
 def _refuse_width(text: str, width: int) -> None:
-    """Say which row is not as wide as the header: of one more value pandas makes an index."""
+    """Raise for the row that is not as wide as the header: pandas makes an index of one more value."""
     lines = csv_text.lines(text)
     begin = 1
     for line in lines:
@@ -126,30 +128,17 @@ def _refuse_width(text: str, width: int) -> None:
         begin = lines.line_num + 1
 
 
-def _look_closer(
-    column: Cells, values: Sequence[str], name: str, first: int, findings: Findings
-) -> None:
-    """Look at the cells of one column one by one; ``first`` is the row of the first of them."""
-    faults = ((row, fault) for row, cell in enumerate(values) if (fault := column.fault(cell)))
-    for row, fault in islice(faults, SHOWN):
-        findings.add(
-            fault.kind, fault.expected, _told(fault, values[row]), column=name, row=first + row
-        )
-    for kind, count in Counter(fault.kind for _, fault in faults).items():
-        findings.add_unseen(kind, count, tally=name)
-
-
-def _told(fault: Fault, cell: str) -> str:
-    missing = fault.kind is Kind.NULL and cell
-    return f"{shown(cell)}, a missing value to pandas" if missing else shown(cell or None)
+def _describe_cell(fault: Fault, cell: str) -> str:
+    missing = fault.kind is ViolationKind.NULL and cell
+    return f"{describe(cell)}, a missing value to pandas" if missing else describe(cell or None)
 
 
 def _columns(
     header: Row, specs: Sequence[Mapping[str, Any]], rules: Sequence[Rule], findings: Findings
-) -> dict[int, Cells]:
-    """The rules for the cells, by their place in a row; and what is wrong with the header."""
+) -> dict[int, CellRule]:
+    """The rules for the cells by their place in a row; violations of the header are collected."""
     if not header:
-        findings.add(Kind.FORM, _HEADER, "none")
+        findings.add_form(_HEADER, "none")
         return {}
     unreadable = [
         spec
@@ -159,12 +148,12 @@ def _columns(
     ]
     for spec in unreadable[:SHOWN]:
         expected = f"JSON: MLflow reads no {spec['type']} from CSV"
-        findings.add(Kind.FORM, expected, "CSV", column=_text(spec.get("name")))
+        findings.add_form(expected, "CSV", column=_text(spec.get("name")))
     if unreadable:
         return {}
     for name, count in Counter(header).items():
         if count > 1:
-            findings.add(Kind.FORM, "each column once", "it twice", column=name, tally="")
+            findings.add_form("each column once", "it twice", column=name, tally="")
     if any(spec.get("name") is None for spec in specs):
         _count(len(header), len(specs), findings)
         places = dict(enumerate(range(len(specs))))
@@ -172,15 +161,15 @@ def _columns(
         _compare(header, specs, findings)
         places = {place: header.index(one) for place, spec in enumerate(specs)
                   if (one := spec["name"]) in header}  # fmt: skip
-    made = {at: cells(str(specs[place]["type"]), rules[place]) for place, at in places.items()}
+    made = {at: cell_rule(str(specs[place]["type"]), rules[place]) for place, at in places.items()}
     return {at: one for at, one in made.items() if one is not None and at < len(header)}
 
 
 def _count(found: int, wanted: int, findings: Findings) -> None:
     if found < wanted:
-        findings.add(Kind.MISSING, _columns_of(wanted), str(found))
+        findings.add(ViolationKind.MISSING, _columns_of(wanted), str(found))
     if found > wanted:
-        findings.add(Kind.UNKNOWN, _columns_of(wanted), str(found), forgivable=True)
+        findings.add(ViolationKind.UNKNOWN, _columns_of(wanted), str(found), forgivable=True)
 
 
 def _columns_of(count: int) -> str:
@@ -197,14 +186,9 @@ def _compare(header: Row, specs: Sequence[Mapping[str, Any]], findings: Findings
                 expected = (
                     "JSON: a CSV header has only text, and the name of this column is a number"
                 )
-            findings.add(Kind.MISSING, expected, "no such column", column=_text(name))
-    strangers = sorted(set(header) - set(known))
-    for name in strangers[:SHOWN]:
-        expected = f"one of {clip(', '.join(known))}"
-        findings.add(
-            Kind.UNKNOWN, expected, "another column", column=name, tally="", forgivable=True
-        )
-    findings.add_unseen(Kind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
+            findings.add(ViolationKind.MISSING, expected, "no such column", column=_text(name))
+    expected = f"one of {clip(', '.join(known))}"
+    findings.add_unknown(set(header) - set(known), lambda name: expected, "another column")
 
 
 def _text(name: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Checks a request against the signature of a model, before the model sees it."""
+"""The gate: checks each request against the signature of its model, before the model sees it."""
 
 import logging
 from array import array
@@ -8,53 +8,59 @@ from typing import Any
 
 from model_deployment.core.options import Validation
 from model_deployment.core.signature import Signature
-from model_deployment.gate import forms
-from model_deployment.gate.columns import Columns, Outcome
+from model_deployment.gate import body_forms
+from model_deployment.gate.body_forms import ParsedBody
+from model_deployment.gate.check_result import (
+    CheckResult,
+    Findings,
+    MergeableTable,
+)
+from model_deployment.gate.column_schema import CheckedData, ColumnSchema
 from model_deployment.gate.csv_body import check_csv
-from model_deployment.gate.forms import Request
-from model_deployment.gate.nested import COMPLEX
-from model_deployment.gate.params import Params
-from model_deployment.gate.tensors import Tensors
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, Table, Verdict
+from model_deployment.gate.nested_rules import COMPLEX
+from model_deployment.gate.param_schema import ParamSchema
+from model_deployment.gate.tensor_schema import TensorSchema
 
 _log = logging.getLogger(__name__)
 
-#: Requests of more rows are not worth joining with others, unless they have to be read anyhow.
+#: Unchecked requests of more rows are not read: merging them with others is not worth it.
 _WORTH_JOINING = 1000
+
+#: What compiling a signature raises that MLflow would not write.
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class Gate:
-    """What one deployment takes, compiled once."""
+    """What one deployment accepts, compiled once."""
 
     def __init__(
         self, signature: Signature | None, mapping: Mapping[str, Any], validation: Validation
     ) -> None:
-        """Compile a signature.
-
+        """
         Args:
-            signature: as its ``MLmodel`` file has it. Without one, or with one that is not as MLflow
-                writes them, everything passes that has a form.
+            signature: as the ``MLmodel`` file has it. Without one, or with one that MLflow would not
+                write, every body passes that has one of MLflow's forms.
             mapping: ``type_mapping.json``.
         """
         self._validation = Validation(validation)
         self._lenient = validation is Validation.COERCE
         self._hinted = signature is not None and signature.from_type_hint
         self._specs: list[dict[str, Any]] = []
-        self._data: Columns | Tensors | None = None
-        self._params: Params | None = None
+        self._data: ColumnSchema | TensorSchema | None = None
+        self._params: ParamSchema | None = None
         self._columns: frozenset[str] = frozenset()
         self._complex = False
-        #: A list of values, which MLflow makes of one column of a table.
+        #: The model gets a list of values, which MLflow takes from the one column of a table.
         self._single = False
         if signature is None:
             return
         try:
             specs = [] if self._hinted else signature.inputs or []
             if specs and all(spec["type"] == "tensor" for spec in specs):
-                self._data = Tensors(specs, mapping, signature.gaps)
+                self._data = TensorSchema(specs, mapping, signature.gaps)
             elif specs:
-                self._data = Columns(specs, mapping, signature.gaps)
-            self._params = Params(signature.params or [], mapping)
+                self._data = ColumnSchema(specs, mapping, signature.gaps)
+            self._params = ParamSchema(signature.params or [], mapping)
             self._specs = specs
             kinds = {str(spec["type"]) for spec in signature.inputs or []}
             self._single = (
@@ -62,120 +68,110 @@ class Gate:
             )
             self._complex = any(spec["type"] in COMPLEX for spec in specs)
             self._columns = frozenset(self._data.names if self._data else ())
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            ArithmeticError,
-            RecursionError,
-        ) as error:
-            _log.warning("cannot check against the signature, so nothing is: %r", error)
+        except _MALFORMED as error:
+            _log.warning("cannot read the signature, so requests are not checked: %r", error)
             self._data = self._params = None
 
     @property
     def checked(self) -> bool:
-        """Whether there is anything to check the data against."""
+        """Whether the data is checked against a signature."""
         return self._data is not None
 
-    def takes_nan(self, body: Any) -> bool:
-        """Whether MLflow makes the same of a body's bare NaNs as of null: not inside of values."""
-        params = body.get(forms.PARAMS) if type(body) is dict else None
+    def accepts_nan(self, body: Any) -> bool:
+        """Whether MLflow reads a bare NaN as null in this body: not inside of values."""
+        params = body.get(body_forms.PARAMS) if type(body) is dict else None
         return not self._complex and not params
 
     @property
     def writes_nan(self) -> bool:
-        """Whether what it sends on may have NaN in it, which only MLflow takes for JSON."""
-        return isinstance(self._data, Columns) and self._data.writes_nan
+        """Whether payloads may have NaN in them, which is JSON to MLflow only."""
+        return isinstance(self._data, ColumnSchema) and self._data.writes_nan
 
     def gaps(self, body: Any) -> frozenset[int]:
-        """The places of the inputs in which a body has missing values; none if it is no request."""
-        request = forms.unwrap(body, self._columns, Findings())
+        """The places of the inputs in which a body has missing values; empty if it is not a request."""
+        request = body_forms.parse(body, self._columns, Findings())
         if request is None or request.llm or self._data is None:
             return frozenset()
         return self._data.gaps(request)
 
-    def check(self, body: Any) -> Verdict:
-        """Judge a parsed JSON body. The body is not changed; the payload may share parts with it."""
+    def check(self, body: Any) -> CheckResult:
+        """Check a parsed JSON body. The body is not changed; the payload may share parts with it."""
         findings = Findings(self._lenient)
-        request = forms.unwrap(
+        request = body_forms.parse(
             body, self._columns, findings, nested=self._hinted or bool(self._columns)
         )
         if request is None or request.llm:
-            return self._verdict(findings, None, None, None)
+            return self._result(findings, None, None, None)
         if self._params is None:
-            return self._verdict(findings, request, self._look(request), request.params)
-        expected = "nothing else beside the data and params"
-        for name in sorted(request.extras)[:SHOWN]:
-            findings.add(
-                Kind.UNKNOWN, expected, "another member", column=name, tally="", forgivable=True
-            )
-        findings.add_unseen(Kind.UNKNOWN, len(request.extras) - SHOWN, forgivable=True)
+            return self._result(findings, request, self._read_unchecked(request), request.params)
+        if request.extras:
+            expected = "nothing else beside the data and params"
+            findings.add_unknown(request.extras, lambda name: expected, "another member")
         outcome = self._check_data(request, findings)
         params = self._params.check(request.params, findings)
-        return self._verdict(findings, request, outcome, params)
+        return self._result(findings, request, outcome, params)
 
-    def check_csv(self, text: str) -> Verdict:
-        """Judge a CSV body. It is never changed.
+    def check_csv(self, text: str) -> CheckResult:
+        """Check a CSV body, which goes to the model unchanged or not at all.
 
         Raises:
-            MalformedText: its rows are not as wide as its header, or it cannot be taken apart.
+            MalformedText: it cannot be parsed, or its rows are not as wide as its header.
         """
         findings = Findings(self._lenient)
-        rules = self._data.rules if isinstance(self._data, Columns) else []
-        if isinstance(self._data, Columns) and not self._data.findable(findings):
-            return self._verdict(findings, None, None, None)
+        rules = self._data.rules if isinstance(self._data, ColumnSchema) else []
+        if isinstance(self._data, ColumnSchema) and not self._data.check_names(findings):
+            return self._result(findings, None, None, None)
         rows = check_csv(text, self._specs, rules, findings, single=self._single)
-        return self._verdict(findings, None, Outcome(rows), None)
+        return self._result(findings, None, CheckedData(rows), None)
 
-    def join(self, tables: Sequence[Table]) -> dict[str, Any]:
-        """One body for the tables of several verdicts, whose keys must be equal; rows in order."""
-        if isinstance(self._data, Columns):
+    def join(self, tables: Sequence[MergeableTable]) -> dict[str, Any]:
+        """One body for the tables of several requests, whose keys must be equal; rows in order."""
+        if isinstance(self._data, ColumnSchema):
             data = self._data.join(tables)
         else:
             rows = [row for table in tables for row in zip(*table.values, strict=True)]
             data = {"columns": list(tables[0].columns), "data": rows}
-        payload: dict[str, Any] = {forms.SPLIT: data}
+        payload: dict[str, Any] = {body_forms.SPLIT: data}
         if tables[0].params:
-            payload[forms.PARAMS] = tables[0].params
+            payload[body_forms.PARAMS] = tables[0].params
         return payload
 
-    def _check_data(self, request: Request, findings: Findings) -> Outcome | None:
+    def _check_data(self, request: ParsedBody, findings: Findings) -> CheckedData | None:
         if self._data is not None:
             return self._data.check(request, findings)
         if not self._hinted:
-            return self._look(request)
-        # Such a model takes nothing else, and judges its values itself.
-        if request.friendly:
-            return Outcome(len(request.data), form=forms.INPUTS, data=request.data)
-        if request.form != forms.INPUTS:
-            findings.add(Kind.FORM, "inputs: the model takes no other form", request.form)
-        return Outcome(len(request.data) if type(request.data) is list else None)
+            return self._read_unchecked(request)
+        # A model with a type hint accepts no other form, and checks its values itself.
+        if request.is_bare:
+            return CheckedData(len(request.data), form=body_forms.INPUTS, data=request.data)
+        if request.form != body_forms.INPUTS:
+            findings.add_form("inputs: the model takes no other form", request.form)
+        return CheckedData(len(request.data) if type(request.data) is list else None)
 
-    def _look(self, request: Request) -> Outcome:
-        """What can be said of a frame that is not checked."""
+    def _read_unchecked(self, request: ParsedBody) -> CheckedData:
+        """The rows of an unchecked frame, and its table if it can be merged."""
         rows = request.data.get("data") if type(request.data) is dict else request.data
-        if request.form not in forms.FRAMES or type(rows) is not list:
-            return Outcome()
+        if request.form not in body_forms.FRAMES or type(rows) is not list:
+            return CheckedData()
         if len(rows) > _WORTH_JOINING:
-            return Outcome(len(rows))
-        ignored = Findings()
-        if request.form == forms.SPLIT:
-            frame = forms.read_split(request.data, ignored)
-        else:
-            frame = forms.read_records(request.data, None, ignored)
+            return CheckedData(len(rows))
+        frame = body_forms.read_frame(request, None, Findings())
         if frame is None or not frame.rows or frame.index is not None:
-            return Outcome(len(rows))
+            return CheckedData(len(rows))
         types = tuple(map(_only_type, frame.values))
         if None in types or not types:
-            return Outcome(frame.rows)
+            return CheckedData(frame.rows)
         known = tuple([one for one in types if one is not None])
-        table = Table(tuple(frame.names), tuple(frame.values), frame.rows, types=known)
-        return Outcome(frame.rows, table)
+        table = MergeableTable(tuple(frame.names), tuple(frame.values), frame.rows, types=known)
+        return CheckedData(frame.rows, table)
 
-    def _verdict(
-        self, findings: Findings, request: Request | None, outcome: Outcome | None, params: Any
-    ) -> Verdict:
+    def _result(
+        self,
+        findings: Findings,
+        request: ParsedBody | None,
+        outcome: CheckedData | None,
+        params: Any,
+    ) -> CheckResult:
         fatal = findings.fatal > 0
         refused = fatal and self._validation is not Validation.OBSERVE
         table = outcome.table if outcome and not fatal else None
@@ -184,12 +180,12 @@ class Gate:
         payload = None if refused else self._payload(findings, request, outcome, params)
         rows = outcome.rows if outcome else None
         if not findings.count:
-            return Verdict(payload, table=table, rows=rows)
+            return CheckResult(payload, table=table, rows=rows)
         checked = self.checked or self._hinted
-        return Verdict(
+        return CheckResult(
             payload,
             refused,
-            findings.shown,
+            findings.first_violations,
             findings.count,
             findings.tally,
             table,
@@ -198,30 +194,34 @@ class Gate:
         )
 
     def _payload(
-        self, findings: Findings, request: Request | None, outcome: Outcome | None, params: Any
+        self,
+        findings: Findings,
+        request: ParsedBody | None,
+        outcome: CheckedData | None,
+        params: Any,
     ) -> Any:
-        """What to send in place of the body, if anything."""
+        """What is sent instead of the body; None if the body is."""
         if request is None:
             return None
         form, data = request.form, request.data
         if findings.fatal:
-            # Observed only: as it came, but for a form that no model knows.
-            if not request.friendly:
+            # Only observed: the body is sent as it came, unless MLflow does not know its form.
+            if not request.is_bare:
                 return None
             params = request.params
-            form = forms.INPUTS if self._hinted else form
+            form = body_forms.INPUTS if self._hinted else form
         else:
             converted = outcome is not None and outcome.form is not None
             dropped = bool(request.extras) and self._params is not None
-            if not (converted or request.friendly or dropped or params is not request.params):
+            if not (converted or request.is_bare or dropped or params is not request.params):
                 return None
             if outcome is not None and outcome.form is not None:
                 form, data = outcome.form, outcome.data
-        return {form: data, forms.PARAMS: params} if params is not None else {form: data}
+        return {form: data, body_forms.PARAMS: params} if params is not None else {form: data}
 
 
 def _only_type(values: Sequence[Any]) -> type | None:
-    """The one type all values of a column have, if pandas keeps it whatever else is added."""
+    """The type of all values of a column, if pandas keeps it when values of this type are added."""
     types = set(map(type, values))
     if len(types) != 1:
         return None

@@ -1,9 +1,9 @@
-"""Reads JSON that every parser reads alike, and refuses the rest.
+"""Reads JSON that every parser reads alike, and refuses all other.
 
-Two parsers that disagree about one body are a hole: what was checked is not what the model gets. So
-duplicate keys, lone surrogates, infinities, numbers out of range and deep nesting are refused here.
-A bare NaN is no JSON either, but MLflow, pandas and Python write it for a missing value, and MLflow
-reads it: it is taken for null.
+If two parsers disagreed about a body, the model would get other data than was checked. So duplicate keys,
+lone surrogates, infinities, numbers out of range and deep nesting are refused here. A bare NaN is not
+JSON either, but MLflow, pandas and Python write it for a missing value, and MLflow reads it: here it is
+read as null.
 """
 
 import json
@@ -21,33 +21,33 @@ MAX_DEPTH = 64
 
 _TOO_DEEP = f"cannot accept the body: it is nested deeper than {MAX_DEPTH} arrays and objects"
 _NESTING = (dict, list)
-#: Digits and minus become 0, and what is before the digits of a string or of a fraction a dot.
+#: Digits and minus become 0; quotes and dots, which precede the digits of a string or fraction, a dot.
 _DIGITS = bytes(
     ord("0") if chr(byte) in "0123456789-" else ord(".") if chr(byte) in '".' else ord(" ")
     for byte in range(256)
 )
 #: An integer that may not fit 64 bits: orjson makes a float of it.
 _LONG_INTEGER = b" " + b"0" * 20
-#: White space between a key and its colon, which nobody writes but JSON allows.
+#: White space between a key and its colon, which JSON allows.
 _LOOSE_COLONS = (b" :", b"\n:", b"\r:", b"\t:")
 
 
-#: What is before the next NaN outside of strings, and that NaN; or, in place of it, the end of all
-#: that can be read. It always matches, so that no byte is looked at twice.
+#: The text before the next NaN outside of strings, and that NaN or the end of what can be read. It always
+#: matches, so that no byte is read twice.
 _UP_TO_NAN = re.compile(
     rb'((?:[^"N]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|N(?!aN))*+)(NaN|["N]|\Z)', re.DOTALL
 )
 
 
 class MalformedJson(ModelDeploymentError):
-    """The body is no JSON, or not JSON that means the same to everybody."""
+    """The body is not JSON, or not JSON that all parsers read alike."""
 
     status = 400
     title = "Malformed JSON"
 
 
 def loads(body: bytes) -> Any:
-    """Parse a body; the values are those of :func:`json.loads`, but for a bare NaN, which is None.
+    """Parse a body to the values of :func:`json.loads`, but a bare NaN to None.
 
     Raises:
         MalformedJson: it is not UTF-8 JSON, has a key twice, a number out of range, or is nested
@@ -69,22 +69,22 @@ def loads(body: bytes) -> Any:
 
 
 def loads_nan(body: bytes) -> Any:
-    """What :func:`loads` has read already, with NaN where the body has it bare."""
+    """The values of a body that :func:`loads` accepts, with NaN where the body has a bare NaN."""
     return json.loads(body)
 
 
 def has_nan(body: bytes) -> bool:
-    """Whether a body that :func:`loads` reads has a bare NaN in it."""
+    """Whether a body that :func:`loads` accepts has a bare NaN."""
     return b"NaN" in body and _without_nan(body) is not body
 
 
 def dumps_nan(value: Any) -> bytes:
-    """Write a value as :func:`dumps` does, but NaN as MLflow reads it."""
+    """Write a value as :func:`dumps` does, with NaN as MLflow reads it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def dumps(value: Any) -> bytes:
-    """Write what :func:`loads` read, and what the gate made of it."""
+    """Write values of :func:`loads`, or what the gate made of them."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -93,7 +93,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _without_nan(body: bytes) -> bytes:
-    """The body with null for each bare NaN: the same object if it has none."""
+    """The body with null for each bare NaN; the same object if it has none."""
     if b"NaN" not in body:
         return body
     parts, end = [], 0
@@ -104,10 +104,9 @@ def _without_nan(body: bytes) -> bytes:
 
 
 def _measure(value: Any, braces: int, brackets: int) -> tuple[int, int]:
-    """How many keys the parsed objects have, and how deep arrays and objects are nested.
+    """The number of keys of the parsed objects, and the depth of nesting.
 
-    Goes down level by level, and stops when there can be no further level: the text has no more
-    brackets than were seen. So the cells of a table are not looked at.
+    Descends level by level, until all brackets of the text were seen. So the cells of a table are not read.
     """
     level = [value] if type(value) in _NESTING else []
     keys = depth = 0
@@ -126,10 +125,10 @@ def _measure(value: Any, braces: int, brackets: int) -> tuple[int, int]:
 
 
 def _surely_unique(body: bytes, keys: int) -> bool:
-    """No key is there twice: the text has no more keys than were parsed.
+    """Whether no object has a key twice: the text has no more keys than were parsed.
 
-    Each key of the text has a colon. There are further colons only inside strings, so that counting
-    too many is possible and leads to a closer look, and counting too few is not.
+    Each key of the text has a colon. Further colons are inside strings, so the count may be too high, which
+    leads to an exact check, but never too low.
     """
     colons = body.count(b":")
     if colons == keys:
@@ -138,16 +137,16 @@ def _surely_unique(body: bytes, keys: int) -> bool:
 
 
 def _has_long_integer(body: bytes) -> bool:
-    # From the right, where CPython looks in a way that is three times as fast for this needle.
+    # From the right, where CPython searches three times as fast for this needle.
     return body.translate(_DIGITS).rfind(_LONG_INTEGER) >= 0
 
 
 def _exact(body: bytes) -> Any:
-    """The slow way: Python's own parser, which tells each key and has integers of any length."""
+    """Parse slowly, with Python's own parser, which reports each key and has integers of any length."""
     try:
         return json.loads(body.decode(), object_pairs_hook=_object)
     except RecursionError:
-        # Deep inside the first of two values of one key, where the depth was not measured.
+        # Deep inside the first of two values with one key, where the depth was not measured.
         raise MalformedJson(_TOO_DEEP) from None
     except ValueError:
         # Python's own limit, 4300 digits; the syntax is known to be right.

@@ -1,1 +1,4 @@
-"""What controller and model servers share of HTTP: sockets, connections, the framing of bodies."""
+"""HTTP below the applications: the listening socket, connections, lengths of bodies, types of ASGI.
+
+The controller and the model servers share it.
+"""

@@ -1,4 +1,4 @@
-"""The socket that callers connect to: how it is opened, and how it is closed without losing one."""
+"""The socket that callers connect to: opens it, and stops new connections without losing waiting ones."""
 
 import contextlib
 import ctypes
@@ -30,7 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        # Here rather than by the server later: who calls during recovery waits, and is not refused.
+        # Here and not later in the server: callers during the recovery wait instead of being refused.
         listener.listen(2048)
     except OSError as error:
         listener.close()
@@ -42,16 +42,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def admit_no_more(listener: socket.socket) -> None:
-    """Have the kernel ignore who wants to connect from now on; connections under way are not touched.
+    """Have the kernel ignore new connections; those under way are not touched.
 
     Closing a listening socket resets the connections in its queue, whose callers may have sent a request
-    already; and while callers come faster than they are accepted the queue is never empty. Who is ignored
-    asks again after a second (RFC 6298, 2.1), and is refused then, or answered by the next controller.
+    already; while callers come faster than they are accepted, the queue is never empty. An ignored caller
+    tries again after a second (RFC 6298, 2.1), and is refused then, or answered by the next controller.
 
     Source: packet(7) and Documentation/networking/filter.rst of Linux, "struct sock_fprog".
     """
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in _NO_SYN))
     program = struct.pack("HP", len(_NO_SYN), ctypes.addressof(code))
-    # A kernel without it: whoever is in the queue at the end is lost, as everywhere else.
+    # On a kernel without filters the connections in the queue at the end are lost.
     with contextlib.suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

@@ -1,5 +1,5 @@
-"""Predictions: a route table, and the bytes between callers and models.
+"""Forwards predictions: finds the model of a path, has the gate check the request, calls the model.
 
-Shares nothing with the controller but the table it is given and the counters it gives back, so that it
-may become processes of its own.
+The proxy shares nothing with the controller but the route table that it is given and the counters that it
+returns, so that it may become a process of its own.
 """

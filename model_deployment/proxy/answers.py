@@ -1,6 +1,6 @@
-"""What a model server answered, made fit for callers: valid JSON, the right status, no internals. Pure.
+"""Makes the answers of model servers fit for callers: valid JSON, the right status, no internals. Pure.
 
-MLflow's server answers NaN as a bare ``NaN`` with status 200, which is not JSON, and an exception
+MLflow's server answers NaN as a bare ``NaN`` with status 200, which is not JSON. It answers an exception
 inside the model with 400, as if the caller had erred, and a stack trace in the body
 (``mlflow.pyfunc.scoring_server.invocations``).
 """
@@ -20,63 +20,63 @@ from model_deployment.core.errors import (
 )
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import MalformedJson, dumps, loads
-from model_deployment.proxy.headers import JSON, Raw
-from model_deployment.proxy.type_hint_errors import misfit
+from model_deployment.proxy.headers import JSON, RawHeader
+from model_deployment.proxy.type_hint_errors import type_hint_error
 from model_deployment.worker.failure_header import CHECK, FAULT, UNFIT, UNWRITABLE
 
-#: A text, which is left alone, or what JSON has no word for. A text without an end goes to the end of
-#: all: looked for again behind each of its quotes, it would take time that grows with the square.
+#: A string, which is left as it is, or a number that JSON does not have. A string without an end extends to
+#: the end of the body: searched again behind each quote, it would take quadratic time.
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|-?Infinity|NaN', re.DOTALL)
-#: MLflow's words for an exception that is none of its own.
+#: MLflow's words for an exception of the model's own code.
 _INSIDE_THE_MODEL = "unexpected error while evaluating the model"
-#: And for CSV or Parquet that cannot be read, which has a stack trace as well.
+#: MLflow's words for CSV or Parquet that cannot be read; the answer has a stack trace as well.
 _UNREADABLE = "Failed to parse input as a Pandas DataFrame"
-#: How MLflow begins what an ``MlflowException`` said during a prediction, and goes on after the data.
+#: What MLflow writes before the data, and after it, where a prediction raised an ``MlflowException``.
 _PREDICTING, _END_OF_DATA = "Failed to predict data '", "'. \nError: "
-#: What it says then if it was its own check of the input.
+#: How the text of that exception begins if MLflow's own check of the input raised it.
 _CHECKS = (
     "Failed to enforce schema",
     "Failed to enforce model input schema",
     "Invalid parameters found: ",
     "Parameters must be a dictionary",
 )
-#: What its server says of an exception outside the model.
+#: The body of MLflow's answer to an exception outside of the model.
 _BROKEN = b"Internal Server Error"
 _LONGEST_REASON = 300
 _LONGEST_TRACE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer."""
+class UpstreamAnswer:
+    """A whole answer of a model server."""
 
     status: int
-    headers: list[Raw]
+    headers: list[RawHeader]
     content: bytes
 
     @property
-    def good(self) -> bool:
-        """Whether it holds predictions."""
+    def successful(self) -> bool:
+        """Whether it has predictions."""
         return 200 <= self.status < 300
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """An answer that is none: what the caller is told, and what is for the log only."""
+class AnswerError:
+    """What the caller is told instead of a prediction, and what goes to the log only."""
 
     error: ModelDeploymentError
     trace: str = ""
 
 
-def is_json(headers: list[Raw]) -> bool:
-    """Whether an answer says that it is JSON, and not packed."""
+def is_json(headers: list[RawHeader]) -> bool:
+    """Whether the headers of an answer say that it is uncompressed JSON."""
     named = dict(headers)
     media_type = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
     return media_type == JSON and b"content-encoding" not in named
 
 
 def valid_json(content: bytes) -> bytes:
-    """The same with ``null`` for NaN and infinities, which JSON does not have."""
+    """The same answer with ``null`` for NaN and infinities, which JSON does not have."""
     if b"NaN" not in content and b"Infinity" not in content:
         return content
     return _TOKENS.sub(
@@ -86,9 +86,9 @@ def valid_json(content: bytes) -> bytes:
 
 
 def predictions(content: bytes) -> list[Any] | None:
-    """The list of predictions in an answer, one for each row, or None if it is no such list.
+    """The predictions in an answer, one for each row; None if it has no such list.
 
-    Only an answer of nothing but predictions can be taken apart by rows.
+    Only an answer of nothing but predictions can be split by rows.
     """
     found = _parsed(valid_json(content))
     if type(found) is not dict or found.keys() != {"predictions"}:
@@ -98,11 +98,11 @@ def predictions(content: bytes) -> list[Any] | None:
 
 
 def answer_of(rows: list[Any]) -> bytes:
-    """The inverse: an answer of nothing but predictions."""
+    """The inverse of :func:`predictions`: the body of an answer."""
     answer = {"predictions": rows}
     try:
         return dumps(answer)
-    except UnicodeEncodeError:  # half a character in a text, which MLflow writes as it is
+    except UnicodeEncodeError:  # a lone surrogate, which MLflow writes as it is
         return json.dumps(answer).encode()
 
 
@@ -112,50 +112,52 @@ def _parsed(content: bytes) -> Any:
     except MalformedJson:
         if b"\\ud" not in content and b"\\uD" not in content:
             return None
-    try:  # half a character in a text, which MLflow writes as it is
+    try:  # a lone surrogate, which MLflow writes as it is
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
 
 
-def refusal(key: ModelKey, answer: Answer, *, rows: int | None = None) -> Refusal:
-    """What an answer with the status of an error means.
+def answer_error(key: ModelKey, answer: UpstreamAnswer, *, rows: int | None = None) -> AnswerError:
+    """What an answer with an error status means.
 
     Args:
-        rows: that were asked about, if they were counted.
+        rows: rows of the request, if they were counted.
     """
-    said = _said(answer.content)
+    said = _parsed_object(answer.content)
     message = str(said.get("message") or "")
     trace = str(said.get("stack_trace") or "")
     if answer.status == 504:
-        return Refusal(
+        return AnswerError(
             UpstreamTimeout(f"cannot get a prediction from {key}: it did not answer in time")
         )
     if answer.status == 415:
-        return Refusal(
+        return AnswerError(
             UnsupportedMediaType(f"cannot send this to {key}: it does not read this Content-Type")
         )
     fault = dict(answer.headers).get(FAULT, b"")
-    if fault != CHECK and (reason := _of_a_type_hint(message, trace)):
-        return Refusal(InvalidRequest(f"cannot predict with {key}: {reason}"))
+    if fault != CHECK and (reason := _type_hint_reason(message, trace)):
+        return AnswerError(InvalidRequest(f"cannot predict with {key}: {reason}"))
     if answer.status in (400, 422) and _is_about_the_input(message, trace):
-        return Refusal(InvalidRequest(f"cannot predict with {key}: {_reason(message)}"))
+        return AnswerError(InvalidRequest(f"cannot predict with {key}: {_reason(message)}"))
     internals = trace or message or answer.content.decode(errors="replace")
     internals += f" ({fault.decode('latin-1')})" if fault else ""
-    return Refusal(
+    return AnswerError(
         _failure(key, answer, fault, rows), f"status {answer.status}: {internals[-_LONGEST_TRACE:]}"
     )
 
 
-def _failure(key: ModelKey, answer: Answer, fault: bytes, rows: int | None) -> ModelDeploymentError:
-    """What callers are told of an exception, which is their fault only where their request explains it."""
+def _failure(
+    key: ModelKey, answer: UpstreamAnswer, fault: bytes, rows: int | None
+) -> ModelDeploymentError:
+    """What the caller is told of an exception: it is the caller's fault only if the request explains it."""
     if fault.startswith(UNFIT):
-        why = _plain(fault.removeprefix(UNFIT).decode("latin-1"))
+        why = _one_line(fault.removeprefix(UNFIT).decode("latin-1"))
         return InvalidRequest(
             f"cannot predict with {key}: the body does not fit its signature: {why}"
         )
     if fault.startswith(UNWRITABLE):
-        why = _plain(fault.removeprefix(UNWRITABLE).decode("latin-1"))
+        why = _one_line(fault.removeprefix(UNWRITABLE).decode("latin-1"))
         return OddAnswer(
             f"cannot pass on the answer of {key}: it cannot be written as JSON, since {why}. Have the "
             "model return numbers, texts, lists, dicts, NumPy arrays or pandas frames"
@@ -176,24 +178,24 @@ def _failure(key: ModelKey, answer: Answer, fault: bytes, rows: int | None) -> M
     )
 
 
-def _of_a_type_hint(message: str, trace: str) -> str | None:
+def _type_hint_reason(message: str, trace: str) -> str | None:
     if trace or not message.startswith(_PREDICTING):
         return None
-    reason = misfit(message.rpartition(_END_OF_DATA)[2])
-    return None if reason is None else _plain(reason, 2 * _LONGEST_REASON)
+    reason = type_hint_error(message.rpartition(_END_OF_DATA)[2])
+    return None if reason is None else _one_line(reason, 2 * _LONGEST_REASON)
 
 
 def _is_about_the_input(message: str, trace: str) -> bool:
     if trace:
         return message.startswith(_UNREADABLE)
     if message.startswith(_PREDICTING):
-        # Raised by the model's own code as likely as by MLflow's check before it. Only what follows
-        # the data that is repeated tells, and of the data the last end, since it is the caller's.
+        # The model's own code or MLflow's check may have raised it. Only the text behind the repeated
+        # data tells; the data is the caller's and may contain its own end, so the last end counts.
         return message.rpartition(_END_OF_DATA)[2].startswith(_CHECKS)
     return message != "" and _INSIDE_THE_MODEL not in message
 
 
-def _said(content: bytes) -> dict[str, Any]:
+def _parsed_object(content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
@@ -204,11 +206,11 @@ def _said(content: bytes) -> dict[str, Any]:
 def _reason(message: str) -> str:
     """MLflow's reason, without the data that it repeats before it."""
     reason = message.rpartition("Error: ")[2].strip() or "the model server refused the input"
-    return _plain(reason)
+    return _one_line(reason)
 
 
-def _plain(text: str, longest: int = _LONGEST_REASON) -> str:
-    """One line of a bearable length."""
-    # What is no character of any text would not be written as JSON.
+def _one_line(text: str, longest: int = _LONGEST_REASON) -> str:
+    """The text on one line, cut to a length."""
+    # Lone surrogates could not be written as JSON.
     plain = text.encode(errors="replace").decode()
     return " ".join(plain.split())[:longest]

@@ -1,330 +1,286 @@
 """Merges requests that wait while the model is busy: they go together as one call when it returns.
 
-No timer: the first request goes at once, and a lone caller pays nothing. The longer the model takes,
-the more arrives meanwhile, and the larger is the next call.
+There is no timer: the first request goes at once, and a lone caller pays nothing. The longer the model
+takes, the more requests arrive meanwhile, and the larger is the next call.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from model_deployment.core.errors import ModelDeploymentError, UpstreamTimeout
-from model_deployment.gate import Table, dumps
-from model_deployment.proxy.answers import Answer, answer_of, predictions
-from model_deployment.proxy.upstream import Dropped
-from model_deployment.proxy.upstream_call import Question
+from model_deployment.gate import MergeableTable, dumps
+from model_deployment.proxy.answers import UpstreamAnswer, answer_of, predictions
+from model_deployment.proxy.batch_queue import BatchQueue, QueuedRows, RowRange
+from model_deployment.proxy.offload import LARGE, run
+from model_deployment.proxy.upstream import LaunchRemoved
+from model_deployment.proxy.upstream_call import UpstreamRequest
 
 _log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-R = TypeVar("R")
+#: Requests of failed calls that are sent alone at the same time.
+_RETRIES_AT_ONCE = 8
+#: Cells of a merged body beyond which it is written in a thread.
+_MANY_CELLS = 50_000
 
-#: Requests of a failed call that are sent alone at a time.
-_AGAIN = 8
-#: Cells of a merged body, and bytes of an answer, beyond which they are worked on in a thread.
-_MANY_CELLS, _LARGE = 50_000, 256 * 1024
-
-#: Sends a question of one's own to the model and returns the whole answer.
-Ask = Callable[[Question], Awaitable[Answer]]
-#: One body for several tables.
-Join = Callable[[list[Table]], Any]
+#: Sends a request to the model and returns the whole answer.
+Send = Callable[[UpstreamRequest], Awaitable[UpstreamAnswer]]
+#: Makes one body of several tables.
+Join = Callable[[list[MergeableTable]], Any]
 
 
-@dataclass(slots=True, eq=False)
-class Job:
-    """One request. It may go to the model in several pieces."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class QueuedRequest(QueuedRows):
+    """A request and the answer that it gets."""
 
-    table: Table
-    #: How it is sent alone.
-    question: Question
-    answer: asyncio.Future[Answer]
-    #: Requests of one kind may merge.
-    kind: tuple[object, ...]
-    #: Told when something of it goes to the model.
-    sent: Callable[[], None]
-    #: Rows that are with the model, or back from it.
-    taken: int = 0
+    #: What is sent if the request goes alone.
+    request: UpstreamRequest
+    answer: asyncio.Future[UpstreamAnswer]
+    #: Called when some of its rows go to the model.
+    on_sent: Callable[[], None]
+    #: When it came, or some of its rows went; time of the event loop.
+    waiting_since: float
     #: Predictions by the row they begin with.
     parts: dict[int, list[Any]] = field(default_factory=dict)
-    #: Bytes of the answers that they came in.
-    size: int = 0
-    #: Since when it waits for its turn: it came, or something of it went.
-    since: float = field(default_factory=lambda: asyncio.get_running_loop().time())
-    #: A call it was part of has failed.
-    alone: bool = False
+    #: Bytes of the answers that the parts came in.
+    answer_bytes: int = 0
+    #: A call that it was part of has failed, so it is sent alone.
+    retried: bool = False
 
     @property
-    def left(self) -> int:
-        """Rows that have not gone yet."""
-        return self.table.rows - self.taken
+    def is_predicted(self) -> bool:
+        """Whether there are predictions for all rows."""
+        return sum(map(len, self.parts.values())) == self.table.rows
 
-    def give(self, answer: Answer) -> None:
-        """Answer it, if somebody waits for that still."""
+    def resolve(self, answer: UpstreamAnswer) -> None:
         if not self.answer.done():
             self.answer.set_result(answer)
 
-    def refuse(self, error: BaseException) -> None:
-        """Fail it, if somebody waits for that still."""
+    def fail(self, error: BaseException) -> None:
         if not self.answer.done():
             self.answer.set_exception(error)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some rows of a job, as part of a call."""
-
-    job: Job
-    first: int
-    size: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is all of the job."""
-        return self.size == self.job.table.rows
-
-    @property
-    def table(self) -> Table:
-        """Its rows."""
-        return self.job.table.part(self.first, self.size)
-
-
 class Batcher:
-    """The queue of one launch."""
+    """Merges the requests for one launch."""
 
     def __init__(
         self,
-        ask: Ask,
+        send: Send,
         join: Join,
         *,
         max_rows: int,
-        calls: int,
-        patience: float = float("inf"),
-        rows_alone: int = 2000,
-        turned_off: Callable[[str], None] = lambda why: None,
-        counted: Callable[[int], None] = lambda rows: None,
+        max_calls: int,
+        queue_timeout: float = float("inf"),
+        max_rows_alone: int = 2000,
+        on_turned_off: Callable[[str], None] = lambda why: None,
+        on_merged: Callable[[int], None] = lambda rows: None,
     ) -> None:
-        """Merge the calls of one launch.
-
+        """
         Args:
             max_rows: rows in one call at most.
-            calls: calls at a time, the server's workers.
-            patience: seconds a request may wait for its turn.
-            rows_alone: rows in one call where only one request waits, if these are more.
-            turned_off: told why, when merging turns out to be wrong for this model.
-            counted: told the rows of each merged call.
+            max_calls: calls at the same time, one for each worker of the model.
+            queue_timeout: seconds a request may wait for its turn.
+            max_rows_alone: rows in one call where only one request waits, if more than ``max_rows``.
+            on_turned_off: called with the reason when merging turns out to be wrong for this model.
+            on_merged: called with the rows of each merged call.
         """
-        self._ask = ask
+        self._send = send
         self._join = join
-        self._max_rows = max_rows
-        self._free = calls
-        self._patience = patience
-        self._rows_alone = max(rows_alone, max_rows)
-        #: Of a failed call, so many requests are sent alone at a time: the others go on meanwhile.
-        self._again = asyncio.Semaphore(_AGAIN)
-        self._turned_off = turned_off
-        self._counted = counted
-        self._queue: deque[Job] = deque()
+        self._free_calls = max_calls
+        self._queue_timeout = queue_timeout
+        self._max_rows_alone = max(max_rows_alone, max_rows)
+        self._queue = BatchQueue[QueuedRequest](max_rows, self._max_rows_alone)
+        #: Limits retries, so that other requests go on meanwhile.
+        self._retries = asyncio.Semaphore(_RETRIES_AT_ONCE)
+        self._on_turned_off = on_turned_off
+        self._on_merged = on_merged
         self._tasks: set[asyncio.Task[None]] = set()
-        #: False once an answer could not be taken apart: all go alone from then on.
+        #: False once an answer could not be split by rows: from then on each request goes alone.
         self.merging = True
 
     async def predict(
-        self, table: Table, question: Question, sent: Callable[[], None] = lambda: None
-    ) -> Answer:
-        """The answer to one request, made alone or as a part of a call.
+        self,
+        table: MergeableTable,
+        request: UpstreamRequest,
+        on_sent: Callable[[], None] = lambda: None,
+    ) -> UpstreamAnswer:
+        """The answer to one request, sent alone or as part of a call.
 
         Raises:
             ModelDeploymentError: the model gave none.
         """
         if not self.merging:
-            sent()
-            return await self._ask(question)
-        if self._free and not self._queue and table.rows <= self._rows_alone:
-            sent()
-            self._free -= 1
+            on_sent()
+            return await self._send(request)
+        if self._free_calls and not self._queue and table.rows <= self._max_rows_alone:
+            on_sent()
+            self._free_calls -= 1
             try:
-                return await self._ask(question)
+                return await self._send(request)
             finally:
-                self._returned()
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append(Job(table, question, answer, table.key, sent))
+                self._call_ended()
+        answer: asyncio.Future[UpstreamAnswer] = asyncio.get_running_loop().create_future()
+        self._queue.append(
+            QueuedRequest(
+                table,
+                table.key,
+                request=request,
+                answer=answer,
+                on_sent=on_sent,
+                waiting_since=_now(),
+            )
+        )
         self._dispatch()
         # A caller who leaves cancels this future; its rows are skipped, or their answer dropped.
         return await answer
 
-    def _returned(self) -> None:
-        self._free += 1
+    def _call_ended(self) -> None:
+        self._free_calls += 1
         self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._free and (pieces := self._take()):
-            self._free -= 1
-            self._start(self._call(pieces))
+        while self._free_calls and self._queue:
+            self._queue.keep(self._is_waiting)
+            if not (ranges := self._queue.take()):
+                return
+            for one in ranges:
+                one.request.waiting_since = _now()
+            self._free_calls -= 1
+            self._start(self._call(ranges))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _take(self) -> list[Piece]:
-        """What goes next: the oldest request, with others of its kind as far as there is room.
+    def _is_waiting(self, request: QueuedRequest) -> bool:
+        """Whether its caller still waits; a request that has waited too long fails here."""
+        waited = _now() - request.waiting_since
+        if waited > self._queue_timeout:
+            request.fail(
+                UpstreamTimeout(
+                    f"cannot predict: no worker of the model became free within {waited:.0f} s"
+                )
+            )
+        return not request.answer.done()
 
-        A request of more rows than fit into any call gives as many as there is room for and queues
-        again behind the others, so that one caller's ten thousand rows do not hold up everybody's one.
-        """
-        waiting = [job for job in self._queue if self._waits(job)]
-        # One that nobody waits beside need not be cut small.
-        room = self._max_rows if len(waiting) > 1 else self._rows_alone
-        pieces: list[Piece] = []
-        others: list[Job] = []
-        large: list[Job] = []
-        for job in waiting:
-            fits = job.left <= room or (room and job.table.rows > self._max_rows)
-            if not fits or job.kind != waiting[0].kind:
-                others.append(job)
-                continue
-            piece = Piece(job, job.taken, min(room, job.left))
-            pieces.append(piece)
-            job.taken += piece.size
-            job.since = asyncio.get_running_loop().time()
-            room -= piece.size
-            if job.left:
-                large.append(job)
-        self._queue = deque(others + large)
-        return pieces
-
-    def _waits(self, job: Job) -> bool:
-        """Whether somebody waits for it still; one who has waited too long is told so."""
-        waited = asyncio.get_running_loop().time() - job.since
-        if waited > self._patience:
-            job.refuse(UpstreamTimeout(f"cannot predict: it waited {waited:.0f} s in vain"))
-        return not job.answer.done()
-
-    async def _call(self, pieces: list[Piece]) -> None:
+    async def _call(self, ranges: list[RowRange[QueuedRequest]]) -> None:
         try:
-            if len(pieces) == 1 and pieces[0].whole:
-                await self._alone(pieces[0].job)
+            if len(ranges) == 1 and ranges[0].is_complete:
+                await self._send_alone(ranges[0].request)
             else:
-                await self._together(pieces)
+                await self._send_merged(ranges)
         finally:
-            self._returned()
+            self._call_ended()
 
-    async def _alone(self, job: Job) -> None:
-        job.sent()
+    async def _send_alone(self, request: QueuedRequest) -> None:
+        request.on_sent()
         try:
-            job.give(await self._ask(job.question))
+            request.resolve(await self._send(request.request))
         except asyncio.CancelledError:
-            job.answer.cancel()
+            request.answer.cancel()
             raise
         except Exception as error:
-            job.refuse(error)
+            request.fail(error)
 
-    async def _once_more(self, job: Job) -> None:
-        async with self._again:
-            if self._waits(job):
-                await self._alone(job)
-
-    def _body(self, pieces: list[Piece]) -> bytes:
-        return dumps(self._join([piece.table for piece in pieces]))
-
-    async def _together(self, pieces: list[Piece]) -> None:
-        rows = sum(piece.size for piece in pieces)
-        if len(pieces) > 1:
-            self._counted(rows)
-        for piece in pieces:
-            piece.job.sent()
+    async def _send_merged(self, ranges: list[RowRange[QueuedRequest]]) -> None:
+        requests = [one.request for one in ranges]
+        for request in requests:
+            request.on_sent()
         try:
-            answer, found = await self._ask_together(pieces, rows)
-            if found is not None and len(found) == rows:
-                await self._deal(pieces, found, answer)
+            if await self._predict_merged(ranges):
                 return
         except asyncio.CancelledError:
-            for piece in pieces:
-                piece.job.answer.cancel()
+            for request in requests:
+                request.answer.cancel()
             raise
-        except Dropped as error:
-            for piece in pieces:
-                piece.job.refuse(error)
+        except LaunchRemoved as error:
+            for request in requests:
+                request.fail(error)
             return
         except ModelDeploymentError:
-            self._each_alone(piece.job for piece in pieces)
-            return
+            pass
         except Exception:
             _log.exception("a merged call failed in the controller itself")
-            self._each_alone(piece.job for piece in pieces)
-            return
-        if answer.good:
+        self._retry_alone(requests)
+
+    async def _predict_merged(self, ranges: list[RowRange[QueuedRequest]]) -> bool:
+        """Make one call for all; False if its answer does not serve, so that each has to go alone."""
+        rows = sum(one.rows for one in ranges)
+        if len(ranges) > 1:
+            self._on_merged(rows)
+        cells = rows * len(ranges[0].request.table.columns)
+        content = await run(cells > _MANY_CELLS, self._body, ranges)
+        answer = await self._send(UpstreamRequest(content, _merged_headers))
+        if not answer.successful:
+            return False
+        found = await run(len(answer.content) > LARGE, predictions, answer.content)
+        if found is None or len(found) != rows:
             got = "no list of predictions" if found is None else f"{len(found)} predictions"
             self._turn_off(f"the model answered a call of {rows} rows with {got}")
-        self._each_alone(piece.job for piece in pieces)
-
-    async def _ask_together(
-        self, pieces: list[Piece], rows: int
-    ) -> tuple[Answer, list[Any] | None]:
-        """The answer to one call for all, and the predictions in it."""
-        cells = rows * len(pieces[0].job.table.columns)
-        content = await _maybe_aside(cells > _MANY_CELLS, self._body, pieces)
-        answer = await self._ask(Question(content, _merged_headers))
-        if not answer.good:
-            return answer, None
-        large = len(answer.content) > _LARGE
-        return answer, await _maybe_aside(large, predictions, answer.content)
-
-    async def _deal(self, pieces: list[Piece], found: list[Any], answer: Answer) -> None:
+            return False
         # Only the writing may be done in a thread: other calls deal to the same requests.
-        whole = _dealt(pieces, found, len(answer.content))
-        large = max((job.size for job in whole), default=0) > _LARGE
-        contents = await _maybe_aside(large, _contents, whole)
-        for job, content in zip(whole, contents, strict=True):
-            job.give(Answer(answer.status, answer.headers, content))
+        predicted = _deal(ranges, found, len(answer.content))
+        large = any(request.answer_bytes > LARGE for request in predicted)
+        contents = await run(large, _contents, predicted)
+        for request, content in zip(predicted, contents, strict=True):
+            request.resolve(UpstreamAnswer(answer.status, answer.headers, content))
+        return True
+
+    def _body(self, ranges: list[RowRange[QueuedRequest]]) -> bytes:
+        return dumps(self._join([one.table for one in ranges]))
 
     def _turn_off(self, why: str) -> None:
         if self.merging:
             self.merging = False
-            self._turned_off(f"micro-batching turned itself off: {why}")
-        self._each_alone(list(self._queue))
+            self._on_turned_off(f"micro-batching turned itself off: {why}")
+        self._retry_alone(list(self._queue))
 
-    def _each_alone(self, jobs: Iterable[Job]) -> None:
-        """One request of a merged call may have spoilt it for the others: each goes by itself.
+    def _retry_alone(self, requests: Iterable[QueuedRequest]) -> None:
+        """Send each request by itself, since one may have spoilt the call for the others.
 
-        This is the only case in which a request is sent to a model twice. Some go at the same time, so
-        that one that hangs holds up no other, and not all, so that those behind them have their turn.
+        This is the only case in which a request is sent to a model twice. Several go at the same time,
+        so that a request that hangs holds up no other; not all, so that those behind have their turn.
         """
-        for job in jobs:
-            if not (job.alone or job.answer.done()):
-                job.alone = True
-                job.since = asyncio.get_running_loop().time()
-                self._start(self._once_more(job))
-        # The other rows of a large request went with it.
-        self._queue = deque(job for job in self._queue if not job.alone)
+        for request in requests:
+            if not (request.retried or request.answer.done()):
+                request.retried = True
+                request.waiting_since = _now()
+                self._start(self._retry(request))
+        # The rows of a large request that still wait here went with it.
+        self._queue.keep(lambda request: not request.retried)
+
+    async def _retry(self, request: QueuedRequest) -> None:
+        async with self._retries:
+            if self._is_waiting(request):
+                await self._send_alone(request)
 
 
-def _dealt(pieces: list[Piece], found: list[Any], size: int) -> list[Job]:
-    """Give each request its own rows of a merged answer; the ones that have all of theirs now."""
-    position = 0
-    for piece in pieces:
-        piece.job.parts[piece.first] = found[position : position + piece.size]
-        piece.job.size += size
-        position += piece.size
-    jobs = [piece.job for piece in pieces]
-    return [job for job in jobs if sum(map(len, job.parts.values())) == job.table.rows]
+def _deal(
+    ranges: list[RowRange[QueuedRequest]], found: list[Any], size: int
+) -> list[QueuedRequest]:
+    """Give each request its own predictions of an answer of ``size`` bytes; those now complete."""
+    start = 0
+    for one in ranges:
+        one.request.parts[one.first] = found[start : start + one.rows]
+        one.request.answer_bytes += size
+        start += one.rows
+    return [one.request for one in ranges if one.request.is_predicted]
 
 
-def _contents(jobs: list[Job]) -> list[bytes]:
+def _contents(requests: list[QueuedRequest]) -> list[bytes]:
     """The bodies of their answers."""
     return [
-        answer_of([row for first in sorted(job.parts) for row in job.parts[first]]) for job in jobs
+        answer_of([row for _, part in sorted(request.parts.items()) for row in part])
+        for request in requests
     ]
 
 
-async def _maybe_aside(aside: bool, work: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
-    """What takes long is done in a thread, so that other requests need not wait for it."""
-    if aside:
-        return await asyncio.to_thread(work, *given, **named)
-    return work(*given, **named)
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _merged_headers() -> list[tuple[str, str]]:

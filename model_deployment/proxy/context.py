@@ -1,4 +1,4 @@
-"""What all requests for models have in common: what callers may do, and who is told of them."""
+"""What all exchanges share: the limits for callers, and who is told of each request."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from model_deployment.core.domain import Route
 from model_deployment.core.names import ModelKey
 
 
-class Recorder(Protocol):
-    """What is told of requests. Its methods take microseconds, and raise nothing."""
+class RequestRecorder(Protocol):
+    """Records requests. Each method takes microseconds and raises nothing."""
 
     def predicted(
         self,
@@ -21,32 +21,27 @@ class Recorder(Protocol):
         rows: int,
         seconds: float,
     ) -> None:
-        """A prediction is about to be sent."""
-        ...
+        """A prediction is about to be sent to its caller."""
 
     def relayed(self, key: ModelKey, seconds: float) -> None:
-        """An answer that is no JSON was passed on."""
-        ...
+        """An answer that is not JSON was passed on."""
 
     def failed(self, key: ModelKey, status: int) -> None:
-        """A request gets no prediction."""
-        ...
+        """A request is answered with an error."""
 
     def violated(
         self, key: ModelKey, tally: Mapping[tuple[str, str], int], *, passed: bool = False
     ) -> None:
-        """A request does not fit the signature; it may go to the model all the same."""
-        ...
+        """A request violates the signature; ``passed`` if the model gets it all the same."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What callers may do, the same for all of them."""
+class ExchangeContext:
+    """The same for all callers and deployments."""
 
     max_body_bytes: int
-    #: Seconds a caller may send nothing, or take nothing of an answer.
-    patience: float = 30.0
-    #: Told of each request.
-    recorder: Recorder | None = None
-    #: Told what went wrong inside a model: the launch, and the text for its log.
-    trace: Callable[[str, str], None] = lambda launch_id, text: None
+    #: Seconds a caller may send nothing of its body, or accept nothing of its answer.
+    caller_timeout: float = 30.0
+    recorder: RequestRecorder | None = None
+    #: Writes a text to the log of a launch: what failed inside its model.
+    log_failure: Callable[[str, str], None] = lambda launch_id, text: None

@@ -1,8 +1,8 @@
-"""Which headers cross the proxy, and what it reads in them. Pure.
+"""Which headers cross the proxy, and what the proxy reads in them. Pure.
 
-Hop-by-hop headers end here, and so do those that ``Connection`` names (RFC 9110, section 7.6.1).
-Credentials and what a gateway says of the caller are no business of a model, which is code that
-somebody registered; and a model sets no cookies for the controller's address.
+Hop-by-hop headers end here, and so do those that ``Connection`` names (RFC 9110, section 7.6.1). A model
+is code that anybody may have registered: it gets neither credentials nor what a gateway says of the caller,
+and it sets no cookies for the controller's address.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from model_deployment.core.errors import UnsupportedMediaType
 
-Raw = tuple[bytes, bytes]
+RawHeader = tuple[bytes, bytes]
 
 JSON = b"application/json"
 CSV = b"text/csv"
@@ -20,24 +20,19 @@ PARQUET = b"application/vnd.apache.parquet"
 MEDIA_TYPES = frozenset({JSON, CSV, PARQUET})
 
 REQUEST_ID = b"x-request-id"
-#: Whatever a model says that its answer is, browsers are not to guess.
+#: Browsers must not guess the type of an answer.
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 #: Of the last answer on a connection.
-LAST = ((b"connection", b"close"),)
-_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+CLOSE = (b"connection", b"close")
+_ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _READ = (
     "read are application/json, text/csv and application/vnd.apache.parquet, each with charset=utf-8 "
     "or without parameters"
 )
-_SPLIT = (
-    'Since MLflow 2 the form is told in the body: send {"dataframe_split": {"columns": […], "data": […]}} '
-    "with Content-Type: application/json"
-)
-_RECORDS = (
-    'Since MLflow 2 the form is told in the body: send {"dataframe_records": [{…}, …]} with '
-    "Content-Type: application/json"
-)
+_FORM = "Since MLflow 2 the body names its own form: send %s with Content-Type: application/json"
+_SPLIT = _FORM % '{"dataframe_split": {"columns": […], "data": […]}}'
+_RECORDS = _FORM % '{"dataframe_records": [{…}, …]}'
 #: What to send in place of what clients of MLflow 1 send, and curl by default.
 _INSTEAD = {
     b"pandas-split": _SPLIT,
@@ -61,10 +56,10 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _NOT_FOR_MODELS = _HOP_BY_HOP | {
-    b"accept-encoding",  # answers are looked into
+    b"accept-encoding",  # the proxy reads answers
     b"authorization",
     b"cookie",
-    b"content-length",  # written anew, from the body that is really sent
+    b"content-length",  # written from the body that is really sent
     b"expect",
     b"forwarded",
     b"host",
@@ -72,7 +67,7 @@ _NOT_FOR_MODELS = _HOP_BY_HOP | {
     REQUEST_ID,
 }
 #: What a model must not make a browser do with the controller's address.
-_STEERING = {
+_BROWSER_POLICY = {
     b"access-control-allow-origin",
     b"access-control-allow-credentials",
     b"alt-svc",
@@ -84,7 +79,7 @@ _STEERING = {
 }
 _NOT_FOR_CALLERS = (
     _HOP_BY_HOP
-    | _STEERING
+    | _BROWSER_POLICY
     | {
         b"date",
         b"server",
@@ -95,8 +90,8 @@ _NOT_FOR_CALLERS = (
 )
 
 
-def to_model(headers: Iterable[Raw]) -> list[tuple[str, str]]:
-    """What of a request's headers (names in lower case, as ASGI has them) is passed on."""
+def to_model(headers: Iterable[RawHeader]) -> list[tuple[str, str]]:
+    """The headers of a request that its model gets; names in lower case, as ASGI has them."""
     return [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in _without(list(headers), _NOT_FOR_MODELS)
@@ -104,13 +99,13 @@ def to_model(headers: Iterable[Raw]) -> list[tuple[str, str]]:
     ]
 
 
-def of_question(
-    headers: Iterable[Raw], request_id: bytes, media_type: bytes | None
+def for_upstream(
+    headers: Iterable[RawHeader], request_id: bytes, media_type: bytes | None
 ) -> list[tuple[str, str]]:
-    """All that is sent to a model with a body.
+    """All headers of a request to a model.
 
     Args:
-        media_type: the type as MLflow spells it; None leaves it to the caller.
+        media_type: the type of the body as MLflow spells it; None keeps the caller's headers.
     """
     kept = to_model(headers)
     if media_type is not None:
@@ -119,12 +114,12 @@ def of_question(
     return [*kept, ("x-request-id", request_id.decode("ascii"))]
 
 
-def to_caller(headers: Iterable[Raw]) -> list[Raw]:
-    """What of an answer's headers is passed back."""
+def to_caller(headers: Iterable[RawHeader]) -> list[RawHeader]:
+    """The headers of an answer that its caller gets; names in lower case."""
     return _without([(name.lower(), value) for name, value in headers], _NOT_FOR_CALLERS)
 
 
-def _without(headers: list[Raw], dropped: frozenset[bytes]) -> list[Raw]:
+def _without(headers: list[RawHeader], dropped: frozenset[bytes]) -> list[RawHeader]:
     named = [value for name, value in headers if name == b"connection"]
     if named:
         dropped |= {token.strip().lower() for token in b",".join(named).split(b",")}
@@ -132,18 +127,18 @@ def _without(headers: list[Raw], dropped: frozenset[bytes]) -> list[Raw]:
 
 
 def request_id(headers: Mapping[bytes, bytes]) -> bytes:
-    """The caller's own name of a request if it is a sane one, else a new one."""
+    """The id that the caller gave the request, if it is acceptable; else a new one."""
     given = headers.get(REQUEST_ID)
-    if given is not None and _SANE_ID.fullmatch(given):
+    if given is not None and _ACCEPTABLE_ID.fullmatch(given):
         return given
     return os.urandom(16).hex().encode()
 
 
 def media_type(headers: Mapping[bytes, bytes]) -> bytes:
-    """Of which kind a body is, in MLflow's spelling.
+    """The type of a body, in MLflow's spelling.
 
     Raises:
-        UnsupportedMediaType: of one that no model reads, or packed.
+        UnsupportedMediaType: no model reads this type, or the body is compressed.
     """
     given = headers.get(b"content-type", b"")
     if given == JSON and b"content-encoding" not in headers:

@@ -1,4 +1,4 @@
-"""What the proxy answers in the place of a model."""
+"""The problem documents that the proxy answers instead of a model."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,9 @@ from model_deployment.core.errors import (
 from model_deployment.core.hints import with_advice
 from model_deployment.core.names import ModelKey
 from model_deployment.http.asgi import Receive, Send
-from model_deployment.proxy.headers import Raw
+from model_deployment.proxy.headers import RawHeader
 
-#: How long a caller whose body is refused may go on sending it.
+#: Seconds that a caller may go on sending a body which is refused.
 _LINGER = 2.0
 
 _RETRY_AFTER = {State.PENDING: 2, State.STARTING: 2, State.STOPPING: 5, State.PARKED: 2}
@@ -26,21 +26,21 @@ _RETRY_AFTER = {State.PENDING: 2, State.STARTING: 2, State.STOPPING: 5, State.PA
 NOT_POST = MethodNotAllowed(
     "cannot do this with a model: predictions are asked for with POST", ["POST"]
 )
-OUR_FAULT = ModelDeploymentError(
+INTERNAL_ERROR = ModelDeploymentError(
     "cannot answer: something is wrong in the controller itself. Its log says what, under the "
     "X-Request-Id of this answer"
 )
 
 
 def not_reached(key: ModelKey) -> NotReached:
-    """Says that the process of a deployment is gone, before anything was sent to it."""
+    """The process of a deployment is gone, and nothing was sent to it."""
     return NotReached(
         f"cannot predict with {key}: its process does not accept connections", retry_after=1
     )
 
 
 def not_ready(route: Route) -> NotReady:
-    """Says in which state a deployment is."""
+    """The deployment does not serve; the error names its state."""
     if route.endpoint is not None:
         return NotReady(
             f"cannot predict with {route.key}: its signature cannot be read now", retry_after=2
@@ -55,7 +55,7 @@ def not_ready(route: Route) -> NotReady:
 
 
 async def respond(
-    send: Send, error: ModelDeploymentError, *more: Raw, more_body: bool = False
+    send: Send, error: ModelDeploymentError, *more: RawHeader, more_body: bool = False
 ) -> None:
     """Answer with a problem document."""
     content = orjson.dumps(error.problem())
@@ -72,8 +72,8 @@ async def respond(
 async def refuse(receive: Receive, send: Send, error: ModelDeploymentError) -> None:
     """Answer a caller who is still sending the body, and close the connection."""
     await respond(send, error, (b"connection", b"close"), more_body=True)
-    # Closed with bytes unread, TCP resets the connection, and the caller may lose the answer
-    # (RFC 9112, section 9.6). So the answer is whole now, and its end is held back a little.
+    # If a connection is closed with bytes unread, TCP resets it, and the caller may lose the answer
+    # (RFC 9112, section 9.6). So the answer is complete now, and only its end is held back a little.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LINGER):
             while (await receive()).get("more_body", False):

@@ -1,6 +1,6 @@
-"""The route table: replaced whole, read without a lock.
+"""The route table: replaced as a whole, read without a lock.
 
-Looked up by the raw path as it came, so only the one canonical spelling of a path finds a model.
+It is looked up by the raw path of a request, so only the one canonical spelling of a path finds a model.
 """
 
 import asyncio
@@ -21,38 +21,38 @@ from model_deployment.core.domain import (
 )
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
-from model_deployment.gate import Gate, Verdict
-from model_deployment.proxy.answers import Answer
+from model_deployment.gate import CheckResult, Gate
+from model_deployment.proxy import upstream_call
+from model_deployment.proxy.answers import UpstreamAnswer
 from model_deployment.proxy.batch import Batcher
-from model_deployment.proxy.upstream import Call, Limits, Upstream
-from model_deployment.proxy.upstream_call import Question, ask
-from model_deployment.proxy.wake_queue import Lobby
+from model_deployment.proxy.upstream import Upstream, UpstreamCall, UpstreamLimits
+from model_deployment.proxy.upstream_call import UpstreamRequest
+from model_deployment.proxy.wake_queue import WakeQueue
 
 _log = logging.getLogger(__name__)
 
-#: The check of requests for a deployment; None passes everything as it comes.
+#: Makes the gate of a deployment; None passes every request unchecked.
 Gates = Callable[[Route], Gate | None]
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts for one deployment, across its launches."""
+class RequestCounts:
+    """Counts of one deployment, across its launches."""
 
     refused: int = 0
     violations: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: int = 0
     batched_rows: int = 0
-    #: Merged calls by their rows.
+    #: Merged calls by the bucket of their rows.
     batch_sizes: list[int] = field(default_factory=lambda: [0] * (len(BATCH_ROWS) + 1))
+    #: Why requests are not merged, though they were to be.
     unmergeable: str = ""
 
-    def note(self, verdict: Verdict) -> None:
-        """Count what a request was found to be."""
-        self.refused += verdict.refused
-        self.violations.update(verdict.tally)
+    def count_check(self, result: CheckResult) -> None:
+        self.refused += result.refused
+        self.violations.update(result.tally)
 
-    def note_batch(self, rows: int) -> None:
-        """Count a merged call."""
+    def count_batch(self, rows: int) -> None:
         self.batches += 1
         self.batched_rows += rows
         self.batch_sizes[bisect_left(BATCH_ROWS, rows)] += 1
@@ -68,72 +68,68 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What a path leads to. ``service`` is None while the deployment does not serve."""
+class RouteEntry:
+    """The deployment that a path leads to. ``service`` is None while it does not serve."""
 
     route: Route
     service: Service | None
-    tally: Tally
-    #: Where requests wait meanwhile, if they do.
-    lobby: "Lobby[Entry]"
-
-    @property
-    def ready(self) -> "Entry | None":
-        """Itself, if it serves."""
-        return self if self.service is not None else None
+    counts: RequestCounts
+    #: Where requests wait while it does not serve.
+    wake_queue: "WakeQueue[RouteEntry]"
 
 
 class Routes:
-    """The table in force, and what is behind it."""
+    """The table in force, and what serves its routes."""
 
     def __init__(
         self,
-        limits: Limits,
+        limits: UpstreamLimits,
         *,
         gates: Gates = lambda route: None,
-        broke: Callable[[], None] = lambda: None,
-        tell: Callable[[ModelKey, str], None] = lambda key, text: None,
+        on_failure: Callable[[], None] = lambda: None,
+        add_event: Callable[[ModelKey, str], None] = lambda key, text: None,
         wake: Callable[[ModelKey], None] = lambda key: None,
     ) -> None:
-        """An empty table.
-
+        """
         Args:
-            broke: told when a model did not answer as a living server does: worth a look at its
-                process.
-            tell: told of an event of a deployment.
+            on_failure: called when a model did not answer as a living server does, so that its process
+                is worth a look.
+            add_event: writes an event of a deployment.
             wake: has a parked deployment started, since a request waits for it.
         """
         self._limits = limits
         self._gates = gates
-        self._broke = broke
-        self._say = tell
+        self._on_failure = on_failure
+        self._add_event = add_event
         self._wake = wake
-        self._table: dict[bytes, Entry] = {}
+        self._table: dict[bytes, RouteEntry] = {}
         #: By session.
         self._services: dict[str, Service] = {}
         self._launches: dict[str, Service] = {}
-        self._tallies: dict[ModelKey, Tally] = {}
-        self._lobbies: dict[ModelKey, Lobby[Entry]] = {}
+        self._counts: dict[ModelKey, RequestCounts] = {}
+        self._wake_queues: dict[ModelKey, WakeQueue[RouteEntry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def publish(self, routes: Sequence[Route]) -> bool:
-        """Replace the table. A launch that is in no route any more loses its connections.
+        """Replace the table. Launches without a route lose their connections.
 
-        Where the next launch goes on at the same port, those who are there wait for it.
+        Where the next launch continues at the same port, the requests under way wait for it.
 
         Returns:
-            False if one of them cannot serve, for a reason that may pass. The others do.
+            False if one of the routes cannot serve, for a reason that may pass. The others do.
         """
-        table: dict[bytes, Entry] = {}
-        self._tallies = {route.key: self._tallies.get(route.key) or Tally() for route in routes}
+        table: dict[bytes, RouteEntry] = {}
+        self._counts = {
+            route.key: self._counts.get(route.key) or RequestCounts() for route in routes
+        }
         for route in routes:
-            lobby = self._lobby(route)
-            entry = Entry(route, self._service(route), self._tallies[route.key], lobby)
+            queue = self._wake_queue(route)
+            entry = RouteEntry(route, self._service(route), self._counts[route.key], queue)
             path = route.key.path.encode("ascii")
             table[path] = entry
             table[path + b"/invocations"] = entry
         self._table = table
-        self._turn_lobbies()
+        self._update_wake_queues()
         named = {_session(route): route.launch_id for route in routes}
         for session in self._services.keys() - named.keys():
             self._close(self._services.pop(str(session)).upstream)
@@ -146,66 +142,61 @@ class Routes:
             entry.service is not None or entry.route.endpoint is None for entry in table.values()
         )
 
-    def _lobby(self, route: Route) -> Lobby[Entry]:
-        lobby = self._lobbies.get(route.key)
-        if lobby is None:
-            lobby = Lobby(route, self._limits, partial(self._wake, route.key))
-            self._lobbies[route.key] = lobby
-        return lobby
+    def _wake_queue(self, route: Route) -> WakeQueue[RouteEntry]:
+        queue = self._wake_queues.get(route.key)
+        if queue is None:
+            queue = WakeQueue(route, self._limits, partial(self._wake, route.key))
+            self._wake_queues[route.key] = queue
+        return queue
 
-    def _turn_lobbies(self) -> None:
-        """Tell those who wait what has become of their deployments."""
-        for key, lobby in [*self._lobbies.items()]:
+    def _update_wake_queues(self) -> None:
+        for key, queue in [*self._wake_queues.items()]:
             entry = self._table.get(key.path.encode("ascii"))
             if entry is not None:
-                lobby.turn(entry.route, entry.ready)
+                queue.update(entry.route, entry if entry.service is not None else None)
             else:
-                del self._lobbies[key]
-                lobby.turn(
+                del self._wake_queues[key]
+                queue.update(
                     Route(key, State.STOPPED, reason="undeployed, or the controller stops"), None
                 )
 
-    def refuse(self, key: ModelKey, error: ModelDeploymentError) -> None:
-        """Tell those who wait for a parked deployment that it is not started."""
-        if lobby := self._lobbies.get(key):
-            lobby.refuse(error)
+    def fail_waiting(self, key: ModelKey, error: ModelDeploymentError) -> None:
+        """Fail the requests that wait for a parked deployment, since it is not started."""
+        if queue := self._wake_queues.get(key):
+            queue.fail_all(error)
 
-    def dismiss(self) -> None:
-        """Keep nobody waiting for a model any more, but for a moment: the controller stops."""
-        for lobby in self._lobbies.values():
-            lobby.dismiss()
+    def stop_waiting(self) -> None:
+        """The controller stops: fail the waiting requests that are not served in a moment."""
+        for queue in self._wake_queues.values():
+            queue.stop_waiting()
 
-    def lookup(self, raw_path: bytes) -> Entry | None:
+    def lookup(self, raw_path: bytes) -> RouteEntry | None:
         """The entry of a path as it came over the wire."""
         return self._table.get(raw_path)
 
     def traffic(self, launch_id: str) -> LaunchTraffic:
-        """What was seen of a launch."""
         service = self._launches.get(launch_id)
         return service.upstream.traffic() if service else LaunchTraffic()
 
     def counters(self, key: ModelKey) -> ProxyCounters:
-        """What was counted of a deployment."""
         entry = self._table.get(key.path.encode("ascii"))
         if entry is None:
             return ProxyCounters()
-        tally, service = entry.tally, entry.service
-        # One that is on its way out serves nobody new, and may still be answering.
+        counts, service, queue = entry.counts, entry.service, entry.wake_queue
+        # A service that is being replaced gets no new requests, and may still be answering.
         behind = self._services.get(_session(entry.route) or "")
         upstream = behind.upstream if behind else None
-        lobby = self._lobbies.get(key)
-        waiting = lobby.waiting if lobby else 0
         return ProxyCounters(
             checked=(service.gate is not None and service.gate.checked) if service else None,
-            refused=tally.refused,
-            violations=dict(tally.violations),
-            batches=tally.batches,
-            batched_rows=tally.batched_rows,
-            batch_sizes=tuple(tally.batch_sizes),
-            unmergeable=tally.unmergeable,
-            in_flight=(upstream.callers if upstream else 0) + waiting,
-            waiting=(upstream.waiting if upstream else 0) + waiting,
-            held=(upstream.held if upstream else 0) + (lobby.held if lobby else 0),
+            refused=counts.refused,
+            violations=dict(counts.violations),
+            batches=counts.batches,
+            batched_rows=counts.batched_rows,
+            batch_sizes=tuple(counts.batch_sizes),
+            unmergeable=counts.unmergeable,
+            in_flight=(upstream.callers if upstream else 0) + queue.waiting,
+            waiting=(upstream.waiting if upstream else 0) + queue.waiting,
+            held=(upstream.held if upstream else 0) + queue.held,
         )
 
     async def close(self) -> None:
@@ -222,40 +213,40 @@ class Routes:
             try:
                 gate = self._gates(route)
             except Exception as error:
-                # Not unchecked: what the gate keeps out would reach the model.
+                # Unchecked it must not serve: what the gate refuses would reach the model.
                 _log.error(
                     "cannot read the signature of %s, so it does not serve: %r", route.key, error
                 )
                 return None
-            service = self._new(route, route.endpoint, gate)
+            service = self._new_service(route, route.endpoint, gate)
             self._services[session] = service
-        service.upstream.turn(route.launch_id, ready=route.state is State.READY)
+        service.upstream.update_launch(route.launch_id, ready=route.state is State.READY)
         return service
 
-    def _new(self, route: Route, endpoint: Endpoint, gate: Gate | None) -> Service:
-        upstream = Upstream(route.key, endpoint, self._limits, self._broke)
-        tally = self._tallies[route.key]
-        if gate is None or not route.options.batch_max_rows or tally.unmergeable:
+    def _new_service(self, route: Route, endpoint: Endpoint, gate: Gate | None) -> Service:
+        upstream = Upstream(route.key, endpoint, self._limits, self._on_failure)
+        counts = self._counts[route.key]
+        if gate is None or not route.options.batch_max_rows or counts.unmergeable:
             return Service(upstream, gate, None)
 
-        async def ask_whole(question: Question) -> Answer:
-            with Call(upstream, callers=0) as call:
-                answer = await ask(upstream, call, question)
-                assert answer is not None  # noqa: S101 - only a relay takes it away
+        async def send(request: UpstreamRequest) -> UpstreamAnswer:
+            with UpstreamCall(upstream, callers=0) as call:
+                answer = await upstream_call.send(upstream, call, request)
+                assert answer is not None  # noqa: S101 - only a relay makes it None
                 return answer
 
-        def turned_off(why: str) -> None:
-            tally.unmergeable = why
-            self._say(route.key, why)
+        def on_turned_off(why: str) -> None:
+            counts.unmergeable = why
+            self._add_event(route.key, why)
 
         batcher = Batcher(
-            ask_whole,
+            send,
             gate.join,
             max_rows=route.options.batch_max_rows,
-            calls=route.options.workers,
-            patience=self._limits.read_timeout,
-            turned_off=turned_off,
-            counted=tally.note_batch,
+            max_calls=route.options.workers,
+            queue_timeout=self._limits.read_timeout,
+            on_turned_off=on_turned_off,
+            on_merged=counts.count_batch,
         )
         return Service(upstream, gate, batcher)
 

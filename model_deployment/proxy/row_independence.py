@@ -1,7 +1,6 @@
-"""Finds out whether a model keeps the promise that merging requests needs.
+"""Tests whether a model predicts a row alike alone and in a batch, which merging requests needs.
 
-It is that the predictions of some rows are the same together and apart. A model that ranks its rows, or
-scales them by their mean, does not keep it.
+A model that ranks its rows, or scales them by their mean, does not.
 """
 
 import contextlib
@@ -13,36 +12,35 @@ from typing import Any
 import aiohttp
 
 from model_deployment.core.domain import Endpoint
-from model_deployment.gate import Gate, Table, dumps
+from model_deployment.gate import Gate, MergeableTable, dumps
 from model_deployment.proxy.answers import predictions
 
-#: Rows that are tried.
+#: Rows that are compared.
 _ROWS = 4
-#: How far numbers may lie apart: matrix products of one row and of several round in other places.
-#: These are the defaults of ``numpy.allclose``.
+#: Tolerances of ``numpy.allclose``: matrix products of one row and of several round differently.
 _RELATIVE, _ABSOLUTE = 1e-5, 1e-8
 
 _UNKNOWN = "cannot find out whether its requests may be merged (batch_max_rows): "
 #: The predictions for some rows, or None if the model gives no list of predictions for them.
-Predict = Callable[[Table], Awaitable[list[Any] | None]]
+Predict = Callable[[MergeableTable], Awaitable[list[Any] | None]]
 
 
 async def compare(endpoint: Endpoint, gate: Gate, example: Any, timeout: float) -> str:
-    """Compare predictions of a few rows together and of each alone.
+    """Compare the predictions of a few rows in a batch with those of each row alone.
 
     Args:
-        example: a scoring request, best the model's own input example with several rows.
+        example: a scoring request, ideally the model's own input example with several rows.
         timeout: seconds each prediction may take.
 
     Returns:
-        How they differ, for people; empty if they do not.
+        A sentence that says how they differ; empty if they do not.
 
     Raises:
         OSError, aiohttp.ClientError, TimeoutError: the model server does not answer.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session:
 
-        async def predict(table: Table) -> list[Any] | None:
+        async def predict(table: MergeableTable) -> list[Any] | None:
             async with session.post(
                 f"{endpoint.url}/invocations",
                 data=dumps(gate.join([table])),
@@ -66,8 +64,8 @@ async def _compare(gate: Gate, example: Any, predict: Predict) -> str:
     if any(one is None for one in alone):
         return f"{_UNKNOWN}the model fails on its own input example, or answers with no list"
     if all(row.values == rows[0].values for row in rows):
-        # Equal rows prove little: a mean is the same of one and of many.
-        other = _varied(rows[0])
+        # Equal rows prove little: their mean is the mean of each.
+        other = _changed(rows[0])
         same = [*map(list, other.values)] == [*map(list, rows[0].values)]
         prediction = None if same else await predict(other)
         if not prediction:
@@ -76,10 +74,10 @@ async def _compare(gate: Gate, example: Any, predict: Predict) -> str:
                 "input_example= set to rows that differ, or deploy it without batch_max_rows"
             )
         rows, alone = [*rows[:1], other], [alone[0], prediction]
-    # Backwards too: a model that sorts what it answers may have been given sorted rows.
-    if difference := _difference(await predict(_joined(rows)), alone):
+    # Backwards too: a model that sorts its answer may have been given sorted rows.
+    if difference := _difference(await predict(_concatenated(rows)), alone):
         return difference
-    backwards = await predict(_joined(rows[::-1]))
+    backwards = await predict(_concatenated(rows[::-1]))
     return _difference(backwards and backwards[::-1], alone)
 
 
@@ -92,7 +90,7 @@ def _difference(together: list[Any] | None, alone: list[list[Any] | None]) -> st
             f"answered with {got}. {advice}"
         )
     for place, (one, found) in enumerate(zip(together, alone, strict=True)):
-        if found is None or len(found) != 1 or not _alike(one, found[0]):
+        if found is None or len(found) != 1 or not _equal(one, found[0]):
             other = found[0] if found and len(found) == 1 else found
             return (
                 "its requests must not be merged (batch_max_rows): its prediction for row "
@@ -102,18 +100,18 @@ def _difference(together: list[Any] | None, alone: list[list[Any] | None]) -> st
     return ""
 
 
-def _alike(one: Any, other: Any) -> bool:
+def _equal(one: Any, other: Any) -> bool:
     if type(one) is list and type(other) is list:
-        return len(one) == len(other) and all(map(_alike, one, other))
+        return len(one) == len(other) and all(map(_equal, one, other))
     if type(one) is dict and type(other) is dict:
-        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
     if float in (type(one), type(other)):  # whole numbers are not rounded
         with contextlib.suppress(TypeError, OverflowError):  # no number, or too large for a float
             return math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
     return bool(one == other)
 
 
-def _joined(rows: list[Table]) -> Table:
+def _concatenated(rows: list[MergeableTable]) -> MergeableTable:
     values = tuple(
         [value for row in rows for value in row.values[place]]
         for place in range(len(rows[0].values))
@@ -121,12 +119,14 @@ def _joined(rows: list[Table]) -> Table:
     return replace(rows[0], values=values, rows=len(rows))
 
 
-def _varied(row: Table) -> Table:
+def _changed(row: MergeableTable) -> MergeableTable:
     """Another row of the same types."""
-    return replace(row, values=tuple([_other(value) for value in column] for column in row.values))
+    return replace(
+        row, values=tuple([_changed_value(value) for value in column] for column in row.values)
+    )
 
 
-def _other(value: Any) -> Any:
+def _changed_value(value: Any) -> Any:
     match value:
         case bool():
             return not value
@@ -137,9 +137,9 @@ def _other(value: Any) -> Any:
         case str():
             return value + "x"
         case list():
-            return [_other(one) for one in value]
+            return [_changed_value(one) for one in value]
         case dict():
-            return {key: _other(one) for key, one in value.items()}
+            return {key: _changed_value(one) for key, one in value.items()}
         case _:
             return value
 

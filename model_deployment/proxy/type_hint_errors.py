@@ -1,12 +1,12 @@
-"""What MLflow says of input that does not fit the type hint of a model, without the data it repeats. Pure.
+"""Extracts why input does not fit a model's type hint from MLflow's message, which repeats the data. Pure.
 
-The text comes nested: MLflow's own words around the representation of a list of pairs, each of some data
-and of what Pydantic, or MLflow, says of it (``mlflow.types.type_hints``).
+The message is nested: MLflow's own words around the representation of a list of pairs, each of some data
+and of the error of Pydantic, or of MLflow, about this data (``mlflow.types.type_hints``).
 """
 
 import re
 
-#: How the check of a type hint begins to speak; a model's own words begin in another way.
+#: How messages of the type hint check begin; a model's own messages begin differently.
 _MLFLOW = re.compile(
     r"Failed to validate (?:the input )?data against (?:the )?type hint `"
     r"|Data doesn't match type hint, error: "
@@ -17,7 +17,7 @@ _MLFLOW = re.compile(
     r"|Expected (?:list|dict|type [\w.\[\], |]{1,100}), but got \w+\Z"
 )
 _HINT = re.compile(r"type hint `([^`]{1,200})`")
-#: Pydantic's two lines for each thing that is wrong, however often the ends of lines are escaped.
+#: Pydantic's two lines for each error, however often their line ends are escaped.
 _PYDANTIC = re.compile(r"(?:\n|\\+n)([^\s\\][^\n\\]{0,200})(?:\n|\\+n)  ([^\n]{1,300}?) \[type=")
 _PLAIN = re.compile(
     r"Expected (?:list|dict|type [\w.\[\], |]{1,100}), but got \w+"
@@ -27,19 +27,15 @@ _PLAIN = re.compile(
 )
 _CLASS = re.compile(r"<class '([\w.]+)'>")
 _OTHER = ". Error: "
-#: Characters of the text that are looked at, and reasons that are told.
-_LOOKED_AT, _REASONS = 20_000, 5
+#: Characters of the message that are searched, and reasons that are reported.
+_SEARCHED, _REASONS = 20_000, 5
 
 
-def misfit(said: str) -> str | None:
-    """The reason in MLflow's words; None if this is none of its check of a type hint.
-
-    Args:
-        said: what MLflow says, from its beginning.
-    """
-    if not _MLFLOW.match(said):
+def type_hint_error(message: str) -> str | None:
+    """The reason in MLflow's words; None if the message is not from the check of a type hint."""
+    if not _MLFLOW.match(message):
         return None
-    text = said[:_LOOKED_AT]
+    text = message[:_SEARCHED]
     hint = _HINT.search(text)
     found = [f"{place}: {what}" for place, what in _PYDANTIC.findall(text)]
     found = found or [_CLASS.sub(r"\1", reason) for reason in _PLAIN.findall(text)]

@@ -1,15 +1,14 @@
-"""What of a request's body goes to the model: the gate's verdict, carried out. Pure."""
+"""Has the gate check a body, and carries out the result: what the model is sent, or an error. Pure."""
 
 from dataclasses import dataclass, replace
 
 from model_deployment.core.errors import InvalidRequest
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import (
+    CheckResult,
     Gate,
-    Kind,
     MalformedText,
-    Table,
-    Verdict,
+    ViolationKind,
     dumps,
     dumps_nan,
     has_nan,
@@ -18,72 +17,68 @@ from model_deployment.gate import (
 )
 from model_deployment.proxy.headers import CSV, JSON
 
-_PASSED = Verdict()
+_PASSED = CheckResult()
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A body that was looked at."""
+class Validated:
+    """A body that the gate has checked."""
 
-    verdict: Verdict
+    result: CheckResult
     #: What the model is sent.
     content: bytes
 
-    @property
-    def table(self) -> Table | None:
-        """Its rows, if they may go together with those of other requests."""
-        return self.verdict.table
 
-
-def judge(gate: Gate, media_type: bytes, body: bytes) -> Judged:
-    """Look at a body.
+def validate(gate: Gate, media_type: bytes, body: bytes) -> Validated:
+    """Have the gate check a body.
 
     Raises:
-        MalformedJson, MalformedText: it is not what its type says.
+        MalformedJson, MalformedText: the body is not what its type says.
     """
     if media_type == JSON:
-        return _judge_json(gate, body)
+        return _validate_json(gate, body)
     if media_type == CSV:
-        verdict = gate.check_csv(_text(body))
-        if verdict.rows == 0:
+        result = gate.check_csv(_text(body))
+        if result.rows == 0:
             raise MalformedText("cannot read the body as CSV: it has no rows below its header")
-        return Judged(verdict, body)
-    return Judged(_PASSED, body)
+        return Validated(result, body)
+    return Validated(_PASSED, body)
 
 
-def _judge_json(gate: Gate, body: bytes) -> Judged:
+def _validate_json(gate: Gate, body: bytes) -> Validated:
     value = loads(body)
-    bare = b"NaN" in body and has_nan(body)
-    lasting = bare and not gate.checked
-    if lasting:
-        # Without a signature nothing turns null into the NaN that was sent.
+    bare_nan = b"NaN" in body and has_nan(body)
+    keeps_nan = bare_nan and not gate.checked
+    if keeps_nan:
+        # Without a signature MLflow does not turn null into the NaN that was sent.
         value = loads_nan(body)
-    verdict = gate.check(value)
-    if lasting:
-        verdict = replace(verdict, table=None)
-    if verdict.payload is not None:
-        write = dumps_nan if lasting or gate.writes_nan else dumps
-        return Judged(verdict, write(verdict.payload))
-    if bare and not (lasting or verdict.count or gate.takes_nan(value)):
-        return Judged(verdict, dumps(value))
-    return Judged(verdict, body)
+    result = gate.check(value)
+    if keeps_nan:
+        result = replace(result, table=None)
+    if result.payload is not None:
+        write = dumps_nan if keeps_nan or gate.writes_nan else dumps
+        return Validated(result, write(result.payload))
+    if bare_nan and not (keeps_nan or result.count or gate.accepts_nan(value)):
+        return Validated(result, dumps(value))
+    return Validated(result, body)
 
 
-def refused(key: ModelKey, verdict: Verdict) -> InvalidRequest:
-    """Tells what does not fit the model's signature."""
-    more = f", the first {len(verdict.violations)} of them below" if verdict.count > 20 else ""
-    found = "1 violation" if verdict.count == 1 else f"{verdict.count} violations"
-    found += " of its signature" if verdict.checked else ""
-    first = verdict.violations[0]
-    thing = "param" if first.kind is Kind.PARAMS else "column" if verdict.checked else "member"
+def rejection(key: ModelKey, result: CheckResult) -> InvalidRequest:
+    """The error that tells the caller what violates the model's signature."""
+    more = f", the first {len(result.violations)} of them below" if result.count > 20 else ""
+    found = "1 violation" if result.count == 1 else f"{result.count} violations"
+    found += " of its signature" if result.checked else ""
+    first = result.violations[0]
+    thing = "column" if result.checked else "member"
+    thing = "param" if first.kind is ViolationKind.PARAMS else thing
     place = "" if first.column is None else f" {thing} {first.column!a}"
     place += "" if first.row is None else f" row {first.row}"
     return InvalidRequest(
         f"cannot predict with {key}: {found}{more};{place or ' first'}: "
         f"expected {first.expected}, got {first.got}",
         extra={
-            "errors": [one.as_dict() for one in verdict.violations],
-            "error_count": verdict.count,
+            "errors": [one.as_dict() for one in result.violations],
+            "error_count": result.count,
         },
     )
 

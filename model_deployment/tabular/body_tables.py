@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_deployment.gate import csv_text, forms, loads
-from model_deployment.gate.verdict import Findings
+from model_deployment.gate import body_forms, csv_text, loads
+from model_deployment.gate.check_result import Findings
 
 #: Values that a table may have, and that are made of it: a body may be packed.
 MOST_CELLS = 2_000_000
@@ -55,12 +55,12 @@ def read(media_type: str, body: bytes, *, nested: bool = False) -> Table | None:
 
 def _from_json(body: Any, nested: bool) -> Table | None:
     findings = Findings()
-    request = forms.unwrap(body, frozenset(), findings)
+    request = body_forms.parse(body, frozenset(), findings)
     if request is None or request.llm:
         return None
     data = request.data
-    if request.form == forms.SPLIT:
-        frame = forms.read_split(data, findings)
+    if request.form == body_forms.SPLIT:
+        frame = body_forms.read_split(data, findings)
         return None if frame is None else Table(list(frame.names), frame.values, frame.rows)
     if type(data) is dict:
         return _of_records([data]) if nested else _of_columns(data)

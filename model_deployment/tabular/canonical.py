@@ -15,7 +15,7 @@ from types import NoneType
 from typing import Any
 
 from model_deployment.gate.csv_text import WORDS
-from model_deployment.gate.times import MISSING_TIME
+from model_deployment.gate.datetime_rules import MISSING_TIME
 from model_deployment.tabular import text_cells
 
 Spec = Mapping[str, Any]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from model_deployment.gate.naming import Name, Naming
-from model_deployment.gate.nested import COMPLEX
+from model_deployment.gate.column_names import ColumnNames, Name
+from model_deployment.gate.nested_rules import COMPLEX
 from model_deployment.tabular import text_cells
 from model_deployment.tabular.body_tables import Table
 from model_deployment.tabular.canonical import cells, column, converter
@@ -60,7 +60,9 @@ class Inputs:
         named = [spec for spec in specs if spec.get("name") is not None]
         if len(named) == len(specs):
             names = []
-            for key, given in zip(Naming(specs).keys, [one["name"] for one in named], strict=True):
+            for key, given in zip(
+                ColumnNames(specs).keys, [one["name"] for one in named], strict=True
+            ):
                 # Beside a column "1", the column 1 is called f1.
                 name = key if given == key else key.replace("\0", "f")
                 names.append(name)

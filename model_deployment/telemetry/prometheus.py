@@ -25,7 +25,7 @@ from model_deployment.core.domain import (
     ProxyCounters,
     State,
 )
-from model_deployment.gate import Kind
+from model_deployment.gate import ViolationKind
 from model_deployment.recording.counters import LATENCIES, Total
 from model_deployment.recording.upkeep import MonitoringState
 from model_deployment.recording.windows import KINDS
@@ -154,7 +154,7 @@ def _gate(served: Sequence[Served]) -> Iterator[Metric]:
         by_kind: Counter[str] = Counter()
         for (_, kind), count in one.counters.violations.items():
             by_kind[kind] += count
-        for kind in Kind:
+        for kind in ViolationKind:
             violations.add_metric([*one.labels, str(kind)], by_kind[kind])
         refused.add_metric(one.labels, one.counters.refused)
     yield from (violations, refused)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from model_deployment.gate import Table, dumps, loads
-from model_deployment.proxy.answers import Answer
+from model_deployment.gate import MergeableTable, dumps, loads
+from model_deployment.proxy.answers import UpstreamAnswer
 from model_deployment.proxy.batch import Batcher, Join
-from model_deployment.proxy.upstream import Dropped
-from model_deployment.proxy.upstream_call import Question
+from model_deployment.proxy.upstream import LaunchRemoved
+from model_deployment.proxy.upstream_call import UpstreamRequest
 from tests.support.gates import column, gate, param
 
 GATE = gate(column("long"), column("double", "half"), params=[param("long", 0)])
@@ -21,7 +21,7 @@ def body(*markers: int, p: int | None = None) -> dict[str, Any]:
     return {"dataframe_records": records} | ({"params": {"p": p}} if p is not None else {})
 
 
-def table(*markers: int, p: int | None = None) -> Table:
+def table(*markers: int, p: int | None = None) -> MergeableTable:
     """The same, as the gate found it."""
     found = GATE.check(body(*markers, p=p)).table
     assert found is not None
@@ -33,7 +33,7 @@ def predicted(*markers: int) -> list[int]:
     return [-marker for marker in markers]
 
 
-def given(answer: Answer) -> Any:
+def given(answer: UpstreamAnswer) -> Any:
     """The predictions in an answer."""
     return loads(answer.content)["predictions"]
 
@@ -48,8 +48,8 @@ async def settle() -> None:
 class Asked:
     """A call that has reached the model."""
 
-    question: Question
-    answer: asyncio.Future[Answer]
+    question: UpstreamRequest
+    answer: asyncio.Future[UpstreamAnswer]
 
     @property
     def merged(self) -> bool:
@@ -70,7 +70,7 @@ class Asked:
 
     def says(self, content: Any, status: int = 200) -> None:
         """Answer it."""
-        self.answer.set_result(Answer(status, [], dumps(content)))
+        self.answer.set_result(UpstreamAnswer(status, [], dumps(content)))
 
     async def returns(self) -> None:
         """Answer it well, and let everybody go on."""
@@ -92,11 +92,11 @@ class Desk:
         max_rows: int = 10,
         calls: int = 1,
         join: Join = GATE.join,
-        patience: float = float("inf"),
-        rows_alone: int = 1,
+        queue_timeout: float = float("inf"),
+        max_rows_alone: int = 1,
     ) -> None:
         self.max_rows = max_rows
-        self.rows_alone = max(rows_alone, max_rows)
+        self.max_rows_alone = max(max_rows_alone, max_rows)
         self.asked: list[Asked] = []
         self.counted: list[int] = []
         self.told: list[str] = []
@@ -106,16 +106,16 @@ class Desk:
             self._ask,
             join,
             max_rows=max_rows,
-            calls=calls,
-            patience=patience,
-            rows_alone=rows_alone,
-            turned_off=self.told.append,
-            counted=self.counted.append,
+            max_calls=calls,
+            queue_timeout=queue_timeout,
+            max_rows_alone=max_rows_alone,
+            on_turned_off=self.told.append,
+            on_merged=self.counted.append,
         )
 
-    async def _ask(self, question: Question) -> Answer:
+    async def _ask(self, question: UpstreamRequest) -> UpstreamAnswer:
         if self.gone:
-            raise Dropped
+            raise LaunchRemoved
         asked = Asked(question, asyncio.get_running_loop().create_future())
         self.asked.append(asked)
         return await asked.answer
@@ -125,6 +125,9 @@ class Desk:
         """Calls without an answer yet."""
         return [asked for asked in self.asked if not asked.answer.done()]
 
+    def has_open(self, number: int) -> bool:
+        return len(self.open) == number
+
     @property
     def rows(self) -> list[list[int]]:
         """The markers in every call so far."""
@@ -132,13 +135,13 @@ class Desk:
 
     def caller(
         self, *markers: int, p: int | None = None, sent: Callable[[], None] = lambda: None
-    ) -> asyncio.Task[Answer]:
+    ) -> asyncio.Task[UpstreamAnswer]:
         """Somebody who wants predictions; nothing has happened yet."""
-        question = Question(dumps(body(*markers, p=p)), list)
+        question = UpstreamRequest(dumps(body(*markers, p=p)), list)
         predict = self.batcher.predict(table(*markers, p=p), question, sent)
         return asyncio.create_task(predict)
 
-    async def call(self, *markers: int, p: int | None = None) -> asyncio.Task[Answer]:
+    async def call(self, *markers: int, p: int | None = None) -> asyncio.Task[UpstreamAnswer]:
         """The same, and the call goes as far as it can."""
         task = self.caller(*markers, p=p)
         await settle()

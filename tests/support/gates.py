@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from model_deployment.core.signature import Signature
-from model_deployment.gate import Gate, Validation, Verdict
+from model_deployment.gate import CheckResult, Gate, Validation
 
 MAPPING: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "type_mapping.json").read_text(encoding="utf-8")
@@ -41,12 +41,12 @@ def split(*values: Any, name: str = "a") -> dict[str, Any]:
     return {"dataframe_split": {"columns": [name], "data": [[value] for value in values]}}
 
 
-def values(verdict: Verdict, original: Any) -> list[Any]:
+def values(result: CheckResult, original: Any) -> list[Any]:
     """The values of one column as they are sent on."""
-    body = original if verdict.payload is None else verdict.payload
+    body = original if result.payload is None else result.payload
     return [row[0] for row in body["dataframe_split"]["data"]]
 
 
-def kinds(verdict: Verdict) -> list[str]:
+def kinds(result: CheckResult) -> list[str]:
     """What is wrong, in the order it is told."""
-    return [str(violation.kind) for violation in verdict.violations]
+    return [str(violation.kind) for violation in result.violations]

@@ -15,10 +15,10 @@ from model_deployment.core.options import Options
 from model_deployment.gate import Gate
 from model_deployment.http.asgi import Receive, Scope, Send
 from model_deployment.http.connection import Connection
-from model_deployment.proxy.context import Terms
+from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Gates, Routes
-from model_deployment.proxy.upstream import Limits
+from model_deployment.proxy.upstream import UpstreamLimits
 from tests.support.raw_http import HOST, Message, Wire
 from tests.support.upstreams import Behave, Server
 
@@ -55,16 +55,16 @@ class Front:
         recovery_timeout: float = 30,
     ) -> None:
         self.upstream = upstream
-        #: How often the proxy said that a model broke.
-        self.broke = 0
+        #: How often the proxy reported that a model did not answer.
+        self.failures = 0
         self.port = 0
         #: What was said of inside a model, by launch.
         self.traces: list[tuple[str, str]] = []
         #: Events of deployments.
-        self.told: list[tuple[ModelKey, str]] = []
+        self.events: list[tuple[ModelKey, str]] = []
         #: Parked deployments that were to be started.
         self.woken: list[ModelKey] = []
-        self._limits = Limits(
+        self._limits = UpstreamLimits(
             connections=int(connections),
             queue=int(queue),
             queue_bytes=int(queue_bytes),
@@ -72,8 +72,10 @@ class Front:
             wake_timeout=wake_timeout,
             recovery_timeout=recovery_timeout,
         )
-        self._terms = Terms(
-            int(limit), patience, trace=lambda launch, text: self.traces.append((launch, text))
+        self._context = ExchangeContext(
+            int(limit),
+            patience,
+            log_failure=lambda launch, text: self.traces.append((launch, text)),
         )
         self._gates = gates or (lambda route: gate)
         self._options = options or Options()
@@ -83,13 +85,13 @@ class Front:
         self.routes = Routes(
             self._limits,
             gates=self._gates,
-            broke=self._on_broke,
-            tell=lambda key, text: self.told.append((key, text)),
+            on_failure=self._on_failure,
+            add_event=lambda key, text: self.events.append((key, text)),
             wake=self.woken.append,
         )
         self._stack.push_async_callback(self.routes.close)
         self.publish(self.route())
-        await self._serve(Proxy(_inside, self.routes, self._terms))
+        await self._serve(Proxy(_inside, self.routes, self._context))
         return self
 
     async def __aexit__(
@@ -137,8 +139,8 @@ class Front:
         """Whether nothing is under way."""
         return (self.traffic.in_flight, self.traffic.oldest) == (0, 0.0)
 
-    def _on_broke(self) -> None:
-        self.broke += 1
+    def _on_failure(self) -> None:
+        self.failures += 1
 
     async def _serve(self, proxy: Proxy) -> None:
         # Callers are accepted from here on, and wait until the server has started.

@@ -119,7 +119,7 @@ def answers(body: bytes = b"", status: int = 200, headers: Headers = ()) -> Beha
     return behave
 
 
-class Gate:
+class HeldUpstream:
     """Holds every request until it is opened, then echoes."""
 
     def __init__(self) -> None:

@@ -132,7 +132,7 @@ async def test_json_that_breaks_off_is_no_answer(serve: Serve, size: int) -> Non
     front = await serve(chunked(bytes(size), whole=False))
     (await front.ask(post())).problem(502)
     assert front.traffic.answered == 0
-    assert front.broke == 1
+    assert front.failures == 1
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])
@@ -152,7 +152,7 @@ async def test_of_an_exception_inside_the_model_only_its_log_knows(
     assert text.startswith("request mine: status 400: Traceback")
     assert CANARY in text
     # The process is well, and nobody need look at it.
-    assert front.broke == 0
+    assert front.failures == 0
     assert front.traffic.answered == 1
 
 
@@ -228,7 +228,7 @@ async def test_any_other_status_is_a_failure_of_the_model(
     [(_, text)] = front.traces
     assert text.partition(": ")[2] == f"status {status}: {content.decode()}"
     assert len(front.upstream.requests) == 1
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"no json", b"[]", b'"x"', b"{}", b'{"message": ""}'])

@@ -48,7 +48,7 @@ async def test_those_who_wait_for_the_first_go_together(serve: Serve) -> None:
     assert predictions(await third.receive()) == ["of 4"]
     assert counted(front) == (1, 3)
     assert front.idle()
-    assert not front.told
+    assert not front.events
 
 
 async def test_each_answer_of_a_merged_call_has_the_name_of_its_own_request(serve: Serve) -> None:
@@ -249,4 +249,4 @@ async def test_nobody_gets_the_rows_of_another(serve: Serve) -> None:
     batches, rows = counted(front)
     assert rows > batches > 20
     assert front.idle()
-    assert not front.told
+    assert not front.events

@@ -139,7 +139,7 @@ async def test_a_body_is_counted_while_it_comes_in(serve: Serve) -> None:
     assert await caller.ended()
     assert not front.upstream.connections
     assert front.idle()
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_a_body_of_just_the_limit_is_fine(serve: Serve) -> None:

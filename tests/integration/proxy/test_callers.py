@@ -7,7 +7,7 @@ import pytest
 from model_deployment.proxy import upstream
 from tests.support.proxy_front import Front, Serve
 from tests.support.raw_http import Wire, chunks, post, post_chunked
-from tests.support.upstreams import Gate, Peer, echo, silent
+from tests.support.upstreams import HeldUpstream, Peer, echo, silent
 from tests.support.waiting import until
 
 #: Far less than any time limit: what happens within it happens because of the caller.
@@ -37,12 +37,12 @@ async def test_a_caller_hangs_up_while_the_model_thinks(serve: Serve, reset: boo
     await hang_up(caller, reset=reset)
     await nothing_left(front)
     assert front.traffic.answered == 0
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_caller_hangs_up_after_a_body_in_pieces(serve: Serve, reset: bool) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     caller = await front.call()
     await caller.send(post_chunked(b"first", end=False))
@@ -61,7 +61,7 @@ async def test_a_caller_hangs_up_in_the_middle_of_the_body(serve: Serve, reset: 
     assert (await front.ask(post(b"of another"))).body == b"of another"
     assert [request.body for request in front.upstream.requests] == [b"of another"]
     assert front.idle()
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -82,7 +82,7 @@ async def test_a_caller_hangs_up_in_the_middle_of_the_answer(serve: Serve, reset
 
 
 async def test_a_caller_hangs_up_while_waiting_for_others(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=1)
     first, second, third = [await front.call() for _ in range(3)]
     await first.send(post(b"1"))
@@ -99,7 +99,7 @@ async def test_a_caller_hangs_up_while_waiting_for_others(serve: Serve) -> None:
 
 
 async def test_callers_beyond_the_connections_wait_and_are_answered(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=8)
     callers = [await front.call() for _ in range(100)]
     for number, caller in enumerate(callers):
@@ -113,7 +113,7 @@ async def test_callers_beyond_the_connections_wait_and_are_answered(serve: Serve
 
 async def test_waiting_for_others_is_not_counted_against_the_model(serve: Serve) -> None:
     """A queue must not make a busy model look like one that hangs."""
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=1)
     first, second = await front.call(), await front.call()
     await first.send(post(b"1"))
@@ -130,7 +130,7 @@ async def test_waiting_for_others_is_not_counted_against_the_model(serve: Serve)
 
 
 async def test_the_oldest_request_counts(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     old, young = await front.call(), await front.call()
     await old.send(post())
@@ -148,7 +148,7 @@ async def test_the_oldest_request_counts(serve: Serve) -> None:
 
 async def test_a_slow_upload_is_not_counted_against_the_model(serve: Serve) -> None:
     """Else a caller could have a healthy model restarted."""
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     slow, quick = await front.call(), await front.call()
     await slow.send(post_chunked(b"first", end=False))
@@ -186,7 +186,7 @@ async def test_a_caller_who_stops_sending(serve: Serve, data: bytes) -> None:
     (await caller.ask(data)).problem(408)
     assert not front.upstream.connections
     assert front.idle()
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_a_caller_who_never_comes_to_an_end(serve: Serve) -> None:
@@ -240,7 +240,7 @@ async def test_an_idle_connection_that_the_model_closed_is_not_used(serve: Serve
         await closed.wait()
         closed.clear()
     assert front.upstream.connections == 5
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_a_request_is_never_sent_twice(serve: Serve) -> None:
@@ -263,8 +263,8 @@ async def test_a_request_is_never_sent_twice(serve: Serve) -> None:
 async def test_a_connection_is_not_used_when_the_model_may_be_closing_it(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert upstream._IDLE < 5, "uvicorn closes idle connections after 5 s"
-    monkeypatch.setattr(upstream, "_IDLE", 0.0)
+    assert upstream._KEEPALIVE < 5, "uvicorn closes idle connections after 5 s"
+    monkeypatch.setattr(upstream, "_KEEPALIVE", 0.0)
     front = await serve(echo)
     caller = await front.call()
     for _ in range(3):

@@ -4,7 +4,7 @@ from model_deployment.core.domain import BATCH_ROWS, ProxyCounters, State
 from tests.support.held_requests import batching, send, send_all
 from tests.support.proxy_front import KEY, Front, Serve
 from tests.support.raw_http import Wire, post
-from tests.support.upstreams import Gate
+from tests.support.upstreams import HeldUpstream
 from tests.support.waiting import until
 
 
@@ -23,7 +23,7 @@ async def ask(front: Front, data: bytes) -> Wire:
 
 
 async def test_those_beyond_the_connections_of_a_model_wait(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=2)
     callers = [await ask(front, post(b"12345")) for _ in range(5)]
     await until(lambda: load(front) == (5, 3), what="three to wait")
@@ -54,7 +54,7 @@ async def test_those_that_will_be_merged_wait_and_calls_are_counted_by_their_row
 
 
 async def test_a_deployment_on_its_way_out_tells_what_it_still_answers(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     caller = await ask(front, post(b"x"))
     front.publish(front.route(state=State.STOPPING))

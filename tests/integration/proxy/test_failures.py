@@ -7,7 +7,7 @@ import pytest
 from model_deployment.core.domain import State
 from tests.support.proxy_front import LIMIT, Front, Serve
 from tests.support.raw_http import Message, chunks, post, post_chunked
-from tests.support.upstreams import Behave, Gate, Peer, answers, echo, silent
+from tests.support.upstreams import Behave, HeldUpstream, Peer, answers, echo, silent
 from tests.support.waiting import until
 
 LARGE = 3_000_000
@@ -32,7 +32,7 @@ async def test_a_model_that_refuses_connections(serve: Serve) -> None:
     problem = answer.problem(503)
     assert answer.get("retry-after") == "1"
     assert "iris-1" in problem["detail"]
-    assert front.broke == 1
+    assert front.failures == 1
     assert front.idle()
 
 
@@ -50,7 +50,7 @@ async def test_a_model_that_refuses_connections(serve: Serve) -> None:
 async def test_a_small_answer_that_breaks_off(serve: Serve, data: bytes, reset: bool) -> None:
     front = await serve(says(data, reset=reset))
     (await front.ask(post(b"x"))).problem(502)
-    assert front.broke == 1
+    assert front.failures == 1
     assert len(front.upstream.requests) == 1
     assert front.idle()
     assert front.traffic.answered == 0
@@ -71,7 +71,7 @@ async def test_a_small_answer_that_breaks_off(serve: Serve, data: bytes, reset: 
 async def test_an_answer_that_is_none(serve: Serve, data: bytes) -> None:
     front = await serve(says(data))
     (await front.ask(post(b"x"))).problem(502)
-    assert front.broke == 1
+    assert front.failures == 1
     assert front.idle()
     assert len(front.upstream.requests) == 1
 
@@ -101,7 +101,7 @@ async def test_a_streamed_answer_that_breaks_off_does_not_look_whole(
         await caller.piece(answer)
     assert await caller.ended()
     assert front.idle()
-    assert front.broke == 1
+    assert front.failures == 1
     assert front.traffic.answered == 0
 
 
@@ -117,7 +117,7 @@ async def test_a_model_that_does_not_answer(serve: Serve) -> None:
     for number in range(1, 4):
         (await front.ask(post(b"x"))).problem(504)
         assert front.traffic.timeouts_in_row == number
-        assert front.broke == number
+        assert front.failures == number
     assert front.idle()
     assert front.traffic.answered == 0
     await until(lambda: front.upstream.open == 0, what="the end of connections of no more use")
@@ -161,11 +161,11 @@ async def test_time_outs_in_a_row_end_with_an_answer(serve: Serve) -> None:
         await caller.ask(post())
         counted.append((front.traffic.timeouts_in_row, front.traffic.answered))
     assert counted == [(1, 0), (2, 0), (0, 1), (1, 1), (0, 2)]
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_a_request_is_finished_after_its_route_was_taken_back(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     caller = await front.call()
     await caller.send(post(b"x"))
@@ -178,7 +178,7 @@ async def test_a_request_is_finished_after_its_route_was_taken_back(serve: Serve
     assert front.idle()
 
 
-async def _dropped(front: Front, gate: Gate) -> list[Message]:
+async def _dropped(front: Front, gate: HeldUpstream) -> list[Message]:
     """The answers of four callers of two connections, whose launch goes meanwhile."""
     callers = [await front.call() for _ in range(4)]
     for caller in callers:
@@ -189,7 +189,7 @@ async def _dropped(front: Front, gate: Gate) -> list[Message]:
 
 
 async def test_a_dropped_launch_takes_its_requests_with_it(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=2)
     found = await _dropped(front, gate)
     # Those that waited never reached the model, and may simply be sent again.
@@ -197,7 +197,7 @@ async def test_a_dropped_launch_takes_its_requests_with_it(serve: Serve) -> None
     assert {answer.get("retry-after") for answer in found if answer.status == 503} == {"1"}
     await until(lambda: gate.left == 2, what="closed connections")
     assert len(front.upstream.requests) == 2
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_a_dropped_launch_cuts_the_answer_it_was_giving(serve: Serve) -> None:
@@ -251,7 +251,7 @@ async def test_a_model_that_leaves_in_the_middle_of_the_body(serve: Serve) -> No
     caller = await front.call()
     for number in (1, 2):
         (await caller.ask(post(bytes(4 * LIMIT)))).problem(502)
-        assert front.broke == number
+        assert front.failures == number
     assert front.idle()
     assert len(front.upstream.requests) == 2
 

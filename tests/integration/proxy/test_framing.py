@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.proxy_front import Serve
 from tests.support.raw_http import head, post, post_chunked
-from tests.support.upstreams import Gate, echo
+from tests.support.upstreams import HeldUpstream, echo
 from tests.support.waiting import until
 
 START = b"POST /iris-1 HTTP/1.1\r\nHost: proxy\r\n"
@@ -98,7 +98,7 @@ async def test_requests_in_a_row_are_answered_in_their_order(serve: Serve) -> No
 
 
 async def test_one_request_at_a_time_of_a_connection_reaches_a_model(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     caller = await front.call()
     await caller.send(post(b"1"), post(b"2"))
@@ -111,7 +111,7 @@ async def test_one_request_at_a_time_of_a_connection_reaches_a_model(serve: Serv
 
 async def test_a_caller_of_requests_in_a_row_hangs_up(serve: Serve) -> None:
     """uvicorn tells only the last request of the hang-up, so the one under way is finished."""
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     caller = await front.call()
     await caller.send(post(b"1"), post(b"2"))

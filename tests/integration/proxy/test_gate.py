@@ -12,7 +12,7 @@ from model_deployment.core.domain import LaunchTraffic, Route, State
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import Gate
 from model_deployment.proxy import exchange
-from model_deployment.proxy.validate import Judged, judge
+from model_deployment.proxy.validate import Validated, validate
 from tests.support.gates import column, gate, param, split
 from tests.support.proxy_front import KEY, Front, Serve
 from tests.support.raw_http import post, post_chunked
@@ -239,11 +239,11 @@ async def test_large_bodies_are_judged_in_a_thread(
 ) -> None:
     threads = []
 
-    def spy(check: Gate, media_type: bytes, body: bytes) -> Judged:
+    def spy(check: Gate, media_type: bytes, body: bytes) -> Validated:
         threads.append(threading.current_thread() is threading.main_thread())
-        return judge(check, media_type, body)
+        return validate(check, media_type, body)
 
-    monkeypatch.setattr(exchange, "judge", spy)
+    monkeypatch.setattr(exchange, "validate", spy)
     front = await serve(echo, gate=gate(column("long"), mode="coerce"))
     good, repaired = split(*range(rows)), split(*map(str, range(rows)))
     assert json.loads((await front.ask(ask_json(good))).body) == good

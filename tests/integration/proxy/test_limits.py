@@ -7,13 +7,13 @@ from tests.support.held_requests import batching
 from tests.support.held_requests import send as send_question
 from tests.support.proxy_front import Front, Serve
 from tests.support.raw_http import Message, Wire, post, post_chunked
-from tests.support.upstreams import Gate, echo, silent
+from tests.support.upstreams import HeldUpstream, echo, silent
 from tests.support.waiting import until
 
 
-async def full(serve: Serve, **options: int) -> tuple[Front, Gate, list[Wire]]:
+async def full(serve: Serve, **options: int) -> tuple[Front, HeldUpstream, list[Wire]]:
     """A model of one connection that two callers wait for, which is all there may be."""
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=1, queue=1, **options)
     return front, gate, [await send(front, post(b"%d" % number)) for number in range(2)]
 
@@ -45,7 +45,7 @@ async def test_one_more_than_may_wait_is_told_to_come_again(serve: Serve) -> Non
     assert (await refused.ask(post(b"again"))).body == b"again"
     assert [request.body for request in front.upstream.requests] == [b"0", b"1", b"again"]
     assert front.traffic.answered == 3
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_a_caller_who_leaves_makes_room_for_another(serve: Serve) -> None:
@@ -59,7 +59,7 @@ async def test_a_caller_who_leaves_makes_room_for_another(serve: Serve) -> None:
 
 
 async def test_as_many_wait_as_may(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=2, queue=3)
     waiting = [await send(front, post(b"%d" % number)) for number in range(5)]
     is_too_busy(await front.ask(post()))
@@ -70,7 +70,7 @@ async def test_as_many_wait_as_may(serve: Serve) -> None:
 
 
 async def test_nobody_waits_where_nobody_may(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=1, queue=0)
     caller = await send(front, post(b"x"))
     is_too_busy(await front.ask(post()))
@@ -91,7 +91,7 @@ async def test_a_busy_model_takes_nothing_from_another(serve: Serve) -> None:
 
 
 async def test_bodies_that_wait_are_limited_in_bytes(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, queue_bytes=1000)
     large = await send(front, post(bytes(600)))
     refused = await front.call()
@@ -107,7 +107,7 @@ async def test_bodies_that_wait_are_limited_in_bytes(serve: Serve) -> None:
 
 
 async def test_one_body_alone_is_always_let_in(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, queue_bytes=10)
     large = await send(front, post(bytes(1000)))
     is_too_busy(await front.ask(post(b"x")))

@@ -113,7 +113,7 @@ async def test_a_status_of_success_is_passed_on_as_it_is(serve: Serve, status: i
     assert answer.get("location") == "/elsewhere"
     assert answer.get("content-type") == "application/json"
     assert len(front.upstream.requests) == 1
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_an_answer_without_a_body(serve: Serve) -> None:

@@ -10,7 +10,7 @@ from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.options import Options
 from tests.support.proxy_front import KEY, LAUNCH, Front, Serve
 from tests.support.raw_http import Wire, post, post_chunked
-from tests.support.upstreams import Gate, echo
+from tests.support.upstreams import HeldUpstream, echo
 from tests.support.waiting import until
 
 
@@ -126,7 +126,7 @@ async def test_if_it_may_not_start_those_who_wait_are_told_and_the_next_one_asks
 ) -> None:
     front = await parked(serve)
     (caller,) = await wait_in(front, b"1")
-    front.routes.refuse(KEY, NotEnoughMemory("cannot predict with iris-1: no memory"))
+    front.routes.fail_waiting(KEY, NotEnoughMemory("cannot predict with iris-1: no memory"))
     assert (await caller.receive()).problem(507)["title"] == "Not enough memory"
     front.woken.clear()
     (caller,) = await wait_in(front, b"2")
@@ -150,7 +150,7 @@ async def test_only_a_prediction_wakes_it(serve: Serve) -> None:
 
 
 async def test_who_is_still_sending_is_seen_and_counts_as_use(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     await until(lambda: front.traffic.idle > 0, what="a moment without requests")
     caller = await front.call()
@@ -168,7 +168,7 @@ async def test_who_is_still_sending_is_seen_and_counts_as_use(serve: Serve) -> N
 
 
 async def test_calls_outlive_a_launch_whose_port_is_held(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     first = replace(front.route(), session=LAUNCH)
     front.publish(first)
@@ -187,11 +187,11 @@ async def test_calls_outlive_a_launch_whose_port_is_held(serve: Serve) -> None:
     assert front.routes.traffic("launch-2").oldest < before
     gate.open()
     assert [(await caller.receive()).body for caller in (waiting, late)] == [b"1", b"2"]
-    assert front.broke == 0
+    assert front.failures == 0
 
 
 async def test_calls_do_not_outlive_a_session(serve: Serve) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate)
     caller = await front.call()
     await caller.send(post(b"1"))

@@ -7,7 +7,7 @@ import pytest
 from model_deployment.core.domain import State
 from tests.support.proxy_front import KEY, Front, Serve
 from tests.support.raw_http import Wire, post
-from tests.support.upstreams import Gate, echo
+from tests.support.upstreams import HeldUpstream, echo
 from tests.support.waiting import until
 
 
@@ -75,7 +75,7 @@ async def test_they_are_told_at_once_that_it_does_not_come_back(serve: Serve, st
 async def test_what_was_not_sent_yet_goes_to_the_next_launch_and_the_rest_does_not(
     serve: Serve,
 ) -> None:
-    gate = Gate()
+    gate = HeldUpstream()
     front = await serve(gate, connections=1)
     sent = await front.call()
     await sent.send(post(b"sent"))
@@ -98,7 +98,7 @@ async def test_a_process_that_is_gone_unnoticed_is_waited_for(serve: Serve) -> N
     await front.upstream.stop_listening()
     caller = await front.call()
     await caller.send(post(b"x"))
-    await until(lambda: front.broke > 0, what="a call that was refused")
+    await until(lambda: front.failures > 0, what="a call that was refused")
     await until(lambda: front.routes.counters(KEY).waiting == 1)
     turn(front, State.PENDING)
     turn(front, State.FAILED, "gone for good")
@@ -117,7 +117,7 @@ async def test_a_controller_that_stops_keeps_nobody_waiting(serve: Serve) -> Non
     front = await serve(echo)
     turn(front, State.PENDING)
     served, dismissed = await waiting(front, 2)
-    front.routes.dismiss()
+    front.routes.stop_waiting()
     answer = await dismissed.receive()
     assert "the controller is stopping" in answer.problem(503)["detail"]
     assert answer.get("retry-after") == "5"

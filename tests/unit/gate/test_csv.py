@@ -1,4 +1,4 @@
-"""CSV: every cell is judged as what MLflow makes of it, and MLflow itself is the judge of that."""
+"""CSV: every cell is validated as what MLflow makes of it, and MLflow itself is the judge of that."""
 
 import csv
 import io
@@ -16,9 +16,9 @@ from pandas._libs.parsers import STR_NA_VALUES
 from model_deployment.core.names import ModelKey
 from model_deployment.core.signature import Signature
 from model_deployment.gate import Gate, MalformedText, Validation
-from model_deployment.gate.csv_cells import MISSING
+from model_deployment.gate.csv_text import MISSING
 from model_deployment.proxy.headers import CSV
-from model_deployment.proxy.validate import judge, refused
+from model_deployment.proxy.validate import rejection, validate
 from tests.support.enforcement import same
 from tests.support.gates import MAPPING, Spec, column, gate, kinds, tensor
 
@@ -140,13 +140,13 @@ def test_a_cell_that_mlflow_would_change_or_refuse_is_refused(
     kind: str, cell: str, what: str, rows: int
 ) -> None:
     good = {"boolean": "True", "string": "x"}.get(kind, "1")
-    verdict = gate(column(kind), column("long", "b")).check_csv(
+    result = gate(column(kind), column("long", "b")).check_csv(
         text(["a", "b"], *([good, "1"] for _ in range(rows - 1)), [cell, "1"])
     )
-    assert [(str(one.kind), one.column, one.row) for one in verdict.violations] == [
+    assert [(str(one.kind), one.column, one.row) for one in result.violations] == [
         (what, "a", rows - 1)
     ]
-    assert (verdict.refused, verdict.count, verdict.rows) == (True, 1, rows)
+    assert (result.refused, result.count, result.rows) == (True, 1, rows)
 
 
 @pytest.mark.parametrize("kind", ["double", "float", "string"])
@@ -163,10 +163,10 @@ def test_pandas_has_no_gaps_among_whole_numbers_and_booleans(kind: str) -> None:
 @pytest.mark.parametrize("mode", ["strict", "coerce", "observe"])
 def test_modes_differ_in_what_becomes_of_it(mode: str) -> None:
     body = b"a\n2147483648\n"
-    judged = judge(gate(column("integer"), mode=mode), CSV, body)
-    assert judged.verdict.refused is (mode != "observe")
-    assert (judged.verdict.count, judged.content) == (1, body)
-    more = judge(gate(column("integer"), mode=mode), CSV, b"a,x\n1,2\n").verdict
+    validated = validate(gate(column("integer"), mode=mode), CSV, body)
+    assert validated.result.refused is (mode != "observe")
+    assert (validated.result.count, validated.content) == (1, body)
+    more = validate(gate(column("integer"), mode=mode), CSV, b"a,x\n1,2\n").result
     assert more.refused is (mode == "strict")
 
 
@@ -191,14 +191,14 @@ def test_booleans_are_words_or_numbers(cells: list[str], found: list[str]) -> No
 
 def test_of_thousands_of_bad_cells_the_first_are_told_and_all_are_counted() -> None:
     rows = [["x" if place % 2 else "1", ""] for place in range(9000)]
-    verdict = gate(column("long"), column("string", "b")).check_csv(text(["a", "b"], *rows))
-    assert verdict.count == 4500 + 9000
-    assert verdict.tally == {("a", "type"): 4500, ("b", "null"): 9000}
-    assert [(one.row, one.column) for one in verdict.violations[:4]] == [
+    result = gate(column("long"), column("string", "b")).check_csv(text(["a", "b"], *rows))
+    assert result.count == 4500 + 9000
+    assert result.tally == {("a", "type"): 4500, ("b", "null"): 9000}
+    assert [(one.row, one.column) for one in result.violations[:4]] == [
         (0, "b"), (1, "a"), (1, "b"), (2, "b"),
     ]  # fmt: skip
-    assert len(verdict.violations) == 20
-    detail = refused(ModelKey("m", 1), verdict).detail
+    assert len(result.violations) == 20
+    detail = rejection(ModelKey("m", 1), result).detail
     assert (
         "13500 violations of its signature, the first 20 of them below; column 'b' row 0" in detail
     )
@@ -214,10 +214,10 @@ def test_of_thousands_of_bad_cells_the_first_are_told_and_all_are_counted() -> N
 )  # fmt: skip
 def test_bodies_that_pandas_reads_as_they_are_meant(body: str) -> None:
     specs = [column("long"), column("string", "b")]
-    verdict = gate(*specs).check_csv(body)
-    assert kinds(verdict) == []
+    result = gate(*specs).check_csv(body)
+    assert kinds(result) == []
     got = read(body.removeprefix("\ufeff"), specs)
-    assert verdict.rows == len(got)
+    assert result.rows == len(got)
     assert set(got["a"]) <= {1, 2}
 
 
@@ -235,8 +235,8 @@ def test_bodies_that_pandas_reads_as_something_else(body: str) -> None:
 
 def test_an_empty_value_of_a_single_column_is_a_row_and_a_blank_line_is_none() -> None:
     specs = [column("string", required=False)]
-    verdict = gate(*specs).check_csv('a\nx\n""\n\ny\n')
-    assert (kinds(verdict), verdict.rows) == ([], 3)
+    result = gate(*specs).check_csv('a\nx\n""\n\ny\n')
+    assert (kinds(result), result.rows) == ([], 3)
     assert len(read('a\nx\n""\n\ny\n', specs)) == 3
     assert kinds(gate(column("string")).check_csv('a\n""\n')) == ["null"]
     with pytest.raises(MalformedText, match="skips a line of nothing but spaces"):
@@ -245,8 +245,8 @@ def test_an_empty_value_of_a_single_column_is_a_row_and_a_blank_line_is_none() -
 
 def test_rows_without_a_known_column_vanish_in_pandas_and_are_refused() -> None:
     gated = gate(column("string", required=False), mode="coerce")
-    verdict = gated.check_csv("x\n1\n2\n")
-    assert (verdict.refused, sorted(kinds(verdict))) == (True, ["form", "unknown"])
+    result = gated.check_csv("x\n1\n2\n")
+    assert (result.refused, sorted(kinds(result))) == (True, ["form", "unknown"])
     assert len(read("x\n1\n2\n", [column("string", required=False)])) == 0
 
 
@@ -254,11 +254,11 @@ def test_rows_without_a_known_column_vanish_in_pandas_and_are_refused() -> None:
 def test_what_is_a_row_to_the_gate_is_one_to_pandas(rows: str) -> None:
     specs = [column("string", required=False), column("string", "b", required=False)]
     try:
-        verdict = gate(*specs).check_csv(f"a,b\n{rows}")
+        result = gate(*specs).check_csv(f"a,b\n{rows}")
     except MalformedText:
         return
-    if verdict.rows and not verdict.refused:
-        assert len(read(f"a,b\n{rows}", specs)) == verdict.rows
+    if result.rows and not result.refused:
+        assert len(read(f"a,b\n{rows}", specs)) == result.rows
 
 
 def test_columns_without_names_are_judged_by_their_place() -> None:
@@ -296,13 +296,13 @@ def test_what_passes_mlflow_reads_as_it_was_meant(data: st.DataObject) -> None:
     )
     body = text([spec["name"] for spec in specs], *rows)
     try:
-        verdict = gate(*specs).check_csv(body)
+        result = gate(*specs).check_csv(body)
     except MalformedText:
         return
-    if verdict.refused:
+    if result.refused:
         return
     got = read(body, specs)
-    assert len(got) == verdict.rows
+    assert len(got) == result.rows
     for spec, cells in zip(specs, zip(*rows, strict=True), strict=True):
         for cell, value in zip(cells, got[spec["name"]], strict=True):
             assert same(meant(cell, spec["type"]), value, spec), (spec, cell, value)
@@ -337,6 +337,6 @@ def test_a_list_of_values_is_one_column_since_mlflow_drops_the_others(
     outputs = [{"type": "string"}]
     hinted = Gate(Signature(inputs, outputs, None, from_type_hint=True), MAPPING, Validation.STRICT)
     assert not hinted.check_csv("a\n1\n").refused
-    verdict = hinted.check_csv("a,b\n1,2\n3,4\n")
-    assert (verdict.refused, verdict.rows) == (single, 2)
-    assert [(one.expected, one.got) for one in verdict.violations] == [("1 column", "2")] * single
+    result = hinted.check_csv("a,b\n1,2\n3,4\n")
+    assert (result.refused, result.rows) == (single, 2)
+    assert [(one.expected, one.got) for one in result.violations] == [("1 column", "2")] * single

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from model_deployment.core.signature import Signature, from_mlmodel
-from model_deployment.gate import Gate, Kind, Table, Validation
+from model_deployment.gate import Gate, MergeableTable, Validation, ViolationKind
 from tests.support.gates import MAPPING, column, gate, kinds, param, split, tensor
 
 AGE, NAME = column("long", "age"), column("string", "name")
@@ -17,7 +17,7 @@ BOTH = {"dataframe_split": {"columns": ["age", "name"], "data": [(36, "Ada"), (4
 FRAME = {"dataframe_split": {"columns": ["age", "name"], "data": [[36, "Ada"], [41, "Bob"]]}}
 
 
-def table(gated: Gate, body: Any) -> Table:
+def table(gated: Gate, body: Any) -> MergeableTable:
     found = gated.check(body).table
     assert found is not None
     return found
@@ -25,47 +25,47 @@ def table(gated: Gate, body: Any) -> Table:
 
 @pytest.mark.parametrize("body", [FRAME, {"dataframe_records": [ADA, BOB]}])
 def test_frames_pass_as_they_are(body: Any) -> None:
-    verdict = PEOPLE.check(body)
-    assert (verdict.refused, verdict.payload, verdict.rows) == (False, None, 2)
-    assert verdict.table is not None
-    assert (verdict.table.columns, verdict.table.rows) == (("age", "name"), 2)
-    assert [list(one) for one in verdict.table.values] == [[36, 41], ["Ada", "Bob"]]
+    result = PEOPLE.check(body)
+    assert (result.refused, result.payload, result.rows) == (False, None, 2)
+    assert result.table is not None
+    assert (result.table.columns, result.table.rows) == (("age", "name"), 2)
+    assert [list(one) for one in result.table.values] == [[36, 41], ["Ada", "Bob"]]
 
 
 def test_records_may_have_their_columns_in_any_order() -> None:
-    verdict = PEOPLE.check([ADA, {"name": "Bob", "age": 41}])
-    assert verdict.table is not None
-    assert [list(one) for one in verdict.table.values] == [[36, 41], ["Ada", "Bob"]]
+    result = PEOPLE.check([ADA, {"name": "Bob", "age": 41}])
+    assert result.table is not None
+    assert [list(one) for one in result.table.values] == [[36, 41], ["Ada", "Bob"]]
 
 
 def test_columns_may_come_in_any_order() -> None:
     body = {"dataframe_split": {"columns": ["name", "age"], "data": [["Ada", 36]]}}
-    verdict = PEOPLE.check(body)
-    assert (verdict.refused, verdict.payload) == (False, None)
-    assert verdict.table == Table(("age", "name"), ((36,), ("Ada",)), 1)
+    result = PEOPLE.check(body)
+    assert (result.refused, result.payload) == (False, None)
+    assert result.table == MergeableTable(("age", "name"), ((36,), ("Ada",)), 1)
 
 
 def test_a_bare_record_is_one_row() -> None:
-    verdict = PEOPLE.check(ADA)
-    assert verdict.payload == {"dataframe_records": [ADA]}
-    assert verdict.rows == 1
+    result = PEOPLE.check(ADA)
+    assert result.payload == {"dataframe_records": [ADA]}
+    assert result.rows == 1
 
 
 def test_a_bare_list_of_records_is_several() -> None:
-    verdict = PEOPLE.check([ADA, BOB])
-    assert verdict.payload == {"dataframe_records": [ADA, BOB]}
-    assert verdict.rows == 2
+    result = PEOPLE.check([ADA, BOB])
+    assert result.payload == {"dataframe_records": [ADA, BOB]}
+    assert result.rows == 2
 
 
 def test_a_bare_record_may_bring_params() -> None:
     gated = gate(AGE, NAME, params=[param("long", 1)])
-    verdict = gated.check({**ADA, "params": {"p": 2}})
-    assert verdict.payload == {"dataframe_records": [ADA], "params": {"p": 2}}
+    result = gated.check({**ADA, "params": {"p": 2}})
+    assert result.payload == {"dataframe_records": [ADA], "params": {"p": 2}}
 
 
 def test_params_is_a_column_of_a_bare_record_if_the_signature_has_one() -> None:
-    verdict = gate(AGE, column("string", "params")).check({"age": 1, "params": "x"})
-    assert verdict.payload == {"dataframe_records": [{"age": 1, "params": "x"}]}
+    result = gate(AGE, column("string", "params")).check({"age": 1, "params": "x"})
+    assert result.payload == {"dataframe_records": [{"age": 1, "params": "x"}]}
 
 
 @pytest.mark.parametrize(
@@ -79,20 +79,20 @@ def test_params_is_a_column_of_a_bare_record_if_the_signature_has_one() -> None:
 )
 def test_instances_and_inputs_are_sent_on_as_a_frame(body: Any) -> None:
     """MLflow converts these by other rules: 1600-01-01 to the year 2184, null to "None"."""
-    verdict = PEOPLE.check(body)
-    assert (verdict.refused, verdict.payload, verdict.rows) == (False, BOTH, 2)
+    result = PEOPLE.check(body)
+    assert (result.refused, result.payload, result.rows) == (False, BOTH, 2)
 
 
 def test_inputs_of_values_alone_are_one_row() -> None:
-    verdict = PEOPLE.check({"inputs": ADA})
-    assert verdict.payload == {
+    result = PEOPLE.check({"inputs": ADA})
+    assert result.payload == {
         "dataframe_split": {"columns": ["age", "name"], "data": [(36, "Ada")]}
     }
 
 
 def test_a_single_column_may_be_a_list_of_values() -> None:
-    verdict = gate(AGE).check({"inputs": [1, 2]})
-    assert verdict.payload == {"dataframe_split": {"columns": ["age"], "data": [(1,), (2,)]}}
+    result = gate(AGE).check({"inputs": [1, 2]})
+    assert result.payload == {"dataframe_split": {"columns": ["age"], "data": [(1,), (2,)]}}
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_a_single_column_may_be_a_list_of_values() -> None:
 def test_columns_without_names_are_told_by_their_place(data: Any, rows: Any) -> None:
     gated = gate({"type": "long"}, {"type": "double"})
     for form in ("inputs", "instances"):
-        verdict = gated.check({form: data})
-        assert [list(row) for row in verdict.payload["dataframe_split"]["data"]] == rows
+        result = gated.check({form: data})
+        assert [list(row) for row in result.payload["dataframe_split"]["data"]] == rows
     assert not gated.check({"dataframe_split": {"data": rows}}).refused
     assert not gated.check({"dataframe_split": {"columns": ["u", "v"], "data": rows}}).refused
     assert kinds(gated.check({"dataframe_split": {"data": [[1]]}})) == ["missing"]
@@ -112,8 +112,8 @@ def test_columns_without_names_are_told_by_their_place(data: Any, rows: Any) -> 
 
 
 def test_a_single_column_without_a_name_may_be_one_value() -> None:
-    verdict = gate({"type": "string"}).check({"inputs": "text"})
-    assert verdict.payload == {"dataframe_split": {"columns": [0], "data": [("text",)]}}
+    result = gate({"type": "string"}).check({"inputs": "text"})
+    assert result.payload == {"dataframe_split": {"columns": [0], "data": [("text",)]}}
 
 
 def test_inputs_stay_as_they_are_for_a_model_of_arrays() -> None:
@@ -190,13 +190,13 @@ def test_inputs_stay_as_they_are_for_a_model_of_arrays() -> None:
     ],
 )
 def test_what_is_no_request_is_refused_and_observed(body: Any, kind: str) -> None:
-    verdict = PEOPLE.check(body)
-    assert verdict.refused
-    assert set(kinds(verdict)) == {kind}
-    assert verdict.payload is None
+    result = PEOPLE.check(body)
+    assert result.refused
+    assert set(kinds(result)) == {kind}
+    assert result.payload is None
     observed = gate(AGE, NAME, NOTE, mode="observe").check(body)
     assert not observed.refused
-    assert (observed.violations, observed.tally) == (verdict.violations, verdict.tally)
+    assert (observed.violations, observed.tally) == (result.violations, result.tally)
 
 
 def test_ragged_rows_are_told_by_row() -> None:
@@ -212,8 +212,8 @@ def test_records_that_are_mostly_empty_are_not_written_out() -> None:
 
 
 def test_a_column_missing_in_some_records_is_told_by_row() -> None:
-    verdict = PEOPLE.check({"dataframe_records": [ADA, {"age": 1}, {"name": "x"}]})
-    assert [(one.row, one.column, one.kind) for one in verdict.violations] == [
+    result = PEOPLE.check({"dataframe_records": [ADA, {"age": 1}, {"name": "x"}]})
+    assert [(one.row, one.column, one.kind) for one in result.violations] == [
         (1, "name", "missing"),
         (2, "age", "missing"),
     ]
@@ -222,15 +222,15 @@ def test_a_column_missing_in_some_records_is_told_by_row() -> None:
 def test_an_optional_column_missing_in_some_records_is_null_there() -> None:
     """MLflow would make NaN of it, and then refuse that where it wants a list."""
     lists = column({"type": "array", "items": {"type": "long"}}, "v", required=False)
-    verdict = gate(AGE, lists).check({"dataframe_records": [{"age": 1}, {"age": 2, "v": [1]}]})
-    data = verdict.payload["dataframe_split"]
+    result = gate(AGE, lists).check({"dataframe_records": [{"age": 1}, {"age": 2, "v": [1]}]})
+    data = result.payload["dataframe_split"]
     assert data == {"columns": ["age", "v"], "data": [(1, None), (2, [1])]}
 
 
 def test_a_gap_where_anything_goes_is_null_in_what_is_sent_on() -> None:
     records = [{"age": "1", "x": [1]}, {"age": 2}]
-    verdict = gate(AGE, column("any", "x"), mode="coerce").check({"dataframe_records": records})
-    assert kinds(verdict) == ["missing"]
+    result = gate(AGE, column("any", "x"), mode="coerce").check({"dataframe_records": records})
+    assert kinds(result) == ["missing"]
     optional = gate(AGE, column("any", "x", required=False), mode="coerce")
     sent = optional.check({"dataframe_records": records}).payload
     assert sent == {"dataframe_split": {"columns": ["age", "x"], "data": [(1, [1]), (2, None)]}}
@@ -246,8 +246,8 @@ def test_rows_without_any_known_column_are_refused() -> None:
 
 
 def test_no_rows_at_all_are_the_models_to_answer() -> None:
-    verdict = PEOPLE.check({"dataframe_split": {"columns": ["age", "name"], "data": []}})
-    assert (verdict.refused, verdict.rows, verdict.table) == (False, 0, None)
+    result = PEOPLE.check({"dataframe_split": {"columns": ["age", "name"], "data": []}})
+    assert (result.refused, result.rows, result.table) == (False, 0, None)
 
 
 def test_an_unknown_column_is_refused_dropped_or_observed() -> None:
@@ -262,21 +262,21 @@ def test_an_unknown_column_is_refused_dropped_or_observed() -> None:
     }
     observed = gate(AGE, NAME, mode="observe").check(body)
     assert (observed.refused, observed.payload) == (False, None)
-    for verdict in (strict, coerced, observed):
+    for result in (strict, coerced, observed):
         # A caller could send a million names, so they are not counted one by one.
-        assert verdict.tally == {("", "unknown"): 2}
+        assert result.tally == {("", "unknown"): 2}
 
 
 def test_a_member_mlflow_would_ignore_is_dropped_by_coerce() -> None:
-    verdict = gate(AGE, NAME, mode="coerce").check({**FRAME, "input": "x", "params": None})
-    assert verdict.payload == FRAME
-    assert kinds(verdict) == ["unknown"]
+    result = gate(AGE, NAME, mode="coerce").check({**FRAME, "input": "x", "params": None})
+    assert result.payload == FRAME
+    assert kinds(result) == ["unknown"]
 
 
 def test_a_million_unknown_columns_are_not_read() -> None:
     records = [{**ADA, f"x{place}": place} for place in range(20_000)]
-    verdict = PEOPLE.check({"dataframe_records": records})
-    assert (verdict.count, len(verdict.violations)) == (20_000, 20)
+    result = PEOPLE.check({"dataframe_records": records})
+    assert (result.count, len(result.violations)) == (20_000, 20)
 
 
 @pytest.mark.parametrize(
@@ -295,27 +295,27 @@ def test_a_million_unknown_columns_are_not_read() -> None:
     ],
 )
 def test_much_of_a_wrong_thing_is_told_in_few_words(body: Any) -> None:
-    verdict = PEOPLE.check(body)
-    assert verdict.refused
-    assert len(verdict.violations) <= 20
-    assert all(len(one.expected) + len(one.got) < 300 for one in verdict.violations)
+    result = PEOPLE.check(body)
+    assert result.refused
+    assert len(result.violations) <= 20
+    assert all(len(one.expected) + len(one.got) < 300 for one in result.violations)
 
 
 @pytest.mark.parametrize("mode", ["strict", "coerce"])
 def test_an_index_stays_and_keeps_a_table_from_being_joined(mode: str) -> None:
     body = {"dataframe_split": {"columns": ["age", "x"], "data": [[1, 2]], "index": [7]}}
-    verdict = gate(AGE, column("double", "x", required=False), mode=mode).check(body)
-    assert (verdict.refused, verdict.payload, verdict.table) == (False, None, None)
-    verdict = gate(AGE, mode="coerce").check(body)
-    assert verdict.payload["dataframe_split"]["index"] == [7]
+    result = gate(AGE, column("double", "x", required=False), mode=mode).check(body)
+    assert (result.refused, result.payload, result.table) == (False, None, None)
+    result = gate(AGE, mode="coerce").check(body)
+    assert result.payload["dataframe_split"]["index"] == [7]
 
 
 @pytest.mark.parametrize("name", ["messages", "prompt", "input"])
 def test_calls_of_chat_models_pass_unchecked(name: str) -> None:
     body = {name: ["a"], "temperature": 1}
     for gated in (gate(column("string", name)), Gate(None, MAPPING, Validation.STRICT)):
-        verdict = gated.check(body)
-        assert (verdict.refused, verdict.payload, verdict.table) == (False, None, None)
+        result = gated.check(body)
+        assert (result.refused, result.payload, result.table) == (False, None, None)
 
 
 @pytest.mark.parametrize("mode", ["strict", "coerce", "observe"])
@@ -323,12 +323,12 @@ def test_calls_of_chat_models_pass_unchecked(name: str) -> None:
 def test_a_record_for_a_model_of_columns_is_no_chat(name: str, mode: str) -> None:
     gated = gate(column("long"), mode=mode)
     for value in ("x", ["x"], {"x": 1}):
-        verdict = gated.check({"a": 1, name: value})
-        assert kinds(verdict) == ["unknown"]
-        assert verdict.violations[0].column == name
-        assert verdict.refused == (mode == "strict")
+        result = gated.check({"a": 1, name: value})
+        assert kinds(result) == ["unknown"]
+        assert result.violations[0].column == name
+        assert result.refused == (mode == "strict")
         if mode == "coerce":
-            frame = verdict.payload["dataframe_split"]
+            frame = result.payload["dataframe_split"]
             assert (frame["columns"], [[*row] for row in frame["data"]]) == (["a"], [[1]])
         # Alone it is no way past the gate either.
         assert gated.check({name: value}).refused == (mode != "observe")
@@ -336,14 +336,14 @@ def test_a_record_for_a_model_of_columns_is_no_chat(name: str, mode: str) -> Non
 
 def test_a_chat_with_one_column_of_the_signature_is_one() -> None:
     gated = gate(column("string", "prompt"), column("long"))
-    verdict = gated.check({"prompt": "x", "messages": ["y"]})
-    assert (verdict.refused, verdict.payload, verdict.count) == (False, None, 0)
+    result = gated.check({"prompt": "x", "messages": ["y"]})
+    assert (result.refused, result.payload, result.count) == (False, None, 0)
     assert gated.check({"messages": ["y"]}).refused
 
 
 def test_a_number_in_a_column_named_input_is_no_chat() -> None:
-    verdict = gate(column("double", "input")).check({"input": 1.5})
-    assert verdict.payload == {"dataframe_records": [{"input": 1.5}]}
+    result = gate(column("double", "input")).check({"input": 1.5})
+    assert result.payload == {"dataframe_records": [{"input": 1.5}]}
 
 
 @pytest.mark.parametrize(
@@ -359,8 +359,8 @@ def test_a_number_in_a_column_named_input_is_no_chat() -> None:
 def test_without_a_signature_all_forms_pass_unchecked(body: Any) -> None:
     gated = Gate(None, MAPPING, Validation.STRICT)
     assert not gated.checked
-    verdict = gated.check(body)
-    assert (verdict.refused, verdict.payload, verdict.count) == (False, None, 0)
+    result = gated.check(body)
+    assert (result.refused, result.payload, result.count) == (False, None, 0)
 
 
 def test_without_a_signature_records_are_wrapped_and_nonsense_refused() -> None:
@@ -391,7 +391,7 @@ def test_a_signature_of_another_shape_checks_nothing(
 ) -> None:
     gated = Gate(Signature(inputs, None, None), MAPPING, Validation.STRICT)
     assert not gated.checked
-    assert "cannot check against the signature" in caplog.text
+    assert "cannot read the signature" in caplog.text
     assert not gated.check({"inputs": [1]}).refused
 
 
@@ -416,9 +416,9 @@ def test_a_model_file_tells_whether_its_signature_is_of_type_hints(hinted: bool)
 
 
 def test_observe_passes_bare_records_in_a_form_the_model_knows() -> None:
-    verdict = gate(AGE, mode="observe").check({"age": 1.5})
-    assert verdict.payload == {"dataframe_records": [{"age": 1.5}]}
-    assert (verdict.refused, verdict.tally, verdict.table) == (False, {("age", "lossy"): 1}, None)
+    result = gate(AGE, mode="observe").check({"age": 1.5})
+    assert result.payload == {"dataframe_records": [{"age": 1.5}]}
+    assert (result.refused, result.tally, result.table) == (False, {("age", "lossy"): 1}, None)
 
 
 # Tables that become one call
@@ -471,8 +471,8 @@ def test_joined_times_are_of_one_format() -> None:
     ("spec", "value"), [(NOTE, None), (column("any", "note"), 1), (column("any", "note"), None)]
 )
 def test_what_other_rows_would_change_is_not_joined(spec: Any, value: Any) -> None:
-    verdict = gate(AGE, spec).check({"age": 1, "note": value})
-    assert (verdict.refused, verdict.table) == (False, None)
+    result = gate(AGE, spec).check({"age": 1, "note": value})
+    assert (result.refused, result.table) == (False, None)
 
 
 def test_without_a_signature_only_tables_of_equal_types_are_joined() -> None:
@@ -482,15 +482,15 @@ def test_without_a_signature_only_tables_of_equal_types_are_joined() -> None:
     assert gated.join([table(gated, {"x": 1}), table(gated, split(2, name="x"))]) == {
         "dataframe_split": {"columns": ["x"], "data": [(1,), (2,)]}
     }
-    for body in (
+    bodies: list[Any] = [
         {"x": None},
         {"x": []},
         {"x": 2**64},
         split(1, 1.5),
         split(),
         [{"x": 1}, {"y": 1}],
-    ):
-        assert gated.check(body).table is None
+    ]
+    assert all(gated.check(body).table is None for body in bodies)
     assert gated.check(split(*range(2000))).rows == 2000
 
 
@@ -514,9 +514,9 @@ def test_without_a_signature_only_tables_of_equal_types_are_joined() -> None:
     ],
 )
 def test_the_header_of_a_csv_body_is_compared(line: str, problems: list[str]) -> None:
-    verdict = PEOPLE.check_csv(line)
-    assert kinds(verdict) == problems
-    assert verdict.refused == bool(problems)
+    result = PEOPLE.check_csv(line)
+    assert kinds(result) == problems
+    assert result.refused == bool(problems)
     lenient = gate(AGE, NAME, NOTE, mode="coerce").check_csv(line)
     assert lenient.refused == bool(set(problems) - {"unknown"})
     assert not gate(AGE, NAME, NOTE, mode="observe").check_csv(line).refused
@@ -545,6 +545,6 @@ def test_csv_for_a_model_without_a_signature_passes() -> None:
 
 
 def test_kinds_are_what_monitoring_counts_by() -> None:
-    assert {str(kind) for kind in Kind} == {
+    assert {str(kind) for kind in ViolationKind} == {
         "missing", "unknown", "null", "type", "lossy", "range", "ragged", "shape", "params", "form",
     }  # fmt: skip

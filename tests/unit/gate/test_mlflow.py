@@ -39,13 +39,13 @@ def made_of(body: bytes, specs: list[Spec]) -> Any:
 def test_mlflow_takes_what_fits_and_the_gate_lets_it(call: tuple[list[Spec], Sent]) -> None:
     specs, sent = call
     raw = dumps(sent.body)
-    verdict = gate(*specs).check(loads(raw))
+    result = gate(*specs).check(loads(raw))
     got = made_of(raw, specs)
     if got is not None and same_table(sent.rows, got, specs):
         # Among booleans MLflow keeps a gap in ``inputs``; in a frame it makes it False.
-        assert set(kinds(verdict)) <= {"null"}
-    if not verdict.refused:
-        got = made_of(raw if verdict.payload is None else dumps(verdict.payload), specs)
+        assert set(kinds(result)) <= {"null"}
+    if not result.refused:
+        got = made_of(raw if result.payload is None else dumps(result.payload), specs)
         assert got is not None
         assert same_table(sent.rows, got, specs)
 
@@ -56,10 +56,10 @@ def test_what_the_gate_passes_mlflow_takes_and_does_not_change(
 ) -> None:
     specs, sent = call
     raw = dumps(sent.body)
-    verdict = gate(*specs, mode=mode).check(loads(raw))
-    if verdict.refused:
+    result = gate(*specs, mode=mode).check(loads(raw))
+    if result.refused:
         return
-    got = enforced(raw if verdict.payload is None else dumps(verdict.payload), specs)[0]
+    got = enforced(raw if result.payload is None else dumps(result.payload), specs)[0]
     assert same_table(sent.rows, got, specs)
 
 
@@ -72,10 +72,10 @@ def test_what_mlflow_would_change_the_gate_refuses_or_repairs(
     got = made_of(raw, specs)
     if got is None or same_table(sent.rows, got, specs):
         return
-    verdict = gate(*specs, mode=mode).check(loads(raw))
-    assert verdict.refused or verdict.payload is not None
-    if not verdict.refused:
-        repaired = enforced(dumps(verdict.payload), specs)[0]
+    result = gate(*specs, mode=mode).check(loads(raw))
+    assert result.refused or result.payload is not None
+    if not result.refused:
+        repaired = enforced(dumps(result.payload), specs)[0]
         assert same_table(sent.rows, repaired, specs)
 
 
@@ -148,19 +148,20 @@ def test_any_json_gets_a_verdict(signature: Signature | None, body: Any) -> None
     before = json.dumps(body)
     for mode in Validation:
         gated = Gate(signature, MAPPING, mode)
-        verdict = gated.check(body)
+        result = gated.check(body)
         assert gated.gaps(body) <= set(range(2))
         part = fitting(gated, body, 1000)
         assert part is None or not gated.check(part).refused
         assert json.dumps(body) == before
-        assert verdict.count == sum(verdict.tally.values())
-        assert len(verdict.violations) == min(verdict.count, 20)
-        assert not (verdict.refused and mode is Validation.OBSERVE)
-        assert verdict.count or not verdict.refused
-        assert not verdict.refused or (verdict.payload is None and verdict.table is None)
-        loads(dumps(verdict.payload))
+        assert result.count == sum(result.tally.values())
+        assert len(result.violations) == min(result.count, 20)
+        assert not (result.refused and mode is Validation.OBSERVE)
+        assert result.count or not result.refused
+        assert not result.refused or (result.payload is None and result.table is None)
+        loads(dumps(result.payload))
     strict, observed = (
-        Gate(signature, MAPPING, mode).check(body) for mode in ("strict", "observe")
+        Gate(signature, MAPPING, mode).check(body)
+        for mode in (Validation.STRICT, Validation.OBSERVE)
     )
     assert (strict.tally, strict.violations) == (observed.tally, observed.violations)
 
@@ -207,8 +208,8 @@ def test_mlflow_changes_this_silently_and_the_gate_does_not_let_it(
     """Should MLflow learn better, this tells us that a rule may go."""
     spec = column(kind)
     assert enforced(dumps(body), [spec])[0]["a"].tolist() == made
-    verdict = gate(spec).check(body)
-    assert verdict.refused or verdict.payload is not None
+    result = gate(spec).check(body)
+    assert result.refused or result.payload is not None
 
 
 @pytest.mark.parametrize(
@@ -242,9 +243,9 @@ def test_mlflow_loses_times(text: str) -> None:
 def test_mlflow_refuses_this_and_the_gate_repairs_it(kind: Any, body: Any) -> None:
     spec = column(kind)
     assert made_of(dumps(body), [spec]) is None
-    verdict = gate(spec).check(body)
-    assert not verdict.refused
-    assert made_of(dumps(verdict.payload), [spec]) is not None
+    result = gate(spec).check(body)
+    assert not result.refused
+    assert made_of(dumps(result.payload), [spec]) is not None
 
 
 def test_rows_without_a_known_column_vanish_in_mlflow() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from model_deployment.gate import dumps, loads
 from model_deployment.proxy.headers import CSV
-from model_deployment.proxy.validate import judge
+from model_deployment.proxy.validate import validate
 from tests.support.enforcement import enforced
 from tests.support.gates import Spec, column, gate, kinds
 
@@ -24,10 +24,10 @@ def named(*names: Any) -> list[Spec]:
 def table(body: Any, specs: list[Spec], mode: str = "strict") -> list[list[Any]] | None:
     """What the model gets, column by column, names included; None if the gate refuses."""
     raw = json.dumps(body).encode()
-    judged = judge(gate(*specs, mode=mode), b"application/json", raw)
-    if judged.verdict.refused:
+    validated = validate(gate(*specs, mode=mode), b"application/json", raw)
+    if validated.result.refused:
         return None
-    frame = enforced(judged.content, specs)[0]
+    frame = enforced(validated.content, specs)[0]
     return [[name, *frame[name].tolist()] for name in frame.columns]
 
 
@@ -110,8 +110,8 @@ def test_a_name_of_the_other_kind_is_told_apart(
     names: list[Any], sent: list[Any], expected: str
 ) -> None:
     body = {"dataframe_split": {"columns": sent, "data": ROWS}}
-    verdict = gate(*named(*names)).check(body)
-    assert (verdict.violations[0].column, verdict.violations[0].expected) == ("0", expected)
+    result = gate(*named(*names)).check(body)
+    assert (result.violations[0].column, result.violations[0].expected) == ("0", expected)
 
 
 def test_a_wrong_value_is_told_by_the_number_of_its_column() -> None:
@@ -134,16 +134,16 @@ def test_a_wrong_value_is_told_by_the_number_of_its_column() -> None:
 def test_a_model_that_mlflow_cannot_ask_says_so(names: list[Any]) -> None:
     specs = named(*names)
     for body in ({"dataframe_split": {"columns": names, "data": ROWS}}, {"inputs": ROWS}, {"b": 1}):
-        verdict = gate(*specs).check(loads(dumps(body)))
-        assert kinds(verdict) == ["form"]
-        assert "log the model with text as names" in verdict.violations[0].expected
+        result = gate(*specs).check(loads(dumps(body)))
+        assert kinds(result) == ["form"]
+        assert "log the model with text as names" in result.violations[0].expected
     assert kinds(gate(*specs).check_csv("a,b\n1,2\n")) == ["form"]
 
 
 def test_csv_has_no_numbers_for_names() -> None:
-    verdict = judge(gate(*named(0, 1)), CSV, b"0,1\n0.25,7\n").verdict
-    assert (verdict.refused, kinds(verdict)) == (True, ["missing", "missing"])
-    assert "JSON" in verdict.violations[0].expected
+    result = validate(gate(*named(0, 1)), CSV, b"0,1\n0.25,7\n").result
+    assert (result.refused, kinds(result)) == (True, ["missing", "missing"])
+    assert "JSON" in result.violations[0].expected
 
 
 def test_rows_of_numbered_columns_are_joined() -> None:
@@ -164,9 +164,9 @@ def test_records_of_one_column_without_a_name_may_be_its_values(
     name: int | None, kind: str, data: list[Any]
 ) -> None:
     spec = {"type": kind, "required": True} | ({} if name is None else {"name": name})
-    verdict = gate(spec).check({"dataframe_records": data})
-    assert (verdict.refused, verdict.rows) == (False, len(data))
-    frame, _ = enforced(json.dumps(verdict.payload).encode(), [spec])
+    result = gate(spec).check({"dataframe_records": data})
+    assert (result.refused, result.rows) == (False, len(data))
+    frame, _ = enforced(json.dumps(result.payload).encode(), [spec])
     assert frame.iloc[:, 0].tolist() == data
     assert kinds(gate(spec).check({"dataframe_records": [*data, None]})) == ["null"]
     assert gate(spec | {"name": "x"}).check({"dataframe_records": data}).refused

@@ -12,10 +12,12 @@ from tests.support.gates import column, gate, kinds, param, split
 
 BODY = split(1)
 A = column("long")
-OPTIONS = {"properties": {"k": {"type": "long"}, "t": {"type": "double", "required": False}}}
+OPTIONS: dict[str, Any] = {
+    "properties": {"k": {"type": "long"}, "t": {"type": "double", "required": False}}
+}
 
 
-def judged(spec: dict[str, Any] | None, given: Any, mode: str = "strict") -> Any:
+def check(spec: dict[str, Any] | None, given: Any, mode: str = "strict") -> Any:
     gated = gate(A, mode=mode, params=[spec] if spec else None)
     return gated.check({**BODY, "params": given})
 
@@ -75,8 +77,8 @@ BAD = [
 
 @pytest.mark.parametrize(("spec", "value"), GOOD)
 def test_what_fits_passes_as_it_is_and_mlflow_takes_it(spec: Any, value: Any) -> None:
-    verdict = judged(spec, {"p": value})
-    assert (verdict.refused, verdict.payload, verdict.count) == (False, None, 0)
+    result = check(spec, {"p": value})
+    assert (result.refused, result.payload, result.count) == (False, None, 0)
     _, params = enforced(dumps({**BODY, "params": {"p": value}}), [A], [spec])
     if spec["type"] != "datetime":
         assert params == {"p": value}
@@ -84,10 +86,10 @@ def test_what_fits_passes_as_it_is_and_mlflow_takes_it(spec: Any, value: Any) ->
 
 @pytest.mark.parametrize(("spec", "value"), BAD)
 def test_what_does_not_fit_is_refused(spec: Any, value: Any) -> None:
-    verdict = judged(spec, {"p": value})
-    assert verdict.refused
-    assert set(kinds(verdict)) == {"params"}
-    assert verdict.tally == {("p", "params"): 1}
+    result = check(spec, {"p": value})
+    assert result.refused
+    assert set(kinds(result)) == {"params"}
+    assert result.tally == {("p", "params"): 1}
 
 
 @pytest.mark.parametrize(
@@ -103,14 +105,14 @@ def test_what_does_not_fit_is_refused(spec: Any, value: Any) -> None:
     ],
 )
 def test_coerce_converts(spec: Any, value: Any, sent: Any) -> None:
-    payload = judged(spec, {"p": value}, "coerce").payload
+    payload = check(spec, {"p": value}, "coerce").payload
     assert repr(payload) == repr({**BODY, "params": {"p": sent}})
     enforced(dumps(payload), [A], [spec])
 
 
 def test_a_whole_number_inside_an_object_becomes_the_float_mlflow_asks_for() -> None:
     spec = param("object", {"k": 1}, **OPTIONS)
-    payload = judged(spec, {"p": {"k": 2, "t": 3}}).payload
+    payload = check(spec, {"p": {"k": 2, "t": 3}}).payload
     assert repr(payload["params"]) == "{'p': {'k': 2, 't': 3.0}}"
     enforced(dumps(payload), [A], [spec])
 
@@ -118,29 +120,29 @@ def test_a_whole_number_inside_an_object_becomes_the_float_mlflow_asks_for() -> 
 @pytest.mark.parametrize("spec", [None, param("long", 1)])
 def test_a_parameter_nobody_knows_is_refused_or_dropped(spec: Any) -> None:
     """MLflow ignores it: a caller who writes ``temprature`` never learns of it."""
-    verdict = judged(spec, {"temprature": 1})
-    assert verdict.refused
-    assert kinds(verdict) == ["params"]
-    assert verdict.tally == {("", "params"): 1}
-    lenient = judged(spec, {"temprature": 1}, "coerce")
+    result = check(spec, {"temprature": 1})
+    assert result.refused
+    assert kinds(result) == ["params"]
+    assert result.tally == {("", "params"): 1}
+    lenient = check(spec, {"temprature": 1}, "coerce")
     assert (lenient.refused, lenient.count) == (False, 1)
     assert lenient.payload == {**BODY, "params": {}}
-    observed = judged(spec, {"temprature": 1}, "observe")
+    observed = check(spec, {"temprature": 1}, "observe")
     assert (observed.refused, observed.payload, observed.count) == (False, None, 1)
 
 
 @pytest.mark.parametrize("given", [None, {}])
 @pytest.mark.parametrize("spec", [None, param("long", 1)])
 def test_no_params_are_fine(spec: Any, given: Any) -> None:
-    verdict = judged(spec, given)
-    assert (verdict.refused, verdict.payload, verdict.count) == (False, None, 0)
+    result = check(spec, given)
+    assert (result.refused, result.payload, result.count) == (False, None, 0)
 
 
 @pytest.mark.parametrize("given", [1, "x", [], [1]])
 def test_params_are_an_object(given: Any) -> None:
-    assert kinds(judged(param("long", 1), given)) == ["params"]
-    assert judged(param("long", 1), given, "coerce").refused
-    dropped = judged(None, given, "coerce")
+    assert kinds(check(param("long", 1), given)) == ["params"]
+    assert check(param("long", 1), given, "coerce").refused
+    dropped = check(None, given, "coerce")
     assert (dropped.refused, dropped.payload) == (False, BODY)
 
 
@@ -175,10 +177,10 @@ VALUES = st.sampled_from([value for _, value in [*GOOD, *BAD]]) | st.sampled_fro
 
 @given(st.sampled_from(SPECS), VALUES, st.sampled_from(["strict", "coerce"]))
 def test_what_passes_mlflow_takes_and_does_not_change(spec: Any, value: Any, mode: str) -> None:
-    verdict = judged(spec, {"p": value}, mode)
-    if verdict.refused:
+    result = check(spec, {"p": value}, mode)
+    if result.refused:
         return
-    body = verdict.payload or {**BODY, "params": {"p": value}}
+    body = result.payload or {**BODY, "params": {"p": value}}
     _, params = enforced(dumps(body), [A], [spec])
     if spec["type"] == "datetime" and params["p"] is not None:
         assert params["p"].isoformat()[:10] == body["params"]["p"][:10]

@@ -42,9 +42,9 @@ PRICES = {"type": "map", "values": {"type": "double"}}
 )
 @pytest.mark.parametrize("mode", ["strict", "coerce", "observe"])
 def test_what_fits_passes_as_it_is(kind: Any, good: list[Any], mode: str) -> None:
-    verdict = gate(column(kind), mode=mode).check(split(*good))
-    assert (verdict.refused, verdict.payload, verdict.count) == (False, None, 0)
-    assert verdict.rows == len(good)
+    result = gate(column(kind), mode=mode).check(split(*good))
+    assert (result.refused, result.payload, result.count) == (False, None, 0)
+    assert result.rows == len(good)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_what_fits_passes_as_it_is(kind: Any, good: list[Any], mode: str) -> Non
 )
 def test_what_does_not_fit_is_refused(kind: Any, bad: Any, why: str) -> None:
     for body in (split(bad), {"dataframe_records": [{"a": bad}]}, {"inputs": [{"a": bad}]}):
-        verdict = gate(column(kind)).check(body)
-        assert verdict.refused
-        assert (verdict.payload, verdict.table) == (None, None)
-        (violation,) = verdict.violations
+        result = gate(column(kind)).check(body)
+        assert result.refused
+        assert (result.payload, result.table) == (None, None)
+        (violation,) = result.violations
         assert (violation.row, violation.column, violation.kind) == (0, "a", why)
-        assert verdict.tally == {("a", why): 1}
+        assert result.tally == {("a", why): 1}
 
 
 @pytest.mark.parametrize(
@@ -174,10 +174,10 @@ def test_what_does_not_fit_is_refused(kind: Any, bad: Any, why: str) -> None:
 )
 def test_coerce_converts_what_can_only_mean_one_thing(kind: Any, given: Any, sent: Any) -> None:
     body = split(given)
-    verdict = gate(column(kind), mode="coerce").check(body)
-    assert not verdict.refused
-    assert verdict.count == 0
-    (value,) = values(verdict, body)
+    result = gate(column(kind), mode="coerce").check(body)
+    assert not result.refused
+    assert result.count == 0
+    (value,) = values(result, body)
     assert repr(value) == repr(sent)
     assert gate(column(kind)).check(body).refused
 
@@ -217,9 +217,9 @@ def test_coerce_converts_what_can_only_mean_one_thing(kind: Any, given: Any, sen
     ],
 )
 def test_coerce_refuses_what_it_would_have_to_guess(kind: str, bad: Any, why: str) -> None:
-    verdict = gate(column(kind), mode="coerce").check(split(bad))
-    assert verdict.refused
-    assert kinds(verdict) == [why]
+    result = gate(column(kind), mode="coerce").check(split(bad))
+    assert result.refused
+    assert kinds(result) == [why]
 
 
 @pytest.mark.parametrize(
@@ -236,17 +236,17 @@ def test_a_whole_number_inside_an_array_becomes_the_float_mlflow_asks_for(
 ) -> None:
     """JavaScript cannot write 3.0, and MLflow refuses 3 there."""
     body = split(given)
-    verdict = gate(column(kind)).check(body)
-    assert (verdict.refused, verdict.count) == (False, 0)
-    assert repr(values(verdict, body)) == repr([sent])
+    result = gate(column(kind)).check(body)
+    assert (result.refused, result.count) == (False, 0)
+    assert repr(values(result, body)) == repr([sent])
     assert body == split(given)
 
 
 def test_times_of_several_formats_are_sent_in_one() -> None:
     """Pandas takes the format of the first for that of all."""
     body = split("2026-01-31", "2026-01-31 12:00", "2026-01-31T12:00:00.5")
-    verdict = gate(column("datetime")).check(body)
-    assert values(verdict, body) == [
+    result = gate(column("datetime")).check(body)
+    assert values(result, body) == [
         "2026-01-31T00:00:00.000000000",
         "2026-01-31T12:00:00.000000000",
         "2026-01-31T12:00:00.500000000",
@@ -259,23 +259,23 @@ def test_times_of_several_formats_are_sent_in_one() -> None:
 def test_null_passes_in_an_optional_column(kind: Any) -> None:
     gated = gate(column("long", "b"), column(kind, required=False))
     records = [{"a": None, "b": 1}]
-    verdict = gated.check({"dataframe_records": records})
-    assert (verdict.refused, verdict.payload) == (False, None)
+    result = gated.check({"dataframe_records": records})
+    assert (result.refused, result.payload) == (False, None)
 
 
 @pytest.mark.parametrize("kind", ["integer", "long", "boolean", "binary"])
 def test_null_is_refused_in_an_optional_column_that_mlflow_cannot_keep_it_in(kind: str) -> None:
     gated = gate(column("long", "b"), column(kind, required=False))
-    verdict = gated.check({"dataframe_records": [{"a": None, "b": 1}]})
-    assert kinds(verdict) == ["null"]
-    assert verdict.violations[0].expected.endswith("given in all rows or in none")
+    result = gated.check({"dataframe_records": [{"a": None, "b": 1}]})
+    assert kinds(result) == ["null"]
+    assert result.violations[0].expected.endswith("given in all rows or in none")
 
 
 @pytest.mark.parametrize("kind", ["integer", "long", "boolean", "binary"])
 def test_coerce_leaves_out_an_optional_column_of_nulls(kind: str) -> None:
     gated = gate(column("long", "b"), column(kind, required=False), mode="coerce")
-    verdict = gated.check({"dataframe_records": [{"a": None, "b": 1}, {"b": 2}]})
-    assert verdict.payload == {"dataframe_split": {"columns": ["b"], "data": [(1,), (2,)]}}
+    result = gated.check({"dataframe_records": [{"a": None, "b": 1}, {"b": 2}]})
+    assert result.payload == {"dataframe_split": {"columns": ["b"], "data": [(1,), (2,)]}}
 
 
 @pytest.mark.parametrize("rest", [[1.5], [None]])
@@ -290,8 +290,8 @@ def test_a_large_integer_that_pandas_would_round_is_refused_even_where_anything_
 def test_the_culprit_inside_a_value_is_named() -> None:
     orders = {"type": "array", "items": ORDER}
     good, bad = {"id": 1, "price": 1.5}, {"id": 1, "price": "x" * 500}
-    verdict = gate(column(orders, "orders")).check(split([good], [good, bad], name="orders"))
-    (violation,) = verdict.violations
+    result = gate(column(orders, "orders")).check(split([good], [good, bad], name="orders"))
+    (violation,) = result.violations
     assert violation.as_dict() == {
         "row": 1,
         "column": "orders",
@@ -304,11 +304,11 @@ def test_the_culprit_inside_a_value_is_named() -> None:
 def test_only_the_first_twenty_are_told_and_all_are_counted() -> None:
     gated = gate(column("long"), column("string", "b"))
     rows = [[1.5 if row % 2 else 1, row if row % 3 else "x"] for row in range(1000)]
-    verdict = gated.check({"dataframe_split": {"columns": ["a", "b"], "data": rows}})
-    assert len(verdict.violations) == 20
-    assert [one.row for one in verdict.violations][:5] == [1, 1, 2, 3, 4]
-    assert verdict.count == 500 + 666
-    assert verdict.tally == {("a", "lossy"): 500, ("b", "type"): 666}
+    result = gated.check({"dataframe_split": {"columns": ["a", "b"], "data": rows}})
+    assert len(result.violations) == 20
+    assert [one.row for one in result.violations][:5] == [1, 1, 2, 3, 4]
+    assert result.count == 500 + 666
+    assert result.tally == {("a", "lossy"): 500, ("b", "type"): 666}
 
 
 @pytest.mark.parametrize(
@@ -348,5 +348,5 @@ def test_a_signature_of_any_depth_stops_nothing(kind: str, depth: int) -> None:
     for mode in ("strict", "coerce", "observe"):
         one = gate(column(spec), mode=mode)
         assert one.checked == (depth == 60)
-        verdict = one.check({"a": 1})
-        assert verdict.refused == (depth == 60 and mode != "observe")
+        result = one.check({"a": 1})
+        assert result.refused == (depth == 60 and mode != "observe")

@@ -38,8 +38,8 @@ CODES = tensor("int8", -1, name="y")
 )
 def test_what_fits_passes_as_it_is_and_mlflow_takes_it(spec: Any, value: Any) -> None:
     body = {"inputs": value}
-    verdict = gate(spec).check(body)
-    assert (verdict.refused, verdict.payload, verdict.table) == (False, None, None)
+    result = gate(spec).check(body)
+    assert (result.refused, result.payload, result.table) == (False, None, None)
     enforced(dumps(body), [spec])
 
 
@@ -80,9 +80,9 @@ def test_what_fits_passes_as_it_is_and_mlflow_takes_it(spec: Any, value: Any) ->
 )
 def test_what_does_not_fit_is_refused(spec: Any, value: Any, kind: str) -> None:
     for form in ("inputs", "instances"):
-        verdict = gate(spec).check({form: value})
-        assert verdict.refused
-        assert kinds(verdict) == [kind]
+        result = gate(spec).check({form: value})
+        assert result.refused
+        assert kinds(result) == [kind]
         observed = gate(spec, mode="observe").check({form: value})
         assert (observed.refused, observed.payload, observed.count) == (False, None, 1)
 
@@ -95,9 +95,9 @@ def test_a_number_is_told_by_its_row() -> None:
 
 
 def test_only_the_first_twenty_are_told_and_all_are_counted() -> None:
-    verdict = gate(MATRIX).check({"inputs": [["x", 1]] * 100})
-    assert (len(verdict.violations), verdict.count) == (20, 100)
-    assert verdict.tally == {("", "type"): 100}
+    result = gate(MATRIX).check({"inputs": [["x", 1]] * 100})
+    assert (len(result.violations), result.count) == (20, 100)
+    assert result.tally == {("", "type"): 100}
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_only_the_first_twenty_are_told_and_all_are_counted() -> None:
     ],
 )
 def test_tensors_with_names_in_all_forms(body: Any, sent: Any) -> None:
-    verdict = gate(CUBES, CODES).check(body)
-    assert not verdict.refused
-    assert verdict.rows == 1
+    result = gate(CUBES, CODES).check(body)
+    assert not result.refused
+    assert result.rows == 1
     payload = {"inputs": {"x": [[[1, 2], [3, 4]]], "y": [1]}} if sent else None
-    assert verdict.payload == payload
+    assert result.payload == payload
     data, _ = enforced(dumps(body if payload is None else payload), [CUBES, CODES])
     assert data["x"].tolist() == [[[1, 2], [3, 4]]]
     assert data["y"].tolist() == [1]
@@ -137,20 +137,20 @@ def test_tensors_with_names_in_all_forms(body: Any, sent: Any) -> None:
     ],
 )
 def test_tensors_with_names_that_do_not_fit(body: Any, kinds_: list[str]) -> None:
-    verdict = gate(CUBES, CODES).check(body)
-    assert verdict.refused
-    assert kinds(verdict) == kinds_
+    result = gate(CUBES, CODES).check(body)
+    assert result.refused
+    assert kinds(result) == kinds_
 
 
 def test_an_unknown_input_is_dropped_by_coerce() -> None:
-    verdict = gate(CODES, mode="coerce").check({"inputs": {"y": ["1", 2.0], "z": 1}})
-    assert verdict.payload == {"inputs": {"y": [1, 2]}}
-    assert (verdict.refused, verdict.tally) == (False, {("", "unknown"): 1})
+    result = gate(CODES, mode="coerce").check({"inputs": {"y": ["1", 2.0], "z": 1}})
+    assert result.payload == {"inputs": {"y": [1, 2]}}
+    assert (result.refused, result.tally) == (False, {("", "unknown"): 1})
 
 
 def test_coerce_converts_inside() -> None:
-    verdict = gate(MATRIX, mode="coerce").check({"inputs": [["1", 2], [3, "0.5"]], "params": None})
-    assert verdict.payload == {"inputs": [[1, 2], [3, 0.5]]}
+    result = gate(MATRIX, mode="coerce").check({"inputs": [["1", 2], [3, "0.5"]], "params": None})
+    assert result.payload == {"inputs": [[1, 2], [3, 0.5]]}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,8 @@ def same(sent: Any, got: Any, dtype: str) -> bool:
     if dtype == "object":
         return bool(sent == got)
     if dtype == "datetime64[ns]":
-        return bool(np.datetime64(sent.removesuffix("Z"), "ns").astype("int64") == got)
+        instant = sent.removesuffix("Z") if type(sent) is str else sent  # or nanoseconds
+        return bool(np.datetime64(instant, "ns").astype("int64") == got)
     if dtype == "bytes":
         return bool(sent.encode() == got)
     if dtype in ("str", "bool"):
@@ -245,11 +246,11 @@ def test_what_passes_mlflow_takes_and_does_not_change(
 ) -> None:
     spec, value = drawn
     raw = dumps({form: value})
-    verdict = gate(spec, mode=mode).check(loads(raw))
-    if verdict.refused:
+    result = gate(spec, mode=mode).check(loads(raw))
+    if result.refused:
         return
-    assert mode == "coerce" or verdict.payload is None
-    data, _ = enforced(raw if verdict.payload is None else dumps(verdict.payload), [spec])
+    assert mode == "coerce" or result.payload is None
+    data, _ = enforced(raw if result.payload is None else dumps(result.payload), [spec])
     assert same(value, data.tolist(), spec["tensor-spec"]["dtype"])
 
 
@@ -262,10 +263,10 @@ def test_rows_of_a_table_become_the_tensor_they_say(drawn: tuple[Any, Any], form
         "records": {"dataframe_records": [{"x": row} for row in rows]},
         "split": {"dataframe_split": {"columns": ["x"], "data": [[row] for row in rows]}},
     }[form]
-    verdict = gate(spec).check(body)
-    if verdict.refused:
+    result = gate(spec).check(body)
+    if result.refused:
         return
-    data, _ = enforced(dumps(verdict.payload or body), [spec])
+    data, _ = enforced(dumps(result.payload or body), [spec])
     got = data["x"].tolist()
     flat = got if got == value else [row[0] if type(row) is list else row for row in got]
     assert same(value, got, spec["tensor-spec"]["dtype"]) or same(

@@ -12,10 +12,10 @@ from model_deployment.core.errors import IncompleteBody
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.http.framing import announces_body, content_length, ensure_whole
-from model_deployment.proxy.context import Terms
+from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
-from model_deployment.proxy.upstream import Limits
+from model_deployment.proxy.upstream import UpstreamLimits
 
 
 def raw(*headers: tuple[str, str]) -> list[tuple[bytes, bytes]]:
@@ -41,11 +41,11 @@ def raw(*headers: tuple[str, str]) -> list[tuple[bytes, bytes]]:
         ("9" * 5000, None),  # too long for int() to read
     ],
 )
-def test_a_declared_length_is_a_plain_number_or_none(value: str, length: int | None) -> None:
+def test_content_length_is_a_plain_number_or_none(value: str, length: int | None) -> None:
     assert content_length(dict(raw(("x-a", "5"), ("content-length", value)))) == length
 
 
-def test_without_a_declared_length_there_is_none() -> None:
+def test_content_length_missing_is_none() -> None:
     assert content_length({}) is None
     assert content_length({b"transfer-encoding": b"chunked"}) is None
 
@@ -64,7 +64,7 @@ def test_headers_announce_a_body(headers: dict[bytes, bytes], announced: bool) -
 
 
 @pytest.mark.parametrize(("declared", "size"), [(1, 0), (5, 4), (5, 6), (0, 1)])
-def test_another_number_of_bytes_is_no_whole_body(declared: int, size: int) -> None:
+def test_ensure_whole_refuses_another_number_of_bytes(declared: int, size: int) -> None:
     with pytest.raises(IncompleteBody, match=f"announce {declared} bytes, and {size} came"):
         ensure_whole(declared, size)
     ensure_whole(size, size)
@@ -105,7 +105,7 @@ async def reached(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.mark.parametrize("pieces", [(), (b"",), (b"{", b'"a"'), (b"{}" * 9,)])
-async def test_a_call_goes_on_with_all_of_its_body_or_not_at_all(pieces: tuple[bytes, ...]) -> None:
+async def test_api_call_needs_its_whole_body(pieces: tuple[bytes, ...]) -> None:
     server = Lossy(*pieces)
     guard = Guard(reached, max_body_bytes=1000, authorise=lambda scope: None)
     await guard(server.scope("/deploy/m/1", b"10"), server.receive, server.send)
@@ -113,16 +113,16 @@ async def test_a_call_goes_on_with_all_of_its_body_or_not_at_all(pieces: tuple[b
 
 
 @pytest.mark.parametrize("pieces", [(), (b"{", b'"a"')])
-async def test_a_prediction_is_asked_for_with_all_of_the_body_or_not_at_all(
+async def test_prediction_needs_its_whole_body(
     pieces: tuple[bytes, ...],
 ) -> None:
     server = Lossy(*pieces)
-    routes = Routes(Limits())
+    routes = Routes(UpstreamLimits())
     key = ModelKey("m", 1)
     nowhere = Endpoint("127.0.0.1", 9)
     routes.publish([Route(key, State.READY, "launch", nowhere, "", Options())])
     try:
-        proxy = Proxy(reached, routes, Terms(1000))
+        proxy = Proxy(reached, routes, ExchangeContext(1000))
         await proxy(server.scope("/m-1", b"10"), server.receive, server.send)
         assert "announce 10 bytes" in server.problem()["detail"]
     finally:

@@ -21,7 +21,7 @@ def _connect(listener: socket.socket, seconds: float = 5) -> socket.socket:
     return socket.create_connection(listener.getsockname()[:2], seconds)
 
 
-def test_who_stands_in_the_queue_is_answered_and_nobody_else_gets_in(
+def test_admit_no_more_serves_the_queue_and_ignores_new_callers(
     listener: socket.socket,
 ) -> None:
     with _connect(listener) as early:
@@ -39,7 +39,7 @@ def test_who_stands_in_the_queue_is_answered_and_nobody_else_gets_in(
         listener.accept()
 
 
-def test_who_was_ignored_is_refused_when_the_door_is_closed(listener: socket.socket) -> None:
+def test_admit_no_more_ignored_caller_is_refused_after_the_close(listener: socket.socket) -> None:
     admit_no_more(listener)
     host, port = listener.getsockname()[:2]
     family = listener.family
@@ -51,7 +51,7 @@ def test_who_was_ignored_is_refused_when_the_door_is_closed(listener: socket.soc
         assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
 
 
-def test_an_address_in_use_is_told() -> None:
+def test_listen_names_an_address_in_use() -> None:
     with listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
         with pytest.raises(

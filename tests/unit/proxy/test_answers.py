@@ -18,11 +18,11 @@ from model_deployment.core.errors import (
 )
 from model_deployment.core.names import ModelKey
 from model_deployment.proxy.answers import (
-    Answer,
-    Refusal,
+    AnswerError,
+    UpstreamAnswer,
+    answer_error,
     is_json,
     predictions,
-    refusal,
     valid_json,
 )
 
@@ -68,7 +68,7 @@ def no_constant(word: str) -> None:
 
 
 @given(values, st.booleans(), st.sampled_from([None, 1]))
-def test_what_json_has_no_word_for_becomes_null_and_nothing_else_changes(
+def test_valid_json_replaces_nan_and_infinities_only(
     value: Any, plain: bool, indent: int | None
 ) -> None:
     content = json.dumps(value, ensure_ascii=plain, indent=indent).encode(errors="replace")
@@ -92,13 +92,13 @@ def test_what_json_has_no_word_for_becomes_null_and_nothing_else_changes(
         (b"", b""),
     ],
 )
-def test_texts_stay_as_they_are(content: bytes, fixed: bytes) -> None:
+def test_valid_json_keeps_strings(content: bytes, fixed: bytes) -> None:
     assert valid_json(content) == fixed
 
 
 @pytest.mark.parametrize("odd", [b'\\"', b"\\\\", b'"\\"', b"\\", b'"'])
 @pytest.mark.parametrize("end", [b"", b"\\", b'"', b"NaN"])
-def test_no_answer_takes_long_to_look_at(odd: bytes, end: bytes) -> None:
+def test_valid_json_takes_linear_time(odd: bytes, end: bytes) -> None:
     content = b'[NaN, "' + odd * 100_000 + end
     begin = time.process_time()
     valid_json(content)
@@ -126,7 +126,7 @@ def test_no_answer_takes_long_to_look_at(odd: bytes, end: bytes) -> None:
         (b'{"predictions": ' + b"[" * 5000 + b"]" * 5000 + b"}", None),
     ],
 )
-def test_only_a_plain_list_of_predictions_can_be_taken_apart(
+def test_predictions_are_read_from_a_plain_list_only(
     content: bytes, found: list[Any] | None
 ) -> None:
     assert predictions(content) == found
@@ -151,12 +151,12 @@ def test_an_answer_without_a_type_is_not_json() -> None:
 
 @pytest.mark.parametrize(("status", "good"), [(199, False), (200, True), (299, True), (300, False)])
 def test_predictions_are_in_answers_of_success(status: int, good: bool) -> None:
-    assert Answer(status, [], b"").good is good
+    assert UpstreamAnswer(status, [], b"").successful is good
 
 
-def refused(status: int, body: dict[str, Any] | bytes) -> Refusal:
+def refused(status: int, body: dict[str, Any] | bytes) -> AnswerError:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return refusal(KEY, Answer(status, [], content))
+    return answer_error(KEY, UpstreamAnswer(status, [], content))
 
 
 def mlflow(code: str, message: str, **more: str) -> dict[str, Any]:
@@ -207,7 +207,7 @@ PARQUET = (
         (400, mlflow("BAD_REQUEST", PARQUET, stack_trace=TRACE), "Parquet file size is 6 bytes"),
     ],
 )
-def test_what_the_server_refuses_is_the_caller_s_fault(
+def test_answer_error_of_a_refused_input_is_the_caller_s(
     status: int, body: dict[str, Any], reason: str
 ) -> None:
     found = refused(status, body)
@@ -246,7 +246,7 @@ def test_what_the_server_refuses_is_the_caller_s_fault(
         (503, b"\xff" + CANARY.encode()),
     ],
 )
-def test_what_goes_wrong_inside_is_for_the_log_only(
+def test_answer_error_of_a_failed_model_goes_to_the_log_only(
     status: int, body: dict[str, Any] | bytes
 ) -> None:
     found = refused(status, body)
@@ -265,7 +265,7 @@ def test_what_goes_wrong_inside_is_for_the_log_only(
         (415, f"This predictor only supports ... Got '{CANARY}'.".encode(), UnsupportedMediaType),
     ],
 )
-def test_some_statuses_speak_for_themselves(
+def test_answer_error_of_single_statuses(
     status: int, body: bytes, kind: type[ModelDeploymentError]
 ) -> None:
     found = refused(status, body)
@@ -275,7 +275,7 @@ def test_some_statuses_speak_for_themselves(
 
 
 @pytest.mark.parametrize("where", [SCHEMA, INPUT_SCHEMA, "Error: "])
-def test_a_reason_can_always_be_written(where: str) -> None:
+def test_answer_error_can_always_be_written(where: str) -> None:
     content = json.dumps({"message": f"{where} \ud800 \udfff."}).encode()
     found = refused(400, content)
     assert type(found.error) is InvalidRequest
@@ -283,7 +283,7 @@ def test_a_reason_can_always_be_written(where: str) -> None:
     assert json.loads(orjson.dumps(found.error.problem()))["detail"] == found.error.detail
 
 
-def test_a_reason_is_one_line_of_a_bearable_length() -> None:
+def test_answer_error_is_one_short_line() -> None:
     found = refused(400, mlflow("BAD_REQUEST", "Error: " + "a\n\t b" * 1000))
     assert len(found.error.detail) < 400
     assert found.error.detail.isprintable()
@@ -293,7 +293,7 @@ def test_a_reason_is_one_line_of_a_bearable_length() -> None:
     st.sampled_from([400, 422, 500, 502]),
     values | st.fixed_dictionaries({"message": st.text(st.characters(), max_size=20)}),
 )
-def test_any_body_at_all_is_some_refusal(status: int, body: Any) -> None:
+def test_answer_error_accepts_any_body(status: int, body: Any) -> None:
     problem = refused(status, json.dumps(body).encode()).error.problem()
     assert problem["status"] in (422, 502)
     assert orjson.dumps(problem)

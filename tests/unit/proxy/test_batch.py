@@ -9,12 +9,12 @@ import pytest
 from model_deployment.core.errors import ModelBroke
 from model_deployment.gate import dumps, loads
 from model_deployment.proxy import batch
-from model_deployment.proxy.answers import Answer, answer_of, predictions
+from model_deployment.proxy.answers import UpstreamAnswer, answer_of, predictions
 from tests.support.batching import Desk, given, predicted, settle
 from tests.support.waiting import until
 
 
-async def test_the_first_one_goes_at_once_as_its_caller_wrote_it() -> None:
+async def test_batcher_first_request_goes_at_once_unchanged() -> None:
     desk = Desk()
     caller = await desk.call(7)
     (asked,) = desk.asked
@@ -24,7 +24,7 @@ async def test_the_first_one_goes_at_once_as_its_caller_wrote_it() -> None:
     assert desk.counted == []
 
 
-async def test_those_who_come_meanwhile_go_together_in_their_order() -> None:
+async def test_batcher_merges_waiting_requests_in_order() -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(1, 2), await desk.call(3), await desk.call(4, 5)]
@@ -36,7 +36,7 @@ async def test_those_who_come_meanwhile_go_together_in_their_order() -> None:
     assert [given(await one) for one in callers] == [[-1, -2], [-3], [-4, -5]]
 
 
-async def test_one_that_waited_alone_goes_as_its_caller_wrote_it() -> None:
+async def test_batcher_single_waiting_request_goes_unchanged() -> None:
     desk = Desk()
     first = await desk.busy()
     caller = await desk.call(1)
@@ -47,7 +47,7 @@ async def test_one_that_waited_alone_goes_as_its_caller_wrote_it() -> None:
     assert desk.counted == []
 
 
-async def test_so_many_calls_are_made_at_a_time() -> None:
+async def test_batcher_calls_are_limited() -> None:
     desk = Desk(calls=2)
     for marker in range(1, 7):
         await desk.call(marker)
@@ -61,7 +61,7 @@ async def test_so_many_calls_are_made_at_a_time() -> None:
     assert len(desk.open) == 2
 
 
-async def test_an_idle_model_is_asked_at_once_again() -> None:
+async def test_batcher_idle_model_is_called_at_once() -> None:
     desk = Desk()
     for _ in range(2):
         await (await desk.busy()).returns()
@@ -70,7 +70,7 @@ async def test_an_idle_model_is_asked_at_once_again() -> None:
     assert len(desk.open) == 1
 
 
-async def test_the_fate_of_a_request_alone_is_its_caller_s() -> None:
+async def test_batcher_error_of_a_request_alone_reaches_its_caller() -> None:
     desk = Desk()
     first, second = await desk.call(1), await desk.call(2)
     await desk.asked[0].fails(ModelBroke("one"))
@@ -82,7 +82,7 @@ async def test_the_fate_of_a_request_alone_is_its_caller_s() -> None:
     assert len(desk.asked) == 2
 
 
-async def test_kinds_do_not_mix_and_none_is_left_behind() -> None:
+async def test_batcher_keys_are_not_mixed_and_all_are_served() -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(marker, p=marker % 2) for marker in (1, 2, 3, 4)]
@@ -97,7 +97,7 @@ async def test_kinds_do_not_mix_and_none_is_left_behind() -> None:
     assert [given(await one) for one in callers] == [[-1], [-2], [-3], [-4]]
 
 
-async def test_one_that_does_not_fit_waits_whole_and_is_the_next() -> None:
+async def test_batcher_request_that_does_not_fit_goes_next() -> None:
     desk = Desk(max_rows=4)
     first = await desk.busy()
     for markers in ([1, 2, 3], [4, 5], [6], [7, 8, 9]):
@@ -110,7 +110,7 @@ async def test_one_that_does_not_fit_waits_whole_and_is_the_next() -> None:
     assert desk.rows[3:] == [[7, 8, 9]]
 
 
-async def test_a_large_one_goes_in_pieces_and_is_answered_whole() -> None:
+async def test_large_request_is_split_and_answered_as_one() -> None:
     desk = Desk(max_rows=4)
     caller = await desk.call(*range(10))
     for place, rows in enumerate(([0, 1, 2, 3], [4, 5, 6, 7], [8, 9])):
@@ -122,8 +122,10 @@ async def test_a_large_one_goes_in_pieces_and_is_answered_whole() -> None:
 
 
 @pytest.mark.parametrize(("rows", "pieces"), [(8, [8]), (9, [8, 1]), (20, [8, 8, 4])])
-async def test_where_nobody_else_waits_the_pieces_are_larger(rows: int, pieces: list[int]) -> None:
-    desk = Desk(max_rows=3, rows_alone=8)
+async def test_large_request_alone_is_split_into_larger_pieces(
+    rows: int, pieces: list[int]
+) -> None:
+    desk = Desk(max_rows=3, max_rows_alone=8)
     caller = await desk.call(*range(rows))
     for place in range(len(pieces)):
         await desk.asked[place].returns()
@@ -133,8 +135,8 @@ async def test_where_nobody_else_waits_the_pieces_are_larger(rows: int, pieces: 
     assert desk.counted == []
 
 
-async def test_one_that_waited_alone_goes_in_larger_pieces_too() -> None:
-    desk = Desk(max_rows=2, rows_alone=4)
+async def test_large_request_that_waited_alone_is_split_into_larger_pieces() -> None:
+    desk = Desk(max_rows=2, max_rows_alone=4)
     first = await desk.busy()
     caller = await desk.call(1, 2, 3, 4, 5)
     await first.returns()
@@ -144,8 +146,8 @@ async def test_one_that_waited_alone_goes_in_larger_pieces_too() -> None:
     assert given(await caller) == [-1, -2, -3, -4, -5]
 
 
-async def test_where_others_wait_the_pieces_are_as_small_as_ever() -> None:
-    desk = Desk(max_rows=2, rows_alone=4)
+async def test_large_request_beside_others_is_split_into_small_pieces() -> None:
+    desk = Desk(max_rows=2, max_rows_alone=4)
     first = await desk.busy()
     callers = [await desk.call(1, 2, 3, 4, 5, 6, 7), await desk.call(8)]
     await first.returns()
@@ -157,14 +159,14 @@ async def test_where_others_wait_the_pieces_are_as_small_as_ever() -> None:
     assert desk.counted == [2]
 
 
-async def test_the_larger_pieces_are_never_smaller_than_the_others() -> None:
-    desk = Desk(max_rows=5, rows_alone=2)
+async def test_large_request_pieces_alone_are_never_smaller() -> None:
+    desk = Desk(max_rows=5, max_rows_alone=2)
     await desk.call(1, 2, 3, 4, 5)
     assert desk.rows == [[1, 2, 3, 4, 5]]
     assert not desk.asked[0].merged
 
 
-async def test_pieces_may_come_back_in_any_order() -> None:
+async def test_large_request_pieces_may_be_answered_in_any_order() -> None:
     desk = Desk(max_rows=2, calls=3)
     caller = await desk.call(1, 2, 3, 4, 5)
     assert desk.rows == [[1, 2], [3, 4], [5]]
@@ -173,13 +175,13 @@ async def test_pieces_may_come_back_in_any_order() -> None:
     assert given(await caller) == [-1, -2, -3, -4, -5]
 
 
-async def test_one_of_exactly_the_limit_is_not_large() -> None:
+async def test_request_of_exactly_the_limit_is_not_split() -> None:
     desk = Desk(max_rows=3)
     await desk.call(1, 2, 3)
     assert not desk.asked[0].merged
 
 
-async def test_a_small_one_is_behind_one_more_piece_of_a_large_one_at_most() -> None:
+async def test_small_request_waits_for_one_piece_of_a_large_one_at_most() -> None:
     desk = Desk(max_rows=4)
     await desk.call(*range(100, 200))
     small = [await desk.call(1), await desk.call(2)]
@@ -191,7 +193,7 @@ async def test_a_small_one_is_behind_one_more_piece_of_a_large_one_at_most() -> 
     assert [given(await one) for one in small] == [[-1], [-2]]
 
 
-async def test_large_ones_take_turns() -> None:
+async def test_large_requests_take_turns() -> None:
     desk = Desk(max_rows=2)
     first = await desk.busy()
     callers = [await desk.call(1, 2, 3, 4), await desk.call(11, 12, 13)]
@@ -202,7 +204,7 @@ async def test_large_ones_take_turns() -> None:
     assert [given(await one) for one in callers] == [[-1, -2, -3, -4], [-11, -12, -13]]
 
 
-async def test_everybody_is_told_when_something_of_his_goes_to_the_model() -> None:
+async def test_on_sent_is_called_when_rows_go_to_the_model() -> None:
     desk = Desk(max_rows=2)
     sent: list[int] = []
     for marker in (1, 2, 3, 4):
@@ -215,12 +217,12 @@ async def test_everybody_is_told_when_something_of_his_goes_to_the_model() -> No
     assert sent == [1, 2, 3, 4]
 
 
-async def test_what_json_cannot_say_is_null_in_a_part_of_an_answer() -> None:
+async def test_nan_is_null_in_a_part_of_an_answer() -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(1), await desk.call(2)]
     await first.returns()
-    desk.asked[1].answer.set_result(Answer(200, [], b'{"predictions": [NaN, "NaN"]}'))
+    desk.asked[1].answer.set_result(UpstreamAnswer(200, [], b'{"predictions": [NaN, "NaN"]}'))
     assert [(await one).content for one in callers] == [
         b'{"predictions":[null]}',
         b'{"predictions":["NaN"]}',
@@ -228,7 +230,7 @@ async def test_what_json_cannot_say_is_null_in_a_part_of_an_answer() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 30_000])
-async def test_large_calls_are_worked_on_in_a_thread(
+async def test_large_calls_are_processed_in_a_thread(
     monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     threads: list[bool] = []
@@ -257,23 +259,23 @@ async def test_large_calls_are_worked_on_in_a_thread(
     assert desk.counted == [2 * rows]
 
 
-async def test_pieces_that_come_back_at_the_same_time_are_put_together_once(
+async def test_pieces_answered_at_the_same_time_are_joined_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch, "_LARGE", 0)
+    monkeypatch.setattr(batch, "LARGE", 0)
     monkeypatch.setattr(batch, "_MANY_CELLS", 0)
     markers = range(1000)
     for _ in range(5):
         desk = Desk(max_rows=20, calls=50)
         caller = await desk.call(*markers)
-        await until(lambda desk=desk: len(desk.open) == 50, what="all pieces")  # type: ignore[misc]
+        await until(partial(desk.has_open, 50), what="all pieces")
         for asked in desk.open:
             asked.says({"predictions": predicted(*asked.rows)})
         assert given(await caller) == predicted(*markers)
         assert len(desk.asked) == 50
 
 
-async def test_a_large_answer_in_small_pieces_is_written_in_a_thread(
+async def test_large_answer_of_small_pieces_is_written_in_a_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     threads: list[bool] = []
@@ -283,7 +285,7 @@ async def test_a_large_answer_in_small_pieces_is_written_in_a_thread(
         return answer_of(rows)
 
     monkeypatch.setattr(batch, "answer_of", spy)
-    monkeypatch.setattr(batch, "_LARGE", 100)
+    monkeypatch.setattr(batch, "LARGE", 100)
     desk = Desk(max_rows=10)
     caller = await desk.call(*range(50))
     for place in range(5):

@@ -7,7 +7,7 @@ import pytest
 
 from model_deployment.core.errors import ModelBroke, UpstreamTimeout
 from model_deployment.proxy import batch
-from model_deployment.proxy.upstream import Dropped
+from model_deployment.proxy.upstream import LaunchRemoved
 from tests.support.batching import Desk, given, settle
 
 
@@ -19,7 +19,7 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 422, 500, 504])
-async def test_of_a_merged_call_that_fails_each_goes_alone_once(status: int) -> None:
+async def test_merged_call_that_fails_is_retried_alone_once(status: int) -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(marker) for marker in (1, 2, 3)]
@@ -40,7 +40,7 @@ async def test_of_a_merged_call_that_fails_each_goes_alone_once(status: int) -> 
 
 
 @pytest.mark.parametrize("error", [ModelBroke("it"), RuntimeError("ours")])
-async def test_of_a_merged_call_without_an_answer_too(error: Exception) -> None:
+async def test_merged_call_without_an_answer_is_retried_alone(error: Exception) -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(1), await desk.call(2)]
@@ -55,7 +55,7 @@ async def test_of_a_merged_call_without_an_answer_too(error: Exception) -> None:
     assert len(desk.asked) == 4
 
 
-async def test_what_cannot_be_joined_goes_one_by_one() -> None:
+async def test_tables_that_cannot_be_joined_go_one_by_one() -> None:
     def join(tables: object) -> Any:
         raise ValueError("no")
 
@@ -69,7 +69,7 @@ async def test_what_cannot_be_joined_goes_one_by_one() -> None:
     assert [given(await one) for one in callers] == [[-1], [-2]]
 
 
-async def test_one_that_hangs_alone_holds_up_no_other() -> None:
+async def test_retry_that_hangs_holds_up_no_other() -> None:
     desk = Desk()
     first = await desk.busy()
     await desk.call(1)
@@ -82,7 +82,7 @@ async def test_one_that_hangs_alone_holds_up_no_other() -> None:
     assert desk.rows[4:] == [[3]]
 
 
-async def test_a_large_one_whose_pieces_fail_goes_alone_once() -> None:
+async def test_large_request_whose_pieces_fail_goes_alone_once() -> None:
     desk = Desk(max_rows=2, calls=2)
     caller = await desk.call(1, 2, 3, 4, 5)
     await desk.asked[0].fails(ModelBroke("one"))
@@ -104,9 +104,7 @@ async def test_a_large_one_whose_pieces_fail_goes_alone_once() -> None:
         ("text", "no list of predictions"),
     ],
 )
-async def test_an_answer_that_cannot_be_taken_apart_ends_the_merging(
-    content: Any, words: str
-) -> None:
+async def test_merging_ends_with_an_answer_that_cannot_be_split(content: Any, words: str) -> None:
     desk = Desk(max_rows=2, calls=1)
     first = await desk.busy()
     callers = [await desk.call(marker) for marker in (1, 2, 3, 4)]
@@ -124,7 +122,7 @@ async def test_an_answer_that_cannot_be_taken_apart_ends_the_merging(
     assert len(desk.asked) == 7
 
 
-async def test_the_merging_ends_once_however_many_calls_show_why() -> None:
+async def test_merging_ends_once_for_several_such_calls() -> None:
     desk = Desk(max_rows=2, calls=2)
     first, _ = await desk.busy(), await desk.busy()
     callers = [await desk.call(marker) for marker in (1, 2, 3, 4)]
@@ -140,7 +138,7 @@ async def test_the_merging_ends_once_however_many_calls_show_why() -> None:
     assert [given(await one) for one in callers] == [[-1], [-2], [-3], [-4]]
 
 
-async def test_a_caller_who_leaves_while_he_waits_is_skipped() -> None:
+async def test_caller_that_leaves_the_queue_is_skipped() -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(marker) for marker in (1, 2, 3)]
@@ -153,7 +151,7 @@ async def test_a_caller_who_leaves_while_he_waits_is_skipped() -> None:
     assert [given(await callers[0]), given(await callers[2])] == [[-1], [-3]]
 
 
-async def test_a_caller_who_leaves_a_merged_call_takes_nobody_with_him() -> None:
+async def test_caller_that_leaves_a_merged_call_affects_no_other() -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(1), await desk.call(2)]
@@ -166,7 +164,7 @@ async def test_a_caller_who_leaves_a_merged_call_takes_nobody_with_him() -> None
     assert given(await callers[1]) == [-2]
 
 
-async def test_the_first_caller_makes_room_when_he_leaves() -> None:
+async def test_caller_that_leaves_frees_its_call() -> None:
     desk = Desk()
     caller = await desk.call(1)
     await desk.call(2)
@@ -176,7 +174,7 @@ async def test_the_first_caller_makes_room_when_he_leaves() -> None:
     assert desk.asked[0].answer.cancelled()  # his connection is closed
 
 
-async def test_of_a_large_one_whose_caller_leaves_no_more_is_sent() -> None:
+async def test_large_request_whose_caller_leaves_sends_no_more_rows() -> None:
     desk = Desk(max_rows=2)
     caller = await desk.call(1, 2, 3, 4)
     await desk.call(5)
@@ -186,7 +184,7 @@ async def test_of_a_large_one_whose_caller_leaves_no_more_is_sent() -> None:
     assert desk.rows == [[1, 2], [5]]
 
 
-async def test_if_all_have_left_nothing_is_sent() -> None:
+async def test_queue_whose_callers_all_left_sends_nothing() -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(1), await desk.call(2)]
@@ -199,19 +197,19 @@ async def test_if_all_have_left_nothing_is_sent() -> None:
     assert desk.rows == [[0], [3]]
 
 
-async def test_the_end_of_the_launch_is_everybody_s_and_nothing_is_sent_again() -> None:
+async def test_launch_removed_fails_all_and_sends_nothing_again() -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(1), await desk.call(2)]
     await first.returns()
-    await desk.asked[1].fails(Dropped())
+    await desk.asked[1].fails(LaunchRemoved())
     for caller in callers:
-        with pytest.raises(Dropped):
+        with pytest.raises(LaunchRemoved):
             await caller
     assert len(desk.asked) == 2
 
 
-async def test_a_merged_call_that_is_cancelled_leaves_nobody_waiting() -> None:
+async def test_merged_call_that_is_cancelled_leaves_no_caller_waiting() -> None:
     desk = Desk()
     first = await desk.busy()
     callers = [await desk.call(1), await desk.call(2)]
@@ -223,7 +221,7 @@ async def test_a_merged_call_that_is_cancelled_leaves_nobody_waiting() -> None:
     assert desk.rows[2:] == [[3]]
 
 
-async def test_so_many_of_a_failed_call_go_alone_at_a_time() -> None:
+async def test_retries_at_the_same_time_are_limited() -> None:
     desk = Desk(max_rows=20)
     first = await desk.busy()
     callers = [await desk.call(marker) for marker in range(1, 13)]
@@ -249,7 +247,7 @@ async def test_so_many_of_a_failed_call_go_alone_at_a_time() -> None:
     assert len(desk.asked) == 14
 
 
-async def test_so_many_go_alone_at_a_time_whatever_number_of_calls_failed() -> None:
+async def test_retries_are_limited_across_failed_calls() -> None:
     desk = Desk(max_rows=6, calls=2)
     first, _ = await desk.busy(), await desk.busy()
     callers = [await desk.call(marker) for marker in range(1, 13)]
@@ -263,8 +261,8 @@ async def test_so_many_go_alone_at_a_time_whatever_number_of_calls_failed() -> N
     assert [given(await one) for one in callers] == [[-marker] for marker in range(1, 13)]
 
 
-async def test_one_that_waited_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk(patience=70)
+async def test_queue_timeout_fails_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(queue_timeout=70)
     first = await desk.busy()
     early = await desk.call(1)
     later(monkeypatch, 60)
@@ -272,17 +270,19 @@ async def test_one_that_waited_too_long_is_refused(monkeypatch: pytest.MonkeyPat
     later(monkeypatch, 15)
     await first.returns()
     assert desk.rows == [[0], [2]]
-    with pytest.raises(UpstreamTimeout, match="cannot predict: it waited 75 s in vain") as caught:
+    with pytest.raises(
+        UpstreamTimeout, match="cannot predict: no worker of the model became free within 75 s"
+    ) as caught:
         await early
     assert caught.value.status == 504
     await desk.asked[1].returns()
     assert given(await late) == [-2]
 
 
-async def test_the_wait_for_an_answer_is_no_wait_for_one_s_turn(
+async def test_queue_timeout_does_not_count_the_wait_for_an_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk = Desk(patience=70, max_rows=2)
+    desk = Desk(queue_timeout=70, max_rows=2)
     large = await desk.call(1, 2, 3, 4, 5)
     for place in range(3):
         later(monkeypatch, 60)
@@ -290,8 +290,8 @@ async def test_the_wait_for_an_answer_is_no_wait_for_one_s_turn(
     assert given(await large) == [-1, -2, -3, -4, -5]
 
 
-async def test_a_call_that_failed_late_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = Desk(patience=70)
+async def test_merged_call_that_fails_late_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(queue_timeout=70)
     first = await desk.busy()
     callers = [await desk.call(1), await desk.call(2)]
     await first.returns()
@@ -302,10 +302,10 @@ async def test_a_call_that_failed_late_is_made_again(monkeypatch: pytest.MonkeyP
     assert [given(await one) for one in callers] == [[-1], [-2]]
 
 
-async def test_nobody_waits_for_ever_behind_others_of_his_call_that_hang(
+async def test_queue_timeout_ends_the_wait_behind_retries_that_hang(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk = Desk(patience=70)
+    desk = Desk(queue_timeout=70)
     first = await desk.busy()
     callers = [await desk.call(marker) for marker in range(1, 11)]
     await first.returns()
@@ -315,12 +315,12 @@ async def test_nobody_waits_for_ever_behind_others_of_his_call_that_hang(
     await desk.open[0].returns()
     assert given(await callers[0]) == [-1]
     for caller in callers[8:]:
-        with pytest.raises(UpstreamTimeout, match="71 s in vain"):
+        with pytest.raises(UpstreamTimeout, match="within 71 s"):
             await caller
     assert len(desk.asked) == 10
 
 
-async def test_an_answer_that_cannot_be_written_leaves_nobody_waiting(
+async def test_answer_that_cannot_be_written_leaves_no_caller_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk = Desk()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from model_deployment.core.errors import ModelBroke
 from model_deployment.gate import loads
-from model_deployment.proxy.answers import Answer
-from model_deployment.proxy.upstream import Dropped
+from model_deployment.proxy.answers import UpstreamAnswer
+from model_deployment.proxy.upstream import LaunchRemoved
 from tests.support.batching import Asked, Desk, predicted, settle
 
 #: Requests of failed calls that are sent again at the same time.
@@ -82,7 +82,7 @@ stories = st.lists(
 class Caller:
     """Somebody who waits."""
 
-    task: asyncio.Task[Answer]
+    task: asyncio.Task[UpstreamAnswer]
     markers: list[int]
     poison: str | None
     left: bool = False
@@ -135,7 +135,7 @@ class Simulation:
         assert max(shared, default=0) <= self.desk.max_rows
         assert self.desk.counted == shared
         pieces = [len(asked.rows) for asked in self.desk.asked if asked.merged]
-        assert max(pieces, default=0) <= self.desk.rows_alone
+        assert max(pieces, default=0) <= self.desk.max_rows_alone
         assert len(self.desk.told) == (not self.desk.batcher.merging)
 
     def _is_shared(self, asked: Asked) -> bool:
@@ -188,8 +188,8 @@ def check_answer(caller: Caller) -> None:
 Story = list[Arrive | Complete | Leave]
 
 
-async def begun(story: Story, calls: int, max_rows: int, rows_alone: int) -> Simulation:
-    desk = Desk(max_rows=max_rows, calls=calls, rows_alone=rows_alone)
+async def begun(story: Story, calls: int, max_rows: int, max_rows_alone: int) -> Simulation:
+    desk = Desk(max_rows=max_rows, calls=calls, max_rows_alone=max_rows_alone)
     simulation = Simulation(desk, calls)
     for event in story:
         await simulation.step(event)
@@ -199,9 +199,11 @@ async def begun(story: Story, calls: int, max_rows: int, rows_alone: int) -> Sim
 
 @given(stories, st.integers(1, 3), st.integers(1, 50), st.sampled_from([1, 30, 2000]))
 @settings(max_examples=200)
-def test_everybody_gets_his_own(story: Story, calls: int, max_rows: int, rows_alone: int) -> None:
+def test_batcher_answers_each_caller_with_its_own_rows(
+    story: Story, calls: int, max_rows: int, max_rows_alone: int
+) -> None:
     async def play() -> None:
-        simulation = await begun(story, calls, max_rows, rows_alone)
+        simulation = await begun(story, calls, max_rows, max_rows_alone)
         await simulation.finish()
         simulation.check()
 
@@ -210,20 +212,20 @@ def test_everybody_gets_his_own(story: Story, calls: int, max_rows: int, rows_al
 
 @given(stories, st.integers(1, 3), st.integers(1, 50), st.sampled_from([1, 30, 2000]))
 @settings(max_examples=50)
-def test_with_the_launch_everybody_s_wait_ends(
-    story: Story, calls: int, max_rows: int, rows_alone: int
+def test_launch_removed_ends_every_wait(
+    story: Story, calls: int, max_rows: int, max_rows_alone: int
 ) -> None:
     async def play() -> None:
-        simulation = await begun(story, calls, max_rows, rows_alone)
+        simulation = await begun(story, calls, max_rows, max_rows_alone)
         desk = simulation.desk
         waiting = [caller for caller in simulation.callers if not caller.task.done()]
         sent = len(desk.asked)
         desk.gone = True
         for asked in desk.open:
-            await asked.fails(Dropped())
+            await asked.fails(LaunchRemoved())
         if waiting:  # those behind others of a failed call take some turns of the loop
             await asyncio.wait([caller.task for caller in waiting], timeout=10)
         assert len(desk.asked) == sent
-        assert all(type(caller.task.exception()) is Dropped for caller in waiting)
+        assert all(type(caller.task.exception()) is LaunchRemoved for caller in waiting)
 
     asyncio.run(play())

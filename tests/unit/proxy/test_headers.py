@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from model_deployment.core.errors import UnsupportedMediaType
 from model_deployment.proxy.headers import (
     JSON,
-    Raw,
+    RawHeader,
+    for_upstream,
     media_type,
-    of_question,
     request_id,
     to_caller,
     to_model,
@@ -28,7 +28,7 @@ HOP_BY_HOP = (
 )
 
 
-def raw(*headers: tuple[str, str]) -> list[Raw]:
+def raw(*headers: tuple[str, str]) -> list[RawHeader]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
@@ -126,12 +126,12 @@ def test_another_one_gets_a_new_name(given: bytes) -> None:
 
 def test_a_question_has_one_type_and_one_name() -> None:
     sent = raw(("content-type", "x; y=1"), ("content-language", "de"), ("accept", "a"))
-    assert of_question(sent, b"7", JSON) == [
+    assert for_upstream(sent, b"7", JSON) == [
         ("accept", "a"),
         ("content-type", "application/json"),
         ("x-request-id", "7"),
     ]
-    assert of_question(sent, b"7", None)[0] == ("content-type", "x; y=1")
+    assert for_upstream(sent, b"7", None)[0] == ("content-type", "x; y=1")
 
 
 @pytest.mark.parametrize(

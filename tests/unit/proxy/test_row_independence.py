@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.gate import Gate, Table
+from model_deployment.gate import Gate, MergeableTable
 from model_deployment.proxy.row_independence import _compare
 from tests.support.gates import column, gate, param, split
 
@@ -22,7 +22,7 @@ async def compared(model: Model, example: Any, one: Gate = GATE) -> tuple[str, l
     """What was found out, and the values of each call."""
     calls: list[list[Any]] = []
 
-    async def predict(table: Table) -> list[Any] | None:
+    async def predict(table: MergeableTable) -> list[Any] | None:
         assert all(len(values) == table.rows for values in table.values)
         calls.append([*table.values[0]])
         return model([*table.values[0]])
@@ -38,13 +38,13 @@ def ranks(rows: list[Any]) -> list[Any]:
     return [sorted(rows).index(row) for row in rows]
 
 
-async def test_a_model_that_looks_at_each_row_keeps_it() -> None:
+async def test_model_of_single_rows_is_independent() -> None:
     found, calls = await compared(good, split(0.5, 1.5, 2.5))
     assert found == ""
     assert calls == [[0.5], [1.5], [2.5], [0.5, 1.5, 2.5], [2.5, 1.5, 0.5]]
 
 
-async def test_a_few_rows_are_enough() -> None:
+async def test_only_a_few_rows_are_compared() -> None:
     found, calls = await compared(good, split(*map(float, range(100))))
     assert found == ""
     *alone, together, backwards = map(len, calls)
@@ -53,7 +53,7 @@ async def test_a_few_rows_are_enough() -> None:
     assert 2 <= together <= 8
 
 
-async def test_a_model_that_ranks_its_rows_breaks_it() -> None:
+async def test_model_that_ranks_its_rows_is_dependent() -> None:
     found, _ = await compared(ranks, split(3.0, 1.0, 2.0))
     assert found == (
         "its requests must not be merged (batch_max_rows): its prediction for row 0 of its input "
@@ -61,7 +61,7 @@ async def test_a_model_that_ranks_its_rows_breaks_it() -> None:
     )
 
 
-async def test_a_model_that_scales_its_rows_breaks_it() -> None:
+async def test_model_that_scales_its_rows_is_dependent() -> None:
     def scales(rows: list[Any]) -> list[Any]:
         return [row - sum(rows) / len(rows) for row in rows]
 
@@ -71,14 +71,14 @@ async def test_a_model_that_scales_its_rows_breaks_it() -> None:
 
 
 @pytest.mark.parametrize("rows", [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [1.0], [2.0, 2.0]])
-async def test_a_model_that_sorts_its_output_breaks_it(rows: list[float]) -> None:
+async def test_model_that_sorts_its_output_is_dependent(rows: list[float]) -> None:
     found, _ = await compared(lambda given: sorted(good(given)), split(*rows))
     assert found.startswith("its requests must not be merged")
     found, _ = await compared(lambda given: sorted(good(given), reverse=True), split(*rows))
     assert found.startswith("its requests must not be merged")
 
 
-async def test_a_difference_backwards_is_told_of_the_row_of_the_example() -> None:
+async def test_difference_backwards_names_the_row_of_the_example() -> None:
     def odd(rows: list[Any]) -> list[Any]:
         return [9.0, *good(rows[1:])] if rows == [3.0, 2.0, 1.0] else good(rows)
 
@@ -88,7 +88,7 @@ async def test_a_difference_backwards_is_told_of_the_row_of_the_example() -> Non
 
 
 @pytest.mark.parametrize("answer", [None, [], [2.0], [2.0, 4.0, 6.0]])
-async def test_backwards_there_have_to_be_as_many_predictions_too(answer: Any) -> None:
+async def test_number_of_predictions_must_match_backwards(answer: Any) -> None:
     found, _ = await compared(
         lambda rows: answer if rows == [2.0, 1.0] else good(rows), split(1.0, 2.0)
     )
@@ -96,7 +96,7 @@ async def test_backwards_there_have_to_be_as_many_predictions_too(answer: Any) -
 
 
 @pytest.mark.parametrize("rows", [[1.0], [1.0, 1.0], [1.0] * 9])
-async def test_equal_rows_are_tried_together_with_another(rows: list[float]) -> None:
+async def test_equal_rows_are_compared_with_a_changed_row(rows: list[float]) -> None:
     found, calls = await compared(ranks, split(*rows))
     assert calls == [[1.0]] * min(len(rows), 4) + [[1.75], [1.0, 1.75]]
     assert "row 1" in found
@@ -105,14 +105,14 @@ async def test_equal_rows_are_tried_together_with_another(rows: list[float]) -> 
     assert calls[-1] == [1.75, 1.0]
 
 
-async def test_equal_rows_hide_no_mean() -> None:
+async def test_equal_rows_do_not_hide_a_mean() -> None:
     found, _ = await compared(
         lambda rows: [sum(rows) / len(rows)] * len(rows), split(3.0, 3.0, 3.0)
     )
     assert found.startswith("its requests must not be merged")
 
 
-async def test_rows_that_differ_are_not_varied() -> None:
+async def test_different_rows_are_not_changed() -> None:
     _, calls = await compared(good, split(1.0, 1.0, 1.0, 2.0, 1.0))
     assert calls[:4] == [[1.0], [1.0], [1.0], [2.0]]
     assert calls[4:] == [[1.0, 1.0, 1.0, 2.0], [2.0, 1.0, 1.0, 1.0]]
@@ -130,14 +130,14 @@ async def test_rows_that_differ_are_not_varied() -> None:
         ({"type": "map", "values": {"type": "string"}}, {"k": "v"}, {"k": "vx"}),
     ],
 )
-async def test_the_other_row_is_of_the_same_types(kind: str, value: Any, other: Any) -> None:
+async def test_changed_row_has_the_same_types(kind: str, value: Any, other: Any) -> None:
     found, calls = await compared(lambda rows: rows, split(value), gate(column(kind)))
     assert (found, calls) == ("", [[value], [other], [value, other], [other, value]])
 
 
 @pytest.mark.parametrize("refusal", [None, []])
 @pytest.mark.parametrize("rows", [[1.0], [1.0, 1.0]])
-async def test_if_the_model_does_not_take_the_other_row_nobody_knows(
+async def test_unknown_if_the_model_rejects_the_changed_row(
     refusal: Any, rows: list[float]
 ) -> None:
     def picky(rows: list[Any]) -> list[Any] | None:
@@ -151,7 +151,7 @@ async def test_if_the_model_does_not_take_the_other_row_nobody_knows(
 @pytest.mark.parametrize(
     ("kind", "value"), [({"type": "array", "items": {"type": "long"}}, []), ("double", None)]
 )
-async def test_of_a_row_that_cannot_be_varied_nobody_knows(kind: Any, value: Any) -> None:
+async def test_unknown_if_the_row_cannot_be_changed(kind: Any, value: Any) -> None:
     one = gate(column(kind, required=False))
     found, calls = await compared(lambda rows: [1] * len(rows), split(value), one)
     assert (found, calls) == (NOT_VARIED, [[value]])
@@ -160,9 +160,7 @@ async def test_of_a_row_that_cannot_be_varied_nobody_knows(kind: Any, value: Any
 @pytest.mark.parametrize(
     ("answer", "words"), [(None, "no list of predictions"), ([], "0 predictions"), ([1], "1 ")]
 )
-async def test_together_there_have_to_be_as_many_predictions_as_rows(
-    answer: Any, words: str
-) -> None:
+async def test_number_of_predictions_must_match_in_a_batch(answer: Any, words: str) -> None:
     found, _ = await compared(lambda rows: answer if len(rows) > 1 else [1], split(1.0, 2.0))
     assert found.startswith(
         "its requests must not be merged (batch_max_rows): 2 rows together are answered with "
@@ -171,13 +169,13 @@ async def test_together_there_have_to_be_as_many_predictions_as_rows(
 
 
 @pytest.mark.parametrize("answer", [[], [1, 2]])
-async def test_alone_there_has_to_be_one_prediction(answer: list[Any]) -> None:
+async def test_number_of_predictions_must_be_one_alone(answer: list[Any]) -> None:
     found, _ = await compared(lambda rows: answer if len(rows) == 1 else rows, split(1.0, 2.0))
     assert "row 0" in found
 
 
 @pytest.mark.parametrize("rows", [[1.0], [1.0, 2.0]])
-async def test_of_a_model_that_fails_alone_nobody_knows(rows: list[float]) -> None:
+async def test_unknown_if_the_model_fails_alone(rows: list[float]) -> None:
     found, _ = await compared(lambda rows: None, split(*rows))
     assert found == (
         "cannot find out whether its requests may be merged (batch_max_rows): the model fails on its "
@@ -188,17 +186,17 @@ async def test_of_a_model_that_fails_alone_nobody_knows(rows: list[float]) -> No
 @pytest.mark.parametrize(
     "example", [None, {"inputs": "x"}, {"dataframe_split": {}}, [1], split("x")]
 )
-async def test_without_a_table_to_try_nobody_knows(example: Any) -> None:
+async def test_unknown_without_a_table(example: Any) -> None:
     found, calls = await compared(good, example)
     assert found.startswith("cannot find out whether its requests may be merged (batch_max_rows): ")
     assert "input_example=" in found
     assert calls == []
 
 
-async def test_parameters_of_the_example_are_kept() -> None:
+async def test_params_of_the_example_are_kept() -> None:
     asked = []
 
-    async def predict(table: Table) -> list[Any]:
+    async def predict(table: MergeableTable) -> list[Any]:
         asked.append(table.params)
         return [1] * table.rows
 
@@ -221,7 +219,7 @@ async def test_parameters_of_the_example_are_kept() -> None:
         (10**400, 10**400),
     ],
 )
-async def test_rounding_is_no_difference(alone: Any, together: Any) -> None:
+async def test_difference_by_rounding_is_ignored(alone: Any, together: Any) -> None:
     found, _ = await compared(
         lambda rows: [alone if len(rows) == 1 else together] * len(rows), split(1.0, 2.0)
     )
@@ -247,14 +245,14 @@ async def test_rounding_is_no_difference(alone: Any, together: Any) -> None:
         (True, False),
     ],
 )
-async def test_more_than_rounding_is_one(alone: Any, together: Any) -> None:
+async def test_difference_beyond_rounding_counts(alone: Any, together: Any) -> None:
     found, _ = await compared(
         lambda rows: [alone if len(rows) == 1 else together] * len(rows), split(1.0, 2.0)
     )
     assert "its requests must not be merged" in found
 
 
-async def test_a_difference_is_told_in_a_bearable_length() -> None:
+async def test_difference_is_described_briefly() -> None:
     found, _ = await compared(
         lambda rows: ["\x1b" + "x" * 5000 * len(rows)] * len(rows), split(1.0, 2.0)
     )

@@ -13,8 +13,8 @@ import pytest
 
 from model_deployment.core.errors import InvalidRequest, ModelFailed
 from model_deployment.core.names import ModelKey
-from model_deployment.proxy.answers import Answer, refusal
-from model_deployment.proxy.type_hint_errors import misfit
+from model_deployment.proxy.answers import UpstreamAnswer, answer_error
+from model_deployment.proxy.type_hint_errors import type_hint_error
 from model_deployment.worker.failure_header import CHECK, FAULT, is_a_bug_of_a_check
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
@@ -58,22 +58,27 @@ def customers(model_input: list[Customer]) -> list[str]:
     raise MlflowException.invalid_parameter_value(f"cannot reach the table {CANARY}")
 
 
-def texts(model_input: list[str]) -> list[str]: ...
+def texts(model_input: list[str]) -> list[str]:
+    return []
 
 
-def numbers(model_input: list[dict[str, int]]) -> list[str]: ...
+def numbers(model_input: list[dict[str, int]]) -> list[str]:
+    return []
 
 
-def lists(model_input: list[list[float]]) -> list[str]: ...
+def lists(model_input: list[list[float]]) -> list[str]:
+    return []
 
 
-def moments(model_input: list[datetime.datetime]) -> list[str]: ...
+def moments(model_input: list[datetime.datetime]) -> list[str]:
+    return []
 
 
-def packed(model_input: list[bytes]) -> list[str]: ...
+def packed(model_input: list[bytes]) -> list[str]:
+    return []
 
 
-def answer(function: Callable[..., Any], data: Any) -> tuple[Answer, Any]:
+def answer(function: Callable[..., Any], data: Any) -> tuple[UpstreamAnswer, Any]:
     """As MLflow's server answers, and the exception."""
     from mlflow.exceptions import MlflowException
     from mlflow.pyfunc.utils.data_validation import pyfunc
@@ -83,7 +88,7 @@ def answer(function: Callable[..., Any], data: Any) -> tuple[Answer, Any]:
     error = raised.value
     error.message = f"Failed to predict data '{data}'. \nError: {error.message}"
     content = error.serialize_as_json().encode()
-    return Answer(error.get_http_status_code(), [], content), error
+    return UpstreamAnswer(error.get_http_status_code(), [], content), error
 
 
 PERSON = {"name": CANARY, "age": 3}
@@ -126,7 +131,7 @@ def test_what_does_not_fit_a_type_hint_is_the_caller_s_fault(
     function: Callable[..., Any], data: Any, reason: str
 ) -> None:
     found, error = answer(function, data)
-    refused = refusal(KEY, found)
+    refused = answer_error(KEY, found)
     assert type(refused.error) is InvalidRequest
     assert reason in refused.error.detail
     assert refused.error.detail.startswith("cannot predict with typed-1: the input does not fit ")
@@ -139,7 +144,7 @@ def test_what_does_not_fit_a_type_hint_is_the_caller_s_fault(
 
 def test_an_exception_of_the_model_s_own_code_is_not() -> None:
     found, error = answer(customers, [PERSON])
-    refused = refusal(KEY, found)
+    refused = answer_error(KEY, found)
     assert type(refused.error) is ModelFailed
     assert CANARY not in refused.error.detail
     assert CANARY in refused.trace
@@ -149,8 +154,8 @@ def test_an_exception_of_the_model_s_own_code_is_not() -> None:
 def test_a_validator_that_fails_itself_is_told_from_one_that_refuses() -> None:
     found, error = answer(customers, [PERSON | {"code": "bug"}])
     assert is_a_bug_of_a_check(error, error.message)
-    told = Answer(found.status, [(FAULT, CHECK)], found.content)
-    assert type(refusal(KEY, told).error) is ModelFailed
+    told = UpstreamAnswer(found.status, [(FAULT, CHECK)], found.content)
+    assert type(answer_error(KEY, told).error) is ModelFailed
 
 
 @pytest.mark.parametrize(
@@ -166,7 +171,7 @@ def test_a_validator_that_fails_itself_is_told_from_one_that_refuses() -> None:
     ],
 )
 def test_a_model_s_own_words_are_not_taken_for_mlflow_s(said: str) -> None:
-    assert misfit(said) is None
+    assert type_hint_error(said) is None
 
 
 def test_a_chat_agent_s_input_is_checked_by_mlflow() -> None:
@@ -178,7 +183,7 @@ def test_a_chat_agent_s_input_is_checked_by_mlflow() -> None:
     predict = wrap_non_list_predict_pydantic(lambda self, **more: None, ChatAgentRequest, said)
     with pytest.raises(MlflowException) as raised:
         predict(None, {"messages": [{"content": CANARY}]})
-    reason = misfit(raised.value.message)
+    reason = type_hint_error(raised.value.message)
     assert reason is not None
     assert "messages.0.role: Field required" in reason
     assert CANARY not in reason
@@ -190,7 +195,7 @@ def test_the_text_of_an_answer_takes_no_time_that_grows_with_its_square() -> Non
         content = json.dumps(
             {"message": f"Failed to predict data ''. \nError: {text}{tail}"}
         ).encode()
-        assert refusal(KEY, Answer(400, [], content)).error.status == 422
+        assert answer_error(KEY, UpstreamAnswer(400, [], content)).error.status == 422
 
 
 def test_a_frame_without_text_does_not_fit_a_list_of_texts() -> None:
@@ -199,13 +204,13 @@ def test_a_frame_without_text_does_not_fit_a_list_of_texts() -> None:
     from mlflow.pyfunc import PythonModel
     from mlflow.pyfunc.model import _PythonModelPyfuncWrapper
 
-    class Texts(PythonModel):  # type: ignore[misc]
+    class Texts(PythonModel):
         def predict(self, context: Any, model_input: list[str]) -> list[str]:
             return model_input
 
     model = _PythonModelPyfuncWrapper(Texts(), None, None)
     with pytest.raises(MlflowException) as raised:
         model._convert_input(pd.DataFrame({"a": [1, 2]}))
-    reason = misfit(raised.value.message)
+    reason = type_hint_error(raised.value.message)
     assert reason is not None
     assert reason.endswith("Expected model input to contain at least one string column")

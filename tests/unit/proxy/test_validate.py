@@ -7,9 +7,9 @@ import pytest
 
 from model_deployment.core.names import ModelKey
 from model_deployment.core.signature import Signature
-from model_deployment.gate import Gate, MalformedJson, loads
+from model_deployment.gate import Gate, MalformedJson, MalformedText, loads
 from model_deployment.proxy.headers import CSV, JSON, PARQUET
-from model_deployment.proxy.validate import MalformedText, judge, refused
+from model_deployment.proxy.validate import rejection, validate
 from tests.support.gates import column, gate, param, split
 
 KEY = ModelKey("diabetes", 1)
@@ -20,54 +20,54 @@ def body(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()  # as no program of ours would write it
 
 
-def test_what_fits_is_sent_byte_for_byte() -> None:
+def test_valid_body_is_sent_byte_for_byte() -> None:
     sent = body(split(1, 2))
-    judged = judge(GATE, JSON, sent)
-    assert judged.content is sent
-    assert not judged.verdict.refused
-    assert judged.table is not None
-    assert judged.table.rows == 2
+    validated = validate(GATE, JSON, sent)
+    assert validated.content is sent
+    assert not validated.result.refused
+    assert validated.result.table is not None
+    assert validated.result.table.rows == 2
 
 
-def test_what_is_converted_is_sent_as_converted() -> None:
-    judged = judge(gate(column("long"), mode="coerce"), JSON, body(split("1")))
-    assert loads(judged.content) == split(1)
-    assert judged.table is not None
-    assert [[*values] for values in judged.table.values] == [[1]]
+def test_coerced_body_is_sent_as_coerced() -> None:
+    validated = validate(gate(column("long"), mode="coerce"), JSON, body(split("1")))
+    assert loads(validated.content) == split(1)
+    assert validated.result.table is not None
+    assert [[*values] for values in validated.result.table.values] == [[1]]
 
 
-def test_what_does_not_fit_is_refused_and_goes_nowhere_with_others() -> None:
-    judged = judge(GATE, JSON, body(split("x")))
-    assert judged.verdict.refused
-    assert judged.table is None
+def test_invalid_body_is_refused_and_not_merged() -> None:
+    validated = validate(GATE, JSON, body(split("x")))
+    assert validated.result.refused
+    assert validated.result.table is None
 
 
-def test_what_is_only_observed_is_sent_byte_for_byte() -> None:
+def test_observed_body_is_sent_byte_for_byte() -> None:
     sent = body(split("x"))
-    judged = judge(gate(column("long"), mode="observe"), JSON, sent)
-    assert judged.content is sent
-    assert (judged.verdict.refused, judged.verdict.count) == (False, 1)
+    validated = validate(gate(column("long"), mode="observe"), JSON, sent)
+    assert validated.content is sent
+    assert (validated.result.refused, validated.result.count) == (False, 1)
 
 
 @pytest.mark.parametrize("sent", [b"", b"{", b"NaN", b'{"a": 1, "a": 2}', b"\xff", b"a\n1\n"])
-def test_what_is_no_json_is_malformed(sent: bytes) -> None:
+def test_json_malformed_is_refused(sent: bytes) -> None:
     for one in (GATE, Gate(None, {}, "observe")):  # type: ignore[arg-type]
         with pytest.raises(MalformedJson, match="cannot"):
-            judge(one, JSON, sent)
+            validate(one, JSON, sent)
 
 
 @pytest.mark.parametrize("sent", [b"a\n1\n", b"a\r\n1\r\n", b"a\n1", b'"a"\n1'])
 def test_csv_that_fits_is_sent_byte_for_byte(sent: bytes) -> None:
-    judged = judge(GATE, CSV, sent)
-    assert judged.content is sent
-    assert not judged.verdict.refused
-    assert judged.table is None
+    validated = validate(GATE, CSV, sent)
+    assert validated.content is sent
+    assert not validated.result.refused
+    assert validated.result.table is None
 
 
 def test_csv_without_a_column_of_the_signature_is_refused() -> None:
-    judged = judge(GATE, CSV, b"b\n1\n")
-    assert judged.verdict.refused
-    assert {violation.column for violation in judged.verdict.violations} >= {"a"}
+    validated = validate(GATE, CSV, b"b\n1\n")
+    assert validated.result.refused
+    assert {violation.column for violation in validated.result.violations} >= {"a"}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_csv_without_a_column_of_the_signature_is_refused() -> None:
 )
 def test_csv_in_another_encoding_is_malformed(sent: bytes) -> None:
     with pytest.raises(MalformedText, match="UTF-8") as caught:
-        judge(GATE, CSV, sent)
+        validate(GATE, CSV, sent)
     assert caught.value.status == 400
 
 
@@ -103,9 +103,9 @@ def test_csv_of_rows_as_wide_as_the_header_is_sent_byte_for_byte(
     header: bytes, rows: bytes
 ) -> None:
     sent = header + rows
-    judged = judge(TWO, CSV, sent)
-    assert judged.content is sent
-    assert not judged.verdict.refused
+    validated = validate(TWO, CSV, sent)
+    assert validated.content is sent
+    assert not validated.result.refused
 
 
 @pytest.mark.parametrize(
@@ -124,24 +124,24 @@ def test_csv_of_rows_as_wide_as_the_header_is_sent_byte_for_byte(
 def test_csv_of_rows_of_another_width_is_malformed(rows: bytes, words: str) -> None:
     for one in (TWO, Gate(None, {}, "observe")):  # type: ignore[arg-type]
         with pytest.raises(MalformedText, match=words) as caught:
-            judge(one, CSV, b"a,b\n" + rows)
+            validate(one, CSV, b"a,b\n" + rows)
         assert caught.value.status == 400
 
 
 @pytest.mark.parametrize("header", [b'"x,a",b\n1,2\n', b'\xef\xbb\xbf"x,a",b\n1,2\n'])
 def test_a_comma_in_a_name_of_the_header_is_none(header: bytes) -> None:
-    judge(gate(column("string", "x,a"), column("string", "b")), CSV, header)
+    validate(gate(column("string", "x,a"), column("string", "b")), CSV, header)
 
 
 @pytest.mark.parametrize("row", [b"1,2,3\n", b"1\n", b"1,2,\n"])
-def test_all_rows_are_looked_at(row: bytes) -> None:
+def test_csv_all_rows_are_checked(row: bytes) -> None:
     with pytest.raises(MalformedText, match=r"line 30001 has \d values, its header 2"):
-        judge(TWO, CSV, b"a,b\n" + b"1,2\n" * 29_999 + row + b"1,2\n" * 5)
+        validate(TWO, CSV, b"a,b\n" + b"1,2\n" * 29_999 + row + b"1,2\n" * 5)
 
 
-def test_a_line_is_counted_as_an_editor_does() -> None:
+def test_csv_lines_are_counted_as_an_editor_does() -> None:
     with pytest.raises(MalformedText, match="line 6 has 1 values, its header 2"):
-        judge(TWO, CSV, b'a,b\n"1\n\n",2\n\n3\n')
+        validate(TWO, CSV, b'a,b\n"1\n\n",2\n\n3\n')
 
 
 @pytest.mark.parametrize(
@@ -149,16 +149,20 @@ def test_a_line_is_counted_as_an_editor_does() -> None:
 )
 def test_csv_without_rows_is_malformed(sent: bytes) -> None:
     with pytest.raises(MalformedText, match="it has no rows below its header"):
-        judge(TWO, CSV, sent)
+        validate(TWO, CSV, sent)
 
 
 def test_parquet_passes_unread() -> None:
-    judged = judge(GATE, PARQUET, b"\xff{")
-    assert (judged.content, judged.verdict.count, judged.table) == (b"\xff{", 0, None)
+    validated = validate(GATE, PARQUET, b"\xff{")
+    assert (validated.content, validated.result.count, validated.result.table) == (
+        b"\xff{",
+        0,
+        None,
+    )
 
 
-def test_a_refusal_tells_the_first_violation_and_lists_all() -> None:
-    error = refused(KEY, judge(GATE, JSON, body(split(1, "x"))).verdict)
+def test_rejection_tells_the_first_violation_and_lists_all() -> None:
+    error = rejection(KEY, validate(GATE, JSON, body(split(1, "x"))).result)
     assert error.status == 422
     assert error.detail.startswith(
         "cannot predict with diabetes-1: 1 violation of its signature; column 'a' row 1: expected "
@@ -170,8 +174,8 @@ def test_a_refusal_tells_the_first_violation_and_lists_all() -> None:
     ]
 
 
-def test_of_many_violations_the_first_twenty_are_listed() -> None:
-    error = refused(KEY, judge(GATE, JSON, body(split(*["x"] * 30))).verdict)
+def test_rejection_lists_the_first_twenty_violations() -> None:
+    error = rejection(KEY, validate(GATE, JSON, body(split(*["x"] * 30))).result)
     assert "30 violations of its signature, the first 20 of them below; column 'a' row 0:" in (
         error.detail
     )
@@ -179,14 +183,14 @@ def test_of_many_violations_the_first_twenty_are_listed() -> None:
     assert error.problem()["error_count"] == 30
 
 
-def test_what_has_no_place_is_just_the_first() -> None:
-    error = refused(KEY, judge(GATE, JSON, b"[1]").verdict)
+def test_rejection_of_a_violation_without_a_place() -> None:
+    error = rejection(KEY, validate(GATE, JSON, b"[1]").result)
     assert "1 violation of its signature; first: expected " in error.detail
 
 
 def test_names_from_the_caller_cannot_steer_a_terminal() -> None:
     strange = {"dataframe_split": {"columns": ["\x1b[2J\n"], "data": [[1]]}}
-    error = refused(KEY, judge(GATE, JSON, body(strange)).verdict)
+    error = rejection(KEY, validate(GATE, JSON, body(strange)).result)
     assert error.detail.isprintable()
 
 
@@ -205,14 +209,14 @@ FREE = Gate(None, {}, "strict")  # type: ignore[arg-type]
 )
 def test_without_a_signature_a_record_of_lists_may_be_a_table_and_is_refused(sent: Any) -> None:
     for one in (FREE, gate({"type": "any"}), gate(params=[param("long", 1, "k")])):
-        judged = judge(one, JSON, body(sent))
-        assert judged.verdict.refused
-        assert [str(found.kind) for found in judged.verdict.violations] == ["form"]
-    detail = refused(KEY, judge(FREE, JSON, body(sent)).verdict).detail
+        validated = validate(one, JSON, body(sent))
+        assert validated.result.refused
+        assert [str(found.kind) for found in validated.result.violations] == ["form"]
+    detail = rejection(KEY, validate(FREE, JSON, body(sent)).result).detail
     assert "dataframe_split with columns and data" in detail
     assert "signature" not in detail
-    observed = judge(Gate(None, {}, "observe"), JSON, body(sent))  # type: ignore[arg-type]
-    assert (observed.verdict.refused, observed.verdict.count) == (False, 1)
+    observed = validate(Gate(None, {}, "observe"), JSON, body(sent))  # type: ignore[arg-type]
+    assert (observed.result.refused, observed.result.count) == (False, 1)
 
 
 @pytest.mark.parametrize(
@@ -226,46 +230,46 @@ def test_without_a_signature_a_record_of_lists_may_be_a_table_and_is_refused(sen
     ],
 )
 def test_without_a_signature_what_says_its_rows_passes(sent: Any) -> None:
-    assert not judge(FREE, JSON, body(sent)).verdict.count
+    assert not validate(FREE, JSON, body(sent)).result.count
 
 
 def test_a_column_of_the_signature_may_be_a_list_in_a_bare_record() -> None:
     lists = column({"type": "array", "items": {"type": "long"}})
-    assert not judge(gate(lists), JSON, body({"a": [1, 3, 5]})).verdict.refused
+    assert not validate(gate(lists), JSON, body({"a": [1, 3, 5]})).result.refused
     hinted = Gate(Signature([{"type": "long"}], None, None, from_type_hint=True), {}, "strict")  # type: ignore[arg-type]
-    assert not judge(hinted, JSON, body({"a": [1, 3, 5]})).verdict.refused
+    assert not validate(hinted, JSON, body({"a": [1, 3, 5]})).result.refused
 
 
 def test_without_a_signature_a_nan_reaches_the_model_as_one() -> None:
     for sent in (b'{"inputs": [[1, NaN]]}', b'{"dataframe_records": [{"a": NaN}, {"a": 1.5}]}'):
-        judged = judge(FREE, JSON, sent)
-        assert judged.content is sent
-        assert judged.table is None
-    judged = judge(FREE, JSON, b'{"a": NaN, "b": "NaN"}')
-    assert judged.content == b'{"dataframe_records":[{"a":NaN,"b":"NaN"}]}'
+        validated = validate(FREE, JSON, sent)
+        assert validated.content is sent
+        assert validated.result.table is None
+    validated = validate(FREE, JSON, b'{"a": NaN, "b": "NaN"}')
+    assert validated.content == b'{"dataframe_records":[{"a":NaN,"b":"NaN"}]}'
 
 
 @pytest.mark.parametrize("sent", [b'{"a": Infinity}', b'{"a": NaN, "a": 1}', b'{"a": -Infinity}'])
 def test_infinities_and_keys_there_twice_are_refused_without_a_signature_too(sent: bytes) -> None:
     with pytest.raises(MalformedJson):
-        judge(FREE, JSON, sent)
+        validate(FREE, JSON, sent)
 
 
 def test_params_are_called_params() -> None:
     known = gate(column("long"), params=[param("long", 1, "k")])
     unknown = {**split(1), "params": {"q": 1}}
-    detail = refused(KEY, judge(known, JSON, body(unknown)).verdict).detail
+    detail = rejection(KEY, validate(known, JSON, body(unknown)).result).detail
     assert "param 'q': expected one of the params k, got another param" in detail
-    detail = refused(KEY, judge(GATE, JSON, body(unknown)).verdict).detail
+    detail = rejection(KEY, validate(GATE, JSON, body(unknown)).result).detail
     assert "param 'q': expected no params: the model takes none, got another param" in detail
-    wrong = refused(KEY, judge(known, JSON, body({**split(1), "params": {"k": "x"}})).verdict)
+    wrong = rejection(KEY, validate(known, JSON, body({**split(1), "params": {"k": "x"}})).result)
     assert "param 'k': expected long" in wrong.detail
-    assert not judge(known, JSON, body({**split(1), "params": {"k": None}})).verdict.refused
+    assert not validate(known, JSON, body({**split(1), "params": {"k": None}})).result.refused
 
 
 def test_a_refusal_of_thousands_of_rows_is_short_and_counts_them_all() -> None:
     rows = [{"a": "x" * 100 if place % 2 else 1} for place in range(20_000)]
-    error = refused(KEY, judge(GATE, JSON, body({"dataframe_records": rows})).verdict)
+    error = rejection(KEY, validate(GATE, JSON, body({"dataframe_records": rows})).result)
     assert "10000 violations of its signature, the first 20 of them below; column 'a' row 1:" in (
         error.detail
     )
@@ -273,5 +277,5 @@ def test_a_refusal_of_thousands_of_rows_is_short_and_counts_them_all() -> None:
     assert error.problem()["error_count"] == 10_000
     assert len(json.dumps(error.problem())) < 10_000
     ragged = {"dataframe_split": {"columns": ["a"], "data": [[1]] * 100 + [[1, 2]] * 5000}}
-    error = refused(KEY, judge(GATE, JSON, body(ragged)).verdict)
+    error = rejection(KEY, validate(GATE, JSON, body(ragged)).result)
     assert "5000 violations of its signature, the first 20 of them below; row 100:" in error.detail

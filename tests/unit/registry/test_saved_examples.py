@@ -12,7 +12,7 @@ from model_deployment.core.options import Validation as Mode
 from model_deployment.dashboard.form import form
 from model_deployment.gate import Validation, dumps, loads
 from model_deployment.proxy.headers import JSON
-from model_deployment.proxy.validate import Judged, judge
+from model_deployment.proxy.validate import Validated, validate
 from model_deployment.registry.mlmodel import MLmodelReader
 from tests.support.enforcement import enforced
 from tests.support.gates import column, kinds, tensor
@@ -24,8 +24,8 @@ EXAMPLES = examples()
 WITHOUT = {"lists of numbers", "records with gaps", "a byte string", "one record with a gap"}
 
 
-def sent(folder: Path, body: bytes) -> Judged:
-    return judge(MLmodelReader().gate(folder, Validation.STRICT), JSON, body)
+def sent(folder: Path, body: bytes) -> Validated:
+    return validate(MLmodelReader().gate(folder, Validation.STRICT), JSON, body)
 
 
 @pytest.mark.parametrize("required", [False, True])
@@ -33,9 +33,9 @@ def sent(folder: Path, body: bytes) -> Judged:
 def test_saved_example_passes_the_gate(tmp_path: Path, name: str, required: bool) -> None:
     parts = saved(tmp_path, EXAMPLES[name], required=required)
     body = (tmp_path / "serving_input_example.json").read_bytes()
-    judged = sent(tmp_path, body)
-    assert (judged.verdict.refused, kinds(judged.verdict)) == (False, [])
-    got, params = enforced(judged.content, parts["inputs"], parts["params"])
+    validated = sent(tmp_path, body)
+    assert (validated.result.refused, kinds(validated.result)) == (False, [])
+    got, params = enforced(validated.content, parts["inputs"], parts["params"])
     if name in WITHOUT:
         return
     theirs, given = enforced(body, parts["inputs"], parts["params"])
@@ -63,9 +63,9 @@ def test_the_request_that_is_shown_passes(tmp_path: Path, name: str, keep: bool)
     parts = saved(tmp_path, EXAMPLES[name], keep=keep)
     _, _, shown = MLmodelReader().read(tmp_path)
     assert shown is not None
-    judged = sent(tmp_path, dumps(shown))
-    assert (judged.verdict.refused, kinds(judged.verdict)) == (False, [])
-    enforced(judged.content, parts["inputs"], parts["params"])
+    validated = sent(tmp_path, dumps(shown))
+    assert (validated.result.refused, kinds(validated.result)) == (False, [])
+    enforced(validated.content, parts["inputs"], parts["params"])
 
 
 def typed(token: Any) -> Any:
@@ -96,8 +96,8 @@ def test_the_form_of_the_dashboard_passes_as_it_is_filled_in(
             if one.widget == "boolean" and one.required and one.value == ""
         }
         body = {"dataframe_records": [fields]}
-    judged = sent(tmp_path, dumps(body))
-    assert (judged.verdict.refused, kinds(judged.verdict)) == (False, [])
+    validated = sent(tmp_path, dumps(body))
+    assert (validated.result.refused, kinds(validated.result)) == (False, [])
 
 
 def model(folder: Path, inputs: Any, example: Any = None, params: Any = None) -> Path:
@@ -150,11 +150,11 @@ ORDER = {
 )
 def test_a_request_is_made_for_every_signature(tmp_path: Path, inputs: Any) -> None:
     _, _, shown = MLmodelReader().read(model(tmp_path, inputs))
-    judged = sent(tmp_path, dumps(shown))
-    assert (judged.verdict.refused, kinds(judged.verdict)) == (False, [])
+    validated = sent(tmp_path, dumps(shown))
+    assert (validated.result.refused, kinds(validated.result)) == (False, [])
     assert len(shlex.quote(dumps(shown).decode())) < 128 * 1024
     if inputs != [tensor("float32")]:
-        enforced(judged.content, inputs)
+        enforced(validated.content, inputs)
 
 
 def test_a_row_that_passes_is_shown_of_an_example_that_does_not(tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ def test_without_a_gap_in_the_example_null_is_none_of_a_required_column(
     tmp_path: Path, mode: Mode
 ) -> None:
     folder = model(tmp_path, [column("double")], {"dataframe_records": [{"a": 1.5}]})
-    verdict = MLmodelReader().gate(folder, mode).check(loads(b'{"a": NaN}'))
-    assert (kinds(verdict), verdict.refused) == (["null"], mode is not Mode.OBSERVE)
+    result = MLmodelReader().gate(folder, mode).check(loads(b'{"a": NaN}'))
+    assert (kinds(result), result.refused) == (["null"], mode is not Mode.OBSERVE)
 
 
 @pytest.mark.parametrize(
@@ -223,10 +223,10 @@ def test_a_gap_inside_a_list_stays_a_nan(tmp_path: Path) -> None:
     body = b'{"dataframe_records":[{"a":[1,NaN]}]}'
     (tmp_path / "serving_input_example.json").write_bytes(body)
     model(tmp_path, inputs)
-    judged = sent(tmp_path, body)
-    assert not judged.verdict.refused
-    assert judged.table is None
-    (values,) = enforced(judged.content, inputs)[0]["a"].tolist()
+    validated = sent(tmp_path, body)
+    assert not validated.result.refused
+    assert validated.result.table is None
+    (values,) = enforced(validated.content, inputs)[0]["a"].tolist()
     assert repr([float(value) for value in values]) == "[1.0, nan]"
 
 
@@ -234,6 +234,6 @@ def test_a_nan_inside_an_object_is_the_null_that_was_checked(tmp_path: Path) -> 
     inputs = [
         column({"type": "object", "properties": {"x": {"type": "string", "required": False}}})
     ]
-    judged = sent(model(tmp_path, inputs), b'{"dataframe_records":[{"a":{"x":NaN}}]}')
-    assert loads(judged.content) == {"dataframe_records": [{"a": {"x": None}}]}
-    enforced(judged.content, inputs)
+    validated = sent(model(tmp_path, inputs), b'{"dataframe_records":[{"a":{"x":NaN}}]}')
+    assert loads(validated.content) == {"dataframe_records": [{"a": {"x": None}}]}
+    enforced(validated.content, inputs)

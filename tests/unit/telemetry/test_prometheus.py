@@ -25,7 +25,7 @@ from model_deployment.core.domain import (
 )
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from model_deployment.gate import Kind
+from model_deployment.gate import ViolationKind
 from model_deployment.recording.counters import LATENCIES, STEPS, Total
 from model_deployment.recording.upkeep import MonitoringState
 from model_deployment.recording.windows import KINDS
@@ -145,7 +145,7 @@ def test_values_of_labels_are_from_closed_sets() -> None:
         for name, value in labels:
             values.setdefault(name, set()).add(value)
     assert values["outcome"] == {"answered", *KINDS}
-    assert values["kind"] == set(Kind)
+    assert values["kind"] == set(ViolationKind)
     assert values["state"] == {*State, "free", "leased", "quarantined", "blocked"}
     # No column, whatever callers sent.
     assert values["model"] == {"diabetes"}

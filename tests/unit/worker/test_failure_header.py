@@ -16,7 +16,7 @@ from scipy import sparse
 
 from model_deployment.core.errors import ModelFailed, OddAnswer
 from model_deployment.core.names import ModelKey
-from model_deployment.proxy.answers import Answer, predictions, refusal
+from model_deployment.proxy.answers import UpstreamAnswer, answer_error, predictions
 from model_deployment.worker.failure_header import FAULT, unwritable
 from model_deployment.worker.fast_path import encode_answer
 
@@ -91,7 +91,7 @@ def test_cause_of_an_unwritable_answer_is_named(name: str, write: Callable[[Any]
     with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever it is
         write(make())
     fault = unwritable(raised.value)
-    refused = refusal(KEY, Answer(500, [(FAULT, fault)], b"Internal Server Error"))
+    refused = answer_error(KEY, UpstreamAnswer(500, [(FAULT, fault)], b"Internal Server Error"))
     assert type(refused.error) is OddAnswer
     assert refused.error.status == 502
     assert says in refused.error.detail
@@ -121,9 +121,15 @@ def test_exception_elsewhere_is_not_an_unwritable_answer(error: Exception) -> No
     assert unwritable(raised.value) == b""
 
 
-def test_answer_without_the_header_gets_no_cause() -> None:
-    found = refusal(KEY, Answer(500, [], b"Internal Server Error")).error
+def test_where_the_server_says_no_more_neither_do_we() -> None:
+    found = answer_error(KEY, UpstreamAnswer(500, [], b"Internal Server Error")).error
     assert type(found) is OddAnswer
     assert "as it does where" in found.detail
-    assert type(refusal(KEY, Answer(500, [], b"Internal Server Error!")).error) is ModelFailed
-    assert type(refusal(KEY, Answer(503, [], b"Internal Server Error")).error) is ModelFailed
+    assert (
+        type(answer_error(KEY, UpstreamAnswer(500, [], b"Internal Server Error!")).error)
+        is ModelFailed
+    )
+    assert (
+        type(answer_error(KEY, UpstreamAnswer(503, [], b"Internal Server Error")).error)
+        is ModelFailed
+    )

@@ -15,7 +15,7 @@ from pyarrow import parquet as pq
 from model_deployment.core.errors import InvalidRequest, ModelFailed
 from model_deployment.core.names import ModelKey
 from model_deployment.http.connection import Connection
-from model_deployment.proxy.answers import Answer, refusal
+from model_deployment.proxy.answers import UpstreamAnswer, answer_error
 from model_deployment.worker.failure_header import FAULT
 from model_deployment.worker.scoring import Application
 from tests.support.raw_http import HOST, Wire, head
@@ -179,7 +179,9 @@ def test_parquet_body_that_explains_a_failure_is_the_callers_fault(
     body = parquet(**fine | columns)
     found = app._predict(body, "application/vnd.apache.parquet")
     assert (found.status, found.fault.decode()) == (400, f"input: {why}" if why else "")
-    told = refusal(ModelKey("m", 1), Answer(400, [(FAULT, found.fault)], found.content))
+    told = answer_error(
+        ModelKey("m", 1), UpstreamAnswer(400, [(FAULT, found.fault)], found.content)
+    )
     assert "cannot convert this" in told.trace
     if why:
         assert isinstance(told.error, InvalidRequest)
@@ -191,7 +193,7 @@ def test_parquet_body_that_explains_a_failure_is_the_callers_fault(
 def test_body_that_is_no_parquet_is_answered_as_by_mlflow() -> None:
     found = application(Broken())._predict(b"PAR1", "application/vnd.apache.parquet")
     assert (found.status, found.fault) == (400, b"")
-    told = refusal(ModelKey("m", 1), Answer(400, [], found.content))
+    told = answer_error(ModelKey("m", 1), UpstreamAnswer(400, [], found.content))
     assert isinstance(told.error, InvalidRequest)
 
 
@@ -199,6 +201,6 @@ def test_request_of_no_rows_that_a_model_cannot_take_is_the_callers_fault() -> N
     found = application(Broken())._predict(
         b'{"dataframe_split": {"columns": ["x"], "data": []}}', "application/json"
     )
-    answer = Answer(found.status, [], found.content)
-    assert isinstance(refusal(ModelKey("m", 1), answer, rows=0).error, InvalidRequest)
-    assert isinstance(refusal(ModelKey("m", 1), answer, rows=1).error, ModelFailed)
+    answer = UpstreamAnswer(found.status, [], found.content)
+    assert isinstance(answer_error(ModelKey("m", 1), answer, rows=0).error, InvalidRequest)
+    assert isinstance(answer_error(ModelKey("m", 1), answer, rows=1).error, ModelFailed)

@@ -1,8 +1,8 @@
-"""The rules for one value: compiled from ``type_mapping.json``, applied to whole columns.
+"""The rules for scalar values: compiled from ``type_mapping.json``, applied to whole columns.
 
-Each rule answers twice. ``passes`` is the hot path: are all these values fine as they are, told by
-looks at the whole column. ``take`` is for a column that did not pass: this one value, repaired or
-faulted. ``passes`` may say no to a fine column; ``take`` then finds nothing.
+Each rule works in two steps. ``accepts`` is the hot path: it checks a whole column at once. ``coerce`` is
+for the values of a column that was not accepted: it returns each one, repaired or not, or its fault.
+``accepts`` may reject a valid column; ``coerce`` then finds no fault.
 """
 
 import binascii
@@ -12,16 +12,15 @@ import struct
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 
-from model_deployment.gate.verdict import Kind
+from model_deployment.gate.check_result import Fault, ViolationKind
 
 Entry = Mapping[str, Any]
 
 _PYTHON: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
-#: Array type codes by what they hold, so that one conversion checks the range of a whole column.
+#: Array type codes by their range, so that one conversion checks the range of a whole column.
 _CODES = {
     **{
         (-(1 << 8 * array(c).itemsize - 1), (1 << 8 * array(c).itemsize - 1) - 1): c for c in "bhiq"
@@ -32,95 +31,79 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,307})(\.[0-9]{1,400})?([eE][+-]?[0-9]
 _BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a value was not taken. ``path`` leads to the culprit inside of it, if it is not itself."""
-
-    kind: Kind
-    expected: str
-    path: str = ""
-    value: Any = None
-
-    def inside(self, step: str, value: Any) -> "Fault":
-        """The same fault seen from one level up; ``value`` is the one it was found in."""
-        return Fault(self.kind, self.expected, step + self.path, self.value if self.path else value)
-
-
 class Rule(ABC):
     """What one column, or the values at one place inside it, must be."""
 
     def __init__(self, expected: str, *, nullable: bool) -> None:
         self.expected = expected
         self.nullable = nullable
-        self._null = Fault(Kind.NULL, expected)
-        self._wrong = Fault(Kind.TYPE, expected)
-        self._lossy = Fault(Kind.LOSSY, expected)
-        self._range = Fault(Kind.RANGE, expected)
+        self._null = Fault(ViolationKind.NULL, expected)
+        self._wrong = Fault(ViolationKind.TYPE, expected)
+        self._lossy = Fault(ViolationKind.LOSSY, expected)
+        self._range = Fault(ViolationKind.RANGE, expected)
 
     @abstractmethod
-    def passes(self, values: Sequence[Any]) -> bool:
-        """Whether all the values are surely fine as they are."""
+    def accepts(self, values: Sequence[Any]) -> bool:
+        """Whether all values are surely valid as they are."""
 
     @abstractmethod
-    def take(self, value: Any, lenient: bool) -> Any:
-        """The value to send on, which is the same object if it was fine, or a :class:`Fault`."""
+    def coerce(self, value: Any, lenient: bool) -> Any:
+        """The value to send, the same object if it is valid; or a :class:`Fault`."""
 
-    def name_null(self, expected: str) -> None:
-        """Say something else of null."""
-        self._null = Fault(Kind.NULL, expected)
+    def expect_null(self, expected: str) -> None:
+        """Set what a fault says of null."""
+        self._null = Fault(ViolationKind.NULL, expected)
 
-    def finish(self, values: list[Any]) -> list[Any]:
-        """Make values that were taken one by one fit one another."""
+    def unify(self, values: list[Any]) -> list[Any]:
+        """Give values that were coerced one by one a common format."""
         return values
 
 
-class Scalar(Rule):
+class ScalarRule(Rule):
     """Values of some Python types."""
 
     def __init__(self, entry: Entry, *, nullable: bool) -> None:
         super().__init__(str(entry["expected"]), nullable=nullable)
         self._types: frozenset[type] = frozenset(_PYTHON[name] for name in entry["types"])
 
-    def passes(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
+    def accepts(self, values: Sequence[Any]) -> bool:
         types = set(map(type, values))
         if types <= self._types:
-            return self._fit(values, types)
+            return self._all_valid(values, types)
         if not self.nullable:
             return False
         types.discard(NoneType)
         present = [value for value in values if value is not None]
-        return types <= self._types and self._fit(present, types)
+        return types <= self._types and self._all_valid(present, types)
 
-    def take(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
+    def coerce(self, value: Any, lenient: bool) -> Any:
         if value is None:
             return None if self.nullable else self._null
         if type(value) in self._types:
-            return self._flaw(value) or value
-        converted = self._convert(value) if lenient else None
+            return self._fault_in(value) or value
+        converted = self._converted(value) if lenient else None
         if converted is not None:
-            return self._flaw(converted) or converted
-        return self._misfit(value)
+            return self._fault_in(converted) or converted
+        return self._type_fault(value)
 
-    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
-        """Whether values of the right types are fine."""
+    def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
+        """Whether all values, of the right types, are surely valid."""
         return True
 
-    def _flaw(self, value: Any) -> Fault | None:
-        """What is wrong with a value of a right type."""
+    def _fault_in(self, value: Any) -> Fault | None:
+        """The fault of a value of a right type."""
         return None
 
-    def _convert(self, value: Any) -> Any:
-        """A value of another type turned into the one it surely means, or None."""
+    def _converted(self, value: Any) -> Any:
+        """What a value of another type surely means, as a value of a right type; or None."""
         return None
 
-    def _misfit(self, value: Any) -> Fault:
-        """What to say of a value of a wrong type."""
+    def _type_fault(self, value: Any) -> Fault:
+        """The fault of a value of a wrong type."""
         return self._wrong
 
 
-class Whole(Scalar):
+class IntegerRule(ScalarRule):
     """Whole numbers in a range."""
 
     def __init__(self, entry: Entry, *, nullable: bool) -> None:
@@ -129,7 +112,7 @@ class Whole(Scalar):
         self._maximum = int(entry["maximum"])
         self._code = _CODES.get((self._minimum, self._maximum))
 
-    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+    def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
         if self._code is None:
             return not values or (min(values) >= self._minimum and max(values) <= self._maximum)
         try:
@@ -138,10 +121,10 @@ class Whole(Scalar):
             return False
         return True
 
-    def _flaw(self, value: Any) -> Fault | None:
+    def _fault_in(self, value: Any) -> Fault | None:
         return None if self._minimum <= value <= self._maximum else self._range
 
-    def _convert(self, value: Any) -> Any:
+    def _converted(self, value: Any) -> Any:
         if type(value) is float and value.is_integer() and abs(value) <= 1 << 53:
             return int(value)
         if type(value) is str:
@@ -149,27 +132,27 @@ class Whole(Scalar):
             return int(value) if match and not match[1] and not match[2] else None
         return None
 
-    def _misfit(self, value: Any) -> Fault:
+    def _type_fault(self, value: Any) -> Fault:
         return self._lossy if type(value) in (float, bool) else self._wrong
 
 
-class Real(Scalar):
-    """Floating point numbers. An integer must be among those that they can hold."""
+class FloatRule(ScalarRule):
+    """Floating point numbers, and integers that they represent exactly."""
 
     def __init__(self, entry: Entry, *, nullable: bool) -> None:
         super().__init__(entry, nullable=nullable)
-        # In the standard size, for which struct tells of an overflow.
+        # In the standard size, for which struct reports an overflow.
         self._pack = struct.Struct({16: "<e", 32: "<f", 64: "<d"}[entry["bits"]])
         self._exact = float(entry["exact_integers"])
         self._maximum = float(entry.get("maximum", math.inf))
         self._vanishes = float(entry.get("vanishes", 0))
 
-    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+    def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
         if int in types or self._vanishes:
             limit = self._exact if int in types else self._maximum
             try:
-                # At least as much as the largest of them, and by far the fastest to tell. What is
-                # just above the limit may have been rounded to it.
+                # An upper bound of the absolute values, by far the fastest to compute. A value just
+                # above the limit may have been rounded to it.
                 if math.hypot(*values) >= limit:
                     return False
             except OverflowError:
@@ -179,7 +162,7 @@ class Real(Scalar):
             return bool(smallest > self._vanishes)
         return True
 
-    def _flaw(self, value: Any) -> Fault | None:
+    def _fault_in(self, value: Any) -> Fault | None:
         try:
             (kept,) = self._pack.unpack(self._pack.pack(float(value)))
         except OverflowError:
@@ -188,82 +171,78 @@ class Real(Scalar):
             return self._lossy
         return self._lossy if type(value) is int and kept != value else None
 
-    def _convert(self, value: Any) -> Any:
+    def _converted(self, value: Any) -> Any:
         match = _NUMBER.fullmatch(value) if type(value) is str else None
         if match is None:
             return None
         number = float(value) if match[1] or match[2] else int(value)
         return None if number in (math.inf, -math.inf) else number
 
-    def _misfit(self, value: Any) -> Fault:
+    def _type_fault(self, value: Any) -> Fault:
         return self._lossy if type(value) is bool else self._wrong
 
 
-class NestedReal(Real):
+class NestedFloatRule(FloatRule):
     """Floating point numbers inside an array or object.
 
-    There MLflow refuses 3 where it wants 3.0, which JSON, and JavaScript, do not tell apart. So an
-    integer is sent on as a float. Nor does it take null there, but it takes NaN.
+    MLflow rejects 3 there where it wants 3.0, which JSON and JavaScript do not distinguish, so an integer
+    is sent as a float. It rejects null there as well, but accepts NaN.
     """
 
     def __init__(self, entry: Entry, *, nullable: bool, gap: bool = False) -> None:
         super().__init__({**entry, "types": ["float"]}, nullable=nullable)
         self._gap = gap and not nullable
 
-    def take(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
+    def coerce(self, value: Any, lenient: bool) -> Any:
         if value is None and self._gap:
             return math.nan
-        taken = self._flaw(value) or value if type(value) is int else super().take(value, lenient)
+        taken = (
+            self._fault_in(value) or value if type(value) is int else super().coerce(value, lenient)
+        )
         return float(taken) if type(taken) is int else taken
 
 
-class Text(Scalar):
-    """Strings."""
-
-    def passes(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
+class StringRule(ScalarRule):
+    def accepts(self, values: Sequence[Any]) -> bool:
         try:
-            # Three times as fast as a look at the types, and it takes nothing but strings.
+            # Accepts only strings, three times as fast as a check of the types.
             "".join(values)
         except TypeError:
-            return super().passes(values)
+            return super().accepts(values)
         return True
 
 
-class ArrayText(Scalar):
-    """Strings that become a NumPy array, which forgets trailing NULs."""
+class ArrayStringRule(ScalarRule):
+    """Strings that become a NumPy array, which drops trailing NULs."""
 
     def __init__(self, entry: Entry, *, nullable: bool) -> None:
         super().__init__(entry, nullable=nullable)
         self._ascii = bool(entry.get("ascii"))
 
-    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+    def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
         joined = "".join(values)
         return "\0" not in joined and (not self._ascii or joined.isascii())
 
-    def _flaw(self, value: Any) -> Fault | None:
+    def _fault_in(self, value: Any) -> Fault | None:
         if self._ascii and not value.isascii():
             return self._wrong
         return self._lossy if value.endswith("\0") else None
 
 
-class Truth(Scalar):
-    """True and false."""
-
-    def _convert(self, value: Any) -> Any:
+class BooleanRule(ScalarRule):
+    def _converted(self, value: Any) -> Any:
         if type(value) is str:
             return _BOOLEANS.get(value)
         return bool(value) if type(value) in (int, float) and value in (0, 1) else None
 
 
-class Base64(Scalar):
-    """Bytes in base64. MLflow skips what is no base64; here that is refused."""
+class BinaryRule(ScalarRule):
+    """Bytes in base64. MLflow skips other characters; they are refused here."""
 
-    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+    def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
         return all(map(_is_base64, values))
 
-    def _flaw(self, value: Any) -> Fault | None:
+    def _fault_in(self, value: Any) -> Fault | None:
         return None if _is_base64(value) else self._wrong
 
 

@@ -1,7 +1,7 @@
-"""The names of a signature's columns, and which of them a name in a request means.
+"""The names of a signature's columns, and which column a name in a request means.
 
-MLflow saves a column's name as the training data has it: text, or the number that pandas gives the
-columns of an array. It looks names up as Python does, where 1 is 1.0 and the text "1" is neither.
+MLflow saves a column's name as the training data has it: text, or the number that pandas gives to the
+columns of an array. It looks names up as Python does: 1 equals 1.0, and the text "1" equals neither.
 """
 
 import json
@@ -11,21 +11,19 @@ from typing import Any
 Name = str | int | float
 
 
-class Naming:
-    """The names of a signature, compiled."""
-
+class ColumnNames:
     def __init__(self, specs: Sequence[Mapping[str, Any]]) -> None:
-        #: Whether the columns have names; without, their order tells them apart.
+        #: Whether the columns have names; otherwise their order identifies them.
         self.named = all(spec.get("name") is not None for spec in specs)
         given = [spec["name"] for spec in specs] if self.named else []
         odd = next((one for place, one in enumerate(given) if not _is_found(one, place)), None)
-        #: A name that MLflow itself does not find again, so that nobody can ask the model.
-        self.lost: str | None = None if odd is None else _text(odd)
+        #: A name that MLflow itself does not find, so that the model cannot be called.
+        self.unfindable: str | None = None if odd is None else _text(odd)
         self.names: list[Name] = given if odd is None else list(map(_text, given))
-        #: Names to tell the columns by, also where they have none.
+        #: Names for messages, also for columns without names.
         self.labels = list(map(_text, given)) or [str(place) for place in range(len(specs))]
         self.places = {name: place for place, name in enumerate(self.names)}
-        #: What the names are as keys of a JSON object, which can only be text.
+        #: The names as keys of a JSON object, which can only be text.
         self.keys = self._keys()
         #: Whether a row may be a list: where columns have no names, or not only text for names.
         self.numbered = not self.named or self.names != self.keys
@@ -36,16 +34,15 @@ class Naming:
         keys = []
         for name in self.names:
             key = name if type(name) is str else _text(name)
-            # Beside a column "1" no key means the column 1: MLflow takes that in a split frame only.
+            # Beside a column "1" no key means the column 1: only a split frame can name that.
             keys.append(f"\0{key}" if key in texts and type(name) is not str else key)
         return keys
 
     def place(self, name: Any) -> int | None:
-        """The place of a name of a request, which may be anything that JSON has for one."""
         return self.places.get(name)
 
-    def twin(self, label: str) -> str:
-        """The name that looks like this one and is of the other kind; empty if there is none."""
+    def lookalike(self, label: str) -> str:
+        """The name of the other kind (text or number) that looks like this one; empty if there is none."""
         meant = self.by_key.get(label)
         if meant is None:
             return ""
@@ -53,15 +50,12 @@ class Naming:
 
 
 def _is_found(name: Any, place: int) -> bool:
-    """Whether MLflow finds a column by this name: what is 0 or empty it takes for having none.
-
-    NaN, which is a number, is equal to nothing.
-    """
+    """Whether MLflow finds a column by this name. To MLflow 0 and "" are no names; NaN equals nothing."""
     if name is False or not isinstance(name, str | int | float):
         return False
     return bool((name or place) == name)
 
 
 def _text(name: Any) -> str:
-    """As a key of a JSON object, and for people."""
+    """As a key of a JSON object, and for messages."""
     return name if isinstance(name, str) else json.dumps(name)

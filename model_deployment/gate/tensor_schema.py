@@ -1,30 +1,21 @@
-"""The gate of a signature of tensors: their shape, and every number in them."""
+"""Checks requests against a signature of tensors: their shape, and each value in them."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from math import prod
 from typing import Any
 
-from model_deployment.gate import forms
-from model_deployment.gate.anything import Anything
-from model_deployment.gate.columns import Outcome
-from model_deployment.gate.forms import ABSENT, Frame, Request
-from model_deployment.gate.rules import ArrayText, Base64, Fault, Real, Rule, Truth, Whole
-from model_deployment.gate.times import Instant
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
+from model_deployment.gate import body_forms
+from model_deployment.gate.any_rules import AnyRule
+from model_deployment.gate.body_forms import ABSENT, Frame, ParsedBody
+from model_deployment.gate.check_result import Fault, Findings, ViolationKind, clip, describe
+from model_deployment.gate.column_schema import CheckedData
+from model_deployment.gate.datetime_rules import TensorDatetimeRule
+from model_deployment.gate.nested_rules import SCALARS
+from model_deployment.gate.scalar_rules import ArrayStringRule, FloatRule, Rule
 
-_RULES = {
-    "integer": Whole,
-    "long": Whole,
-    "float": Real,
-    "double": Real,
-    "string": ArrayText,
-    "boolean": Truth,
-    "datetime": Instant,
-    "binary": Base64,
-}
+_RULES = {**SCALARS, "string": ArrayStringRule, "datetime": TensorDatetimeRule}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +30,24 @@ class Tensor:
 
     @property
     def expected(self) -> str:
-        """In words."""
         return f"{self.dtype} tensor of shape {list(self.shape)}"
 
     @property
     def ragged(self) -> bool:
-        """MLflow takes anything at all for a list of objects."""
+        """Whether it may have rows of unequal length: MLflow accepts any list as objects."""
         return self.dtype == "object" and self.shape == (-1,)
 
 
-class Tensors:
-    """A signature of tensors, compiled."""
-
+class TensorSchema:
     def __init__(
         self,
         specs: Sequence[Mapping[str, Any]],
         mapping: Mapping[str, Any],
         gaps: frozenset[int] = frozenset(),
     ) -> None:
-        """Compile.
-
+        """
         Args:
-            gaps: places of the tensors that take null, where they hold floating point numbers.
+            gaps: places of the tensors that accept null, if they hold floating point numbers.
 
         Raises:
             ValueError, LookupError, TypeError: the signature is not as MLflow writes it.
@@ -74,31 +61,35 @@ class Tensors:
             raise ValueError("several tensors without names")
         self.names = [tensor.name for tensor in self._tensors] if self._named else []
 
-    def check(self, request: Request, findings: Findings) -> Outcome | None:
-        """Check the data; None if there are no tensors in it."""
+    def check(self, request: ParsedBody, findings: Findings) -> CheckedData | None:
+        """Check the data; None if it has no tensors."""
         read = self._read(request, findings)
         if read is None:
             return None
         values, faithful = read
         if self._named:
-            self._report_strangers(values, findings)
+            known = f"one of {clip(', '.join(self.names))}"
+            unknown = values.keys() - self._by_name.keys()
+            findings.add_unknown(unknown, lambda name: known, "another input")
         taken = {}
         for tensor in self._tensors:
             if tensor.name in values:
-                if _has_holes(values[tensor.name]):
-                    continue
-                taken[tensor.name] = _take(tensor, values[tensor.name], findings)
+                value = values[tensor.name]
+                if type(value) is not list or not any(one is ABSENT for one in value):
+                    taken[tensor.name] = _take(tensor, value, findings)
             else:
-                findings.add(Kind.MISSING, tensor.expected, "no such input", column=tensor.name)
-        rows = _rows(values.values())
-        outcome = Outcome(rows)
+                findings.add(
+                    ViolationKind.MISSING, tensor.expected, "no such input", column=tensor.name
+                )
+        rows = next((len(value) for value in values.values() if type(value) is list), None)
+        outcome = CheckedData(rows)
         same = len(taken) == len(values) and all(taken[name] is values[name] for name in taken)
         if not findings.fatal and not (faithful and same):
-            outcome.form = forms.INPUTS
+            outcome.form = body_forms.INPUTS
             outcome.data = taken if self._named else taken[""]
         return outcome
 
-    def gaps(self, request: Request) -> frozenset[int]:
+    def gaps(self, request: ParsedBody) -> frozenset[int]:
         """The places of the tensors in which a request has missing values."""
         read = self._read(request, Findings())
         if read is None:
@@ -109,46 +100,50 @@ class Tensors:
             if None in (_leaves(tensor, read[0].get(tensor.name), Findings())[0] or ())
         )
 
-    def _read(self, request: Request, findings: Findings) -> tuple[dict[str, Any], bool] | None:
+    def _read(self, request: ParsedBody, findings: Findings) -> tuple[dict[str, Any], bool] | None:
         """The tensors by name, and whether MLflow reads the body in the same way."""
-        wanted = self.names if self._named else None
-        if request.form in forms.FRAMES:
-            if request.form == forms.SPLIT:
-                frame = forms.read_split(request.data, findings)
-            else:
-                frame = forms.read_records(request.data, wanted, findings)
+        data = request.data
+        if request.form in body_forms.FRAMES:
+            frame = body_forms.read_frame(request, self.names or None, findings)
             return None if frame is None else (self._from_frame(frame, findings), False)
-        data, form = request.data, request.form
-        records = type(data) is list and data and set(map(type, data)) == {dict}
-        if self._named and records:
-            frame = forms.read_records(data, wanted, findings, form)
+        if self._named:
+            return self._read_named(data, request.form, findings)
+        if type(data) is dict or body_forms.are_records(data) or data in (None, []):
+            self._report_form(data, request.form, findings)
+            return None
+        return {"": data}, True
+
+    def _read_named(
+        self, data: Any, form: str, findings: Findings
+    ) -> tuple[dict[str, Any], bool] | None:
+        if body_forms.are_records(data):
+            frame = body_forms.read_records(data, self.names, findings, form)
             if frame is None:
                 return None
-            return self._from_records(frame, findings), form == forms.INSTANCES
-        if self._named and type(data) is dict:
-            if form == forms.INSTANCES and self._uneven(data, findings):
-                return None
-            return dict(data), True
-        if self._named and len(self.names) == 1 and type(data) is list:
+            return self._from_records(frame, findings), form == body_forms.INSTANCES
+        if type(data) is dict:
+            uneven = form == body_forms.INSTANCES and self._are_uneven(data, findings)
+            return None if uneven else (dict(data), True)
+        if len(self.names) == 1 and type(data) is list:
             return {self.names[0]: data}, True
-        if not self._named and type(data) is not dict and not records and data not in (None, []):
-            return {"": data}, True
-        findings.add(Kind.FORM, f"{form}: {self._form()}", shown(data) if data else "nothing in it")
+        self._report_form(data, form, findings)
         return None
 
-    def _form(self) -> str:
-        if self._named:
-            return f"an object with {', '.join(self.names)}"
-        return f"a {self._tensors[0].expected}"
+    def _report_form(self, data: Any, form: str, findings: Findings) -> None:
+        names = f"an object with {', '.join(self.names)}"
+        expected = names if self._named else f"a {self._tensors[0].expected}"
+        findings.add_form(f"{form}: {expected}", describe(data) if data else "nothing in it")
 
-    def _uneven(self, data: dict[str, Any], findings: Findings) -> bool:
+    def _are_uneven(self, data: dict[str, Any], findings: Findings) -> bool:
         sizes = {len(one) for name in self.names if type(one := data.get(name)) is list}
         if len(sizes) > 1:
-            findings.add(Kind.RAGGED, "instances: as many rows in each input", str(sorted(sizes)))
+            findings.add(
+                ViolationKind.RAGGED, "instances: as many rows in each input", str(sorted(sizes))
+            )
         return len(sizes) > 1
 
     def _from_frame(self, frame: Frame, findings: Findings) -> dict[str, Any]:
-        """Stack the rows of a table, in which a row of a tensor may be flat."""
+        """The tensors whose rows are the cells of a table, where a cell may be flat."""
         if not self._named and len(frame.names) != 1:
             return {"": [list(row) for row in zip(*frame.values, strict=True)]}
         if not self._named:
@@ -164,17 +159,8 @@ class Tensors:
             values[str(name)] = list(column)
             for row in (row for row, cell in enumerate(column) if cell is ABSENT):
                 expected = self._by_name[str(name)].expected
-                findings.add(Kind.MISSING, expected, "nothing", column=str(name), row=row)
+                findings.add(ViolationKind.MISSING, expected, "nothing", column=str(name), row=row)
         return values
-
-    def _report_strangers(self, values: Mapping[str, Any], findings: Findings) -> None:
-        strangers = sorted(values.keys() - self._by_name.keys())
-        for name in strangers[:SHOWN]:
-            expected = f"one of {clip(', '.join(self.names))}"
-            findings.add(
-                Kind.UNKNOWN, expected, "another input", column=name, tally="", forgivable=True
-            )
-        findings.add_unseen(Kind.UNKNOWN, len(strangers) - SHOWN, forgivable=True)
 
 
 def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any], *, gap: bool) -> Tensor:
@@ -182,53 +168,44 @@ def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any], *, gap: bool) 
     entry = mapping["tensor"]["dtypes"].get(dtype)
     rule: Rule
     if entry is None or entry["as"] == "any":
-        rule = Anything(mapping["any"]["expected"])
+        rule = AnyRule(mapping["any"]["expected"])
     else:
         kind = _RULES[entry["as"]]
-        rule = kind({**mapping[entry["as"]], **entry}, nullable=gap and kind is Real)
+        rule = kind({**mapping[entry["as"]], **entry}, nullable=gap and kind is FloatRule)
     if not all(type(size) is int for size in shape):
         raise ValueError(f"a shape of {shape}")
     return Tensor(spec.get("name") or "", str(dtype), shape, rule)
 
 
 def _take(tensor: Tensor, value: Any, findings: Findings) -> Any:
-    """The tensor to send on: the same object if it was fine."""
+    """The tensor to send; the same object if it needs no change."""
     leaves, sizes = _leaves(tensor, value, findings)
-    if leaves is None or tensor.rule.passes(leaves):
+    if leaves is None or tensor.rule.accepts(leaves):
         return value
-    taken = [tensor.rule.take(leaf, findings.lenient) for leaf in leaves]
+    taken = [tensor.rule.coerce(leaf, findings.lenient) for leaf in leaves]
     if Fault in set(map(type, taken)):
-        _report(tensor, taken, leaves, prod(sizes[1:]), findings)
+        width = prod(sizes[1:])
+        findings.add_faults(
+            tensor.name, taken, leaves, lambda place: place // width if tensor.shape else None
+        )
         return value
     if all(new is old for new, old in zip(taken, leaves, strict=True)):
         return value
     return _reshaped(taken, sizes)
 
 
-def _report(
-    tensor: Tensor, taken: Sequence[Any], leaves: Sequence[Any], width: int, findings: Findings
-) -> None:
-    faults = ((place, one) for place, one in enumerate(taken) if type(one) is Fault)
-    for place, fault in islice(faults, SHOWN):
-        row = place // width if tensor.shape else None
-        got = shown(leaves[place])
-        findings.add(fault.kind, fault.expected, got, column=tensor.name or None, row=row)
-    for kind, count in Counter(fault.kind for _, fault in faults).items():
-        findings.add_unseen(kind, count, tally=tensor.name)
-
-
 def _leaves(
     tensor: Tensor, value: Any, findings: Findings
 ) -> tuple[Sequence[Any] | None, list[int]]:
-    """What is in a tensor of the right shape; None, and a finding, if the shape is another."""
+    """The values of a tensor and its sizes; None, and a violation, if it has another shape."""
     level, sizes = [value], list[int]()
-    kind = Kind.SHAPE
+    kind = ViolationKind.SHAPE
     for wanted in tensor.shape:
         if not level or set(map(type, level)) != {list}:
             break
         found = set(map(len, level))
         if len(found) > 1:
-            kind = Kind.RAGGED
+            kind = ViolationKind.RAGGED
             break
         sizes.append(found.pop())
         if wanted not in (-1, sizes[-1]):
@@ -237,22 +214,22 @@ def _leaves(
     else:
         if tensor.ragged or list not in set(map(type, level)):
             return level, sizes
-    got = "rows of unequal length" if kind is Kind.RAGGED else _shape(value)
+    got = "rows of unequal length" if kind is ViolationKind.RAGGED else _shape(value)
     findings.add(kind, tensor.expected, got, column=tensor.name or None)
     return None, sizes
 
 
 def _shape(value: Any) -> str:
-    """The shape of nested lists, told by the first of each."""
+    """The shape of nested lists, judged by the first item of each."""
     sizes = []
     while type(value) is list:
         sizes.append(len(value))
         value = value[0] if value else None
-    return f"shape {sizes}" if sizes else shown(value)
+    return f"shape {sizes}" if sizes else describe(value)
 
 
 def _unflattened(cell: Any, tensor: Tensor) -> Any:
-    """One row of a tensor as it is in a table: MLflow wants it flat there, or as a single number."""
+    """The row of a tensor in a cell, which MLflow wants flat there, or as a single number."""
     inner = tensor.shape[1:]
     if type(cell) is not list:
         return [cell] if inner == (1,) else cell
@@ -267,19 +244,10 @@ def _unflattened(cell: Any, tensor: Tensor) -> Any:
 
 
 def _reshaped(flat: Sequence[Any], sizes: Sequence[int]) -> Any:
-    """Nested lists, the last dimension the fastest."""
+    """Nested lists of these sizes; the last dimension varies fastest."""
     if not sizes:
         return flat[0]
     parts: list[Any] = list(flat)
     for size in reversed(sizes[1:]):
         parts = [parts[start : start + size] for start in range(0, len(parts), size)]
     return parts
-
-
-def _has_holes(value: Any) -> bool:
-    return type(value) is list and any(one is ABSENT for one in value)
-
-
-def _rows(values: Any) -> int | None:
-    sizes: Iterator[int] = (len(value) for value in values if type(value) is list)
-    return next(sizes, None)

@@ -1,93 +1,83 @@
-"""The rules for arrays, objects and maps, and the compiling of a type of a signature into a rule."""
+"""The rules for arrays, objects and maps, and the compiler of a signature's types into rules."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from types import NoneType
 from typing import Any
 
-from model_deployment.gate.anything import Anything, Unreadable
-from model_deployment.gate.rules import (
-    ArrayText,
-    Base64,
-    Fault,
-    NestedReal,
-    Real,
+from model_deployment.gate.any_rules import AnyRule, UnreadableRule
+from model_deployment.gate.check_result import Fault, ViolationKind, clip
+from model_deployment.gate.datetime_rules import DatetimeRule
+from model_deployment.gate.scalar_rules import (
+    ArrayStringRule,
+    BinaryRule,
+    BooleanRule,
+    FloatRule,
+    IntegerRule,
+    NestedFloatRule,
     Rule,
-    Scalar,
-    Text,
-    Truth,
-    Whole,
+    ScalarRule,
+    StringRule,
 )
-from model_deployment.gate.times import Time
-from model_deployment.gate.verdict import Kind, clip
 
 Spec = Mapping[str, Any]
 Mapped = Mapping[str, Any]
 
-_SCALARS: dict[str, Callable[..., Scalar]] = {
-    "integer": Whole,
-    "long": Whole,
-    "float": Real,
-    "double": Real,
-    "string": Text,
-    "boolean": Truth,
-    "datetime": Time,
-    "binary": Base64,
+#: The rules of MLflow's scalar types.
+SCALARS: dict[str, Callable[..., ScalarRule]] = {
+    "integer": IntegerRule,
+    "long": IntegerRule,
+    "float": FloatRule,
+    "double": FloatRule,
+    "string": StringRule,
+    "boolean": BooleanRule,
+    "datetime": DatetimeRule,
+    "binary": BinaryRule,
 }
-#: Types whose values are made of others.
+#: Types whose values contain other values.
 COMPLEX = frozenset({"object", "array", "map", "sparkml_vector"})
 
 
-class Array(Rule):
+class ArrayRule(Rule):
     """Lists of values of one type."""
 
     def __init__(self, expected: str, items: Rule, *, nullable: bool) -> None:
         super().__init__(expected, nullable=nullable)
         self._items = items
 
-    def passes(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
+    def accepts(self, values: Sequence[Any]) -> bool:
         present = _present(values, list, self.nullable)
-        # Together, for they are fine if all of their items are.
-        return present is not None and self._items.passes(list(chain.from_iterable(present)))
+        # All at once: the lists are valid if all of their items are.
+        return present is not None and self._items.accepts(list(chain.from_iterable(present)))
 
-    def take(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
+    def coerce(self, value: Any, lenient: bool) -> Any:
         if type(value) is not list:
             return _other(self, value)
-        taken = [self._items.take(item, lenient) for item in value]
-        for place, item in enumerate(taken):
-            if isinstance(item, Fault):
-                return item.inside(f"[{place}]", value[place])
-        return _same_or(value, taken, zip(taken, value, strict=True))
+        taken = {place: self._items.coerce(item, lenient) for place, item in enumerate(value)}
+        return _collected(value, taken, "[{}]")
 
 
-class Map(Rule):
-    """Objects with any keys and values of one type."""
+class MapRule(Rule):
+    """Objects with arbitrary keys and values of one type."""
 
     def __init__(self, expected: str, values: Rule, *, nullable: bool) -> None:
         super().__init__(expected, nullable=nullable)
         self._values = values
 
-    def passes(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
+    def accepts(self, values: Sequence[Any]) -> bool:
         present = _present(values, dict, self.nullable)
         if present is None:
             return False
-        return self._values.passes(list(chain.from_iterable(map(dict.values, present))))
+        return self._values.accepts(list(chain.from_iterable(map(dict.values, present))))
 
-    def take(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
+    def coerce(self, value: Any, lenient: bool) -> Any:
         if type(value) is not dict:
             return _other(self, value)
-        taken = {key: self._values.take(item, lenient) for key, item in value.items()}
-        for key, item in taken.items():
-            if isinstance(item, Fault):
-                return item.inside(f"[{key!a}]", value[key])
-        return _same_or(value, taken, ((taken[key], value[key]) for key in value))
+        taken = {key: self._values.coerce(item, lenient) for key, item in value.items()}
+        return _collected(value, taken, "[{!a}]")
 
 
-class Object(Rule):
+class ObjectRule(Rule):
     """Objects with named members, each of a type of its own."""
 
     def __init__(
@@ -102,20 +92,18 @@ class Object(Rule):
         self._members = members
         self._required = required
 
-    def passes(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
+    def accepts(self, values: Sequence[Any]) -> bool:
         present = _present(values, dict, self.nullable)
         if present is None:
             return False
         if not all(self._required <= value.keys() <= self._members.keys() for value in present):
             return False
         return all(
-            rule.passes([value[name] for value in present if name in value])
+            rule.accepts([value[name] for value in present if name in value])
             for name, rule in self._members.items()
         )
 
-    def take(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
+    def coerce(self, value: Any, lenient: bool) -> Any:
         if type(value) is not dict:
             return _other(self, value)
         if not value and self.nullable:
@@ -123,18 +111,15 @@ class Object(Rule):
         if unknown := value.keys() - self._members.keys():
             name = min(unknown)
             expected = f"object with no members but {clip(', '.join(self._members))}"
-            return Fault(Kind.UNKNOWN, expected).inside(f".{name}", value[name])
+            return Fault(ViolationKind.UNKNOWN, expected).nested_in(f".{name}", value[name])
         if missing := self._required - value.keys():
-            return Fault(Kind.MISSING, f"object with the member {min(missing)}")
-        taken = {name: self._members[name].take(item, lenient) for name, item in value.items()}
-        for name, item in taken.items():
-            if isinstance(item, Fault):
-                return item.inside(f".{name}", value[name])
-        return _same_or(value, taken, ((taken[name], value[name]) for name in value))
+            return Fault(ViolationKind.MISSING, f"object with the member {min(missing)}")
+        taken = {name: self._members[name].coerce(item, lenient) for name, item in value.items()}
+        return _collected(value, taken, ".{}")
 
 
 def _present(values: Sequence[Any], kind: type, nullable: bool) -> Sequence[Any] | None:
-    """The values that are there, if all are of one type."""
+    """The values without null, if all are of one type."""
     types = set(map(type, values))
     if types <= {kind}:
         return values
@@ -144,36 +129,46 @@ def _present(values: Sequence[Any], kind: type, nullable: bool) -> Sequence[Any]
 
 
 def _other(rule: Rule, value: Any) -> Any:
-    """What to make of a value that is not of the rule's own type."""
+    """What a rule returns for a value that is not of its type."""
     if value is not None:
-        return Fault(Kind.TYPE, rule.expected)
-    return None if rule.nullable else Fault(Kind.NULL, rule.expected)
+        return Fault(ViolationKind.TYPE, rule.expected)
+    return None if rule.nullable else Fault(ViolationKind.NULL, rule.expected)
 
 
-def _same_or(value: Any, taken: Any, pairs: Any) -> Any:
-    """The value itself if nothing inside it has changed: who has it sees that it is the same."""
-    return taken if any(new is not old for new, old in pairs) else value
+def _collected(value: Any, taken: dict[Any, Any], step: str) -> Any:
+    """What a rule returns for a list or an object, given what became of its items.
+
+    Args:
+        step: format of the path from the value to an item.
+    """
+    for key, item in taken.items():
+        if isinstance(item, Fault):
+            return item.nested_in(step.format(key), value[key])
+    if all(item is value[key] for key, item in taken.items()):
+        return value
+    return list(taken.values()) if type(value) is list else taken
 
 
 def column_rule(spec: Spec, mapping: Mapped, *, gap: bool = False) -> Rule:
     """Compile one column of a signature.
 
     Args:
-        gap: the model's own example has missing values there, so that it takes null, required or not.
+        gap: the model's own example has missing values there, so it accepts null, required or not.
 
     Raises:
-        ValueError, LookupError, TypeError: it is none of MLflow's types, or not as MLflow writes it.
+        ValueError, LookupError, TypeError: MLflow has no such type, or writes it differently.
     """
     kind = spec["type"]
     if kind in COMPLEX or kind == "any":
-        # MLflow takes a column of these without a word on it for optional, and others for required.
+        # If a signature does not say whether a column is required, MLflow assumes optional for these types,
+        # and required for others.
         return _complex(spec, mapping, required=bool(spec.get("required")), gap=gap)
     required = spec.get("required", True) and not gap
     entry = mapping[kind]
-    rule = _SCALARS[kind](entry, nullable=not required and entry["nullable"])
+    rule = SCALARS[kind](entry, nullable=not required and entry["nullable"])
     if not required:
-        # Only told where null is refused all the same: pandas has no such column with gaps in it.
-        rule.name_null(f"{rule.expected}; given in all rows or in none")
+        # The message where null is refused all the same: pandas has no such column with gaps.
+        rule.expect_null(f"{rule.expected}; given in all rows or in none")
     return rule
 
 
@@ -185,10 +180,10 @@ def nested_rule(
     nullable: bool = False,
     gap: bool = False,
 ) -> Rule:
-    """Compile a type that stands inside another, or a parameter that is an object.
+    """Compile a type inside of another, or a parameter that is an object.
 
     Args:
-        required: of what it stands in; MLflow hands that down.
+        required: whether the enclosing type is; MLflow passes that on to inner types.
         nullable: whether a scalar may be null here.
         gap: as for :func:`column_rule`.
 
@@ -201,16 +196,16 @@ def nested_rule(
     entry = mapping[kind]
     if not entry["nested"]:
         expected = f"{kind}, of which MLflow reads none from JSON inside an array or object"
-        return Unreadable(expected, nullable=nullable)
-    if _SCALARS[kind] is Real:
-        return NestedReal(entry, nullable=nullable, gap=gap)
-    return _SCALARS[kind](entry, nullable=nullable)
+        return UnreadableRule(expected, nullable=nullable)
+    if SCALARS[kind] is FloatRule:
+        return NestedFloatRule(entry, nullable=nullable, gap=gap)
+    return SCALARS[kind](entry, nullable=nullable)
 
 
 def _complex(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
     kind = spec["type"]
     if kind == "any":
-        return Anything(mapping["any"]["expected"])
+        return AnyRule(mapping["any"]["expected"])
     if kind == "object":
         return _object(spec, mapping, required=required, gap=gap)
     if kind == "map":
@@ -218,14 +213,14 @@ def _complex(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
             spec["values"], mapping, required=required, nullable=not required, gap=gap
         )
         expected = f"map: an object with values of type {_name(spec['values'])}"
-        return Map(expected, values, nullable=not required or _is_any(spec["values"]))
+        return MapRule(expected, values, nullable=not required or _is_any(spec["values"]))
     inner = {"type": "double"} if kind == "sparkml_vector" else spec["items"]
     items = (
-        ArrayText(mapping["string"], nullable=False)
+        ArrayStringRule(mapping["string"], nullable=False)
         if inner["type"] == "string"
         else nested_rule(inner, mapping, required=required, gap=gap)
     )
-    return Array(f"array of {_name(inner)}", items, nullable=not required or _is_any(inner))
+    return ArrayRule(f"array of {_name(inner)}", items, nullable=not required or _is_any(inner))
 
 
 def _object(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
@@ -236,7 +231,7 @@ def _object(spec: Spec, mapping: Mapped, *, required: bool, gap: bool) -> Rule:
         members[name] = nested_rule(inner, mapping, required=wanted, nullable=not wanted, gap=gap)
         if wanted:
             needed.add(name)
-    return Object(
+    return ObjectRule(
         f"object with {clip(', '.join(members))}", members, frozenset(needed), nullable=not required
     )
 

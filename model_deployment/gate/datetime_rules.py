@@ -1,6 +1,6 @@
-"""The rule for times: ISO 8601, of which pandas and NumPy make the instant that is written.
+"""The rules for times: only ISO 8601, which pandas and NumPy read as it is meant.
 
-They make one of much else as well: of 5, of "now", and of "01/02/2026" a day in January.
+They read much else as a time as well: 5, "now", and "01/02/2026", a day in January.
 """
 
 import re
@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.gate.rules import Entry, Fault, Scalar
+from model_deployment.gate.check_result import Fault
+from model_deployment.gate.scalar_rules import Entry, ScalarRule
 
-#: A text's digits, all alike, so that texts of one format have one shape.
+#: Replaces all digits by 0, so that texts of one format have one shape.
 _MASK = dict.fromkeys(map(ord, "123456789"), "0")
 _SHAPE = re.compile(r"0000-00-00(?:[T ]00:00(?::00(?:\.0{1,9})?)?)?")
 _TOO_FINE = re.compile(r"0000-00-00[T ]00:00:00\.0{10,}")
-#: What MLflow writes for a time that is missing, and reads.
+#: How MLflow writes and reads a missing time.
 MISSING_TIME = "NaT"
 _NONE = (None, MISSING_TIME)
-#: Of a time that NumPy holds, before or after 1970.
+#: The range of NumPy's times, before and after 1970.
 _NANOSECONDS = (1 << 63) - 1
-#: Where an offset is given, or hyphens and colons are left out.
+#: Also with an offset, or without hyphens and colons.
 _LENIENT = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)"
     r"(?:[Tt ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?)?",
@@ -28,17 +29,16 @@ _LENIENT = re.compile(
 )
 
 
-class Time(Scalar):
+class DatetimeRule(ScalarRule):
     """Times without a zone, in a range, given as text."""
 
     def __init__(
         self, entry: Entry, *, nullable: bool, finest: int = 9, missing: str | None = MISSING_TIME
     ) -> None:
-        """Compile.
-
+        """
         Args:
-            finest: digits a second's fraction may have.
-            missing: a text that is as good as null.
+            finest: digits that a fraction of a second may have.
+            missing: a text that means null.
         """
         super().__init__(entry, nullable=nullable)
         self._missing = missing
@@ -46,41 +46,40 @@ class Time(Scalar):
         self._maximum = str(entry.get("maximum", "9999-13"))
         self._longest = len("2026-01-31T12:00:00.") + finest
 
-    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+    def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
         shapes = {value.translate(_MASK) for value in values}
         if len(shapes) != 1:
             return not shapes
         together = "\n".join(values)
-        # Midnight at the end of a day, which Python knows since 3.13, and pandas does not.
+        # Midnight at the end of a day: Python reads it since 3.13, pandas does not.
         if not self._allowed(shapes.pop()) or "T24:" in together or " 24:" in together:
             return False
         try:
             deque(map(datetime.fromisoformat, values), maxlen=0)
         except ValueError:
             return False
-        # Of one shape, texts are in the order of the times they tell.
+        # Texts of one shape sort as the times that they mean.
         return self._in_range(min(values)) and self._in_range(max(values))
 
-    def take(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
+    def coerce(self, value: Any, lenient: bool) -> Any:
         if type(value) is not str:
-            return super().take(value, lenient)
+            return super().coerce(value, lenient)
         if value == self._missing:
             return value if self.nullable else self._wrong
-        fault = self._judge(value)
+        fault = self._fault_of(value)
         if fault is None or not lenient:
             return fault or value
-        converted = _convert(value)
-        return fault if converted is None else self._judge(converted) or converted
+        converted = _to_iso(value)
+        return fault if converted is None else self._fault_of(converted) or converted
 
-    def finish(self, values: list[Any]) -> list[Any]:
-        """Give all one format, for pandas expects that of the first from each."""
+    def unify(self, values: list[Any]) -> list[Any]:
+        """Give all one format: pandas expects the format of the first from all others."""
         shapes = {value.translate(_MASK) for value in values if value not in _NONE}
         if len(shapes) < 2:
             return values
         return [value if value in _NONE else _spelled_out(value) for value in values]
 
-    def _judge(self, text: str) -> Fault | None:
+    def _fault_of(self, text: str) -> Fault | None:
         shape = text.translate(_MASK)
         if not self._allowed(shape):
             return (
@@ -100,26 +99,24 @@ class Time(Scalar):
         return len(shape) <= self._longest and _SHAPE.fullmatch(shape) is not None
 
     def _in_range(self, text: str) -> bool:
-        # What is left out at the end is zeros, and a shorter text sorts before a longer one.
+        # What is left out at the end means zeros, and a shorter text sorts before a longer one.
         return self._minimum <= text.replace(" ", "T") <= self._maximum
 
 
-class Instant(Time):
-    """Times of a tensor, which may be nanoseconds since 1970 too: so MLflow saves an array of them."""
+class TensorDatetimeRule(DatetimeRule):
+    """Times of a tensor, also as nanoseconds since 1970, in which MLflow saves an array of times."""
 
-    def passes(self, values: Sequence[Any]) -> bool:
-        """As the rule says."""
-        return super().passes(values) or (
+    def accepts(self, values: Sequence[Any]) -> bool:
+        return super().accepts(values) or (
             set(map(type, values)) == {int}
             and min(values) >= -_NANOSECONDS
             and max(values) <= _NANOSECONDS
         )
 
-    def take(self, value: Any, lenient: bool) -> Any:
-        """As the rule says."""
+    def coerce(self, value: Any, lenient: bool) -> Any:
         if type(value) is int:
             return value if abs(value) <= _NANOSECONDS else self._range
-        return super().take(value, lenient)
+        return super().coerce(value, lenient)
 
 
 def _spelled_out(text: str) -> str:
@@ -129,8 +126,8 @@ def _spelled_out(text: str) -> str:
     return f"{date}T{whole}{seconds}.{fraction:0<9}"
 
 
-def _convert(text: str) -> str | None:
-    """Any ISO 8601 time without a zone and in the usual spelling; one with an offset in UTC."""
+def _to_iso(text: str) -> str | None:
+    """An ISO 8601 time in the usual spelling and without a zone; one with an offset is converted to UTC."""
     match = _LENIENT.fullmatch(text)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""The forms a body may have: which one it is, and the rows or columns in it."""
+"""The forms that a body may have: tells which one it is, and reads its rows or columns."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from json import dumps
 from types import NoneType
 from typing import Any
 
-from model_deployment.gate.verdict import SHOWN, Findings, Kind, clip, shown
+from model_deployment.gate.check_result import SHOWN, Findings, ViolationKind, clip, describe
 
 SPLIT = "dataframe_split"
 RECORDS = "dataframe_records"
@@ -17,7 +17,7 @@ INPUTS = "inputs"
 FORMS = frozenset({SPLIT, RECORDS, INSTANCES, INPUTS})
 FRAMES = frozenset({SPLIT, RECORDS})
 PARAMS = "params"
-#: With one of these MLflow takes the whole body for a chat, completion or embedding call.
+#: With one of these keys MLflow reads the whole body as a chat, completion or embedding call.
 _LLM = frozenset({"messages", "prompt", "input"})
 
 _SPLIT_KEYS = frozenset({"columns", "data", "index"})
@@ -33,28 +33,28 @@ _WRAPPED = (
 )
 #: A body of ten megabytes has no more values than this, unless it makes us write out empty records.
 _MOST_CELLS = 5_000_000
-#: Stands where a record lacks a column that another one has.
+#: The value of a column that another record has, and this one lacks.
 ABSENT: Any = object()
 
 
 @dataclass(slots=True)
-class Request:
-    """A body, taken apart."""
+class ParsedBody:
+    """A body by its parts."""
 
     form: str
     data: Any
     params: Any = None
-    #: Members of the body that MLflow has no use for.
+    #: Members of the body that MLflow ignores.
     extras: tuple[str, ...] = ()
-    #: A bare record, or records, that MLflow would not know.
-    friendly: bool = False
-    #: A call as chat models take it, which MLflow hands on as it is.
+    #: One bare record or several, a form that MLflow does not know.
+    is_bare: bool = False
+    #: A call of a chat model, which MLflow passes on as it is.
     llm: bool = False
 
 
 @dataclass(slots=True)
 class Frame:
-    """A table, column by column."""
+    """A table by columns."""
 
     names: Sequence[str | int | float]
     values: Sequence[Sequence[Any]]
@@ -62,26 +62,26 @@ class Frame:
     index: list[Any] | None = None
     #: Some values are :data:`ABSENT`.
     holes: bool = False
-    #: Names of further columns, which were not read.
+    #: Names of columns that were not read.
     unknown: tuple[str, ...] = ()
-    #: The original body says the same to MLflow.
+    #: MLflow reads the same table in the original body.
     faithful: bool = True
 
 
-def unwrap(
+def parse(
     body: Any, columns: frozenset[str], findings: Findings, *, nested: bool = True
-) -> Request | None:
-    """Tell the form of a body; None, and a finding, if it has none.
+) -> ParsedBody | None:
+    """The parts of a body; None, and a violation, if it has none of the forms.
 
     Args:
-        columns: those of the signature. One that is called ``params`` is a column in a bare record.
-        nested: whether a bare record may have lists and objects in it. Where nobody knows the columns,
-            it is rather a table in a form that MLflow does not have.
+        columns: those of the signature. If one is called ``params``, so is a column of a bare record.
+        nested: whether a bare record may have lists and objects in it. Where the columns are unknown,
+            such a body is more likely a table in a form that MLflow does not have.
     """
-    if type(body) is list and body and set(map(type, body)) == {dict}:
-        return Request(RECORDS, body, friendly=True)
+    if are_records(body):
+        return ParsedBody(RECORDS, body, is_bare=True)
     if type(body) is not dict or not body:
-        findings.add(Kind.FORM, _BODY, shown(body) if body else "nothing in it")
+        findings.add_form(_BODY, describe(body) if body else "nothing in it")
         return None
     forms = FORMS & body.keys()
     if not forms:
@@ -89,57 +89,58 @@ def unwrap(
         odd = None if nested or request.llm else _nested(request.data[0])
         if odd is None:
             return request
-        findings.add(
-            Kind.FORM, _WRAPPED, f"{shown(request.data[0][odd])} in a bare record", column=odd
+        findings.add_form(
+            _WRAPPED,
+            f"{describe(request.data[0][odd])} in a bare record",
+            column=odd,
         )
         return None
     if len(forms) > 1:
-        findings.add(Kind.FORM, _BODY, " and ".join(sorted(forms)))
+        findings.add_form(_BODY, " and ".join(sorted(forms)))
         return None
     (form,) = forms
     if len(body) == 1:
-        return Request(form, body[form])
+        return ParsedBody(form, body[form])
     extras = tuple(body.keys() - FORMS - {PARAMS})
-    return Request(form, body[form], body.get(PARAMS), extras)
+    return ParsedBody(form, body[form], body.get(PARAMS), extras)
 
 
 def _nested(record: dict[str, Any]) -> str | None:
-    """The first member of a record that is a list or an object."""
     return next((name for name, value in record.items() if type(value) in (list, dict)), None)
 
 
-def _bare(body: dict[str, Any], columns: frozenset[str]) -> Request:
+def _bare(body: dict[str, Any], columns: frozenset[str]) -> ParsedBody:
     for name in _LLM & body.keys():
         if columns and name not in columns:
-            continue  # of no use to this model, which is told as of any other unknown column
+            continue  # reported as any other unknown column
         if type(body[name]) in (str, list, dict):
-            return Request(INPUTS, body, llm=True)
+            return ParsedBody(INPUTS, body, llm=True)
     if PARAMS in body and PARAMS not in columns and len(body) > 1:
         record = {name: value for name, value in body.items() if name != PARAMS}
-        return Request(RECORDS, [record], body[PARAMS], friendly=True)
-    return Request(RECORDS, [body], friendly=True)
+        return ParsedBody(RECORDS, [record], body[PARAMS], is_bare=True)
+    return ParsedBody(RECORDS, [body], is_bare=True)
 
 
 def read_split(data: Any, findings: Findings) -> Frame | None:
-    """The table in a ``dataframe_split``; None, and findings, if there is none in it."""
+    """The table in a ``dataframe_split``; None, and violations, if it has none."""
     expected = "dataframe_split: an object with columns, data and perhaps index"
     if type(data) is not dict or "data" not in data or not data.keys() <= _SPLIT_KEYS:
         odd = islice(data.keys() - _SPLIT_KEYS, 1) if type(data) is dict else ()
         got = "".join(f"an object with {clip(name)!a}" for name in odd)
-        findings.add(Kind.FORM, expected, got or shown(data))
+        findings.add_form(expected, got or describe(data))
         return None
     rows, names = data["data"], data.get("columns")
     if type(rows) is not list or not set(map(type, rows)) <= {list}:
-        findings.add(Kind.FORM, "data: a list of rows, each a list", _odd_one(rows, list))
+        findings.add_form("data: a list of rows, each a list", _culprit(rows, list))
         return None
     if names is None:
         names = list(range(len(rows[0]) if rows else 0))
     elif type(names) is not list or not set(map(type, names)) <= _NAMES:
-        findings.add(Kind.FORM, "columns: a list of names", _odd_one(names, str))
+        findings.add_form("columns: a list of names", _culprit(names, str))
         return None
     elif len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        findings.add(Kind.FORM, "each column once", "it twice", column=column_text(twice), tally="")
+        findings.add_form("each column once", "it twice", column=column_text(twice), tally="")
         return None
     return _table(names, rows, data.get("index"), findings)
 
@@ -149,8 +150,27 @@ def read_rows(rows: list[list[Any]], findings: Findings) -> Frame | None:
     return read_split({"data": rows}, findings)
 
 
+def read_frame(
+    request: ParsedBody, wanted: Sequence[str] | None, findings: Findings
+) -> Frame | None:
+    """The table in one of the forms of :data:`FRAMES`; ``wanted`` as for :func:`read_records`."""
+    if request.form == SPLIT:
+        return read_split(request.data, findings)
+    return read_records(request.data, wanted, findings)
+
+
+def are_records(data: Any) -> bool:
+    """Whether data is a list of one or more objects."""
+    return type(data) is list and set(map(type, data)) == {dict}
+
+
+def are_rows(data: Any) -> bool:
+    """Whether data is a list of one or more lists."""
+    return type(data) is list and set(map(type, data)) == {list}
+
+
 def column_text(name: Any) -> str:
-    """A column's name in a split frame, for people."""
+    """A column's name in a split frame as text."""
     return name if type(name) is str else dumps(name)
 
 
@@ -159,15 +179,17 @@ def _table(names: list[Any], rows: list[Any], index: Any, findings: Findings) ->
     if not set(map(len, rows)) <= {width}:
         odd = ((place, len(row)) for place, row in enumerate(rows) if len(row) != width)
         for place, length in islice(odd, SHOWN):
-            findings.add(Kind.RAGGED, f"{width} values in each row", str(length), row=place)
-        findings.add_unseen(Kind.RAGGED, sum(1 for _ in odd))
+            findings.add(
+                ViolationKind.RAGGED, f"{width} values in each row", str(length), row=place
+            )
+        findings.add_unseen(ViolationKind.RAGGED, sum(1 for _ in odd))
         return None
     if index is not None:
         if type(index) is not list or not set(map(type, index)) <= _NAMES:
-            findings.add(Kind.FORM, "index: a list of labels", shown(index))
+            findings.add_form("index: a list of labels", describe(index))
             return None
         if len(index) != len(rows):
-            findings.add(Kind.RAGGED, f"index: {len(rows)} labels", str(len(index)))
+            findings.add(ViolationKind.RAGGED, f"index: {len(rows)} labels", str(len(index)))
             return None
     values = list(zip(*rows, strict=True)) if rows else [()] * width
     return Frame(names, values, len(rows), index)
@@ -176,35 +198,38 @@ def _table(names: list[Any], rows: list[Any], index: Any, findings: Findings) ->
 def read_records(
     data: Any, wanted: Sequence[str] | None, findings: Findings, form: str = RECORDS
 ) -> Frame | None:
-    """The table in a list of records; None, and a finding, if there is none.
+    """The table in a list of records; None, and a violation, if it has none.
 
     Args:
-        wanted: the columns to read, or None for whichever there are in all records.
+        wanted: the columns to read; None reads all, which each record must have.
     """
     if type(data) is not list or not set(map(type, data)) <= {dict}:
-        findings.add(Kind.FORM, f"{form}: a list of objects", _odd_one(data, dict))
+        findings.add_form(f"{form}: a list of objects", _culprit(data, dict))
         return None
     keys = list(chain.from_iterable(data))
     if data and len(keys) == len(data[0]) * len(data) and keys == list(data[0]) * len(data):
-        return _alike(data, wanted)
+        return _read_uniform(data, wanted)
     found = dict.fromkeys(keys)
     uneven = not set(map(len, data)) <= {len(found)}
     if wanted is None and uneven:
-        findings.add(Kind.RAGGED, f"{form}: the same columns in each record", "others in some")
+        findings.add(
+            ViolationKind.RAGGED, f"{form}: the same columns in each record", "others in some"
+        )
         return None
-    # Each column is read for itself, so those that nobody wants must not cost anything: a caller
-    # could send a million of them.
+    # Each column is read by itself, so unknown ones must not be read: a caller could send a million.
     read = [name for name in wanted if name in found] if wanted is not None else list(found)
     if len(read) * len(data) > max(_MOST_CELLS, 2 * len(keys)):
-        findings.add(Kind.RAGGED, f"{form}: the columns in most records", "almost none in most")
+        findings.add(
+            ViolationKind.RAGGED, f"{form}: the columns in most records", "almost none in most"
+        )
         return None
     columns = [list(map(dict.get, data, repeat(name), repeat(ABSENT))) for name in read]
     unknown = tuple(found.keys() - set(read))
     return Frame(read, columns, len(data), holes=uneven, unknown=unknown)
 
 
-def _alike(records: list[dict[str, Any]], wanted: Sequence[str] | None) -> Frame:
-    """The table in records of the same keys in the same order, which is how programs write them."""
+def _read_uniform(records: list[dict[str, Any]], wanted: Sequence[str] | None) -> Frame:
+    """The table in records with the same keys in the same order, as programs write them."""
     names = list(records[0])
     width = len(names)
     cells = list(chain.from_iterable(map(dict.values, records)))
@@ -216,8 +241,8 @@ def _alike(records: list[dict[str, Any]], wanted: Sequence[str] | None) -> Frame
     return Frame(read, values, len(records), unknown=tuple(places.keys() - set(read)))
 
 
-def _odd_one(values: Any, kind: type) -> str:
-    """The first value that is not of a type, or what is there in place of the list."""
+def _culprit(values: Any, kind: type) -> str:
+    """The first value of another type, or the value that stands in place of the list."""
     if type(values) is not list:
-        return shown(values)
-    return shown(next(value for value in values if type(value) is not kind))
+        return describe(values)
+    return describe(next(value for value in values if type(value) is not kind))
