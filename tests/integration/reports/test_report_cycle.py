@@ -177,7 +177,7 @@ async def test_correct_labels_keep_a_report_ok(desk: Desk) -> None:
     assert not desk.notes
     desk.baseline = RUN
     report, page = await desk.report()
-    assert report["headline"] == "Unchanged: as good as it was on 60 labelled rows"
+    assert report["headline"] == "Unchanged: as good as its baseline on 60 labelled rows"
     assert f"<h1>{report['headline']}</h1>" in page
     assert codes(report)[0] == "as_good"
 
@@ -326,6 +326,6 @@ async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
         desk.keeper, cast(Gather, None), work=desk.work / "none", done=cast(Any, None)
     )
     listed = {one["_id"]: one["headline"] for one in await reporter.list(KEY, 9)}
-    assert listed["old-report"] == "Data moved"
+    assert listed["old-report"] == "Data drift"
     [note] = desk.notes  # refused by more than a tenth, which the old report does not tell
     assert "(was drift)" in note

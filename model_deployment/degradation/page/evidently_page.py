@@ -1,7 +1,7 @@
-"""Evidently's own pages. The only module that imports it, since it is heavy and needs care.
+"""Evidently's page. The only module that imports Evidently, which is slow to import.
 
-It is given what was harmonised, an explicit definition of the columns and explicit methods: left to
-itself it infers types, and chooses distances that call every small window drift.
+Evidently gets harmonised columns with explicit types and methods. By default it infers types, and chooses
+distances that find drift in every small window.
 """
 
 from collections.abc import Sequence
@@ -10,26 +10,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from model_deployment.degradation.columns import CATEGORY, NUMBER, Column, Side
-from model_deployment.degradation.drift import FEWEST, MANY
-from model_deployment.degradation.job import Job
+from model_deployment.degradation.data.columns import CATEGORY, NUMBER, ColumnPair, Sample
+from model_deployment.degradation.job import ReportJob
+from model_deployment.degradation.statistics.drift import MIN_ROWS, MIN_ROWS_PSI
 
-_ROWS = 10_000
-_COLUMNS = 30
-_CATEGORIES = 50
-#: Letters that mean something in a script or in markup, and others that look like them.
+_MAX_ROWS = 10_000
+_MAX_COLUMNS = 30
+_MAX_CATEGORIES = 50
+#: Letters with a meaning in scripts or markup, and harmless letters that look like them.
 _HARMLESS = str.maketrans('<>&"\\', "\u2039\u203a\uff06\u201d\uff3c")
 
 
-def page(columns: Sequence[Column], job: Job) -> str | None:
-    """The page as HTML; None if no column can be compared.
-
-    Args:
-        columns: the worst first.
-        job: with the limits.
-    """
+def page(columns: Sequence[ColumnPair], job: ReportJob) -> str | None:
+    """The page as HTML; None if no column can be compared. The first columns are shown."""
     shown = [one for one in columns if not one.skipped and one.kind in (NUMBER, CATEGORY)]
-    shown = [one for one in shown if _rows(one) >= FEWEST][: min(job.max_columns, _COLUMNS)]
+    shown = [one for one in shown if _rows(one) >= MIN_ROWS][: min(job.max_columns, _MAX_COLUMNS)]
     if not shown:
         return None
     names = _names(shown)
@@ -46,12 +41,12 @@ def page(columns: Sequence[Column], job: Job) -> str | None:
     return _run(frames[0], frames[1], kinds)
 
 
-def _rows(column: Column) -> int:
+def _rows(column: ColumnPair) -> int:
     return min(len(column.reference.present), len(column.current.present))
 
 
-def _names(columns: Sequence[Column]) -> list[str]:
-    """Names that are safe inside a script, each once."""
+def _names(columns: Sequence[ColumnPair]) -> list[str]:
+    """Unique names that are safe inside a script."""
     names: list[str] = []
     for place, column in enumerate(columns):
         plain = safe(column.name).removeprefix("__")[:60] or f"column {place}"
@@ -60,22 +55,22 @@ def _names(columns: Sequence[Column]) -> list[str]:
 
 
 def safe(text: str) -> str:
-    """A text that ends no script and no attribute, wherever Evidently puts it."""
+    """A text that cannot end a script or an attribute, wherever Evidently puts it."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     return plain.translate(_HARMLESS)
 
 
-def _values(column: Column, side: Side, seed: int) -> Any:
+def _values(column: ColumnPair, side: Sample, seed: int) -> Any:
     values = side.values
-    if len(values) > _ROWS:
-        chance = np.random.default_rng(seed)
-        values = values[np.sort(chance.choice(len(values), _ROWS, replace=False))]
+    if len(values) > _MAX_ROWS:
+        random = np.random.default_rng(seed)
+        values = values[np.sort(random.choice(len(values), _MAX_ROWS, replace=False))]
     if column.kind == NUMBER:
         return values
     counts = np.zeros(len(column.categories), dtype=np.int64)
     for one in (column.reference, column.current):
         counts += np.bincount(one.present, minlength=len(counts))
-    kept = set(np.argsort(-counts, kind="stable")[:_CATEGORIES].tolist())
+    kept = set(np.argsort(-counts, kind="stable")[:_MAX_CATEGORIES].tolist())
     texts = [
         safe(name) if place in kept else "(other)" for place, name in enumerate(column.categories)
     ]
@@ -83,7 +78,6 @@ def _values(column: Column, side: Side, seed: int) -> Any:
 
 
 def _run(current: pd.DataFrame, reference: pd.DataFrame, kinds: dict[str, str]) -> str:
-    _mend_pandas()
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset, DataSummaryPreset
 
@@ -95,7 +89,7 @@ def _run(current: pd.DataFrame, reference: pd.DataFrame, kinds: dict[str, str]) 
         datetime_columns=[],
         text_columns=[],
     )
-    many = min(len(current), len(reference)) >= MANY
+    many = min(len(current), len(reference)) >= MIN_ROWS_PSI
     drift = DataDriftPreset(
         columns=[*numbers, *categories],
         num_method="psi" if many else "ks",
@@ -107,11 +101,3 @@ def _run(current: pd.DataFrame, reference: pd.DataFrame, kinds: dict[str, str]) 
         Dataset.from_pandas(current, definition), Dataset.from_pandas(reference, definition)
     )
     return str(result.get_html_str(as_iframe=False))
-
-
-def _mend_pandas() -> None:
-    """Evidently 0.7 imports a name that pandas 3.1 no longer has; one old test of it uses that."""
-    from pandas.core.dtypes import common
-
-    if not hasattr(common, "infer_dtype_from_object"):
-        common.infer_dtype_from_object = lambda kind: np.dtype(kind).type

@@ -1,7 +1,7 @@
-"""Makes a column of the reference and the same column of now comparable, whatever is in them.
+"""Makes a column of the reference comparable with the same column of the captured requests.
 
-Everything here is about values that break tools that compare: numbers that arrive as text, nullable
-integers, nested values, columns of nulls. What cannot be compared is skipped with a reason.
+Handles the values that break comparisons: numbers sent as text, nullable integers, nested values, columns
+of nulls. A column that cannot be compared is skipped with a reason.
 """
 
 import math
@@ -15,19 +15,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model_deployment.gate.csv_text import MISSING
+from model_deployment.gate.nested import COMPLEX
 
 NUMBER, CATEGORY, TIME, SKIPPED = "number", "category", "time", "skipped"
 
-#: Whole numbers of so few different values are names rather than amounts.
-_FEW = 5
-_LONGEST = 80
-#: Digits of a number that are no rounding noise.
+#: Whole numbers with at most so many distinct values are categories.
+_MAX_WHOLE_CATEGORIES = 5
+#: Letters of a category's name.
+_MAX_NAME = 80
+#: Significant digits that are compared; further digits are rounding noise.
 _DIGITS = 12
-#: A text column in which so many values are unlike all others holds names or free text.
+#: Share of distinct values above which a text column holds ids or free text.
 _UNIQUE = 0.5
 #: Texts that stand for a missing value.
 TOKENS = frozenset({"?", "-", "missing", *map(str.lower, MISSING)})
-#: What stands for truth values, beside themselves.
+#: Other spellings of truth values.
 _TRUTHS = {
     **dict.fromkeys(("1", "1.0", "yes", "y", "t", "on"), "true"),
     **dict.fromkeys(("0", "0.0", "no", "n", "f", "off"), "false"),
@@ -35,9 +37,9 @@ _TRUTHS = {
 
 _NUMERIC = frozenset({"integer", "long", "float", "double"})
 _NAMED = frozenset({"string", "boolean"})
-_NESTED = frozenset({"binary", "array", "object", "map", "any"})
+_NOT_COMPARED = COMPLEX | {"binary", "any"}
 
-#: What may be a number. Nested values are none, whatever they hold.
+#: Types of values that may be read as a number; nested values never are.
 _SCALARS = (str, int, float, np.number, np.bool_, Decimal)
 
 Floats = NDArray[np.float64]
@@ -45,75 +47,73 @@ Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """The values of a column in one of the two tables, and what was done to them."""
+class Sample:
+    """The values of a column in one of the two tables, with counts of what was set to missing."""
 
-    #: Numbers and times with NaN where there is none; of a category the place in ``categories`` or -1.
+    #: Numbers and times (seconds since 1970), missing ones NaN; places in ``categories``, missing ones -1.
     values: NDArray[Any]
     #: Texts like "?" and "NA".
     tokens: int = 0
     infinite: int = 0
-    #: Texts in a column of numbers that are none.
+    #: Texts in a column of numbers that are not numbers.
     unreadable: int = 0
 
     @property
     def present(self) -> NDArray[Any]:
-        """Those that are there."""
+        """The values that are not missing."""
         numbers = self.values.dtype.kind == "f"
-        there = ~np.isnan(self.values) if numbers else self.values >= 0
-        return np.asarray(self.values[there])
+        return np.asarray(self.values[~np.isnan(self.values) if numbers else self.values >= 0])
 
     @property
     def missing(self) -> int:
-        """How many are not."""
         return len(self.values) - len(self.present)
 
 
-NOBODY = Side(np.empty(0))
+EMPTY_SAMPLE = Sample(np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column, comparable."""
+class ColumnPair:
+    """A column of the reference and the same column now."""
 
     name: str
     kind: str
-    #: MLflow's, or what was found.
+    #: MLflow's type of the signature, or the type of the values.
     type: str
-    reference: Side = NOBODY
-    current: Side = NOBODY
+    reference: Sample = EMPTY_SAMPLE
+    current: Sample = EMPTY_SAMPLE
     categories: tuple[str, ...] = ()
     #: Why it is not compared.
     skipped: str | None = None
-    #: Whether the tables have it.
+    #: Whether the tables have the column.
     in_reference: bool = True
     in_current: bool = True
 
 
 @dataclass(slots=True)
 class _Raw:
-    """A column's values as they came, from both tables one after the other."""
+    """The values of a column as they came: those of the reference, then those of now."""
 
     values: "pd.Series[Any]"
-    #: How many are the reference's.
+    #: The number of values of the reference.
     cut: int
-    #: Which of them were texts like "?".
+    #: Which values were texts like "?".
     tokens: NDArray[np.bool_]
 
     def sides(
         self, values: NDArray[Any], *marks: NDArray[np.bool_] | NDArray[Any]
-    ) -> tuple[Side, Side]:
-        """The two sides of what became of the values; ``marks`` are infinite, unreadable."""
+    ) -> tuple[Sample, Sample]:
+        """Split harmonised values in two samples; ``marks`` say which were infinite and unreadable."""
         there, now = slice(None, self.cut), slice(self.cut, None)
         first, second = (
-            Side(values[part], *(int(mark[part].sum()) for mark in (self.tokens, *marks)))
+            Sample(values[part], *(int(mark[part].sum()) for mark in (self.tokens, *marks)))
             for part in (there, now)
         )
         return first, second
 
 
 def types(inputs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """MLflow's types by column name. A tensor without a name tells none: its columns are looked at."""
+    """MLflow's types by column name, without those of tensors, whose columns have no types."""
     return {
         str(entry["name"]): str(entry.get("type", "any"))
         for entry in inputs
@@ -126,17 +126,16 @@ def harmonise(
     reference: "pd.Series[Any] | None",
     current: "pd.Series[Any] | None",
     type: str | None = None,
-) -> Column:
+) -> ColumnPair:
     """Make one column comparable.
 
     Args:
-        name: of the column.
-        reference: its values there, None if there are none.
-        current: its values now, None if there are none.
-        type: MLflow's, None to look at the values.
+        reference: None if the reference has no such column.
+        current: None if the captured requests have no such column.
+        type: MLflow's type; None to find it from the values.
     """
     there = (reference is not None, current is not None)
-    if type in _NESTED:
+    if type in _NOT_COMPARED:
         return _skipped(name, type, f"values of type {type} are not compared", there)
     both = [side for side in (reference, current) if side is not None]
     if not both:
@@ -151,7 +150,7 @@ def harmonise(
 
 
 def _raw(both: "list[pd.Series[Any]]", cut: int, type: str) -> _Raw:
-    """The values of both sides, without the texts that say that there is no value."""
+    """The values of both sides, with texts like "?" set to missing."""
     if type in _NUMERIC and all(_dtype_kind(side) == "double" for side in both):
         plain = pd.concat([side.astype("float64") for side in both], ignore_index=True)
         return _Raw(plain, cut, np.zeros(len(plain), dtype=bool))
@@ -161,7 +160,7 @@ def _raw(both: "list[pd.Series[Any]]", cut: int, type: str) -> _Raw:
 
 
 def _kind_of(both: "list[pd.Series[Any]]") -> str:
-    """The MLflow type that the values of both sides have."""
+    """The MLflow type of the values of both sides."""
     kinds = {_dtype_kind(side) for side in both if side.notna().any()} or {"double"}
     return kinds.pop() if len(kinds) == 1 else "string"
 
@@ -184,17 +183,17 @@ def _to_numbers(values: "pd.Series[Any]") -> Floats:
 
 
 def _all_numbers(raw: _Raw) -> bool:
-    """Whether a column of unknown type holds nothing but numbers, maybe as text."""
+    """Whether a column of unknown type holds only numbers, possibly as text."""
     present = raw.values.notna().to_numpy()
     if not present.any() or any(isinstance(value, bool) for value in raw.values[present][:100]):
         return False
     return not np.isnan(_to_numbers(raw.values[present])).any()
 
 
-def _number(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column:
+def _number(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> ColumnPair:
     numbers = _to_numbers(raw.values)
     if type == "float":
-        # As the model has them: 0.1 in one table is 0.10000000149011612 in the other.
+        # Rounded as for the model: one table may have 0.1, the other 0.10000000149011612.
         with np.errstate(over="ignore"):
             numbers = numbers.astype(np.float32).astype(np.float64)
     elif type == "double":
@@ -202,51 +201,50 @@ def _number(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column
     infinite = np.isinf(numbers)
     numbers[infinite] = np.nan
     unreadable = raw.values.notna().to_numpy() & np.isnan(numbers) & ~infinite
-    if _are_names(numbers):
-        codes, categories = _whole_names(numbers)
+    if _are_categories(numbers):
+        codes, categories = _whole_categories(numbers)
         sides = raw.sides(codes, infinite, unreadable)
         return _column(name, CATEGORY, type, sides, categories, there)
     return _column(name, NUMBER, type, raw.sides(numbers, infinite, unreadable), (), there)
 
 
 def _without_noise(numbers: Floats) -> Floats:
-    """With the digits that count: 0.1 * 3 is another number than 0.3 to a computer only."""
+    """Rounded to significant digits, so that 0.1 * 3 equals 0.3."""
     with np.errstate(all="ignore"):
-        # A little more than the logarithm, or 0.1 and what is hardly less would be rounded otherwise.
+        # The addition rounds 0.1 and a slightly smaller number to the same number of places.
         places = _DIGITS - 1 - np.floor(np.log10(np.abs(numbers)) + 1e-12)
         scale = 10.0 ** np.maximum(places, 0)
         rounded = np.round(numbers * scale) / scale
     return np.where(np.isfinite(rounded), rounded, numbers)
 
 
-def _are_names(numbers: Floats) -> bool:
+def _are_categories(numbers: Floats) -> bool:
     present = numbers[~np.isnan(numbers)]
     if not len(present) or (present != np.round(present)).any():
         return False
-    return len(np.unique(present)) <= _FEW
+    return len(np.unique(present)) <= _MAX_WHOLE_CATEGORIES
 
 
-def _whole_names(numbers: Floats) -> tuple[Codes, tuple[str, ...]]:
+def _whole_categories(numbers: Floats) -> tuple[Codes, tuple[str, ...]]:
     values = np.unique(numbers[~np.isnan(numbers)])
     codes = np.where(np.isnan(numbers), -1, np.searchsorted(values, numbers)).astype(np.int64)
     return codes, tuple(f"{value:.0f}" for value in values)
 
 
-def _category(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column:
+def _category(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> ColumnPair:
     as_name = _as_truth if type == "boolean" else _as_name
     names = np.array([None if one is None else as_name(one) for one in raw.values], dtype=object)
     codes, found = pd.factorize(names)
     sides = raw.sides(np.asarray(codes, dtype=np.int64))
     column = _column(name, CATEGORY, type, sides, tuple(map(str, found)), there)
-    looked_at = sides[0].present if there[0] else sides[1].present
-    unlike = len(np.unique(looked_at))
-    if not column.skipped and unlike > 50 and unlike > _UNIQUE * len(looked_at):
-        return _skipped(name, type, "nearly every value is its own: names or free text", there)
+    values = sides[0].present if there[0] else sides[1].present
+    distinct = len(np.unique(values))
+    if not column.skipped and distinct > 50 and distinct > _UNIQUE * len(values):
+        return _skipped(name, type, "most values are unique: ids or free text", there)
     return column
 
 
 def _as_truth(value: Any) -> str:
-    """A truth value, however it is written."""
     name = _as_name(value).strip().lower()
     return _TRUTHS.get(name, name)
 
@@ -258,11 +256,11 @@ def _as_name(value: Any) -> str:
         return str(int(value))
     text = value if isinstance(value, str) else repr(value)
     text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+    return text if len(text) <= _MAX_NAME else text[:_MAX_NAME] + "…"
 
 
 def as_guessed(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Texts as an earlier release captured them in CSV: what looks like a number is that number."""
+    """Texts as an earlier release captured them from CSV: texts that look like numbers are numbers."""
     return values.astype(object).map(_guess, na_action="ignore")
 
 
@@ -275,36 +273,36 @@ def _guess(value: Any) -> str:
     return _as_name(number) if math.isfinite(number) else name
 
 
-def _time(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> Column:
+def _time(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> ColumnPair:
     times = pd.to_datetime(raw.values, errors="coerce", utc=True, format="mixed")
     seconds = times.astype("datetime64[ns, UTC]").astype("int64").to_numpy(np.float64) / 1e9
     seconds[times.isna().to_numpy()] = np.nan
     column = _column(name, TIME, type, raw.sides(seconds), (), there)
-    return column if column.skipped else _skip(column, "a time, which moves on by itself")
+    return column if column.skipped else _skip(column, "times always move on")
 
 
 def _column(
     name: str,
     kind: str,
     type: str,
-    sides: tuple[Side, Side],
+    sides: tuple[Sample, Sample],
     categories: tuple[str, ...],
     there: tuple[bool, bool],
-) -> Column:
-    column = Column(name, kind, type, sides[0], sides[1], categories, None, *there)
+) -> ColumnPair:
+    column = ColumnPair(name, kind, type, sides[0], sides[1], categories, None, *there)
     if not there[0]:
-        return _skip(column, "the reference does not have it")
+        return _skip(column, "the reference does not have this column")
     if not there[1]:
-        return _skip(column, "it is missing now")
+        return _skip(column, "the captured requests do not have this column")
     for side, where in zip(sides, ("in the reference", "now"), strict=True):
         if not len(side.present):
-            return _skip(column, f"it has no value at all {where}")
+            return _skip(column, f"it has no values {where}")
     return column
 
 
-def _skip(column: Column, why: str) -> Column:
+def _skip(column: ColumnPair, why: str) -> ColumnPair:
     return replace(column, skipped=why)
 
 
-def _skipped(name: str, type: str, why: str, there: tuple[bool, bool]) -> Column:
-    return Column(name, SKIPPED, type, skipped=why, in_reference=there[0], in_current=there[1])
+def _skipped(name: str, type: str, why: str, there: tuple[bool, bool]) -> ColumnPair:
+    return ColumnPair(name, SKIPPED, type, skipped=why, in_reference=there[0], in_current=there[1])
