@@ -1,13 +1,12 @@
 """The drift of each column, and of the predictions, with what a report shows of it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model_deployment.degradation.data.columns import ColumnPair
 from model_deployment.degradation.statistics.drift import THRESHOLDS, DriftScore, adjusted, score
 from model_deployment.degradation.statistics.summary import summaries
-from model_deployment.degradation.verdict import DriftResult
 
 #: What predictions are compared with, the best first.
 REFERENCE, CAPTURED, TARGET = "reference", "captured", "target"
@@ -18,7 +17,8 @@ class ColumnResult:
     """One column with its drift, or with the reason why its drift is unknown."""
 
     column: ColumnPair
-    drift: DriftResult | None
+    #: With a p-value adjusted for the number of columns.
+    drift: DriftScore | None
     skipped: str | None = None
 
     @property
@@ -30,7 +30,7 @@ class ColumnResult:
         """Size of the drift, comparable between methods; drifted columns first, untested ones last."""
         if self.drift is None:
             return -1.0
-        size = self.drift.score.score / THRESHOLDS[self.drift.score.method][0]
+        size = self.drift.score / THRESHOLDS[self.drift.method][0]
         return size + 1000 * self.drift.drifted
 
     def as_dict(self, pictured: bool) -> dict[str, Any]:
@@ -41,9 +41,9 @@ class ColumnResult:
             "name": column.name,
             "type": column.type,
             "kind": column.kind,
-            "method": drift.score.method if drift else None,
-            "score": drift.score.score if drift else None,
-            "threshold": THRESHOLDS[drift.score.method][0] if drift else None,
+            "method": drift.method if drift else None,
+            "score": drift.score if drift else None,
+            "threshold": THRESHOLDS[drift.method][0] if drift else None,
             "p_value": drift.p_value if drift else None,
             "drifted": self.drifted,
             "alarming": drift.alarming if drift else False,
@@ -58,7 +58,7 @@ def column_results(columns: Iterable[ColumnPair]) -> list[ColumnResult]:
     scored = [(column, score(column)) for column in columns]
     p_values = iter(adjusted([one.p_value for _, one in scored if isinstance(one, DriftScore)]))
     return [
-        ColumnResult(column, DriftResult(one, next(p_values)))
+        ColumnResult(column, replace(one, p_value=next(p_values)))
         if isinstance(one, DriftScore)
         else ColumnResult(column, None, one)
         for column, one in scored
@@ -77,5 +77,5 @@ class PredictionResults:
     expected: bool = False
 
     @property
-    def drifts(self) -> list[DriftResult]:
+    def drifts(self) -> list[DriftScore]:
         return [one.drift for one in self.results if one.drift]

@@ -20,7 +20,6 @@ from model_deployment.degradation.metric_verdict import (
     ROUNDING,
     SET,
     Measurement,
-    MetricContext,
     MetricVerdict,
     RecordedMetrics,
     Tolerance,
@@ -83,22 +82,26 @@ def compare(
     if now and rows is not None and len(rows) > 1:
         halves = [measure(half, errors=False) for half in rows.halves()]
     if not now:
-        for recorded, names in _set_in_window(job):
-            held = _baselines(job, reference, recorded.ts)
-            before = consecutive_worse(recorded, _before(job, recorded), held, job.tolerance)
+        timed = sorted(((one.ts, one) for one in job.history if one.ts), key=lambda pair: pair[0])
+        for ts, recorded, names in _set_in_window(job, timed):
+            held = _baselines(job, reference, ts)
+            earlier = [one for time, one in timed if time < ts]
+            before = consecutive_worse(recorded, earlier, held, job.tolerance)
             measured = recorded.measurements()
             for name in names:
                 now[name], worse_before[name] = measured[name], before.get(name, 0)
                 if name in held:
                     known[name] = held[name]
-    compared = []
+    compared, tolerance = [], _tolerance(job, rows)
     for name in dict.fromkeys([*known, *now]):
-        context = MetricContext(
+        judged = judge(
+            name,
+            known.get(name),
+            now.get(name),
             halves=[half[name].value for half in halves if name in half],
             worse_before=max(job.windows_worse(name), worse_before.get(name, 0)),
-            tolerance=_tolerance(job, rows),
+            tolerance=tolerance,
         )
-        judged = judge(name, known.get(name), now.get(name), context)
         compared.append(ComparedMetric(name, known.get(name), now.get(name), judged))
     return compared
 
@@ -127,30 +130,19 @@ def _baselines(
     )
 
 
-def _set_in_window(job: ReportJob) -> list[tuple[RecordedMetrics, set[str]]]:
-    """The metrics that callers set in this window, with the names whose last value they have."""
+def _set_in_window(
+    job: ReportJob, timed: Sequence[tuple[datetime, RecordedMetrics]]
+) -> Iterable[tuple[datetime, RecordedMetrics, list[str]]]:
+    """The metrics that callers set in this window, with the names of those not set again later."""
     since, until = moment(job.since), moment(job.until)
     if since is None or until is None:
-        return []
+        return
     seen: set[str] = set()
-    found = []
-    for one in reversed(_before(job, None)):
-        if one.source == SET and since <= _time(one) < until:
-            names = by_normalised_name(one.metrics).keys() - seen
-            seen |= names
-            found.append((one, names))
-    return [(one, names) for one, names in found if names]
-
-
-def _before(job: ReportJob, now: RecordedMetrics | None) -> list[RecordedMetrics]:
-    """The history before ``now``, oldest first."""
-    timed = [one for one in job.history if one.ts is not None]
-    return sorted((one for one in timed if now is None or _time(one) < _time(now)), key=_time)
-
-
-def _time(recorded: RecordedMetrics) -> datetime:
-    assert recorded.ts is not None  # noqa: S101 - callers filter
-    return recorded.ts
+    for ts, one in reversed(timed):
+        if one.source == SET and since <= ts < until:
+            names = [name for name in by_normalised_name(one.metrics) if name not in seen]
+            seen.update(names)
+            yield ts, one, names
 
 
 def findings(compared: Sequence[ComparedMetric], job: ReportJob) -> Iterable[Finding]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,42 +97,13 @@ def load(path: Path) -> ReportJob:
 
 def parse(document: Mapping[str, Any]) -> ReportJob:
     """A job from parsed JSON; missing and null values have their defaults."""
-    given = {name: value for name, value in document.items() if value is not None}
-    signature = given.get("signature") or {}
-    return ReportJob(
-        model=str(given.get("model", "")),
-        version=str(given.get("version", "")),
-        since=_text(given.get("since")),
-        until=_text(given.get("until")),
-        made_at=_text(given.get("made_at")),
-        inputs=tuple(one for one in signature.get("inputs") or () if isinstance(one, dict)),
-        excluded=frozenset(map(str, given.get("excluded", ()))),
-        hashed=frozenset(map(str, given.get("hashed", ()))),
-        reference_source=_text(given.get("reference_source")),
-        target=_text(given.get("target")),
-        task=given.get("task") if given.get("task") in (REGRESSION, CLASSIFICATION) else None,
-        baseline=_numbers(given.get("baseline", {})),
-        baseline_rows=_whole(given.get("baseline_rows")),
-        baseline_error=_text(given.get("baseline_error")),
-        history=tuple(recorded_metrics(one) for one in given.get("history", ())),
-        first_set=recorded_metrics(given["first_set"]) if given.get("first_set") else None,
-        worse_before=_counts(by_normalised_name(_numbers(given["worse_before"])))
-        if "worse_before" in given
-        else None,
-        windows_worse_before=int(given.get("windows_worse_before", 0)),
-        violations=tuple(_violations(one) for one in given.get("violations", ())),
-        requests=int(given.get("requests", 0)),
-        refused={kind: n for kind, n in _counts(given.get("refused", {})).items() if n > 0},
-        let_through=int(given.get("let_through", 0)),
-        tolerance=Tolerance(**_numbers(given.get("tolerance", {}))),
-        drift_share=float(given.get("drift_share", 0.5)),
-        max_rows=max(int(given.get("max_rows", 20_000)), 1),
-        max_columns=max(int(given.get("max_columns", 40)), 1),
-        seed=int(given.get("seed", 0)),
-        memory_bytes=_whole(given.get("memory_bytes")),
-        cpu_seconds=_whole(given.get("cpu_seconds")),
-        deep=bool(given.get("deep", True)),
-    )
+    given: dict[str, Any] = {
+        name: convert(document[name])
+        for name, convert in _FIELDS.items()
+        if document.get(name) is not None
+    }
+    inputs = (document.get("signature") or {}).get("inputs") or ()
+    return ReportJob(inputs=tuple(one for one in inputs if isinstance(one, dict)), **given)
 
 
 def moment(value: Any) -> datetime | None:
@@ -157,9 +128,12 @@ def recorded_metrics(entry: Mapping[str, Any]) -> RecordedMetrics:
     )
 
 
-def _violations(entry: Mapping[str, Any]) -> ViolationCount:
-    return ViolationCount(
-        str(entry.get("column") or ""), str(entry.get("kind") or ""), int(entry.get("count") or 0)
+def _violations(entries: Iterable[Mapping[str, Any]]) -> tuple[ViolationCount, ...]:
+    return tuple(
+        ViolationCount(
+            str(one.get("column") or ""), str(one.get("kind") or ""), int(one.get("count") or 0)
+        )
+        for one in entries
     )
 
 
@@ -183,3 +157,34 @@ def _whole(value: Any) -> int | None:
 def _text(value: Any) -> str | None:
     """A text; None if it is missing or empty."""
     return None if value is None or value == "" else str(value)
+
+
+def _texts(values: Iterable[Any]) -> frozenset[str]:
+    return frozenset(map(str, values))
+
+
+def _at_least_one(value: Any) -> int:
+    return max(int(value), 1)
+
+
+#: How the fields of ``job.json`` are read.
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("model", "version"), str),
+    **dict.fromkeys(
+        ("since", "until", "made_at", "reference_source", "target", "baseline_error"), _text
+    ),
+    **dict.fromkeys(("excluded", "hashed"), _texts),
+    "task": lambda task: task if task in (REGRESSION, CLASSIFICATION) else None,
+    "baseline": _numbers,
+    "history": lambda entries: tuple(map(recorded_metrics, entries)),
+    "first_set": lambda entry: recorded_metrics(entry) if entry else None,
+    "worse_before": lambda entries: _counts(by_normalised_name(_numbers(entries))),
+    "violations": _violations,
+    "refused": lambda entries: {kind: n for kind, n in _counts(entries).items() if n > 0},
+    "tolerance": lambda entries: Tolerance(**_numbers(entries)),
+    "drift_share": float,
+    **dict.fromkeys(("max_rows", "max_columns"), _at_least_one),
+    **dict.fromkeys(("baseline_rows", "windows_worse_before", "requests", "let_through"), int),
+    **dict.fromkeys(("seed", "memory_bytes", "cpu_seconds"), int),
+    "deep": bool,
+}

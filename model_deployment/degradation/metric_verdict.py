@@ -5,7 +5,7 @@ Pure, standard library only. All thresholds of metrics are here.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from math import hypot
 
@@ -107,22 +107,14 @@ class MetricVerdict:
         return Verdict.INSUFFICIENT_DATA if self.too_few_rows else Verdict.NO_REFERENCE
 
 
-@dataclass(frozen=True, slots=True)
-class MetricContext:
-    """What else is known of a metric."""
-
-    #: The metric in the earlier and in the later half of the rows, where rows are known.
-    halves: Sequence[float] = ()
-    #: Consecutive windows before this one in which the metric was worse.
-    worse_before: int = 0
-    tolerance: Tolerance = field(default=DEFAULT)
-
-
 def judge(
     name: str,
     baseline: Baseline | None,
     now: Measurement | None,
-    context: MetricContext | None = None,
+    *,
+    halves: Sequence[float] = (),
+    worse_before: int = 0,
+    tolerance: Tolerance = DEFAULT,
 ) -> MetricVerdict:
     """Whether a metric is worse than its baseline, and whether the model has degraded.
 
@@ -135,11 +127,16 @@ def judge(
     instead of 2 of its standard errors, which is as unlikely as two windows of 2, and by more than the
     tolerance in each half of the window (by time), so that a short burst does not count.
 
-    ``name`` is normalised; without a baseline or a measurement nothing is judged.
+    Args:
+        name: normalised.
+        baseline: None if there is none; then nothing is judged.
+        now: None if the metric was not measured; then nothing is judged.
+        halves: the metric in the earlier and in the later half of the rows, if the rows are known.
+        worse_before: consecutive windows before this one in which the metric was worse.
+        tolerance: how much worse a metric may become.
     """
     if baseline is None or now is None:
         return MetricVerdict()
-    context = context or MetricContext()
     better = direction(name)
     sign = 1 if better == HIGHER else -1
     change = now.value - baseline.value
@@ -149,16 +146,15 @@ def judge(
         return MetricVerdict(change)
     if now.standard_error is None or now.n < MIN_LABELS:
         return MetricVerdict(change, too_few_rows=True)
-    allowed = context.tolerance.allowed_change(baseline.value)
+    allowed = tolerance.allowed_change(baseline.value)
     loss = -sign * change
     baseline_error = approximate_error(name, baseline.value, baseline.n or _BASELINE_ROWS) or 0.0
     uncertain = STANDARD_ERRORS * baseline_error
     worse = loss > allowed and loss > hypot(STANDARD_ERRORS * now.standard_error, uncertain)
-    halves = context.halves
     in_both = len(halves) == 2 and all(-sign * (half - baseline.value) > allowed for half in halves)
     clearly = loss > hypot(STANDARD_ERRORS_ALONE * now.standard_error, uncertain)
     alone = now.n >= MIN_LABELS_ALONE and clearly and in_both
-    return MetricVerdict(change, True, worse, worse and (context.worse_before >= 1 or alone))
+    return MetricVerdict(change, True, worse, worse and (worse_before >= 1 or alone))
 
 
 def consecutive_worse(
@@ -184,8 +180,7 @@ def consecutive_worse(
             continue
         last = one
         for name, measured in one.measurements().items():
-            context = MetricContext(tolerance=tolerance)
-            if judge(name, baselines.get(name), measured, context).worse:
+            if judge(name, baselines.get(name), measured, tolerance=tolerance).worse:
                 worse[name] = worse.get(name, 0) + 1
             else:
                 worse.pop(name, None)

@@ -7,15 +7,12 @@ from model_deployment.degradation.findings import Finding, Severity, percent, qu
 from model_deployment.degradation.job import ReportJob
 from model_deployment.degradation.verdict import Evidence, many_refused
 
-#: Kinds of refused requests by their names in the traffic counters: singular and plural.
-WRONG = {
-    "refused": ("does not fit the model", "do not fit the model"),
-    "malformed": ("is malformed", "are malformed"),
-    "media_type": (
-        "has an unsupported Content-Type",
-        "have an unsupported Content-Type",
-    ),
-    "too_large": ("is too large", "are too large"),
+#: Kinds of refused requests by their names in the traffic counters.
+_KINDS = {
+    "refused": "for not fitting the model",
+    "malformed": "as malformed",
+    "media_type": "for an unsupported Content-Type",
+    "too_large": "as too large",
 }
 
 
@@ -32,7 +29,7 @@ def section(job: ReportJob, evidence: Evidence) -> dict[str, Any]:
 def findings(job: ReportJob, evidence: Evidence) -> Iterable[Finding]:
     if evidence.refused:
         kinds = sorted(job.refused.items(), key=lambda one: -one[1])
-        why = ", ".join(f"{n:,} {WRONG.get(kind, (kind, kind))[n != 1]}" for kind, n in kinds)
+        why = ", ".join(f"{n:,} {_KINDS.get(kind, kind)}" for kind, n in kinds)
         often = "" if job.let_through else _most_frequent(job)
         were = "was" if evidence.refused == 1 else "were"
         text = f"{_of(evidence.refused, job)} {were} refused: {why}{often}."

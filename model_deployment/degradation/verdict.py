@@ -1,6 +1,6 @@
 """Decides the verdict of a report.
 
-Pure. The thresholds of drift are here, those of metrics in ``metric_verdict``.
+Pure. The thresholds of single columns are in ``statistics.drift``, those of metrics in ``metric_verdict``.
 ``benchmarks/verdicts.py`` measures how often the verdict is right.
 """
 
@@ -11,31 +11,8 @@ from model_deployment.degradation.metric_verdict import MetricVerdict
 from model_deployment.degradation.statistics.drift import MIN_ROWS, DriftScore
 from model_deployment.degradation.verdict_words import Verdict
 
-#: A column has drifted if its adjusted p-value is below this significance level.
-LEVEL = 0.01
-#: The significance level of a column that is enough for the verdict ``drift`` on its own.
-STRICT_LEVEL = 0.001
 #: Share of refused requests from which on the callers must have changed.
 _MANY_REFUSED = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class DriftResult:
-    """The test of one column."""
-
-    score: DriftScore
-    #: Adjusted for the number of tested columns.
-    p_value: float
-
-    @property
-    def drifted(self) -> bool:
-        """Significantly, and by a distance that is worth a look."""
-        return self.p_value < LEVEL and self.score.notable
-
-    @property
-    def alarming(self) -> bool:
-        """Whether this drift is enough for the verdict on its own."""
-        return self.p_value < STRICT_LEVEL and self.score.large
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +22,11 @@ class Evidence:
     rows: int
     #: None without a reference.
     reference_rows: int | None
-    columns: Sequence[DriftResult] = ()
+    columns: Sequence[DriftScore] = ()
     #: Each tested output of the model beside its earlier values.
-    predictions: Sequence[DriftResult] = ()
+    predictions: Sequence[DriftScore] = ()
     #: Predicted classes beside the classes of the target, where no earlier predictions are known.
-    classes: Sequence[DriftResult] = ()
+    classes: Sequence[DriftScore] = ()
     #: The number of columns that are missing, empty or constant, or miss far more values.
     broken: int = 0
     metrics: Sequence[MetricVerdict] = ()

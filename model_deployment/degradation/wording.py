@@ -49,14 +49,13 @@ def drift(features: Sequence[ColumnResult], evidence: Evidence) -> Iterable[Find
 
 def _difference(column: ColumnPair) -> str:
     """The largest difference between reference and current values."""
-    before, now = column.reference.present, column.current.present
     if column.kind != NUMBER:
-        size = len(column.categories)
-        shares = [np.bincount(side, minlength=size) / len(side) for side in (before, now)]
+        shares = [counts / counts.sum() for counts in column.counts]
         place = int(np.abs(shares[1] - shares[0]).argmax())
         name = quoted(column.categories[place])
         before_share, now_share = percent(shares[0][place]), percent(shares[1][place])
         return f"{name} was {before_share} of the values and is now {now_share}."
+    before, now = column.reference.present, column.current.present
     means, spread = (float(before.mean()), float(now.mean())), float(before.std())
     steps = (means[1] - means[0]) / spread if spread else 0.0
     if not abs(steps) >= 0.1:

@@ -13,7 +13,6 @@ from model_deployment.degradation.metric_names import baselines, direction
 from model_deployment.degradation.metric_verdict import (
     SET,
     Measurement,
-    MetricContext,
     RecordedMetrics,
     consecutive_worse,
     first_set_baselines,
@@ -195,7 +194,9 @@ def comparison(
     for name in sorted(held.keys() | measured.keys()):
         halves = [half[name] for half in known.halves if name in half] if known else []
         lasting = max(running.get(name, 0), int(name in degraded))
-        judged = judge(name, held.get(name), measured.get(name), MetricContext(halves, lasting))
+        judged = judge(
+            name, held.get(name), measured.get(name), halves=halves, worse_before=lasting
+        )
         rows.append(
             {
                 "metric": name,

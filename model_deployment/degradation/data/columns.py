@@ -89,6 +89,13 @@ class ColumnPair:
     in_reference: bool = True
     in_current: bool = True
 
+    @property
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of each category, in the reference and now."""
+        size = len(self.categories)
+        reference, current = self.reference.present, self.current.present
+        return np.bincount(reference, minlength=size), np.bincount(current, minlength=size)
+
 
 @dataclass(slots=True)
 class _Raw:
@@ -100,16 +107,15 @@ class _Raw:
     #: Which values were texts like "?".
     tokens: NDArray[np.bool_]
 
-    def sides(
-        self, values: NDArray[Any], *marks: NDArray[np.bool_] | NDArray[Any]
-    ) -> tuple[Sample, Sample]:
-        """Split harmonised values in two samples; ``marks`` say which were infinite and unreadable."""
-        there, now = slice(None, self.cut), slice(self.cut, None)
-        first, second = (
+    def split_into(
+        self, column: ColumnPair, values: NDArray[Any], *marks: NDArray[np.bool_]
+    ) -> ColumnPair:
+        """Give a column its harmonised values; ``marks`` say which were infinite and unreadable."""
+        reference, current = (
             Sample(values[part], *(int(mark[part].sum()) for mark in (self.tokens, *marks)))
-            for part in (there, now)
+            for part in (slice(None, self.cut), slice(self.cut, None))
         )
-        return first, second
+        return replace(column, reference=reference, current=current)
 
 
 def types(inputs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -134,19 +140,48 @@ def harmonise(
         current: None if the captured requests have no such column.
         type: MLflow's type; None to find it from the values.
     """
-    there = (reference is not None, current is not None)
+    nothing = ColumnPair(
+        name,
+        SKIPPED,
+        type or "any",
+        in_reference=reference is not None,
+        in_current=current is not None,
+    )
     if type in _NOT_COMPARED:
-        return _skipped(name, type, f"values of type {type} are not compared", there)
+        return replace(nothing, skipped=f"values of type {type} are not compared")
     both = [side for side in (reference, current) if side is not None]
     if not both:
-        return _skipped(name, type or "any", "neither table has it", there)
+        return replace(nothing, skipped="neither table has it")
     found = type or _kind_of(both)
-    raw = _raw(both, len(both[0]) if there[0] else 0, found)
+    raw = _raw(both, 0 if reference is None else len(reference), found)
     if found == "datetime":
-        return _time(name, found, raw, there)
-    if found in _NUMERIC or (type is None and found == "string" and _all_numbers(raw)):
-        return _number(name, found if found in _NUMERIC else "double", raw, there)
-    return _category(name, found if found in _NAMED else "string", raw, there)
+        column = _time(nothing, raw)
+    elif found in _NUMERIC or (type is None and found == "string" and _all_numbers(raw)):
+        column = _number(replace(nothing, type=found if found in _NUMERIC else "double"), raw)
+    else:
+        column = _category(replace(nothing, type=found if found in _NAMED else "string"), raw)
+    if why := _why_missing(column):
+        return replace(column, skipped=why)
+    if column.kind == CATEGORY and _is_free_text(column.reference.present):
+        why = "most values are unique: ids or free text"
+        return replace(nothing, type=column.type, skipped=why)
+    return column
+
+
+def _why_missing(column: ColumnPair) -> str | None:
+    if not column.in_reference:
+        return "the reference does not have this column"
+    if not column.in_current:
+        return "the captured requests do not have this column"
+    for side, where in ((column.reference, "in the reference"), (column.current, "now")):
+        if not len(side.present):
+            return f"it has no values {where}"
+    return None
+
+
+def _is_free_text(codes: Codes) -> bool:
+    distinct = len(np.unique(codes))
+    return distinct > 50 and distinct > _UNIQUE * len(codes)
 
 
 def _raw(both: "list[pd.Series[Any]]", cut: int, type: str) -> _Raw:
@@ -173,7 +208,8 @@ def _dtype_kind(side: "pd.Series[Any]") -> str:
     return "datetime" if pd.api.types.is_datetime64_any_dtype(side.dtype) else "string"
 
 
-def _to_numbers(values: "pd.Series[Any]") -> Floats:
+def to_numbers(values: "pd.Series[Any]") -> Floats:
+    """Values as floats; NaN where a value is not a number."""
     if values.dtype == np.float64:
         return np.array(values, dtype=np.float64)
     plain = [value if isinstance(value, _SCALARS) else None for value in values]
@@ -187,25 +223,25 @@ def _all_numbers(raw: _Raw) -> bool:
     present = raw.values.notna().to_numpy()
     if not present.any() or any(isinstance(value, bool) for value in raw.values[present][:100]):
         return False
-    return not np.isnan(_to_numbers(raw.values[present])).any()
+    return not np.isnan(to_numbers(raw.values[present])).any()
 
 
-def _number(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> ColumnPair:
-    numbers = _to_numbers(raw.values)
-    if type == "float":
+def _number(column: ColumnPair, raw: _Raw) -> ColumnPair:
+    numbers = to_numbers(raw.values)
+    if column.type == "float":
         # Rounded as for the model: one table may have 0.1, the other 0.10000000149011612.
         with np.errstate(over="ignore"):
             numbers = numbers.astype(np.float32).astype(np.float64)
-    elif type == "double":
+    elif column.type == "double":
         numbers = _without_noise(numbers)
     infinite = np.isinf(numbers)
     numbers[infinite] = np.nan
     unreadable = raw.values.notna().to_numpy() & np.isnan(numbers) & ~infinite
-    if _are_categories(numbers):
-        codes, categories = _whole_categories(numbers)
-        sides = raw.sides(codes, infinite, unreadable)
-        return _column(name, CATEGORY, type, sides, categories, there)
-    return _column(name, NUMBER, type, raw.sides(numbers, infinite, unreadable), (), there)
+    if (found := _whole_categories(numbers)) is not None:
+        codes, categories = found
+        column = replace(column, kind=CATEGORY, categories=categories)
+        return raw.split_into(column, codes, infinite, unreadable)
+    return raw.split_into(replace(column, kind=NUMBER), numbers, infinite, unreadable)
 
 
 def _without_noise(numbers: Floats) -> Floats:
@@ -218,30 +254,24 @@ def _without_noise(numbers: Floats) -> Floats:
     return np.where(np.isfinite(rounded), rounded, numbers)
 
 
-def _are_categories(numbers: Floats) -> bool:
+def _whole_categories(numbers: Floats) -> tuple[Codes, tuple[str, ...]] | None:
+    """Codes and names of a few whole numbers; None for other numbers."""
     present = numbers[~np.isnan(numbers)]
-    if not len(present) or (present != np.round(present)).any():
-        return False
-    return len(np.unique(present)) <= _MAX_WHOLE_CATEGORIES
-
-
-def _whole_categories(numbers: Floats) -> tuple[Codes, tuple[str, ...]]:
-    values = np.unique(numbers[~np.isnan(numbers)])
+    if (present != np.round(present)).any():
+        return None
+    values = np.unique(present)
+    if not 0 < len(values) <= _MAX_WHOLE_CATEGORIES:
+        return None
     codes = np.where(np.isnan(numbers), -1, np.searchsorted(values, numbers)).astype(np.int64)
     return codes, tuple(f"{value:.0f}" for value in values)
 
 
-def _category(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> ColumnPair:
-    as_name = _as_truth if type == "boolean" else _as_name
+def _category(column: ColumnPair, raw: _Raw) -> ColumnPair:
+    as_name = _as_truth if column.type == "boolean" else _as_name
     names = np.array([None if one is None else as_name(one) for one in raw.values], dtype=object)
     codes, found = pd.factorize(names)
-    sides = raw.sides(np.asarray(codes, dtype=np.int64))
-    column = _column(name, CATEGORY, type, sides, tuple(map(str, found)), there)
-    values = sides[0].present if there[0] else sides[1].present
-    distinct = len(np.unique(values))
-    if not column.skipped and distinct > 50 and distinct > _UNIQUE * len(values):
-        return _skipped(name, type, "most values are unique: ids or free text", there)
-    return column
+    column = replace(column, kind=CATEGORY, categories=tuple(map(str, found)))
+    return raw.split_into(column, np.asarray(codes, dtype=np.int64))
 
 
 def _as_truth(value: Any) -> str:
@@ -273,36 +303,9 @@ def _guess(value: Any) -> str:
     return _as_name(number) if math.isfinite(number) else name
 
 
-def _time(name: str, type: str, raw: _Raw, there: tuple[bool, bool]) -> ColumnPair:
+def _time(column: ColumnPair, raw: _Raw) -> ColumnPair:
     times = pd.to_datetime(raw.values, errors="coerce", utc=True, format="mixed")
     seconds = times.astype("datetime64[ns, UTC]").astype("int64").to_numpy(np.float64) / 1e9
     seconds[times.isna().to_numpy()] = np.nan
-    column = _column(name, TIME, type, raw.sides(seconds), (), there)
-    return column if column.skipped else _skip(column, "times always move on")
-
-
-def _column(
-    name: str,
-    kind: str,
-    type: str,
-    sides: tuple[Sample, Sample],
-    categories: tuple[str, ...],
-    there: tuple[bool, bool],
-) -> ColumnPair:
-    column = ColumnPair(name, kind, type, sides[0], sides[1], categories, None, *there)
-    if not there[0]:
-        return _skip(column, "the reference does not have this column")
-    if not there[1]:
-        return _skip(column, "the captured requests do not have this column")
-    for side, where in zip(sides, ("in the reference", "now"), strict=True):
-        if not len(side.present):
-            return _skip(column, f"it has no values {where}")
-    return column
-
-
-def _skip(column: ColumnPair, why: str) -> ColumnPair:
-    return replace(column, skipped=why)
-
-
-def _skipped(name: str, type: str, why: str, there: tuple[bool, bool]) -> ColumnPair:
-    return ColumnPair(name, SKIPPED, type, skipped=why, in_reference=there[0], in_current=there[1])
+    why = "times always move on"
+    return raw.split_into(replace(column, kind=TIME, type="datetime", skipped=why), seconds)

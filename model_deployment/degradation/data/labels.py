@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model_deployment.degradation.data.columns import Floats
+from model_deployment.degradation.data.columns import Floats, to_numbers
 from model_deployment.degradation.data.tables import LABEL, is_prediction
 from model_deployment.degradation.job import CLASSIFICATION, REGRESSION
 
@@ -67,10 +67,10 @@ def labelled(truth: "pd.Series[Any]", predictions: pd.DataFrame, task: str | Non
 
 def guess_task(truth: "pd.Series[Any]", predictions: pd.DataFrame) -> str:
     """Classification if labels and predictions are classes, else regression."""
-    numbers = _floats(truth)
+    numbers = to_numbers(truth)
     if np.isnan(numbers).any() or truth.map(lambda value: isinstance(value, bool)).any():
         return CLASSIFICATION
-    predicted = _floats(predictions.iloc[:, 0])
+    predicted = to_numbers(predictions.iloc[:, 0])
     whole = (numbers == np.round(numbers)).all() and len(np.unique(numbers)) <= _MAX_CLASSES
     if predictions.shape[1] > 1:
         return CLASSIFICATION if whole else REGRESSION
@@ -99,7 +99,7 @@ def classes(
 
 def _of_one(truth: "pd.Series[Any]", predicted: "pd.Series[Any]", task: str) -> LabelledRows:
     if task == REGRESSION:
-        numbers, guesses = _floats(truth), _floats(predicted)
+        numbers, guesses = to_numbers(truth), to_numbers(predicted)
         fine = np.isfinite(numbers) & np.isfinite(guesses)
         return LabelledRows(task, numbers[fine], guesses[fine])
     fine = predicted.notna().to_numpy()
@@ -123,7 +123,7 @@ def _of_many(truth: "pd.Series[Any]", predictions: pd.DataFrame, task: str) -> L
 
 
 def _table(predictions: pd.DataFrame) -> Floats:
-    return np.column_stack([_floats(predictions[name]) for name in predictions.columns])
+    return np.column_stack([to_numbers(predictions[name]) for name in predictions.columns])
 
 
 def _are_class_probabilities(names: list[str], table: Floats) -> bool:
@@ -147,18 +147,11 @@ def _of_names(true: list[str], said: list[str]) -> LabelledRows:
 
 def _probabilities(true: list[str], predicted: "pd.Series[Any]") -> Floats | None:
     """The predictions if they are probabilities of class 1; None if not."""
-    numbers = _floats(predicted)
+    numbers = to_numbers(predicted)
     if not set(true) <= {"0", "1"} or np.isnan(numbers).any() or not len(numbers):
         return None
     within = ((numbers >= 0) & (numbers <= 1)).all()
     return numbers if within and (numbers != np.round(numbers)).any() else None
-
-
-def _floats(values: "pd.Series[Any]") -> Floats:
-    plain = values.astype(object).map(
-        lambda value: value if isinstance(value, str | int | float | np.number) else None
-    )
-    return np.asarray(pd.to_numeric(plain, errors="coerce"), dtype=np.float64)
 
 
 def _names(values: "pd.Series[Any]") -> list[str]:

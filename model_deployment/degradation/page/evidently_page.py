@@ -23,8 +23,12 @@ _HARMLESS = str.maketrans('<>&"\\', "\u2039\u203a\uff06\u201d\uff3c")
 
 def page(columns: Sequence[ColumnPair], job: ReportJob) -> str | None:
     """The page as HTML; None if no column can be compared. The first columns are shown."""
-    shown = [one for one in columns if not one.skipped and one.kind in (NUMBER, CATEGORY)]
-    shown = [one for one in shown if _rows(one) >= MIN_ROWS][: min(job.max_columns, _MAX_COLUMNS)]
+    comparable = [one for one in columns if not one.skipped and one.kind in (NUMBER, CATEGORY)]
+    shown = [
+        one
+        for one in comparable
+        if min(len(one.reference.present), len(one.current.present)) >= MIN_ROWS
+    ][: min(job.max_columns, _MAX_COLUMNS)]
     if not shown:
         return None
     names = _names(shown)
@@ -39,10 +43,6 @@ def page(columns: Sequence[ColumnPair], job: ReportJob) -> str | None:
         for side in ("current", "reference")
     ]
     return _run(frames[0], frames[1], kinds)
-
-
-def _rows(column: ColumnPair) -> int:
-    return min(len(column.reference.present), len(column.current.present))
 
 
 def _names(columns: Sequence[ColumnPair]) -> list[str]:
@@ -67,10 +67,8 @@ def _values(column: ColumnPair, side: Sample, seed: int) -> Any:
         values = values[np.sort(random.choice(len(values), _MAX_ROWS, replace=False))]
     if column.kind == NUMBER:
         return values
-    counts = np.zeros(len(column.categories), dtype=np.int64)
-    for one in (column.reference, column.current):
-        counts += np.bincount(one.present, minlength=len(counts))
-    kept = set(np.argsort(-counts, kind="stable")[:_MAX_CATEGORIES].tolist())
+    reference, current = column.counts
+    kept = set(np.argsort(-(reference + current), kind="stable")[:_MAX_CATEGORIES].tolist())
     texts = [
         safe(name) if place in kept else "(other)" for place, name in enumerate(column.categories)
     ]

@@ -42,14 +42,13 @@ def render(report: Report, history: Sequence[Report], evidently: str | None, why
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name, filter in (
-        ("figure", _figure),
-        ("share", _share),
-        ("day", _day),
-        ("method", _method),
-        ("metric_verdict", _metric_verdict),
-    ):
-        environment.filters[name] = filter
+    environment.filters |= {
+        "figure": _figure,
+        "share": _share,
+        "day": _day,
+        "method": _method,
+        "metric_verdict": _metric_verdict,
+    }
     environment.globals |= {"picture": svg.column, "words": words}
     pictured = [one for one in report["columns"] if svg.column(one)]
     callers = [one for one in report["reasons"] if one["code"] in _OF_CALLERS]

@@ -42,23 +42,30 @@ _EXPECTED = 5.0
 THRESHOLDS = {"ks": (0.1, 0.2), "chi_square": (0.1, 0.2), "psi": (0.1, 0.25)}
 
 
+#: Significance level below which a column has drifted.
+LEVEL = 0.01
+#: Significance level of a column that is enough for the verdict ``drift`` on its own.
+STRICT_LEVEL = 0.001
+
+
 @dataclass(frozen=True, slots=True)
 class DriftScore:
     """The result of a test of one column."""
 
     method: str
+    #: The distance between the distributions.
     score: float
     p_value: float
 
     @property
-    def notable(self) -> bool:
-        """Whether the distance is worth a look, if it is significant."""
-        return self.score >= THRESHOLDS[self.method][0]
+    def drifted(self) -> bool:
+        """Whether the drift is significant, and its distance worth a look."""
+        return self.p_value < LEVEL and self.score >= THRESHOLDS[self.method][0]
 
     @property
-    def large(self) -> bool:
-        """Whether the distance is worth an alarm, if it is significant."""
-        return self.score >= THRESHOLDS[self.method][1]
+    def alarming(self) -> bool:
+        """Whether the drift is enough for the verdict on its own."""
+        return self.p_value < STRICT_LEVEL and self.score >= THRESHOLDS[self.method][1]
 
 
 def score(column: ColumnPair) -> DriftScore | str:
@@ -70,9 +77,7 @@ def score(column: ColumnPair) -> DriftScore | str:
     if n < MIN_ROWS:
         return f"fewer than {MIN_ROWS} values"
     if column.kind == CATEGORY:
-        size = len(column.categories)
-        table = merge(np.bincount(reference, minlength=size), np.bincount(current, minlength=size))
-        return categorical(table, "psi" if n >= MIN_ROWS_PSI else "chi_square")
+        return categorical(merge(*column.counts), "psi" if n >= MIN_ROWS_PSI else "chi_square")
     if n >= MIN_ROWS_PSI:
         return categorical(binned(reference, current), "psi")
     return kolmogorov_smirnov(reference, current)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model_deployment.degradation.data.columns import CATEGORY, NUMBER, ColumnPair, Sample
+from model_deployment.degradation.data.columns import CATEGORY, NUMBER, ColumnPair
 from model_deployment.degradation.findings import (
     Finding,
     Severity,
@@ -80,7 +80,7 @@ def _unusable(column: ColumnPair) -> Iterable[Finding]:
 def _categories(column: ColumnPair) -> Iterable[Finding]:
     if column.kind != CATEGORY or column.skipped:
         return
-    before, now = (_counts(column, side) for side in (column.reference, column.current))
+    before, now = column.counts
     new = (before == 0) & (now > 0)
     share = now[new].sum() / now.sum()
     # Any second sample of many categories has a few new values.
@@ -94,10 +94,6 @@ def _categories(column: ColumnPair) -> Iterable[Finding]:
         yield Finding(
             Severity.INFO, "gone_categories", text + _listed(column, before * gone), column.name
         )
-
-
-def _counts(column: ColumnPair, side: Sample) -> Values:
-    return np.bincount(side.present, minlength=len(column.categories))
 
 
 def _listed(column: ColumnPair, counts: Values) -> str:

@@ -23,10 +23,7 @@ def summaries(column: ColumnPair, pictured: bool) -> tuple[Summary, Summary]:
             if edges is not None and len(side.present):
                 summary["histogram"] = _histogram(side.present, edges)
     if pictured and column.kind == CATEGORY:
-        counts = [
-            np.bincount(side.present, minlength=len(column.categories))
-            for side in (column.reference, column.current)
-        ]
+        counts = column.counts
         shown = np.argsort(-(counts[0] + counts[1]), kind="stable")[:_TOP]
         for summary, some in ((before, counts[0]), (now, counts[1])):
             summary["top"] = [[column.categories[place], int(some[place])] for place in shown]

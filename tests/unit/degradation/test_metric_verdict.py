@@ -8,7 +8,6 @@ import pytest
 from model_deployment.degradation.metric_names import Baseline
 from model_deployment.degradation.metric_verdict import (
     Measurement,
-    MetricContext,
     RecordedMetrics,
     Tolerance,
     consecutive_worse,
@@ -31,7 +30,12 @@ def judged(
     tolerance: Tolerance = Tolerance(),  # noqa: B008
 ) -> str:
     result = judge(
-        name, baseline, Measurement(now, n, error), MetricContext(halves, before, tolerance)
+        name,
+        baseline,
+        Measurement(now, n, error),
+        halves=halves,
+        worse_before=before,
+        tolerance=tolerance,
     )
     if result.degraded:
         return "degraded"

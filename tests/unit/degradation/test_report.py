@@ -345,7 +345,7 @@ def test_refused_requests_are_reported_and_no_drift() -> None:
     found = asked(225, refused={"refused": 3})
     assert (found["verdict"], codes(found)[0]) == ("ok", "refused")
     assert found["reasons"][0]["message"] == (
-        "3 of 225 requests (1.3 %) were refused: 3 do not fit the model; "
+        "3 of 225 requests (1.3 %) were refused: 3 for not fitting the model; "
         "the most frequent violation is “type” of “a”."
     )
     assert found["refused"] == {

@@ -4,13 +4,13 @@ import pytest
 
 from model_deployment.degradation.metric_verdict import MetricVerdict
 from model_deployment.degradation.statistics.drift import DriftScore
-from model_deployment.degradation.verdict import DriftResult, Evidence, decide, many_refused
+from model_deployment.degradation.verdict import Evidence, decide, many_refused
 
-STILL = DriftResult(DriftScore("ks", 0.05, 0.5), 0.5)
-MOVED = DriftResult(DriftScore("ks", 0.15, 0.001), 0.005)
-FAR = DriftResult(DriftScore("ks", 0.5, 1e-9), 1e-8)
-TINY = DriftResult(DriftScore("psi", 0.05, 1e-9), 1e-8)
-CHANCE = DriftResult(DriftScore("ks", 0.3, 0.04), 0.1)
+STILL = DriftScore("ks", 0.05, 0.5)
+MOVED = DriftScore("ks", 0.15, 0.005)
+FAR = DriftScore("ks", 0.5, 1e-8)
+TINY = DriftScore("psi", 0.05, 1e-8)
+CHANCE = DriftScore("ks", 0.3, 0.1)
 
 FINE, WORSE = MetricVerdict(0.0, conclusive=True), MetricVerdict(-0.3, conclusive=True, worse=True)
 DEGRADED = MetricVerdict(-0.3, conclusive=True, worse=True, degraded=True)
