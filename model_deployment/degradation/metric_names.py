@@ -35,16 +35,9 @@ UNSTABLE = frozenset({"mape", "max_error"})
 TEST, VALIDATION, PLAIN, TRAINING = "test", "validation", "run", "training"
 _ORDER = (TEST, VALIDATION, PLAIN, TRAINING)
 _SPLITS = {
-    "test": TEST,
-    "testing": TEST,
-    "holdout": TEST,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "validation": VALIDATION,
-    "eval": VALIDATION,
-    "evaluation": VALIDATION,
-    "train": TRAINING,
-    "training": TRAINING,
+    **dict.fromkeys(("test", "testing", "holdout"), TEST),
+    **dict.fromkeys(("val", "valid", "validation", "eval", "evaluation"), VALIDATION),
+    **dict.fromkeys(("train", "training"), TRAINING),
 }
 _WORDS = "|".join(sorted(_SPLITS, key=len, reverse=True))
 _PREFIX = re.compile(rf"^({_WORDS})[_\-./ ]+")

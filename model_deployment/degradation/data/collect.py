@@ -89,7 +89,9 @@ def collect(folder: Path, specs: Sequence[Mapping[str, Any]] = ()) -> Collected:
     predictions = folder / "predictions.parquet"
     if (folder / "predictions.jsonl").exists() and not predictions.exists():
         rows = _rows(folder / "predictions.jsonl", {}, inputs, _CaptureStats())
-        _write(predictions, [_only_predictions(row) for row in rows])
+        _write(
+            predictions, [{name: row[name] for name in row if is_prediction(name)} for row in rows]
+        )
     guessed = frozenset(now.guessed | before.guessed)
     return Collected(ambiguous, now.left_out, guessed, len(now.typed | before.typed) > 1)
 
@@ -131,8 +133,8 @@ def _move_parquet(path: Path, reference: Path, inputs: Iterable[str]) -> None:
 
 def _unreserved(names: list[str], inputs: Iterable[str]) -> list[str]:
     """Names of training data: inputs of the model with a reserved name are renamed."""
-    known = renamed(inputs)
-    return [known[name] if name in known and is_reserved(name) else name for name in names]
+    known = {name: new for name, new in renamed(inputs).items() if is_reserved(name)}
+    return [known.get(name, name) for name in names]
 
 
 def _labels(path: Path, captures: Iterable[Path]) -> tuple[Labels, int]:
@@ -220,10 +222,6 @@ def _outputs(prediction: Any) -> Row:
     if type(prediction) is dict:
         return {f"{PREDICTION}_{name}": one for name, one in prediction.items()}
     return {PREDICTION: prediction}
-
-
-def _only_predictions(row: Row) -> Row:
-    return {name: value for name, value in row.items() if is_prediction(name)}
 
 
 def _write(path: Path, rows: list[Row]) -> None:

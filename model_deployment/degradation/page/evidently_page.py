@@ -23,26 +23,21 @@ _HARMLESS = str.maketrans('<>&"\\', "\u2039\u203a\uff06\u201d\uff3c")
 
 def page(columns: Sequence[ColumnPair], job: ReportJob) -> str | None:
     """The page as HTML; None if no column can be compared. The first columns are shown."""
-    comparable = [one for one in columns if not one.skipped and one.kind in (NUMBER, CATEGORY)]
-    shown = [
+    comparable = [
         one
-        for one in comparable
-        if min(len(one.reference.present), len(one.current.present)) >= MIN_ROWS
-    ][: min(job.max_columns, _MAX_COLUMNS)]
+        for one in columns
+        if not one.skipped
+        and one.kind in (NUMBER, CATEGORY)
+        and min(len(one.reference.present), len(one.current.present)) >= MIN_ROWS
+    ]
+    shown = comparable[: min(job.max_columns, _MAX_COLUMNS)]
     if not shown:
         return None
-    names = _names(shown)
-    kinds = {name: one.kind for name, one in zip(names, shown, strict=True)}
-    frames = [
-        pd.DataFrame(
-            {
-                name: _values(one, getattr(one, side), job.seed)
-                for name, one in zip(names, shown, strict=True)
-            }
-        )
-        for side in ("current", "reference")
-    ]
-    return _run(frames[0], frames[1], kinds)
+    named = dict(zip(_names(shown), shown, strict=True))
+    current = {name: _values(one, one.current, job.seed) for name, one in named.items()}
+    reference = {name: _values(one, one.reference, job.seed) for name, one in named.items()}
+    kinds = {name: one.kind for name, one in named.items()}
+    return _run(pd.DataFrame(current), pd.DataFrame(reference), kinds)
 
 
 def _names(columns: Sequence[ColumnPair]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn import metrics as sk  # type: ignore[import-untyped]
+from sklearn import metrics as sk
 
 from model_deployment.degradation.data.labels import canonical, guess_task, labelled
 from model_deployment.degradation.metric_names import Baseline, baselines, direction, normalised
