@@ -265,15 +265,10 @@ def _encodable(text: str) -> str:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            yield _parsed(line)
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    try:
-        parsed: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # A whole number of more digits than Python converts.
-        parsed = json.loads(line, parse_int=float)
-    return parsed
+            try:
+                parsed = json.loads(line)
+            except json.JSONDecodeError:
+                raise
+            except ValueError:  # a whole number of more digits than Python converts
+                parsed = json.loads(line, parse_int=float)
+            yield parsed
