@@ -19,10 +19,10 @@ from windows import World, drawn
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.degradation import engine
-from model_deployment.degradation.collect import collect
-from model_deployment.degradation.job import Job, parse
-from model_deployment.degradation.tables import PREDICTION, read, read_labelled
+from model_deployment.degradation.data.collect import collect
+from model_deployment.degradation.data.tables import PREDICTION, read, read_labelled
+from model_deployment.degradation.job import ReportJob, parse
+from model_deployment.degradation.report import ReportInputs, make_report
 from model_deployment.recording.record import document, encode
 from model_deployment.tabular.inputs import Inputs
 
@@ -117,13 +117,13 @@ def _verdict(
     return _judged(folder, job)
 
 
-def _judged(folder: Path, job: Job) -> str:
+def _judged(folder: Path, job: ReportJob) -> str:
     collected = collect(folder, job.inputs)
     tables = [read(folder / f"{name}.parquet", 20_000, 0) for name in ("current", "reference")]
-    inputs = engine.Inputs(
-        tables[0], tables[1], read_labelled(folder / "current.parquet"), left_out=collected.left_out
+    inputs = ReportInputs(
+        tables[0], tables[1], read_labelled(folder / "current.parquet"), collected=collected
     )
-    return str(engine.make(job, inputs)[0]["verdict"])
+    return str(make_report(job, inputs)[0]["verdict"])
 
 
 def _specs(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -32,9 +32,9 @@ from windows import SETS, World, drawn, flipped, world
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.degradation.engine import Inputs, make
-from model_deployment.degradation.job import Job
-from model_deployment.degradation.tables import LABEL, PREDICTION, Table
+from model_deployment.degradation.data.tables import LABEL, PREDICTION, SampledTable
+from model_deployment.degradation.job import ReportJob
+from model_deployment.degradation.report import ReportInputs, make_report
 
 PAGE = ROOT / "docs" / "verdicts.md"
 SIZES = (30, 100, 300, 1000, 5000)
@@ -64,13 +64,15 @@ How often a degradation report is right, on the five data sets of scikit-learn.
   rows, drift more easily."""
 
 
-def made(job: Job, current: pd.DataFrame, reference: pd.DataFrame | None) -> dict[str, Any]:
+def made(job: ReportJob, current: pd.DataFrame, reference: pd.DataFrame | None) -> dict[str, Any]:
     """The report."""
-    tables = [None if one is None else Table(one, len(one), {}) for one in (current, reference)]
+    tables = [
+        None if one is None else SampledTable(one, len(one), {}) for one in (current, reference)
+    ]
     known = current[current[LABEL].notna()] if LABEL in current else pd.DataFrame()
     features = current.drop(columns=[LABEL], errors="ignore")
-    inputs = Inputs(Table(features, len(features), {}), tables[1], known)
-    return make(job, inputs)[0]
+    inputs = ReportInputs(SampledTable(features, len(features), {}), tables[1], known)
+    return make_report(job, inputs)[0]
 
 
 def unshifted(
@@ -80,7 +82,7 @@ def unshifted(
 
     def one(now: World, chance: np.random.Generator) -> str:
         reference, truth = drawn(now, int(chance.choice(REFERENCES)), chance)
-        job = Job(max_columns=1)
+        job = ReportJob(max_columns=1)
         if training:
             reference = reference.drop(columns=PREDICTION).assign(y=truth)
             job = replace(job, task=now.task, target="y")
@@ -97,7 +99,7 @@ def with_labels(
 
     def one(now: World, chance: np.random.Generator) -> str:
         against = drawn(now, 2000, chance)[0] if reference else None
-        job = Job(task=now.task, baseline=now.baseline, max_columns=1)
+        job = ReportJob(task=now.task, baseline=now.baseline, max_columns=1)
         result: dict[str, Any] = {}
         for _ in range(windows):
             window, truth = drawn(now, n, chance)
@@ -122,7 +124,7 @@ def nothing(n: int, kind: str) -> Callable[[World, np.random.Generator], str]:
         if kind == "training metrics":
             window[LABEL] = truth
             baseline = {name.replace("test", "training"): v for name, v in baseline.items()}
-        job = Job(task=now.task, baseline=baseline, max_columns=1)
+        job = ReportJob(task=now.task, baseline=baseline, max_columns=1)
         return str(made(job, window, None)["verdict"])
 
     return one

@@ -15,9 +15,9 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.degradation.labels import labelled
-from model_deployment.degradation.metrics import measure
-from model_deployment.degradation.tables import PREDICTION
+from model_deployment.degradation.data.labels import labelled
+from model_deployment.degradation.data.tables import PREDICTION
+from model_deployment.degradation.statistics.metrics import measure
 
 SETS = ("diabetes", "wine", "breast_cancer", "digits", "iris")
 COLUMNS = 24

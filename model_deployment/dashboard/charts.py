@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from model_deployment.dashboard import formatting, svg
-from model_deployment.degradation.metric_verdict import ROUNDING, by_one_name
+from model_deployment.degradation.metric_verdict import ROUNDING, by_normalised_name
 
 #: Windows that can be chosen, in minutes, and columns of a chart.
 WINDOWS = {"15m": 15, "1h": 60, "6h": 360, "24h": 1440}
@@ -117,7 +117,7 @@ def trends(
     past = [
         (
             datetime.fromisoformat(entry["ts"]),
-            by_one_name(entry["metrics"]),
+            by_normalised_name(entry["metrics"]),
         )
         for entry in reversed(history)
     ]

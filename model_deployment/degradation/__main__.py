@@ -1,8 +1,8 @@
 """``python -m model_deployment.degradation FOLDER``: the child process, its limits and its files.
 
-Whatever happens, a ``report.json`` is left if one can be written at all: first the verdict and a page
-without Evidently's, then a page with it. Exit 0 if there is a verdict, 1 if not; a library that ends the
-process by itself for want of memory has it otherwise, so readers go by the files.
+The child leaves a ``report.json`` whenever it can write at all: first the verdict and a page without
+Evidently's part, then the page with that part. It exits with 0 if there is a verdict, else with 1.
+A library that runs out of memory may end the process with another code, so readers rely on the files.
 """
 
 import os
@@ -14,78 +14,75 @@ import warnings
 from pathlib import Path
 from types import FrameType
 
-#: Before NumPy and Arrow are loaded: threads and pools of memory cost more than they bring here.
-_SURROUNDINGS = {
+#: Set before NumPy and Arrow are loaded: their threads and memory pools cost more than they bring here.
+_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
-
-
-#: Bytes beside its limit for what is left to do when that is reached.
-_TO_FINISH = 64 * 1024 * 1024
+#: Bytes above the memory limit that are left to report that the limit was reached.
+_RESERVE_BYTES = 64 * 1024 * 1024
 
 
 class OutOfTime(BaseException):
-    """The processor time of this process is used up."""
+    """The CPU time of this process is used up."""
 
 
 def main(folder: Path) -> int:
-    """Make the report of a folder."""
+    """Make the report of a folder; return the exit code."""
     os.umask(0o077)
-    os.environ.update(_SURROUNDINGS)  # noqa: TID251 - this process reads no settings
+    os.environ.update(_ENVIRONMENT)  # noqa: TID251 - this process reads no settings
     warnings.simplefilter("ignore")
-    from model_deployment.degradation import files
+    from model_deployment.degradation import report_files
 
     try:
-        files.clear(folder)
-        from model_deployment.degradation import job
+        report_files.clear(folder)
+        from model_deployment.degradation.job import load
 
-        wanted = job.load(folder / "job.json")
-        limit(wanted.memory_bytes, wanted.cpu_seconds)
-        from model_deployment.degradation import build, collect
+        job = load(folder / "job.json")
+        limit(job.memory_bytes, job.cpu_seconds)
+        from model_deployment.degradation.build import build
+        from model_deployment.degradation.data.collect import collect
 
-        collected = collect.collect(folder, wanted.inputs)
-        build.make(folder, wanted, collected)
+        build(folder, job, collect(folder, job.inputs))
     except BaseException as error:
-        _relax()
+        _lift_memory_limits()
         traceback.print_exc()
-        # What is written stands: then it was only Evidently's part that could not be added.
-        if not files.exists(folder):
-            files.failure(folder, error)
+        # A report that exists is kept: then only Evidently's part of the page is missing.
+        if not report_files.exists(folder):
+            report_files.write_failure(folder, error)
             return 1
     return 0
 
 
-def limit(memory: int | None, seconds: int | None) -> None:
-    """Take no more than this from the machine.
+def limit(memory_bytes: int | None, cpu_seconds: int | None) -> None:
+    """Limit the memory and the CPU time of this process.
 
-    What is written to counts (``RLIMIT_DATA``); addresses (``RLIMIT_AS``) may be four times as many,
-    since libraries that are mapped are addresses too.
+    ``RLIMIT_DATA`` counts memory that is written to. ``RLIMIT_AS`` counts mapped libraries as well, so
+    it is four times as high.
     """
-    if memory:
-        _lower(resource.RLIMIT_DATA, memory, grace=_TO_FINISH)
-        _lower(resource.RLIMIT_AS, 4 * memory, grace=_TO_FINISH)
-    if seconds:
+    if memory_bytes:
+        _lower(resource.RLIMIT_DATA, memory_bytes, reserve=_RESERVE_BYTES)
+        _lower(resource.RLIMIT_AS, 4 * memory_bytes, reserve=_RESERVE_BYTES)
+    if cpu_seconds:
         signal.signal(signal.SIGXCPU, _stop)
-        # The signal comes again each second up to the hard limit, which kills: time to write.
-        _lower(resource.RLIMIT_CPU, seconds, grace=10)
+        # The signal is repeated each second up to the hard limit, which kills: 10 s to write files.
+        _lower(resource.RLIMIT_CPU, cpu_seconds, reserve=10)
 
 
-def _lower(what: int, soft: int, grace: int = 0) -> None:
-    _, hard = resource.getrlimit(what)
-    most = soft + grace
+def _lower(limit: int, soft: int, reserve: int) -> None:
+    _, hard = resource.getrlimit(limit)
+    new_hard = soft + reserve
     if hard != resource.RLIM_INFINITY:
-        most, soft = min(most, hard), min(soft, hard)
-    resource.setrlimit(what, (soft, most))
+        new_hard, soft = min(new_hard, hard), min(soft, hard)
+    resource.setrlimit(limit, (soft, new_hard))
 
 
-def _relax() -> None:
-    """Room to say what happened, where there was none left."""
-    for what in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
-        _, hard = resource.getrlimit(what)
-        resource.setrlimit(what, (hard, hard))
+def _lift_memory_limits() -> None:
+    for limit in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
+        _, hard = resource.getrlimit(limit)
+        resource.setrlimit(limit, (hard, hard))
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -1,49 +1,54 @@
-"""The metrics of this window beside those the model had when it was made."""
+"""The metrics of this window beside their baselines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from model_deployment.degradation.data.labels import LabelledRows
 from model_deployment.degradation.findings import Finding, Severity, number, percent
-from model_deployment.degradation.job import REGRESSION, Job, moment
-from model_deployment.degradation.labels import halves
+from model_deployment.degradation.job import REGRESSION, ReportJob, moment
 from model_deployment.degradation.metric_names import (
     HIGHER,
-    UNSTEADY,
+    UNSTABLE,
     Baseline,
     baselines,
     direction,
 )
 from model_deployment.degradation.metric_verdict import (
-    FEWEST,
+    MIN_LABELS,
     ROUNDING,
     SET,
-    Around,
-    Judged,
-    Measured,
-    Past,
+    Measurement,
+    MetricVerdict,
+    RecordedMetrics,
     Tolerance,
-    by_one_name,
-    first_set,
-    held_to,
+    by_normalised_name,
+    consecutive_worse,
+    first_set_baselines,
     judge,
-    worse_running,
+    merge_baselines,
 )
-from model_deployment.degradation.metrics import Labelled, measure
+from model_deployment.degradation.statistics.metrics import measure
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """One metric."""
+class ComparedMetric:
+    """A metric, its baseline and the verdict on it."""
 
     name: str
     baseline: Baseline | None
-    now: Measured | None
-    judged: Judged
+    now: Measurement | None
+    judged: MetricVerdict
+
+    @property
+    def relative_change(self) -> float:
+        """Size of the change as a share of the baseline."""
+        if self.baseline is None or self.now is None:
+            return 0.0
+        return abs(self.now.value - self.baseline.value) / (abs(self.baseline.value) or 1)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return {
             "name": self.name,
             "baseline": self.baseline.value if self.baseline else None,
@@ -54,15 +59,15 @@ class Compared:
             "n": self.now.n if self.now else None,
             "standard_error": self.now.standard_error if self.now else None,
             "verdict": str(self.judged.verdict),
-            "told": self.judged.told,
+            "told": self.judged.conclusive,
             "worse": self.judged.worse,
             "degraded": self.judged.degraded,
         }
 
 
 def compare(
-    job: Job, rows: Labelled | None, reference: Mapping[str, Measured] | None = None
-) -> list[Compared]:
+    job: ReportJob, rows: LabelledRows | None, reference: Mapping[str, Measurement]
+) -> list[ComparedMetric]:
     """Every metric that has a baseline or a value now.
 
     Args:
@@ -71,133 +76,125 @@ def compare(
         reference: metrics of a reference that was captured in service.
     """
     now = measure(rows, job.seed) if rows is not None else {}
-    parts = [measure(half) for half in halves(rows)] if rows is not None and len(rows) > 1 else []
-    known, running = _known(job, reference or {}, moment(job.since)), dict[str, int]()
+    known = _baselines(job, reference, moment(job.since))
+    halves: list[dict[str, Measurement]] = []
+    worse_before: dict[str, int] = {}
+    if now and rows is not None and len(rows) > 1:
+        halves = [measure(half, errors=False) for half in rows.halves()]
     if not now:
-        parts = []
-        for past, names in _set(job):
-            held = _known(job, reference or {}, past.ts)
-            before = worse_running(past, _before(job, past), held, job.tolerance)
-            measured = past.measured()
+        timed = sorted(((one.ts, one) for one in job.history if one.ts), key=lambda pair: pair[0])
+        for ts, recorded, names in _set_in_window(job, timed):
+            held = _baselines(job, reference, ts)
+            earlier = [one for time, one in timed if time < ts]
+            before = consecutive_worse(recorded, earlier, held, job.tolerance)
+            measured = recorded.measurements()
             for name in names:
-                now[name], running[name] = measured[name], before.get(name, 0)
+                now[name], worse_before[name] = measured[name], before.get(name, 0)
                 if name in held:
                     known[name] = held[name]
-    compared = []
+    compared, tolerance = [], _tolerance(job, rows)
     for name in dict.fromkeys([*known, *now]):
-        around = Around(
-            halves=[part[name].value for part in parts if name in part],
-            worse_before=max(job.windows_worse(name), running.get(name, 0)),
-            tolerance=_tolerance(job, rows),
+        judged = judge(
+            name,
+            known.get(name),
+            now.get(name),
+            halves=[half[name].value for half in halves if name in half],
+            worse_before=max(job.windows_worse(name), worse_before.get(name, 0)),
+            tolerance=tolerance,
         )
-        judged = judge(name, known.get(name), now.get(name), around)
-        compared.append(Compared(name, known.get(name), now.get(name), judged))
+        compared.append(ComparedMetric(name, known.get(name), now.get(name), judged))
     return compared
 
 
-def _tolerance(job: Job, rows: Labelled | None) -> Tolerance:
-    """What is let pass, and at least how large values are rounded."""
-    given = job.tolerance
+def _tolerance(job: ReportJob, rows: LabelledRows | None) -> Tolerance:
+    """The tolerance of the job, at least as large as the rounding of the labels."""
     if rows is None or rows.task != REGRESSION or not len(rows):
-        return given
+        return job.tolerance
     rounding = ROUNDING * float(abs(rows.truth).max())
-    return Tolerance(given.relative, max(given.absolute, rounding))
+    return Tolerance(job.tolerance.relative, max(job.tolerance.absolute, rounding))
 
 
-def _known(
-    job: Job, reference: Mapping[str, Measured], before: datetime | None
+def _baselines(
+    job: ReportJob, reference: Mapping[str, Measurement], before: datetime | None
 ) -> dict[str, Baseline]:
-    """What to hold metrics to; of those that were set, the ones before a time count."""
+    """The baseline of each metric: of the run, the reference, or first set before a time."""
     first = [job.first_set] if job.first_set else []
-    return held_to(
+    return merge_baselines(
         baselines(job.baseline, job.baseline_rows),
         {
             name: Baseline(measured.value, "reference", measured.n)
             for name, measured in reference.items()
-            if measured.n >= FEWEST
+            if measured.n >= MIN_LABELS
         },
-        first_set([*first, *job.history], before) if before else {},
+        first_set_baselines([*first, *job.history], before) if before else {},
     )
 
 
-def _set(job: Job) -> list[tuple[Past, set[str]]]:
-    """What somebody set in this window, where no labels tell it: of each metric the last."""
+def _set_in_window(
+    job: ReportJob, timed: Sequence[tuple[datetime, RecordedMetrics]]
+) -> Iterable[tuple[datetime, RecordedMetrics, list[str]]]:
+    """The metrics that callers set in this window, with the names of those not set again later."""
     since, until = moment(job.since), moment(job.until)
     if since is None or until is None:
-        return []
-    left: set[str] = set()
-    found = []
-    for past in reversed(_before(job, None)):
-        if past.source == SET and since <= _when(past) < until:
-            names = by_one_name(past.metrics).keys() - left
-            left |= names
-            found.append((past, names))
-    return [(past, names) for past, names in found if names]
+        return
+    seen: set[str] = set()
+    for ts, one in reversed(timed):
+        if one.source == SET and since <= ts < until:
+            names = [name for name in by_normalised_name(one.metrics) if name not in seen]
+            seen.update(names)
+            yield ts, one, names
 
 
-def _before(job: Job, now: Past | None) -> list[Past]:
-    """The history up to some of it, oldest first."""
-    timed = [past for past in job.history if past.ts is not None]
-    return sorted((one for one in timed if now is None or _when(one) < _when(now)), key=_when)
-
-
-def _when(past: Past) -> datetime:
-    assert past.ts is not None  # noqa: S101 - only those are asked
-    return past.ts
-
-
-def findings(compared: Sequence[Compared], job: Job) -> list[Finding]:
-    """What to say of them."""
+def findings(compared: Sequence[ComparedMetric], job: ReportJob) -> Iterable[Finding]:
+    """Metrics that are worse, and metrics that fell for no certain reason."""
+    for one in compared:
+        yield from _uncertain(one, job)
     degraded = [one for one in compared if one.judged.degraded]
-    worse = [one for one in compared if one.judged.worse and not one.judged.degraded]
-    found = [one for other in compared for one in _unsure(other, job)]
     before = [one for one in degraded if job.windows_worse(one.name) >= 1]
     alone = [one for one in degraded if one not in before]
-    for some, lasting in ((before, "the window before was worse too"), (alone, "in both halves")):
+    worse = [one for one in compared if one.judged.worse and not one.judged.degraded]
+    for some, where in (
+        (before, "the window before as well"),
+        (alone, "both halves of the window"),
+    ):
         if some:
-            text = f"{_sentences(some)}; {lasting}."
-            found.append(Finding(Severity.ERROR, "degraded", text, None, 100))
+            was = "This metric was" if len(some) == 1 else "These metrics were"
+            text = f"{_changes(some)}. {was} worse in {where}."
+            yield Finding(Severity.ERROR, "degraded", text, None, 100)
     if worse:
-        text = f"{_sentences(worse)}; one window is not enough to say that it lasts."
-        found.append(Finding(Severity.WARNING, "worse_once", text, None, 100))
-    return found
+        text = f"{_changes(worse)}. One window is not enough to call the model degraded."
+        yield Finding(Severity.WARNING, "worse_once", text, None, 100)
 
 
-def _unsure(one: Compared, job: Job) -> list[Finding]:
-    """A metric that fell, though that means nothing yet."""
-    if one.baseline is None or one.now is None or one.judged.worse or not _for_the_worse(one):
-        return []
-    size, change = _size(one), abs(one.judged.change or 0)
-    if one.name in UNSTEADY or change <= job.tolerance.around(one.baseline.value):
-        return []
+def _uncertain(one: ComparedMetric, job: ReportJob) -> Iterable[Finding]:
+    """A metric that fell by more than the tolerance without being worse."""
+    if one.baseline is None or one.now is None or one.judged.worse or not _fell(one):
+        return
+    change = abs(one.judged.change or 0)
+    if one.name in UNSTABLE or change <= job.tolerance.allowed_change(one.baseline.value):
+        return
     if not one.baseline.fair:
-        text = f"{_sentences([one])}, but that was on the rows it was trained on."
-        return [Finding(Severity.INFO, "training_baseline", text, None, size)]
-    code = "metric_fell" if one.judged.told else "few_labels"
-    text = f"{_sentences([one])}, which may be chance."
-    return [Finding(Severity.INFO, code, text, None, size)]
+        code, why = "training_baseline", "but the baseline was measured on the training rows"
+    else:
+        code = "metric_fell" if one.judged.conclusive else "few_labels"
+        why = "which may be chance"
+    yield Finding(Severity.INFO, code, f"{_changes([one])}, {why}.", None, one.relative_change)
 
 
-def _for_the_worse(one: Compared) -> bool:
+def _fell(one: ComparedMetric) -> bool:
+    """Whether a metric changed for the worse."""
     good = direction(one.name)
     return good is not None and ((one.judged.change or 0) < 0) == (good == HIGHER)
 
 
-def _size(one: Compared) -> float:
-    """How large the change is, of the baseline."""
-    if one.baseline is None or one.now is None:
-        return 0.0
-    return abs(one.now.value - one.baseline.value) / (abs(one.baseline.value) or 1)
-
-
-def _sentences(several: Sequence[Compared]) -> str:
-    """What happened to metrics, the largest change first."""
-    ordered = sorted(several, key=_size, reverse=True)
-    told = ", ".join(
+def _changes(several: Sequence[ComparedMetric]) -> str:
+    """The changes of metrics as a sentence, the largest change first."""
+    ordered = sorted(several, key=lambda one: -one.relative_change)
+    text = ", ".join(
         f"{one.name} {'fell' if one.now.value < one.baseline.value else 'rose'} "
-        f"from {number(one.baseline.value)} to {number(one.now.value)} ({percent(_size(one))})"
+        f"from {number(one.baseline.value)} to {number(one.now.value)} ({percent(one.relative_change)})"
         for one in ordered
         if one.baseline and one.now
     )
     rows = max((one.now.n for one in several if one.now), default=0)
-    return f"{told[:1].upper()}{told[1:]}, on {rows:,} rows with known truth"
+    return f"{text[:1].upper()}{text[1:]}, on {rows:,} labelled rows"

@@ -1,4 +1,4 @@
-"""What a report has to say: findings with a severity, one sentence, and one of advice for each code."""
+"""Findings: what a report says, each with a severity, a sentence, and advice by the finding's code."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ from typing import Any
 
 
 class Severity(IntEnum):
-    """How bad, the worst last."""
-
     GOOD = -1
     INFO = 0
     WARNING = 1
@@ -17,72 +15,69 @@ class Severity(IntEnum):
 
 ADVICE = {
     "as_good": "",
-    "degraded": "Look at what changed first (below), then retrain on recent labelled rows, or go back "
-    "to an earlier version.",
-    "worse_once": "Wait for the next window; if it says the same the model has degraded.",
-    "metric_fell": "It is within what chance does to so few rows; send more labels.",
-    "training_baseline": "Log the metrics of a test set with the run: those of the training rows "
-    "are too good to compare with.",
+    "degraded": "First look at the columns that have drifted. Then retrain with recent labelled rows, "
+    "or go back to an earlier version.",
+    "worse_once": "Wait for the next window. If the metric is worse there too, the model has degraded.",
+    "metric_fell": "A change of this size is within sampling noise for so few rows. Send more labels.",
+    "training_baseline": "Log the metrics of a test set with the run. Metrics of the training rows are too "
+    "good to compare with.",
     "few_labels": "Send the true values of more predictions to .../feedback.",
-    "drift": "Ask where this column comes from: a unit, a sensor, a new group of users? If the change "
-    "is there to stay, retrain with recent rows.",
-    "many_drifted": "So many columns at once point to one cause: a source, a join, a new population.",
-    "moved": "Nothing to do yet; look again in the next window.",
-    "prediction_drift": "The model answers otherwise than before: find out whether its inputs moved, or "
-    "send labels to see whether it is still right.",
-    "target_drift": "What is to be predicted has changed itself: recent training data, class weights, "
-    "and the threshold of decisions need a look.",
+    "drift": "Find out what changed where this column comes from: a unit, a sensor, a new group of users? "
+    "If the change is permanent, retrain with recent rows.",
+    "many_drifted": "When many columns drift at once, look for one cause: a data source, a join, a new "
+    "population.",
+    "moved": "Nothing to do yet. Check again in the next window.",
+    "prediction_drift": "Check whether the inputs have drifted as well, or send labels: only labels show "
+    "whether the predictions are still right.",
+    "target_drift": "The quantity to predict has changed. Review the training data, class weights and "
+    "decision thresholds.",
     "column_missing": "Restore the column at its source, or retrain without it and change the signature.",
-    "column_empty": "Nothing arrives in this column any more: repair its source.",
-    "column_constant": "A stuck sensor or a default in the caller? Repair the source.",
-    "nearly_constant": "Check that its source still measures.",
-    "column_added": "The model does not know it; drop it, or retrain with it.",
-    "missing_rose": "Find out why values are missing, and make sure that training saw as many.",
-    "missing_tokens": 'Read these as missing (na_values=["?", "NA", ...]) or send null.',
-    "not_numbers": "Send numbers; these values were treated as missing.",
-    "infinite": "A division by zero upstream? These values were treated as missing.",
-    "new_categories": 'Encode with handle_unknown="ignore", and retrain with rows that have them.',
-    "gone_categories": "If they will not come back, retrain without them.",
-    "out_of_range": "Check the units first; then extend the training data, the model extrapolates here.",
-    "duplicates": "A caller that repeats requests? They count more than once in every figure here.",
-    "refused": "Repair the callers. The model never saw these requests, so they are no part of the "
-    "verdict.",
-    "violations": "Repair the callers. With validation=observe the model gets such requests as they came, "
-    "with coerce repaired; with strict it gets none.",
-    "not_measured": "Have the model answer with one value for each row, or with the probabilities of the "
-    "classes 0, 1, ... that labels name; or measure it elsewhere and send that to .../set_new_metrics.",
-    "unpaired": "Look at what the model answers for these rows.",
-    "no_reference": 'mlflow.log_artifact("reference.parquet", "dataset") in the training run gives '
-    "the report something to compare with.",
+    "column_empty": "This column arrives without values. Repair its source.",
+    "column_constant": "Check for a stuck sensor or a default value at the caller, and repair the source.",
+    "nearly_constant": "Check that the source of this column still measures.",
+    "column_added": "The model ignores this column. Stop sending it, or retrain with it.",
+    "missing_rose": "Find out why values are missing. The training data should miss about as many.",
+    "missing_tokens": 'Treat these texts as missing (na_values=["?", "NA", ...]) or send null.',
+    "not_numbers": "Send numbers. These values were treated as missing.",
+    "infinite": "Check for a division by zero at the caller. These values were treated as missing.",
+    "new_categories": 'Encode with handle_unknown="ignore", and retrain with rows that have these values.',
+    "gone_categories": "If these values will not come back, retrain without them.",
+    "out_of_range": "Check the units first. If the values are right, extend the training data: the model "
+    "extrapolates here.",
+    "duplicates": "Check whether a caller repeats its requests. This report counts each repetition.",
+    "refused": "Repair the callers. The model never saw these requests, so the verdict ignores them.",
+    "violations": "Repair the callers. validation=observe passes such requests to the model unchanged, "
+    "coerce repairs them, and strict refuses them.",
+    "not_measured": "Let the model answer with one value for each row, or with the probabilities of the "
+    "classes 0, 1, ... that the labels name. Or measure it elsewhere and send the metrics to "
+    ".../set_new_metrics.",
+    "unpaired": "Look at the answers of the model for these rows.",
+    "no_reference": 'Call mlflow.log_artifact("reference.parquet", "dataset") in the training run.',
     "few_rows": "Choose a longer window, or wait for more requests.",
-    "small_reference": "Log more rows as reference.",
+    "small_reference": "Log more rows as the reference.",
     "no_comparable_columns": "Check that the reference has the columns of the signature.",
     "baseline_unreadable": "Make the report again when the run can be read.",
-    "predictions_not_compared": "Make another report later: once enough rows are captured, their "
-    "predictions are kept to compare with.",
-    "classes_moved": "A model says rare classes less often than they occur; look again when its own "
-    "earlier predictions can be compared.",
-    "ambiguous_labels": "Give each request an id of its own: a label is of one request.",
-    "left_out": "Send smaller requests or raise max_capture_bytes, send tables of rows, and name their "
-    "columns: then these requests are compared as well.",
-    "captured_reference": "Log the training data with the run to compare with that.",
-    "error": "See the log of the report; it can be made again.",
+    "predictions_not_compared": "Make another report later. Once enough requests are captured, the "
+    "predictions of the first ones become the reference.",
+    "classes_moved": "Models predict rare classes less often than they occur, so this may be normal. Check "
+    "again when there are earlier predictions to compare with.",
+    "ambiguous_labels": "Give each request its own id, so that a label belongs to one request.",
+    "left_out": "Send smaller requests or raise max_capture_bytes. Send tables of rows with named columns.",
+    "captured_reference": "Log the training data with the run to compare with it.",
+    "error": "See the log of the report, and make the report again.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to tell."""
-
     severity: Severity
     code: str
     message: str
     column: str | None = None
-    #: Orders findings of one severity.
+    #: Orders findings of the same severity, the largest first.
     weight: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return {
             "severity": self.severity.name.lower(),
             "code": self.code,
@@ -93,25 +88,23 @@ class Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """In the order in which a reader wants them: what labels say for the model, then the worst."""
+    """In reading order: good news from labels first, then by severity and weight."""
     return sorted(
         findings, key=lambda one: (one.severity is not Severity.GOOD, -one.severity, -one.weight)
     )
 
 
 def number(value: float) -> str:
-    """A figure for people."""
     if value == 0 or 1e-3 <= abs(value) < 1e6:
         return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:.3g}"
 
 
 def percent(share: float) -> str:
-    """A share for people."""
     return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 
 def quoted(name: str, most: int = 60) -> str:
-    """A name that somebody else chose, short and on one line."""
+    """A name that a caller chose, in quotes, shortened to ``most`` characters on one line."""
     plain = "".join(letter if letter.isprintable() else " " for letter in name)
     return f"“{plain[:most]}{'…' if len(plain) > most else ''}”"

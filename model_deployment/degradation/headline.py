@@ -1,30 +1,30 @@
-"""The report in a line, and in a sentence or two: what labels say first, then what moved. Pure."""
+"""The headline of a report and the sentence or two below it: labels first, then drift. Pure."""
 
 from collections.abc import Sequence
 
-from model_deployment.degradation.comparison import Compared
+from model_deployment.degradation.comparison import ComparedMetric
 from model_deployment.degradation.findings import number, percent
 from model_deployment.degradation.verdict import Evidence, drifted, many_refused
 from model_deployment.degradation.verdict_words import WORDS, Verdict
 
-_LABELS_WANTED = "Only labels can tell whether it is still right."
+_LABELS_WANTED = "Only labels can show whether the predictions are still right."
 
 
 def headline(
     verdict: Verdict,
     evidence: Evidence,
-    metrics: Sequence[Compared],
+    metrics: Sequence[ComparedMetric],
     *,
-    labelled: bool,
+    by_labels: bool,
     fell: bool = False,
 ) -> tuple[str, str]:
     """A headline and what it means.
 
     Args:
-        labelled: whether labels tell the metrics, and not somebody who set them.
-        fell: whether a metric is worse by more than the tolerance, which may be chance.
+        by_labels: the metrics were measured with labels here, not set by a caller.
+        fell: a metric fell by more than the tolerance, but not significantly.
     """
-    line, sentence = _told(verdict, evidence, _rows(metrics, labelled), fell)
+    line, sentence = _headline(verdict, evidence, _rows(metrics, by_labels), fell)
     if many_refused(evidence):
         share = percent(evidence.refused / evidence.requests)
         line += "; callers send wrong requests"
@@ -32,50 +32,46 @@ def headline(
     return line, sentence
 
 
-def as_good(metrics: Sequence[Compared], labelled: bool) -> str | None:
-    """That labels say that the model is as good as it was, in figures; None if they do not."""
-    judged = [one.judged for one in metrics]
-    if any(one.worse for one in judged) or not any(one.told for one in judged):
+def as_good(metrics: Sequence[ComparedMetric], by_labels: bool) -> str | None:
+    """The metrics that are as good as their baseline; None if one is worse or none is conclusive."""
+    conclusive = [one for one in metrics if one.judged.conclusive]
+    if not conclusive or any(one.judged.worse for one in metrics):
         return None
     figures = ", ".join(
         f"{one.name} {number(one.now.value)} (baseline {number(one.baseline.value)})"
-        for one in metrics
-        if one.judged.told and one.now and one.baseline
+        for one in conclusive
+        if one.now and one.baseline
     )
-    return f"On {_rows(metrics, labelled)} the model is as good as it was: {figures}."
+    return f"On {_rows(metrics, by_labels)} the model is as good as its baseline: {figures}."
 
 
-def _rows(metrics: Sequence[Compared], labelled: bool) -> str:
-    """How many rows with known truth tell that; empty if none do."""
-    told = [one for one in metrics if one.judged.told and one.now]
-    worse = [one for one in told if one.judged.worse]
-    most = max((one.now.n for one in worse or told if one.now), default=0)
-    return f"{most:,} {'labelled' if labelled else 'measured'} rows" if most else ""
+def _rows(metrics: Sequence[ComparedMetric], by_labels: bool) -> str:
+    """The number of rows that decide about the metrics, in words; empty if there are none."""
+    conclusive = [one for one in metrics if one.judged.conclusive and one.now]
+    worse = [one for one in conclusive if one.judged.worse]
+    rows = max((one.now.n for one in worse or conclusive if one.now), default=0)
+    return f"{rows:,} {'labelled' if by_labels else 'measured'} rows" if rows else ""
 
 
-def _told(verdict: Verdict, evidence: Evidence, rows: str, fell: bool) -> tuple[str, str]:
+def _headline(verdict: Verdict, evidence: Evidence, rows: str, fell: bool) -> tuple[str, str]:
     words = WORDS[verdict]
-    moved = evidence.comparable and drifted(evidence)
     worse = any(one.worse for one in evidence.metrics)
-    well = f"no worse than chance explains on {rows}" if fell else f"as good as it was on {rows}"
+    good = "not significantly worse than its baseline" if fell else "as good as its baseline"
     match verdict:
         case Verdict.DEGRADED:
-            more = " Its data has moved as well." if moved else ""
-            return f"{words.name}: worse than it was on {rows}", words.meaning + more
+            more = evidence.comparable and drifted(evidence)
+            sentence = words.meaning + (" Its data has drifted as well." if more else "")
+            return f"{words.name}: worse than its baseline on {rows}", sentence
         case Verdict.DRIFT if worse:
             once = WORDS[Verdict.WORSE]
             return f"{words.name}, and worse once on {rows}", f"{words.meaning} {once.meaning}"
         case Verdict.DRIFT if rows:
-            return f"{well[:1].upper()}{well[1:]}, but the data has moved", words.meaning
-        case Verdict.DRIFT:
-            return words.name, f"{words.meaning} {_LABELS_WANTED}"
+            return f"{good.capitalize()} on {rows}, but the data has drifted", words.meaning
+        case Verdict.OK if rows and evidence.comparable:
+            return f"{words.name}: {good} on {rows}", words.meaning
         case Verdict.OK if rows:
-            line = f"{words.name}: {well}"
-            return (
-                line,
-                words.meaning if evidence.comparable else "Its inputs could not be compared.",
-            )
-        case Verdict.OK:
+            return f"{words.name}: {good} on {rows}", "The inputs could not be compared."
+        case Verdict.DRIFT | Verdict.OK:
             return words.name, f"{words.meaning} {_LABELS_WANTED}"
         case Verdict.INSUFFICIENT_DATA if worse:
             return f"{words.name}: worse once on {rows}", WORDS[Verdict.WORSE].meaning

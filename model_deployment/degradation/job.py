@@ -1,21 +1,25 @@
-"""What a report is to be made of: ``job.json``, checked and with its defaults."""
+"""The job of a report: ``job.json``, checked and with defaults."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model_deployment.degradation.metric_verdict import Past, Tolerance, by_one_name
+from model_deployment.degradation.metric_verdict import (
+    RecordedMetrics,
+    Tolerance,
+    by_normalised_name,
+)
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
 
 
 @dataclass(frozen=True, slots=True)
-class Violations:
-    """What the gate found wrong with one column, for one kind of reason."""
+class ViolationCount:
+    """How often one kind of violation of the signature occurred in one column."""
 
     column: str
     kind: str
@@ -23,116 +27,87 @@ class Violations:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One report to make."""
-
+class ReportJob:
     model: str = ""
     version: str = ""
     since: str | None = None
     until: str | None = None
     made_at: str | None = None
-    #: MLflow's own JSON form, column by column.
+    #: The columns of the signature in MLflow's JSON form.
     inputs: tuple[Mapping[str, Any], ...] = ()
-    #: Columns of which nothing is captured, and of which digests are.
+    #: Columns that are not captured.
     excluded: frozenset[str] = frozenset()
+    #: Columns that are captured as digests.
     hashed: frozenset[str] = frozenset()
     reference_source: str | None = None
     target: str | None = None
     task: str | None = None
     baseline: Mapping[str, float] = field(default_factory=dict)
-    #: Rows the baseline was measured on, where that is known.
+    #: Rows that the baseline was measured on, if known.
     baseline_rows: int | None = None
-    #: Why the metrics of the run could not be read; None if they could.
+    #: Why the metrics of the run could not be read.
     baseline_error: str | None = None
-    #: Oldest first.
-    history: tuple[Past, ...] = ()
-    #: The oldest metrics that were set of enough rows: the history may be cut short.
-    first_set: Past | None = None
-    #: For each metric the windows right before this one in which it was worse.
+    #: Earlier metrics, oldest first.
+    history: tuple[RecordedMetrics, ...] = ()
+    #: The first metrics that were set on enough rows, which may be older than the history.
+    first_set: RecordedMetrics | None = None
+    #: By metric, the consecutive windows before this one in which it was worse.
     worse_before: Mapping[str, int] | None = None
-    #: Windows right before this one in which any was: for metrics of unknown past.
+    #: Consecutive windows before this one in which any metric was worse, if ``worse_before`` is None.
     windows_worse_before: int = 0
-    violations: tuple[Violations, ...] = ()
+    violations: tuple[ViolationCount, ...] = ()
     requests: int = 0
-    #: Requests that were refused for what they are, by kind; the model never saw them.
+    #: Requests refused for their content, by kind; the model never saw them.
     refused: Mapping[str, int] = field(default_factory=dict)
-    #: Requests that do not fit the signature and went to the model all the same.
+    #: Requests that do not fit the signature and were passed to the model.
     let_through: int = 0
     tolerance: Tolerance = Tolerance()
     drift_share: float = 0.5
     max_rows: int = 20_000
-    #: Columns with a picture, and in Evidently's pages; every column is compared.
+    #: Columns that are drawn, and that Evidently gets; all columns are compared.
     max_columns: int = 40
     seed: int = 0
     memory_bytes: int | None = None
     cpu_seconds: int | None = None
-    #: Whether to add Evidently's pages.
+    #: Whether to add Evidently's page.
     deep: bool = True
 
     @property
     def input_names(self) -> list[str]:
-        """Of the columns that the model takes, as far as its signature names them."""
         return [str(one["name"]) for one in self.inputs if one.get("name") is not None]
 
     def windows_worse(self, metric: str) -> int:
-        """How many windows right before this one a metric of a normalised name was worse in."""
+        """Consecutive windows before this one in which a metric (normalised name) was worse."""
         if self.worse_before is None:
             return self.windows_worse_before
         return self.worse_before.get(metric, 0)
 
 
-def load(path: Path) -> Job:
+def load(path: Path) -> ReportJob:
     """Read a job.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the file holds no valid job.
     """
     document = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(document, dict):
-        raise ValueError("job.json is no object")
+        raise ValueError("cannot read job.json: it holds no JSON object")
     return parse(document)
 
 
-def parse(document: Mapping[str, Any]) -> Job:
-    """A job from parsed JSON; what is missing or null has its default."""
-    given = {name: value for name, value in document.items() if value is not None}
-    signature = given.get("signature") or {}
-    return Job(
-        model=str(given.get("model", "")),
-        version=str(given.get("version", "")),
-        since=_text(given.get("since")),
-        until=_text(given.get("until")),
-        made_at=_text(given.get("made_at")),
-        inputs=tuple(one for one in signature.get("inputs") or () if isinstance(one, dict)),
-        excluded=frozenset(map(str, given.get("excluded", ()))),
-        hashed=frozenset(map(str, given.get("hashed", ()))),
-        reference_source=_text(given.get("reference_source")),
-        target=_text(given.get("target")),
-        task=given.get("task") if given.get("task") in (REGRESSION, CLASSIFICATION) else None,
-        baseline=_numbers(given.get("baseline", {})),
-        baseline_rows=_whole(given.get("baseline_rows")),
-        baseline_error=_text(given.get("baseline_error")),
-        history=tuple(past(one) for one in given.get("history", ())),
-        first_set=past(given["first_set"]) if given.get("first_set") else None,
-        worse_before=_counts_of_metrics(given.get("worse_before")),
-        windows_worse_before=int(given.get("windows_worse_before", 0)),
-        violations=tuple(_violations(one) for one in given.get("violations", ())),
-        requests=int(given.get("requests", 0)),
-        refused={kind: n for kind, n in (_counts(given.get("refused")) or {}).items() if n > 0},
-        let_through=int(given.get("let_through", 0)),
-        tolerance=Tolerance(**_numbers(given.get("tolerance", {}))),
-        drift_share=float(given.get("drift_share", 0.5)),
-        max_rows=max(int(given.get("max_rows", 20_000)), 1),
-        max_columns=max(int(given.get("max_columns", 40)), 1),
-        seed=int(given.get("seed", 0)),
-        memory_bytes=_whole(given.get("memory_bytes")),
-        cpu_seconds=_whole(given.get("cpu_seconds")),
-        deep=bool(given.get("deep", True)),
-    )
+def parse(document: Mapping[str, Any]) -> ReportJob:
+    """A job from parsed JSON; missing and null values have their defaults."""
+    given: dict[str, Any] = {
+        name: convert(document[name])
+        for name, convert in _FIELDS.items()
+        if document.get(name) is not None
+    }
+    inputs = (document.get("signature") or {}).get("inputs") or ()
+    return ReportJob(inputs=tuple(one for one in inputs if isinstance(one, dict)), **given)
 
 
 def moment(value: Any) -> datetime | None:
-    """A time from ISO text or from seconds since 1970; None if it is neither."""
+    """A time from ISO text or from seconds since 1970; None if ``value`` is neither."""
     try:
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value, UTC)
@@ -142,9 +117,9 @@ def moment(value: Any) -> datetime | None:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-def past(entry: Mapping[str, Any]) -> Past:
+def recorded_metrics(entry: Mapping[str, Any]) -> RecordedMetrics:
     """An entry of the history of metrics."""
-    return Past(
+    return RecordedMetrics(
         moment(entry.get("ts")),
         _numbers(entry.get("metrics") or {}),
         _whole(entry.get("n")),
@@ -153,14 +128,17 @@ def past(entry: Mapping[str, Any]) -> Past:
     )
 
 
-def _violations(entry: Mapping[str, Any]) -> Violations:
-    return Violations(
-        str(entry.get("column") or ""), str(entry.get("kind") or ""), int(entry.get("count") or 0)
+def _violations(entries: Iterable[Mapping[str, Any]]) -> tuple[ViolationCount, ...]:
+    return tuple(
+        ViolationCount(
+            str(one.get("column") or ""), str(one.get("kind") or ""), int(one.get("count") or 0)
+        )
+        for one in entries
     )
 
 
 def _numbers(entries: Mapping[str, Any]) -> dict[str, float]:
-    """Those that are finite numbers."""
+    """The finite numbers among the values."""
     return {
         str(name): float(value)
         for name, value in entries.items()
@@ -168,17 +146,8 @@ def _numbers(entries: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _counts(entries: Mapping[str, Any] | None) -> dict[str, int] | None:
-    """Whole numbers by name."""
-    if entries is None:
-        return None
+def _counts(entries: Mapping[str, Any]) -> dict[str, int]:
     return {name: int(value) for name, value in _numbers(entries).items()}
-
-
-def _counts_of_metrics(entries: Mapping[str, Any] | None) -> dict[str, int] | None:
-    if entries is None:
-        return None
-    return {name: int(value) for name, value in by_one_name(_numbers(entries)).items()}
 
 
 def _whole(value: Any) -> int | None:
@@ -186,5 +155,36 @@ def _whole(value: Any) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    """Nothing is None, however it is written."""
+    """A text; None if it is missing or empty."""
     return None if value is None or value == "" else str(value)
+
+
+def _texts(values: Iterable[Any]) -> frozenset[str]:
+    return frozenset(map(str, values))
+
+
+def _at_least_one(value: Any) -> int:
+    return max(int(value), 1)
+
+
+#: How the fields of ``job.json`` are read.
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("model", "version"), str),
+    **dict.fromkeys(
+        ("since", "until", "made_at", "reference_source", "target", "baseline_error"), _text
+    ),
+    **dict.fromkeys(("excluded", "hashed"), _texts),
+    "task": lambda task: task if task in (REGRESSION, CLASSIFICATION) else None,
+    "baseline": _numbers,
+    "history": lambda entries: tuple(map(recorded_metrics, entries)),
+    "first_set": lambda entry: recorded_metrics(entry) if entry else None,
+    "worse_before": lambda entries: _counts(by_normalised_name(_numbers(entries))),
+    "violations": _violations,
+    "refused": lambda entries: {kind: n for kind, n in _counts(entries).items() if n > 0},
+    "tolerance": lambda entries: Tolerance(**_numbers(entries)),
+    "drift_share": float,
+    **dict.fromkeys(("max_rows", "max_columns"), _at_least_one),
+    **dict.fromkeys(("baseline_rows", "windows_worse_before", "requests", "let_through"), int),
+    **dict.fromkeys(("seed", "memory_bytes", "cpu_seconds"), int),
+    "deep": bool,
+}

@@ -1,4 +1,4 @@
-"""Names of metrics: what they are called by whom, and which direction is good."""
+"""Names of metrics: aliases, the split they were measured on, and which direction is better."""
 
 import re
 from collections.abc import Mapping
@@ -28,23 +28,16 @@ _DIRECTIONS = {
     **dict.fromkeys(("accuracy", "f1", "precision", "recall", "roc_auc", "r2"), HIGHER),
     **dict.fromkeys(("rmse", "mse", "mae", "mape", "log_loss", "max_error"), LOWER),
 }
-#: One row decides them, so that chance has no standard error, or nearly.
-UNSTEADY = frozenset({"mape", "max_error"})
+#: Single rows decide these metrics, so that they have no useful standard error.
+UNSTABLE = frozenset({"mape", "max_error"})
 
-#: The data a metric was measured on, the best to compare with first.
+#: The split that a metric was measured on, the best one to compare with first.
 TEST, VALIDATION, PLAIN, TRAINING = "test", "validation", "run", "training"
 _ORDER = (TEST, VALIDATION, PLAIN, TRAINING)
 _SPLITS = {
-    "test": TEST,
-    "testing": TEST,
-    "holdout": TEST,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "validation": VALIDATION,
-    "eval": VALIDATION,
-    "evaluation": VALIDATION,
-    "train": TRAINING,
-    "training": TRAINING,
+    **dict.fromkeys(("test", "testing", "holdout"), TEST),
+    **dict.fromkeys(("val", "valid", "validation", "eval", "evaluation"), VALIDATION),
+    **dict.fromkeys(("train", "training"), TRAINING),
 }
 _WORDS = "|".join(sorted(_SPLITS, key=len, reverse=True))
 _PREFIX = re.compile(rf"^({_WORDS})[_\-./ ]+")
@@ -53,23 +46,23 @@ _SUFFIX = re.compile(rf"[_\-./ ]+(?:x_)?({_WORDS})$")
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a metric was when the model was made, or as near to it as is known."""
+    """The value of a metric when the model was new."""
 
     value: float
-    #: ``test``, ``validation``, ``run`` and ``training`` are metrics of the run by what they were
-    #: measured on; ``reference`` and ``history`` were measured in service.
+    #: A split of the run (``test``, ``validation``, ``run`` if unknown, ``training``), or ``reference`` or
+    #: ``history`` if measured in service.
     source: str
-    #: Rows it was measured on, if that is known.
+    #: Rows that the metric was measured on, if known.
     n: int | None = None
 
     @property
     def fair(self) -> bool:
-        """Whether the model can be held to it: on the rows it was trained on every model does well."""
+        """Whether the model can be judged by this baseline: not if measured on the training rows."""
         return self.source != TRAINING
 
 
 def normalised(name: str) -> tuple[str, str]:
-    """The one name of a metric, and what it was measured on."""
+    """The normalised name of a metric, and the split that it was measured on."""
     plain = re.sub(r"[\s\-]+", "_", name.strip().lower())
     split = PLAIN
     for pattern in (_PREFIX, _SUFFIX):
@@ -81,16 +74,14 @@ def normalised(name: str) -> tuple[str, str]:
 
 
 def direction(name: str) -> str | None:
-    """Which way is good for a metric of a normalised name."""
+    """Whether higher or lower values of a metric are better; None if unknown."""
     return _DIRECTIONS.get(name)
 
 
 def baselines(metrics: Mapping[str, float], rows: int | None = None) -> dict[str, Baseline]:
-    """The metrics of a run by their one name, each as measured on the best data there is.
+    """The metrics of a run by normalised name, each of the best split to compare with.
 
-    Args:
-        metrics: by the names that the run has for them.
-        rows: they were measured on, None if nobody knows.
+    ``rows`` is the number of rows that they were measured on, if known.
     """
     found: dict[str, Baseline] = {}
     for name, value in metrics.items():

@@ -1,49 +1,47 @@
-"""Whether a metric is worse than its baseline: one answer for reports, the API and the dashboard.
+"""Decides whether a metric is worse than its baseline, for reports, the API and the dashboard.
 
-Pure, standard library only, and the only place where thresholds of labelled metrics are.
+Pure, standard library only. All thresholds of metrics are here.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from math import hypot
 
 from model_deployment.degradation.metric_names import (
     HIGHER,
-    UNSTEADY,
+    UNSTABLE,
     Baseline,
     baselines,
     direction,
 )
 from model_deployment.degradation.verdict_words import Verdict
 
-#: Labels below which nothing is told.
-FEWEST = 30
-#: Standard errors in one of two windows running.
-NOISE = 2.0
-#: Standard errors in a window that decides alone: as unlikely as two in two windows (0.023 squared).
-NOISE_ALONE = 3.3
-#: Labels for a window to decide alone.
-ALONE = 200
-#: A change so small, or so small a share, is how computers round: a model that fits exactly is off by
-#: some 1e-15.
+#: A metric measured on fewer labels is not judged.
+MIN_LABELS = 30
+#: Standard errors that a metric must be worse by in each of two consecutive windows.
+STANDARD_ERRORS = 2.0
+#: The same for a window that decides alone: as unlikely as two in two windows (0.023 squared).
+STANDARD_ERRORS_ALONE = 3.3
+#: Labels that a window needs to decide alone.
+MIN_LABELS_ALONE = 200
+#: Relative changes up to this size are rounding: a model that fits exactly is off by some 1e-15.
 ROUNDING = 1e-12
-#: Rows a baseline is taken to be measured on, where nobody knows.
+#: Rows that a baseline is assumed to be measured on if their number is unknown.
 _BASELINE_ROWS = 100
-#: The source of metrics that somebody set; those of ``feedback`` are of labels of any age.
+#: The source of metrics that a caller set; those of ``feedback`` were measured on labels of any age.
 SET = "set"
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How much worse a metric may become before that is worth telling."""
+    """How much worse a metric may become: a share of the baseline, or a difference."""
 
     relative: float = 0.1
     absolute: float = 0.0
 
-    def around(self, baseline: float) -> float:
-        """The largest change that is let pass."""
+    def allowed_change(self, baseline: float) -> float:
         return max(self.relative * abs(baseline), self.absolute, ROUNDING)
 
 
@@ -51,175 +49,167 @@ DEFAULT = Tolerance()
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A metric of some rows."""
+class Measurement:
+    """The value of a metric on ``n`` rows."""
 
     value: float
     n: int
-    #: None where nothing tells it.
+    #: None if it is unknown.
     standard_error: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """Metrics of an earlier time."""
+class RecordedMetrics:
+    """Metrics of an earlier window."""
 
     ts: datetime | None
     metrics: Mapping[str, float]
     n: int | None
-    #: :data:`SET` by somebody, or of ``feedback``.
+    #: :data:`SET` or ``feedback``.
     source: str = SET
     window: str | None = None
 
-    def measured(self) -> dict[str, Measured]:
-        """By normalised name, each with a standard error that is likely."""
+    def measurements(self) -> dict[str, Measurement]:
+        """By normalised name, with approximate standard errors."""
         rows = self.n or 0
         return {
-            name: Measured(value, rows, approximate_error(name, value, rows))
-            for name, value in by_one_name(self.metrics).items()
+            name: Measurement(value, rows, approximate_error(name, value, rows))
+            for name, value in by_normalised_name(self.metrics).items()
         }
 
-    def says_the_same(self, other: "Past") -> bool:
-        """Whether both are of the same rows: somebody told it twice."""
+    def repeats(self, other: "RecordedMetrics") -> bool:
+        """Whether both are the same metrics of the same rows, sent twice."""
         mine, theirs = (self.metrics, self.n, self.window), (other.metrics, other.n, other.window)
         return mine == theirs
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A metric beside its baseline."""
+class MetricVerdict:
+    """The judgement on a metric beside its baseline."""
 
-    #: Positive is better or worse by the metric's direction; None if there is nothing to compare.
+    #: Value minus baseline; None if there is nothing to compare.
     change: float | None = None
-    #: Whether it could be told at all.
-    told: bool = False
+    #: Whether the metric could be judged.
+    conclusive: bool = False
     worse: bool = False
     degraded: bool = False
-    #: Whether more rows would tell it.
-    few: bool = False
+    #: Whether more rows would make the judgement conclusive.
+    too_few_rows: bool = False
 
     @property
     def verdict(self) -> Verdict:
-        """In one word; ``no_reference`` where there is nothing that it can be held to."""
         if self.degraded:
             return Verdict.DEGRADED
         if self.worse:
             return Verdict.WORSE
-        if self.told:
+        if self.conclusive:
             return Verdict.OK
-        return Verdict.INSUFFICIENT_DATA if self.few else Verdict.NO_REFERENCE
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What is known of a metric beside its value and its baseline."""
-
-    #: The metric in the earlier and in the later half of the rows, where rows are known.
-    halves: Sequence[float] = ()
-    #: Windows right before this one in which the metric was worse.
-    worse_before: int = 0
-    tolerance: Tolerance = field(default=DEFAULT)
+        return Verdict.INSUFFICIENT_DATA if self.too_few_rows else Verdict.NO_REFERENCE
 
 
 def judge(
-    name: str, baseline: Baseline | None, now: Measured | None, around: Around | None = None
-) -> Judged:
-    """Whether a metric is worse than its baseline, and whether that is a degradation.
+    name: str,
+    baseline: Baseline | None,
+    now: Measurement | None,
+    *,
+    halves: Sequence[float] = (),
+    worse_before: int = 0,
+    tolerance: Tolerance = DEFAULT,
+) -> MetricVerdict:
+    """Whether a metric is worse than its baseline, and whether the model has degraded.
 
     *Worse*: by more than the tolerance, on at least 30 labels, and by more than chance explains:
-    ``loss > sqrt((2 se_now)^2 + (2 se_baseline)^2)``. The baseline has an error of its own, and one
-    that no number of windows makes smaller: a lucky test set makes every later window look bad. Where
-    nobody knows how many rows it had they are taken to be 100, a small test set.
+    ``loss > sqrt((2 se_now)^2 + (2 se_baseline)^2)``. The error of the baseline counts in every window:
+    with a lucky test set, all later windows look bad. A baseline of unknown size is taken to be
+    measured on 100 rows, a small test set.
 
-    *Degraded*: worse in two windows running. Or in one window of 200 labels or more that is like two:
-    by more than 3.3 instead of 2 of its standard errors, which is as unlikely as two windows of 2,
-    and each half of it (by time) by more than the tolerance, so that a burst, which is in one half
-    only, does not count.
+    *Degraded*: worse in two consecutive windows. Or worse in one window of at least 200 labels, by 3.3
+    instead of 2 of its standard errors, which is as unlikely as two windows of 2, and by more than the
+    tolerance in each half of the window (by time), so that a short burst does not count.
 
     Args:
-        name: of the metric, normalised.
-        baseline: None if there is none.
-        now: None if it was not measured.
-        around: what else is known; None is nothing.
+        name: normalised.
+        baseline: None if there is none; then nothing is judged.
+        now: None if the metric was not measured; then nothing is judged.
+        halves: the metric in the earlier and in the later half of the rows, if the rows are known.
+        worse_before: consecutive windows before this one in which the metric was worse.
+        tolerance: how much worse a metric may become.
     """
     if baseline is None or now is None:
-        return Judged()
-    around = around or Around()
+        return MetricVerdict()
     better = direction(name)
     sign = 1 if better == HIGHER else -1
     change = now.value - baseline.value
     if abs(change) <= ROUNDING * max(abs(now.value), abs(baseline.value)):
         change = 0.0
-    if better is None or not baseline.fair or name in UNSTEADY:
-        return Judged(change)
-    if now.standard_error is None or now.n < FEWEST:
-        return Judged(change, few=True)
-    allowed = around.tolerance.around(baseline.value)
+    if better is None or not baseline.fair or name in UNSTABLE:
+        return MetricVerdict(change)
+    if now.standard_error is None or now.n < MIN_LABELS:
+        return MetricVerdict(change, too_few_rows=True)
+    allowed = tolerance.allowed_change(baseline.value)
     loss = -sign * change
-    rows = baseline.n or _BASELINE_ROWS
-    uncertain = NOISE * (approximate_error(name, baseline.value, rows) or 0.0)
-    worse = loss > allowed and loss > hypot(NOISE * now.standard_error, uncertain)
-    halves = around.halves
-    lasting = len(halves) == 2 and all(-sign * (half - baseline.value) > allowed for half in halves)
-    alone = now.n >= ALONE and loss > hypot(NOISE_ALONE * now.standard_error, uncertain)
-    degraded = worse and (around.worse_before >= 1 or (alone and lasting))
-    return Judged(change, True, worse, degraded)
+    baseline_error = approximate_error(name, baseline.value, baseline.n or _BASELINE_ROWS) or 0.0
+    uncertain = STANDARD_ERRORS * baseline_error
+    worse = loss > allowed and loss > hypot(STANDARD_ERRORS * now.standard_error, uncertain)
+    in_both = len(halves) == 2 and all(-sign * (half - baseline.value) > allowed for half in halves)
+    clearly = loss > hypot(STANDARD_ERRORS_ALONE * now.standard_error, uncertain)
+    alone = now.n >= MIN_LABELS_ALONE and clearly and in_both
+    return MetricVerdict(change, True, worse, worse and (worse_before >= 1 or alone))
 
 
-def worse_running(
-    now: Past,
-    before: Sequence[Past],
-    known: Mapping[str, Baseline],
+def consecutive_worse(
+    now: RecordedMetrics,
+    before: Sequence[RecordedMetrics],
+    baselines: Mapping[str, Baseline],
     tolerance: Tolerance = DEFAULT,
 ) -> dict[str, int]:
-    """In how many of the last metrics that were set, running, each one was worse.
+    """By metric, the number of consecutive windows up to ``now`` in which it was worse.
 
-    Each is a window of its own. What was told twice counts once.
+    Each set of metrics that a caller set is a window; a repetition counts once.
 
     Args:
-        now: those that are to be judged, which do not count.
-        before: those before them, oldest first.
-        known: baselines by normalised name.
+        now: the metrics to judge, which do not count.
+        before: earlier metrics, oldest first.
+        baselines: by normalised name.
         tolerance: as in :func:`judge`.
     """
-    running: dict[str, int] = {}
-    last: Past | None = None
-    for past in before:
-        if past.source != SET or past.says_the_same(now):
+    worse: dict[str, int] = {}
+    last: RecordedMetrics | None = None
+    for one in before:
+        if one.source != SET or one.repeats(now) or (last is not None and one.repeats(last)):
             continue
-        if last is not None and past.says_the_same(last):
-            continue
-        last = past
-        for name, measured in past.measured().items():
-            if judge(name, known.get(name), measured, Around(tolerance=tolerance)).worse:
-                running[name] = running.get(name, 0) + 1
+        last = one
+        for name, measured in one.measurements().items():
+            if judge(name, baselines.get(name), measured, tolerance=tolerance).worse:
+                worse[name] = worse.get(name, 0) + 1
             else:
-                running.pop(name, None)
-    return running
+                worse.pop(name, None)
+    return worse
 
 
-def first_set(pasts: Iterable[Past], before: datetime) -> dict[str, Baseline]:
-    """Each metric as it was set for the first time, of enough rows, if that was before a time.
+def first_set_baselines(
+    recorded: Iterable[RecordedMetrics], before: datetime
+) -> dict[str, Baseline]:
+    """Each metric as a caller first set it, on enough rows, before a time.
 
-    Never a later one: a baseline that moves on with the model would hide that it becomes worse. Nor
-    what feedback told, which is of the newest labels whenever it was computed.
+    Later values never become the baseline: a baseline that moves with the model would hide that the
+    model becomes worse. Metrics of feedback do not count: they cover the newest labels only.
     """
     found: dict[str, Baseline] = {}
-    timed = [(one.ts, one) for one in pasts if one.source == SET and one.ts and one.ts < before]
-    for _, past in sorted(timed, key=lambda one: one[0]):
-        if past.n is not None and past.n >= FEWEST:
-            for name, value in by_one_name(past.metrics).items():
-                found.setdefault(name, Baseline(value, "history", past.n))
+    timed = [(one.ts, one) for one in recorded if one.source == SET and one.ts and one.ts < before]
+    for _, one in sorted(timed, key=lambda pair: pair[0]):
+        if one.n is not None and one.n >= MIN_LABELS:
+            for name, value in by_normalised_name(one.metrics).items():
+                found.setdefault(name, Baseline(value, "history", one.n))
     return found
 
 
-def held_to(
+def merge_baselines(
     run: Mapping[str, Baseline], *in_service: Mapping[str, Baseline]
 ) -> dict[str, Baseline]:
-    """What to hold a model to: its run, else what it did in service when it was new.
+    """Baselines of the run, else of the model's first time in service.
 
-    Metrics of the training rows are only shown: every model does better there, and a forest is
-    perfect.
+    Metrics of the training rows count only if there is nothing else: they are always too good.
     """
     found = dict(run)
     for known in in_service:
@@ -229,22 +219,26 @@ def held_to(
     return found
 
 
-def by_one_name(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics by their normalised names; of several splits the one that tells most."""
+def by_normalised_name(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics by normalised name; of several splits the best to compare with."""
     return {name: found.value for name, found in baselines(metrics).items()}
 
 
 def proportion_error(share: float, n: int) -> float:
-    """The standard error of a share, never nought: two of each are added (Agresti and Coull 1998)."""
-    kind = (share * n + 2) / (n + 4)
-    return math.sqrt(kind * (1 - kind) / (n + 4))
+    """The standard error of a share, never 0: two successes and two failures are added.
+
+    Agresti and Coull 1998.
+    """
+    adjusted = (share * n + 2) / (n + 4)
+    return math.sqrt(adjusted * (1 - adjusted) / (n + 4))
 
 
 def approximate_error(name: str, value: float, n: int | None) -> float | None:
-    """A standard error for a metric that somebody else measured, on the large side; None without ``n``.
+    """A standard error, rather too large, for a metric measured elsewhere; None without ``n``.
 
-    A share has that of a share. The root mean square of normal errors has 0.71 / sqrt(n) of itself
-    and their mean size 0.76 / sqrt(n); others have longer tails, so 1 / sqrt(n) is taken.
+    Shares have that of a share. Of normally distributed errors, the root mean square has the relative
+    standard error 0.71 / sqrt(n) and the mean size 0.76 / sqrt(n); other errors have longer tails, so
+    1 / sqrt(n) is used.
     """
     if n is None or n < 2:
         return None

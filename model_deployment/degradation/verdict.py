@@ -1,100 +1,78 @@
-"""The decision: what a report says in one word.
+"""Decides the verdict of a report.
 
-Pure. Thresholds of inputs and predictions are here, those of labelled metrics in ``judge``.
-``benchmarks/verdicts.py`` measures how often it is right.
+Pure. The thresholds of single columns are in ``statistics.drift``, those of metrics in ``metric_verdict``.
+``benchmarks/verdicts.py`` measures how often the verdict is right.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_deployment.degradation.drift import FEWEST, Score
-from model_deployment.degradation.metric_verdict import Judged
+from model_deployment.degradation.metric_verdict import MetricVerdict
+from model_deployment.degradation.statistics.drift import MIN_ROWS, DriftScore
 from model_deployment.degradation.verdict_words import Verdict
 
-#: Chance, after correction over all columns, below which a column has drifted.
-LEVEL = 0.01
-#: The same for a column that raises the alarm alone.
-STRICT = 0.001
-#: Share of the requests that were refused, from which on callers must have changed.
-_REFUSED = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """A column that was tested, with its chance after correction."""
-
-    score: Score
-    adjusted: float
-
-    @property
-    def drifted(self) -> bool:
-        """Not by chance, and by so much that it is worth a look."""
-        return self.adjusted < LEVEL and self.score.notable
-
-    @property
-    def alarming(self) -> bool:
-        """Worth an alarm though no other column moved."""
-        return self.adjusted < STRICT and self.score.large
+#: Share of refused requests from which on the callers must have changed.
+_MANY_REFUSED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known when the verdict is made."""
+    """What the verdict is decided from."""
 
     rows: int
     #: None without a reference.
     reference_rows: int | None
-    columns: Sequence[Tested] = ()
-    #: Each output of the model that was tested.
-    predictions: Sequence[Tested] = ()
-    #: The classes that it says beside those of the target, where no earlier predictions are known.
-    classes: Sequence[Tested] = ()
-    #: Columns that broke: gone, empty, stuck.
+    columns: Sequence[DriftScore] = ()
+    #: Each tested output of the model beside its earlier values.
+    predictions: Sequence[DriftScore] = ()
+    #: Predicted classes beside the classes of the target, where no earlier predictions are known.
+    classes: Sequence[DriftScore] = ()
+    #: The number of columns that are missing, empty or constant, or miss far more values.
     broken: int = 0
-    metrics: Sequence[Judged] = ()
-    #: Truth is known, but the baseline of its metrics could not be read.
+    metrics: Sequence[MetricVerdict] = ()
+    #: Labels are known, but the baseline of their metrics could not be read.
     baseline_unread: bool = False
     requests: int = 0
-    #: Of these, refused for what they are. The model never saw them, so they are no part of the verdict.
+    #: Requests refused for their content. The model never saw them, so they do not count.
     refused: int = 0
     drift_share: float = 0.5
 
     @property
     def comparable(self) -> bool:
-        """Whether inputs can be told to have moved, or not to have."""
-        enough = self.reference_rows is not None and min(self.rows, self.reference_rows) >= FEWEST
+        """Whether there is enough to decide about drift."""
+        enough = self.reference_rows is not None and min(self.rows, self.reference_rows) >= MIN_ROWS
         return enough and bool(self.columns or self.predictions or self.classes or self.broken)
 
     @property
-    def told(self) -> bool:
-        """Whether a metric of this window was held to its baseline."""
-        return any(metric.told for metric in self.metrics)
+    def conclusive(self) -> bool:
+        """Whether a metric of this window could be judged."""
+        return any(metric.conclusive for metric in self.metrics)
 
     @property
     def share_drifted(self) -> float | None:
-        """Of the columns that were tested."""
+        """Share of the tested columns (0 to 1); None if no column was tested."""
         if not self.columns:
             return None
         return sum(column.drifted for column in self.columns) / len(self.columns)
 
 
 def decide(evidence: Evidence) -> Verdict:
-    """The first line that holds:
+    """The verdict of the first line that holds:
 
     =====================================================================  =================
     a labelled metric has degraded                                         degraded
     inputs or predictions can be compared and have drifted, or a column
-    broke                                                                  drift
+    is broken                                                              drift
     a labelled metric is worse, but in this window only                    insufficient_data
     labels are known, but the metrics of the run could not be read and
-    nothing else is known to hold them to                                  insufficient_data
+    there is no other baseline                                             insufficient_data
     nothing was captured, and no metric that was set can be judged         insufficient_data
-    inputs can be compared, or a labelled metric with its baseline         ok
+    inputs can be compared, or a labelled metric can be judged             ok
     no reference, and no labelled metric with a baseline                   no_reference
     anything else: too few rows, labels, or columns that can be compared   insufficient_data
     =====================================================================  =================
 
-    ``ok`` needs something that could have said otherwise. A metric that is worse once is no ``ok``.
+    ``ok`` needs evidence that could have led to another verdict.
     """
     if any(metric.degraded for metric in evidence.metrics):
         return Verdict.DEGRADED
@@ -102,25 +80,25 @@ def decide(evidence: Evidence) -> Verdict:
         return Verdict.DRIFT
     if any(metric.worse for metric in evidence.metrics):
         return Verdict.INSUFFICIENT_DATA
-    if not evidence.told and (evidence.baseline_unread or not evidence.rows):
+    if not evidence.conclusive and (evidence.baseline_unread or not evidence.rows):
         return Verdict.INSUFFICIENT_DATA
-    if evidence.comparable or evidence.told:
+    if evidence.comparable or evidence.conclusive:
         return Verdict.OK
-    # A change is only known where there is a baseline, be it of too few labels to tell.
+    # A metric with a baseline has a change, even if it has too few labels to be judged.
     if evidence.reference_rows is None and all(one.change is None for one in evidence.metrics):
         return Verdict.NO_REFERENCE
     return Verdict.INSUFFICIENT_DATA
 
 
 def drifted(evidence: Evidence) -> bool:
-    """Whether the inputs or the predictions as a whole have.
+    """Whether the inputs or the predictions as a whole have drifted.
 
-    A share of the columns alone would miss a few that moved far; any column at an ordinary level
-    would cry for trifles. So: many at the ordinary level, or one at the strict level that moved by
-    about half a standard deviation. The classes that a model says are not quite those of its target
-    even when nothing moved (rare ones are said less often), so they too raise the alarm only by much.
-    With nothing moved, each of the three parts is wrong in at most
-    1 % (0.1 % for the strict one) of the reports, since the chances are corrected for their number.
+    A threshold on the share of drifted columns alone would miss a few columns that drift far, and one
+    slightly drifted column is no reason for an alarm. So the rule is: many columns at the ordinary
+    level, or one column at the strict level that moved by about half a standard deviation.
+    A model predicts rare classes less often than its target has them even without drift, so predicted
+    classes need the strict level too. Without drift, each part is wrong in at most 1 % of the reports
+    (0.1 % at the strict level), since p-values are adjusted for the number of tests.
     """
     share = evidence.share_drifted
     return (
@@ -133,8 +111,8 @@ def drifted(evidence: Evidence) -> bool:
 
 
 def many_refused(evidence: Evidence) -> bool:
-    """Whether so many requests were wrong that callers must have changed: a tenth of 30 or more.
+    """Whether so many requests were refused that callers must have changed: a tenth of 30 or more.
 
-    That is told beside the verdict: the model never saw these requests, so its data have not moved.
+    The report says so beside the verdict, since the model never saw these requests.
     """
-    return evidence.requests >= FEWEST and evidence.refused >= _REFUSED * evidence.requests
+    return evidence.requests >= MIN_ROWS and evidence.refused >= _MANY_REFUSED * evidence.requests

@@ -1,7 +1,7 @@
-"""What reports and metrics are said to be: each verdict, and the words that people read for it.
+"""The verdicts on reports and metrics, and the words that people read for them.
 
-The only table of them: the API says the verdict, and the report's page, the dashboard, events, the
-webhook and docs/verdicts.md take their words from here. Standard library only.
+The API returns the verdict. The page of a report, the dashboard, events, the webhook and docs/verdicts.md
+take their words from here. Standard library only.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """A report, or a metric, in one word."""
+    """The verdict on a report or a metric."""
 
     DEGRADED = "degraded"
     DRIFT = "drift"
     ERROR = "error"
-    #: Of a metric only: the report of such a window cannot tell yet.
+    #: For metrics only: the report of such a window says ``insufficient_data``.
     WORSE = "worse"
     NO_REFERENCE = "no_reference"
     INSUFFICIENT_DATA = "insufficient_data"
@@ -22,67 +22,65 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """A verdict for people."""
+class VerdictWords:
+    """What people read for a verdict."""
 
-    #: What it is called, wherever it is shown.
     name: str
-    #: What it means.
     meaning: str
-    #: ``good``, ``info``, ``warn`` or ``bad``: how it is coloured.
+    #: ``good``, ``info``, ``warn`` or ``bad``: the colour.
     tone: str
-    #: Somebody is told when a report is worse than the one before; what cannot be told is 0.
+    #: A report more severe than the one before raises an event; undecided verdicts have 0.
     severity: int = 0
 
 
-#: By verdict, what wants attention first.
+#: In the order of urgency.
 WORDS = {
-    Verdict.DEGRADED: Words(
+    Verdict.DEGRADED: VerdictWords(
         "Degraded",
-        "On rows whose truth is known the model does worse than it did, by more than the tolerance "
-        "and more than chance explains.",
+        "On labelled rows the model is worse than its baseline, by more than the tolerance and more than "
+        "chance explains.",
         "bad",
         4,
     ),
-    Verdict.DRIFT: Words(
-        "Data moved", "The model sees, or answers, other things than before.", "warn", 3
+    Verdict.DRIFT: VerdictWords(
+        "Data drift", "The inputs or the predictions differ from the reference.", "warn", 3
     ),
-    Verdict.ERROR: Words("Not made", "The report could not be made.", "bad", 2),
-    Verdict.WORSE: Words(
+    Verdict.ERROR: VerdictWords("Not made", "The report could not be made.", "bad", 2),
+    Verdict.WORSE: VerdictWords(
         "Worse once",
-        "A metric is worse, but one window is not enough to say that it lasts.",
+        "A metric is worse than its baseline, but one window is not enough to call the model degraded.",
         "warn",
     ),
-    Verdict.NO_REFERENCE: Words(
+    Verdict.NO_REFERENCE: VerdictWords(
         "No reference",
-        "There is neither reference data to compare inputs with, nor a baseline for known labels.",
+        "There is no reference data to compare the inputs with, and no baseline to compare metrics with.",
         "info",
     ),
-    Verdict.INSUFFICIENT_DATA: Words(
+    Verdict.INSUFFICIENT_DATA: VerdictWords(
         "Too little data",
-        "There are too few rows, labels or comparable columns to tell.",
+        "There are too few rows, labels or comparable columns to decide.",
         "info",
     ),
-    Verdict.OK: Words("Unchanged", "What could be compared is as it was.", "good", 1),
+    Verdict.OK: VerdictWords("Unchanged", "Nothing that could be compared has changed.", "good", 1),
 }
-#: Of a single metric only.
+#: Verdicts on single metrics only.
 OF_METRICS = frozenset({Verdict.WORSE})
 
 
-def words(verdict: str) -> Words:
-    """The words for a verdict; one that is not known is its own name."""
+def words(verdict: str) -> VerdictWords:
+    """The words for a verdict; an unknown verdict is its own name."""
     known = WORDS.get(Verdict(verdict)) if verdict in set(Verdict) else None
-    return known or Words(verdict, "", "info")
+    return known or VerdictWords(verdict, "", "info")
 
 
 def rank(verdict: str) -> int:
-    """Its place among those that want attention, the most urgent first; one not known is the last."""
+    """Place in the order of urgency, the most urgent first; unknown verdicts are last."""
     order = [str(one) for one in WORDS]
     return order.index(verdict) if verdict in order else len(order)
 
 
 def table() -> str:
-    """All verdicts of reports in Markdown."""
+    """The verdicts on reports as a Markdown table."""
     rows = ["| verdict | is called | meaning |", "| --- | --- | --- |"]
     rows += [
         f"| `{verdict}` | {one.name} | {one.meaning} |"

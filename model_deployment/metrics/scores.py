@@ -12,13 +12,12 @@ from typing import Any
 from model_deployment.degradation.metric_names import baselines, direction
 from model_deployment.degradation.metric_verdict import (
     SET,
-    Around,
-    Measured,
-    Past,
-    first_set,
-    held_to,
+    Measurement,
+    RecordedMetrics,
+    consecutive_worse,
+    first_set_baselines,
     judge,
-    worse_running,
+    merge_baselines,
 )
 
 #: More different whole numbers than this are amounts and no classes.
@@ -169,9 +168,9 @@ def _of_classes(pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
 
 def comparison(
     baseline: Mapping[str, float],
-    now: Past | None,
+    now: RecordedMetrics | None,
     *,
-    before: Sequence[Past] = (),
+    before: Sequence[RecordedMetrics] = (),
     known: Scores | None = None,
     degraded: Collection[str] = (),
 ) -> list[dict[str, Any]]:
@@ -188,14 +187,16 @@ def comparison(
         degraded: metrics that the last report calls degraded; while they are worse they stay so.
     """
     measured = {} if now is None else _measured(now, known)
-    first = first_set(before, now.ts) if now and now.ts else {}
-    held = held_to(baselines(baseline), first)
-    running = worse_running(now, before, held) if now and now.source == SET else {}
+    first = first_set_baselines(before, now.ts) if now and now.ts else {}
+    held = merge_baselines(baselines(baseline), first)
+    running = consecutive_worse(now, before, held) if now and now.source == SET else {}
     rows = []
     for name in sorted(held.keys() | measured.keys()):
         halves = [half[name] for half in known.halves if name in half] if known else []
         lasting = max(running.get(name, 0), int(name in degraded))
-        judged = judge(name, held.get(name), measured.get(name), Around(halves, lasting))
+        judged = judge(
+            name, held.get(name), measured.get(name), halves=halves, worse_before=lasting
+        )
         rows.append(
             {
                 "metric": name,
@@ -205,18 +206,18 @@ def comparison(
                 "change": judged.change,
                 "direction": direction(name),
                 "verdict": str(judged.verdict),
-                "worse": judged.worse if judged.told else None,
-                "degraded": judged.degraded if judged.told else None,
+                "worse": judged.worse if judged.conclusive else None,
+                "degraded": judged.degraded if judged.conclusive else None,
             }
         )
     return rows
 
 
-def _measured(now: Past, known: Scores | None) -> dict[str, Measured]:
+def _measured(now: RecordedMetrics, known: Scores | None) -> dict[str, Measurement]:
     """As a report judges them: the kindest averages, and standard errors that are known."""
     if known is None:
-        return now.measured()
-    judged = replace(now, metrics={**now.metrics, **known.kindest}).measured()
+        return now.measurements()
+    judged = replace(now, metrics={**now.metrics, **known.kindest}).measurements()
     return {
         name: replace(one, standard_error=known.errors.get(name, one.standard_error))
         for name, one in judged.items()

@@ -11,8 +11,8 @@ from typing import Any
 
 from model_deployment.core.errors import InvalidRequest, ModelDeploymentError
 from model_deployment.core.names import ModelKey
-from model_deployment.degradation.job import past
-from model_deployment.degradation.metric_verdict import FEWEST, SET
+from model_deployment.degradation.job import recorded_metrics
+from model_deployment.degradation.metric_verdict import MIN_LABELS, SET
 from model_deployment.documents.base import Collection, Query
 from model_deployment.documents.owner_view import DocumentSource
 from model_deployment.metrics.scores import Scores, comparison
@@ -170,7 +170,7 @@ class Monitoring:
         """The oldest metrics that somebody set, of enough rows to hold a model to them."""
         documents = await self._keeper.opened()
         async for found in documents.find(Query.of(Collection.METRICS, key)):
-            if found["source"] == SET and (found["n"] or 0) >= FEWEST:
+            if found["source"] == SET and (found["n"] or 0) >= MIN_LABELS:
                 return _told(found)
         return None
 
@@ -208,10 +208,12 @@ class Monitoring:
         if not history:
             return comparison(baseline, None)
         newest, *older = history
-        now = past(_told(newest))
-        before = [past(_told(one)) for one in reversed(older) if one["ts"] <= newest["ts"]]
+        now = recorded_metrics(_told(newest))
+        before = [
+            recorded_metrics(_told(one)) for one in reversed(older) if one["ts"] <= newest["ts"]
+        ]
         if len(history) >= _HISTORY and (first := await self.first_set(key)):
-            before.insert(0, past(first))
+            before.insert(0, recorded_metrics(first))
         # Of labels; what was set, and entries of earlier versions, have none of these.
         known = Scores(
             {},

@@ -31,7 +31,7 @@ def test_real_drift_is_told_and_explained(tmp_path: Path) -> None:
     assert "Verdict: degraded" in done.stdout
     assert "bmi" in done.stdout
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<h1>Degraded: worse than it was on 400 labelled rows</h1>" in page
+    assert "<h1>Degraded: worse than its baseline on 400 labelled rows</h1>" in page
 
 
 @pytest.mark.timeout(300)

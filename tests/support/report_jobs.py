@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from model_deployment.degradation.engine import Inputs, make
-from model_deployment.degradation.job import Job, parse
-from model_deployment.degradation.tables import LABEL, TIME, Table, is_prediction
+from model_deployment.degradation.data.tables import LABEL, TIME, SampledTable, is_prediction
+from model_deployment.degradation.job import ReportJob, parse
+from model_deployment.degradation.report import ReportInputs, make_report
 
 HOSTILE = "</script><script>alert(1)</script>"
 
@@ -42,16 +42,17 @@ def report(
     **job: Any,
 ) -> dict[str, Any]:
     """The report on these tables."""
-    wanted: Job = parse(job)
+    wanted: ReportJob = parse(job)
     tables = [
-        None if one is None else Table(one, len(one), {}) for one in (current, reference, earlier)
+        None if one is None else SampledTable(one, len(one), {})
+        for one in (current, reference, earlier)
     ]
     known = pd.DataFrame()
     if LABEL in current:
         names = [name for name in current if name in (LABEL, TIME) or is_prediction(name)]
         known = current.loc[current[LABEL].notna(), names]
     assert tables[0] is not None
-    return make(wanted, Inputs(tables[0], tables[1], known, tables[2]))[0]
+    return make_report(wanted, ReportInputs(tables[0], tables[1], known, tables[2]))[0]
 
 
 def codes(found: dict[str, Any]) -> list[str]:

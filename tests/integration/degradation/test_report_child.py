@@ -91,7 +91,7 @@ def test_hostile_columns_against_other_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("type", ["double", "string", "datetime", "boolean", "array", "long"])
-def test_signatures_that_lie(tmp_path: Path, type: str) -> None:
+def test_signature_that_lies(tmp_path: Path, type: str) -> None:
     table = pd.DataFrame(odd())
     inputs = [{"name": name, "type": type} for name in [*table.columns, "nowhere"]]
     code, found, html = child(tmp_path, table, table, signature={"inputs": inputs})
@@ -122,19 +122,19 @@ def test_no_columns_at_all(tmp_path: Path) -> None:
     assert (code, found["verdict"]) == (0, "no_reference")
 
 
-BROKEN: list[Callable[[Path], None]] = [
-    lambda folder: (folder / "current.parquet").write_bytes(b"no parquet") and None,
+BROKEN: list[Callable[[Path], object]] = [
+    lambda folder: (folder / "current.parquet").write_bytes(b"no parquet"),
     lambda folder: (folder / "current.parquet").unlink(),
-    lambda folder: (folder / "reference.parquet").write_bytes(b"") and None,
+    lambda folder: (folder / "reference.parquet").write_bytes(b""),
     lambda folder: (folder / "job.json").unlink(),
-    lambda folder: (folder / "job.json").write_text("[]") and None,
-    lambda folder: (folder / "job.json").write_text('{"history": 3}') and None,
+    lambda folder: (folder / "job.json").write_text("[]"),
+    lambda folder: (folder / "job.json").write_text('{"history": 3}'),
 ]
 
 
 @pytest.mark.parametrize("damage", BROKEN)
-def test_what_cannot_be_read_is_an_error_with_a_reason(
-    tmp_path: Path, damage: Callable[[Path], None]
+def test_unreadable_input_is_an_error_with_a_reason(
+    tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
     child(tmp_path, frame(50), frame(50))
     damage(tmp_path)
@@ -152,7 +152,7 @@ def test_too_little_memory_or_time_is_an_error_with_a_reason(tmp_path: Path) -> 
     assert "processor time" in found["reason"]
 
 
-def test_only_the_owner_reads_what_it_wrote(tmp_path: Path) -> None:
+def test_report_files_are_readable_by_the_owner_only(tmp_path: Path) -> None:
     child(tmp_path, frame(50))
     for name in ("report.json", "report.html.gz"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
@@ -171,7 +171,7 @@ def test_evidently_with_hostile_columns(tmp_path: Path) -> None:
     assert len(html) < 8_000_000
 
 
-def test_evidently_that_runs_out_of_memory_does_not_lose_the_report(tmp_path: Path) -> None:
+def test_evidently_out_of_memory_does_not_lose_the_report(tmp_path: Path) -> None:
     # How it ends is not ours to say: OpenBLAS ends a process that has no memory for it by itself.
     _, found, html = child(
         tmp_path, frame(300, 1), frame(1000, 2), deep=True, memory_bytes=300_000_000
@@ -188,7 +188,11 @@ def test_captures_that_break_encoders_still_make_a_report(tmp_path: Path) -> Non
         {**common, "request_id": id, "predictions": [1.0, 2.0] * 20} for id in ("one", "one", "two")
     ]
     labels = [{"request_id": id, "row": 0, "label": 1.0} for id in ("one", "two")]
-    files = {"captures": captures, "predictions": captures[:1], "labels": labels}
+    files: dict[str, list[dict[str, Any]]] = {
+        "captures": captures,
+        "predictions": captures[:1],
+        "labels": labels,
+    }
     for name, documents in files.items():
         text = "".join(json.dumps(one) + "\n" for one in documents)
         (tmp_path / f"{name}.jsonl").write_text(text)

@@ -177,7 +177,7 @@ async def test_correct_labels_keep_a_report_ok(desk: Desk) -> None:
     assert not desk.notes
     desk.baseline = RUN
     report, page = await desk.report()
-    assert report["headline"] == "Unchanged: as good as it was on 60 labelled rows"
+    assert report["headline"] == "Unchanged: as good as its baseline on 60 labelled rows"
     assert f"<h1>{report['headline']}</h1>" in page
     assert codes(report)[0] == "as_good"
 
@@ -202,7 +202,7 @@ async def test_a_baseline_that_cannot_be_read_is_told(desk: Desk, why: str) -> N
     await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
     report, page = await desk.report()
     assert report["verdict"] == "insufficient_data"
-    assert "The metrics of the run could not be read" in page
+    assert "The metrics of the MLflow run could not be read" in page
     assert "“”" not in page
 
 
@@ -213,7 +213,7 @@ async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: Desk) -> 
     far = np.where(np.arange(222) % 2, 190.0, -210.0)
     told = await desk.labelled(ids, SAID[LIVE] + far)
     report, page = await desk.report()
-    assert report["headline"] == "Degraded: worse than it was on 222 labelled rows"
+    assert report["headline"] == "Degraded: worse than its baseline on 222 labelled rows"
     there = {one["name"]: one for one in report["metrics"]}
     here = await desk.compared()
     for name, value in told["metrics"].items():
@@ -222,7 +222,7 @@ async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: Desk) -> 
     assert {here[name]["verdict"] for name in ("rmse", "mae")} == {"degraded"}
     assert ">Degraded<" in page
     [note] = desk.notes
-    assert "degraded (the first report). Degraded: worse than it was" in note
+    assert "degraded (the first report). Degraded: worse than its baseline" in note
     [call] = desk.calls
     assert (call["verdict"], call["previous"], call["headline"]) == (
         "degraded",
@@ -326,6 +326,6 @@ async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
         desk.keeper, cast(Gather, None), work=desk.work / "none", done=cast(Any, None)
     )
     listed = {one["_id"]: one["headline"] for one in await reporter.list(KEY, 9)}
-    assert listed["old-report"] == "Data moved"
+    assert listed["old-report"] == "Data drift"
     [note] = desk.notes  # refused by more than a tenth, which the old report does not tell
     assert "(was drift)" in note

@@ -12,7 +12,7 @@ from model_deployment.dashboard import charts, formatting, svg
 from model_deployment.dashboard.activity import Pulse, percentile
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.registry_pages import metric_names
-from model_deployment.degradation.metric_verdict import Past
+from model_deployment.degradation.metric_verdict import RecordedMetrics
 from model_deployment.degradation.verdict_words import WORDS
 from model_deployment.metrics.scores import comparison
 from model_deployment.recording.counters import STEPS, Totals
@@ -245,7 +245,7 @@ def entry(day: int, **metrics: float) -> dict[str, Any]:
 
 def trend(*history: dict[str, Any], **baseline: float) -> charts.Chart:
     newest_first = history[::-1]
-    compared = comparison(baseline, Past(None, newest_first[0]["metrics"], None))
+    compared = comparison(baseline, RecordedMetrics(None, newest_first[0]["metrics"], None))
     (made,) = charts.trends(newest_first, compared)
     return made
 
@@ -269,7 +269,7 @@ def test_points_are_where_their_time_is() -> None:
 
 def test_a_metric_that_is_no_number_is_not_drawn() -> None:
     history = [entry(2, mae=math.inf), entry(1, mae=1)]
-    assert charts.trends(history, comparison({}, Past(None, {"mae": 1.0}, None))) == []
+    assert charts.trends(history, comparison({}, RecordedMetrics(None, {"mae": 1.0}, None))) == []
 
 
 def registered(**metrics: float) -> RegisteredVersion:
@@ -291,8 +291,8 @@ def test_metrics_of_the_registry_are_those_of_the_training() -> None:
         ("ok", "Unchanged", ""),
         (
             "ok",
-            "Unchanged: as good as it was on 60 labelled rows",
-            "As good as it was on 60 labelled rows",
+            "Unchanged: as good as its baseline on 60 labelled rows",
+            "As good as its baseline on 60 labelled rows",
         ),
         ("ok", "Unchanged; callers send wrong requests", "Callers send wrong requests"),
         ("drift", "As good as it was, but …", "As good as it was, but …"),

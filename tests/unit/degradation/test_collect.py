@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_deployment.degradation.build import make
-from model_deployment.degradation.collect import Collected, collect
+from model_deployment.degradation.build import build
+from model_deployment.degradation.data.collect import Collected, collect
 from model_deployment.degradation.job import parse
 
 
@@ -35,13 +35,13 @@ def current(folder: Path) -> pd.DataFrame:
 
 
 def made(folder: Path, collected: Collected | None = None, **job: Any) -> dict[str, Any]:
-    make(folder, parse({"deep": False, **job}), collected or Collected())
+    build(folder, parse({"deep": False, **job}), collected or Collected())
     found: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return found
 
 
 def test_whole_numbers_beyond_floats_are_infinite(tmp_path: Path) -> None:
-    columns = {"a": [10**400, -(10**400), 1.5], "b": [10**400, "x", None]}
+    columns: dict[str, list[Any]] = {"a": [10**400, -(10**400), 1.5], "b": [10**400, "x", None]}
     lay(tmp_path, "captures", [capture("r", columns, [10**400, 1, 2])])
     lay(tmp_path, "labels", [label("r", 0, 10**400), label("r", 1, 1.0)])
     collect(tmp_path)
@@ -60,8 +60,8 @@ def test_whole_numbers_that_python_does_not_read(tmp_path: Path) -> None:
     assert current(tmp_path)["a"].tolist() == [np.inf, 1.5]
 
 
-def test_half_characters_are_replaced(tmp_path: Path) -> None:
-    columns = {"a": ["\ud800x", "\U0001f600"], "\udfff": [1, 2], "?": [3, 4]}
+def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
+    columns: dict[str, list[Any]] = {"a": ["\ud800x", "\U0001f600"], "\udfff": [1, 2], "?": [3, 4]}
     lay(tmp_path, "captures", [capture("r", columns, ["\udc00", {"n\ud800": 1}])])
     lay(tmp_path, "labels", [label("r", 0, "\udc00")])
     collect(tmp_path)
@@ -78,7 +78,7 @@ OURS = ("__prediction", "__prediction_9", "__label", "__ts", "__request_id")
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_column_named_like_ours_hides_nothing(tmp_path: Path, name: str) -> None:
+def test_column_with_a_reserved_name_is_renamed(tmp_path: Path, name: str) -> None:
     columns = {name: [7.0] * 40, f"_{name}": [8.0] * 40, "b": [1.0, 2.0] * 20}
     lay(tmp_path, "captures", [capture("r", columns, [5.0] * 40)])
     lay(tmp_path, "labels", [label("r", 0, 6.0)])
@@ -95,7 +95,7 @@ def test_a_column_named_like_ours_hides_nothing(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize("form", ["parquet", "csv"])
-def test_such_a_column_is_compared_with_the_training_data(
+def test_column_with_a_reserved_name_is_compared_with_the_training_data(
     tmp_path: Path, name: str, form: str
 ) -> None:
     training = pd.DataFrame({name: np.arange(100.0), "b": np.arange(100.0)})
@@ -126,7 +126,7 @@ def test_labels_of_a_repeated_request_id_are_left_out_and_counted(tmp_path: Path
     assert reason["severity"] == "info"
 
 
-def test_the_same_capture_in_two_files_is_one(tmp_path: Path) -> None:
+def test_capture_in_two_files_counts_once(tmp_path: Path) -> None:
     one = capture("r", {"a": [1.0]}, [1.0], _id="1")
     lay(tmp_path, "labels", [label("r", 0, 1.0)])
     lay(tmp_path, "captures", [one])
@@ -147,7 +147,7 @@ def test_earlier_captures_become_predictions_only(tmp_path: Path) -> None:
     assert (found["verdict"], found["prediction_against"]) == ("drift", "captured")
 
 
-def test_predictions_that_are_a_table_already_are_kept(tmp_path: Path) -> None:
+def test_predictions_parquet_is_kept(tmp_path: Path) -> None:
     lay(tmp_path, "captures", [capture("r", {"a": [1.0] * 50}, [9.0, 8.0] * 25)])
     pd.DataFrame({"a": [1.0] * 50}).to_parquet(tmp_path / "training.parquet")
     pd.DataFrame({"__prediction": [9.0, 8.0] * 25, "a": 1}).to_parquet(
@@ -167,26 +167,26 @@ def outputs(predictions: Any, tmp_path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("predictions", "why"),
     [
-        ({"low": [1.0, 2.0], "high": [3.0, 4.0]}, "answers with 2 values for each row"),
-        ([{"low": 1.0, "high": 2.0}] * 2, "answers with 2 values for each row"),
-        ({"sum": 4.0}, "no value for each row"),
-        (7.5, "no value for each row"),
-        ([None, None], "the predictions of their rows are missing"),
+        ({"low": [1.0, 2.0], "high": [3.0, 4.0]}, "predicts 2 values for each row"),
+        ([{"low": 1.0, "high": 2.0}] * 2, "predicts 2 values for each row"),
+        ({"sum": 4.0}, "does not answer with one value for each row"),
+        (7.5, "does not answer with one value for each row"),
+        ([None, None], "the predictions of these rows are missing"),
     ],
 )
-def test_labels_that_nothing_is_measured_with_are_known_all_the_same(
+def test_labels_without_a_usable_prediction_are_counted(
     tmp_path: Path, predictions: Any, why: str
 ) -> None:
     found = outputs(predictions, tmp_path)
     assert (found["rows"]["labelled"], found["rows"]["unmeasured"]) == (0, 40)
-    (told,) = [one["message"] for one in found["reasons"] if one["code"] == "not_measured"]
-    assert told.startswith("40 true values are known")
-    assert why in told
+    (message,) = [one["message"] for one in found["reasons"] if one["code"] == "not_measured"]
+    assert message.startswith("40 labels are known")
+    assert why in message
     assert "few_labels" not in {one["code"] for one in found["reasons"]}
 
 
 @pytest.mark.parametrize(
     "predictions", [{"y": [1.5, 2.0]}, [{"y": 1.5}, {"y": 2.0}], [[1.5], [2.0]]]
 )
-def test_the_only_output_is_measured(tmp_path: Path, predictions: Any) -> None:
+def test_single_output_is_measured(tmp_path: Path, predictions: Any) -> None:
     assert outputs(predictions, tmp_path)["rows"]["labelled"] == 40

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_deployment.degradation.columns import (
+from model_deployment.degradation.data.columns import (
     CATEGORY,
     NUMBER,
     SKIPPED,
@@ -53,7 +53,7 @@ def test_nullable_integers_are_numbers() -> None:
     assert (column.kind, column.current.missing) == (NUMBER, 2)
 
 
-def test_few_whole_numbers_are_names() -> None:
+def test_few_whole_numbers_are_categories() -> None:
     column = harmonise("a", series([0, 1, 2] * 10), series(["0", "1", "2"] * 10), "long")
     assert (column.kind, column.categories) == (CATEGORY, ("0", "1", "2"))
 
@@ -74,7 +74,7 @@ def test_truth_may_be_written_in_words() -> None:
     assert column.categories == ("true", "false")
 
 
-def test_rounding_noise_is_no_other_value() -> None:
+def test_rounding_noise_makes_no_other_value() -> None:
     before = [0.1 * 3, 0.7, 1 - 0.9, -1e-9, 2.0, 1e17, 5e-324, np.inf]
     now = [0.3, 0.7000000000000001, 0.1, -1.0000000000000001e-9, 2 - 2e-16, 1e17, 5e-324, np.inf]
     column = harmonise("a", pd.Series(before), pd.Series(now), "double")
@@ -92,7 +92,7 @@ def test_nested_types_are_skipped(type: str) -> None:
 
 @pytest.mark.parametrize("value", [{"a": 1}, [1, 2], (1,), Decimal("1.5"), 3 + 2j, object, b"x"])
 @pytest.mark.parametrize("type", ["string", "double", None])
-def test_any_value_is_taken(value: Any, type: str | None) -> None:
+def test_harmonise_takes_any_value(value: Any, type: str | None) -> None:
     column = harmonise("a", series([value] * 40), series([value, None] * 20), type)
     assert column.kind in (CATEGORY, NUMBER)
 
@@ -100,33 +100,33 @@ def test_any_value_is_taken(value: Any, type: str | None) -> None:
 @pytest.mark.parametrize(
     ("before", "now", "why"),
     [
-        (None, REAL, "the reference does not have it"),
-        (REAL, None, "it is missing now"),
+        (None, REAL, "the reference does not have this column"),
+        (REAL, None, "the captured requests do not have this column"),
         (None, None, "neither table has it"),
-        (series([None] * 40), REAL, "it has no value at all in the reference"),
-        (REAL, series([np.nan] * 40), "it has no value at all now"),
-        (REAL, pd.Series([np.inf] * 40), "it has no value at all now"),
-        (series([]), REAL, "it has no value at all in the reference"),
+        (series([None] * 40), REAL, "it has no values in the reference"),
+        (REAL, series([np.nan] * 40), "it has no values now"),
+        (REAL, pd.Series([np.inf] * 40), "it has no values now"),
+        (series([]), REAL, "it has no values in the reference"),
     ],
 )
-def test_what_cannot_be_compared_is_skipped_with_a_reason(before: Any, now: Any, why: str) -> None:
+def test_incomparable_column_is_skipped_with_a_reason(before: Any, now: Any, why: str) -> None:
     assert harmonise("a", before, now).skipped == why
 
 
 def test_free_text_is_skipped() -> None:
     texts = [series([f"{side} {i}" for i in range(100)]) for side in "ab"]
-    assert "free text" in (harmonise("a", *texts, "string").skipped or "")
+    assert "free text" in (harmonise("a", texts[0], texts[1], "string").skipped or "")
 
 
 def test_times_are_not_compared() -> None:
     column = harmonise(
         "a", series(["2026-01-01", "never"]), pd.Series([pd.Timestamp(0)]), "datetime"
     )
-    assert (column.kind, column.skipped) == (TIME, "a time, which moves on by itself")
+    assert (column.kind, column.skipped) == (TIME, "times always move on")
     assert column.reference.missing == 1
 
 
-def test_long_texts_are_cut_and_broken_ones_mended() -> None:
+def test_category_names_are_cut_and_encodable() -> None:
     column = harmonise("a", series(["x" * 500, "\ud800"]), series([HOSTILE]), "string")
     assert [len(name) for name in column.categories] == [81, 1, len(HOSTILE)]
     assert all(name.encode() for name in column.categories)

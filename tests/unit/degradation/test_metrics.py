@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from model_deployment.degradation.labels import canonical, guess, halves, labelled
+from model_deployment.degradation.data.labels import canonical, guess_task, labelled
 from model_deployment.degradation.metric_names import Baseline, baselines, direction, normalised
 from model_deployment.degradation.metric_verdict import approximate_error, proportion_error
-from model_deployment.degradation.metrics import measure
+from model_deployment.degradation.statistics.metrics import measure
 
 CHANCE = np.random.default_rng(0)
 
@@ -22,7 +22,7 @@ def table(*columns: Any) -> pd.DataFrame:
     return pd.DataFrame({f"__prediction_{k}": one for k, one in enumerate(columns)})
 
 
-def test_regression_is_what_scikit_learn_says() -> None:
+def test_regression_agrees_with_scikit_learn() -> None:
     truth = CHANCE.normal(10, 2, 300)
     said = truth + CHANCE.normal(0, 1, 300)
     found = measure(labelled(pd.Series(truth), table(said), None))
@@ -35,18 +35,18 @@ def test_regression_is_what_scikit_learn_says() -> None:
 
 def test_standard_errors_are_those_of_many_samples() -> None:
     values: dict[str, list[float]] = {"rmse": [], "mae": [], "r2": []}
-    told: dict[str, list[float]] = {"rmse": [], "mae": [], "r2": []}
+    estimated: dict[str, list[float]] = {"rmse": [], "mae": [], "r2": []}
     for _ in range(80):
         truth = CHANCE.normal(0, 2, 200)
         found = measure(labelled(pd.Series(truth), table(truth + CHANCE.normal(0, 1, 200)), None))
         for name, several in values.items():
             several.append(found[name].value)
-            told[name].append(found[name].standard_error or 0)
+            estimated[name].append(found[name].standard_error or 0)
     for name, many in values.items():
-        assert np.mean(told[name]) == pytest.approx(np.std(many), rel=0.3)
+        assert np.mean(estimated[name]) == pytest.approx(np.std(many), rel=0.3)
 
 
-def test_classification_is_what_scikit_learn_says() -> None:
+def test_classification_agrees_with_scikit_learn() -> None:
     truth = CHANCE.choice(["cat", "dog", "owl"], 300)
     said = np.where(CHANCE.random(300) < 0.8, truth, "cat")
     found = measure(labelled(pd.Series(truth), table(said), None))
@@ -55,14 +55,16 @@ def test_classification_is_what_scikit_learn_says() -> None:
     assert found["f1"].value == pytest.approx(best)
 
 
-def test_probabilities_are_what_scikit_learn_says() -> None:
+def test_probabilities_agree_with_scikit_learn() -> None:
     truth = CHANCE.integers(0, 2, 300)
-    chances = np.clip(truth * 0.3 + CHANCE.random(300) * 0.7, 0.01, 0.99)
-    for columns in ((chances,), (1 - chances, chances)):
+    probability = np.clip(truth * 0.3 + CHANCE.random(300) * 0.7, 0.01, 0.99)
+    for columns in ((probability,), (1 - probability, probability)):
         found = measure(labelled(pd.Series(truth), table(*columns), "classification"))
-        assert found["roc_auc"].value == pytest.approx(sk.roc_auc_score(truth, chances))
-        assert found["log_loss"].value == pytest.approx(sk.log_loss(truth, chances))
-        assert found["accuracy"].value == pytest.approx(sk.accuracy_score(truth, chances >= 0.5))
+        assert found["roc_auc"].value == pytest.approx(sk.roc_auc_score(truth, probability))
+        assert found["log_loss"].value == pytest.approx(sk.log_loss(truth, probability))
+        assert found["accuracy"].value == pytest.approx(
+            sk.accuracy_score(truth, probability >= 0.5)
+        )
 
 
 def test_probabilities_of_many_classes() -> None:
@@ -81,17 +83,17 @@ def test_one_class_has_one_spelling(spelling: Any) -> None:
     assert canonical(spelling) == "1"
 
 
-def test_the_task_is_guessed() -> None:
+def test_task_is_guessed() -> None:
     whole, real = pd.Series([0, 1, 1]), pd.Series([0.5, 1, 2])
-    assert guess(whole, table([1, 0, 1])) == "classification"
-    assert guess(whole, table([1.5, 0, 1])) == "regression"
-    assert guess(real, table([1, 0, 1])) == "regression"
-    assert guess(pd.Series(["a", "b"]), table(["a", "a"])) == "classification"
-    assert guess(pd.Series([True, False], dtype=object), table([1, 0])) == "classification"
+    assert guess_task(whole, table([1, 0, 1])) == "classification"
+    assert guess_task(whole, table([1.5, 0, 1])) == "regression"
+    assert guess_task(real, table([1, 0, 1])) == "regression"
+    assert guess_task(pd.Series(["a", "b"]), table(["a", "a"])) == "classification"
+    assert guess_task(pd.Series([True, False], dtype=object), table([1, 0])) == "classification"
 
 
 @pytest.mark.parametrize("values", [[5.0], [5.0, 5.0], [np.nan], [1e308, -1e308], []])
-def test_odd_labels_raise_nothing(values: list[float]) -> None:
+def test_measure_takes_odd_labels(values: list[float]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of overflow
         for task in ("regression", "classification"):
@@ -106,7 +108,7 @@ def test_a_perfect_score_is_not_certain() -> None:
 
 def test_halves_are_by_time() -> None:
     rows = labelled(pd.Series([1.5, 2, 3, 4, 5]), table([1.0, 2, 3, 4, 5]), None)
-    first, second = halves(rows)
+    first, second = rows.halves()
     assert (list(first.truth), list(second.truth)) == ([1.5, 2], [3, 4, 5])
 
 
@@ -124,11 +126,11 @@ def test_halves_are_by_time() -> None:
         ("training", "training", "run"),
     ],
 )
-def test_names_are_normalised(name: str, plain: str, split: str) -> None:
+def test_metric_names_are_normalised(name: str, plain: str, split: str) -> None:
     assert normalised(name) == (plain, split)
 
 
-def test_the_best_data_give_the_baseline() -> None:
+def test_baseline_is_of_the_best_split() -> None:
     found = baselines({"training_rmse": 1, "rmse": 2, "val_rmse": 3, "test_mean_squared_error": 4})
     assert found == {"rmse": Baseline(3, "validation"), "mse": Baseline(4, "test")}
     assert (direction("rmse"), direction("r2"), direction("profit")) == ("lower", "higher", None)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.degradation import axis, page, svg
-from model_deployment.degradation.evidently_page import safe
+from model_deployment.degradation import axis, svg
+from model_deployment.degradation.page import render
+from model_deployment.degradation.page.evidently_page import safe
 from model_deployment.degradation.verdict_words import words
 from tests.support.report_jobs import HOSTILE, frame, report, with_labels
 
@@ -20,7 +21,7 @@ HISTORY = [
 
 
 def rendered(found: dict[str, Any], evidently: str | None = None) -> str:
-    return page.render(found, HISTORY, evidently, "because")
+    return render.render(found, HISTORY, evidently, "because")
 
 
 def hostile(n: int, seed: int) -> pd.DataFrame:
@@ -31,7 +32,7 @@ def hostile(n: int, seed: int) -> pd.DataFrame:
     return table
 
 
-def test_nothing_that_a_caller_chose_is_markup() -> None:
+def test_page_escapes_everything_that_callers_chose() -> None:
     now, before = hostile(300, 1), hostile(1000, 2)
     now[f"c{HOSTILE}"] = HOSTILE
     job = {
@@ -48,7 +49,7 @@ def test_nothing_that_a_caller_chose_is_markup() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 30, 300])
-def test_every_verdict_has_a_page(rows: int) -> None:
+def test_page_shows_every_verdict(rows: int) -> None:
     for reference in (None, frame(1000, 2)):
         for error in (0.1, 3.0):
             found = report(with_labels(frame(rows, 1), error), reference, baseline={"rmse": 0.1})
@@ -56,17 +57,17 @@ def test_every_verdict_has_a_page(rows: int) -> None:
             assert f"<h1>{found['headline']}</h1>" in html
 
 
-def test_the_worst_three_come_first_each_of_another_kind() -> None:
+def test_worst_three_findings_have_different_codes() -> None:
     reasons = [
         {"severity": "error", "code": code, "advice": "", "message": f"{code}{i}"}
         for i, code in enumerate("aabbcd")
     ]
-    worst, rest = page._worst(reasons)
+    worst, rest = render._worst(reasons)
     assert [one["code"] for one in worst] == ["a", "b", "c"]
     assert [group["messages"] for group in rest] == [["a1"], ["b3"], ["d5"]]
 
 
-def test_nothing_is_loaded_from_anywhere() -> None:
+def test_page_loads_nothing() -> None:
     html = rendered(report(hostile(300, 1), hostile(1000, 2)))
     assert not re.search(r"<[^>]*\s(src|href)\s*=|url\(|@import|https?:", html)
 
@@ -109,7 +110,7 @@ def test_rounding_noise_is_drawn_flat(values: list[float]) -> None:
     assert edges[0] != edges[1]
 
 
-def test_a_change_of_a_hundredth_is_no_cliff() -> None:
+def test_trend_draws_a_small_change_small() -> None:
     heights, _ = drawn([100, 99])
     assert 5 < heights[1] - heights[0] < 35
     # What is 1 at best has that scale, however small it is now.
@@ -123,21 +124,21 @@ def test_a_change_of_a_hundredth_is_no_cliff() -> None:
 @pytest.mark.parametrize(
     "values", [[1e308, -1e308], [1e307, 1e308], [5e-324], [-3.0, -2.0], [1.0], [0.0], [7, 8e9]]
 )
-def test_any_values_are_inside_of_their_picture(values: list[float]) -> None:
+def test_trend_stays_inside_the_chart(values: list[float]) -> None:
     for baseline in (None, values[0] / 2):
         heights, _ = drawn(values, baseline)
         assert all(8 <= height <= 102 for height in heights)
 
 
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=5))
-def test_an_axis_holds_its_values_and_is_no_closer_than_a_twentieth(values: list[float]) -> None:
+def test_axis_holds_its_values_and_spans_a_twentieth(values: list[float]) -> None:
     low, high = axis.edges(values)
     assert low <= min(values) <= max(values) <= high
     assert high - low >= 0.05 * max(map(abs, values))
     assert high > low
 
 
-def test_callers_have_a_heading_of_their_own() -> None:
+def test_wrong_requests_have_a_section_of_their_own() -> None:
     wrong = [
         {"column": HOSTILE, "kind": "type", "count": 40},
         {"column": "", "kind": "form", "count": 2},
@@ -154,7 +155,7 @@ def test_callers_have_a_heading_of_their_own() -> None:
     assert "Callers" not in rendered(report(frame(300, 1), frame(1000, 2), requests=400))
 
 
-def test_a_change_that_is_rounding_is_none() -> None:
+def test_change_by_rounding_is_zero() -> None:
     past = {
         "metrics": {"mse": 2978.284480640107},
         "n": 90,

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_deployment.degradation import quality
-from model_deployment.degradation.columns import harmonise
+from model_deployment.degradation.data.columns import harmonise
+from model_deployment.degradation.statistics import quality
 from tests.support.report_jobs import frame
 
 N = 200
@@ -43,7 +43,7 @@ def changed(values: np.ndarray, share: float, value: Any) -> np.ndarray:
         (NAMES, changed(NAMES, 0.98, "x"), "nearly_constant:WARNING"),
     ],
 )
-def test_a_fault_is_found(before: Any, now: Any, code: str) -> None:
+def test_fault_is_found(before: Any, now: Any, code: str) -> None:
     assert code in codes(before, now)
 
 
@@ -52,13 +52,13 @@ def test_texts_in_a_column_of_numbers_are_found() -> None:
     assert "not_numbers" in [one.code for one in quality.findings(column)]
 
 
-def test_what_was_so_before_is_no_fault() -> None:
+def test_fault_of_the_reference_too_is_no_fault() -> None:
     for values in (changed(REAL, 0.3, None), changed(REAL, 0.1, "?"), changed(REAL, 1, 0.5)):
         assert codes(values, values) == []
 
 
 @pytest.mark.parametrize("n", [30, 100, 1000])
-def test_a_second_sample_has_no_serious_fault(n: int) -> None:
+def test_second_sample_has_no_serious_fault(n: int) -> None:
     for seed in range(40):
         before, now = frame(500, 2 * seed), frame(n, 2 * seed + 1)
         for name in before:

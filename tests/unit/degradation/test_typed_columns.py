@@ -1,6 +1,7 @@
 """Inputs are compared by the signature: how training data and requests were written is no drift."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_deployment.degradation.build import make
-from model_deployment.degradation.collect import Collected, collect
+from model_deployment.degradation.build import build
+from model_deployment.degradation.data.collect import collect
 from model_deployment.degradation.job import parse
 from model_deployment.recording.record import document, encode
 from model_deployment.tabular.inputs import Inputs
@@ -58,7 +59,7 @@ def captured(folder: Path, bodies: list[tuple[str, bytes]], **options: Any) -> N
 def report(folder: Path, **job: Any) -> dict[str, Any]:
     common = {"deep": False, "signature": {"inputs": SPECS}, "reference_source": "training"}
     wanted = parse(common | job)
-    make(folder, wanted, collect(folder, wanted.inputs))
+    build(folder, wanted, collect(folder, wanted.inputs))
     found: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return found
 
@@ -69,7 +70,7 @@ def codes(found: dict[str, Any]) -> set[str]:
 
 def three_callers(frame: pd.DataFrame, size: int = 100) -> list[tuple[str, bytes]]:
     parts = [frame[start : start + size] for start in range(0, len(frame), size)]
-    ways = [
+    ways: list[tuple[str, Callable[[pd.DataFrame], bytes]]] = [
         (JSON, lambda part: records(plain(part))),
         (CSV, lambda part: csv(part[list(part)[::-1]])),
         (PARQUET, parquet),
@@ -82,7 +83,7 @@ def three_callers(frame: pd.DataFrame, size: int = 100) -> list[tuple[str, bytes
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 @pytest.mark.parametrize("way", [0, 1, 2, None])
-def test_callers_of_all_forms_do_not_drift(tmp_path: Path, form: str, way: int | None) -> None:
+def test_requests_of_all_forms_do_not_drift(tmp_path: Path, form: str, way: int | None) -> None:
     training = rows(600, 1).assign(y=1.0)
     training.to_csv(tmp_path / "training.csv", index=False) if form == "csv" else (
         training.to_parquet(tmp_path / "training.parquet")
@@ -95,7 +96,7 @@ def test_callers_of_all_forms_do_not_drift(tmp_path: Path, form: str, way: int |
     assert codes(found) <= {"few_labels", "predictions_not_compared"}
 
 
-def test_what_has_moved_is_still_seen(tmp_path: Path) -> None:
+def test_drift_is_found_in_all_forms(tmp_path: Path) -> None:
     rows(600, 1).to_csv(tmp_path / "training.csv", index=False)
     captured(tmp_path, three_callers(rows(900, 2).assign(zip="00502", ok=True)))
     found = report(tmp_path)
@@ -138,28 +139,34 @@ def test_requests_without_inputs_are_left_out_and_counted(tmp_path: Path) -> Non
     assert (found["verdict"], found["left_out"]) == ("ok", {"unreadable": 25})
     assert [one["drifted"] for one in found["columns"]] == [False] * len(SPECS)
     assert {one["current"]["missing"] for one in found["columns"] if one["name"] != "text"} == {0}
-    (told,) = [one["message"] for one in found["reasons"] if one["code"] == "left_out"]
-    assert told == (
-        "25 requests are not in the comparison of inputs, because their bodies hold no table of rows "
-        "that can be read."
+    (message,) = [one["message"] for one in found["reasons"] if one["code"] == "left_out"]
+    assert message == (
+        "25 requests are not in the comparison of inputs, because their bodies hold no readable "
+        "table of rows."
     )
 
 
-def test_all_reasons_are_told(tmp_path: Path) -> None:
+def test_left_out_requests_have_all_reasons(tmp_path: Path) -> None:
     rows(600, 1).to_csv(tmp_path / "training.csv", index=False)
     captured(tmp_path, [(PARQUET, b"PAR1")] * 2 + [(JSON, b'{"inputs": [[1]]}')], exclude=["zip"])
     path = tmp_path / "captures.jsonl"
-    old = {"columns": [], "data": [], "predictions": None, "ts": "2026-01-01", "truncated": True}
+    old: dict[str, Any] = {
+        "columns": [],
+        "data": [],
+        "predictions": None,
+        "ts": "2026-01-01",
+        "truncated": True,
+    }
     path.write_text(path.read_text() + json.dumps({**old, "request_id": "old"}) + "\n")
     found = report(tmp_path)
     assert found["left_out"] == {"unreadable": 2, "secret": 1, "too_large": 1}
     assert found["verdict"] == "insufficient_data"
-    (told,) = [one["message"] for one in found["reasons"] if one["code"] == "left_out"]
-    assert "(2)" in told
-    assert "max_capture_bytes (1)" in told
+    (message,) = [one["message"] for one in found["reasons"] if one["code"] == "left_out"]
+    assert "(2)" in message
+    assert "max_capture_bytes (1)" in message
 
 
-def test_where_no_inputs_are_known_no_column_is_missing(tmp_path: Path) -> None:
+def test_requests_without_inputs_miss_no_column(tmp_path: Path) -> None:
     rows(600, 1).to_csv(tmp_path / "training.csv", index=False)
     captured(tmp_path, [(PARQUET, b"PAR1")] * 50)
     found = report(tmp_path)
@@ -195,7 +202,12 @@ def test_digests_are_compared_with_digests(tmp_path: Path) -> None:
 def test_captures_of_earlier_releases_do_not_drift(tmp_path: Path) -> None:
     rows(600, 1).to_csv(tmp_path / "training.csv", index=False)
     frame = rows(400, 2).drop(columns=["zip", "phone"])
-    old = {"predictions": [1] * 400, "ts": "2026-01-01", "request_id": "a", "truncated": False}
+    old: dict[str, Any] = {
+        "predictions": [1] * 400,
+        "ts": "2026-01-01",
+        "request_id": "a",
+        "truncated": False,
+    }
     guessed = frame.astype({"ok": str, "n": float, "tenths": float}).round({"tenths": 1})
     data = [list(row.values()) for row in guessed.to_dict("records")]
     lines = [
@@ -208,7 +220,7 @@ def test_captures_of_earlier_releases_do_not_drift(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reference", ["training", "captured"])
-def test_texts_that_an_earlier_release_took_for_numbers_do_not_drift(
+def test_texts_read_as_numbers_by_an_earlier_release_do_not_drift(
     tmp_path: Path, reference: str
 ) -> None:
     captured(tmp_path, three_callers(rows(600, 1)))
@@ -244,7 +256,3 @@ def test_digests_of_an_earlier_release_are_compared_where_values_were_read_alike
     assert "earlier release" in skipped["zip"]
     assert "earlier release" not in str(skipped["n"])
     assert found["verdict"] == "ok"
-
-
-def test_nothing_left_out_is_not_told() -> None:
-    assert Collected().left_out == {}

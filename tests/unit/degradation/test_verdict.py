@@ -2,20 +2,19 @@
 
 import pytest
 
-from model_deployment.degradation.drift import Score
-from model_deployment.degradation.metric_verdict import Judged
+from model_deployment.degradation.metric_verdict import MetricVerdict
+from model_deployment.degradation.statistics.drift import DriftScore
 from model_deployment.degradation.verdict import Evidence, decide, many_refused
-from model_deployment.degradation.verdict import Tested as Seen
 
-STILL = Seen(Score("ks", 0.05, 0.5), 0.5)
-MOVED = Seen(Score("ks", 0.15, 0.001), 0.005)
-FAR = Seen(Score("ks", 0.5, 1e-9), 1e-8)
-TINY = Seen(Score("psi", 0.05, 1e-9), 1e-8)
-CHANCE = Seen(Score("ks", 0.3, 0.04), 0.1)
+STILL = DriftScore("ks", 0.05, 0.5)
+MOVED = DriftScore("ks", 0.15, 0.005)
+FAR = DriftScore("ks", 0.5, 1e-8)
+TINY = DriftScore("psi", 0.05, 1e-8)
+CHANCE = DriftScore("ks", 0.3, 0.1)
 
-FINE, WORSE = Judged(0.0, told=True), Judged(-0.3, told=True, worse=True)
-DEGRADED = Judged(-0.3, told=True, worse=True, degraded=True)
-FEW = Judged(-0.3)
+FINE, WORSE = MetricVerdict(0.0, conclusive=True), MetricVerdict(-0.3, conclusive=True, worse=True)
+DEGRADED = MetricVerdict(-0.3, conclusive=True, worse=True, degraded=True)
+FEW = MetricVerdict(-0.3)
 
 
 @pytest.mark.parametrize(
@@ -29,12 +28,12 @@ FEW = Judged(-0.3)
         (Evidence(0, 100, metrics=[FEW]), "insufficient_data"),
         (Evidence(0, 100, metrics=[FINE]), "ok"),
         (Evidence(100, 100, [STILL], metrics=[FEW], baseline_unread=True), "insufficient_data"),
-        (Evidence(100, None, metrics=[Judged()], baseline_unread=True), "insufficient_data"),
+        (Evidence(100, None, metrics=[MetricVerdict()], baseline_unread=True), "insufficient_data"),
         (Evidence(100, 100, [STILL], metrics=[FINE], baseline_unread=True), "ok"),
         (Evidence(100, 100, [FAR], metrics=[FEW], baseline_unread=True), "drift"),
         (Evidence(100, 100, [STILL], classes=[MOVED]), "ok"),
         (Evidence(100, 100, [STILL], classes=[FAR]), "drift"),
-        (Evidence(100, None, metrics=[Judged()]), "no_reference"),
+        (Evidence(100, None, metrics=[MetricVerdict()]), "no_reference"),
         (Evidence(100, None, metrics=[FEW]), "insufficient_data"),
         (Evidence(29, 100, [STILL]), "insufficient_data"),
         (Evidence(100, 29, [STILL]), "insufficient_data"),
@@ -58,7 +57,7 @@ FEW = Judged(-0.3)
         (Evidence(0, None, metrics=[DEGRADED]), "degraded"),
     ],
 )
-def test_the_first_line_that_holds(evidence: Evidence, verdict: str) -> None:
+def test_verdict_is_of_the_first_line_that_holds(evidence: Evidence, verdict: str) -> None:
     assert decide(evidence) == verdict
 
 

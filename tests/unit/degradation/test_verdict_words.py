@@ -7,7 +7,7 @@ import pytest
 
 from model_deployment.dashboard import formatting
 from model_deployment.degradation import verdict_words
-from model_deployment.degradation.metric_verdict import Judged
+from model_deployment.degradation.metric_verdict import MetricVerdict
 from model_deployment.degradation.verdict_words import OF_METRICS, WORDS, Verdict
 
 PACKAGE = Path(verdict_words.__file__).parents[2]
@@ -23,7 +23,7 @@ def test_every_verdict_has_words_of_its_own() -> None:
         assert formatting.tone(str(verdict)) == one.tone
 
 
-def test_a_verdict_that_is_not_known_is_its_own_name() -> None:
+def test_unknown_verdict_is_its_own_name() -> None:
     """Of a store that a later version has written to."""
     assert (verdict_words.words("unheard-of").name, verdict_words.words("").severity) == (
         "unheard-of",
@@ -34,7 +34,7 @@ def test_a_verdict_that_is_not_known_is_its_own_name() -> None:
     )
 
 
-def test_what_cannot_be_told_alarms_nobody() -> None:
+def test_undecided_verdicts_have_no_severity() -> None:
     silent = {str(verdict) for verdict, one in WORDS.items() if one.severity == 0}
     assert silent == {"insufficient_data", "no_reference", "worse"}
     order = sorted(
@@ -43,18 +43,16 @@ def test_what_cannot_be_told_alarms_nobody() -> None:
     assert order == ["degraded", "drift", "error", "ok"]
 
 
-def test_the_table_is_of_reports() -> None:
-    told = re.findall(r"^\| `(\w+)` \|", verdict_words.table(), re.MULTILINE)
-    assert {*told} == {str(one) for one in Verdict} - OF_METRICS
+def test_table_has_the_verdicts_of_reports() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", verdict_words.table(), re.MULTILINE)
+    assert {*listed} == {str(one) for one in Verdict} - OF_METRICS
 
 
 @pytest.mark.parametrize("page", sorted(PACKAGE.rglob("*.jinja")), ids=lambda path: path.name)
-def test_no_page_has_names_of_its_own(page: Path) -> None:
+def test_templates_spell_no_verdict(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert not re.search(
-        "as it was<|>holds<|>worse<|>degraded<|has moved<|Data moved|Unchanged", text
-    )
+    assert not re.search(">worse<|>degraded<|has drifted<|Data drift|Unchanged", text)
 
 
-def test_the_default_of_a_metric_is_that_it_is_held_to_nothing() -> None:
-    assert Judged().verdict == "no_reference"
+def test_metric_verdict_defaults_to_no_reference() -> None:
+    assert MetricVerdict().verdict == "no_reference"

@@ -11,13 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from model_deployment.degradation.collect import _outputs
-from model_deployment.degradation.engine import _labelled
-from model_deployment.degradation.job import Job
-from model_deployment.degradation.metric_verdict import Past
-from model_deployment.degradation.metrics import Labelled
-from model_deployment.degradation.metrics import measure as of_report
-from model_deployment.degradation.tables import LABEL
+from model_deployment.degradation.data.collect import _outputs
+from model_deployment.degradation.data.labels import LabelledRows, labelled_rows
+from model_deployment.degradation.data.tables import LABEL
+from model_deployment.degradation.metric_verdict import RecordedMetrics
+from model_deployment.degradation.statistics.metrics import measure as of_report
 from model_deployment.metrics.scores import Scores, comparison, measure, scores
 
 AMOUNTS = st.floats(-1e6, 1e6).filter(lambda value: not value.is_integer())
@@ -124,8 +122,8 @@ def test_odd_values_give_metrics_that_are_numbers_or_none(pairs: list[tuple[Any,
 
 def now(
     metrics: dict[str, float], n: int | None = 1000, day: int = 30, source: str = "set"
-) -> Past:
-    return Past(datetime(2026, 1, day, tzinfo=UTC), metrics, n, source)
+) -> RecordedMetrics:
+    return RecordedMetrics(datetime(2026, 1, day, tzinfo=UTC), metrics, n, source)
 
 
 def row(name: str, before: float | None, after: float | None, n: int | None = 1000) -> Any:
@@ -233,7 +231,7 @@ def test_many_labels_decide_alone(pairs: list[tuple[float, float]], verdict: str
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=3, max_size=60))
 def test_averages_are_judged_as_in_a_report(pairs: list[tuple[int, int]]) -> None:
     truth, said = np.array([*pairs, (0, 1), (1, 0)]).T
-    there = of_report(Labelled("classification", truth, said, ("0", "1")))
+    there = of_report(LabelledRows("classification", truth, said, ("0", "1")))
     pairs = [*pairs, (0, 1), (1, 0)]
     found = scores(pairs)
     for name in ("precision", "recall", "f1"):
@@ -248,7 +246,7 @@ def test_standard_errors_are_those_of_a_report() -> None:
         (float(one), float(one) + error) for one, error in enumerate((0.5, -1.25, 3.0, 0.75) * 9)
     ]
     truth, said = np.array(pairs).T
-    there = of_report(Labelled("regression", truth, said))
+    there = of_report(LabelledRows("regression", truth, said))
     found = scores(pairs)
     for name in ("mae", "mse", "rmse"):
         assert found.errors[name] == pytest.approx(there[name].standard_error)
@@ -302,7 +300,9 @@ def test_answers_of_all_forms_are_measured_as_in_a_report(
 ) -> None:
     rows = [{**_outputs(one), LABEL: label} for label, one in zip(labels, said, strict=True)]
     table = pd.DataFrame(rows)
-    there = of_report(_labelled(Job(), table) or Labelled("", np.empty(0), np.empty(0)))
+    labelled = labelled_rows(table, None)
+    assert labelled is not None
+    there = of_report(labelled)
     found = scores(list(zip(labels, said, strict=True)))
     here = found.values | found.kindest
     assert here

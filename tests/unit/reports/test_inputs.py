@@ -13,7 +13,7 @@ from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.degradation.job import parse
-from model_deployment.degradation.metric_verdict import Past
+from model_deployment.degradation.metric_verdict import RecordedMetrics
 from model_deployment.documents.base import Collection, Documents
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.metrics.service import Monitoring
@@ -181,7 +181,7 @@ async def test_a_baseline_that_cannot_be_read_is_told(documents: Documents, tmp_
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY, baseline=error)
     assert job["baseline_error"] == error.detail
     assert job["first_set"]["metrics"] == {"rmse": 3.0}
-    assert parse(job).first_set == Past(NOW, {"rmse": 3.0}, 40)
+    assert parse(job).first_set == RecordedMetrics(NOW, {"rmse": 3.0}, 40)
 
 
 async def test_requests_that_the_model_never_saw_are_told_apart(

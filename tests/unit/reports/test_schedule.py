@@ -110,7 +110,7 @@ async def test_a_first_report_was_nothing_before() -> None:
     await told.alarm()(KEY, made("drift"), None)
     [(_, text)] = told.notes
     assert "was" not in text
-    assert "drift (the first report). Data moved." in text
+    assert "drift (the first report). Data drift." in text
     assert told.calls[0]["previous"] is None
     await told.alarm()(KEY, made("degraded"), made("insufficient_data"))
     assert "(was insufficient_data)" in told.notes[1][1]

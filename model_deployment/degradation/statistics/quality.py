@@ -1,6 +1,6 @@
-"""What is wrong with the data itself: values that are missing, new, gone, stuck, or out of range.
+"""Data quality: values that are missing, new, gone, constant, or out of range.
 
-Findings of severity ERROR are those that chance never makes; the verdict counts them as drift.
+Findings of severity ERROR are faults that sampling noise never makes; the verdict counts them as drift.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model_deployment.degradation.columns import CATEGORY, NUMBER, Column, Side
-from model_deployment.degradation.drift import FEWEST, categorical
+from model_deployment.degradation.data.columns import CATEGORY, NUMBER, ColumnPair
 from model_deployment.degradation.findings import (
     Finding,
     Severity,
@@ -19,22 +18,24 @@ from model_deployment.degradation.findings import (
     percent,
     quoted,
 )
+from model_deployment.degradation.statistics.drift import MIN_ROWS, categorical
 
+#: Share of the most frequent value from which on a column is nearly constant.
 _NEARLY = 0.95
-_SHOWN = 5
+#: Categories that a finding names.
+_MAX_NAMED = 5
 
 Values = NDArray[Any]
 
 
-def findings(column: Column) -> list[Finding]:
-    """Everything that is wrong with one column."""
+def findings(column: ColumnPair) -> list[Finding]:
     if not column.in_current and not column.in_reference:
         return []
     if not column.in_current:
-        text = f"Column {quoted(column.name)} of the reference is missing now."
+        text = f"Column {quoted(column.name)} of the reference is missing in the captured requests."
         return [Finding(Severity.ERROR, "column_missing", text, column.name, 3)]
     if not column.in_reference:
-        text = f"Column {quoted(column.name)} is new: the reference does not have it."
+        text = f"Column {quoted(column.name)} is not in the reference."
         return [Finding(Severity.INFO, "column_added", text, column.name)]
     found: list[Finding] = []
     for check in _CHECKS:
@@ -42,32 +43,32 @@ def findings(column: Column) -> list[Finding]:
     return found
 
 
-def _missing(column: Column) -> Iterable[Finding]:
+def _missing(column: ColumnPair) -> Iterable[Finding]:
     before, now = column.reference, column.current
-    if min(len(before.values), len(now.values)) < FEWEST:
+    if min(len(before.values), len(now.values)) < MIN_ROWS:
         return
     shares = [side.missing / len(side.values) for side in (before, now)]
     if shares[1] == 1 and shares[0] < 1:
-        text = f"Column {quoted(column.name)} has no value at all any more."
+        text = f"Column {quoted(column.name)} has no values any longer."
         yield Finding(Severity.ERROR, "column_empty", text, column.name, 2)
         return
     table = np.array([[side.missing, len(side.present)] for side in (before, now)])
     rose = shares[1] - shares[0]
     if rose >= 0.05 and categorical(table, "chi_square").p_value < 1e-4:
         text = (
-            f"{percent(shares[1])} of the values of {quoted(column.name)} are missing, "
-            f"{percent(shares[0])} were before."
+            f"{percent(shares[1])} of the values of {quoted(column.name)} are missing; "
+            f"in the reference {percent(shares[0])} are."
         )
         severity = Severity.ERROR if rose >= 0.2 else Severity.WARNING
         yield Finding(severity, "missing_rose", text, column.name, rose)
 
 
-def _as_sent(column: Column) -> Iterable[Finding]:
-    """Values that had to be read in another way than they came."""
+def _unusable(column: ColumnPair) -> Iterable[Finding]:
+    """Values that were treated as missing."""
     before, now = column.reference, column.current
     for were, are, code, what in (
         (before.tokens, now.tokens, "missing_tokens", "are texts such as “?” or “NA”"),
-        (before.unreadable, now.unreadable, "not_numbers", "are no numbers"),
+        (before.unreadable, now.unreadable, "not_numbers", "are not numbers"),
         (before.infinite, now.infinite, "infinite", "are infinite"),
     ):
         share = are / max(len(now.values), 1)
@@ -76,63 +77,59 @@ def _as_sent(column: Column) -> Iterable[Finding]:
             yield Finding(Severity.WARNING, code, text, column.name, share)
 
 
-def _categories(column: Column) -> Iterable[Finding]:
+def _categories(column: ColumnPair) -> Iterable[Finding]:
     if column.kind != CATEGORY or column.skipped:
         return
-    before, now = (_counts(column, side) for side in (column.reference, column.current))
+    before, now = column.counts
     new = (before == 0) & (now > 0)
     share = now[new].sum() / now.sum()
-    # A few rows of new values are what any second sample of many categories has.
+    # Any second sample of many categories has a few new values.
     if now[new].sum() >= 3 and share >= 0.01:
-        text = f"{percent(share)} of the values of {quoted(column.name)} are new: "
+        text = f"{percent(share)} of the values of {quoted(column.name)} are new categories: "
         text += _listed(column, now * new)
         yield Finding(Severity.WARNING, "new_categories", text, column.name, float(share))
     gone = (now == 0) & (before / max(before.sum(), 1) * now.sum() >= 15)
     if gone.any():
-        text = f"Values of {quoted(column.name)} do not come any more: "
+        text = f"Categories of {quoted(column.name)} no longer occur: "
         yield Finding(
             Severity.INFO, "gone_categories", text + _listed(column, before * gone), column.name
         )
 
 
-def _counts(column: Column, side: Side) -> Values:
-    return np.bincount(side.present, minlength=len(column.categories))
-
-
-def _listed(column: Column, counts: Values) -> str:
+def _listed(column: ColumnPair, counts: Values) -> str:
     places = [int(place) for place in np.argsort(-counts, kind="stable") if counts[place]]
-    shown = ", ".join(quoted(column.categories[place]) for place in places[:_SHOWN])
-    more = len(places) - _SHOWN
+    shown = ", ".join(quoted(column.categories[place]) for place in places[:_MAX_NAMED])
+    more = len(places) - _MAX_NAMED
     return f"{shown} and {more} more." if more > 0 else f"{shown}."
 
 
-def _range(column: Column) -> Iterable[Finding]:
+def _range(column: ColumnPair) -> Iterable[Finding]:
     if column.kind != NUMBER or column.skipped:
         return
     before, now = column.reference.present, column.current.present
     low, high = float(before.min()), float(before.max())
     outside = int(((now < low) | (now > high)).sum())
     share = outside / len(now)
-    # Of a second sample 2 / (m + 1) lie outside of the first on average; three times that is more.
+    # On average a share of 2 / (m + 1) of a second sample lies outside the range of the first.
     if outside >= 3 and share >= max(0.01, 6 / (len(before) + 1)):
         text = (
-            f"{percent(share)} of the values of {quoted(column.name)} lie outside of the range of the "
+            f"{percent(share)} of the values of {quoted(column.name)} lie outside the range of the "
             f"reference, {number(low)} to {number(high)}."
         )
         yield Finding(Severity.WARNING, "out_of_range", text, column.name, share)
 
 
-def _constant(column: Column) -> Iterable[Finding]:
-    if column.skipped or min(len(s.present) for s in (column.reference, column.current)) < FEWEST:
+def _constant(column: ColumnPair) -> Iterable[Finding]:
+    if column.skipped or min(len(s.present) for s in (column.reference, column.current)) < MIN_ROWS:
         return
     before, _ = _dominant(column.reference.present)
     now, value = _dominant(column.current.present)
     shown = column.categories[int(value)] if column.kind == CATEGORY else number(float(value))
     if now == 1 and before < 0.5:
-        text = f"All values of {quoted(column.name)} are {quoted(shown)} now."
+        text = f"All values of {quoted(column.name)} are now {quoted(shown)}."
         yield Finding(Severity.ERROR, "column_constant", text, column.name, 1)
     elif now > _NEARLY and before < _NEARLY - 0.1:
-        text = f"{percent(now)} of the values of {quoted(column.name)} are {quoted(shown)} now."
+        text = f"{percent(now)} of the values of {quoted(column.name)} are now {quoted(shown)}."
         yield Finding(Severity.WARNING, "nearly_constant", text, column.name, now)
 
 
@@ -142,8 +139,8 @@ def _dominant(values: Values) -> tuple[float, Any]:
     return float(counts[most] / len(values)), found[most]
 
 
-def duplicates(columns: Iterable[Column]) -> list[Finding]:
-    """Whether many rows are the same, which they were not before."""
+def duplicates(columns: Iterable[ColumnPair]) -> list[Finding]:
+    """Whether many more rows than in the reference repeat another row."""
     compared = [column for column in columns if column.kind in (NUMBER, CATEGORY)]
     compared = [column for column in compared if column.in_reference and column.in_current]
     if not compared:
@@ -152,12 +149,12 @@ def duplicates(columns: Iterable[Column]) -> list[Finding]:
     now = _repeated([column.current.values for column in compared])
     if now - before < 0.2:
         return []
-    text = f"{percent(now)} of the rows repeat another one, {percent(before)} did before."
+    text = f"{percent(now)} of the rows repeat another row; in the reference {percent(before)} do."
     return [Finding(Severity.INFO, "duplicates", text, None, now)]
 
 
 def _repeated(columns: list[Values]) -> float:
-    """The share of rows that are equal to an earlier one."""
+    """The share of rows that repeat another row."""
     if not len(columns[0]):
         return 0.0
     hashes = np.zeros(len(columns[0]), dtype=np.uint64)
@@ -166,9 +163,9 @@ def _repeated(columns: list[Values]) -> float:
     return 1 - len(np.unique(hashes)) / len(hashes)
 
 
-_CHECKS: tuple[Callable[[Column], Iterable[Finding]], ...] = (
+_CHECKS: tuple[Callable[[ColumnPair], Iterable[Finding]], ...] = (
     _missing,
-    _as_sent,
+    _unusable,
     _categories,
     _range,
     _constant,

@@ -1,4 +1,4 @@
-"""A column in a few figures, and in a picture that both sides share the bins of."""
+"""A column in a few figures, and as histograms of reference and current values with the same bins."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model_deployment.degradation.columns import CATEGORY, NUMBER, TIME, Column, Side
+from model_deployment.degradation.data.columns import CATEGORY, NUMBER, TIME, ColumnPair, Sample
 
 _BINS = 24
 _TOP = 10
@@ -14,12 +14,8 @@ _TOP = 10
 Summary = dict[str, Any]
 
 
-def summaries(column: Column, pictured: bool) -> tuple[Summary, Summary]:
-    """Of the reference, and of now.
-
-    Args:
-        pictured: with histogram or counts, for a picture.
-    """
+def summaries(column: ColumnPair, pictured: bool) -> tuple[Summary, Summary]:
+    """Of the reference and of the current values; ``pictured`` adds a histogram or counts."""
     before, now = (_figures(column, side) for side in (column.reference, column.current))
     if pictured and column.kind == NUMBER:
         edges = _edges(column)
@@ -27,19 +23,14 @@ def summaries(column: Column, pictured: bool) -> tuple[Summary, Summary]:
             if edges is not None and len(side.present):
                 summary["histogram"] = _histogram(side.present, edges)
     if pictured and column.kind == CATEGORY:
-        counts = [
-            np.bincount(side.present, minlength=len(column.categories))
-            if len(side.present)
-            else np.zeros(len(column.categories), dtype=int)
-            for side in (column.reference, column.current)
-        ]
+        counts = column.counts
         shown = np.argsort(-(counts[0] + counts[1]), kind="stable")[:_TOP]
         for summary, some in ((before, counts[0]), (now, counts[1])):
             summary["top"] = [[column.categories[place], int(some[place])] for place in shown]
     return before, now
 
 
-def _figures(column: Column, side: Side) -> Summary:
+def _figures(column: ColumnPair, side: Sample) -> Summary:
     present = side.present
     summary: Summary = {"rows": len(side.values), "missing": side.missing}
     if not len(present):
@@ -51,27 +42,19 @@ def _figures(column: Column, side: Side) -> Summary:
     figures = {"min": present.min(), "p5": low, "median": middle, "p95": high, "max": present.max()}
     if column.kind == TIME:
         return summary | {name: _moment(value) for name, value in figures.items()}
-    figures |= {"mean": _mean(present), "std": _spread(present)}
+    # Scaled, since the sum of large numbers overflows.
+    scale = max(float(np.abs(present).max()), 1.0)
+    scaled = present / scale
+    figures |= {"mean": scaled.mean() * scale, "std": scaled.std() * scale}
     return summary | {name: float(value) for name, value in figures.items()}
-
-
-def _mean(values: NDArray[Any]) -> float:
-    """The mean, of numbers whose sum is too large too."""
-    scale = max(float(np.abs(values).max()), 1.0)
-    return float((values / scale).mean() * scale)
-
-
-def _spread(values: NDArray[Any]) -> float:
-    scale = max(float(np.abs(values).max()), 1.0)
-    return float((values / scale).std() * scale)
 
 
 def _moment(seconds: float) -> str:
     return str(pd.Timestamp(seconds, unit="s", tz="UTC").isoformat())
 
 
-def _edges(column: Column) -> NDArray[Any] | None:
-    """Where the bins lie: what all but the most extreme values of both sides cover."""
+def _edges(column: ColumnPair) -> NDArray[Any] | None:
+    """Edges of the bins, which cover all but the 1 % most extreme values at each end."""
     sides = [side.present for side in (column.reference, column.current) if len(side.present)]
     if not sides:
         return None
@@ -87,7 +70,6 @@ def _edges(column: Column) -> NDArray[Any] | None:
 
 
 def _histogram(values: NDArray[Any], edges: NDArray[Any]) -> Summary:
-    """Counts; the first and the last bin hold what lies beyond them too."""
-    places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, _BINS - 1)
-    counts = np.bincount(places, minlength=_BINS)
-    return {"edges": [float(edge) for edge in edges], "counts": [int(one) for one in counts]}
+    """Counts; the first and the last bin also hold the values beyond them."""
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    return {"edges": edges.tolist(), "counts": counts.tolist()}

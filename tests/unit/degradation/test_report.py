@@ -1,4 +1,4 @@
-"""Whole reports on tables: what they say when something moved, broke, or cannot be told."""
+"""Whole reports on tables: verdict, headline and findings."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_deployment.degradation.job import parse, past
+from model_deployment.degradation.job import parse, recorded_metrics
 from model_deployment.metrics.scores import comparison
 from tests.support.report_jobs import codes, frame, report, with_labels
 
 RUN = {"test_rmse": 0.1, "test_mae": 0.08}
 
 
-def test_nothing_moved() -> None:
+def test_unmoved_tables_are_ok() -> None:
     found = report(frame(300, 1), frame(1000, 2))
     assert found["verdict"] == "ok"
     assert found["share_drifted"] == 0
@@ -22,18 +22,18 @@ def test_nothing_moved() -> None:
     assert codes(found) == ["few_labels"]
 
 
-def test_a_column_that_moved_is_named_first() -> None:
+def test_drifted_column_comes_first() -> None:
     found = report(frame(300, 1, shift=1.0), frame(1000, 2))
     assert found["verdict"] == "drift"
     assert found["reasons"][0]["column"] == "a"
-    assert "standard deviations above" in found["reasons"][0]["message"]
+    assert "its mean rose from" in found["reasons"][0]["message"]
     first = found["columns"][0]
     assert (first["name"], first["drifted"], first["method"]) == ("a", True, "ks")
     assert first["p_value"] < 1e-6
     assert not found["prediction"]["drifted"]
 
 
-def test_predictions_that_moved_are_drift() -> None:
+def test_drifted_predictions_are_drift() -> None:
     now = frame(300, 1)
     now["__prediction"] += 1
     found = report(now, frame(1000, 2))
@@ -41,18 +41,18 @@ def test_predictions_that_moved_are_drift() -> None:
     assert "prediction_drift" in codes(found)
 
 
-def test_a_column_that_is_gone_is_drift() -> None:
+def test_missing_column_is_drift() -> None:
     found = report(frame(300, 1).drop(columns=["b"]), frame(1000, 2), target="y")
     assert found["verdict"] == "drift"
     assert codes(found)[0] == "column_missing"
 
 
-def test_what_nobody_sends_is_taken_for_the_target() -> None:
+def test_column_that_no_caller_sends_is_taken_for_the_target() -> None:
     found = report(frame(300, 1), frame(1000, 2).assign(y=1.0))
     assert found["verdict"] == "ok"
 
 
-def test_an_index_and_names_of_rows_are_no_inputs_that_are_missing() -> None:
+def test_index_and_ids_are_no_missing_inputs() -> None:
     trained = frame(1000, 2).assign(**{"Unnamed: 0": range(1000), "id": 1, "y": 1.0})
     assert report(frame(300, 1), trained)["verdict"] == "ok"
     found = report(frame(300, 1), trained, reference_source="captured")
@@ -75,7 +75,7 @@ def test_an_unnamed_tensor_is_matched_by_position() -> None:
     assert found["verdict"] == "ok"
 
 
-def test_labels_that_are_wrong_degrade() -> None:
+def test_wrong_labels_are_degraded() -> None:
     found = report(with_labels(frame(300, 1), 0.5), frame(1000, 2), baseline=RUN)
     assert (found["verdict"], found["worse"]) == ("degraded", True)
     assert codes(found)[0] == "degraded"
@@ -95,7 +95,7 @@ def test_worse_once_is_not_ok() -> None:
     assert again["verdict"] == "degraded"
 
 
-def test_labels_that_are_right_suffice_without_a_reference() -> None:
+def test_right_labels_are_ok_without_a_reference() -> None:
     found = report(with_labels(frame(300, 1), 0.1), baseline=RUN)
     assert found["verdict"] == "ok"
     assert "no_reference" in codes(found)
@@ -110,7 +110,7 @@ def test_labels_that_are_right_suffice_without_a_reference() -> None:
         (9.0, {"baseline": {"profit": 0.1}}, "no_reference"),
     ],
 )
-def test_without_anything_fair_to_compare_with_it_is_not_ok(
+def test_report_without_a_fair_baseline_is_not_ok(
     error: float, job: dict[str, Any], verdict: str
 ) -> None:
     assert report(with_labels(frame(300, 1), error), **job)["verdict"] == verdict
@@ -158,12 +158,12 @@ def test_feedback_is_never_the_baseline() -> None:
         ("03T00:00:00", False),
     ],
 )
-def test_what_was_set_counts_in_its_window_only(ts: str, counts: bool) -> None:
+def test_set_metrics_count_in_their_window_only(ts: str, counts: bool) -> None:
     found = report(frame(0, 1), frame(500, 2), baseline=RUN, history=[entry(ts, 0.1)], **WINDOW)
     assert found["verdict"] == ("ok" if counts else "insufficient_data")
 
 
-def test_the_baseline_of_the_history_is_the_oldest_that_was_set() -> None:
+def test_history_baseline_is_the_first_that_was_set() -> None:
     past = [
         entry("01T01:00:00", 0.05, n=29),
         entry("01T02:00:00", 0.1),
@@ -180,7 +180,7 @@ def test_the_baseline_of_the_history_is_the_oldest_that_was_set() -> None:
     assert found["metrics"][0]["baseline"] is None
 
 
-def test_the_job_may_know_an_older_baseline_than_its_history() -> None:
+def test_job_may_have_an_older_baseline_than_its_history() -> None:
     now = with_labels(frame(300, 1), 0.5)
     past = [entry("01T03:00:00", 0.5)]
     assert report(now, history=past, **WINDOW)["verdict"] == "ok"
@@ -194,7 +194,7 @@ def test_the_job_may_know_an_older_baseline_than_its_history() -> None:
     assert report(now, first_set=inside, **WINDOW)["verdict"] == "no_reference"
 
 
-def test_another_metric_that_was_worse_before_does_not_make_this_one_last() -> None:
+def test_worse_window_of_another_metric_does_not_count() -> None:
     now = with_labels(frame(60, 1), 0.5)
     job: dict[str, Any] = {"baseline": {"test_rmse": 0.1}, "windows_worse_before": 1}
     assert report(now, **job)["verdict"] == "degraded"
@@ -203,7 +203,7 @@ def test_another_metric_that_was_worse_before_does_not_make_this_one_last() -> N
         assert (found["verdict"], found["worse_metrics"]) == ("insufficient_data", ["rmse"])
     found = report(now, worse_before={"test_rmse": 1}, **job)
     assert found["verdict"] == "degraded"
-    assert "the window before was worse too" in found["reasons"][0]["message"]
+    assert "worse in the window before as well" in found["reasons"][0]["message"]
 
 
 def test_worse_metrics_are_named() -> None:
@@ -215,7 +215,7 @@ def test_worse_metrics_are_named() -> None:
 
 
 @pytest.mark.parametrize("reference", [None, frame(1000, 2)])
-def test_a_baseline_that_could_not_be_read_is_told_and_not_ok(
+def test_unreadable_baseline_is_reported_and_not_ok(
     reference: pd.DataFrame | None,
 ) -> None:
     job = {"baseline_error": "MLflow does not answer", **WINDOW}
@@ -296,9 +296,18 @@ def test_probabilities_are_compared_as_classes(outputs: int) -> None:
         assert (found["verdict"], found["prediction_against"]) == (verdict, "target")
 
 
-def test_metrics_that_somebody_sent_are_judged_without_labels() -> None:
-    sent = {"ts": "2026-01-02T12:00:00Z", "metrics": {"rmse": 0.5}, "n": 500, "source": "set"}
-    job = {"history": [sent], "since": "2026-01-02T00:00:00Z", "until": "2026-01-03T00:00:00Z"}
+def test_set_metrics_are_judged_without_labels() -> None:
+    sent: dict[str, Any] = {
+        "ts": "2026-01-02T12:00:00Z",
+        "metrics": {"rmse": 0.5},
+        "n": 500,
+        "source": "set",
+    }
+    job: dict[str, Any] = {
+        "history": [sent],
+        "since": "2026-01-02T00:00:00Z",
+        "until": "2026-01-03T00:00:00Z",
+    }
     assert report(frame(300, 1), baseline=RUN, **job)["verdict"] == "insufficient_data"
     job["windows_worse_before"] = 1
     assert report(frame(300, 1), baseline=RUN, **job)["verdict"] == "degraded"
@@ -306,7 +315,7 @@ def test_metrics_that_somebody_sent_are_judged_without_labels() -> None:
     assert report(frame(300, 1), baseline=RUN, **job)["verdict"] == "insufficient_data"
 
 
-def test_a_captured_reference_with_labels_is_a_baseline() -> None:
+def test_captured_reference_with_labels_is_a_baseline() -> None:
     before = with_labels(frame(500, 2), 0.1).rename(columns={"__label": "y"}).drop(columns="__ts")
     job = {"reference_source": "captured", "target": "y"}
     found = report(with_labels(frame(300, 1), 0.5), before, **job)
@@ -332,11 +341,11 @@ def asked(requests: int, **job: Any) -> dict[str, Any]:
     return report(frame(300, 1), frame(1000, 2), violations=some, requests=requests, **job)
 
 
-def test_requests_that_were_refused_are_told_and_no_drift() -> None:
+def test_refused_requests_are_reported_and_no_drift() -> None:
     found = asked(225, refused={"refused": 3})
     assert (found["verdict"], codes(found)[0]) == ("ok", "refused")
     assert found["reasons"][0]["message"] == (
-        "3 of 225 requests (1.3 %) were refused: 3 do not fit the model; "
+        "3 of 225 requests (1.3 %) were refused: 3 for not fitting the model; "
         "the most frequent violation is “type” of “a”."
     )
     assert found["refused"] == {
@@ -353,7 +362,7 @@ def test_requests_that_were_refused_are_told_and_no_drift() -> None:
     assert "40 % of the requests were refused" in many["summary"]
 
 
-def test_requests_that_were_let_through_are_told_and_compared() -> None:
+def test_requests_let_through_are_reported_and_compared() -> None:
     found = asked(300, let_through=33)
     assert (found["verdict"], codes(found)[0]) == ("ok", "violations")
     assert "33 of 300 requests (11 %)" in found["reasons"][0]["message"]
@@ -362,17 +371,22 @@ def test_requests_that_were_let_through_are_told_and_compared() -> None:
     assert "35 violations in 300 requests" in asked(300)["reasons"][0]["message"]
 
 
-def test_labels_that_are_right_come_first_and_then_what_moved() -> None:
+def test_good_labels_come_before_drift() -> None:
     now = with_labels(frame(700, 1, shift=1.0), 0.1)
     found = report(now, frame(1000, 2), baseline=RUN)
     assert found["verdict"] == "drift"
-    assert found["headline"] == "As good as it was on 700 labelled rows, but the data has moved"
+    assert (
+        found["headline"]
+        == "As good as its baseline on 700 labelled rows, but the data has drifted"
+    )
     assert codes(found)[0] == "as_good"
     assert found["reasons"][0]["message"].startswith("On 700 labelled rows the model is as good")
     assert found["reasons"][1]["column"] == "a"
     without = report(now.drop(columns=["__label", "__ts"]), frame(1000, 2), baseline=RUN)
-    assert without["headline"] == "Data moved"
-    assert without["summary"].endswith("Only labels can tell whether it is still right.")
+    assert without["headline"] == "Data drift"
+    assert without["summary"].endswith(
+        "Only labels can show whether the predictions are still right."
+    )
 
 
 @pytest.mark.parametrize(
@@ -381,11 +395,11 @@ def test_labels_that_are_right_come_first_and_then_what_moved() -> None:
         (lambda: report(frame(300, 1), frame(1000, 2)), "Unchanged"),
         (
             lambda: report(with_labels(frame(60, 1), 0.1), baseline=RUN),
-            "Unchanged: as good as it was on 60 labelled rows",
+            "Unchanged: as good as its baseline on 60 labelled rows",
         ),
         (
             lambda: report(with_labels(frame(300, 1), 0.5), baseline=RUN),
-            "Degraded: worse than it was on 300 labelled rows",
+            "Degraded: worse than its baseline on 300 labelled rows",
         ),
         (
             lambda: report(with_labels(frame(60, 1), 0.5), baseline=RUN),
@@ -395,11 +409,11 @@ def test_labels_that_are_right_come_first_and_then_what_moved() -> None:
             lambda: report(
                 with_labels(frame(300, 1, shift=1), 0.5)[:60], frame(900, 2), baseline=RUN
             ),
-            "Data moved, and worse once on 60 labelled rows",
+            "Data drift, and worse once on 60 labelled rows",
         ),
         (
             lambda: report(with_labels(frame(40, 1), 0.14), baseline={"test_rmse": 0.1}),
-            "Unchanged: no worse than chance explains on 40 labelled rows",
+            "Unchanged: not significantly worse than its baseline on 40 labelled rows",
         ),
         (lambda: report(frame(300, 1)), "No reference"),
         (lambda: report(frame(3, 1)), "No reference"),
@@ -417,10 +431,10 @@ def several(n: int, labels: bool = True) -> pd.DataFrame:
     return table if labels else table.drop(columns=["__label", "__ts"])
 
 
-def test_of_several_outputs_is_told_what_is_not_measured() -> None:
+def test_several_outputs_are_reported_as_not_measured() -> None:
     found = report(several(150), frame(1000, 2), baseline=RUN)
     [reason] = [one for one in found["reasons"] if one["code"] == "not_measured"]
-    assert reason["message"].startswith("150 true values are known, but nothing is measured")
+    assert reason["message"].startswith("150 labels are known, but no metric could be measured")
     assert "2 values for each row" in reason["message"]
     assert (found["rows"]["labelled"], found["rows"]["unmeasured"]) == (0, 150)
     assert "few_labels" not in codes(found)
@@ -429,15 +443,15 @@ def test_of_several_outputs_is_told_what_is_not_measured() -> None:
     assert "few_labels" in codes(none)
 
 
-def test_truths_without_a_prediction_are_told() -> None:
+def test_labels_without_a_prediction_are_reported() -> None:
     now = with_labels(frame(300, 1), 0.1)
     now.loc[:49, "__prediction"] = np.nan
     found = report(now, frame(1000, 2), baseline=RUN)
     [reason] = [one for one in found["reasons"] if one["code"] == "unpaired"]
-    assert reason["message"].startswith("50 of 300 true values")
+    assert reason["message"].startswith("50 of 300 labels")
 
 
-def test_metrics_that_were_set_are_told_as_the_api_tells_them() -> None:
+def test_set_metrics_are_judged_as_by_the_api() -> None:
     figures = ((0.8, 100), (0.7, 100), (0.5, 29), (0.5, None), (0.95, 60), (0.7, 100), (0.6, 200))
     history: list[dict[str, Any]] = []
     for hour, (accuracy, n) in enumerate(figures):
@@ -447,33 +461,33 @@ def test_metrics_that_were_set_are_told_as_the_api_tells_them() -> None:
         for run in ({"accuracy": 0.9}, {}, {"train_accuracy": 1.0}):
             found = report(frame(0, 1), baseline=run, history=history, **WINDOW)
             [there] = found["metrics"]
-            *before, now = map(past, history)
+            *before, now = map(recorded_metrics, history)
             [here] = comparison(run, now, before=before)
             for name in ("verdict", "baseline", "baseline_source", "current", "change"):
                 assert here[name] == there[name], (hour, run, name)
             assert bool(here["degraded"]) is (found["verdict"] == "degraded")
 
 
-def test_a_model_that_fits_exactly_does_not_degrade_by_rounding() -> None:
+def test_exact_model_does_not_degrade_by_rounding() -> None:
     now = with_labels(frame(400, 1), 0)
     now["__prediction"] = now["__label"] * (1 + 3e-15)
     found = report(now, frame(1000, 2), baseline={"test_rmse": 1e-16, "test_mae": 0.0})
     assert (found["verdict"], found["worse"]) == ("ok", False)
 
 
-def test_now_is_sampled_down_to_the_reference() -> None:
+def test_current_rows_are_sampled_down_to_the_reference() -> None:
     found = report(frame(5000, 1), frame(200, 2))
     assert found["columns"][0]["current"]["rows"] == 200
     assert found["columns"][0]["method"] in ("ks", "chi_square")
     assert found["rows"]["current"] == 5000
 
 
-def test_the_same_job_says_the_same() -> None:
+def test_report_is_reproducible() -> None:
     tables = with_labels(frame(500, 1), 0.2), frame(200, 2)
     assert report(*tables, baseline=RUN) == report(*tables, baseline=RUN)
 
 
-def test_a_job_of_nulls_has_defaults() -> None:
+def test_job_of_nulls_has_defaults() -> None:
     nulls: dict[str, Any] = dict.fromkeys(
         ("signature", "reference_source", "target", "task", "baseline", "history", "tolerance")
     )

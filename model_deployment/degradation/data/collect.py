@@ -1,9 +1,9 @@
-"""Makes the tables of a report from what the controller laid down: captures, labels, training data.
+"""Makes the tables of a report from the files of the controller: captures, labels, training data.
 
-``captures.jsonl`` has one captured request a line (``columns``, ``data``, ``predictions``, ``ts``,
-``request_id``), ``labels.jsonl`` one label. The reference is ``training.csv``, ``training.parquet``, or
-frozen captures in ``reference.jsonl``. Earlier captures in ``predictions.jsonl`` are what predictions
-are compared with where the reference has none.
+``captures.jsonl`` has a captured request in each line (``columns``, ``data``, ``predictions``, ``ts``,
+``request_id``), ``labels.jsonl`` a label. The reference is ``training.csv``, ``training.parquet``, or
+earlier captures in ``reference.jsonl``. If the reference has no predictions, those of the earlier captures
+in ``predictions.jsonl`` are used.
 """
 
 import json
@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model_deployment.datasets.formats import unique
-from model_deployment.degradation.tables import (
+from model_deployment.degradation.data.tables import (
     LABEL,
     PREDICTION,
     REQUEST,
     SEEN,
     TIME,
-    is_ours,
     is_prediction,
+    is_reserved,
     renamed,
 )
 from model_deployment.recording.record import left_out
@@ -46,67 +46,67 @@ Labels = Mapping[str, Mapping[int, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What is not in the tables."""
+    """What the report has to know beside the tables."""
 
-    #: Labels that were left out, since several captured requests have their id.
+    #: Labels that were left out because several captured requests have their id.
     ambiguous: int = 0
-    #: Captured requests whose inputs are not known, by the reason.
+    #: Captured requests whose inputs are unknown, by reason.
     left_out: Mapping[str, int] = field(default_factory=dict)
-    #: Columns of text of which an earlier release captured numbers: ``501`` for ``00501``.
+    #: Text columns that an earlier release captured as numbers: ``501`` for ``00501``.
     guessed: frozenset[str] = frozenset()
-    #: Whether some digests are of values that an earlier release had read otherwise.
+    #: Whether some digests were made by an earlier release, which read values differently.
     two_digests: bool = False
 
 
 @dataclass(slots=True)
-class _Noted:
-    """What was met in captures."""
+class _CaptureStats:
+    """What was found while reading captures."""
 
-    missed: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     guessed: set[str] = field(default_factory=set)
-    #: Whether the signature was asked what their values are.
+    #: Whether values were read by the types of the signature.
     typed: set[bool] = field(default_factory=set)
 
 
 def collect(folder: Path, specs: Sequence[Mapping[str, Any]] = ()) -> Collected:
     """Write ``current.parquet`` and, if there are any, ``reference.parquet`` and ``predictions.parquet``.
 
-    Args:
-        folder: where everything is.
-        specs: the columns that the model takes, in MLflow's JSON form.
+    ``specs`` are the columns of the model's signature in MLflow's JSON form.
     """
-    inputs = _inputs(specs)
+    inputs = _parse_inputs(specs)
     captures, frozen = folder / "captures.jsonl", folder / "reference.jsonl"
     labels, ambiguous = _labels(folder / "labels.jsonl", [captures, frozen])
-    now, before = _Noted(), _Noted()
+    now, before = _CaptureStats(), _CaptureStats()
     if captures.exists():
         _write(folder / "current.parquet", list(_rows(captures, labels, inputs, now)))
     reference = folder / "reference.parquet"
     if (folder / "training.parquet").exists():
-        _training(folder / "training.parquet", reference, inputs.names)
+        _move_parquet(folder / "training.parquet", reference, inputs.names)
     elif (folder / "training.csv").exists():
-        _typed(folder / "training.csv", reference, inputs)
+        _convert_csv(folder / "training.csv", reference, inputs)
     elif frozen.exists():
         _write(reference, list(_rows(frozen, labels, inputs, before)))
     predictions = folder / "predictions.parquet"
     if (folder / "predictions.jsonl").exists() and not predictions.exists():
-        rows = _rows(folder / "predictions.jsonl", {}, inputs, _Noted())
-        _write(predictions, [_only_predictions(row) for row in rows])
+        rows = _rows(folder / "predictions.jsonl", {}, inputs, _CaptureStats())
+        _write(
+            predictions, [{name: row[name] for name in row if is_prediction(name)} for row in rows]
+        )
     guessed = frozenset(now.guessed | before.guessed)
-    return Collected(ambiguous, now.missed, guessed, len(now.typed | before.typed) > 1)
+    return Collected(ambiguous, now.left_out, guessed, len(now.typed | before.typed) > 1)
 
 
-def _inputs(specs: Sequence[Mapping[str, Any]]) -> Inputs:
+def _parse_inputs(specs: Sequence[Mapping[str, Any]]) -> Inputs:
     try:
         return Inputs(specs)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return Inputs()  # not as MLflow writes them: then values are looked at
+        return Inputs()  # not as MLflow writes a signature: types are found from the values
 
 
-def _typed(path: Path, reference: Path, inputs: Inputs) -> None:
-    """Training data in CSV, whose values are what the signature says."""
+def _convert_csv(path: Path, reference: Path, inputs: Inputs) -> None:
+    """Write training data in CSV as Parquet, read by the types of the signature."""
     columns = columns_of(path, inputs)
-    names = [_encodable(name) for name in unique(_freed(columns.names, inputs.names))]
+    names = [_encodable(name) for name in unique(_unreserved(columns.names, inputs.names))]
     types = [_ARROW[kind] for kind in columns.kinds]
     schema = pa.schema([pa.field(*one) for one in zip(names, types, strict=True)])
     with pq.ParquetWriter(reference, schema) as writer:
@@ -121,25 +121,24 @@ def _array(values: list[Any], type: pa.DataType) -> "pa.Array[Any]":
     return pa.array(values, type)
 
 
-def _training(path: Path, reference: Path, inputs: Iterable[str]) -> None:
-    """Move training data to where the reference is, its columns renamed as those of callers are."""
+def _move_parquet(path: Path, reference: Path, inputs: Iterable[str]) -> None:
+    """Make training data the reference, with columns renamed like those of callers."""
     names = pq.read_schema(path).names
-    freed = _freed(names, inputs)
-    if freed == names:
+    new_names = _unreserved(names, inputs)
+    if new_names == names:
         path.rename(reference)
     else:
-        pq.write_table(pq.read_table(path).rename_columns(freed), reference)
+        pq.write_table(pq.read_table(path).rename_columns(new_names), reference)
 
 
-def _freed(names: list[str], inputs: Iterable[str]) -> list[str]:
-    """Names of training data. Columns with a name of ours are ours there unless the model takes them."""
-    theirs = {name for name in inputs if is_ours(name)}
-    known = renamed(inputs)
-    return [known[name] if name in theirs else name for name in names]
+def _unreserved(names: list[str], inputs: Iterable[str]) -> list[str]:
+    """Names of training data: inputs of the model with a reserved name are renamed."""
+    known = {name: new for name, new in renamed(inputs).items() if is_reserved(name)}
+    return [known.get(name, name) for name in names]
 
 
 def _labels(path: Path, captures: Iterable[Path]) -> tuple[Labels, int]:
-    """Labels by request and row, without those of ids that are not of one request; how many those are."""
+    """Labels by request and row, and the number of those left out for a repeated request id."""
     found: dict[str, dict[int, Any]] = {}
     if path.exists():
         for one in _lines(path):
@@ -150,7 +149,7 @@ def _labels(path: Path, captures: Iterable[Path]) -> tuple[Labels, int]:
 
 
 def _repeated(paths: Iterable[Path]) -> set[str]:
-    """Request ids of more than one capture. The same capture may be in several files."""
+    """Request ids of several captures. The same capture may be in several files."""
     first: dict[str, Any] = {}
     again = set()
     for path in paths:
@@ -163,29 +162,29 @@ def _repeated(paths: Iterable[Path]) -> set[str]:
     return again
 
 
-def _rows(path: Path, labels: Labels, inputs: Inputs, noted: _Noted) -> Iterator[Row]:
+def _rows(path: Path, labels: Labels, inputs: Inputs, stats: _CaptureStats) -> Iterator[Row]:
     """The rows of captured requests, oldest first."""
     columns: list[str] = []
     names: list[str] = []
     for capture in _lines(path):
         predictions = _by_row(capture["predictions"], len(capture["data"]))
         known = labels.get(capture["request_id"], {})
-        unseen = left_out(capture)
-        if unseen:
-            noted.missed[str(unseen)] += 1
+        unknown = left_out(capture)
+        if unknown:
+            stats.left_out[str(unknown)] += 1
         sent, data = capture["columns"], capture["data"]
         if data:
-            noted.typed.add(bool(capture.get("typed")))
+            stats.typed.add(bool(capture.get("typed")))
         if not capture.get("typed") and data:
-            sent, data = inputs.retyped(sent, data)  # the signature was not asked
-            noted.guessed |= _guessed(sent, data, inputs)
+            sent, data = inputs.retyped(sent, data)
+            stats.guessed |= _guessed(sent, data, inputs)
         if sent != columns:
             columns = sent
             new = renamed(columns)
             names = [new[name] for name in columns]
         height = max(len(data), len(predictions) if type(predictions) is list else 0)
         for place in range(height):
-            row: Row = {TIME: capture["ts"], REQUEST: capture["request_id"], SEEN: not unseen}
+            row: Row = {TIME: capture["ts"], REQUEST: capture["request_id"], SEEN: not unknown}
             if place < len(data):
                 row |= zip(names, data[place], strict=True)
             if type(predictions) is list and place < len(predictions):
@@ -195,7 +194,7 @@ def _rows(path: Path, labels: Labels, inputs: Inputs, noted: _Noted) -> Iterator
 
 
 def _guessed(names: Sequence[str], data: Sequence[Sequence[Any]], inputs: Inputs) -> set[str]:
-    """Columns of text with numbers in them."""
+    """Text columns that contain numbers."""
     texts = [
         (place, name)
         for place, name in enumerate(names)
@@ -205,7 +204,7 @@ def _guessed(names: Sequence[str], data: Sequence[Sequence[Any]], inputs: Inputs
 
 
 def _by_row(predictions: Any, rows: int) -> Any:
-    """Answers that come output by output, ``{"low": [1, 2], "high": [3, 4]}``, row by row."""
+    """Predictions as rows: ``{"low": [1, 2], "high": [3, 4]}`` has two."""
     if type(predictions) is not dict or any(type(one) is not list for one in predictions.values()):
         return predictions
     sizes = set(map(len, predictions.values()))
@@ -225,10 +224,6 @@ def _outputs(prediction: Any) -> Row:
     return {PREDICTION: prediction}
 
 
-def _only_predictions(row: Row) -> Row:
-    return {name: value for name, value in row.items() if is_prediction(name)}
-
-
 def _write(path: Path, rows: list[Row]) -> None:
     names = dict.fromkeys(name for row in rows for name in row)
     columns: dict[str, pa.Array[Any]] = {}
@@ -241,7 +236,7 @@ def _write(path: Path, rows: list[Row]) -> None:
 
 
 def _column(values: list[Any]) -> "pa.Array[Any]":
-    """Of one type: numbers, truth values or text; whatever else there is as JSON text."""
+    """An array of numbers, truth values or text; other values become JSON text."""
     kinds = set(map(type, values)) - {type(None)}
     if kinds <= {int, float} and kinds:
         return pa.array([None if v is None else _float(v) for v in values], pa.float64())
@@ -255,7 +250,7 @@ def _column(values: list[Any]) -> "pa.Array[Any]":
 
 
 def _float(value: float) -> float:
-    """A number; a whole one that is too large is infinite."""
+    """A float; whole numbers beyond its range become infinite."""
     try:
         return float(value)
     except OverflowError:
@@ -263,22 +258,17 @@ def _float(value: float) -> float:
 
 
 def _encodable(text: str) -> str:
-    """Half characters (lone surrogates), which JSON can have and UTF-8 cannot, as ``?``."""
+    """Replace lone surrogates, which JSON can hold and UTF-8 cannot, with ``?``."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            yield _parsed(line)
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    try:
-        parsed: dict[str, Any] = json.loads(line)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # Thousands of digits, which Python does not read as a whole number.
-        parsed = json.loads(line, parse_int=float)
-    return parsed
+            try:
+                parsed = json.loads(line)
+            except json.JSONDecodeError:
+                raise
+            except ValueError:  # a whole number of more digits than Python converts
+                parsed = json.loads(line, parse_int=float)
+            yield parsed

@@ -1,4 +1,4 @@
-"""Reads the two tables: no more rows of them than asked for, and only columns that can be compared."""
+"""Reads the tables of a report: a sample of their rows, and only columns that can be compared."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,62 +12,62 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 LABEL, TIME, REQUEST, PREDICTION = "__label", "__ts", "__request_id", "__prediction"
-#: Whether the inputs of a row are known.
+#: Column that says whether the inputs of a row are known.
 SEEN = "__seen"
-#: Cells of one table that are held at once: 20 columns of 100,000 rows, or 1000 of 2000.
-_CELLS = 2_000_000
+#: Cells of a table that are held in memory: 20 columns of 100,000 rows, or 1,000 columns of 2,000 rows.
+_MAX_CELLS = 2_000_000
 _BATCH = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table, sampled. ``rows`` is how many it had."""
+class SampledTable:
+    """A sample of the rows of a table."""
 
     frame: pd.DataFrame
+    #: Rows of the whole table.
     rows: int
-    #: Columns of nested values, which were left out, with their type.
+    #: Types of the columns with nested values, which are not in ``frame``.
     nested: dict[str, str]
 
     @property
     def features(self) -> list[str]:
-        """Names of the columns that are inputs, or a target."""
-        return [name for name in (*self.frame.columns, *self.nested) if not is_ours(name)]
+        """Names of inputs, and of a target."""
+        return [name for name in (*self.frame.columns, *self.nested) if not is_reserved(name)]
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """The outputs of the model, in their order."""
+        """The outputs of the model in their order."""
         names = [name for name in self.frame.columns if is_prediction(name)]
         return self.frame[sorted(names, key=_place)]
 
     @property
-    def seen(self) -> "Table":
-        """The rows whose inputs are known; ``rows`` stays how many it had."""
+    def seen(self) -> "SampledTable":
+        """The rows whose inputs are known."""
         if SEEN not in self.frame.columns:
             return self
-        return Table(self.frame[self.frame[SEEN].astype(bool)], self.rows, self.nested)
+        return SampledTable(self.frame[self.frame[SEEN].astype(bool)], self.rows, self.nested)
 
     def column(self, name: str) -> "pd.Series[Any] | None":
-        """One, None if there is none."""
         return self.frame[name] if name in self.frame.columns else None
 
 
 def is_prediction(name: str) -> bool:
-    """Whether a column holds an output."""
+    """Whether a column holds an output of the model."""
     return name == PREDICTION or name.startswith(f"{PREDICTION}_")
 
 
-def is_ours(name: str) -> bool:
-    """Whether a name is kept for what we add to the columns of callers."""
+def is_reserved(name: str) -> bool:
+    """Whether a name is reserved for the columns that are added to the columns of callers."""
     return name in (LABEL, TIME, REQUEST, SEEN) or is_prediction(name)
 
 
 def renamed(names: Iterable[str]) -> dict[str, str]:
-    """What columns of callers are called here: those with a name of ours have a ``_`` before it."""
+    """New names for columns of callers: a reserved name gets a ``_`` in front."""
     every = list(dict.fromkeys(names))
     taken, found = set(every), {}
     for name in every:
         new = name
-        while is_ours(new) or (new != name and new in taken):
+        while is_reserved(new) or (new != name and new in taken):
             new = f"_{new}"
         taken.add(new)
         found[name] = new
@@ -79,20 +79,20 @@ def _place(name: str) -> tuple[int, str]:
     return (int(rest), "") if rest.isdecimal() else (-1, rest)
 
 
-def read(path: Path, most: int, seed: int) -> Table:
-    """Read a Parquet file, or ``most`` of its rows chosen by chance, in their order."""
+def read(path: Path, max_rows: int, seed: int) -> SampledTable:
+    """Read a Parquet file, or a random sample of ``max_rows`` of its rows in their order."""
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         nested = {field.name: str(field.type) for field in schema if _nested(field.type)}
         names = [name for name in schema.names if name not in nested]
         rows = file.metadata.num_rows
-        kept = _chosen(rows, min(most, max(_CELLS // max(len(names), 1), 1000)), seed)
+        kept = _chosen(rows, min(max_rows, max(_MAX_CELLS // max(len(names), 1), 1000)), seed)
         frame = _frame(file, names, kept)
-    return Table(frame, rows, nested)
+    return SampledTable(frame, rows, nested)
 
 
 def read_labelled(path: Path) -> pd.DataFrame:
-    """All rows whose truth is known, in the order of time: labels and predictions only."""
+    """Labels and predictions of all rows with a label, in the order of time."""
     with pq.ParquetFile(path) as file:
         names = [
             name
@@ -112,14 +112,14 @@ def _nested(type: pa.DataType) -> bool:
     return bool(pa.types.is_nested(type) or binary or pa.types.is_fixed_size_binary(type))
 
 
-def _chosen(rows: int, most: int, seed: int) -> NDArray[Any]:
-    if rows <= most:
+def _chosen(rows: int, max_rows: int, seed: int) -> NDArray[Any]:
+    if rows <= max_rows:
         return np.arange(rows)
-    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(rows, max_rows, replace=False))
 
 
 def _frame(file: pq.ParquetFile, names: Sequence[str], kept: NDArray[Any]) -> pd.DataFrame:
-    """Some rows of some columns, without what pandas wrote about its index."""
+    """Some rows of some columns, ignoring the metadata that pandas writes about its index."""
     parts, start = [], 0
     for batch in file.iter_batches(_BATCH, columns=list(names), use_threads=False):
         inside = kept[(kept >= start) & (kept < start + batch.num_rows)] - start

@@ -1,4 +1,4 @@
-"""The report as a page for people: one file, nothing loaded from anywhere."""
+"""Renders the report as an HTML page that loads nothing from anywhere."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,25 +14,25 @@ from model_deployment.degradation.metric_names import HIGHER, normalised
 from model_deployment.degradation.verdict_words import Verdict, words
 
 _TEMPLATE = "template.html.jinja"
-#: Columns whose picture is shown at once; the others can be unfolded.
+#: Columns whose chart is shown; the others can be unfolded.
 _OPEN = 6
-
-#: What has a heading of its own.
+#: Codes of findings that have a section of their own.
 _OF_CALLERS = ("refused", "violations")
 METHODS = {"ks": "Kolmogorov-Smirnov", "chi_square": "chi-square", "psi": "PSI"}
 
+#: Stands for no value.
 _NONE = "\u2013"
 
 Report = Mapping[str, Any]
 
 
 def render(report: Report, history: Sequence[Report], evidently: str | None, why_not: str) -> str:
-    """The page.
+    """The page as HTML.
 
     Args:
         report: as in ``report.json``.
         history: metrics of earlier windows, oldest first.
-        evidently: the HTML of Evidently's page.
+        evidently: the HTML of Evidently's page; None if there is none.
         why_not: why there is none.
     """
     environment = Environment(
@@ -42,14 +42,13 @@ def render(report: Report, history: Sequence[Report], evidently: str | None, why
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name, filter in (
-        ("figure", _figure),
-        ("share", _share),
-        ("day", _day),
-        ("method", _method),
-        ("standing", _standing),
-    ):
-        environment.filters[name] = filter
+    environment.filters |= {
+        "figure": _figure,
+        "share": _share,
+        "day": _day,
+        "method": _method,
+        "metric_verdict": _metric_verdict,
+    }
     environment.globals |= {"picture": svg.column, "words": words}
     pictured = [one for one in report["columns"] if svg.column(one)]
     callers = [one for one in report["reasons"] if one["code"] in _OF_CALLERS]
@@ -68,7 +67,7 @@ def render(report: Report, history: Sequence[Report], evidently: str | None, why
 
 
 def _worst(reasons: Sequence[Report]) -> tuple[list[Report], list[Report]]:
-    """The three worst things, each of another kind, and the others."""
+    """The worst three findings, each with another code, and the others."""
     first: dict[str, Report] = {}
     for one in reasons:
         first.setdefault(one["code"], one)
@@ -77,7 +76,7 @@ def _worst(reasons: Sequence[Report]) -> tuple[list[Report], list[Report]]:
 
 
 def _grouped(reasons: Sequence[Report]) -> list[Report]:
-    """Findings of one kind together, so that their advice is read once."""
+    """Findings with the same code together, so that their advice is shown once."""
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for one in reasons:
         key = (one["severity"], one["code"])
@@ -89,7 +88,7 @@ def _grouped(reasons: Sequence[Report]) -> list[Report]:
 
 
 def _trends(report: Report, history: Sequence[Report]) -> list[dict[str, Any]]:
-    """A picture for each metric that has earlier values or a baseline, those that fell first."""
+    """A chart for each metric with earlier values or a baseline; worse metrics first."""
     found = []
     for metric in report["metrics"]:
         points = [
@@ -101,7 +100,7 @@ def _trends(report: Report, history: Sequence[Report]) -> list[dict[str, Any]]:
         if metric["current"] is not None:
             points.append(("now", metric["current"]))
         if points and (metric["baseline"] is not None or len(points) > 1):
-            # Shares, and R2, are 1 at most.
+            # Metrics of which higher is better, R² and shares, are at most 1.
             most = 1.0 if metric["direction"] == HIGHER else None
             picture = svg.trend(points, metric["baseline"], most)
             found.append({**metric, "picture": picture, "points": len(points)})
@@ -109,7 +108,7 @@ def _trends(report: Report, history: Sequence[Report]) -> list[dict[str, Any]]:
 
 
 def embedded(html: str) -> Markup:
-    """A page for the ``srcdoc`` of a frame, in single quotes: ``"`` is frequent and stays short."""
+    """A page for a ``srcdoc`` in single quotes: ``"`` is frequent and need not be escaped."""
     return Markup(html.replace("&", "&amp;").replace("'", "&#39;"))  # noqa: S704 - escaped here
 
 
@@ -124,13 +123,11 @@ def _share(value: float | None) -> str:
 
 
 def _day(value: Any) -> str:
-    """A time, to the minute."""
     when = None if value is None else moment(value)
     return f"{when:%Y-%m-%d %H:%M}" if when else _NONE
 
 
-def _standing(metric: Report) -> str:
-    """What is said of a metric; nothing where it is held to nothing."""
+def _metric_verdict(metric: Report) -> str:
     verdict = metric["verdict"]
     return _NONE if verdict == Verdict.NO_REFERENCE else words(verdict).name
 

@@ -1,0 +1,1 @@
+"""What a report compares: captures, labels and reference, as tables and as pairs of columns."""
