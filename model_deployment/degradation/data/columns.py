@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model_deployment.gate.csv_text import MISSING
-from model_deployment.gate.nested import COMPLEX
+from model_deployment.gate.nested_rules import COMPLEX
 
 NUMBER, CATEGORY, TIME, SKIPPED = "number", "category", "time", "skipped"
 

@@ -206,7 +206,7 @@ def test_the_path_of_a_key_is_canonical(key: ModelKey) -> None:
     assert unquote(key.path) == f"/{key}"
 
 
-@given(st.builds(Options, st.sampled_from(EnvManager), st.integers(1, 64)))
+@given(st.builds(Options, env_manager=st.sampled_from(EnvManager), workers=st.integers(1, 64)))
 def test_options_survive_being_saved(options: Options) -> None:
     assert Options.from_dict(options.as_dict()) == options
 
