@@ -22,12 +22,12 @@ from model_deployment.documents.owned import FindSince, Present
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
 from model_deployment.metrics.service import Monitoring
-from model_deployment.recording.drain import Config
+from model_deployment.recording.drain import DrainConfig
 from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.spool import Spool
-from model_deployment.recording.supervisor import Child
-from model_deployment.recording.upkeep import Keeper
-from model_deployment.recording.windows import Traffic
+from model_deployment.recording.supervisor import Supervisor
+from model_deployment.recording.upkeep import Upkeep
+from model_deployment.recording.windows import TrafficWindows
 from model_deployment.registry.training_data import Training, TrainingData
 from model_deployment.reports import schedule
 from model_deployment.reports.inputs import (
@@ -35,14 +35,14 @@ from model_deployment.reports.inputs import (
     FindOptions,
     FindSignature,
     FindTraining,
-    Gather,
+    InputWriter,
 )
 from model_deployment.reports.schedule import Alarm, Webhook
 from model_deployment.reports.service import Reporter
 from model_deployment.settings import Settings
 from model_deployment.state.deployments import Deployments
-from model_deployment.tabular.inputs import Inputs
-from model_deployment.tabular.inputs_cache import Known
+from model_deployment.tabular.input_columns import ModelInputs
+from model_deployment.tabular.inputs_cache import InputsCache
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class MonitoringParts:
     """What records calls, keeps documents, and judges how models do."""
 
     recorder: Recorder
-    keeper: Keeper
+    keeper: Upkeep
     monitoring: Monitoring
     feedback: Feedback
     reporter: Reporter
@@ -104,7 +104,7 @@ def _inputs(serving: ServingParts, settings: Settings) -> MonitoringInputs:
 
     artifact = _known(deployments, lambda row: row.artifact)
     training = Training(serving.registry, allowed=settings.training_data)
-    known = Known(settings.data_dir / "models")
+    known = InputsCache(settings.data_dir / "models")
 
     async def signature(key: ModelKey) -> Mapping[str, Any] | None:
         name = await artifact(key)
@@ -114,8 +114,8 @@ def _inputs(serving: ServingParts, settings: Settings) -> MonitoringInputs:
             else None
         )
 
-    async def inputs(key: ModelKey) -> Inputs:
-        return await asyncio.to_thread(known, await artifact(key) or "") or Inputs()
+    async def inputs(key: ModelKey) -> ModelInputs:
+        return await asyncio.to_thread(known, await artifact(key) or "") or ModelInputs()
 
     async def ready() -> list[ModelKey]:
         return [row.key for row in await deployments.all() if row.state in SERVED]
@@ -169,8 +169,8 @@ def build_monitoring(
     spool = _open_spool(settings, stack)
     documents = _connect(settings)
     stack.push_async_callback(documents.close)
-    traffic = Traffic(secrets.token_hex(4))
-    keeper = Keeper(spool, traffic, documents, inputs.retention)
+    traffic = TrafficWindows(secrets.token_hex(4))
+    keeper = Upkeep(spool, traffic, documents, inputs.retention)
     stack.push_async_callback(_flush_counts, keeper)
     child = _drain(settings, spool, serving.instance)
     training = inputs.training
@@ -210,7 +210,7 @@ def build_monitoring(
 def _build_reporter(
     settings: Settings, inputs: MonitoringInputs, monitoring: Monitoring, documents: Present
 ) -> Reporter:
-    gather = Gather(
+    gather = InputWriter(
         monitoring,
         training=inputs.find_training,
         signature=inputs.signature,
@@ -244,9 +244,9 @@ def _connect(settings: Settings) -> Documents:
         raise StateError(f"cannot use MODEL_DEPLOYMENT_DOCUMENTS_URL: {error}") from None
 
 
-def _drain(settings: Settings, spool: Spool, instance: str) -> Child:
+def _drain(settings: Settings, spool: Spool, instance: str) -> Supervisor:
     """The process that takes captures from the spool to the store."""
-    config = Config(
+    config = DrainConfig(
         spool=str(spool.root),
         documents=settings.documents,
         max_age=settings.spool_hours * 3600,
@@ -255,10 +255,10 @@ def _drain(settings: Settings, spool: Spool, instance: str) -> Child:
         log_format=settings.log_format,
         models=str(settings.data_dir / "models"),
     )
-    return Child("model_deployment.recording.drain", json.dumps(asdict(config)))
+    return Supervisor("model_deployment.recording.drain", json.dumps(asdict(config)))
 
 
-async def _flush_counts(keeper: Keeper) -> None:
+async def _flush_counts(keeper: Upkeep) -> None:
     with contextlib.suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(_FLUSH_TIMEOUT):
             await keeper.flush(all=True)

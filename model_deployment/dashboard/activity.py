@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.counters import STEPS, Total
+from model_deployment.recording.counters import STEPS, RequestCounts
 
 #: Seconds of a step, and how many are remembered: five minutes.
 STEP, KEPT = 5.0, 60
@@ -47,7 +47,7 @@ class Figures:
 
 @dataclass(slots=True)
 class _Track:
-    last: Total
+    last: RequestCounts
     steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=KEPT))
 
 
@@ -62,13 +62,13 @@ class Pulse:
         """Whether a step is over."""
         return self._at is None or now - self._at >= STEP
 
-    def beat(self, now: float, totals: Mapping[ModelKey, Total]) -> None:
+    def beat(self, now: float, totals: Mapping[ModelKey, RequestCounts]) -> None:
         """Note what was counted since the last time."""
         seconds = STEP if self._at is None else max(0.001, now - self._at)
         self._at = now
         self._tracks = {key: track for key, track in self._tracks.items() if key in totals}
         for key, total in totals.items():
-            track = self._tracks.setdefault(key, _Track(Total()))
+            track = self._tracks.setdefault(key, _Track(RequestCounts()))
             track.steps.append(_difference(track.last, total, seconds))
             track.last = total
 
@@ -89,9 +89,9 @@ class Pulse:
         )
 
 
-def _difference(before: Total, now: Total, seconds: float) -> _Step:
+def _difference(before: RequestCounts, now: RequestCounts, seconds: float) -> _Step:
     if now.answered < before.answered or now.errors.total() < before.errors.total():
-        before = Total()  # deployed anew, and counted from nothing
+        before = RequestCounts()  # deployed anew, and counted from nothing
     latencies = {
         place: after - earlier
         for place, (earlier, after) in enumerate(zip(before.steps, now.steps, strict=True))

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.datasets.formats import Format, Kinds, encoder, unique
+from model_deployment.datasets.formats import Format, KindFinder, encoder, unique
 from model_deployment.datasets.training import training
 from model_deployment.documents.base import Collection, Document, Documents, Query
-from model_deployment.tabular.csv_file import Unreadable
-from model_deployment.tabular.inputs import Inputs
-from model_deployment.tabular.text_cells import KINDS, Kind
+from model_deployment.tabular.csv_file import UnreadableData
+from model_deployment.tabular.input_columns import ModelInputs
+from model_deployment.tabular.text_cells import KIND_OF_TYPE, ColumnKind
 
-__all__ = ["Format", "Unreadable", "any_captured", "captured", "training"]
+__all__ = ["Format", "UnreadableData", "any_captured", "captured", "training"]
 
 #: Rows that are in hand at once, and the captures they come from at most.
 _ROWS, _CAPTURES = 4096, 500
@@ -58,7 +58,7 @@ async def captured(
     columns: Sequence[str] | None,
     labels: bool,
     format: Format,
-    inputs: Inputs | None = None,
+    inputs: ModelInputs | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Captured rows, each with its prediction, and with its label where somebody has sent one.
 
@@ -80,14 +80,14 @@ async def captured(
         limit=None,
         until=query.until or datetime.now(UTC),
     )
-    inputs = inputs or Inputs()
+    inputs = inputs or ModelInputs()
     keys = (
         await _keys(documents, query, inputs)
         if columns is None
         else [(name, 0) for name in dict.fromkeys(columns)]
     )
     layout = _Layout(keys, labels)
-    kinds = Kinds([_expected(inputs, name) for name in layout.places])
+    kinds = KindFinder([_expected(inputs, name) for name in layout.places])
     if format is Format.PARQUET:
         async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
             async for rows in parts:
@@ -112,14 +112,14 @@ async def any_captured(documents: Documents, model: str, version: int) -> bool:
         return await anext(captures, None) is not None
 
 
-def _expected(inputs: Inputs, name: str | None) -> Kind | None:
+def _expected(inputs: ModelInputs, name: str | None) -> ColumnKind | None:
     """What a column is of which all values are missing."""
     spec = inputs.spec(name) if name is not None else None
-    return KINDS.get(str(spec["type"])) if spec is not None else None
+    return KIND_OF_TYPE.get(str(spec["type"])) if spec is not None else None
 
 
 async def _captures(
-    documents: Documents, query: Query, inputs: Inputs
+    documents: Documents, query: Query, inputs: ModelInputs
 ) -> AsyncGenerator[dict[str, Any], None]:
     async with aclosing(_stream(documents, query)) as captures:
         async for capture in captures:
@@ -129,7 +129,7 @@ async def _captures(
             yield capture
 
 
-async def _keys(documents: Documents, query: Query, inputs: Inputs) -> list[tuple[str, int]]:
+async def _keys(documents: Documents, query: Query, inputs: ModelInputs) -> list[tuple[str, int]]:
     found: dict[tuple[str, int], None] = {}
     async with aclosing(_captures(documents, replace(query, limit=_LOOK), inputs)) as captures:
         async for capture in captures:
@@ -148,7 +148,7 @@ def _counted(names: Sequence[str]) -> list[tuple[str, int]]:
 
 
 async def _rows(
-    documents: Documents, query: Query, layout: _Layout, limit: int | None, inputs: Inputs
+    documents: Documents, query: Query, layout: _Layout, limit: int | None, inputs: ModelInputs
 ) -> AsyncGenerator[list[list[Any]], None]:
     left = math.inf if limit is None else limit
     most = max(1, min(_ROWS, _CELLS // len(layout.names)))
@@ -165,7 +165,7 @@ async def _rows(
 
 
 async def _batches(
-    documents: Documents, query: Query, most: int, inputs: Inputs
+    documents: Documents, query: Query, most: int, inputs: ModelInputs
 ) -> AsyncGenerator[list[dict[str, Any]], None]:
     """Captures with rows, so many that their rows are not too many."""
     batch: list[dict[str, Any]] = []

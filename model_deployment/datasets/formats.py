@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from model_deployment.tabular.text_cells import Kind
+from model_deployment.tabular.text_cells import ColumnKind
 
 #: What a spreadsheet takes for the beginning of a formula. The wide forms are what some make of it.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
@@ -48,10 +48,10 @@ def unique(names: Iterable[str], taken: Sequence[str] = ()) -> list[str]:
     return found
 
 
-class Kinds:
+class KindFinder:
     """What the columns of rows of Python's values are."""
 
-    def __init__(self, expected: Sequence[Kind | None]) -> None:
+    def __init__(self, expected: Sequence[ColumnKind | None]) -> None:
         """Look at nothing yet.
 
         Args:
@@ -74,24 +74,24 @@ class Kinds:
                 self._large[place] |= not (least >= -_EXACT and most <= _EXACT)
             self._types[place] |= types
 
-    def found(self) -> list[Kind]:
+    def found(self) -> list[ColumnKind]:
         """One for each column. Columns of mixed values are text."""
         return [
-            _kind(types - {type(None)}, large, expected or Kind.TEXT)
+            _kind(types - {type(None)}, large, expected or ColumnKind.TEXT)
             for types, large, expected in zip(self._types, self._large, self._expected, strict=True)
         ]
 
 
-def _kind(types: set[type], large: bool, expected: Kind) -> Kind:
+def _kind(types: set[type], large: bool, expected: ColumnKind) -> ColumnKind:
     if not types:
         return expected
     if types == {bool}:
-        return Kind.BOOL
+        return ColumnKind.BOOL
     if types == {int}:
-        return Kind.INT
+        return ColumnKind.INT
     if types <= {int, float}:
-        return Kind.TEXT if large else Kind.FLOAT
-    return Kind.TIME if types == {datetime} else Kind.TEXT
+        return ColumnKind.TEXT if large else ColumnKind.FLOAT
+    return ColumnKind.TIME if types == {datetime} else ColumnKind.TEXT
 
 
 class Encoder:
@@ -113,7 +113,7 @@ class Encoder:
         return b""
 
 
-def encoder(format: Format, names: Sequence[str], kinds: Sequence[Kind]) -> Encoder:
+def encoder(format: Format, names: Sequence[str], kinds: Sequence[ColumnKind]) -> Encoder:
     """The one for a format.
 
     Args:
@@ -163,17 +163,17 @@ class _Jsonl(Encoder):
 class _Parquet(Encoder):
     """One row group for each call."""
 
-    def __init__(self, names: Sequence[str], kinds: Sequence[Kind]) -> None:
+    def __init__(self, names: Sequence[str], kinds: Sequence[ColumnKind]) -> None:
         super().__init__(names)
         import pyarrow as pa
         from pyarrow import parquet
 
         types = {
-            Kind.BOOL: pa.bool_(),
-            Kind.INT: pa.int64(),
-            Kind.FLOAT: pa.float64(),
-            Kind.TIME: pa.timestamp("ms", "UTC"),
-            Kind.TEXT: pa.string(),
+            ColumnKind.BOOL: pa.bool_(),
+            ColumnKind.INT: pa.int64(),
+            ColumnKind.FLOAT: pa.float64(),
+            ColumnKind.TIME: pa.timestamp("ms", "UTC"),
+            ColumnKind.TEXT: pa.string(),
         }
         self._kinds = kinds
         fields = [
@@ -214,12 +214,12 @@ def _as_text(value: Any) -> str | None:
     return _sane(value if isinstance(value, str) else _text(value))
 
 
-_AS: Mapping[Kind, Callable[[Any], Any]] = {
-    Kind.BOOL: _same,
-    Kind.INT: _same,
-    Kind.FLOAT: lambda value: None if value is None else float(value),
-    Kind.TIME: _same,
-    Kind.TEXT: _as_text,
+_AS: Mapping[ColumnKind, Callable[[Any], Any]] = {
+    ColumnKind.BOOL: _same,
+    ColumnKind.INT: _same,
+    ColumnKind.FLOAT: lambda value: None if value is None else float(value),
+    ColumnKind.TIME: _same,
+    ColumnKind.TEXT: _as_text,
 }
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from model_deployment.datasets.formats import Format, Sink, encoder, unique
-from model_deployment.tabular.csv_file import Unreadable, columns_of
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.csv_file import UnreadableData, read_columns
+from model_deployment.tabular.input_columns import ModelInputs
 
 #: Rows, and cells, that are in hand at once.
 _ROWS, _CELLS = 4096, 400_000
@@ -18,7 +18,7 @@ _BLOCK = 256 * 1024
 
 
 async def training(
-    path: Path, format: Format, limit: int | None = None, inputs: Inputs | None = None
+    path: Path, format: Format, limit: int | None = None, inputs: ModelInputs | None = None
 ) -> AsyncGenerator[bytes, None]:
     """The rows of a Parquet or CSV file; its first ``limit`` ones.
 
@@ -27,17 +27,17 @@ async def training(
     are.
 
     Raises:
-        Unreadable: it is no such file, or damaged.
+        UnreadableData: it is no such file, or damaged.
     """
     async with aclosing(
-        _on_thread(lambda: _training(path, format, limit, inputs or Inputs()))
+        _on_thread(lambda: _training(path, format, limit, inputs or ModelInputs()))
     ) as parts:
         async for part in parts:
             yield part
 
 
 def _training(
-    path: Path, format: Format, limit: int | None, inputs: Inputs
+    path: Path, format: Format, limit: int | None, inputs: ModelInputs
 ) -> Generator[bytes, None, None]:
     try:
         if path.suffix.lower() == ".csv":
@@ -46,11 +46,11 @@ def _training(
             yield from _as_it_is(path)
         else:
             yield from _from_parquet(path, format, limit)
-    except Unreadable:
+    except UnreadableData:
         raise
     except (ValueError, csv.Error, OSError) as error:  # pyarrow's are of these
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unreadable(f"cannot read the training data: {first[:200]}") from error
+        raise UnreadableData(f"cannot read the training data: {first[:200]}") from error
 
 
 async def _on_thread(
@@ -142,9 +142,11 @@ def _values(column: Any) -> list[Any]:
     return found
 
 
-def _from_csv(path: Path, format: Format, limit: int | None, inputs: Inputs) -> Iterator[bytes]:
+def _from_csv(
+    path: Path, format: Format, limit: int | None, inputs: ModelInputs
+) -> Iterator[bytes]:
     """Twice through the file: what a column is can be told when all of it was seen."""
-    columns = columns_of(path, inputs, limit)
+    columns = read_columns(path, inputs, limit)
     writer = encoder(format, unique(columns.names), columns.kinds)
     yield writer.head()
     for values in columns.parts():

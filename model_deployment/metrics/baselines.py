@@ -34,7 +34,7 @@ Artifact = Callable[[ModelKey], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredBaseline:
     """Metrics as the registry told them once."""
 
     metrics: dict[str, float]
@@ -105,20 +105,20 @@ class Baselines:
                 await self._keep(file, await self._ask(key, artifact))
 
     async def _keep(self, file: Path, metrics: dict[str, float]) -> None:
-        await asyncio.to_thread(_write, file, Kept(metrics, datetime.now(UTC)))
+        await asyncio.to_thread(_write, file, StoredBaseline(metrics, datetime.now(UTC)))
 
 
-def _read(file: Path) -> Kept | None:
+def _read(file: Path) -> StoredBaseline | None:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         metrics = {str(name): float(value) for name, value in found["metrics"].items()}
         at = datetime.fromisoformat(found["at"])
-        return Kept(metrics, at if at.tzinfo else at.replace(tzinfo=UTC))
+        return StoredBaseline(metrics, at if at.tzinfo else at.replace(tzinfo=UTC))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _write(file: Path, kept: Kept) -> None:
+def _write(file: Path, kept: StoredBaseline) -> None:
     """Whole or not at all; a disk that is full is told, and no reason to fail."""
     note: dict[str, Any] = {"metrics": kept.metrics, "at": kept.at.isoformat()}
     draft = file.with_name(f".{_FILE}-{secrets.token_hex(4)}")

@@ -16,7 +16,7 @@ from model_deployment.degradation.metric_verdict import FEWEST, SET
 from model_deployment.documents.base import Collection, Query
 from model_deployment.documents.owned import Store
 from model_deployment.metrics.scores import Scores, comparison
-from model_deployment.recording.windows import Traffic, Window
+from model_deployment.recording.windows import TrafficWindow, TrafficWindows
 
 #: Entries of the history in one answer.
 _HISTORY = 200
@@ -35,7 +35,7 @@ class Monitoring:
     def __init__(
         self,
         keeper: Store,
-        traffic: Traffic,
+        traffic: TrafficWindows,
         *,
         baseline: Baseline,
         write_back: WriteBack | None,
@@ -260,10 +260,10 @@ def _served(
     counted: Sequence[tuple[datetime, Mapping[str, Any]]], since: datetime, until: datetime
 ) -> dict[str, Any]:
     """Windows as they are kept, added up by the minute and in all."""
-    windows: defaultdict[datetime, Window] = defaultdict(Window)
-    total = Window()
+    windows: defaultdict[datetime, TrafficWindow] = defaultdict(TrafficWindow)
+    total = TrafficWindow()
     for moment, kept in counted:
-        window = Window.from_dict(kept)
+        window = TrafficWindow.from_dict(kept)
         windows[moment].add(window)
         total.add(window)
     return {

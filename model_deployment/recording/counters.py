@@ -40,7 +40,7 @@ _BUCKET = [bisect_left(LATENCIES, end) for end in STEPS] + [len(LATENCIES)]
 
 
 @dataclass(slots=True)
-class Total:
+class RequestCounts:
     """The requests of one deployment."""
 
     rows: int = 0
@@ -64,16 +64,16 @@ class Total:
             found[bucket] += count
         return found
 
-    def copy(self) -> "Total":
+    def copy(self) -> "RequestCounts":
         """As it is now; what is counted later does not show in it."""
-        return Total(self.rows, self.seconds, [*self.steps], self.errors.copy())
+        return RequestCounts(self.rows, self.seconds, [*self.steps], self.errors.copy())
 
 
-class Totals:
+class RequestCounters:
     """Counts requests, and forgets nothing of a deployment that there is."""
 
     def __init__(self) -> None:
-        self._totals: dict[ModelKey, Total] = {}
+        self._totals: dict[ModelKey, RequestCounts] = {}
 
     def answered(self, key: ModelKey, seconds: float, rows: int) -> None:
         """Count a prediction."""
@@ -87,12 +87,12 @@ class Totals:
         total = self._totals.get(key) or self._new(key)
         total.errors[kind] += 1
 
-    def of(self, key: ModelKey) -> Total:
+    def of(self, key: ModelKey) -> RequestCounts:
         """What was counted of a deployment, as it is now."""
         total = self._totals.get(key)
-        return total.copy() if total else Total()
+        return total.copy() if total else RequestCounts()
 
-    def all(self) -> dict[ModelKey, Total]:
+    def all(self) -> dict[ModelKey, RequestCounts]:
         """What was counted of each deployment, as it is now."""
         return {key: total.copy() for key, total in self._totals.items()}
 
@@ -102,5 +102,5 @@ class Totals:
         for key in [key for key in self._totals if key not in kept]:
             del self._totals[key]
 
-    def _new(self, key: ModelKey) -> Total:
-        return self._totals.setdefault(key, Total())
+    def _new(self, key: ModelKey) -> RequestCounts:
+        return self._totals.setdefault(key, RequestCounts())

@@ -31,7 +31,7 @@ from model_deployment.documents.connect import connect
 from model_deployment.log import lines
 from model_deployment.recording.record import document, envelope, harmless
 from model_deployment.recording.spool import Record, age, read, segments
-from model_deployment.tabular.inputs_cache import Known
+from model_deployment.tabular.inputs_cache import InputsCache
 
 #: Not by the name of the module: as a program, that is ``__main__``.
 _log = logging.getLogger("model_deployment.recording.drain")
@@ -52,7 +52,7 @@ _NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class DrainConfig:
     """What the controller tells it."""
 
     spool: str
@@ -89,11 +89,11 @@ class DrainState:
 class Drain:
     """Empties the spool."""
 
-    def __init__(self, config: Config, documents: Documents) -> None:
+    def __init__(self, config: DrainConfig, documents: Documents) -> None:
         self._config = config
         self._root = Path(config.spool)
         self._documents = documents
-        self._known = Known(Path(config.models) if config.models else None)
+        self._known = InputsCache(Path(config.models) if config.models else None)
         #: One that was killed has counted as well.
         self.state = read_state(self._root)
 
@@ -110,12 +110,12 @@ class Drain:
                 pause = 0.0 if more else _PAUSE
             except StoreUnavailable as error:
                 self._note(error=str(error) or "it does not answer")
-                self.throw_away_old()
+                self.drop_expired()
                 pause = min(_LONGEST_PAUSE, max(_PAUSE, pause * 2))
             except Exception as error:
                 _log.exception("cannot drain the spool")
                 self._note(error=repr(error))
-                self.throw_away_old()
+                self.drop_expired()
                 pause = _LONGEST_PAUSE
             await asyncio.sleep(pause)
 
@@ -219,7 +219,7 @@ class Drain:
         offsets = {name: end for name, end in self.state.offsets.items() if name != segment.name}
         self._note(lost=self.state.lost + lost, offsets=offsets)
 
-    def throw_away_old(self) -> None:
+    def drop_expired(self) -> None:
         """What found no store for days makes room for what is new."""
         found = segments(self._root)
         # All of a segment is older than the next one.
@@ -296,7 +296,7 @@ async def _main() -> None:
     message = await reader.readline()
     if not message.endswith(b"\n"):
         return  # the controller ended before it had said what to do
-    config = Config(**json.loads(message))
+    config = DrainConfig(**json.loads(message))
     lines.configure("INFO", config.log_format)
     documents = connect(config.documents)
     drain = asyncio.create_task(Drain(config, documents).run())

@@ -15,11 +15,11 @@ from typing import Any
 import orjson
 
 from model_deployment.gate import MalformedJson, dumps, loads
-from model_deployment.tabular.body_tables import Table, read
-from model_deployment.tabular.inputs import Fate, Inputs, fates
+from model_deployment.tabular.body_tables import BodyTable, read
+from model_deployment.tabular.input_columns import Fate, ModelInputs, fates
 
 #: The inputs of a model, by the name of its artifacts; None if those are not there.
-FindInputs = Callable[[str], Inputs | None]
+FindInputs = Callable[[str], ModelInputs | None]
 
 _SIZES = struct.Struct("<III")
 _NO_TABLE = "no table of rows in the body"
@@ -144,7 +144,7 @@ def document(
         return kept | _without(LeftOut.UNREADABLE, f"{_NO_TABLE} ({head['media_type']})")
     kept["typed"] = inputs is not None
     exclude, hashed = head.get("exclude", ()), head.get("hash", ())
-    return kept | _inputs(found, inputs or Inputs(), exclude, hashed, salt)
+    return kept | _inputs(found, inputs or ModelInputs(), exclude, hashed, salt)
 
 
 def _without(why: LeftOut, note: str) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _predictions(answer: bytes) -> Any:
 
 
 def _inputs(
-    table: Table, inputs: Inputs, exclude: list[str], hashed: list[str], salt: bytes
+    table: BodyTable, inputs: ModelInputs, exclude: list[str], hashed: list[str], salt: bytes
 ) -> dict[str, Any]:
     """The columns that may be kept. Of some only a digest: equal values stay equal, and no more."""
     taken = inputs.take(table)

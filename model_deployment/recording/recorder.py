@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from model_deployment.core.domain import Route
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.counters import Totals
+from model_deployment.recording.counters import RequestCounters
 from model_deployment.recording.record import encode
 from model_deployment.recording.spool import Spool
-from model_deployment.recording.windows import Traffic, kind_of
+from model_deployment.recording.windows import TrafficWindows, kind_of
 
 _log = logging.getLogger(__name__)
 
@@ -20,10 +20,12 @@ _FULL = 1 << 32
 class Recorder:
     """What the proxy tells of each request."""
 
-    def __init__(self, spool: Spool, traffic: Traffic, totals: Totals | None = None) -> None:
+    def __init__(
+        self, spool: Spool, traffic: TrafficWindows, totals: RequestCounters | None = None
+    ) -> None:
         self._spool = spool
         self._traffic = traffic
-        self._totals = totals or Totals()
+        self._totals = totals or RequestCounters()
         self._broken = False
 
     def predicted(

@@ -18,7 +18,7 @@ _STABLE = 60.0
 _GRACE = 5.0
 
 
-class Child:
+class Supervisor:
     """Keeps one process of a module running, and tells it what to do by its standard input.
 
     The open pipe is also how it learns that the controller is gone, however that has ended.

@@ -18,7 +18,7 @@ from model_deployment.documents.base import (
 )
 from model_deployment.recording.drain import DrainState, read_state
 from model_deployment.recording.spool import Spool, extents, segments
-from model_deployment.recording.windows import Traffic
+from model_deployment.recording.windows import TrafficWindows
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ Retention = Callable[[], Awaitable[Mapping[ModelKey, float]]]
 
 
 @dataclass(frozen=True, slots=True)
-class MonitoringState:
+class CaptureStatus:
     """For ``/ready``."""
 
     spool_bytes: int
@@ -57,11 +57,11 @@ class MonitoringState:
     error: str
 
 
-class Keeper:
+class Upkeep:
     """Looks after spool, counts and old documents."""
 
     def __init__(
-        self, spool: Spool, traffic: Traffic, documents: Documents, retention: Retention
+        self, spool: Spool, traffic: TrafficWindows, documents: Documents, retention: Retention
     ) -> None:
         self._spool = spool
         self._traffic = traffic
@@ -72,10 +72,10 @@ class Keeper:
         #: From when on the reports of a deployment have pages.
         self._pages: dict[ModelKey, datetime] = {}
 
-    def state(self) -> MonitoringState:
+    def state(self) -> CaptureStatus:
         """How it goes."""
         drain: DrainState = read_state(self._spool.root)
-        return MonitoringState(
+        return CaptureStatus(
             spool_bytes=max(0, self._spool.size - sum(drain.offsets.values())),
             dropped=self._spool.dropped + drain.lost,
             dead=drain.dead,

@@ -42,7 +42,7 @@ def kind_of(status: int) -> str:
 
 
 @dataclass(slots=True)
-class Window:
+class TrafficWindow:
     """The requests of one deployment in one minute, or in several that were added."""
 
     requests: int = 0
@@ -55,7 +55,7 @@ class Window:
     #: Requests that did not fit the signature and went to the model all the same.
     let_through: int = 0
 
-    def add(self, other: "Window") -> None:
+    def add(self, other: "TrafficWindow") -> None:
         """Count what another one has counted as well."""
         self.requests += other.requests
         self.rows += other.rows
@@ -104,7 +104,7 @@ class Window:
         }
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> "Window":
+    def from_dict(cls, kept: Mapping[str, Any]) -> "TrafficWindow":
         """The inverse of :meth:`as_dict`."""
         return cls(
             requests=kept["requests"],
@@ -116,7 +116,7 @@ class Window:
         )
 
 
-class Traffic:
+class TrafficWindows:
     """Counts requests, and gives back the minutes that are over."""
 
     def __init__(self, instance: str) -> None:
@@ -127,7 +127,7 @@ class Traffic:
         """
         self._instance = instance
         #: By deployment and first minute.
-        self._windows: dict[ModelKey, dict[int, Window]] = {}
+        self._windows: dict[ModelKey, dict[int, TrafficWindow]] = {}
         #: By the first minute, what windows were merged of.
         self._merged: dict[ModelKey, dict[int, list[int]]] = {}
         #: Documents of windows that nothing is counted in any more.
@@ -163,7 +163,7 @@ class Traffic:
         window.violations.update(tally)
         window.let_through += passed
 
-    def current(self, key: ModelKey) -> list[tuple[datetime, Window]]:
+    def current(self, key: ModelKey) -> list[tuple[datetime, TrafficWindow]]:
         """The minutes of a deployment that are not kept yet."""
         return [
             (datetime.fromtimestamp(minute * WINDOW, UTC), window)
@@ -223,14 +223,14 @@ class Traffic:
         self._merged.pop(key, None)
         self._built = {place: one for place, one in self._built.items() if place[0] != key}
 
-    def _window(self, key: ModelKey, now: float) -> Window:
+    def _window(self, key: ModelKey, now: float) -> TrafficWindow:
         minute = int(now // WINDOW)
         windows = self._windows.get(key)
         if windows is None:
             windows = self._windows[key] = {}
         window = windows.get(minute)
         if window is None:
-            window = windows[minute] = Window()
+            window = windows[minute] = TrafficWindow()
         # One that was over, and the clock was set back.
         self._built.pop((key, minute), None)
         return window
@@ -252,7 +252,7 @@ class Traffic:
             single = single[len(minutes) :]
             # An earlier one of this hour, if the clock was set back.
             first = next((one for one in merged if one // _MERGED == hour), minutes[0])
-            into = windows.setdefault(first, Window())
+            into = windows.setdefault(first, TrafficWindow())
             for minute in minutes:
                 self._built.pop((key, minute), None)
                 if minute != first:
@@ -265,7 +265,7 @@ def _id(instance: str, key: ModelKey, minute: int) -> str:
     return f"{key}/{minute}/{instance}"
 
 
-def _document(instance: str, key: ModelKey, minute: int, window: Window) -> dict[str, Any]:
+def _document(instance: str, key: ModelKey, minute: int, window: TrafficWindow) -> dict[str, Any]:
     return {
         "_id": _id(instance, key, minute),
         "model": key.model,

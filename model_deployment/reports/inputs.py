@@ -21,7 +21,7 @@ from model_deployment.core.options import Options
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.windows import REFUSED
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 
 #: What a report looks at: captured requests, rows of them, and bytes of all.
 _CAPTURES, _ROWS, _BYTES = 20_000, 50_000, 256 * 1024 * 1024
@@ -57,7 +57,7 @@ class TrainingData(Protocol):
 #: The training data of a version; None if there is none to be had.
 FindTraining = Callable[[ModelKey], Awaitable[TrainingData | None]]
 #: What a deployed model takes, by its signature.
-FindInputs = Callable[[ModelKey], Awaitable[Inputs]]
+FindInputs = Callable[[ModelKey], Awaitable[ModelInputs]]
 #: The signature of a deployed model in MLflow's JSON form.
 FindSignature = Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]]
 #: How a deployment is served; None if it is not.
@@ -71,7 +71,7 @@ async def _no_options(key: ModelKey) -> Options | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ReportWindow:
     """What a report is about."""
 
     key: ModelKey
@@ -88,7 +88,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class Reference:
     """What was laid down, in words."""
 
     #: ``training``, ``captured``, or None.
@@ -99,7 +99,7 @@ class Laid:
     worse_before: Mapping[str, int] = field(default_factory=dict)
 
 
-class Gather:
+class InputWriter:
     """Fills the folder of a report."""
 
     def __init__(
@@ -119,7 +119,7 @@ class Gather:
         self._baseline_as_of = baseline_as_of
         self._options = options
 
-    async def fill(self, documents: Documents, window: Window, folder: Path) -> Laid:
+    async def fill(self, documents: Documents, window: ReportWindow, folder: Path) -> Reference:
         """Lay everything down."""
         laid, current = await self._reference(documents, window, folder)
         first = await _first(documents, current)
@@ -139,8 +139,8 @@ class Gather:
         return laid
 
     async def _reference(
-        self, documents: Documents, window: Window, folder: Path
-    ) -> tuple[Laid, Window]:
+        self, documents: Documents, window: ReportWindow, folder: Path
+    ) -> tuple[Reference, ReportWindow]:
         """Lay down the training data, else the first captured rows, frozen; and what to compare."""
         why = "the run has no training data that may be read"
         try:
@@ -154,16 +154,16 @@ class Gather:
             if frozen and frozen[-1]["ts"] < window.since:
                 # Training data has no predictions: the first ones in service stand for them.
                 await _write(folder / "predictions.jsonl", frozen)
-            return Laid("training", training.origin, training.target), window
+            return Reference("training", training.origin, training.target), window
         if not frozen:
             found = f"none: {why}, and fewer than {FROZEN} rows are captured"
-            return Laid(None, found), window
+            return Reference(None, found), window
         await _write(folder / "reference.jsonl", frozen)
         after = max(window.since, frozen[-1]["ts"] + timedelta(milliseconds=1))
-        laid = Laid("captured", f"the first captured rows, frozen, since {why}")
-        return laid, Window(window.key, after, window.until)
+        laid = Reference("captured", f"the first captured rows, frozen, since {why}")
+        return laid, ReportWindow(window.key, after, window.until)
 
-    async def _job(self, window: Window, laid: Laid) -> dict[str, Any]:
+    async def _job(self, window: ReportWindow, laid: Reference) -> dict[str, Any]:
         baseline: dict[str, float] = {}
         why: str | None = None
         try:
@@ -198,7 +198,7 @@ class Gather:
         }
 
 
-async def _first(documents: Documents, window: Window) -> datetime:
+async def _first(documents: Documents, window: ReportWindow) -> datetime:
     """From when on captures are looked at, so that they are no more than there is room for."""
     first, rows, size = window.until, 0, 0
     newest = window.query(Collection.CAPTURES, newest_first=True, limit=_CAPTURES)
@@ -211,7 +211,7 @@ async def _first(documents: Documents, window: Window) -> datetime:
     return first
 
 
-async def _frozen(documents: Documents, window: Window) -> list[dict[str, Any]]:
+async def _frozen(documents: Documents, window: ReportWindow) -> list[dict[str, Any]]:
     """The first captured rows, kept for ever once there are enough; empty before."""
     kept = [one async for one in documents.find(window.always(Collection.REFERENCES))]
     # Fewer, and they were being written when something failed: the same ones again.
@@ -231,7 +231,7 @@ async def _frozen(documents: Documents, window: Window) -> list[dict[str, Any]]:
 
 
 async def _labels(
-    documents: Documents, window: Window, ids: Sequence[str]
+    documents: Documents, window: ReportWindow, ids: Sequence[str]
 ) -> AsyncIterator[dict[str, Any]]:
     for start in range(0, len(ids), _IDS):
         some = ids[start : start + _IDS]
@@ -239,13 +239,13 @@ async def _labels(
             yield label
 
 
-async def _worse_before(documents: Documents, window: Window) -> dict[str, int]:
+async def _worse_before(documents: Documents, window: ReportWindow) -> dict[str, int]:
     """In how many windows right before this one each metric was worse.
 
     A report of a window that overlaps this one tells nothing new, whoever asked for it.
     """
     earliest = window.since - (window.until - window.since) - _SLACK
-    made = Window(window.key, earliest, window.since + _SLACK)
+    made = ReportWindow(window.key, earliest, window.since + _SLACK)
     query = made.query(Collection.REPORTS, newest_first=True, limit=20)
     async for report in documents.find(query):
         if datetime.fromisoformat(report["until"]) <= window.since + _SLACK:

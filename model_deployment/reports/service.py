@@ -17,7 +17,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.degradation.verdict_words import Verdict, words
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.owned import Store
-from model_deployment.reports.inputs import SECONDS, Gather, Laid, Window
+from model_deployment.reports.inputs import SECONDS, InputWriter, Reference, ReportWindow
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ Done = Callable[[ModelKey, Mapping[str, Any], Mapping[str, Any] | None], Awaitab
 class Reporter:
     """One report at a time: they take seconds of a core, and predictions come first."""
 
-    def __init__(self, keeper: Store, gather: Gather, *, work: Path, done: Done) -> None:
+    def __init__(self, keeper: Store, gather: InputWriter, *, work: Path, done: Done) -> None:
         """Make nothing yet.
 
         Args:
@@ -69,7 +69,7 @@ class Reporter:
             )
         now = datetime.now(UTC)
         id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-        work = self._make(id, Window(key, since, until))
+        work = self._make(id, ReportWindow(key, since, until))
         task = asyncio.create_task(work, name=f"report {key}")
         # Retrieved here: whoever waits is given it all the same.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -116,7 +116,7 @@ class Reporter:
             async for one in documents.find(query)
         ]
 
-    async def _make(self, id: str, window: Window) -> dict[str, Any]:
+    async def _make(self, id: str, window: ReportWindow) -> dict[str, Any]:
         async with self._turn:
             folder = self._work / id
             await asyncio.to_thread(folder.mkdir, mode=0o700)
@@ -149,7 +149,9 @@ class Reporter:
         return next(iter([found async for found in documents.find(query)]), None)
 
 
-def _made(id: str, window: Window, laid: Laid, report: Mapping[str, Any]) -> dict[str, Any]:
+def _made(
+    id: str, window: ReportWindow, laid: Reference, report: Mapping[str, Any]
+) -> dict[str, Any]:
     before = laid.worse_before
     return {
         "_id": id,
@@ -168,11 +170,11 @@ def _made(id: str, window: Window, laid: Laid, report: Mapping[str, Any]) -> dic
     }
 
 
-def _failed(id: str, window: Window, why: str) -> dict[str, Any]:
+def _failed(id: str, window: ReportWindow, why: str) -> dict[str, Any]:
     """A report that could not be made is one too: nobody should take the one before for the newest."""
     reason = {"severity": "error", "code": "error", "column": None, "message": why, "advice": ""}
     report = {"verdict": str(Verdict.ERROR), "reasons": [reason]}
-    return _made(id, window, Laid(None, "none"), report)
+    return _made(id, window, Reference(None, "none"), report)
 
 
 async def _run(folder: Path) -> None:

@@ -13,7 +13,7 @@ MOST_CELLS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class BodyTable:
     """What a caller sent."""
 
     #: Columns without names have their place instead.
@@ -31,7 +31,7 @@ class Table:
         return all(str(name) == str(place) for place, name in enumerate(self.names))
 
 
-def read(media_type: str, body: bytes, *, nested: bool = False) -> Table | None:
+def read(media_type: str, body: bytes, *, nested: bool = False) -> BodyTable | None:
     """The table of a body; None if there is none in it, or none that can be read.
 
     Args:
@@ -53,7 +53,7 @@ def read(media_type: str, body: bytes, *, nested: bool = False) -> Table | None:
     return None
 
 
-def _from_json(body: Any, nested: bool) -> Table | None:
+def _from_json(body: Any, nested: bool) -> BodyTable | None:
     findings = Findings()
     request = forms.unwrap(body, frozenset(), findings)
     if request is None or request.llm:
@@ -61,7 +61,7 @@ def _from_json(body: Any, nested: bool) -> Table | None:
     data = request.data
     if request.form == forms.SPLIT:
         frame = forms.read_split(data, findings)
-        return None if frame is None else Table(list(frame.names), frame.values, frame.rows)
+        return None if frame is None else BodyTable(list(frame.names), frame.values, frame.rows)
     if type(data) is dict:
         return _of_records([data]) if nested else _of_columns(data)
     if type(data) is not list or not data:
@@ -72,27 +72,29 @@ def _from_json(body: Any, nested: bool) -> Table | None:
     if kinds == {list}:
         width = len(data[0])
         same = width and set(map(len, data)) == {width}
-        return Table(range(width), list(zip(*data, strict=True)), len(data)) if same else None
-    return None if kinds & {dict, list} else Table([0], [data], len(data))
+        return BodyTable(range(width), list(zip(*data, strict=True)), len(data)) if same else None
+    return None if kinds & {dict, list} else BodyTable([0], [data], len(data))
 
 
-def _of_records(records: list[dict[str, Any]]) -> Table | None:
+def _of_records(records: list[dict[str, Any]]) -> BodyTable | None:
     names = list(dict.fromkeys(name for record in records for name in record))
     # Each may have columns of its own, and what a megabyte says of them is gigabytes.
     if len(names) * len(records) > max(MOST_CELLS, 2 * sum(map(len, records))):
         return None
-    return Table(names, [[record.get(name) for record in records] for name in names], len(records))
+    return BodyTable(
+        names, [[record.get(name) for record in records] for name in names], len(records)
+    )
 
 
-def _of_columns(data: dict[str, Any]) -> Table | None:
+def _of_columns(data: dict[str, Any]) -> BodyTable | None:
     columns = {name: one if type(one) is list else [one] for name, one in data.items()}
     lengths = set(map(len, columns.values()))
     if len(lengths) != 1:
         return None
-    return Table(list(columns), list(columns.values()), lengths.pop())
+    return BodyTable(list(columns), list(columns.values()), lengths.pop())
 
 
-def _from_csv(body: bytes) -> Table | None:
+def _from_csv(body: bytes) -> BodyTable | None:
     try:
         lines = csv_text.lines(body.decode("utf-8"))
         names, *rows = [line for line in lines if not csv_text.is_blank(line)] or [[]]
@@ -104,4 +106,4 @@ def _from_csv(body: bytes) -> Table | None:
     for row in rows:
         row.extend([""] * (width - len(row)))  # as pandas has it
     columns = list(zip(*rows, strict=True)) if rows else [()] * width
-    return Table(names, columns, len(rows), texts=True)
+    return BodyTable(names, columns, len(rows), texts=True)

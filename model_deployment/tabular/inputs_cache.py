@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from model_deployment.registry.mlmodel import Description
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 
 _log = logging.getLogger(__name__)
 
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 _MOST = 1000
 
 
-class Known:
+class InputsCache:
     """Finds the inputs of a model by the name of its artifacts."""
 
     def __init__(self, models: Path | None) -> None:
@@ -23,9 +23,9 @@ class Known:
         """
         self._models = models
         self._description = Description()
-        self._found: dict[str, Inputs] = {}
+        self._found: dict[str, ModelInputs] = {}
 
-    def __call__(self, artifact: str) -> Inputs | None:
+    def __call__(self, artifact: str) -> ModelInputs | None:
         """The inputs of a model, which are none of one without a signature; None without artifacts."""
         if artifact in self._found:
             return self._found[artifact]
@@ -36,10 +36,10 @@ class Known:
             return None  # it may be fetched anew just now
         signature = self._description.read(folder)[0]
         try:
-            found = Inputs((signature or {}).get("inputs") or ())
+            found = ModelInputs((signature or {}).get("inputs") or ())
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("cannot read the signature of %s, so values stay: %r", artifact, error)
-            found = Inputs()
+            found = ModelInputs()
         if len(self._found) >= _MOST:
             self._found.clear()
         self._found[artifact] = found

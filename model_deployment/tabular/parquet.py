@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from model_deployment.tabular.body_tables import MOST_CELLS, Table
+from model_deployment.tabular.body_tables import MOST_CELLS, BodyTable
 from model_deployment.tabular.canonical import plain
 
 #: Bytes that a body may become, and rows that are unpacked at once.
@@ -27,7 +27,7 @@ class _TooMuch(ValueError):
     """More than is kept of one request."""
 
 
-def read(body: bytes) -> Table | None:
+def read(body: bytes) -> BodyTable | None:
     """The columns that a model sees, which are those that pandas reads; None if there are none.
 
     What pandas has written about its index is no column.
@@ -39,7 +39,7 @@ def read(body: bytes) -> Table | None:
         return None
 
 
-def _read(file: parquet.ParquetFile) -> Table | None:
+def _read(file: parquet.ParquetFile) -> BodyTable | None:
     schema = file.schema_arrow
     index = _index(schema.metadata or {})
     places = [place for place, name in enumerate(schema.names) if name not in index]
@@ -52,7 +52,7 @@ def _read(file: parquet.ParquetFile) -> Table | None:
         for column, place, field in zip(columns, places, fields, strict=True):
             column.extend(_values(batch.column(place), field.type))
     types = [{"type": "float"} if field.type == pa.float32() else None for field in fields]
-    return Table([field.name for field in fields], columns, rows, types=types)
+    return BodyTable([field.name for field in fields], columns, rows, types=types)
 
 
 def _batches(file: parquet.ParquetFile) -> Iterator[pa.RecordBatch]:

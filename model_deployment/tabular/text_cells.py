@@ -23,7 +23,7 @@ _DIGITS = 4000
 Read = Callable[[Sequence[str]], list[Any]]
 
 
-class Kind(StrEnum):
+class ColumnKind(StrEnum):
     """What all values of a column are."""
 
     BOOL = "bool"
@@ -34,12 +34,12 @@ class Kind(StrEnum):
 
 
 #: What values of MLflow's types are.
-KINDS: Mapping[str, Kind] = {
-    "boolean": Kind.BOOL,
-    "integer": Kind.INT,
-    "long": Kind.INT,
-    "float": Kind.FLOAT,
-    "double": Kind.FLOAT,
+KIND_OF_TYPE: Mapping[str, ColumnKind] = {
+    "boolean": ColumnKind.BOOL,
+    "integer": ColumnKind.INT,
+    "long": ColumnKind.INT,
+    "float": ColumnKind.FLOAT,
+    "double": ColumnKind.FLOAT,
 }
 
 
@@ -109,7 +109,7 @@ def text(cells: Sequence[str]) -> list[Any]:
     return [None if cell in MISSING else cell for cell in cells]
 
 
-class Guess:
+class KindGuess:
     """What a column is whose type nobody knows, seen a part at a time.
 
     A number is only what is written as one: ``00501`` and ``+49151`` stay texts, which can be turned
@@ -117,43 +117,43 @@ class Guess:
     """
 
     def __init__(self) -> None:
-        self._kind: Kind | None = None
+        self._kind: ColumnKind | None = None
         #: Whole numbers among them that no float may stand for.
         self._large = False
 
     def look(self, cells: Iterable[str]) -> None:
         """Take some cells into account."""
         found = set(cells) - MISSING
-        if self._kind is Kind.TEXT or not found:
+        if self._kind is ColumnKind.TEXT or not found:
             return
         self._kind = self._fitting(found)
 
-    def _fitting(self, cells: set[str]) -> Kind:
+    def _fitting(self, cells: set[str]) -> ColumnKind:
         before = self._kind
-        if before in (None, Kind.BOOL) and cells <= _BOOL.keys():
-            return Kind.BOOL
+        if before in (None, ColumnKind.BOOL) and cells <= _BOOL.keys():
+            return ColumnKind.BOOL
         whole = [cell for cell in cells if _INT.fullmatch(cell)]
         if any(len(cell) > 20 or not -_INT64 <= int(cell) < _INT64 for cell in whole):
-            return Kind.TEXT
+            return ColumnKind.TEXT
         self._large |= any(abs(int(cell)) > _EXACT for cell in whole)
-        if before in (None, Kind.INT) and len(whole) == len(cells):
-            return Kind.INT
+        if before in (None, ColumnKind.INT) and len(whole) == len(cells):
+            return ColumnKind.INT
         numbers = all(_FLOAT.fullmatch(cell) or cell in _ENDLESS for cell in cells)
-        if before is not Kind.BOOL and numbers and not self._large:
-            return Kind.FLOAT
-        return Kind.TEXT
+        if before is not ColumnKind.BOOL and numbers and not self._large:
+            return ColumnKind.FLOAT
+        return ColumnKind.TEXT
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ColumnKind:
         """What they are."""
-        return self._kind or Kind.TEXT
+        return self._kind or ColumnKind.TEXT
 
 
 def guessed(cells: Sequence[str]) -> list[Any]:
     """The values of a whole column whose type nobody knows, in a request."""
-    guess = Guess()
+    guess = KindGuess()
     guess.look(cells)
-    return text(cells) if guess.kind is Kind.TEXT else READ[guess.kind](cells)
+    return text(cells) if guess.kind is ColumnKind.TEXT else READ[guess.kind](cells)
 
 
 def _cells(cells: Sequence[str]) -> list[Any]:
@@ -161,9 +161,9 @@ def _cells(cells: Sequence[str]) -> list[Any]:
 
 
 #: Reads cells of a kind; texts as they are, but for empty ones.
-READ: Mapping[Kind, Read] = {
-    Kind.BOOL: lambda cells: [_BOOL.get(cell) for cell in cells],
-    Kind.INT: whole,
-    Kind.FLOAT: real,
-    Kind.TEXT: _cells,
+READ: Mapping[ColumnKind, Read] = {
+    ColumnKind.BOOL: lambda cells: [_BOOL.get(cell) for cell in cells],
+    ColumnKind.INT: whole,
+    ColumnKind.FLOAT: real,
+    ColumnKind.TEXT: _cells,
 }

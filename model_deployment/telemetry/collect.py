@@ -20,14 +20,14 @@ from model_deployment import __version__
 from model_deployment.control.missing_workers import serving
 from model_deployment.core.domain import Deployment, Handle, Memory, PortUsage, ProxyCounters, State
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.counters import Totals
-from model_deployment.recording.upkeep import MonitoringState
+from model_deployment.recording.counters import RequestCounters
+from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.runtime.worker_counts import crew_of
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
-from model_deployment.telemetry.prometheus import Seen, Served, families
+from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot, families
 
 #: Seconds that a scrape waits for the memory of models; then it has the figures of the one before.
 _PATIENCE = 0.05
@@ -42,8 +42,8 @@ class Telemetry:
         deployments: Deployments,
         ports: Ports,
         counters: Callable[[ModelKey], ProxyCounters],
-        totals: Totals,
-        captures: Callable[[], MonitoringState],
+        totals: RequestCounters,
+        captures: Callable[[], CaptureStatus],
         idle: Callable[[], float],
         memory: MemoryGauge,
     ) -> None:
@@ -64,7 +64,7 @@ class Telemetry:
         self._rows: Sequence[Deployment] = ()
         self._restarts = Restarts()
         #: As much as was counted before, should the file they are kept in not be readable.
-        self._last = MonitoringState(0, 0, 0, 0, "")
+        self._last = CaptureStatus(0, 0, 0, 0, "")
         self._build = {
             "version": __version__,
             "mlflow_version": version("mlflow"),
@@ -83,7 +83,7 @@ class Telemetry:
 
         def write() -> bytes:
             registry = CollectorRegistry()
-            registry.register(_Told([*families(seen), *self._process.collect()]))
+            registry.register(PrecomputedCollector([*families(seen), *self._process.collect()]))
             return encode(registry)
 
         return await asyncio.to_thread(write), media_type
@@ -96,14 +96,14 @@ class Telemetry:
         """How many of its workers serve; None where that cannot be told."""
         return await asyncio.to_thread(serving, row, crew_of)
 
-    async def look(self) -> Seen:
+    async def look(self) -> Snapshot:
         """The figures as values."""
         usage, readable = await self._state()
         handles = [row.handle for row in self._rows if row.handle is not None]
         memory = await self._memory.all(handles, _PATIENCE)
         captures = await self._how_captures_fare()
         # From here on nothing is waited for, so that the figures fit each other.
-        return Seen(
+        return Snapshot(
             served=[self._served(row, memory) for row in self._rows],
             ports=usage,
             captures=captures,
@@ -123,7 +123,7 @@ class Telemetry:
         self._restarts.keep({row.key for row in self._rows})
         return usage, True
 
-    async def _how_captures_fare(self) -> MonitoringState:
+    async def _how_captures_fare(self) -> CaptureStatus:
         now, last = await asyncio.to_thread(self._captures), self._last
         self._last = replace(
             now,
@@ -133,8 +133,8 @@ class Telemetry:
         )
         return self._last
 
-    def _served(self, row: Deployment, memory: dict[str, Memory]) -> Served:
-        return Served(
+    def _served(self, row: Deployment, memory: dict[str, Memory]) -> DeploymentSnapshot:
+        return DeploymentSnapshot(
             row=row,
             total=self._totals.of(row.key),
             counters=self._counters(row.key),
@@ -164,7 +164,7 @@ class Restarts:
         self._known = {key: known for key, known in self._known.items() if key in keys}
 
 
-class _Told(Collector):
+class PrecomputedCollector(Collector):
     """Families that are there already."""
 
     def __init__(self, told: Sequence[Metric]) -> None:

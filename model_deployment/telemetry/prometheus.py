@@ -26,8 +26,8 @@ from model_deployment.core.domain import (
     State,
 )
 from model_deployment.gate import Kind
-from model_deployment.recording.counters import LATENCIES, Total
-from model_deployment.recording.upkeep import MonitoringState
+from model_deployment.recording.counters import LATENCIES, RequestCounts
+from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.recording.windows import KINDS
 
 #: Every name that is told begins with it.
@@ -38,11 +38,11 @@ _ANSWERED = "answered"
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class DeploymentSnapshot:
     """One deployment as it was seen."""
 
     row: Deployment
-    total: Total
+    total: RequestCounts
     counters: ProxyCounters
     #: Starts after the first, which only rise.
     restarts: int
@@ -57,12 +57,12 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Snapshot:
     """A controller as it was seen."""
 
-    served: Sequence[Served]
+    served: Sequence[DeploymentSnapshot]
     ports: PortUsage | None
-    captures: MonitoringState
+    captures: CaptureStatus
     #: Seconds since the reconciler's last good tick.
     idle: float
     #: Whether the state database could be read.
@@ -70,7 +70,7 @@ class Seen:
     build: dict[str, str]
 
 
-def families(seen: Seen) -> Iterator[Metric]:
+def families(seen: Snapshot) -> Iterator[Metric]:
     """All metrics, each with its help and its samples."""
     yield InfoMetricFamily(
         PREFIX + "build", "The versions of the programs that are at work.", value=seen.build
@@ -82,7 +82,7 @@ def families(seen: Seen) -> Iterator[Metric]:
     yield from _controller(seen)
 
 
-def _requests(served: Sequence[Served]) -> Iterator[Metric]:
+def _requests(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         PREFIX + "requests",
         "Requests for predictions, by what became of them: answered, or the kind of error.",
@@ -108,7 +108,7 @@ def _requests(served: Sequence[Served]) -> Iterator[Metric]:
     yield from (requests, durations, rows)
 
 
-def _load(served: Sequence[Served]) -> Iterator[Metric]:
+def _load(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     in_flight = GaugeMetricFamily(
         PREFIX + "requests_in_flight",
         "Requests that have no whole answer yet, the waiting ones included.",
@@ -139,7 +139,7 @@ def _load(served: Sequence[Served]) -> Iterator[Metric]:
     yield from (in_flight, waiting, held, batches)
 
 
-def _gate(served: Sequence[Served]) -> Iterator[Metric]:
+def _gate(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     violations = CounterMetricFamily(
         PREFIX + "violations",
         "Places in requests that do not fit the signature of the model, by kind.",
@@ -160,7 +160,7 @@ def _gate(served: Sequence[Served]) -> Iterator[Metric]:
     yield from (violations, refused)
 
 
-def _processes(served: Sequence[Served]) -> Iterator[Metric]:
+def _processes(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     state = GaugeMetricFamily(
         PREFIX + "state",
         "The state of a deployment: 1 for the one it is in, 0 for the others.",
@@ -201,7 +201,7 @@ def _processes(served: Sequence[Served]) -> Iterator[Metric]:
     yield from (state, restarts, deployed, ready, rss, pss)
 
 
-def _controller(seen: Seen) -> Iterator[Metric]:
+def _controller(seen: Snapshot) -> Iterator[Metric]:
     ports = GaugeMetricFamily(
         PREFIX + "ports", "Ports of the range for model servers, by their use.", labels=["state"]
     )

@@ -23,9 +23,9 @@ from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.metrics.feedback import Feedback, Label
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.spool import Spool
-from model_deployment.recording.upkeep import Keeper
-from model_deployment.recording.windows import Traffic
-from model_deployment.reports.inputs import Gather, Laid, Window
+from model_deployment.recording.upkeep import Upkeep
+from model_deployment.recording.windows import TrafficWindows
+from model_deployment.reports.inputs import InputWriter, Reference, ReportWindow
 from model_deployment.reports.schedule import Alarm, Webhook
 from model_deployment.reports.service import Reporter
 
@@ -40,10 +40,10 @@ RUN = {
 }
 
 
-class Quick(Gather):
+class Quick(InputWriter):
     """Leaves Evidently's pages out: they take most of the time, and no part in the verdict."""
 
-    async def fill(self, documents: Documents, window: Window, folder: Path) -> Laid:
+    async def fill(self, documents: Documents, window: ReportWindow, folder: Path) -> Reference:
         laid = await super().fill(documents, window, folder)
         path = folder / "job.json"
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "deep": False}))
@@ -54,8 +54,8 @@ class Quick(Gather):
 class Desk:
     """All of monitoring on a store, with a real model's rows in it."""
 
-    keeper: Keeper
-    traffic: Traffic
+    keeper: Upkeep
+    traffic: TrafficWindows
     documents: Documents
     work: Path
     baseline: dict[str, float] | Exception = field(default_factory=dict)
@@ -153,8 +153,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
     spool = Spool(tmp_path / "spool", max_bytes=10**6)
     spool.open()
-    documents, traffic = EmbeddedDocuments(tmp_path / "documents.db"), Traffic("i")
-    keeper = Keeper(spool, traffic, documents, retention)
+    documents, traffic = EmbeddedDocuments(tmp_path / "documents.db"), TrafficWindows("i")
+    keeper = Upkeep(spool, traffic, documents, retention)
     await keeper.opened()
     yield Desk(keeper, traffic, documents, tmp_path)
     await documents.close()
@@ -323,7 +323,7 @@ async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
         "400" not in page.partition("Callers send wrong requests</h2>")[2].partition("<details>")[0]
     )
     reporter = Reporter(
-        desk.keeper, cast(Gather, None), work=desk.work / "none", done=cast(Any, None)
+        desk.keeper, cast(InputWriter, None), work=desk.work / "none", done=cast(Any, None)
     )
     listed = {one["_id"]: one["headline"] for one in await reporter.list(KEY, 9)}
     assert listed["old-report"] == "Data moved"

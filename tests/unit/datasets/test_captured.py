@@ -29,8 +29,8 @@ from model_deployment.api import datasets, problems
 from model_deployment.core.errors import NotDeployed, RegistryUnavailable
 from model_deployment.datasets import captured as captured_module
 from model_deployment.datasets import training as training_module
-from model_deployment.datasets.captured import Format, Unreadable, captured, training
-from model_deployment.datasets.formats import Kind, encoder
+from model_deployment.datasets.captured import Format, UnreadableData, captured, training
+from model_deployment.datasets.formats import ColumnKind, encoder
 from model_deployment.documents.base import Collection, Query
 from tests.support.memory_documents import START, MemoryDocuments
 
@@ -321,7 +321,7 @@ def test_any_value_is_a_line_of_json_and_a_cell(values: list[Any]) -> None:
     assert len(read_csv(encoder(Format.CSV, ["v"], []).rows([[value] for value in values]))) == len(
         values
     )
-    it = encoder(Format.PARQUET, ["v"], [Kind.TEXT])
+    it = encoder(Format.PARQUET, ["v"], [ColumnKind.TEXT])
     content = it.head() + it.rows([[value] for value in values]) + it.tail()
     assert pq.read_table(io.BytesIO(content)).num_rows == len(values)
 
@@ -451,7 +451,7 @@ async def test_csv_headers_that_are_alike_or_formulas(tmp_path: Path) -> None:
 )
 async def test_what_cannot_be_read_is_an_error(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Unreadable, match=r"^cannot read the training data"):
+    with pytest.raises(UnreadableData, match=r"^cannot read the training data"):
         await whole(training(tmp_path / name, Format.JSONL))
 
 

@@ -13,12 +13,12 @@ import pytest
 
 from model_deployment.datasets.captured import Format, captured, training
 from model_deployment.documents.base import Collection, Query
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import spec
 from tests.support.memory_documents import MemoryDocuments
 
 CAPTURES = Query(Collection.CAPTURES, model="m", version=1)
-INPUTS = Inputs(
+INPUTS = ModelInputs(
     [spec("string", "zip"), spec("boolean", "ok"), spec("long", "n"), spec("double", "d"),
      spec("datetime", "at"), spec("binary", "b"), spec("integer", "none")]
 )  # fmt: skip
@@ -74,7 +74,7 @@ async def test_what_an_earlier_release_guessed_does_not_round_what_others_sent()
 
 
 async def test_columns_of_old_and_new_names_are_one() -> None:
-    inputs = Inputs([spec("long", 0), spec("long", 1)])
+    inputs = ModelInputs([spec("long", 0), spec("long", 1)])
     store = documents([1, 2], names=["f0", "f1"])
     store.capture("new", ["0", "1"], [[3, 4]], [1], typed=True)
     made = await whole(captured(store, CAPTURES, None, False, Format.JSONL, inputs))

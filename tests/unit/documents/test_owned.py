@@ -12,7 +12,7 @@ from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.documents.owned import Present
 from model_deployment.metrics.feedback import Feedback, Label
-from model_deployment.recording.windows import Traffic
+from model_deployment.recording.windows import TrafficWindows
 
 KEY, OTHER = ModelKey("m", 1), ModelKey("m", 2)
 RENEWED = datetime(2026, 5, 1, 12, 30, 20, 500_900, tzinfo=UTC)
@@ -81,7 +81,7 @@ async def test_counts_begin_with_their_minute(kept: Kept) -> None:
 
 
 def test_counts_of_that_minute_begin_anew() -> None:
-    traffic = Traffic("i")
+    traffic = TrafficWindows("i")
     for key in (KEY, OTHER):
         traffic.answered(key, 1000.0, 1.0, 1)
     traffic.finished(2000.0)

@@ -13,7 +13,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.metrics import baselines
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.service import Monitoring
-from model_deployment.reports.inputs import Gather, Window
+from model_deployment.reports.inputs import InputWriter, ReportWindow
 from tests.support.memory_documents import MemoryDocuments
 from tests.support.waiting import until
 
@@ -225,13 +225,15 @@ async def test_reports_say_as_of_when_theirs_is(tmp_path: Path) -> None:
         return {"rmse": 1.0}
 
     now = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
-    gather = Gather(
+    gather = InputWriter(
         cast(Monitoring, Told()),
         training=nothing,
         signature=nothing,
         baseline=known,
         baseline_as_of=lambda key: now,
     )
-    laid = await gather.fill(MemoryDocuments(), Window(KEY, now - timedelta(days=1), now), tmp_path)
+    laid = await gather.fill(
+        MemoryDocuments(), ReportWindow(KEY, now - timedelta(days=1), now), tmp_path
+    )
     assert laid.description.endswith("; the baseline as of 2026-01-31 12:30")
     assert json.loads((tmp_path / "job.json").read_bytes())["baseline"] == {"rmse": 1.0}

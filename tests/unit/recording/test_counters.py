@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.counters import LATENCIES, STEPS, Totals
+from model_deployment.recording.counters import LATENCIES, STEPS, RequestCounters
 from model_deployment.telemetry.collect import Restarts
 
 A, B = ModelKey("a", 1), ModelKey("b", 2)
 
 
 def test_predictions_are_counted_with_their_rows_and_seconds() -> None:
-    totals = Totals()
+    totals = RequestCounters()
     totals.answered(A, 0.25, 3)
     totals.answered(A, 0.5, 4)
     totals.failed(A, "timeout")
@@ -28,13 +28,13 @@ def test_predictions_are_counted_with_their_rows_and_seconds() -> None:
     ("seconds", "bucket"), [(0.0, 0), (0.001, 0), (0.0011, 1), (60, 14), (61, 15)]
 )
 def test_a_latency_is_in_the_bucket_that_it_fits_in(seconds: float, bucket: int) -> None:
-    totals = Totals()
+    totals = RequestCounters()
     totals.answered(A, seconds, 0)
     assert totals.of(A).latencies == [int(at == bucket) for at in range(len(LATENCIES) + 1)]
 
 
 def test_what_was_given_away_does_not_change() -> None:
-    totals = Totals()
+    totals = RequestCounters()
     totals.answered(A, 1, 1)
     seen = totals.of(A)
     totals.answered(A, 1, 1)
@@ -43,7 +43,7 @@ def test_what_was_given_away_does_not_change() -> None:
 
 
 def test_only_what_is_gone_is_forgotten() -> None:
-    totals = Totals()
+    totals = RequestCounters()
     totals.answered(A, 1, 1)
     totals.answered(B, 1, 1)
     totals.keep([A])
@@ -67,7 +67,7 @@ def test_restarts_of_what_is_gone_begin_anew() -> None:
 
 @given(st.lists(st.floats(0, 100), max_size=50))
 def test_the_buckets_are_sums_of_the_steps(seconds: list[float]) -> None:
-    totals = Totals()
+    totals = RequestCounters()
     for one in seconds:
         totals.answered(A, one, 1)
     expected = [0] * (len(LATENCIES) + 1)

@@ -227,7 +227,7 @@ async def test_of_an_old_segment_only_what_was_not_written_counts(
     put(spool, *numbered(5))
     spool.end_old(0)
     assert await drain.step()
-    drain.throw_away_old()
+    drain.drop_expired()
     assert (drain.state.written, drain.state.lost, len(segments(spool.root))) == (2, 3, 1)
 
 
@@ -238,7 +238,7 @@ async def test_of_an_old_segment_what_is_damaged_counts_too(spool: Spool, store:
         file.write(bytes(4096))
     spool.end_old(0)
     drain = drain_of(spool, store, max_age=0.0)
-    drain.throw_away_old()
+    drain.drop_expired()
     assert (drain.state.lost, len(segments(spool.root))) == (4, 1)
 
 
@@ -255,7 +255,7 @@ async def test_a_segment_is_as_old_as_what_was_written_to_it_last(
         put(other, "a")
     other.end_old(0)
     drain._root = other.root
-    drain.throw_away_old()
+    drain.drop_expired()
     assert (drain.state.lost, len(segments(other.root))) == (0, 2)
     other.close()
 

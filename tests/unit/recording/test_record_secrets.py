@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from model_deployment.recording.record import document, encode, left_out
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import CSV, JSON, PARQUET, csv, parquet, records, spec
 
 SECRET = "AB-1234"
@@ -29,7 +29,7 @@ def kept(media_type: str, body: bytes, specs: Any = (), **options: Any) -> dict[
         "media_type": media_type, "artifact": "m-1-0",
     }  # fmt: skip
     payload = b"".join(encode(head | options, body, b'{"predictions": [1]}'))
-    return document("id", payload, 10**6, b"salt", lambda artifact: Inputs(specs))
+    return document("id", payload, 10**6, b"salt", lambda artifact: ModelInputs(specs))
 
 
 def shown(found: dict[str, Any]) -> str:

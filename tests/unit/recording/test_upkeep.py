@@ -24,8 +24,8 @@ from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.recording import upkeep as module
 from model_deployment.recording.drain import STATE_FILE, DrainState
 from model_deployment.recording.spool import Mark, Spool, segments
-from model_deployment.recording.upkeep import Keeper, MonitoringState
-from model_deployment.recording.windows import Traffic
+from model_deployment.recording.upkeep import CaptureStatus, Upkeep
+from model_deployment.recording.windows import TrafficWindows
 from tests.support.waiting import until
 
 A, B = ModelKey("a", 1), ModelKey("b", 1)
@@ -37,10 +37,10 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.spool = Spool(folder / "spool", max_bytes=1000)
         self.spool.open()
-        self.traffic = Traffic("i")
+        self.traffic = TrafficWindows("i")
         self.store = EmbeddedDocuments(folder / "documents.db")
         self.chosen: dict[ModelKey, float] = {}
-        self.keeper = Keeper(self.spool, self.traffic, self.store, self._retention)
+        self.keeper = Upkeep(self.spool, self.traffic, self.store, self._retention)
 
     async def _retention(self) -> Mapping[ModelKey, float]:
         return self.chosen
@@ -276,7 +276,7 @@ async def test_of_the_reports_of_a_deployment_so_many_are_kept_and_fewer_pages(
         await report(A, days)
         await bench.keeper.purge()
         assert await pages(A) == [days, days + 1]
-        bench.keeper = Keeper(bench.spool, bench.traffic, bench.store, bench._retention)
+        bench.keeper = Upkeep(bench.spool, bench.traffic, bench.store, bench._retention)
     assert await bench.names(Collection.REPORTS) == [
         "a-1/10", "a-1/11", "a-1/8", "a-1/9", "b-1/10",
     ]  # fmt: skip
@@ -296,13 +296,13 @@ async def test_the_page_of_a_report_goes_with_it(bench: Bench) -> None:
 
 def test_the_state_is_that_of_the_spool_and_of_the_drain(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    assert bench.keeper.state() == MonitoringState(0, 0, 0, 0, "")
+    assert bench.keeper.state() == CaptureStatus(0, 0, 0, 0, "")
     assert bench.spool.append([b"x" * 492])
     assert not bench.spool.append([b"x" * 900])
     (written, _) = segments(bench.spool.root)
     told = {"written": 5, "dead": 2, "lost": 3, "error": "away", "offsets": {written.name: 400}}
     (bench.spool.root / STATE_FILE).write_text(json.dumps(told))
-    assert bench.keeper.state() == MonitoringState(100, 4, 2, 5, "away")
+    assert bench.keeper.state() == CaptureStatus(100, 4, 2, 5, "away")
     # A segment that was deleted since the last look.
     told["offsets"] = {written.name: 5000}
     (bench.spool.root / STATE_FILE).write_text(json.dumps(told))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.windows import BUCKETS, Traffic, Window
+from model_deployment.recording.windows import BUCKETS, TrafficWindow, TrafficWindows
 
 A, B = ModelKey("a", 1), ModelKey("b", 2)
 #: The begin of a minute.
@@ -17,8 +17,8 @@ NOON = 1_700_000_040.0
 LATENCIES = st.lists(st.floats(0.1, 100_000), min_size=1, max_size=200)
 
 
-def window(latencies: list[float]) -> Window:
-    traffic = Traffic("i")
+def window(latencies: list[float]) -> TrafficWindow:
+    traffic = TrafficWindows("i")
     for one in latencies:
         traffic.answered(A, NOON, one, 1)
     ((_, found),) = traffic.current(A)
@@ -40,18 +40,18 @@ def test_windows_that_are_added_are_one_window(first: list[float], second: list[
 
 
 def test_no_answers_have_no_percentiles() -> None:
-    assert Window().percentile(0.5) is None
+    assert TrafficWindow().percentile(0.5) is None
 
 
 def test_latencies_beyond_all_buckets_count_too() -> None:
     found = window([0.0, 1e9])
     assert found.percentile(0.5) == pytest.approx(0.1, rel=0.1)
     assert found.percentile(1.0) == pytest.approx(BUCKETS[-1], rel=0.1)
-    assert Window.from_dict(found.as_dict()).percentile(1.0) == found.percentile(1.0)
+    assert TrafficWindow.from_dict(found.as_dict()).percentile(1.0) == found.percentile(1.0)
 
 
-def busy() -> Traffic:
-    traffic = Traffic("i")
+def busy() -> TrafficWindows:
+    traffic = TrafficWindows("i")
     traffic.answered(A, NOON, 5.0, 3)
     traffic.answered(A, NOON + 59, 5.0, 2)
     traffic.answered(A, NOON + 60, 5.0, 1)
@@ -89,16 +89,16 @@ def test_minutes_stay_until_they_are_forgotten() -> None:
     assert len(traffic.all()) == 1
 
 
-def total(documents: list[dict[str, Any]]) -> Window:
-    found = Window()
+def total(documents: list[dict[str, Any]]) -> TrafficWindow:
+    found = TrafficWindow()
     for one in documents:
-        found.add(Window.from_dict(one))
+        found.add(TrafficWindow.from_dict(one))
     return found
 
 
-def away(hours: int) -> Traffic:
+def away(hours: int) -> TrafficWindows:
     """A store is away, and somebody tries every minute."""
-    traffic = Traffic("i")
+    traffic = TrafficWindows("i")
     for minute in range(hours * 60):
         traffic.answered(A, NOON + minute * 60, 5.0 + minute, 2)
         traffic.violated(A, NOON + minute * 60, {("x", "type"): 1})
@@ -165,7 +165,7 @@ def test_a_document_is_built_once() -> None:
 def test_another_run_of_a_controller_has_documents_of_its_own() -> None:
     names = set()
     for instance in ("one", "two"):
-        traffic = Traffic(instance)
+        traffic = TrafficWindows(instance)
         traffic.failed(A, NOON, 500)
         names |= {one["_id"] for one in traffic.all()}
     assert len(names) == 2
@@ -186,14 +186,14 @@ def test_another_run_of_a_controller_has_documents_of_its_own() -> None:
     ],
 )
 def test_requests_without_a_prediction_count_by_kind(status: int, kind: str) -> None:
-    traffic = Traffic("i")
+    traffic = TrafficWindows("i")
     traffic.failed(A, NOON, status)
     ((_, found),) = traffic.current(A)
     assert (found.requests, found.rows, found.errors) == (1, 0, {kind: 1})
     assert found.percentile(0.5) is None
 
 
-def full() -> Window:
+def full() -> TrafficWindow:
     traffic = busy()
     traffic.failed(A, NOON, 422)
     traffic.violated(A, NOON, {("x", "type"): 2, ("", "form"): 1})
@@ -203,8 +203,8 @@ def full() -> Window:
 
 def test_what_is_kept_is_read_again() -> None:
     kept: dict[str, Any] = full().as_dict()
-    assert Window.from_dict(kept) == full()
-    assert Window.from_dict(kept | {"_id": "x", "model": "m"}) == full()
+    assert TrafficWindow.from_dict(kept) == full()
+    assert TrafficWindow.from_dict(kept | {"_id": "x", "model": "m"}) == full()
 
 
 def test_a_summary_is_for_people() -> None:
@@ -224,16 +224,16 @@ def test_a_summary_is_for_people() -> None:
 
 
 def test_what_was_let_through_is_counted_by_request_and_old_documents_have_none() -> None:
-    traffic = Traffic("i")
+    traffic = TrafficWindows("i")
     traffic.violated(A, NOON, {("x", "type"): 20, ("y", "null"): 2}, passed=True)
     traffic.violated(A, NOON, {("x", "type"): 1}, passed=True)
     traffic.violated(A, NOON, {("x", "type"): 1})
     ((_, found),) = traffic.current(A)
     assert found.let_through == found.summary()["let_through"] == 2
     kept = found.as_dict()
-    assert Window.from_dict(kept) == found
-    twice = Window.from_dict(kept)
+    assert TrafficWindow.from_dict(kept) == found
+    twice = TrafficWindow.from_dict(kept)
     twice.add(found)
     assert twice.let_through == 4
     del kept["let_through"]  # as an earlier version has written it
-    assert Window.from_dict(kept).let_through == 0
+    assert TrafficWindow.from_dict(kept).let_through == 0

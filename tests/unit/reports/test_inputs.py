@@ -18,7 +18,7 @@ from model_deployment.documents.base import Collection, Documents
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.metrics.service import Monitoring
 from model_deployment.reports import inputs as module
-from model_deployment.reports.inputs import FROZEN, Gather, Laid, Window
+from model_deployment.reports.inputs import FROZEN, InputWriter, Reference, ReportWindow
 
 KEY = ModelKey("iris", 1)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -64,7 +64,9 @@ class Told:
         return {"ts": NOW.isoformat(), "metrics": {"rmse": 3.0}, "n": 40, "source": "set"}
 
 
-def gatherer(training: Any = None, baseline: Any = None, options: Options | None = None) -> Gather:
+def gatherer(
+    training: Any = None, baseline: Any = None, options: Options | None = None
+) -> InputWriter:
     async def find_training(key: ModelKey) -> Any:
         return training
 
@@ -79,7 +81,7 @@ def gatherer(training: Any = None, baseline: Any = None, options: Options | None
     async def chosen(key: ModelKey) -> Options | None:
         return options
 
-    return Gather(
+    return InputWriter(
         cast(Monitoring, Told()),
         training=find_training,
         signature=signature,
@@ -90,8 +92,8 @@ def gatherer(training: Any = None, baseline: Any = None, options: Options | None
 
 async def filled(
     documents: Documents, folder: Path, since: datetime, until: datetime, **more: Any
-) -> tuple[Laid, dict[str, Any]]:
-    laid = await gatherer(**more).fill(documents, Window(KEY, since, until), folder)
+) -> tuple[Reference, dict[str, Any]]:
+    laid = await gatherer(**more).fill(documents, ReportWindow(KEY, since, until), folder)
     return laid, json.loads((folder / "job.json").read_bytes())
 
 

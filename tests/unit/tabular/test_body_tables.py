@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model_deployment.gate import MalformedJson
 from model_deployment.tabular.body_tables import read as table_of
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 
 JSON, CSV = "application/json", "text/csv"
 
@@ -38,7 +38,7 @@ def table(media_type: str, body: bytes) -> tuple[list[str], list[list[Any]]] | N
     found = table_of(media_type, body)
     if found is None:
         return None
-    columns = Inputs().take(found)
+    columns = ModelInputs().take(found)
     rows = map(list, zip(*(one.values for one in columns), strict=True))
     return [one.name for one in columns], list(rows)
 

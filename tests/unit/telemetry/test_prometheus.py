@@ -26,10 +26,10 @@ from model_deployment.core.domain import (
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.gate import Kind
-from model_deployment.recording.counters import LATENCIES, STEPS, Total
-from model_deployment.recording.upkeep import MonitoringState
+from model_deployment.recording.counters import LATENCIES, STEPS, RequestCounts
+from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.recording.windows import KINDS
-from model_deployment.telemetry.prometheus import Seen, Served, families
+from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot, families
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COUNTERS = ProxyCounters(
@@ -44,11 +44,11 @@ COUNTERS = ProxyCounters(
 )
 
 
-def served(key: ModelKey, **changes: Any) -> Served:
+def served(key: ModelKey, **changes: Any) -> DeploymentSnapshot:
     row = Deployment(
         key, Desired.RUNNING, State.READY, Options(), "artifact", created_at=NOW, ready_at=NOW
     )
-    total = Total(rows=7, seconds=0.75)
+    total = RequestCounts(rows=7, seconds=0.75)
     total.steps[bisect_left(STEPS, 0.004)] = 2
     total.errors["timeout"] = 1
     given: dict[str, Any] = {
@@ -58,30 +58,30 @@ def served(key: ModelKey, **changes: Any) -> Served:
         "restarts": 4,
         "memory": Memory(1000, 900),
     }
-    return Served(**{**given, **changes})
+    return DeploymentSnapshot(**{**given, **changes})
 
 
-def seen(*deployments: Served, **changes: Any) -> Seen:
+def seen(*deployments: DeploymentSnapshot, **changes: Any) -> Snapshot:
     given: dict[str, Any] = {
         "served": deployments,
         "ports": PortUsage(8001, 8010, 2, 1, (BlockedPort(8003, "x"),)),
-        "captures": MonitoringState(10, 1, 2, 3, ""),
+        "captures": CaptureStatus(10, 1, 2, 3, ""),
         "idle": 0.5,
         "database": True,
         "build": {"version": "1", "mlflow_version": "3", "python_version": "3.11"},
     }
-    return Seen(**{**given, **changes})
+    return Snapshot(**{**given, **changes})
 
 
 class Told(Collector):
-    def __init__(self, what: Seen) -> None:
+    def __init__(self, what: Snapshot) -> None:
         self._what = what
 
     def collect(self) -> Any:
         return families(self._what)
 
 
-def page(what: Seen, accept: str = "") -> str:
+def page(what: Snapshot, accept: str = "") -> str:
     registry = CollectorRegistry()
     registry.register(Told(what))
     encode, _ = choose_encoder(accept)
@@ -201,7 +201,7 @@ def test_what_is_not_known_has_no_series() -> None:
 
 
 def test_a_store_that_takes_nothing_is_down() -> None:
-    what = seen(captures=MonitoringState(1, 2, 3, 4, "no"), database=False)
+    what = seen(captures=CaptureStatus(1, 2, 3, 4, "no"), database=False)
     found = {name: value for (name, _), value in samples(page(what)).items()}
     assert found["model_deployment_store_up"] == 0
     assert found["model_deployment_state_database_up"] == 0

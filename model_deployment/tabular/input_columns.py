@@ -9,7 +9,7 @@ from typing import Any
 from model_deployment.gate.naming import Name, Naming
 from model_deployment.gate.nested import COMPLEX
 from model_deployment.tabular import text_cells
-from model_deployment.tabular.body_tables import Table
+from model_deployment.tabular.body_tables import BodyTable
 from model_deployment.tabular.canonical import cells, column, converter
 
 Spec = Mapping[str, Any]
@@ -19,7 +19,7 @@ _NUMBERED = re.compile(r"f[0-9]{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class InputColumn:
     """One column of a request."""
 
     name: str
@@ -34,7 +34,7 @@ class Column:
         return {self.name, given, f"f{given}"} if given.isdecimal() else {self.name, given}
 
 
-class Inputs:
+class ModelInputs:
     """The inputs of one model."""
 
     def __init__(self, specs: Sequence[Spec] = ()) -> None:
@@ -88,7 +88,7 @@ class Inputs:
         """What the signature says of a column of a name."""
         return self._specs.get(name)
 
-    def take(self, table: Table) -> list[Column]:
+    def take(self, table: BodyTable) -> list[InputColumn]:
         """The columns of a request: first those of the signature, in its order, then the others.
 
         A column without a name, here or there, is called ``f0``, ``f1`` and so on by its place.
@@ -96,13 +96,13 @@ class Inputs:
         table = self._one_tensor(table)
         found = self._placed(table)
         numbered = table.numbered
-        known: list[Column] = []
-        others: list[Column] = []
+        known: list[InputColumn] = []
+        others: list[InputColumn] = []
         for place, given in enumerate(table.names):
             name = found.get(place)
             spec = self._specs.get(name) or self._spec_at(place) if name is not None else None
             called = name if name is not None else _called(given, place, numbered)
-            one = Column(called, self._values(table, place, spec), given)
+            one = InputColumn(called, self._values(table, place, spec), given)
             (others if name is None else known).append(one)
         if self._specs:
             known.sort(key=lambda one: self._order[one.name])
@@ -116,10 +116,10 @@ class Inputs:
         given: Sequence[str | float] = names
         if self._specs.keys().isdisjoint(names) and all(map(_NUMBERED.fullmatch, names)):
             given = [int(name[1:]) for name in names]
-        taken = self.take(Table(given, columns, len(rows)))
+        taken = self.take(BodyTable(given, columns, len(rows)))
         return [one.name for one in taken], list(zip(*(one.values for one in taken), strict=True))
 
-    def _one_tensor(self, table: Table) -> Table:
+    def _one_tensor(self, table: BodyTable) -> BodyTable:
         """Rows that came without the name of the only tensor, which MLflow takes for that one."""
         if len(self._specs) != 1 or not table.numbered or table.texts:
             return table
@@ -128,9 +128,9 @@ class Inputs:
             return table
         shape = (spec.get("tensor-spec") or {}).get("shape") or ()
         rows = list(map(list, zip(*table.columns, strict=True)))
-        return Table([name], [rows if len(shape) > 1 else table.columns[0]], table.rows)
+        return BodyTable([name], [rows if len(shape) > 1 else table.columns[0]], table.rows)
 
-    def _placed(self, table: Table) -> dict[int, str]:
+    def _placed(self, table: BodyTable) -> dict[int, str]:
         """The columns that are the signature's, by their place in the request."""
         width = len(table.names)
         if self._every is not None:
@@ -149,7 +149,7 @@ class Inputs:
     def _spec_at(self, place: int) -> Spec | None:
         return self._every or (self._places[place] if place < len(self._places) else None)
 
-    def _values(self, table: Table, place: int, spec: Spec | None) -> Sequence[Any]:
+    def _values(self, table: BodyTable, place: int, spec: Spec | None) -> Sequence[Any]:
         values = table.columns[place]
         if table.texts:
             return text_cells.guessed(values) if spec is None else cells(spec, values)
@@ -166,7 +166,10 @@ class Fate(Enum):
 
 
 def fates(
-    columns: Sequence[Column], exclude: Collection[str], hashed: Collection[str], numbered: bool
+    columns: Sequence[InputColumn],
+    exclude: Collection[str],
+    hashed: Collection[str],
+    numbered: bool,
 ) -> list[Fate] | None:
     """What becomes of each column; None if nobody can tell which ones the names are of.
 
