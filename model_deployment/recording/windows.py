@@ -1,12 +1,9 @@
 """What was served, minute by minute: counted in memory, kept as small documents.
 
-Latencies go into buckets that grow by a fifth each, so the middle of one is right to a tenth, whatever the
-load, and those of many minutes can be added. While no store takes them, that is done with the oldest ones:
-of days without a store, hours are left.
+While no store takes them, the oldest windows of an hour are added up to one: of days without a store,
+hours are left.
 """
 
-import math
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.core.names import ModelKey
+from model_deployment.recording.histogram import Histogram
 
 #: Seconds of one window.
 WINDOW = 60
-#: Upper ends of the buckets, in milliseconds: 0.1 ms to 9 minutes.
-BUCKETS = tuple(0.1 * 1.2**step for step in range(86))
-_HALF_A_BUCKET = 1.2**0.5
 #: Minutes of a deployment that may wait for the store, and minutes that are one window beyond.
 _WAITING = 240
 _MERGED = 60
@@ -48,8 +43,8 @@ class TrafficWindow:
     requests: int = 0
     rows: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    #: By bucket; of answered requests only.
-    latencies: Counter[int] = field(default_factory=Counter)
+    #: Of answered requests only.
+    latencies: Histogram = field(default_factory=Histogram)
     #: By column and kind: a request may have many.
     violations: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: Requests that did not fit the signature and went to the model all the same.
@@ -64,27 +59,15 @@ class TrafficWindow:
         self.violations.update(other.violations)
         self.let_through += other.let_through
 
-    def percentile(self, share: float) -> float | None:
-        """Milliseconds that a share of the answers took at most, nearly; None without answers."""
-        total = self.latencies.total()
-        if not total:
-            return None
-        wanted, seen = math.ceil(share * total), 0
-        for bucket in sorted(self.latencies):
-            seen += self.latencies[bucket]
-            if seen >= wanted:
-                return round(BUCKETS[min(bucket, len(BUCKETS) - 1)] / _HALF_A_BUCKET, 3)
-        return None
-
     def summary(self) -> dict[str, Any]:
         """JSON-ready, for people."""
         return {
             "requests": self.requests,
             "rows": self.rows,
             "errors": dict(sorted(self.errors.items())),
-            "p50_ms": self.percentile(0.5),
-            "p95_ms": self.percentile(0.95),
-            "p99_ms": self.percentile(0.99),
+            "p50_ms": self.latencies.percentile(0.5),
+            "p95_ms": self.latencies.percentile(0.95),
+            "p99_ms": self.latencies.percentile(0.99),
             "violations": [
                 {"column": column, "kind": kind, "count": count}
                 for (column, kind), count in sorted(self.violations.items())
@@ -110,7 +93,7 @@ class TrafficWindow:
             requests=kept["requests"],
             rows=kept["rows"],
             errors=Counter(kept["errors"]),
-            latencies=Counter(dict(kept["latencies"])),
+            latencies=Histogram(dict(kept["latencies"])),
             violations=Counter({(column, kind): n for column, kind, n in kept["violations"]}),
             let_through=kept.get("let_through", 0),  # not in documents of earlier versions
         )
@@ -138,7 +121,7 @@ class TrafficWindows:
         window = self._window(key, now)
         window.requests += 1
         window.rows += rows
-        window.latencies[bisect_left(BUCKETS, milliseconds)] += 1
+        window.latencies.observe(milliseconds)
 
     def failed(self, key: ModelKey, now: float, status: int) -> None:
         """Count a request that got no prediction."""

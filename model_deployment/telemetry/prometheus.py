@@ -103,7 +103,7 @@ def _requests(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
         requests.add_metric([*one.labels, _ANSWERED], total.answered)
         for kind in KINDS:
             requests.add_metric([*one.labels, kind], total.errors[kind])
-        durations.add_metric(one.labels, _buckets(LATENCIES, total.latencies), total.seconds)
+        durations.add_metric(one.labels, _buckets(LATENCIES, total.buckets), total.seconds)
         rows.add_metric(one.labels, total.rows)
     yield from (requests, durations, rows)
 

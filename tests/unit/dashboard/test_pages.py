@@ -9,13 +9,13 @@ import pytest
 
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard import charts, formatting, svg
-from model_deployment.dashboard.activity import Pulse, percentile
+from model_deployment.dashboard.activity import Pulse
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.registry_pages import metric_names
 from model_deployment.degradation.metric_verdict import Past
 from model_deployment.degradation.verdict_words import WORDS
 from model_deployment.metrics.scores import comparison
-from model_deployment.recording.counters import STEPS, RequestCounters
+from model_deployment.recording.counters import RequestCounters
 from model_deployment.registry.training_data import DEPLOYED
 from model_deployment.registry.values import RegisteredVersion
 
@@ -57,13 +57,6 @@ def test_a_percentile_is_right_to_a_tenth(milliseconds: float) -> None:
     pulse.beat(0, totals.all())
     assert pulse.of(KEY).p95 == pytest.approx(milliseconds, rel=0.1)
     assert pulse.of(KEY).p95s == (pulse.of(KEY).p95,)
-
-
-def test_percentiles_within_steps() -> None:
-    assert percentile({}, 0.95) is None
-    counts = {0: 99, len(STEPS): 1}
-    assert percentile(counts, 1) == 60_000
-    assert percentile(counts, 0.5) == pytest.approx(0.05)
 
 
 def test_lines_have_gaps_and_leave_out_what_is_flat() -> None:

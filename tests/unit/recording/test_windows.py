@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.windows import BUCKETS, TrafficWindow, TrafficWindows
+from model_deployment.recording.histogram import BOUNDS
+from model_deployment.recording.windows import TrafficWindow, TrafficWindows
 
 A, B = ModelKey("a", 1), ModelKey("b", 2)
 #: The begin of a minute.
@@ -27,7 +28,7 @@ def window(latencies: list[float]) -> TrafficWindow:
 
 @given(LATENCIES, st.sampled_from([0.01, 0.5, 0.9, 0.95, 0.99, 1.0]))
 def test_percentiles_are_right_to_a_tenth(latencies: list[float], share: float) -> None:
-    said = window(latencies).percentile(share)
+    said = window(latencies).latencies.percentile(share)
     true = np.quantile(latencies, share, method="inverted_cdf")
     assert said == pytest.approx(true, rel=0.1, abs=0.001)
 
@@ -40,14 +41,16 @@ def test_windows_that_are_added_are_one_window(first: list[float], second: list[
 
 
 def test_no_answers_have_no_percentiles() -> None:
-    assert TrafficWindow().percentile(0.5) is None
+    assert TrafficWindow().latencies.percentile(0.5) is None
 
 
 def test_latencies_beyond_all_buckets_count_too() -> None:
     found = window([0.0, 1e9])
-    assert found.percentile(0.5) == pytest.approx(0.1, rel=0.1)
-    assert found.percentile(1.0) == pytest.approx(BUCKETS[-1], rel=0.1)
-    assert TrafficWindow.from_dict(found.as_dict()).percentile(1.0) == found.percentile(1.0)
+    assert found.latencies.percentile(0.5) == pytest.approx(0.1, rel=0.1)
+    assert found.latencies.percentile(1.0) == pytest.approx(BOUNDS[-1], rel=0.1)
+    assert TrafficWindow.from_dict(found.as_dict()).latencies.percentile(
+        1.0
+    ) == found.latencies.percentile(1.0)
 
 
 def busy() -> TrafficWindows:
@@ -190,7 +193,7 @@ def test_requests_without_a_prediction_count_by_kind(status: int, kind: str) -> 
     traffic.failed(A, NOON, status)
     ((_, found),) = traffic.current(A)
     assert (found.requests, found.rows, found.errors) == (1, 0, {kind: 1})
-    assert found.percentile(0.5) is None
+    assert found.latencies.percentile(0.5) is None
 
 
 def full() -> TrafficWindow:
@@ -237,3 +240,16 @@ def test_what_was_let_through_is_counted_by_request_and_old_documents_have_none(
     assert twice.let_through == 4
     del kept["let_through"]  # as an earlier version has written it
     assert TrafficWindow.from_dict(kept).let_through == 0
+
+
+def test_a_stored_histogram_of_an_earlier_release_is_read() -> None:
+    stored = {
+        "requests": 3,
+        "rows": 3,
+        "errors": {},
+        "latencies": [[22, 2], [86, 1]],  # places in the table of bounds, the last without a bound
+        "violations": [],
+    }
+    found = TrafficWindow.from_dict(stored)
+    assert found.latencies.percentile(0.5) == pytest.approx(5.04, rel=0.01)
+    assert found.as_dict() == stored | {"let_through": 0}

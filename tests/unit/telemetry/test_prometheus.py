@@ -1,7 +1,6 @@
 """The page of metrics: what Prometheus reads of it, and the names and labels that are a promise."""
 
 import time
-from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +25,7 @@ from model_deployment.core.domain import (
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.gate import Kind
-from model_deployment.recording.counters import LATENCIES, STEPS, RequestCounts
+from model_deployment.recording.counters import LATENCIES, RequestCounts
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.recording.windows import KINDS
 from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot, families
@@ -49,7 +48,7 @@ def served(key: ModelKey, **changes: Any) -> DeploymentSnapshot:
         key, Desired.RUNNING, State.READY, Options(), "artifact", created_at=NOW, ready_at=NOW
     )
     total = RequestCounts(rows=7, seconds=0.75)
-    total.steps[bisect_left(STEPS, 0.004)] = 2
+    total.buckets[2] = 2  # up to 5 ms
     total.errors["timeout"] = 1
     given: dict[str, Any] = {
         "row": row,
