@@ -18,7 +18,9 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import MAX_CAPTURE_BYTES
 from model_deployment.documents.base import Documents, StoreUnavailable
 from model_deployment.documents.connect import connect
+from model_deployment.documents.opening import OpenedStore
 from model_deployment.documents.owned import FindSince, Present
+from model_deployment.documents.retention import Retention
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
 from model_deployment.metrics.service import Monitoring
@@ -59,7 +61,8 @@ class MonitoringParts:
     """What records calls, keeps documents, and judges how models do."""
 
     recorder: Recorder
-    keeper: Upkeep
+    upkeep: Upkeep
+    store: OpenedStore
     monitoring: Monitoring
     feedback: Feedback
     reporter: Reporter
@@ -170,11 +173,12 @@ def build_monitoring(
     documents = _connect(settings)
     stack.push_async_callback(documents.close)
     traffic = TrafficWindows(secrets.token_hex(4))
-    keeper = Upkeep(spool, traffic, documents, inputs.retention)
-    stack.push_async_callback(_flush_counts, keeper)
+    store = OpenedStore(documents)
+    upkeep = Upkeep(spool, traffic, store)
+    stack.push_async_callback(_flush_counts, upkeep)
     child = _drain(settings, spool, serving.instance)
     training = inputs.training
-    present = Present(documents, inputs.since, keeper)
+    present = Present(store, inputs.since, upkeep.caught_up)
     monitoring = Monitoring(
         present,
         traffic,
@@ -185,7 +189,8 @@ def build_monitoring(
     reporter = _build_reporter(settings, inputs, monitoring, present)
     reporter.open()
     stack.push_async_callback(reporter.close)
-    _in_background(stack, keeper.run())
+    _in_background(stack, upkeep.run())
+    _in_background(stack, Retention(store, inputs.retention).run())
     _in_background(stack, child.run())
     _in_background(stack, inputs.baselines.run(inputs.ready))
     if settings.report_every:
@@ -196,14 +201,15 @@ def build_monitoring(
         )
     return MonitoringParts(
         Recorder(spool, traffic, serving.totals),
-        keeper,
+        upkeep,
+        store,
         monitoring,
         Feedback(present),
         reporter,
         present,
         inputs.find_training,
         inputs.inputs,
-        traffic.begin_anew,
+        traffic.discard,
     )
 
 
@@ -258,10 +264,10 @@ def _drain(settings: Settings, spool: Spool, instance: str) -> Supervisor:
     return Supervisor("model_deployment.recording.drain", json.dumps(asdict(config)))
 
 
-async def _flush_counts(keeper: Upkeep) -> None:
+async def _flush_counts(upkeep: Upkeep) -> None:
     with contextlib.suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(_FLUSH_TIMEOUT):
-            await keeper.flush(all=True)
+            await upkeep.flush(all=True)
 
 
 def _in_background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Document, Documents, Query, Written
+from model_deployment.documents.opening import OpenedStore
 
 #: From when on a name stands for the model that is deployed now; None if it always did.
 FindSince = Callable[[ModelKey], Awaitable[datetime | None]]
@@ -40,10 +41,13 @@ class Filling(Store, Protocol):
 class Present:
     """Documents of the models that are deployed now."""
 
-    def __init__(self, documents: Documents, since: FindSince, store: Filling) -> None:
-        self._documents = documents
-        self._since = since
+    def __init__(
+        self, store: OpenedStore, since: FindSince, caught_up: Callable[[float], Awaitable[bool]]
+    ) -> None:
+        self._documents = store.documents
         self._store = store
+        self._since = since
+        self._caught_up = caught_up
 
     async def opened(self) -> Documents:
         """As :class:`Store` has it."""
@@ -52,7 +56,7 @@ class Present:
 
     async def caught_up(self, patience: float) -> bool:
         """As :class:`Filling` has it."""
-        return await self._store.caught_up(patience)
+        return await self._caught_up(patience)
 
     async def open(self) -> None:
         """As all below: of the store itself, unless it says otherwise."""

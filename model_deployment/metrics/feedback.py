@@ -44,8 +44,8 @@ class _Measured:
 class Feedback:
     """Takes labels."""
 
-    def __init__(self, keeper: Filling) -> None:
-        self._keeper = keeper
+    def __init__(self, store: Filling) -> None:
+        self._store = store
 
     async def take(self, key: ModelKey, items: Sequence[Label]) -> dict[str, Any]:
         """Note late ground truth. The same again changes nothing; another label replaces the old one.
@@ -54,7 +54,7 @@ class Feedback:
             InvalidRequest: a label is nothing that the store takes; the others are noted.
             StoreUnavailable: some may have been noted; the same call again is right.
         """
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         last = {_id(key, item): item for item in items}
         known = {
             found["_id"]: found["label"]
@@ -95,7 +95,7 @@ class Feedback:
         missing = request_ids - rows.keys()
         if not missing:
             return rows, True
-        complete = await self._keeper.caught_up(_PATIENCE)
+        complete = await self._store.caught_up(_PATIENCE)
         return rows | await _rows(documents, key, missing), complete
 
     async def _write(self, documents: Documents, key: ModelKey, fresh: dict[str, Label]) -> None:

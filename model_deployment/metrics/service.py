@@ -34,7 +34,7 @@ class Monitoring:
 
     def __init__(
         self,
-        keeper: Store,
+        store: Store,
         traffic: TrafficWindows,
         *,
         baseline: Baseline,
@@ -47,7 +47,7 @@ class Monitoring:
             baseline_as_of: when the baseline that was told last was had, if the registry did not tell now.
             write_back: None where metrics that are set stay here.
         """
-        self._keeper = keeper
+        self._store = store
         self._traffic = traffic
         self._baseline = baseline
         self._write_back = write_back
@@ -101,7 +101,7 @@ class Monitoring:
             "note": note,
             "source": SET,
         }
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         written = await documents.insert(Collection.METRICS, [entry])
         if written.refused:
             refused = next(iter(written.refused.values()))
@@ -119,7 +119,7 @@ class Monitoring:
 
     async def erase(self, key: ModelKey, request_id: str) -> int:
         """Forget what was captured of a request; how many captures that were."""
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         query = Query.of(Collection.CAPTURES, key, request_ids=[request_id])
         # First noted, for what is still on its way to the store.
         note = {**envelope(f"{key}/{request_id}", key), "request_id": request_id}
@@ -168,7 +168,7 @@ class Monitoring:
 
     async def first_set(self, key: ModelKey) -> dict[str, Any] | None:
         """The oldest metrics that somebody set, of enough rows to hold a model to them."""
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         async for found in documents.find(Query.of(Collection.METRICS, key)):
             if found["source"] == SET and (found["n"] or 0) >= FEWEST:
                 return _told(found)
@@ -180,7 +180,7 @@ class Monitoring:
 
     async def serving(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
         """What was served, in all and by the minute."""
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         query = Query.of(Collection.TRAFFIC, key, since=since, until=until)
         kept = [(found["ts"], found) async for found in documents.find(query)]
         # Copied here: requests go on being counted in them.
@@ -193,7 +193,7 @@ class Monitoring:
         return await asyncio.to_thread(_served, [*kept, *counted], since, until)
 
     async def _history(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         query = Query.of(Collection.METRICS, key, newest_first=True, limit=limit)
         return [found async for found in documents.find(query)]
 
@@ -224,7 +224,7 @@ class Monitoring:
 
     async def _degraded(self, key: ModelKey) -> set[str]:
         """Metrics that the last report calls degraded."""
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         query = Query.of(Collection.REPORTS, key, newest_first=True, limit=1)
         async for found in documents.find(query):
             metrics = found["report"].get("metrics", ())

@@ -95,7 +95,7 @@ class Spool:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._newest = max(map(_begun, segments(self.root)), default=0)
         self._begin_segment_if_there_is_room()
-        self.look()
+        self.refresh_size()
 
     def close(self) -> None:
         """Force what there is to the disk, and stop writing."""
@@ -152,10 +152,10 @@ class Spool:
                 self._unsynced = False
                 os.fdatasync(descriptor)
 
-    def look(self) -> None:
+    def refresh_size(self) -> None:
         """Find out how much is still there."""
         mark = self.mark()
-        self.seen(mark, self.measure(mark))
+        self.adopt(mark, self.measure(mark))
 
     def mark(self) -> Mark:
         """For :meth:`measure`."""
@@ -165,7 +165,7 @@ class Spool:
         """Bytes in the segments that were not written to any more. May be called from another thread."""
         return sum(_size(path) for path in segments(self.root) if _begun(path) < mark.begun)
 
-    def seen(self, mark: Mark, measured: int) -> None:
+    def adopt(self, mark: Mark, measured: int) -> None:
         """Take what was measured for what is there, and with it what has ended since."""
         self._others = measured + self._ended_bytes - mark.ended
 

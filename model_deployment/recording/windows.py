@@ -200,7 +200,7 @@ class TrafficWindows:
                 del self._windows[key]
                 self._merged.pop(key, None)
 
-    def begin_anew(self, key: ModelKey) -> None:
+    def discard(self, key: ModelKey) -> None:
         """Forget what is not kept of a deployment: its name stands for another model now."""
         self._windows.pop(key, None)
         self._merged.pop(key, None)

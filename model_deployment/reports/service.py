@@ -31,13 +31,13 @@ Done = Callable[[ModelKey, Mapping[str, Any], Mapping[str, Any] | None], Awaitab
 class Reporter:
     """One report at a time: they take seconds of a core, and predictions come first."""
 
-    def __init__(self, keeper: Store, gather: InputWriter, *, work: Path, done: Done) -> None:
+    def __init__(self, store: Store, gather: InputWriter, *, work: Path, done: Done) -> None:
         """Make nothing yet.
 
         Args:
             work: a folder of its own.
         """
-        self._keeper = keeper
+        self._store = store
         self._gather = gather
         self._work = work
         self._done = done
@@ -93,18 +93,18 @@ class Reporter:
 
     async def get(self, key: ModelKey, id: str) -> dict[str, Any] | None:
         """A report that was made."""
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         found = await documents.get(Collection.REPORTS, id)
         return found if found and (found["model"], found["version"]) == _pair(key) else None
 
     async def page(self, id: str) -> bytes | None:
         """Its page for people, packed with gzip."""
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         return await documents.get_blob(id)
 
     async def list(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
         """Reports made so far, newest first, without their details."""
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         query = Query.of(Collection.REPORTS, key, newest_first=True, limit=limit)
         names = ("_id", "ts", "verdict", "since", "until", "reference", "rows")
         return [
@@ -120,7 +120,7 @@ class Reporter:
         async with self._turn:
             folder = self._work / id
             await asyncio.to_thread(folder.mkdir, mode=0o700)
-            documents = await self._keeper.opened()
+            documents = await self._store.opened()
             before = await self._last(documents, window.key)
             try:
                 laid = await self._gather.fill(documents, window, folder)

@@ -20,6 +20,8 @@ from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents
 from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.documents.opening import OpenedStore
+from model_deployment.documents.owned import Present
 from model_deployment.metrics.feedback import Feedback, Label
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.spool import Spool
@@ -54,7 +56,8 @@ class Quick(InputWriter):
 class Desk:
     """All of monitoring on a store, with a real model's rows in it."""
 
-    keeper: Upkeep
+    upkeep: Upkeep
+    store: Present
     traffic: TrafficWindows
     documents: Documents
     work: Path
@@ -65,7 +68,7 @@ class Desk:
 
     @property
     def monitoring(self) -> Monitoring:
-        return Monitoring(self.keeper, self.traffic, baseline=self._metrics, write_back=None)
+        return Monitoring(self.store, self.traffic, baseline=self._metrics, write_back=None)
 
     async def _metrics(self, key: ModelKey) -> dict[str, float]:
         if isinstance(self.baseline, Exception):
@@ -117,7 +120,7 @@ class Desk:
 
     async def labelled(self, ids: list[str], truth: Any) -> dict[str, Any]:
         items = [Label(id, 0, float(one)) for id, one in zip(ids, truth, strict=True)]
-        return await Feedback(self.keeper).take(KEY, items)
+        return await Feedback(self.store).take(KEY, items)
 
     async def report(self) -> tuple[dict[str, Any], str]:
         """What it says, and its page."""
@@ -128,7 +131,7 @@ class Desk:
             baseline=self._metrics,
         )
         alarm = Alarm(lambda key, text: self.notes.append(text), cast(Webhook, self))
-        reporter = Reporter(self.keeper, gather, work=self.work / "reports", done=alarm)
+        reporter = Reporter(self.store, gather, work=self.work / "reports", done=alarm)
         reporter.open()
         now = datetime.now(UTC)
         id = reporter.begin(KEY, now - timedelta(days=1), now)
@@ -148,15 +151,16 @@ class Desk:
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async def retention() -> dict[ModelKey, float]:
-        return {}
+    async def since(key: ModelKey) -> None:
+        return None
 
     spool = Spool(tmp_path / "spool", max_bytes=10**6)
     spool.open()
     documents, traffic = EmbeddedDocuments(tmp_path / "documents.db"), TrafficWindows("i")
-    keeper = Upkeep(spool, traffic, documents, retention)
-    await keeper.opened()
-    yield Desk(keeper, traffic, documents, tmp_path)
+    store = OpenedStore(documents)
+    await store.opened()
+    upkeep = Upkeep(spool, traffic, store)
+    yield Desk(upkeep, Present(store, since, upkeep.caught_up), traffic, documents, tmp_path)
     await documents.close()
     spool.close()
 
@@ -273,7 +277,7 @@ async def test_many_refused_requests_are_told_once_and_are_no_drift(desk: Desk) 
     desk.logged()
     await desk.served()
     desk.refused(60)
-    await desk.keeper.flush(all=True)
+    await desk.upkeep.flush(all=True)
     report, page = await desk.report()
     assert report["verdict"] == "ok"
     assert report["refused"] == {
@@ -323,7 +327,7 @@ async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
         "400" not in page.partition("Callers send wrong requests</h2>")[2].partition("<details>")[0]
     )
     reporter = Reporter(
-        desk.keeper, cast(InputWriter, None), work=desk.work / "none", done=cast(Any, None)
+        desk.store, cast(InputWriter, None), work=desk.work / "none", done=cast(Any, None)
     )
     listed = {one["_id"]: one["headline"] for one in await reporter.list(KEY, 9)}
     assert listed["old-report"] == "Data moved"

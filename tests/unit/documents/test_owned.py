@@ -10,6 +10,7 @@ import pytest
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.documents.opening import OpenedStore
 from model_deployment.documents.owned import Present
 from model_deployment.metrics.feedback import Feedback, Label
 from model_deployment.recording.windows import TrafficWindows
@@ -24,7 +25,7 @@ class Kept:
 
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
-        self.present = Present(documents, self._since, self)
+        self.present = Present(OpenedStore(documents), self._since, self.caught_up)
 
     async def _since(self, key: ModelKey) -> datetime | None:
         return RENEWED if key == KEY else None
@@ -85,7 +86,7 @@ def test_counts_of_that_minute_begin_anew() -> None:
     for key in (KEY, OTHER):
         traffic.answered(key, 1000.0, 1.0, 1)
     traffic.finished(2000.0)
-    traffic.begin_anew(KEY)
+    traffic.discard(KEY)
     assert traffic.current(KEY) == []
     assert [one["version"] for one in traffic.finished(2000.0)] == [2]
     traffic.answered(KEY, 1000.0, 1.0, 1)

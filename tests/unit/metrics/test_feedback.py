@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -11,7 +11,6 @@ from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.metrics.feedback import Feedback, Label
-from model_deployment.recording.upkeep import Upkeep
 
 KEY = ModelKey("iris", 1)
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -37,7 +36,7 @@ class Desk:
 
     @property
     def feedback(self) -> Feedback:
-        return Feedback(cast(Upkeep, self))
+        return Feedback(self)
 
     async def captured(self, request_id: str, *predictions: Any, key: ModelKey = KEY) -> None:
         self._captured += 1

@@ -118,7 +118,7 @@ def test_a_full_spool_takes_records_again_once_it_was_emptied(make: Make) -> Non
     assert not spool.append([b"y" * 80])
     assert segments(spool.root) == [full, newest]
     full.unlink()
-    spool.look()
+    spool.refresh_size()
     assert spool.append([b"y" * 80])
 
 
@@ -137,13 +137,13 @@ def test_what_an_earlier_controller_left_counts_and_stays(make: Make) -> None:
 def test_a_look_sees_what_was_deleted(make: Make) -> None:
     spool = make()
     spool.append([b"x" * 92])
-    spool.look()
+    spool.refresh_size()
     assert spool.size == 100
     spool.end_old(0)
     old, _ = segments(spool.root)
     old.unlink()
     assert spool.size == 100
-    spool.look()
+    spool.refresh_size()
     assert spool.size == 0
 
 
@@ -157,7 +157,7 @@ def test_a_segment_that_is_old_is_ended(make: Make) -> None:
     assert newest.stat().st_size == 0
     # An empty one is not followed by another.
     old.unlink()
-    spool.look()
+    spool.refresh_size()
     spool.end_old(0)
     assert segments(spool.root) == [newest]
 
@@ -177,7 +177,7 @@ def test_while_nobody_reads_segments_are_long_ones(
     # Somebody reads.
     for segment in segments(spool.root)[:-1]:
         segment.unlink()
-    spool.look()
+    spool.refresh_size()
     now += 61
     spool.append([b"x"])
     spool.end_old(60)
@@ -211,9 +211,9 @@ def test_what_ends_while_somebody_looks_counts_once(make: Make, number: int) -> 
     measured = spool.measure(mark)
     for _ in range(number):
         spool.append([b"x" * 42])
-    spool.seen(mark, measured)
+    spool.adopt(mark, measured)
     assert spool.size == 50 * (3 + 2 * number)
-    spool.look()
+    spool.refresh_size()
     assert spool.size == 50 * (3 + 2 * number)
 
 
@@ -228,11 +228,11 @@ def test_what_has_ended_and_is_followed_by_nothing_counts_once(
     with monkeypatch.context() as away:
         away.setattr("os.open", full)
         spool.end_old(0)
-        spool.look()
+        spool.refresh_size()
         assert spool.size == 100
     mark = spool.mark()
     spool.append([b"x" * 42])
-    spool.seen(mark, spool.measure(mark))
+    spool.adopt(mark, spool.measure(mark))
     assert spool.size == 150
 
 
@@ -428,5 +428,5 @@ def test_whatever_was_appended_comes_back(records: list[list[bytes]], segment_by
         spool.close()
         assert payloads(spool.root) == [b"".join(parts) for parts in records]
         size = spool.size
-        spool.look()
+        spool.refresh_size()
         assert spool.size == size == sum(FRAME + len(b"".join(parts)) for parts in records)
