@@ -39,8 +39,9 @@ from model_deployment.reports.inputs import (
     FindTraining,
     InputWriter,
 )
-from model_deployment.reports.schedule import Alarm, Webhook
+from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
+from model_deployment.reports.webhook import Webhook
 from model_deployment.settings import Settings
 from model_deployment.state.deployments import Deployments
 from model_deployment.tabular.input_columns import ModelInputs

@@ -1,88 +1,19 @@
 """Makes reports from time to time, and tells when a verdict has become worse."""
 
 import asyncio
-import ipaddress
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
-
-import aiohttp
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.degradation.verdict_words import Verdict, words
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.reports.service import Reporter
+from model_deployment.reports.webhook import Webhook
 
 _log = logging.getLogger(__name__)
-
-_TIMEOUT = 10.0
-
-
-class Webhook:
-    """Tells another program, by a POST of JSON."""
-
-    def __init__(self, url: str, *, private: bool) -> None:
-        """Nothing is called yet.
-
-        Args:
-            url: ``http`` or ``https``; none if empty.
-            private: whether it may be on this machine or in a private network.
-        """
-        self._url = url
-        self._private = private
-
-    async def call(self, message: Mapping[str, Any]) -> None:
-        """Tell it. What goes wrong is logged, and nothing else is the worse for it."""
-        if not self._url:
-            return
-        resolver = None if self._private else _PublicOnly()
-        host = "?"
-        try:
-            host = urlsplit(self._url).hostname or "?"
-            if not self._private:
-                _refuse_private_literal(host)
-            connector = aiohttp.TCPConnector(resolver=resolver, force_close=True)
-            timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                # Redirects are not followed: the other end could send us anywhere.
-                session.post(self._url, json=dict(message), allow_redirects=False) as answer,
-            ):
-                if answer.status >= 300:
-                    _log.error("the webhook at %s answered %s", host, answer.status)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            # Not its text, which may hold the whole address, and there may be a secret in that.
-            why = error.strerror if isinstance(error, OSError) and error.strerror else ""
-            _log.error("cannot call the webhook at %s: %s %s", host, type(error).__name__, why)
-
-
-class _PublicOnly(aiohttp.ThreadedResolver):
-    """Finds addresses of the public internet only; looked up once, and connected to as found."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[Any]:
-        found = await super().resolve(host, port, family)
-        public = [one for one in found if ipaddress.ip_address(one["host"]).is_global]
-        if not public:
-            raise OSError(
-                f"{host} is in a private network; MODEL_DEPLOYMENT_WEBHOOK_PRIVATE allows it"
-            )
-        return list(public)
-
-
-def _refuse_private_literal(host: str) -> None:
-    # An address is not looked up, so the resolver does not see it.
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return
-    if not address.is_global:
-        raise OSError(f"{host} is a private address; MODEL_DEPLOYMENT_WEBHOOK_PRIVATE allows it")
 
 
 class Alarm:

@@ -28,8 +28,9 @@ from model_deployment.recording.spool import Spool
 from model_deployment.recording.upkeep import Upkeep
 from model_deployment.recording.windows import TrafficWindows
 from model_deployment.reports.inputs import InputWriter, Reference, ReportWindow
-from model_deployment.reports.schedule import Alarm, Webhook
+from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
+from model_deployment.reports.webhook import Webhook
 
 KEY = ModelKey("diabetes", 1)
 X, Y = load_diabetes(return_X_y=True, as_frame=True)

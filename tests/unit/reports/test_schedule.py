@@ -11,8 +11,9 @@ from aiohttp import web
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.reports import schedule
-from model_deployment.reports.schedule import Alarm, Webhook
+from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
+from model_deployment.reports.webhook import Webhook
 from tests.support.waiting import until
 
 KEY = ModelKey("iris", 1)
