@@ -229,7 +229,7 @@ def _build_reporter(
         documents,
         gather,
         work=settings.data_dir / "reports",
-        done=Alarm(inputs.note, Webhook(settings.webhook_url, private=settings.webhook_private)),
+        on_report=Alarm(inputs.note, Webhook(settings.webhook_url, private=settings.webhook_private)),
     )
 
 

@@ -118,7 +118,7 @@ def build_dashboard(
         versions=registry.versions,
         reach_registry=reach_registry,
         reach_documents=reach_documents,
-        look=telemetry.look,
+        look=telemetry.snapshot,
         totals=serving.totals.all,
         describe=serving.describe,
         counters=serving.routes.counters,

@@ -124,7 +124,7 @@ def rows(
     """All rows, by name."""
     made = [
         row(served, pulse.of(served.row.key), verdicts.get(served.row.key, ""), now)
-        for served in sorted(seen.served, key=lambda one: _order(one.row))
+        for served in sorted(seen.deployments, key=lambda one: _order(one.row))
     ]
     return {one.name: one for one in made}
 

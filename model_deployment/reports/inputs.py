@@ -1,6 +1,6 @@
-"""Lays down what a report is made of: captures, labels, the reference, and the job itself.
+"""Writes the inputs of a report to files: captures, labels, the reference, and the job.
 
-Streamed from the store to files, since it may be a lot: of captures the newest, up to limits of requests,
+They are streamed from the store, since they may be large: the newest captures, up to limits of requests,
 rows and bytes.
 """
 
@@ -23,20 +23,20 @@ from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.windows import REFUSED
 from model_deployment.tabular.input_columns import ModelInputs
 
-#: What a report looks at: captured requests, rows of them, and bytes of all.
+#: Limits of a report: captured requests, their rows, and their bytes.
 _CAPTURES, _ROWS, _BYTES = 20_000, 50_000, 256 * 1024 * 1024
-#: Rows that are frozen, to compare with what comes later.
+#: First captured rows that are kept as the reference.
 FROZEN = 1000
 #: Seconds and bytes that a report may take.
 SECONDS, MEMORY = 300, 2 * 1024**3
 _HISTORY = 100
 _IDS = 1000
-#: Two windows that lie so far apart are one after the other.
+#: Windows that overlap by less than this follow each other.
 _SLACK = timedelta(minutes=1)
 
 
 class TrainingData(Protocol):
-    """What the training data of a version is."""
+    """The training data of a version."""
 
     @property
     def path(self) -> Path:
@@ -45,22 +45,22 @@ class TrainingData(Protocol):
 
     @property
     def origin(self) -> str:
-        """Where it is from."""
+        """In words, where the data are from."""
         ...
 
     @property
     def target(self) -> str | None:
-        """The column that the model predicts, if that is known."""
+        """The column that the model predicts, if known."""
         ...
 
 
-#: The training data of a version; None if there is none to be had.
+#: The training data of a version; None if there are none.
 FindTraining = Callable[[ModelKey], Awaitable[TrainingData | None]]
-#: What a deployed model takes, by its signature.
+#: The inputs of a deployed model, by its signature.
 FindInputs = Callable[[ModelKey], Awaitable[ModelInputs]]
 #: The signature of a deployed model in MLflow's JSON form.
 FindSignature = Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]]
-#: How a deployment is served; None if it is not.
+#: The options of a deployment; None if the version is not deployed.
 FindOptions = Callable[[ModelKey], Awaitable[Options | None]]
 #: The metrics of a version's run and logged model.
 FindBaseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
@@ -72,7 +72,7 @@ async def _no_options(key: ModelKey) -> Options | None:
 
 @dataclass(frozen=True, slots=True)
 class ReportWindow:
-    """What a report is about."""
+    """The deployment and the time that a report is about."""
 
     key: ModelKey
     since: datetime
@@ -89,10 +89,11 @@ class ReportWindow:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What was laid down, in words."""
+    """What a report compares with."""
 
     #: ``training``, ``captured``, or None.
     source: str | None
+    #: In words, for people.
     description: str
     target: str | None = None
     #: In how many windows right before this one each metric was worse.
@@ -100,8 +101,6 @@ class Reference:
 
 
 class InputWriter:
-    """Fills the folder of a report."""
-
     def __init__(
         self,
         monitoring: Monitoring,
@@ -119,10 +118,14 @@ class InputWriter:
         self._baseline_as_of = baseline_as_of
         self._options = options
 
-    async def fill(self, documents: Documents, window: ReportWindow, folder: Path) -> Reference:
-        """Lay everything down."""
-        laid, current = await self._reference(documents, window, folder)
-        first = await _first(documents, current)
+    async def write(self, documents: Documents, window: ReportWindow, folder: Path) -> Reference:
+        """Write all inputs of the report of a window into a folder.
+
+        Raises:
+            StoreUnavailable: the inputs are incomplete.
+        """
+        reference, current = await self._reference(documents, window, folder)
+        first = await _first_moment(documents, current)
         ids: dict[str, None] = {}
         await _stream(
             folder / "captures.jsonl",
@@ -130,18 +133,21 @@ class InputWriter:
             lambda capture: ids.setdefault(capture["request_id"]),
         )
         await _stream(folder / "labels.jsonl", _labels(documents, window, list(ids)))
-        laid = replace(laid, worse_before=await _worse_before(documents, window))
-        job = await self._job(window, laid)
+        reference = replace(reference, worse_before=await _worse_before(documents, window))
+        job = await self._job(window, reference)
         await asyncio.to_thread((folder / "job.json").write_bytes, _line(job))
         if as_of := self._baseline_as_of(window.key):
-            kept = f"{laid.description}; the baseline as of {as_of:%Y-%m-%d %H:%M}"
-            laid = replace(laid, description=kept)
-        return laid
+            dated = f"{reference.description}; the baseline as of {as_of:%Y-%m-%d %H:%M}"
+            reference = replace(reference, description=dated)
+        return reference
 
     async def _reference(
         self, documents: Documents, window: ReportWindow, folder: Path
     ) -> tuple[Reference, ReportWindow]:
-        """Lay down the training data, else the first captured rows, frozen; and what to compare."""
+        """Write the reference: the training data, else the first captured rows.
+
+        Returns the reference and the window of the captures to compare with it.
+        """
         why = "the run has no training data that may be read"
         try:
             training = await self._training(window.key)
@@ -152,7 +158,7 @@ class InputWriter:
             target = folder / f"training{training.path.suffix}"
             await asyncio.to_thread(shutil.copyfile, training.path, target)
             if frozen and frozen[-1]["ts"] < window.since:
-                # Training data has no predictions: the first ones in service stand for them.
+                # Training data have no predictions: the first ones in service are the reference.
                 await _write(folder / "predictions.jsonl", frozen)
             return Reference("training", training.origin, training.target), window
         if not frozen:
@@ -160,10 +166,10 @@ class InputWriter:
             return Reference(None, found), window
         await _write(folder / "reference.jsonl", frozen)
         after = max(window.since, frozen[-1]["ts"] + timedelta(milliseconds=1))
-        laid = Reference("captured", f"the first captured rows, frozen, since {why}")
-        return laid, ReportWindow(window.key, after, window.until)
+        reference = Reference("captured", f"the first captured rows, frozen, since {why}")
+        return reference, ReportWindow(window.key, after, window.until)
 
-    async def _job(self, window: ReportWindow, laid: Reference) -> dict[str, Any]:
+    async def _job(self, window: ReportWindow, reference: Reference) -> dict[str, Any]:
         baseline: dict[str, float] = {}
         why: str | None = None
         try:
@@ -182,13 +188,13 @@ class InputWriter:
             "signature": await self._signature(window.key),
             "excluded": list(options.capture_exclude) if options else [],
             "hashed": list(options.capture_hash) if options else [],
-            "reference_source": laid.source,
-            "target": laid.target,
+            "reference_source": reference.source,
+            "target": reference.target,
             "baseline": baseline,
             "baseline_error": why,
             "first_set": await self._monitoring.first_set(window.key),
             "history": history[::-1],
-            "worse_before": dict(laid.worse_before),
+            "worse_before": dict(reference.worse_before),
             "violations": serving["violations"],
             "requests": serving["requests"],
             "refused": {kind: n for kind, n in serving["errors"].items() if kind in REFUSED},
@@ -198,8 +204,8 @@ class InputWriter:
         }
 
 
-async def _first(documents: Documents, window: ReportWindow) -> datetime:
-    """From when on captures are looked at, so that they are no more than there is room for."""
+async def _first_moment(documents: Documents, window: ReportWindow) -> datetime:
+    """The moment of the oldest capture that the limits of a report leave room for."""
     first, rows, size = window.until, 0, 0
     newest = window.query(Collection.CAPTURES, newest_first=True, limit=_CAPTURES)
     async for capture in documents.find(newest):
@@ -212,9 +218,9 @@ async def _first(documents: Documents, window: ReportWindow) -> datetime:
 
 
 async def _frozen(documents: Documents, window: ReportWindow) -> list[dict[str, Any]]:
-    """The first captured rows, kept for ever once there are enough; empty before."""
+    """The first captured rows; once there are enough, they are stored and never change. Empty before."""
     kept = [one async for one in documents.find(window.always(Collection.REFERENCES))]
-    # Fewer, and they were being written when something failed: the same ones again.
+    # With fewer rows, an earlier write was interrupted: the same rows are written again.
     if sum(one["rows"] for one in kept) >= FROZEN:
         return kept
     first, rows, size = [], 0, 0
@@ -242,7 +248,7 @@ async def _labels(
 async def _worse_before(documents: Documents, window: ReportWindow) -> dict[str, int]:
     """In how many windows right before this one each metric was worse.
 
-    A report of a window that overlaps this one tells nothing new, whoever asked for it.
+    A report of an overlapping window does not count: it judges the same requests.
     """
     earliest = window.since - (window.until - window.since) - _SLACK
     made = ReportWindow(window.key, earliest, window.since + _SLACK)
@@ -256,11 +262,11 @@ async def _worse_before(documents: Documents, window: ReportWindow) -> dict[str,
 async def _stream(
     path: Path,
     documents: AsyncIterator[dict[str, Any]],
-    note: Callable[[dict[str, Any]], object] = lambda document: None,
+    each: Callable[[dict[str, Any]], object] = lambda document: None,
 ) -> None:
     with path.open("wb") as file:
         async for document in documents:
-            note(document)
+            each(document)
             file.write(_line(document))
 
 
@@ -272,5 +278,5 @@ def _line(document: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(document) + b"\n"
     except TypeError:
-        # Integers of more than 64 bits, and half characters: both can be captured.
+        # Integers of more than 64 bits and lone surrogates: both can be captured.
         return json.dumps(document, default=str).encode("ascii") + b"\n"

@@ -1,4 +1,4 @@
-"""Makes reports from time to time, and tells when a verdict has become worse."""
+"""Makes reports on a schedule, and sounds the alarm when a verdict has become worse."""
 
 import asyncio
 import logging
@@ -17,18 +17,16 @@ _log = logging.getLogger(__name__)
 
 
 class Alarm:
-    """What is done about a report."""
-
-    def __init__(self, note: Callable[[ModelKey, str], None], webhook: Webhook) -> None:
-        self._note = note
+    def __init__(self, write_event: Callable[[ModelKey, str], None], webhook: Webhook) -> None:
+        self._write_event = write_event
         self._webhook = webhook
 
     async def __call__(
         self, key: ModelKey, made: Mapping[str, Any], before: Mapping[str, Any] | None
     ) -> None:
-        """Note an event, and call the webhook, of whatever has become worse since the report before.
+        """Write an event and call the webhook if something has become worse since the report before.
 
-        That is the verdict, or that callers have begun to send many wrong requests.
+        That is: the verdict is more severe, or callers have begun to send many wrong requests.
         """
         was = str(before["verdict"]) if before else None
         now = str(made["verdict"])
@@ -40,7 +38,7 @@ class Alarm:
         why = _reason(made["report"].get("reasons") or [], worse)
         past = f"was {was}" if was else "the first report"
         headline = str(made.get("headline") or words(now).name)
-        self._note(key, f"report {made['_id']}: {now} ({past}). {headline}. {why}".strip())
+        self._write_event(key, f"report {made['_id']}: {now} ({past}). {headline}. {why}".strip())
         await self._webhook.call(
             {
                 "model": key.model,
@@ -55,12 +53,12 @@ class Alarm:
 
 
 def _many_refused(made: Mapping[str, Any]) -> bool:
-    """Whether callers send many wrong requests; reports of earlier versions do not tell."""
+    """Whether callers send many wrong requests; reports of earlier releases do not say."""
     return bool(made["report"].get("refused", {}).get("many"))
 
 
 def _reason(reasons: Sequence[Mapping[str, Any]], worse: bool) -> str:
-    """The worst thing that a report found, of its verdict or of its callers."""
+    """The first bad finding of a report: about the model if ``worse``, else about the callers."""
     bad = [one for one in reasons if one.get("severity") != "good"]
     fitting = [one for one in bad if (one.get("code") != "refused") == worse]
     return next((str(one.get("message", ""))[:300] for one in fitting or bad), "")
@@ -73,7 +71,7 @@ async def run(
     every: float,
     window: timedelta,
 ) -> None:
-    """Make a report of each ready deployment, again and again.
+    """Make a report of each ready deployment, round after round, until cancelled.
 
     Args:
         every: seconds from one round to the next.
@@ -84,7 +82,7 @@ async def run(
         try:
             keys = await ready()
         except Exception:
-            _log.exception("cannot find out what is deployed")
+            _log.exception("cannot list the deployments")
             continue
         for key in keys:
             now = datetime.now(UTC)

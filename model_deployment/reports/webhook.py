@@ -15,20 +15,18 @@ _TIMEOUT = 10.0
 
 
 class Webhook:
-    """Tells another program, by a POST of JSON."""
-
     def __init__(self, url: str, *, private: bool) -> None:
-        """Nothing is called yet.
+        """Remember where to post.
 
         Args:
-            url: ``http`` or ``https``; none if empty.
-            private: whether it may be on this machine or in a private network.
+            url: ``http`` or ``https``; nothing is posted if empty.
+            private: whether the URL may lead to this machine or a private network.
         """
         self._url = url
         self._private = private
 
     async def call(self, message: Mapping[str, Any]) -> None:
-        """Tell it. What goes wrong is logged, and nothing else is the worse for it."""
+        """Post a message as JSON. Failures are logged and not raised."""
         if not self._url:
             return
         resolver = None if self._private else _PublicOnly()
@@ -41,19 +39,19 @@ class Webhook:
             timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                # Redirects are not followed: the other end could send us anywhere.
+                # Redirects are not followed: they could lead into the private network.
                 session.post(self._url, json=dict(message), allow_redirects=False) as answer,
             ):
                 if answer.status >= 300:
                     _log.error("the webhook at %s answered %s", host, answer.status)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            # Not its text, which may hold the whole address, and there may be a secret in that.
+            # Not the error's text: it may hold the whole URL, and with it a secret.
             why = error.strerror if isinstance(error, OSError) and error.strerror else ""
             _log.error("cannot call the webhook at %s: %s %s", host, type(error).__name__, why)
 
 
 class _PublicOnly(aiohttp.ThreadedResolver):
-    """Finds addresses of the public internet only; looked up once, and connected to as found."""
+    """Resolves to public addresses only. The connection is made to the addresses that were checked."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -68,7 +66,7 @@ class _PublicOnly(aiohttp.ThreadedResolver):
 
 
 def _refuse_private_literal(host: str) -> None:
-    # An address is not looked up, so the resolver does not see it.
+    # A literal address is not resolved, so the resolver does not see it.
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -1,7 +1,7 @@
-"""The figures of a controller in Prometheus' words: one look at it, as families of metrics.
+"""A snapshot of the controller as Prometheus metrics.
 
-Names and labels are a promise to whoever draws dashboards of them. Beside the names and versions of what is
-deployed, labels have closed sets of values: nothing that callers send becomes a label.
+Names and labels stay: dashboards are built on them. Labels are names and versions of deployments, or have
+closed sets of values: nothing that callers send becomes a label.
 """
 
 from collections import Counter
@@ -30,24 +30,21 @@ from model_deployment.recording.counters import LATENCIES, RequestCounts
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.recording.windows import KINDS
 
-#: Every name that is told begins with it.
 PREFIX = "model_deployment_"
-#: What names a deployment.
+#: Labels that name a deployment.
 _NAMES = ("model", "version")
 _ANSWERED = "answered"
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentSnapshot:
-    """One deployment as it was seen."""
-
     row: Deployment
     total: RequestCounts
     counters: ProxyCounters
-    #: Starts after the first, which only rise.
+    #: Starts after the first; only rises.
     restarts: int
     memory: Memory | None
-    #: Workers that serve; None where that cannot be told.
+    #: Workers that serve; None if unknown.
     workers: int | None = None
 
     @property
@@ -58,44 +55,41 @@ class DeploymentSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A controller as it was seen."""
-
-    served: Sequence[DeploymentSnapshot]
+    deployments: Sequence[DeploymentSnapshot]
     ports: PortUsage | None
     captures: CaptureStatus
-    #: Seconds since the reconciler's last good tick.
+    #: Seconds since the reconciler's last successful tick.
     idle: float
     #: Whether the state database could be read.
     database: bool
     build: dict[str, str]
 
 
-def families(seen: Snapshot) -> Iterator[Metric]:
-    """All metrics, each with its help and its samples."""
+def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield InfoMetricFamily(
-        PREFIX + "build", "The versions of the programs that are at work.", value=seen.build
+        PREFIX + "build", "Versions of the controller, MLflow and Python.", value=snapshot.build
     )
-    yield from _requests(seen.served)
-    yield from _load(seen.served)
-    yield from _gate(seen.served)
-    yield from _processes(seen.served)
-    yield from _controller(seen)
+    yield from _requests(snapshot.deployments)
+    yield from _load(snapshot.deployments)
+    yield from _gate(snapshot.deployments)
+    yield from _processes(snapshot.deployments)
+    yield from _controller(snapshot)
 
 
 def _requests(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         PREFIX + "requests",
-        "Requests for predictions, by what became of them: answered, or the kind of error.",
+        "Requests for predictions by outcome: answered, or the kind of error.",
         labels=(*_NAMES, "outcome"),
     )
     durations = HistogramMetricFamily(
         PREFIX + "request_duration_seconds",
-        "Seconds from the head of an answered request to its answer, its body on the way included.",
+        "Seconds from the head of an answered request to its answer, reading the body included.",
         labels=_NAMES,
     )
     rows = CounterMetricFamily(
         PREFIX + "rows",
-        "Rows in answered requests, as far as the gate could count them.",
+        "Rows of answered requests, as far as the gate knows them.",
         labels=_NAMES,
     )
     for one in served:
@@ -111,22 +105,22 @@ def _requests(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
 def _load(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     in_flight = GaugeMetricFamily(
         PREFIX + "requests_in_flight",
-        "Requests that have no whole answer yet, the waiting ones included.",
+        "Requests without a complete answer yet, waiting ones included.",
         labels=_NAMES,
     )
     waiting = GaugeMetricFamily(
         PREFIX + "queue_requests",
-        "Requests that wait for their turn with the model.",
+        "Requests that wait for a worker of the model.",
         labels=_NAMES,
     )
     held = GaugeMetricFamily(
         PREFIX + "queue_bytes",
-        "Bytes of request bodies that are held: still coming in, waiting, or with the model.",
+        "Bytes of request bodies in memory: being read, waiting, or with the model.",
         labels=_NAMES,
     )
     batches = HistogramMetricFamily(
         PREFIX + "batch_rows",
-        "Rows of calls that carried several requests, or a part of a large one.",
+        "Rows of calls of the model that carried several requests, or a part of a large one.",
         labels=_NAMES,
     )
     for one in served:
@@ -142,12 +136,12 @@ def _load(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
 def _gate(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     violations = CounterMetricFamily(
         PREFIX + "violations",
-        "Places in requests that do not fit the signature of the model, by kind.",
+        "Violations of the signature of the model in requests, by kind.",
         labels=(*_NAMES, "kind"),
     )
     refused = CounterMetricFamily(
         PREFIX + "refused_requests",
-        "Requests that were refused for not fitting the signature of the model.",
+        "Requests refused because they do not fit the signature of the model.",
         labels=_NAMES,
     )
     for one in served:
@@ -163,28 +157,28 @@ def _gate(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
 def _processes(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     state = GaugeMetricFamily(
         PREFIX + "state",
-        "The state of a deployment: 1 for the one it is in, 0 for the others.",
+        "State of a deployment: 1 for the current state, 0 for the others.",
         labels=(*_NAMES, "state"),
     )
     restarts = CounterMetricFamily(
-        PREFIX + "restarts", "Starts of its processes after the first one.", labels=_NAMES
+        PREFIX + "restarts", "Starts of the processes after the first one.", labels=_NAMES
     )
     deployed = GaugeMetricFamily(
-        PREFIX + "deployed_timestamp_seconds", "When it was deployed.", labels=_NAMES
+        PREFIX + "deployed_timestamp_seconds", "Time of the deployment.", labels=_NAMES
     )
     ready = GaugeMetricFamily(
         PREFIX + "ready_timestamp_seconds",
-        "When the processes that it has now became ready.",
+        "Time at which the current processes became ready.",
         labels=_NAMES,
     )
     rss = GaugeMetricFamily(
         PREFIX + "resident_memory_bytes",
-        "Resident memory of all its processes; what they share counts for each of them.",
+        "Resident memory of all processes; shared memory counts for each of them.",
         labels=_NAMES,
     )
     pss = GaugeMetricFamily(
         PREFIX + "proportional_memory_bytes",
-        "Memory of all its processes; what is shared is divided among those who share it.",
+        "Memory of all processes; shared memory is divided among the processes that share it.",
         labels=_NAMES,
     )
     for one in served:
@@ -201,35 +195,35 @@ def _processes(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     yield from (state, restarts, deployed, ready, rss, pss)
 
 
-def _controller(seen: Snapshot) -> Iterator[Metric]:
+def _controller(snapshot: Snapshot) -> Iterator[Metric]:
     ports = GaugeMetricFamily(
-        PREFIX + "ports", "Ports of the range for model servers, by their use.", labels=["state"]
+        PREFIX + "ports", "Ports of the range for model servers, by use.", labels=["state"]
     )
-    if (usage := seen.ports) is not None:
+    if (usage := snapshot.ports) is not None:
         ports.add_metric(["free"], usage.free)
         ports.add_metric(["leased"], usage.leased)
         ports.add_metric(["quarantined"], usage.quarantined)
         ports.add_metric(["blocked"], len(usage.blocked))
     yield ports
-    captures = seen.captures
+    captures = snapshot.captures
     gauges: Iterable[tuple[str, str, float]] = (
-        ("spool_bytes", "Bytes of captures that wait on the local disk.", captures.spool_bytes),
+        ("spool_bytes", "Bytes of captures in the spool on the local disk.", captures.spool_bytes),
         ("store_up", "Whether the document store takes captures.", not captures.error),
-        ("state_database_up", "Whether the state database can be read.", seen.database),
-        ("reconciler_idle_seconds", "Seconds since the last good tick of the loop.", seen.idle),
+        ("state_database_up", "Whether the state database can be read.", snapshot.database),
+        ("reconciler_idle_seconds", "Seconds since the control loop last succeeded.", snapshot.idle),
     )  # fmt: skip
     for name, help, value in gauges:
         yield GaugeMetricFamily(PREFIX + name, help, value=value)
     counters = (
         ("captures_written", "Captures that reached the document store.", captures.written),
         ("captures_dropped", "Captures that are lost: no room, too old, or damaged.", captures.dropped),
-        ("captures_dead", "Captures that the store refuses, kept aside.", captures.dead),
+        ("captures_dead", "Captures that the store refuses: dead letters.", captures.dead),
     )  # fmt: skip
     for name, help, count in counters:
         yield CounterMetricFamily(PREFIX + name, help, value=count)
 
 
 def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """With the counts of all smaller ones in each, as Prometheus has them."""
+    """Cumulative counts by upper bound, as Prometheus has them."""
     names = [*(str(float(bound)) for bound in bounds), "+Inf"]
     return list(zip(names, map(float, accumulate(counts)), strict=True))

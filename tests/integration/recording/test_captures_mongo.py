@@ -211,4 +211,4 @@ def test_what_mongo_refuses_is_put_aside_and_the_rest_goes_on(
     assert letter["reason"]
     assert json.loads(json.dumps(letter["reason"])) == letter["reason"]
     assert answer.headers["x-request-id"] not in stored(mongod)
-    assert "captures cannot be kept" in controller.logged()
+    assert "cannot store 1 captures" in controller.logged()

@@ -46,8 +46,8 @@ RUN = {
 class Quick(InputWriter):
     """Leaves Evidently's pages out: they take most of the time, and no part in the verdict."""
 
-    async def fill(self, documents: Documents, window: ReportWindow, folder: Path) -> Reference:
-        laid = await super().fill(documents, window, folder)
+    async def write(self, documents: Documents, window: ReportWindow, folder: Path) -> Reference:
+        laid = await super().write(documents, window, folder)
         path = folder / "job.json"
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "deep": False}))
         return laid
@@ -132,7 +132,7 @@ class Desk:
             baseline=self._metrics,
         )
         alarm = Alarm(lambda key, text: self.notes.append(text), cast(Webhook, self))
-        reporter = Reporter(self.store, gather, work=self.work / "reports", done=alarm)
+        reporter = Reporter(self.store, gather, work=self.work / "reports", on_report=alarm)
         reporter.open()
         now = datetime.now(UTC)
         id = reporter.begin(KEY, now - timedelta(days=1), now)
@@ -328,7 +328,7 @@ async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
         "400" not in page.partition("Callers send wrong requests</h2>")[2].partition("<details>")[0]
     )
     reporter = Reporter(
-        desk.store, cast(InputWriter, None), work=desk.work / "none", done=cast(Any, None)
+        desk.store, cast(InputWriter, None), work=desk.work / "none", on_report=cast(Any, None)
     )
     listed = {one["_id"]: one["headline"] for one in await reporter.list(KEY, 9)}
     assert listed["old-report"] == "Data moved"

@@ -232,7 +232,7 @@ async def test_reports_say_as_of_when_theirs_is(tmp_path: Path) -> None:
         baseline=known,
         baseline_as_of=lambda key: now,
     )
-    laid = await gather.fill(
+    laid = await gather.write(
         MemoryDocuments(), ReportWindow(KEY, now - timedelta(days=1), now), tmp_path
     )
     assert laid.description.endswith("; the baseline as of 2026-01-31 12:30")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.recording.record import decode, document, encode, envelope, harmless
+from model_deployment.recording.record import decode, document, encode, envelope, redacted
 
 HEAD: dict[str, Any] = {
     "model": "diabetes",
@@ -57,7 +57,7 @@ def test_what_was_encoded_is_decoded(head: dict[str, Any], body: bytes, answer: 
 def test_what_is_no_record_is_refused_and_nothing_else_happens(payload: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(payload)
-    assert len(harmless(payload)) <= 12
+    assert len(redacted(payload)) <= 12
 
 
 def test_parts_of_other_lengths_are_refused() -> None:
@@ -249,8 +249,8 @@ def test_a_column_that_is_both_excluded_and_hashed_is_left_out() -> None:
 @pytest.mark.parametrize("secret", ["exclude", "hash"])
 def test_what_may_be_shown_of_a_record_holds_no_secret_columns(secret: str) -> None:
     payload = b"".join(encode(HEAD, b'{"name": "Ann"}', b'"Bob"'))
-    assert harmless(payload) == payload
-    shown = harmless(b"".join(encode(HEAD | {secret: ["name"]}, b'{"name": "Ann"}', b'"Bob"')))
+    assert redacted(payload) == payload
+    shown = redacted(b"".join(encode(HEAD | {secret: ["name"]}, b'{"name": "Ann"}', b'"Bob"')))
     assert b"diabetes" in shown
     assert b"Ann" not in shown
     assert b"Bob" not in shown

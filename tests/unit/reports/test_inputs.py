@@ -93,7 +93,7 @@ def gatherer(
 async def filled(
     documents: Documents, folder: Path, since: datetime, until: datetime, **more: Any
 ) -> tuple[Reference, dict[str, Any]]:
-    laid = await gatherer(**more).fill(documents, ReportWindow(KEY, since, until), folder)
+    laid = await gatherer(**more).write(documents, ReportWindow(KEY, since, until), folder)
     return laid, json.loads((folder / "job.json").read_bytes())
 
 

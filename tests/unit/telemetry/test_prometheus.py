@@ -62,7 +62,7 @@ def served(key: ModelKey, **changes: Any) -> DeploymentSnapshot:
 
 def seen(*deployments: DeploymentSnapshot, **changes: Any) -> Snapshot:
     given: dict[str, Any] = {
-        "served": deployments,
+        "deployments": deployments,
         "ports": PortUsage(8001, 8010, 2, 1, (BlockedPort(8003, "x"),)),
         "captures": CaptureStatus(10, 1, 2, 3, ""),
         "idle": 0.5,
