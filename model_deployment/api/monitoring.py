@@ -154,7 +154,7 @@ def router(controller: Controller, monitoring: Monitoring, feedbacks: Feedback) 
         key = await deployed(name)
         request.scope[ITEMS] = len(body.items)
         items = [Label(item.request_id, item.row, item.label) for item in body.items]
-        return await feedbacks.take(key, items)
+        return await feedbacks.add(key, items)
 
     @routes.delete(
         "/model/{name}/captures",

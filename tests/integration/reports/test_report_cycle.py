@@ -121,7 +121,7 @@ class Desk:
 
     async def labelled(self, ids: list[str], truth: Any) -> dict[str, Any]:
         items = [Label(id, 0, float(one)) for id, one in zip(ids, truth, strict=True)]
-        return await Feedback(self.store).take(KEY, items)
+        return await Feedback(self.store).add(KEY, items)
 
     async def report(self) -> tuple[dict[str, Any], str]:
         """What it says, and its page."""

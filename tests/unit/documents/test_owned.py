@@ -99,10 +99,10 @@ async def test_labels_of_an_earlier_model_give_way_to_those_of_this_one(kept: Ke
     common = {"request_id": "r", "rows": 1, "columns": [], "data": []}
     await kept.put(Collection.CAPTURES, "c1", old, predictions=[7], **common)
     feedback = Feedback(kept.present)
-    early = await feedback.take(KEY, [Label("r", 0, 7)])
+    early = await feedback.add(KEY, [Label("r", 0, 7)])
     assert (early["unmatched"], early["duplicate"], early["labelled_rows"]) == (1, 0, 0)
     await kept.put(Collection.CAPTURES, "c2", datetime.now(UTC), predictions=[8], **common)
-    found = await feedback.take(KEY, [Label("r", 0, 8)])
+    found = await feedback.add(KEY, [Label("r", 0, 8)])
     assert (found["matched"], found["ambiguous"]) == (1, 0)
     assert (found["labelled_rows"], found["coverage"]) == (1, 1.0)
-    assert (await feedback.take(KEY, [Label("r", 0, 8)]))["duplicate"] == 1
+    assert (await feedback.add(KEY, [Label("r", 0, 8)]))["duplicate"] == 1

@@ -143,7 +143,7 @@ async def test_a_folder_that_cannot_be_written_spoils_nothing(
 ) -> None:
     (tmp_path / "training").write_text("no folder")
     assert await opened(tmp_path, registry, deployed).of(KEY) == registry.metrics
-    assert "cannot keep" in caplog.text
+    assert "cannot store" in caplog.text
 
 
 async def test_those_of_deployments_are_kept_before_anybody_asks(

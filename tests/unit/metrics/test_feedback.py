@@ -48,7 +48,7 @@ class Desk:
         await self.documents.insert(Collection.CAPTURES, [document])
 
     async def told(self, *labels: tuple[str, int, Any]) -> dict[str, Any]:
-        return await self.feedback.take(KEY, [Label(*label) for label in labels])
+        return await self.feedback.add(KEY, [Label(*label) for label in labels])
 
     async def kept(self, collection: Collection) -> list[dict[str, Any]]:
         return [one async for one in self.documents.find(Query(collection))]
@@ -168,5 +168,5 @@ async def test_labels_that_meet_no_row_are_told_apart(desk: Desk) -> None:
     assert told[0].startswith("for 2 of the labels there is no captured request")
     assert told[-2:] == [
         "for 1 of the labels the request has no such row, counted from 0",
-        "for 1 of the labels several requests had this request_id, and nobody knows which is meant",
+        "for 1 of the labels several requests had this request_id, so they belong to none",
     ]
