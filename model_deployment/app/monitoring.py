@@ -229,7 +229,9 @@ def _build_reporter(
         documents,
         gather,
         work=settings.data_dir / "reports",
-        on_report=Alarm(inputs.note, Webhook(settings.webhook_url, private=settings.webhook_private)),
+        on_report=Alarm(
+            inputs.note, Webhook(settings.webhook_url, private=settings.webhook_private)
+        ),
     )
 
 

@@ -1,8 +1,7 @@
-"""Datasets on their way out: captured rows, or the training data, as CSV, Parquet or lines of JSON.
+"""Streams captured rows as CSV, Parquet or JSON lines.
 
-Everything is a stream of bytes, a few thousand rows at a time, so that a million rows take no more memory
-than these. A stream that fails raises: whoever sends it has to break off, or half a dataset would pass for
-a whole one.
+A dataset is a stream of bytes, made from a few thousand rows at a time, so memory does not grow with it.
+A stream that fails raises; the sender has to abort the response, or half a dataset would pass for a whole.
 """
 
 import asyncio
@@ -23,19 +22,19 @@ from model_deployment.tabular.text_cells import KIND_OF_TYPE, ColumnKind
 
 __all__ = ["Format", "UnreadableData", "any_captured", "captured", "training"]
 
-#: Rows that are in hand at once, and the captures they come from at most.
+#: Most rows in memory, and most captures that they come from.
 _ROWS, _CAPTURES = 4096, 500
-#: Cells in hand at once, for very wide rows.
+#: Most cells in memory, for very wide rows.
 _CELLS = 400_000
-#: Captures that are looked at for the names of columns.
-_LOOK = 1000
+#: First captures that the columns are taken from.
+_COLUMNS_FROM = 1000
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which columns there are, and what they are called in the dataset."""
+    """The columns of a dataset."""
 
-    #: Name in the captures, and the number of columns of that name before it.
+    #: Name in the captures, and how many columns of that name come before: a request may have two.
     keys: Sequence[tuple[str, int]]
     labels: bool
     names: list[str] = field(init=False)
@@ -46,8 +45,8 @@ class _Layout:
         object.__setattr__(self, "names", [*before, *features, *after])
 
     @property
-    def places(self) -> list[str | None]:
-        """What each column is called in the captures; None for those that are ours."""
+    def inputs(self) -> list[str | None]:
+        """For each column its name in the captures; None for columns that are not inputs."""
         after = len(self.names) - 3 - len(self.keys)
         return [None] * 3 + [name for name, _ in self.keys] + [None] * after
 
@@ -60,20 +59,19 @@ async def captured(
     format: Format,
     inputs: ModelInputs | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """Captured rows, each with its prediction, and with its label where somebody has sent one.
+    """Captured rows, each with its prediction and, if there is one, its label.
 
     Args:
-        documents: where they are.
         query: which captures; its ``limit`` counts rows.
-        columns: which inputs; None stands for all that the first captures have.
-        labels: whether there is a column for them.
-        inputs: what the model takes, for rows that an earlier release captured without asking.
+        columns: which inputs; None for all inputs of the first captures.
+        labels: whether there is a column of labels.
+        inputs: of the model, for captures of earlier releases, whose values are not converted.
 
     Raises:
-        StoreUnavailable: the store went away; what came before is not the whole.
+        StoreUnavailable: the parts so far are not the whole dataset.
     """
     limit = query.limit
-    # Nothing may come in later that has not been looked at.
+    # Both passes of Parquet have to see the same captures.
     query = replace(
         query,
         collection=Collection.CAPTURES,
@@ -87,11 +85,11 @@ async def captured(
         else [(name, 0) for name in dict.fromkeys(columns)]
     )
     layout = _Layout(keys, labels)
-    kinds = KindFinder([_expected(inputs, name) for name in layout.places])
+    kinds = KindFinder([_expected(inputs, name) for name in layout.inputs])
     if format is Format.PARQUET:
         async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
             async for rows in parts:
-                await asyncio.to_thread(kinds.look, rows)
+                await asyncio.to_thread(kinds.observe, rows)
     writer = await asyncio.to_thread(encoder, format, layout.names, kinds.found())
     yield writer.head()
     async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
@@ -102,10 +100,10 @@ async def captured(
 
 
 async def any_captured(documents: Documents, model: str, version: int) -> bool:
-    """Whether there is any capture of a deployment.
+    """Whether a deployment has captures.
 
     Raises:
-        StoreUnavailable: nobody can tell.
+        StoreUnavailable: unknown.
     """
     query = Query(Collection.CAPTURES, model=model, version=version, limit=1)
     async with aclosing(_stream(documents, query)) as captures:
@@ -113,7 +111,7 @@ async def any_captured(documents: Documents, model: str, version: int) -> bool:
 
 
 def _expected(inputs: ModelInputs, name: str | None) -> ColumnKind | None:
-    """What a column is of which all values are missing."""
+    """The kind of a column without values, by the signature."""
     spec = inputs.spec(name) if name is not None else None
     return KIND_OF_TYPE.get(str(spec["type"])) if spec is not None else None
 
@@ -131,14 +129,16 @@ async def _captures(
 
 async def _keys(documents: Documents, query: Query, inputs: ModelInputs) -> list[tuple[str, int]]:
     found: dict[tuple[str, int], None] = {}
-    async with aclosing(_captures(documents, replace(query, limit=_LOOK), inputs)) as captures:
+    async with aclosing(
+        _captures(documents, replace(query, limit=_COLUMNS_FROM), inputs)
+    ) as captures:
         async for capture in captures:
             found.update(dict.fromkeys(_counted(capture["columns"])))
     return list(found)
 
 
 def _counted(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Names with the number of equal ones before, since a request may have two columns of one name."""
+    """Names with the number of equal names before."""
     seen: Counter[str] = Counter()
     counted = []
     for name in names:
@@ -155,9 +155,9 @@ async def _rows(
     async with aclosing(_batches(documents, query, most, inputs)) as batches:
         async for batch in batches:
             labels = await _labels(documents, query, batch) if layout.labels else {}
-            made = await asyncio.to_thread(_make, batch, layout, labels, left)
+            made = await asyncio.to_thread(_table, batch, layout, labels, left)
             left -= len(made)
-            # One capture may have more rows than are wanted at once.
+            # One capture may have more rows than may be in memory.
             for start in range(0, len(made), most):
                 yield made[start : start + most]
             if left <= 0:
@@ -167,7 +167,7 @@ async def _rows(
 async def _batches(
     documents: Documents, query: Query, most: int, inputs: ModelInputs
 ) -> AsyncGenerator[list[dict[str, Any]], None]:
-    """Captures with rows, so many that their rows are not too many."""
+    """Captures with rows, as many as may be in memory."""
     batch: list[dict[str, Any]] = []
     rows = 0
     async with aclosing(_captures(documents, query, inputs)) as captures:
@@ -186,7 +186,7 @@ async def _batches(
 async def _labels(
     documents: Documents, query: Query, batch: Sequence[Document]
 ) -> dict[tuple[str, int], Any]:
-    # Whenever they came: they are late by nature.
+    # Of any time: labels come later than captures.
     wanted = Query(
         Collection.LABELS,
         model=query.model,
@@ -201,7 +201,7 @@ async def _labels(
 
 
 async def _stream(documents: Documents, query: Query) -> AsyncGenerator[dict[str, Any], None]:
-    """What is found, let go of in any case."""
+    """Documents of a query; the cursor is closed in any case."""
     found = documents.find(query)
     try:
         async for document in found:
@@ -212,7 +212,7 @@ async def _stream(documents: Documents, query: Query) -> AsyncGenerator[dict[str
             await close()
 
 
-def _make(
+def _table(
     batch: Sequence[Document],
     layout: _Layout,
     labels: Mapping[tuple[str, int], Any],

@@ -1,4 +1,4 @@
-"""Training data on their way out: a Parquet or CSV file, read part by part and written in another form."""
+"""Streams a Parquet or CSV file of training data in another format, part by part."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from model_deployment.datasets.formats import Format, Sink, encoder, unique
 from model_deployment.tabular.csv_file import UnreadableData, read_columns
 from model_deployment.tabular.input_columns import ModelInputs
 
-#: Rows, and cells, that are in hand at once.
+#: Most rows, and most cells, in memory.
 _ROWS, _CELLS = 4096, 400_000
 _BLOCK = 256 * 1024
 
@@ -20,14 +20,13 @@ _BLOCK = 256 * 1024
 async def training(
     path: Path, format: Format, limit: int | None = None, inputs: ModelInputs | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The rows of a Parquet or CSV file; its first ``limit`` ones.
+    """The first ``limit`` rows of a Parquet or CSV file, or all.
 
-    A Parquet file that is wanted whole, as Parquet, is sent as it is. Values in CSV files are what the
-    model's inputs are by its signature; in other columns numbers and truth values where all of a column
-    are.
+    A Parquet file that is wanted as Parquet, and whole, is sent unchanged. The model's signature gives the
+    types of a CSV file's columns; other columns are numbers or booleans if all their values are.
 
     Raises:
-        UnreadableData: it is no such file, or damaged.
+        UnreadableData: the file is neither, or damaged.
     """
     async with aclosing(
         _on_thread(lambda: _training(path, format, limit, inputs or ModelInputs()))
@@ -43,12 +42,12 @@ def _training(
         if path.suffix.lower() == ".csv":
             yield from _from_csv(path, format, limit, inputs)
         elif format is Format.PARQUET and limit is None:
-            yield from _as_it_is(path)
+            yield from _unchanged(path)
         else:
             yield from _from_parquet(path, format, limit)
     except UnreadableData:
         raise
-    except (ValueError, csv.Error, OSError) as error:  # pyarrow's are of these
+    except (ValueError, csv.Error, OSError) as error:  # pyarrow raises these too
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UnreadableData(f"cannot read the training data: {first[:200]}") from error
 
@@ -56,13 +55,13 @@ def _training(
 async def _on_thread(
     make: Callable[[], Generator[bytes, None, None]],
 ) -> AsyncGenerator[bytes, None]:
-    """A generator that blocks, each step of it on a thread. It is closed in any case."""
+    """Runs each step of a blocking generator on a thread, and closes it in any case."""
     generator = make()
     step: asyncio.Future[bytes | None] | None = None
     try:
         while True:
             step = asyncio.ensure_future(asyncio.to_thread(next, generator, None))
-            # A thread goes on after its caller was cancelled, and may not be disturbed in it.
+            # A thread goes on after its caller is cancelled; the generator must not be closed meanwhile.
             part = await asyncio.shield(step)
             if part is None:
                 return
@@ -76,12 +75,12 @@ async def _on_thread(
 
 def _end(done: asyncio.Future[Any], generator: Generator[bytes, None, None]) -> None:
     if not done.cancelled():
-        done.exception()  # or there would be a complaint that nobody has asked for it
-    with contextlib.suppress(ValueError):  # it is still at work, and the program ends
+        done.exception()  # retrieved, so that asyncio does not complain
+    with contextlib.suppress(ValueError):  # it is running: the program ends
         generator.close()
 
 
-def _as_it_is(path: Path) -> Iterator[bytes]:
+def _unchanged(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             yield block
@@ -90,7 +89,7 @@ def _as_it_is(path: Path) -> Iterator[bytes]:
 def _from_parquet(path: Path, format: Format, limit: int | None) -> Iterator[bytes]:
     from pyarrow import parquet
 
-    # Buffered, or a row group would be read whole, and some files are one row group.
+    # Buffered: otherwise whole row groups are read, and some files have only one.
     with parquet.ParquetFile(path, buffer_size=_BLOCK, pre_buffer=False) as file:
         schema = file.schema_arrow
         most = max(1, min(_ROWS, _CELLS // max(1, len(schema.names))))
@@ -132,7 +131,7 @@ def _rewritten(batches: Iterator[Any], schema: Any) -> Iterator[bytes]:
 
 
 def _values(column: Any) -> list[Any]:
-    """Python's values, with times as text: Arrow's reach further than Python's."""
+    """Python values; times as text, since Arrow's range is wider than Python's."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
@@ -145,7 +144,7 @@ def _values(column: Any) -> list[Any]:
 def _from_csv(
     path: Path, format: Format, limit: int | None, inputs: ModelInputs
 ) -> Iterator[bytes]:
-    """Twice through the file: what a column is can be told when all of it was seen."""
+    """Reads the file twice: the kind of a column is known only after all its cells."""
     columns = read_columns(path, inputs, limit)
     writer = encoder(format, unique(columns.names), columns.kinds)
     yield writer.head()

@@ -1,4 +1,4 @@
-"""A CSV file of training data, read part by part, its values as the signature has them."""
+"""Reads a CSV file of training data part by part, with values converted by the model's signature."""
 
 import csv
 import itertools
@@ -9,9 +9,9 @@ from typing import Any
 from model_deployment.gate.csv_text import is_blank
 from model_deployment.tabular.canonical import cells
 from model_deployment.tabular.input_columns import ModelInputs
-from model_deployment.tabular.text_cells import KIND_OF_TYPE, READ, ColumnKind, KindGuess
+from model_deployment.tabular.text_cells import KIND_OF_TYPE, READERS, ColumnKind, KindGuess
 
-#: Rows, and cells, that are in hand at once.
+#: Most rows, and most cells, in memory.
 _ROWS, _CELLS = 4096, 400_000
 _PYTHON: dict[ColumnKind, type] = {
     ColumnKind.BOOL: bool,
@@ -22,17 +22,17 @@ _INT64 = 2**63
 
 
 class UnreadableData(ValueError):
-    """The training data are no table that can be read to its end."""
+    """The training data are not a table, or damaged."""
 
 
 class CsvColumns:
-    """The columns of a file. What those of no signature are was found by looking at all of them."""
+    """The columns of a file. The kind of a column without a signature depends on all its cells."""
 
     def __init__(self, path: Path, inputs: ModelInputs, limit: int | None) -> None:
         self._path = path
         self._limit = limit
         self.names: list[str] = next(_parts(path, None))[0]
-        # As in a body: of several of one name, the first one.
+        # As in a request body, a name is that of the first column that has it.
         first = {name: place for place, name in reversed([*enumerate(self.names)])}
         self._specs = [
             inputs.spec(name) if first[name] == place else None
@@ -40,14 +40,14 @@ class CsvColumns:
         ]
         self.kinds: list[ColumnKind] = [ColumnKind.TEXT] * len(self.names)
 
-    def look(self) -> None:
-        """Find out what they are."""
+    def find_kinds(self) -> None:
+        """Read the file once, to find the kind of each column."""
         guesses = [KindGuess() for _ in self.names]
         odd = [False] * len(self.names)
         for columns in self._texts():
             for place, (spec, texts) in enumerate(zip(self._specs, columns, strict=True)):
                 if spec is None:
-                    guesses[place].look(texts)
+                    guesses[place].observe(texts)
                 elif (kind := KIND_OF_TYPE.get(str(spec["type"]))) and not odd[place]:
                     odd[place] = not _all_of(cells(spec, texts), _PYTHON[kind])
         for place, spec in enumerate(self._specs):
@@ -57,12 +57,12 @@ class CsvColumns:
                 self.kinds[place] = kind
 
     def parts(self) -> Iterator[list[list[Any]]]:
-        """Their values, those of some rows at a time."""
+        """The values of all columns, some rows at a time."""
         for columns in self._texts():
             yield [
                 cells(spec, texts)
                 if spec is not None and kind is not ColumnKind.TEXT
-                else READ[kind](texts)
+                else READERS[kind](texts)
                 for spec, kind, texts in zip(self._specs, self.kinds, columns, strict=True)
             ]
 
@@ -77,10 +77,10 @@ def read_columns(path: Path, inputs: ModelInputs, limit: int | None = None) -> C
     """The columns of a file, of its first ``limit`` rows.
 
     Raises:
-        UnreadableData, ValueError, csv.Error, OSError: it is no table of CSV.
+        UnreadableData, ValueError, csv.Error, OSError: the file is not a CSV table.
     """
     columns = CsvColumns(path, inputs, limit)
-    columns.look()
+    columns.find_kinds()
     return columns
 
 
@@ -91,7 +91,7 @@ def _all_of(values: Sequence[Any], kind: type) -> bool:
 
 
 def _parts(path: Path, limit: int | None) -> Iterator[list[list[str]]]:
-    """The header, alone, and then rows of as many cells, some at a time."""
+    """First the header alone, then some rows at a time, all with as many cells as the header."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = (line for line in csv.reader(file) if not is_blank(line))
         names = next(lines, None)

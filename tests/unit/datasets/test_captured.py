@@ -657,7 +657,7 @@ def served(app: FastAPI) -> Iterator[str]:
 def test_a_stream_that_fails_is_cut(
     api: World, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(captured_module, "_LOOK", 2)
+    monkeypatch.setattr(captured_module, "_COLUMNS_FROM", 2)
     monkeypatch.setattr(captured_module, "_CAPTURES", 1)
     for number in range(5):
         api.documents.capture(str(number), ["x"], [[number]], [0])

@@ -143,7 +143,7 @@ async def test_a_folder_that_cannot_be_written_spoils_nothing(
 ) -> None:
     (tmp_path / "training").write_text("no folder")
     assert await opened(tmp_path, registry, deployed).of(KEY) == registry.metrics
-    assert "cannot store" in caplog.text
+    assert "cannot write" in caplog.text
 
 
 async def test_those_of_deployments_are_kept_before_anybody_asks(
@@ -165,7 +165,7 @@ async def test_those_of_deployments_are_kept_before_anybody_asks(
         assert registry.asked == asked  # not again within the hour
     finally:
         loop.cancel()
-    monkeypatch.setattr(baselines, "_AGAIN", timedelta(0))
+    monkeypatch.setattr(baselines, "_OLD", timedelta(0))
     registry.error = AWAY
     assert await opened(tmp_path, registry, deployed).of(KEY) == registry.metrics
 
@@ -174,7 +174,7 @@ async def test_a_version_that_is_no_more_keeps_no_other_from_being_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "_LOOK", 0.01)
-    monkeypatch.setattr(baselines, "_AGAIN", timedelta(0))
+    monkeypatch.setattr(baselines, "_OLD", timedelta(0))
     keys = [ModelKey("deleted", 1), ModelKey("anew", 1), KEY]
     gone: set[ModelKey] = set()
     asked: list[ModelKey] = []

@@ -128,7 +128,7 @@ async def test_predictions_of_several_values_are_not_measured_and_that_is_told(
     await desk.captured("a", answer)
     found = await desk.told(("a", 0, 1))
     assert found["metrics"] == {}
-    assert "nothing is measured" in found["note"]
+    assert "no metrics" in found["note"]
 
 
 @pytest.mark.parametrize("answer", [[1.5], {"price": 1.5}])
