@@ -1,7 +1,6 @@
 """Streams a Parquet or CSV file of training data in another format, part by part."""
 
 import asyncio
-import contextlib
 import csv
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing
@@ -55,28 +54,20 @@ def _training(
 async def _on_thread(
     make: Callable[[], Generator[bytes, None, None]],
 ) -> AsyncGenerator[bytes, None]:
-    """Runs each step of a blocking generator on a thread, and closes it in any case."""
+    """Runs each step of a blocking generator on a thread."""
     generator = make()
     step: asyncio.Future[bytes | None] | None = None
     try:
         while True:
             step = asyncio.ensure_future(asyncio.to_thread(next, generator, None))
-            # A thread goes on after its caller is cancelled; the generator must not be closed meanwhile.
-            part = await asyncio.shield(step)
-            if part is None:
+            if (part := await asyncio.shield(step)) is None:
                 return
             yield part
     finally:
-        if step is None or step.done():
-            generator.close()
-        else:
-            step.add_done_callback(lambda done: _end(done, generator))
-
-
-def _end(done: asyncio.Future[Any], generator: Generator[bytes, None, None]) -> None:
-    if not done.cancelled():
-        done.exception()  # retrieved, so that asyncio does not complain
-    with contextlib.suppress(ValueError):  # it is running: the program ends
+        if step is not None and not step.done():
+            # The caller was cancelled, and the thread goes on: a running generator cannot be closed.
+            await asyncio.wait([step])
+            step.exception()  # retrieved, so that asyncio does not complain
         generator.close()
 
 

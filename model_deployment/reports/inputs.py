@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -21,6 +21,7 @@ from model_deployment.core.options import Options
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.windows import REFUSED
+from model_deployment.registry.training_data import TrainingData
 from model_deployment.tabular.input_columns import ModelInputs
 
 #: Limits of a report: captured requests, their rows, and their bytes.
@@ -33,26 +34,6 @@ _HISTORY = 100
 _IDS = 1000
 #: Windows that overlap by less than this follow each other.
 _SLACK = timedelta(minutes=1)
-
-
-class TrainingData(Protocol):
-    """The training data of a version."""
-
-    @property
-    def path(self) -> Path:
-        """A local Parquet or CSV file."""
-        ...
-
-    @property
-    def origin(self) -> str:
-        """In words, where the data are from."""
-        ...
-
-    @property
-    def target(self) -> str | None:
-        """The column that the model predicts, if known."""
-        ...
-
 
 #: The training data of a version; None if there are none.
 FindTraining = Callable[[ModelKey], Awaitable[TrainingData | None]]

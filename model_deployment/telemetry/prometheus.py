@@ -5,7 +5,7 @@ closed sets of values: nothing that callers send becomes a label.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -33,7 +33,7 @@ from model_deployment.recording.windows import KINDS
 PREFIX = "model_deployment_"
 #: Labels that name a deployment.
 _NAMES = ("model", "version")
-_ANSWERED = "answered"
+_Family = type[CounterMetricFamily] | type[GaugeMetricFamily]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,57 +65,92 @@ class Snapshot:
     build: dict[str, str]
 
 
+def _outcomes(one: DeploymentSnapshot) -> Iterator[tuple[str, float]]:
+    yield "answered", one.total.answered
+    for kind in KINDS:
+        yield kind, one.total.errors[kind]
+
+
+def _violations(one: DeploymentSnapshot) -> Iterator[tuple[str, float]]:
+    by_kind: Counter[str] = Counter()
+    for (_, kind), count in one.counters.violations.items():
+        by_kind[kind] += count
+    for kind in Kind:
+        yield str(kind), by_kind[kind]
+
+
+def _states(one: DeploymentSnapshot) -> Iterator[tuple[str, float]]:
+    for state in State:
+        yield str(state), one.row.state is state
+
+
+#: Metrics with one sample for each deployment, or none where the value is None.
+_SINGLE: Sequence[tuple[_Family, str, str, Callable[[DeploymentSnapshot], float | None]]] = (
+    (CounterMetricFamily, "rows", "Rows of answered requests, as far as the gate knows them.",
+     lambda one: one.total.rows),
+    (GaugeMetricFamily, "requests_in_flight",
+     "Requests without a complete answer yet, waiting ones included.",
+     lambda one: one.counters.in_flight),
+    (GaugeMetricFamily, "queue_requests", "Requests that wait for a worker of the model.",
+     lambda one: one.counters.waiting),
+    (GaugeMetricFamily, "queue_bytes",
+     "Bytes of request bodies in memory: being read, waiting, or with the model.",
+     lambda one: one.counters.held),
+    (CounterMetricFamily, "refused_requests",
+     "Requests refused because they do not fit the signature of the model.",
+     lambda one: one.counters.refused),
+    (CounterMetricFamily, "restarts", "Starts of the processes after the first one.",
+     lambda one: one.restarts),
+    (GaugeMetricFamily, "deployed_timestamp_seconds", "Time of the deployment.",
+     lambda one: one.row.created_at.timestamp()),
+    (GaugeMetricFamily, "ready_timestamp_seconds",
+     "Time at which the current processes became ready.",
+     lambda one: one.row.ready_at.timestamp() if one.row.ready_at else None),
+    (GaugeMetricFamily, "resident_memory_bytes",
+     "Resident memory of all processes; shared memory counts for each of them.",
+     lambda one: one.memory.rss if one.memory else None),
+    (GaugeMetricFamily, "proportional_memory_bytes",
+     "Memory of all processes; shared memory is divided among the processes that share it.",
+     lambda one: one.memory.pss if one.memory else None),
+)  # fmt: skip
+
+#: Metrics with one more label: its name, and its values with their samples.
+_LABELLED: Sequence[
+    tuple[_Family, str, str, str, Callable[[DeploymentSnapshot], Iterable[tuple[str, float]]]]
+] = (
+    (CounterMetricFamily, "requests", "outcome",
+     "Requests for predictions by outcome: answered, or the kind of error.", _outcomes),
+    (CounterMetricFamily, "violations", "kind",
+     "Violations of the signature of the model in requests, by kind.", _violations),
+    (GaugeMetricFamily, "state", "state",
+     "State of a deployment: 1 for the current state, 0 for the others.", _states),
+)  # fmt: skip
+
+
 def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield InfoMetricFamily(
         PREFIX + "build", "Versions of the controller, MLflow and Python.", value=snapshot.build
     )
-    yield from _requests(snapshot.deployments)
-    yield from _load(snapshot.deployments)
-    yield from _gate(snapshot.deployments)
-    yield from _processes(snapshot.deployments)
+    for family, name, help, value in _SINGLE:
+        single = family(PREFIX + name, help, labels=_NAMES)
+        for one in snapshot.deployments:
+            if (sample := value(one)) is not None:
+                single.add_metric(one.labels, sample)
+        yield single
+    for family, name, label, help, values in _LABELLED:
+        labelled = family(PREFIX + name, help, labels=(*_NAMES, label))
+        for one in snapshot.deployments:
+            for label_value, sample in values(one):
+                labelled.add_metric([*one.labels, label_value], sample)
+        yield labelled
+    yield from _histograms(snapshot.deployments)
     yield from _controller(snapshot)
 
 
-def _requests(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
-        PREFIX + "requests",
-        "Requests for predictions by outcome: answered, or the kind of error.",
-        labels=(*_NAMES, "outcome"),
-    )
+def _histograms(deployments: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     durations = HistogramMetricFamily(
         PREFIX + "request_duration_seconds",
         "Seconds from the head of an answered request to its answer, reading the body included.",
-        labels=_NAMES,
-    )
-    rows = CounterMetricFamily(
-        PREFIX + "rows",
-        "Rows of answered requests, as far as the gate knows them.",
-        labels=_NAMES,
-    )
-    for one in served:
-        total = one.total
-        requests.add_metric([*one.labels, _ANSWERED], total.answered)
-        for kind in KINDS:
-            requests.add_metric([*one.labels, kind], total.errors[kind])
-        durations.add_metric(one.labels, _buckets(LATENCIES, total.buckets), total.seconds)
-        rows.add_metric(one.labels, total.rows)
-    yield from (requests, durations, rows)
-
-
-def _load(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
-    in_flight = GaugeMetricFamily(
-        PREFIX + "requests_in_flight",
-        "Requests without a complete answer yet, waiting ones included.",
-        labels=_NAMES,
-    )
-    waiting = GaugeMetricFamily(
-        PREFIX + "queue_requests",
-        "Requests that wait for a worker of the model.",
-        labels=_NAMES,
-    )
-    held = GaugeMetricFamily(
-        PREFIX + "queue_bytes",
-        "Bytes of request bodies in memory: being read, waiting, or with the model.",
         labels=_NAMES,
     )
     batches = HistogramMetricFamily(
@@ -123,76 +158,12 @@ def _load(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
         "Rows of calls of the model that carried several requests, or a part of a large one.",
         labels=_NAMES,
     )
-    for one in served:
-        counters = one.counters
-        in_flight.add_metric(one.labels, counters.in_flight)
-        waiting.add_metric(one.labels, counters.waiting)
-        held.add_metric(one.labels, counters.held)
+    for one in deployments:
+        total, counters = one.total, one.counters
+        durations.add_metric(one.labels, _buckets(LATENCIES, total.buckets), total.seconds)
         buckets = _buckets(BATCH_ROWS, counters.batch_sizes)
         batches.add_metric(one.labels, buckets, counters.batched_rows)
-    yield from (in_flight, waiting, held, batches)
-
-
-def _gate(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
-    violations = CounterMetricFamily(
-        PREFIX + "violations",
-        "Violations of the signature of the model in requests, by kind.",
-        labels=(*_NAMES, "kind"),
-    )
-    refused = CounterMetricFamily(
-        PREFIX + "refused_requests",
-        "Requests refused because they do not fit the signature of the model.",
-        labels=_NAMES,
-    )
-    for one in served:
-        by_kind: Counter[str] = Counter()
-        for (_, kind), count in one.counters.violations.items():
-            by_kind[kind] += count
-        for kind in Kind:
-            violations.add_metric([*one.labels, str(kind)], by_kind[kind])
-        refused.add_metric(one.labels, one.counters.refused)
-    yield from (violations, refused)
-
-
-def _processes(served: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
-    state = GaugeMetricFamily(
-        PREFIX + "state",
-        "State of a deployment: 1 for the current state, 0 for the others.",
-        labels=(*_NAMES, "state"),
-    )
-    restarts = CounterMetricFamily(
-        PREFIX + "restarts", "Starts of the processes after the first one.", labels=_NAMES
-    )
-    deployed = GaugeMetricFamily(
-        PREFIX + "deployed_timestamp_seconds", "Time of the deployment.", labels=_NAMES
-    )
-    ready = GaugeMetricFamily(
-        PREFIX + "ready_timestamp_seconds",
-        "Time at which the current processes became ready.",
-        labels=_NAMES,
-    )
-    rss = GaugeMetricFamily(
-        PREFIX + "resident_memory_bytes",
-        "Resident memory of all processes; shared memory counts for each of them.",
-        labels=_NAMES,
-    )
-    pss = GaugeMetricFamily(
-        PREFIX + "proportional_memory_bytes",
-        "Memory of all processes; shared memory is divided among the processes that share it.",
-        labels=_NAMES,
-    )
-    for one in served:
-        for name in State:
-            state.add_metric([*one.labels, str(name)], one.row.state is name)
-        restarts.add_metric(one.labels, one.restarts)
-        deployed.add_metric(one.labels, one.row.created_at.timestamp())
-        if one.row.ready_at is not None:
-            ready.add_metric(one.labels, one.row.ready_at.timestamp())
-        if one.memory is not None:
-            rss.add_metric(one.labels, one.memory.rss)
-            if one.memory.pss is not None:
-                pss.add_metric(one.labels, one.memory.pss)
-    yield from (state, restarts, deployed, ready, rss, pss)
+    yield from (durations, batches)
 
 
 def _controller(snapshot: Snapshot) -> Iterator[Metric]:
