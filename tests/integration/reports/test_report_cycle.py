@@ -97,7 +97,7 @@ class Desk:
         """Rows are asked for, answered, captured and counted; the ids of the requests."""
         now = datetime.now(UTC) - timedelta(minutes=5)
         said = MODEL.predict(frame)
-        captures = [
+        captures: list[dict[str, Any]] = [
             {
                 "_id": f"c{place:04}", "model": KEY.model, "version": KEY.version,
                 "ts": now + place * timedelta(milliseconds=50), "request_id": f"r{place}",
@@ -301,7 +301,7 @@ async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
     desk.logged()
     desk.baseline = RUN
     await desk.served()
-    own = {
+    own: dict[str, Any] = {
         "model": KEY.model,
         "version": KEY.version,
         "ts": datetime.now(UTC) - timedelta(minutes=9),

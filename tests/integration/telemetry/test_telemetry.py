@@ -125,7 +125,7 @@ def test_openmetrics_is_written_for_those_who_ask_for_it(controller: Controller)
     answer = controller.call("GET", "/metrics", headers={"accept": accept})
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert answer.text.endswith("# EOF\n")
-    names = {family.name for family in read_openmetrics(answer.text)}
+    names = {family.name for family in read_openmetrics(answer.text)}  # type: ignore[no-untyped-call]
     assert {"model_deployment_requests", "process_cpu_seconds"} <= names
 
 

@@ -30,8 +30,9 @@ from model_deployment.core.errors import NotDeployed, RegistryUnavailable
 from model_deployment.datasets import captured as captured_module
 from model_deployment.datasets import training as training_module
 from model_deployment.datasets.captured import Format, UnreadableData, captured, training
-from model_deployment.datasets.formats import ColumnKind, encoder
+from model_deployment.datasets.formats import encoder
 from model_deployment.documents.base import Collection, Query
+from model_deployment.tabular.text_cells import ColumnKind
 from tests.support.memory_documents import START, MemoryDocuments
 
 CAPTURES = Query(Collection.CAPTURES, model="m", version=1)
@@ -62,7 +63,7 @@ async def rows(
     columns: Sequence[str] | None = None,
     labels: bool = True,
 ) -> Any:
-    content = await whole(captured(documents, query, columns, labels, format))  # type: ignore[arg-type]
+    content = await whole(captured(documents.store, query, columns, labels, format))
     assert documents.open_streams == 0
     match format:
         case Format.JSONL:
@@ -99,7 +100,7 @@ async def test_one_row_for_each_captured_row(documents: MemoryDocuments) -> None
 
 
 async def test_as_csv(documents: MemoryDocuments) -> None:
-    content = await whole(captured(documents, CAPTURES, None, True, Format.CSV))  # type: ignore[arg-type]
+    content = await whole(captured(documents.store, CAPTURES, None, True, Format.CSV))
     assert content == (
         b"request_id,ts,row,x,s,y,prediction,label\r\n"
         b"a,2026-01-31T12:00:00+00:00,0,1,u,,0.5,\r\n"
@@ -240,7 +241,7 @@ async def test_labels_of_other_rows_and_large_requests(monkeypatch: pytest.Monke
 async def test_what_comes_in_meanwhile_is_left_out() -> None:
     documents = MemoryDocuments()
     documents.capture("a", ["x"], [[1]], [0], ts=datetime.now(UTC))
-    stream = captured(documents, CAPTURES, None, True, Format.PARQUET)  # type: ignore[arg-type]
+    stream = captured(documents.store, CAPTURES, None, True, Format.PARQUET)
     parts = [await anext(stream)]
     documents.capture("b", ["x"], [["text"]], [0], ts=datetime.now(UTC))
     parts += [part async for part in stream]
@@ -256,7 +257,7 @@ async def test_a_store_that_goes_away_is_an_error(documents: MemoryDocuments) ->
 
 
 async def test_a_stream_that_is_left_lets_go(documents: MemoryDocuments) -> None:
-    stream = captured(documents, CAPTURES, None, True, Format.CSV)  # type: ignore[arg-type]
+    stream = captured(documents.store, CAPTURES, None, True, Format.CSV)
     async for _ in stream:
         break
     await stream.aclose()
@@ -524,7 +525,7 @@ class World:
             datasets.router(
                 get=self._get,
                 find_training=self._find,
-                documents=self.documents,  # type: ignore[arg-type]
+                documents=self.documents.store,
             )
         )
 

@@ -50,7 +50,7 @@ def rows() -> list[list[Any]]:
 async def test_captured_values_are_exact_in_all_formats() -> None:
     store = documents(*rows(), typed=True)
     made = {
-        format: await whole(captured(store, CAPTURES, None, False, format, INPUTS))
+        format: await whole(captured(store.store, CAPTURES, None, False, format, INPUTS))
         for format in Format
     }
     table = pq.read_table(io.BytesIO(made[Format.PARQUET])).select(list(KEPT))
@@ -68,7 +68,7 @@ async def test_what_an_earlier_release_guessed_does_not_round_what_others_sent()
     store = documents([1.0, "True", 3], names=["n", "ok", "d"])
     exact = {"n": 2**53 + 1, "ok": False, "d": 0.5}
     store.capture("new", list(exact), [list(exact.values())], [1], typed=True)
-    made = await whole(captured(store, CAPTURES, None, False, Format.PARQUET, INPUTS))
+    made = await whole(captured(store.store, CAPTURES, None, False, Format.PARQUET, INPUTS))
     table = pq.read_table(io.BytesIO(made)).select(["ok", "n", "d"])
     assert table.to_pydict() == {"ok": [True, False], "n": [1, 2**53 + 1], "d": [3.0, 0.5]}
 
@@ -77,14 +77,14 @@ async def test_columns_of_old_and_new_names_are_one() -> None:
     inputs = ModelInputs([spec("long", 0), spec("long", 1)])
     store = documents([1, 2], names=["f0", "f1"])
     store.capture("new", ["0", "1"], [[3, 4]], [1], typed=True)
-    made = await whole(captured(store, CAPTURES, None, False, Format.JSONL, inputs))
+    made = await whole(captured(store.store, CAPTURES, None, False, Format.JSONL, inputs))
     lines = list(map(json.loads, made.splitlines()))
     assert [(line["0"], line["1"]) for line in lines] == [(1, 2), (3, 4)]
 
 
 async def test_without_a_signature_no_number_is_rounded() -> None:
     store = documents([2**53 + 1], [0.5], names=["n"], typed=True)
-    made = await whole(captured(store, CAPTURES, None, False, Format.PARQUET))
+    made = await whole(captured(store.store, CAPTURES, None, False, Format.PARQUET))
     assert pq.read_table(io.BytesIO(made))["n"].to_pylist() == ["9007199254740993", "0.5"]
 
 

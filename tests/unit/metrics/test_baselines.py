@@ -233,7 +233,7 @@ async def test_reports_say_as_of_when_theirs_is(tmp_path: Path) -> None:
         baseline_as_of=lambda key: now,
     )
     laid = await gather.write(
-        MemoryDocuments(), ReportWindow(KEY, now - timedelta(days=1), now), tmp_path
+        MemoryDocuments().store, ReportWindow(KEY, now - timedelta(days=1), now), tmp_path
     )
     assert laid.description.endswith("; the baseline as of 2026-01-31 12:30")
     assert json.loads((tmp_path / "job.json").read_bytes())["baseline"] == {"rmse": 1.0}

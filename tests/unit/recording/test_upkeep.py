@@ -16,7 +16,7 @@ from model_deployment.documents.base import Collection, Query, StoreUnavailable,
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.documents.opening import OpenedStore
 from model_deployment.recording import upkeep as module
-from model_deployment.recording.drain import STATE_FILE, DrainState
+from model_deployment.recording.drain import STATE_FILE, DrainState, read_state
 from model_deployment.recording.spool import Mark, Spool, segments
 from model_deployment.recording.upkeep import CaptureStatus, Upkeep
 from model_deployment.recording.windows import TrafficWindows
@@ -241,7 +241,7 @@ async def test_a_fault_in_one_thing_does_not_keep_it_from_being_done_again(
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When the upkeep looked at how far the drain is."""
     seen: list[float] = []
-    read = module.read_state
+    read = read_state
 
     def counted(root: Path) -> DrainState:
         seen.append(time.monotonic())

@@ -32,7 +32,7 @@ ROWS: list[dict[str, Any]] = [
     {"zip": " 7 ", "ok": False, "n": 0, "i": 1, "f": -3e38, "d": 0.1 + 0.2, "Straße, “x”": "2024-01-31"},
 ]  # fmt: skip
 FRAME = pd.DataFrame(ROWS).astype({"f": "float32", "i": "int32", "zip": "str"})
-KEPT = {
+KEPT: dict[str, list[Any]] = {
     "zip": ["00501", "+4915112", "1e400", " 7 "],
     "ok": [True, False, True, False],
     "n": [2**53 + 1, -(2**63), 2**63 - 1, 0],
@@ -201,11 +201,11 @@ def test_nested_values_are_alike() -> None:
         {**spec("object", "one"), "properties": inside},
         {**spec("map", "by"), "values": {"type": "long"}},
     ])  # fmt: skip
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"list": [1, 2.5], "one": {"x": 1, "tags": ["a"]}, "by": {"k": 1}},
         {"list": [], "one": {"x": 2}, "by": {"l": 2}},
     ]
-    wanted = {
+    wanted: dict[str, list[Any]] = {
         "list": [[1.0, 2.5], []],
         "one": [{"x": 1.0, "tags": ["a"]}, {"x": 2.0}],
         "by": [{"k": 1}, {"l": 2}],
@@ -292,7 +292,7 @@ def test_a_signature_that_is_none_is_told() -> None:
 
 
 def test_rows_that_were_captured_untyped_are_read_by_the_signature() -> None:
-    guessed = [[1.0, "True", 0.1, 3], [2, False, 1, None]]
+    guessed: list[list[Any]] = [[1.0, "True", 0.1, 3], [2, False, 1, None]]
     names, rows = ModelInputs(SPECS).retyped(["n", "ok", "f", "d"], guessed)
     assert (names, rows) == (["ok", "n", "f", "d"], [(True, 1, 0.1, 3.0), (False, 2, 1.0, None)])
     assert ModelInputs([spec("long", 0), spec("long", 1)]).retyped(["f0", "f1"], [[1, 2]]) == (
