@@ -64,7 +64,7 @@ def test_each_prediction_is_captured_once(controller: Controller, mongod: Mongod
     assert (found["columns"], found["data"], found["predictions"]) == (["x"], [[7]], [7])
 
 
-def test_a_store_that_is_not_there_at_the_start_gets_all_when_it_comes(
+def test_store_away_at_the_start_gets_all_captures_later(
     controller: Controller, mongod: Mongod
 ) -> None:
     mongod.kill()
@@ -163,7 +163,7 @@ def padded(controller: Controller, name: str, padding: int = 20_000) -> int:
     return answer.status_code
 
 
-def test_a_full_spool_drops_captures_says_so_and_takes_others_when_there_is_room(
+def test_spool_full_drops_captures_until_there_is_room(
     controllers: Controllers, mongod: Mongod
 ) -> None:
     controller = controllers(DOCUMENTS_URL=mongod.url, SPOOL_BYTES=1024 * 1024)
@@ -193,7 +193,7 @@ def test_a_full_spool_drops_captures_says_so_and_takes_others_when_there_is_room
     ],
     ids=["integer", "key"],
 )
-def test_what_mongo_refuses_is_put_aside_and_the_rest_goes_on(
+def test_captures_refused_by_mongo_become_dead_letters(
     controller: Controller, mongod: Mongod, poison: Any
 ) -> None:
     controller.up().deploy("stub-1", validation="observe")

@@ -187,7 +187,7 @@ async def test_correct_labels_keep_a_report_ok(desk: Desk) -> None:
     assert codes(report)[0] == "as_good"
 
 
-async def test_without_a_reference_labels_are_told_for_what_they_are(desk: Desk) -> None:
+async def test_report_without_a_reference_still_judges_labels(desk: Desk) -> None:
     ids = await desk.served()
     await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
     report, page = await desk.report()
@@ -200,7 +200,7 @@ async def test_without_a_reference_labels_are_told_for_what_they_are(desk: Desk)
 
 
 @pytest.mark.parametrize("why", ["MLflow does not answer", ""])
-async def test_a_baseline_that_cannot_be_read_is_told(desk: Desk, why: str) -> None:
+async def test_baseline_unreadable_is_an_error_in_the_answer(desk: Desk, why: str) -> None:
     desk.logged()
     desk.baseline = RegistryUnavailable(why)
     ids = await desk.served()
@@ -274,7 +274,7 @@ async def test_a_few_refused_requests_are_no_drift(desk: Desk) -> None:
     assert not desk.notes
 
 
-async def test_many_refused_requests_are_told_once_and_are_no_drift(desk: Desk) -> None:
+async def test_refused_requests_in_numbers_give_one_alarm_and_no_drift(desk: Desk) -> None:
     desk.logged()
     await desk.served()
     desk.refused(60)

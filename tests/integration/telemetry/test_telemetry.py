@@ -189,7 +189,7 @@ def test_the_trail_has_what_was_changed_and_how_many_things(controllers: Control
     assert len(changed[0]["launch_id"]) > 3
 
 
-def test_an_accept_header_that_makes_no_sense_gets_the_plain_form(controllers: Controllers) -> None:
+def test_accept_header_malformed_gets_the_text_format(controllers: Controllers) -> None:
     controller = controllers().up()
     for accept in (
         "text/plain; version=zzz",

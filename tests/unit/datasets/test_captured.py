@@ -99,7 +99,7 @@ async def test_one_row_for_each_captured_row(documents: MemoryDocuments) -> None
     ]  # fmt: skip
 
 
-async def test_as_csv(documents: MemoryDocuments) -> None:
+async def test_dataset_as_csv(documents: MemoryDocuments) -> None:
     content = await whole(captured(documents.store, CAPTURES, None, True, Format.CSV))
     assert content == (
         b"request_id,ts,row,x,s,y,prediction,label\r\n"
@@ -109,7 +109,7 @@ async def test_as_csv(documents: MemoryDocuments) -> None:
     )
 
 
-async def test_as_parquet(documents: MemoryDocuments) -> None:
+async def test_dataset_as_parquet(documents: MemoryDocuments) -> None:
     table = await rows(documents, Format.PARQUET)
     assert [str(field.type) for field in table.schema] == [
         "string", "timestamp[ms, tz=UTC]", "int64", "int64", "string", "bool", "double", "int64",
@@ -212,7 +212,7 @@ async def test_parquet_has_one_type_for_a_column(
     assert table["x"].to_pylist() == read
 
 
-async def test_what_is_no_number_is_empty_or_null() -> None:
+async def test_not_a_number_is_empty_or_null() -> None:
     documents = MemoryDocuments()
     documents.capture("a", ["x"], [[math.nan], [math.inf], [-math.inf], [1e300]], [0] * 4)
     assert [row["x"] for row in await rows(documents)] == [None, None, None, 1e300]
@@ -238,7 +238,7 @@ async def test_labels_of_other_rows_and_large_requests(monkeypatch: pytest.Monke
             assert row["label"] == (f"{row['request_id']}/{row['row']}" if even else None)
 
 
-async def test_what_comes_in_meanwhile_is_left_out() -> None:
+async def test_captures_that_arrive_meanwhile_are_left_out() -> None:
     documents = MemoryDocuments()
     documents.capture("a", ["x"], [[1]], [0], ts=datetime.now(UTC))
     stream = captured(documents.store, CAPTURES, None, True, Format.PARQUET)
@@ -248,7 +248,7 @@ async def test_what_comes_in_meanwhile_is_left_out() -> None:
     assert pq.read_table(io.BytesIO(b"".join(parts)))["x"].to_pylist() == [1]
 
 
-async def test_a_store_that_goes_away_is_an_error(documents: MemoryDocuments) -> None:
+async def test_dataset_fails_when_the_store_goes_away(documents: MemoryDocuments) -> None:
     documents.breaks_after = 1
     for format in Format:
         with pytest.raises(Exception, match="it went away"):
@@ -256,7 +256,7 @@ async def test_a_store_that_goes_away_is_an_error(documents: MemoryDocuments) ->
         assert documents.open_streams == 0
 
 
-async def test_a_stream_that_is_left_lets_go(documents: MemoryDocuments) -> None:
+async def test_dataset_stream_left_early_closes_its_cursor(documents: MemoryDocuments) -> None:
     stream = captured(documents.store, CAPTURES, None, True, Format.CSV)
     async for _ in stream:
         break
@@ -450,7 +450,7 @@ async def test_csv_headers_that_are_alike_or_formulas(tmp_path: Path) -> None:
         ("t.parquet", b"x,y\n1,2\n"),
     ],
 )
-async def test_what_cannot_be_read_is_an_error(tmp_path: Path, name: str, content: bytes) -> None:
+async def test_training_data_unreadable_raises(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnreadableData, match=r"^cannot read the training data"):
         await whole(training(tmp_path / name, Format.JSONL))
@@ -483,7 +483,7 @@ async def test_parquet_of_all_kinds(tmp_path: Path) -> None:
     assert json.loads(lines[0])["u64"] == 2**64 - 1
 
 
-async def test_a_reader_that_leaves_ends_the_thread(tmp_path: Path) -> None:
+async def test_training_stream_closed_early_ends_its_thread(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("x\n" + "1\n" * 50_000)
     stream = training(path, Format.CSV)
@@ -607,18 +607,20 @@ async def test_windows(api: World) -> None:
         ("?source=training&since=1h", 422),
     ],
 )
-async def test_what_cannot_be_answered_is_a_problem(api: World, query: str, status: int) -> None:
+async def test_dataset_that_cannot_be_made_is_a_problem_document(
+    api: World, query: str, status: int
+) -> None:
     answer = await api.get(f"/model/m-1/dataset{query}")
     assert answer.status_code == answer.json()["status"] == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"].startswith("cannot ")
 
 
-async def test_what_is_not_deployed_is_a_problem(api: World) -> None:
+async def test_dataset_of_an_unknown_deployment_is_a_problem_document(api: World) -> None:
     assert (await api.get("/model/other-1/dataset")).status_code == 404
 
 
-async def test_a_registry_or_a_store_that_is_away_is_a_problem(api: World) -> None:
+async def test_registry_or_store_away_is_a_problem_document(api: World) -> None:
     api.documents.capture("a", ["x"], [[5]], [0])
     api.registry_away = True
     # Whether there are training data is not known: the captures are not what was asked for.
@@ -655,7 +657,7 @@ def served(app: FastAPI) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_a_stream_that_fails_is_cut(
+def test_dataset_stream_that_fails_is_aborted(
     api: World, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(captured_module, "_COLUMNS_FROM", 2)
@@ -673,7 +675,9 @@ def test_a_stream_that_fails_is_cut(
     assert api.documents.open_streams == 0
 
 
-def test_a_caller_that_leaves_lets_go(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dataset_stream_is_closed_when_the_caller_leaves(
+    api: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(captured_module, "_CAPTURES", 1)
     for number in range(2000):
         api.documents.capture(str(number), ["x"], [["x" * 100_000]], [0])

@@ -64,7 +64,7 @@ async def test_captured_values_are_exact_in_all_formats() -> None:
     ]  # fmt: skip
 
 
-async def test_what_an_earlier_release_guessed_does_not_round_what_others_sent() -> None:
+async def test_captures_of_an_earlier_release_do_not_round_newer_ones() -> None:
     store = documents([1.0, "True", 3], names=["n", "ok", "d"])
     exact = {"n": 2**53 + 1, "ok": False, "d": 0.5}
     store.capture("new", list(exact), [list(exact.values())], [1], typed=True)
@@ -82,7 +82,7 @@ async def test_columns_of_old_and_new_names_are_one() -> None:
     assert [(line["0"], line["1"]) for line in lines] == [(1, 2), (3, 4)]
 
 
-async def test_without_a_signature_no_number_is_rounded() -> None:
+async def test_numbers_are_not_rounded_without_a_signature() -> None:
     store = documents([2**53 + 1], [0.5], names=["n"], typed=True)
     made = await whole(captured(store.store, CAPTURES, None, False, Format.PARQUET))
     assert pq.read_table(io.BytesIO(made))["n"].to_pylist() == ["9007199254740993", "0.5"]
@@ -113,7 +113,7 @@ async def test_training_data_in_csv_are_read_by_the_signature(
         assert {name: [line[name] for line in lines] for name in wanted} == wanted
 
 
-async def test_a_column_that_is_not_of_its_type_is_text_as_it_was(tmp_path: Path) -> None:
+async def test_column_with_values_of_other_types_stays_text(tmp_path: Path) -> None:
     (path := tmp_path / "training.csv").write_text("n,ok\n01,yes\nx,true\n9223372036854775808,1\n")
     made = await whole(training(path, Format.PARQUET, None, INPUTS))
     assert pq.read_table(io.BytesIO(made)).to_pydict() == {

@@ -101,7 +101,7 @@ def is_sentence(text: str) -> bool:
     )
 
 
-def test_no_sentence_has_a_slip() -> None:
+def test_message_texts_have_no_slips() -> None:
     wrong = [
         f"{path}:{line}: {', '.join(found)}: {text!r}"
         for path, tree in trees()

@@ -76,7 +76,7 @@ async def test_documents_are_kept_for_as_long_as_is_declared(
     assert len(left) == (2 if days is None else 1)
 
 
-async def test_what_was_captured_of_a_deployment_that_chose_fewer_days_goes_earlier(
+async def test_captures_of_a_deployment_with_fewer_days_go_earlier(
     bench: Bench,
 ) -> None:
     bench.chosen = {A: 2}
@@ -89,7 +89,7 @@ async def test_what_was_captured_of_a_deployment_that_chose_fewer_days_goes_earl
     assert await bench.names(Collection.LABELS) == ["a-1/1", "b-1/1", "b-1/3", "b-1/40"]
 
 
-async def test_what_was_captured_of_a_deployment_that_chose_more_days_stays(bench: Bench) -> None:
+async def test_captures_of_a_deployment_with_more_days_stay(bench: Bench) -> None:
     bench.chosen = {A: 100, B: 5}
     for key in (A, B):
         for days in (4, 40, 101):
@@ -132,7 +132,7 @@ async def test_a_reference_is_kept_however_old_it_is(bench: Bench) -> None:
     assert len(await bench.names(Collection.REFERENCES)) == 6
 
 
-async def test_of_the_reports_of_a_deployment_so_many_are_kept_and_fewer_pages(
+async def test_reports_and_pages_of_a_deployment_are_limited(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_REPORTS", 4)

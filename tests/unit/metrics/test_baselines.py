@@ -65,7 +65,7 @@ def opened(root: Path, registry: Registry, deployed: Deployed) -> Baselines:
     return Baselines(root / "training", registry.ask, deployed)
 
 
-async def test_they_outlive_the_registry_and_the_controller(
+async def test_baselines_outlive_registry_and_controller(
     registry: Registry, deployed: Deployed, tmp_path: Path
 ) -> None:
     before = datetime.now(UTC)
@@ -84,7 +84,7 @@ async def test_they_outlive_the_registry_and_the_controller(
     assert await it.of(KEY) == {"rmse": 0.5}
 
 
-async def test_what_was_never_known_stays_unknown(
+async def test_baseline_never_fetched_stays_unknown(
     registry: Registry, deployed: Deployed, tmp_path: Path
 ) -> None:
     registry.error = AWAY
@@ -94,7 +94,7 @@ async def test_what_was_never_known_stays_unknown(
     assert it.as_of(KEY) is None
 
 
-async def test_a_version_that_was_registered_anew_inherits_nothing(
+async def test_baseline_of_an_earlier_model_is_not_inherited(
     registry: Registry, deployed: Deployed, tmp_path: Path
 ) -> None:
     it = opened(tmp_path, registry, deployed)
@@ -108,7 +108,7 @@ async def test_a_version_that_was_registered_anew_inherits_nothing(
         await it.of(KEY)
 
 
-async def test_a_registry_that_hangs_is_not_waited_for_where_something_is_kept(
+async def test_registry_that_hangs_is_not_awaited_with_a_stored_baseline(
     registry: Registry, deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "_PATIENCE", 0.05)
@@ -123,7 +123,7 @@ async def test_a_registry_that_hangs_is_not_waited_for_where_something_is_kept(
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"metrics": 3, "at": "x"}', '{"metrics": {"a": "b"}}']
 )
-async def test_a_damaged_file_is_as_none(
+async def test_baseline_file_damaged_is_ignored(
     registry: Registry, deployed: Deployed, tmp_path: Path, text: str
 ) -> None:
     it = opened(tmp_path, registry, deployed)
@@ -138,7 +138,7 @@ async def test_a_damaged_file_is_as_none(
     assert json.loads(file.read_text())["metrics"] == registry.metrics
 
 
-async def test_a_folder_that_cannot_be_written_spoils_nothing(
+async def test_baseline_folder_read_only_is_logged(
     registry: Registry, deployed: Deployed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "training").write_text("no folder")
@@ -146,7 +146,7 @@ async def test_a_folder_that_cannot_be_written_spoils_nothing(
     assert "cannot write" in caplog.text
 
 
-async def test_those_of_deployments_are_kept_before_anybody_asks(
+async def test_baselines_of_deployments_are_stored_ahead_of_time(
     registry: Registry, deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "_LOOK", 0.01)
@@ -170,7 +170,7 @@ async def test_those_of_deployments_are_kept_before_anybody_asks(
     assert await opened(tmp_path, registry, deployed).of(KEY) == registry.metrics
 
 
-async def test_a_version_that_is_no_more_keeps_no_other_from_being_kept(
+async def test_baseline_of_a_deleted_version_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "_LOOK", 0.01)

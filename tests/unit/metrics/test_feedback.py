@@ -101,7 +101,7 @@ async def test_one_and_true_are_not_the_same_label(desk: Desk) -> None:
     assert [one["label"] for one in await desk.kept(Collection.LABELS)] == [True]
 
 
-async def test_a_name_that_two_requests_had_tells_nothing(desk: Desk) -> None:
+async def test_request_id_of_two_requests_is_ambiguous(desk: Desk) -> None:
     await desk.captured("a", 1.5)
     await desk.captured("a", 9.5)
     found = await desk.told(("a", 0, 1.5))
@@ -122,7 +122,7 @@ async def test_labels_of_another_version_are_another_s(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("answer", [[0.5, 0.9], {"low": 1.0, "high": 2.0}])
-async def test_predictions_of_several_values_are_not_measured_and_that_is_told(
+async def test_predictions_of_several_values_are_not_measured_and_noted(
     desk: Desk, answer: Any
 ) -> None:
     await desk.captured("a", answer)
@@ -147,7 +147,7 @@ async def test_labels_wait_for_captures_that_are_on_their_way(desk: Desk) -> Non
     assert "for 1 of the labels there is no captured request" in found["note"]
 
 
-async def test_what_does_not_come_in_time_is_not_called_unmatched(desk: Desk) -> None:
+async def test_labels_of_late_captures_are_not_called_unmatched(desk: Desk) -> None:
     desk.on_its_way = None
     found = await desk.told(("a", 0, 1.0), ("b", 1, 2.0))
     assert (found["matched"], found["waiting"], found["unmatched"]) == (0, 2, 0)
@@ -158,7 +158,7 @@ async def test_what_does_not_come_in_time_is_not_called_unmatched(desk: Desk) ->
     assert again["metrics"]["mae"] == 0.5
 
 
-async def test_labels_that_meet_no_row_are_told_apart(desk: Desk) -> None:
+async def test_labels_without_a_row_are_counted_by_reason(desk: Desk) -> None:
     await desk.captured("a", 1.5)
     await desk.captured("twice", 1.5)
     await desk.captured("twice", 1.5)

@@ -27,13 +27,13 @@ def test_predictions_are_counted_with_their_rows_and_seconds() -> None:
 @pytest.mark.parametrize(
     ("seconds", "bucket"), [(0.0, 0), (0.001, 0), (0.0011, 1), (60, 14), (61, 15)]
 )
-def test_a_latency_is_in_the_bucket_that_it_fits_in(seconds: float, bucket: int) -> None:
+def test_latency_is_counted_in_its_bucket(seconds: float, bucket: int) -> None:
     totals = RequestCounters()
     totals.answered(A, seconds, 0)
     assert totals.of(A).buckets == [int(at == bucket) for at in range(len(LATENCIES) + 1)]
 
 
-def test_what_was_given_away_does_not_change() -> None:
+def test_counters_returned_do_not_change() -> None:
     totals = RequestCounters()
     totals.answered(A, 1, 1)
     seen = totals.of(A)
@@ -42,7 +42,7 @@ def test_what_was_given_away_does_not_change() -> None:
     assert (seen.answered, seen.rows, seen.errors) == (1, 1, {})
 
 
-def test_only_what_is_gone_is_forgotten() -> None:
+def test_counters_forget_only_removed_deployments() -> None:
     totals = RequestCounters()
     totals.answered(A, 1, 1)
     totals.answered(B, 1, 1)

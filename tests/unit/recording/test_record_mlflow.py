@@ -44,7 +44,7 @@ def plain(value: Any, kind: str) -> Any:
 
 @settings(max_examples=100)
 @given(calls(), st.sampled_from(["strict", "coerce"]))
-def test_what_passes_is_captured_as_the_model_sees_it(
+def test_requests_that_pass_are_captured_as_the_model_gets_them(
     call: tuple[list[Spec], Sent], mode: str
 ) -> None:
     specs, sent = call

@@ -94,7 +94,7 @@ def test_a_column_is_known_by_each_of_its_names(media_type: str, body: bytes, sp
 )
 @pytest.mark.parametrize("options", [{"exclude": ["ssn"]}, {"hash": ["ssn"]}])
 @pytest.mark.parametrize("specs", [[], [spec("long"), spec("string")]])
-def test_where_nobody_can_tell_which_column_it_is_no_inputs_are_kept(
+def test_inputs_are_left_out_if_hidden_columns_are_unknown(
     media_type: str, body: bytes, options: Any, specs: Any
 ) -> None:
     found = kept(media_type, body, specs, **options)

@@ -43,7 +43,7 @@ def names(spool: Spool) -> list[str]:
     return [head["request_id"] for head, _, _ in captured(spool)]
 
 
-def test_a_prediction_is_noted_down_as_it_was_on_the_wire(
+def test_prediction_is_recorded_as_it_was_on_the_wire(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.5)
@@ -86,14 +86,14 @@ def test_all_or_none_are_captured_at_the_ends(spool: Spool) -> None:
     assert names(spool) == every
 
 
-def test_the_columns_that_must_not_be_kept_are_told_with_the_record(spool: Spool) -> None:
+def test_record_head_names_the_hidden_columns(spool: Spool) -> None:
     recorder = Recorder(spool, TrafficWindows("i"))
     predict(recorder, "r", capture_exclude=("name", "é"), capture_hash=("id",))
     ((head, _, _),) = captured(spool)
     assert (head["exclude"], head["hash"]) == (["name", "é"], ["id"])
 
 
-def test_a_spool_without_room_is_no_trouble_for_the_request(tmp_path: Path) -> None:
+def test_spool_full_does_not_fail_the_request(tmp_path: Path) -> None:
     spool = Spool(tmp_path, max_bytes=1)
     traffic = TrafficWindows("i")
     predict(Recorder(spool, traffic), "r")

@@ -59,7 +59,7 @@ async def test_minutes_that_are_over_are_kept_once(bench: Bench) -> None:
     assert len(bench.traffic.all()) == 1
 
 
-async def test_at_the_end_all_minutes_are_kept(bench: Bench) -> None:
+async def test_flush_at_the_end_stores_all_minutes(bench: Bench) -> None:
     bench.traffic.answered(A, time.time(), 1.0, 1)
     await bench.upkeep.flush(all=True)
     assert len(await bench.names(Collection.TRAFFIC)) == 1
@@ -166,7 +166,7 @@ def test_the_state_is_that_of_the_spool_and_of_the_drain(tmp_path: Path) -> None
     bench.spool.close()
 
 
-async def test_what_was_dropped_is_said_once(
+async def test_dropped_captures_are_logged_once(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
@@ -180,7 +180,7 @@ async def test_what_was_dropped_is_said_once(
     assert "1 captures were dropped" in caplog.records[-1].message
 
 
-async def test_a_disk_that_cannot_sync_is_said_and_the_rest_goes_on(
+async def test_disk_that_cannot_sync_is_logged(
     bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: int) -> None:
@@ -214,9 +214,7 @@ async def test_the_spool_is_looked_through_in_another_thread(
     assert threading.main_thread() not in threads
 
 
-async def test_a_fault_in_one_thing_does_not_keep_it_from_being_done_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_upkeep_goes_on_after_failures(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_SYNC", "_FLUSH"):
         monkeypatch.setattr(module, name, 0.001)
     calls = 0
@@ -260,9 +258,7 @@ async def test_an_empty_spool_has_been_caught_up_with(bench: Bench) -> None:
     assert await bench.upkeep.caught_up(0)
 
 
-async def test_what_is_captured_is_waited_for_and_what_comes_later_is_not(
-    bench: Bench, looks: list[float]
-) -> None:
+async def test_caught_up_awaits_earlier_captures_only(bench: Bench, looks: list[float]) -> None:
     bench.spool.append([b"one"])
     [segment] = segments(bench.spool.root)
     size = segment.stat().st_size
@@ -276,9 +272,7 @@ async def test_what_is_captured_is_waited_for_and_what_comes_later_is_not(
     assert not await bench.upkeep.caught_up(0)
 
 
-async def test_a_segment_that_is_drained_and_gone_is_not_waited_for(
-    bench: Bench, looks: list[float]
-) -> None:
+async def test_segment_drained_and_deleted_is_not_awaited(bench: Bench, looks: list[float]) -> None:
     bench.spool.append([b"one"])
     [segment] = segments(bench.spool.root)
     waiting = asyncio.create_task(bench.upkeep.caught_up(30))

@@ -40,7 +40,7 @@ def test_windows_that_are_added_are_one_window(first: list[float], second: list[
     assert both == window(first + second)
 
 
-def test_no_answers_have_no_percentiles() -> None:
+def test_percentile_without_answers_is_none() -> None:
     assert TrafficWindow().latencies.percentile(0.5) is None
 
 
@@ -109,7 +109,7 @@ def away(hours: int) -> TrafficWindows:
     return traffic
 
 
-def test_minutes_that_no_store_takes_become_hours_and_nothing_is_lost() -> None:
+def test_windows_without_a_store_are_merged_into_hours() -> None:
     traffic = away(72)
     documents = traffic.finished(NOON + 72 * 3600)
     assert 180 <= len([one for one in documents if one["requests"] == 1]) <= 241
@@ -121,7 +121,7 @@ def test_minutes_that_no_store_takes_become_hours_and_nothing_is_lost() -> None:
     assert total(traffic.all()) == counted
 
 
-def test_an_hour_is_a_document_like_a_minute_and_named_by_its_first() -> None:
+def test_window_of_an_hour_has_the_id_of_its_first_minute() -> None:
     traffic = away(6)
     first, second, *_ = sorted(traffic.finished(NOON + 6 * 3600), key=lambda one: one["ts"])
     minute = int(NOON // 60)
@@ -132,7 +132,7 @@ def test_an_hour_is_a_document_like_a_minute_and_named_by_its_first() -> None:
     assert first.keys() == busy().all()[0].keys()
 
 
-def test_what_hours_were_merged_of_is_told_until_they_are_forgotten() -> None:
+def test_window_of_an_hour_lists_the_minutes_it_replaces() -> None:
     traffic = away(6)
     documents = sorted(traffic.finished(NOON + 6 * 3600), key=lambda one: one["ts"])
     merged = [one for one in documents if one["requests"] > 1]
@@ -148,7 +148,7 @@ def test_what_hours_were_merged_of_is_told_until_they_are_forgotten() -> None:
     assert traffic.current(A) == []
 
 
-def test_some_hours_are_not_merged_and_each_deployment_is_for_itself() -> None:
+def test_windows_of_some_hours_are_not_merged() -> None:
     traffic = away(4)
     traffic.answered(B, NOON, 5.0, 1)
     documents = traffic.finished(NOON + 4 * 3600)
@@ -156,7 +156,7 @@ def test_some_hours_are_not_merged_and_each_deployment_is_for_itself() -> None:
     assert traffic.replaced(documents) == []
 
 
-def test_a_document_is_built_once() -> None:
+def test_window_document_is_built_once() -> None:
     traffic = busy()
     first, second = (traffic.finished(NOON + 60) for _ in range(2))
     assert [*map(id, first)] == [*map(id, second)]
@@ -165,7 +165,7 @@ def test_a_document_is_built_once() -> None:
     assert total(traffic.finished(NOON + 60)).rows == total(first).rows + 7
 
 
-def test_another_run_of_a_controller_has_documents_of_its_own() -> None:
+def test_window_ids_differ_between_controllers() -> None:
     names = set()
     for instance in ("one", "two"):
         traffic = TrafficWindows(instance)
@@ -204,13 +204,13 @@ def full() -> TrafficWindow:
     return traffic.current(A)[0][1]
 
 
-def test_what_is_kept_is_read_again() -> None:
+def test_window_stored_is_read_again() -> None:
     kept: dict[str, Any] = full().as_dict()
     assert TrafficWindow.from_dict(kept) == full()
     assert TrafficWindow.from_dict(kept | {"_id": "x", "model": "m"}) == full()
 
 
-def test_a_summary_is_for_people() -> None:
+def test_window_summary_has_percentiles() -> None:
     assert full().summary() == {
         "requests": 3,
         "rows": 5,
@@ -226,7 +226,7 @@ def test_a_summary_is_for_people() -> None:
     }
 
 
-def test_what_was_let_through_is_counted_by_request_and_old_documents_have_none() -> None:
+def test_requests_let_through_are_counted() -> None:
     traffic = TrafficWindows("i")
     traffic.violated(A, NOON, {("x", "type"): 20, ("y", "null"): 2}, passed=True)
     traffic.violated(A, NOON, {("x", "type"): 1}, passed=True)

@@ -138,7 +138,7 @@ async def test_an_overlapping_report_does_not_hide_the_one_before(
     assert (await filled(documents, tmp_path, NOW, NOW + DAY))[1]["worse_before"] == {"mae": 1}
 
 
-async def test_without_training_data_the_first_rows_are_frozen_once_there_are_enough(
+async def test_reference_without_training_data_is_the_first_captured_rows(
     documents: Documents,
     tmp_path: Path,
 ) -> None:
@@ -178,7 +178,9 @@ async def test_training_data_comes_first_and_borrows_predictions_from_before(
     assert [one["request_id"] for one in lines(folder / "captures.jsonl")] == ["r99"]
 
 
-async def test_a_baseline_that_cannot_be_read_is_told(documents: Documents, tmp_path: Path) -> None:
+async def test_baseline_unreadable_is_an_error_in_the_answer(
+    documents: Documents, tmp_path: Path
+) -> None:
     error = RegistryUnavailable("cannot look up iris-1: no answer")
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY, baseline=error)
     assert job["baseline_error"] == error.detail
@@ -186,9 +188,7 @@ async def test_a_baseline_that_cannot_be_read_is_told(documents: Documents, tmp_
     assert parse(job).first_set == Past(NOW, {"rmse": 3.0}, 40)
 
 
-async def test_requests_that_the_model_never_saw_are_told_apart(
-    documents: Documents, tmp_path: Path
-) -> None:
+async def test_refused_requests_are_counted_apart(documents: Documents, tmp_path: Path) -> None:
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
     found = parse(job)
     assert (found.refused, found.let_through, found.requests) == (
@@ -198,13 +198,13 @@ async def test_requests_that_the_model_never_saw_are_told_apart(
     )
 
 
-async def test_a_baseline_that_was_read_has_no_error(documents: Documents, tmp_path: Path) -> None:
+async def test_baseline_readable_has_no_error(documents: Documents, tmp_path: Path) -> None:
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
     assert job["baseline_error"] is None
     assert parse(job).baseline_error is None
 
 
-async def test_only_the_newest_captures_are_looked_at(
+async def test_report_reads_only_the_newest_captures(
     documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = [capture(n, NOW + n * timedelta(seconds=1), rows=10) for n in range(20)]
@@ -215,9 +215,7 @@ async def test_only_the_newest_captures_are_looked_at(
     assert laid_down == [f"r{n}" for n in range(15, 20)]
 
 
-async def test_whatever_was_captured_can_be_written_down(
-    documents: Documents, tmp_path: Path
-) -> None:
+async def test_captures_of_any_values_can_be_encoded(documents: Documents, tmp_path: Path) -> None:
     odd = capture(1, NOW, data=[[10**30]], predictions=["\ud800"])
     await documents.insert(Collection.CAPTURES, [odd])
     label = {"_id": "l", "model": "iris", "version": 1, "ts": NOW, "request_id": "r1", "row": 0}

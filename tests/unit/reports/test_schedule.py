@@ -42,7 +42,7 @@ class Told:
     [(None, "drift"), (None, "degraded"), ("ok", "drift"), ("drift", "degraded"),
      ("insufficient_data", "drift"), ("error", "degraded"), ("ok", "error")],
 )  # fmt: skip
-async def test_a_worse_verdict_is_told(before: str | None, now: str) -> None:
+async def test_alarm_for_a_worse_verdict(before: str | None, now: str) -> None:
     told = Told()
     await told.alarm()(KEY, made(now), made(before) if before else None)
     [(key, text)] = told.notes
@@ -59,7 +59,7 @@ async def test_a_worse_verdict_is_told(before: str | None, now: str) -> None:
     [(None, "ok"), ("drift", "drift"), ("degraded", "drift"), ("drift", "ok"), ("degraded", "error"),
      ("ok", "insufficient_data"), (None, "no_reference")],
 )  # fmt: skip
-async def test_what_is_no_worse_or_cannot_be_told_is_not(before: str | None, now: str) -> None:
+async def test_alarm_stays_silent_for_other_verdicts(before: str | None, now: str) -> None:
     told = Told()
     await told.alarm()(KEY, made(now), made(before) if before else None)
     assert not told.notes
@@ -85,7 +85,7 @@ OLD = {"_id": "r0", "verdict": "ok", "report": {"reasons": []}}
 
 
 @pytest.mark.parametrize("before", [None, OLD, callers(False)])
-async def test_callers_that_begin_to_send_wrong_requests_are_told(before: Any) -> None:
+async def test_alarm_when_callers_begin_to_send_wrong_requests(before: Any) -> None:
     told = Told()
     await told.alarm()(KEY, callers(True), before)
     [(_, text)] = told.notes
@@ -95,7 +95,7 @@ async def test_callers_that_begin_to_send_wrong_requests_are_told(before: Any) -
     assert message["headline"].endswith("callers send wrong requests")
 
 
-async def test_callers_that_go_on_sending_wrong_requests_are_told_once() -> None:
+async def test_alarm_once_while_callers_send_wrong_requests() -> None:
     told = Told()
     for before, now in ((callers(True), callers(True)), (callers(True), callers(False))):
         await told.alarm()(KEY, now, before)
@@ -106,7 +106,7 @@ async def test_callers_that_go_on_sending_wrong_requests_are_told_once() -> None
     assert message["reason"] == "Column “a” has moved."
 
 
-async def test_a_first_report_was_nothing_before() -> None:
+async def test_alarm_of_a_first_report_names_no_earlier_verdict() -> None:
     told = Told()
     await told.alarm()(KEY, made("drift"), None)
     [(_, text)] = told.notes
@@ -136,7 +136,7 @@ async def server() -> AsyncIterator[tuple[str, list[Any]]]:
     await runner.cleanup()
 
 
-async def test_the_webhook_is_called_once_and_follows_nothing(
+async def test_webhook_posts_once_and_follows_no_redirect(
     server: tuple[str, list[Any]],
 ) -> None:
     url, got = server
@@ -145,7 +145,7 @@ async def test_the_webhook_is_called_once_and_follows_nothing(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "169.254.169.254"])
-async def test_it_calls_nobody_in_a_private_network(
+async def test_webhook_refuses_private_networks(
     server: tuple[str, list[Any]], host: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url, got = server
@@ -154,11 +154,11 @@ async def test_it_calls_nobody_in_a_private_network(
     assert "cannot call the webhook" in caplog.text
 
 
-async def test_without_an_address_nobody_is_called() -> None:
+async def test_webhook_without_a_url_posts_nothing() -> None:
     await Webhook("", private=False).call({})
 
 
-async def test_a_webhook_that_is_away_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_webhook_away_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     await Webhook("http://127.0.0.1:9/", private=True).call({})
     assert "cannot call the webhook" in caplog.text
 
@@ -180,7 +180,7 @@ class FakeReporter:
             raise ValueError("a bug")
 
 
-async def test_reports_are_made_again_and_again_whatever_happens() -> None:
+async def test_schedule_goes_on_after_failures() -> None:
     reporter = FakeReporter()
     other = ModelKey("wine", 3)
 

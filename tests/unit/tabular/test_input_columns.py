@@ -157,7 +157,7 @@ PLAIN: dict[str, list[Any]] = {
         (PARQUET, parquet(pd.DataFrame(PLAIN).astype({"c": "float32"}))),
     ],
 )
-def test_without_a_signature_forms_are_alike_as_well(media_type: str, body: bytes) -> None:
+def test_formats_are_alike_without_a_signature(media_type: str, body: bytes) -> None:
     alike(taken(ModelInputs(), media_type, body), PLAIN)
 
 
@@ -177,7 +177,7 @@ def test_moments_have_one_spelling() -> None:
     assert taken(inputs, PARQUET, parquet(days)) == {"at": ["2024-01-31T00:00:00", None]}
 
 
-def test_what_is_no_moment_stays() -> None:
+def test_text_without_a_time_stays() -> None:
     inputs = ModelInputs([spec("datetime", "at")])
     sent = ["soon", "2024-01-31T12:00:00+02:00", 7]
     assert taken(inputs, JSON, json.dumps({"inputs": {"at": sent}}).encode()) == {"at": sent}
@@ -263,11 +263,11 @@ def test_the_index_of_a_frame_is_no_column() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"PAR1...PAR1", b"PAR1", parquet(pd.DataFrame({"x": [1]}))[:-9]]
 )
-def test_what_is_no_parquet_is_no_table(body: bytes) -> None:
+def test_parquet_body_malformed_is_none(body: bytes) -> None:
     assert read(PARQUET, body) is None
 
 
-def test_a_small_body_that_unpacks_to_very_much_is_no_table(
+def test_parquet_bomb_is_not_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     many = parquet(pa.table({"x": pa.nulls(body_tables.MOST_CELLS + 1)}))
@@ -283,7 +283,7 @@ def test_records_that_have_a_column_each_are_no_table() -> None:
     assert read(JSON, json.dumps({"dataframe_records": odd}).encode()) is None
 
 
-def test_a_signature_that_is_none_is_told() -> None:
+def test_signature_malformed_raises() -> None:
     with pytest.raises(AttributeError):
         ModelInputs([{"type": "array", "name": "x", "items": 7}])
 

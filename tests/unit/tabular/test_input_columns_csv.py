@@ -89,7 +89,7 @@ def test_lines_of_csv_are_those_of_pandas() -> None:
     assert found == {"a": [1, 2, 3], "b": [None, "x\ny", None]}
 
 
-def test_of_two_columns_of_one_name_the_first_is_the_models() -> None:
+def test_columns_of_one_name_the_first_is_the_models() -> None:
     found = ModelInputs([spec("string", "a")]).take(table(CSV, b"a,a\n01,02\n"))
     assert [(one.name, list(one.values)) for one in found] == [("a", ["01"]), ("a", ["02"])]
 

@@ -41,7 +41,7 @@ def test_a_signature_is_read_once(tmp_path: Path) -> None:
     assert known("m-1-0") is found
 
 
-def test_one_that_is_not_there_yet_is_looked_for_again(tmp_path: Path) -> None:
+def test_inputs_missing_are_looked_for_again(tmp_path: Path) -> None:
     known = InputsCache(tmp_path)
     assert known("m-1-0") is None
     model(tmp_path, "m-1-0", [spec("string", "zip")])
@@ -49,7 +49,7 @@ def test_one_that_is_not_there_yet_is_looked_for_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("artifact", ["", ".", "..", "../other", "/etc", "a/b", "\0"])
-def test_a_name_leads_nowhere_else(tmp_path: Path, artifact: str) -> None:
+def test_artifact_name_with_a_path_finds_nothing(tmp_path: Path, artifact: str) -> None:
     model(tmp_path, "other", [spec("string", "zip")])
     (folder := tmp_path / "models").mkdir()
     assert InputsCache(folder)(artifact) is None
@@ -57,7 +57,7 @@ def test_a_name_leads_nowhere_else(tmp_path: Path, artifact: str) -> None:
 
 
 @pytest.mark.parametrize("inputs", [7, [7], [{"type": "array", "name": "x", "items": 7}], None])
-def test_a_signature_that_is_none_takes_nothing_away(tmp_path: Path, inputs: object) -> None:
+def test_signature_malformed_leaves_values_unconverted(tmp_path: Path, inputs: object) -> None:
     model(tmp_path, "m-1-0", inputs)
     assert taken(InputsCache(tmp_path)("m-1-0") or ModelInputs(), CSV, b"x\n7\n") == {"x": [7]}
 
@@ -68,7 +68,7 @@ def test_models_without_a_signature_have_no_types(tmp_path: Path) -> None:
     assert names_of(InputsCache(tmp_path), "m-1-0") == []
 
 
-async def test_a_drain_asks_the_artifacts_and_takes_records_that_name_none(tmp_path: Path) -> None:
+async def test_drain_converts_records_by_their_artifacts(tmp_path: Path) -> None:
     model(tmp_path / "models", "m-1-0", [spec("string", "zip"), spec("long", "n")])
     spool = Spool(tmp_path / "spool", max_bytes=10**6)
     spool.open()

@@ -61,7 +61,7 @@ class Scraped:
         }
 
 
-async def test_without_the_state_what_was_known_is_told() -> None:
+async def test_metrics_without_the_state_database_show_the_last_rows() -> None:
     it = Scraped()
     it.totals.answered(KEY, 0.1, 1)
     before = await it.scrape()

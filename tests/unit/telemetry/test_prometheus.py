@@ -155,7 +155,7 @@ def value(name: str, **labels: str) -> float:
     return samples(page(ONE))[f"model_deployment_{name}", key]
 
 
-def test_a_deployment_is_told_with_its_figures() -> None:
+def test_deployment_metrics_have_its_values() -> None:
     assert value("requests_total", outcome="answered") == 2
     assert value("requests_total", outcome="timeout") == 1
     assert value("requests_total", outcome="refused") == 0
@@ -186,7 +186,7 @@ def test_buckets_hold_all_smaller_ones() -> None:
     assert (value("batch_rows_count"), value("batch_rows_sum")) == (2, 10)
 
 
-def test_what_is_not_known_has_no_series() -> None:
+def test_series_of_unknown_values_are_missing() -> None:
     row = Deployment(
         ModelKey("m", 1), Desired.RUNNING, State.PENDING, Options(), "a", created_at=NOW
     )
@@ -199,7 +199,7 @@ def test_what_is_not_known_has_no_series() -> None:
     assert "model_deployment_proportional_memory_bytes" not in found
 
 
-def test_a_store_that_takes_nothing_is_down() -> None:
+def test_store_that_refuses_is_down() -> None:
     what = seen(captures=CaptureStatus(1, 2, 3, 4, "no"), database=False)
     found = {name: value for (name, _), value in samples(page(what)).items()}
     assert found["model_deployment_store_up"] == 0
