@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,25 +30,21 @@ _CELLS = 400_000
 _COLUMNS_FROM = 1000
 
 
-@dataclass(frozen=True)
 class _Layout:
-    """The columns of a dataset."""
+    """The columns of a dataset.
 
-    #: Name in the captures, and how many columns of that name come before: a request may have two.
-    keys: Sequence[tuple[str, int]]
-    labels: bool
-    names: list[str] = field(init=False)
+    Args:
+        keys: of each input its name in the captures, and how many columns of that name come before it: a
+            request may have two.
+    """
 
-    def __post_init__(self) -> None:
-        before, after = ["request_id", "ts", "row"], ["prediction", *["label"] * self.labels]
-        features = unique((name for name, _ in self.keys), taken=[*before, "prediction", "label"])
-        object.__setattr__(self, "names", [*before, *features, *after])
-
-    @property
-    def inputs(self) -> list[str | None]:
-        """For each column its name in the captures; None for columns that are not inputs."""
-        after = len(self.names) - 3 - len(self.keys)
-        return [None] * 3 + [name for name, _ in self.keys] + [None] * after
+    def __init__(self, keys: Sequence[tuple[str, int]], labels: bool) -> None:
+        self.keys, self.labels = keys, labels
+        before, after = ["request_id", "ts", "row"], ["prediction", *["label"] * labels]
+        #: For each column the name of the input; None for other columns.
+        self.inputs = [*[None] * len(before), *(name for name, _ in keys), *[None] * len(after)]
+        features = unique((name for name, _ in keys), taken=[*before, "prediction", "label"])
+        self.names = [*before, *features, *after]
 
 
 async def captured(

@@ -19,7 +19,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +41,6 @@ class Record:
     end: int
     #: The payload is lost, and empty here. The records behind it are not.
     damaged: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The state of the spool when a measurement began."""
-
-    #: Segments begun before this have ended.
-    begun: int
-    #: Bytes in segments that had ended, of this run.
-    ended: int
 
 
 class Spool:
@@ -77,10 +67,9 @@ class Spool:
         #: Descriptors of ended segments, to be forced to the disk and closed.
         self._ended: deque[int] = deque()
         self._syncing = threading.Lock()
-        #: Bytes in all other segments, as of the last measurement.
+        #: Bytes of the other segments by name, and their sum; deleted ones count until :meth:`forget`.
+        self._ended_sizes: dict[str, int] = {}
         self._others = 0
-        #: Bytes in all segments that this object has ended, deleted or not.
-        self._ended_bytes = 0
         #: Records that there was no room for.
         self.dropped = 0
 
@@ -92,8 +81,9 @@ class Spool:
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._newest = max(map(_begun, segments(self.root)), default=0)
+        self._ended_sizes = extents(self.root)
+        self._others = sum(self._ended_sizes.values())
         self._begin_segment_if_there_is_room()
-        self.refresh_size()
 
     def close(self) -> None:
         """Force everything to the disk, and stop writing."""
@@ -103,7 +93,7 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """Bytes of all segments; deletions count since the last measurement."""
+        """Bytes of all segments."""
         return self._others + self._size
 
     def append(self, parts: Sequence[bytes]) -> bool:
@@ -150,22 +140,19 @@ class Spool:
                 self._unsynced = False
                 os.fdatasync(descriptor)
 
-    def refresh_size(self) -> None:
-        """Measure what is still there."""
-        mark = self.mark()
-        self.adopt(mark, self.measure(mark))
+    def ended_segments(self) -> list[str]:
+        """Names of the segments that count, except the newest one."""
+        return list(self._ended_sizes)
 
-    def mark(self) -> Mark:
-        """The state before a measurement."""
-        return Mark(self._newest + (self._active is None), self._ended_bytes)
+    def deleted(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that the drain has deleted. May be called from another thread."""
+        present = {path.name for path in segments(self.root)}
+        return [name for name in names if name not in present]
 
-    def measure(self, mark: Mark) -> int:
-        """Bytes in the segments that had ended at the mark. May be called from another thread."""
-        return sum(_size(path) for path in segments(self.root) if _begun(path) < mark.begun)
-
-    def adopt(self, mark: Mark, measured: int) -> None:
-        """Adopt a measurement, adding the bytes of segments that ended after it was taken."""
-        self._others = measured + self._ended_bytes - mark.ended
+    def forget(self, names: Iterable[str]) -> None:
+        """Make room: these segments were deleted."""
+        for name in names:
+            self._others -= self._ended_sizes.pop(name)
 
     def end_old(self, longest: float) -> None:
         """End a segment that is older than ``longest`` seconds, so that it can be deleted.
@@ -202,8 +189,8 @@ class Spool:
     def _end_segment(self) -> None:
         if self._active is not None:
             self._ended.append(self._descriptor)
+            self._ended_sizes[self._active.name] = self._size
             self._others += self._size
-            self._ended_bytes += self._size
         self._active, self._descriptor, self._size = None, -1, 0
 
 

@@ -86,8 +86,8 @@ class Upkeep:
         except OSError as error:
             _log.error("cannot force captures to the disk: %s", error.strerror)
         self._spool.end_old(_SEGMENT_SECONDS)
-        mark = self._spool.mark()
-        self._spool.adopt(mark, await asyncio.to_thread(self._spool.measure, mark))
+        ended = self._spool.ended_segments()
+        self._spool.forget(await asyncio.to_thread(self._spool.deleted, ended))
         if self._spool.dropped > self._reported:
             lost = self._spool.dropped - self._reported
             _log.error("%s captures were dropped: the spool is full, or the disk is", lost)

@@ -41,6 +41,10 @@ def everything(root: Path) -> list[Record]:
     return [record for segment in segments(root) for record in read(segment, 0)]
 
 
+def forget_deleted(spool: Spool) -> None:
+    spool.forget(spool.deleted(spool.ended_segments()))
+
+
 def payloads(root: Path) -> list[bytes]:
     return [record.payload for record in everything(root)]
 
@@ -118,7 +122,7 @@ def test_spool_emptied_takes_records_again(make: Make) -> None:
     assert not spool.append([b"y" * 80])
     assert segments(spool.root) == [full, newest]
     full.unlink()
-    spool.refresh_size()
+    forget_deleted(spool)
     assert spool.append([b"y" * 80])
 
 
@@ -137,13 +141,13 @@ def test_spool_of_an_earlier_controller_is_continued(make: Make) -> None:
 def test_spool_measurement_sees_deleted_segments(make: Make) -> None:
     spool = make()
     spool.append([b"x" * 92])
-    spool.refresh_size()
+    forget_deleted(spool)
     assert spool.size == 100
     spool.end_old(0)
     old, _ = segments(spool.root)
     old.unlink()
     assert spool.size == 100
-    spool.refresh_size()
+    forget_deleted(spool)
     assert spool.size == 0
 
 
@@ -157,7 +161,7 @@ def test_segment_old_is_ended(make: Make) -> None:
     assert newest.stat().st_size == 0
     # An empty one is not followed by another.
     old.unlink()
-    spool.refresh_size()
+    forget_deleted(spool)
     spool.end_old(0)
     assert segments(spool.root) == [newest]
 
@@ -175,7 +179,7 @@ def test_segments_last_longer_without_a_reader(make: Make, monkeypatch: pytest.M
     # Somebody reads.
     for segment in segments(spool.root)[:-1]:
         segment.unlink()
-    spool.refresh_size()
+    forget_deleted(spool)
     now += 61
     spool.append([b"x"])
     spool.end_old(60)
@@ -203,16 +207,31 @@ def test_segment_that_ends_during_a_measurement_counts_once(make: Make, number: 
     spool = make(segment_bytes=100)
     for _ in range(3):
         spool.append([b"x" * 42])
-    mark = spool.mark()
+    ended = spool.ended_segments()
     for _ in range(number):
         spool.append([b"x" * 42])
-    measured = spool.measure(mark)
+    deleted = spool.deleted(ended)
     for _ in range(number):
         spool.append([b"x" * 42])
-    spool.adopt(mark, measured)
+    spool.forget(deleted)
     assert spool.size == 50 * (3 + 2 * number)
-    spool.refresh_size()
+    forget_deleted(spool)
     assert spool.size == 50 * (3 + 2 * number)
+
+
+def test_segment_deleted_during_a_measurement_counts_until_the_next(make: Make) -> None:
+    spool = make(segment_bytes=100)
+    for _ in range(5):
+        spool.append([b"x" * 42])
+    ended = spool.ended_segments()
+    first, second, _ = segments(spool.root)
+    first.unlink()
+    deleted = spool.deleted(ended)
+    second.unlink()
+    spool.forget(deleted)
+    assert spool.size == 150
+    forget_deleted(spool)
+    assert spool.size == 50
 
 
 def test_segment_ended_without_a_successor_counts_once(
@@ -226,11 +245,11 @@ def test_segment_ended_without_a_successor_counts_once(
     with monkeypatch.context() as away:
         away.setattr("os.open", full)
         spool.end_old(0)
-        spool.refresh_size()
+        forget_deleted(spool)
         assert spool.size == 100
-    mark = spool.mark()
+    ended = spool.ended_segments()
     spool.append([b"x" * 42])
-    spool.adopt(mark, spool.measure(mark))
+    spool.forget(spool.deleted(ended))
     assert spool.size == 150
 
 
@@ -422,5 +441,5 @@ def test_records_appended_are_read_back(records: list[list[bytes]], segment_byte
         spool.close()
         assert payloads(spool.root) == [b"".join(parts) for parts in records]
         size = spool.size
-        spool.refresh_size()
+        forget_deleted(spool)
         assert spool.size == size == sum(FRAME + len(b"".join(parts)) for parts in records)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.documents.opening import OpenedStore
 from model_deployment.recording import upkeep as module
 from model_deployment.recording.drain import STATE_FILE, DrainState, read_state
-from model_deployment.recording.spool import Mark, Spool, segments
+from model_deployment.recording.spool import Spool, segments
 from model_deployment.recording.upkeep import CaptureStatus, Upkeep
 from model_deployment.recording.windows import TrafficWindows
 from tests.support.waiting import until
@@ -199,13 +199,13 @@ async def test_disk_that_cannot_sync_is_logged(
 async def test_the_spool_is_looked_through_in_another_thread(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, threads = bench.spool.measure, set()
+    real, threads = bench.spool.deleted, set()
 
-    def measure(mark: Mark) -> int:
+    def deleted(names: Iterable[str]) -> list[str]:
         threads.add(threading.current_thread())
-        return real(mark)
+        return real(names)
 
-    monkeypatch.setattr(bench.spool, "measure", measure)
+    monkeypatch.setattr(bench.spool, "deleted", deleted)
     monkeypatch.setattr(module, "_SEGMENT_SECONDS", 0.0)
     bench.spool.append([b"x" * 92])
     await bench.upkeep.sync()
