@@ -221,8 +221,6 @@ def _build_reporter(
         monitoring,
         training=inputs.find_training,
         signature=inputs.signature,
-        baseline=inputs.baselines.of,
-        baseline_as_of=inputs.baselines.as_of,
         options=inputs.options,
     )
     return Reporter(

@@ -47,9 +47,9 @@ class Monitoring:
         """
         self._store = store
         self._windows = windows
-        self._baseline = baseline
+        self._fetch_baseline = baseline
         self._write_back = write_back
-        self._baseline_as_of = baseline_as_of
+        self.baseline_as_of = baseline_as_of
 
     async def metrics(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
         """Baseline, current, history, comparison and serving figures of a deployment.
@@ -57,13 +57,14 @@ class Monitoring:
         Raises:
             StoreUnavailable: the document store does not answer.
         """
-        baseline, error = await self._baseline_or_error(key)
+        baseline, error = await self.baseline(key)
+        as_of = self.baseline_as_of(key)
         history = await self._history(key, _HISTORY)
         return {
             "name": str(key),
             "baseline": baseline,
             "baseline_error": error,
-            "baseline_as_of": self._as_of(key),
+            "baseline_as_of": as_of.isoformat(timespec="seconds") if as_of else None,
             "current": dict(history[0]["metrics"]) if history else {},
             "history": [_public(entry) for entry in history],
             "comparison": await self._compared(key, baseline, history),
@@ -106,7 +107,7 @@ class Monitoring:
             raise InvalidRequest(
                 f"cannot set the metrics of {key}: the store refuses them: {refused}"
             )
-        baseline, error = await self._baseline_or_error(key)
+        baseline, error = await self.baseline(key)
         older = [one for one in await self._history(key, _HISTORY) if one["_id"] != entry["_id"]]
         return {
             **_public(entry),
@@ -222,16 +223,12 @@ class Monitoring:
             return {str(one["name"]) for one in metrics if one.get("degraded")}
         return set()
 
-    async def _baseline_or_error(self, key: ModelKey) -> tuple[dict[str, float], str | None]:
+    async def baseline(self, key: ModelKey) -> tuple[dict[str, float], str | None]:
         """The baseline, or an empty one and the reason."""
         try:
-            return await self._baseline(key), None
+            return await self._fetch_baseline(key), None
         except ModelDeploymentError as error:
             return {}, error.detail or error.title
-
-    def _as_of(self, key: ModelKey) -> str | None:
-        moment = self._baseline_as_of(key)
-        return moment.isoformat(timespec="seconds") if moment else None
 
     async def _written(self, key: ModelKey, metrics: Mapping[str, float]) -> str:
         if self._write_back is None:

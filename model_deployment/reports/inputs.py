@@ -43,12 +43,6 @@ FindInputs = Callable[[ModelKey], Awaitable[ModelInputs]]
 FindSignature = Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]]
 #: The options of a deployment; None if the version is not deployed.
 FindOptions = Callable[[ModelKey], Awaitable[Options | None]]
-#: The metrics of a version's run and logged model.
-FindBaseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
-
-
-async def _no_options(key: ModelKey) -> Options | None:
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +82,11 @@ class InputWriter:
         *,
         training: FindTraining,
         signature: FindSignature,
-        baseline: FindBaseline,
-        baseline_as_of: Callable[[ModelKey], datetime | None] = lambda key: None,
-        options: FindOptions = _no_options,
+        options: FindOptions,
     ) -> None:
         self._monitoring = monitoring
         self._training = training
         self._signature = signature
-        self._baseline = baseline
-        self._baseline_as_of = baseline_as_of
         self._options = options
 
     async def write(self, documents: Documents, window: ReportWindow, folder: Path) -> Reference:
@@ -117,7 +107,7 @@ class InputWriter:
         reference = replace(reference, worse_before=await _worse_before(documents, window))
         job = await self._job(window, reference)
         await asyncio.to_thread((folder / "job.json").write_bytes, _line(job))
-        if as_of := self._baseline_as_of(window.key):
+        if as_of := self._monitoring.baseline_as_of(window.key):
             dated = f"{reference.description}; the baseline as of {as_of:%Y-%m-%d %H:%M}"
             reference = replace(reference, description=dated)
         return reference
@@ -151,12 +141,7 @@ class InputWriter:
         return reference, ReportWindow(window.key, after, window.until)
 
     async def _job(self, window: ReportWindow, reference: Reference) -> dict[str, Any]:
-        baseline: dict[str, float] = {}
-        why: str | None = None
-        try:
-            baseline = await self._baseline(window.key)
-        except ModelDeploymentError as error:
-            why = error.detail or error.title
+        baseline, error = await self._monitoring.baseline(window.key)
         serving = (await self._monitoring.serving(window.key, window.since, window.until))["total"]
         history = await self._monitoring.history(window.key, _HISTORY)
         options = await self._options(window.key)
@@ -172,7 +157,7 @@ class InputWriter:
             "reference_source": reference.source,
             "target": reference.target,
             "baseline": baseline,
-            "baseline_error": why,
+            "baseline_error": error,
             "first_set": await self._monitoring.first_set(window.key),
             "history": history[::-1],
             "worse_before": dict(reference.worse_before),

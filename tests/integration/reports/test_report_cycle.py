@@ -81,6 +81,9 @@ class Desk:
             return None
         return SimpleNamespace(path=self.reference, origin="the run", target="target")
 
+    async def _options(self, key: ModelKey) -> None:
+        return None
+
     async def _signature(self, key: ModelKey) -> dict[str, Any]:
         inputs = [{"name": name, "type": "double", "required": True} for name in X.columns]
         return {"inputs": inputs}
@@ -129,7 +132,7 @@ class Desk:
             self.monitoring,
             training=self._training,
             signature=self._signature,
-            baseline=self._metrics,
+            options=self._options,
         )
         alarm = Alarm(lambda key, text: self.notes.append(text), cast(Webhook, self))
         reporter = Reporter(self.store, gather, work=self.work / "reports", on_report=alarm)

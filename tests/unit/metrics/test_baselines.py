@@ -202,8 +202,17 @@ async def test_baseline_of_a_deleted_version_does_not_stop_the_others(
     assert await it.of(keys[1]) == {"rmse": 1.0}
 
 
-class Told:
-    """What a report asks of monitoring beside its baseline."""
+AS_OF = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+
+
+class FakeMonitoring:
+    """What a report reads from monitoring."""
+
+    async def baseline(self, key: ModelKey) -> tuple[dict[str, float], None]:
+        return {"rmse": 1.0}, None
+
+    def baseline_as_of(self, key: ModelKey) -> datetime:
+        return AS_OF
 
     async def serving(self, *_: object) -> dict[str, object]:
         return {
@@ -221,19 +230,14 @@ async def test_reports_say_as_of_when_theirs_is(tmp_path: Path) -> None:
     async def nothing(key: ModelKey) -> None:
         return None
 
-    async def known(key: ModelKey) -> dict[str, float]:
-        return {"rmse": 1.0}
-
-    now = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
     gather = InputWriter(
-        cast(Monitoring, Told()),
+        cast(Monitoring, FakeMonitoring()),
         training=nothing,
         signature=nothing,
-        baseline=known,
-        baseline_as_of=lambda key: now,
+        options=nothing,
     )
     laid = await gather.write(
-        MemoryDocuments().store, ReportWindow(KEY, now - timedelta(days=1), now), tmp_path
+        MemoryDocuments().store, ReportWindow(KEY, AS_OF - timedelta(days=1), AS_OF), tmp_path
     )
     assert laid.description.endswith("; the baseline as of 2026-01-31 12:30")
     assert json.loads((tmp_path / "job.json").read_bytes())["baseline"] == {"rmse": 1.0}

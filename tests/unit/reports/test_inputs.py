@@ -50,8 +50,19 @@ def report(
     }  # fmt: skip
 
 
-class Told:
-    """Monitoring, as far as it is asked here."""
+class FakeMonitoring:
+    """What a report reads from monitoring."""
+
+    def __init__(self, baseline: Any = None) -> None:
+        self._baseline = baseline
+
+    async def baseline(self, key: ModelKey) -> tuple[dict[str, float], str | None]:
+        if isinstance(self._baseline, RegistryUnavailable):
+            return {}, self._baseline.detail
+        return self._baseline or {}, None
+
+    def baseline_as_of(self, key: ModelKey) -> None:
+        return None
 
     async def serving(self, *window: Any) -> dict[str, Any]:
         errors = {"refused": 2, "malformed": 1, "too_busy": 3}
@@ -73,19 +84,13 @@ def gatherer(
     async def signature(key: ModelKey) -> None:
         return None
 
-    async def metrics(key: ModelKey) -> dict[str, float]:
-        if isinstance(baseline, Exception):
-            raise baseline
-        return baseline or {}
-
     async def chosen(key: ModelKey) -> Options | None:
         return options
 
     return InputWriter(
-        cast(Monitoring, Told()),
+        cast(Monitoring, FakeMonitoring(baseline)),
         training=find_training,
         signature=signature,
-        baseline=metrics,
         options=chosen,
     )
 
