@@ -54,7 +54,7 @@ class Quick(InputWriter):
 
 
 @dataclass
-class Desk:
+class ReportDesk:
     """All of monitoring on a store, with a real model's rows in it."""
 
     upkeep: Upkeep
@@ -154,7 +154,7 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(tmp_path: Path) -> AsyncIterator[ReportDesk]:
     async def since(key: ModelKey) -> None:
         return None
 
@@ -164,7 +164,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     store = OpenedStore(documents)
     await store.opened()
     upkeep = Upkeep(spool, traffic, store)
-    yield Desk(upkeep, Present(store, since, upkeep.caught_up), traffic, documents, tmp_path)
+    yield ReportDesk(upkeep, Present(store, since, upkeep.caught_up), traffic, documents, tmp_path)
     await documents.close()
     spool.close()
 
@@ -173,7 +173,7 @@ def codes(report: Mapping[str, Any]) -> list[str]:
     return [one["code"] for one in report["reasons"]]
 
 
-async def test_correct_labels_keep_a_report_ok(desk: Desk) -> None:
+async def test_correct_labels_keep_a_report_ok(desk: ReportDesk) -> None:
     desk.logged()
     ids = await desk.served()
     await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
@@ -190,7 +190,7 @@ async def test_correct_labels_keep_a_report_ok(desk: Desk) -> None:
     assert codes(report)[0] == "as_good"
 
 
-async def test_report_without_a_reference_still_judges_labels(desk: Desk) -> None:
+async def test_report_without_a_reference_still_judges_labels(desk: ReportDesk) -> None:
     ids = await desk.served()
     await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
     report, page = await desk.report()
@@ -203,7 +203,7 @@ async def test_report_without_a_reference_still_judges_labels(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize("why", ["MLflow does not answer", ""])
-async def test_baseline_unreadable_is_an_error_in_the_answer(desk: Desk, why: str) -> None:
+async def test_baseline_unreadable_is_an_error_in_the_answer(desk: ReportDesk, why: str) -> None:
     desk.logged()
     desk.baseline = RegistryUnavailable(why)
     ids = await desk.served()
@@ -214,7 +214,7 @@ async def test_baseline_unreadable_is_an_error_in_the_answer(desk: Desk, why: st
     assert "“”" not in page
 
 
-async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: Desk) -> None:
+async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: ReportDesk) -> None:
     desk.logged()
     desk.baseline = RUN
     ids = await desk.served()
@@ -239,7 +239,7 @@ async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: Desk) -> 
     )
 
 
-async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: Desk) -> None:
+async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: ReportDesk) -> None:
     desk.baseline = {"accuracy": 0.9}
     for accuracy, n, verdict, of_report in (
         (0.8, 100, "ok", "ok"),
@@ -260,7 +260,7 @@ async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: Desk) ->
         assert answered["degraded"] is (None if n is None else there["degraded"])
 
 
-async def test_a_few_refused_requests_are_no_drift(desk: Desk) -> None:
+async def test_a_few_refused_requests_are_no_drift(desk: ReportDesk) -> None:
     desk.logged()
     await desk.served()
     desk.refused(3)
@@ -277,7 +277,7 @@ async def test_a_few_refused_requests_are_no_drift(desk: Desk) -> None:
     assert not desk.notes
 
 
-async def test_refused_requests_in_numbers_give_one_alarm_and_no_drift(desk: Desk) -> None:
+async def test_refused_requests_in_numbers_give_one_alarm_and_no_drift(desk: ReportDesk) -> None:
     desk.logged()
     await desk.served()
     desk.refused(60)
@@ -299,7 +299,7 @@ async def test_refused_requests_in_numbers_give_one_alarm_and_no_drift(desk: Des
     assert len(desk.notes) == 1
 
 
-async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
+async def test_documents_of_an_earlier_version_are_read(desk: ReportDesk) -> None:
     """Minutes without what was let through, metrics without halves, reports without a headline."""
     desk.logged()
     desk.baseline = RUN

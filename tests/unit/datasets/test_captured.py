@@ -511,7 +511,7 @@ async def test_memory_stays_flat(tmp_path: Path) -> None:
 # -- the call --------------------------------------------------------------------------------------------
 
 
-class World:
+class DatasetApi:
     """A router with what it needs."""
 
     def __init__(self, tmp_path: Path) -> None:
@@ -549,11 +549,11 @@ class World:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> World:
-    return World(tmp_path)
+def api(tmp_path: Path) -> DatasetApi:
+    return DatasetApi(tmp_path)
 
 
-async def test_training_data_come_before_captures(api: World) -> None:
+async def test_training_data_come_before_captures(api: DatasetApi) -> None:
     api.train()
     api.documents.capture("a", ["x"], [[5]], [0])
     answer = await api.get("/model/m-1/dataset")
@@ -570,14 +570,14 @@ async def test_training_data_come_before_captures(api: World) -> None:
     assert pq.read_table(io.BytesIO(answer.content))["x"].to_pylist() == [5]
 
 
-async def test_a_name_with_a_blank_is_a_safe_file_name(api: World) -> None:
+async def test_a_name_with_a_blank_is_a_safe_file_name(api: DatasetApi) -> None:
     api.train()
     answer = await api.get("/model/m%20x-1/dataset?limit=1")
     assert answer.headers["content-disposition"] == 'attachment; filename="m_x-1-training.csv"'
     assert answer.content == b"x\r\n1\r\n"
 
 
-async def test_windows(api: World) -> None:
+async def test_windows(api: DatasetApi) -> None:
     for number in range(3):
         api.documents.capture(str(number), ["x"], [[number]], [0])
     answer = await api.get(
@@ -608,7 +608,7 @@ async def test_windows(api: World) -> None:
     ],
 )
 async def test_dataset_that_cannot_be_made_is_a_problem_document(
-    api: World, query: str, status: int
+    api: DatasetApi, query: str, status: int
 ) -> None:
     answer = await api.get(f"/model/m-1/dataset{query}")
     assert answer.status_code == answer.json()["status"] == status
@@ -616,11 +616,11 @@ async def test_dataset_that_cannot_be_made_is_a_problem_document(
     assert answer.json()["detail"].startswith("cannot ")
 
 
-async def test_dataset_of_an_unknown_deployment_is_a_problem_document(api: World) -> None:
+async def test_dataset_of_an_unknown_deployment_is_a_problem_document(api: DatasetApi) -> None:
     assert (await api.get("/model/other-1/dataset")).status_code == 404
 
 
-async def test_registry_or_store_away_is_a_problem_document(api: World) -> None:
+async def test_registry_or_store_away_is_a_problem_document(api: DatasetApi) -> None:
     api.documents.capture("a", ["x"], [[5]], [0])
     api.registry_away = True
     # Whether there are training data is not known: the captures are not what was asked for.
@@ -632,7 +632,7 @@ async def test_registry_or_store_away_is_a_problem_document(api: World) -> None:
     assert "document store" in answer.json()["detail"]
 
 
-async def test_training_data_that_cannot_be_read_are_a_problem(api: World) -> None:
+async def test_training_data_that_cannot_be_read_are_a_problem(api: DatasetApi) -> None:
     api.train()
     assert api.file is not None
     api.file.write_text("x\n1,2\n")
@@ -658,7 +658,7 @@ def served(app: FastAPI) -> Iterator[str]:
 
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
 def test_dataset_stream_that_fails_is_aborted(
-    api: World, format: str, monkeypatch: pytest.MonkeyPatch
+    api: DatasetApi, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(captured_module, "_COLUMNS_FROM", 2)
     monkeypatch.setattr(captured_module, "_CAPTURES", 1)
@@ -676,7 +676,7 @@ def test_dataset_stream_that_fails_is_aborted(
 
 
 def test_dataset_stream_is_closed_when_the_caller_leaves(
-    api: World, monkeypatch: pytest.MonkeyPatch
+    api: DatasetApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(captured_module, "_CAPTURES", 1)
     for number in range(2000):

@@ -17,7 +17,7 @@ from model_deployment.documents.retention import Retention
 A, B = ModelKey("a", 1), ModelKey("b", 1)
 
 
-class Bench:
+class RetentionBench:
     """Retention, and the store that it looks after."""
 
     def __init__(self, folder: Path) -> None:
@@ -45,14 +45,14 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    it = Bench(tmp_path)
+async def bench(tmp_path: Path) -> AsyncIterator[RetentionBench]:
+    it = RetentionBench(tmp_path)
     yield it
     await it.store.close()
 
 
 async def test_the_store_is_opened_when_it_comes(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: RetentionBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away() -> None:
         raise StoreUnavailable("it is away")
@@ -66,7 +66,7 @@ async def test_the_store_is_opened_when_it_comes(
 
 @pytest.mark.parametrize("collection", [*Collection])
 async def test_documents_are_kept_for_as_long_as_is_declared(
-    bench: Bench, collection: Collection
+    bench: RetentionBench, collection: Collection
 ) -> None:
     days = RETENTION_DAYS[collection]
     await bench.put(collection, A, (days or 10_000) - 0.1)
@@ -77,7 +77,7 @@ async def test_documents_are_kept_for_as_long_as_is_declared(
 
 
 async def test_captures_of_a_deployment_with_fewer_days_go_earlier(
-    bench: Bench,
+    bench: RetentionBench,
 ) -> None:
     bench.chosen = {A: 2}
     for key in (A, B):
@@ -89,7 +89,7 @@ async def test_captures_of_a_deployment_with_fewer_days_go_earlier(
     assert await bench.names(Collection.LABELS) == ["a-1/1", "b-1/1", "b-1/3", "b-1/40"]
 
 
-async def test_captures_of_a_deployment_with_more_days_stay(bench: Bench) -> None:
+async def test_captures_of_a_deployment_with_more_days_stay(bench: RetentionBench) -> None:
     bench.chosen = {A: 100, B: 5}
     for key in (A, B):
         for days in (4, 40, 101):
@@ -101,7 +101,7 @@ async def test_captures_of_a_deployment_with_more_days_stay(bench: Bench) -> Non
 
 
 async def test_captures_of_deployments_that_chose_nothing_go_after_the_declared_days(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: RetentionBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where another one keeps its captures for longer."""
     gone = [ModelKey("gone", number) for number in (1, 2)]
@@ -123,7 +123,7 @@ async def test_captures_of_deployments_that_chose_nothing_go_after_the_declared_
     await bench.retention.purge()
 
 
-async def test_a_reference_is_kept_however_old_it_is(bench: Bench) -> None:
+async def test_a_reference_is_kept_however_old_it_is(bench: RetentionBench) -> None:
     bench.chosen = {A: 3, B: 5}
     for key in (A, B):
         for days in (1, 2, 4):
@@ -133,7 +133,7 @@ async def test_a_reference_is_kept_however_old_it_is(bench: Bench) -> None:
 
 
 async def test_reports_and_pages_of_a_deployment_are_limited(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: RetentionBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_REPORTS", 4)
     monkeypatch.setattr(module, "_PAGES", 2)
@@ -165,7 +165,7 @@ async def test_reports_and_pages_of_a_deployment_are_limited(
     ]  # fmt: skip
 
 
-async def test_the_page_of_a_report_goes_with_it(bench: Bench) -> None:
+async def test_the_page_of_a_report_goes_with_it(bench: RetentionBench) -> None:
     for days in (1, 200):
         await bench.put(Collection.REPORTS, A, days)
         await bench.store.put_blob(f"a-1/{days}", b"page")

@@ -4,7 +4,6 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -12,9 +11,6 @@ from model_deployment.core.errors import RegistryUnavailable, UnknownModel
 from model_deployment.core.names import ModelKey
 from model_deployment.metrics import baselines
 from model_deployment.metrics.baselines import Baselines
-from model_deployment.metrics.service import Monitoring
-from model_deployment.reports.inputs import InputWriter, ReportWindow
-from tests.support.memory_documents import MemoryDocuments
 from tests.support.waiting import until
 
 KEY = ModelKey("wine", 3)
@@ -200,44 +196,3 @@ async def test_baseline_of_a_deleted_version_does_not_stop_the_others(
     finally:
         loop.cancel()
     assert await it.of(keys[1]) == {"rmse": 1.0}
-
-
-AS_OF = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
-
-
-class FakeMonitoring:
-    """What a report reads from monitoring."""
-
-    async def baseline(self, key: ModelKey) -> tuple[dict[str, float], None]:
-        return {"rmse": 1.0}, None
-
-    def baseline_as_of(self, key: ModelKey) -> datetime:
-        return AS_OF
-
-    async def serving(self, *_: object) -> dict[str, object]:
-        return {
-            "total": {"violations": [], "requests": 0, "errors": {}, "let_through": 0},
-        }
-
-    async def history(self, *_: object) -> list[object]:
-        return []
-
-    async def first_set(self, *_: object) -> dict[str, float]:
-        return {}
-
-
-async def test_reports_say_as_of_when_theirs_is(tmp_path: Path) -> None:
-    async def nothing(key: ModelKey) -> None:
-        return None
-
-    gather = InputWriter(
-        cast(Monitoring, FakeMonitoring()),
-        training=nothing,
-        signature=nothing,
-        options=nothing,
-    )
-    laid = await gather.write(
-        MemoryDocuments().store, ReportWindow(KEY, AS_OF - timedelta(days=1), AS_OF), tmp_path
-    )
-    assert laid.description.endswith("; the baseline as of 2026-01-31 12:30")
-    assert json.loads((tmp_path / "job.json").read_bytes())["baseline"] == {"rmse": 1.0}

@@ -16,7 +16,7 @@ KEY = ModelKey("iris", 1)
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-class Desk:
+class FeedbackDesk:
     """A store with captures, and feedback on it."""
 
     def __init__(self, documents: Documents) -> None:
@@ -55,14 +55,14 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(tmp_path: Path) -> AsyncIterator[FeedbackDesk]:
     documents = EmbeddedDocuments(tmp_path / "documents.db")
     await documents.open()
-    yield Desk(documents)
+    yield FeedbackDesk(documents)
     await documents.close()
 
 
-async def test_labels_meet_their_rows(desk: Desk) -> None:
+async def test_labels_meet_their_rows(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5, 2.5)
     await desk.captured("b", 3.5)
     found = await desk.told(("a", 0, 1.0), ("a", 1, 2.5), ("a", 2, 9.0), ("zz", 0, 1.0))
@@ -74,7 +74,7 @@ async def test_labels_meet_their_rows(desk: Desk) -> None:
     assert (entry["n"], entry["source"]) == (2, "feedback")
 
 
-async def test_the_same_again_changes_nothing(desk: Desk) -> None:
+async def test_the_same_again_changes_nothing(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     await desk.told(("a", 0, 1.25))
     [before] = await desk.kept(Collection.LABELS)
@@ -85,7 +85,7 @@ async def test_the_same_again_changes_nothing(desk: Desk) -> None:
     assert await desk.kept(Collection.METRICS) == entries
 
 
-async def test_a_corrected_label_takes_the_place_of_the_old_one(desk: Desk) -> None:
+async def test_a_corrected_label_takes_the_place_of_the_old_one(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     await desk.told(("a", 0, 1.25))
     found = await desk.told(("a", 0, 1.75))
@@ -94,14 +94,14 @@ async def test_a_corrected_label_takes_the_place_of_the_old_one(desk: Desk) -> N
     assert found["metrics"]["mae"] == 0.25
 
 
-async def test_one_and_true_are_not_the_same_label(desk: Desk) -> None:
+async def test_one_and_true_are_not_the_same_label(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1)
     await desk.told(("a", 0, 1))
     await desk.told(("a", 0, True))
     assert [one["label"] for one in await desk.kept(Collection.LABELS)] == [True]
 
 
-async def test_request_id_of_two_requests_is_ambiguous(desk: Desk) -> None:
+async def test_request_id_of_two_requests_is_ambiguous(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     await desk.captured("a", 9.5)
     found = await desk.told(("a", 0, 1.5))
@@ -109,21 +109,21 @@ async def test_request_id_of_two_requests_is_ambiguous(desk: Desk) -> None:
     assert found["metrics"] == {}
 
 
-async def test_a_label_may_come_before_its_capture(desk: Desk) -> None:
+async def test_a_label_may_come_before_its_capture(desk: FeedbackDesk) -> None:
     first = await desk.told(("a", 0, 2.0))
     assert (first["unmatched"], first["coverage"]) == (1, None)
     await desk.captured("a", 1.5)
     assert (await desk.told(("a", 0, 2.0)))["metrics"]["rmse"] == 0.5
 
 
-async def test_labels_of_another_version_are_another_s(desk: Desk) -> None:
+async def test_labels_of_another_version_are_another_s(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5, key=ModelKey("iris", 2))
     assert (await desk.told(("a", 0, 1.5)))["matched"] == 0
 
 
 @pytest.mark.parametrize("answer", [[0.5, 0.9], {"low": 1.0, "high": 2.0}])
 async def test_predictions_of_several_values_are_not_measured_and_noted(
-    desk: Desk, answer: Any
+    desk: FeedbackDesk, answer: Any
 ) -> None:
     await desk.captured("a", answer)
     found = await desk.told(("a", 0, 1))
@@ -132,13 +132,13 @@ async def test_predictions_of_several_values_are_not_measured_and_noted(
 
 
 @pytest.mark.parametrize("answer", [[1.5], {"price": 1.5}])
-async def test_the_only_value_of_a_row_is_measured(desk: Desk, answer: Any) -> None:
+async def test_the_only_value_of_a_row_is_measured(desk: FeedbackDesk, answer: Any) -> None:
     await desk.captured("a", answer)
     found = await desk.told(("a", 0, 1))
     assert (found["metrics"]["mae"], found["note"]) == (0.5, None)
 
 
-async def test_labels_wait_for_captures_that_are_on_their_way(desk: Desk) -> None:
+async def test_labels_wait_for_captures_that_are_on_their_way(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     desk.on_its_way = [("b", 2.5), ("c", 3.5)]
     found = await desk.told(("a", 0, 1.5), ("b", 0, 2.5), ("c", 0, 3.0), ("d", 0, 1.0))
@@ -147,7 +147,7 @@ async def test_labels_wait_for_captures_that_are_on_their_way(desk: Desk) -> Non
     assert "for 1 of the labels there is no captured request" in found["note"]
 
 
-async def test_labels_of_late_captures_are_not_called_unmatched(desk: Desk) -> None:
+async def test_labels_of_late_captures_are_not_called_unmatched(desk: FeedbackDesk) -> None:
     desk.on_its_way = None
     found = await desk.told(("a", 0, 1.0), ("b", 1, 2.0))
     assert (found["matched"], found["waiting"], found["unmatched"]) == (0, 2, 0)
@@ -158,7 +158,7 @@ async def test_labels_of_late_captures_are_not_called_unmatched(desk: Desk) -> N
     assert again["metrics"]["mae"] == 0.5
 
 
-async def test_labels_without_a_row_are_counted_by_reason(desk: Desk) -> None:
+async def test_labels_without_a_row_are_counted_by_reason(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     await desk.captured("twice", 1.5)
     await desk.captured("twice", 1.5)

@@ -23,7 +23,7 @@ sys.stdin.read()
 """
 
 
-class Bench:
+class SupervisedProgram:
     def __init__(self, folder: Path) -> None:
         self.starts = folder / "starts"
         (folder / "supervised.py").write_text(PROGRAM.format(path=str(self.starts)))
@@ -37,11 +37,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SupervisedProgram:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(module, "_GRACE", 0.5)
-    return Bench(tmp_path)
+    return SupervisedProgram(tmp_path)
 
 
 async def stop(task: asyncio.Task[None]) -> None:
@@ -60,24 +60,26 @@ def children() -> list[bytes]:
     return [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
 
 
-async def test_a_killed_process_is_started_again_with_the_same_message(bench: Bench) -> None:
+async def test_a_killed_process_is_started_again_with_the_same_message(
+    program: SupervisedProgram,
+) -> None:
     task = asyncio.create_task(Supervisor("supervised", "hello").run())
-    await bench.up(1)
-    os.kill(int(bench.started[0][0]), signal.SIGKILL)
-    await bench.up(2)
+    await program.up(1)
+    os.kill(int(program.started[0][0]), signal.SIGKILL)
+    await program.up(2)
     await stop(task)
-    assert [message for _, message in bench.started] == ["hello", "hello"]
-    assert all(is_gone(pid) for pid, _ in bench.started)
+    assert [message for _, message in program.started] == ["hello", "hello"]
+    assert all(is_gone(pid) for pid, _ in program.started)
 
 
-async def test_a_process_that_does_not_end_is_killed(bench: Bench) -> None:
+async def test_a_process_that_does_not_end_is_killed(program: SupervisedProgram) -> None:
     task = asyncio.create_task(Supervisor("supervised", "stubborn").run())
-    await bench.up(1)
+    await program.up(1)
     await stop(task)
-    assert is_gone(bench.started[0][0])
+    assert is_gone(program.started[0][0])
 
 
-async def test_a_start_that_is_cancelled_leaves_no_process(bench: Bench) -> None:
+async def test_a_start_that_is_cancelled_leaves_no_process(program: SupervisedProgram) -> None:
     for turns in range(6):
         supervisor = Supervisor("supervised", "stubborn")
         task = asyncio.create_task(supervisor.run())

@@ -25,7 +25,7 @@ from tests.support.waiting import until
 A, B = ModelKey("a", 1), ModelKey("b", 1)
 
 
-class Bench:
+class UpkeepBench:
     """Upkeep, and what it looks after."""
 
     def __init__(self, folder: Path) -> None:
@@ -40,8 +40,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    it = Bench(tmp_path)
+async def bench(tmp_path: Path) -> AsyncIterator[UpkeepBench]:
+    it = UpkeepBench(tmp_path)
     yield it
     await it.store.close()
     it.spool.close()
@@ -50,7 +50,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 # Counts
 
 
-async def test_minutes_that_are_over_are_kept_once(bench: Bench) -> None:
+async def test_minutes_that_are_over_are_kept_once(bench: UpkeepBench) -> None:
     bench.traffic.answered(A, time.time() - 120, 1.0, 1)
     bench.traffic.answered(A, time.time() + 120, 1.0, 1)
     for _ in range(2):
@@ -59,7 +59,7 @@ async def test_minutes_that_are_over_are_kept_once(bench: Bench) -> None:
     assert len(bench.traffic.all()) == 1
 
 
-async def test_flush_at_the_end_stores_all_minutes(bench: Bench) -> None:
+async def test_flush_at_the_end_stores_all_minutes(bench: UpkeepBench) -> None:
     bench.traffic.answered(A, time.time(), 1.0, 1)
     await bench.upkeep.flush(all=True)
     assert len(await bench.names(Collection.TRAFFIC)) == 1
@@ -67,7 +67,7 @@ async def test_flush_at_the_end_stores_all_minutes(bench: Bench) -> None:
 
 
 async def test_counts_stay_while_the_store_is_away(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> None:
         raise StoreUnavailable("it is away")
@@ -82,7 +82,7 @@ async def test_counts_stay_while_the_store_is_away(
 
 
 async def test_hours_without_a_store_are_kept_once_also_if_it_took_some_minutes(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = (time.time() // 3600 - 10) * 3600
     real = bench.store.insert
@@ -112,7 +112,7 @@ async def test_hours_without_a_store_are_kept_once_also_if_it_took_some_minutes(
 
 
 async def test_minutes_are_written_some_at_a_time(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BATCH", 2)
     real = bench.store.insert
@@ -136,7 +136,7 @@ async def test_minutes_are_written_some_at_a_time(
 
 
 async def test_counts_that_no_store_takes_are_said_and_forgotten(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: UpkeepBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.traffic.answered(B, time.time() - 120, 1.0, 1)
     bench.traffic.answered(ModelKey("\ud800", 1), time.time() - 120, 1.0, 1)
@@ -151,7 +151,7 @@ async def test_counts_that_no_store_takes_are_said_and_forgotten(
 
 
 def test_the_state_is_that_of_the_spool_and_of_the_drain(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = UpkeepBench(tmp_path)
     assert bench.upkeep.state() == CaptureStatus(0, 0, 0, 0, "")
     assert bench.spool.append([b"x" * 492])
     assert not bench.spool.append([b"x" * 900])
@@ -167,7 +167,7 @@ def test_the_state_is_that_of_the_spool_and_of_the_drain(tmp_path: Path) -> None
 
 
 async def test_dropped_captures_are_logged_once(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: UpkeepBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
         bench.spool.append([b"x" * 2000])
@@ -181,7 +181,7 @@ async def test_dropped_captures_are_logged_once(
 
 
 async def test_disk_that_cannot_sync_is_logged(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    bench: UpkeepBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: int) -> None:
         raise OSError(5, "Input/output error")
@@ -197,7 +197,7 @@ async def test_disk_that_cannot_sync_is_logged(
 
 
 async def test_the_spool_is_looked_through_in_another_thread(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, threads = bench.spool.deleted, set()
 
@@ -214,7 +214,9 @@ async def test_the_spool_is_looked_through_in_another_thread(
     assert threading.main_thread() not in threads
 
 
-async def test_upkeep_goes_on_after_failures(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_upkeep_goes_on_after_failures(
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("_SYNC", "_FLUSH"):
         monkeypatch.setattr(module, name, 0.001)
     calls = 0
@@ -254,11 +256,13 @@ def drained(spool: Spool, **offsets: int) -> None:
     (spool.root / STATE_FILE).write_text(json.dumps({"offsets": offsets}), encoding="utf-8")
 
 
-async def test_an_empty_spool_has_been_caught_up_with(bench: Bench) -> None:
+async def test_an_empty_spool_has_been_caught_up_with(bench: UpkeepBench) -> None:
     assert await bench.upkeep.caught_up(0)
 
 
-async def test_caught_up_awaits_earlier_captures_only(bench: Bench, looks: list[float]) -> None:
+async def test_caught_up_awaits_earlier_captures_only(
+    bench: UpkeepBench, looks: list[float]
+) -> None:
     bench.spool.append([b"one"])
     [segment] = segments(bench.spool.root)
     size = segment.stat().st_size
@@ -272,7 +276,9 @@ async def test_caught_up_awaits_earlier_captures_only(bench: Bench, looks: list[
     assert not await bench.upkeep.caught_up(0)
 
 
-async def test_segment_drained_and_deleted_is_not_awaited(bench: Bench, looks: list[float]) -> None:
+async def test_segment_drained_and_deleted_is_not_awaited(
+    bench: UpkeepBench, looks: list[float]
+) -> None:
     bench.spool.append([b"one"])
     [segment] = segments(bench.spool.root)
     waiting = asyncio.create_task(bench.upkeep.caught_up(30))

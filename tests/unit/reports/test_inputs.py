@@ -53,16 +53,16 @@ def report(
 class FakeMonitoring:
     """What a report reads from monitoring."""
 
-    def __init__(self, baseline: Any = None) -> None:
-        self._baseline = baseline
+    def __init__(self, baseline: Any = None, as_of: datetime | None = None) -> None:
+        self._baseline, self._as_of = baseline, as_of
 
     async def baseline(self, key: ModelKey) -> tuple[dict[str, float], str | None]:
         if isinstance(self._baseline, RegistryUnavailable):
             return {}, self._baseline.detail
         return self._baseline or {}, None
 
-    def baseline_as_of(self, key: ModelKey) -> None:
-        return None
+    def baseline_as_of(self, key: ModelKey) -> datetime | None:
+        return self._as_of
 
     async def serving(self, *window: Any) -> dict[str, Any]:
         errors = {"refused": 2, "malformed": 1, "too_busy": 3}
@@ -76,7 +76,10 @@ class FakeMonitoring:
 
 
 def gatherer(
-    training: Any = None, baseline: Any = None, options: Options | None = None
+    training: Any = None,
+    baseline: Any = None,
+    options: Options | None = None,
+    as_of: datetime | None = None,
 ) -> InputWriter:
     async def find_training(key: ModelKey) -> Any:
         return training
@@ -88,7 +91,7 @@ def gatherer(
         return options
 
     return InputWriter(
-        cast(Monitoring, FakeMonitoring(baseline)),
+        cast(Monitoring, FakeMonitoring(baseline, as_of)),
         training=find_training,
         signature=signature,
         options=chosen,
@@ -229,3 +232,13 @@ async def test_captures_of_any_values_can_be_encoded(documents: Documents, tmp_p
     [kept] = lines(tmp_path / "captures.jsonl")
     assert (kept["data"], kept["predictions"]) == ([[10**30]], ["\ud800"])
     assert lines(tmp_path / "labels.jsonl")[0]["label"] == 10**400
+
+
+async def test_reference_names_the_time_of_a_stored_baseline(
+    documents: Documents, tmp_path: Path
+) -> None:
+    reference, job = await filled(
+        documents, tmp_path, NOW, NOW + DAY, baseline={"rmse": 1.0}, as_of=NOW
+    )
+    assert reference.description.endswith(f"; the baseline as of {NOW:%Y-%m-%d %H:%M}")
+    assert job["baseline"] == {"rmse": 1.0}

@@ -1,4 +1,4 @@
-"""Reports on a schedule: when somebody is told, and whom the webhook may call."""
+"""Reports on a schedule: when the alarm sounds, and which hosts the webhook may call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -23,8 +23,8 @@ def made(verdict: str, message: str = "Column “a” has moved.") -> dict[str, 
     return {"_id": "r1", "verdict": verdict, "report": {"reasons": [{"message": message}]}}
 
 
-class Told:
-    """What an alarm has told."""
+class FakeWebhook:
+    """What an alarm has done."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[ModelKey, str]] = []
@@ -43,13 +43,13 @@ class Told:
      ("insufficient_data", "drift"), ("error", "degraded"), ("ok", "error")],
 )  # fmt: skip
 async def test_alarm_for_a_worse_verdict(before: str | None, now: str) -> None:
-    told = Told()
-    await told.alarm()(KEY, made(now), made(before) if before else None)
-    [(key, text)] = told.notes
+    fake = FakeWebhook()
+    await fake.alarm()(KEY, made(now), made(before) if before else None)
+    [(key, text)] = fake.notes
     assert key == KEY
     assert now in text
     assert "has moved" in text
-    [message] = told.calls
+    [message] = fake.calls
     assert message["verdict"] == now
     assert (message["model"], message["version"], message["report"]) == ("iris", 1, "r1")
 
@@ -60,10 +60,10 @@ async def test_alarm_for_a_worse_verdict(before: str | None, now: str) -> None:
      ("ok", "insufficient_data"), (None, "no_reference")],
 )  # fmt: skip
 async def test_alarm_stays_silent_for_other_verdicts(before: str | None, now: str) -> None:
-    told = Told()
-    await told.alarm()(KEY, made(now), made(before) if before else None)
-    assert not told.notes
-    assert not told.calls
+    fake = FakeWebhook()
+    await fake.alarm()(KEY, made(now), made(before) if before else None)
+    assert not fake.notes
+    assert not fake.calls
 
 
 def callers(many: bool, verdict: str = "ok") -> dict[str, Any]:
@@ -86,35 +86,35 @@ OLD = {"_id": "r0", "verdict": "ok", "report": {"reasons": []}}
 
 @pytest.mark.parametrize("before", [None, OLD, callers(False)])
 async def test_alarm_when_callers_begin_to_send_wrong_requests(before: Any) -> None:
-    told = Told()
-    await told.alarm()(KEY, callers(True), before)
-    [(_, text)] = told.notes
+    fake = FakeWebhook()
+    await fake.alarm()(KEY, callers(True), before)
+    [(_, text)] = fake.notes
     assert "callers send wrong requests. 40 of 100" in text
-    [message] = told.calls
+    [message] = fake.calls
     assert (message["verdict"], message["reason"]) == ("ok", "40 of 100 requests were refused.")
     assert message["headline"].endswith("callers send wrong requests")
 
 
 async def test_alarm_once_while_callers_send_wrong_requests() -> None:
-    told = Told()
+    fake = FakeWebhook()
     for before, now in ((callers(True), callers(True)), (callers(True), callers(False))):
-        await told.alarm()(KEY, now, before)
-    assert not told.notes
-    await told.alarm()(KEY, callers(True, "drift"), callers(True))
-    [message] = told.calls
+        await fake.alarm()(KEY, now, before)
+    assert not fake.notes
+    await fake.alarm()(KEY, callers(True, "drift"), callers(True))
+    [message] = fake.calls
     # What moved, and not what labels say for the model, nor the callers, who are known.
     assert message["reason"] == "Column “a” has moved."
 
 
 async def test_alarm_of_a_first_report_names_no_earlier_verdict() -> None:
-    told = Told()
-    await told.alarm()(KEY, made("drift"), None)
-    [(_, text)] = told.notes
+    fake = FakeWebhook()
+    await fake.alarm()(KEY, made("drift"), None)
+    [(_, text)] = fake.notes
     assert "was" not in text
     assert "drift (the first report). Data moved." in text
-    assert told.calls[0]["previous"] is None
-    await told.alarm()(KEY, made("degraded"), made("insufficient_data"))
-    assert "(was insufficient_data)" in told.notes[1][1]
+    assert fake.calls[0]["previous"] is None
+    await fake.alarm()(KEY, made("degraded"), made("insufficient_data"))
+    assert "(was insufficient_data)" in fake.notes[1][1]
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def seen(*deployments: DeploymentSnapshot, **changes: Any) -> Snapshot:
     return Snapshot(**{**given, **changes})
 
 
-class Told(Collector):
+class SnapshotCollector(Collector):
     def __init__(self, what: Snapshot) -> None:
         self._what = what
 
@@ -82,7 +82,7 @@ class Told(Collector):
 
 def page(what: Snapshot, accept: str = "") -> str:
     registry = CollectorRegistry()
-    registry.register(Told(what))
+    registry.register(SnapshotCollector(what))
     encode, _ = choose_encoder(accept)
     return encode(registry).decode()
 
