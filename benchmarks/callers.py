@@ -24,7 +24,7 @@ from model_deployment.degradation.data.tables import PREDICTION, read, read_labe
 from model_deployment.degradation.job import ReportJob, parse
 from model_deployment.degradation.report import ReportInputs, make_report
 from model_deployment.recording.record import document, encode
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 FORMS = {"JSON": (JSON,), "CSV": (CSV,), "Parquet": (PARQUET,), "mixed": (JSON, CSV, PARQUET)}
@@ -138,7 +138,7 @@ def _capture(
     path: Path, frame: pd.DataFrame, forms: Sequence[str], specs: Sequence[dict[str, Any]]
 ) -> None:
     """What the drain makes of the requests."""
-    inputs = Inputs(specs)
+    inputs = ModelInputs(specs)
     with path.open("w") as file:
         for number, start in enumerate(range(0, len(frame), _ROWS)):
             part = frame[start : start + _ROWS].reset_index(drop=True)

@@ -36,12 +36,13 @@ from report import REPORT, ROOT
 sys.path.insert(0, str(ROOT))
 
 from model_deployment.documents.connect import connect
-from model_deployment.recording.drain import Config, read_state
+from model_deployment.documents.opening import OpenedStore
+from model_deployment.recording.drain import DrainConfig, read_state
 from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.spool import Spool
-from model_deployment.recording.supervisor import Child
-from model_deployment.recording.upkeep import Keeper
-from model_deployment.recording.windows import Traffic
+from model_deployment.recording.supervisor import Supervisor
+from model_deployment.recording.upkeep import Upkeep
+from model_deployment.recording.windows import TrafficWindows
 
 #: Share of the proxied throughput that captures may cost.
 BAR = 0.10
@@ -96,12 +97,12 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
     spool = Spool(folder, max_bytes=1024**3)
     if url:
         spool.open()
-        traffic = Traffic("benchmark")
+        traffic = TrafficWindows("benchmark")
         recorder = Recorder(spool, traffic)
-        keeper = Keeper(spool, traffic, connect(url), _nothing_chosen)
-        config = Config(str(folder), url, 3600.0, 1024**2, "salt")
-        child = Child(_DRAIN, json.dumps(asdict(config)))
-        work = [asyncio.create_task(one.run()) for one in (keeper, child)]
+        upkeep = Upkeep(spool, traffic, OpenedStore(connect(url)))
+        config = DrainConfig(str(folder), url, 3600.0, 1024**2, "salt")
+        child = Supervisor(_DRAIN, json.dumps(asdict(config)))
+        work = [asyncio.create_task(one.run()) for one in (upkeep, child)]
         while child.pid is None:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
         os.sched_setaffinity(child.pid, {max(os.sched_getaffinity(0))})
@@ -111,10 +112,6 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
         task.cancel()
     await asyncio.gather(*work, return_exceptions=True)
     spool.close()
-
-
-async def _nothing_chosen() -> dict[Any, float]:
-    return {}
 
 
 @contextmanager

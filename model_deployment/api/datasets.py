@@ -19,10 +19,16 @@ from model_deployment.api.times import parse_moment
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.core.errors import InvalidRequest, NotFound, Unavailable
 from model_deployment.core.names import ModelKey
-from model_deployment.datasets.captured import Format, Unreadable, any_captured, captured, training
+from model_deployment.datasets.captured import (
+    Format,
+    UnreadableData,
+    any_captured,
+    captured,
+    training,
+)
 from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
 from model_deployment.reports.inputs import FindInputs, FindTraining
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +50,8 @@ class Source(StrEnum):
 Get = Callable[[ModelKey], Awaitable[Any]]
 
 
-async def _no_inputs(key: ModelKey) -> Inputs:
-    return Inputs()
+async def _no_inputs(key: ModelKey) -> ModelInputs:
+    return ModelInputs()
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ async def _send(
         first = await anext(stream, b"")
     except StoreUnavailable as error:
         raise _unavailable(error) from error
-    except Unreadable as error:
+    except UnreadableData as error:
         raise NotFound(f"cannot send the dataset of {key}: {error}") from error
     name = f"{key}-{source}.{format}".replace(" ", "_")
     return _ClosingStream(

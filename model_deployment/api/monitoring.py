@@ -150,7 +150,7 @@ class MonitoringCalls:
         key = await self._deployed(name)
         request.scope[ITEMS] = len(body.items)
         items = [Label(item.request_id, item.row, item.label) for item in body.items]
-        return await self.feedbacks.take(key, items)
+        return await self.feedbacks.add(key, items)
 
     async def erase(
         self, name: Key, request_id: Annotated[str, Query(min_length=1, max_length=128)]

@@ -11,7 +11,7 @@ from model_deployment import __version__
 from model_deployment.api.schemas import CapturesOut, PortsOut, ReadyOut
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
-from model_deployment.recording.upkeep import MonitoringState
+from model_deployment.recording.upkeep import CaptureStatus
 
 #: Seconds without a tick of the control loop after which the controller is not ready.
 STUCK_AFTER = 10.0
@@ -21,7 +21,7 @@ def router(
     controller: Controller,
     *,
     idle: Callable[[], float],
-    monitoring: Callable[[], MonitoringState],
+    monitoring: Callable[[], CaptureStatus],
     mlflow_version: str,
 ) -> APIRouter:
     """The routes.

@@ -147,7 +147,7 @@ def _telemetry(
         ports=serving.ports,
         counters=serving.routes.counters,
         totals=serving.totals,
-        captures=monitoring.keeper.state,
+        captures=monitoring.upkeep.state,
         idle=lambda: serving.reconciler.idle,
         memory=memory,
     )

@@ -18,16 +18,18 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import MAX_CAPTURE_BYTES
 from model_deployment.documents.base import Documents, StoreUnavailable
 from model_deployment.documents.connect import connect
+from model_deployment.documents.opening import OpenedStore
 from model_deployment.documents.owner_view import FindSince, OwnerView
+from model_deployment.documents.retention import Retention
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
 from model_deployment.metrics.service import Monitoring
-from model_deployment.recording.drain import Config
+from model_deployment.recording.drain import DrainConfig
 from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.spool import Spool
-from model_deployment.recording.supervisor import Child
-from model_deployment.recording.upkeep import Keeper
-from model_deployment.recording.windows import Traffic
+from model_deployment.recording.supervisor import Supervisor
+from model_deployment.recording.upkeep import Upkeep
+from model_deployment.recording.windows import TrafficWindows
 from model_deployment.registry.model_metrics import ModelMetrics
 from model_deployment.registry.training_data import TrainingData, TrainingDataFinder
 from model_deployment.reports import schedule
@@ -36,14 +38,15 @@ from model_deployment.reports.inputs import (
     FindOptions,
     FindSignature,
     FindTraining,
-    Gather,
+    InputWriter,
 )
-from model_deployment.reports.schedule import Alarm, Webhook
+from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
+from model_deployment.reports.webhook import Webhook
 from model_deployment.settings import Settings
 from model_deployment.state.deployments import Deployments
-from model_deployment.tabular.inputs import Inputs
-from model_deployment.tabular.inputs_cache import Known
+from model_deployment.tabular.input_columns import ModelInputs
+from model_deployment.tabular.inputs_cache import InputsCache
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +63,8 @@ class MonitoringParts:
     """What records calls, keeps documents, and judges how models do."""
 
     recorder: Recorder
-    keeper: Keeper
+    upkeep: Upkeep
+    store: OpenedStore
     monitoring: Monitoring
     feedback: Feedback
     reporter: Reporter
@@ -106,7 +110,7 @@ def _inputs(serving: ServingParts, settings: Settings) -> MonitoringInputs:
     artifact = _known(deployments, lambda row: row.artifact)
     metrics = ModelMetrics(serving.registry)
     training = TrainingDataFinder(serving.registry, allowed=settings.training_data)
-    known = Known(settings.data_dir / "models")
+    known = InputsCache(settings.data_dir / "models")
 
     async def signature(key: ModelKey) -> Mapping[str, Any] | None:
         name = await artifact(key)
@@ -116,8 +120,8 @@ def _inputs(serving: ServingParts, settings: Settings) -> MonitoringInputs:
             else None
         )
 
-    async def inputs(key: ModelKey) -> Inputs:
-        return await asyncio.to_thread(known, await artifact(key) or "") or Inputs()
+    async def inputs(key: ModelKey) -> ModelInputs:
+        return await asyncio.to_thread(known, await artifact(key) or "") or ModelInputs()
 
     async def ready() -> list[ModelKey]:
         return [row.key for row in await deployments.all() if row.state in SERVED]
@@ -171,11 +175,12 @@ def build_monitoring(
     spool = _open_spool(settings, stack)
     documents = _connect(settings)
     stack.push_async_callback(documents.close)
-    traffic = Traffic(secrets.token_hex(4))
-    keeper = Keeper(spool, traffic, documents, inputs.retention)
-    stack.push_async_callback(_flush_counts, keeper)
+    traffic = TrafficWindows(secrets.token_hex(4))
+    store = OpenedStore(documents)
+    upkeep = Upkeep(spool, traffic, store)
+    stack.push_async_callback(_flush_counts, upkeep)
     child = _drain(settings, spool, serving.instance)
-    present = OwnerView(documents, inputs.since, keeper)
+    present = OwnerView(store, inputs.since, upkeep.caught_up)
     monitoring = Monitoring(
         present,
         traffic,
@@ -186,7 +191,8 @@ def build_monitoring(
     reporter = _build_reporter(settings, inputs, monitoring, present)
     reporter.open()
     stack.push_async_callback(reporter.close)
-    _in_background(stack, keeper.run())
+    _in_background(stack, upkeep.run())
+    _in_background(stack, Retention(store, inputs.retention).run())
     _in_background(stack, child.run())
     _in_background(stack, inputs.baselines.run(inputs.ready))
     if settings.report_every:
@@ -197,33 +203,34 @@ def build_monitoring(
         )
     return MonitoringParts(
         Recorder(spool, traffic, serving.totals),
-        keeper,
+        upkeep,
+        store,
         monitoring,
         Feedback(present),
         reporter,
         present,
         inputs.find_training,
         inputs.inputs,
-        traffic.begin_anew,
+        traffic.discard,
     )
 
 
 def _build_reporter(
     settings: Settings, inputs: MonitoringInputs, monitoring: Monitoring, documents: OwnerView
 ) -> Reporter:
-    gather = Gather(
+    gather = InputWriter(
         monitoring,
         training=inputs.find_training,
         signature=inputs.signature,
-        baseline=inputs.baselines.of,
-        baseline_as_of=inputs.baselines.as_of,
         options=inputs.options,
     )
     return Reporter(
         documents,
         gather,
         work=settings.data_dir / "reports",
-        done=Alarm(inputs.note, Webhook(settings.webhook_url, private=settings.webhook_private)),
+        on_report=Alarm(
+            inputs.note, Webhook(settings.webhook_url, private=settings.webhook_private)
+        ),
     )
 
 
@@ -245,9 +252,9 @@ def _connect(settings: Settings) -> Documents:
         raise StateError(f"cannot use MODEL_DEPLOYMENT_DOCUMENTS_URL: {error}") from None
 
 
-def _drain(settings: Settings, spool: Spool, instance: str) -> Child:
+def _drain(settings: Settings, spool: Spool, instance: str) -> Supervisor:
     """The process that takes captures from the spool to the store."""
-    config = Config(
+    config = DrainConfig(
         spool=str(spool.root),
         documents=settings.documents,
         max_age=settings.spool_hours * 3600,
@@ -256,13 +263,13 @@ def _drain(settings: Settings, spool: Spool, instance: str) -> Child:
         log_format=settings.log_format,
         models=str(settings.data_dir / "models"),
     )
-    return Child("model_deployment.recording.drain", json.dumps(asdict(config)))
+    return Supervisor("model_deployment.recording.drain", json.dumps(asdict(config)))
 
 
-async def _flush_counts(keeper: Keeper) -> None:
+async def _flush_counts(upkeep: Upkeep) -> None:
     with contextlib.suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(_FLUSH_TIMEOUT):
-            await keeper.flush(all=True)
+            await upkeep.flush(all=True)
 
 
 def _in_background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -17,7 +17,7 @@ from model_deployment.core.domain import Deployment, Route
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import Gate
 from model_deployment.proxy.routes import Routes
-from model_deployment.recording.counters import Totals
+from model_deployment.recording.counters import RequestCounters
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel import MLmodelReader
@@ -44,7 +44,7 @@ class _Stores:
     description: MLmodelCache
     registry: Registry
     logs: LaunchLogs
-    totals: Totals
+    totals: RequestCounters
     admission: Admission
 
 
@@ -108,7 +108,7 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
         description=MLmodelCache(MLmodelReader()),
         registry=components.registry(settings),
         logs=LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes),
-        totals=Totals(),
+        totals=RequestCounters(),
         admission=components.admission(settings),
     )
 

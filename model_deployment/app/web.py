@@ -65,7 +65,7 @@ def build_api(
         system.router(
             controller,
             idle=lambda: serving.reconciler.idle,
-            monitoring=monitoring.keeper.state,
+            monitoring=monitoring.upkeep.state,
             mlflow_version=version("mlflow"),
         ),
         metrics.router(telemetry.page),
@@ -116,7 +116,7 @@ def build_dashboard(
         await registry.ask("", lambda client: client.search_registered_models(max_results=1))
 
     async def reach_documents() -> None:
-        await (await monitoring.keeper.opened()).get(Collection.REPORTS, "any")
+        await (await monitoring.store.opened()).get(Collection.REPORTS, "any")
 
     parts = Parts(
         controller=controller,
@@ -128,7 +128,7 @@ def build_dashboard(
         versions=registry.versions,
         reach_registry=reach_registry,
         reach_documents=reach_documents,
-        look=telemetry.look,
+        look=telemetry.snapshot,
         totals=serving.totals.all,
         describe=serving.describe,
         counters=serving.routes.counters,

@@ -1,32 +1,24 @@
 """How busy deployments were in the last minutes: differences of what is counted, step by step."""
 
-import math
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.counters import STEPS, Total
+from model_deployment.recording.counters import RequestCounts
+from model_deployment.recording.histogram import Histogram
 
 #: Seconds of a step, and how many are remembered: five minutes.
 STEP, KEPT = 5.0, 60
 #: Steps that "now" is made of.
 _NOW = 2
-#: What answers of each step took, nearly.
-_MIDDLES = (
-    STEPS[0] / 2,
-    *(math.sqrt(low * high) for low, high in pairwise(STEPS)),
-    STEPS[-1],
-)
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
     requests: int
     errors: int
-    #: Answers by their latency, of those steps of :data:`STEPS` that have any.
-    latencies: Mapping[int, int]
+    latencies: Histogram
     p95: float | None
     seconds: float
 
@@ -47,7 +39,7 @@ class Figures:
 
 @dataclass(slots=True)
 class _Track:
-    last: Total
+    last: RequestCounts
     steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=KEPT))
 
 
@@ -62,13 +54,13 @@ class Pulse:
         """Whether a step is over."""
         return self._at is None or now - self._at >= STEP
 
-    def beat(self, now: float, totals: Mapping[ModelKey, Total]) -> None:
+    def beat(self, now: float, totals: Mapping[ModelKey, RequestCounts]) -> None:
         """Note what was counted since the last time."""
         seconds = STEP if self._at is None else max(0.001, now - self._at)
         self._at = now
         self._tracks = {key: track for key, track in self._tracks.items() if key in totals}
         for key, total in totals.items():
-            track = self._tracks.setdefault(key, _Track(Total()))
+            track = self._tracks.setdefault(key, _Track(RequestCounts()))
             track.steps.append(_difference(track.last, total, seconds))
             track.last = total
 
@@ -79,45 +71,23 @@ class Pulse:
             return Figures()
         steps = track.steps
         newest = list(steps)[-_NOW:]
+        latencies = Histogram()
+        for step in steps:
+            latencies.update(step.latencies)
         return Figures(
             rates=tuple(step.requests / step.seconds for step in steps),
             p95s=tuple(step.p95 for step in steps),
             rate=sum(s.requests for s in newest) / sum(s.seconds for s in newest),
-            p95=percentile(_added(step.latencies for step in steps), 0.95),
+            p95=latencies.percentile(0.95),
             requests=sum(step.requests for step in steps),
             errors=sum(step.errors for step in steps),
         )
 
 
-def _difference(before: Total, now: Total, seconds: float) -> _Step:
+def _difference(before: RequestCounts, now: RequestCounts, seconds: float) -> _Step:
     if now.answered < before.answered or now.errors.total() < before.errors.total():
-        before = Total()  # deployed anew, and counted from nothing
-    latencies = {
-        place: after - earlier
-        for place, (earlier, after) in enumerate(zip(before.steps, now.steps, strict=True))
-        if after != earlier
-    }
+        before = RequestCounts()  # deployed anew, and counted from nothing
+    latencies = now.latencies.since(before.latencies)
     errors = now.errors.total() - before.errors.total()
-    answered = sum(latencies.values())
-    return _Step(answered + errors, errors, latencies, percentile(latencies, 0.95), seconds)
-
-
-def _added(counts: Iterable[Mapping[int, int]]) -> Counter[int]:
-    found: Counter[int] = Counter()
-    for one in counts:
-        found.update(one)
-    return found
-
-
-def percentile(counts: Mapping[int, int], share: float) -> float | None:
-    """Milliseconds that a share of the answers took at most, to a tenth: the middle of a step.
-
-    Args:
-        counts: by place in :data:`STEPS`.
-    """
-    wanted, seen = math.ceil(share * sum(counts.values())), 0
-    for place in sorted(counts):
-        seen += counts[place]
-        if seen >= wanted:
-            return 1000 * _MIDDLES[place]
-    return None
+    answered = latencies.total()
+    return _Step(answered + errors, errors, latencies, latencies.percentile(0.95), seconds)

@@ -14,7 +14,7 @@ from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard import formatting, svg
 from model_deployment.dashboard.dependencies import Parts
-from model_deployment.datasets.captured import Format, Unreadable, captured, training
+from model_deployment.datasets.captured import Format, UnreadableData, captured, training
 from model_deployment.documents.base import Collection, Query
 from model_deployment.registry.values import INDEX
 
@@ -80,7 +80,7 @@ async def compared(parts: Parts, key: ModelKey) -> Compared:
             before = await _some(training(found.path, Format.JSONL, _TRAINING, inputs))
     except ModelDeploymentError as error:
         origin = error.detail
-    except Unreadable as error:
+    except UnreadableData as error:
         origin = str(error)
     return await asyncio.to_thread(_compare, now, before, origin)
 

@@ -9,11 +9,11 @@ from model_deployment.core.domain import Deployment, ProxyCounters, User
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Documents
 from model_deployment.metrics.service import Monitoring
-from model_deployment.recording.counters import Total
+from model_deployment.recording.counters import RequestCounts
 from model_deployment.registry.values import RegisteredModel, RegisteredVersion
 from model_deployment.reports.inputs import FindInputs, FindTraining
 from model_deployment.reports.service import Reporter
-from model_deployment.telemetry.prometheus import Seen
+from model_deployment.telemetry.prometheus import Snapshot
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Parts:
     reach_registry: Callable[[], Awaitable[object]]
     reach_documents: Callable[[], Awaitable[object]]
     #: The controller's figures now, and what was counted of requests.
-    look: Callable[[], Awaitable[Seen]]
-    totals: Callable[[], Mapping[ModelKey, Total]]
+    look: Callable[[], Awaitable[Snapshot]]
+    totals: Callable[[], Mapping[ModelKey, RequestCounts]]
     #: Signature, scoring example and a sample request of a deployed model; reads files.
     describe: Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
     counters: Callable[[ModelKey], ProxyCounters]

@@ -9,7 +9,7 @@ from model_deployment.core.hints import advice
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard import formatting, svg
 from model_deployment.dashboard.activity import KEPT, Figures, Pulse
-from model_deployment.telemetry.prometheus import Seen, Served
+from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot
 
 #: The order in which states want attention.
 _URGENCY = {
@@ -78,7 +78,7 @@ class Facts:
     registry: str | None
 
 
-def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
+def row(served: DeploymentSnapshot, figures: Figures, verdict: str, now: datetime) -> Row:
     """The row of a deployment."""
     it = served.row
     ready = it.ready_at if it.state is State.READY else None
@@ -119,12 +119,12 @@ def _missing(it: Deployment, serving: int | None) -> str:
 
 
 def rows(
-    seen: Seen, pulse: Pulse, verdicts: Mapping[ModelKey, str], now: datetime
+    seen: Snapshot, pulse: Pulse, verdicts: Mapping[ModelKey, str], now: datetime
 ) -> dict[str, Row]:
     """All rows, by name."""
     made = [
         row(served, pulse.of(served.row.key), verdicts.get(served.row.key, ""), now)
-        for served in sorted(seen.served, key=lambda one: _order(one.row))
+        for served in sorted(seen.deployments, key=lambda one: _order(one.row))
     ]
     return {one.name: one for one in made}
 
@@ -133,7 +133,7 @@ def _order(it: Deployment) -> tuple[str, int]:
     return it.key.model.lower(), it.key.version
 
 
-def facts(seen: Seen, registry: str | None, store: str, stuck_after: float) -> Facts:
+def facts(seen: Snapshot, registry: str | None, store: str, stuck_after: float) -> Facts:
     """What holds for all."""
     ports, captures = seen.ports, seen.captures
     return Facts(

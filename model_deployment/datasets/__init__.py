@@ -1,1 +1,1 @@
-"""Datasets for download: captured requests, or the training data, as CSV, JSON lines or Parquet."""
+"""Streams datasets for download: captured requests or training data, as CSV, JSON lines or Parquet."""

@@ -1,8 +1,7 @@
-"""Datasets on their way out: captured rows, or the training data, as CSV, Parquet or lines of JSON.
+"""Streams captured rows as CSV, Parquet or JSON lines.
 
-Everything is a stream of bytes, a few thousand rows at a time, so that a million rows take no more memory
-than these. A stream that fails raises: whoever sends it has to break off, or half a dataset would pass for
-a whole one.
+A dataset is a stream of bytes, made from a few thousand rows at a time, so memory does not grow with it.
+A stream that fails raises; the sender has to abort the response, or half a dataset would pass for a whole.
 """
 
 import asyncio
@@ -10,46 +9,42 @@ import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.datasets.formats import Format, Kinds, encoder, unique
+from model_deployment.datasets.formats import Format, KindFinder, encoder, unique
 from model_deployment.datasets.training import training
 from model_deployment.documents.base import Collection, Document, Documents, Query
-from model_deployment.tabular.csv_file import Unreadable
-from model_deployment.tabular.inputs import Inputs
-from model_deployment.tabular.text_cells import KINDS, Kind
+from model_deployment.tabular.csv_file import UnreadableData
+from model_deployment.tabular.input_columns import ModelInputs
+from model_deployment.tabular.text_cells import KIND_OF_TYPE, ColumnKind
 
-__all__ = ["Format", "Unreadable", "any_captured", "captured", "training"]
+__all__ = ["Format", "UnreadableData", "any_captured", "captured", "training"]
 
-#: Rows that are in hand at once, and the captures they come from at most.
+#: Most rows in memory, and most captures that they come from.
 _ROWS, _CAPTURES = 4096, 500
-#: Cells in hand at once, for very wide rows.
+#: Most cells in memory, for very wide rows.
 _CELLS = 400_000
-#: Captures that are looked at for the names of columns.
-_LOOK = 1000
+#: First captures that the columns are taken from.
+_COLUMNS_FROM = 1000
 
 
-@dataclass(frozen=True)
 class _Layout:
-    """Which columns there are, and what they are called in the dataset."""
+    """The columns of a dataset.
 
-    #: Name in the captures, and the number of columns of that name before it.
-    keys: Sequence[tuple[str, int]]
-    labels: bool
-    names: list[str] = field(init=False)
+    Args:
+        keys: of each input its name in the captures, and how many columns of that name come before it: a
+            request may have two.
+    """
 
-    def __post_init__(self) -> None:
-        before, after = ["request_id", "ts", "row"], ["prediction", *["label"] * self.labels]
-        features = unique((name for name, _ in self.keys), taken=[*before, "prediction", "label"])
-        object.__setattr__(self, "names", [*before, *features, *after])
-
-    @property
-    def places(self) -> list[str | None]:
-        """What each column is called in the captures; None for those that are ours."""
-        after = len(self.names) - 3 - len(self.keys)
-        return [None] * 3 + [name for name, _ in self.keys] + [None] * after
+    def __init__(self, keys: Sequence[tuple[str, int]], labels: bool) -> None:
+        self.keys, self.labels = keys, labels
+        before, after = ["request_id", "ts", "row"], ["prediction", *["label"] * labels]
+        #: For each column the name of the input; None for other columns.
+        self.inputs = [*[None] * len(before), *(name for name, _ in keys), *[None] * len(after)]
+        features = unique((name for name, _ in keys), taken=[*before, "prediction", "label"])
+        self.names = [*before, *features, *after]
 
 
 async def captured(
@@ -58,40 +53,39 @@ async def captured(
     columns: Sequence[str] | None,
     labels: bool,
     format: Format,
-    inputs: Inputs | None = None,
+    inputs: ModelInputs | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """Captured rows, each with its prediction, and with its label where somebody has sent one.
+    """Captured rows, each with its prediction and, if there is one, its label.
 
     Args:
-        documents: where they are.
         query: which captures; its ``limit`` counts rows.
-        columns: which inputs; None stands for all that the first captures have.
-        labels: whether there is a column for them.
-        inputs: what the model takes, for rows that an earlier release captured without asking.
+        columns: which inputs; None for all inputs of the first captures.
+        labels: whether there is a column of labels.
+        inputs: of the model, for captures of earlier releases, whose values are not converted.
 
     Raises:
-        StoreUnavailable: the store went away; what came before is not the whole.
+        StoreUnavailable: the parts so far are not the whole dataset.
     """
     limit = query.limit
-    # Nothing may come in later that has not been looked at.
+    # Both passes of Parquet have to see the same captures.
     query = replace(
         query,
         collection=Collection.CAPTURES,
         limit=None,
         until=query.until or datetime.now(UTC),
     )
-    inputs = inputs or Inputs()
+    inputs = inputs or ModelInputs()
     keys = (
         await _keys(documents, query, inputs)
         if columns is None
         else [(name, 0) for name in dict.fromkeys(columns)]
     )
     layout = _Layout(keys, labels)
-    kinds = Kinds([_expected(inputs, name) for name in layout.places])
+    kinds = KindFinder([_expected(inputs, name) for name in layout.inputs])
     if format is Format.PARQUET:
         async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
             async for rows in parts:
-                await asyncio.to_thread(kinds.look, rows)
+                await asyncio.to_thread(kinds.observe, rows)
     writer = await asyncio.to_thread(encoder, format, layout.names, kinds.found())
     yield writer.head()
     async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
@@ -102,24 +96,24 @@ async def captured(
 
 
 async def any_captured(documents: Documents, model: str, version: int) -> bool:
-    """Whether there is any capture of a deployment.
+    """Whether a deployment has captures.
 
     Raises:
-        StoreUnavailable: nobody can tell.
+        StoreUnavailable: unknown.
     """
     query = Query(Collection.CAPTURES, model=model, version=version, limit=1)
     async with aclosing(_stream(documents, query)) as captures:
         return await anext(captures, None) is not None
 
 
-def _expected(inputs: Inputs, name: str | None) -> Kind | None:
-    """What a column is of which all values are missing."""
+def _expected(inputs: ModelInputs, name: str | None) -> ColumnKind | None:
+    """The kind of a column without values, by the signature."""
     spec = inputs.spec(name) if name is not None else None
-    return KINDS.get(str(spec["type"])) if spec is not None else None
+    return KIND_OF_TYPE.get(str(spec["type"])) if spec is not None else None
 
 
 async def _captures(
-    documents: Documents, query: Query, inputs: Inputs
+    documents: Documents, query: Query, inputs: ModelInputs
 ) -> AsyncGenerator[dict[str, Any], None]:
     async with aclosing(_stream(documents, query)) as captures:
         async for capture in captures:
@@ -129,16 +123,18 @@ async def _captures(
             yield capture
 
 
-async def _keys(documents: Documents, query: Query, inputs: Inputs) -> list[tuple[str, int]]:
+async def _keys(documents: Documents, query: Query, inputs: ModelInputs) -> list[tuple[str, int]]:
     found: dict[tuple[str, int], None] = {}
-    async with aclosing(_captures(documents, replace(query, limit=_LOOK), inputs)) as captures:
+    async with aclosing(
+        _captures(documents, replace(query, limit=_COLUMNS_FROM), inputs)
+    ) as captures:
         async for capture in captures:
             found.update(dict.fromkeys(_counted(capture["columns"])))
     return list(found)
 
 
 def _counted(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Names with the number of equal ones before, since a request may have two columns of one name."""
+    """Names with the number of equal names before."""
     seen: Counter[str] = Counter()
     counted = []
     for name in names:
@@ -148,16 +144,16 @@ def _counted(names: Sequence[str]) -> list[tuple[str, int]]:
 
 
 async def _rows(
-    documents: Documents, query: Query, layout: _Layout, limit: int | None, inputs: Inputs
+    documents: Documents, query: Query, layout: _Layout, limit: int | None, inputs: ModelInputs
 ) -> AsyncGenerator[list[list[Any]], None]:
     left = math.inf if limit is None else limit
     most = max(1, min(_ROWS, _CELLS // len(layout.names)))
     async with aclosing(_batches(documents, query, most, inputs)) as batches:
         async for batch in batches:
             labels = await _labels(documents, query, batch) if layout.labels else {}
-            made = await asyncio.to_thread(_make, batch, layout, labels, left)
+            made = await asyncio.to_thread(_table, batch, layout, labels, left)
             left -= len(made)
-            # One capture may have more rows than are wanted at once.
+            # One capture may have more rows than may be in memory.
             for start in range(0, len(made), most):
                 yield made[start : start + most]
             if left <= 0:
@@ -165,9 +161,9 @@ async def _rows(
 
 
 async def _batches(
-    documents: Documents, query: Query, most: int, inputs: Inputs
+    documents: Documents, query: Query, most: int, inputs: ModelInputs
 ) -> AsyncGenerator[list[dict[str, Any]], None]:
-    """Captures with rows, so many that their rows are not too many."""
+    """Captures with rows, as many as may be in memory."""
     batch: list[dict[str, Any]] = []
     rows = 0
     async with aclosing(_captures(documents, query, inputs)) as captures:
@@ -186,7 +182,7 @@ async def _batches(
 async def _labels(
     documents: Documents, query: Query, batch: Sequence[Document]
 ) -> dict[tuple[str, int], Any]:
-    # Whenever they came: they are late by nature.
+    # Of any time: labels come later than captures.
     wanted = Query(
         Collection.LABELS,
         model=query.model,
@@ -201,7 +197,7 @@ async def _labels(
 
 
 async def _stream(documents: Documents, query: Query) -> AsyncGenerator[dict[str, Any], None]:
-    """What is found, let go of in any case."""
+    """Documents of a query; the cursor is closed in any case."""
     found = documents.find(query)
     try:
         async for document in found:
@@ -212,7 +208,7 @@ async def _stream(documents: Documents, query: Query) -> AsyncGenerator[dict[str
             await close()
 
 
-def _make(
+def _table(
     batch: Sequence[Document],
     layout: _Layout,
     labels: Mapping[tuple[str, int], Any],

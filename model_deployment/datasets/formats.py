@@ -1,4 +1,8 @@
-"""How rows are written: CSV, lines of JSON, Parquet, part by part."""
+"""Encoders of rows, part by part: CSV, JSON lines, Parquet.
+
+CSV is written with the standard library: Arrow's writer needs one type for each column, writes 1.0 as 1,
+and has no lists.
+"""
 
 import base64
 import csv
@@ -14,27 +18,25 @@ from typing import Any
 
 import orjson
 
-from model_deployment.tabular.text_cells import Kind
+from model_deployment.tabular.text_cells import ColumnKind
 
-#: What a spreadsheet takes for the beginning of a formula. The wide forms are what some make of it.
+#: First characters that make a spreadsheet calculate a cell; the wide forms do in some of them.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _INT64 = 2**63
-#: Whole numbers beyond are rounded where they become floats.
+#: Larger whole numbers are rounded in floats.
 _EXACT = 2**53
 
 Row = Sequence[Any]
 
 
 class Format(StrEnum):
-    """How a dataset is written."""
-
     CSV = "csv"
     PARQUET = "parquet"
     JSONL = "jsonl"
 
 
 def unique(names: Iterable[str], taken: Sequence[str] = ()) -> list[str]:
-    """These names, with ``_1``, ``_2`` and so on behind those that are taken already."""
+    """The names, with ``_1``, ``_2`` and so on appended to those that are taken."""
     names = list(names)
     used, reserved = set(taken), set(names)
     found = []
@@ -48,22 +50,17 @@ def unique(names: Iterable[str], taken: Sequence[str] = ()) -> list[str]:
     return found
 
 
-class Kinds:
-    """What the columns of rows of Python's values are."""
+class KindFinder:
+    """Finds the kinds of columns from rows of Python values."""
 
-    def __init__(self, expected: Sequence[Kind | None]) -> None:
-        """Look at nothing yet.
-
-        Args:
-            expected: what each column is if all its values are missing, where that is known.
-        """
+    def __init__(self, expected: Sequence[ColumnKind | None]) -> None:
+        """``expected``: the kind of each column if all its values are missing."""
         self._expected = expected
         self._types: list[set[type]] = [set() for _ in expected]
-        #: Whole numbers among them that no float may stand for.
+        #: Whether there are whole numbers that a float would round.
         self._large = [False] * len(expected)
 
-    def look(self, rows: Sequence[Row]) -> None:
-        """Take some rows into account."""
+    def observe(self, rows: Sequence[Row]) -> None:
         for place, column in enumerate(zip(*rows, strict=True)):
             types = set(map(type, column))
             if int in types:
@@ -74,51 +71,45 @@ class Kinds:
                 self._large[place] |= not (least >= -_EXACT and most <= _EXACT)
             self._types[place] |= types
 
-    def found(self) -> list[Kind]:
-        """One for each column. Columns of mixed values are text."""
+    def found(self) -> list[ColumnKind]:
+        """The kind of each column. Columns of mixed values are text."""
         return [
-            _kind(types - {type(None)}, large, expected or Kind.TEXT)
+            _kind(types - {type(None)}, large, expected or ColumnKind.TEXT)
             for types, large, expected in zip(self._types, self._large, self._expected, strict=True)
         ]
 
 
-def _kind(types: set[type], large: bool, expected: Kind) -> Kind:
+def _kind(types: set[type], large: bool, expected: ColumnKind) -> ColumnKind:
     if not types:
         return expected
     if types == {bool}:
-        return Kind.BOOL
+        return ColumnKind.BOOL
     if types == {int}:
-        return Kind.INT
+        return ColumnKind.INT
     if types <= {int, float}:
-        return Kind.TEXT if large else Kind.FLOAT
-    return Kind.TIME if types == {datetime} else Kind.TEXT
+        return ColumnKind.TEXT if large else ColumnKind.FLOAT
+    return ColumnKind.TIME if types == {datetime} else ColumnKind.TEXT
 
 
 class Encoder:
-    """Writes rows; what it returns are the parts of the file."""
+    """Returns the parts of a file."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
 
     def head(self) -> bytes:
-        """What comes before the rows."""
         return b""
 
     def rows(self, rows: Sequence[Row]) -> bytes:
-        """Some rows; at least one."""
+        """The part with some rows; at least one."""
         raise NotImplementedError
 
     def tail(self) -> bytes:
-        """What comes after them."""
         return b""
 
 
-def encoder(format: Format, names: Sequence[str], kinds: Sequence[Kind]) -> Encoder:
-    """The one for a format.
-
-    Args:
-        kinds: what the columns are; only Parquet has to know.
-    """
+def encoder(format: Format, names: Sequence[str], kinds: Sequence[ColumnKind]) -> Encoder:
+    """``kinds`` of the columns: only Parquet needs them."""
     match format:
         case Format.CSV:
             return _Csv(names)
@@ -129,7 +120,7 @@ def encoder(format: Format, names: Sequence[str], kinds: Sequence[Kind]) -> Enco
 
 
 class _Csv(Encoder):
-    """RFC 4180, and nothing in it that a spreadsheet would calculate."""
+    """RFC 4180, with a quote before everything that a spreadsheet would calculate."""
 
     def head(self) -> bytes:
         return self.rows([self._names])
@@ -154,30 +145,28 @@ def _cell(value: Any) -> Any:
 
 
 class _Jsonl(Encoder):
-    """One object in each line."""
-
     def rows(self, rows: Sequence[Row]) -> bytes:
         return b"".join(_json(dict(zip(self._names, row, strict=True))) + b"\n" for row in rows)
 
 
 class _Parquet(Encoder):
-    """One row group for each call."""
+    """One row group for each call of :meth:`rows`."""
 
-    def __init__(self, names: Sequence[str], kinds: Sequence[Kind]) -> None:
+    def __init__(self, names: Sequence[str], kinds: Sequence[ColumnKind]) -> None:
         super().__init__(names)
         import pyarrow as pa
         from pyarrow import parquet
 
         types = {
-            Kind.BOOL: pa.bool_(),
-            Kind.INT: pa.int64(),
-            Kind.FLOAT: pa.float64(),
-            Kind.TIME: pa.timestamp("ms", "UTC"),
-            Kind.TEXT: pa.string(),
+            ColumnKind.BOOL: pa.bool_(),
+            ColumnKind.INT: pa.int64(),
+            ColumnKind.FLOAT: pa.float64(),
+            ColumnKind.TIME: pa.timestamp("ms", "UTC"),
+            ColumnKind.TEXT: pa.string(),
         }
         self._kinds = kinds
         fields = [
-            pa.field(_sane(name), types[kind]) for name, kind in zip(names, kinds, strict=True)
+            pa.field(_encodable(name), types[kind]) for name, kind in zip(names, kinds, strict=True)
         ]
         self._schema = pa.schema(fields)
         self._sink = Sink()
@@ -190,7 +179,7 @@ class _Parquet(Encoder):
         import pyarrow as pa
 
         arrays = [
-            pa.array(map(_AS[kind], column), field.type)
+            pa.array(map(_CONVERT[kind], column) if kind in _CONVERT else column, field.type)
             for kind, field, column in zip(
                 self._kinds, self._schema, zip(*rows, strict=True), strict=True
             )
@@ -204,27 +193,21 @@ class _Parquet(Encoder):
         return self._sink.take()
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
 def _as_text(value: Any) -> str | None:
     if value is None:
         return None
-    return _sane(value if isinstance(value, str) else _text(value))
+    return _encodable(value if isinstance(value, str) else _text(value))
 
 
-_AS: Mapping[Kind, Callable[[Any], Any]] = {
-    Kind.BOOL: _same,
-    Kind.INT: _same,
-    Kind.FLOAT: lambda value: None if value is None else float(value),
-    Kind.TIME: _same,
-    Kind.TEXT: _as_text,
+#: Conversions to Arrow; values of other kinds stay.
+_CONVERT: Mapping[ColumnKind, Callable[[Any], Any]] = {
+    ColumnKind.FLOAT: lambda value: None if value is None else float(value),
+    ColumnKind.TEXT: _as_text,
 }
 
 
 def _text(value: Any) -> str:
-    """A value of any kind: structures as JSON."""
+    """Any value as text: lists and objects as JSON."""
     match value:
         case datetime():
             return value.isoformat()
@@ -237,10 +220,10 @@ def _text(value: Any) -> str:
 
 
 def _json(value: Any) -> bytes:
-    """As JSON, in which what is no number is null."""
+    """JSON with null for NaN and infinity."""
     try:
         return orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # large integers, half characters: rare, and Python's own can do it
+    except TypeError:  # large integers and lone surrogates: rare, and slower
         return json.dumps(_finite(value), default=_text, separators=(",", ":")).encode()
 
 
@@ -256,13 +239,13 @@ def _finite(value: Any) -> Any:
             return value
 
 
-def _sane(text: str) -> str:
-    """Without halves of characters, which no encoding has."""
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode() if not text.isascii() else text
 
 
 class Sink(io.RawIOBase):
-    """A file that is emptied while it is written."""
+    """A file for a writer; :meth:`take` removes what was written so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -270,21 +253,19 @@ class Sink(io.RawIOBase):
         self._size = 0
 
     def writable(self) -> bool:
-        """It is."""
         return True
 
     def write(self, data: Any) -> int:
-        """Keep a part until it is taken."""
         part = bytes(data)
         self._parts.append(part)
         self._size += len(part)
         return len(part)
 
     def tell(self) -> int:
-        """Bytes written so far, those that were taken included."""
+        """Bytes written so far, taken ones included."""
         return self._size
 
     def take(self) -> bytes:
-        """What was written since the last call."""
+        """The bytes written since the last call."""
         taken, self._parts = b"".join(self._parts), []
         return taken

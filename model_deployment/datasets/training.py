@@ -1,7 +1,6 @@
-"""Training data on their way out: a Parquet or CSV file, read part by part and written in another form."""
+"""Streams a Parquet or CSV file of training data in another format, part by part."""
 
 import asyncio
-import contextlib
 import csv
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing
@@ -9,79 +8,70 @@ from pathlib import Path
 from typing import Any
 
 from model_deployment.datasets.formats import Format, Sink, encoder, unique
-from model_deployment.tabular.csv_file import Unreadable, columns_of
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.csv_file import UnreadableData, read_columns
+from model_deployment.tabular.input_columns import ModelInputs
 
-#: Rows, and cells, that are in hand at once.
+#: Most rows, and most cells, in memory.
 _ROWS, _CELLS = 4096, 400_000
 _BLOCK = 256 * 1024
 
 
 async def training(
-    path: Path, format: Format, limit: int | None = None, inputs: Inputs | None = None
+    path: Path, format: Format, limit: int | None = None, inputs: ModelInputs | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The rows of a Parquet or CSV file; its first ``limit`` ones.
+    """The first ``limit`` rows of a Parquet or CSV file, or all.
 
-    A Parquet file that is wanted whole, as Parquet, is sent as it is. Values in CSV files are what the
-    model's inputs are by its signature; in other columns numbers and truth values where all of a column
-    are.
+    A Parquet file that is wanted as Parquet, and whole, is sent unchanged. The model's signature gives the
+    types of a CSV file's columns; other columns are numbers or booleans if all their values are.
 
     Raises:
-        Unreadable: it is no such file, or damaged.
+        UnreadableData: the file is neither, or damaged.
     """
     async with aclosing(
-        _on_thread(lambda: _training(path, format, limit, inputs or Inputs()))
+        _on_thread(lambda: _training(path, format, limit, inputs or ModelInputs()))
     ) as parts:
         async for part in parts:
             yield part
 
 
 def _training(
-    path: Path, format: Format, limit: int | None, inputs: Inputs
+    path: Path, format: Format, limit: int | None, inputs: ModelInputs
 ) -> Generator[bytes, None, None]:
     try:
         if path.suffix.lower() == ".csv":
             yield from _from_csv(path, format, limit, inputs)
         elif format is Format.PARQUET and limit is None:
-            yield from _as_it_is(path)
+            yield from _unchanged(path)
         else:
             yield from _from_parquet(path, format, limit)
-    except Unreadable:
+    except UnreadableData:
         raise
-    except (ValueError, csv.Error, OSError) as error:  # pyarrow's are of these
+    except (ValueError, csv.Error, OSError) as error:  # pyarrow raises these too
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unreadable(f"cannot read the training data: {first[:200]}") from error
+        raise UnreadableData(f"cannot read the training data: {first[:200]}") from error
 
 
 async def _on_thread(
     make: Callable[[], Generator[bytes, None, None]],
 ) -> AsyncGenerator[bytes, None]:
-    """A generator that blocks, each step of it on a thread. It is closed in any case."""
+    """Runs each step of a blocking generator on a thread."""
     generator = make()
     step: asyncio.Future[bytes | None] | None = None
     try:
         while True:
             step = asyncio.ensure_future(asyncio.to_thread(next, generator, None))
-            # A thread goes on after its caller was cancelled, and may not be disturbed in it.
-            part = await asyncio.shield(step)
-            if part is None:
+            if (part := await asyncio.shield(step)) is None:
                 return
             yield part
     finally:
-        if step is None or step.done():
-            generator.close()
-        else:
-            step.add_done_callback(lambda done: _end(done, generator))
-
-
-def _end(done: asyncio.Future[Any], generator: Generator[bytes, None, None]) -> None:
-    if not done.cancelled():
-        done.exception()  # or there would be a complaint that nobody has asked for it
-    with contextlib.suppress(ValueError):  # it is still at work, and the program ends
+        if step is not None and not step.done():
+            # The caller was cancelled, and the thread goes on: a running generator cannot be closed.
+            await asyncio.wait([step])
+            step.exception()  # retrieved, so that asyncio does not complain
         generator.close()
 
 
-def _as_it_is(path: Path) -> Iterator[bytes]:
+def _unchanged(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             yield block
@@ -90,7 +80,7 @@ def _as_it_is(path: Path) -> Iterator[bytes]:
 def _from_parquet(path: Path, format: Format, limit: int | None) -> Iterator[bytes]:
     from pyarrow import parquet
 
-    # Buffered, or a row group would be read whole, and some files are one row group.
+    # Buffered: otherwise whole row groups are read, and some files have only one.
     with parquet.ParquetFile(path, buffer_size=_BLOCK, pre_buffer=False) as file:
         schema = file.schema_arrow
         most = max(1, min(_ROWS, _CELLS // max(1, len(schema.names))))
@@ -132,7 +122,7 @@ def _rewritten(batches: Iterator[Any], schema: Any) -> Iterator[bytes]:
 
 
 def _values(column: Any) -> list[Any]:
-    """Python's values, with times as text: Arrow's reach further than Python's."""
+    """Python values; times as text, since Arrow's range is wider than Python's."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
@@ -142,9 +132,11 @@ def _values(column: Any) -> list[Any]:
     return found
 
 
-def _from_csv(path: Path, format: Format, limit: int | None, inputs: Inputs) -> Iterator[bytes]:
-    """Twice through the file: what a column is can be told when all of it was seen."""
-    columns = columns_of(path, inputs, limit)
+def _from_csv(
+    path: Path, format: Format, limit: int | None, inputs: ModelInputs
+) -> Iterator[bytes]:
+    """Reads the file twice: the kind of a column is known only after all its cells."""
+    columns = read_columns(path, inputs, limit)
     writer = encoder(format, unique(columns.names), columns.kinds)
     yield writer.head()
     for values in columns.parts():

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Document, Documents, Query, Written
+from model_deployment.documents.opening import OpenedStore
 
 #: The moment since which a name belongs to the model that is deployed now; None if it always did.
 FindSince = Callable[[ModelKey], Awaitable[datetime | None]]
@@ -40,17 +41,20 @@ class CaptureSource(DocumentSource, Protocol):
 class OwnerView:
     """The documents of the models that are deployed now. Writing and deleting pass through unchanged."""
 
-    def __init__(self, documents: Documents, since: FindSince, source: CaptureSource) -> None:
-        self._documents = documents
+    def __init__(
+        self, store: OpenedStore, since: FindSince, caught_up: Callable[[float], Awaitable[bool]]
+    ) -> None:
+        self._documents = store.documents
+        self._store = store
         self._since = since
-        self._source = source
+        self._caught_up = caught_up
 
     async def opened(self) -> Documents:
-        await self._source.opened()
+        await self._store.opened()
         return self
 
     async def caught_up(self, patience: float) -> bool:
-        return await self._source.caught_up(patience)
+        return await self._caught_up(patience)
 
     async def open(self) -> None:
         await self._documents.open()

@@ -1,1 +1,1 @@
-"""How well models do: late ground truth joined with captures, and metrics beside their baseline."""
+"""Metrics of models: joins ground truth with captures, and compares metrics with their baseline."""

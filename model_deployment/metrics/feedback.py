@@ -1,4 +1,4 @@
-"""Late ground truth: joined with what was captured, and metrics computed from it."""
+"""Ground truth: stores labels, joins them with captures, and computes metrics."""
 
 import time
 from collections import Counter, defaultdict
@@ -14,17 +14,16 @@ from model_deployment.documents.owner_view import CaptureSource
 from model_deployment.metrics.scores import scores
 from model_deployment.metrics.service import envelope
 
-#: Items in one call.
 MAX_ITEMS = 10_000
-#: Seconds that labels of requests that are not in the store wait for what is on its way there.
+#: Seconds to wait for captures that are still on their way to the store.
 _PATIENCE = 3.0
-#: Newest labelled rows that metrics are computed of.
+#: Newest labelled rows that metrics are computed from.
 _LABELLED = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The truth about one row of one answered request."""
+    """The true outcome of one row of a predicted request."""
 
     request_id: str
     row: int
@@ -33,28 +32,26 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """The newest labelled rows."""
+    """Metrics of the newest labelled rows."""
 
     metrics: dict[str, float]
     rows: int
-    #: Share of the requests since the oldest of these that have a label.
+    #: Share (0 to 1) of the requests since the oldest of these rows that have a label.
     coverage: float | None
 
 
 class Feedback:
-    """Takes labels."""
+    def __init__(self, store: CaptureSource) -> None:
+        self._store = store
 
-    def __init__(self, keeper: CaptureSource) -> None:
-        self._keeper = keeper
-
-    async def take(self, key: ModelKey, items: Sequence[Label]) -> dict[str, Any]:
-        """Note late ground truth. The same again changes nothing; another label replaces the old one.
+    async def add(self, key: ModelKey, items: Sequence[Label]) -> dict[str, Any]:
+        """Store labels, and compute metrics. A label that comes again replaces the earlier one.
 
         Raises:
-            InvalidRequest: a label is nothing that the store takes; the others are noted.
-            StoreUnavailable: some may have been noted; the same call again is right.
+            InvalidRequest: the store refuses some labels; the others are stored.
+            StoreUnavailable: some labels may be stored; the call can be repeated.
         """
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         last = {_id(key, item): item for item in items}
         known = {
             found["_id"]: found["label"]
@@ -71,11 +68,11 @@ class Feedback:
         measured = await self._measured(documents, key, changed=len(same) < len(last))
         return {
             "matched": found["matched"],
-            # Kept, and joined once their captures have reached the store.
+            # Stored; they count once their captures have reached the store.
             "waiting": found["waiting"],
-            # Kept as well: a label may come before its request does.
+            # Stored as well: a label may come before its request.
             "unmatched": found["unmatched"] + found["beyond"],
-            # Several requests had this name, so nobody knows which one is meant.
+            # Several requests had this id, so the label belongs to none of them.
             "ambiguous": found["ambiguous"],
             "duplicate": len(items) - len(last) + len(same),
             "coverage": measured.coverage,
@@ -87,20 +84,20 @@ class Feedback:
     async def _captured_rows(
         self, documents: Documents, key: ModelKey, request_ids: set[str]
     ) -> tuple[dict[str, list[int]], bool]:
-        """How many rows the requests of each name had, and whether none of them can be on its way still.
+        """The numbers of rows of the requests by id, and whether no capture can still be on its way.
 
-        Captures reach the store a moment after their answers, and labels may be quicker.
+        Captures reach the store a moment after their answers, so labels may arrive first.
         """
         rows = await _rows(documents, key, request_ids)
         missing = request_ids - rows.keys()
         if not missing:
             return rows, True
-        complete = await self._keeper.caught_up(_PATIENCE)
+        complete = await self._store.caught_up(_PATIENCE)
         return rows | await _rows(documents, key, missing), complete
 
     async def _write(self, documents: Documents, key: ModelKey, fresh: dict[str, Label]) -> None:
         now = datetime.now(UTC)
-        # Also those of an earlier model of this name, which are not found otherwise.
+        # Labels of an earlier model of this name too, though queries do not find them.
         await documents.delete(Query(Collection.LABELS, ids=list(fresh)))
         written = await documents.insert(
             Collection.LABELS, [_document(id, key, item, now) for id, item in fresh.items()]
@@ -108,7 +105,7 @@ class Feedback:
         if written.refused:
             id, why = next(iter(written.refused.items()))
             raise InvalidRequest(
-                f"cannot keep {len(written.refused)} of the labels, the first of request "
+                f"cannot store {len(written.refused)} of the labels, the first of request "
                 f"{fresh[id].request_id!a}: {why}"
             )
 
@@ -152,7 +149,7 @@ class Feedback:
 
 
 async def _rows(documents: Documents, key: ModelKey, request_ids: set[str]) -> dict[str, list[int]]:
-    """How many rows the requests of each name had."""
+    """The numbers of rows of the requests by id: several requests may have the same id."""
     rows: dict[str, list[int]] = defaultdict(list)
     async for found in documents.find(_captures(key, request_ids)):
         predictions = found["predictions"]
@@ -183,21 +180,20 @@ def _fate(rows: Sequence[int] | None, row: int, complete: bool) -> str:
 
 
 def _note(found: Mapping[str, int], measured: bool) -> str | None:
-    """What those who sent labels should know of those that met no prediction, or none to measure."""
+    """Explains to the sender why labels have no prediction, or nothing was measured."""
     notes = {
         "waiting": "for {} of the labels the request may still be on its way to the document store: "
-        "they are kept, and count once it has arrived",
+        "they are stored, and count once it has arrived",
         "unmatched": "for {} of the labels there is no captured request of this deployment: the "
         "request_id is not the X-Request-Id of a prediction's answer, or the request was not captured "
-        "(capture_rate), or is forgotten by now (retention_days). They are kept",
+        "(capture_rate), or was deleted by now (retention_days). They are stored",
         "beyond": "for {} of the labels the request has no such row, counted from 0",
-        "ambiguous": "for {} of the labels several requests had this request_id, and nobody knows which "
-        "is meant",
+        "ambiguous": "for {} of the labels several requests had this request_id, so they belong to none",
     }
-    told = [text.format(found[fate]) for fate, text in notes.items() if found[fate]]
+    parts = [text.format(found[fate]) for fate, text in notes.items() if found[fate]]
     if found["matched"] and not measured:
-        told.append("nothing is measured with them: the answers have not one value for each row")
-    return "; ".join(told) or None
+        parts.append("no metrics: the answers do not have one value for each row")
+    return "; ".join(parts) or None
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -1,7 +1,7 @@
-"""Metrics of labelled predictions, and metrics beside their baseline: plain Python, for the API's answers.
+"""Metrics of labelled predictions, and their comparison with the baseline: plain Python, for the API.
 
-The report's own engine measures with more metrics; here it is what can be told at once, without NumPy in
-the controller. Whether a metric is worse says the same judge.
+A report computes more metrics; these are computed at once, without NumPy in the controller. The same judge
+(``degradation.metric_verdict``) decides for both whether a metric is worse.
 """
 
 import math
@@ -20,10 +20,10 @@ from model_deployment.degradation.metric_verdict import (
     merge_baselines,
 )
 
-#: More different whole numbers than this are amounts and no classes.
+#: More distinct whole numbers than this are amounts, not classes.
 _MOST_CLASSES = 20
-#: Classes whose precision, recall and F1 are averaged; a report has as many.
-_MOST_NAMED = 200
+#: Most classes whose precision, recall and F1 are averaged, as in a report.
+_MOST_AVERAGED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +31,19 @@ class Scores:
     """Metrics of labelled rows."""
 
     values: dict[str, float]
-    #: Of precision, recall and F1 the kindest average, which a report judges: a run does not say which one
+    #: The best average of precision, recall and F1, as a report judges it: a run does not say which average
     #: it logged.
     kindest: dict[str, float] = field(default_factory=dict)
-    #: Of those that have a closed form; of others it is estimated.
+    #: Standard errors of the metrics with a closed form; others are estimated later.
     errors: dict[str, float] = field(default_factory=dict)
     #: The metrics of the earlier and of the later half.
     halves: tuple[dict[str, float], ...] = ()
 
 
 def scores(pairs: Sequence[tuple[Any, Any]]) -> Scores:
-    """Metrics of pairs of label and prediction in the order of time."""
+    """Metrics of pairs of label and prediction, oldest first."""
     pairs = _of_one_value(pairs)
-    known = [(label, said) for label, said in pairs if not (_is_hole(label) or _is_hole(said))]
+    known = _complete(pairs)
     values = measure(known)
     middle = len(known) // 2
     halves = tuple(
@@ -55,12 +55,12 @@ def scores(pairs: Sequence[tuple[Any, Any]]) -> Scores:
 
 
 def _of_one_value(pairs: Sequence[tuple[Any, Any]]) -> Sequence[tuple[Any, Any]]:
-    """Pairs whose predictions are the value that a report compares with the label, where it finds one.
+    """Pairs whose predictions are single values, chosen as a report chooses them, where that is possible.
 
-    That is the only one of ``[4.2]`` and ``{"price": 4.2}``, and of probabilities the class that they say.
+    Of ``[4.2]`` and ``{"price": 4.2}`` that is the only value, of probabilities the most probable class.
     """
-    pairs = [(label, said) for label, said in pairs if label is not None]
-    parts = [_parts(said) for _, said in pairs]
+    pairs = [(label, predicted) for label, predicted in pairs if label is not None]
+    parts = [_parts(predicted) for _, predicted in pairs]
     labels = [label for label, _ in pairs]
     sizes = set(map(len, parts))
     if len(sizes) != 1:
@@ -70,34 +70,38 @@ def _of_one_value(pairs: Sequence[tuple[Any, Any]]) -> Sequence[tuple[Any, Any]]
     if size == 1:
         alone = [part[0] for part in parts]
         named = any(_number(label) is None for label in labels)
-        if named and classes <= {"0", "1"} and _are_chances(alone):
-            alone = [int(chance >= 0.5) for chance in alone]
+        if named and classes <= {"0", "1"} and _are_probabilities(alone):
+            alone = [int(probability >= 0.5) for probability in alone]
         return list(zip(labels, alone, strict=True))
     numbers = [[_number(one) for one in part] for part in parts]
-    chances = [[one for one in some if one is not None] for some in numbers]
-    sums = all(len(some) == size and abs(sum(some) - 1) <= 1e-3 for some in chances)
+    probabilities = [[one for one in some if one is not None] for some in numbers]
+    sums = all(len(some) == size and abs(sum(some) - 1) <= 1e-3 for some in probabilities)
     if not sums or not classes <= set(map(str, range(size))):
         return pairs
     if size == 2:
-        return [(label, int(some[1] >= 0.5)) for label, some in zip(labels, chances, strict=True)]
-    return [(label, some.index(max(some))) for label, some in zip(labels, chances, strict=True)]
+        return [
+            (label, int(some[1] >= 0.5)) for label, some in zip(labels, probabilities, strict=True)
+        ]
+    return [
+        (label, some.index(max(some))) for label, some in zip(labels, probabilities, strict=True)
+    ]
 
 
-def _parts(said: Any) -> Sequence[Any]:
-    if type(said) is dict:
-        return [said[name] for name in sorted(said)]
-    return said if type(said) is list else [said]
+def _parts(predicted: Any) -> Sequence[Any]:
+    if type(predicted) is dict:
+        return [predicted[name] for name in sorted(predicted)]
+    return predicted if type(predicted) is list else [predicted]
 
 
-def _are_chances(values: Sequence[Any]) -> bool:
+def _are_probabilities(values: Sequence[Any]) -> bool:
     numbers = [_number(value) for value in values]
     within = all(number is not None and 0 <= number <= 1 for number in numbers)
     return within and any(number not in (0, 1) for number in numbers)
 
 
 def _errors_of_amounts(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
-    """Standard errors, as a report has them."""
-    numbers = [(_number(label), _number(said)) for label, said in pairs]
+    """Standard errors, as a report computes them."""
+    numbers = [(_number(label), _number(predicted)) for label, predicted in pairs]
     wrong = [abs(b - a) for a, b in numbers if a is not None and b is not None]
     if len(wrong) < 2:
         return {}
@@ -118,29 +122,29 @@ def _mean_error(values: Sequence[float]) -> float:
 def measure(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
     """Metrics of pairs of label and prediction: of amounts, or of classes.
 
-    Classes are whatever is no number, and whole numbers of few kinds, on both sides. Pairs without a
-    label or a prediction are left out, and so are the few that are no numbers where most are. Of
-    predictions of several values there is no metric.
+    Values are classes if they are texts, or whole numbers of few kinds, on both sides. Left out are pairs
+    without a label or a prediction, and the texts among mostly numbers. Predictions of several values have
+    no metrics.
     """
-    pairs = [(label, said) for label, said in pairs if not (_is_hole(label) or _is_hole(said))]
-    if not pairs or any(type(said) in (list, dict) for _, said in pairs):
+    pairs = _complete(pairs)
+    if not pairs or any(type(predicted) in (list, dict) for _, predicted in pairs):
         return {}
     numbers = []
-    for label, said in pairs:
-        one, other = _number(label), _number(said)
+    for label, predicted in pairs:
+        one, other = _number(label), _number(predicted)
         if one is not None and other is not None:
             numbers.append((one, other))
     if 2 * len(numbers) > len(pairs) and not _are_classes(numbers):
         try:
             return _of_amounts(numbers)
         except OverflowError:
-            return {}  # amounts so large that their squares are no numbers
-    return _of_classes([(_class(label), _class(said)) for label, said in pairs])
+            return {}  # the squares of the amounts overflow
+    return _of_classes([(_class(label), _class(predicted)) for label, predicted in pairs])
 
 
 def _of_amounts(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
     n = len(pairs)
-    errors = [said - label for label, said in pairs]
+    errors = [predicted - label for label, predicted in pairs]
     mse = math.fsum(error * error for error in errors) / n
     mean = math.fsum(label for label, _ in pairs) / n
     variance = math.fsum((label - mean) ** 2 for label, _ in pairs) / n
@@ -152,17 +156,17 @@ def _of_amounts(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
 
 def _of_classes(pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
     n = len(pairs)
-    found = {"accuracy": sum(label == said for label, said in pairs) / n}
+    found = {"accuracy": sum(label == predicted for label, predicted in pairs) / n}
     classes = sorted({name for pair in pairs for name in pair}, key=_rank)
     if len(classes) == 2:
-        # Of two, the greater is the positive one, as scikit-learn has it for 0 and 1.
+        # The greater of two classes is the positive one, as in scikit-learn for 0 and 1.
         positive = classes[1]
-        hits = sum(label == said == positive for label, said in pairs)
-        told = sum(said == positive for _, said in pairs)
+        hits = sum(label == predicted == positive for label, predicted in pairs)
+        positives = sum(predicted == positive for _, predicted in pairs)
         true = sum(label == positive for label, _ in pairs)
-        found["precision"] = hits / told if told else 0.0
+        found["precision"] = hits / positives if positives else 0.0
         found["recall"] = hits / true if true else 0.0
-        found["f1"] = 2 * hits / (told + true)
+        found["f1"] = 2 * hits / (positives + true)
     return found
 
 
@@ -174,17 +178,17 @@ def comparison(
     known: Scores | None = None,
     degraded: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Each metric beside its baseline, as a report of the same figures has it.
+    """Each metric beside its baseline, judged as in a report of the same figures.
 
-    ``worse`` and ``degraded`` are null where that cannot be told: without a baseline, a known
-    direction, or the number of rows, and under 30 rows.
+    ``worse`` and ``degraded`` are null if the judge cannot decide: without a baseline, a known direction or
+    the number of rows, and with fewer than 30 rows.
 
     Args:
         baseline: metrics of the run.
-        now: the current metrics, with the rows they were measured on.
-        before: what was set earlier, oldest first.
-        known: of metrics of known rows, what else is known of them.
-        degraded: metrics that the last report calls degraded; while they are worse they stay so.
+        now: the current metrics with their number of rows.
+        before: metrics that were set earlier, oldest first.
+        known: averages and standard errors of ``now``, if it was computed from labels.
+        degraded: metrics that the last report calls degraded; they stay degraded while they are worse.
     """
     measured = {} if now is None else _measured(now, known)
     first = first_set_baselines(before, now.ts) if now and now.ts else {}
@@ -214,7 +218,7 @@ def comparison(
 
 
 def _measured(now: RecordedMetrics, known: Scores | None) -> dict[str, Measurement]:
-    """As a report judges them: the kindest averages, and standard errors that are known."""
+    """As a report judges them: the best averages, and known standard errors."""
     if known is None:
         return now.measurements()
     judged = replace(now, metrics={**now.metrics, **known.kindest}).measurements()
@@ -225,20 +229,22 @@ def _measured(now: RecordedMetrics, known: Scores | None) -> dict[str, Measureme
 
 
 def _kindest(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
-    """Of classes: macro or weighted, or of two what :func:`measure` takes, that of the positive one."""
+    """The best of macro average, weighted average and, of two classes, the positive class."""
     taken = measure(pairs)
-    named = [(_class(label), _class(said)) for label, said in pairs]
+    named = [(_class(label), _class(predicted)) for label, predicted in pairs]
     classes = {one for pair in named for one in pair}
-    if "accuracy" not in taken or len(classes) > _MOST_NAMED:
+    if "accuracy" not in taken or len(classes) > _MOST_AVERAGED:
         return {}
     best = {name: taken.get(name, 0.0) for name in ("precision", "recall", "f1")}
     scores, weights = [], []
     for name in classes:
-        hits = sum(label == said == name for label, said in named)
-        told = sum(said == name for _, said in named)
+        hits = sum(label == predicted == name for label, predicted in named)
+        positives = sum(predicted == name for _, predicted in named)
         true = sum(label == name for label, _ in named)
         weights.append(true / len(named))
-        scores.append((hits / max(told, 1), hits / max(true, 1), 2 * hits / (told + true)))
+        scores.append(
+            (hits / max(positives, 1), hits / max(true, 1), 2 * hits / (positives + true))
+        )
     for place, name in enumerate(best):
         column = [score[place] for score in scores]
         weighted = sum(one * weight for one, weight in zip(column, weights, strict=True))
@@ -246,17 +252,21 @@ def _kindest(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
     return best
 
 
-def _is_hole(value: Any) -> bool:
+def _complete(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    return [pair for pair in pairs if not any(map(_is_missing, pair))]
+
+
+def _is_missing(value: Any) -> bool:
     return value is None or (type(value) is float and math.isnan(value))
 
 
 def _number(value: Any) -> float | None:
-    """A number, also one that is written as text; a truth value is none."""
+    """The number in a value or a text; None for booleans and other values."""
     if type(value) not in (int, float, str):
         return None
     try:
         number = float(value)
-    except (ValueError, OverflowError):  # an integer that no float can hold
+    except (ValueError, OverflowError):  # an integer beyond all floats
         return None
     return number if math.isfinite(number) else None
 
@@ -267,7 +277,7 @@ def _are_classes(pairs: Sequence[tuple[float, float]]) -> bool:
 
 
 def _rank(name: str) -> tuple[float, str]:
-    """Numbers by their size, and before all else."""
+    """Sort key: numbers first, by size."""
     try:
         value = float(name)
     except ValueError:
@@ -276,7 +286,7 @@ def _rank(name: str) -> tuple[float, str]:
 
 
 def _class(value: Any) -> str:
-    """In one spelling: ``1``, ``1.0``, ``"1"``, ``True`` and ``"True"`` are the same class."""
+    """The class in one spelling: ``1``, ``1.0``, ``"1"``, ``True`` and ``"True"`` are the same."""
     if isinstance(value, bool):
         return str(int(value))
     text = str(value).strip()

@@ -1,4 +1,4 @@
-"""The use cases of monitoring: metrics, late ground truth, and forgetting."""
+"""Use cases of monitoring: metrics and their history, serving figures, and erasure."""
 
 import asyncio
 import math
@@ -16,42 +16,40 @@ from model_deployment.degradation.metric_verdict import MIN_LABELS, SET
 from model_deployment.documents.base import Collection, Query
 from model_deployment.documents.owner_view import DocumentSource
 from model_deployment.metrics.scores import Scores, comparison
-from model_deployment.recording.windows import Traffic, Window
+from model_deployment.recording.windows import TrafficWindow, TrafficWindows
 
 #: Entries of the history in one answer.
 _HISTORY = 200
-#: Windows of traffic in one answer: a day of minutes.
+#: Minutes of traffic in one answer: a day.
 _WINDOWS = 1440
 
 #: The metrics of a version's run and logged model.
 Baseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
-#: Writes metrics there, and says where.
+#: Writes metrics to the version's run; returns where, in words.
 WriteBack = Callable[[ModelKey, Mapping[str, float]], Awaitable[str]]
 
 
 class Monitoring:
-    """Reads and writes what is known of how models do."""
-
     def __init__(
         self,
-        keeper: DocumentSource,
-        traffic: Traffic,
+        store: DocumentSource,
+        windows: TrafficWindows,
         *,
         baseline: Baseline,
         write_back: WriteBack | None,
         baseline_as_of: Callable[[ModelKey], datetime | None] = lambda key: None,
     ) -> None:
-        """Know nothing yet.
+        """Remember the sources.
 
         Args:
-            baseline_as_of: when the baseline that was told last was had, if the registry did not tell now.
-            write_back: None where metrics that are set stay here.
+            baseline_as_of: when the last baseline had been fetched, if it was a stored one.
+            write_back: None if metrics that are set are not written to MLflow.
         """
-        self._keeper = keeper
-        self._traffic = traffic
-        self._baseline = baseline
+        self._store = store
+        self._windows = windows
+        self._fetch_baseline = baseline
         self._write_back = write_back
-        self._baseline_as_of = baseline_as_of
+        self.baseline_as_of = baseline_as_of
 
     async def metrics(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
         """Baseline, current, history, comparison and serving figures of a deployment.
@@ -59,15 +57,16 @@ class Monitoring:
         Raises:
             StoreUnavailable: the document store does not answer.
         """
-        baseline, why = await self._known_baseline(key)
+        baseline, error = await self.baseline(key)
+        as_of = self.baseline_as_of(key)
         history = await self._history(key, _HISTORY)
         return {
             "name": str(key),
             "baseline": baseline,
-            "baseline_error": why,
-            "baseline_as_of": self._as_of(key),
+            "baseline_error": error,
+            "baseline_as_of": as_of.isoformat(timespec="seconds") if as_of else None,
             "current": dict(history[0]["metrics"]) if history else {},
-            "history": [_told(entry) for entry in history],
+            "history": [_public(entry) for entry in history],
             "comparison": await self._compared(key, baseline, history),
             "serving": await self.serving(key, since, until),
         }
@@ -81,17 +80,17 @@ class Monitoring:
         n: int | None,
         note: str | None,
     ) -> dict[str, Any]:
-        """Note metrics that somebody measured.
+        """Store metrics that were measured elsewhere.
 
         Raises:
-            StoreUnavailable: nothing was noted.
-            InvalidRequest: a metric is no finite number.
+            StoreUnavailable: nothing is stored.
+            InvalidRequest: a metric is not a finite number.
         """
         odd = [name for name, value in metrics.items() if not math.isfinite(value)]
         if odd or not metrics:
             raise InvalidRequest(
                 f"cannot set the metrics of {key}: "
-                + (f"{odd[0]!a} is no finite number" if odd else "there are none")
+                + (f"{odd[0]!a} is not a finite number" if odd else "there are none")
             )
         entry = {
             **envelope(f"{key}/{time.time_ns()}-{secrets.token_hex(4)}", key),
@@ -101,29 +100,29 @@ class Monitoring:
             "note": note,
             "source": SET,
         }
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         written = await documents.insert(Collection.METRICS, [entry])
         if written.refused:
             refused = next(iter(written.refused.values()))
             raise InvalidRequest(
                 f"cannot set the metrics of {key}: the store refuses them: {refused}"
             )
-        baseline, why = await self._known_baseline(key)
+        baseline, error = await self.baseline(key)
         older = [one for one in await self._history(key, _HISTORY) if one["_id"] != entry["_id"]]
         return {
-            **_told(entry),
+            **_public(entry),
             "comparison": await self._compared(key, baseline, [entry, *older]),
-            "baseline_error": why,
+            "baseline_error": error,
             "written_to": await self._written(key, metrics),
         }
 
     async def erase(self, key: ModelKey, request_id: str) -> int:
-        """Forget what was captured of a request; how many captures that were."""
-        documents = await self._keeper.opened()
+        """Delete everything captured of a request; the number of captures deleted."""
+        documents = await self._store.opened()
         query = Query.of(Collection.CAPTURES, key, request_ids=[request_id])
-        # First noted, for what is still on its way to the store.
-        note = {**envelope(f"{key}/{request_id}", key), "request_id": request_id}
-        await documents.replace(Collection.ERASED, note)
+        # First the erasure is stored, for captures that are still on their way to the store.
+        erasure = {**envelope(f"{key}/{request_id}", key), "request_id": request_id}
+        await documents.replace(Collection.ERASED, erasure)
         erased = await documents.delete(query)
         for collection in (Collection.LABELS, Collection.REFERENCES, Collection.DEAD_LETTERS):
             await documents.delete(Query.of(collection, key, request_ids=[request_id]))
@@ -138,62 +137,55 @@ class Monitoring:
                 for version in versions
             )
         )
-        names = sorted({row["metric"] for one in found for row in one["comparison"]})
-        rows = {}
-        for name in names:
-            rows[name] = {
-                str(version): next(
-                    (
-                        {"baseline": row["baseline"], "current": row["current"]}
-                        for row in one["comparison"]
-                        if row["metric"] == name
-                    ),
-                    {"baseline": None, "current": None},
-                )
-                for version, one in zip(versions, found, strict=True)
-            }
+        by_version = {str(version): one for version, one in zip(versions, found, strict=True)}
+        rows = {
+            version: {row["metric"]: row for row in one["comparison"]}
+            for version, one in by_version.items()
+        }
         return {
             "model": model,
             "versions": list(versions),
-            "metrics": rows,
+            "metrics": {
+                name: {
+                    version: {part: own.get(name, {}).get(part) for part in ("baseline", "current")}
+                    for version, own in rows.items()
+                }
+                for name in sorted({name for own in rows.values() for name in own})
+            },
             "baseline_as_of": {
-                str(version): one["baseline_as_of"]
-                for version, one in zip(versions, found, strict=True)
+                version: one["baseline_as_of"] for version, one in by_version.items()
             },
-            "serving": {
-                str(version): one["serving"]["total"]
-                for version, one in zip(versions, found, strict=True)
-            },
+            "serving": {version: one["serving"]["total"] for version, one in by_version.items()},
         }
 
     async def first_set(self, key: ModelKey) -> dict[str, Any] | None:
-        """The oldest metrics that somebody set, of enough rows to hold a model to them."""
-        documents = await self._keeper.opened()
+        """The oldest metrics that were set, with enough rows to serve as a baseline."""
+        documents = await self._store.opened()
         async for found in documents.find(Query.of(Collection.METRICS, key)):
             if found["source"] == SET and (found["n"] or 0) >= MIN_LABELS:
-                return _told(found)
+                return _public(found)
         return None
 
     async def history(self, key: ModelKey, limit: int = _HISTORY) -> list[dict[str, Any]]:
         """Metrics that were set or computed, newest first."""
-        return [_told(entry) for entry in await self._history(key, limit)]
+        return [_public(entry) for entry in await self._history(key, limit)]
 
     async def serving(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
-        """What was served, in all and by the minute."""
-        documents = await self._keeper.opened()
+        """Served requests, in total and by the minute."""
+        documents = await self._store.opened()
         query = Query.of(Collection.TRAFFIC, key, since=since, until=until)
-        kept = [(found["ts"], found) async for found in documents.find(query)]
-        # Copied here: requests go on being counted in them.
-        counted = [
+        stored = [(found["ts"], found) async for found in documents.find(query)]
+        # Copied on the event loop: requests go on being counted in the windows.
+        current = [
             (moment, window.as_dict())
-            for moment, window in self._traffic.current(key)
+            for moment, window in self._windows.current(key)
             if since <= moment < until
         ]
-        # A day of minutes takes tens of milliseconds, and predictions go on meanwhile.
-        return await asyncio.to_thread(_served, [*kept, *counted], since, until)
+        # A day of minutes takes tens of milliseconds: not on the event loop.
+        return await asyncio.to_thread(_serving, [*stored, *current], since, until)
 
     async def _history(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         query = Query.of(Collection.METRICS, key, newest_first=True, limit=limit)
         return [found async for found in documents.find(query)]
 
@@ -208,13 +200,13 @@ class Monitoring:
         if not history:
             return comparison(baseline, None)
         newest, *older = history
-        now = recorded_metrics(_told(newest))
+        now = recorded_metrics(_public(newest))
         before = [
-            recorded_metrics(_told(one)) for one in reversed(older) if one["ts"] <= newest["ts"]
+            recorded_metrics(_public(one)) for one in reversed(older) if one["ts"] <= newest["ts"]
         ]
         if len(history) >= _HISTORY and (first := await self.first_set(key)):
             before.insert(0, recorded_metrics(first))
-        # Of labels; what was set, and entries of earlier versions, have none of these.
+        # Metrics that were set, and entries of earlier releases, have none of these.
         known = Scores(
             {},
             newest.get("kindest") or {},
@@ -226,23 +218,19 @@ class Monitoring:
 
     async def _degraded(self, key: ModelKey) -> set[str]:
         """Metrics that the last report calls degraded."""
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         query = Query.of(Collection.REPORTS, key, newest_first=True, limit=1)
         async for found in documents.find(query):
             metrics = found["report"].get("metrics", ())
             return {str(one["name"]) for one in metrics if one.get("degraded")}
         return set()
 
-    async def _known_baseline(self, key: ModelKey) -> tuple[dict[str, float], str | None]:
-        """And why it is not known, if it is not."""
+    async def baseline(self, key: ModelKey) -> tuple[dict[str, float], str | None]:
+        """The baseline, or an empty one and the reason."""
         try:
-            return await self._baseline(key), None
+            return await self._fetch_baseline(key), None
         except ModelDeploymentError as error:
             return {}, error.detail or error.title
-
-    def _as_of(self, key: ModelKey) -> str | None:
-        moment = self._baseline_as_of(key)
-        return moment.isoformat(timespec="seconds") if moment else None
 
     async def _written(self, key: ModelKey, metrics: Mapping[str, float]) -> str:
         if self._write_back is None:
@@ -254,18 +242,18 @@ class Monitoring:
 
 
 def envelope(id: str, key: ModelKey) -> dict[str, Any]:
-    """What every document begins with."""
+    """The first fields of every document."""
     return {"_id": id, "model": key.model, "version": key.version, "ts": datetime.now(UTC)}
 
 
-def _served(
+def _serving(
     counted: Sequence[tuple[datetime, Mapping[str, Any]]], since: datetime, until: datetime
 ) -> dict[str, Any]:
-    """Windows as they are kept, added up by the minute and in all."""
-    windows: defaultdict[datetime, Window] = defaultdict(Window)
-    total = Window()
-    for moment, kept in counted:
-        window = Window.from_dict(kept)
+    """Adds up windows in their stored form, by the minute and in total."""
+    windows: defaultdict[datetime, TrafficWindow] = defaultdict(TrafficWindow)
+    total = TrafficWindow()
+    for moment, stored in counted:
+        window = TrafficWindow.from_dict(stored)
         windows[moment].add(window)
         total.add(window)
     return {
@@ -279,7 +267,7 @@ def _served(
     }
 
 
-def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of the history, for people."""
+def _public(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of the history, as the API shows it."""
     names = ("metrics", "window", "n", "note", "source")
     return {"ts": entry["ts"].isoformat(), **{name: entry[name] for name in names}}

@@ -1,1 +1,1 @@
-"""Writes what was asked and answered: captures into a spool, on to the document store; counts by minute."""
+"""Writes captures (requests with answers) through a local spool to the store; counts requests."""

@@ -1,7 +1,7 @@
-"""One answered prediction: as it lies in the spool, and as it goes to the document store.
+"""The two forms of a capture: a record in the spool, and a document in the store.
 
-In the spool it is what the wire had, unparsed, since that costs the request next to nothing. Taking it
-apart into columns, rows and predictions is for later.
+A record holds request and answer unparsed, as they were on the wire: that costs the request next to
+nothing. The drain parses them into columns, rows and predictions later.
 """
 
 import contextlib
@@ -15,32 +15,32 @@ from typing import Any
 import orjson
 
 from model_deployment.gate import MalformedJson, dumps, loads
-from model_deployment.tabular.body_tables import Table, read
-from model_deployment.tabular.inputs import Fate, Inputs, fates
+from model_deployment.tabular.body_tables import BodyTable, read
+from model_deployment.tabular.input_columns import Fate, ModelInputs, fates
 
-#: The inputs of a model, by the name of its artifacts; None if those are not there.
-FindInputs = Callable[[str], Inputs | None]
+#: The inputs of a model, by the name of its artifacts; None if the artifacts are missing.
+FindInputs = Callable[[str], ModelInputs | None]
 
 _SIZES = struct.Struct("<III")
 _NO_TABLE = "no table of rows in the body"
 
 
 class LeftOut(StrEnum):
-    """Why the inputs of a request are not kept."""
+    """Why the inputs of a request are not stored."""
 
     TOO_LARGE = "too_large"
     UNREADABLE = "unreadable"
-    #: It cannot be told which of its columns are to be kept from sight.
+    #: Nothing tells which of its columns have to be hidden.
     SECRET = "secret"  # noqa: S105 - no password
 
 
 def left_out(capture: Mapping[str, Any]) -> LeftOut | None:
-    """Why a capture, whoever wrote it, has no inputs; None if it has, or may have had none.
+    """Why a capture has no inputs; None if it has some, or the request had none.
 
-    Earlier releases noted no more than that there was no table.
+    Captures of earlier releases have a note instead of a reason.
     """
-    if known := capture.get("left_out"):
-        return LeftOut(known)
+    if reason := capture.get("left_out"):
+        return LeftOut(reason)
     if capture.get("truncated"):
         return LeftOut.TOO_LARGE
     return LeftOut.UNREADABLE if str(capture.get("note", "")).startswith(_NO_TABLE) else None
@@ -56,19 +56,19 @@ def decode(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
     """The inverse of :func:`encode`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a record.
     """
     if len(payload) < _SIZES.size:
-        raise ValueError("it has no head")
+        raise ValueError("cannot read the record: it has no head")
     head, body, answer = _SIZES.unpack_from(payload)
     start, end = _SIZES.size + head, _SIZES.size + head + body
     if len(payload) != end + answer:
-        raise ValueError("its parts have other lengths")
+        raise ValueError("cannot read the record: its parts have other lengths than its head says")
     return orjson.loads(payload[_SIZES.size : start]), payload[start:end], payload[end:]
 
 
-def harmless(payload: bytes) -> bytes:
-    """What of a record may be shown as it is: without body and answer if columns of it are secret."""
+def redacted(payload: bytes) -> bytes:
+    """A record without body and answer, if some of its columns have to be hidden."""
     try:
         head, _, _ = decode(payload)
         secret = bool(head.get("exclude") or head.get("hash"))
@@ -78,47 +78,47 @@ def harmless(payload: bytes) -> bytes:
 
 
 def envelope(payload: bytes) -> dict[str, Any]:
-    """What can be told of a record, whether it can be kept or not: what it is of, when, and its request."""
+    """Model, version, request id and time of a record, as far as they are readable."""
     try:
         head, _, _ = decode(payload)
     except ValueError:
         return {}
-    known: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if not isinstance(head, dict):
-        return known
+        return found
     model, version, request_id = (head.get(name) for name in ("model", "version", "request_id"))
     if isinstance(model, str) and type(version) is int:
-        known |= {"model": model, "version": version}
+        found |= {"model": model, "version": version}
     if isinstance(request_id, str):
-        known["request_id"] = request_id
+        found["request_id"] = request_id
     with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError, OSError):
-        known["ts"] = datetime.fromtimestamp(head["at"], UTC)
-    return known
+        found["ts"] = datetime.fromtimestamp(head["at"], UTC)
+    return found
 
 
 def document(
     id: str, payload: bytes, limit: int, salt: bytes, find: FindInputs = lambda artifact: None
 ) -> dict[str, Any]:
-    """What is kept of a record.
+    """The document of a record.
 
     Args:
-        limit: bytes of body and answer together; of larger ones only the fact is kept.
-        salt: mixed into the digests of columns that are kept as such, so that they cannot be looked up.
-        find: the inputs of the model that was asked.
+        limit: bytes of body and answer together; a larger request is stored without its values.
+        salt: mixed into the digests of hashed columns, so that nobody can look them up.
+        find: finds the inputs of the model.
 
     Raises:
-        ValueError, LookupError, TypeError: it can never be read.
+        ValueError, LookupError, TypeError: the record is damaged for good.
     """
     head, body, answer = decode(payload)
     size = head.get("omitted", len(body) + len(answer))
-    kept: dict[str, Any] = {
+    made: dict[str, Any] = {
         "_id": id,
         "model": str(head["model"]),
         "version": int(head["version"]),
         "ts": datetime.fromtimestamp(head["at"], UTC),
         "request_id": head["request_id"],
         "launch_id": head["launch_id"],
-        # Whether the signature of the model was asked what its values are.
+        # Whether the values were converted by the signature of the model.
         "typed": False,
         "latency_ms": head["latency_ms"],
         "columns": [],
@@ -129,22 +129,22 @@ def document(
         "left_out": "",
         "note": "",
     }
-    if kept["truncated"]:
-        return kept | _without(LeftOut.TOO_LARGE, f"body and answer have {size} bytes")
+    if made["truncated"]:
+        return made | _without(LeftOut.TOO_LARGE, f"body and answer have {size} bytes")
     try:
-        kept["predictions"] = _predictions(answer)
+        made["predictions"] = _predictions(answer)
     except MalformedJson:
-        kept["note"] = "the answer is no JSON"
+        made["note"] = "the answer is no JSON"
     inputs = find(str(head.get("artifact", "")))
     try:
-        found = read(head["media_type"], body, nested=inputs is not None and inputs.nested)
+        table = read(head["media_type"], body, nested=inputs is not None and inputs.nested)
     except MalformedJson:
-        found = None
-    if found is None:
-        return kept | _without(LeftOut.UNREADABLE, f"{_NO_TABLE} ({head['media_type']})")
-    kept["typed"] = inputs is not None
+        table = None
+    if table is None:
+        return made | _without(LeftOut.UNREADABLE, f"{_NO_TABLE} ({head['media_type']})")
+    made["typed"] = inputs is not None
     exclude, hashed = head.get("exclude", ()), head.get("hash", ())
-    return kept | _inputs(found, inputs or Inputs(), exclude, hashed, salt)
+    return made | _inputs(table, inputs or ModelInputs(), exclude, hashed, salt)
 
 
 def _without(why: LeftOut, note: str) -> dict[str, Any]:
@@ -157,13 +157,13 @@ def _predictions(answer: bytes) -> Any:
 
 
 def _inputs(
-    table: Table, inputs: Inputs, exclude: list[str], hashed: list[str], salt: bytes
+    table: BodyTable, inputs: ModelInputs, exclude: list[str], hashed: list[str], salt: bytes
 ) -> dict[str, Any]:
-    """The columns that may be kept. Of some only a digest: equal values stay equal, and no more."""
+    """The columns that may be stored, some as digests only: equal values have equal digests."""
     taken = inputs.take(table)
     found = fates(taken, exclude, hashed, table.numbered)
     if found is None:
-        return _without(LeftOut.SECRET, "which of its columns are to be hidden cannot be told")
+        return _without(LeftOut.SECRET, "cannot tell which of its columns have to be hidden")
     names: list[str] = []
     columns: list[Sequence[Any]] = []
     for one, fate in zip(taken, found, strict=True):

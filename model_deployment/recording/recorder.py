@@ -1,4 +1,4 @@
-"""Notes down what was asked and answered while the caller waits, so it takes microseconds and no store."""
+"""Counts a request and writes its capture to the spool while the caller waits: it takes microseconds."""
 
 import logging
 import time
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from model_deployment.core.domain import Route
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.counters import Totals
+from model_deployment.recording.counters import RequestCounters
 from model_deployment.recording.record import encode
 from model_deployment.recording.spool import Spool
-from model_deployment.recording.windows import Traffic, kind_of
+from model_deployment.recording.windows import TrafficWindows, kind_of
 
 _log = logging.getLogger(__name__)
 
@@ -18,12 +18,12 @@ _FULL = 1 << 32
 
 
 class Recorder:
-    """What the proxy tells of each request."""
-
-    def __init__(self, spool: Spool, traffic: Traffic, totals: Totals | None = None) -> None:
+    def __init__(
+        self, spool: Spool, windows: TrafficWindows, counters: RequestCounters | None = None
+    ) -> None:
         self._spool = spool
-        self._traffic = traffic
-        self._totals = totals or Totals()
+        self._windows = windows
+        self._counters = counters or RequestCounters()
         self._broken = False
 
     def predicted(
@@ -36,20 +36,20 @@ class Recorder:
         rows: int,
         seconds: float,
     ) -> None:
-        """A prediction is about to be sent.
+        """Record a prediction that is about to be sent. Never raises.
 
         Args:
-            body: what the model was sent.
-            answer: what the caller is going to get.
-            rows: as far as the gate knows; 0 where it does not.
+            body: as the model got it.
+            answer: as the caller will get it.
+            rows: 0 if the gate does not know.
         """
         try:
             now = time.time()
-            self._traffic.answered(route.key, now, seconds * 1e3, rows)
-            self._totals.answered(route.key, seconds, rows)
+            self._windows.answered(route.key, now, seconds * 1e3, rows)
+            self._counters.answered(route.key, seconds, rows)
             options = route.options
             rate = options.capture_rate
-            # By the name of the request, so that the same ones are captured again in a replay.
+            # By the id of the request, so that a replay captures the same requests.
             if rate < 1 and zlib.crc32(request_id.encode()) >= rate * _FULL:
                 return
             head = {
@@ -71,7 +71,7 @@ class Recorder:
                 head["hash"] = options.capture_hash
             self._spool.append(encode(head, body, answer))
         except Exception:
-            # Whatever it is, it is no reason to withhold a prediction.
+            # No failure here may withhold a prediction.
             self._spool.dropped += 1
             if not self._broken:
                 self._broken = True
@@ -84,17 +84,17 @@ class Recorder:
                 _log.exception("cannot capture a prediction of %s", route.key, extra=fields)
 
     def relayed(self, key: ModelKey, seconds: float) -> None:
-        """An answer that is no JSON was passed on; there is nothing to capture."""
-        self._traffic.answered(key, time.time(), seconds * 1e3, 0)
-        self._totals.answered(key, seconds, 0)
+        """Count an answer that is not JSON: there is nothing to capture."""
+        self._windows.answered(key, time.time(), seconds * 1e3, 0)
+        self._counters.answered(key, seconds, 0)
 
     def failed(self, key: ModelKey, status: int) -> None:
-        """A request gets no prediction."""
-        self._traffic.failed(key, time.time(), status)
-        self._totals.failed(key, kind_of(status))
+        """Count a request without a prediction."""
+        self._windows.failed(key, time.time(), status)
+        self._counters.failed(key, kind_of(status))
 
     def violated(
         self, key: ModelKey, tally: Mapping[tuple[str, str], int], *, passed: bool = False
     ) -> None:
-        """A request does not fit the signature; it may go to the model all the same."""
-        self._traffic.violated(key, time.time(), tally, passed=passed)
+        """Count the violations of one request; ``passed``: it goes to the model nevertheless."""
+        self._windows.violated(key, time.time(), tally, passed=passed)

@@ -1,14 +1,14 @@
-"""The local queue of captures: append-only files, so that nothing that was answered is lost.
+"""The local queue of captures: append-only files, so that no answered request is lost.
 
 A record is written with one system call before its answer is sent. What the kernel has taken survives
-``kill -9``; once a second it is forced to the disk, for the day the power fails. Carrying records to the
-document store is the business of another process (``drain.py``), which deletes the files it has emptied.
+``kill -9``; once a second it is forced to the disk, against a power failure. Another process, the drain,
+carries the records to the document store, and deletes the files that it has emptied.
 
 A segment is a file of frames: length of the payload and its CRC-32, little-endian, four bytes each, then
-the payload. Its name is the time it was begun, so no name ever comes twice, and a record is known by the
-name of its segment and its place in it. Only the newest segment may grow, so whoever writes begins an
-empty one now and then: what is behind it can be deleted once it is read. While nobody reads, segments are
-long ones: what has to be looked through every second stays a few files, however long that lasts.
+the payload. The name of a segment is the time of its creation and never comes twice, so a record's id
+is the name of its segment and its offset. Only the newest segment may grow; the writer begins a new one now
+and then, so that the older ones can be deleted once they are read. While the drain is away, segments last
+longer: listing the folder each second stays cheap.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _FRAME = struct.Struct("<II")
 _SUFFIX = ".seg"
-#: Where checksums begin: of nothing but zeros, as a crash of the machine may leave them, none is right.
+#: Initial value of the checksums: with it zeros, as a crash of the machine may leave them, are no record.
 _SEED = 0x5EED
-#: Bytes of a damaged record whose length is still believed.
+#: Bytes up to which the length of a damaged record is believed.
 _LONGEST = 64 * 1024 * 1024
 #: Seconds after which a segment is ended although the ones before it are still there.
 _PATIENCE = 3600.0
@@ -35,36 +35,24 @@ _PATIENCE = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One payload, and its name for ever."""
-
     id: str
     payload: bytes
-    #: Where the next one begins.
+    #: Offset of the next record.
     end: int
-    #: It is lost, and its payload empty; those behind it are not.
+    #: The payload is lost, and empty here. The records behind it are not.
     damaged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far the spool was at some moment."""
-
-    #: Segments that were begun before this are not written to any more.
-    begun: int
-    #: Bytes in segments that had ended, of this run.
-    ended: int
-
-
 class Spool:
-    """The end that is written to, by one thread."""
+    """The writing end, for one thread."""
 
     def __init__(self, root: Path, *, max_bytes: int, segment_bytes: int = 8 * 1024 * 1024) -> None:
-        """Open nothing yet.
+        """Remember the limits.
 
         Args:
             root: a folder of its own.
-            max_bytes: what all segments may take; records beyond are dropped, and counted.
-            segment_bytes: a segment of more is not written to any more.
+            max_bytes: of all segments; records beyond are dropped, and counted.
+            segment_bytes: a longer segment is ended.
         """
         self.root = root
         self._max_bytes = max_bytes
@@ -72,44 +60,44 @@ class Spool:
         self._descriptor = -1
         self._active: Path | None = None
         self._begun = 0.0
-        #: What the name of the newest segment begins with.
+        #: The number that the name of the newest segment begins with.
         self._newest = 0
         self._size = 0
         self._unsynced = False
-        #: Descriptors of segments that have ended, to be forced to the disk and closed.
+        #: Descriptors of ended segments, to be forced to the disk and closed.
         self._ended: deque[int] = deque()
         self._syncing = threading.Lock()
-        #: Bytes in all other segments, as of the last look.
+        #: Bytes of the other segments by name, and their sum; deleted ones count until :meth:`forget`.
+        self._ended_sizes: dict[str, int] = {}
         self._others = 0
-        #: Bytes in all segments that were ended here, deleted or not.
-        self._ended_bytes = 0
-        #: Records that found no room.
+        #: Records that there was no room for.
         self.dropped = 0
 
     def open(self) -> None:
-        """Take over what an earlier controller left.
+        """Continue the spool of an earlier controller.
 
         Raises:
             OSError: the folder cannot be used.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._newest = max(map(_begun, segments(self.root)), default=0)
+        self._ended_sizes = extents(self.root)
+        self._others = sum(self._ended_sizes.values())
         self._begin_segment_if_there_is_room()
-        self.look()
 
     def close(self) -> None:
-        """Force what there is to the disk, and stop writing."""
+        """Force everything to the disk, and stop writing."""
         self._end_segment()
         with contextlib.suppress(OSError):
             self.sync()
 
     @property
     def size(self) -> int:
-        """What all segments take, as of the last look."""
+        """Bytes of all segments."""
         return self._others + self._size
 
     def append(self, parts: Sequence[bytes]) -> bool:
-        """Write one record, given in parts, with one system call. False if it was dropped."""
+        """Write one record, given in parts, with one system call. False if the record was dropped."""
         length = sum(map(len, parts))
         if self.size + length + _FRAME.size > self._max_bytes:
             self.dropped += 1
@@ -135,10 +123,10 @@ class Spool:
         return True
 
     def sync(self) -> None:
-        """Force what was appended to the disk. May be called from another thread than the rest.
+        """Force appended records to the disk. May be called from another thread.
 
         Raises:
-            OSError: it cannot be.
+            OSError: the disk fails.
         """
         with self._syncing:
             while self._ended:
@@ -147,32 +135,30 @@ class Spool:
                     os.fdatasync(descriptor)
                 finally:
                     os.close(descriptor)
-            # Whatever ends meanwhile stays open until the next time.
+            # A segment that ends meanwhile stays open until the next call.
             if self._unsynced and (descriptor := self._descriptor) >= 0:
                 self._unsynced = False
                 os.fdatasync(descriptor)
 
-    def look(self) -> None:
-        """Find out how much is still there."""
-        mark = self.mark()
-        self.seen(mark, self.measure(mark))
+    def ended_segments(self) -> list[str]:
+        """Names of the segments that count, except the newest one."""
+        return list(self._ended_sizes)
 
-    def mark(self) -> Mark:
-        """For :meth:`measure`."""
-        return Mark(self._newest + (self._active is None), self._ended_bytes)
+    def deleted(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that the drain has deleted. May be called from another thread."""
+        present = {path.name for path in segments(self.root)}
+        return [name for name in names if name not in present]
 
-    def measure(self, mark: Mark) -> int:
-        """Bytes in the segments that were not written to any more. May be called from another thread."""
-        return sum(_size(path) for path in segments(self.root) if _begun(path) < mark.begun)
-
-    def seen(self, mark: Mark, measured: int) -> None:
-        """Take what was measured for what is there, and with it what has ended since."""
-        self._others = measured + self._ended_bytes - mark.ended
+    def forget(self, names: Iterable[str]) -> None:
+        """Make room: these segments were deleted."""
+        for name in names:
+            self._others -= self._ended_sizes.pop(name)
 
     def end_old(self, longest: float) -> None:
-        """End a segment that was begun long ago, in seconds, so that it can be deleted.
+        """End a segment that is older than ``longest`` seconds, so that it can be deleted.
 
-        Only if those before it are: otherwise a store that is away for days makes thousands of files.
+        While earlier segments are still there, it may grow older: a store that is away for days would leave
+        thousands of files.
         """
         age = time.monotonic() - self._begun
         if self._size and age > (max(longest, _PATIENCE) if self._others else longest):
@@ -180,7 +166,7 @@ class Spool:
 
     def _begin_segment(self) -> None:
         self._end_segment()
-        # Behind all others, also after the clock was set back: the last one is never deleted.
+        # Newer than all others even if the clock was set back: the drain never deletes the newest.
         begun = max(time.time_ns(), self._newest + 1)
         name = f"{begun:020d}-{secrets.token_hex(2)}{_SUFFIX}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -193,7 +179,7 @@ class Spool:
             self._begin_segment()
 
     def _take_back(self, written: int) -> None:
-        """There was room for a part only. Without a right checksum it would end what can be read."""
+        """Remove a record that was written in part: readers would stop at its wrong checksum."""
         try:
             os.ftruncate(self._descriptor, self._size)
         except OSError:
@@ -203,25 +189,25 @@ class Spool:
     def _end_segment(self) -> None:
         if self._active is not None:
             self._ended.append(self._descriptor)
+            self._ended_sizes[self._active.name] = self._size
             self._others += self._size
-            self._ended_bytes += self._size
         self._active, self._descriptor, self._size = None, -1, 0
 
 
 def segments(root: Path) -> list[Path]:
-    """All there are, oldest first; the last one may grow."""
+    """All segments, oldest first; the last one may grow."""
     return sorted(root.glob(f"*{_SUFFIX}"))
 
 
 def extents(root: Path) -> dict[str, int]:
-    """How many bytes there are now in each segment, by its name."""
+    """Bytes of each segment by its name."""
     return {path.name: _size(path) for path in segments(root)}
 
 
 def read(segment: Path, offset: int) -> Iterator[Record]:
-    """The records of a segment from some offset on, also those that are damaged.
+    """The records of a segment from an offset on, damaged ones included.
 
-    It ends at the first that is not whole, or so damaged that nobody knows where the next one begins.
+    Reading ends at the first incomplete record, and at one so damaged that its length is unknown.
     """
     try:
         file = segment.open("rb")
@@ -233,7 +219,7 @@ def read(segment: Path, offset: int) -> Iterator[Record]:
         while len(frame := file.read(_FRAME.size)) == _FRAME.size:
             length, crc = _FRAME.unpack(frame)
             end = offset + _FRAME.size + length
-            # A length that is damaged may be gigabytes: they are not asked for.
+            # A damaged length may say gigabytes: they are not read.
             if end > size or len(payload := file.read(length)) < length:
                 return
             damaged = zlib.crc32(payload, _SEED) != crc
@@ -244,9 +230,9 @@ def read(segment: Path, offset: int) -> Iterator[Record]:
 
 
 def _is_plausible(length: int, rest: int) -> bool:
-    """Whether the length of a damaged record may be right: behind it is a frame, or nothing.
+    """Whether the length of a damaged record may be right: a frame or the end of the file follows.
 
-    Zeros, as a crash of the machine may leave them, are no records of no bytes.
+    Zeros, as a crash of the machine may leave them, are not records without bytes.
     """
     return 0 < length <= _LONGEST and (rest == 0 or rest >= _FRAME.size)
 
@@ -258,7 +244,7 @@ def age(segment: Path) -> float:
 
 
 def _begun(segment: Path) -> int:
-    """Nanoseconds since 1970; 0 if its name does not tell."""
+    """Nanoseconds since 1970, from the name; 0 if the name has no number."""
     begun = segment.name.partition("-")[0]
     return int(begun) if begun.isascii() and begun.isdigit() else 0
 

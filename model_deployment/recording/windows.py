@@ -1,12 +1,8 @@
-"""What was served, minute by minute: counted in memory, kept as small documents.
+"""Counts of requests by minute: first in memory, then as small documents in the store.
 
-Latencies go into buckets that grow by a fifth each, so the middle of one is right to a tenth, whatever the
-load, and those of many minutes can be added. While no store takes them, that is done with the oldest ones:
-of days without a store, hours are left.
+While the store is away, the oldest minutes are merged into hours.
 """
 
-import math
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,49 +10,45 @@ from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.core.names import ModelKey
+from model_deployment.recording.histogram import Histogram
 
 #: Seconds of one window.
 WINDOW = 60
-#: Upper ends of the buckets, in milliseconds: 0.1 ms to 9 minutes.
-BUCKETS = tuple(0.1 * 1.2**step for step in range(86))
-_HALF_A_BUCKET = 1.2**0.5
-#: Minutes of a deployment that may wait for the store, and minutes that are one window beyond.
+#: Minutes of a deployment that may wait for the store; beyond, so many become one window.
 _WAITING = 240
 _MERGED = 60
 
-#: What may become of a request that gets no prediction, by the status of its answer.
+#: Kinds of requests without a prediction, by the status of their answer.
 _KINDS = {
     400: "malformed", 408: "caller_slow", 413: "too_large", 415: "media_type", 422: "refused",
     429: "too_busy", 502: "model_failed", 503: "not_ready", 504: "timeout",
 }  # fmt: skip
 _OTHER = "internal"
-#: All that may become of one.
 KINDS = (*_KINDS.values(), _OTHER)
-#: What is wrong with requests themselves: the model never sees these, and only callers can mend them.
+#: Kinds that are the caller's fault: the model never sees these requests.
 REFUSED = frozenset({"malformed", "too_large", "media_type", "refused"})
 
 
 def kind_of(status: int) -> str:
-    """What became of a request that was answered with a status, and no prediction."""
+    """The kind of a request without a prediction, by the status of its answer."""
     return _KINDS.get(status, _OTHER)
 
 
 @dataclass(slots=True)
-class Window:
-    """The requests of one deployment in one minute, or in several that were added."""
+class TrafficWindow:
+    """The requests of one deployment in one minute, or in several that were merged."""
 
     requests: int = 0
     rows: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    #: By bucket; of answered requests only.
-    latencies: Counter[int] = field(default_factory=Counter)
-    #: By column and kind: a request may have many.
+    #: Of answered requests only.
+    latencies: Histogram = field(default_factory=Histogram)
+    #: By column and kind. A request may have many.
     violations: Counter[tuple[str, str]] = field(default_factory=Counter)
-    #: Requests that did not fit the signature and went to the model all the same.
+    #: Requests that do not fit the signature, and that went to the model nevertheless.
     let_through: int = 0
 
-    def add(self, other: "Window") -> None:
-        """Count what another one has counted as well."""
+    def add(self, other: "TrafficWindow") -> None:
         self.requests += other.requests
         self.rows += other.rows
         self.errors.update(other.errors)
@@ -64,27 +56,15 @@ class Window:
         self.violations.update(other.violations)
         self.let_through += other.let_through
 
-    def percentile(self, share: float) -> float | None:
-        """Milliseconds that a share of the answers took at most, nearly; None without answers."""
-        total = self.latencies.total()
-        if not total:
-            return None
-        wanted, seen = math.ceil(share * total), 0
-        for bucket in sorted(self.latencies):
-            seen += self.latencies[bucket]
-            if seen >= wanted:
-                return round(BUCKETS[min(bucket, len(BUCKETS) - 1)] / _HALF_A_BUCKET, 3)
-        return None
-
     def summary(self) -> dict[str, Any]:
-        """JSON-ready, for people."""
+        """JSON-ready, for the API."""
         return {
             "requests": self.requests,
             "rows": self.rows,
             "errors": dict(sorted(self.errors.items())),
-            "p50_ms": self.percentile(0.5),
-            "p95_ms": self.percentile(0.95),
-            "p99_ms": self.percentile(0.99),
+            "p50_ms": self.latencies.percentile(0.5),
+            "p95_ms": self.latencies.percentile(0.95),
+            "p99_ms": self.latencies.percentile(0.99),
             "violations": [
                 {"column": column, "kind": kind, "count": count}
                 for (column, kind), count in sorted(self.violations.items())
@@ -93,7 +73,7 @@ class Window:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, to be kept."""
+        """JSON-ready, for the store."""
         return {
             "requests": self.requests,
             "rows": self.rows,
@@ -104,44 +84,38 @@ class Window:
         }
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> "Window":
+    def from_dict(cls, stored: Mapping[str, Any]) -> "TrafficWindow":
         """The inverse of :meth:`as_dict`."""
         return cls(
-            requests=kept["requests"],
-            rows=kept["rows"],
-            errors=Counter(kept["errors"]),
-            latencies=Counter(dict(kept["latencies"])),
-            violations=Counter({(column, kind): n for column, kind, n in kept["violations"]}),
-            let_through=kept.get("let_through", 0),  # not in documents of earlier versions
+            requests=stored["requests"],
+            rows=stored["rows"],
+            errors=Counter(stored["errors"]),
+            latencies=Histogram(dict(stored["latencies"])),
+            violations=Counter({(column, kind): n for column, kind, n in stored["violations"]}),
+            let_through=stored.get("let_through", 0),  # missing in documents of earlier releases
         )
 
 
-class Traffic:
-    """Counts requests, and gives back the minutes that are over."""
+class TrafficWindows:
+    """Counts the requests of all deployments."""
 
     def __init__(self, instance: str) -> None:
-        """Count from nothing.
-
-        Args:
-            instance: names this run of a controller: another one's minute is another document.
-        """
+        """``instance`` names this run of the controller; each run writes documents of its own."""
         self._instance = instance
-        #: By deployment and first minute.
-        self._windows: dict[ModelKey, dict[int, Window]] = {}
-        #: By the first minute, what windows were merged of.
+        #: By deployment and minute; of a merged window the first minute.
+        self._windows: dict[ModelKey, dict[int, TrafficWindow]] = {}
+        #: By deployment and first minute: the minutes of a merged window.
         self._merged: dict[ModelKey, dict[int, list[int]]] = {}
-        #: Documents of windows that nothing is counted in any more.
+        #: Documents of finished windows, so that each is built once while the store is away.
         self._built: dict[tuple[ModelKey, int], dict[str, Any]] = {}
 
     def answered(self, key: ModelKey, now: float, milliseconds: float, rows: int) -> None:
-        """Count a prediction."""
         window = self._window(key, now)
         window.requests += 1
         window.rows += rows
-        window.latencies[bisect_left(BUCKETS, milliseconds)] += 1
+        window.latencies.observe(milliseconds)
 
     def failed(self, key: ModelKey, now: float, status: int) -> None:
-        """Count a request that got no prediction."""
         window = self._window(key, now)
         window.requests += 1
         window.errors[kind_of(status)] += 1
@@ -154,24 +128,20 @@ class Traffic:
         *,
         passed: bool = False,
     ) -> None:
-        """Count what did not fit the signature in one request.
-
-        Args:
-            passed: whether the request goes to the model all the same.
-        """
+        """Count the violations of one request; ``passed``: it goes to the model nevertheless."""
         window = self._window(key, now)
         window.violations.update(tally)
         window.let_through += passed
 
-    def current(self, key: ModelKey) -> list[tuple[datetime, Window]]:
-        """The minutes of a deployment that are not kept yet."""
+    def current(self, key: ModelKey) -> list[tuple[datetime, TrafficWindow]]:
+        """The windows of a deployment that are not stored yet. Requests go on being counted in them."""
         return [
             (datetime.fromtimestamp(minute * WINDOW, UTC), window)
             for minute, window in self._windows.get(key, {}).items()
         ]
 
     def finished(self, now: float) -> list[dict[str, Any]]:
-        """The documents of the minutes that are over; they stay here until :meth:`forget`."""
+        """The documents of the windows that are over. The windows stay here until :meth:`forget`."""
         over = int(now // WINDOW)
         for key in self._windows:
             self._merge_oldest(key, over)
@@ -183,7 +153,7 @@ class Traffic:
         ]
 
     def all(self) -> list[dict[str, Any]]:
-        """The documents of all minutes, for the end of a controller."""
+        """The documents of all windows, for the end of a controller."""
         return [
             _document(self._instance, key, minute, window)
             for key, windows in self._windows.items()
@@ -191,9 +161,9 @@ class Traffic:
         ]
 
     def replaced(self, documents: Iterable[Mapping[str, Any]]) -> list[str]:
-        """What must not be kept beside these documents: the minutes that they were merged of.
+        """Ids of documents that these replace: the minutes that were merged.
 
-        A store that went away in the middle may have taken some of them.
+        A store that went away in the middle of a write may have taken some of the minutes.
         """
         wanted = {document["_id"] for document in documents}
         return [
@@ -205,11 +175,11 @@ class Traffic:
         ]
 
     def forget(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Let go of what is kept now."""
-        kept = {document["_id"] for document in documents}
+        """Drop the windows of these documents: they are stored."""
+        stored = {document["_id"] for document in documents}
         for key, windows in [*self._windows.items()]:
             for minute in [*windows]:
-                if _id(self._instance, key, minute) in kept:
+                if _id(self._instance, key, minute) in stored:
                     del windows[minute]
                     self._built.pop((key, minute), None)
                     self._merged.get(key, {}).pop(minute, None)
@@ -217,21 +187,21 @@ class Traffic:
                 del self._windows[key]
                 self._merged.pop(key, None)
 
-    def begin_anew(self, key: ModelKey) -> None:
-        """Forget what is not kept of a deployment: its name stands for another model now."""
+    def discard(self, key: ModelKey) -> None:
+        """Drop what is not stored of a deployment: its name stands for another model now."""
         self._windows.pop(key, None)
         self._merged.pop(key, None)
         self._built = {place: one for place, one in self._built.items() if place[0] != key}
 
-    def _window(self, key: ModelKey, now: float) -> Window:
+    def _window(self, key: ModelKey, now: float) -> TrafficWindow:
         minute = int(now // WINDOW)
         windows = self._windows.get(key)
         if windows is None:
             windows = self._windows[key] = {}
         window = windows.get(minute)
         if window is None:
-            window = windows[minute] = Window()
-        # One that was over, and the clock was set back.
+            window = windows[minute] = TrafficWindow()
+        # The window was over already if the clock was set back.
         self._built.pop((key, minute), None)
         return window
 
@@ -243,16 +213,16 @@ class Traffic:
         return built
 
     def _merge_oldest(self, key: ModelKey, over: int) -> None:
-        """Make windows of an hour of the oldest minutes, if too many are waiting."""
+        """Merge the oldest minutes into hours, if too many are waiting."""
         windows, merged = self._windows[key], self._merged.setdefault(key, {})
         single = sorted(minute for minute in windows if minute < over and minute not in merged)
         while len(single) > _WAITING:
             hour = single[0] // _MERGED
             minutes = [minute for minute in single if minute // _MERGED == hour]
             single = single[len(minutes) :]
-            # An earlier one of this hour, if the clock was set back.
+            # The hour may exist already if the clock was set back.
             first = next((one for one in merged if one // _MERGED == hour), minutes[0])
-            into = windows.setdefault(first, Window())
+            into = windows.setdefault(first, TrafficWindow())
             for minute in minutes:
                 self._built.pop((key, minute), None)
                 if minute != first:
@@ -265,7 +235,7 @@ def _id(instance: str, key: ModelKey, minute: int) -> str:
     return f"{key}/{minute}/{instance}"
 
 
-def _document(instance: str, key: ModelKey, minute: int, window: Window) -> dict[str, Any]:
+def _document(instance: str, key: ModelKey, minute: int, window: TrafficWindow) -> dict[str, Any]:
     return {
         "_id": _id(instance, key, minute),
         "model": key.model,

@@ -1,1 +1,1 @@
-"""Degradation reports in the controller: writes their inputs, runs the child process, keeps the outcome."""
+"""Makes degradation reports: writes inputs, runs the process that judges, stores the outcome."""

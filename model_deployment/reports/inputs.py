@@ -1,6 +1,6 @@
-"""Lays down what a report is made of: captures, labels, the reference, and the job itself.
+"""Writes the inputs of a report to files: captures, labels, the reference, and the job.
 
-Streamed from the store to files, since it may be a lot: of captures the newest, up to limits of requests,
+They are streamed from the store, since they may be large: the newest captures, up to limits of requests,
 rows and bytes.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -21,58 +21,33 @@ from model_deployment.core.options import Options
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.windows import REFUSED
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.registry.training_data import TrainingData
+from model_deployment.tabular.input_columns import ModelInputs
 
-#: What a report looks at: captured requests, rows of them, and bytes of all.
+#: Limits of a report: captured requests, their rows, and their bytes.
 _CAPTURES, _ROWS, _BYTES = 20_000, 50_000, 256 * 1024 * 1024
-#: Rows that are frozen, to compare with what comes later.
+#: First captured rows that are kept as the reference.
 FROZEN = 1000
 #: Seconds and bytes that a report may take.
 SECONDS, MEMORY = 300, 2 * 1024**3
 _HISTORY = 100
 _IDS = 1000
-#: Two windows that lie so far apart are one after the other.
+#: Windows that overlap by less than this follow each other.
 _SLACK = timedelta(minutes=1)
 
-
-class TrainingData(Protocol):
-    """What the training data of a version is."""
-
-    @property
-    def path(self) -> Path:
-        """A local Parquet or CSV file."""
-        ...
-
-    @property
-    def origin(self) -> str:
-        """Where it is from."""
-        ...
-
-    @property
-    def target(self) -> str | None:
-        """The column that the model predicts, if that is known."""
-        ...
-
-
-#: The training data of a version; None if there is none to be had.
+#: The training data of a version; None if there are none.
 FindTraining = Callable[[ModelKey], Awaitable[TrainingData | None]]
-#: What a deployed model takes, by its signature.
-FindInputs = Callable[[ModelKey], Awaitable[Inputs]]
+#: The inputs of a deployed model, by its signature.
+FindInputs = Callable[[ModelKey], Awaitable[ModelInputs]]
 #: The signature of a deployed model in MLflow's JSON form.
 FindSignature = Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]]
-#: How a deployment is served; None if it is not.
+#: The options of a deployment; None if the version is not deployed.
 FindOptions = Callable[[ModelKey], Awaitable[Options | None]]
-#: The metrics of a version's run and logged model.
-FindBaseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
-
-
-async def _no_options(key: ModelKey) -> Options | None:
-    return None
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """What a report is about."""
+class ReportWindow:
+    """The deployment and the time that a report is about."""
 
     key: ModelKey
     since: datetime
@@ -88,41 +63,40 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
-    """What was laid down, in words."""
+class Reference:
+    """What a report compares with."""
 
     #: ``training``, ``captured``, or None.
     source: str | None
+    #: In words, for people.
     description: str
     target: str | None = None
     #: In how many windows right before this one each metric was worse.
     worse_before: Mapping[str, int] = field(default_factory=dict)
 
 
-class Gather:
-    """Fills the folder of a report."""
-
+class InputWriter:
     def __init__(
         self,
         monitoring: Monitoring,
         *,
         training: FindTraining,
         signature: FindSignature,
-        baseline: FindBaseline,
-        baseline_as_of: Callable[[ModelKey], datetime | None] = lambda key: None,
-        options: FindOptions = _no_options,
+        options: FindOptions,
     ) -> None:
         self._monitoring = monitoring
         self._training = training
         self._signature = signature
-        self._baseline = baseline
-        self._baseline_as_of = baseline_as_of
         self._options = options
 
-    async def fill(self, documents: Documents, window: Window, folder: Path) -> Laid:
-        """Lay everything down."""
-        laid, current = await self._reference(documents, window, folder)
-        first = await _first(documents, current)
+    async def write(self, documents: Documents, window: ReportWindow, folder: Path) -> Reference:
+        """Write all inputs of the report of a window into a folder.
+
+        Raises:
+            StoreUnavailable: the inputs are incomplete.
+        """
+        reference, current = await self._reference(documents, window, folder)
+        first = await _first_moment(documents, current)
         ids: dict[str, None] = {}
         await _stream(
             folder / "captures.jsonl",
@@ -130,18 +104,21 @@ class Gather:
             lambda capture: ids.setdefault(capture["request_id"]),
         )
         await _stream(folder / "labels.jsonl", _labels(documents, window, list(ids)))
-        laid = replace(laid, worse_before=await _worse_before(documents, window))
-        job = await self._job(window, laid)
+        reference = replace(reference, worse_before=await _worse_before(documents, window))
+        job = await self._job(window, reference)
         await asyncio.to_thread((folder / "job.json").write_bytes, _line(job))
-        if as_of := self._baseline_as_of(window.key):
-            kept = f"{laid.description}; the baseline as of {as_of:%Y-%m-%d %H:%M}"
-            laid = replace(laid, description=kept)
-        return laid
+        if as_of := self._monitoring.baseline_as_of(window.key):
+            dated = f"{reference.description}; the baseline as of {as_of:%Y-%m-%d %H:%M}"
+            reference = replace(reference, description=dated)
+        return reference
 
     async def _reference(
-        self, documents: Documents, window: Window, folder: Path
-    ) -> tuple[Laid, Window]:
-        """Lay down the training data, else the first captured rows, frozen; and what to compare."""
+        self, documents: Documents, window: ReportWindow, folder: Path
+    ) -> tuple[Reference, ReportWindow]:
+        """Write the reference: the training data, else the first captured rows.
+
+        Returns the reference and the window of the captures to compare with it.
+        """
         why = "the run has no training data that may be read"
         try:
             training = await self._training(window.key)
@@ -152,24 +129,19 @@ class Gather:
             target = folder / f"training{training.path.suffix}"
             await asyncio.to_thread(shutil.copyfile, training.path, target)
             if frozen and frozen[-1]["ts"] < window.since:
-                # Training data has no predictions: the first ones in service stand for them.
+                # Training data have no predictions: the first ones in service are the reference.
                 await _write(folder / "predictions.jsonl", frozen)
-            return Laid("training", training.origin, training.target), window
+            return Reference("training", training.origin, training.target), window
         if not frozen:
             found = f"none: {why}, and fewer than {FROZEN} rows are captured"
-            return Laid(None, found), window
+            return Reference(None, found), window
         await _write(folder / "reference.jsonl", frozen)
         after = max(window.since, frozen[-1]["ts"] + timedelta(milliseconds=1))
-        laid = Laid("captured", f"the first captured rows, frozen, since {why}")
-        return laid, Window(window.key, after, window.until)
+        reference = Reference("captured", f"the first captured rows, frozen, since {why}")
+        return reference, ReportWindow(window.key, after, window.until)
 
-    async def _job(self, window: Window, laid: Laid) -> dict[str, Any]:
-        baseline: dict[str, float] = {}
-        why: str | None = None
-        try:
-            baseline = await self._baseline(window.key)
-        except ModelDeploymentError as error:
-            why = error.detail or error.title
+    async def _job(self, window: ReportWindow, reference: Reference) -> dict[str, Any]:
+        baseline, error = await self._monitoring.baseline(window.key)
         serving = (await self._monitoring.serving(window.key, window.since, window.until))["total"]
         history = await self._monitoring.history(window.key, _HISTORY)
         options = await self._options(window.key)
@@ -182,13 +154,13 @@ class Gather:
             "signature": await self._signature(window.key),
             "excluded": list(options.capture_exclude) if options else [],
             "hashed": list(options.capture_hash) if options else [],
-            "reference_source": laid.source,
-            "target": laid.target,
+            "reference_source": reference.source,
+            "target": reference.target,
             "baseline": baseline,
-            "baseline_error": why,
+            "baseline_error": error,
             "first_set": await self._monitoring.first_set(window.key),
             "history": history[::-1],
-            "worse_before": dict(laid.worse_before),
+            "worse_before": dict(reference.worse_before),
             "violations": serving["violations"],
             "requests": serving["requests"],
             "refused": {kind: n for kind, n in serving["errors"].items() if kind in REFUSED},
@@ -198,8 +170,8 @@ class Gather:
         }
 
 
-async def _first(documents: Documents, window: Window) -> datetime:
-    """From when on captures are looked at, so that they are no more than there is room for."""
+async def _first_moment(documents: Documents, window: ReportWindow) -> datetime:
+    """The moment of the oldest capture that the limits of a report leave room for."""
     first, rows, size = window.until, 0, 0
     newest = window.query(Collection.CAPTURES, newest_first=True, limit=_CAPTURES)
     async for capture in documents.find(newest):
@@ -211,10 +183,10 @@ async def _first(documents: Documents, window: Window) -> datetime:
     return first
 
 
-async def _frozen(documents: Documents, window: Window) -> list[dict[str, Any]]:
-    """The first captured rows, kept for ever once there are enough; empty before."""
+async def _frozen(documents: Documents, window: ReportWindow) -> list[dict[str, Any]]:
+    """The first captured rows; once there are enough, they are stored and never change. Empty before."""
     kept = [one async for one in documents.find(window.always(Collection.REFERENCES))]
-    # Fewer, and they were being written when something failed: the same ones again.
+    # With fewer rows, an earlier write was interrupted: the same rows are written again.
     if sum(one["rows"] for one in kept) >= FROZEN:
         return kept
     first, rows, size = [], 0, 0
@@ -231,7 +203,7 @@ async def _frozen(documents: Documents, window: Window) -> list[dict[str, Any]]:
 
 
 async def _labels(
-    documents: Documents, window: Window, ids: Sequence[str]
+    documents: Documents, window: ReportWindow, ids: Sequence[str]
 ) -> AsyncIterator[dict[str, Any]]:
     for start in range(0, len(ids), _IDS):
         some = ids[start : start + _IDS]
@@ -239,13 +211,13 @@ async def _labels(
             yield label
 
 
-async def _worse_before(documents: Documents, window: Window) -> dict[str, int]:
+async def _worse_before(documents: Documents, window: ReportWindow) -> dict[str, int]:
     """In how many windows right before this one each metric was worse.
 
-    A report of a window that overlaps this one tells nothing new, whoever asked for it.
+    A report of an overlapping window does not count: it judges the same requests.
     """
     earliest = window.since - (window.until - window.since) - _SLACK
-    made = Window(window.key, earliest, window.since + _SLACK)
+    made = ReportWindow(window.key, earliest, window.since + _SLACK)
     query = made.query(Collection.REPORTS, newest_first=True, limit=20)
     async for report in documents.find(query):
         if datetime.fromisoformat(report["until"]) <= window.since + _SLACK:
@@ -256,11 +228,11 @@ async def _worse_before(documents: Documents, window: Window) -> dict[str, int]:
 async def _stream(
     path: Path,
     documents: AsyncIterator[dict[str, Any]],
-    note: Callable[[dict[str, Any]], object] = lambda document: None,
+    each: Callable[[dict[str, Any]], object] = lambda document: None,
 ) -> None:
     with path.open("wb") as file:
         async for document in documents:
-            note(document)
+            each(document)
             file.write(_line(document))
 
 
@@ -272,5 +244,5 @@ def _line(document: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(document) + b"\n"
     except TypeError:
-        # Integers of more than 64 bits, and half characters: both can be captured.
+        # Integers of more than 64 bits and lone surrogates: both can be captured.
         return json.dumps(document, default=str).encode("ascii") + b"\n"

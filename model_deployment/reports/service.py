@@ -1,4 +1,4 @@
-"""Makes degradation reports: gathers what is known, has a child process judge it, and keeps the outcome."""
+"""Makes degradation reports: writes the inputs, runs the process that judges them, stores the outcome."""
 
 import asyncio
 import logging
@@ -17,50 +17,48 @@ from model_deployment.core.names import ModelKey
 from model_deployment.degradation.verdict_words import Verdict, words
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.owner_view import DocumentSource
-from model_deployment.reports.inputs import SECONDS, Gather, Laid, Window
+from model_deployment.reports.inputs import SECONDS, InputWriter, Reference, ReportWindow
 
 _log = logging.getLogger(__name__)
 
-#: Reports that may wait for their turn.
+#: Reports that may wait to be made.
 _WAITING = 16
 
-#: Told of each report, and of the one before.
-Done = Callable[[ModelKey, Mapping[str, Any], Mapping[str, Any] | None], Awaitable[None]]
+#: Called with each report and the one before.
+OnReport = Callable[[ModelKey, Mapping[str, Any], Mapping[str, Any] | None], Awaitable[None]]
 
 
 class Reporter:
-    """One report at a time: they take seconds of a core, and predictions come first."""
+    """Makes one report at a time: each takes seconds of a core, and predictions come first."""
 
-    def __init__(self, keeper: DocumentSource, gather: Gather, *, work: Path, done: Done) -> None:
-        """Make nothing yet.
-
-        Args:
-            work: a folder of its own.
-        """
-        self._keeper = keeper
-        self._gather = gather
+    def __init__(
+        self, store: DocumentSource, inputs: InputWriter, *, work: Path, on_report: OnReport
+    ) -> None:
+        """``work``: a folder of its own."""
+        self._store = store
+        self._inputs = inputs
         self._work = work
-        self._done = done
+        self._on_report = on_report
         self._turn = asyncio.Semaphore(1)
         self._running: dict[tuple[ModelKey, str], asyncio.Task[dict[str, Any]]] = {}
 
     def open(self) -> None:
-        """Clear away what an earlier controller was about to make."""
+        """Delete what an interrupted controller left."""
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the reports that are being made."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def begin(self, key: ModelKey, since: datetime, until: datetime) -> str:
-        """Begin to make a report; its id. It goes on when nobody waits for it.
+        """Begin to make a report, and return its id. The report is made whether or not a caller waits.
 
         Raises:
-            TooBusy: too many are waiting to be made.
+            TooBusy: too many reports are waiting to be made.
         """
         if len(self._running) >= _WAITING:
             raise TooBusy(
@@ -69,16 +67,16 @@ class Reporter:
             )
         now = datetime.now(UTC)
         id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-        work = self._make(id, Window(key, since, until))
+        work = self._make(id, ReportWindow(key, since, until))
         task = asyncio.create_task(work, name=f"report {key}")
-        # Retrieved here: whoever waits is given it all the same.
+        # Retrieved, so that asyncio does not complain; who waits is given the exception as well.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         task.add_done_callback(lambda done: self._running.pop((key, id), None))
         self._running[key, id] = task
         return id
 
     async def wait(self, key: ModelKey, id: str, seconds: float) -> dict[str, Any] | None:
-        """A report that is being made, or None if it takes longer."""
+        """Wait for a report that is being made; None if none is, or it takes longer than ``seconds``."""
         task = self._running.get((key, id))
         if task is None:
             return None
@@ -88,23 +86,21 @@ class Reporter:
             return None
 
     def is_running(self, key: ModelKey, id: str) -> bool:
-        """Whether it is still being made."""
         return (key, id) in self._running
 
     async def get(self, key: ModelKey, id: str) -> dict[str, Any] | None:
-        """A report that was made."""
-        documents = await self._keeper.opened()
+        documents = await self._store.opened()
         found = await documents.get(Collection.REPORTS, id)
         return found if found and (found["model"], found["version"]) == _pair(key) else None
 
     async def page(self, id: str) -> bytes | None:
-        """Its page for people, packed with gzip."""
-        documents = await self._keeper.opened()
+        """The page of a report: HTML, compressed with gzip."""
+        documents = await self._store.opened()
         return await documents.get_blob(id)
 
     async def list(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
-        """Reports made so far, newest first, without their details."""
-        documents = await self._keeper.opened()
+        """The newest reports first, without their details."""
+        documents = await self._store.opened()
         query = Query.of(Collection.REPORTS, key, newest_first=True, limit=limit)
         names = ("_id", "ts", "verdict", "since", "until", "reference", "rows")
         return [
@@ -116,17 +112,17 @@ class Reporter:
             async for one in documents.find(query)
         ]
 
-    async def _make(self, id: str, window: Window) -> dict[str, Any]:
+    async def _make(self, id: str, window: ReportWindow) -> dict[str, Any]:
         async with self._turn:
             folder = self._work / id
             await asyncio.to_thread(folder.mkdir, mode=0o700)
-            documents = await self._keeper.opened()
+            documents = await self._store.opened()
             before = await self._last(documents, window.key)
             try:
-                laid = await self._gather.fill(documents, window, folder)
+                reference = await self._inputs.write(documents, window, folder)
                 await _run(folder)
                 content = await asyncio.to_thread((folder / "report.json").read_bytes)
-                made = _made(id, window, laid, orjson.loads(content))
+                made = _document(id, window, reference, orjson.loads(content))
                 page = folder / "report.html.gz"
                 if await asyncio.to_thread(page.exists):
                     await documents.put_blob(id, await asyncio.to_thread(page.read_bytes))
@@ -139,9 +135,9 @@ class Reporter:
         fields = {"model": key.model, "version": key.version}
         _log.info("report %s of %s: %s", id, key, made["verdict"], extra=fields)
         try:
-            await self._done(window.key, made, before)
+            await self._on_report(window.key, made, before)
         except Exception:
-            _log.exception("cannot tell of report %s", id)
+            _log.exception("cannot announce report %s", id)
         return made
 
     async def _last(self, documents: Documents, key: ModelKey) -> dict[str, Any] | None:
@@ -149,8 +145,10 @@ class Reporter:
         return next(iter([found async for found in documents.find(query)]), None)
 
 
-def _made(id: str, window: Window, laid: Laid, report: Mapping[str, Any]) -> dict[str, Any]:
-    before = laid.worse_before
+def _document(
+    id: str, window: ReportWindow, reference: Reference, report: Mapping[str, Any]
+) -> dict[str, Any]:
+    before = reference.worse_before
     return {
         "_id": id,
         "model": window.key.model,
@@ -160,26 +158,26 @@ def _made(id: str, window: Window, laid: Laid, report: Mapping[str, Any]) -> dic
         "headline": report.get("headline") or words(report["verdict"]).name,
         "since": window.since.isoformat(),
         "until": window.until.isoformat(),
-        "reference": laid.description,
+        "reference": reference.description,
         "rows": report.get("rows", {}),
-        # By metric, in how many windows running it was worse, this one included.
+        # By metric: consecutive windows in which it was worse, this one included.
         "worse": {name: before.get(name, 0) + 1 for name in report.get("worse_metrics", [])},
         "report": report,
     }
 
 
-def _failed(id: str, window: Window, why: str) -> dict[str, Any]:
-    """A report that could not be made is one too: nobody should take the one before for the newest."""
+def _failed(id: str, window: ReportWindow, why: str) -> dict[str, Any]:
+    """A report that could not be made is stored too, or the one before would pass for the newest."""
     reason = {"severity": "error", "code": "error", "column": None, "message": why, "advice": ""}
     report = {"verdict": str(Verdict.ERROR), "reasons": [reason]}
-    return _made(id, window, Laid(None, "none"), report)
+    return _document(id, window, Reference(None, "none"), report)
 
 
 async def _run(folder: Path) -> None:
-    """Have the report made.
+    """Run the process that judges.
 
     Raises:
-        Unavailable: it left nothing behind.
+        Unavailable: it left no report.
     """
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -195,14 +193,14 @@ async def _run(folder: Path) -> None:
         async with asyncio.timeout(2 * SECONDS):
             await child.wait()
     except TimeoutError:
-        _log.error("a report took more than %s s, and was ended", 2 * SECONDS)
+        _log.error("a report took more than %s s, and its process was killed", 2 * SECONDS)
     finally:
         if child.returncode is None:
             child.kill()
             await child.wait()
     if not await asyncio.to_thread((folder / "report.json").exists):
         raise Unavailable(
-            f"cannot make the report: its process ended with status {child.returncode} and left nothing"
+            f"cannot make the report: its process ended with status {child.returncode} and left none"
         )
 
 

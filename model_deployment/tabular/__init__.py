@@ -1,1 +1,1 @@
-"""Tables in request bodies and files: the same columns, names and values whatever form they came in."""
+"""Tables from request bodies and CSV files: columns, with values converted by the model's signature."""

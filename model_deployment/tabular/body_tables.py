@@ -1,4 +1,4 @@
-"""The table in a body, whatever its form: columns, with the names and values that they came with."""
+"""Reads the table of a request body in any format: columns with the caller's names and values."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -8,38 +8,38 @@ from typing import Any
 from model_deployment.gate import body_forms, csv_text, loads
 from model_deployment.gate.check_result import Findings
 
-#: Values that a table may have, and that are made of it: a body may be packed.
+#: Most values of a table: a small body may describe a large table.
 MOST_CELLS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """What a caller sent."""
+class BodyTable:
+    """The table that a caller sent."""
 
-    #: Columns without names have their place instead.
+    #: Columns without names have their position instead.
     names: Sequence[str | float]
     columns: Sequence[Sequence[Any]]
     rows: int
-    #: The values are cells of CSV.
+    #: Whether the values are cells of CSV.
     texts: bool = False
-    #: What the form tells of the columns' types, in MLflow's JSON form.
+    #: Types of the columns as far as the format has them, in MLflow's JSON form.
     types: Sequence[Mapping[str, Any] | None] = ()
 
     @property
     def numbered(self) -> bool:
-        """Whether the columns have places, and no names of their own. Most forms have names only."""
+        """Whether the columns have positions instead of names; most formats write both as names."""
         return all(str(name) == str(place) for place, name in enumerate(self.names))
 
 
-def read(media_type: str, body: bytes, *, nested: bool = False) -> Table | None:
-    """The table of a body; None if there is none in it, or none that can be read.
+def read(media_type: str, body: bytes, *, nested: bool = False) -> BodyTable | None:
+    """The table of a body; None if the body has none, or an unreadable one.
 
     Args:
-        nested: columns of the model hold lists or objects. Then MLflow takes an object in ``inputs`` or
-            ``instances`` for one record, and its lists for values.
+        nested: whether columns of the model hold lists or objects. Then MLflow reads an object in
+            ``inputs`` or ``instances`` as one record, and its lists as values.
 
     Raises:
-        MalformedJson: it is no JSON, and should be.
+        MalformedJson: the body is not valid JSON.
     """
     match media_type:
         case "application/json":
@@ -47,13 +47,13 @@ def read(media_type: str, body: bytes, *, nested: bool = False) -> Table | None:
         case "text/csv":
             return _from_csv(body)
         case "application/vnd.apache.parquet":
-            from model_deployment.tabular import parquet  # which takes memory
+            from model_deployment.tabular import parquet  # on demand: Arrow takes memory
 
             return parquet.read(body)
     return None
 
 
-def _from_json(body: Any, nested: bool) -> Table | None:
+def _from_json(body: Any, nested: bool) -> BodyTable | None:
     findings = Findings()
     request = body_forms.parse(body, frozenset(), findings)
     if request is None or request.llm:
@@ -61,7 +61,7 @@ def _from_json(body: Any, nested: bool) -> Table | None:
     data = request.data
     if request.form == body_forms.SPLIT:
         frame = body_forms.read_split(data, findings)
-        return None if frame is None else Table(list(frame.names), frame.values, frame.rows)
+        return None if frame is None else BodyTable(list(frame.names), frame.values, frame.rows)
     if type(data) is dict:
         return _of_records([data]) if nested else _of_columns(data)
     if type(data) is not list or not data:
@@ -72,27 +72,29 @@ def _from_json(body: Any, nested: bool) -> Table | None:
     if kinds == {list}:
         width = len(data[0])
         same = width and set(map(len, data)) == {width}
-        return Table(range(width), list(zip(*data, strict=True)), len(data)) if same else None
-    return None if kinds & {dict, list} else Table([0], [data], len(data))
+        return BodyTable(range(width), list(zip(*data, strict=True)), len(data)) if same else None
+    return None if kinds & {dict, list} else BodyTable([0], [data], len(data))
 
 
-def _of_records(records: list[dict[str, Any]]) -> Table | None:
+def _of_records(records: list[dict[str, Any]]) -> BodyTable | None:
     names = list(dict.fromkeys(name for record in records for name in record))
-    # Each may have columns of its own, and what a megabyte says of them is gigabytes.
+    # Each record may have columns of its own: a megabyte could describe gigabytes.
     if len(names) * len(records) > max(MOST_CELLS, 2 * sum(map(len, records))):
         return None
-    return Table(names, [[record.get(name) for record in records] for name in names], len(records))
+    return BodyTable(
+        names, [[record.get(name) for record in records] for name in names], len(records)
+    )
 
 
-def _of_columns(data: dict[str, Any]) -> Table | None:
+def _of_columns(data: dict[str, Any]) -> BodyTable | None:
     columns = {name: one if type(one) is list else [one] for name, one in data.items()}
     lengths = set(map(len, columns.values()))
     if len(lengths) != 1:
         return None
-    return Table(list(columns), list(columns.values()), lengths.pop())
+    return BodyTable(list(columns), list(columns.values()), lengths.pop())
 
 
-def _from_csv(body: bytes) -> Table | None:
+def _from_csv(body: bytes) -> BodyTable | None:
     try:
         lines = csv_text.lines(body.decode("utf-8"))
         names, *rows = [line for line in lines if not csv_text.is_blank(line)] or [[]]
@@ -102,6 +104,6 @@ def _from_csv(body: bytes) -> Table | None:
     if not names or max(map(len, rows), default=0) > width or width * len(rows) > MOST_CELLS:
         return None
     for row in rows:
-        row.extend([""] * (width - len(row)))  # as pandas has it
+        row.extend([""] * (width - len(row)))  # as pandas does
     columns = list(zip(*rows, strict=True)) if rows else [()] * width
-    return Table(names, columns, len(rows), texts=True)
+    return BodyTable(names, columns, len(rows), texts=True)

@@ -1,7 +1,7 @@
-"""Values of callers by the signature of a model: equal ones become equal, whatever form they came in.
+"""Converts callers' values by the signature of a model: equal values become equal, whatever their format.
 
-What comes out is JSON: moments are ISO 8601 texts, bytes are base64, what is no number is null. A value
-that is not of its type stays as it came: whoever compares has to see it.
+The results are JSON: times are ISO 8601 texts, bytes are base64, NaN is null. A value that is not of its
+type stays as it is, so that a report sees it.
 """
 
 import base64
@@ -26,7 +26,7 @@ _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?", re.ASCII
 )
 _FLOAT32 = struct.Struct("<f")
-#: What the elements of tensors are, by the beginning of their NumPy type.
+#: Types of tensor elements, by the beginning of their NumPy type.
 _DTYPES = {
     "float64": "double", "float": "float", "int": "long", "uint": "long", "bool": "boolean",
     "str": "string", "datetime64": "datetime",
@@ -34,12 +34,7 @@ _DTYPES = {
 
 
 def column(spec: Spec, values: Sequence[Any]) -> Sequence[Any]:
-    """Values as a column of the signature has them.
-
-    Args:
-        spec: the column, in MLflow's JSON form.
-        values: of JSON or Python, one for each row.
-    """
+    """Values of JSON or Python, converted by a column of the signature in MLflow's JSON form."""
     kind = str(spec.get("type"))
     types = set(map(type, values))
     if types <= _AS_THEY_ARE.get(kind, _NONE) and (kind != "double" or not _has_nan(values)):
@@ -49,21 +44,21 @@ def column(spec: Spec, values: Sequence[Any]) -> Sequence[Any]:
 
 
 def cells(spec: Spec, column: Sequence[str]) -> list[Any]:
-    """Cells of CSV as a column of the signature has them."""
+    """Cells of CSV, converted by a column of the signature."""
     kind = str(spec.get("type"))
     if kind in _INTEGERS:
-        return text_cells.whole(column)
+        return text_cells.integers(column)
     if kind == "double":
-        return text_cells.real(column)
+        return text_cells.floats(column)
     if kind == "boolean":
-        return text_cells.truth(column)
-    found = text_cells.real(column) if kind == "float" else text_cells.text(column)
+        return text_cells.booleans(column)
+    found = text_cells.floats(column) if kind == "float" else text_cells.texts(column)
     convert = converter(spec)
     return [None if value is None else convert(value) for value in found]
 
 
 def converter(spec: Spec) -> Convert:
-    """Makes one value, which is not None, what a type of the signature has."""
+    """The conversion of one value, not None, to a type of the signature."""
     kind = str(spec.get("type"))
     if kind == "array":
         return _array(converter(spec.get("items") or {}))
@@ -77,13 +72,13 @@ def converter(spec: Spec) -> Convert:
 
 
 def element(spec: Spec) -> str:
-    """The type of the elements of a tensor, as one of columns."""
+    """The type of a tensor's elements, as a type of columns."""
     dtype = str((spec.get("tensor-spec") or {}).get("dtype"))
     return next((kind for begin, kind in _DTYPES.items() if dtype.startswith(begin)), "any")
 
 
 def plain(value: Any) -> Any:
-    """Any value as JSON has it."""
+    """Any value as JSON."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -102,7 +97,7 @@ def plain(value: Any) -> Any:
 
 
 def short(value: float) -> float:
-    """One of few digits that is this one in 32 bits: 0.1, and not 0.10000000149011612."""
+    """The shortest number with the same 32 bits: 0.1 instead of 0.10000000149011612."""
     try:
         packed = _FLOAT32.pack(value)
     except OverflowError:
@@ -112,7 +107,7 @@ def short(value: float) -> float:
         try:
             if _FLOAT32.pack(found) == packed:
                 return found
-        except OverflowError:  # rounded up, beyond the largest
+        except OverflowError:  # rounded beyond the largest
             continue
     return value
 
@@ -128,7 +123,7 @@ def _integer(value: Any) -> Any:
         case float() if math.isnan(value):
             return None
         case str():
-            return text_cells.whole([value])[0]
+            return text_cells.integers([value])[0]
     return plain(value)
 
 
@@ -139,7 +134,7 @@ def _double(value: Any) -> Any:
         except OverflowError:
             return value
         return None if math.isnan(number) else number
-    return text_cells.real([value])[0] if type(value) is str else plain(value)
+    return text_cells.floats([value])[0] if type(value) is str else plain(value)
 
 
 def _float(value: Any) -> Any:
@@ -160,7 +155,7 @@ def _datetime(value: Any) -> Any:
 
 
 def _moment(text: str) -> str:
-    """In one spelling. With an offset, or as anything else, it stays."""
+    """A time in one spelling. With an offset, or in another form, the text stays."""
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
         return text
@@ -171,14 +166,14 @@ def _moment(text: str) -> str:
 
 def _binary(value: Any) -> Any:
     if type(value) is str:
-        return value.replace("\n", "").replace("\r", "")  # which some encoders put in
+        return value.replace("\n", "").replace("\r", "")  # some encoders add them
     return plain(value)
 
 
 def _array(convert: Convert) -> Convert:
     def of(value: Any) -> Any:
         if isinstance(value, list | tuple):
-            # As deep as it is: tensors are lists of lists.
+            # At any depth: tensors are lists of lists.
             return [None if one is None else of(one) for one in value]
         return convert(value)
 
@@ -196,7 +191,7 @@ def _object(properties: Mapping[str, Spec]) -> Convert:
         return {
             str(name): _or_none(known.get(name, plain), value[name])
             for name in names
-            # In Parquet each object has all members.
+            # In Parquet each object has all members, so a missing one is None.
             if value[name] is not None or name not in optional
         }
 
@@ -214,10 +209,10 @@ def _map(convert: Convert) -> Convert:
 
 def _has_nan(values: Sequence[float | None]) -> bool:
     try:
-        # By far the fastest to tell. Infinite ones may add up to none as well.
+        # By far the fastest test; infinities may add up to NaN as well.
         if not math.isnan(sum(values)):  # type: ignore[arg-type]
             return False
-    except TypeError:  # some are missing
+    except TypeError:  # None among them
         pass
     return any(value is not None and math.isnan(value) for value in values)
 
@@ -236,7 +231,7 @@ _CONVERT: Mapping[str, Convert] = {
     "binary": _binary,
 }
 _NONE: frozenset[type] = frozenset()
-#: Types of values that need no second look.
+#: Python types that need no conversion.
 _AS_THEY_ARE: Mapping[str, frozenset[type]] = {
     "integer": frozenset({int, NoneType}),
     "long": frozenset({int, NoneType}),

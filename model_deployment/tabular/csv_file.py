@@ -1,4 +1,4 @@
-"""A CSV file of training data, read part by part, its values as the signature has them."""
+"""Reads a CSV file of training data part by part, with values converted by the model's signature."""
 
 import csv
 import itertools
@@ -8,57 +8,61 @@ from typing import Any
 
 from model_deployment.gate.csv_text import is_blank
 from model_deployment.tabular.canonical import cells
-from model_deployment.tabular.inputs import Inputs
-from model_deployment.tabular.text_cells import KINDS, READ, Guess, Kind
+from model_deployment.tabular.input_columns import ModelInputs
+from model_deployment.tabular.text_cells import KIND_OF_TYPE, READERS, ColumnKind, KindGuess
 
-#: Rows, and cells, that are in hand at once.
+#: Most rows, and most cells, in memory.
 _ROWS, _CELLS = 4096, 400_000
-_PYTHON: dict[Kind, type] = {Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: float}
+_PYTHON: dict[ColumnKind, type] = {
+    ColumnKind.BOOL: bool,
+    ColumnKind.INT: int,
+    ColumnKind.FLOAT: float,
+}
 _INT64 = 2**63
 
 
-class Unreadable(ValueError):
-    """The training data are no table that can be read to its end."""
+class UnreadableData(ValueError):
+    """The training data are not a table, or damaged."""
 
 
-class Columns:
-    """The columns of a file. What those of no signature are was found by looking at all of them."""
+class CsvColumns:
+    """The columns of a file. The kind of a column without a signature depends on all its cells."""
 
-    def __init__(self, path: Path, inputs: Inputs, limit: int | None) -> None:
+    def __init__(self, path: Path, inputs: ModelInputs, limit: int | None) -> None:
         self._path = path
         self._limit = limit
         self.names: list[str] = next(_parts(path, None))[0]
-        # As in a body: of several of one name, the first one.
+        # As in a request body, a name is that of the first column that has it.
         first = {name: place for place, name in reversed([*enumerate(self.names)])}
         self._specs = [
             inputs.spec(name) if first[name] == place else None
             for place, name in enumerate(self.names)
         ]
-        self.kinds: list[Kind] = [Kind.TEXT] * len(self.names)
+        self.kinds: list[ColumnKind] = [ColumnKind.TEXT] * len(self.names)
 
-    def look(self) -> None:
-        """Find out what they are."""
-        guesses = [Guess() for _ in self.names]
+    def find_kinds(self) -> None:
+        """Read the file once, to find the kind of each column."""
+        guesses = [KindGuess() for _ in self.names]
         odd = [False] * len(self.names)
         for columns in self._texts():
             for place, (spec, texts) in enumerate(zip(self._specs, columns, strict=True)):
                 if spec is None:
-                    guesses[place].look(texts)
-                elif (kind := KINDS.get(str(spec["type"]))) and not odd[place]:
+                    guesses[place].observe(texts)
+                elif (kind := KIND_OF_TYPE.get(str(spec["type"]))) and not odd[place]:
                     odd[place] = not _all_of(cells(spec, texts), _PYTHON[kind])
         for place, spec in enumerate(self._specs):
             if spec is None:
                 self.kinds[place] = guesses[place].kind
-            elif (kind := KINDS.get(str(spec["type"]))) and not odd[place]:
+            elif (kind := KIND_OF_TYPE.get(str(spec["type"]))) and not odd[place]:
                 self.kinds[place] = kind
 
     def parts(self) -> Iterator[list[list[Any]]]:
-        """Their values, those of some rows at a time."""
+        """The values of all columns, some rows at a time."""
         for columns in self._texts():
             yield [
                 cells(spec, texts)
-                if spec is not None and kind is not Kind.TEXT
-                else READ[kind](texts)
+                if spec is not None and kind is not ColumnKind.TEXT
+                else READERS[kind](texts)
                 for spec, kind, texts in zip(self._specs, self.kinds, columns, strict=True)
             ]
 
@@ -69,14 +73,14 @@ class Columns:
             yield list(zip(*rows, strict=True))
 
 
-def columns_of(path: Path, inputs: Inputs, limit: int | None = None) -> Columns:
+def read_columns(path: Path, inputs: ModelInputs, limit: int | None = None) -> CsvColumns:
     """The columns of a file, of its first ``limit`` rows.
 
     Raises:
-        Unreadable, ValueError, csv.Error, OSError: it is no table of CSV.
+        UnreadableData, ValueError, csv.Error, OSError: the file is not a CSV table.
     """
-    columns = Columns(path, inputs, limit)
-    columns.look()
+    columns = CsvColumns(path, inputs, limit)
+    columns.find_kinds()
     return columns
 
 
@@ -87,19 +91,19 @@ def _all_of(values: Sequence[Any], kind: type) -> bool:
 
 
 def _parts(path: Path, limit: int | None) -> Iterator[list[list[str]]]:
-    """The header, alone, and then rows of as many cells, some at a time."""
+    """First the header alone, then some rows at a time, all with as many cells as the header."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = (line for line in csv.reader(file) if not is_blank(line))
         names = next(lines, None)
         if names is None:
-            raise Unreadable("cannot read the training data: the file is empty")
+            raise UnreadableData("cannot read the training data: the file is empty")
         yield [names]
         wanted = itertools.islice(lines, limit)
         most = max(1, min(_ROWS, _CELLS // len(names)))
         while rows := list(itertools.islice(wanted, most)):
             for row in rows:
                 if len(row) > len(names):
-                    raise Unreadable(
+                    raise UnreadableData(
                         "cannot read the training data: a row has more cells than the header"
                     )
                 row.extend([""] * (len(names) - len(row)))

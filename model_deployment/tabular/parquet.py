@@ -1,4 +1,4 @@
-"""The table in a body of Parquet. It is packed, so how much it becomes is watched."""
+"""Reads the table of a Parquet body. Parquet is compressed, so the size in memory is limited."""
 
 import json
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from model_deployment.tabular.body_tables import MOST_CELLS, Table
+from model_deployment.tabular.body_tables import MOST_CELLS, BodyTable
 from model_deployment.tabular.canonical import plain
 
-#: Bytes that a body may become, and rows that are unpacked at once.
+#: Most bytes of an uncompressed body, and rows that are read at once.
 _MOST_BYTES = 64 * 1024 * 1024
 _ROWS = 256
-#: Types whose values need no look each.
+#: Types whose values need no conversion.
 _PLAIN = (
     pa.types.is_boolean,
     pa.types.is_integer,
@@ -24,22 +24,22 @@ _PLAIN = (
 
 
 class _TooMuch(ValueError):
-    """More than is kept of one request."""
+    """More than the limit for one request."""
 
 
-def read(body: bytes) -> Table | None:
-    """The columns that a model sees, which are those that pandas reads; None if there are none.
+def read(body: bytes) -> BodyTable | None:
+    """The columns that the model gets, which are those that pandas reads; None if there are none.
 
-    What pandas has written about its index is no column.
+    The index that pandas has stored is not a column.
     """
     try:
         with parquet.ParquetFile(pa.BufferReader(body), pre_buffer=False) as file:
             return _read(file)
-    except (ValueError, OSError, ArithmeticError, NotImplementedError):  # Arrow's are of these
+    except (ValueError, OSError, ArithmeticError, NotImplementedError):  # Arrow raises these
         return None
 
 
-def _read(file: parquet.ParquetFile) -> Table | None:
+def _read(file: parquet.ParquetFile) -> BodyTable | None:
     schema = file.schema_arrow
     index = _index(schema.metadata or {})
     places = [place for place, name in enumerate(schema.names) if name not in index]
@@ -52,7 +52,7 @@ def _read(file: parquet.ParquetFile) -> Table | None:
         for column, place, field in zip(columns, places, fields, strict=True):
             column.extend(_values(batch.column(place), field.type))
     types = [{"type": "float"} if field.type == pa.float32() else None for field in fields]
-    return Table([field.name for field in fields], columns, rows, types=types)
+    return BodyTable([field.name for field in fields], columns, rows, types=types)
 
 
 def _batches(file: parquet.ParquetFile) -> Iterator[pa.RecordBatch]:
@@ -65,12 +65,12 @@ def _batches(file: parquet.ParquetFile) -> Iterator[pa.RecordBatch]:
 
 
 def _index(metadata: dict[bytes, bytes]) -> set[str]:
-    """The columns that become the index of the frame."""
+    """Names of the columns that become the index of the data frame."""
     try:
-        told = json.loads(metadata.get(b"pandas", b"{}"))["index_columns"]
+        names = json.loads(metadata.get(b"pandas", b"{}"))["index_columns"]
     except (ValueError, KeyError, TypeError):
         return set()
-    return {one for one in told if isinstance(one, str)} if isinstance(told, list) else set()
+    return {one for one in names if isinstance(one, str)} if isinstance(names, list) else set()
 
 
 def _values(column: "pa.Array[Any]", type: pa.DataType) -> list[Any]:
@@ -82,7 +82,7 @@ def _values(column: "pa.Array[Any]", type: pa.DataType) -> list[Any]:
 
 
 def _moments(column: "pa.Array[Any]", type: pa.TimestampType) -> list[Any]:
-    """As text: Arrow's moments are finer than Python's, and reach further."""
+    """Times as text: Arrow's have a finer resolution and a wider range than Python's."""
     if type.tz is not None:
         column = column.cast(pa.timestamp(type.unit, "UTC"))
     found = column.cast(pa.string()).to_pylist()

@@ -1,4 +1,8 @@
-"""Cells of CSV, which are texts: what they are as values of a type, or what a column of them may be."""
+"""Converts cells of CSV, which are texts, to values of a type, and guesses the type of a column.
+
+Arrow's CSV reader cannot take over: it reads ``00501`` as 501, rounds 2**53 + 1 next to a decimal number,
+and rejects short rows.
+"""
 
 import math
 import re
@@ -10,66 +14,66 @@ from model_deployment.gate.csv_text import DIGITS, MISSING, WORDS
 
 _ENDLESS = frozenset({"inf", "-inf", "Infinity", "-Infinity"})
 _BOOL = {"True": True, "true": True, "TRUE": True, "False": False, "false": False, "FALSE": False}
-# No zeros in front and no plus: these are codes and telephone numbers.
+# Without leading zeros and plus signs: those are codes and telephone numbers.
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
 _FLOAT = re.compile(
     r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII
 )
-#: Whole numbers that no float may stand for.
+#: Larger whole numbers are rounded in floats; bounds of 64 bits.
 _EXACT, _INT64 = 2**53, 2**63
-#: Digits of a whole number that are read as one.
+#: Most digits of a whole number: Python refuses to read longer ones.
 _DIGITS = 4000
 
 Read = Callable[[Sequence[str]], list[Any]]
 
 
-class Kind(StrEnum):
-    """What all values of a column are."""
+class ColumnKind(StrEnum):
+    """The common type of all values of a column."""
 
     BOOL = "bool"
     INT = "int"
     FLOAT = "float"
     TIME = "time"
-    TEXT = "text"  # or anything, as text
+    TEXT = "text"  # also mixed values, as text
 
 
-#: What values of MLflow's types are.
-KINDS: Mapping[str, Kind] = {
-    "boolean": Kind.BOOL,
-    "integer": Kind.INT,
-    "long": Kind.INT,
-    "float": Kind.FLOAT,
-    "double": Kind.FLOAT,
+#: Kinds by MLflow's types.
+KIND_OF_TYPE: Mapping[str, ColumnKind] = {
+    "boolean": ColumnKind.BOOL,
+    "integer": ColumnKind.INT,
+    "long": ColumnKind.INT,
+    "float": ColumnKind.FLOAT,
+    "double": ColumnKind.FLOAT,
 }
 
 
-def whole(cells: Sequence[str]) -> list[Any]:
-    """Whole numbers; a text that is none stays."""
+def integers(cells: Sequence[str]) -> list[Any]:
+    """Whole numbers; other texts stay."""
     joined = "".join(cells)
     if joined.isascii() and "_" not in joined:
         try:
             return list(map(int, cells))
-        except ValueError:  # some are missing, or written otherwise
+        except ValueError:  # missing ones, or other spellings
             pass
-    return [_whole(cell) for cell in cells]
+    return [_integer(cell) for cell in cells]
 
 
-def _whole(cell: str) -> Any:
+def _integer(cell: str) -> Any:
     plain = cell.strip()
     if plain in MISSING:
         return None
     digits = plain.lstrip("+-")
     if digits.isascii() and digits.isdecimal() and len(plain) - len(digits) <= 1:
         return int(plain) if len(digits) <= _DIGITS else cell
-    number = _real(cell)
+    number = _float(cell)
     if type(number) is float and number.is_integer():
         return int(number)
     truth = _BOOL.get(plain)
     return cell if truth is None else int(truth)
 
 
-def real(cells: Sequence[str]) -> list[Any]:
-    """Floating point numbers; a text that is none stays."""
+def floats(cells: Sequence[str]) -> list[Any]:
+    """Floating point numbers; other texts stay."""
     joined = "".join(cells)
     if joined.isascii() and "_" not in joined:
         try:
@@ -78,10 +82,10 @@ def real(cells: Sequence[str]) -> list[Any]:
             pass
         else:
             return [None if math.isnan(number) else number for number in found]
-    return [_real(cell) for cell in cells]
+    return [_float(cell) for cell in cells]
 
 
-def _real(cell: str) -> Any:
+def _float(cell: str) -> Any:
     plain = cell.strip()
     if plain in MISSING:
         return None
@@ -92,78 +96,75 @@ def _real(cell: str) -> Any:
     return cell if math.isnan(number) else number
 
 
-def truth(cells: Sequence[str]) -> list[Any]:
-    """Truth values; a text that is none stays."""
-    return [None if cell in MISSING else _truth(cell) for cell in cells]
+def booleans(cells: Sequence[str]) -> list[Any]:
+    """Booleans; other texts stay."""
+    return [None if cell in MISSING else _boolean(cell) for cell in cells]
 
 
-def _truth(cell: str) -> Any:
+def _boolean(cell: str) -> Any:
     word = WORDS.get(cell.lower())
     return DIGITS.get(cell, cell) if word is None else word
 
 
-def text(cells: Sequence[str]) -> list[Any]:
-    """Texts, as they are written."""
+def texts(cells: Sequence[str]) -> list[Any]:
+    """Texts as they are, with None for missing ones."""
     if MISSING.isdisjoint(cells):
         return list(cells)
     return [None if cell in MISSING else cell for cell in cells]
 
 
-class Guess:
-    """What a column is whose type nobody knows, seen a part at a time.
+class KindGuess:
+    """Guesses the kind of a column without a signature, one part of its cells at a time.
 
-    A number is only what is written as one: ``00501`` and ``+49151`` stay texts, which can be turned
-    into numbers later, and back again from a number they cannot.
+    ``00501`` and ``+49151`` stay texts: a text can become a number later, but a number has lost the zeros.
     """
 
     def __init__(self) -> None:
-        self._kind: Kind | None = None
-        #: Whole numbers among them that no float may stand for.
+        self._kind: ColumnKind | None = None
+        #: Whether there are whole numbers that a float would round.
         self._large = False
 
-    def look(self, cells: Iterable[str]) -> None:
-        """Take some cells into account."""
+    def observe(self, cells: Iterable[str]) -> None:
         found = set(cells) - MISSING
-        if self._kind is Kind.TEXT or not found:
+        if self._kind is ColumnKind.TEXT or not found:
             return
         self._kind = self._fitting(found)
 
-    def _fitting(self, cells: set[str]) -> Kind:
+    def _fitting(self, cells: set[str]) -> ColumnKind:
         before = self._kind
-        if before in (None, Kind.BOOL) and cells <= _BOOL.keys():
-            return Kind.BOOL
+        if before in (None, ColumnKind.BOOL) and cells <= _BOOL.keys():
+            return ColumnKind.BOOL
         whole = [cell for cell in cells if _INT.fullmatch(cell)]
         if any(len(cell) > 20 or not -_INT64 <= int(cell) < _INT64 for cell in whole):
-            return Kind.TEXT
+            return ColumnKind.TEXT
         self._large |= any(abs(int(cell)) > _EXACT for cell in whole)
-        if before in (None, Kind.INT) and len(whole) == len(cells):
-            return Kind.INT
+        if before in (None, ColumnKind.INT) and len(whole) == len(cells):
+            return ColumnKind.INT
         numbers = all(_FLOAT.fullmatch(cell) or cell in _ENDLESS for cell in cells)
-        if before is not Kind.BOOL and numbers and not self._large:
-            return Kind.FLOAT
-        return Kind.TEXT
+        if before is not ColumnKind.BOOL and numbers and not self._large:
+            return ColumnKind.FLOAT
+        return ColumnKind.TEXT
 
     @property
-    def kind(self) -> Kind:
-        """What they are."""
-        return self._kind or Kind.TEXT
+    def kind(self) -> ColumnKind:
+        return self._kind or ColumnKind.TEXT
 
 
-def guessed(cells: Sequence[str]) -> list[Any]:
-    """The values of a whole column whose type nobody knows, in a request."""
-    guess = Guess()
-    guess.look(cells)
-    return text(cells) if guess.kind is Kind.TEXT else READ[guess.kind](cells)
+def guess_values(cells: Sequence[str]) -> list[Any]:
+    """The values of a column of a request without a signature."""
+    guess = KindGuess()
+    guess.observe(cells)
+    return texts(cells) if guess.kind is ColumnKind.TEXT else READERS[guess.kind](cells)
 
 
 def _cells(cells: Sequence[str]) -> list[Any]:
     return [cell or None for cell in cells]
 
 
-#: Reads cells of a kind; texts as they are, but for empty ones.
-READ: Mapping[Kind, Read] = {
-    Kind.BOOL: lambda cells: [_BOOL.get(cell) for cell in cells],
-    Kind.INT: whole,
-    Kind.FLOAT: real,
-    Kind.TEXT: _cells,
+#: Readers of cells by kind; of texts, only empty ones become None.
+READERS: Mapping[ColumnKind, Read] = {
+    ColumnKind.BOOL: lambda cells: [_BOOL.get(cell) for cell in cells],
+    ColumnKind.INT: integers,
+    ColumnKind.FLOAT: floats,
+    ColumnKind.TEXT: _cells,
 }

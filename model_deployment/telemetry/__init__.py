@@ -1,1 +1,1 @@
-"""The figures of a controller for Prometheus: one snapshot, written in its text format."""
+"""The metrics of the controller for Prometheus: takes a snapshot, and writes it in the text format."""

@@ -1,7 +1,6 @@
-"""Looks at the controller for ``GET /metrics``: gathers the figures, and has them written down.
+"""Takes a snapshot of the controller, and writes it as the page of ``GET /metrics``.
 
-Gathering takes place on the event loop and is short; reading ``/proc`` and writing the page are left to
-threads, since predictions go on meanwhile.
+The event loop only gathers numbers; threads read ``/proc`` and write the page, since predictions go on.
 """
 
 import asyncio
@@ -20,39 +19,37 @@ from model_deployment import __version__
 from model_deployment.control.missing_workers import serving
 from model_deployment.core.domain import Deployment, Handle, Memory, PortUsage, ProxyCounters, State
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.counters import Totals
-from model_deployment.recording.upkeep import MonitoringState
+from model_deployment.recording.counters import RequestCounters
+from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
-from model_deployment.telemetry.prometheus import Seen, Served, families
+from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot, families
 
-#: Seconds that a scrape waits for the memory of models; then it has the figures of the one before.
+#: Seconds that a scrape waits for the memory of models; then it shows the previous figures.
 _PATIENCE = 0.05
 
 
 class Telemetry:
-    """What is told of a controller from outside."""
-
     def __init__(
         self,
         *,
         deployments: Deployments,
         ports: Ports,
         counters: Callable[[ModelKey], ProxyCounters],
-        totals: Totals,
-        captures: Callable[[], MonitoringState],
+        totals: RequestCounters,
+        captures: Callable[[], CaptureStatus],
         idle: Callable[[], float],
         memory: MemoryGauge,
     ) -> None:
-        """Tell of these parts.
+        """Remember the sources.
 
         Args:
-            counters: what the proxy has counted.
-            captures: how captures fare; it may read a file.
-            idle: seconds since the reconciler's last good tick.
+            counters: the proxy's counts of a deployment.
+            captures: the status of captures; may read a file.
+            idle: seconds since the reconciler's last successful tick.
         """
         self._deployments = deployments
         self._ports = ports
@@ -63,8 +60,8 @@ class Telemetry:
         self._memory = memory
         self._rows: Sequence[Deployment] = ()
         self._restarts = Restarts()
-        #: As much as was counted before, should the file they are kept in not be readable.
-        self._last = MonitoringState(0, 0, 0, 0, "")
+        #: The highest counts so far: the file with the counts may be unreadable for a while.
+        self._last = CaptureStatus(0, 0, 0, 0, "")
         self._build = {
             "version": __version__,
             "mlflow_version": version("mlflow"),
@@ -74,37 +71,35 @@ class Telemetry:
         ProcessCollector(registry=self._process)
 
     async def page(self, accept: str) -> tuple[bytes, str]:
-        """All figures in the form that was asked for, and its media type."""
-        seen = await self.look()
+        """The page in the format that ``accept`` asks for, and its media type."""
+        snapshot = await self.snapshot()
         try:
             encode, media_type = choose_encoder(accept)
-        except (ValueError, TypeError):  # a version in it is none
+        except (ValueError, TypeError):  # a malformed version in it
             encode, media_type = choose_encoder("")
 
         def write() -> bytes:
             registry = CollectorRegistry()
-            registry.register(_Told([*families(seen), *self._process.collect()]))
+            registry.register(PrecomputedCollector([*families(snapshot), *self._process.collect()]))
             return encode(registry)
 
         return await asyncio.to_thread(write), media_type
 
     async def memory(self, handle: Handle) -> Memory | None:
-        """What the processes of a launch take."""
         return await self._memory.one(handle)
 
     async def workers(self, row: Deployment) -> int | None:
-        """How many of its workers serve; None where that cannot be told."""
+        """Workers that serve; None if unknown."""
         return await asyncio.to_thread(serving, row, worker_counts)
 
-    async def look(self) -> Seen:
-        """The figures as values."""
+    async def snapshot(self) -> Snapshot:
         usage, readable = await self._state()
         handles = [row.handle for row in self._rows if row.handle is not None]
         memory = await self._memory.all(handles, _PATIENCE)
-        captures = await self._how_captures_fare()
-        # From here on nothing is waited for, so that the figures fit each other.
-        return Seen(
-            served=[self._served(row, memory) for row in self._rows],
+        captures = await self._capture_status()
+        # No await from here on, so that the figures are of one moment.
+        return Snapshot(
+            deployments=[self._deployment(row, memory) for row in self._rows],
             ports=usage,
             captures=captures,
             idle=self._idle(),
@@ -113,7 +108,7 @@ class Telemetry:
         )
 
     async def _state(self) -> tuple[PortUsage | None, bool]:
-        """How ports are used, and whether that could be read; if not, what is known is told."""
+        """How ports are used, and whether the database could be read; if not, the last rows stay."""
         try:
             rows = await self._deployments.all()
             usage = await self._ports.usage(time.monotonic())
@@ -123,7 +118,7 @@ class Telemetry:
         self._restarts.keep({row.key for row in self._rows})
         return usage, True
 
-    async def _how_captures_fare(self) -> MonitoringState:
+    async def _capture_status(self) -> CaptureStatus:
         now, last = await asyncio.to_thread(self._captures), self._last
         self._last = replace(
             now,
@@ -133,8 +128,8 @@ class Telemetry:
         )
         return self._last
 
-    def _served(self, row: Deployment, memory: dict[str, Memory]) -> Served:
-        return Served(
+    def _deployment(self, row: Deployment, memory: dict[str, Memory]) -> DeploymentSnapshot:
+        return DeploymentSnapshot(
             row=row,
             total=self._totals.of(row.key),
             counters=self._counters(row.key),
@@ -145,14 +140,14 @@ class Telemetry:
 
 
 class Restarts:
-    """Counts on where a row begins anew: it does when what has failed is deployed again."""
+    """Restarts as a counter that only rises: a row counts from 0 when a failed model is deployed again."""
 
     def __init__(self) -> None:
-        #: Those of earlier lives, and of this one.
+        #: By deployment: restarts before the row's last reset, and since.
         self._known: dict[ModelKey, tuple[int, int]] = {}
 
     def of(self, key: ModelKey, now: int) -> int:
-        """In all, with so many in the row now."""
+        """All restarts of a deployment, with ``now`` in its row."""
         before, last = self._known.get(key, (0, 0))
         if now < last:
             before += last
@@ -164,16 +159,13 @@ class Restarts:
         self._known = {key: known for key, known in self._known.items() if key in keys}
 
 
-class _Told(Collector):
-    """Families that are there already."""
-
-    def __init__(self, told: Sequence[Metric]) -> None:
-        self._told = told
+class PrecomputedCollector(Collector):
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
 
     def describe(self) -> list[Metric]:
-        """Nothing, so that they are not asked for when they are registered."""
+        """Empty, so that registering does not collect."""
         return []
 
     def collect(self) -> Sequence[Metric]:
-        """See :class:`prometheus_client.registry.Collector`."""
-        return self._told
+        return self._metrics

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model_deployment.tabular.body_tables import Table, read
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.body_tables import BodyTable, read
+from model_deployment.tabular.input_columns import ModelInputs
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
@@ -42,14 +42,14 @@ def parquet(table: pd.DataFrame | pa.Table, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def table(media_type: str, body: bytes) -> Table:
+def table(media_type: str, body: bytes) -> BodyTable:
     """The table of a body that has one."""
     found = read(media_type, body)
     assert found is not None
     return found
 
 
-def taken(inputs: Inputs, media_type: str, body: bytes) -> dict[str, list[Any]]:
+def taken(inputs: ModelInputs, media_type: str, body: bytes) -> dict[str, list[Any]]:
     """What is captured of a body, by column."""
     found = read(media_type, body, nested=inputs.nested)
     assert found is not None

@@ -14,7 +14,7 @@ from model_deployment.documents.base import (
     StoreUnavailable,
     Written,
 )
-from model_deployment.recording.drain import Config, Drain
+from model_deployment.recording.drain import Drain, DrainConfig
 from model_deployment.recording.record import encode
 from model_deployment.recording.spool import Spool
 
@@ -103,7 +103,7 @@ class Store:
 
 
 def drain_of(spool: Spool, store: Store, max_age: float = DAY) -> Drain:
-    config = Config(str(spool.root), "", max_age, 10**6, "salt")
+    config = DrainConfig(str(spool.root), "", max_age, 10**6, "salt")
     return Drain(config, cast(Documents, store))
 
 

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from model_deployment.documents.base import Collection, Query, StoreUnavailable
+from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -19,6 +19,11 @@ class MemoryDocuments:
         #: Documents it gives before it goes away.
         self.breaks_after: int | None = None
         self.open_streams = 0
+
+    @property
+    def store(self) -> Documents:
+        """The same object for functions that take a document store, and only read from it."""
+        return cast(Documents, self)
 
     def capture(
         self, id: str, columns: list[str], data: list[Any], predictions: Any, **more: Any

@@ -29,15 +29,15 @@ from model_deployment.degradation.data.tables import (
     renamed,
 )
 from model_deployment.recording.record import left_out
-from model_deployment.tabular.csv_file import columns_of
-from model_deployment.tabular.inputs import Inputs
-from model_deployment.tabular.text_cells import Kind
+from model_deployment.tabular.csv_file import read_columns
+from model_deployment.tabular.input_columns import ModelInputs
+from model_deployment.tabular.text_cells import ColumnKind
 
 _ARROW = {
-    Kind.BOOL: pa.bool_(),
-    Kind.INT: pa.int64(),
-    Kind.FLOAT: pa.float64(),
-    Kind.TEXT: pa.string(),
+    ColumnKind.BOOL: pa.bool_(),
+    ColumnKind.INT: pa.int64(),
+    ColumnKind.FLOAT: pa.float64(),
+    ColumnKind.TEXT: pa.string(),
 }
 
 Row = dict[str, Any]
@@ -96,16 +96,16 @@ def collect(folder: Path, specs: Sequence[Mapping[str, Any]] = ()) -> Collected:
     return Collected(ambiguous, now.left_out, guessed, len(now.typed | before.typed) > 1)
 
 
-def _parse_inputs(specs: Sequence[Mapping[str, Any]]) -> Inputs:
+def _parse_inputs(specs: Sequence[Mapping[str, Any]]) -> ModelInputs:
     try:
-        return Inputs(specs)
+        return ModelInputs(specs)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return Inputs()  # not as MLflow writes a signature: types are found from the values
+        return ModelInputs()  # not as MLflow writes a signature: types are found from the values
 
 
-def _convert_csv(path: Path, reference: Path, inputs: Inputs) -> None:
+def _convert_csv(path: Path, reference: Path, inputs: ModelInputs) -> None:
     """Write training data in CSV as Parquet, read by the types of the signature."""
-    columns = columns_of(path, inputs)
+    columns = read_columns(path, inputs)
     names = [_encodable(name) for name in unique(_unreserved(columns.names, inputs.names))]
     types = [_ARROW[kind] for kind in columns.kinds]
     schema = pa.schema([pa.field(*one) for one in zip(names, types, strict=True)])
@@ -162,7 +162,7 @@ def _repeated(paths: Iterable[Path]) -> set[str]:
     return again
 
 
-def _rows(path: Path, labels: Labels, inputs: Inputs, stats: _CaptureStats) -> Iterator[Row]:
+def _rows(path: Path, labels: Labels, inputs: ModelInputs, stats: _CaptureStats) -> Iterator[Row]:
     """The rows of captured requests, oldest first."""
     columns: list[str] = []
     names: list[str] = []
@@ -193,7 +193,7 @@ def _rows(path: Path, labels: Labels, inputs: Inputs, stats: _CaptureStats) -> I
             yield row
 
 
-def _guessed(names: Sequence[str], data: Sequence[Sequence[Any]], inputs: Inputs) -> set[str]:
+def _guessed(names: Sequence[str], data: Sequence[Sequence[Any]], inputs: ModelInputs) -> set[str]:
     """Text columns that contain numbers."""
     texts = [
         (place, name)

@@ -48,7 +48,7 @@ def test_each_prediction_is_captured_once(controllers: Controllers) -> None:
     assert told == {"dropped": 0, "dead": 0, "error": ""}
 
 
-def test_what_is_refused_or_fails_is_not_captured(controllers: Controllers) -> None:
+def test_requests_refused_or_failed_are_not_captured(controllers: Controllers) -> None:
     controller = controllers().up()
     for key in ("stub-1", "times-out-1"):
         controller.deploy(key)
@@ -142,7 +142,7 @@ def test_the_drain_ends_with_the_controller_however_that_ends(controllers: Contr
     assert drains(controller) == []
 
 
-def test_what_was_erased_does_not_come_back_with_the_next_controller(
+def test_erased_captures_do_not_come_back_with_the_next_controller(
     controllers: Controllers,
 ) -> None:
     controller = controllers().up()

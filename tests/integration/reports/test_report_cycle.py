@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
+from model_deployment.documents.owned import Present
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
@@ -20,14 +21,16 @@ from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents
 from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.documents.opening import OpenedStore
 from model_deployment.metrics.feedback import Feedback, Label
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.spool import Spool
-from model_deployment.recording.upkeep import Keeper
-from model_deployment.recording.windows import Traffic
-from model_deployment.reports.inputs import Gather, Laid, Window
-from model_deployment.reports.schedule import Alarm, Webhook
+from model_deployment.recording.upkeep import Upkeep
+from model_deployment.recording.windows import TrafficWindows
+from model_deployment.reports.inputs import InputWriter, Reference, ReportWindow
+from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
+from model_deployment.reports.webhook import Webhook
 
 KEY = ModelKey("diabetes", 1)
 X, Y = load_diabetes(return_X_y=True, as_frame=True)
@@ -40,22 +43,23 @@ RUN = {
 }
 
 
-class Quick(Gather):
+class Quick(InputWriter):
     """Leaves Evidently's pages out: they take most of the time, and no part in the verdict."""
 
-    async def fill(self, documents: Documents, window: Window, folder: Path) -> Laid:
-        laid = await super().fill(documents, window, folder)
+    async def write(self, documents: Documents, window: ReportWindow, folder: Path) -> Reference:
+        laid = await super().write(documents, window, folder)
         path = folder / "job.json"
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "deep": False}))
         return laid
 
 
 @dataclass
-class Desk:
+class ReportDesk:
     """All of monitoring on a store, with a real model's rows in it."""
 
-    keeper: Keeper
-    traffic: Traffic
+    upkeep: Upkeep
+    store: Present
+    traffic: TrafficWindows
     documents: Documents
     work: Path
     baseline: dict[str, float] | Exception = field(default_factory=dict)
@@ -65,7 +69,7 @@ class Desk:
 
     @property
     def monitoring(self) -> Monitoring:
-        return Monitoring(self.keeper, self.traffic, baseline=self._metrics, write_back=None)
+        return Monitoring(self.store, self.traffic, baseline=self._metrics, write_back=None)
 
     async def _metrics(self, key: ModelKey) -> dict[str, float]:
         if isinstance(self.baseline, Exception):
@@ -76,6 +80,9 @@ class Desk:
         if self.reference is None:
             return None
         return SimpleNamespace(path=self.reference, origin="the run", target="target")
+
+    async def _options(self, key: ModelKey) -> None:
+        return None
 
     async def _signature(self, key: ModelKey) -> dict[str, Any]:
         inputs = [{"name": name, "type": "double", "required": True} for name in X.columns]
@@ -93,7 +100,7 @@ class Desk:
         """Rows are asked for, answered, captured and counted; the ids of the requests."""
         now = datetime.now(UTC) - timedelta(minutes=5)
         said = MODEL.predict(frame)
-        captures = [
+        captures: list[dict[str, Any]] = [
             {
                 "_id": f"c{place:04}", "model": KEY.model, "version": KEY.version,
                 "ts": now + place * timedelta(milliseconds=50), "request_id": f"r{place}",
@@ -117,7 +124,7 @@ class Desk:
 
     async def labelled(self, ids: list[str], truth: Any) -> dict[str, Any]:
         items = [Label(id, 0, float(one)) for id, one in zip(ids, truth, strict=True)]
-        return await Feedback(self.keeper).take(KEY, items)
+        return await Feedback(self.store).add(KEY, items)
 
     async def report(self) -> tuple[dict[str, Any], str]:
         """What it says, and its page."""
@@ -125,10 +132,10 @@ class Desk:
             self.monitoring,
             training=self._training,
             signature=self._signature,
-            baseline=self._metrics,
+            options=self._options,
         )
         alarm = Alarm(lambda key, text: self.notes.append(text), cast(Webhook, self))
-        reporter = Reporter(self.keeper, gather, work=self.work / "reports", done=alarm)
+        reporter = Reporter(self.store, gather, work=self.work / "reports", on_report=alarm)
         reporter.open()
         now = datetime.now(UTC)
         id = reporter.begin(KEY, now - timedelta(days=1), now)
@@ -147,16 +154,17 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async def retention() -> dict[ModelKey, float]:
-        return {}
+async def desk(tmp_path: Path) -> AsyncIterator[ReportDesk]:
+    async def since(key: ModelKey) -> None:
+        return None
 
     spool = Spool(tmp_path / "spool", max_bytes=10**6)
     spool.open()
-    documents, traffic = EmbeddedDocuments(tmp_path / "documents.db"), Traffic("i")
-    keeper = Keeper(spool, traffic, documents, retention)
-    await keeper.opened()
-    yield Desk(keeper, traffic, documents, tmp_path)
+    documents, traffic = EmbeddedDocuments(tmp_path / "documents.db"), TrafficWindows("i")
+    store = OpenedStore(documents)
+    await store.opened()
+    upkeep = Upkeep(spool, traffic, store)
+    yield ReportDesk(upkeep, Present(store, since, upkeep.caught_up), traffic, documents, tmp_path)
     await documents.close()
     spool.close()
 
@@ -165,7 +173,7 @@ def codes(report: Mapping[str, Any]) -> list[str]:
     return [one["code"] for one in report["reasons"]]
 
 
-async def test_correct_labels_keep_a_report_ok(desk: Desk) -> None:
+async def test_correct_labels_keep_a_report_ok(desk: ReportDesk) -> None:
     desk.logged()
     ids = await desk.served()
     await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
@@ -182,7 +190,7 @@ async def test_correct_labels_keep_a_report_ok(desk: Desk) -> None:
     assert codes(report)[0] == "as_good"
 
 
-async def test_without_a_reference_labels_are_told_for_what_they_are(desk: Desk) -> None:
+async def test_report_without_a_reference_still_judges_labels(desk: ReportDesk) -> None:
     ids = await desk.served()
     await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
     report, page = await desk.report()
@@ -195,7 +203,7 @@ async def test_without_a_reference_labels_are_told_for_what_they_are(desk: Desk)
 
 
 @pytest.mark.parametrize("why", ["MLflow does not answer", ""])
-async def test_a_baseline_that_cannot_be_read_is_told(desk: Desk, why: str) -> None:
+async def test_baseline_unreadable_is_an_error_in_the_answer(desk: ReportDesk, why: str) -> None:
     desk.logged()
     desk.baseline = RegistryUnavailable(why)
     ids = await desk.served()
@@ -206,7 +214,7 @@ async def test_a_baseline_that_cannot_be_read_is_told(desk: Desk, why: str) -> N
     assert "“”" not in page
 
 
-async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: Desk) -> None:
+async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: ReportDesk) -> None:
     desk.logged()
     desk.baseline = RUN
     ids = await desk.served()
@@ -231,7 +239,7 @@ async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: Desk) -> 
     )
 
 
-async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: Desk) -> None:
+async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: ReportDesk) -> None:
     desk.baseline = {"accuracy": 0.9}
     for accuracy, n, verdict, of_report in (
         (0.8, 100, "ok", "ok"),
@@ -252,7 +260,7 @@ async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: Desk) ->
         assert answered["degraded"] is (None if n is None else there["degraded"])
 
 
-async def test_a_few_refused_requests_are_no_drift(desk: Desk) -> None:
+async def test_a_few_refused_requests_are_no_drift(desk: ReportDesk) -> None:
     desk.logged()
     await desk.served()
     desk.refused(3)
@@ -269,11 +277,11 @@ async def test_a_few_refused_requests_are_no_drift(desk: Desk) -> None:
     assert not desk.notes
 
 
-async def test_many_refused_requests_are_told_once_and_are_no_drift(desk: Desk) -> None:
+async def test_refused_requests_in_numbers_give_one_alarm_and_no_drift(desk: ReportDesk) -> None:
     desk.logged()
     await desk.served()
     desk.refused(60)
-    await desk.keeper.flush(all=True)
+    await desk.upkeep.flush(all=True)
     report, page = await desk.report()
     assert report["verdict"] == "ok"
     assert report["refused"] == {
@@ -291,12 +299,12 @@ async def test_many_refused_requests_are_told_once_and_are_no_drift(desk: Desk) 
     assert len(desk.notes) == 1
 
 
-async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
+async def test_documents_of_an_earlier_version_are_read(desk: ReportDesk) -> None:
     """Minutes without what was let through, metrics without halves, reports without a headline."""
     desk.logged()
     desk.baseline = RUN
     await desk.served()
-    own = {
+    own: dict[str, Any] = {
         "model": KEY.model,
         "version": KEY.version,
         "ts": datetime.now(UTC) - timedelta(minutes=9),
@@ -323,7 +331,7 @@ async def test_documents_of_an_earlier_version_are_read(desk: Desk) -> None:
         "400" not in page.partition("Callers send wrong requests</h2>")[2].partition("<details>")[0]
     )
     reporter = Reporter(
-        desk.keeper, cast(Gather, None), work=desk.work / "none", done=cast(Any, None)
+        desk.store, cast(InputWriter, None), work=desk.work / "none", on_report=cast(Any, None)
     )
     listed = {one["_id"]: one["headline"] for one in await reporter.list(KEY, 9)}
     assert listed["old-report"] == "Data drift"

@@ -125,7 +125,7 @@ def test_openmetrics_is_written_for_those_who_ask_for_it(controller: Controller)
     answer = controller.call("GET", "/metrics", headers={"accept": accept})
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert answer.text.endswith("# EOF\n")
-    names = {family.name for family in read_openmetrics(answer.text)}
+    names = {family.name for family in read_openmetrics(answer.text)}  # type: ignore[no-untyped-call]
     assert {"model_deployment_requests", "process_cpu_seconds"} <= names
 
 
@@ -189,7 +189,7 @@ def test_the_trail_has_what_was_changed_and_how_many_things(controllers: Control
     assert len(changed[0]["launch_id"]) > 3
 
 
-def test_an_accept_header_that_makes_no_sense_gets_the_plain_form(controllers: Controllers) -> None:
+def test_accept_header_malformed_gets_the_text_format(controllers: Controllers) -> None:
     controller = controllers().up()
     for accept in (
         "text/plain; version=zzz",

@@ -14,8 +14,8 @@ from model_deployment.dashboard.connection_limits import FOR_OPERATORS, MOST, MO
 from model_deployment.dashboard.dependencies import Parts
 from model_deployment.dashboard.hub import Drawing, Hub
 from model_deployment.documents.base import StoreUnavailable
-from model_deployment.recording.upkeep import MonitoringState
-from model_deployment.telemetry.prometheus import Seen
+from model_deployment.recording.upkeep import CaptureStatus
+from model_deployment.telemetry.prometheus import Snapshot
 
 OPERATOR = User("olga", Role.OPERATOR)
 
@@ -30,12 +30,12 @@ class World:
         self.store = ""
         self.closing = False
 
-    async def look(self) -> Seen:
-        seen = MonitoringState(0, self.dropped, 0, 0, "")
+    async def look(self) -> Snapshot:
+        seen = CaptureStatus(0, self.dropped, 0, 0, "")
         if self.patient:
             self.gates.append(gate := asyncio.Event())
             await gate.wait()
-        return Seen([], None, seen, 0.0, True, {})
+        return Snapshot([], None, seen, 0.0, True, {})
 
     async def reach_documents(self) -> None:
         if self.store:

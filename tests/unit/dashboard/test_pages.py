@@ -9,26 +9,26 @@ import pytest
 
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard import charts, formatting, svg
-from model_deployment.dashboard.activity import Pulse, percentile
+from model_deployment.dashboard.activity import Pulse
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.registry_pages import metric_names
 from model_deployment.degradation.metric_verdict import RecordedMetrics
 from model_deployment.degradation.verdict_words import WORDS
 from model_deployment.metrics.scores import comparison
-from model_deployment.recording.counters import STEPS, Totals
+from model_deployment.recording.counters import RequestCounters
 from model_deployment.registry.model_metrics import DEPLOYED
 from model_deployment.registry.values import RegisteredVersion
 
 KEY = ModelKey("iris", 1)
 
 
-def served(totals: Totals, seconds: float, number: int = 1) -> None:
+def served(totals: RequestCounters, seconds: float, number: int = 1) -> None:
     for _ in range(number):
         totals.answered(KEY, seconds, 1)
 
 
 def test_the_pulse_is_of_the_last_steps() -> None:
-    pulse, totals = Pulse(), Totals()
+    pulse, totals = Pulse(), RequestCounters()
     pulse.beat(0, totals.all())
     assert pulse.of(KEY).rates == ()
     served(totals, 0.003, 50)
@@ -52,18 +52,11 @@ def test_the_pulse_is_of_the_last_steps() -> None:
 @pytest.mark.parametrize("milliseconds", [0.3, 1.7, 11, 13, 60, 240, 1100, 2900, 12_000, 40_000])
 def test_a_percentile_is_right_to_a_tenth(milliseconds: float) -> None:
     """Between the buckets of Prometheus, the one of 11 ms would be 24."""
-    pulse, totals = Pulse(), Totals()
+    pulse, totals = Pulse(), RequestCounters()
     served(totals, milliseconds / 1000, 1000)
     pulse.beat(0, totals.all())
     assert pulse.of(KEY).p95 == pytest.approx(milliseconds, rel=0.1)
     assert pulse.of(KEY).p95s == (pulse.of(KEY).p95,)
-
-
-def test_percentiles_within_steps() -> None:
-    assert percentile({}, 0.95) is None
-    counts = {0: 99, len(STEPS): 1}
-    assert percentile(counts, 1) == 60_000
-    assert percentile(counts, 0.5) == pytest.approx(0.05)
 
 
 def test_lines_have_gaps_and_leave_out_what_is_flat() -> None:

@@ -29,9 +29,10 @@ from model_deployment.api import datasets, problems
 from model_deployment.core.errors import NotDeployed, RegistryUnavailable
 from model_deployment.datasets import captured as captured_module
 from model_deployment.datasets import training as training_module
-from model_deployment.datasets.captured import Format, Unreadable, captured, training
-from model_deployment.datasets.formats import Kind, encoder
+from model_deployment.datasets.captured import Format, UnreadableData, captured, training
+from model_deployment.datasets.formats import encoder
 from model_deployment.documents.base import Collection, Query
+from model_deployment.tabular.text_cells import ColumnKind
 from tests.support.memory_documents import START, MemoryDocuments
 
 CAPTURES = Query(Collection.CAPTURES, model="m", version=1)
@@ -62,7 +63,7 @@ async def rows(
     columns: Sequence[str] | None = None,
     labels: bool = True,
 ) -> Any:
-    content = await whole(captured(documents, query, columns, labels, format))  # type: ignore[arg-type]
+    content = await whole(captured(documents.store, query, columns, labels, format))
     assert documents.open_streams == 0
     match format:
         case Format.JSONL:
@@ -98,8 +99,8 @@ async def test_one_row_for_each_captured_row(documents: MemoryDocuments) -> None
     ]  # fmt: skip
 
 
-async def test_as_csv(documents: MemoryDocuments) -> None:
-    content = await whole(captured(documents, CAPTURES, None, True, Format.CSV))  # type: ignore[arg-type]
+async def test_dataset_as_csv(documents: MemoryDocuments) -> None:
+    content = await whole(captured(documents.store, CAPTURES, None, True, Format.CSV))
     assert content == (
         b"request_id,ts,row,x,s,y,prediction,label\r\n"
         b"a,2026-01-31T12:00:00+00:00,0,1,u,,0.5,\r\n"
@@ -108,7 +109,7 @@ async def test_as_csv(documents: MemoryDocuments) -> None:
     )
 
 
-async def test_as_parquet(documents: MemoryDocuments) -> None:
+async def test_dataset_as_parquet(documents: MemoryDocuments) -> None:
     table = await rows(documents, Format.PARQUET)
     assert [str(field.type) for field in table.schema] == [
         "string", "timestamp[ms, tz=UTC]", "int64", "int64", "string", "bool", "double", "int64",
@@ -211,7 +212,7 @@ async def test_parquet_has_one_type_for_a_column(
     assert table["x"].to_pylist() == read
 
 
-async def test_what_is_no_number_is_empty_or_null() -> None:
+async def test_not_a_number_is_empty_or_null() -> None:
     documents = MemoryDocuments()
     documents.capture("a", ["x"], [[math.nan], [math.inf], [-math.inf], [1e300]], [0] * 4)
     assert [row["x"] for row in await rows(documents)] == [None, None, None, 1e300]
@@ -237,17 +238,17 @@ async def test_labels_of_other_rows_and_large_requests(monkeypatch: pytest.Monke
             assert row["label"] == (f"{row['request_id']}/{row['row']}" if even else None)
 
 
-async def test_what_comes_in_meanwhile_is_left_out() -> None:
+async def test_captures_that_arrive_meanwhile_are_left_out() -> None:
     documents = MemoryDocuments()
     documents.capture("a", ["x"], [[1]], [0], ts=datetime.now(UTC))
-    stream = captured(documents, CAPTURES, None, True, Format.PARQUET)  # type: ignore[arg-type]
+    stream = captured(documents.store, CAPTURES, None, True, Format.PARQUET)
     parts = [await anext(stream)]
     documents.capture("b", ["x"], [["text"]], [0], ts=datetime.now(UTC))
     parts += [part async for part in stream]
     assert pq.read_table(io.BytesIO(b"".join(parts)))["x"].to_pylist() == [1]
 
 
-async def test_a_store_that_goes_away_is_an_error(documents: MemoryDocuments) -> None:
+async def test_dataset_fails_when_the_store_goes_away(documents: MemoryDocuments) -> None:
     documents.breaks_after = 1
     for format in Format:
         with pytest.raises(Exception, match="it went away"):
@@ -255,8 +256,8 @@ async def test_a_store_that_goes_away_is_an_error(documents: MemoryDocuments) ->
         assert documents.open_streams == 0
 
 
-async def test_a_stream_that_is_left_lets_go(documents: MemoryDocuments) -> None:
-    stream = captured(documents, CAPTURES, None, True, Format.CSV)  # type: ignore[arg-type]
+async def test_dataset_stream_left_early_closes_its_cursor(documents: MemoryDocuments) -> None:
+    stream = captured(documents.store, CAPTURES, None, True, Format.CSV)
     async for _ in stream:
         break
     await stream.aclose()
@@ -321,7 +322,7 @@ def test_any_value_is_a_line_of_json_and_a_cell(values: list[Any]) -> None:
     assert len(read_csv(encoder(Format.CSV, ["v"], []).rows([[value] for value in values]))) == len(
         values
     )
-    it = encoder(Format.PARQUET, ["v"], [Kind.TEXT])
+    it = encoder(Format.PARQUET, ["v"], [ColumnKind.TEXT])
     content = it.head() + it.rows([[value] for value in values]) + it.tail()
     assert pq.read_table(io.BytesIO(content)).num_rows == len(values)
 
@@ -449,9 +450,9 @@ async def test_csv_headers_that_are_alike_or_formulas(tmp_path: Path) -> None:
         ("t.parquet", b"x,y\n1,2\n"),
     ],
 )
-async def test_what_cannot_be_read_is_an_error(tmp_path: Path, name: str, content: bytes) -> None:
+async def test_training_data_unreadable_raises(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Unreadable, match=r"^cannot read the training data"):
+    with pytest.raises(UnreadableData, match=r"^cannot read the training data"):
         await whole(training(tmp_path / name, Format.JSONL))
 
 
@@ -482,7 +483,7 @@ async def test_parquet_of_all_kinds(tmp_path: Path) -> None:
     assert json.loads(lines[0])["u64"] == 2**64 - 1
 
 
-async def test_a_reader_that_leaves_ends_the_thread(tmp_path: Path) -> None:
+async def test_training_stream_closed_early_ends_its_thread(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("x\n" + "1\n" * 50_000)
     stream = training(path, Format.CSV)
@@ -510,7 +511,7 @@ async def test_memory_stays_flat(tmp_path: Path) -> None:
 # -- the call --------------------------------------------------------------------------------------------
 
 
-class World:
+class DatasetApi:
     """A router with what it needs."""
 
     def __init__(self, tmp_path: Path) -> None:
@@ -525,7 +526,7 @@ class World:
                 datasets.DatasetCalls(
                     get=self._get,
                     find_training=self._find,
-                    documents=self.documents,  # type: ignore[arg-type]
+                    documents=self.documents.store,
                 )
             )
         )
@@ -550,11 +551,11 @@ class World:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> World:
-    return World(tmp_path)
+def api(tmp_path: Path) -> DatasetApi:
+    return DatasetApi(tmp_path)
 
 
-async def test_training_data_come_before_captures(api: World) -> None:
+async def test_training_data_come_before_captures(api: DatasetApi) -> None:
     api.train()
     api.documents.capture("a", ["x"], [[5]], [0])
     answer = await api.get("/model/m-1/dataset")
@@ -571,14 +572,14 @@ async def test_training_data_come_before_captures(api: World) -> None:
     assert pq.read_table(io.BytesIO(answer.content))["x"].to_pylist() == [5]
 
 
-async def test_a_name_with_a_blank_is_a_safe_file_name(api: World) -> None:
+async def test_a_name_with_a_blank_is_a_safe_file_name(api: DatasetApi) -> None:
     api.train()
     answer = await api.get("/model/m%20x-1/dataset?limit=1")
     assert answer.headers["content-disposition"] == 'attachment; filename="m_x-1-training.csv"'
     assert answer.content == b"x\r\n1\r\n"
 
 
-async def test_windows(api: World) -> None:
+async def test_windows(api: DatasetApi) -> None:
     for number in range(3):
         api.documents.capture(str(number), ["x"], [[number]], [0])
     answer = await api.get(
@@ -608,18 +609,20 @@ async def test_windows(api: World) -> None:
         ("?source=training&since=1h", 422),
     ],
 )
-async def test_what_cannot_be_answered_is_a_problem(api: World, query: str, status: int) -> None:
+async def test_dataset_that_cannot_be_made_is_a_problem_document(
+    api: DatasetApi, query: str, status: int
+) -> None:
     answer = await api.get(f"/model/m-1/dataset{query}")
     assert answer.status_code == answer.json()["status"] == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"].startswith("cannot ")
 
 
-async def test_what_is_not_deployed_is_a_problem(api: World) -> None:
+async def test_dataset_of_an_unknown_deployment_is_a_problem_document(api: DatasetApi) -> None:
     assert (await api.get("/model/other-1/dataset")).status_code == 404
 
 
-async def test_a_registry_or_a_store_that_is_away_is_a_problem(api: World) -> None:
+async def test_registry_or_store_away_is_a_problem_document(api: DatasetApi) -> None:
     api.documents.capture("a", ["x"], [[5]], [0])
     api.registry_away = True
     # Whether there are training data is not known: the captures are not what was asked for.
@@ -631,7 +634,7 @@ async def test_a_registry_or_a_store_that_is_away_is_a_problem(api: World) -> No
     assert "document store" in answer.json()["detail"]
 
 
-async def test_training_data_that_cannot_be_read_are_a_problem(api: World) -> None:
+async def test_training_data_that_cannot_be_read_are_a_problem(api: DatasetApi) -> None:
     api.train()
     assert api.file is not None
     api.file.write_text("x\n1,2\n")
@@ -656,10 +659,10 @@ def served(app: FastAPI) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_a_stream_that_fails_is_cut(
-    api: World, format: str, monkeypatch: pytest.MonkeyPatch
+def test_dataset_stream_that_fails_is_aborted(
+    api: DatasetApi, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(captured_module, "_LOOK", 2)
+    monkeypatch.setattr(captured_module, "_COLUMNS_FROM", 2)
     monkeypatch.setattr(captured_module, "_CAPTURES", 1)
     for number in range(5):
         api.documents.capture(str(number), ["x"], [[number]], [0])
@@ -674,7 +677,9 @@ def test_a_stream_that_fails_is_cut(
     assert api.documents.open_streams == 0
 
 
-def test_a_caller_that_leaves_lets_go(api: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dataset_stream_is_closed_when_the_caller_leaves(
+    api: DatasetApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(captured_module, "_CAPTURES", 1)
     for number in range(2000):
         api.documents.capture(str(number), ["x"], [["x" * 100_000]], [0])

@@ -13,12 +13,12 @@ import pytest
 
 from model_deployment.datasets.captured import Format, captured, training
 from model_deployment.documents.base import Collection, Query
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import spec
 from tests.support.memory_documents import MemoryDocuments
 
 CAPTURES = Query(Collection.CAPTURES, model="m", version=1)
-INPUTS = Inputs(
+INPUTS = ModelInputs(
     [spec("string", "zip"), spec("boolean", "ok"), spec("long", "n"), spec("double", "d"),
      spec("datetime", "at"), spec("binary", "b"), spec("integer", "none")]
 )  # fmt: skip
@@ -50,7 +50,7 @@ def rows() -> list[list[Any]]:
 async def test_captured_values_are_exact_in_all_formats() -> None:
     store = documents(*rows(), typed=True)
     made = {
-        format: await whole(captured(store, CAPTURES, None, False, format, INPUTS))
+        format: await whole(captured(store.store, CAPTURES, None, False, format, INPUTS))
         for format in Format
     }
     table = pq.read_table(io.BytesIO(made[Format.PARQUET])).select(list(KEPT))
@@ -64,27 +64,27 @@ async def test_captured_values_are_exact_in_all_formats() -> None:
     ]  # fmt: skip
 
 
-async def test_what_an_earlier_release_guessed_does_not_round_what_others_sent() -> None:
+async def test_captures_of_an_earlier_release_do_not_round_newer_ones() -> None:
     store = documents([1.0, "True", 3], names=["n", "ok", "d"])
     exact = {"n": 2**53 + 1, "ok": False, "d": 0.5}
     store.capture("new", list(exact), [list(exact.values())], [1], typed=True)
-    made = await whole(captured(store, CAPTURES, None, False, Format.PARQUET, INPUTS))
+    made = await whole(captured(store.store, CAPTURES, None, False, Format.PARQUET, INPUTS))
     table = pq.read_table(io.BytesIO(made)).select(["ok", "n", "d"])
     assert table.to_pydict() == {"ok": [True, False], "n": [1, 2**53 + 1], "d": [3.0, 0.5]}
 
 
 async def test_columns_of_old_and_new_names_are_one() -> None:
-    inputs = Inputs([spec("long", 0), spec("long", 1)])
+    inputs = ModelInputs([spec("long", 0), spec("long", 1)])
     store = documents([1, 2], names=["f0", "f1"])
     store.capture("new", ["0", "1"], [[3, 4]], [1], typed=True)
-    made = await whole(captured(store, CAPTURES, None, False, Format.JSONL, inputs))
+    made = await whole(captured(store.store, CAPTURES, None, False, Format.JSONL, inputs))
     lines = list(map(json.loads, made.splitlines()))
     assert [(line["0"], line["1"]) for line in lines] == [(1, 2), (3, 4)]
 
 
-async def test_without_a_signature_no_number_is_rounded() -> None:
+async def test_numbers_are_not_rounded_without_a_signature() -> None:
     store = documents([2**53 + 1], [0.5], names=["n"], typed=True)
-    made = await whole(captured(store, CAPTURES, None, False, Format.PARQUET))
+    made = await whole(captured(store.store, CAPTURES, None, False, Format.PARQUET))
     assert pq.read_table(io.BytesIO(made))["n"].to_pylist() == ["9007199254740993", "0.5"]
 
 
@@ -113,7 +113,7 @@ async def test_training_data_in_csv_are_read_by_the_signature(
         assert {name: [line[name] for line in lines] for name in wanted} == wanted
 
 
-async def test_a_column_that_is_not_of_its_type_is_text_as_it_was(tmp_path: Path) -> None:
+async def test_column_with_values_of_other_types_stays_text(tmp_path: Path) -> None:
     (path := tmp_path / "training.csv").write_text("n,ok\n01,yes\nx,true\n9223372036854775808,1\n")
     made = await whole(training(path, Format.PARQUET, None, INPUTS))
     assert pq.read_table(io.BytesIO(made)).to_pydict() == {

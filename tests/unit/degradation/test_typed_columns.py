@@ -13,7 +13,7 @@ from model_deployment.degradation.build import build
 from model_deployment.degradation.data.collect import collect
 from model_deployment.degradation.job import parse
 from model_deployment.recording.record import document, encode
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import CSV, JSON, PARQUET, csv, parquet, records, spec
 
 SPECS = [
@@ -51,7 +51,7 @@ def captured(folder: Path, bodies: list[tuple[str, bytes]], **options: Any) -> N
         }  # fmt: skip
         payload = b"".join(encode(head, body, b'{"predictions": [1]}'))
         limit = options.get("limit", 10**7)
-        found = document(str(number), payload, limit, b"s", lambda artifact: Inputs(SPECS))
+        found = document(str(number), payload, limit, b"s", lambda artifact: ModelInputs(SPECS))
         lines.append(json.dumps({**found, "ts": found["ts"].isoformat()}) + "\n")
     (folder / "captures.jsonl").write_text("".join(lines))
 

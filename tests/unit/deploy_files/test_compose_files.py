@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from model_deployment.core.domain import PortUsage
-from model_deployment.recording.upkeep import MonitoringState
-from model_deployment.telemetry.prometheus import Seen, families
+from model_deployment.recording.upkeep import CaptureStatus
+from model_deployment.telemetry.prometheus import Snapshot, families
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -67,7 +67,7 @@ def test_who_needs_another_waits_until_it_is_healthy() -> None:
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
-    nothing = Seen((), PortUsage(1, 1, 0, 0, ()), MonitoringState(0, 0, 0, 0, ""), 0.0, True, {})
+    nothing = Snapshot((), PortUsage(1, 1, 0, 0, ()), CaptureStatus(0, 0, 0, 0, ""), 0.0, True, {})
     told = {
         metric.name + suffix for metric in families(nothing) for suffix in SUFFIXES[metric.type]
     }

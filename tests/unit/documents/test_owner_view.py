@@ -10,9 +10,10 @@ import pytest
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.documents.opening import OpenedStore
 from model_deployment.documents.owner_view import OwnerView
 from model_deployment.metrics.feedback import Feedback, Label
-from model_deployment.recording.windows import Traffic
+from model_deployment.recording.windows import TrafficWindows
 
 KEY, OTHER = ModelKey("m", 1), ModelKey("m", 2)
 RENEWED = datetime(2026, 5, 1, 12, 30, 20, 500_900, tzinfo=UTC)
@@ -24,7 +25,7 @@ class Kept:
 
     def __init__(self, documents: Documents) -> None:
         self.documents = documents
-        self.present = OwnerView(documents, self._since, self)
+        self.present = OwnerView(OpenedStore(documents), self._since, self.caught_up)
 
     async def _since(self, key: ModelKey) -> datetime | None:
         return RENEWED if key == KEY else None
@@ -80,12 +81,12 @@ async def test_traffic_belongs_to_the_owner_from_its_minute_on(kept: Kept) -> No
     assert await kept.ids(Query.of(Collection.TRAFFIC, KEY)) == ["new"]
 
 
-def test_traffic_of_the_first_minute_is_counted_for_the_new_owner() -> None:
-    traffic = Traffic("i")
+def test_counts_of_that_minute_begin_anew() -> None:
+    traffic = TrafficWindows("i")
     for key in (KEY, OTHER):
         traffic.answered(key, 1000.0, 1.0, 1)
     traffic.finished(2000.0)
-    traffic.begin_anew(KEY)
+    traffic.discard(KEY)
     assert traffic.current(KEY) == []
     assert [one["version"] for one in traffic.finished(2000.0)] == [2]
     traffic.answered(KEY, 1000.0, 1.0, 1)
@@ -98,10 +99,10 @@ async def test_labels_of_an_earlier_model_are_replaced(kept: Kept) -> None:
     common: dict[str, Any] = {"request_id": "r", "rows": 1, "columns": [], "data": []}
     await kept.put(Collection.CAPTURES, "c1", old, predictions=[7], **common)
     feedback = Feedback(kept.present)
-    early = await feedback.take(KEY, [Label("r", 0, 7)])
+    early = await feedback.add(KEY, [Label("r", 0, 7)])
     assert (early["unmatched"], early["duplicate"], early["labelled_rows"]) == (1, 0, 0)
     await kept.put(Collection.CAPTURES, "c2", datetime.now(UTC), predictions=[8], **common)
-    found = await feedback.take(KEY, [Label("r", 0, 8)])
+    found = await feedback.add(KEY, [Label("r", 0, 8)])
     assert (found["matched"], found["ambiguous"]) == (1, 0)
     assert (found["labelled_rows"], found["coverage"]) == (1, 1.0)
-    assert (await feedback.take(KEY, [Label("r", 0, 8)]))["duplicate"] == 1
+    assert (await feedback.add(KEY, [Label("r", 0, 8)]))["duplicate"] == 1

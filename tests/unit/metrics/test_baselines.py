@@ -4,7 +4,6 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -12,9 +11,6 @@ from model_deployment.core.errors import RegistryUnavailable, UnknownModel
 from model_deployment.core.names import ModelKey
 from model_deployment.metrics import baselines
 from model_deployment.metrics.baselines import Baselines
-from model_deployment.metrics.service import Monitoring
-from model_deployment.reports.inputs import Gather, Window
-from tests.support.memory_documents import MemoryDocuments
 from tests.support.waiting import until
 
 KEY = ModelKey("wine", 3)
@@ -65,7 +61,7 @@ def opened(root: Path, registry: Registry, deployed: Deployed) -> Baselines:
     return Baselines(root / "training", registry.ask, deployed)
 
 
-async def test_they_outlive_the_registry_and_the_controller(
+async def test_baselines_outlive_registry_and_controller(
     registry: Registry, deployed: Deployed, tmp_path: Path
 ) -> None:
     before = datetime.now(UTC)
@@ -84,7 +80,7 @@ async def test_they_outlive_the_registry_and_the_controller(
     assert await it.of(KEY) == {"rmse": 0.5}
 
 
-async def test_what_was_never_known_stays_unknown(
+async def test_baseline_never_fetched_stays_unknown(
     registry: Registry, deployed: Deployed, tmp_path: Path
 ) -> None:
     registry.error = AWAY
@@ -94,7 +90,7 @@ async def test_what_was_never_known_stays_unknown(
     assert it.as_of(KEY) is None
 
 
-async def test_a_version_that_was_registered_anew_inherits_nothing(
+async def test_baseline_of_an_earlier_model_is_not_inherited(
     registry: Registry, deployed: Deployed, tmp_path: Path
 ) -> None:
     it = opened(tmp_path, registry, deployed)
@@ -108,7 +104,7 @@ async def test_a_version_that_was_registered_anew_inherits_nothing(
         await it.of(KEY)
 
 
-async def test_a_registry_that_hangs_is_not_waited_for_where_something_is_kept(
+async def test_registry_that_hangs_is_not_awaited_with_a_stored_baseline(
     registry: Registry, deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "_PATIENCE", 0.05)
@@ -123,7 +119,7 @@ async def test_a_registry_that_hangs_is_not_waited_for_where_something_is_kept(
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"metrics": 3, "at": "x"}', '{"metrics": {"a": "b"}}']
 )
-async def test_a_damaged_file_is_as_none(
+async def test_baseline_file_damaged_is_ignored(
     registry: Registry, deployed: Deployed, tmp_path: Path, text: str
 ) -> None:
     it = opened(tmp_path, registry, deployed)
@@ -138,15 +134,15 @@ async def test_a_damaged_file_is_as_none(
     assert json.loads(file.read_text())["metrics"] == registry.metrics
 
 
-async def test_a_folder_that_cannot_be_written_spoils_nothing(
+async def test_baseline_folder_read_only_is_logged(
     registry: Registry, deployed: Deployed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "training").write_text("no folder")
     assert await opened(tmp_path, registry, deployed).of(KEY) == registry.metrics
-    assert "cannot keep" in caplog.text
+    assert "cannot write" in caplog.text
 
 
-async def test_those_of_deployments_are_kept_before_anybody_asks(
+async def test_baselines_of_deployments_are_stored_ahead_of_time(
     registry: Registry, deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "_LOOK", 0.01)
@@ -165,16 +161,16 @@ async def test_those_of_deployments_are_kept_before_anybody_asks(
         assert registry.asked == asked  # not again within the hour
     finally:
         loop.cancel()
-    monkeypatch.setattr(baselines, "_AGAIN", timedelta(0))
+    monkeypatch.setattr(baselines, "_OLD", timedelta(0))
     registry.error = AWAY
     assert await opened(tmp_path, registry, deployed).of(KEY) == registry.metrics
 
 
-async def test_a_version_that_is_no_more_keeps_no_other_from_being_kept(
+async def test_baseline_of_a_deleted_version_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "_LOOK", 0.01)
-    monkeypatch.setattr(baselines, "_AGAIN", timedelta(0))
+    monkeypatch.setattr(baselines, "_OLD", timedelta(0))
     keys = [ModelKey("deleted", 1), ModelKey("anew", 1), KEY]
     gone: set[ModelKey] = set()
     asked: list[ModelKey] = []
@@ -200,38 +196,3 @@ async def test_a_version_that_is_no_more_keeps_no_other_from_being_kept(
     finally:
         loop.cancel()
     assert await it.of(keys[1]) == {"rmse": 1.0}
-
-
-class Told:
-    """What a report asks of monitoring beside its baseline."""
-
-    async def serving(self, *_: object) -> dict[str, object]:
-        return {
-            "total": {"violations": [], "requests": 0, "errors": {}, "let_through": 0},
-        }
-
-    async def history(self, *_: object) -> list[object]:
-        return []
-
-    async def first_set(self, *_: object) -> dict[str, float]:
-        return {}
-
-
-async def test_reports_say_as_of_when_theirs_is(tmp_path: Path) -> None:
-    async def nothing(key: ModelKey) -> None:
-        return None
-
-    async def known(key: ModelKey) -> dict[str, float]:
-        return {"rmse": 1.0}
-
-    now = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
-    gather = Gather(
-        cast(Monitoring, Told()),
-        training=nothing,
-        signature=nothing,
-        baseline=known,
-        baseline_as_of=lambda key: now,
-    )
-    laid = await gather.fill(MemoryDocuments(), Window(KEY, now - timedelta(days=1), now), tmp_path)
-    assert laid.description.endswith("; the baseline as of 2026-01-31 12:30")
-    assert json.loads((tmp_path / "job.json").read_bytes())["baseline"] == {"rmse": 1.0}

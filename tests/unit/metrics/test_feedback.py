@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -11,13 +11,12 @@ from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.metrics.feedback import Feedback, Label
-from model_deployment.recording.upkeep import Keeper
 
 KEY = ModelKey("iris", 1)
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-class Desk:
+class FeedbackDesk:
     """A store with captures, and feedback on it."""
 
     def __init__(self, documents: Documents) -> None:
@@ -37,7 +36,7 @@ class Desk:
 
     @property
     def feedback(self) -> Feedback:
-        return Feedback(cast(Keeper, self))
+        return Feedback(self)
 
     async def captured(self, request_id: str, *predictions: Any, key: ModelKey = KEY) -> None:
         self._captured += 1
@@ -49,21 +48,21 @@ class Desk:
         await self.documents.insert(Collection.CAPTURES, [document])
 
     async def told(self, *labels: tuple[str, int, Any]) -> dict[str, Any]:
-        return await self.feedback.take(KEY, [Label(*label) for label in labels])
+        return await self.feedback.add(KEY, [Label(*label) for label in labels])
 
     async def kept(self, collection: Collection) -> list[dict[str, Any]]:
         return [one async for one in self.documents.find(Query(collection))]
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(tmp_path: Path) -> AsyncIterator[FeedbackDesk]:
     documents = EmbeddedDocuments(tmp_path / "documents.db")
     await documents.open()
-    yield Desk(documents)
+    yield FeedbackDesk(documents)
     await documents.close()
 
 
-async def test_labels_meet_their_rows(desk: Desk) -> None:
+async def test_labels_meet_their_rows(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5, 2.5)
     await desk.captured("b", 3.5)
     found = await desk.told(("a", 0, 1.0), ("a", 1, 2.5), ("a", 2, 9.0), ("zz", 0, 1.0))
@@ -75,7 +74,7 @@ async def test_labels_meet_their_rows(desk: Desk) -> None:
     assert (entry["n"], entry["source"]) == (2, "feedback")
 
 
-async def test_the_same_again_changes_nothing(desk: Desk) -> None:
+async def test_the_same_again_changes_nothing(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     await desk.told(("a", 0, 1.25))
     [before] = await desk.kept(Collection.LABELS)
@@ -86,7 +85,7 @@ async def test_the_same_again_changes_nothing(desk: Desk) -> None:
     assert await desk.kept(Collection.METRICS) == entries
 
 
-async def test_a_corrected_label_takes_the_place_of_the_old_one(desk: Desk) -> None:
+async def test_a_corrected_label_takes_the_place_of_the_old_one(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     await desk.told(("a", 0, 1.25))
     found = await desk.told(("a", 0, 1.75))
@@ -95,14 +94,14 @@ async def test_a_corrected_label_takes_the_place_of_the_old_one(desk: Desk) -> N
     assert found["metrics"]["mae"] == 0.25
 
 
-async def test_one_and_true_are_not_the_same_label(desk: Desk) -> None:
+async def test_one_and_true_are_not_the_same_label(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1)
     await desk.told(("a", 0, 1))
     await desk.told(("a", 0, True))
     assert [one["label"] for one in await desk.kept(Collection.LABELS)] == [True]
 
 
-async def test_a_name_that_two_requests_had_tells_nothing(desk: Desk) -> None:
+async def test_request_id_of_two_requests_is_ambiguous(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     await desk.captured("a", 9.5)
     found = await desk.told(("a", 0, 1.5))
@@ -110,36 +109,36 @@ async def test_a_name_that_two_requests_had_tells_nothing(desk: Desk) -> None:
     assert found["metrics"] == {}
 
 
-async def test_a_label_may_come_before_its_capture(desk: Desk) -> None:
+async def test_a_label_may_come_before_its_capture(desk: FeedbackDesk) -> None:
     first = await desk.told(("a", 0, 2.0))
     assert (first["unmatched"], first["coverage"]) == (1, None)
     await desk.captured("a", 1.5)
     assert (await desk.told(("a", 0, 2.0)))["metrics"]["rmse"] == 0.5
 
 
-async def test_labels_of_another_version_are_another_s(desk: Desk) -> None:
+async def test_labels_of_another_version_are_another_s(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5, key=ModelKey("iris", 2))
     assert (await desk.told(("a", 0, 1.5)))["matched"] == 0
 
 
 @pytest.mark.parametrize("answer", [[0.5, 0.9], {"low": 1.0, "high": 2.0}])
-async def test_predictions_of_several_values_are_not_measured_and_that_is_told(
-    desk: Desk, answer: Any
+async def test_predictions_of_several_values_are_not_measured_and_noted(
+    desk: FeedbackDesk, answer: Any
 ) -> None:
     await desk.captured("a", answer)
     found = await desk.told(("a", 0, 1))
     assert found["metrics"] == {}
-    assert "nothing is measured" in found["note"]
+    assert "no metrics" in found["note"]
 
 
 @pytest.mark.parametrize("answer", [[1.5], {"price": 1.5}])
-async def test_the_only_value_of_a_row_is_measured(desk: Desk, answer: Any) -> None:
+async def test_the_only_value_of_a_row_is_measured(desk: FeedbackDesk, answer: Any) -> None:
     await desk.captured("a", answer)
     found = await desk.told(("a", 0, 1))
     assert (found["metrics"]["mae"], found["note"]) == (0.5, None)
 
 
-async def test_labels_wait_for_captures_that_are_on_their_way(desk: Desk) -> None:
+async def test_labels_wait_for_captures_that_are_on_their_way(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     desk.on_its_way = [("b", 2.5), ("c", 3.5)]
     found = await desk.told(("a", 0, 1.5), ("b", 0, 2.5), ("c", 0, 3.0), ("d", 0, 1.0))
@@ -148,7 +147,7 @@ async def test_labels_wait_for_captures_that_are_on_their_way(desk: Desk) -> Non
     assert "for 1 of the labels there is no captured request" in found["note"]
 
 
-async def test_what_does_not_come_in_time_is_not_called_unmatched(desk: Desk) -> None:
+async def test_labels_of_late_captures_are_not_called_unmatched(desk: FeedbackDesk) -> None:
     desk.on_its_way = None
     found = await desk.told(("a", 0, 1.0), ("b", 1, 2.0))
     assert (found["matched"], found["waiting"], found["unmatched"]) == (0, 2, 0)
@@ -159,7 +158,7 @@ async def test_what_does_not_come_in_time_is_not_called_unmatched(desk: Desk) ->
     assert again["metrics"]["mae"] == 0.5
 
 
-async def test_labels_that_meet_no_row_are_told_apart(desk: Desk) -> None:
+async def test_labels_without_a_row_are_counted_by_reason(desk: FeedbackDesk) -> None:
     await desk.captured("a", 1.5)
     await desk.captured("twice", 1.5)
     await desk.captured("twice", 1.5)
@@ -169,5 +168,5 @@ async def test_labels_that_meet_no_row_are_told_apart(desk: Desk) -> None:
     assert told[0].startswith("for 2 of the labels there is no captured request")
     assert told[-2:] == [
         "for 1 of the labels the request has no such row, counted from 0",
-        "for 1 of the labels several requests had this request_id, and nobody knows which is meant",
+        "for 1 of the labels several requests had this request_id, so they belong to none",
     ]

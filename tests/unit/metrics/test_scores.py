@@ -79,7 +79,7 @@ def test_the_greater_of_two_classes_is_the_positive_one(
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))
-def test_of_many_classes_there_is_the_accuracy(pairs: list[tuple[str, str]]) -> None:
+def test_classes_more_than_two_have_an_accuracy(pairs: list[tuple[str, str]]) -> None:
     pairs = [*pairs, ("a", "b"), ("b", "c")]
     assert measure(pairs) == pytest.approx({"accuracy": metrics.accuracy_score(*zip(*pairs))})  # noqa: B905
 
@@ -94,7 +94,7 @@ def test_whole_numbers_are_classes_while_they_are_few() -> None:
     assert "mae" in measure([(1, 1.5)])
 
 
-def test_nothing_is_measured_on_nothing() -> None:
+def test_metrics_of_no_pairs_are_empty() -> None:
     assert measure([]) == {}
 
 
@@ -173,14 +173,14 @@ def test_worse_by_more_than_a_tenth_and_than_chance_is_worse_once(
     assert found["degraded"] is (False if known else None)
 
 
-def test_what_has_no_counterpart_is_told_and_not_judged() -> None:
+def test_metric_without_a_counterpart_is_shown_and_not_judged() -> None:
     gone, new = row("rmse", 1.0, None), row("rmse", None, 1.0)
     assert (gone["current"], gone["change"], gone["degraded"]) == (None, None, None)
     assert (new["baseline"], new["baseline_source"], new["degraded"]) == (None, None, None)
     assert gone["verdict"] == new["verdict"] == "no_reference"
 
 
-def test_nothing_was_measured_yet() -> None:
+def test_comparison_without_current_metrics() -> None:
     (found,) = comparison({"rmse": 1.0}, None)
     assert (found["baseline"], found["current"], found["verdict"]) == (1.0, None, "no_reference")
 
@@ -191,14 +191,14 @@ def test_worse_twice_running_is_degraded() -> None:
     assert (found["verdict"], found["worse"], found["degraded"]) == ("degraded", True, True)
 
 
-def test_what_the_last_report_calls_degraded_stays_so_while_it_is_worse() -> None:
+def test_metric_degraded_in_the_last_report_stays_degraded_while_worse() -> None:
     for accuracy, verdict in ((0.6, "degraded"), (0.9, "ok")):
         current = now({"accuracy": accuracy}, 100)
         (found,) = comparison({"accuracy": 0.9}, current, degraded={"accuracy"})
         assert found["verdict"] == verdict
 
 
-def test_without_metrics_of_the_run_the_first_that_were_set_are_the_baseline() -> None:
+def test_baseline_is_the_first_metrics_set_without_a_run() -> None:
     before = [now({"mae": 2.0}, 500, day=2)]
     (found,) = comparison({}, now({"mae": 6.0}, 500), before=before)
     assert (found["baseline"], found["baseline_source"], found["verdict"]) == (
@@ -258,7 +258,7 @@ def test_standard_errors_are_those_of_a_report() -> None:
     assert scores([("a", "a"), ("b", "a")]).errors == {}
 
 
-def test_what_is_missing_or_odd_does_not_turn_amounts_into_classes() -> None:
+def test_amounts_with_missing_or_odd_values_stay_amounts() -> None:
     amounts = [(float(n) + 0.5, n + 0.25) for n in range(100)]
     expected = measure(amounts)["rmse"]
     for odd in ((float("nan"), 1.0), (None, 1.0), (1.0, None), ("unknown", 1.0)):
@@ -271,7 +271,7 @@ def test_a_class_has_many_spellings() -> None:
     assert measure(pairs)["accuracy"] == 0.8
 
 
-def test_of_several_values_for_a_row_there_is_no_metric() -> None:
+def test_predictions_of_several_values_have_no_metrics() -> None:
     assert measure([(1, [0.1, 0.9])]) == {}
     assert measure([(1, {"a": 1})]) == {}
 

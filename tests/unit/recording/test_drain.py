@@ -95,9 +95,7 @@ async def test_nothing_is_lost_or_doubled_while_the_store_is_away(
     assert drain.state.written == 2
 
 
-async def test_a_batch_that_was_half_written_comes_again_and_is_there_once(
-    spool: Spool, store: Store
-) -> None:
+async def test_batch_written_in_part_is_written_again_once(spool: Spool, store: Store) -> None:
     drain = drain_of(spool, store)
     put(spool, *numbered(10))
     store.breaks_after = 4
@@ -121,7 +119,7 @@ async def test_a_store_that_hangs_loses_nothing_when_the_drain_ends(
     assert store.requests == numbered(3)
 
 
-async def test_another_drain_goes_on_where_one_was_killed(spool: Spool, store: Store) -> None:
+async def test_drain_continues_where_a_killed_one_stopped(spool: Spool, store: Store) -> None:
     first = drain_of(spool, store)
     put(spool, *numbered(3))
     await empty(first)
@@ -135,9 +133,7 @@ async def test_another_drain_goes_on_where_one_was_killed(spool: Spool, store: S
     assert second.state.written == 4
 
 
-async def test_a_drain_whose_state_is_lost_writes_again_and_nothing_is_doubled(
-    spool: Spool, store: Store
-) -> None:
+async def test_drain_without_its_state_duplicates_nothing(spool: Spool, store: Store) -> None:
     put(spool, *numbered(3))
     await empty(drain_of(spool, store))
     (spool.root / STATE_FILE).write_text("{")
@@ -150,7 +146,7 @@ async def test_a_drain_whose_state_is_lost_writes_again_and_nothing_is_doubled(
 # The state
 
 
-async def test_the_state_is_told_in_a_file(spool: Spool, store: Store) -> None:
+async def test_drain_state_is_written_to_a_file(spool: Spool, store: Store) -> None:
     assert read_state(spool.root) == DrainState()
     put(spool, "a")
     drain = drain_of(spool, store)
@@ -162,9 +158,7 @@ async def test_the_state_is_told_in_a_file(spool: Spool, store: Store) -> None:
     assert read_state(spool.root) == drain.state
 
 
-async def test_an_error_that_an_earlier_drain_told_is_taken_back(
-    spool: Spool, store: Store
-) -> None:
+async def test_drain_error_of_an_earlier_drain_is_cleared(spool: Spool, store: Store) -> None:
     state = {"written": 7, "error": "it is away"}
     (spool.root / STATE_FILE).write_text(json.dumps(state))
     task = asyncio.create_task(drain_of(spool, store).run())
@@ -173,12 +167,12 @@ async def test_an_error_that_an_earlier_drain_told_is_taken_back(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"odd": 1}', "\xff"])
-def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+def test_drain_state_unreadable_is_empty(tmp_path: Path, text: str) -> None:
     (tmp_path / STATE_FILE).write_text(text, encoding="latin-1")
     assert read_state(tmp_path) == DrainState()
 
 
-async def test_a_state_that_cannot_be_written_stops_nothing(spool: Spool, store: Store) -> None:
+async def test_drain_state_unwritable_does_not_stop_the_drain(spool: Spool, store: Store) -> None:
     (spool.root / f"{STATE_FILE}.{os.getpid()}.tmp").mkdir()
     put(spool, "a")
     await empty(drain_of(spool, store))
@@ -210,9 +204,7 @@ async def test_two_drains_tell_their_states_by_files_of_their_own(
 AT = 1.7e9
 
 
-async def test_what_was_erased_while_it_was_in_the_spool_does_not_come(
-    spool: Spool, store: Store
-) -> None:
+async def test_erased_captures_in_the_spool_are_left_out(spool: Spool, store: Store) -> None:
     put(spool, "a", "b", "c")
     store.erase("b", AT + 0.5)
     drain = drain_of(spool, store)
@@ -223,7 +215,7 @@ async def test_what_was_erased_while_it_was_in_the_spool_does_not_come(
 
 
 @pytest.mark.parametrize(("after", "kept"), [(-0.1, True), (0.0004, False), (0.1, False)])
-async def test_only_what_was_captured_before_it_was_erased_is_left_out(
+async def test_erasure_leaves_out_only_earlier_captures(
     spool: Spool, store: Store, after: float, kept: bool
 ) -> None:
     put(spool, "a", at=AT + 0.1232)
@@ -244,9 +236,7 @@ async def test_the_same_request_id_of_another_deployment_is_not_erased(
     assert (left["model"], left["version"]) == (other.get("model", "m"), other.get("version", 1))
 
 
-async def test_what_is_erased_while_it_is_being_written_goes_again(
-    spool: Spool, store: Store
-) -> None:
+async def test_erasure_during_a_write_deletes_the_capture(spool: Spool, store: Store) -> None:
     put(spool, "a", "b", "c")
     real = store.insert
 
@@ -262,7 +252,7 @@ async def test_what_is_erased_while_it_is_being_written_goes_again(
     assert (store.requests, store.dead) == (["c"], [])
 
 
-async def test_what_was_erased_is_asked_for_by_the_batch(spool: Spool, store: Store) -> None:
+async def test_erasures_are_queried_once_for_each_batch(spool: Spool, store: Store) -> None:
     put(spool, *numbered(700))
     drain = drain_of(spool, store)
     await empty(drain)
@@ -272,9 +262,7 @@ async def test_what_was_erased_is_asked_for_by_the_batch(spool: Spool, store: St
     assert len(store.queries) == 4
 
 
-async def test_what_cannot_be_read_is_left_out_too_once_it_is_erased(
-    spool: Spool, store: Store
-) -> None:
+async def test_dead_letter_of_an_erased_request_is_deleted(spool: Spool, store: Store) -> None:
     put(spool, "a", "b", latency_ms=None, launch_id=None)
     for name in ("c", "d"):
         spool.append(encode({"model": "m", "version": 1, "at": AT, "request_id": name}, b"", b""))
@@ -285,7 +273,7 @@ async def test_what_cannot_be_read_is_left_out_too_once_it_is_erased(
 
 
 @pytest.mark.parametrize("message", ["", '{"spool": "'])
-def test_a_drain_whose_controller_ended_before_it_said_what_to_do_ends_quietly(
+def test_drain_without_configuration_ends(
     message: str,
 ) -> None:
     ended = subprocess.run(

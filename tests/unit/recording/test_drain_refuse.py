@@ -35,7 +35,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 # What no store takes
 
 
-async def test_what_the_store_refuses_is_put_aside_once_and_the_rest_goes_on(
+async def test_captures_refused_by_the_store_become_dead_letters_once(
     spool: Spool, store: Store
 ) -> None:
     store.refused = {"r1"}
@@ -53,7 +53,7 @@ async def test_what_the_store_refuses_is_put_aside_once_and_the_rest_goes_on(
     assert (drain.state.written, drain.state.dead) == (2, 1)
 
 
-async def test_a_record_that_cannot_be_read_is_put_aside(spool: Spool, store: Store) -> None:
+async def test_record_unreadable_becomes_a_dead_letter(spool: Spool, store: Store) -> None:
     spool.append([b"no record at all"])
     put(spool, "odd", version=None)
     put(spool, "good")
@@ -65,9 +65,7 @@ async def test_a_record_that_cannot_be_read_is_put_aside(spool: Spool, store: St
     assert drain.state.dead == 2
 
 
-async def test_a_dead_letter_that_is_refused_as_well_is_lost_and_counted(
-    spool: Spool, store: Store
-) -> None:
+async def test_dead_letter_refused_is_counted_as_lost(spool: Spool, store: Store) -> None:
     store.refused = {"bad"}
     put(spool, "bad", "good", version=1)
     store.refuses_letters = True
@@ -122,7 +120,7 @@ async def test_a_segment_with_a_damaged_end_is_deleted_and_counted(
     assert drain.state.lost == 1
 
 
-async def test_of_a_damaged_segment_only_the_damaged_records_are_lost(
+async def test_segment_damaged_loses_only_its_damaged_records(
     spool: Spool, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(spool, *numbered(5))
@@ -140,9 +138,7 @@ async def test_of_a_damaged_segment_only_the_damaged_records_are_lost(
     assert "3 captures are lost: damaged" in caplog.text
 
 
-async def test_a_record_that_is_damaged_is_lost_once_also_if_its_batch_comes_again(
-    spool: Spool, store: Store
-) -> None:
+async def test_record_damaged_is_counted_once(spool: Spool, store: Store) -> None:
     put(spool, "a", "b")
     (segment,) = segments(spool.root)
     damaged = bytearray(segment.read_bytes())
@@ -158,7 +154,7 @@ async def test_a_record_that_is_damaged_is_lost_once_also_if_its_batch_comes_aga
     assert (drain.state.lost, store.requests) == (1, ["b"])
 
 
-async def test_where_no_record_begins_any_more_the_bytes_are_told(
+async def test_segment_with_an_unreadable_end_is_counted(
     spool: Spool, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(spool, "a")
@@ -185,7 +181,7 @@ async def test_the_end_of_the_newest_segment_may_still_come(spool: Spool, store:
     assert store.requests == ["a"]
 
 
-async def test_a_segment_that_another_drain_deleted_meanwhile_is_no_trouble(
+async def test_segment_deleted_by_another_drain_is_skipped(
     spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone, newest = spool.root / f"{1:020d}-aaaa.seg", spool.root / f"{2:020d}-aaaa.seg"
@@ -198,7 +194,7 @@ async def test_a_segment_that_another_drain_deleted_meanwhile_is_no_trouble(
 # What is too old
 
 
-async def test_what_found_no_store_for_too_long_is_thrown_away_and_counted(
+async def test_captures_too_old_are_dropped_and_counted(
     spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PAUSE", 0.001)
@@ -219,7 +215,7 @@ async def test_what_found_no_store_for_too_long_is_thrown_away_and_counted(
         await task
 
 
-async def test_of_an_old_segment_only_what_was_not_written_counts(
+async def test_expired_segment_counts_only_unwritten_records(
     spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BATCH", 2)
@@ -227,22 +223,22 @@ async def test_of_an_old_segment_only_what_was_not_written_counts(
     put(spool, *numbered(5))
     spool.end_old(0)
     assert await drain.step()
-    drain.throw_away_old()
+    drain.drop_expired()
     assert (drain.state.written, drain.state.lost, len(segments(spool.root))) == (2, 3, 1)
 
 
-async def test_of_an_old_segment_what_is_damaged_counts_too(spool: Spool, store: Store) -> None:
+async def test_expired_segment_counts_damaged_records(spool: Spool, store: Store) -> None:
     put(spool, *numbered(3))
     (segment,) = segments(spool.root)
     with segment.open("ab") as file:
         file.write(bytes(4096))
     spool.end_old(0)
     drain = drain_of(spool, store, max_age=0.0)
-    drain.throw_away_old()
+    drain.drop_expired()
     assert (drain.state.lost, len(segments(spool.root))) == (4, 1)
 
 
-async def test_a_segment_is_as_old_as_what_was_written_to_it_last(
+async def test_segment_age_is_that_of_its_newest_record(
     spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Begun 100 seconds ago and ended now."""
@@ -255,7 +251,7 @@ async def test_a_segment_is_as_old_as_what_was_written_to_it_last(
         put(other, "a")
     other.end_old(0)
     drain._root = other.root
-    drain.throw_away_old()
+    drain.drop_expired()
     assert (drain.state.lost, len(segments(other.root))) == (0, 2)
     other.close()
 
@@ -275,7 +271,7 @@ async def test_a_backlog_is_not_thrown_away_while_the_store_takes_it(
     assert store.opened == 1
 
 
-async def test_a_store_with_a_fault_of_its_own_is_tried_again(
+async def test_store_with_an_unexpected_error_is_tried_again(
     spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.001)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.recording.record import decode, document, encode, envelope, harmless
+from model_deployment.recording.record import decode, document, encode, envelope, redacted
 
 HEAD: dict[str, Any] = {
     "model": "diabetes",
@@ -49,15 +49,15 @@ def test_a_record_becomes_a_document() -> None:
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers(-9, 9)), st.binary(), st.binary())
-def test_what_was_encoded_is_decoded(head: dict[str, Any], body: bytes, answer: bytes) -> None:
+def test_record_encoded_is_decoded(head: dict[str, Any], body: bytes, answer: bytes) -> None:
     assert decode(b"".join(encode(head, body, answer))) == (head, body, answer)
 
 
 @given(st.binary(max_size=60))
-def test_what_is_no_record_is_refused_and_nothing_else_happens(payload: bytes) -> None:
+def test_decode_of_garbage_raises_value_error(payload: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(payload)
-    assert len(harmless(payload)) <= 12
+    assert len(redacted(payload)) <= 12
 
 
 def test_parts_of_other_lengths_are_refused() -> None:
@@ -67,7 +67,7 @@ def test_parts_of_other_lengths_are_refused() -> None:
             decode(odd)
 
 
-def test_a_head_that_is_none_is_refused() -> None:
+def test_record_with_a_malformed_head_is_refused() -> None:
     with pytest.raises(LookupError):
         document("id", b"".join(encode({}, b"", b"")), 100, SALT)
     with pytest.raises(ValueError, match="invalid literal"):
@@ -87,7 +87,7 @@ def test_a_head_that_is_none_is_refused() -> None:
         ({"at": "now"}, {"ts"}),
     ],
 )
-def test_what_can_be_told_of_a_record_is_told(odd: dict[str, Any], missing: set[str]) -> None:
+def test_envelope_has_all_that_is_readable(odd: dict[str, Any], missing: set[str]) -> None:
     told = envelope(b"".join(encode(HEAD | odd, b"{", b"")))
     whole = taken({"x": 1})
     names = {"model", "version", "request_id", "ts"} - missing
@@ -95,7 +95,7 @@ def test_what_can_be_told_of_a_record_is_told(odd: dict[str, Any], missing: set[
 
 
 @given(st.binary(max_size=60))
-def test_of_what_is_no_record_nothing_is_told(payload: bytes) -> None:
+def test_envelope_of_garbage_is_empty(payload: bytes) -> None:
     assert envelope(payload) == {}
     assert envelope(b"".join(encode([1], b"", b""))) == {}  # type: ignore[arg-type]
 
@@ -150,7 +150,7 @@ def test_each_form_of_a_body_is_a_table(body: Any, columns: list[str], data: Any
         b"\xff",
     ],
 )
-def test_a_body_without_a_table_is_noted_with_its_predictions(body: Any) -> None:
+def test_body_without_a_table_is_stored_with_its_predictions(body: Any) -> None:
     found = taken(body)
     assert found["note"] == "no table of rows in the body (application/json)"
     assert (found["columns"], found["data"], found["rows"]) == ([], [], 0)
@@ -165,18 +165,18 @@ def test_a_csv_body_is_a_table() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"a,b\n1,2,3\n", b"a\n\xff\n", b'a\n"x'])
-def test_a_csv_body_that_is_no_table_is_noted(body: bytes) -> None:
+def test_csv_body_without_a_table_is_marked_unreadable(body: bytes) -> None:
     found = taken(body, media_type="text/csv")
     assert found["note"] == "no table of rows in the body (text/csv)"
 
 
-def test_a_form_that_only_pandas_reads_is_noted() -> None:
+def test_body_that_only_pandas_reads_is_marked_unreadable() -> None:
     found = taken(b"PAR1...PAR1", media_type="application/vnd.apache.parquet")
     assert found["note"] == "no table of rows in the body (application/vnd.apache.parquet)"
     assert found["predictions"] == [1.5]
 
 
-def test_of_what_is_too_large_only_the_fact_is_kept() -> None:
+def test_record_too_large_is_stored_without_values() -> None:
     body = json.dumps({"x": 1}).encode()
     size = len(body) + len(ANSWER)
     assert taken(body, limit=size)["truncated"] is False
@@ -206,7 +206,7 @@ def test_odd_predictions_are_kept_as_they_are(answer: bytes, predictions: Any) -
 
 
 @pytest.mark.parametrize("answer", [b"", b"plain text", b'{"a": 1, "a": 2}'])
-def test_an_answer_that_is_no_json_costs_the_predictions_and_no_more(answer: bytes) -> None:
+def test_answer_without_json_is_stored_without_predictions(answer: bytes) -> None:
     found = taken({"x": 1}, answer)
     assert (found["predictions"], found["note"]) == (None, "the answer is no JSON")
     assert found["data"] == [[1]]
@@ -220,7 +220,7 @@ def test_excluded_columns_are_left_out() -> None:
     assert (found["columns"], found["data"]) == (["a", "b"], [[1, 2]])
 
 
-def test_of_hashed_columns_a_digest_is_kept_that_tells_equal_from_other_values() -> None:
+def test_hashed_columns_are_stored_as_digests() -> None:
     records = [{"id": "7", "a": 1}, {"id": "7", "a": 2}, {"id": 7, "a": 3}, {"id": None, "a": 4}]
     found = taken(records, hash=["id"])
     same, again, number, nothing = (row[0] for row in found["data"])
@@ -247,10 +247,10 @@ def test_a_column_that_is_both_excluded_and_hashed_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("secret", ["exclude", "hash"])
-def test_what_may_be_shown_of_a_record_holds_no_secret_columns(secret: str) -> None:
+def test_redacted_record_has_no_hidden_columns(secret: str) -> None:
     payload = b"".join(encode(HEAD, b'{"name": "Ann"}', b'"Bob"'))
-    assert harmless(payload) == payload
-    shown = harmless(b"".join(encode(HEAD | {secret: ["name"]}, b'{"name": "Ann"}', b'"Bob"')))
+    assert redacted(payload) == payload
+    shown = redacted(b"".join(encode(HEAD | {secret: ["name"]}, b'{"name": "Ann"}', b'"Bob"')))
     assert b"diabetes" in shown
     assert b"Ann" not in shown
     assert b"Bob" not in shown

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_deployment.gate import dumps, loads
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import JSON, taken
 from tests.support.enforcement import enforced
 from tests.support.gate_requests import Sent, Spec, bodies, signatures
@@ -44,7 +44,7 @@ def plain(value: Any, kind: str) -> Any:
 
 @settings(max_examples=100)
 @given(calls(), st.sampled_from(["strict", "coerce"]))
-def test_what_passes_is_captured_as_the_model_sees_it(
+def test_requests_that_pass_are_captured_as_the_model_gets_them(
     call: tuple[list[Spec], Sent], mode: str
 ) -> None:
     specs, sent = call
@@ -54,7 +54,7 @@ def test_what_passes_is_captured_as_the_model_sees_it(
         return
     body = body if verdict.payload is None else dumps(verdict.payload)
     frame = enforced(body, specs)[0]
-    kept = taken(Inputs(specs), JSON, body)
+    kept = taken(ModelInputs(specs), JSON, body)
     for spec in specs:
         name, kind = spec["name"], spec["type"]
         if name in frame.columns:

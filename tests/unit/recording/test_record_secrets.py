@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from model_deployment.recording.record import document, encode, left_out
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import CSV, JSON, PARQUET, csv, parquet, records, spec
 
 SECRET = "AB-1234"
@@ -29,7 +29,7 @@ def kept(media_type: str, body: bytes, specs: Any = (), **options: Any) -> dict[
         "media_type": media_type, "artifact": "m-1-0",
     }  # fmt: skip
     payload = b"".join(encode(head | options, body, b'{"predictions": [1]}'))
-    return document("id", payload, 10**6, b"salt", lambda artifact: Inputs(specs))
+    return document("id", payload, 10**6, b"salt", lambda artifact: ModelInputs(specs))
 
 
 def shown(found: dict[str, Any]) -> str:
@@ -94,7 +94,7 @@ def test_a_column_is_known_by_each_of_its_names(media_type: str, body: bytes, sp
 )
 @pytest.mark.parametrize("options", [{"exclude": ["ssn"]}, {"hash": ["ssn"]}])
 @pytest.mark.parametrize("specs", [[], [spec("long"), spec("string")]])
-def test_where_nobody_can_tell_which_column_it_is_no_inputs_are_kept(
+def test_inputs_are_left_out_if_hidden_columns_are_unknown(
     media_type: str, body: bytes, options: Any, specs: Any
 ) -> None:
     found = kept(media_type, body, specs, **options)

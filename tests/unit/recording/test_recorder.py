@@ -12,7 +12,7 @@ from model_deployment.core.options import Options
 from model_deployment.recording.record import decode
 from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.spool import Spool, read, segments
-from model_deployment.recording.windows import Traffic
+from model_deployment.recording.windows import TrafficWindows
 
 KEY = ModelKey("m", 1)
 
@@ -43,11 +43,11 @@ def names(spool: Spool) -> list[str]:
     return [head["request_id"] for head, _, _ in captured(spool)]
 
 
-def test_a_prediction_is_noted_down_as_it_was_on_the_wire(
+def test_prediction_is_recorded_as_it_was_on_the_wire(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.5)
-    predict(Recorder(spool, Traffic("i")), "r1")
+    predict(Recorder(spool, TrafficWindows("i")), "r1")
     ((head, body, answer),) = captured(spool)
     assert (body, answer) == (b'{"x": 1}', b"[2]")
     assert head == {
@@ -64,7 +64,7 @@ def test_a_prediction_is_noted_down_as_it_was_on_the_wire(
 
 def test_a_share_of_the_requests_is_captured_and_always_the_same_ones(spool: Spool) -> None:
     every = [f"request-{number}" for number in range(4000)]
-    traffic = Traffic("i")
+    traffic = TrafficWindows("i")
     recorder = Recorder(spool, traffic)
     predict(recorder, *every, capture_rate=0.25)
     chosen = names(spool)
@@ -79,23 +79,23 @@ def test_a_share_of_the_requests_is_captured_and_always_the_same_ones(spool: Spo
 
 def test_all_or_none_are_captured_at_the_ends(spool: Spool) -> None:
     every = [f"request-{number}" for number in range(100)]
-    recorder = Recorder(spool, Traffic("i"))
+    recorder = Recorder(spool, TrafficWindows("i"))
     predict(recorder, *every, capture_rate=0.0)
     assert names(spool) == []
     predict(recorder, *every, capture_rate=1.0)
     assert names(spool) == every
 
 
-def test_the_columns_that_must_not_be_kept_are_told_with_the_record(spool: Spool) -> None:
-    recorder = Recorder(spool, Traffic("i"))
+def test_record_head_names_the_hidden_columns(spool: Spool) -> None:
+    recorder = Recorder(spool, TrafficWindows("i"))
     predict(recorder, "r", capture_exclude=("name", "é"), capture_hash=("id",))
     ((head, _, _),) = captured(spool)
     assert (head["exclude"], head["hash"]) == (["name", "é"], ["id"])
 
 
-def test_a_spool_without_room_is_no_trouble_for_the_request(tmp_path: Path) -> None:
+def test_spool_full_does_not_fail_the_request(tmp_path: Path) -> None:
     spool = Spool(tmp_path, max_bytes=1)
-    traffic = Traffic("i")
+    traffic = TrafficWindows("i")
     predict(Recorder(spool, traffic), "r")
     assert spool.dropped == 1
     assert traffic.current(KEY)[0][1].requests == 1
@@ -103,7 +103,7 @@ def test_a_spool_without_room_is_no_trouble_for_the_request(tmp_path: Path) -> N
 
 
 def test_other_ends_of_requests_are_counted_and_not_captured(spool: Spool) -> None:
-    traffic = Traffic("i")
+    traffic = TrafficWindows("i")
     recorder = Recorder(spool, traffic)
     recorder.relayed(KEY, 0.01)
     recorder.failed(KEY, 503)

@@ -41,6 +41,10 @@ def everything(root: Path) -> list[Record]:
     return [record for segment in segments(root) for record in read(segment, 0)]
 
 
+def forget_deleted(spool: Spool) -> None:
+    spool.forget(spool.deleted(spool.ended_segments()))
+
+
 def payloads(root: Path) -> list[bytes]:
     return [record.payload for record in everything(root)]
 
@@ -80,7 +84,7 @@ def test_names_are_those_of_segment_and_place_and_never_come_twice(make: Make) -
     assert records[0].id == f"{segments(spool.root)[0].stem}-0"
 
 
-def test_a_segment_that_is_long_enough_is_followed_by_another(make: Make) -> None:
+def test_segment_full_is_followed_by_another(make: Make) -> None:
     spool = make(segment_bytes=100)
     for _ in range(10):
         spool.append([b"x" * 42])
@@ -99,7 +103,7 @@ def test_segments_are_in_order_also_after_the_clock_was_set_back(
     assert payloads(spool.root) == [b"first", b"second", b"third"]
 
 
-def test_what_finds_no_room_is_dropped_and_counted(make: Make) -> None:
+def test_record_without_room_is_dropped_and_counted(make: Make) -> None:
     spool = make(max_bytes=100)
     assert spool.append([b"x" * 80])
     assert not spool.append([b"y" * 10])
@@ -109,7 +113,7 @@ def test_what_finds_no_room_is_dropped_and_counted(make: Make) -> None:
     assert payloads(spool.root) == [b"x" * 80, b"z" * 4]
 
 
-def test_a_full_spool_takes_records_again_once_it_was_emptied(make: Make) -> None:
+def test_spool_emptied_takes_records_again(make: Make) -> None:
     """Also where all of it was one segment: that must not stay the newest, which nobody deletes."""
     spool = make(max_bytes=100)
     spool.append([b"x" * 80])
@@ -118,11 +122,11 @@ def test_a_full_spool_takes_records_again_once_it_was_emptied(make: Make) -> Non
     assert not spool.append([b"y" * 80])
     assert segments(spool.root) == [full, newest]
     full.unlink()
-    spool.look()
+    forget_deleted(spool)
     assert spool.append([b"y" * 80])
 
 
-def test_what_an_earlier_controller_left_counts_and_stays(make: Make) -> None:
+def test_spool_of_an_earlier_controller_is_continued(make: Make) -> None:
     earlier = make()
     earlier.append([b"x" * 92])
     earlier.close()
@@ -134,20 +138,20 @@ def test_what_an_earlier_controller_left_counts_and_stays(make: Make) -> None:
     assert segments(spool.root)[-1].read_bytes()[FRAME:] == b"z"
 
 
-def test_a_look_sees_what_was_deleted(make: Make) -> None:
+def test_spool_measurement_sees_deleted_segments(make: Make) -> None:
     spool = make()
     spool.append([b"x" * 92])
-    spool.look()
+    forget_deleted(spool)
     assert spool.size == 100
     spool.end_old(0)
     old, _ = segments(spool.root)
     old.unlink()
     assert spool.size == 100
-    spool.look()
+    forget_deleted(spool)
     assert spool.size == 0
 
 
-def test_a_segment_that_is_old_is_ended(make: Make) -> None:
+def test_segment_old_is_ended(make: Make) -> None:
     spool = make()
     spool.append([b"x" * 92])
     spool.end_old(60)
@@ -157,14 +161,12 @@ def test_a_segment_that_is_old_is_ended(make: Make) -> None:
     assert newest.stat().st_size == 0
     # An empty one is not followed by another.
     old.unlink()
-    spool.look()
+    forget_deleted(spool)
     spool.end_old(0)
     assert segments(spool.root) == [newest]
 
 
-def test_while_nobody_reads_segments_are_long_ones(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_segments_last_longer_without_a_reader(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that is away for three days, and a record every ten seconds."""
     spool, now, begin = make(), 1000.0, 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
@@ -177,7 +179,7 @@ def test_while_nobody_reads_segments_are_long_ones(
     # Somebody reads.
     for segment in segments(spool.root)[:-1]:
         segment.unlink()
-    spool.look()
+    forget_deleted(spool)
     now += 61
     spool.append([b"x"])
     spool.end_old(60)
@@ -201,23 +203,38 @@ def test_a_record_is_taken_without_looking_through_the_folder(
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
-def test_what_ends_while_somebody_looks_counts_once(make: Make, number: int) -> None:
+def test_segment_that_ends_during_a_measurement_counts_once(make: Make, number: int) -> None:
     spool = make(segment_bytes=100)
     for _ in range(3):
         spool.append([b"x" * 42])
-    mark = spool.mark()
+    ended = spool.ended_segments()
     for _ in range(number):
         spool.append([b"x" * 42])
-    measured = spool.measure(mark)
+    deleted = spool.deleted(ended)
     for _ in range(number):
         spool.append([b"x" * 42])
-    spool.seen(mark, measured)
+    spool.forget(deleted)
     assert spool.size == 50 * (3 + 2 * number)
-    spool.look()
+    forget_deleted(spool)
     assert spool.size == 50 * (3 + 2 * number)
 
 
-def test_what_has_ended_and_is_followed_by_nothing_counts_once(
+def test_segment_deleted_during_a_measurement_counts_until_the_next(make: Make) -> None:
+    spool = make(segment_bytes=100)
+    for _ in range(5):
+        spool.append([b"x" * 42])
+    ended = spool.ended_segments()
+    first, second, _ = segments(spool.root)
+    first.unlink()
+    deleted = spool.deleted(ended)
+    second.unlink()
+    spool.forget(deleted)
+    assert spool.size == 150
+    forget_deleted(spool)
+    assert spool.size == 50
+
+
+def test_segment_ended_without_a_successor_counts_once(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> int:
@@ -228,15 +245,15 @@ def test_what_has_ended_and_is_followed_by_nothing_counts_once(
     with monkeypatch.context() as away:
         away.setattr("os.open", full)
         spool.end_old(0)
-        spool.look()
+        forget_deleted(spool)
         assert spool.size == 100
-    mark = spool.mark()
+    ended = spool.ended_segments()
     spool.append([b"x" * 42])
-    spool.seen(mark, spool.measure(mark))
+    spool.forget(spool.deleted(ended))
     assert spool.size == 150
 
 
-def test_of_a_record_that_was_written_half_nothing_stays(make: Make) -> None:
+def test_record_written_in_part_is_removed(make: Make) -> None:
     spool = make()
     spool.append([b"a" * 100])
     with no_file_longer_than(200):
@@ -264,9 +281,7 @@ def test_half_a_record_that_cannot_be_taken_back_ends_the_segment(
     assert payloads(spool.root) == [b"a" * 100, b"c"]
 
 
-def test_a_disk_that_takes_nothing_costs_the_record_and_no_more(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_full_drops_only_the_record(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
@@ -279,7 +294,7 @@ def test_a_disk_that_takes_nothing_costs_the_record_and_no_more(
     assert payloads(spool.root) == [b"b"]
 
 
-def test_a_torn_end_is_not_read(make: Make) -> None:
+def test_record_written_in_part_is_not_read(make: Make) -> None:
     spool = make()
     for content in (b"first", b"second"):
         spool.append([content])
@@ -297,7 +312,7 @@ def damage(segment: Path, place: int, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 3])
-def test_a_record_whose_length_is_damaged_ends_what_is_read(make: Make, place: int) -> None:
+def test_record_with_a_damaged_length_ends_reading(make: Make, place: int) -> None:
     spool = make()
     for content in (b"first", b"second", b"third"):
         spool.append([content])
@@ -308,7 +323,7 @@ def test_a_record_whose_length_is_damaged_ends_what_is_read(make: Make, place: i
 
 @pytest.mark.parametrize("place", [4, 7, 8, 13])
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_of_damaged_records_only_these_are_lost(make: Make, place: int, number: int) -> None:
+def test_record_damaged_loses_no_others(make: Make, place: int, number: int) -> None:
     spool = make()
     for content in (b"first-", b"second", b"third-"):
         spool.append([content])
@@ -324,7 +339,7 @@ def test_of_damaged_records_only_these_are_lost(make: Make, place: int, number: 
     assert [one for one in found if not one.damaged] == [*whole[:number], *whole[number + 1 :]]
 
 
-def test_a_damaged_record_behind_which_no_frame_fits_ends_what_is_read(make: Make) -> None:
+def test_record_damaged_without_a_frame_behind_ends_reading(make: Make) -> None:
     spool = make()
     spool.append([b"first"])
     (segment,) = segments(spool.root)
@@ -333,9 +348,7 @@ def test_a_damaged_record_behind_which_no_frame_fits_ends_what_is_read(make: Mak
     assert payloads(spool.root) == [b"first"]
 
 
-def test_a_length_beyond_all_reason_is_not_believed(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_record_length_absurd_ends_reading(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = make()
     spool.append([b"x" * 100])
     spool.append([b"second"])
@@ -351,7 +364,7 @@ def test_a_length_beyond_all_reason_is_not_believed(
     assert payloads(spool.root) == [b"x" * 100, b"second"]
 
 
-def test_a_length_of_gigabytes_is_not_asked_for(make: Make) -> None:
+def test_record_length_of_gigabytes_is_not_read(make: Make) -> None:
     spool = make()
     spool.append([b"first"])
     (segment,) = segments(spool.root)
@@ -372,7 +385,7 @@ def test_zeros_that_a_power_cut_leaves_are_no_records(make: Make) -> None:
     assert payloads(spool.root) == [b"first"]
 
 
-def test_a_segment_that_is_gone_has_no_records(tmp_path: Path) -> None:
+def test_segment_deleted_has_no_records(tmp_path: Path) -> None:
     assert list(read(tmp_path / "gone.seg", 0)) == []
     assert segments(tmp_path / "gone") == []
 
@@ -406,7 +419,7 @@ def test_descriptors_are_closed_in_the_end(make: Make) -> None:
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_the_age_is_told_by_the_name(make: Make, tmp_path: Path) -> None:
+def test_segment_age_is_in_its_name(make: Make, tmp_path: Path) -> None:
     make().append([b"x"])
     (segment,) = segments(tmp_path / "spool")
     assert 0 <= age(segment) < 60
@@ -419,7 +432,7 @@ def test_the_age_is_told_by_the_name(make: Make, tmp_path: Path) -> None:
     records=st.lists(st.lists(st.binary(max_size=300), min_size=1, max_size=4), max_size=20),
     segment_bytes=st.integers(1, 2000),
 )
-def test_whatever_was_appended_comes_back(records: list[list[bytes]], segment_bytes: int) -> None:
+def test_records_appended_are_read_back(records: list[list[bytes]], segment_bytes: int) -> None:
     with TemporaryDirectory() as folder:
         spool = Spool(Path(folder), max_bytes=MEBIBYTE, segment_bytes=segment_bytes)
         spool.open()
@@ -428,5 +441,5 @@ def test_whatever_was_appended_comes_back(records: list[list[bytes]], segment_by
         spool.close()
         assert payloads(spool.root) == [b"".join(parts) for parts in records]
         size = spool.size
-        spool.look()
+        forget_deleted(spool)
         assert spool.size == size == sum(FRAME + len(b"".join(parts)) for parts in records)

@@ -1,65 +1,47 @@
-"""What is done from time to time: counts are kept, old documents go, the state is told."""
+"""Upkeep: minutes are stored, the spool is forced to the disk, the status of captures is known."""
 
 import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model_deployment.core.names import ModelKey
-from model_deployment.documents.base import (
-    RETENTION_DAYS,
-    Collection,
-    Query,
-    StoreUnavailable,
-    Written,
-)
+from model_deployment.documents.base import Collection, Query, StoreUnavailable, Written
 from model_deployment.documents.embedded import EmbeddedDocuments
+from model_deployment.documents.opening import OpenedStore
 from model_deployment.recording import upkeep as module
-from model_deployment.recording.drain import STATE_FILE, DrainState
-from model_deployment.recording.spool import Mark, Spool, segments
-from model_deployment.recording.upkeep import Keeper, MonitoringState
-from model_deployment.recording.windows import Traffic
+from model_deployment.recording.drain import STATE_FILE, DrainState, read_state
+from model_deployment.recording.spool import Spool, segments
+from model_deployment.recording.upkeep import CaptureStatus, Upkeep
+from model_deployment.recording.windows import TrafficWindows
 from tests.support.waiting import until
 
 A, B = ModelKey("a", 1), ModelKey("b", 1)
 
 
-class Bench:
-    """A keeper, and what it looks after."""
+class UpkeepBench:
+    """Upkeep, and what it looks after."""
 
     def __init__(self, folder: Path) -> None:
         self.spool = Spool(folder / "spool", max_bytes=1000)
         self.spool.open()
-        self.traffic = Traffic("i")
+        self.traffic = TrafficWindows("i")
         self.store = EmbeddedDocuments(folder / "documents.db")
-        self.chosen: dict[ModelKey, float] = {}
-        self.keeper = Keeper(self.spool, self.traffic, self.store, self._retention)
-
-    async def _retention(self) -> Mapping[ModelKey, float]:
-        return self.chosen
-
-    async def put(self, collection: Collection, key: ModelKey, days: float) -> None:
-        """A document of so many days ago."""
-        await self.keeper.opened()
-        moment = datetime.now(UTC) - timedelta(days=days)
-        name = f"{key}/{days:g}"
-        one = {"_id": name, "model": key.model, "version": key.version, "ts": moment}
-        assert (await self.store.insert(collection, [one])).inserted == 1
+        self.upkeep = Upkeep(self.spool, self.traffic, OpenedStore(self.store))
 
     async def names(self, collection: Collection) -> list[str]:
         return sorted([one["_id"] async for one in self.store.find(Query(collection))])
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    it = Bench(tmp_path)
+async def bench(tmp_path: Path) -> AsyncIterator[UpkeepBench]:
+    it = UpkeepBench(tmp_path)
     yield it
     await it.store.close()
     it.spool.close()
@@ -68,24 +50,24 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 # Counts
 
 
-async def test_minutes_that_are_over_are_kept_once(bench: Bench) -> None:
+async def test_minutes_that_are_over_are_kept_once(bench: UpkeepBench) -> None:
     bench.traffic.answered(A, time.time() - 120, 1.0, 1)
     bench.traffic.answered(A, time.time() + 120, 1.0, 1)
     for _ in range(2):
-        await bench.keeper.flush()
+        await bench.upkeep.flush()
         assert len(await bench.names(Collection.TRAFFIC)) == 1
     assert len(bench.traffic.all()) == 1
 
 
-async def test_at_the_end_all_minutes_are_kept(bench: Bench) -> None:
+async def test_flush_at_the_end_stores_all_minutes(bench: UpkeepBench) -> None:
     bench.traffic.answered(A, time.time(), 1.0, 1)
-    await bench.keeper.flush(all=True)
+    await bench.upkeep.flush(all=True)
     assert len(await bench.names(Collection.TRAFFIC)) == 1
     assert bench.traffic.all() == []
 
 
 async def test_counts_stay_while_the_store_is_away(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> None:
         raise StoreUnavailable("it is away")
@@ -94,13 +76,13 @@ async def test_counts_stay_while_the_store_is_away(
     with monkeypatch.context() as broken:
         broken.setattr(bench.store, "insert", away)
         with pytest.raises(StoreUnavailable):
-            await bench.keeper.flush()
-    await bench.keeper.flush()
+            await bench.upkeep.flush()
+    await bench.upkeep.flush()
     assert len(await bench.names(Collection.TRAFFIC)) == 1
 
 
 async def test_hours_without_a_store_are_kept_once_also_if_it_took_some_minutes(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = (time.time() // 3600 - 10) * 3600
     real = bench.store.insert
@@ -119,10 +101,10 @@ async def test_hours_without_a_store_are_kept_once_also_if_it_took_some_minutes(
             bench.traffic.answered(A, begin + minute * 60, 1.0, 1)
             if minute % 90 == 89:
                 with pytest.raises(StoreUnavailable):
-                    await bench.keeper.flush()
+                    await bench.upkeep.flush()
             if minute == 89:
                 assert len(await bench.names(Collection.TRAFFIC)) == 90
-    await bench.keeper.flush()
+    await bench.upkeep.flush()
     kept = [one async for one in bench.store.find(Query(Collection.TRAFFIC))]
     assert sum(one["requests"] for one in kept) == 540
     assert len(kept) <= 240 + 6
@@ -130,7 +112,7 @@ async def test_hours_without_a_store_are_kept_once_also_if_it_took_some_minutes(
 
 
 async def test_minutes_are_written_some_at_a_time(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BATCH", 2)
     real = bench.store.insert
@@ -146,186 +128,60 @@ async def test_minutes_are_written_some_at_a_time(
     for minute in range(5):
         bench.traffic.answered(A, time.time() - 600 + 60 * minute, 1.0, 1)
     with pytest.raises(StoreUnavailable):
-        await bench.keeper.flush()
+        await bench.upkeep.flush()
     assert len(bench.traffic.all()) == 3
-    await bench.keeper.flush()
+    await bench.upkeep.flush()
     assert sizes == [2, 2, 2, 1]
     assert len(await bench.names(Collection.TRAFFIC)) == 5
 
 
 async def test_counts_that_no_store_takes_are_said_and_forgotten(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: UpkeepBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.traffic.answered(B, time.time() - 120, 1.0, 1)
     bench.traffic.answered(ModelKey("\ud800", 1), time.time() - 120, 1.0, 1)
-    await bench.keeper.flush()
+    await bench.upkeep.flush()
     assert len(await bench.names(Collection.TRAFFIC)) == 1
     (record,) = [one for one in caplog.records if one.levelname == "ERROR"]
     assert "counts of 1 minutes are lost" in record.message
     assert bench.traffic.all() == []
 
 
-async def test_the_store_is_opened_when_it_comes(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def away() -> None:
-        raise StoreUnavailable("it is away")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(bench.store, "open", away)
-        with pytest.raises(StoreUnavailable):
-            await bench.keeper.opened()
-    await (await bench.keeper.opened()).delete_blob("none")
-
-
-# Old documents
-
-
-@pytest.mark.parametrize("collection", [*Collection])
-async def test_documents_are_kept_for_as_long_as_is_declared(
-    bench: Bench, collection: Collection
-) -> None:
-    days = RETENTION_DAYS[collection]
-    await bench.put(collection, A, (days or 10_000) - 0.1)
-    await bench.put(collection, A, (days or 10_000) + 0.1)
-    await bench.keeper.purge()
-    left = await bench.names(collection)
-    assert len(left) == (2 if days is None else 1)
-
-
-async def test_what_was_captured_of_a_deployment_that_chose_fewer_days_goes_earlier(
-    bench: Bench,
-) -> None:
-    bench.chosen = {A: 2}
-    for key in (A, B):
-        for days in (1, 3, 40):
-            await bench.put(Collection.CAPTURES, key, days)
-            await bench.put(Collection.LABELS, key, days)
-    await bench.keeper.purge()
-    assert await bench.names(Collection.CAPTURES) == ["a-1/1", "b-1/1", "b-1/3"]
-    assert await bench.names(Collection.LABELS) == ["a-1/1", "b-1/1", "b-1/3", "b-1/40"]
-
-
-async def test_what_was_captured_of_a_deployment_that_chose_more_days_stays(bench: Bench) -> None:
-    bench.chosen = {A: 100, B: 5}
-    for key in (A, B):
-        for days in (4, 40, 101):
-            await bench.put(Collection.CAPTURES, key, days)
-            await bench.put(Collection.LABELS, key, days)
-    await bench.keeper.purge()
-    assert await bench.names(Collection.CAPTURES) == ["a-1/4", "a-1/40", "b-1/4"]
-    assert await bench.names(Collection.LABELS) == ["a-1/4", "a-1/40", "b-1/4"]
-
-
-async def test_captures_of_deployments_that_chose_nothing_go_after_the_declared_days(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where another one keeps its captures for longer."""
-    gone = [ModelKey("gone", number) for number in (1, 2)]
-    bench.chosen = {A: 100}
-    for key in (A, B, *gone):
-        for days in (4, 40, 50, 101):
-            await bench.put(Collection.CAPTURES, key, days)
-    await bench.keeper.purge()
-    left = ["a-1/4", "a-1/40", "a-1/50", "b-1/4", "gone-1/4", "gone-2/4"]
-    assert await bench.names(Collection.CAPTURES) == left
-
-    def walks(*_: Any) -> None:
-        raise AssertionError("it looks at documents that stay")
-
-    real = bench.store.find
-    monkeypatch.setattr(
-        bench.store, "find", lambda q: walks() if q.collection == "captures" else real(q)
-    )
-    await bench.keeper.purge()
-
-
-async def test_a_reference_is_kept_however_old_it_is(bench: Bench) -> None:
-    bench.chosen = {A: 3, B: 5}
-    for key in (A, B):
-        for days in (1, 2, 4):
-            await bench.put(Collection.REFERENCES, key, days)
-    await bench.keeper.purge()
-    assert len(await bench.names(Collection.REFERENCES)) == 6
-
-
-async def test_of_the_reports_of_a_deployment_so_many_are_kept_and_fewer_pages(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_REPORTS", 4)
-    monkeypatch.setattr(module, "_PAGES", 2)
-    bench.chosen = {A: 30, B: 30}
-
-    async def report(key: ModelKey, days: float) -> None:
-        await bench.put(Collection.REPORTS, key, days)
-        await bench.store.put_blob(f"{key}/{days:g}", b"page")
-
-    async def pages(key: ModelKey) -> list[float]:
-        return [d for d in range(20) if await bench.store.get_blob(f"{key}/{d}") is not None]
-
-    for days in range(10, 16):
-        await report(A, days)
-    await report(B, 10)
-    await bench.keeper.purge()
-    assert await bench.names(Collection.REPORTS) == [
-        "a-1/10", "a-1/11", "a-1/12", "a-1/13", "b-1/10",
-    ]  # fmt: skip
-    assert (await pages(A), await pages(B)) == ([10, 11], [10])
-    # A new one, and another controller.
-    for days in (9, 8):
-        await report(A, days)
-        await bench.keeper.purge()
-        assert await pages(A) == [days, days + 1]
-        bench.keeper = Keeper(bench.spool, bench.traffic, bench.store, bench._retention)
-    assert await bench.names(Collection.REPORTS) == [
-        "a-1/10", "a-1/11", "a-1/8", "a-1/9", "b-1/10",
-    ]  # fmt: skip
-
-
-async def test_the_page_of_a_report_goes_with_it(bench: Bench) -> None:
-    for days in (1, 200):
-        await bench.put(Collection.REPORTS, A, days)
-        await bench.store.put_blob(f"a-1/{days}", b"page")
-    await bench.keeper.purge()
-    assert await bench.store.get_blob("a-1/1") == b"page"
-    assert await bench.store.get_blob("a-1/200") is None
-
-
 # The state
 
 
 def test_the_state_is_that_of_the_spool_and_of_the_drain(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    assert bench.keeper.state() == MonitoringState(0, 0, 0, 0, "")
+    bench = UpkeepBench(tmp_path)
+    assert bench.upkeep.state() == CaptureStatus(0, 0, 0, 0, "")
     assert bench.spool.append([b"x" * 492])
     assert not bench.spool.append([b"x" * 900])
     (written, _) = segments(bench.spool.root)
     told = {"written": 5, "dead": 2, "lost": 3, "error": "away", "offsets": {written.name: 400}}
     (bench.spool.root / STATE_FILE).write_text(json.dumps(told))
-    assert bench.keeper.state() == MonitoringState(100, 4, 2, 5, "away")
+    assert bench.upkeep.state() == CaptureStatus(100, 4, 2, 5, "away")
     # A segment that was deleted since the last look.
     told["offsets"] = {written.name: 5000}
     (bench.spool.root / STATE_FILE).write_text(json.dumps(told))
-    assert bench.keeper.state().spool_bytes == 0
+    assert bench.upkeep.state().spool_bytes == 0
     bench.spool.close()
 
 
-async def test_what_was_dropped_is_said_once(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+async def test_dropped_captures_are_logged_once(
+    bench: UpkeepBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
         bench.spool.append([b"x" * 2000])
-    await bench.keeper.look_after_spool()
-    await bench.keeper.look_after_spool()
+    await bench.upkeep.sync()
+    await bench.upkeep.sync()
     (record,) = caplog.records
     assert "3 captures were dropped" in record.message
     bench.spool.append([b"x" * 2000])
-    await bench.keeper.look_after_spool()
+    await bench.upkeep.sync()
     assert "1 captures were dropped" in caplog.records[-1].message
 
 
-async def test_a_disk_that_cannot_sync_is_said_and_the_rest_goes_on(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+async def test_disk_that_cannot_sync_is_logged(
+    bench: UpkeepBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: int) -> None:
         raise OSError(5, "Input/output error")
@@ -335,33 +191,33 @@ async def test_a_disk_that_cannot_sync_is_said_and_the_rest_goes_on(
     (segment,) = segments(bench.spool.root)
     bench.spool.append([b"x" * 2000])
     segment.unlink()
-    await bench.keeper.look_after_spool()
+    await bench.upkeep.sync()
     assert bench.spool.size == 0
     assert "cannot force captures to the disk: Input/output error" in caplog.text
 
 
 async def test_the_spool_is_looked_through_in_another_thread(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, threads = bench.spool.measure, set()
+    real, threads = bench.spool.deleted, set()
 
-    def measure(mark: Mark) -> int:
+    def deleted(names: Iterable[str]) -> list[str]:
         threads.add(threading.current_thread())
-        return real(mark)
+        return real(names)
 
-    monkeypatch.setattr(bench.spool, "measure", measure)
+    monkeypatch.setattr(bench.spool, "deleted", deleted)
     monkeypatch.setattr(module, "_SEGMENT_SECONDS", 0.0)
     bench.spool.append([b"x" * 92])
-    await bench.keeper.look_after_spool()
+    await bench.upkeep.sync()
     assert (bench.spool.size, len(segments(bench.spool.root))) == (100, 2)
     assert threads
     assert threading.main_thread() not in threads
 
 
-async def test_a_fault_in_one_thing_does_not_keep_it_from_being_done_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+async def test_upkeep_goes_on_after_failures(
+    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_SYNC", "_FLUSH", "_PURGE"):
+    for name in ("_SYNC", "_FLUSH"):
         monkeypatch.setattr(module, name, 0.001)
     calls = 0
 
@@ -370,8 +226,8 @@ async def test_a_fault_in_one_thing_does_not_keep_it_from_being_done_again(
         calls += 1
         raise RuntimeError("a fault") if calls % 2 else StoreUnavailable("it is away")
 
-    monkeypatch.setattr(bench.keeper, "flush", fails)
-    task = asyncio.create_task(bench.keeper.run())
+    monkeypatch.setattr(bench.upkeep, "flush", fails)
+    task = asyncio.create_task(bench.upkeep.run())
     await until(lambda: calls > 3)
     task.cancel()
     with suppress(asyncio.CancelledError):
@@ -383,9 +239,9 @@ async def test_a_fault_in_one_thing_does_not_keep_it_from_being_done_again(
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When the keeper looked at how far the drain is."""
+    """When the upkeep looked at how far the drain is."""
     seen: list[float] = []
-    read = module.read_state
+    read = read_state
 
     def counted(root: Path) -> DrainState:
         seen.append(time.monotonic())
@@ -400,32 +256,32 @@ def drained(spool: Spool, **offsets: int) -> None:
     (spool.root / STATE_FILE).write_text(json.dumps({"offsets": offsets}), encoding="utf-8")
 
 
-async def test_an_empty_spool_has_been_caught_up_with(bench: Bench) -> None:
-    assert await bench.keeper.caught_up(0)
+async def test_an_empty_spool_has_been_caught_up_with(bench: UpkeepBench) -> None:
+    assert await bench.upkeep.caught_up(0)
 
 
-async def test_what_is_captured_is_waited_for_and_what_comes_later_is_not(
-    bench: Bench, looks: list[float]
+async def test_caught_up_awaits_earlier_captures_only(
+    bench: UpkeepBench, looks: list[float]
 ) -> None:
     bench.spool.append([b"one"])
     [segment] = segments(bench.spool.root)
     size = segment.stat().st_size
     drained(bench.spool, **{segment.name: size - 1})
-    waiting = asyncio.create_task(bench.keeper.caught_up(30))
+    waiting = asyncio.create_task(bench.upkeep.caught_up(30))
     await until(lambda: len(looks) > 2, what="some looks")
     assert not waiting.done()
     bench.spool.append([b"two"])
     drained(bench.spool, **{segment.name: size})
     assert await waiting
-    assert not await bench.keeper.caught_up(0)
+    assert not await bench.upkeep.caught_up(0)
 
 
-async def test_a_segment_that_is_drained_and_gone_is_not_waited_for(
-    bench: Bench, looks: list[float]
+async def test_segment_drained_and_deleted_is_not_awaited(
+    bench: UpkeepBench, looks: list[float]
 ) -> None:
     bench.spool.append([b"one"])
     [segment] = segments(bench.spool.root)
-    waiting = asyncio.create_task(bench.keeper.caught_up(30))
+    waiting = asyncio.create_task(bench.upkeep.caught_up(30))
     await until(lambda: looks, what="a look")
     segment.unlink()
     assert await waiting

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.windows import BUCKETS, Traffic, Window
+from model_deployment.recording.histogram import BOUNDS
+from model_deployment.recording.windows import TrafficWindow, TrafficWindows
 
 A, B = ModelKey("a", 1), ModelKey("b", 2)
 #: The begin of a minute.
@@ -17,8 +18,8 @@ NOON = 1_700_000_040.0
 LATENCIES = st.lists(st.floats(0.1, 100_000), min_size=1, max_size=200)
 
 
-def window(latencies: list[float]) -> Window:
-    traffic = Traffic("i")
+def window(latencies: list[float]) -> TrafficWindow:
+    traffic = TrafficWindows("i")
     for one in latencies:
         traffic.answered(A, NOON, one, 1)
     ((_, found),) = traffic.current(A)
@@ -27,7 +28,7 @@ def window(latencies: list[float]) -> Window:
 
 @given(LATENCIES, st.sampled_from([0.01, 0.5, 0.9, 0.95, 0.99, 1.0]))
 def test_percentiles_are_right_to_a_tenth(latencies: list[float], share: float) -> None:
-    said = window(latencies).percentile(share)
+    said = window(latencies).latencies.percentile(share)
     true = np.quantile(latencies, share, method="inverted_cdf")
     assert said == pytest.approx(true, rel=0.1, abs=0.001)
 
@@ -39,19 +40,21 @@ def test_windows_that_are_added_are_one_window(first: list[float], second: list[
     assert both == window(first + second)
 
 
-def test_no_answers_have_no_percentiles() -> None:
-    assert Window().percentile(0.5) is None
+def test_percentile_without_answers_is_none() -> None:
+    assert TrafficWindow().latencies.percentile(0.5) is None
 
 
 def test_latencies_beyond_all_buckets_count_too() -> None:
     found = window([0.0, 1e9])
-    assert found.percentile(0.5) == pytest.approx(0.1, rel=0.1)
-    assert found.percentile(1.0) == pytest.approx(BUCKETS[-1], rel=0.1)
-    assert Window.from_dict(found.as_dict()).percentile(1.0) == found.percentile(1.0)
+    assert found.latencies.percentile(0.5) == pytest.approx(0.1, rel=0.1)
+    assert found.latencies.percentile(1.0) == pytest.approx(BOUNDS[-1], rel=0.1)
+    assert TrafficWindow.from_dict(found.as_dict()).latencies.percentile(
+        1.0
+    ) == found.latencies.percentile(1.0)
 
 
-def busy() -> Traffic:
-    traffic = Traffic("i")
+def busy() -> TrafficWindows:
+    traffic = TrafficWindows("i")
     traffic.answered(A, NOON, 5.0, 3)
     traffic.answered(A, NOON + 59, 5.0, 2)
     traffic.answered(A, NOON + 60, 5.0, 1)
@@ -89,16 +92,16 @@ def test_minutes_stay_until_they_are_forgotten() -> None:
     assert len(traffic.all()) == 1
 
 
-def total(documents: list[dict[str, Any]]) -> Window:
-    found = Window()
+def total(documents: list[dict[str, Any]]) -> TrafficWindow:
+    found = TrafficWindow()
     for one in documents:
-        found.add(Window.from_dict(one))
+        found.add(TrafficWindow.from_dict(one))
     return found
 
 
-def away(hours: int) -> Traffic:
+def away(hours: int) -> TrafficWindows:
     """A store is away, and somebody tries every minute."""
-    traffic = Traffic("i")
+    traffic = TrafficWindows("i")
     for minute in range(hours * 60):
         traffic.answered(A, NOON + minute * 60, 5.0 + minute, 2)
         traffic.violated(A, NOON + minute * 60, {("x", "type"): 1})
@@ -106,7 +109,7 @@ def away(hours: int) -> Traffic:
     return traffic
 
 
-def test_minutes_that_no_store_takes_become_hours_and_nothing_is_lost() -> None:
+def test_windows_without_a_store_are_merged_into_hours() -> None:
     traffic = away(72)
     documents = traffic.finished(NOON + 72 * 3600)
     assert 180 <= len([one for one in documents if one["requests"] == 1]) <= 241
@@ -118,7 +121,7 @@ def test_minutes_that_no_store_takes_become_hours_and_nothing_is_lost() -> None:
     assert total(traffic.all()) == counted
 
 
-def test_an_hour_is_a_document_like_a_minute_and_named_by_its_first() -> None:
+def test_window_of_an_hour_has_the_id_of_its_first_minute() -> None:
     traffic = away(6)
     first, second, *_ = sorted(traffic.finished(NOON + 6 * 3600), key=lambda one: one["ts"])
     minute = int(NOON // 60)
@@ -129,7 +132,7 @@ def test_an_hour_is_a_document_like_a_minute_and_named_by_its_first() -> None:
     assert first.keys() == busy().all()[0].keys()
 
 
-def test_what_hours_were_merged_of_is_told_until_they_are_forgotten() -> None:
+def test_window_of_an_hour_lists_the_minutes_it_replaces() -> None:
     traffic = away(6)
     documents = sorted(traffic.finished(NOON + 6 * 3600), key=lambda one: one["ts"])
     merged = [one for one in documents if one["requests"] > 1]
@@ -145,7 +148,7 @@ def test_what_hours_were_merged_of_is_told_until_they_are_forgotten() -> None:
     assert traffic.current(A) == []
 
 
-def test_some_hours_are_not_merged_and_each_deployment_is_for_itself() -> None:
+def test_windows_of_some_hours_are_not_merged() -> None:
     traffic = away(4)
     traffic.answered(B, NOON, 5.0, 1)
     documents = traffic.finished(NOON + 4 * 3600)
@@ -153,7 +156,7 @@ def test_some_hours_are_not_merged_and_each_deployment_is_for_itself() -> None:
     assert traffic.replaced(documents) == []
 
 
-def test_a_document_is_built_once() -> None:
+def test_window_document_is_built_once() -> None:
     traffic = busy()
     first, second = (traffic.finished(NOON + 60) for _ in range(2))
     assert [*map(id, first)] == [*map(id, second)]
@@ -162,10 +165,10 @@ def test_a_document_is_built_once() -> None:
     assert total(traffic.finished(NOON + 60)).rows == total(first).rows + 7
 
 
-def test_another_run_of_a_controller_has_documents_of_its_own() -> None:
+def test_window_ids_differ_between_controllers() -> None:
     names = set()
     for instance in ("one", "two"):
-        traffic = Traffic(instance)
+        traffic = TrafficWindows(instance)
         traffic.failed(A, NOON, 500)
         names |= {one["_id"] for one in traffic.all()}
     assert len(names) == 2
@@ -186,14 +189,14 @@ def test_another_run_of_a_controller_has_documents_of_its_own() -> None:
     ],
 )
 def test_requests_without_a_prediction_count_by_kind(status: int, kind: str) -> None:
-    traffic = Traffic("i")
+    traffic = TrafficWindows("i")
     traffic.failed(A, NOON, status)
     ((_, found),) = traffic.current(A)
     assert (found.requests, found.rows, found.errors) == (1, 0, {kind: 1})
-    assert found.percentile(0.5) is None
+    assert found.latencies.percentile(0.5) is None
 
 
-def full() -> Window:
+def full() -> TrafficWindow:
     traffic = busy()
     traffic.failed(A, NOON, 422)
     traffic.violated(A, NOON, {("x", "type"): 2, ("", "form"): 1})
@@ -201,13 +204,13 @@ def full() -> Window:
     return traffic.current(A)[0][1]
 
 
-def test_what_is_kept_is_read_again() -> None:
+def test_window_stored_is_read_again() -> None:
     kept: dict[str, Any] = full().as_dict()
-    assert Window.from_dict(kept) == full()
-    assert Window.from_dict(kept | {"_id": "x", "model": "m"}) == full()
+    assert TrafficWindow.from_dict(kept) == full()
+    assert TrafficWindow.from_dict(kept | {"_id": "x", "model": "m"}) == full()
 
 
-def test_a_summary_is_for_people() -> None:
+def test_window_summary_has_percentiles() -> None:
     assert full().summary() == {
         "requests": 3,
         "rows": 5,
@@ -223,17 +226,30 @@ def test_a_summary_is_for_people() -> None:
     }
 
 
-def test_what_was_let_through_is_counted_by_request_and_old_documents_have_none() -> None:
-    traffic = Traffic("i")
+def test_requests_let_through_are_counted() -> None:
+    traffic = TrafficWindows("i")
     traffic.violated(A, NOON, {("x", "type"): 20, ("y", "null"): 2}, passed=True)
     traffic.violated(A, NOON, {("x", "type"): 1}, passed=True)
     traffic.violated(A, NOON, {("x", "type"): 1})
     ((_, found),) = traffic.current(A)
     assert found.let_through == found.summary()["let_through"] == 2
     kept = found.as_dict()
-    assert Window.from_dict(kept) == found
-    twice = Window.from_dict(kept)
+    assert TrafficWindow.from_dict(kept) == found
+    twice = TrafficWindow.from_dict(kept)
     twice.add(found)
     assert twice.let_through == 4
     del kept["let_through"]  # as an earlier version has written it
-    assert Window.from_dict(kept).let_through == 0
+    assert TrafficWindow.from_dict(kept).let_through == 0
+
+
+def test_a_stored_histogram_of_an_earlier_release_is_read() -> None:
+    stored = {
+        "requests": 3,
+        "rows": 3,
+        "errors": {},
+        "latencies": [[22, 2], [86, 1]],  # places in the table of bounds, the last without a bound
+        "violations": [],
+    }
+    found = TrafficWindow.from_dict(stored)
+    assert found.latencies.percentile(0.5) == pytest.approx(5.04, rel=0.01)
+    assert found.as_dict() == stored | {"let_through": 0}

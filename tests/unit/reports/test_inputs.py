@@ -18,7 +18,7 @@ from model_deployment.documents.base import Collection, Documents
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.metrics.service import Monitoring
 from model_deployment.reports import inputs as module
-from model_deployment.reports.inputs import FROZEN, Gather, Laid, Window
+from model_deployment.reports.inputs import FROZEN, InputWriter, Reference, ReportWindow
 
 KEY = ModelKey("iris", 1)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -50,8 +50,19 @@ def report(
     }  # fmt: skip
 
 
-class Told:
-    """Monitoring, as far as it is asked here."""
+class FakeMonitoring:
+    """What a report reads from monitoring."""
+
+    def __init__(self, baseline: Any = None, as_of: datetime | None = None) -> None:
+        self._baseline, self._as_of = baseline, as_of
+
+    async def baseline(self, key: ModelKey) -> tuple[dict[str, float], str | None]:
+        if isinstance(self._baseline, RegistryUnavailable):
+            return {}, self._baseline.detail
+        return self._baseline or {}, None
+
+    def baseline_as_of(self, key: ModelKey) -> datetime | None:
+        return self._as_of
 
     async def serving(self, *window: Any) -> dict[str, Any]:
         errors = {"refused": 2, "malformed": 1, "too_busy": 3}
@@ -64,34 +75,33 @@ class Told:
         return {"ts": NOW.isoformat(), "metrics": {"rmse": 3.0}, "n": 40, "source": "set"}
 
 
-def gatherer(training: Any = None, baseline: Any = None, options: Options | None = None) -> Gather:
+def gatherer(
+    training: Any = None,
+    baseline: Any = None,
+    options: Options | None = None,
+    as_of: datetime | None = None,
+) -> InputWriter:
     async def find_training(key: ModelKey) -> Any:
         return training
 
     async def signature(key: ModelKey) -> None:
         return None
 
-    async def metrics(key: ModelKey) -> dict[str, float]:
-        if isinstance(baseline, Exception):
-            raise baseline
-        return baseline or {}
-
     async def chosen(key: ModelKey) -> Options | None:
         return options
 
-    return Gather(
-        cast(Monitoring, Told()),
+    return InputWriter(
+        cast(Monitoring, FakeMonitoring(baseline, as_of)),
         training=find_training,
         signature=signature,
-        baseline=metrics,
         options=chosen,
     )
 
 
 async def filled(
     documents: Documents, folder: Path, since: datetime, until: datetime, **more: Any
-) -> tuple[Laid, dict[str, Any]]:
-    laid = await gatherer(**more).fill(documents, Window(KEY, since, until), folder)
+) -> tuple[Reference, dict[str, Any]]:
+    laid = await gatherer(**more).write(documents, ReportWindow(KEY, since, until), folder)
     return laid, json.loads((folder / "job.json").read_bytes())
 
 
@@ -105,9 +115,9 @@ async def test_a_report_knows_which_columns_are_not_captured(
     options = Options(capture_exclude=("ssn",), capture_hash=("zip", "name"))
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY, options=options)
     wanted = parse(job)
-    assert (wanted.excluded, wanted.hashed) == ({"ssn"}, {"zip", "name"})
+    assert (set(wanted.excluded), set(wanted.hashed)) == ({"ssn"}, {"zip", "name"})
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
-    assert (parse(job).excluded, parse(job).hashed) == (set(), set())
+    assert (set(parse(job).excluded), set(parse(job).hashed)) == (set(), set())
 
 
 async def test_a_report_of_the_window_right_before_counts(
@@ -136,7 +146,7 @@ async def test_an_overlapping_report_does_not_hide_the_one_before(
     assert (await filled(documents, tmp_path, NOW, NOW + DAY))[1]["worse_before"] == {"mae": 1}
 
 
-async def test_without_training_data_the_first_rows_are_frozen_once_there_are_enough(
+async def test_reference_without_training_data_is_the_first_captured_rows(
     documents: Documents,
     tmp_path: Path,
 ) -> None:
@@ -176,7 +186,9 @@ async def test_training_data_comes_first_and_borrows_predictions_from_before(
     assert [one["request_id"] for one in lines(folder / "captures.jsonl")] == ["r99"]
 
 
-async def test_a_baseline_that_cannot_be_read_is_told(documents: Documents, tmp_path: Path) -> None:
+async def test_baseline_unreadable_is_an_error_in_the_answer(
+    documents: Documents, tmp_path: Path
+) -> None:
     error = RegistryUnavailable("cannot look up iris-1: no answer")
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY, baseline=error)
     assert job["baseline_error"] == error.detail
@@ -184,9 +196,7 @@ async def test_a_baseline_that_cannot_be_read_is_told(documents: Documents, tmp_
     assert parse(job).first_set == RecordedMetrics(NOW, {"rmse": 3.0}, 40)
 
 
-async def test_requests_that_the_model_never_saw_are_told_apart(
-    documents: Documents, tmp_path: Path
-) -> None:
+async def test_refused_requests_are_counted_apart(documents: Documents, tmp_path: Path) -> None:
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
     found = parse(job)
     assert (found.refused, found.let_through, found.requests) == (
@@ -196,13 +206,13 @@ async def test_requests_that_the_model_never_saw_are_told_apart(
     )
 
 
-async def test_a_baseline_that_was_read_has_no_error(documents: Documents, tmp_path: Path) -> None:
+async def test_baseline_readable_has_no_error(documents: Documents, tmp_path: Path) -> None:
     _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
     assert job["baseline_error"] is None
     assert parse(job).baseline_error is None
 
 
-async def test_only_the_newest_captures_are_looked_at(
+async def test_report_reads_only_the_newest_captures(
     documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = [capture(n, NOW + n * timedelta(seconds=1), rows=10) for n in range(20)]
@@ -213,9 +223,7 @@ async def test_only_the_newest_captures_are_looked_at(
     assert laid_down == [f"r{n}" for n in range(15, 20)]
 
 
-async def test_whatever_was_captured_can_be_written_down(
-    documents: Documents, tmp_path: Path
-) -> None:
+async def test_captures_of_any_values_can_be_encoded(documents: Documents, tmp_path: Path) -> None:
     odd = capture(1, NOW, data=[[10**30]], predictions=["\ud800"])
     await documents.insert(Collection.CAPTURES, [odd])
     label = {"_id": "l", "model": "iris", "version": 1, "ts": NOW, "request_id": "r1", "row": 0}
@@ -224,3 +232,13 @@ async def test_whatever_was_captured_can_be_written_down(
     [kept] = lines(tmp_path / "captures.jsonl")
     assert (kept["data"], kept["predictions"]) == ([[10**30]], ["\ud800"])
     assert lines(tmp_path / "labels.jsonl")[0]["label"] == 10**400
+
+
+async def test_reference_names_the_time_of_a_stored_baseline(
+    documents: Documents, tmp_path: Path
+) -> None:
+    reference, job = await filled(
+        documents, tmp_path, NOW, NOW + DAY, baseline={"rmse": 1.0}, as_of=NOW
+    )
+    assert reference.description.endswith(f"; the baseline as of {NOW:%Y-%m-%d %H:%M}")
+    assert job["baseline"] == {"rmse": 1.0}

@@ -1,4 +1,4 @@
-"""Reports on a schedule: when somebody is told, and whom the webhook may call."""
+"""Reports on a schedule: when the alarm sounds, and which hosts the webhook may call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -11,8 +11,9 @@ from aiohttp import web
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.reports import schedule
-from model_deployment.reports.schedule import Alarm, Webhook
+from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
+from model_deployment.reports.webhook import Webhook
 from tests.support.waiting import until
 
 KEY = ModelKey("iris", 1)
@@ -22,8 +23,8 @@ def made(verdict: str, message: str = "Column “a” has moved.") -> dict[str, 
     return {"_id": "r1", "verdict": verdict, "report": {"reasons": [{"message": message}]}}
 
 
-class Told:
-    """What an alarm has told."""
+class FakeWebhook:
+    """What an alarm has done."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[ModelKey, str]] = []
@@ -41,14 +42,14 @@ class Told:
     [(None, "drift"), (None, "degraded"), ("ok", "drift"), ("drift", "degraded"),
      ("insufficient_data", "drift"), ("error", "degraded"), ("ok", "error")],
 )  # fmt: skip
-async def test_a_worse_verdict_is_told(before: str | None, now: str) -> None:
-    told = Told()
-    await told.alarm()(KEY, made(now), made(before) if before else None)
-    [(key, text)] = told.notes
+async def test_alarm_for_a_worse_verdict(before: str | None, now: str) -> None:
+    fake = FakeWebhook()
+    await fake.alarm()(KEY, made(now), made(before) if before else None)
+    [(key, text)] = fake.notes
     assert key == KEY
     assert now in text
     assert "has moved" in text
-    [message] = told.calls
+    [message] = fake.calls
     assert message["verdict"] == now
     assert (message["model"], message["version"], message["report"]) == ("iris", 1, "r1")
 
@@ -58,11 +59,11 @@ async def test_a_worse_verdict_is_told(before: str | None, now: str) -> None:
     [(None, "ok"), ("drift", "drift"), ("degraded", "drift"), ("drift", "ok"), ("degraded", "error"),
      ("ok", "insufficient_data"), (None, "no_reference")],
 )  # fmt: skip
-async def test_what_is_no_worse_or_cannot_be_told_is_not(before: str | None, now: str) -> None:
-    told = Told()
-    await told.alarm()(KEY, made(now), made(before) if before else None)
-    assert not told.notes
-    assert not told.calls
+async def test_alarm_stays_silent_for_other_verdicts(before: str | None, now: str) -> None:
+    fake = FakeWebhook()
+    await fake.alarm()(KEY, made(now), made(before) if before else None)
+    assert not fake.notes
+    assert not fake.calls
 
 
 def callers(many: bool, verdict: str = "ok") -> dict[str, Any]:
@@ -84,36 +85,36 @@ OLD = {"_id": "r0", "verdict": "ok", "report": {"reasons": []}}
 
 
 @pytest.mark.parametrize("before", [None, OLD, callers(False)])
-async def test_callers_that_begin_to_send_wrong_requests_are_told(before: Any) -> None:
-    told = Told()
-    await told.alarm()(KEY, callers(True), before)
-    [(_, text)] = told.notes
+async def test_alarm_when_callers_begin_to_send_wrong_requests(before: Any) -> None:
+    fake = FakeWebhook()
+    await fake.alarm()(KEY, callers(True), before)
+    [(_, text)] = fake.notes
     assert "callers send wrong requests. 40 of 100" in text
-    [message] = told.calls
+    [message] = fake.calls
     assert (message["verdict"], message["reason"]) == ("ok", "40 of 100 requests were refused.")
     assert message["headline"].endswith("callers send wrong requests")
 
 
-async def test_callers_that_go_on_sending_wrong_requests_are_told_once() -> None:
-    told = Told()
+async def test_alarm_once_while_callers_send_wrong_requests() -> None:
+    fake = FakeWebhook()
     for before, now in ((callers(True), callers(True)), (callers(True), callers(False))):
-        await told.alarm()(KEY, now, before)
-    assert not told.notes
-    await told.alarm()(KEY, callers(True, "drift"), callers(True))
-    [message] = told.calls
+        await fake.alarm()(KEY, now, before)
+    assert not fake.notes
+    await fake.alarm()(KEY, callers(True, "drift"), callers(True))
+    [message] = fake.calls
     # What moved, and not what labels say for the model, nor the callers, who are known.
     assert message["reason"] == "Column “a” has moved."
 
 
-async def test_a_first_report_was_nothing_before() -> None:
-    told = Told()
-    await told.alarm()(KEY, made("drift"), None)
-    [(_, text)] = told.notes
+async def test_alarm_of_a_first_report_names_no_earlier_verdict() -> None:
+    fake = FakeWebhook()
+    await fake.alarm()(KEY, made("drift"), None)
+    [(_, text)] = fake.notes
     assert "was" not in text
     assert "drift (the first report). Data drift." in text
-    assert told.calls[0]["previous"] is None
-    await told.alarm()(KEY, made("degraded"), made("insufficient_data"))
-    assert "(was insufficient_data)" in told.notes[1][1]
+    assert fake.calls[0]["previous"] is None
+    await fake.alarm()(KEY, made("degraded"), made("insufficient_data"))
+    assert "(was insufficient_data)" in fake.notes[1][1]
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ async def server() -> AsyncIterator[tuple[str, list[Any]]]:
     await runner.cleanup()
 
 
-async def test_the_webhook_is_called_once_and_follows_nothing(
+async def test_webhook_posts_once_and_follows_no_redirect(
     server: tuple[str, list[Any]],
 ) -> None:
     url, got = server
@@ -144,7 +145,7 @@ async def test_the_webhook_is_called_once_and_follows_nothing(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "169.254.169.254"])
-async def test_it_calls_nobody_in_a_private_network(
+async def test_webhook_refuses_private_networks(
     server: tuple[str, list[Any]], host: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url, got = server
@@ -153,11 +154,11 @@ async def test_it_calls_nobody_in_a_private_network(
     assert "cannot call the webhook" in caplog.text
 
 
-async def test_without_an_address_nobody_is_called() -> None:
+async def test_webhook_without_a_url_posts_nothing() -> None:
     await Webhook("", private=False).call({})
 
 
-async def test_a_webhook_that_is_away_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_webhook_away_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     await Webhook("http://127.0.0.1:9/", private=True).call({})
     assert "cannot call the webhook" in caplog.text
 
@@ -179,7 +180,7 @@ class FakeReporter:
             raise ValueError("a bug")
 
 
-async def test_reports_are_made_again_and_again_whatever_happens() -> None:
+async def test_schedule_goes_on_after_failures() -> None:
     reporter = FakeReporter()
     other = ModelKey("wine", 3)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model_deployment.gate import MalformedJson
 from model_deployment.tabular.body_tables import read as table_of
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 
 JSON, CSV = "application/json", "text/csv"
 
@@ -38,7 +38,7 @@ def table(media_type: str, body: bytes) -> tuple[list[str], list[list[Any]]] | N
     found = table_of(media_type, body)
     if found is None:
         return None
-    columns = Inputs().take(found)
+    columns = ModelInputs().take(found)
     rows = map(list, zip(*(one.values for one in columns), strict=True))
     return [one.name for one in columns], list(rows)
 
@@ -59,12 +59,12 @@ def test_all_forms_of_one_table_are_the_same_table(made: tuple[list[str], list[l
 
 
 @given(st.recursive(CELLS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
-def test_whatever_is_json_is_a_table_or_none(body: Any) -> None:
+def test_json_body_is_a_table_or_none(body: Any) -> None:
     found = read(body)
     assert found is None or {len(row) for row in found[1]} <= {len(found[0])}
 
 
-def test_what_is_no_json_is_said_to_be_none() -> None:
+def test_json_body_malformed_raises() -> None:
     with pytest.raises(MalformedJson):
         table(JSON, b"{")
 
@@ -136,5 +136,5 @@ def test_a_header_alone_is_a_table_without_rows() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\r\n", b"a,b\n1,2,3\n", b"a\n\xff\n", b'a\n"b" c\n'])
-def test_what_is_no_csv_table_is_none(body: bytes) -> None:
+def test_csv_body_without_a_table_is_none(body: bytes) -> None:
     assert table(CSV, body) is None

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from model_deployment.documents.base import Collection, Documents
-from model_deployment.recording.drain import Config, Drain
+from model_deployment.recording.drain import Drain, DrainConfig
 from model_deployment.recording.record import encode
 from model_deployment.recording.spool import Spool
-from model_deployment.tabular.inputs import Inputs
-from model_deployment.tabular.inputs_cache import Known
+from model_deployment.tabular.input_columns import ModelInputs
+from model_deployment.tabular.inputs_cache import InputsCache
 from tests.support.bodies import CSV, spec, taken
 from tests.support.drains import Store
 
@@ -25,7 +25,7 @@ def model(folder: Path, artifact: str, inputs: object) -> Path:
     return path
 
 
-def names_of(known: Known, artifact: str) -> list[str]:
+def names_of(known: InputsCache, artifact: str) -> list[str]:
     found = known(artifact)
     assert found is not None
     return found.names
@@ -33,7 +33,7 @@ def names_of(known: Known, artifact: str) -> list[str]:
 
 def test_a_signature_is_read_once(tmp_path: Path) -> None:
     path = model(tmp_path, "m-1-0", [spec("string", "zip")])
-    known = Known(tmp_path)
+    known = InputsCache(tmp_path)
     found = known("m-1-0")
     assert found is not None
     assert taken(found, CSV, b"zip\n01\n") == {"zip": ["01"]}
@@ -41,34 +41,34 @@ def test_a_signature_is_read_once(tmp_path: Path) -> None:
     assert known("m-1-0") is found
 
 
-def test_one_that_is_not_there_yet_is_looked_for_again(tmp_path: Path) -> None:
-    known = Known(tmp_path)
+def test_inputs_missing_are_looked_for_again(tmp_path: Path) -> None:
+    known = InputsCache(tmp_path)
     assert known("m-1-0") is None
     model(tmp_path, "m-1-0", [spec("string", "zip")])
     assert names_of(known, "m-1-0") == ["zip"]
 
 
 @pytest.mark.parametrize("artifact", ["", ".", "..", "../other", "/etc", "a/b", "\0"])
-def test_a_name_leads_nowhere_else(tmp_path: Path, artifact: str) -> None:
+def test_artifact_name_with_a_path_finds_nothing(tmp_path: Path, artifact: str) -> None:
     model(tmp_path, "other", [spec("string", "zip")])
     (folder := tmp_path / "models").mkdir()
-    assert Known(folder)(artifact) is None
-    assert Known(None)("other") is None
+    assert InputsCache(folder)(artifact) is None
+    assert InputsCache(None)("other") is None
 
 
 @pytest.mark.parametrize("inputs", [7, [7], [{"type": "array", "name": "x", "items": 7}], None])
-def test_a_signature_that_is_none_takes_nothing_away(tmp_path: Path, inputs: object) -> None:
+def test_signature_malformed_leaves_values_unconverted(tmp_path: Path, inputs: object) -> None:
     model(tmp_path, "m-1-0", inputs)
-    assert taken(Known(tmp_path)("m-1-0") or Inputs(), CSV, b"x\n7\n") == {"x": [7]}
+    assert taken(InputsCache(tmp_path)("m-1-0") or ModelInputs(), CSV, b"x\n7\n") == {"x": [7]}
 
 
 def test_models_without_a_signature_have_no_types(tmp_path: Path) -> None:
     path = model(tmp_path, "m-1-0", [])
     (path / "MLmodel").write_text("flavors: {}\n")
-    assert names_of(Known(tmp_path), "m-1-0") == []
+    assert names_of(InputsCache(tmp_path), "m-1-0") == []
 
 
-async def test_a_drain_asks_the_artifacts_and_takes_records_that_name_none(tmp_path: Path) -> None:
+async def test_drain_converts_records_by_their_artifacts(tmp_path: Path) -> None:
     model(tmp_path / "models", "m-1-0", [spec("string", "zip"), spec("long", "n")])
     spool = Spool(tmp_path / "spool", max_bytes=10**6)
     spool.open()
@@ -81,7 +81,7 @@ async def test_a_drain_asks_the_artifacts_and_takes_records_that_name_none(tmp_p
         assert spool.append(encode(record, b"n,zip\n1,10001\n", b'{"predictions": [1]}'))
     spool.close()
     store = Store()
-    config = Config(
+    config = DrainConfig(
         spool=str(tmp_path / "spool"), documents="", max_age=60.0, max_capture_bytes=10**6,
         salt="salt", models=str(tmp_path / "models"),
     )  # fmt: skip

@@ -8,8 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from model_deployment.core.domain import Deployment, Desired, PortUsage, ProxyCounters, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from model_deployment.recording.counters import Totals
-from model_deployment.recording.upkeep import MonitoringState
+from model_deployment.recording.counters import RequestCounters
+from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.state.database import DatabaseError
 from model_deployment.telemetry.collect import Telemetry
@@ -39,8 +39,8 @@ class StateDatabase:
 class Scraped:
     def __init__(self) -> None:
         self.state = StateDatabase()
-        self.totals = Totals()
-        self.captures = MonitoringState(1, 2, 3, 4, "")
+        self.totals = RequestCounters()
+        self.captures = CaptureStatus(1, 2, 3, 4, "")
         self._telemetry = Telemetry(
             deployments=cast(Any, self.state),
             ports=cast(Any, self.state),
@@ -61,7 +61,7 @@ class Scraped:
         }
 
 
-async def test_without_the_state_what_was_known_is_told() -> None:
+async def test_metrics_without_the_state_database_show_the_last_rows() -> None:
     it = Scraped()
     it.totals.answered(KEY, 0.1, 1)
     before = await it.scrape()
@@ -78,7 +78,7 @@ async def test_counters_do_not_fall_when_their_file_cannot_be_read() -> None:
     it = Scraped()
     names = ("captures_dropped_total", "captures_dead_total", "captures_written_total")
     before = await it.scrape()
-    it.captures = MonitoringState(0, 0, 0, 0, "cannot read it")
+    it.captures = CaptureStatus(0, 0, 0, 0, "cannot read it")
     after = await it.scrape()
     assert [before[name] for name in names] == [after[name] for name in names] == [2, 3, 4]
     assert after["store_up"] == 0

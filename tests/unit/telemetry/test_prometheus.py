@@ -1,7 +1,6 @@
 """The page of metrics: what Prometheus reads of it, and the names and labels that are a promise."""
 
 import time
-from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,10 +25,10 @@ from model_deployment.core.domain import (
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.gate import ViolationKind
-from model_deployment.recording.counters import LATENCIES, STEPS, Total
-from model_deployment.recording.upkeep import MonitoringState
+from model_deployment.recording.counters import LATENCIES, RequestCounts
+from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.recording.windows import KINDS
-from model_deployment.telemetry.prometheus import Seen, Served, families
+from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot, families
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COUNTERS = ProxyCounters(
@@ -44,12 +43,12 @@ COUNTERS = ProxyCounters(
 )
 
 
-def served(key: ModelKey, **changes: Any) -> Served:
+def served(key: ModelKey, **changes: Any) -> DeploymentSnapshot:
     row = Deployment(
         key, Desired.RUNNING, State.READY, Options(), "artifact", created_at=NOW, ready_at=NOW
     )
-    total = Total(rows=7, seconds=0.75)
-    total.steps[bisect_left(STEPS, 0.004)] = 2
+    total = RequestCounts(rows=7, seconds=0.75)
+    total.buckets[2] = 2  # up to 5 ms
     total.errors["timeout"] = 1
     given: dict[str, Any] = {
         "row": row,
@@ -58,32 +57,32 @@ def served(key: ModelKey, **changes: Any) -> Served:
         "restarts": 4,
         "memory": Memory(1000, 900),
     }
-    return Served(**{**given, **changes})
+    return DeploymentSnapshot(**{**given, **changes})
 
 
-def seen(*deployments: Served, **changes: Any) -> Seen:
+def seen(*deployments: DeploymentSnapshot, **changes: Any) -> Snapshot:
     given: dict[str, Any] = {
-        "served": deployments,
+        "deployments": deployments,
         "ports": PortUsage(8001, 8010, 2, 1, (BlockedPort(8003, "x"),)),
-        "captures": MonitoringState(10, 1, 2, 3, ""),
+        "captures": CaptureStatus(10, 1, 2, 3, ""),
         "idle": 0.5,
         "database": True,
         "build": {"version": "1", "mlflow_version": "3", "python_version": "3.11"},
     }
-    return Seen(**{**given, **changes})
+    return Snapshot(**{**given, **changes})
 
 
-class Told(Collector):
-    def __init__(self, what: Seen) -> None:
+class SnapshotCollector(Collector):
+    def __init__(self, what: Snapshot) -> None:
         self._what = what
 
     def collect(self) -> Any:
         return families(self._what)
 
 
-def page(what: Seen, accept: str = "") -> str:
+def page(what: Snapshot, accept: str = "") -> str:
     registry = CollectorRegistry()
-    registry.register(Told(what))
+    registry.register(SnapshotCollector(what))
     encode, _ = choose_encoder(accept)
     return encode(registry).decode()
 
@@ -156,7 +155,7 @@ def value(name: str, **labels: str) -> float:
     return samples(page(ONE))[f"model_deployment_{name}", key]
 
 
-def test_a_deployment_is_told_with_its_figures() -> None:
+def test_deployment_metrics_have_its_values() -> None:
     assert value("requests_total", outcome="answered") == 2
     assert value("requests_total", outcome="timeout") == 1
     assert value("requests_total", outcome="refused") == 0
@@ -187,7 +186,7 @@ def test_buckets_hold_all_smaller_ones() -> None:
     assert (value("batch_rows_count"), value("batch_rows_sum")) == (2, 10)
 
 
-def test_what_is_not_known_has_no_series() -> None:
+def test_series_of_unknown_values_are_missing() -> None:
     row = Deployment(
         ModelKey("m", 1), Desired.RUNNING, State.PENDING, Options(), "a", created_at=NOW
     )
@@ -200,8 +199,8 @@ def test_what_is_not_known_has_no_series() -> None:
     assert "model_deployment_proportional_memory_bytes" not in found
 
 
-def test_a_store_that_takes_nothing_is_down() -> None:
-    what = seen(captures=MonitoringState(1, 2, 3, 4, "no"), database=False)
+def test_store_that_refuses_is_down() -> None:
+    what = seen(captures=CaptureStatus(1, 2, 3, 4, "no"), database=False)
     found = {name: value for (name, _), value in samples(page(what)).items()}
     assert found["model_deployment_store_up"] == 0
     assert found["model_deployment_state_database_up"] == 0

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import CSV, spec, table, taken
 from tests.support.gates import gate
 
@@ -74,7 +74,7 @@ CELLS = [
 def test_a_cell_is_what_the_signature_says_and_what_pandas_makes_of_it(
     cell: str, type: str, value: Any
 ) -> None:
-    columns = Inputs([spec(type, "x"), spec("string", "y")])
+    columns = ModelInputs([spec(type, "x"), spec("string", "y")])
     body = f'x,y\n"{cell}",z\n'.encode()
     (found,) = taken(columns, CSV, body)["x"]
     assert found == value
@@ -85,12 +85,12 @@ def test_a_cell_is_what_the_signature_says_and_what_pandas_makes_of_it(
 
 def test_lines_of_csv_are_those_of_pandas() -> None:
     body = b'a,b\n1\n\n   \n2,"x\ny"\n3,\n'
-    found = taken(Inputs([spec("long", "a"), spec("string", "b")]), CSV, body)
+    found = taken(ModelInputs([spec("long", "a"), spec("string", "b")]), CSV, body)
     assert found == {"a": [1, 2, 3], "b": [None, "x\ny", None]}
 
 
-def test_of_two_columns_of_one_name_the_first_is_the_models() -> None:
-    found = Inputs([spec("string", "a")]).take(table(CSV, b"a,a\n01,02\n"))
+def test_columns_of_one_name_the_first_is_the_models() -> None:
+    found = ModelInputs([spec("string", "a")]).take(table(CSV, b"a,a\n01,02\n"))
     assert [(one.name, list(one.values)) for one in found] == [("a", ["01"]), ("a", ["02"])]
 
 
@@ -111,7 +111,7 @@ def test_cells_that_pass_the_gate_are_captured_as_pandas_reads_them(
             continue
         passed += 1
         (seen,) = pd.read_csv(io.StringIO(text), dtype={"x": read[kind], "y": "object"})["x"]
-        (kept,) = taken(Inputs(specs), CSV, text.encode())["x"]
+        (kept,) = taken(ModelInputs(specs), CSV, text.encode())["x"]
         if pd.isna(seen):
             assert kept is None, cell
         elif kind in ("float", "double"):  # pandas' reader of floats is off by some last digits
@@ -127,4 +127,4 @@ def test_a_row_of_a_space_that_pandas_keeps_is_captured() -> None:
     specs = [spec("string", "x")]
     text = "x\na\n\u00a0\n\x0b\n"
     assert gate(*specs).check_csv(text).rows == len(pd.read_csv(io.StringIO(text))) == 3
-    assert taken(Inputs(specs), CSV, text.encode()) == {"x": ["a", "\u00a0", "\x0b"]}
+    assert taken(ModelInputs(specs), CSV, text.encode()) == {"x": ["a", "\u00a0", "\x0b"]}

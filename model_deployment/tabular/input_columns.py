@@ -1,4 +1,4 @@
-"""What a model takes, by its signature, and what callers sent as that: the same columns from every form."""
+"""Maps the table of a request to the columns of the model's signature, alike for every format."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -9,51 +9,47 @@ from typing import Any
 from model_deployment.gate.column_names import ColumnNames, Name
 from model_deployment.gate.nested_rules import COMPLEX
 from model_deployment.tabular import text_cells
-from model_deployment.tabular.body_tables import Table
+from model_deployment.tabular.body_tables import BodyTable
 from model_deployment.tabular.canonical import cells, column, converter
 
 Spec = Mapping[str, Any]
 
-#: What columns without names are called.
+#: Names of columns that have none.
 _NUMBERED = re.compile(r"f[0-9]{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class InputColumn:
     """One column of a request."""
 
     name: str
     values: Sequence[Any]
-    #: What the caller called it: its place, if it has no name of its own.
+    #: The caller's name for the column, or its position.
     given: str | float
 
     @property
     def aliases(self) -> set[str]:
-        """What it may be called by whoever names columns."""
+        """All names that an operator may use for the column."""
         given = str(self.given)
         return {self.name, given, f"f{given}"} if given.isdecimal() else {self.name, given}
 
 
-class Inputs:
-    """The inputs of one model."""
+class ModelInputs:
+    """The inputs of one model, by its signature."""
 
     def __init__(self, specs: Sequence[Spec] = ()) -> None:
-        """Of a model.
-
-        Args:
-            specs: of its signature, in MLflow's JSON form; empty if it has none.
+        """``specs``: the signature's inputs in MLflow's JSON form; empty without a signature.
 
         Raises:
-            ValueError, LookupError, TypeError, AttributeError, RecursionError: they are not as MLflow
-                writes them.
+            ValueError, LookupError, TypeError, AttributeError, RecursionError: MLflow did not write them.
         """
         self._specs: dict[str, Spec] = {}
         self._order: dict[str, int] = {}
-        #: What columns are called, by all that a request may call them.
+        #: Names of columns by every name that a request may use.
         self._names: dict[Name, str] = {}
-        #: Of columns that are known by their place.
+        #: Specs of columns that are known by their position.
         self._places: list[Spec] = []
-        #: Of all columns, however many there are.
+        #: Spec of all columns, however many a request has.
         self._every: Spec | None = None
         for spec in specs:
             converter(spec)
@@ -83,28 +79,26 @@ class Inputs:
 
     @property
     def names(self) -> list[str]:
-        """What columns are called that are known by name."""
         return list(self._specs)
 
     def spec(self, name: str) -> Spec | None:
-        """What the signature says of a column of a name."""
         return self._specs.get(name)
 
-    def take(self, table: Table) -> list[Column]:
-        """The columns of a request: first those of the signature, in its order, then the others.
+    def take(self, table: BodyTable) -> list[InputColumn]:
+        """The columns of a request: those of the signature in its order, then the others.
 
-        A column without a name, here or there, is called ``f0``, ``f1`` and so on by its place.
+        Columns without names are called ``f0``, ``f1`` and so on, by position.
         """
         table = self._one_tensor(table)
         found = self._placed(table)
         numbered = table.numbered
-        known: list[Column] = []
-        others: list[Column] = []
+        known: list[InputColumn] = []
+        others: list[InputColumn] = []
         for place, given in enumerate(table.names):
             name = found.get(place)
             spec = self._specs.get(name) or self._spec_at(place) if name is not None else None
-            called = name if name is not None else _called(given, place, numbered)
-            one = Column(called, self._values(table, place, spec), given)
+            own = name if name is not None else _name(given, place, numbered)
+            one = InputColumn(own, self._values(table, place, spec), given)
             (others if name is None else known).append(one)
         if self._specs:
             known.sort(key=lambda one: self._order[one.name])
@@ -113,16 +107,16 @@ class Inputs:
     def retyped(
         self, names: Sequence[str], rows: Sequence[Sequence[Any]]
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Rows that were captured when nobody asked the signature, as it has them."""
+        """Converts rows that an earlier release captured without the signature."""
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
         given: Sequence[str | float] = names
         if self._specs.keys().isdisjoint(names) and all(map(_NUMBERED.fullmatch, names)):
             given = [int(name[1:]) for name in names]
-        taken = self.take(Table(given, columns, len(rows)))
+        taken = self.take(BodyTable(given, columns, len(rows)))
         return [one.name for one in taken], list(zip(*(one.values for one in taken), strict=True))
 
-    def _one_tensor(self, table: Table) -> Table:
-        """Rows that came without the name of the only tensor, which MLflow takes for that one."""
+    def _one_tensor(self, table: BodyTable) -> BodyTable:
+        """Rows without a name, which MLflow reads as the model's only tensor."""
         if len(self._specs) != 1 or not table.numbered or table.texts:
             return table
         ((name, spec),) = self._specs.items()
@@ -130,10 +124,10 @@ class Inputs:
             return table
         shape = (spec.get("tensor-spec") or {}).get("shape") or ()
         rows = list(map(list, zip(*table.columns, strict=True)))
-        return Table([name], [rows if len(shape) > 1 else table.columns[0]], table.rows)
+        return BodyTable([name], [rows if len(shape) > 1 else table.columns[0]], table.rows)
 
-    def _placed(self, table: Table) -> dict[int, str]:
-        """The columns that are the signature's, by their place in the request."""
+    def _placed(self, table: BodyTable) -> dict[int, str]:
+        """Names of the signature's columns by their position in the request."""
         width = len(table.names)
         if self._every is not None:
             return {place: f"f{place}" for place in range(width)}
@@ -151,16 +145,16 @@ class Inputs:
     def _spec_at(self, place: int) -> Spec | None:
         return self._every or (self._places[place] if place < len(self._places) else None)
 
-    def _values(self, table: Table, place: int, spec: Spec | None) -> Sequence[Any]:
+    def _values(self, table: BodyTable, place: int, spec: Spec | None) -> Sequence[Any]:
         values = table.columns[place]
         if table.texts:
-            return text_cells.guessed(values) if spec is None else cells(spec, values)
+            return text_cells.guess_values(values) if spec is None else cells(spec, values)
         spec = spec or (table.types[place] if table.types else None)
         return values if spec is None else column(spec, values)
 
 
 class Fate(Enum):
-    """What becomes of a column."""
+    """How a column is stored."""
 
     KEPT = "kept"
     HASHED = "hashed"
@@ -168,19 +162,22 @@ class Fate(Enum):
 
 
 def fates(
-    columns: Sequence[Column], exclude: Collection[str], hashed: Collection[str], numbered: bool
+    columns: Sequence[InputColumn],
+    exclude: Collection[str],
+    hashed: Collection[str],
+    numbered: bool,
 ) -> list[Fate] | None:
-    """What becomes of each column; None if nobody can tell which ones the names are of.
+    """How each column is stored; None if it is unknown which columns the names mean.
 
     Args:
-        exclude: names of columns that are not kept.
-        hashed: names of columns of which only digests are.
-        numbered: the caller has sent columns without names.
+        exclude: names of columns that are not stored.
+        hashed: names of columns that are stored as digests.
+        numbered: whether the caller sent columns without names.
     """
     if not exclude and not hashed:
         return [Fate.KEPT] * len(columns)
-    out, digest = set(map(_plainly, exclude)), set(map(_plainly, hashed))
-    aliases = [set(map(_plainly, one.aliases)) for one in columns]
+    out, digest = set(map(_normalised, exclude)), set(map(_normalised, hashed))
+    aliases = [set(map(_normalised, one.aliases)) for one in columns]
     if numbered and not out | digest <= set().union(*aliases):
         return None
     return [
@@ -189,12 +186,12 @@ def fates(
     ]
 
 
-def _plainly(name: str) -> str:
-    """Without what somebody may write otherwise and mean the same."""
+def _normalised(name: str) -> str:
+    """Spellings that mean the same column are equal."""
     return name.strip().casefold()
 
 
-def _called(given: str | float, place: int, numbered: bool) -> str:
+def _name(given: str | float, place: int, numbered: bool) -> str:
     if numbered:
         return f"f{place}"
     return given if type(given) is str else f"f{given}"

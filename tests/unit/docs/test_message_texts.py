@@ -6,6 +6,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ def is_sentence(text: str) -> bool:
     )
 
 
-def test_no_sentence_has_a_slip() -> None:
+def test_message_texts_have_no_slips() -> None:
     wrong = [
         f"{path}:{line}: {', '.join(found)}: {text!r}"
         for path, tree in trees()
@@ -156,7 +157,7 @@ def all_errors() -> list[type[errors.ModelDeploymentError]]:
 @pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
 def test_every_error_is_a_whole_problem(kind: type[errors.ModelDeploymentError]) -> None:
     detail = f"cannot predict with {VALUE}: it is starting"
-    more = {"allowed": ["POST"]} if kind is errors.MethodNotAllowed else {}
+    more: dict[str, Any] = {"allowed": ["POST"]} if kind is errors.MethodNotAllowed else {}
     problem = kind(detail, **more).problem()
     assert problem == {
         "type": "about:blank",

@@ -12,7 +12,7 @@ import pytest
 
 from model_deployment.tabular import body_tables
 from model_deployment.tabular.body_tables import read
-from model_deployment.tabular.inputs import Inputs
+from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import CSV, JSON, PARQUET, csv, parquet, records, spec, taken
 
 SPECS = [
@@ -32,7 +32,7 @@ ROWS: list[dict[str, Any]] = [
     {"zip": " 7 ", "ok": False, "n": 0, "i": 1, "f": -3e38, "d": 0.1 + 0.2, "Straße, “x”": "2024-01-31"},
 ]  # fmt: skip
 FRAME = pd.DataFrame(ROWS).astype({"f": "float32", "i": "int32", "zip": "str"})
-KEPT = {
+KEPT: dict[str, list[Any]] = {
     "zip": ["00501", "+4915112", "1e400", " 7 "],
     "ok": [True, False, True, False],
     "n": [2**53 + 1, -(2**63), 2**63 - 1, 0],
@@ -77,7 +77,7 @@ def test_all_forms_are_the_same_columns_and_values(
     media_type: str, body: Any, reverse: bool
 ) -> None:
     frame = FRAME[list(FRAME)[::-1]] if reverse else FRAME
-    alike(taken(Inputs(SPECS), media_type, body(frame)))
+    alike(taken(ModelInputs(SPECS), media_type, body(frame)))
 
 
 def test_optional_columns_that_some_callers_leave_away_are_not_there() -> None:
@@ -86,7 +86,7 @@ def test_optional_columns_that_some_callers_leave_away_are_not_there() -> None:
         (CSV, b"n,zip\n1,1\n"),
         (PARQUET, parquet(pd.DataFrame({"n": [1], "zip": ["1"]}))),
     ):
-        alike(taken(Inputs(SPECS), media_type, body), {"zip": ["1"], "n": [1]})
+        alike(taken(ModelInputs(SPECS), media_type, body), {"zip": ["1"], "n": [1]})
 
 
 # Names
@@ -108,12 +108,12 @@ def test_optional_columns_that_some_callers_leave_away_are_not_there() -> None:
     ],
 )
 def test_columns_whose_names_are_integers(media_type: str, body: bytes) -> None:
-    columns = Inputs([spec("double", 0), spec("string", 1)])
+    columns = ModelInputs([spec("double", 0), spec("string", 1)])
     alike(taken(columns, media_type, body), {"0": [1.0], "1": ["01"]})
 
 
 def test_a_number_and_the_text_of_it_are_two_columns() -> None:
-    columns = Inputs([spec("long", 1), spec("string", "1")])
+    columns = ModelInputs([spec("long", 1), spec("string", "1")])
     for names, row in (('[1, "1"]', '[7, "07"]'), ('["1", 1.0]', '["07", 7]')):
         body = f'{{"dataframe_split": {{"columns": {names}, "data": [{row}]}}}}'.encode()
         alike(taken(columns, JSON, body), {"f1": [7], "1": ["07"]})
@@ -130,14 +130,18 @@ def test_a_number_and_the_text_of_it_are_two_columns() -> None:
     ],
 )
 def test_columns_without_names_are_known_by_their_place(media_type: str, body: bytes) -> None:
-    columns = Inputs([spec("double"), spec("string")])
+    columns = ModelInputs([spec("double"), spec("string")])
     alike(taken(columns, media_type, body), {"f0": [1.0], "f1": ["01"]})
 
 
 def test_a_list_of_values_is_one_column() -> None:
-    assert taken(Inputs([spec("string")]), JSON, b'{"inputs": ["a", "b"]}') == {"f0": ["a", "b"]}
-    assert taken(Inputs([spec("string", "text")]), JSON, b'{"inputs": ["a"]}') == {"text": ["a"]}
-    assert taken(Inputs(), JSON, b'{"instances": [1, 2]}') == {"f0": [1, 2]}
+    assert taken(ModelInputs([spec("string")]), JSON, b'{"inputs": ["a", "b"]}') == {
+        "f0": ["a", "b"]
+    }
+    assert taken(ModelInputs([spec("string", "text")]), JSON, b'{"inputs": ["a"]}') == {
+        "text": ["a"]
+    }
+    assert taken(ModelInputs(), JSON, b'{"instances": [1, 2]}') == {"f0": [1, 2]}
 
 
 PLAIN: dict[str, list[Any]] = {
@@ -153,15 +157,15 @@ PLAIN: dict[str, list[Any]] = {
         (PARQUET, parquet(pd.DataFrame(PLAIN).astype({"c": "float32"}))),
     ],
 )
-def test_without_a_signature_forms_are_alike_as_well(media_type: str, body: bytes) -> None:
-    alike(taken(Inputs(), media_type, body), PLAIN)
+def test_formats_are_alike_without_a_signature(media_type: str, body: bytes) -> None:
+    alike(taken(ModelInputs(), media_type, body), PLAIN)
 
 
 # Values that only some forms have
 
 
 def test_moments_have_one_spelling() -> None:
-    inputs = Inputs([spec("datetime", "at")])
+    inputs = ModelInputs([spec("datetime", "at")])
     early = "1677-09-22T00:12:43.145224193"
     wanted = {"at": ["2024-01-31T12:00:00", "2024-01-31T00:00:00", early, None, None]}
     sent = ["2024-01-31 12:00", "2024-01-31", early, None, "NaT"]
@@ -173,8 +177,8 @@ def test_moments_have_one_spelling() -> None:
     assert taken(inputs, PARQUET, parquet(days)) == {"at": ["2024-01-31T00:00:00", None]}
 
 
-def test_what_is_no_moment_stays() -> None:
-    inputs = Inputs([spec("datetime", "at")])
+def test_text_without_a_time_stays() -> None:
+    inputs = ModelInputs([spec("datetime", "at")])
     sent = ["soon", "2024-01-31T12:00:00+02:00", 7]
     assert taken(inputs, JSON, json.dumps({"inputs": {"at": sent}}).encode()) == {"at": sent}
     zoned = pd.DataFrame({"at": pd.to_datetime(["2024-01-31T12:00:00.5+02:00"])})
@@ -182,7 +186,7 @@ def test_what_is_no_moment_stays() -> None:
 
 
 def test_bytes_are_base64_in_all_forms() -> None:
-    inputs = Inputs([spec("binary", "b")])
+    inputs = ModelInputs([spec("binary", "b")])
     assert taken(inputs, JSON, b'{"inputs": {"b": ["AP\\n8="]}}') == {"b": ["AP8="]}
     assert taken(inputs, PARQUET, parquet(pd.DataFrame({"b": [b"\x00\xff"]}))) == {"b": ["AP8="]}
 
@@ -192,16 +196,16 @@ def test_nested_values_are_alike() -> None:
         "x": {"type": "double", "required": True},
         "tags": {"type": "array", "items": {"type": "string"}, "required": False},
     }
-    inputs = Inputs([
+    inputs = ModelInputs([
         {**spec("array", "list"), "items": {"type": "double"}},
         {**spec("object", "one"), "properties": inside},
         {**spec("map", "by"), "values": {"type": "long"}},
     ])  # fmt: skip
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"list": [1, 2.5], "one": {"x": 1, "tags": ["a"]}, "by": {"k": 1}},
         {"list": [], "one": {"x": 2}, "by": {"l": 2}},
     ]
-    wanted = {
+    wanted: dict[str, list[Any]] = {
         "list": [[1.0, 2.5], []],
         "one": [{"x": 1.0, "tags": ["a"]}, {"x": 2.0}],
         "by": [{"k": 1}, {"l": 2}],
@@ -232,7 +236,7 @@ def test_types_of_arrow_that_json_has_not() -> None:
         "half": pa.array(np.array([0.5, 2], "float16")),
         "nan": pa.array([float("nan"), 1.0]),
     }
-    assert taken(Inputs(), PARQUET, parquet(pa.table(columns))) == {
+    assert taken(ModelInputs(), PARQUET, parquet(pa.table(columns))) == {
         "decimal": ["1.50", None],
         "time": ["01:02:03", None],
         "category": ["a", "b"],
@@ -242,15 +246,15 @@ def test_types_of_arrow_that_json_has_not() -> None:
         "half": [0.5, 2.0],
         "nan": [None, 1.0],
     }
-    money = Inputs([spec("double", "decimal")])
+    money = ModelInputs([spec("double", "decimal")])
     assert taken(money, PARQUET, parquet(pa.table(columns)))["decimal"] == [1.5, None]
 
 
 def test_the_index_of_a_frame_is_no_column() -> None:
     frame = pd.DataFrame({"x": [1.0]}, index=pd.Index(["Ann"], name="name"))
-    assert taken(Inputs(), PARQUET, parquet(frame)) == {"x": [1.0]}
+    assert taken(ModelInputs(), PARQUET, parquet(frame)) == {"x": [1.0]}
     frame.index.name = None
-    assert taken(Inputs(), PARQUET, parquet(frame)) == {"x": [1.0]}
+    assert taken(ModelInputs(), PARQUET, parquet(frame)) == {"x": [1.0]}
 
 
 # What is too much, or nothing
@@ -259,11 +263,11 @@ def test_the_index_of_a_frame_is_no_column() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"PAR1...PAR1", b"PAR1", parquet(pd.DataFrame({"x": [1]}))[:-9]]
 )
-def test_what_is_no_parquet_is_no_table(body: bytes) -> None:
+def test_parquet_body_malformed_is_none(body: bytes) -> None:
     assert read(PARQUET, body) is None
 
 
-def test_a_small_body_that_unpacks_to_very_much_is_no_table(
+def test_parquet_bomb_is_not_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     many = parquet(pa.table({"x": pa.nulls(body_tables.MOST_CELLS + 1)}))
@@ -279,26 +283,26 @@ def test_records_that_have_a_column_each_are_no_table() -> None:
     assert read(JSON, json.dumps({"dataframe_records": odd}).encode()) is None
 
 
-def test_a_signature_that_is_none_is_told() -> None:
+def test_signature_malformed_raises() -> None:
     with pytest.raises(AttributeError):
-        Inputs([{"type": "array", "name": "x", "items": 7}])
+        ModelInputs([{"type": "array", "name": "x", "items": 7}])
 
 
 # Rows of an earlier release, which guessed what cells are
 
 
 def test_rows_that_were_captured_untyped_are_read_by_the_signature() -> None:
-    guessed = [[1.0, "True", 0.1, 3], [2, False, 1, None]]
-    names, rows = Inputs(SPECS).retyped(["n", "ok", "f", "d"], guessed)
+    guessed: list[list[Any]] = [[1.0, "True", 0.1, 3], [2, False, 1, None]]
+    names, rows = ModelInputs(SPECS).retyped(["n", "ok", "f", "d"], guessed)
     assert (names, rows) == (["ok", "n", "f", "d"], [(True, 1, 0.1, 3.0), (False, 2, 1.0, None)])
-    assert Inputs([spec("long", 0), spec("long", 1)]).retyped(["f0", "f1"], [[1, 2]]) == (
+    assert ModelInputs([spec("long", 0), spec("long", 1)]).retyped(["f0", "f1"], [[1, 2]]) == (
         ["0", "1"],
         [(1, 2)],
     )
-    assert Inputs([spec("long", 1), spec("long", 0)]).retyped(["f0", "f1"], [[1, 2]]) == (
+    assert ModelInputs([spec("long", 1), spec("long", 0)]).retyped(["f0", "f1"], [[1, 2]]) == (
         ["1", "0"],
         [(2, 1)],
     )
-    assert Inputs().retyped(["f1", "f0"], [[1, 2]]) == (["f1", "f0"], [(1, 2)])
-    assert Inputs().retyped(["a"], [["01"]]) == (["a"], [("01",)])
-    assert Inputs(SPECS).retyped([], [[], []]) == ([], [])
+    assert ModelInputs().retyped(["f1", "f0"], [[1, 2]]) == (["f1", "f0"], [(1, 2)])
+    assert ModelInputs().retyped(["a"], [["01"]]) == (["a"], [("01",)])
+    assert ModelInputs(SPECS).retyped([], [[], []]) == ([], [])
