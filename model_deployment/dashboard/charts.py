@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from model_deployment.dashboard import formatting, svg
-from model_deployment.degradation.metric_verdict import ROUNDING, by_one_name
+from model_deployment.degradation.metric_names import HIGHER, direction
+from model_deployment.degradation.metric_verdict import by_one_name
+from model_deployment.rendering import axis, numbers, paths
 
 #: Windows that can be chosen, in minutes, and columns of a chart.
 WINDOWS = {"15m": 15, "1h": 60, "6h": 360, "24h": 1440}
@@ -63,18 +64,18 @@ def _requests(
     failed: list[float | None] = [
         sum(sum(w["errors"].values()) for w in one) / each for one in bins
     ]
-    most = svg.top(asked)
+    most = axis.top(asked)
     errors = ", ".join(
-        f"{formatting.number(n)} {kind.replace('_', ' ')}" for kind, n in total["errors"].items()
+        f"{numbers.number(n)} {kind.replace('_', ' ')}" for kind, n in total["errors"].items()
     )
     return Chart(
         "Requests per minute",
-        f"{formatting.count(total['requests'], 'request')}, {formatting.count(total['rows'], 'row')}; "
+        f"{numbers.count(total['requests'], 'request')}, {numbers.count(total['rows'], 'row')}; "
         f"{errors or 'no errors'}",
-        formatting.number(most),
+        numbers.number(most),
         (
-            Line("requests", "area", svg.area(asked, most)),
-            Line("errors", "area failed", svg.area(failed, most)),
+            Line("requests", "area", paths.bars(asked, most)),
+            Line("errors", "area failed", paths.bars(failed, most)),
         ),
         *ends,
     )  # fmt: skip
@@ -89,16 +90,16 @@ def _latency(
         return [max((w[name] for w in one if w[name] is not None), default=None) for one in bins]
 
     p50, p95, p99 = worst("p50_ms"), worst("p95_ms"), worst("p99_ms")
-    most = svg.top(p99)
+    most = axis.top(p99)
     return Chart(
         "Latency",
         ", ".join(
-            f"{name} {formatting.milliseconds(total[f'{name}_ms'])}"
+            f"{name} {numbers.milliseconds(total[f'{name}_ms'])}"
             for name in ("p50", "p95", "p99")
         ),
-        formatting.milliseconds(most),
+        numbers.milliseconds(most),
         tuple(
-            Line(name, name, svg.line(values, most))
+            Line(name, name, paths.line(values, most))
             for name, values in (("p99", p99), ("p95", p95), ("p50", p50))
         ),
         *ends,
@@ -137,30 +138,22 @@ def _trend(row: Mapping[str, Any], measured: Sequence[tuple[datetime, float]]) -
     baseline = row["baseline"]
     if baseline is not None and not math.isfinite(baseline):
         baseline = None
-    low, high = _edges(
-        [*(value for _, value in measured), *([] if baseline is None else [baseline])]
-    )
+    values = [value for _, value in measured]
+    bound = 1.0 if direction(row["metric"]) == HIGHER else None
+    low, high = axis.edges(values if baseline is None else [*values, baseline], bound)
     (first, _), (last, _) = measured[0], measured[-1]
     span = (last - first).total_seconds() or 1.0
     points = [((at - first).total_seconds() / span, value) for at, value in measured]
-    lines = [Line("measured", "p95", svg.curve(points, low, high))]
+    lines = [Line("measured", "p95", paths.curve(points, low, high))]
     if baseline is not None:
         across = [(0.0, baseline), (1.0, baseline)]
-        lines.append(Line("baseline", "baseline", svg.curve(across, low, high)))
+        lines.append(Line("baseline", "baseline", paths.curve(across, low, high)))
     return Chart(
         row["metric"],
-        f"now {formatting.number(row['current'])}, baseline {formatting.number(baseline)}",
-        formatting.number(high),
+        f"now {numbers.number(row['current'])}, baseline {numbers.number(baseline)}",
+        numbers.number(high),
         tuple(lines),
-        first=formatting.moment(first)[5:16],
-        last=formatting.moment(last)[5:16],
-        bottom=formatting.number(low),
+        first=numbers.moment(first)[5:16],
+        last=numbers.moment(last)[5:16],
+        bottom=numbers.number(low),
     )
-
-
-def _edges(values: Sequence[float]) -> tuple[float, float]:
-    """Of an axis: round numbers, and zero between or at one of them, so that noise stays small."""
-    if max(map(abs, values)) < ROUNDING:
-        return 0.0, 1.0
-    low = -svg.top([-value for value in values]) if min(values) < 0 else 0.0
-    return low, svg.top(values) if max(values) > 0 or not low else 0.0

@@ -12,11 +12,11 @@ import orjson
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
-from model_deployment.dashboard import formatting, svg
 from model_deployment.dashboard.dependencies import Parts
 from model_deployment.datasets.captured import Format, Unreadable, captured, training
 from model_deployment.documents.base import Collection, Query
 from model_deployment.registry.values import INDEX
+from model_deployment.rendering import numbers, paths
 
 #: Rows of either that are looked at, bytes of them, and columns that are shown.
 _CAPTURED, _TRAINING, _BYTES, SHOWN = 2000, 4000, 16 * 1024 * 1024, 60
@@ -127,7 +127,7 @@ def _column(name: str, before: Sequence[Any], now: Sequence[Any] | None) -> Colu
     if now is None:
         return _drawn(name, "not sent by callers", before, ())
     missing = sum(value is None for value in now)
-    told = f"{formatting.percent(missing, len(now))} missing" if missing else ""
+    told = f"{numbers.percent(missing, len(now))} missing" if missing else ""
     return _drawn(name, told, before, now)
 
 
@@ -155,7 +155,7 @@ def _histogram(name: str, told: str, before: list[float], now: list[float]) -> C
     sides = [side[cut] for side in sides]
     most = max([*sides[0], *sides[1]], default=1.0)
     beyond = [
-        f"{formatting.percent(number, len(now))} {where}"
+        f"{numbers.percent(number, len(now))} {where}"
         for where, number in (
             ("below", sum(value < low for value in now)),
             ("above", sum(value > high for value in now)),
@@ -165,10 +165,10 @@ def _histogram(name: str, told: str, before: list[float], now: list[float]) -> C
     return Column(
         name,
         ", ".join([told, *beyond] if told else beyond),
-        svg.area(sides[0], most),
-        svg.steps(sides[1], most),
-        f"{'below ' if below else ''}{formatting.number(low)}",
-        f"{'above ' if above else ''}{formatting.number(high)}",
+        paths.bars(sides[0], most),
+        paths.outline(sides[1], most),
+        f"{'below ' if below else ''}{numbers.number(low)}",
+        f"{'above ' if above else ''}{numbers.number(high)}",
     )
 
 

@@ -10,11 +10,11 @@ from model_deployment.core.domain import Deployment
 from model_deployment.core.errors import InvalidRequest, UnknownModel
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from model_deployment.dashboard import formatting
 from model_deployment.dashboard.dependencies import Parts
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
 from model_deployment.registry.values import in_words
+from model_deployment.rendering import numbers
 
 #: What is compared of what was served, and what it is called.
 _SERVED = (
@@ -100,7 +100,7 @@ def _options(rows: list[Deployment | None]) -> list[tuple[str, list[str], bool]]
     return [
         (
             name,
-            [formatting.NONE if side is None else _shown(side[name]) for side in sides],
+            [numbers.NONE if side is None else _shown(side[name]) for side in sides],
             _differ([side and side[name] for side in sides], sides),
         )
         for name in Options().as_dict()
@@ -130,7 +130,7 @@ def _named(inputs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _type(column: dict[str, Any] | None) -> str:
     if column is None:
-        return formatting.NONE
+        return numbers.NONE
     return str(column["type"]) + ("" if column.get("required", True) else ", optional")
 
 

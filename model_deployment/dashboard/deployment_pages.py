@@ -9,11 +9,13 @@ from fastapi import APIRouter, Request, Response
 from model_deployment.core.domain import Deployment, State
 from model_deployment.core.hints import advice
 from model_deployment.core.names import ModelKey
-from model_deployment.dashboard import charts, columns, formatting
+from model_deployment.dashboard import charts, columns
 from model_deployment.dashboard.dependencies import Parts
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
+from model_deployment.degradation.verdict_words import words
+from model_deployment.rendering import numbers
 
 _REPORTS = 50
 
@@ -79,7 +81,14 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
             it=row,
             metrics=found,
             trends=charts.trends(found["history"], found["comparison"]),
-            reports=[{**one, "rows": _rows(one["rows"])} for one in made],
+            reports=[
+                {
+                    **one,
+                    "rows": _rows(one["rows"]),
+                    "detail": detail(one["verdict"], one["headline"]),
+                }
+                for one in made
+            ],
         )
 
     @within.get("/dashboard/deployments/{name}/columns")
@@ -91,6 +100,13 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
     return routes
 
 
+def detail(verdict: str, headline: str) -> str:
+    """What the headline of a report says beyond the name of its verdict."""
+    name = words(verdict).name
+    rest = headline.removeprefix(name).lstrip(":;, ") if headline.startswith(name) else headline
+    return rest[:1].upper() + rest[1:]
+
+
 #: Counts of rows that are worth telling only where there are any.
 _RARE = ("ambiguous", "unmeasured")
 
@@ -98,9 +114,9 @@ _RARE = ("ambiguous", "unmeasured")
 def _rows(counted: object) -> str:
     """How many rows a report was made of."""
     if not isinstance(counted, dict):
-        return formatting.NONE
+        return numbers.NONE
     return ", ".join(
-        f"{formatting.number(n)} {name}"
+        f"{numbers.number(n)} {name}"
         for name, n in counted.items()
         if isinstance(n, int) and (n or name not in _RARE)
     )

@@ -7,8 +7,8 @@ from datetime import datetime
 from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.hints import advice
 from model_deployment.core.names import ModelKey
-from model_deployment.dashboard import formatting, svg
 from model_deployment.dashboard.activity import KEPT, Figures, Pulse
+from model_deployment.rendering import axis, numbers, paths
 from model_deployment.telemetry.prometheus import Seen, Served
 
 #: The order in which states want attention.
@@ -93,17 +93,17 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
         reason=it.reason,
         advice=advice(it.reason) if it.state is State.FAILED else "",
         port=it.port,
-        uptime=formatting.duration((now - ready).total_seconds()) if ready else formatting.NONE,
+        uptime=numbers.duration((now - ready).total_seconds()) if ready else numbers.NONE,
         newness=-ready.timestamp() if ready else _NOT_READY,
-        rate=formatting.rate(figures.rate),
-        p95=formatting.milliseconds(figures.p95),
-        errors=formatting.percent(figures.errors, figures.requests),
+        rate=numbers.rate(figures.rate),
+        p95=numbers.milliseconds(figures.p95),
+        errors=numbers.percent(figures.errors, figures.requests),
         requests=figures.requests,
-        memory=formatting.size(memory),
+        memory=numbers.size(memory),
         memory_value=memory or 0,
         verdict=verdict,
-        rate_line=svg.line(figures.rates, svg.top(figures.rates), KEPT),
-        p95_line=svg.line(figures.p95s, svg.top(figures.p95s), KEPT),
+        rate_line=paths.line(figures.rates, axis.top(figures.rates), KEPT),
+        p95_line=paths.line(figures.p95s, axis.top(figures.p95s), KEPT),
         rate_value=round(figures.rate, 2),
         p95_value=round(figures.p95 or 0, 2),
         error_share=figures.errors / figures.requests if figures.requests else 0,
@@ -144,7 +144,7 @@ def facts(seen: Seen, registry: str | None, store: str, stuck_after: float) -> F
         database=seen.database,
         stuck=seen.idle > stuck_after,
         store=captures.error,
-        store_waiting=formatting.size(captures.spool_bytes) if captures.error else "",
+        store_waiting=numbers.size(captures.spool_bytes) if captures.error else "",
         store_away=store,
         store_lost=captures.dropped + captures.dead,
         registry=registry,

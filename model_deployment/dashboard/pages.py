@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException
 from model_deployment import __version__
 from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import ModelDeploymentError
-from model_deployment.dashboard import formatting, svg
+from model_deployment.degradation import verdict_words
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.log.masking import mask
+from model_deployment.rendering import numbers
 from model_deployment.state.database import DatabaseError
 
 _log = logging.getLogger(__name__)
@@ -54,9 +55,9 @@ class Pages:
             lstrip_blocks=True,
         )
         environment.globals |= {
-            "words": formatting,
-            "pictures": svg,
-            "dash": formatting.NONE,
+            "numbers": numbers,
+            "verdicts": verdict_words,
+            "dash": numbers.NONE,
             "version": __version__,
         }
         environment.filters["segment"] = lambda text: quote(str(text), safe="")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from model_deployment.degradation.findings import Finding, Severity, number, percent
+from model_deployment.degradation.findings import Finding, Severity
 from model_deployment.degradation.job import REGRESSION, Job, moment
 from model_deployment.degradation.labels import halves
 from model_deployment.degradation.metric_names import (
@@ -31,6 +31,7 @@ from model_deployment.degradation.metric_verdict import (
     worse_running,
 )
 from model_deployment.degradation.metrics import Labelled, measure
+from model_deployment.rendering.numbers import number, percent
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 
 from model_deployment.degradation.columns import CATEGORY, NUMBER, Column, Side
 from model_deployment.degradation.drift import FEWEST, categorical
-from model_deployment.degradation.findings import (
-    Finding,
-    Severity,
-    number,
-    percent,
-    quoted,
-)
+from model_deployment.degradation.findings import Finding, Severity, quoted
+from model_deployment.rendering.numbers import number, percent
 
 _NEARLY = 0.95
 _SHOWN = 5

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from model_deployment.degradation.findings import Finding, Severity, percent, quoted
+from model_deployment.degradation.findings import Finding, Severity, quoted
 from model_deployment.degradation.job import Job
 from model_deployment.degradation.verdict import Evidence, many_refused
+from model_deployment.rendering.numbers import percent
 
 #: What was wrong with requests, by the names that the figures of traffic have for it.
 WRONG = {

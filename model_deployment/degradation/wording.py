@@ -9,15 +9,10 @@ import numpy as np
 from model_deployment.degradation.columns import NUMBER, Column
 from model_deployment.degradation.comparison import Compared
 from model_deployment.degradation.drift import FEWEST
-from model_deployment.degradation.findings import (
-    Finding,
-    Severity,
-    number,
-    percent,
-    quoted,
-)
+from model_deployment.degradation.findings import Finding, Severity, quoted
 from model_deployment.degradation.job import Job
 from model_deployment.degradation.verdict import Evidence
+from model_deployment.rendering.numbers import number, percent
 
 if TYPE_CHECKING:
     from model_deployment.degradation.engine import Answers, Outcome

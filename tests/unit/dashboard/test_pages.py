@@ -1,4 +1,4 @@
-"""The pure parts of the dashboard: figures of the last minutes, pictures, words, forms."""
+"""The pure parts of the dashboard: figures of the last minutes, pictures, forms."""
 
 import math
 import re
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from model_deployment.core.names import ModelKey
-from model_deployment.dashboard import charts, formatting, svg
+from model_deployment.dashboard import charts
 from model_deployment.dashboard.activity import Pulse, percentile
+from model_deployment.dashboard.deployment_pages import detail
 from model_deployment.dashboard.form import form
 from model_deployment.dashboard.registry_pages import metric_names
 from model_deployment.degradation.metric_verdict import Past
-from model_deployment.degradation.verdict_words import WORDS
 from model_deployment.metrics.scores import comparison
 from model_deployment.recording.counters import STEPS, Totals
 from model_deployment.registry.training_data import DEPLOYED
@@ -64,72 +64,6 @@ def test_percentiles_within_steps() -> None:
     counts = {0: 99, len(STEPS): 1}
     assert percentile(counts, 1) == 60_000
     assert percentile(counts, 0.5) == pytest.approx(0.05)
-
-
-def test_lines_have_gaps_and_leave_out_what_is_flat() -> None:
-    assert svg.line([], 1) == ""
-    assert svg.line([None, None], 1) == ""
-    assert svg.line([0, None, 1], 1) == "M0 59h2M198 1h2"
-    flat = svg.line([0.0] * 60, 1)
-    assert flat == "M0 59L200 59"
-    assert len(re.findall("[ML]", svg.line([0, 0, 0, 5, 0, 0, 0], 5))) == 5
-    assert svg.area([1, 0, None], 1) == "M0 60V1H67V60Z"
-
-
-@pytest.mark.parametrize("value", [0, 0.003, 0.4, 1, 7, 12, 99, 101, 350, 1999, 2e6])
-def test_an_axis_ends_at_a_round_number_above(value: float) -> None:
-    top = svg.top([None, value])
-    assert top >= value
-    assert top <= max(1, 2 * value)
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        (None, "\u2013"),
-        (float("nan"), "\u2013"),
-        (float("inf"), "inf"),
-        (0, "0"),
-        (1234567, "1\u202f234\u202f567"),
-        (0.123456, "0.123"),
-        (1.23456, "1.23"),
-        (12.3456, "12.3"),
-        (123.456, "123"),
-        (1e-9, "1e-09"),
-    ],
-)
-def test_numbers(value: float | None, said: str) -> None:
-    assert formatting.number(value) == said
-
-
-def test_other_words() -> None:
-    assert [formatting.duration(s) for s in (5, 61, 3700, 90_000)] == [
-        "< 1 min",
-        "1 min",
-        "1 h 1 min",
-        "1 d 1 h",
-    ]
-    assert [formatting.size(b) for b in (None, 12, 14_000_000, 3 * 1024**3)] == [
-        "\u2013",
-        "12 B",
-        "13 MB",
-        "3.0 GB",
-    ]
-    assert [formatting.percent(*p) for p in ((0, 9), (1, 0), (1, 5000), (1, 30), (1, 3))] == [
-        "0 %",
-        "\u2013",
-        "< 0.1 %",
-        "3.3 %",
-        "33 %",
-    ]
-    assert [formatting.milliseconds(m) for m in (None, 1.23, 45.6, 1234)] == [
-        "\u2013",
-        "1.2 ms",
-        "46 ms",
-        "1.2 s",
-    ]
-    assert formatting.tone("degraded") == "bad"
-    assert formatting.verdict("unheard-of") == "unheard-of"
 
 
 def columns(**kinds: Any) -> dict[str, Any]:
@@ -252,12 +186,12 @@ def trend(*history: dict[str, Any], **baseline: float) -> charts.Chart:
 
 def test_a_metric_may_be_negative() -> None:
     made = trend(entry(1, r2=0.8), entry(2, r2=-0.4), r2=0.9)
-    assert (made.bottom, made.top) == ("-0.4", "1")
+    assert (made.bottom, made.top) == ("-1", "1")
     measured, baseline = (line.path for line in made.lines)
-    assert measured == "M0 9L200 59"
-    assert baseline.startswith("M0 5")
+    assert measured == "M0 7L200 42"
+    assert baseline.startswith("M0 4")
     below = trend(entry(1, r2=-3), entry(2, r2=-2))
-    assert (below.bottom, below.top) == ("-3", "0")
+    assert (below.bottom, below.top) == ("-3.5", "-1.5")
 
 
 def test_points_are_where_their_time_is() -> None:
@@ -299,24 +233,12 @@ def test_metrics_of_the_registry_are_those_of_the_training() -> None:
     ],
 )
 def test_a_headline_does_not_say_its_verdict_twice(verdict: str, headline: str, more: str) -> None:
-    assert formatting.beside(verdict, headline) == more
-
-
-def test_verdicts_sort_by_what_wants_attention() -> None:
-    verdicts = ["ok", "", "drift", "insufficient_data", "degraded", "unheard-of", "error"]
-    assert sorted(verdicts, key=formatting.rank)[:5] == [
-        "degraded",
-        "drift",
-        "error",
-        "insufficient_data",
-        "ok",
-    ]
-    assert {formatting.tone(verdict) for verdict in WORDS} == {"good", "info", "warn", "bad"}
+    assert detail(verdict, headline) == more
 
 
 def test_rounding_noise_is_no_fall() -> None:
     made = trend(entry(1, mse=2978.284480640107), entry(2, mse=2978.2844806401067), mse=2900)
-    assert (made.bottom, made.top) == ("0", "3\u202f000")
+    assert (made.bottom, made.top) == ("2,800", "3,050")
     assert re.fullmatch(r"M0 ([0-9]+)L200 \1", made.lines[0].path)
     exact = trend(entry(1, mae=1e-16), entry(2, mae=9e-16))
-    assert (exact.bottom, exact.top, exact.lines[0].path) == ("0", "1", "M0 59L200 59")
+    assert (exact.bottom, exact.top, exact.lines[0].path) == ("0", "1e-12", "M0 59L200 59")

@@ -1,32 +1,30 @@
-"""Numbers and times as people read them."""
+"""Numbers, units and times as people read them."""
 
 import math
 from datetime import UTC, datetime
 
-from model_deployment.degradation import verdict_words
-
+#: Stands where there is no value.
 NONE = "\u2013"
 
 
 def number(value: float | None) -> str:
-    """With three figures that count."""
+    """Integers in full; floats with three significant digits, or without decimals from 1000 on."""
     if value is None or math.isnan(value):
         return NONE
-    if abs(value) < 1e15 and value == int(value):
-        return f"{int(value):,}".replace(",", "\u202f")
+    if isinstance(value, int):
+        return f"{value:,}"
     size = abs(value)
-    if size >= 1e6 or size < 1e-3:
-        return f"{value:.3g}"
-    return f"{value:.{max(0, 2 - len(str(int(size))) + 1)}f}" if size >= 1 else f"{value:.3g}"
+    if 999.5 <= size < 1e6:
+        return f"{value:,.0f}"
+    return f"{value or 0:.3g}"
 
 
-def count(value: int, what: str) -> str:
-    """So many of something."""
-    return f"{number(value)} {what}{'' if value == 1 else 's'}"
+def count(value: int, noun: str) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
 
 
 def milliseconds(value: float | None) -> str:
-    """A latency."""
     if value is None:
         return NONE
     if value >= 1000:
@@ -35,12 +33,11 @@ def milliseconds(value: float | None) -> str:
 
 
 def rate(value: float) -> str:
-    """Requests per second."""
     return "0" if value == 0 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
-def percent(part: float, whole: float) -> str:
-    """A share; small ones are not called none."""
+def percent(part: float, whole: float = 1) -> str:
+    """A share of a whole. A share above zero is never shown as 0 %."""
     if not whole:
         return NONE
     share = 100 * part / whole
@@ -52,7 +49,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes."""
+    """Bytes, in binary units."""
     if value is None:
         return NONE
     for unit in ("B", "KB", "MB"):
@@ -63,7 +60,7 @@ def size(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the largest two units."""
+    """The two largest units."""
     if seconds < 60:
         return "< 1 min"
     minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
@@ -80,25 +77,3 @@ def moment(value: datetime | str | None) -> str:
         return NONE
     when = datetime.fromisoformat(value) if isinstance(value, str) else value
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def verdict(value: str) -> str:
-    """What a verdict is called."""
-    return verdict_words.words(value).name
-
-
-def beside(value: str, headline: str) -> str:
-    """What the headline of a report says beyond the name of its verdict."""
-    name = verdict(value)
-    rest = headline.removeprefix(name).lstrip(":;, ") if headline.startswith(name) else headline
-    return rest[:1].upper() + rest[1:]
-
-
-def rank(value: str) -> int:
-    """The place of a verdict among those that want attention, the most urgent first; none is the last."""
-    return verdict_words.rank(value)
-
-
-def tone(value: str) -> str:
-    """How alarming a verdict is."""
-    return verdict_words.words(value).tone
