@@ -1,4 +1,4 @@
-"""How busy deployments were in the last minutes: differences of what is counted, step by step."""
+"""How busy deployments were in the last minutes, from differences of their counters."""
 
 import math
 from collections import Counter, deque
@@ -9,11 +9,11 @@ from itertools import pairwise
 from model_deployment.core.names import ModelKey
 from model_deployment.recording.counters import STEPS, Total
 
-#: Seconds of a step, and how many are remembered: five minutes.
+#: Seconds of a step, and number of steps that are kept: five minutes.
 STEP, KEPT = 5.0, 60
-#: Steps that "now" is made of.
+#: Steps that count as "now".
 _NOW = 2
-#: What answers of each step took, nearly.
+#: Seconds that stand for each bucket of :data:`STEPS`: its geometric middle.
 _MIDDLES = (
     STEPS[0] / 2,
     *(math.sqrt(low * high) for low, high in pairwise(STEPS)),
@@ -25,7 +25,7 @@ _MIDDLES = (
 class _Step:
     requests: int
     errors: int
-    #: Answers by their latency, of those steps of :data:`STEPS` that have any.
+    #: Number of answers by bucket of :data:`STEPS`, without empty buckets.
     latencies: Mapping[int, int]
     p95: float | None
     seconds: float
@@ -51,19 +51,18 @@ class _Track:
     steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=KEPT))
 
 
-class Pulse:
-    """Notes a step whenever it is told the totals."""
+class Activity:
+    """The activity of all deployments."""
 
     def __init__(self) -> None:
         self._tracks: dict[ModelKey, _Track] = {}
         self._at: float | None = None
 
     def due(self, now: float) -> bool:
-        """Whether a step is over."""
         return self._at is None or now - self._at >= STEP
 
-    def beat(self, now: float, totals: Mapping[ModelKey, Total]) -> None:
-        """Note what was counted since the last time."""
+    def sample(self, now: float, totals: Mapping[ModelKey, Total]) -> None:
+        """Complete a step: what was counted since the last sample."""
         seconds = STEP if self._at is None else max(0.001, now - self._at)
         self._at = now
         self._tracks = {key: track for key, track in self._tracks.items() if key in totals}
@@ -73,7 +72,6 @@ class Pulse:
             track.last = total
 
     def of(self, key: ModelKey) -> Figures:
-        """The last minutes of a deployment."""
         track = self._tracks.get(key)
         if track is None or not track.steps:
             return Figures()
@@ -91,7 +89,7 @@ class Pulse:
 
 def _difference(before: Total, now: Total, seconds: float) -> _Step:
     if now.answered < before.answered or now.errors.total() < before.errors.total():
-        before = Total()  # deployed anew, and counted from nothing
+        before = Total()  # deployed again: its counters restarted at zero
     latencies = {
         place: after - earlier
         for place, (earlier, after) in enumerate(zip(before.steps, now.steps, strict=True))
@@ -110,10 +108,10 @@ def _added(counts: Iterable[Mapping[int, int]]) -> Counter[int]:
 
 
 def percentile(counts: Mapping[int, int], share: float) -> float | None:
-    """Milliseconds that a share of the answers took at most, to a tenth: the middle of a step.
+    """Milliseconds that a share of the answers took at most, within 10 %.
 
     Args:
-        counts: by place in :data:`STEPS`.
+        counts: number of answers by bucket of :data:`STEPS`.
     """
     wanted, seen = math.ceil(share * sum(counts.values())), 0
     for place in sorted(counts):

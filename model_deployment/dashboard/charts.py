@@ -1,4 +1,4 @@
-"""What was served, and how metrics went, as pictures. Pure."""
+"""Charts of traffic and of metrics over time. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,15 @@ from model_deployment.degradation.metric_names import HIGHER, direction
 from model_deployment.degradation.metric_verdict import by_one_name
 from model_deployment.rendering import axis, numbers, paths
 
-#: Windows that can be chosen, in minutes, and columns of a chart.
+#: Minutes of each window that can be chosen, and columns of a chart.
 WINDOWS = {"15m": 15, "1h": 60, "6h": 360, "24h": 1440}
 _COLUMNS = 60
-#: Metrics that are drawn.
-_TRENDS = 12
+#: Metrics with a chart, at most.
+_MAX_TRENDS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a chart, or its columns."""
-
     label: str
     style: str
     path: str
@@ -28,10 +26,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture with its axes in words."""
-
     title: str
-    told: str
+    summary: str
     top: str
     lines: tuple[Line, ...]
     first: str
@@ -40,7 +36,7 @@ class Chart:
 
 
 def traffic(serving: Mapping[str, Any], minutes: int, until: datetime) -> list[Chart]:
-    """Requests and latencies of a window, from what was counted by the minute."""
+    """Requests and latencies of a window, from counts per minute."""
     until = until.replace(second=0, microsecond=0) + timedelta(minutes=1)
     since = until - timedelta(minutes=minutes)
     columns = min(_COLUMNS, minutes)
@@ -60,11 +56,11 @@ def _requests(
     total: Mapping[str, Any],
     ends: tuple[str, str],
 ) -> Chart:
-    asked: list[float | None] = [sum(w["requests"] for w in one) / each for one in bins]
+    requests: list[float | None] = [sum(w["requests"] for w in one) / each for one in bins]
     failed: list[float | None] = [
         sum(sum(w["errors"].values()) for w in one) / each for one in bins
     ]
-    most = axis.top(asked)
+    most = axis.top(requests)
     errors = ", ".join(
         f"{numbers.number(n)} {kind.replace('_', ' ')}" for kind, n in total["errors"].items()
     )
@@ -74,7 +70,7 @@ def _requests(
         f"{errors or 'no errors'}",
         numbers.number(most),
         (
-            Line("requests", "area", paths.bars(asked, most)),
+            Line("requests", "area", paths.bars(requests, most)),
             Line("errors", "area failed", paths.bars(failed, most)),
         ),
         *ends,
@@ -84,7 +80,7 @@ def _requests(
 def _latency(
     bins: Sequence[Sequence[Mapping[str, Any]]], total: Mapping[str, Any], ends: tuple[str, str]
 ) -> Chart:
-    """The slowest minute of each column counts."""
+    """Each column shows its slowest minute."""
 
     def worst(name: str) -> list[float | None]:
         return [max((w[name] for w in one if w[name] is not None), default=None) for one in bins]
@@ -109,11 +105,11 @@ def _latency(
 def trends(
     history: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]
 ) -> list[Chart]:
-    """Each metric over time, with its baseline as a line across.
+    """Each metric over time, with its baseline as a horizontal line.
 
     Args:
         history: newest first.
-        compared: what the newest is compared with.
+        compared: the comparison of the newest metrics with their baseline.
     """
     past = [
         (
@@ -123,7 +119,7 @@ def trends(
         for entry in reversed(history)
     ]
     made = []
-    for row in compared[:_TRENDS]:
+    for row in compared[:_MAX_TRENDS]:
         measured = [
             (at, now[row["metric"]])
             for at, now in past

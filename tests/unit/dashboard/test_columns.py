@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from model_deployment.dashboard.columns import Column, _compare
+from model_deployment.dashboard.captured_columns import ColumnSummary, _compare
 
 GREATEST = sys.float_info.max
 
@@ -16,7 +16,7 @@ def lines(*rows: dict[str, Any]) -> bytes:
     return b"".join(orjson.dumps(row) + b"\n" for row in rows)
 
 
-def column(trained: list[Any], sent: list[Any]) -> Column:
+def column(trained: list[Any], sent: list[Any]) -> ColumnSummary:
     """The picture of one column."""
     found = _compare(lines(*({"x": x} for x in sent)), lines(*({"x": x} for x in trained)), "")
     return found.columns[0]
@@ -33,7 +33,7 @@ def test_columns_of_numbers_and_of_words() -> None:
     trained = lines({"n": 0, "word": "b"}, {"n": 1, "word": "b"}, {"n": None, "word": "b"})
     found = _compare(sent, trained, "somewhere")
     number, word, prediction = found.columns
-    assert (number.name, number.low, number.high, number.told) == ("n", "0", "1", "")
+    assert (number.name, number.low, number.high, number.note) == ("n", "0", "1", "")
     assert number.before.endswith("Z")
     assert number.now.endswith("V60")
     assert [(one.label, one.before, one.now) for one in word.categories] == [
@@ -57,14 +57,14 @@ def test_the_ends_of_floats_are_numbers_as_well(greatest: float, trained: list[f
 def test_an_outlier_does_not_flatten_the_rest() -> None:
     trained = [float(x) for x in range(100)]
     found = column(trained, [50.0, 60.0, 1e12])
-    assert (found.low, found.high, found.told) == ("0", "above 99", "33 % above")
+    assert (found.low, found.high, found.note) == ("0", "above 99", "33 % above")
     assert bins(found.before) == 24
     found = column(trained, [-1.0, 50.0, 1.0, 2.0])
-    assert (found.low, found.high, found.told) == ("below 0", "99", "25 % below")
+    assert (found.low, found.high, found.note) == ("below 0", "99", "25 % below")
     # Also where nothing is known of the training, and where the outlier is in it.
     ones = [x / 10 for x in range(20)]
     alone = column([], [*ones, 1e12])
-    assert (alone.low, alone.high, alone.told) == ("0", "above 1.9", "4.8 % above")
+    assert (alone.low, alone.high, alone.note) == ("0", "above 1.9", "4.8 % above")
     assert column([*trained, 1e12], trained).high == "above 99"
     assert column([], ones).high == "1.9"
 
@@ -77,16 +77,16 @@ def test_what_is_the_same_everywhere_is_in_the_middle() -> None:
 
 def test_rounding_noise_is_not_beyond_the_training_data() -> None:
     single = [0.10000000149011612, 0.5, 0.8999999761581421]
-    assert column(single * 9, [0.1, 0.5, 0.9] * 9).told == ""
+    assert column(single * 9, [0.1, 0.5, 0.9] * 9).note == ""
     found = column([0.1 * 3] * 9, [0.3] * 9)
-    assert (found.told, bins(found.before)) == ("", 1)
-    assert column([0.1, 0.2] * 9, [0.3] * 9).told == "100 % above"
+    assert (found.note, bins(found.before)) == ("", 1)
+    assert column([0.1, 0.2] * 9, [0.3] * 9).note == "100 % above"
 
 
 def test_columns_that_callers_do_not_send_are_shown() -> None:
     found = _compare(lines({"x": 1}), lines({"x": 1, "gone": 5, "word": "a"}), "")
     x, gone, word = found.columns
-    assert (x.told, gone.told, word.told) == ("", "not sent by callers", "not sent by callers")
+    assert (x.note, gone.note, word.note) == ("", "not sent by callers", "not sent by callers")
     assert bins(gone.before) == 1
     assert gone.now == ""
     assert [(one.before, one.now) for one in word.categories] == [(100, 0)]

@@ -24,12 +24,12 @@ ERRORS = {
         "cannot read the document store now: cannot reach it at mongodb://ana:***@db: connection refused",
     ),
     "registry": (RegistryUnavailable("cannot list it", retry_after=20), 503, "cannot list it"),
-    "ours": (ValueError("secret"), 500, "an error of ours"),
+    "ours": (ValueError("secret"), 500, "an internal error"),
 }
 
 
 async def ask(path: str) -> httpx.Response:
-    app, pages = FastAPI(), Pages(lambda scope: None)
+    app, pages = FastAPI(), Pages(lambda _: None)
     whole = APIRouter(route_class=pages.route_class())
     within = APIRouter(route_class=pages.route_class(part=True))
 

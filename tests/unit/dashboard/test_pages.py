@@ -9,9 +9,9 @@ import pytest
 
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard import charts
-from model_deployment.dashboard.activity import Pulse, percentile
-from model_deployment.dashboard.deployment_pages import detail
-from model_deployment.dashboard.form import form
+from model_deployment.dashboard.activity import Activity, percentile
+from model_deployment.dashboard.deployment_page import detail
+from model_deployment.dashboard.predict_form import form
 from model_deployment.dashboard.registry_pages import metric_names
 from model_deployment.degradation.metric_verdict import Past
 from model_deployment.metrics.scores import comparison
@@ -28,35 +28,35 @@ def served(totals: Totals, seconds: float, number: int = 1) -> None:
 
 
 def test_the_pulse_is_of_the_last_steps() -> None:
-    pulse, totals = Pulse(), Totals()
-    pulse.beat(0, totals.all())
-    assert pulse.of(KEY).rates == ()
+    activity, totals = Activity(), Totals()
+    activity.sample(0, totals.all())
+    assert activity.of(KEY).rates == ()
     served(totals, 0.003, 50)
-    pulse.beat(5, totals.all())
-    assert pulse.of(KEY).rates == (10,)
+    activity.sample(5, totals.all())
+    assert activity.of(KEY).rates == (10,)
     totals.failed(KEY, "refused")
-    pulse.beat(10, totals.all())
-    found = pulse.of(KEY)
+    activity.sample(10, totals.all())
+    found = activity.of(KEY)
     assert (found.requests, found.errors, found.rate) == (51, 1, 5.1)
     assert found.p95s[1] is None
     assert found.p95 == pytest.approx(3, rel=0.1)
     totals.keep(())
     served(totals, 0.003)  # deployed anew: counters begin with nothing
-    pulse.beat(15, totals.all())
-    assert pulse.of(KEY).rates == (10, 0.2, 0.2)
+    activity.sample(15, totals.all())
+    assert activity.of(KEY).rates == (10, 0.2, 0.2)
     totals.keep(())
-    pulse.beat(20, totals.all())
-    assert pulse.of(KEY).rates == ()
+    activity.sample(20, totals.all())
+    assert activity.of(KEY).rates == ()
 
 
 @pytest.mark.parametrize("milliseconds", [0.3, 1.7, 11, 13, 60, 240, 1100, 2900, 12_000, 40_000])
 def test_a_percentile_is_right_to_a_tenth(milliseconds: float) -> None:
     """Between the buckets of Prometheus, the one of 11 ms would be 24."""
-    pulse, totals = Pulse(), Totals()
+    activity, totals = Activity(), Totals()
     served(totals, milliseconds / 1000, 1000)
-    pulse.beat(0, totals.all())
-    assert pulse.of(KEY).p95 == pytest.approx(milliseconds, rel=0.1)
-    assert pulse.of(KEY).p95s == (pulse.of(KEY).p95,)
+    activity.sample(0, totals.all())
+    assert activity.of(KEY).p95 == pytest.approx(milliseconds, rel=0.1)
+    assert activity.of(KEY).p95s == (activity.of(KEY).p95,)
 
 
 def test_percentiles_within_steps() -> None:
@@ -169,7 +169,7 @@ def test_charts_of_every_window(window: str) -> None:
     path = requests.lines[0].path
     assert path.startswith("M0 60")
     assert "H200V60Z" in path
-    assert "3 refused" in requests.told
+    assert "3 refused" in requests.summary
     assert [line.label for line in latency.lines] == ["p99", "p95", "p50"]
 
 

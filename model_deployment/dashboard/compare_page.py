@@ -1,4 +1,4 @@
-"""Two versions side by side."""
+"""The page that shows two versions of a model side by side."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,13 +10,12 @@ from model_deployment.core.domain import Deployment
 from model_deployment.core.errors import InvalidRequest, UnknownModel
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from model_deployment.dashboard.dependencies import Parts
-from model_deployment.dashboard.hub import Hub
+from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.pages import Pages
 from model_deployment.registry.values import in_words
 from model_deployment.rendering import numbers
 
-#: What is compared of what was served, and what it is called.
+#: Figures of served requests, and their labels.
 _SERVED = (
     ("requests", "Requests"),
     ("rows", "Rows"),
@@ -26,24 +25,24 @@ _SERVED = (
 )
 
 
-def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
-    """The routes."""
+def router(dependencies: Dependencies, pages: Pages) -> APIRouter:
     routes = APIRouter(route_class=pages.route_class(), include_in_schema=False)
 
     @routes.get("/dashboard/compare/{model}")
     async def compare(request: Request, model: str, versions: str = "") -> Response:
         keys = [ModelKey.addressed(model, text.strip()) for text in versions.split(",")]
         if len(set(keys)) != 2:
-            raise InvalidRequest("cannot compare: choose two versions of the model")
-        serial = hub.serial
-        rows = await _rows(parts, keys)
-        found = await parts.monitoring.compare(model, [key.version for key in keys])
-        signatures = await asyncio.gather(*(_signature(parts, row) for row in rows))
+            raise InvalidRequest(
+                f"cannot compare {versions!r}: two versions are needed; give two numbers, "
+                "separated by a comma"
+            )
+        rows = await _rows(dependencies, keys)
+        found = await dependencies.monitoring.compare(model, [key.version for key in keys])
+        signatures = await asyncio.gather(*(_signature(dependencies, row) for row in rows))
         return pages.send(
             request,
             "compare",
             at="registry",
-            serial=serial,
             model=model,
             sides=[*zip(keys, rows, strict=True)],
             metrics=_metrics(found, keys),
@@ -56,29 +55,29 @@ def router(parts: Parts, pages: Pages, hub: Hub) -> APIRouter:
     return routes
 
 
-async def _rows(parts: Parts, keys: list[ModelKey]) -> list[Deployment | None]:
-    """The deployments of versions; None for one that only the registry knows.
+async def _rows(dependencies: Dependencies, keys: list[ModelKey]) -> list[Deployment | None]:
+    """The deployments of versions; None for a version that was never deployed.
 
     Raises:
-        UnknownModel: not even that one.
-        RegistryUnavailable: it was needed, and did not answer.
+        UnknownModel: neither deployed nor in the registry.
+        RegistryUnavailable: a version was never deployed, and the registry does not answer.
     """
-    known = {row.key: row for row in await parts.controller.all(stopped=True)}
+    known = {row.key: row for row in await dependencies.controller.all(stopped=True)}
     if not known.keys() >= {*keys}:
-        registered = {one.key for one in await parts.versions(keys[0].model)}
+        registered = {one.key for one in await dependencies.versions(keys[0].model)}
         for key in keys:
             if key not in known and key not in registered:
-                known_ones = in_words(one.version for one in registered)
+                existing = in_words(one.version for one in registered)
                 raise UnknownModel(
                     f"cannot compare {key}: the registry has no version {key.version} of {key.model}, "
-                    f"which has {known_ones}"
+                    f"which has {existing}"
                 )
     return [known.get(key) for key in keys]
 
 
-async def _signature(parts: Parts, row: Deployment | None) -> dict[str, Any] | None:
-    """Of the model's files; they are here once it was deployed."""
-    return (await asyncio.to_thread(parts.describe, row))[0] if row else None
+async def _signature(dependencies: Dependencies, row: Deployment | None) -> dict[str, Any] | None:
+    """From the model's files, which exist only after a deployment."""
+    return (await asyncio.to_thread(dependencies.describe, row))[0] if row else None
 
 
 def _metrics(found: dict[str, Any], keys: list[ModelKey]) -> list[tuple[str, list[Any]]]:
@@ -120,7 +119,7 @@ def _columns(signatures: list[dict[str, Any] | None]) -> list[tuple[str, list[st
 
 
 def _differ(values: Sequence[Any], sides: Sequence[Any]) -> bool:
-    """Whether two are known, and not the same."""
+    """Whether both are known and not equal."""
     return None not in sides and values[0] != values[1]
 
 

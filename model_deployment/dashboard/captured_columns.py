@@ -1,4 +1,4 @@
-"""What callers have sent, column by column, beside what the model was trained on. A sample of both."""
+"""Captured inputs beside training data, column by column, from a sample of both."""
 
 import asyncio
 import math
@@ -12,26 +12,26 @@ import orjson
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
-from model_deployment.dashboard.dependencies import Parts
+from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.datasets.captured import Format, Unreadable, captured, training
 from model_deployment.documents.base import Collection, Query
 from model_deployment.registry.values import INDEX
 from model_deployment.rendering import numbers, paths
 
-#: Rows of either that are looked at, bytes of them, and columns that are shown.
-_CAPTURED, _TRAINING, _BYTES, SHOWN = 2000, 4000, 16 * 1024 * 1024, 60
+#: Rows that are read at most, bytes of either sample, and columns that are shown.
+_CAPTURED, _TRAINING, _BYTES, _COLUMNS = 2000, 4000, 16 * 1024 * 1024, 60
 _BINS, _CATEGORIES = 24, 8
-#: Of a value, what is lost where it is kept in 32 bits.
+#: Relative error of a value that is stored in 32 bits.
 _ROUNDING = 1e-7
-#: Values of which one may be an outlier.
+#: With more values than this, one of them may be an outlier.
 _FEW = 10
-#: What a captured row has beside its inputs.
-_OWN = frozenset({"request_id", "ts", "row"})
+#: Columns of a captured row that are no inputs.
+_META = frozenset({"request_id", "ts", "row"})
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """How often a value came: shares in percent."""
+    """A value and its shares, in percent."""
 
     label: str
     before: int
@@ -39,11 +39,11 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column: a histogram, or its most frequent values."""
+class ColumnSummary:
+    """A histogram, or the most frequent values."""
 
     name: str
-    told: str
+    note: str
     before: str = ""
     now: str = ""
     low: str = ""
@@ -52,32 +52,31 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """All that could be found."""
-
-    columns: tuple[Column, ...]
+class ColumnComparison:
+    columns: tuple[ColumnSummary, ...]
     captured: int
     training: int
-    #: Where the training data are from, or why there are none.
+    #: The source of the training data, or why there are none.
     origin: str
+    #: Columns that are not shown.
     more: int = 0
 
 
-async def compared(parts: Parts, key: ModelKey) -> Compared:
-    """The newest captured rows of a deployment, and the first of its training data.
+async def compare(dependencies: Dependencies, key: ModelKey) -> ColumnComparison:
+    """Compare the newest captured rows of a deployment with the first rows of its training data.
 
     Raises:
         StoreUnavailable: the document store does not answer.
     """
     query = Query.of(Collection.CAPTURES, key, newest_first=True, limit=_CAPTURED)
-    inputs = await parts.find_inputs(key)
-    now = await _some(captured(parts.documents, query, None, False, Format.JSONL, inputs))
-    before, origin = b"", "the run has no training data that may be read"
+    inputs = await dependencies.find_inputs(key)
+    now = await _read(captured(dependencies.documents, query, None, False, Format.JSONL, inputs))
+    before, origin = b"", "the run has no readable training data"
     try:
-        found = await parts.find_training(key)
+        found = await dependencies.find_training(key)
         if found is not None:
             origin = found.origin
-            before = await _some(training(found.path, Format.JSONL, _TRAINING, inputs))
+            before = await _read(training(found.path, Format.JSONL, _TRAINING, inputs))
     except ModelDeploymentError as error:
         origin = error.detail
     except Unreadable as error:
@@ -85,8 +84,8 @@ async def compared(parts: Parts, key: ModelKey) -> Compared:
     return await asyncio.to_thread(_compare, now, before, origin)
 
 
-async def _some(parts: AsyncGenerator[bytes, None]) -> bytes:
-    """The beginning of a stream of lines, up to a last whole one."""
+async def _read(parts: AsyncGenerator[bytes, None]) -> bytes:
+    """The first complete lines of a stream."""
     found = bytearray()
     async with aclosing(parts):
         async for part in parts:
@@ -96,16 +95,16 @@ async def _some(parts: AsyncGenerator[bytes, None]) -> bytes:
     return bytes(found[: found.rfind(b"\n") + 1])
 
 
-def _compare(now: bytes, before: bytes, origin: str) -> Compared:
+def _compare(now: bytes, before: bytes, origin: str) -> ColumnComparison:
     sent, trained = _rows(now), _rows(before)
     known = {name for row in sent for name in row}
     names = [
         name
-        # What callers do not send any more is worth seeing, once they have sent anything.
+        # A column that callers stopped sending is worth seeing, once they have sent anything.
         for name in dict.fromkeys(
             name for row in (*sent, *(trained if sent else ())) for name in row
         )
-        if name not in _OWN and (name in known or not INDEX.fullmatch(name))
+        if name not in _META and (name in known or not INDEX.fullmatch(name))
     ]
     columns = tuple(
         _column(
@@ -113,29 +112,30 @@ def _compare(now: bytes, before: bytes, origin: str) -> Compared:
             [row.get(name) for row in trained if name in row],
             [row.get(name) for row in sent] if name in known else None,
         )
-        for name in names[:SHOWN]
+        for name in names[:_COLUMNS]
     )
-    return Compared(columns, len(sent), len(trained), origin, max(0, len(names) - SHOWN))  # fmt: skip
+    more = max(0, len(names) - _COLUMNS)
+    return ColumnComparison(columns, len(sent), len(trained), origin, more)
 
 
 def _rows(lines: bytes) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in lines.splitlines() if line]
 
 
-def _column(name: str, before: Sequence[Any], now: Sequence[Any] | None) -> Column:
-    """A column; None is what callers have not sent."""
+def _column(name: str, before: Sequence[Any], now: Sequence[Any] | None) -> ColumnSummary:
+    """None instead of captured values: callers have not sent this column."""
     if now is None:
-        return _drawn(name, "not sent by callers", before, ())
+        return _summary(name, "not sent by callers", before, ())
     missing = sum(value is None for value in now)
-    told = f"{numbers.percent(missing, len(now))} missing" if missing else ""
-    return _drawn(name, told, before, now)
+    note = f"{numbers.percent(missing, len(now))} missing" if missing else ""
+    return _summary(name, note, before, now)
 
 
-def _drawn(name: str, told: str, before: Sequence[Any], now: Sequence[Any]) -> Column:
+def _summary(name: str, note: str, before: Sequence[Any], now: Sequence[Any]) -> ColumnSummary:
     both = [value for value in (*before, *now) if value is not None]
     if both and all(_is_number(value) for value in both):
-        return _histogram(name, told, _numbers(before), _numbers(now))
-    return _categories(name, told, before, now)
+        return _histogram(name, note, _numbers(before), _numbers(now))
+    return _categories(name, note, before, now)
 
 
 def _is_number(value: Any) -> bool:
@@ -146,9 +146,9 @@ def _numbers(values: Sequence[Any]) -> list[float]:
     return [float(v) for v in values if v is not None and math.isfinite(v)]
 
 
-def _histogram(name: str, told: str, before: list[float], now: list[float]) -> Column:
-    """Bins of what it was trained on, else of what was sent; what is beyond has a bin at either end."""
-    low, high = _loose(*_range(before or now))
+def _histogram(name: str, note: str, before: list[float], now: list[float]) -> ColumnSummary:
+    """Bins over the range of the training data or else of the captures, and one beyond either end."""
+    low, high = _widened(*_range(before or now))
     sides = [_shares(values, low, high) for values in (before, now)]
     below, above = (any(side[end] for side in sides if side) for end in (0, -1))
     cut = slice(0 if below else 1, None if above else -1)
@@ -162,9 +162,9 @@ def _histogram(name: str, told: str, before: list[float], now: list[float]) -> C
         )
         if number
     ]
-    return Column(
+    return ColumnSummary(
         name,
-        ", ".join([told, *beyond] if told else beyond),
+        ", ".join([note, *beyond] if note else beyond),
         paths.bars(sides[0], most),
         paths.outline(sides[1], most),
         f"{'below ' if below else ''}{numbers.number(low)}",
@@ -173,35 +173,35 @@ def _histogram(name: str, told: str, before: list[float], now: list[float]) -> C
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """From least to greatest, unless a few of them are so far out that all others would be one bin."""
+    """From the least to the greatest value, without outliers that would put all others into one bin."""
     if not values:
         return 0.0, 0.0
     ordered = sorted(values)
     few = len(ordered) // 100 or (len(ordered) > _FEW)
     least, low, high, greatest = (ordered[place] for place in (0, few, -1 - few, -1))
-    inner = _apart(low, high)
-    if inner * _BINS >= _apart(least, greatest):
+    inner = _half_distance(low, high)
+    if inner * _BINS >= _half_distance(least, greatest):
         return least, greatest
     return (
-        low if _apart(least, low) > inner else least,
-        high if _apart(high, greatest) > inner else greatest,
+        low if _half_distance(least, low) > inner else least,
+        high if _half_distance(high, greatest) > inner else greatest,
     )
 
 
-def _loose(low: float, high: float) -> tuple[float, float]:
-    """A little wider, since 0.1 in 32 bits is another number and no other value."""
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """A little wider, because a value that was stored in 32 bits is not exactly the same in 64."""
     if low.is_integer() and high.is_integer():
         return low, high
     return low - _ROUNDING * abs(low), high + _ROUNDING * abs(high)
 
 
-def _apart(low: float, high: float) -> float:
-    """Half of how far, since the greatest floats are too far apart for one."""
+def _half_distance(low: float, high: float) -> float:
+    """Half of the distance: the whole one may overflow."""
     return high / 2 - low / 2
 
 
 def _shares(values: Sequence[float], low: float, high: float) -> list[float]:
-    """The share of values in each bin, in the first what is below and in the last what is above."""
+    """The share of values in each bin; the first and the last bin are for values beyond the range."""
     if not values:
         return []
     counts = [0] * (_BINS + 2)
@@ -215,11 +215,13 @@ def _bin(value: float, low: float, high: float) -> int:
         return 0
     if value > high:
         return _BINS + 1
-    width = _apart(low, high)
-    return 1 + (min(_BINS - 1, int(_BINS * (_apart(low, value) / width))) if width else _BINS // 2)
+    width = _half_distance(low, high)
+    return 1 + (
+        min(_BINS - 1, int(_BINS * (_half_distance(low, value) / width))) if width else _BINS // 2
+    )
 
 
-def _categories(name: str, told: str, before: Sequence[Any], now: Sequence[Any]) -> Column:
+def _categories(name: str, note: str, before: Sequence[Any], now: Sequence[Any]) -> ColumnSummary:
     sides = [Counter(_label(v) for v in values if v is not None) for values in (before, now)]
     totals = [max(1, side.total()) for side in sides]
 
@@ -238,7 +240,7 @@ def _categories(name: str, told: str, before: Sequence[Any], now: Sequence[Any])
             for side, total in zip(sides, totals, strict=True)
         )
         rows.append(Category(f"{len(others)} others", first, second))
-    return Column(name, told, categories=tuple(rows))
+    return ColumnSummary(name, note, categories=tuple(rows))
 
 
 def _label(value: Any) -> str:
