@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -124,18 +124,14 @@ def _rows(lines: bytes) -> list[dict[str, Any]]:
 
 def _column(name: str, before: Sequence[Any], now: Sequence[Any] | None) -> ColumnSummary:
     """None instead of captured values: callers have not sent this column."""
+    missing = sum(value is None for value in now or ())
+    note = f"{numbers.percent(missing, len(now or ()))} missing" if missing else ""
     if now is None:
-        return _summary(name, "not sent by callers", before, ())
-    missing = sum(value is None for value in now)
-    note = f"{numbers.percent(missing, len(now))} missing" if missing else ""
-    return _summary(name, note, before, now)
-
-
-def _summary(name: str, note: str, before: Sequence[Any], now: Sequence[Any]) -> ColumnSummary:
+        note, now = "not sent by callers", ()
     both = [value for value in (*before, *now) if value is not None]
     if both and all(_is_number(value) for value in both):
         return _histogram(name, note, _numbers(before), _numbers(now))
-    return _categories(name, note, before, now)
+    return ColumnSummary(name, note, categories=_categories(before, now))
 
 
 def _is_number(value: Any) -> bool:
@@ -221,26 +217,22 @@ def _bin(value: float, low: float, high: float) -> int:
     )
 
 
-def _categories(name: str, note: str, before: Sequence[Any], now: Sequence[Any]) -> ColumnSummary:
+def _categories(before: Sequence[Any], now: Sequence[Any]) -> tuple[Category, ...]:
     sides = [Counter(_label(v) for v in values if v is not None) for values in (before, now)]
-    totals = [max(1, side.total()) for side in sides]
 
-    def shares(label: str) -> tuple[int, int]:
+    def category(name: str, labels: Iterable[str]) -> Category:
         first, second = (
-            round(100 * side[label] / total) for side, total in zip(sides, totals, strict=True)
+            round(100 * sum(side[label] for label in labels) / max(1, side.total()))
+            for side in sides
         )
-        return first, second
+        return Category(name, first, second)
 
-    labels = sorted(sides[0] | sides[1], key=lambda label: (-max(shares(label)), label))
-    shown, others = labels[:_CATEGORIES], labels[_CATEGORIES:]
-    rows = [Category(label, *shares(label)) for label in shown]
+    found = [category(label, [label]) for label in sides[0] | sides[1]]
+    found.sort(key=lambda one: (-max(one.before, one.now), one.label))
+    shown, others = found[:_CATEGORIES], [one.label for one in found[_CATEGORIES:]]
     if others:
-        first, second = (
-            round(100 * sum(side[label] for label in others) / total)
-            for side, total in zip(sides, totals, strict=True)
-        )
-        rows.append(Category(f"{len(others)} others", first, second))
-    return ColumnSummary(name, note, categories=tuple(rows))
+        shown.append(category(f"{len(others)} others", others))
+    return tuple(shown)
 
 
 def _label(value: Any) -> str:

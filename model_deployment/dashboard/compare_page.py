@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from model_deployment.core.domain import Deployment
 from model_deployment.core.errors import InvalidRequest, UnknownModel
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.pages import Pages
 from model_deployment.registry.values import in_words
@@ -26,7 +25,7 @@ _SERVED = (
 
 
 def router(dependencies: Dependencies, pages: Pages) -> APIRouter:
-    routes = APIRouter(route_class=pages.route_class(), include_in_schema=False)
+    routes = pages.router()
 
     @routes.get("/dashboard/compare/{model}")
     async def compare(request: Request, model: str, versions: str = "") -> Response:
@@ -48,8 +47,8 @@ def router(dependencies: Dependencies, pages: Pages) -> APIRouter:
             metrics=_metrics(found, keys),
             served=_served(found, keys),
             as_of=found["baseline_as_of"],
-            options=_options(rows),
-            columns=_columns(signatures),
+            options=_side_by_side([_options(row) for row in rows]),
+            columns=_side_by_side([_columns(one) for one in signatures]),
         )
 
     return routes
@@ -93,47 +92,33 @@ def _served(found: dict[str, Any], keys: list[ModelKey]) -> list[tuple[str, list
     return [*lines, ("Errors", [sum(total["errors"].values()) for total in totals])]
 
 
-def _options(rows: list[Deployment | None]) -> list[tuple[str, list[str], bool]]:
-    """Each option, shown, and whether it differs. A version that was never deployed has none."""
-    sides = [row.options.as_dict() if row else None for row in rows]
-    return [
-        (
-            name,
-            [numbers.NONE if side is None else _shown(side[name]) for side in sides],
-            _differ([side and side[name] for side in sides], sides),
-        )
-        for name in Options().as_dict()
-        if any(sides)
-    ]
-
-
-def _columns(signatures: list[dict[str, Any] | None]) -> list[tuple[str, list[str], bool]]:
-    """Each input column by name, with its type in both, and whether they differ."""
-    sides = [None if one is None else _named(one.get("inputs") or []) for one in signatures]
-    names = dict.fromkeys(name for side in sides if side for name in side)
+def _side_by_side(sides: Sequence[dict[str, str] | None]) -> list[tuple[str, list[str], bool]]:
+    """Each name with its text on both sides, and whether the texts are known and differ."""
     found = []
-    for name in names:
-        texts = [_type(side.get(name) if side else None) for side in sides]
-        found.append((name, texts, _differ(texts, sides)))
+    for name in dict.fromkeys(name for side in sides if side for name in side):
+        texts = [side.get(name, numbers.NONE) if side else numbers.NONE for side in sides]
+        found.append((name, texts, None not in sides and texts[0] != texts[1]))
     return found
 
 
-def _differ(values: Sequence[Any], sides: Sequence[Any]) -> bool:
-    """Whether both are known and not equal."""
-    return None not in sides and values[0] != values[1]
-
-
-def _named(inputs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {str(column.get("name", f"#{place}")): column for place, column in enumerate(inputs)}
-
-
-def _type(column: dict[str, Any] | None) -> str:
-    if column is None:
-        return numbers.NONE
-    return str(column["type"]) + ("" if column.get("required", True) else ", optional")
+def _options(deployment: Deployment | None) -> dict[str, str] | None:
+    if deployment is None:
+        return None
+    return {name: _shown(value) for name, value in deployment.options.as_dict().items()}
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "default" if value is None else str(value)
+
+
+def _columns(signature: dict[str, Any] | None) -> dict[str, str] | None:
+    """The type of each input column."""
+    if signature is None:
+        return None
+    return {
+        str(column.get("name", f"#{place}")): str(column["type"])
+        + ("" if column.get("required", True) else ", optional")
+        for place, column in enumerate(signature.get("inputs") or [])
+    }

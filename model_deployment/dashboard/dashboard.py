@@ -6,20 +6,15 @@ from model_deployment.dashboard import compare_page, deployment_page, registry_p
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.hub import EventStream, Hub
 from model_deployment.dashboard.pages import Pages
-from model_deployment.dashboard.snapshots import Renderer
 from model_deployment.dashboard.static_files import StaticFiles
 
 
 class Dashboard:
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
-        self._pages = pages = Pages(dependencies.identify)
+        self._pages = Pages(dependencies.identify)
         self._files = StaticFiles()
-        renderer = Renderer(
-            row=lambda row: pages.text("part_row", row=row),
-            facts=lambda overview: pages.text("part_facts", overview=overview),
-        )
-        self._hub = Hub(dependencies, renderer, self._files.build)
+        self._hub = Hub(dependencies, self._pages.text, self._files.build)
 
     async def run(self) -> None:
         """Keep open pages fresh until cancelled."""
@@ -37,7 +32,7 @@ class Dashboard:
         return routes
 
     def _overview(self) -> APIRouter:
-        routes = APIRouter(route_class=self._pages.route_class(), include_in_schema=False)
+        routes = self._pages.router()
 
         @routes.get("/")
         @routes.get("/dashboard")
@@ -53,7 +48,7 @@ class Dashboard:
         return routes
 
     def _events(self) -> APIRouter:
-        routes = APIRouter(route_class=self._pages.route_class(part=True), include_in_schema=False)
+        routes = self._pages.router(part=True)
 
         @routes.get("/dashboard/events")
         async def events() -> Response:

@@ -24,13 +24,13 @@ _ANSWERING = (State.READY, State.PARKED)
 
 def router(dependencies: Dependencies, pages: Pages, hub: Hub) -> APIRouter:
     """The page itself."""
-    routes = APIRouter(route_class=pages.route_class(), include_in_schema=False)
+    routes = pages.router()
 
     @routes.get("/dashboard/deployments/{name}")
     async def page(request: Request, name: str) -> Response:
         overview = await hub.overview()
         deployment = await dependencies.controller.get(ModelKey.parse(name))
-        signature, _, sample = await asyncio.to_thread(dependencies.describe, deployment)
+        signature, _, example = await asyncio.to_thread(dependencies.describe, deployment)
         return pages.send(
             request,
             "deployment",
@@ -38,7 +38,7 @@ def router(dependencies: Dependencies, pages: Pages, hub: Hub) -> APIRouter:
             build=hub.build,
             deployment=deployment,
             row=overview.rows.get(str(deployment.key)),
-            form=form(signature, sample, sample),
+            form=form(signature, example),
             # The signature is unknown until the model's files have been fetched.
             known=signature is not None or deployment.state in _ANSWERING,
             counters=dependencies.counters(deployment.key),
@@ -52,7 +52,7 @@ def router(dependencies: Dependencies, pages: Pages, hub: Hub) -> APIRouter:
 
 def parts(dependencies: Dependencies, pages: Pages, hub: Hub) -> APIRouter:
     """Parts of the page that its script loads afterwards."""
-    routes = APIRouter(route_class=pages.route_class(part=True), include_in_schema=False)
+    routes = pages.router(part=True)
     get, monitoring = dependencies.controller.get, dependencies.monitoring
 
     @routes.get("/dashboard/deployments/{name}/charts")

@@ -19,7 +19,7 @@ from model_deployment.dashboard.activity import Activity
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.overview import Overview
 from model_deployment.dashboard.slow_checks import SlowChecks
-from model_deployment.dashboard.snapshots import PageSnapshot, Renderer, Snapshotter, changes
+from model_deployment.dashboard.snapshots import PageSnapshot, Snapshotter, Template, changes
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ MAX_PAGES = 100
 
 
 class Hub:
-    def __init__(self, dependencies: Dependencies, renderer: Renderer, build: str) -> None:
+    def __init__(self, dependencies: Dependencies, template: Template, build: str) -> None:
         """
         Args:
             build: names the static files; pages with files of another build reload themselves.
@@ -45,7 +45,7 @@ class Hub:
         self.checks = SlowChecks(dependencies)
         self._dependencies = dependencies
         self._activity = Activity()
-        self._snapshotter = Snapshotter(dependencies, self.checks, self._activity, renderer)
+        self._snapshotter = Snapshotter(dependencies, self.checks, self._activity, template)
         self._pages = 0
         self._closed = False
         self._changed = asyncio.Event()

@@ -101,7 +101,7 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
         port=deployment.port,
         uptime=numbers.duration((now - ready).total_seconds()) if ready else numbers.NONE,
         uptime_value=-ready.timestamp() if ready else _NOT_READY,
-        rate=numbers.rate(figures.rate),
+        rate=numbers.number(round(figures.rate, 1)),
         p95=numbers.milliseconds(figures.p95),
         errors=numbers.percent(figures.errors, figures.requests),
         requests=figures.requests,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -86,8 +86,8 @@ class Pages:
         more = {**_PAGE_HEADERS, **(headers or {})}
         return compressed(request, text.encode(), "text/html; charset=utf-8", status, more)
 
-    def route_class(self, *, part: bool = False) -> type[APIRoute]:
-        """Routes whose errors are pages too.
+    def router(self, *, part: bool = False) -> APIRouter:
+        """For routes whose errors are pages too.
 
         Args:
             part: the routes, and so their errors, are parts of a page. No header would tell: without
@@ -109,7 +109,7 @@ class Pages:
 
                 return handled
 
-        return PageRoute
+        return APIRouter(route_class=PageRoute, include_in_schema=False)
 
     def problem(self, request: Request, error: Exception, *, part: bool = False) -> Response:
         """An error as a page, or as a part of a page."""

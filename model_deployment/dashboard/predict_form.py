@@ -3,7 +3,7 @@
 If the signature is not a list of named columns, the form is the whole request as JSON.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,16 +54,18 @@ class Form:
     why: str = ""
 
 
-def form(signature: Mapping[str, Any] | None, example: Any, sample: Any) -> Form:
+def form(signature: Mapping[str, Any] | None, request: Any) -> Form:
     """The form of a model.
 
     Args:
         signature: in MLflow's form, None for a model without one.
-        example: the model's own scoring request, None without one.
-        sample: a request that was made from the signature.
+        request: the model's example, or one that was made from the signature.
     """
-    request = example if example is not None and _is_encodable(example) else sample
-    body = _json(request, pretty=False)
+    try:
+        body = _json(request, pretty=False)
+    except orjson.JSONEncodeError:  # nested more deeply than it can be written
+        request = {"inputs": []}
+        body = _json(request, pretty=False)
     if len(body) < _SHORT:
         body = _json(request)
     params = tuple(_param(one) for one in (signature or {}).get("params") or [])
@@ -76,9 +78,9 @@ def form(signature: Mapping[str, Any] | None, example: Any, sample: Any) -> Form
     if len(inputs) > _MAX_FIELDS:
         return Form(None, (), body, f"The model has {len(inputs)} columns.")
     whole = any(column["type"] in COMPLEX for column in inputs)
-    record, made = _first(request, whole), _first(sample, whole)
+    record = _first(request, whole)
     columns = tuple(
-        _column(str(name), column, (record or made).get(str(name)))
+        _column(str(name), column, record.get(str(name)))
         for name, column in zip(names, inputs, strict=True)
     )
     return Form(columns, params, body)
@@ -153,7 +155,10 @@ def _first(request: Any, whole: bool) -> dict[str, Any]:
     if isinstance(inputs, list) and inputs and isinstance(inputs[0], dict):
         return inputs[0]
     if isinstance(inputs, dict):
-        return {name: one[0] if _full(one) and not whole else one for name, one in inputs.items()}
+        return {
+            name: one[0] if isinstance(one, list) and one and not whole else one
+            for name, one in inputs.items()
+        }
     return _first_of_split(None, inputs)
 
 
@@ -167,19 +172,6 @@ def _first_of_split(names: Any, data: Any) -> dict[str, Any]:
     if None in keys:
         return {}
     return {str(key): value for key, value in zip(keys, data[0], strict=False)}
-
-
-def _full(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
-
-
-def _is_encodable(value: Any) -> bool:
-    """Whether the value can be written as JSON; a deeply nested one can be read but not written."""
-    try:
-        orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return False
-    return True
 
 
 def _json(value: Any, *, pretty: bool = True) -> str:

@@ -22,7 +22,7 @@ _SHOWN, _UNFOLDED = 6, 60
 
 
 def router(dependencies: Dependencies, pages: Pages) -> APIRouter:
-    routes = APIRouter(route_class=pages.route_class(), include_in_schema=False)
+    routes = pages.router()
 
     @routes.get("/dashboard/registry")
     async def registry(request: Request) -> Response:

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.documents.base import StoreUnavailable
+from model_deployment.state.database import DatabaseError
 
 _log = logging.getLogger(__name__)
 
@@ -51,30 +52,32 @@ class SlowChecks:
             self._task.cancel()
 
     async def _run(self) -> None:
+        dependencies = self._dependencies
         try:
-            await asyncio.gather(self._check_registry(), self._check_store(), self._read_verdicts())
+            self.registry, self.store, self.verdicts = await asyncio.gather(
+                _problem(dependencies.ping_registry),
+                # Captures show only whether the store takes writes, and only if there are captures.
+                _problem(dependencies.ping_documents),
+                self._read_verdicts(),
+            )
         except Exception:
             _log.exception("cannot check registry, document store and reports for the dashboard")
 
-    async def _check_registry(self) -> None:
+    async def _read_verdicts(self) -> dict[ModelKey, str]:
+        found = {}
         try:
-            await self._dependencies.ping_registry()
-            self.registry = ""
-        except ModelDeploymentError as error:
-            self.registry = error.detail
-
-    async def _check_store(self) -> None:
-        """Captures show only whether the store can be written, and only where there are captures."""
-        try:
-            await self._dependencies.ping_documents()
-            self.store = ""
-        except StoreUnavailable as error:
-            self.store = str(error)
-
-    async def _read_verdicts(self) -> None:
-        with suppress(StoreUnavailable):
-            found = {}
             for row in await self._dependencies.controller.all():
                 for report in await self._dependencies.reporter.list(row.key, 1):
                     found[row.key] = str(report["verdict"])
-            self.verdicts = found
+        except (StoreUnavailable, DatabaseError):
+            return self.verdicts
+        return found
+
+
+async def _problem(ping: Callable[[], Awaitable[object]]) -> str:
+    """Why there is no answer; empty if there is one."""
+    try:
+        await ping()
+    except (ModelDeploymentError, StoreUnavailable) as error:
+        return str(error)
+    return ""

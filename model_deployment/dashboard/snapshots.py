@@ -9,19 +9,15 @@ from typing import Any
 
 from model_deployment.dashboard.activity import Activity
 from model_deployment.dashboard.dependencies import Dependencies
-from model_deployment.dashboard.overview import Overview, Row, facts, rows
+from model_deployment.dashboard.overview import Overview, facts, rows
 from model_deployment.dashboard.slow_checks import SlowChecks
 
 #: Seconds without a tick after which the control loop counts as stuck.
 _STUCK_AFTER = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Renderer:
-    """Writes rows and facts as HTML."""
-
-    row: Callable[[Row], str]
-    facts: Callable[[Overview], str]
+#: The text of a template, by its name and values.
+Template = Callable[..., str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +28,16 @@ class PageSnapshot:
     facts: str
 
 
-def render(overview: Overview, before: PageSnapshot | None, renderer: Renderer) -> PageSnapshot:
+def render(overview: Overview, before: PageSnapshot | None, template: Template) -> PageSnapshot:
     """A snapshot of an overview; rows that are equal to those before are not rendered again."""
     old = before.overview.rows if before else {}
     html = {
-        name: before.rows[name] if before and old.get(name) == row else renderer.row(row)
+        name: before.rows[name]
+        if before and old.get(name) == row
+        else template("part_row", row=row)
         for name, row in overview.rows.items()
     }
-    return PageSnapshot(overview, html, renderer.facts(overview))
+    return PageSnapshot(overview, html, template("part_facts", overview=overview))
 
 
 def changes(sent: PageSnapshot | None, now: PageSnapshot) -> dict[str, Any]:
@@ -67,12 +65,12 @@ class Snapshotter:
         dependencies: Dependencies,
         checks: SlowChecks,
         activity: Activity,
-        renderer: Renderer,
+        template: Template,
     ) -> None:
         self._dependencies = dependencies
         self._checks = checks
         self._activity = activity
-        self._renderer = renderer
+        self._template = template
         self._lock = asyncio.Lock()
         #: Numbers of the snapshots that were started last, and completed last.
         self._started = self._completed = 0
@@ -101,4 +99,4 @@ class Snapshotter:
         self._completed = number
         if before is not None and before.overview == overview:
             return before
-        return render(overview, before, self._renderer)
+        return render(overview, before, self._template)

@@ -32,10 +32,6 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
-def rate(value: float) -> str:
-    return "0" if value == 0 else f"{value:.1f}" if value < 10 else f"{value:.0f}"
-
-
 def percent(part: float, whole: float = 1) -> str:
     """A share of a whole. A share above zero is never shown as 0 %."""
     if not whole:

@@ -74,23 +74,10 @@ function drawState(state, reason) {
 
 let shownVerdict = page.querySelector("[data-live-cell=verdict]").textContent;
 
-/** Fetch the server's advice on a failure; the form keeps what was typed. */
-async function fetchAdvice() {
-  if (page.dataset.known === "0") {
-    location.reload();
-    return;
-  }
-  try {
-    const written = new DOMParser().parseFromString(await (await fetch(location.pathname)).text(), "text/html");
-    const fresh = written.getElementById("trouble");
-    if (fresh && !fresh.hidden) $("trouble").replaceChildren(...fresh.childNodes);
-  } catch { /* the banner says that the controller does not answer */ }
-}
-
 onChange(({ rows, names }) => {
   const html = rows[name];
   if (html) {
-    const row = parse(`<table>${html}</table>`).querySelector("tr");
+    const row = parse(html);
     for (const cell of page.querySelectorAll("[data-live-cell]")) {
       const fresh = row.querySelector(`[data-cell="${cell.dataset.liveCell}"]`);
       if (fresh.innerHTML !== cell.innerHTML) cell.replaceChildren(...fresh.cloneNode(true).childNodes);
@@ -100,7 +87,6 @@ onChange(({ rows, names }) => {
     const verdict = page.querySelector("[data-live-cell=verdict]").textContent;
     const reason = row.querySelector(".reason")?.textContent ?? "";
     show(row.dataset.state, reason, row.dataset.parking === "1", row.dataset.advice);
-    if (row.dataset.state === "failed" && before !== "failed") fetchAdvice();
     if (row.dataset.state === "ready" && before !== "ready") {
       // The form needs the model files, which were not here before.
       if (page.dataset.known === "0") location.reload();

@@ -60,8 +60,8 @@ onChange(({ rows: changed, names, facts }) => {
   for (const [name, html] of Object.entries(changed)) {
     const old = known.get(name);
     const focused = old?.contains(document.activeElement);
-    if (old) patchRow(old, parse(`<table>${html}</table>`).querySelector("tr"));
-    else body.append(parse(`<table>${html}</table>`).querySelector("tr"));
+    if (old) patchRow(old, parse(html));
+    else body.append(parse(html));
     if (focused && !old.contains(document.activeElement)) old.querySelector("a").focus();
   }
   if (names !== null) {

@@ -48,8 +48,6 @@ function body() {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
-
 /** JSON as a Python literal: three words differ, and strings may have escapes that Python does not know. */
 const WORDS = { true: "True", false: "False", null: "None" };
 const python = (json) => json.replace(/"(?:[^"\\]|\\.)*"|\b(?:true|false|null)\b/g, (word) => WORDS[word] ?? JSON.stringify(JSON.parse(word)));
@@ -76,23 +74,10 @@ function mark(errors) {
   }
 }
 
-/** Indented JSON; values stay text, because JavaScript would round numbers. */
+/** Indented JSON with numbers as written, which JavaScript would round. Other text, and that in old browsers, stays as it is. */
 function pretty(text) {
-  try { JSON.parse(text); } catch { return text; }
-  const tokens = text.match(TOKEN);
-  let made = "", depth = 0;
-  const line = () => `\n${"  ".repeat(depth)}`;
-  tokens.forEach((token, place) => {
-    const before = tokens[place - 1];
-    if (token === "}" || token === "]") {
-      depth -= 1;
-      made += (before === "{" || before === "[" ? "" : line()) + token;
-    } else {
-      made += (before === "{" || before === "[" || before === "," ? line() : "") + token + (token === ":" ? " " : "");
-    }
-    if (token === "{" || token === "[") depth += 1;
-  });
-  return made;
+  const exact = (_, value, { source }) => (typeof value === "number" ? JSON.rawJSON(source) : value);
+  try { return JSON.stringify(JSON.parse(text, exact), null, 2); } catch { return text; }
 }
 
 form.addEventListener("submit", async (event) => {

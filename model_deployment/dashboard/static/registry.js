@@ -37,7 +37,7 @@ onChange(({ rows: changed, names }) => {
     const gone = names !== null && !names.includes(row.dataset.live) && before !== "";
     let now = before;
     if (html) {
-      const fresh = parse(`<table>${html}</table>`).querySelector("[data-cell=state]");
+      const fresh = parse(html).querySelector("[data-cell=state]");
       now = fresh.querySelector(".badge").textContent;
       cell.replaceChildren(...fresh.childNodes);
     }
@@ -61,7 +61,7 @@ if (cells.size) onChange(({ rows: changed, names }) => {
   for (const [name, html] of Object.entries(changed)) {
     const cell = cells.get(modelOf(name));
     if (!cell) continue;
-    const row = parse(`<table>${html}</table>`).querySelector("tr");
+    const row = parse(html);
     const badge = row.querySelector("[data-cell=state] .badge");
     const all = [...cell.querySelectorAll("[data-live]")];
     const old = all.find((one) => one.dataset.live === name);

@@ -4,7 +4,7 @@ import logging
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from model_deployment.core.errors import (
     ModelDeploymentError,
@@ -30,8 +30,8 @@ ERRORS = {
 
 async def ask(path: str) -> httpx.Response:
     app, pages = FastAPI(), Pages(lambda _: None)
-    whole = APIRouter(route_class=pages.route_class())
-    within = APIRouter(route_class=pages.route_class(part=True))
+    whole = pages.router()
+    within = pages.router(part=True)
 
     async def fail(what: str) -> None:
         raise ERRORS[what][0]

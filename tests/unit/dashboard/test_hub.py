@@ -14,7 +14,7 @@ from model_deployment.dashboard import hub as hub_module
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.hub import MAX_PAGES, EventStream, Hub
 from model_deployment.dashboard.overview import Facts, Overview, Row
-from model_deployment.dashboard.snapshots import PageSnapshot, Renderer, changes, render
+from model_deployment.dashboard.snapshots import PageSnapshot, changes, render
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.recording.upkeep import MonitoringState
 from model_deployment.telemetry.prometheus import Seen
@@ -54,10 +54,14 @@ class StubController:
             ping_registry=self.ping_registry,
             controller=self,
         )
-        renderer = Renderer(
-            row=lambda row: row.name, facts=lambda overview: str(overview.facts.store_lost)
-        )
-        return Hub(cast(Dependencies, dependencies), renderer, "build")
+        return Hub(cast(Dependencies, dependencies), template, "build")
+
+
+def template(name: str, **values: Any) -> str:
+    """The reason of a row, or the number of lost captures."""
+    if name == "part_row":
+        return str(values["row"].reason)
+    return str(values["overview"].facts.store_lost)
 
 
 async def settle() -> None:
@@ -187,14 +191,14 @@ def overview(**reasons: str) -> Overview:
 def test_rows_that_are_equal_are_not_rendered_again() -> None:
     rendered: list[str] = []
 
-    def row(row: Row) -> str:
-        rendered.append(row.reason)
-        return row.reason
+    def note(name: str, **values: Any) -> str:
+        if name == "part_row":
+            rendered.append(values["row"].reason)
+        return template(name, **values)
 
-    renderer = Renderer(row=row, facts=lambda overview: "facts")
-    first = render(overview(a="1", b="2"), None, renderer)
+    first = render(overview(a="1", b="2"), None, note)
     assert rendered == ["1", "2"]
-    second = render(overview(b="2", c="3"), first, renderer)
+    second = render(overview(b="2", c="3"), first, note)
     assert rendered == ["1", "2", "3"]
     assert second.rows == {"b": "2", "c": "3"}
 
