@@ -50,7 +50,7 @@ def tags(page: str) -> Tags:
     return found
 
 
-def test_pages_allow_nothing_but_files_of_ours(controller: Controller) -> None:
+def test_pages_allow_only_our_own_files(controller: Controller) -> None:
     controller.deploy("stub-1")
     controller.deploy("stub-2")
     for path in PAGES:

@@ -47,7 +47,7 @@ async def ask(path: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("what", ERRORS)
-async def test_an_error_has_the_form_of_what_was_asked(
+async def test_error_is_a_page_or_a_part_as_requested(
     what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     error, status, said = ERRORS[what]
