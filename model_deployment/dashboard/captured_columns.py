@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
@@ -198,23 +199,17 @@ def _half_distance(low: float, high: float) -> float:
 
 def _shares(values: Sequence[float], low: float, high: float) -> list[float]:
     """The share of values in each bin; the first and the last bin are for values beyond the range."""
-    if not values:
-        return []
-    counts = [0] * (_BINS + 2)
+    # Unlike low + i * step, this does not overflow.
+    edges = [low * (1 - i / _BINS) + high * (i / _BINS) for i in range(_BINS + 1)]
+    middle = _BINS // 2
+    counts = [0] * (_BINS + 2) if values else []
     for value in values:
-        counts[_bin(value, low, high)] += 1
+        if low <= value <= high:
+            place = min(_BINS, bisect_right(edges, value)) if low < high else middle
+        else:
+            place = 0 if value < low else -1
+        counts[place] += 1
     return [count / len(values) for count in counts]
-
-
-def _bin(value: float, low: float, high: float) -> int:
-    if value < low:
-        return 0
-    if value > high:
-        return _BINS + 1
-    width = _half_distance(low, high)
-    return 1 + (
-        min(_BINS - 1, int(_BINS * (_half_distance(low, value) / width))) if width else _BINS // 2
-    )
 
 
 def _categories(before: Sequence[Any], now: Sequence[Any]) -> tuple[Category, ...]:

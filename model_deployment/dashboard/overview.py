@@ -45,7 +45,6 @@ class Row:
     rate: str
     p95: str
     errors: str
-    requests: int
     memory: str
     memory_value: int
     verdict: str
@@ -104,7 +103,6 @@ def row(served: Served, figures: Figures, verdict: str, now: datetime) -> Row:
         rate=numbers.number(round(figures.rate, 1)),
         p95=numbers.milliseconds(figures.p95),
         errors=numbers.percent(figures.errors, figures.requests),
-        requests=figures.requests,
         memory=numbers.size(memory),
         memory_value=memory or 0,
         verdict=verdict,

@@ -118,10 +118,11 @@ def trend(
     inner += Markup('<polyline class="trend" points="{}"/>').format(
         " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     )
-    for x, y in places[:-1]:
-        inner += Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(x, y)
-    x, y = places[-1]
-    inner += Markup('<circle class="dot last" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(x, y)
+    for place, (x, y) in enumerate(places, 1):
+        style, radius = ("dot", 2.5) if place < len(places) else ("dot last", 4)
+        inner += Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(
+            style, x, y, radius
+        )
     inner += _axis(points[0][0][:10] if len(points) > 1 else "", points[-1][0], left)
     return _picture(_HEIGHT, inner, "line: the metric over time")
 

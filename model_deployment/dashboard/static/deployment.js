@@ -1,5 +1,5 @@
 // The page of one deployment: keeps state, figures, reports, events and log up to date.
-import { call, onChange, parse, toast } from "./live.js";
+import { call, onChange, parse, toast, whileBusy } from "./live.js";
 import { predicting } from "./predict.js";
 
 const page = document.getElementById("page");
@@ -155,17 +155,21 @@ document.addEventListener("back", () => { loadPart("charts"); loadPart("reports"
 
 const loadColumns = $("load-columns");
 loadColumns?.addEventListener("click", async () => {
-  loadColumns.disabled = true;
-  loadColumns.textContent = "Loading …";
-  try {
-    const answer = await fetch(`/dashboard/deployments${path}/columns`);
-    fill($("columns"), answer, await answer.text());
-  } catch {
-    toast("The controller does not answer.");
-  }
-  loadColumns.disabled = false;
+  await whileBusy(loadColumns, "Loading …", async () => {
+    try {
+      const answer = await fetch(`/dashboard/deployments${path}/columns`);
+      fill($("columns"), answer, await answer.text());
+    } catch {
+      toast("The controller does not answer.");
+    }
+  });
   loadColumns.textContent = "Load again";
 });
+
+function showProblem(element, error) {
+  element.textContent = error.message;
+  element.hidden = false;
+}
 
 // -- reports -----------------------------------------------------------------------------------------
 
@@ -198,8 +202,7 @@ $("report").addEventListener("click", async () => {
     if (made.verdict !== "error") view(where(made.id), "New report");
     else throw new Error(made.report.reasons[0]?.message ?? "Cannot create the report. See the controller’s log.");
   } catch (error) {
-    $("report-problem").textContent = error.message;
-    $("report-problem").hidden = false;
+    showProblem($("report-problem"), error);
   }
   $("making").hidden = true;
   $("report").disabled = false;
@@ -251,44 +254,32 @@ if (operator) {
   const yes = $("confirm-yes");
   $("undeploy").addEventListener("click", () => { $("confirm-problem").hidden = true; dialog.showModal(); $("confirm-no").focus(); });
   $("confirm-no").addEventListener("click", () => dialog.close());
-  yes.addEventListener("click", async () => {
+  /** Deploy or undeploy, and show the new state at once. */
+  const change = async (address, body) => {
     busy = true;
-    yes.disabled = $("undeploy").disabled = true;
-    yes.textContent = "Undeploying …";
-    try {
-      const row = await call("POST", `/undeploy${path}`);
-      busy = false;
-      show(row.state, row.reason, undefined, row.advice);
-      drawState(row.state, row.reason);
-      dialog.close();
-      toast(row.state === "stopped" ? `${name} is undeployed.` : `${name} is being undeployed.`);
-    } catch (error) {
-      busy = false;
-      $("confirm-problem").textContent = error.message;
-      $("confirm-problem").hidden = false;
-    }
-    yes.disabled = $("undeploy").disabled = false;
-    yes.textContent = "Undeploy";
+    const row = await call("POST", address, body).finally(() => { busy = false; });
+    show(row.state, row.reason, undefined, row.advice);
+    drawState(row.state, row.reason);
+    return row;
+  };
+  yes.addEventListener("click", async () => {
+    $("undeploy").disabled = true;
+    await whileBusy(yes, "Undeploying …", async () => {
+      try {
+        const row = await change(`/undeploy${path}`);
+        dialog.close();
+        toast(row.state === "stopped" ? `${name} is undeployed.` : `${name} is being undeployed.`);
+      } catch (error) {
+        showProblem($("confirm-problem"), error);
+      }
+    });
+    $("undeploy").disabled = false;
     if (!dialog.open) moveFocus();
   });
   $("again").addEventListener("click", async () => {
-    const again = $("again");
-    busy = true;
-    again.disabled = true;
-    again.textContent = "Deploying …";
     const options = JSON.parse(page.dataset.options);
     if (options.retention_days === null) delete options.retention_days;
-    try {
-      const row = await call("POST", `${page.dataset.deploy}?wait=0`, options);
-      busy = false;
-      show(row.state, row.reason, undefined, row.advice);
-      drawState(row.state, row.reason);
-    } catch (error) {
-      busy = false;
-      toast(error.message);
-    }
-    again.disabled = false;
-    again.textContent = "Deploy again";
+    await whileBusy($("again"), "Deploying …", () => change(`${page.dataset.deploy}?wait=0`, options).catch((error) => toast(error.message)));
     moveFocus();
   });
 }

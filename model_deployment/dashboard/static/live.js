@@ -38,7 +38,6 @@ function say(text, good) {
 function disconnected(text) {
   clearTimeout(hiding);
   away = true;
-  document.body.classList.add("away");
   if (banner.textContent !== text || banner.hidden) say(text, false);
 }
 
@@ -46,7 +45,6 @@ function reconnected() {
   clearTimeout(timer);
   if (!away) return;
   away = false;
-  document.body.classList.remove("away");
   say("The controller is back. This page is live again.", true);
   hiding = setTimeout(() => { banner.hidden = true; }, 4000);
   document.dispatchEvent(new Event("back"));
@@ -164,11 +162,16 @@ export async function call(method, path, body) {
   const text = await answer.text();
   let answered = null;
   try { answered = JSON.parse(text); } catch { /* not from our API */ }
-  if (!answer.ok) {
-    const error = new Error(answered?.detail ?? `The answer is ${answer.status} ${answer.statusText}.`);
-    error.status = answer.status;
-    error.problem = answered;
-    throw error;
-  }
+  if (!answer.ok) throw new Error(answered?.detail ?? `The answer is ${answer.status} ${answer.statusText}.`);
   return answered;
+}
+
+/** Disable a button, and say what happens on it, while an action runs. */
+export async function whileBusy(button, text, action) {
+  const before = button.textContent;
+  button.disabled = true;
+  button.textContent = text;
+  await action();
+  button.disabled = false;
+  button.textContent = before;
 }
