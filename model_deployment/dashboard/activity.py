@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -77,11 +77,14 @@ class Activity:
             return Figures()
         steps = track.steps
         newest = list(steps)[-_NOW:]
+        latencies: Counter[int] = Counter()
+        for step in steps:
+            latencies.update(step.latencies)
         return Figures(
             rates=tuple(step.requests / step.seconds for step in steps),
             p95s=tuple(step.p95 for step in steps),
             rate=sum(s.requests for s in newest) / sum(s.seconds for s in newest),
-            p95=percentile(_added(step.latencies for step in steps), 0.95),
+            p95=percentile(latencies, 0.95),
             requests=sum(step.requests for step in steps),
             errors=sum(step.errors for step in steps),
         )
@@ -98,13 +101,6 @@ def _difference(before: Total, now: Total, seconds: float) -> _Step:
     errors = now.errors.total() - before.errors.total()
     answered = sum(latencies.values())
     return _Step(answered + errors, errors, latencies, percentile(latencies, 0.95), seconds)
-
-
-def _added(counts: Iterable[Mapping[int, int]]) -> Counter[int]:
-    found: Counter[int] = Counter()
-    for one in counts:
-        found.update(one)
-    return found
 
 
 def percentile(counts: Mapping[int, int], share: float) -> float | None:

@@ -21,38 +21,27 @@ class Dashboard:
         await self._hub.run()
 
     def router(self) -> APIRouter:
-        routes = APIRouter()
-        routes.include_router(self._overview())
-        routes.include_router(self._events())
-        routes.include_router(self._files.router())
-        routes.include_router(registry_pages.router(self._dependencies, self._pages))
-        routes.include_router(deployment_page.router(self._dependencies, self._pages, self._hub))
-        routes.include_router(deployment_page.parts(self._dependencies, self._pages, self._hub))
-        routes.include_router(compare_page.router(self._dependencies, self._pages))
-        return routes
-
-    def _overview(self) -> APIRouter:
-        routes = self._pages.router()
+        dependencies, pages, hub = self._dependencies, self._pages, self._hub
+        routes, streams = pages.router(), pages.router(part=True)
 
         @routes.get("/")
         @routes.get("/dashboard")
         async def overview(request: Request) -> Response:
-            return self._pages.send(
-                request,
-                "overview",
-                at="overview",
-                build=self._files.build,
-                overview=await self._hub.overview(),
-            )
+            found = await hub.overview()
+            return pages.send(request, "overview", at="overview", build=hub.build, overview=found)
 
-        return routes
-
-    def _events(self) -> APIRouter:
-        routes = self._pages.router(part=True)
-
-        @routes.get("/dashboard/events")
+        @streams.get("/dashboard/events")
         async def events() -> Response:
-            self._hub.admit()
-            return EventStream(self._hub)
+            hub.admit()
+            return EventStream(hub)
 
+        for router in (
+            streams,
+            self._files.router(),
+            registry_pages.router(dependencies, pages),
+            deployment_page.router(dependencies, pages, hub),
+            deployment_page.parts(dependencies, pages, hub),
+            compare_page.router(dependencies, pages),
+        ):
+            routes.include_router(router)
         return routes
