@@ -35,7 +35,7 @@ PICTURES = (
     ("overview", "/", "", "body"),
     ("registry", "/dashboard/registry/diabetes", "[data-deploy]", "body"),
     ("deployment", "/dashboard/deployments/diabetes-1", "#ask", "body"),
-    ("inputs", "/dashboard/deployments/diabetes-1", "#look", "#inputs"),
+    ("inputs", "/dashboard/deployments/diabetes-1", "#load-columns", "#inputs"),
     ("quality", "/dashboard/deployments/diabetes-1", "", "#reports"),
     ("compare", "/dashboard/compare/diabetes?versions=1,2", "", "body"),
 )

@@ -28,7 +28,7 @@ from model_deployment.app.monitoring import MonitoringParts
 from model_deployment.app.serving import ServingParts
 from model_deployment.control.controller import Controller
 from model_deployment.dashboard.dashboard import Dashboard
-from model_deployment.dashboard.dependencies import Parts
+from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.documents.base import Collection
 from model_deployment.telemetry.collect import Telemetry
 
@@ -111,14 +111,14 @@ def build_dashboard(
     """The pages for people."""
     registry = serving.registry
 
-    async def reach_registry() -> None:
+    async def ping_registry() -> None:
         # Without words for what was wanted: only what is away is shown.
         await registry.ask("", lambda client: client.search_registered_models(max_results=1))
 
-    async def reach_documents() -> None:
+    async def ping_documents() -> None:
         await (await monitoring.store.opened()).get(Collection.REPORTS, "any")
 
-    parts = Parts(
+    dependencies = Dependencies(
         controller=controller,
         monitoring=monitoring.monitoring,
         reporter=monitoring.reporter,
@@ -126,13 +126,13 @@ def build_dashboard(
         find_inputs=monitoring.find_inputs,
         models=registry.models,
         versions=registry.versions,
-        reach_registry=reach_registry,
-        reach_documents=reach_documents,
-        look=telemetry.snapshot,
+        ping_registry=ping_registry,
+        ping_documents=ping_documents,
+        collect=telemetry.snapshot,
         totals=serving.totals.all,
         describe=serving.describe,
         counters=serving.routes.counters,
         find_training=monitoring.find_training,
-        who=lambda scope: scope.get(USER),
+        identify=lambda scope: scope.get(USER),
     )
-    return Dashboard(parts)
+    return Dashboard(dependencies)

@@ -1,1 +1,1 @@
-"""The pages for people: what runs, how it does, and what can be done about it, in a browser."""
+"""The web pages: what is deployed, how each deployment does, and buttons to act on it."""

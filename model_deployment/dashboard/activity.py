@@ -1,4 +1,4 @@
-"""How busy deployments were in the last minutes: differences of what is counted, step by step."""
+"""How busy deployments were in the last minutes, from differences of their counters."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from model_deployment.core.names import ModelKey
 from model_deployment.recording.counters import RequestCounts
 from model_deployment.recording.histogram import Histogram
 
-#: Seconds of a step, and how many are remembered: five minutes.
+#: Seconds of a step, and number of steps that are kept: five minutes.
 STEP, KEPT = 5.0, 60
-#: Steps that "now" is made of.
+#: Steps that count as "now".
 _NOW = 2
 
 
@@ -43,19 +43,18 @@ class _Track:
     steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=KEPT))
 
 
-class Pulse:
-    """Notes a step whenever it is told the totals."""
+class Activity:
+    """The activity of all deployments."""
 
     def __init__(self) -> None:
         self._tracks: dict[ModelKey, _Track] = {}
         self._at: float | None = None
 
     def due(self, now: float) -> bool:
-        """Whether a step is over."""
         return self._at is None or now - self._at >= STEP
 
-    def beat(self, now: float, totals: Mapping[ModelKey, RequestCounts]) -> None:
-        """Note what was counted since the last time."""
+    def sample(self, now: float, totals: Mapping[ModelKey, RequestCounts]) -> None:
+        """Complete a step: what was counted since the last sample."""
         seconds = STEP if self._at is None else max(0.001, now - self._at)
         self._at = now
         self._tracks = {key: track for key, track in self._tracks.items() if key in totals}
@@ -65,7 +64,6 @@ class Pulse:
             track.last = total
 
     def of(self, key: ModelKey) -> Figures:
-        """The last minutes of a deployment."""
         track = self._tracks.get(key)
         if track is None or not track.steps:
             return Figures()

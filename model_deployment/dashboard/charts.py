@@ -1,4 +1,4 @@
-"""What was served, and how metrics went, as pictures. Pure."""
+"""Charts of traffic and of metrics over time. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from model_deployment.dashboard import formatting, svg
-from model_deployment.degradation.metric_verdict import ROUNDING, by_normalised_name
+from model_deployment.degradation.metric_names import HIGHER, direction
+from model_deployment.degradation.metric_verdict import by_normalised_name
+from model_deployment.rendering import axis, numbers, paths
 
-#: Windows that can be chosen, in minutes, and columns of a chart.
+#: Minutes of each window that can be chosen, and columns of a chart.
 WINDOWS = {"15m": 15, "1h": 60, "6h": 360, "24h": 1440}
 _COLUMNS = 60
-#: Metrics that are drawn.
-_TRENDS = 12
+#: Metrics with a chart, at most.
+_MAX_TRENDS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a chart, or its columns."""
-
     label: str
     style: str
     path: str
@@ -27,10 +26,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture with its axes in words."""
-
     title: str
-    told: str
+    summary: str
     top: str
     lines: tuple[Line, ...]
     first: str
@@ -39,7 +36,7 @@ class Chart:
 
 
 def traffic(serving: Mapping[str, Any], minutes: int, until: datetime) -> list[Chart]:
-    """Requests and latencies of a window, from what was counted by the minute."""
+    """Requests and latencies of a window, from counts per minute."""
     until = until.replace(second=0, microsecond=0) + timedelta(minutes=1)
     since = until - timedelta(minutes=minutes)
     columns = min(_COLUMNS, minutes)
@@ -59,22 +56,22 @@ def _requests(
     total: Mapping[str, Any],
     ends: tuple[str, str],
 ) -> Chart:
-    asked: list[float | None] = [sum(w["requests"] for w in one) / each for one in bins]
+    requests: list[float | None] = [sum(w["requests"] for w in one) / each for one in bins]
     failed: list[float | None] = [
         sum(sum(w["errors"].values()) for w in one) / each for one in bins
     ]
-    most = svg.top(asked)
+    most = axis.top(requests)
     errors = ", ".join(
-        f"{formatting.number(n)} {kind.replace('_', ' ')}" for kind, n in total["errors"].items()
+        f"{numbers.number(n)} {kind.replace('_', ' ')}" for kind, n in total["errors"].items()
     )
     return Chart(
         "Requests per minute",
-        f"{formatting.count(total['requests'], 'request')}, {formatting.count(total['rows'], 'row')}; "
+        f"{numbers.count(total['requests'], 'request')}, {numbers.count(total['rows'], 'row')}; "
         f"{errors or 'no errors'}",
-        formatting.number(most),
+        numbers.number(most),
         (
-            Line("requests", "area", svg.area(asked, most)),
-            Line("errors", "area failed", svg.area(failed, most)),
+            Line("requests", "area", paths.bars(requests, most)),
+            Line("errors", "area failed", paths.bars(failed, most)),
         ),
         *ends,
     )  # fmt: skip
@@ -83,22 +80,22 @@ def _requests(
 def _latency(
     bins: Sequence[Sequence[Mapping[str, Any]]], total: Mapping[str, Any], ends: tuple[str, str]
 ) -> Chart:
-    """The slowest minute of each column counts."""
+    """Each column shows its slowest minute."""
 
     def worst(name: str) -> list[float | None]:
         return [max((w[name] for w in one if w[name] is not None), default=None) for one in bins]
 
     p50, p95, p99 = worst("p50_ms"), worst("p95_ms"), worst("p99_ms")
-    most = svg.top(p99)
+    most = axis.top(p99)
     return Chart(
         "Latency",
         ", ".join(
-            f"{name} {formatting.milliseconds(total[f'{name}_ms'])}"
+            f"{name} {numbers.milliseconds(total[f'{name}_ms'])}"
             for name in ("p50", "p95", "p99")
         ),
-        formatting.milliseconds(most),
+        numbers.milliseconds(most),
         tuple(
-            Line(name, name, svg.line(values, most))
+            Line(name, name, paths.line(values, most))
             for name, values in (("p99", p99), ("p95", p95), ("p50", p50))
         ),
         *ends,
@@ -108,11 +105,11 @@ def _latency(
 def trends(
     history: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]
 ) -> list[Chart]:
-    """Each metric over time, with its baseline as a line across.
+    """Each metric over time, with its baseline as a horizontal line.
 
     Args:
         history: newest first.
-        compared: what the newest is compared with.
+        compared: the comparison of the newest metrics with their baseline.
     """
     past = [
         (
@@ -122,7 +119,7 @@ def trends(
         for entry in reversed(history)
     ]
     made = []
-    for row in compared[:_TRENDS]:
+    for row in compared[:_MAX_TRENDS]:
         measured = [
             (at, now[row["metric"]])
             for at, now in past
@@ -137,30 +134,22 @@ def _trend(row: Mapping[str, Any], measured: Sequence[tuple[datetime, float]]) -
     baseline = row["baseline"]
     if baseline is not None and not math.isfinite(baseline):
         baseline = None
-    low, high = _edges(
-        [*(value for _, value in measured), *([] if baseline is None else [baseline])]
-    )
+    values = [value for _, value in measured]
+    bound = 1.0 if direction(row["metric"]) == HIGHER else None
+    low, high = axis.edges(values if baseline is None else [*values, baseline], bound)
     (first, _), (last, _) = measured[0], measured[-1]
     span = (last - first).total_seconds() or 1.0
     points = [((at - first).total_seconds() / span, value) for at, value in measured]
-    lines = [Line("measured", "p95", svg.curve(points, low, high))]
+    lines = [Line("measured", "p95", paths.curve(points, low, high))]
     if baseline is not None:
         across = [(0.0, baseline), (1.0, baseline)]
-        lines.append(Line("baseline", "baseline", svg.curve(across, low, high)))
+        lines.append(Line("baseline", "baseline", paths.curve(across, low, high)))
     return Chart(
         row["metric"],
-        f"now {formatting.number(row['current'])}, baseline {formatting.number(baseline)}",
-        formatting.number(high),
+        f"now {numbers.number(row['current'])}, baseline {numbers.number(baseline)}",
+        numbers.number(high),
         tuple(lines),
-        first=formatting.moment(first)[5:16],
-        last=formatting.moment(last)[5:16],
-        bottom=formatting.number(low),
+        first=numbers.moment(first)[5:16],
+        last=numbers.moment(last)[5:16],
+        bottom=numbers.number(low),
     )
-
-
-def _edges(values: Sequence[float]) -> tuple[float, float]:
-    """Of an axis: round numbers, and zero between or at one of them, so that noise stays small."""
-    if max(map(abs, values)) < ROUNDING:
-        return 0.0, 1.0
-    low = -svg.top([-value for value in values]) if min(values) < 0 else 0.0
-    return low, svg.top(values) if max(values) > 0 or not low else 0.0

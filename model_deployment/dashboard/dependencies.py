@@ -1,4 +1,4 @@
-"""What the dashboard is given of the rest."""
+"""What the dashboard needs from the rest of the controller."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,27 +17,25 @@ from model_deployment.telemetry.prometheus import Snapshot
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Use cases, and callables that tell of the parts below them."""
-
+class Dependencies:
     controller: Controller
     monitoring: Monitoring
     reporter: Reporter
     documents: Documents
-    #: What a deployed model takes.
+    #: The input columns of a deployed model.
     find_inputs: FindInputs
+    find_training: FindTraining
     #: Every registered model, and the versions of one.
     models: Callable[[], Awaitable[Sequence[RegisteredModel]]]
     versions: Callable[[str], Awaitable[Sequence[RegisteredVersion]]]
-    #: These two raise when registry or document store do not answer.
-    reach_registry: Callable[[], Awaitable[object]]
-    reach_documents: Callable[[], Awaitable[object]]
-    #: The controller's figures now, and what was counted of requests.
-    look: Callable[[], Awaitable[Snapshot]]
+    #: These two raise while the registry or the document store does not answer.
+    ping_registry: Callable[[], Awaitable[object]]
+    ping_documents: Callable[[], Awaitable[object]]
+    #: The controller's figures now.
+    collect: Callable[[], Awaitable[Snapshot]]
     totals: Callable[[], Mapping[ModelKey, RequestCounts]]
     #: Signature, scoring example and a sample request of a deployed model; reads files.
     describe: Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
     counters: Callable[[ModelKey], ProxyCounters]
-    find_training: FindTraining
-    #: Who sends a request, by its scope.
-    who: Callable[[Mapping[str, Any]], User | None]
+    #: The user of a request, from its ASGI scope.
+    identify: Callable[[Mapping[str, Any]], User | None]

@@ -1,4 +1,4 @@
-"""What the overview shows: a row for each deployment, and the facts above them. Pure."""
+"""What the overview shows: a row for each deployment, and facts about the controller above them. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from datetime import datetime
 from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.hints import advice
 from model_deployment.core.names import ModelKey
-from model_deployment.dashboard import formatting, svg
-from model_deployment.dashboard.activity import KEPT, Figures, Pulse
+from model_deployment.dashboard.activity import KEPT, Activity, Figures
+from model_deployment.rendering import axis, numbers, paths
 from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot
 
 #: The order in which states want attention.
@@ -21,7 +21,7 @@ _URGENCY = {
     State.PARKED: 5,
     State.STOPPED: 6,
 }
-#: Before any moment, so that what is not ready counts as ready for no time.
+#: Sorts deployments that are not ready as if they had become ready last.
 _NOT_READY = -1e12
 
 
@@ -33,19 +33,18 @@ class Row:
     path: str
     state: str
     urgency: int
-    #: It stops only to be parked: it still answers.
+    #: It stops because it was idle, and still answers requests.
     parking: bool
     reason: str
-    #: What helps, where it failed.
+    #: What helps after a failure.
     advice: str
     port: int | None
     uptime: str
-    #: What was made ready last has the least, but for what is not ready.
-    newness: float
+    #: Sort key of the uptime: the longer a deployment has been ready, the larger.
+    uptime_value: float
     rate: str
     p95: str
     errors: str
-    requests: int
     memory: str
     memory_value: int
     verdict: str
@@ -55,13 +54,13 @@ class Row:
     p95_value: float
     error_share: float
     restarts: int
-    #: Says that workers are missing, if they are.
-    missing: str
+    #: How many workers serve, if some are missing.
+    missing_workers: str
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What holds for the controller as a whole."""
+    """The controller as a whole."""
 
     ports_free: int | None
     ports_size: int
@@ -71,70 +70,79 @@ class Facts:
     stuck: bool
     store: str
     store_waiting: str
-    #: Why it cannot be read.
-    store_away: str
+    #: Why the store cannot be read.
+    store_unreadable: str
     store_lost: int
-    #: None: not asked yet.
+    #: Why the registry does not answer; empty if it does, None before the first check.
     registry: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Overview:
+    #: By name, in the order of the page.
+    rows: dict[str, Row]
+    facts: Facts
+
+
 def row(served: DeploymentSnapshot, figures: Figures, verdict: str, now: datetime) -> Row:
-    """The row of a deployment."""
-    it = served.row
-    ready = it.ready_at if it.state is State.READY else None
-    taken = served.memory
-    memory = (taken.pss or taken.rss) if taken else None
+    deployment = served.row
+    ready = deployment.ready_at if deployment.state is State.READY else None
+    measured = served.memory
+    memory = (measured.pss or measured.rss) if measured else None
     return Row(
-        name=str(it.key),
-        path=it.key.path,
-        state=str(it.state),
-        urgency=_URGENCY[it.state],
-        parking=it.parking and it.state is State.STOPPING and it.desired is Desired.RUNNING,
-        reason=it.reason,
-        advice=advice(it.reason) if it.state is State.FAILED else "",
-        port=it.port,
-        uptime=formatting.duration((now - ready).total_seconds()) if ready else formatting.NONE,
-        newness=-ready.timestamp() if ready else _NOT_READY,
-        rate=formatting.rate(figures.rate),
-        p95=formatting.milliseconds(figures.p95),
-        errors=formatting.percent(figures.errors, figures.requests),
-        requests=figures.requests,
-        memory=formatting.size(memory),
+        name=str(deployment.key),
+        path=deployment.key.path,
+        state=str(deployment.state),
+        urgency=_URGENCY[deployment.state],
+        parking=_is_parking(deployment),
+        reason=deployment.reason,
+        advice=advice(deployment.reason) if deployment.state is State.FAILED else "",
+        port=deployment.port,
+        uptime=numbers.duration((now - ready).total_seconds()) if ready else numbers.NONE,
+        uptime_value=-ready.timestamp() if ready else _NOT_READY,
+        rate=numbers.number(round(figures.rate, 1)),
+        p95=numbers.milliseconds(figures.p95),
+        errors=numbers.percent(figures.errors, figures.requests),
+        memory=numbers.size(memory),
         memory_value=memory or 0,
         verdict=verdict,
-        rate_line=svg.line(figures.rates, svg.top(figures.rates), KEPT),
-        p95_line=svg.line(figures.p95s, svg.top(figures.p95s), KEPT),
+        rate_line=paths.line(figures.rates, axis.top(figures.rates), KEPT),
+        p95_line=paths.line(figures.p95s, axis.top(figures.p95s), KEPT),
         rate_value=round(figures.rate, 2),
         p95_value=round(figures.p95 or 0, 2),
         error_share=figures.errors / figures.requests if figures.requests else 0,
-        restarts=it.restarts,
-        missing=_missing(it, served.workers),
+        restarts=deployment.restarts,
+        missing_workers=_missing_workers(deployment, served.workers),
     )
 
 
-def _missing(it: Deployment, serving: int | None) -> str:
-    if it.state is not State.READY or serving is None or serving >= it.options.workers:
+def _is_parking(deployment: Deployment) -> bool:
+    stopping = deployment.parking and deployment.state is State.STOPPING
+    return stopping and deployment.desired is Desired.RUNNING
+
+
+def _missing_workers(deployment: Deployment, serving: int | None) -> str:
+    workers = deployment.options.workers
+    if deployment.state is not State.READY or serving is None or serving >= workers:
         return ""
-    return f"{serving} of {it.options.workers} workers serve"
+    return f"{serving} of {workers} workers serve"
 
 
 def rows(
-    seen: Snapshot, pulse: Pulse, verdicts: Mapping[ModelKey, str], now: datetime
+    seen: Snapshot, activity: Activity, verdicts: Mapping[ModelKey, str], now: datetime
 ) -> dict[str, Row]:
-    """All rows, by name."""
     made = [
-        row(served, pulse.of(served.row.key), verdicts.get(served.row.key, ""), now)
+        row(served, activity.of(served.row.key), verdicts.get(served.row.key, ""), now)
         for served in sorted(seen.deployments, key=lambda one: _order(one.row))
     ]
     return {one.name: one for one in made}
 
 
-def _order(it: Deployment) -> tuple[str, int]:
-    return it.key.model.lower(), it.key.version
+def _order(deployment: Deployment) -> tuple[str, int]:
+    return deployment.key.model.lower(), deployment.key.version
 
 
 def facts(seen: Snapshot, registry: str | None, store: str, stuck_after: float) -> Facts:
-    """What holds for all."""
     ports, captures = seen.ports, seen.captures
     return Facts(
         ports_free=ports.free if ports else None,
@@ -144,8 +152,8 @@ def facts(seen: Snapshot, registry: str | None, store: str, stuck_after: float) 
         database=seen.database,
         stuck=seen.idle > stuck_after,
         store=captures.error,
-        store_waiting=formatting.size(captures.spool_bytes) if captures.error else "",
-        store_away=store,
+        store_waiting=numbers.size(captures.spool_bytes) if captures.error else "",
+        store_unreadable=store,
         store_lost=captures.dropped + captures.dead,
         registry=registry,
     )

@@ -1,4 +1,4 @@
-"""How pages are written and sent: templates escape everything, headers allow our own files only."""
+"""Fills templates and sends pages. Templates escape every value; headers allow only our own files."""
 
 import gzip
 import logging
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -16,14 +16,15 @@ from starlette.exceptions import HTTPException
 from model_deployment import __version__
 from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import ModelDeploymentError
-from model_deployment.dashboard import formatting, svg
+from model_deployment.degradation import verdict_words
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.log.masking import mask
+from model_deployment.rendering import numbers
 from model_deployment.state.database import DatabaseError
 
 _log = logging.getLogger(__name__)
 
-#: Scripts and styles are files of ours, and nothing else is run, loaded or asked.
+#: Browsers run and load only our own scripts and styles, and connect only to the controller.
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "frame-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -34,18 +35,19 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Vary": "Accept-Encoding",
 }
-#: Seconds after which a page that could not be had is asked for again.
-_AGAIN = 10
-#: Bytes from which packing pays.
-_PACKED_FROM = 1400
+#: Seconds after which the browser reloads a page that was unavailable.
+_RETRY_AFTER = 10
+#: Bytes of the smallest answer that is worth compressing.
+_MIN_COMPRESSED = 1400
 
 
 class Pages:
-    """Fills templates."""
-
-    def __init__(self, who: Callable[[Mapping[str, Any]], User | None]) -> None:
-        """With what tells who sends a request, by its scope."""
-        self._who = who
+    def __init__(self, identify: Callable[[Mapping[str, Any]], User | None]) -> None:
+        """
+        Args:
+            identify: the user of a request, from its ASGI scope.
+        """
+        self._identify = identify
         self._environment = environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
@@ -54,15 +56,15 @@ class Pages:
             lstrip_blocks=True,
         )
         environment.globals |= {
-            "words": formatting,
-            "pictures": svg,
-            "dash": formatting.NONE,
+            "numbers": numbers,
+            "verdicts": verdict_words,
+            "dash": numbers.NONE,
             "version": __version__,
         }
         environment.filters["segment"] = lambda text: quote(str(text), safe="")
 
     def text(self, name: str, **values: Any) -> str:
-        """A template, filled."""
+        """A filled template."""
         return self._environment.get_template(f"{name}.html.jinja").render(values)
 
     def send(
@@ -73,8 +75,8 @@ class Pages:
         headers: Mapping[str, str] | None = None,
         **values: Any,
     ) -> Response:
-        """A page, or a part of one, for whoever asks."""
-        user = self._who(request.scope)
+        """A page, or a part of one, as the user of the request may see it."""
+        user = self._identify(request.scope)
         text = self.text(
             name,
             user=user.name if user else "",
@@ -82,14 +84,14 @@ class Pages:
             **values,
         )
         more = {**_PAGE_HEADERS, **(headers or {})}
-        return packed(request, text.encode(), "text/html; charset=utf-8", status, more)
+        return compressed(request, text.encode(), "text/html; charset=utf-8", status, more)
 
-    def route_class(self, *, part: bool = False) -> type[APIRoute]:
-        """Routes whose errors are pages as well.
+    def router(self, *, part: bool = False) -> APIRouter:
+        """For routes whose errors are pages too.
 
         Args:
-            part: they answer with a part of a page, and their errors are one too. No header tells:
-                where a browser does not trust the connection, it sends no ``Sec-Fetch-Dest``.
+            part: the routes, and so their errors, are parts of a page. No header would tell: without
+                HTTPS, browsers send no ``Sec-Fetch-Dest``.
         """
         pages = self
 
@@ -107,20 +109,20 @@ class Pages:
 
                 return handled
 
-        return PageRoute
+        return APIRouter(route_class=PageRoute, include_in_schema=False)
 
     def problem(self, request: Request, error: Exception, *, part: bool = False) -> Response:
-        """An error as a page, or as a part of one."""
-        status, title, detail = _told(request, error)
+        """An error as a page, or as a part of a page."""
+        status, title, detail = _describe(request, error)
         more = error.headers if isinstance(error, ModelDeploymentError) else {}
-        # What is away comes back: the page asks again by itself.
-        again = int(more.get("Retry-After", _AGAIN)) if status == 503 else 0
+        # What is unavailable comes back: the page reloads itself.
+        again = int(more.get("Retry-After", _RETRY_AFTER)) if status == 503 else 0
         return self.send(request, "part_error" if part else "error", status, more, title=title,
                          detail=detail, again=again, at="")  # fmt: skip
 
 
-def _told(request: Request, error: Exception) -> tuple[int, str, str]:
-    """Status, title and words for an error; what the caller cannot mend goes to the log."""
+def _describe(request: Request, error: Exception) -> tuple[int, str, str]:
+    """Status, title and text of an error. Errors that the caller cannot correct are logged."""
     path = request.url.path
     if isinstance(error, ModelDeploymentError):
         return error.status, error.title, error.detail
@@ -129,20 +131,20 @@ def _told(request: Request, error: Exception) -> tuple[int, str, str]:
         _log.error("%s %s: %s: %s", request.method, path, store, error)
         return 503, "Unavailable", f"cannot read the {store} now: {mask(str(error))}"
     _log.error("%s %s: cannot make this page", request.method, path, exc_info=error)
-    detail = "cannot make this page: an error of ours; its trace is in the controller's log"
+    detail = "cannot make this page: an internal error; the controller's log has the details"
     return 500, "Internal error", detail
 
 
-def packed(
+def compressed(
     request: Request,
     content: bytes,
     media_type: str,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An answer, smaller where its reader can unpack it."""
+    """An answer, gzipped if the client accepts that."""
     more = dict(headers or {})
-    if len(content) >= _PACKED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+    if len(content) >= _MIN_COMPRESSED and "gzip" in request.headers.get("accept-encoding", ""):
         content = gzip.compress(content, 5, mtime=0)
         more["Content-Encoding"] = "gzip"
     return Response(content, status, more, media_type)

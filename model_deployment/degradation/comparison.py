@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from model_deployment.degradation.data.labels import LabelledRows
-from model_deployment.degradation.findings import Finding, Severity, number, percent
+from model_deployment.degradation.findings import Finding, Severity
 from model_deployment.degradation.job import REGRESSION, ReportJob, moment
 from model_deployment.degradation.metric_names import (
     HIGHER,
@@ -30,6 +30,7 @@ from model_deployment.degradation.metric_verdict import (
     merge_baselines,
 )
 from model_deployment.degradation.statistics.metrics import measure
+from model_deployment.rendering.numbers import number, percent
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,16 +94,6 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     )
 
 
-def number(value: float) -> str:
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:.3g}"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
-
-
 def quoted(name: str, most: int = 60) -> str:
     """A name that a caller chose, in quotes, shortened to ``most`` characters on one line."""
     plain = "".join(letter if letter.isprintable() else " " for letter in name)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from model_deployment.degradation.findings import Finding, Severity, percent, quoted
+from model_deployment.degradation.findings import Finding, Severity, quoted
 from model_deployment.degradation.job import ReportJob
 from model_deployment.degradation.verdict import Evidence, many_refused
+from model_deployment.rendering.numbers import percent
 
 #: Kinds of refused requests by their names in the traffic counters.
 _KINDS = {

@@ -8,16 +8,11 @@ import numpy as np
 from model_deployment.degradation.column_results import TARGET, ColumnResult, PredictionResults
 from model_deployment.degradation.comparison import ComparedMetric
 from model_deployment.degradation.data.columns import NUMBER, ColumnPair
-from model_deployment.degradation.findings import (
-    Finding,
-    Severity,
-    number,
-    percent,
-    quoted,
-)
+from model_deployment.degradation.findings import Finding, Severity, quoted
 from model_deployment.degradation.job import ReportJob
 from model_deployment.degradation.statistics.drift import MIN_ROWS
 from model_deployment.degradation.verdict import Evidence
+from model_deployment.rendering.numbers import number, percent
 
 _BREAKS = frozenset({"column_missing", "column_empty", "column_constant", "missing_rose"})
 #: Columns with a finding of their own; all columns are in the table.

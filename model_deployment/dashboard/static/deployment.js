@@ -1,6 +1,6 @@
-// One deployment: its state, figures, reports, events and log, kept up to date while somebody looks.
-import { call, onChange, parse, toast } from "./live.js";
-import { asking } from "./predict.js";
+// The page of one deployment: keeps state, figures, reports, events and log up to date.
+import { call, onChange, parse, toast, whileBusy } from "./live.js";
+import { predicting } from "./predict.js";
 
 const page = document.getElementById("page");
 const { name, path } = page.dataset;
@@ -8,27 +8,27 @@ const api = `/model${path}`;
 const operator = page.dataset.operator === "1";
 const $ = (id) => document.getElementById(id);
 let busy = false;
-/** Whether it starts because a request woke it: then the page stays as it is. */
+/** Whether it starts for a request: then the page keeps its layout. */
 let woken = false;
-/** Whether it stops only to be parked: then it answers whoever asks, as a parked one does. */
+/** Whether it stops because it was idle: then it answers requests, as a parked deployment does. */
 let parking = page.dataset.parking === "1";
 
 // -- state ------------------------------------------------------------------------------------------
 
-function show(state, reason, parks, advice) {
+function show(state, reason, isParking, advice) {
   const before = page.dataset.state;
-  const coming = state === "pending" || state === "starting";
-  woken = coming && (woken || before === "parked" || parking);
-  parking = parks ?? (reason === undefined && state === "stopping" && parking);
+  const starting = state === "pending" || state === "starting";
+  woken = starting && (woken || before === "parked" || parking);
+  parking = isParking ?? (reason === undefined && state === "stopping" && parking);
   page.dataset.state = state;
-  const rests = state === "parked" || parking;
-  const answers = state === "ready" || rests || woken;  // a request wakes a parked one
-  $("ask").disabled = asking || !answers;
-  $("cannot").hidden = asking || answers;
-  $("parked").hidden = !rests;
+  const parked = state === "parked" || parking;
+  const answers = state === "ready" || parked || woken;  // a request starts a parked deployment
+  $("ask").disabled = predicting || !answers;
+  $("cannot").hidden = predicting || answers;
+  $("parked").hidden = !parked;
   $("woken").hidden = !woken;
   $("trouble").hidden = state !== "failed";
-  $("waiting").hidden = !coming || woken;
+  $("waiting").hidden = !starting || woken;
   $("over").hidden = state !== "stopped";
   if (reason !== undefined) $("why").textContent = reason;
   if (advice !== undefined) $("helps").textContent = advice;
@@ -36,20 +36,20 @@ function show(state, reason, parks, advice) {
     const focused = document.activeElement;
     $("again").hidden = state !== "failed" && state !== "stopped";
     $("undeploy").hidden = state === "stopped" || (state === "stopping" && !parking);
-    if (focused?.closest(".title") && focused.hidden) rest();
+    if (focused?.closest(".title") && focused.hidden) moveFocus();
   }
-  place((coming && !woken) || state === "failed");
-  if (state !== before) events();
+  placeLog((starting && !woken) || state === "failed");
+  if (state !== before) loadEvents();
 }
 
-/** Where somebody goes on whose button is gone. */
-function rest() {
+/** Focus another button, or the heading, after the focused button has gone. */
+function moveFocus() {
   const button = [$("again"), $("undeploy")].find((one) => !one.hidden && !one.disabled);
   (button ?? $("name")).focus();
 }
 
-/** While it starts, or has failed to, its log says the most. The order of the page is that of its elements, for keys too. */
-function place(first) {
+/** The log comes first while the deployment starts or after it failed. Elements are moved, so that the Tab key follows. */
+function placeLog(first) {
   const section = $("log");
   const [top, end] = [$("facts").nextElementSibling === section, page.lastElementChild === section];
   if (first ? top : end) return;
@@ -60,7 +60,7 @@ function place(first) {
   if (operator && $("follow").checked) $("lines").scrollTop = $("lines").scrollHeight;
 }
 
-document.addEventListener("asked", () => show(page.dataset.state));
+document.addEventListener("predicted", () => show(page.dataset.state));
 
 function drawState(state, reason) {
   const badge = document.createElement("span");
@@ -72,25 +72,12 @@ function drawState(state, reason) {
   page.querySelector("[data-live-cell=state]").replaceChildren(badge, why);
 }
 
-let shown = page.querySelector("[data-live-cell=verdict]").textContent;
-
-/** What helps with a failure is written by the server; what was typed into the form stays. */
-async function advise() {
-  if (page.dataset.known === "0") {
-    location.reload();
-    return;
-  }
-  try {
-    const written = new DOMParser().parseFromString(await (await fetch(location.pathname)).text(), "text/html");
-    const fresh = written.getElementById("trouble");
-    if (fresh && !fresh.hidden) $("trouble").replaceChildren(...fresh.childNodes);
-  } catch { /* the banner says that the controller is away */ }
-}
+let shownVerdict = page.querySelector("[data-live-cell=verdict]").textContent;
 
 onChange(({ rows, names }) => {
   const html = rows[name];
   if (html) {
-    const row = parse(`<table>${html}</table>`).querySelector("tr");
+    const row = parse(html);
     for (const cell of page.querySelectorAll("[data-live-cell]")) {
       const fresh = row.querySelector(`[data-cell="${cell.dataset.liveCell}"]`);
       if (fresh.innerHTML !== cell.innerHTML) cell.replaceChildren(...fresh.cloneNode(true).childNodes);
@@ -100,15 +87,14 @@ onChange(({ rows, names }) => {
     const verdict = page.querySelector("[data-live-cell=verdict]").textContent;
     const reason = row.querySelector(".reason")?.textContent ?? "";
     show(row.dataset.state, reason, row.dataset.parking === "1", row.dataset.advice);
-    if (row.dataset.state === "failed" && before !== "failed") advise();
     if (row.dataset.state === "ready" && before !== "ready") {
-      // Its form could not be made before its files were here.
+      // The form needs the model files, which were not here before.
       if (page.dataset.known === "0") location.reload();
       if (!wasWoken && before !== "parked") toast(`${name} is ready.`);
-      part("charts");
+      loadPart("charts");
     }
-    if (verdict !== shown) part("reports");
-    shown = verdict;
+    if (verdict !== shownVerdict) loadPart("reports");
+    shownVerdict = verdict;
   } else if (names !== null && !names.includes(name) && page.dataset.state !== "stopped") {
     show("stopped");
     drawState("stopped", "");
@@ -116,9 +102,9 @@ onChange(({ rows, names }) => {
   }
 });
 
-// -- parts that the server draws ---------------------------------------------------------------------
+// -- parts that the server renders ---------------------------------------------------------------------
 
-/** Put a part that the server has drawn into a box; what is no part of ours is shown as the text it is. */
+/** Fill a box with a part that the server rendered; any other answer is shown as text. */
 function fill(box, answer, text) {
   const html = answer.headers.get("content-type")?.startsWith("text/html");
   const whole = /^\s*<(!doctype|html)\b/i.test(text);
@@ -131,55 +117,59 @@ function fill(box, answer, text) {
     if (at !== undefined) box.querySelector(`[data-view="${CSS.escape(at)}"]`)?.focus({ preventScroll: true });
     return;
   }
-  const told = whole ? new DOMParser().parseFromString(text, "text/html").querySelector("main p")?.textContent : text;
+  const message = whole ? new DOMParser().parseFromString(text, "text/html").querySelector("main p")?.textContent : text;
   const problem = document.createElement("p");
   problem.className = "problem";
-  problem.textContent = `The answer was ${answer.status}: ${(told ?? "").slice(0, 500)}`;
+  problem.textContent = `The answer is ${answer.status}: ${(message ?? "").slice(0, 500)}`;
   box.replaceChildren(problem);
 }
 
-const asks = {};
-const drawn = {};
+const requested = {};
+const rendered = {};
 
-async function part(which) {
+async function loadPart(which) {
   const box = page.querySelector(`[data-part="${which}"]`);
   const query = which === "charts" ? `?window=${$("window").value}` : "";
-  const number = asks[which] = (asks[which] ?? 0) + 1;
+  const number = requested[which] = (requested[which] ?? 0) + 1;
   try {
     const answer = await fetch(`/dashboard/deployments${path}/${which}${query}`);
     const text = await answer.text();
-    // An answer that was overtaken is of another window, or older.
-    if (number !== asks[which] || text === drawn[which]) return;
-    drawn[which] = text;
+    // A newer request makes this answer obsolete.
+    if (number !== requested[which] || text === rendered[which]) return;
+    rendered[which] = text;
     fill(box, answer, text);
-  } catch { /* the banner says that the controller is away */ }
+  } catch { /* the banner says that the controller does not answer */ }
 }
 
-$("window").addEventListener("change", () => part("charts"));
-// A long window changes little in a quarter of a minute, and takes longer to add up.
-let beat = 0;
+$("window").addEventListener("change", () => loadPart("charts"));
+// A long window changes slowly and costs more to compute: load it every fourth time.
+let ticks = 0;
 setInterval(() => {
-  beat += 1;
+  ticks += 1;
   const long = ["6h", "24h"].includes($("window").value);
-  if (!document.hidden && (!long || beat % 4 === 0)) part("charts");
+  if (!document.hidden && (!long || ticks % 4 === 0)) loadPart("charts");
 }, 15000);
-// Reports that are made by the clock change nothing else on this page.
-setInterval(() => { if (!document.hidden) { part("reports"); events(); } }, 30000);
-document.addEventListener("back", () => { part("charts"); part("reports"); events(); });
+// Scheduled reports change nothing else on this page.
+setInterval(() => { if (!document.hidden) { loadPart("reports"); loadEvents(); } }, 30000);
+document.addEventListener("back", () => { loadPart("charts"); loadPart("reports"); loadEvents(); });
 
-const look = $("look");
-look?.addEventListener("click", async () => {
-  look.disabled = true;
-  look.textContent = "Loading …";
-  try {
-    const answer = await fetch(`/dashboard/deployments${path}/columns`);
-    fill($("columns"), answer, await answer.text());
-  } catch {
-    toast("The controller does not answer.");
-  }
-  look.disabled = false;
-  look.textContent = "Load again";
+const loadColumns = $("load-columns");
+loadColumns?.addEventListener("click", async () => {
+  await whileBusy(loadColumns, "Loading …", async () => {
+    try {
+      const answer = await fetch(`/dashboard/deployments${path}/columns`);
+      fill($("columns"), answer, await answer.text());
+    } catch {
+      toast("The controller does not answer.");
+    }
+  });
+  loadColumns.textContent = "Load again";
 });
+
+function showProblem(element, error) {
+  element.textContent = error.message;
+  element.hidden = false;
+}
 
 // -- reports -----------------------------------------------------------------------------------------
 
@@ -208,12 +198,11 @@ $("report").addEventListener("click", async () => {
   try {
     let made = await call("GET", `${api}/degradation_report?format=json&wait=20`);
     while (made.status === "running") made = await call("GET", `${where(made.id)}&format=json&wait=20`);
-    await part("reports");
-    if (made.verdict !== "error") view(where(made.id), "The report that was made now");
-    else throw new Error(made.report.reasons[0]?.message ?? "The report could not be made.");
+    await loadPart("reports");
+    if (made.verdict !== "error") view(where(made.id), "New report");
+    else throw new Error(made.report.reasons[0]?.message ?? "Cannot create the report. See the controller’s log.");
   } catch (error) {
-    $("report-problem").textContent = error.message;
-    $("report-problem").hidden = false;
+    showProblem($("report-problem"), error);
   }
   $("making").hidden = true;
   $("report").disabled = false;
@@ -221,13 +210,13 @@ $("report").addEventListener("click", async () => {
 
 // -- events and log ----------------------------------------------------------------------------------
 
-let eventsAsked = 0;
+let eventsRequested = 0;
 
-async function events() {
-  const number = eventsAsked += 1;
+async function loadEvents() {
+  const number = eventsRequested += 1;
   let found;
   try { found = await call("GET", `${api}/events?limit=100`); } catch { return; }
-  if (number !== eventsAsked) return;
+  if (number !== eventsRequested) return;
   const rows = found.map((event) => {
     const row = document.createElement("tr");
     for (const text of [event.at.slice(0, 19).replace("T", " "), event.state, event.reason]) row.insertCell().textContent = text;
@@ -237,76 +226,64 @@ async function events() {
 }
 
 const lines = $("lines");
-let written = null;
+let shownLog = null;
 let tag = "";
 
-async function log() {
-  if (!document.hidden && ($("follow").checked || written === null)) {
+async function loadLog() {
+  if (!document.hidden && ($("follow").checked || shownLog === null)) {
     try {
       const answer = await fetch(`${api}/logs?lines=400`, { headers: tag ? { "If-None-Match": tag } : {} });
       const text = answer.ok ? await answer.text() : "";
-      if (answer.ok && text !== written) {
+      if (answer.ok && text !== shownLog) {
         tag = answer.headers.get("etag") ?? "";
         const atEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
-        written = text;
-        lines.textContent = text || "Nothing was written yet.";
+        shownLog = text;
+        lines.textContent = text || "The log is empty.";
         if (atEnd) lines.scrollTop = lines.scrollHeight;
       }
-    } catch { /* away */ }
+    } catch { /* the banner says that the controller does not answer */ }
   }
-  setTimeout(log, page.dataset.state === "ready" ? 2000 : 1000);
+  setTimeout(loadLog, page.dataset.state === "ready" ? 2000 : 1000);
 }
 
 // -- deploy again, undeploy ----------------------------------------------------------------------------
 
 if (operator) {
-  log();
+  loadLog();
   const dialog = $("confirm");
   const yes = $("confirm-yes");
   $("undeploy").addEventListener("click", () => { $("confirm-problem").hidden = true; dialog.showModal(); $("confirm-no").focus(); });
   $("confirm-no").addEventListener("click", () => dialog.close());
-  yes.addEventListener("click", async () => {
+  /** Deploy or undeploy, and show the new state at once. */
+  const change = async (address, body) => {
     busy = true;
-    yes.disabled = $("undeploy").disabled = true;
-    yes.textContent = "Undeploying …";
-    try {
-      const row = await call("POST", `/undeploy${path}`);
-      busy = false;
-      show(row.state, row.reason, undefined, row.advice);
-      drawState(row.state, row.reason);
-      dialog.close();
-      toast(row.state === "stopped" ? `${name} is undeployed.` : `${name} is on its way out.`);
-    } catch (error) {
-      busy = false;
-      $("confirm-problem").textContent = error.message;
-      $("confirm-problem").hidden = false;
-    }
-    yes.disabled = $("undeploy").disabled = false;
-    yes.textContent = "Undeploy";
-    if (!dialog.open) rest();
+    const row = await call("POST", address, body).finally(() => { busy = false; });
+    show(row.state, row.reason, undefined, row.advice);
+    drawState(row.state, row.reason);
+    return row;
+  };
+  yes.addEventListener("click", async () => {
+    $("undeploy").disabled = true;
+    await whileBusy(yes, "Undeploying …", async () => {
+      try {
+        const row = await change(`/undeploy${path}`);
+        dialog.close();
+        toast(row.state === "stopped" ? `${name} is undeployed.` : `${name} is being undeployed.`);
+      } catch (error) {
+        showProblem($("confirm-problem"), error);
+      }
+    });
+    $("undeploy").disabled = false;
+    if (!dialog.open) moveFocus();
   });
   $("again").addEventListener("click", async () => {
-    const again = $("again");
-    busy = true;
-    again.disabled = true;
-    again.textContent = "Deploying …";
     const options = JSON.parse(page.dataset.options);
     if (options.retention_days === null) delete options.retention_days;
-    try {
-      const row = await call("POST", `${page.dataset.deploy}?wait=0`, options);
-      busy = false;
-      show(row.state, row.reason, undefined, row.advice);
-      drawState(row.state, row.reason);
-    } catch (error) {
-      busy = false;
-      toast(error.message);
-    }
-    again.disabled = false;
-    again.textContent = "Deploy again";
-    rest();
+    await whileBusy($("again"), "Deploying …", () => change(`${page.dataset.deploy}?wait=0`, options).catch((error) => toast(error.message)));
+    moveFocus();
   });
 }
 
-part("charts");
-part("reports");
-events();
+loadPart("charts");
+loadPart("reports");
+loadEvents();

@@ -1,31 +1,29 @@
-// Hears what has changed, and says when the controller is away and when it is back.
+// Receives changes from the controller, and says when the controller is unreachable and when it is back.
 
 const banner = document.getElementById("banner");
 const STREAM = "/dashboard/events";
-/** Milliseconds: without a word of a controller that says one every ten seconds; while a page is left; between tries. */
-const PATIENCE = 25000, LEAVING = 3000, AGAIN = 2000;
-const SILENT = "The controller does not answer. What you see is from before; trying again …";
+/** Milliseconds: silence until the connection counts as dead (heartbeats come every 10 s); grace while a page unloads; between attempts. */
+const MAX_SILENCE = 25000, UNLOADING = 3000, RETRY = 2000;
+const SILENT = "The controller does not answer. This page may be out of date. Reconnecting …";
 const REFUSALS = {
-  401: "You are signed out. Load the page anew to sign in.",
-  403: "You may not see any more what happens. Load the page anew.",
-  429: "Too many pages of this are open. Close some; trying again …",
+  401: "You are signed out. Reload the page to sign in.",
+  403: "You no longer have access to live updates. Reload the page.",
+  429: "Too many live dashboard pages are open. Close some. Reconnecting …",
 };
 const listeners = new Set();
 let source = null;
 let away = false;
 let timer = 0;
 let hiding = 0;
-let heardAt = 0;
-let leftAt = -Infinity;
-// Only at first: this number means nothing to a controller that was started anew meanwhile.
-let since = document.hidden ? undefined : document.body.dataset.serial;
+let receivedAt = 0;
+let unloadAt = -Infinity;
 
-/** Have a function called with each change: {build, rows, names, facts}. */
+/** Call a function with each change: {build, rows, names, facts}; null stands for what has not changed. */
 export function onChange(listener) {
   listeners.add(listener);
 }
 
-/** Have the page load anew when the controller is another release than the one that made it. */
+/** Reload the page if it was made by another release of the controller. */
 function checkBuild(build) {
   const own = document.body.dataset.build;
   if (own && build !== own) location.reload();
@@ -37,19 +35,17 @@ function say(text, good) {
   banner.hidden = false;
 }
 
-function lost(text) {
+function disconnected(text) {
   clearTimeout(hiding);
   away = true;
-  document.body.classList.add("away");
   if (banner.textContent !== text || banner.hidden) say(text, false);
 }
 
-function found() {
+function reconnected() {
   clearTimeout(timer);
   if (!away) return;
   away = false;
-  document.body.classList.remove("away");
-  say("The controller is back; what you see is live again.", true);
+  say("The controller is back. This page is live again.", true);
   hiding = setTimeout(() => { banner.hidden = true; }, 4000);
   document.dispatchEvent(new Event("back"));
 }
@@ -62,81 +58,78 @@ function disconnect() {
 
 function connect() {
   disconnect();
-  heardAt = performance.now();
-  const own = source = new EventSource(since === undefined ? STREAM : `${STREAM}?since=${encodeURIComponent(since)}`);
-  const first = since !== undefined;
-  since = undefined;
-  const heard = () => { heardAt = performance.now(); };
-  own.addEventListener("open", () => { heard(); found(); });
-  own.addEventListener("alive", heard);
+  receivedAt = performance.now();
+  const own = source = new EventSource(STREAM);
+  const received = () => { receivedAt = performance.now(); };
+  own.addEventListener("open", () => { received(); reconnected(); });
+  own.addEventListener("alive", received);
   own.addEventListener("change", (event) => {
-    heard();
+    received();
     const change = JSON.parse(event.data);
     checkBuild(change.build);
     for (const listener of listeners) listener(change);
   });
   own.addEventListener("error", () => {
-    if (first) own.close();  // the browser would ask with the old number again
     clearTimeout(timer);
-    // A page that is being left loses its connection as well, and sometimes is not left after all.
-    timer = setTimeout(() => judge(own), Math.max(0, leftAt + LEAVING - performance.now()));
+    // A page that unloads loses its connection too, and sometimes stays after all.
+    timer = setTimeout(() => explain(own), Math.max(0, unloadAt + UNLOADING - performance.now()));
   });
 }
 
-/** Say why there is no connection, and try again where the browser does not. */
-async function judge(own) {
+/** Say why there is no connection, and reconnect if the browser does not. */
+async function explain(own) {
   if (own !== source) return;
   if (own.readyState !== EventSource.CLOSED) {
-    lost(SILENT);
+    disconnected(SILENT);
     return;
   }
-  // The browser tells nobody with which status it was refused.
-  const status = await refusal();
+  // An EventSource hides the status of a refusal.
+  const status = await streamStatus();
   if (own !== source) return;
-  if (status !== 200) lost(REFUSALS[status] ?? SILENT);
-  if (status !== 401) timer = setTimeout(connect, status === 200 ? 0 : AGAIN);
+  if (status !== 200) disconnected(REFUSALS[status] ?? SILENT);
+  if (status !== 401) timer = setTimeout(connect, status === 200 ? 0 : RETRY);
 }
 
-async function refusal() {
-  const asked = new AbortController();
-  const end = setTimeout(() => asked.abort(), PATIENCE);
+async function streamStatus() {
+  const abort = new AbortController();
+  const end = setTimeout(() => abort.abort(), MAX_SILENCE);
   try {
-    return (await fetch(STREAM, { signal: asked.signal })).status;
+    return (await fetch(STREAM, { signal: abort.signal })).status;
   } catch {
     return 0;
   } finally {
     clearTimeout(end);
-    asked.abort();
+    abort.abort();
   }
 }
 
-// A controller that hangs, and a line that died without a word, break no connection.
+// A controller that hangs and a silently dead network do not close the connection.
 setInterval(() => {
   if (!source || source.readyState === EventSource.CLOSED) return;
-  if (performance.now() - heardAt < (Number(document.body.dataset.patience) || PATIENCE)) return;
+  if (performance.now() - receivedAt < (Number(document.body.dataset.maxSilence) || MAX_SILENCE)) return;
   connect();
-  lost(SILENT);
+  disconnected(SILENT);
 }, 1000);
 
-// Browsers open six connections to a server at most; pages that nobody sees need none.
+// Browsers open at most six connections to a server; hidden pages need none.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) disconnect();
   else if (!source) connect();
 });
-addEventListener("beforeunload", () => { leftAt = performance.now(); });
-addEventListener("pageshow", (event) => { if (event.persisted) { leftAt = -Infinity; connect(); } });
+addEventListener("beforeunload", () => { unloadAt = performance.now(); });
+addEventListener("pageshow", (event) => { if (event.persisted) { unloadAt = -Infinity; connect(); } });
 addEventListener("pagehide", disconnect);
 
 if (!document.hidden) connect();
 
-/** An element from HTML that the server has escaped. */
+/** An element from HTML; the server has escaped every value in it. */
 export function parse(html) {
   const template = document.createElement("template");
   template.innerHTML = html.trim();
   return template.content.firstElementChild;
 }
 
-/** Put the cells of a new row into the old one, and touch only those that differ. */
+/** Replace those cells of a row that differ from the new row. */
 export function patchRow(old, fresh) {
   for (const { name, value } of fresh.attributes) if (name.startsWith("data-")) old.setAttribute(name, value);
   [...fresh.children].forEach((cell, place) => {
@@ -145,7 +138,7 @@ export function patchRow(old, fresh) {
   });
 }
 
-/** Say something in passing. */
+/** Show a message for a few seconds. */
 export function toast(text) {
   const element = document.createElement("p");
   element.className = "toast";
@@ -154,7 +147,7 @@ export function toast(text) {
   setTimeout(() => element.remove(), 6000);
 }
 
-/** Make a call of the API; its JSON, or an error with what the server says. */
+/** Call the API: its JSON, or an error with the server's explanation. */
 export async function call(method, path, body) {
   let answer;
   try {
@@ -164,16 +157,21 @@ export async function call(method, path, body) {
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
-    throw new Error("The controller does not answer. Nothing is known of what became of this; look again in a moment.");
+    throw new Error("The controller does not answer. The request may or may not have been carried out. Check again in a moment.");
   }
   const text = await answer.text();
-  let told = null;
-  try { told = JSON.parse(text); } catch { /* not ours */ }
-  if (!answer.ok) {
-    const error = new Error(told?.detail ?? `The answer was ${answer.status} ${answer.statusText}.`);
-    error.status = answer.status;
-    error.told = told;
-    throw error;
-  }
-  return told;
+  let answered = null;
+  try { answered = JSON.parse(text); } catch { /* not from our API */ }
+  if (!answer.ok) throw new Error(answered?.detail ?? `The answer is ${answer.status} ${answer.statusText}.`);
+  return answered;
+}
+
+/** Disable a button, and say what happens on it, while an action runs. */
+export async function whileBusy(button, text, action) {
+  const before = button.textContent;
+  button.disabled = true;
+  button.textContent = text;
+  await action();
+  button.disabled = false;
+  button.textContent = before;
 }

@@ -1,22 +1,22 @@
-// The table of deployments: live rows, filter, order, keys.
+// The table of deployments: live rows, filter, sort order, keyboard.
 import { onChange, parse, patchRow } from "./live.js";
 
 const body = document.querySelector("#deployments tbody");
 const filter = document.getElementById("filter");
 const state = document.getElementById("state");
 const sort = document.getElementById("sort");
-const kept = JSON.parse(sessionStorage.getItem("overview") ?? "{}");
-let by = kept.by ?? "name";
-let down = kept.down ?? false;
-filter.value = kept.filter ?? "";
-state.value = kept.state ?? "";
+const saved = JSON.parse(sessionStorage.getItem("overview") ?? "{}");
+let by = saved.by ?? "name";
+let down = saved.down ?? false;
+filter.value = saved.filter ?? "";
+state.value = saved.state ?? "";
 
 const rows = () => [...body.rows];
 const cell = (row) => row.querySelector(`[data-cell="${by}"]`).dataset.sort;
 
 function compare(a, b) {
   const [x, y] = [cell(a), cell(b)];
-  // What has no value comes last, whichever way the others are.
+  // Rows without a value come last in both directions.
   if ((x === "") !== (y === "")) return x === "" ? 1 : -1;
   const numbers = [Number(x), Number(y)];
   const known = numbers.every((value) => !Number.isNaN(value)) && x !== "";
@@ -60,15 +60,15 @@ onChange(({ rows: changed, names, facts }) => {
   for (const [name, html] of Object.entries(changed)) {
     const old = known.get(name);
     const focused = old?.contains(document.activeElement);
-    if (old) patchRow(old, parse(`<table>${html}</table>`).querySelector("tr"));
-    else body.append(parse(`<table>${html}</table>`).querySelector("tr"));
+    if (old) patchRow(old, parse(html));
+    else body.append(parse(html));
     if (focused && !old.contains(document.activeElement)) old.querySelector("a").focus();
   }
   if (names !== null) {
     const there = new Set(names);
     for (const row of rows()) if (!there.has(row.dataset.name)) row.remove();
   }
-  // While somebody walks through the rows they stay where they are.
+  // While the keyboard focus is on a row, rows keep their places.
   if (names !== null || !body.contains(document.activeElement)) arrange();
 });
 

@@ -1,12 +1,12 @@
-// The form that makes a prediction, and shows how to ask the same elsewhere.
-// Values are kept as JSON text, as they were typed: a JavaScript number would round large integers.
+// The predict form, and the same request as code.
+// Values stay JSON text as typed, because a JavaScript number would round large integers.
 
 const page = document.getElementById("page");
 const form = document.getElementById("form");
 const raw = document.getElementById("body");
 const $ = (id) => document.getElementById(id);
-/** Whether a prediction is under way. */
-export let asking = false;
+/** Whether a prediction is in progress. */
+export let predicting = false;
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 
 /** A field's value as JSON; undefined leaves it out. */
@@ -39,7 +39,7 @@ function body() {
   const params = members("param");
   if (raw) {
     const text = raw.value.trim();
-    // Parameters go into the request as it was written, before its last brace.
+    // Parameters are inserted before the last brace of the request as written.
     return params.length && text.endsWith("}") ? `${text.slice(0, -1)}, "params": ${object(params)}}` : text;
   }
   const record = `"dataframe_records": [${object(members("column"))}]`;
@@ -48,9 +48,7 @@ function body() {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
-
-/** JSON as a Python literal: its three words differ, and texts may hold escapes that Python does not know. */
+/** JSON as a Python literal: three words differ, and strings may have escapes that Python does not know. */
 const WORDS = { true: "True", false: "False", null: "None" };
 const python = (json) => json.replace(/"(?:[^"\\]|\\.)*"|\b(?:true|false|null)\b/g, (word) => WORDS[word] ?? JSON.stringify(JSON.parse(word)));
 
@@ -61,11 +59,11 @@ function draw() {
   $("curl").textContent = `curl ${user ? `-u ${quoted(user)} ` : ""}-X POST ${quoted(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d ${quoted(text)}`;
   let valid = true;
   try { JSON.parse(text); } catch { valid = false; }
-  const literal = valid ? python(text) : "...  # the request is no JSON yet";
+  const literal = valid ? python(text) : "...  # the request is not valid JSON";
   $("python").textContent = `import requests\n\nbody = ${literal}\nanswer = requests.post(\n    ${JSON.stringify(url)},\n    json=body,${user ? `\n    auth=(${JSON.stringify(user)}, "PASSWORD"),` : ""}\n)\nanswer.raise_for_status()\nprint(answer.json()["predictions"])`;
 }
 
-/** Whatever stands in an error is shown at its field too, if it is about one. */
+/** Show each error at its field. */
 function mark(errors) {
   for (const field of form.querySelectorAll("[data-column], [data-param]")) {
     const wrong = field.parentElement.querySelector(".wrong");
@@ -76,30 +74,17 @@ function mark(errors) {
   }
 }
 
-/** JSON with a line for each value; values stay the text they are, since JavaScript would round numbers. */
+/** Indented JSON with numbers as written, which JavaScript would round. Other text, and that in old browsers, stays as it is. */
 function pretty(text) {
-  try { JSON.parse(text); } catch { return text; }
-  const tokens = text.match(TOKEN);
-  let made = "", depth = 0;
-  const line = () => `\n${"  ".repeat(depth)}`;
-  tokens.forEach((token, place) => {
-    const before = tokens[place - 1];
-    if (token === "}" || token === "]") {
-      depth -= 1;
-      made += (before === "{" || before === "[" ? "" : line()) + token;
-    } else {
-      made += (before === "{" || before === "[" || before === "," ? line() : "") + token + (token === ":" ? " " : "");
-    }
-    if (token === "{" || token === "[") depth += 1;
-  });
-  return made;
+  const exact = (_, value, { source }) => (typeof value === "number" ? JSON.rawJSON(source) : value);
+  try { return JSON.stringify(JSON.parse(text, exact), null, 2); } catch { return text; }
 }
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const ask = $("ask");
   if (ask.disabled) return;
-  asking = true;
+  predicting = true;
   ask.disabled = true;
   ask.textContent = "Predicting …";
   mark([]);
@@ -107,22 +92,22 @@ form.addEventListener("submit", async (event) => {
   try {
     const answer = await fetch(page.dataset.path, { method: "POST", headers: { "Content-Type": "application/json" }, body: body() });
     const text = await answer.text();
-    let told = {};
-    try { told = JSON.parse(text); } catch { /* shown as it is */ }
-    $("outcome").textContent = answer.ok ? "Answered" : `${answer.status} ${told.title ?? ""}: ${told.detail ?? ""}`;
+    let parsed = {};
+    try { parsed = JSON.parse(text); } catch { /* shown as text */ }
+    $("outcome").textContent = answer.ok ? "Answered" : `${answer.status} ${parsed.title ?? ""}: ${parsed.detail ?? ""}`;
     $("took").textContent = `${Math.round(performance.now() - begin)} ms, request ${answer.headers.get("x-request-id")}`;
     $("result").textContent = pretty(text);
     $("outcome").parentElement.className = answer.ok ? "" : "problem";
-    if (Array.isArray(told.errors)) mark(told.errors);
+    if (Array.isArray(parsed.errors)) mark(parsed.errors);
   } catch {
     $("outcome").textContent = "The controller does not answer.";
     $("outcome").parentElement.className = "problem";
     $("took").textContent = $("result").textContent = "";
   }
   $("answer").hidden = false;
-  asking = false;
+  predicting = false;
   ask.textContent = "Predict";
-  document.dispatchEvent(new Event("asked"));
+  document.dispatchEvent(new Event("predicted"));
 });
 
 for (const button of document.querySelectorAll("[data-copy]")) {
@@ -130,7 +115,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", async () => {
     let done = "Copied";
     try { await navigator.clipboard.writeText(target.textContent); } catch {
-      // Only pages of https:// and of this machine may write there.
+      // Only pages from HTTPS or from this machine may write to the clipboard.
       getSelection().selectAllChildren(target);
       done = "Selected";
     }

@@ -1,4 +1,4 @@
-// Models and versions: filter, choose two to compare, deploy one.
+// Models and versions: filter, compare two versions, deploy one.
 import { call, onChange, parse } from "./live.js";
 
 const filter = document.getElementById("filter");
@@ -19,11 +19,11 @@ document.addEventListener("keydown", (event) => {
   filter.focus();
 });
 
-// States stay true while the page is open. What can be done with a version changes with them.
+// States are live. If the actions of a version change with its state, the page reloads.
 let stale = false;
 
 function reload() {
-  // Not from under somebody who fills in the form.
+  // Not while the deploy form is open.
   stale = document.querySelector("dialog[open]") !== null;
   if (!stale) location.reload();
 }
@@ -37,7 +37,7 @@ onChange(({ rows: changed, names }) => {
     const gone = names !== null && !names.includes(row.dataset.live) && before !== "";
     let now = before;
     if (html) {
-      const fresh = parse(`<table>${html}</table>`).querySelector("[data-cell=state]");
+      const fresh = parse(html).querySelector("[data-cell=state]");
       now = fresh.querySelector(".badge").textContent;
       cell.replaceChildren(...fresh.childNodes);
     }
@@ -46,7 +46,7 @@ onChange(({ rows: changed, names }) => {
   }
 });
 
-// In the list of models: the first few deployments of each, and how many more there are.
+// The list of models shows the first deployments of each model, and the number of the others.
 const cells = new Map([...document.querySelectorAll("[data-deployed]")].map((cell) => [cell.dataset.deployed, cell]));
 const modelOf = (name) => name.slice(0, name.lastIndexOf("-"));
 
@@ -61,7 +61,7 @@ if (cells.size) onChange(({ rows: changed, names }) => {
   for (const [name, html] of Object.entries(changed)) {
     const cell = cells.get(modelOf(name));
     if (!cell) continue;
-    const row = parse(`<table>${html}</table>`).querySelector("tr");
+    const row = parse(html);
     const badge = row.querySelector("[data-cell=state] .badge");
     const all = [...cell.querySelectorAll("[data-live]")];
     const old = all.find((one) => one.dataset.live === name);
@@ -83,9 +83,9 @@ if (cells.size) onChange(({ rows: changed, names }) => {
 const compare = document.getElementById("compare");
 if (compare) {
   const chosen = () => [...document.querySelectorAll("[name=version]:checked")].map((box) => box.value);
-  const look = () => { compare.disabled = chosen().length !== 2; };
-  document.addEventListener("change", look);
-  addEventListener("pageshow", look);
+  const update = () => { compare.disabled = chosen().length !== 2; };
+  document.addEventListener("change", update);
+  addEventListener("pageshow", update);
   compare.addEventListener("click", () => { location.href = `${compare.dataset.path}?versions=${chosen().join(",")}`; });
 }
 
@@ -135,6 +135,6 @@ if (dialog) {
       go.textContent = "Deploy";
     }
   });
-  // The browser's way back shows the page as it was left.
+  // After "Back" the browser shows the page as it was left.
   addEventListener("pageshow", () => { go.disabled = false; go.textContent = "Deploy"; dialog.close(); });
 }

@@ -7,11 +7,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from model_deployment.degradation import svg
-from model_deployment.degradation.findings import number, percent
 from model_deployment.degradation.job import moment
 from model_deployment.degradation.metric_names import HIGHER, normalised
 from model_deployment.degradation.verdict_words import Verdict, words
+from model_deployment.rendering import svg
+from model_deployment.rendering.numbers import number, percent
 
 _TEMPLATE = "template.html.jinja"
 #: Columns whose chart is shown; the others can be unfolded.

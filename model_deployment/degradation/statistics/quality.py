@@ -11,14 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model_deployment.degradation.data.columns import CATEGORY, NUMBER, ColumnPair
-from model_deployment.degradation.findings import (
-    Finding,
-    Severity,
-    number,
-    percent,
-    quoted,
-)
+from model_deployment.degradation.findings import Finding, Severity, quoted
 from model_deployment.degradation.statistics.drift import MIN_ROWS, categorical
+from model_deployment.rendering.numbers import number, percent
 
 #: Share of the most frequent value from which on a column is nearly constant.
 _NEARLY = 0.95

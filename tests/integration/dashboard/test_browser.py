@@ -19,7 +19,7 @@ def state(page: Any) -> Any:
     return page.locator("[data-live-cell=state] .badge")
 
 
-def test_a_deployments_life_from_the_page(controllers: Controllers, tab: Tab) -> None:
+def test_deployment_is_deployed_used_and_undeployed(controllers: Controllers, tab: Tab) -> None:
     """Deploy, predict, make a report and read it, undeploy; and what fails says why."""
     controller, page = controllers(TRIES=1).up(), tab.page
     page.goto(controller.url)
@@ -42,12 +42,12 @@ def test_a_deployments_life_from_the_page(controllers: Controllers, tab: Tab) ->
     expect(page.locator(".wrong")).to_contain_text("expected double")
     tab.trouble.clear()  # the console calls every 422 an error
     expect(page.locator("#lines")).to_contain_text("stub: listening")
-    page.get_by_role("button", name="Make a report now").click()
+    page.get_by_role("button", name="Create report").click()
     expect(page.locator("#viewer")).to_be_visible()
     expect(page.frame_locator("#frame").locator("h1")).to_be_visible()
     assert page.locator("#frame").get_attribute("sandbox") == "allow-scripts"
     page.get_by_role("button", name="Undeploy").click()
-    page.get_by_role("button", name="Keep it").click()
+    page.get_by_role("button", name="Cancel").click()
     expect(state(page)).to_have_text("ready")
     page.get_by_role("button", name="Undeploy").click()
     page.locator("#confirm-yes").click()
@@ -68,7 +68,7 @@ def test_a_deployments_life_from_the_page(controllers: Controllers, tab: Tab) ->
     assert tab.trouble == []
 
 
-def test_nothing_that_others_write_is_obeyed(controller: Controller, tab: Tab) -> None:
+def test_hostile_values_are_shown_as_text(controller: Controller, tab: Tab) -> None:
     controller.deploy("hostile-1")
     page = tab.page
     page.goto(f"{controller.url}/dashboard/registry")
@@ -79,13 +79,13 @@ def test_nothing_that_others_write_is_obeyed(controller: Controller, tab: Tab) -
     expect(page.locator("#outcome")).to_have_text("Answered")
     assert str(2**60 + 1) in page.locator("#curl").inner_text()
 
-    def looked() -> bool:
-        page.locator("#look").click()
-        expect(page.locator("#look")).to_have_text("Load again")
-        return page.locator("#columns th", has_text="</script>").count() > 0
+    def has_captures() -> bool:
+        page.locator("#load-columns").click()
+        expect(page.locator("#load-columns")).to_have_text("Load again")
+        return int(page.locator("#columns th", has_text="</script>").count()) > 0
 
     for _ in range(100):
-        if looked():
+        if has_captures():
             break
     else:
         pytest.fail("the prediction was not captured")
@@ -105,17 +105,20 @@ def multiply(controller: Controller, number: int) -> None:
         )
 
 
-def test_fifty_deployments_stay_readable(controllers: Controllers, tab: Tab) -> None:
+def test_overview_of_fifty_deployments_stays_readable(controllers: Controllers, tab: Tab) -> None:
     controller = controllers(TRIES=1).up()
     controller.deploy("fails-1", status=502)
     controller.terminate()
     multiply(controller, 50)
     controller.up()
-    page, sizes = tab.page, []
-    page.on(
-        "requestfinished",
-        lambda asked: "events" in asked.url or sizes.append(asked.sizes()["responseBodySize"]),
-    )
+    page = tab.page
+    sizes: list[int] = []
+
+    def add_size(request: Any) -> None:
+        if "events" not in request.url:
+            sizes.append(request.sizes()["responseBodySize"])
+
+    page.on("requestfinished", add_size)
     page.goto(controller.url)
     rows = page.locator("#deployments tbody tr:visible")
     expect(rows).to_have_count(50)
@@ -138,7 +141,7 @@ def test_fifty_deployments_stay_readable(controllers: Controllers, tab: Tab) -> 
     assert tab.trouble == []
 
 
-def test_a_controller_that_comes_back(controllers: Controllers, tab: Tab) -> None:
+def test_page_reconnects_to_a_restarted_controller(controllers: Controllers, tab: Tab) -> None:
     controller, page = controllers().up(), tab.page
     controller.deploy("stub-1")
     page.goto(controller.url)

@@ -45,15 +45,15 @@ def scene(controller: Controller) -> None:
     controller.wait_for("other-1", "parked")
 
 
-def looked(page: Any) -> int:
-    """How many pictures there are of what callers have sent."""
-    page.locator("#look").click()
-    expect(page.locator("#look")).to_have_text("Load again")
+def count_captured(page: Any) -> int:
+    """The number of pictures of captured columns."""
+    page.locator("#load-columns").click()
+    expect(page.locator("#load-columns")).to_have_text("Load again")
     return int(page.locator("#columns svg").count())
 
 
-def drawn(page: Any) -> None:
-    """Wait for the parts of a page, and open what is closed."""
+def complete(page: Any) -> None:
+    """Wait for the parts of a page, and open what can be opened."""
     if page.locator("#page").count():
         expect(page.locator("#charts")).not_to_contain_text("Loading")
         expect(page.locator("[data-part=reports] h3").first).to_be_visible()
@@ -61,12 +61,12 @@ def drawn(page: Any) -> None:
         page.get_by_role("button", name="Predict").click()
         expect(page.locator("#outcome")).to_have_text("Answered")
         expect(page.locator("#charts path.failed")).to_have_attribute("d", re.compile("M"))
-        until_sync(lambda: looked(page) > 0, what="captured rows")
+        until_sync(lambda: count_captured(page) > 0, what="captured rows")
     if page.locator("[data-deploy]").count():
         page.locator("[data-deploy]").first.click()
 
 
-def test_every_page_can_be_read(controllers: Controllers, tab: Tab) -> None:
+def test_pages_have_contrast_and_fit_every_width(controllers: Controllers, tab: Tab) -> None:
     """In light and dark, with contrast for texts, fields and pictures; at no width does it overflow."""
     controller, page = controllers(TRIES=1, START_TIMEOUT=300).up(), tab.page
     scene(controller)
@@ -74,7 +74,7 @@ def test_every_page_can_be_read(controllers: Controllers, tab: Tab) -> None:
     for path in PAGES:
         page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(controller.url + path)
-        drawn(page)
+        complete(page)
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             seen = page.evaluate(CONTRAST)
@@ -93,7 +93,7 @@ def sound(page: Any) -> None:
     assert page.evaluate(FOREIGN) == []
 
 
-def test_a_corpus_of_hostile_texts_is_shown_as_it_is(controller: Controller, tab: Tab) -> None:
+def test_hostile_texts_are_shown_literally(controller: Controller, tab: Tab) -> None:
     """As names, descriptions, columns, values, categories and lines of the log."""
     page = tab.page
     page.add_init_script(REPORTS)
@@ -125,7 +125,7 @@ def test_a_corpus_of_hostile_texts_is_shown_as_it_is(controller: Controller, tab
     turned = dict(zip(CORPUS, CORPUS[::-1], strict=True))
     answer = controller.call("POST", "/corpus-1", json={"dataframe_records": [turned]})
     assert answer.status_code == 200, answer.text
-    until_sync(lambda: looked(page) >= 2 * len(CORPUS), what="two captured rows")
+    until_sync(lambda: count_captured(page) >= 2 * len(CORPUS), what="two captured rows")
     assert {*CORPUS} <= {*page.locator("#columns figcaption b").all_text_contents()}
     categories = [
         one.removesuffix("\u2026") for one in page.locator("#columns tbody th").all_text_contents()

@@ -4,7 +4,7 @@ import logging
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from model_deployment.core.errors import (
     ModelDeploymentError,
@@ -24,14 +24,14 @@ ERRORS = {
         "cannot read the document store now: cannot reach it at mongodb://ana:***@db: connection refused",
     ),
     "registry": (RegistryUnavailable("cannot list it", retry_after=20), 503, "cannot list it"),
-    "ours": (ValueError("secret"), 500, "an error of ours"),
+    "ours": (ValueError("secret"), 500, "an internal error"),
 }
 
 
 async def ask(path: str) -> httpx.Response:
-    app, pages = FastAPI(), Pages(lambda scope: None)
-    whole = APIRouter(route_class=pages.route_class())
-    within = APIRouter(route_class=pages.route_class(part=True))
+    app, pages = FastAPI(), Pages(lambda _: None)
+    whole = pages.router()
+    within = pages.router(part=True)
 
     async def fail(what: str) -> None:
         raise ERRORS[what][0]
@@ -47,7 +47,7 @@ async def ask(path: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("what", ERRORS)
-async def test_an_error_has_the_form_of_what_was_asked(
+async def test_error_is_a_page_or_a_part_as_requested(
     what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     error, status, said = ERRORS[what]

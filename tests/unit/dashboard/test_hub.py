@@ -1,6 +1,7 @@
-"""The one look for all viewers: in which order, since when, and how many may watch."""
+"""Snapshots are shared by all pages, each page receives what it does not show, and pages are limited."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,54 +9,59 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import TooBusy
-from model_deployment.dashboard.connection_limits import FOR_OPERATORS, MOST, MOST_OF_ONE, Viewers
-from model_deployment.dashboard.dependencies import Parts
-from model_deployment.dashboard.hub import Drawing, Hub
+from model_deployment.dashboard import hub as hub_module
+from model_deployment.dashboard.dependencies import Dependencies
+from model_deployment.dashboard.hub import MAX_PAGES, EventStream, Hub
+from model_deployment.dashboard.overview import Facts, Overview, Row
+from model_deployment.dashboard.snapshots import PageSnapshot, changes, render
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.telemetry.prometheus import Snapshot
 
-OPERATOR = User("olga", Role.OPERATOR)
 
-
-class World:
-    """What a hub looks at. Each look is let go by hand, and sees what there is as it begins."""
+class StubController:
+    """What a hub observes. While ``held``, each snapshot waits for its gate, and shows its beginning."""
 
     def __init__(self) -> None:
         self.dropped = 0
         self.gates: list[asyncio.Event] = []
-        self.patient = False
+        self.held = False
         self.store = ""
         self.closing = False
 
-    async def look(self) -> Snapshot:
+    async def collect(self) -> Snapshot:
         seen = CaptureStatus(0, self.dropped, 0, 0, "")
-        if self.patient:
+        if self.held:
             self.gates.append(gate := asyncio.Event())
             await gate.wait()
         return Snapshot([], None, seen, 0.0, True, {})
 
-    async def reach_documents(self) -> None:
+    async def ping_documents(self) -> None:
         if self.store:
             raise StoreUnavailable(self.store)
 
-    async def reach_registry(self) -> None:
+    async def ping_registry(self) -> None:
         return None
 
     async def all(self) -> list[Any]:
         return []
 
     def hub(self) -> Hub:
-        parts = SimpleNamespace(
-            look=self.look,
-            reach_documents=self.reach_documents,
-            reach_registry=self.reach_registry,
+        dependencies = SimpleNamespace(
+            collect=self.collect,
+            ping_documents=self.ping_documents,
+            ping_registry=self.ping_registry,
             controller=self,
         )
-        drawing = Drawing(row=lambda row: row.name, facts=lambda view: str(view.facts.store_lost))
-        return Hub(cast(Parts, parts), drawing, "build")
+        return Hub(cast(Dependencies, dependencies), template, "build")
+
+
+def template(name: str, **values: Any) -> str:
+    """The reason of a row, or the number of lost captures."""
+    if name == "part_row":
+        return str(values["row"].reason)
+    return str(values["overview"].facts.store_lost)
 
 
 async def settle() -> None:
@@ -64,119 +70,147 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_one_looks_for_all_that_ask_and_no_look_is_overtaken() -> None:
-    world = World()
-    hub = world.hub()
-    await hub.view()
-    world.patient = True
-    first = asyncio.create_task(hub.view())
+async def test_snapshot_is_shared_by_all_that_wait_and_none_is_older_than_its_call() -> None:
+    controller = StubController()
+    hub = controller.hub()
+    await hub.overview()
+    controller.held = True
+    first = asyncio.create_task(hub.overview())
     await settle()
-    world.dropped = 1
-    others = [asyncio.create_task(hub.view()) for _ in range(3)]
+    controller.dropped = 1
+    others = [asyncio.create_task(hub.overview()) for _ in range(3)]
     await settle()
-    assert len(world.gates) == 1  # one at a time
-    world.gates[0].set()
+    assert len(controller.gates) == 1  # one at a time
+    controller.gates[0].set()
     assert (await first).facts.store_lost == 0
     await settle()
-    # What happened before they asked is seen, by one look for all of them.
-    assert len(world.gates) == 2
-    world.gates[1].set()
-    assert [view.facts.store_lost for view in await asyncio.gather(*others)] == [1, 1, 1]
-    assert len(world.gates) == 2
+    # One snapshot for all of them shows what happened before they asked.
+    assert len(controller.gates) == 2
+    controller.gates[1].set()
+    assert [found.facts.store_lost for found in await asyncio.gather(*others)] == [1, 1, 1]
+    assert len(controller.gates) == 2
 
 
-async def test_a_look_that_fails_is_not_taken_for_one() -> None:
-    world = World()
-    hub = world.hub()
-    await hub.view()
-    world.patient = True
-    first = asyncio.create_task(hub.view())
+async def test_snapshot_that_fails_does_not_count() -> None:
+    controller = StubController()
+    hub = controller.hub()
+    await hub.overview()
+    controller.held = True
+    first = asyncio.create_task(hub.overview())
     await settle()
-    world.dropped = 1
-    second, third = (asyncio.create_task(hub.view()) for _ in range(2))
+    controller.dropped = 1
+    second, third = (asyncio.create_task(hub.overview()) for _ in range(2))
     await settle()
-    world.gates[0].set()
+    controller.gates[0].set()
     await settle()
     second.cancel()
     await settle()
-    world.gates[-1].set()
+    controller.gates[-1].set()
     assert (await first).facts.store_lost == 0
     assert (await third).facts.store_lost == 1
 
 
-async def hear(hub: Hub, since: int | None) -> Any:
-    """The first change that a viewer hears."""
-    async for part in hub.events(since):
-        if b"data: {" in part:
-            return orjson.loads(part.partition(b"data: ")[2])
+async def next_change(events: AsyncIterator[bytes]) -> Any:
+    async for event in events:
+        if event.startswith(b"event: change"):
+            return orjson.loads(event.partition(b"data: ")[2])
     raise AssertionError("the stream has ended")
 
 
-async def test_a_page_hears_what_is_newer_than_itself() -> None:
-    world = World()
-    hub = world.hub()
-    await hub.view()
-    serial = hub.serial
+async def test_events_begin_with_everything_and_go_on_with_what_differs() -> None:
+    controller = StubController()
+    hub = controller.hub()
+    events = hub.events()
     everything = {"build": "build", "rows": {}, "names": [], "facts": "0"}
-    assert await hear(hub, None) == everything
-    # Of another controller, before or after this one.
-    assert await hear(hub, 7) == everything
-    assert await hear(hub, serial + 1000) == everything
-    heard = asyncio.create_task(hear(hub, serial))
+    assert await next_change(events) == everything
+    following = asyncio.create_task(next_change(events))
     await settle()
-    assert not heard.done()
-    world.dropped = 2
-    await hub.view()
-    assert await heard == {"build": "build", "rows": {}, "names": None, "facts": "2"}
-    assert await hear(hub, hub.serial - 1) == await hear(hub, serial)
+    assert not following.done()
+    controller.dropped = 2
+    await hub.overview()
+    assert await following == {"build": "build", "rows": {}, "names": None, "facts": "2"}
+    # A slow page skips what came between.
+    for controller.dropped in (3, 4):
+        await hub.overview()
+    assert (await next_change(events))["facts"] == "4"
 
 
-async def test_serials_of_two_controllers_are_apart() -> None:
-    world = World()
-    old = world.hub()
-    for world.dropped in range(5):
-        await old.view()
-    await asyncio.sleep(0.01)  # a controller takes longer than that to start
-    assert world.hub().serial > old.serial
+async def test_heartbeat_is_an_event_that_scripts_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "_HEARTBEAT", 0.01)
+    events = StubController().hub().events()
+    await next_change(events)
+    heartbeat = await anext(events)
+    # Browsers give listeners events with a name and data, but no comments.
+    assert heartbeat.startswith(b"event: alive\ndata")
+    assert heartbeat.endswith(b"\n\n")
 
 
-async def test_a_store_that_cannot_be_read_is_told() -> None:
-    world = World()
-    world.store = "it is away"
-    assert (await world.hub().view()).facts.store_away == "it is away"
-    world.store = ""
-    assert (await world.hub().view()).facts.store_away == ""
+async def test_store_that_cannot_be_read_is_shown() -> None:
+    controller = StubController()
+    controller.store = "it is away"
+    assert (await controller.hub().overview()).facts.store_unreadable == "it is away"
+    controller.store = ""
+    assert (await controller.hub().overview()).facts.store_unreadable == ""
 
 
-def test_one_user_does_not_take_all_places() -> None:
-    viewers = Viewers()
+async def test_pages_are_limited_while_their_streams_are_sent() -> None:
+    hub = StubController().hub()
     with ExitStack() as stack:
-        for _ in range(MOST_OF_ONE):
-            stack.enter_context(viewers.one_more(OPERATOR))
-        with pytest.raises(TooBusy, match="of this user"), viewers.one_more(OPERATOR):
-            pass
-        with viewers.one_more(User("otto", Role.OPERATOR)):
-            assert len(viewers) == MOST_OF_ONE + 1
-    assert len(viewers) == 0
+        for _ in range(MAX_PAGES - 1):
+            stack.enter_context(hub.page())
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            await asyncio.sleep(3600)
+
+        hub.admit()
+        stream = EventStream(hub)({"type": "http", "asgi": {}}, receive, send)
+        task = asyncio.create_task(stream)
+        await settle()
+        assert sent
+        with pytest.raises(TooBusy, match="too many live dashboard pages are open"):
+            hub.admit()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        hub.admit()
+    hub.admit()
 
 
-def test_the_last_places_are_for_operators() -> None:
-    viewers = Viewers()
-    with ExitStack() as stack:
-        for number in range(MOST - FOR_OPERATORS):
-            stack.enter_context(viewers.one_more(User(f"caller {number}", Role.CALLER)))
-        with pytest.raises(TooBusy), viewers.one_more(User("carl", Role.CALLER)):
-            pass
-        for _ in range(FOR_OPERATORS):
-            stack.enter_context(viewers.one_more(OPERATOR))
-        with pytest.raises(TooBusy), viewers.one_more(User("otto", Role.OPERATOR)):
-            pass
+FACTS = Facts(1, 1, "", 0, True, False, "", "", "", 0, "")
 
 
-def test_without_passwords_nobody_is_told_apart() -> None:
-    viewers, nobody = Viewers(), User("", Role.OPERATOR)
-    with ExitStack() as stack:
-        for _ in range(MOST):
-            stack.enter_context(viewers.one_more(nobody))
-        with pytest.raises(TooBusy), viewers.one_more(nobody):
-            pass
+def overview(**reasons: str) -> Overview:
+    """Rows by name, each with a reason."""
+    named = {name: cast(Row, SimpleNamespace(reason=reason)) for name, reason in reasons.items()}
+    return Overview(named, FACTS)
+
+
+def test_rows_that_are_equal_are_not_rendered_again() -> None:
+    rendered: list[str] = []
+
+    def note(name: str, **values: Any) -> str:
+        if name == "part_row":
+            rendered.append(values["row"].reason)
+        return template(name, **values)
+
+    first = render(overview(a="1", b="2"), None, note)
+    assert rendered == ["1", "2"]
+    second = render(overview(b="2", c="3"), first, note)
+    assert rendered == ["1", "2", "3"]
+    assert second.rows == {"b": "2", "c": "3"}
+
+
+def test_changes_hold_only_what_the_page_does_not_show() -> None:
+    def snapshot(**rows: str) -> PageSnapshot:
+        return PageSnapshot(overview(), rows, "facts")
+
+    now = snapshot(a="1", b="2")
+    assert changes(None, now) == {"rows": now.rows, "names": ["a", "b"], "facts": "facts"}
+    nothing: dict[str, Any] = {"rows": {}, "names": None, "facts": None}
+    assert changes(snapshot(a="1", b="2"), now) == nothing
+    assert changes(snapshot(a="0", b="2"), now) == {**nothing, "rows": {"a": "1"}}
+    gone = changes(snapshot(a="1", b="2", c="3"), now)
+    assert gone == {**nothing, "names": ["a", "b"]}

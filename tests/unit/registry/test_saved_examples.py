@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from model_deployment.core.options import Validation as Mode
-from model_deployment.dashboard.form import form
+from model_deployment.dashboard.predict_form import form
 from model_deployment.gate import Validation, dumps, loads
 from model_deployment.proxy.headers import JSON
 from model_deployment.proxy.validate import Validated, validate
@@ -82,7 +82,7 @@ def test_the_form_of_the_dashboard_passes_as_it_is_filled_in(
 ) -> None:
     saved(tmp_path, EXAMPLES[name], keep=keep)
     signature, _, shown = MLmodelReader().read(tmp_path)
-    made = form(signature, shown, shown)
+    made = form(signature, shown)
     body: Any = loads(made.body.encode())
     if made.columns is not None:
         fields = {
@@ -186,7 +186,7 @@ def test_a_column_with_gaps_in_the_example_says_so(tmp_path: Path) -> None:
     signature, _, _ = MLmodelReader().read(folder)
     assert signature is not None
     assert [one.get("nullable") for one in signature["inputs"]] == [True, True, None]
-    fields = form(signature, None, {"dataframe_records": [{}]}).columns
+    fields = form(signature, {"dataframe_records": [{}]}).columns
     assert [one.nullable for one in fields or ()] == [True, True, False]
     gate = MLmodelReader().gate(folder, Validation.STRICT)
     assert not gate.check({"a": None, "b": None, "n": 1}).refused

@@ -1,6 +1,6 @@
-"""Pictures as inline SVG: a column before and now, a metric over time.
+"""Whole pictures as inline SVG: a column in the reference and now, a metric over time.
 
-Every text goes through ``Markup.format``, which escapes it. Colours are classes of the page's style.
+``Markup.format`` escapes every text. Colours are classes that the page's style defines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,24 @@ from typing import Any
 
 from markupsafe import Markup
 
-from model_deployment.degradation import axis
-from model_deployment.degradation.findings import number
+from model_deployment.rendering import axis, paths
+from model_deployment.rendering.numbers import number
 
 _WIDTH, _HEIGHT, _FOOT = 320, 120, 18
+_PLOT = _HEIGHT - _FOOT
 #: Room for the values of an axis, and above its upper edge.
 _GUTTER, _TOP = 46, 8
 _ROW = 20
-_NOTHING = Markup("")
 
 
 def column(entry: Mapping[str, Any]) -> Markup:
-    """What a column's summaries show; nothing if they have no counts."""
+    """A column's summaries side by side; empty if they have no counts."""
     before, now = entry["reference"], entry["current"]
     if "histogram" in before or "histogram" in now:
         return _histogram(before.get("histogram"), now.get("histogram"))
     if before.get("top") or now.get("top"):
         return _bars(before["top"], now["top"])
-    return _NOTHING
+    return Markup("")
 
 
 def _shares(counts: Sequence[int]) -> list[float]:
@@ -34,45 +34,31 @@ def _shares(counts: Sequence[int]) -> list[float]:
 
 
 def _histogram(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> Markup:
-    """Filled bars for the reference, a line of steps around those of now."""
+    """Filled bars for the reference, an outline of bars for now."""
     edges = (before or now or {})["edges"]
-    shares = [_shares(one["counts"]) if one else [] for one in (before, now)]
-    most = max(max(side, default=0) for side in shares) or 1
-    step, tall = _WIDTH / (len(edges) - 1), _HEIGHT - _FOOT
-    heights = [[share / most * (tall - 4) for share in side] for side in shares]
-    bars = Markup("").join(
-        Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
-            place * step, tall - height, step - 0.5, height
-        )
-        for place, height in enumerate(heights[0])
+    sides = [_shares(one["counts"]) if one else [] for one in (before, now)]
+    most = max(max(side, default=0) for side in sides) or 1
+    inner = Markup('<path class="before" d="{}"/><path class="now" d="{}"/>').format(
+        paths.bars(sides[0], most, _WIDTH, _PLOT), paths.outline(sides[1], most, _WIDTH, _PLOT)
     )
-    inner = Markup('<g class="before">{}</g>').format(bars)
-    if heights[1]:
-        steps = [f"M0 {tall:.1f}"]
-        steps += [
-            f"V{tall - height:.1f}H{(place + 1) * step:.1f}"
-            for place, height in enumerate(heights[1])
-        ]
-        inner += Markup('<path class="now" d="{}V{:.1f}Z"/>').format("".join(steps), tall)
     inner += _axis(number(edges[0]), number(edges[-1]))
     return _picture(_HEIGHT, inner, "histogram: the reference filled, now as a line")
 
 
 def _axis(low: str, high: str, left: float = 0) -> Markup:
-    tall = _HEIGHT - _FOOT
     return Markup(
         '<line class="axis" x1="{5}" x2="{0}" y1="{1}" y2="{1}"/>'
         '<text x="{5}" y="{2}">{3}</text><text x="{0}" y="{2}" text-anchor="end">{4}</text>'
-    ).format(_WIDTH, tall, _HEIGHT - 4, low, high, left)
+    ).format(_WIDTH, _PLOT, _HEIGHT - 4, low, high, left)
 
 
 def _bars(before: Sequence[Sequence[Any]], now: Sequence[Sequence[Any]]) -> Markup:
     """Two bars for each category."""
-    shares = [_shares([count for _, count in side]) for side in (before, now)]
-    most = max([*shares[0], *shares[1], 1e-9])
+    sides = [_shares([count for _, count in side]) for side in (before, now)]
+    most = max([*sides[0], *sides[1], 1e-9])
     names = [_short(name) for name, _ in before]
     left = 14 + 6 * max(map(len, names), default=0)
-    room = _WIDTH - left - 2
+    scale = (_WIDTH - left - 2) / most
     rows = Markup("").join(
         Markup(
             '<text x="{0}" y="{1}" text-anchor="end">{2}</text>'
@@ -84,9 +70,9 @@ def _bars(before: Sequence[Sequence[Any]], now: Sequence[Sequence[Any]]) -> Mark
             name,
             left,
             place * _ROW + 2,
-            shares[0][place] / most * room,
+            sides[0][place] * scale,
             place * _ROW + 10,
-            shares[1][place] / most * room,
+            sides[1][place] * scale,
         )
         for place, name in enumerate(names)
     )
@@ -99,18 +85,18 @@ def _short(name: str) -> str:
 
 
 def trend(
-    points: Sequence[tuple[str, float]], baseline: float | None, most: float | None = None
+    points: Sequence[tuple[str, float]], baseline: float | None, bound: float | None = None
 ) -> Markup:
-    """A metric over time, oldest first, with the baseline as a dashed line; the last is now.
+    """A metric over time, oldest first, with the baseline as a dashed line; the last point is now.
 
     Args:
-        points: when, and the value.
+        points: time and value.
         baseline: None if there is none.
-        most: what the metric cannot be above, None if nothing bounds it.
+        bound: the largest value that the metric can have, None without such a bound.
     """
     values = [value for _, value in points] + ([baseline] if baseline is not None else [])
-    low, high = axis.edges(values, most)
-    tall, left = _HEIGHT - _FOOT, _GUTTER
+    low, high = axis.edges(values, bound)
+    left = _GUTTER
 
     def across(place: int) -> float:
         room = _WIDTH - left - 12
@@ -118,7 +104,7 @@ def trend(
 
     def down(value: float) -> float:
         share = (value / 2 - low / 2) / (high / 2 - low / 2)
-        return tall - share * (tall - _TOP)
+        return _PLOT - share * (_PLOT - _TOP)
 
     inner = _scale(number(low), number(high))
     if baseline is not None:
@@ -132,10 +118,11 @@ def trend(
     inner += Markup('<polyline class="trend" points="{}"/>').format(
         " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     )
-    for x, y in places[:-1]:
-        inner += Markup('<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(x, y)
-    x, y = places[-1]
-    inner += Markup('<circle class="dot last" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(x, y)
+    for place, (x, y) in enumerate(places, 1):
+        style, radius = ("dot", 2.5) if place < len(places) else ("dot last", 4)
+        inner += Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(
+            style, x, y, radius
+        )
     inner += _axis(points[0][0][:10] if len(points) > 1 else "", points[-1][0], left)
     return _picture(_HEIGHT, inner, "line: the metric over time")
 
@@ -146,7 +133,7 @@ def _scale(low: str, high: str) -> Markup:
         '<line class="axis" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>'
         '<text x="{3}" y="{4}" text-anchor="end">{5}</text>'
         '<text x="{3}" y="{6}" text-anchor="end">{7}</text>'
-    ).format(_GUTTER, _WIDTH, _TOP, _GUTTER - 5, _TOP + 4, high, _HEIGHT - _FOOT, low)
+    ).format(_GUTTER, _WIDTH, _TOP, _GUTTER - 5, _TOP + 4, high, _PLOT, low)
 
 
 def _picture(height: int, inner: Markup, title: str) -> Markup:

@@ -1,9 +1,9 @@
-"""A model's signature as a form: a field for each column and parameter, filled in from the example. Pure.
+"""The predict form: a field for each column and parameter of a signature, filled from the example. Pure.
 
-Where a signature is no list of plain columns, the form is the request itself, as JSON.
+If the signature is not a list of named columns, the form is the whole request as JSON.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ import orjson
 from model_deployment.gate.body_forms import FORMS
 from model_deployment.gate.nested_rules import COMPLEX
 
-#: Fields that somebody would still fill in by hand.
-MOST = 150
-#: Bytes of a request that is shown with a line for each value; with those of a tensor it would be too
-#: long for a shell.
+#: Fields at most: nobody fills in more by hand.
+_MAX_FIELDS = 150
+#: Bytes of a request that is shown indented, with a line for each value; the command line for a larger
+#: tensor would become too long for a shell.
 _SHORT = 8000
 _NUMBERS = {"integer", "long", "float", "double"}
 _TEXTS = {"string", "datetime", "binary"}
@@ -31,25 +31,21 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value that somebody may type."""
-
     name: str
     kind: str
     #: ``number``, ``text``, ``boolean`` or ``json``.
     widget: str
     required: bool
-    #: As it is typed; empty where it is left out.
+    #: The text in the field; empty if the value is left out.
     value: str
     hint: str
-    #: The model's own example has missing values there: a field that is left empty is null.
+    #: The model's example has missing values in this column: an empty field is sent as null.
     nullable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a prediction is asked with."""
-
-    #: None: the request is written as JSON.
+    #: None: the user writes the request as JSON.
     columns: tuple[Field, ...] | None
     params: tuple[Field, ...]
     #: The whole request as JSON.
@@ -58,16 +54,18 @@ class Form:
     why: str = ""
 
 
-def form(signature: Mapping[str, Any] | None, example: Any, sample: Any) -> Form:
+def form(signature: Mapping[str, Any] | None, request: Any) -> Form:
     """The form of a model.
 
     Args:
-        signature: in MLflow's own form, None where the model has none.
-        example: its own scoring request, if it has one.
-        sample: one made from the signature.
+        signature: in MLflow's form, None for a model without one.
+        request: the model's example, or one that was made from the signature.
     """
-    request = example if example is not None and _can_be_told(example) else sample
-    body = _json(request, pretty=False)
+    try:
+        body = _json(request, pretty=False)
+    except orjson.JSONEncodeError:  # nested more deeply than it can be written
+        request = {"inputs": []}
+        body = _json(request, pretty=False)
     if len(body) < _SHORT:
         body = _json(request)
     params = tuple(_param(one) for one in (signature or {}).get("params") or [])
@@ -77,19 +75,19 @@ def form(signature: Mapping[str, Any] | None, example: Any, sample: Any) -> Form
     names = [_name(column) for column in inputs]
     if None in names or len(set(names)) < len(names):
         return Form(None, (), body, "The model takes tensors, or columns without names.")
-    if len(inputs) > MOST:
+    if len(inputs) > _MAX_FIELDS:
         return Form(None, (), body, f"The model has {len(inputs)} columns.")
     whole = any(column["type"] in COMPLEX for column in inputs)
-    record, made = _first(request, whole), _first(sample, whole)
+    record = _first(request, whole)
     columns = tuple(
-        _column(str(name), column, (record or made).get(str(name)))
+        _column(str(name), column, record.get(str(name)))
         for name, column in zip(names, inputs, strict=True)
     )
     return Form(columns, params, body)
 
 
 def _name(column: Mapping[str, Any]) -> str | None:
-    """As a key of a record, in which a number is text."""
+    """The name as a key of a JSON record, where a number becomes text."""
     name = column.get("name")
     return name if isinstance(name, str) else _json(name) if _is_number(name) else None
 
@@ -142,7 +140,7 @@ def _first(request: Any, whole: bool) -> dict[str, Any]:
     """The first record of a scoring request.
 
     Args:
-        whole: an object in ``inputs`` is one record, of which any value may be a list.
+        whole: an object in ``inputs`` is one record, whose values may be lists.
     """
     if not isinstance(request, dict):
         return {}
@@ -157,12 +155,15 @@ def _first(request: Any, whole: bool) -> dict[str, Any]:
     if isinstance(inputs, list) and inputs and isinstance(inputs[0], dict):
         return inputs[0]
     if isinstance(inputs, dict):
-        return {name: one[0] if _full(one) and not whole else one for name, one in inputs.items()}
+        return {
+            name: one[0] if isinstance(one, list) and one and not whole else one
+            for name, one in inputs.items()
+        }
     return _first_of_split(None, inputs)
 
 
 def _first_of_split(names: Any, data: Any) -> dict[str, Any]:
-    """Examples are written by anybody, so that any part of one may be anything."""
+    """An example may be malformed: any part of it can have any type."""
     if not isinstance(data, list) or not data or not isinstance(data[0], list):
         return {}
     if names is None:
@@ -171,19 +172,6 @@ def _first_of_split(names: Any, data: Any) -> dict[str, Any]:
     if None in keys:
         return {}
     return {str(key): value for key, value in zip(keys, data[0], strict=False)}
-
-
-def _full(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
-
-
-def _can_be_told(value: Any) -> bool:
-    """Whether JSON can be made of it: of what is nested very deeply it cannot, though it can be read."""
-    try:
-        orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return False
-    return True
 
 
 def _json(value: Any, *, pretty: bool = True) -> str:

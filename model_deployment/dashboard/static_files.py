@@ -1,4 +1,4 @@
-"""Scripts, styles and the icon: read once, sent with a tag of their content."""
+"""Scripts, styles and the icon: read once, sent with an ETag."""
 
 import hashlib
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 
 from model_deployment.core.errors import NotFound
-from model_deployment.dashboard.pages import packed
+from model_deployment.dashboard.pages import compressed
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -15,8 +15,8 @@ _TYPES = {
 }
 
 
-class Files:
-    """The folder ``static``, in memory."""
+class StaticFiles:
+    """The files of the folder ``static``, in memory."""
 
     def __init__(self) -> None:
         folder = Path(__file__).parent / "static"
@@ -25,26 +25,25 @@ class Files:
             for file in sorted(folder.iterdir())
             if file.suffix in _TYPES
         }
-        #: Names all of them as they are.
+        #: A hash of all files: pages reload themselves when it changes.
         self.build = _tag(b"".join(content for content, _ in self._files.values()))
 
     def router(self) -> APIRouter:
-        """The route."""
         routes = APIRouter()
 
         @routes.get("/dashboard/static/{file}", include_in_schema=False)
         async def static(request: Request, file: str) -> Response:
             found = self._files.get(file)
             if found is None:
-                raise NotFound("cannot find this file of the dashboard")
+                raise NotFound(f"cannot find {file}: the dashboard has no such file")
             content, media_type = found
             tag = f'"{_tag(content)}"'
-            # Asked about each time, so that pages and scripts of two releases never meet.
+            # Browsers check each time, so that a page never gets scripts of another release.
             headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
             known = request.headers.get("if-none-match", "").replace("W/", "")
             if known == tag:
                 return Response(status_code=304, headers=headers)
-            return packed(request, content, media_type, headers=headers)
+            return compressed(request, content, media_type, headers=headers)
 
         return routes
 
