@@ -39,7 +39,7 @@ run: $(VENV)/run
 
 # Fewer made-up examples, and none of the tests that take seconds.
 unit: $(VENV)/dev
-	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "not slow" tests/unit $(ARGS)
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/unit $(ARGS)
 
 unit-newest:
 	@for minor in 15 14 13 12; do \

@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
-from model_deployment.documents.owned import Present
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
@@ -22,6 +21,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.documents.opening import OpenedStore
+from model_deployment.documents.owner_view import OwnerView
 from model_deployment.metrics.feedback import Feedback, Label
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.spool import Spool
@@ -58,7 +58,7 @@ class ReportDesk:
     """All of monitoring on a store, with a real model's rows in it."""
 
     upkeep: Upkeep
-    store: Present
+    store: OwnerView
     traffic: TrafficWindows
     documents: Documents
     work: Path
@@ -164,7 +164,9 @@ async def desk(tmp_path: Path) -> AsyncIterator[ReportDesk]:
     store = OpenedStore(documents)
     await store.opened()
     upkeep = Upkeep(spool, traffic, store)
-    yield ReportDesk(upkeep, Present(store, since, upkeep.caught_up), traffic, documents, tmp_path)
+    yield ReportDesk(
+        upkeep, OwnerView(store, since, upkeep.caught_up), traffic, documents, tmp_path
+    )
     await documents.close()
     spool.close()
 

@@ -51,6 +51,7 @@ asyncio.run(main(Path(sys.argv[1])))
 # ruff: noqa: ASYNC220, ASYNC221, ASYNC240 - nothing else is on these loops
 
 
+@pytest.mark.slow
 async def test_backups_during_writes_are_consistent(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -143,6 +144,7 @@ async def populate(folder: Path, model: str) -> Path:
     return archive
 
 
+@pytest.mark.slow
 async def test_killed_restore_is_complete_or_refused(tmp_path: Path) -> None:
     new = await populate(tmp_path / "new", "new")
     old = await populate(tmp_path / "old", "old")

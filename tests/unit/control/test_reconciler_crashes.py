@@ -19,6 +19,8 @@ from model_deployment.core.options import Options
 from tests.support.fakes import SIGTERM
 from tests.support.simulation import FIRST, Simulation, stage
 
+pytestmark = pytest.mark.slow
+
 A, B, C, D, E = (ModelKey(name, 1) for name in "abcde")
 IDLE = Options(idle_timeout=30)
 POLICY = Policy(tries=3, drain_timeout=2)

@@ -22,6 +22,8 @@ from model_deployment.core.options import Options
 from tests.support.fakes import EACH, FakeMachine, Process
 from tests.support.simulation import FIRST, Simulation, stage
 
+pytestmark = pytest.mark.slow
+
 KEYS = [ModelKey(name, 1) for name in "abcd"]
 PORTS = 4
 OTHER = Options(workers=3, batch_max_rows=64)

@@ -496,6 +496,7 @@ async def test_training_stream_closed_early_ends_its_thread(tmp_path: Path) -> N
         await task
 
 
+@pytest.mark.slow
 async def test_memory_stays_flat(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     schema = pa.schema([(f"c{number}", pa.float64()) for number in range(10)])

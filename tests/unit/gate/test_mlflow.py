@@ -17,6 +17,8 @@ from tests.support.enforcement import enforced, same_table
 from tests.support.gate_requests import Sent, Spec, bodies, signatures
 from tests.support.gates import MAPPING, column, gate, kinds, split, tensor
 
+pytestmark = pytest.mark.slow
+
 modes = st.sampled_from(["strict", "coerce"])
 
 

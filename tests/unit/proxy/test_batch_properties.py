@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -197,6 +198,7 @@ async def begun(story: Story, calls: int, max_rows: int, max_rows_alone: int) ->
     return simulation
 
 
+@pytest.mark.slow
 @given(stories, st.integers(1, 3), st.integers(1, 50), st.sampled_from([1, 30, 2000]))
 @settings(max_examples=200)
 def test_batcher_answers_each_caller_with_its_own_rows(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from tests.support.bodies import JSON, taken
 from tests.support.enforcement import enforced
 from tests.support.gate_requests import Sent, Spec, bodies, signatures
 from tests.support.gates import gate
+
+pytestmark = pytest.mark.slow
 
 
 @st.composite

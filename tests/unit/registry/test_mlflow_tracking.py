@@ -73,6 +73,7 @@ assert failed == [True] * 4, failed
 """
 
 
+@pytest.mark.slow
 def test_calls_fail_and_name_the_setting_and_dropped_traces_are_told_once(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CALLS],

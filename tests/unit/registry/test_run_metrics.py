@@ -198,6 +198,7 @@ def test_the_logged_model_of_a_version(given: Any, id: str) -> None:
     assert logged_model(given) == id
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # MLflow's
 def test_searched_and_requested_runs_have_the_same_metrics(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

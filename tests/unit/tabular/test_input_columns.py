@@ -267,6 +267,7 @@ def test_parquet_body_malformed_is_none(body: bytes) -> None:
     assert read(PARQUET, body) is None
 
 
+@pytest.mark.slow
 def test_parquet_bomb_is_not_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
