@@ -40,12 +40,12 @@ _ADVICE = (
         "All ports of the range are taken. Undeploy something, or widen MODEL_DEPLOYMENT_PORTS.",
     ),
     (
-        "no MLmodel file",
+        "no file MLmodel",
         "What was registered is no MLflow model: it has no MLmodel file. Log it with MLflow "
         "(log_model, or save_model), register that, and deploy the new version.",
     ),
     (
-        "leaves them",
+        "leaves their folder",
         "A link in the model's files leads out of them, and those it leads to do not come along. Log the "
         "model with the files themselves.",
     ),

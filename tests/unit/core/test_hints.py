@@ -1,8 +1,11 @@
 """What helps, by the reason that a deployment has; of ends of processes see ``test_endings``."""
 
+from pathlib import Path
+
 import pytest
 
 from model_deployment.core.hints import advice
+from model_deployment.registry.artifacts import Damaged, _check
 
 
 @pytest.mark.parametrize(
@@ -12,8 +15,6 @@ from model_deployment.core.hints import advice
         ("the process exited with status 1: No module named 'xgboost'", "library"),
         ("the process exited with status 1: no artifacts, no registry", "last lines"),
         ("cannot find out whether requests may be merged: no", "batch_max_rows"),
-        ("cannot use the downloaded artifacts: there is no MLmodel file in them", "log_model"),
-        ("cannot use the downloaded artifacts: the link a leaves them", "link"),
         (
             "cannot download a-1: cannot reach the MLflow registry at http://r: refused",
             "did not answer",
@@ -33,3 +34,13 @@ from model_deployment.core.hints import advice
 def test_what_helps(reason: str, word: str) -> None:
     assert word in advice(reason)
     assert bool(advice(reason)) == bool(word)
+
+
+def test_artifacts_that_are_no_model_get_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(Damaged) as found:
+        _check(tmp_path)
+    assert "log_model" in advice(str(found.value))
+    (tmp_path / "MLmodel").symlink_to("/etc/hostname")
+    with pytest.raises(Damaged) as found:
+        _check(tmp_path)
+    assert "link" in advice(str(found.value))
