@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from model_deployment.registry import model_copy
+from model_deployment.registry.links import is_circle
 
 #: Creates the given folder, puts a version's artifacts below it, and returns the folder with ``MLmodel``.
 #: A download that goes on after it was cancelled removes its folder when it ends.
@@ -211,8 +212,8 @@ def _stays(link: Path, model: Path) -> bool:
     if link.readlink().is_absolute():
         return False
     try:
-        return link.resolve().is_relative_to(model.resolve())
-    except (OSError, RuntimeError):  # a circle
+        return not is_circle(link) and link.resolve().is_relative_to(model.resolve())
+    except (OSError, RuntimeError):  # RuntimeError: a circle, before Python 3.13
         return False
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from model_deployment.registry.errors import shown
+from model_deployment.registry.links import is_circle
 
 _CHUNK = 1024 * 1024
 _LONGEST_HEADER = 1024 * 1024
@@ -67,7 +68,9 @@ def containing(path: Path, folders: Sequence[Path]) -> Path | None:
     try:
         real = path.resolve()
         resolved = [folder.resolve() for folder in folders]
-    except (OSError, RuntimeError, ValueError):  # a circle of links
+    except (OSError, RuntimeError, ValueError):
+        return None
+    if is_circle(path):
         return None
     return next((one for one in resolved if real != one and real.is_relative_to(one)), None)
 

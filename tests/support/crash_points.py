@@ -66,6 +66,11 @@ class CrashingDatabase(Database):
         await self._steps.step(f"after {name}")
         return result
 
+    def discard(self) -> None:
+        """Close the connection, if nothing else did."""
+        if self._connection is not None:
+            self._connection.close()
+
     async def _on_thread(self, work: Callable[[], T]) -> T:
         # Most of the time of many small examples would go into hops between two threads.
         await asyncio.sleep(0)

@@ -5,6 +5,7 @@ Run as a program, ``difficult_models.py TRACKING_URI ARTIFACT_ROOT``, it registe
 
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 MODEL_CODE = Path(__file__).with_name("model_code")
@@ -30,7 +31,7 @@ def register_all(tracking_uri: str, artifact_root: Path) -> None:
     client = MlflowClient(tracking_uri, tracking_uri)
     experiment_id = client.create_experiment("difficult", artifact_root.absolute().as_uri())
     database = artifact_root.parent / "seen.db"
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("CREATE TABLE seen (value)")
     for name, columns in EXAMPLES.items():
         example = pd.DataFrame(columns)

@@ -329,10 +329,10 @@ class Simulation:
 
 
 @contextlib.contextmanager
-def stage(
+def simulation(
     policy: Policy = POLICY, ports: int = 4, start_concurrency: int = 2, *, holding: bool = False
 ) -> Iterator[Simulation]:
-    """A stage in a folder of its own. Launches are numbered, so that every run is the same."""
+    """A simulation in a folder of its own. Launches are numbered, so that every run is the same."""
     numbers = count(1)
     numbered = SimpleNamespace(token_hex=lambda size: f"launch-{next(numbers)}")
     with (
@@ -341,4 +341,7 @@ def stage(
     ):
         it = Simulation(Path(folder), policy, ports, start_concurrency)
         it.machine.holding = holding
-        yield it
+        try:
+            yield it
+        finally:
+            it.database.discard()

@@ -8,14 +8,14 @@ import pytest
 from model_deployment.core.domain import Deployment, LaunchTraffic, State, Step
 from model_deployment.core.names import ModelKey
 from tests.support.fakes import SIGKILL, SIGTERM
-from tests.support.simulation import FIRST, Simulation, stage
+from tests.support.simulation import FIRST, Simulation, simulation
 
 A, B, C, D = (ModelKey(name, 1) for name in "abcd")
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulation]:
-    with stage() as made:
+    with simulation() as made:
         await made.start()
         yield made
         await made.gone()

@@ -14,14 +14,14 @@ from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import SIGKILL, FakeRuntime, Life
-from tests.support.simulation import Simulation, stage
+from tests.support.simulation import Simulation, simulation
 
 A, B = (ModelKey(name, 1) for name in "ab")
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulation]:
-    with stage() as made:
+    with simulation() as made:
         await made.start()
         yield made
         await made.gone()
@@ -44,7 +44,7 @@ async def ticks(sim: Simulation, number: int = 5) -> None:
 async def test_a_loop_that_is_cancelled_leaves_nothing_half_done() -> None:
     """On SIGTERM the loop is cancelled wherever it is, and the models are then taken down."""
     for point in count(1):
-        with stage() as sim:
+        with simulation() as sim:
             await sim.start()
             await sim.ready(B)
             await sim.undeploy(B)
@@ -71,7 +71,7 @@ async def test_a_loop_that_is_cancelled_leaves_nothing_half_done() -> None:
 async def test_a_mind_changed_at_any_point_of_a_tick_counts(wanted: bool) -> None:
     """The reconciler decided on the old wish; what it writes must not overrule the new one."""
     for point in count(1):
-        with stage() as sim:
+        with simulation() as sim:
             await sim.start()
             if wanted:
                 await sim.ready(A)
@@ -97,7 +97,7 @@ async def test_a_mind_changed_at_any_point_of_a_tick_counts(wanted: bool) -> Non
 
 async def test_a_launch_is_not_judged_before_it_was_heard() -> None:
     """It became healthy while no controller was there, and the deadline passed."""
-    with stage() as sim:
+    with simulation() as sim:
         await sim.start()
         await sim.deploy(A)
         await sim.tick()

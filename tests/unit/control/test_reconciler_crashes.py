@@ -17,7 +17,7 @@ from model_deployment.core.domain import LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import SIGTERM
-from tests.support.simulation import FIRST, Simulation, stage
+from tests.support.simulation import FIRST, Simulation, simulation
 
 pytestmark = pytest.mark.slow
 
@@ -225,7 +225,7 @@ async def crashed(course: Course, first: int, second: int = 0) -> tuple[bool, bo
     Returns:
         Whether the course, and the recovery, have so many points.
     """
-    with stage(POLICY, ports=4, holding=course.holding) as sim:
+    with simulation(POLICY, ports=4, holding=course.holding) as sim:
 
         async def recovery() -> None:
             await sim.start()

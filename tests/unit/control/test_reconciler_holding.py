@@ -9,14 +9,14 @@ from model_deployment.core.domain import Endpoint, LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import Life
-from tests.support.simulation import FIRST, POLICY, Simulation, stage
+from tests.support.simulation import FIRST, POLICY, Simulation, simulation
 
 A, B = ModelKey("a", 1), ModelKey("b", 1)
 
 
 @pytest.fixture
 def sim() -> Iterator[Simulation]:
-    with stage(holding=True) as it:
+    with simulation(holding=True) as it:
         yield it
 
 
@@ -215,7 +215,7 @@ async def test_a_launch_waits_for_what_starts_it_and_nothing_else_does(sim: Simu
 async def test_what_is_killed_from_outside_is_started_again_at_once_the_first_times(
     holding: bool, code: int
 ) -> None:
-    with stage(holding=holding) as sim:
+    with simulation(holding=holding) as sim:
         await started(sim, A)
         sim.machine.prompt = True
         pauses = []

@@ -8,14 +8,14 @@ import pytest
 from model_deployment.control.reconciler import SWEEP
 from model_deployment.core.names import ModelKey
 from model_deployment.state.database import DatabaseError
-from tests.support.simulation import Simulation, stage
+from tests.support.simulation import Simulation, simulation
 
 A, B = (ModelKey(name, 1) for name in "ab")
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulation]:
-    with stage() as made:
+    with simulation() as made:
         await made.start()
         yield made
         await made.gone()

@@ -8,7 +8,7 @@ from model_deployment.core.domain import LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import EACH
-from tests.support.simulation import FIRST, QUARANTINE, Simulation, stage
+from tests.support.simulation import FIRST, QUARANTINE, Simulation, simulation
 
 IDLE = Options(idle_timeout=60)
 A, B, C = (ModelKey(name, 1) for name in "abc")
@@ -16,7 +16,7 @@ A, B, C = (ModelKey(name, 1) for name in "abc")
 
 @pytest.fixture
 def sim() -> Iterator[Simulation]:
-    with stage(ports=2) as it:
+    with simulation(ports=2) as it:
         it.machine.prompt = True
         yield it
 

@@ -7,14 +7,14 @@ import pytest
 from model_deployment.control.effects import BLOCKED_FOR
 from model_deployment.core.domain import State
 from model_deployment.core.names import ModelKey
-from tests.support.simulation import FIRST, QUARANTINE, Simulation, stage
+from tests.support.simulation import FIRST, QUARANTINE, Simulation, simulation
 
 A, B, C = (ModelKey(name, 1) for name in "abc")
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulation]:
-    with stage(ports=2) as made:
+    with simulation(ports=2) as made:
         await made.start()
         yield made
         await made.gone()

@@ -10,7 +10,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.state.database import DatabaseError
 from tests.support.fakes import SIGTERM
-from tests.support.simulation import FIRST, Simulation, stage
+from tests.support.simulation import FIRST, Simulation, simulation
 
 A, B = (ModelKey(name, 1) for name in "ab")
 MERGED = Options(batch_max_rows=64)
@@ -19,7 +19,7 @@ WHY = "its requests must not be merged (batch_max_rows): it ranks them"
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulation]:
-    with stage() as made:
+    with simulation() as made:
         await made.start()
         yield made
         await made.gone()
@@ -50,7 +50,7 @@ async def trying(sim: Simulation) -> Deployment:
 async def judged(sim: Simulation) -> Deployment:
     """Tick until the trial was made and its outcome seen.
 
-    Without the check of the stage, for which a launch has used up its tries one by one.
+    Without the check of the simulation, for which a launch has used up its tries one by one.
     """
     for _ in range(3):
         await sim.reconciler.tick()

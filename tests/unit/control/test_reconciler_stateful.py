@@ -20,7 +20,7 @@ from model_deployment.core.domain import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import EACH, FakeMachine, Process
-from tests.support.simulation import FIRST, Simulation, stage
+from tests.support.simulation import FIRST, Simulation, simulation
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +74,7 @@ class Controllers(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.ends.callback(self.loop.close)
         self.healthy = True
-        self.stage: Simulation
+        self.simulation: Simulation
 
     def do(self, work: Awaitable[Any]) -> Any:
         """Run something on the loop; after a failure nothing more is to be learned."""
@@ -84,8 +84,8 @@ class Controllers(RuleBasedStateMachine):
         return result
 
     def work(self, name: str, *arguments: object) -> Work:
-        """A method of the stage, by its name."""
-        return lambda: getattr(self.stage, name)(*arguments)
+        """A method of the simulation, by its name."""
+        return lambda: getattr(self.simulation, name)(*arguments)
 
     @initialize(
         ports=st.integers(3, PORTS),
@@ -94,11 +94,11 @@ class Controllers(RuleBasedStateMachine):
         holding=st.booleans(),
     )
     def begin(self, ports: int, starts: int, prompt: bool, holding: bool) -> None:
-        self.stage = self.ends.enter_context(
-            stage(POLICY, ports=ports, start_concurrency=starts, holding=holding)
+        self.simulation = self.ends.enter_context(
+            simulation(POLICY, ports=ports, start_concurrency=starts, holding=holding)
         )
-        self.stage.machine.prompt = prompt
-        self.do(self.stage.start())
+        self.simulation.machine.prompt = prompt
+        self.do(self.simulation.start())
 
     @rule(wish=wishes)
     def wish(self, wish: tuple[Any, ...]) -> None:
@@ -106,65 +106,65 @@ class Controllers(RuleBasedStateMachine):
 
     @rule(pause=seconds)
     def tick(self, pause: float) -> None:
-        self.do(self.stage.tick(pause))
+        self.do(self.simulation.tick(pause))
 
     @rule(wish=wishes, point=points)
     def tick_with_a_wish_in_the_middle(self, wish: tuple[Any, ...], point: int) -> None:
-        self.stage.steps.arm(point, self.work(*wish))
-        self.do(self.stage.tick())
-        self.stage.steps.disarm()
+        self.simulation.steps.arm(point, self.work(*wish))
+        self.do(self.simulation.tick())
+        self.simulation.steps.disarm()
 
-    @precondition(lambda self: self.stage.machine.live)
+    @precondition(lambda self: self.simulation.machine.live)
     @rule(number=numbers, fate=st.sampled_from([*FATES]))
     def process(self, number: int, fate: str) -> None:
-        live = self.stage.machine.live
-        FATES[fate](self.stage.machine, live[number % len(live)])
+        live = self.simulation.machine.live
+        FATES[fate](self.simulation.machine, live[number % len(live)])
 
-    @precondition(lambda self: self.stage.machine.live)
+    @precondition(lambda self: self.simulation.machine.live)
     @rule(number=numbers, traffic=st.sampled_from([*TRAFFIC]))
     def requests(self, number: int, traffic: str) -> None:
-        live = self.stage.machine.live
-        self.stage.traffic[live[number % len(live)].launch_id] = TRAFFIC[traffic]
+        live = self.simulation.machine.live
+        self.simulation.traffic[live[number % len(live)].launch_id] = TRAFFIC[traffic]
 
     @rule(number=numbers)
     def stranger_comes(self, number: int) -> None:
-        self.stage.machine.squat(FIRST + number)
+        self.simulation.machine.squat(FIRST + number)
 
     @rule(number=numbers)
     def stranger_goes(self, number: int) -> None:
-        self.stage.machine.strangers.pop(FIRST + number, None)
+        self.simulation.machine.strangers.pop(FIRST + number, None)
 
     @rule(places=st.integers(0, PORTS))
     def memory(self, places: int) -> None:
-        self.stage.machine.memory = places * EACH
+        self.simulation.machine.memory = places * EACH
 
     @rule(broken=st.booleans())
     def registry(self, broken: bool) -> None:
         error = ConnectionError("the registry does not answer")
-        self.stage.machine.prepare_error = error if broken else None
+        self.simulation.machine.prepare_error = error if broken else None
 
     @rule(broken=st.booleans())
     def fork(self, broken: bool) -> None:
         error = OSError(11, "Resource temporarily unavailable")
-        self.stage.machine.start_error = error if broken else None
+        self.simulation.machine.start_error = error if broken else None
 
-    @precondition(lambda self: self.stage.machine.held)
+    @precondition(lambda self: self.simulation.machine.held)
     @rule(for_good=st.booleans())
     def holder_dies(self, for_good: bool) -> None:
         """The models live on, and listen on their own."""
-        self.stage.machine.held.clear()
-        self.stage.machine.holding = not for_good
+        self.simulation.machine.held.clear()
+        self.simulation.machine.holding = not for_good
 
     @rule(work=works, point=points, again=points, away=seconds)
     def crash(self, work: tuple[Any, ...], point: int, again: int, away: float) -> None:
         async def come_back() -> None:
-            self.stage.machine.advance(away)
-            await self.stage.start()
-            await self.stage.tick()
+            self.simulation.machine.advance(away)
+            await self.simulation.start()
+            await self.simulation.tick()
 
         async def run() -> None:
-            gone = await self.stage.crashes(self.work(*work), point) or work == ("shut_down",)
-            if gone and await self.stage.crashes(come_back, again):
+            gone = await self.simulation.crashes(self.work(*work), point) or work == ("shut_down",)
+            if gone and await self.simulation.crashes(come_back, again):
                 await come_back()
 
         self.do(run())
@@ -172,32 +172,32 @@ class Controllers(RuleBasedStateMachine):
     @rule(work=works, point=points)
     def disk_full(self, work: tuple[Any, ...], point: int) -> None:
         async def fail() -> None:
-            if self.stage.steps.name.startswith("before Deployments."):
+            if self.simulation.steps.name.startswith("before Deployments."):
                 raise sqlite3.OperationalError("database or disk is full")
 
         async def run() -> None:
-            self.stage.steps.arm(point, fail)
+            self.simulation.steps.arm(point, fail)
             with suppress(sqlite3.OperationalError):
                 await self.work(*work)()
-            self.stage.steps.disarm()
+            self.simulation.steps.disarm()
             if work == ("shut_down",):
-                await self.stage.start()
-            await self.stage.check()
+                await self.simulation.start()
+            await self.simulation.check()
 
         self.do(run())
 
     @rule()
     def reboot(self) -> None:
-        self.do(self.stage.gone())
-        self.stage.machine.reboot()
-        self.do(self.stage.start())
+        self.do(self.simulation.gone())
+        self.simulation.machine.reboot()
+        self.do(self.simulation.start())
 
     def teardown(self) -> None:
         with self.ends:
             if self.healthy and hasattr(self, "stage"):
-                self.do(self.stage.settle(wanted=KEYS[::2], unwanted=KEYS[1::2]))
+                self.do(self.simulation.settle(wanted=KEYS[::2], unwanted=KEYS[1::2]))
             if hasattr(self, "stage"):
-                self.do(self.stage.gone())
+                self.do(self.simulation.gone())
 
 
 TestControllers = pytest.mark.timeout(1800)(Controllers.TestCase)

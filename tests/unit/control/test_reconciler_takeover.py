@@ -11,14 +11,14 @@ from model_deployment.core.domain import Desired, Endpoint, LaunchSpec, LaunchTr
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import SIGKILL, SIGTERM
-from tests.support.simulation import FIRST, Simulation, stage
+from tests.support.simulation import FIRST, Simulation, simulation
 
 A, B, C = (ModelKey(name, 1) for name in "abc")
 
 
 @pytest.fixture
 async def sim() -> AsyncIterator[Simulation]:
-    with stage() as made:
+    with simulation() as made:
         await made.start()
         yield made
         await made.gone()

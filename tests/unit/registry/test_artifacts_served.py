@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
@@ -17,9 +18,9 @@ from tests.support.downloads import FILES, NAME, Source, content, entries, flip
 
 
 def database() -> bytes:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE seen (x)")
-    return connection.serialize()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE seen (x)")
+        return connection.serialize()
 
 
 class Cache:
@@ -58,7 +59,7 @@ def write_ahead(model: Path) -> None:
 
 
 def write_in_place(model: Path) -> None:
-    with sqlite3.connect(model / "data" / "seen.db") as connection:
+    with closing(sqlite3.connect(model / "data" / "seen.db")) as connection, connection:
         connection.execute("INSERT INTO seen VALUES (1)")
 
 
