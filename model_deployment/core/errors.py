@@ -1,42 +1,5 @@
 """All errors this package raises on purpose, each with the HTTP status it is answered with.
 
-::
-
-    ModelDeploymentError (500)
-    ├── NonCanonicalPath (400)     the path is not its own canonical encoding
-    ├── DoubleHeader (400)         a header is there twice
-    ├── IncompleteBody (400)       less of the body came than its headers announce
-    ├── Unauthenticated (401)      no user's name and password
-    ├── Forbidden (403)            the user may not do this
-    │   └── CrossSite (403)        a page of another site asks
-    ├── NotDeployed (404)          no such deployment
-    ├── UnknownModel (404)         the registry has no such model or version
-    ├── NotFound (404)             no such report, no such data
-    ├── MethodNotAllowed (405)     not with this method
-    ├── Conflict (409)             another wish stands in the way
-    ├── PayloadTooLarge (413)      the body is over the limit
-    ├── UnsupportedMediaType (415) the body is of a kind no model reads
-    ├── Misdirected (421)          the Host header names another server
-    ├── InvalidRequest (422)       the request says something we cannot do
-    │   └── InvalidName (422)      a model name or version that may not be deployed
-    ├── TooBusy (429)              more requests for one model than may wait
-    ├── DeployFailed (502)         the model process did not become ready
-    ├── ModelBroke (502)           the model process broke off while answering
-    ├── ModelFailed (502)          the model itself raised an exception
-    │   └── OddAnswer (502)        the model's answer is nothing that JSON can hold
-    ├── Unavailable (503)          try again later
-    │   ├── NotReady (503)         deployed, but not serving at the moment
-    │   │   └── NotReached (503)   its process is gone, and has seen nothing of the request
-    │   ├── NoFreePort (503)       every port of the range is in use
-    │   └── RegistryUnavailable (503)
-    ├── UpstreamTimeout (504)      the model did not answer in time
-    ├── DiskFull (507)             no room on the disk of the data directory
-    ├── NotEnoughMemory (507)      one more model would not fit into free memory
-    ├── InvalidSettings (500)      a setting that cannot be used
-    ├── CredentialsError (500)     the users' files cannot be used
-    └── StateError (500)           the state database cannot be used
-        └── IllegalTransition (500)
-
 Messages begin with "cannot", name the thing, and say what helps.
 """
 
@@ -49,6 +12,9 @@ class ModelDeploymentError(Exception):
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
+
+    def __init_subclass__(cls, status: int | None = None, title: str | None = None) -> None:
+        cls.status, cls.title = status or cls.status, title or cls.title
 
     def __init__(
         self, detail: str, *, retry_after: int | None = None, extra: Mapping[str, Any] | None = None
@@ -76,32 +42,20 @@ class ModelDeploymentError(Exception):
         }
 
 
-class NonCanonicalPath(ModelDeploymentError):
+class NonCanonicalPath(ModelDeploymentError, status=400, title="Path not canonical"):
     """The path is spelled in a way that two parsers could read differently."""
 
-    status = 400
-    title = "Path not canonical"
 
-
-class DoubleHeader(ModelDeploymentError):
+class DoubleHeader(ModelDeploymentError, status=400, title="Double header"):
     """A header that may be there once is there twice."""
 
-    status = 400
-    title = "Double header"
 
-
-class IncompleteBody(ModelDeploymentError):
+class IncompleteBody(ModelDeploymentError, status=400, title="Incomplete body"):
     """Less of the body came than its headers announce."""
 
-    status = 400
-    title = "Incomplete body"
 
-
-class Unauthenticated(ModelDeploymentError):
+class Unauthenticated(ModelDeploymentError, status=401, title="Unauthorized"):
     """Nobody's, or a wrong password. Answered with a challenge (RFC 9110, section 11.6.1)."""
-
-    status = 401
-    title = "Unauthorized"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -111,43 +65,28 @@ class Unauthenticated(ModelDeploymentError):
         }
 
 
-class Forbidden(ModelDeploymentError):
+class Forbidden(ModelDeploymentError, status=403, title="Forbidden"):
     """The user is known, and may not do this."""
-
-    status = 403
-    title = "Forbidden"
 
 
 class CrossSite(Forbidden):
     """A browser was made to ask by a page of another site."""
 
 
-class NotDeployed(ModelDeploymentError):
+class NotDeployed(ModelDeploymentError, status=404, title="Not deployed"):
     """No deployment has this key."""
 
-    status = 404
-    title = "Not deployed"
 
-
-class UnknownModel(ModelDeploymentError):
+class UnknownModel(ModelDeploymentError, status=404, title="Unknown model"):
     """The registry answered, and has no such model or version."""
 
-    status = 404
-    title = "Unknown model"
 
-
-class NotFound(ModelDeploymentError):
+class NotFound(ModelDeploymentError, status=404, title="Not found"):
     """What is asked for was never there, or is no more."""
 
-    status = 404
-    title = "Not found"
 
-
-class MethodNotAllowed(ModelDeploymentError):
+class MethodNotAllowed(ModelDeploymentError, status=405, title="Method not allowed"):
     """There is such a path, and not with this method."""
-
-    status = 405
-    title = "Method not allowed"
 
     def __init__(self, detail: str, allowed: Iterable[str]) -> None:
         super().__init__(detail)
@@ -159,18 +98,12 @@ class MethodNotAllowed(ModelDeploymentError):
         return super().headers | {"Allow": self._allowed}
 
 
-class Conflict(ModelDeploymentError):
+class Conflict(ModelDeploymentError, status=409, title="Conflict"):
     """The request contradicts what was asked before."""
 
-    status = 409
-    title = "Conflict"
 
-
-class PayloadTooLarge(ModelDeploymentError):
+class PayloadTooLarge(ModelDeploymentError, status=413, title="Payload too large"):
     """The body is over the limit."""
-
-    status = 413
-    title = "Payload too large"
 
     @classmethod
     def of(cls, limit: int, declared: int | None = None) -> "PayloadTooLarge":
@@ -185,115 +118,72 @@ class PayloadTooLarge(ModelDeploymentError):
         )
 
 
-class UnsupportedMediaType(ModelDeploymentError):
+class UnsupportedMediaType(ModelDeploymentError, status=415, title="Unsupported media type"):
     """The body is of a kind, or packed in a way, that no model reads."""
 
-    status = 415
-    title = "Unsupported media type"
 
-
-class Misdirected(ModelDeploymentError):
+class Misdirected(ModelDeploymentError, status=421, title="Misdirected request"):
     """The request was for another server."""
 
-    status = 421
-    title = "Misdirected request"
 
-
-class InvalidRequest(ModelDeploymentError):
+class InvalidRequest(ModelDeploymentError, status=422, title="Invalid request"):
     """The request is understood and cannot be done as it stands."""
 
-    status = 422
-    title = "Invalid request"
 
-
-class InvalidName(InvalidRequest):
+class InvalidName(InvalidRequest, title="Invalid name"):
     """A model name or version that may not be deployed."""
 
-    title = "Invalid name"
 
-
-class TooBusy(ModelDeploymentError):
+class TooBusy(ModelDeploymentError, status=429, title="Too busy"):
     """More requests for one model than may wait for it."""
 
-    status = 429
-    title = "Too busy"
 
-
-class DeployFailed(ModelDeploymentError):
+class DeployFailed(ModelDeploymentError, status=502, title="Deployment failed"):
     """The model process did not become ready, and the tries are used up."""
 
-    status = 502
-    title = "Deployment failed"
 
-
-class ModelBroke(ModelDeploymentError):
+class ModelBroke(ModelDeploymentError, status=502, title="Model process broke"):
     """The model process broke off while it was answering."""
 
-    status = 502
-    title = "Model process broke"
 
-
-class ModelFailed(ModelDeploymentError):
+class ModelFailed(ModelDeploymentError, status=502, title="Model failed"):
     """The model raised an exception. What it was stands in its log, not in the answer."""
 
-    status = 502
-    title = "Model failed"
 
-
-class OddAnswer(ModelFailed):
+class OddAnswer(ModelFailed, title="Answer is no JSON"):
     """The model answered, with something that cannot be written as JSON."""
 
-    title = "Answer is no JSON"
 
-
-class Unavailable(ModelDeploymentError):
+class Unavailable(ModelDeploymentError, status=503, title="Unavailable"):
     """Not now; trying again may help."""
 
-    status = 503
-    title = "Unavailable"
 
-
-class NotReady(Unavailable):
+class NotReady(Unavailable, title="Not ready"):
     """Deployed, but not serving at the moment."""
-
-    title = "Not ready"
 
 
 class NotReached(NotReady):
     """The model process is gone, and nothing of the request has reached it."""
 
 
-class NoFreePort(Unavailable):
+class NoFreePort(Unavailable, title="No free port"):
     """Every port of the range is in use."""
 
-    title = "No free port"
 
-
-class RegistryUnavailable(Unavailable):
+class RegistryUnavailable(Unavailable, title="Registry unavailable"):
     """The MLflow registry did not answer."""
 
-    title = "Registry unavailable"
 
-
-class UpstreamTimeout(ModelDeploymentError):
+class UpstreamTimeout(ModelDeploymentError, status=504, title="Model timed out"):
     """The model did not answer in time."""
 
-    status = 504
-    title = "Model timed out"
 
-
-class DiskFull(ModelDeploymentError):
+class DiskFull(ModelDeploymentError, status=507, title="Disk full"):
     """No room on the disk of the data directory."""
 
-    status = 507
-    title = "Disk full"
 
-
-class NotEnoughMemory(ModelDeploymentError):
+class NotEnoughMemory(ModelDeploymentError, status=507, title="Not enough memory"):
     """One more model would not fit into free memory."""
-
-    status = 507
-    title = "Not enough memory"
 
     @classmethod
     def of(cls, what: str, why: str) -> "NotEnoughMemory":
@@ -305,22 +195,16 @@ class NotEnoughMemory(ModelDeploymentError):
         )
 
 
-class InvalidSettings(ModelDeploymentError):
+class InvalidSettings(ModelDeploymentError, title="Invalid settings"):
     """A setting that cannot be used."""
 
-    title = "Invalid settings"
 
-
-class CredentialsError(ModelDeploymentError):
+class CredentialsError(ModelDeploymentError, title="Credentials unusable"):
     """The files with users and passwords cannot be used."""
 
-    title = "Credentials unusable"
 
-
-class StateError(ModelDeploymentError):
+class StateError(ModelDeploymentError, title="State database unusable"):
     """The state database cannot be used."""
-
-    title = "State database unusable"
 
 
 class IllegalTransition(StateError):
