@@ -13,52 +13,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,127}", re.ASCII)
 VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 #: First path segments that are, or may become, the controller's own.
-RESERVED_NAMES = frozenset(
-    {
-        "alias",
-        "aliases",
-        "api",
-        "blobs",
-        "compare",
-        "dashboard",
-        "datasets",
-        "deploy",
-        "devices",
-        "docs",
-        "endpoints",
-        "events",
-        "favicon.ico",
-        "flows",
-        "get_deployed_models",
-        "get_model_list",
-        "get_model_version_list",
-        "health",
-        "invocations",
-        "login",
-        "metrics",
-        "mlflow",
-        "model",
-        "model_info",
-        "models",
-        "openapi.json",
-        "ping",
-        "predict_timeseries",
-        "projects",
-        "ready",
-        "redoc",
-        "robots.txt",
-        "set_model",
-        "static",
-        "static-offline-docs",
-        "undeploy",
-        "upload_data",
-        "v1",
-        "v2",
-        "version",
-        "webhooks",
-        "ws",
-    }
-)
+RESERVED_NAMES = frozenset({
+    "alias", "aliases", "api", "blobs", "compare", "dashboard", "datasets", "deploy", "devices",
+    "docs", "endpoints", "events", "favicon.ico", "flows", "get_deployed_models",
+    "get_model_list", "get_model_version_list", "health", "invocations", "login", "metrics",
+    "mlflow", "model", "model_info", "models", "openapi.json", "ping", "predict_timeseries",
+    "projects", "ready", "redoc", "robots.txt", "set_model", "static", "static-offline-docs",
+    "undeploy", "upload_data", "v1", "v2", "version", "webhooks", "ws",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, order=True)
