@@ -3,22 +3,20 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from model_deployment.api.access import Access, authorise
 from model_deployment.api.guard import Guard
 from model_deployment.app import components, web
-from model_deployment.app.callback import Callback
+from model_deployment.app.background import in_background
 from model_deployment.app.components import StandIn
 from model_deployment.app.document_store import check_document_store
 from model_deployment.app.monitoring import MonitoringParts, build_monitoring
 from model_deployment.app.serving import ServingParts, build_serving
 from model_deployment.control.controller import Controller
 from model_deployment.control.reconciler import Reconciler
-from model_deployment.core.names import ModelKey
 from model_deployment.credentials.verify import Credentials
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.forward import Proxy
@@ -96,7 +94,7 @@ async def _build(
     serving = await build_serving(settings, stand_in, database, stack)
     await serving.reconciler.recover()
     await _start_loop(serving.reconciler, settings, stack)
-    renewed: Callback[[ModelKey]] = Callback()
+    monitoring = build_monitoring(settings, serving, stack)
     controller = Controller(
         deployments=serving.deployments,
         ports=serving.ports,
@@ -104,15 +102,13 @@ async def _build(
         reconciler=serving.reconciler,
         admission=serving.admission,
         defaults=settings.options,
-        renewed=renewed,
+        renewed=monitoring.begin_anew,
     )
-    monitoring = build_monitoring(settings, serving, stack)
-    renewed.target = monitoring.begin_anew
     telemetry = _telemetry(serving, monitoring, stack)
     warm_up = asyncio.create_task(serving.registry.warm_up())
     stack.callback(warm_up.cancel)
     dashboard = web.build_dashboard(controller, serving, monitoring, telemetry)
-    _run_in_background(dashboard.run(), stack)
+    in_background(stack, dashboard.run(), "dashboard")
     policy = settings.policy
     app = web.build_api(
         controller,
@@ -166,13 +162,3 @@ async def _start_loop(
     await reconciler.tick()
     loop = asyncio.create_task(reconciler.run(), name="reconciler")
     stack.push_async_callback(take_down)
-
-
-def _run_in_background(work: Coroutine[Any, Any, None], stack: contextlib.AsyncExitStack) -> None:
-    task = asyncio.create_task(work, name="dashboard")
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(end)

@@ -5,21 +5,22 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from model_deployment.app.background import in_background
 from model_deployment.app.serving import ServingParts
-from model_deployment.core.domain import Deployment, State
+from model_deployment.core.domain import State
 from model_deployment.core.errors import StateError
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import MAX_CAPTURE_BYTES
+from model_deployment.core.options import MAX_CAPTURE_BYTES, Options
 from model_deployment.documents.base import Documents, StoreUnavailable
 from model_deployment.documents.connect import connect
 from model_deployment.documents.opening import OpenedStore
-from model_deployment.documents.owner_view import FindSince, OwnerView
+from model_deployment.documents.owner_view import OwnerView
 from model_deployment.documents.retention import Retention
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
@@ -33,27 +34,16 @@ from model_deployment.recording.windows import TrafficWindows
 from model_deployment.registry.model_metrics import ModelMetrics
 from model_deployment.registry.training_data import TrainingData, TrainingDataFinder
 from model_deployment.reports import schedule
-from model_deployment.reports.inputs import (
-    FindInputs,
-    FindOptions,
-    FindSignature,
-    FindTraining,
-    InputWriter,
-)
+from model_deployment.reports.inputs import FindInputs, FindTraining, InputWriter
 from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
 from model_deployment.reports.webhook import Webhook
 from model_deployment.settings import Settings
-from model_deployment.state.deployments import Deployments
 from model_deployment.tabular.input_columns import ModelInputs
 from model_deployment.tabular.inputs_cache import InputsCache
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-#: States of deployments that answer requests.
-SERVED = (State.READY, State.PARKED)
 #: Seconds that the last counts may take to reach the store at the end.
 _FLUSH_TIMEOUT = 3.0
 
@@ -78,87 +68,58 @@ class MonitoringParts:
     begin_anew: Callable[[ModelKey], None]
 
 
-@dataclass(frozen=True)
-class MonitoringInputs:
-    """What monitoring needs of the serving side."""
+class DeployedModels:
+    """What monitoring asks the serving side; an answer is None where there is no deployment."""
 
-    metrics: ModelMetrics
-    #: The metrics of a version's run and logged model.
-    baselines: Baselines
-    #: What a deployed version was trained on.
-    find_training: FindTraining
-    #: The signature of a deployed model in MLflow's JSON form.
-    signature: FindSignature
-    #: What a deployed model takes.
-    inputs: FindInputs
-    #: How a deployment is served.
-    options: FindOptions
-    #: From when on a name stands for the model that is deployed now.
-    since: FindSince
-    #: Deployments that serve.
-    ready: Callable[[], Awaitable[Sequence[ModelKey]]]
-    #: Days that captures are kept, of deployments that chose.
-    retention: Callable[[], Awaitable[Mapping[ModelKey, float]]]
-    #: Writes an event.
-    note: Callable[[ModelKey, str], None]
+    def __init__(self, serving: ServingParts, settings: Settings) -> None:
+        self._serving = serving
+        self._get = serving.deployments.get
+        self._folder = settings.data_dir / "training"
+        self._training = TrainingDataFinder(serving.registry, allowed=settings.training_data)
+        self._inputs = InputsCache(settings.data_dir / "models")
+        self.metrics = ModelMetrics(serving.registry)
+        self.baselines = Baselines(self._folder, self.metrics.baseline, self.artifact)
 
+    async def artifact(self, key: ModelKey) -> str | None:
+        row = await self._get(key)
+        return row.artifact if row else None
 
-def _inputs(serving: ServingParts, settings: Settings) -> MonitoringInputs:
-    """Collect what monitoring needs from the serving side."""
-    deployments = serving.deployments
+    async def options(self, key: ModelKey) -> Options | None:
+        row = await self._get(key)
+        return row.options if row else None
 
-    artifact = _known(deployments, lambda row: row.artifact)
-    metrics = ModelMetrics(serving.registry)
-    training = TrainingDataFinder(serving.registry, allowed=settings.training_data)
-    known = InputsCache(settings.data_dir / "models")
+    async def since(self, key: ModelKey) -> datetime | None:
+        """From when on the name stands for the model that is deployed now."""
+        row = await self._get(key)
+        return row.since if row else None
 
-    async def signature(key: ModelKey) -> Mapping[str, Any] | None:
-        name = await artifact(key)
-        return (
-            (await asyncio.to_thread(serving.description.read, serving.cache.path(name)))[0]
-            if name
-            else None
-        )
+    async def signature(self, key: ModelKey) -> Mapping[str, Any] | None:
+        """In MLflow's JSON form."""
+        row = await self._get(key)
+        return (await asyncio.to_thread(self._serving.describe, row))[0] if row else None
 
-    async def inputs(key: ModelKey) -> ModelInputs:
-        return await asyncio.to_thread(known, await artifact(key) or "") or ModelInputs()
+    async def inputs(self, key: ModelKey) -> ModelInputs:
+        """What the model takes."""
+        name = await self.artifact(key) or ""
+        return await asyncio.to_thread(self._inputs, name) or ModelInputs()
 
-    async def ready() -> list[ModelKey]:
-        return [row.key for row in await deployments.all() if row.state in SERVED]
-
-    async def retention() -> dict[ModelKey, float]:
-        days = {row.key: row.options.retention_days for row in await deployments.all()}
-        return {key: own for key, own in days.items() if own is not None}
-
-    async def find_training(key: ModelKey) -> TrainingData | None:
+    async def find_training(self, key: ModelKey) -> TrainingData | None:
+        """What the version was trained on."""
         # By the name of the artifacts: a version that was registered anew was trained anew.
-        folder = settings.data_dir / "training" / (await artifact(key) or str(key))
-        return await training.cached(key, folder)
+        folder = self._folder / (await self.artifact(key) or str(key))
+        return await self._training.cached(key, folder)
 
-    return MonitoringInputs(
-        metrics=metrics,
-        baselines=Baselines(settings.data_dir / "training", metrics.baseline, artifact),
-        find_training=find_training,
-        signature=signature,
-        inputs=inputs,
-        options=_known(deployments, lambda row: row.options),
-        since=_known(deployments, lambda row: row.since),
-        ready=ready,
-        retention=retention,
-        note=serving.reconciler.note,
-    )
+    async def ready(self) -> list[ModelKey]:
+        """The deployments that serve."""
+        rows = await self._serving.deployments.all()
+        return [row.key for row in rows if row.state in (State.READY, State.PARKED)]
 
-
-def _known(
-    deployments: Deployments, what: Callable[[Deployment], T]
-) -> Callable[[ModelKey], Awaitable[T | None]]:
-    """Reads one attribute of a deployment; None where there is no deployment."""
-
-    async def read(key: ModelKey) -> T | None:
-        row = await deployments.get(key)
-        return what(row) if row else None
-
-    return read
+    async def retention(self) -> dict[ModelKey, float]:
+        """Days that captures are kept, of the deployments that chose."""
+        days = {
+            row.key: row.options.retention_days for row in await self._serving.deployments.all()
+        }
+        return {key: own for key, own in days.items() if own is not None}
 
 
 def build_monitoring(
@@ -171,7 +132,7 @@ def build_monitoring(
     Raises:
         StateError: the settings or the data directory cannot be used.
     """
-    inputs = _inputs(serving, settings)
+    models = DeployedModels(serving, settings)
     spool = _open_spool(settings, stack)
     documents = _connect(settings)
     stack.push_async_callback(documents.close)
@@ -179,28 +140,36 @@ def build_monitoring(
     store = OpenedStore(documents)
     upkeep = Upkeep(spool, traffic, store)
     stack.push_async_callback(_flush_counts, upkeep)
-    child = _drain(settings, spool, serving.instance)
-    present = OwnerView(store, inputs.since, upkeep.caught_up)
+    present = OwnerView(store, models.since, upkeep.caught_up)
     monitoring = Monitoring(
         present,
         traffic,
-        baseline=inputs.baselines.of,
-        baseline_as_of=inputs.baselines.as_of,
-        write_back=inputs.metrics.write if settings.metrics_to_mlflow else None,
+        baseline=models.baselines.of,
+        baseline_as_of=models.baselines.as_of,
+        write_back=models.metrics.write if settings.metrics_to_mlflow else None,
     )
-    reporter = _build_reporter(settings, inputs, monitoring, present)
+    webhook = Webhook(settings.webhook_url, private=settings.webhook_private)
+    reporter = Reporter(
+        present,
+        InputWriter(
+            monitoring,
+            training=models.find_training,
+            signature=models.signature,
+            options=models.options,
+        ),
+        work=settings.data_dir / "reports",
+        on_report=Alarm(serving.reconciler.note, webhook),
+    )
     reporter.open()
     stack.push_async_callback(reporter.close)
-    _in_background(stack, upkeep.run())
-    _in_background(stack, Retention(store, inputs.retention).run())
-    _in_background(stack, child.run())
-    _in_background(stack, inputs.baselines.run(inputs.ready))
+    in_background(stack, upkeep.run(), "upkeep")
+    in_background(stack, Retention(store, models.retention).run(), "retention")
+    in_background(stack, _drain(settings, spool, serving.instance).run(), "drain")
+    in_background(stack, models.baselines.run(models.ready), "baselines")
     if settings.report_every:
         window = timedelta(seconds=settings.report_window)
-        _in_background(
-            stack,
-            schedule.run(reporter, inputs.ready, every=settings.report_every, window=window),
-        )
+        work = schedule.run(reporter, models.ready, every=settings.report_every, window=window)
+        in_background(stack, work, "reports")
     return MonitoringParts(
         Recorder(spool, traffic, serving.totals),
         upkeep,
@@ -209,28 +178,9 @@ def build_monitoring(
         Feedback(present),
         reporter,
         present,
-        inputs.find_training,
-        inputs.inputs,
+        models.find_training,
+        models.inputs,
         traffic.discard,
-    )
-
-
-def _build_reporter(
-    settings: Settings, inputs: MonitoringInputs, monitoring: Monitoring, documents: OwnerView
-) -> Reporter:
-    gather = InputWriter(
-        monitoring,
-        training=inputs.find_training,
-        signature=inputs.signature,
-        options=inputs.options,
-    )
-    return Reporter(
-        documents,
-        gather,
-        work=settings.data_dir / "reports",
-        on_report=Alarm(
-            inputs.note, Webhook(settings.webhook_url, private=settings.webhook_private)
-        ),
     )
 
 
@@ -270,12 +220,3 @@ async def _flush_counts(upkeep: Upkeep) -> None:
     with contextlib.suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(_FLUSH_TIMEOUT):
             await upkeep.flush(all=True)
-
-
-def _in_background(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    async def end() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    task = asyncio.create_task(work)
-    stack.push_async_callback(end)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_deployment.app import components
-from model_deployment.app.callback import Callback
 from model_deployment.app.components import StandIn
 from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.probes import Prober
@@ -60,13 +59,19 @@ class ServingParts(_Stores):
         return self.description.read(self.cache.path(row.artifact))
 
 
-@dataclass(frozen=True)
 class _ToReconciler:
-    """What the other parts call the control loop for."""
+    """What the other parts call the control loop for, which is built after them and before any call."""
 
-    wake: Callback[[]]
-    note: Callback[[ModelKey, str]]
-    request_wake: Callback[[ModelKey]]
+    reconciler: Reconciler
+
+    def wake(self) -> None:
+        self.reconciler.wake()
+
+    def note(self, key: ModelKey, text: str) -> None:
+        self.reconciler.note(key, text)
+
+    def request_wake(self, key: ModelKey) -> None:
+        self.reconciler.request_wake(key)
 
 
 async def build_serving(
@@ -77,10 +82,10 @@ async def build_serving(
 ) -> ServingParts:
     """Build the parts; the stack closes them."""
     stores = await _open_stores(settings, database)
-    to_reconciler = _ToReconciler(Callback(), Callback(), Callback())
+    to_reconciler = _ToReconciler()
     routes = _routes(settings, stores, to_reconciler)
     stack.push_async_callback(routes.close)
-    reconciler = Reconciler(
+    to_reconciler.reconciler = Reconciler(
         deployments=stores.deployments,
         ports=stores.ports,
         world=_collaborators(settings, stand_in, stores, routes, to_reconciler, stack),
@@ -89,10 +94,7 @@ async def build_serving(
         quarantine=settings.port_quarantine,
         start_concurrency=settings.start_concurrency,
     )
-    to_reconciler.wake.target = reconciler.wake
-    to_reconciler.note.target = reconciler.note
-    to_reconciler.request_wake.target = reconciler.request_wake
-    return ServingParts(**vars(stores), routes=routes, reconciler=reconciler)
+    return ServingParts(**vars(stores), routes=routes, reconciler=to_reconciler.reconciler)
 
 
 async def _open_stores(settings: Settings, database: Database) -> _Stores:

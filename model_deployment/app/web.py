@@ -47,11 +47,7 @@ def build_api(
     *,
     undeploy_wait: float,
 ) -> FastAPI:
-    """The application.
-
-    Args:
-        undeploy_wait: seconds that an undeploy waits unless the caller says otherwise.
-    """
+    """The application; an undeploy waits ``undeploy_wait`` seconds unless its caller says otherwise."""
     app: FastAPI = FastAPIOffline(
         title="model_deployment",
         version=__version__,
