@@ -47,14 +47,10 @@ class Controller:
         self._registry = registry
         self._reconciler = reconciler
         self._admission = admission
-        self._defaults = defaults
+        self.defaults = defaults
         self._renewed = renewed
-        self._closing = False
-
-    @property
-    def defaults(self) -> Options:
-        """Options of a deploy call that names none."""
-        return self._defaults
+        #: The controller is shutting down.
+        self.closing = False
 
     async def deploy(self, key: ModelKey, overrides: OptionOverrides, wait: float) -> Deployment:
         """Want a model version to be served; wait until it is ready or failed.
@@ -99,7 +95,7 @@ class Controller:
         version = await self._registry.version(key)
         if version.status != "READY":
             raise Conflict(f"cannot deploy {key}: its status in the registry is {version.status}")
-        options = overrides.apply_to(self._defaults)
+        options = overrides.apply_to(self.defaults)
         before = await self._deployments.get(key)
         alike = before is not None and measured_alike(before, options, version.artifact)
         await self._check_memory(key, options, before.memory if before and alike else None)
@@ -192,7 +188,7 @@ class Controller:
             left = end - time.monotonic()
             if done(row) or left <= 0:
                 return row
-            if self._closing:
+            if self.closing:
                 raise Unavailable(
                     f"cannot wait for {key}: the controller is stopping", retry_after=5
                 )
@@ -208,14 +204,9 @@ class Controller:
             async with asyncio.timeout(limit):
                 await self._reconciler.changed.wait()
 
-    @property
-    def closing(self) -> bool:
-        """Whether the controller is shutting down."""
-        return self._closing
-
     def stop_waiting(self) -> None:
         """End all waits: the controller is shutting down."""
-        self._closing = True
+        self.closing = True
         self._reconciler.announce()
 
     def _tell(self) -> None:

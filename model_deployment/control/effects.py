@@ -9,7 +9,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -43,29 +43,19 @@ HOST = "127.0.0.1"
 BLOCKED_FOR = 60.0
 
 
+@dataclass(frozen=True, kw_only=True)
 class Effects:
     """One method for each action; each returns the row as it is afterwards."""
 
-    def __init__(
-        self,
-        *,
-        deployments: Deployments,
-        ports: Ports,
-        world: Collaborators,
-        background: BackgroundWork,
-        publisher: Publisher,
-        policy: Policy,
-        quarantine: float,
-        wake: Callable[[], None],
-    ) -> None:
-        self._deployments = deployments
-        self._ports = ports
-        self._world = world
-        self._background = background
-        self._publisher = publisher
-        self._policy = policy
-        self._quarantine = quarantine
-        self._wake = wake
+    deployments: Deployments
+    ports: Ports
+    world: Collaborators
+    background: BackgroundWork
+    publisher: Publisher
+    policy: Policy
+    #: Seconds.
+    quarantine: float
+    wake: Callable[[], None]
 
     async def apply(self, row: Deployment, action: Action, tick: Tick) -> Deployment:
         """Carry out one action.
@@ -77,12 +67,12 @@ class Effects:
             case Nothing():
                 return row
             case Prepare():
-                self._background.prepare(row)
+                self.background.prepare(row)
                 return await self._keep_pending(row, "making sure of the local artifacts")
             case Launch(deadline):
                 return await self._launch(row, deadline, tick)
             case CheckBatching():
-                self._background.check_row_independence(row)
+                self.background.check_row_independence(row)
                 return row
             case Promote():
                 return await self._promote(row)
@@ -92,7 +82,7 @@ class Effects:
                 return await self._release(row, action, tick)
             case RefuseWake(reason):
                 error = NotEnoughMemory.of(f"predict with {row.key}, which is parked", reason)
-                self._world.refuse(row.key, error)
+                self.world.refuse(row.key, error)
                 return row
             case never:
                 assert_never(never)
@@ -101,34 +91,34 @@ class Effects:
         """Say why a row is pending, unless it says why its last launch ended."""
         if row.tries or row.kills or row.reason == reason:
             return row
-        return await self._deployments.move(row, State.PENDING, reason)
+        return await self.deployments.move(row, State.PENDING, reason)
 
     async def _launch(self, row: Deployment, deadline: float, tick: Tick) -> Deployment:
-        if self._world.runtime.warming(row.options):
+        if self.world.runtime.warming(row.options):
             return await self._keep_pending(row, "waiting for the warm parent, which is importing")
         port = await self._port_for(row)
         if port is None:
             tick.unplaced += 1
-            return await self._keep_pending(row, f"waiting for a free port in {self._ports.name}")
-        model_path = self._background.take_artifact(row)
+            return await self._keep_pending(row, f"waiting for a free port in {self.ports.name}")
+        model_path = self.background.take_artifact(row)
         launch_id = secrets.token_hex(8)
-        clock, kept = self._world.clock, row.port
-        row = await self._deployments.launch(row, launch_id, port, deadline, clock())
+        clock, kept = self.world.clock, row.port
+        row = await self.deployments.launch(row, launch_id, port, deadline, clock())
         if kept is not None and kept != port:
             await self._release_port(kept)
         spec = LaunchSpec(launch_id, row.key, str(model_path), Endpoint(HOST, port), row.options)
         try:
-            handle = await self._world.runtime.start(spec)
+            handle = await self.world.runtime.start(spec)
         except OSError as error:
             why = f"cannot start a process: {error.strerror or error}"
-            return await self._release(row, after_failure(row, why, clock(), self._policy), tick)
-        await self._deployments.record_handle(handle)
+            return await self._release(row, after_failure(row, why, clock(), self.policy), tick)
+        await self.deployments.record_handle(handle)
         return replace(row, handle=handle)
 
     async def _port_for(self, row: Deployment) -> int | None:
         """Its own port, if it still has one that can be listened on; else a free one."""
         port = row.port
-        in_range = port is not None and self._ports.first <= port <= self._ports.last
+        in_range = port is not None and self.ports.first <= port <= self.ports.last
         # A foreign process may have taken it since.
         if port is not None and in_range and not await self._blocked(port):
             return port
@@ -137,42 +127,42 @@ class Effects:
     async def _free_port(self) -> int | None:
         """The lowest port that can be listened on. Ports that foreign processes hold are blocked."""
         while True:
-            port = await self._ports.next_free(self._world.clock())
+            port = await self.ports.next_free(self.world.clock())
             if port is None or not await self._blocked(port):
                 return port
 
     async def _blocked(self, port: int) -> bool:
         if self._holds(port):
             return False
-        holder = await asyncio.to_thread(self._world.holder, HOST, port)
+        holder = await asyncio.to_thread(self.world.holder, HOST, port)
         if holder is None:
             return False
         _log.warning("port %s is held by %s", port, holder)
-        await self._ports.block(port, holder, self._world.clock() + BLOCKED_FOR)
+        await self.ports.block(port, holder, self.world.clock() + BLOCKED_FOR)
         return True
 
     def _holds(self, port: int) -> bool:
-        return self._world.runtime.holds(Endpoint(HOST, port))
+        return self.world.runtime.holds(Endpoint(HOST, port))
 
     async def _release_port(self, port: int) -> None:
         # The sweep finds what cannot be released now.
         with contextlib.suppress(OSError):
-            await self._world.runtime.release(Endpoint(HOST, port))
+            await self.world.runtime.release(Endpoint(HOST, port))
 
     async def _promote(self, row: Deployment) -> Deployment:
-        return await self._deployments.move(
+        return await self.deployments.move(
             row,
             State.READY,
             "healthy",
             deadline=None,
-            ready_since=self._world.clock(),
+            ready_since=self.world.clock(),
             ready_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             session=row.session or row.launch_id,
             proven=True,
         )
 
     async def _stop(self, row: Deployment, stop: Stop, tick: Tick) -> Deployment:
-        row = await self._deployments.move(
+        row = await self.deployments.move(
             row,
             State.STOPPING,
             stop.reason,
@@ -182,30 +172,30 @@ class Effects:
             kills=stop.kills,
             parking=stop.parking,
         )
-        self._publisher.publish_one(row, closing=tick.closing)
+        self.publisher.publish_one(row, closing=tick.closing)
         if stop.step is not Step.DRAIN and row.handle is not None:
             # Poll finds a process that cannot be signalled now, and the deadline kills it.
             with contextlib.suppress(OSError):
-                await self._world.runtime.stop(row.handle, force=stop.step is Step.KILL)
-        self._wake()
+                await self.world.runtime.stop(row.handle, force=stop.step is Step.KILL)
+        self.wake()
         return row
 
     async def _release(self, row: Deployment, action: Release, tick: Tick) -> Deployment:
-        self._background.drop_artifact(row)
+        self.background.drop_artifact(row)
         if row.port is not None and row.state is State.STARTING:
             # It may have died because a foreign process took its port between our check and its own.
             await self._blocked(row.port)
         # The port of a parked deployment needs no quarantine: other launches may wait for it.
-        quarantine = 0.0 if action.state is State.PARKED else self._quarantine
+        quarantine = 0.0 if action.state is State.PARKED else self.quarantine
         keeps_port = action.keeps_port and row.port is not None and self._holds(row.port)
-        released = await self._deployments.release(
+        released = await self.deployments.release(
             row,
             action.state,
             action.reason,
             tries=action.tries,
             not_before=action.not_before,
             kills=action.kills,
-            quarantined_until=self._world.clock() + quarantine,
+            quarantined_until=self.world.clock() + quarantine,
             keeps_port=keeps_port,
         )
         if row.port is not None and not keeps_port:

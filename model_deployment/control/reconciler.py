@@ -95,7 +95,8 @@ class Reconciler:
         self._closing = False
         self._notes: deque[tuple[ModelKey, str]] = deque()
         self._wake = asyncio.Event()
-        self._changed = asyncio.Event()
+        #: Set, and replaced by a new event, with the next change of any row.
+        self.changed = asyncio.Event()
         self._ticked = float("-inf")
         self._swept = float("-inf")
 
@@ -114,18 +115,13 @@ class Reconciler:
         self.wake()
 
     @property
-    def changed(self) -> asyncio.Event:
-        """Set, and replaced by a new event, with the next change of any row."""
-        return self._changed
-
-    @property
     def idle(self) -> float:
         """Seconds since the last tick that wrote all it had to."""
         return self._world.clock() - self._ticked
 
     def announce(self) -> None:
         """Wake everything that waits for a change of a row."""
-        changed, self._changed = self._changed, asyncio.Event()
+        changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
     async def run(self) -> None:
