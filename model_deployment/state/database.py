@@ -162,16 +162,9 @@ class Database:
             await self._on_thread(work)
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        connection = self._open_connection()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            result = work(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return result
+        with self._open_connection() as connection:  # commits, or rolls back after an exception
+            connection.execute("BEGIN IMMEDIATE")
+            return work(connection)
 
     async def change(self, statement: str, values: Sequence[Any]) -> None:
         """Run one statement in a transaction."""

@@ -97,21 +97,14 @@ class Connections:
         if self._writing is None:
             self._writing = file.connect(self._path, "rw", self._busy)
             self._writing.execute("PRAGMA synchronous = FULL")
-        connection = self._writing
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            with self._writing as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                return work(connection)
         except sqlite3.Error as error:
             if file.error_code(error) in _BROKEN:
                 self._close_writer()
             raise
-        return result
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._check_identity()
