@@ -13,21 +13,10 @@ from model_deployment.state import ports, rows
 from model_deployment.state.database import Database
 
 #: Columns :meth:`Deployments.move` may set besides the state.
-_CHANGEABLE = frozenset(
-    {
-        "step",
-        "deadline",
-        "not_before",
-        "tries",
-        "ready_since",
-        "ready_at",
-        "launches",
-        "parking",
-        "session",
-        "proven",
-        "kills",
-    }
-)
+_CHANGEABLE = frozenset({
+    "step", "deadline", "not_before", "tries", "ready_since", "ready_at", "launches", "parking",
+    "session", "proven", "kills",
+})  # fmt: skip
 
 
 class Deployments:
@@ -278,16 +267,12 @@ def _wake(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
     if row.state is State.PARKED:
         return rows.move(connection, row, State.PENDING, "deploy asked for")
     if row.parking:  # it is started once it has stopped
-        _stop_parking(connection, key)
+        connection.execute(
+            "UPDATE deployments SET parking = 0 WHERE model = ? AND version = ?",
+            (key.model, key.version),
+        )
         rows.write_event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
     return rows.get(connection, key)
-
-
-def _stop_parking(connection: sqlite3.Connection, key: ModelKey) -> None:
-    connection.execute(
-        "UPDATE deployments SET parking = 0 WHERE model = ? AND version = ?",
-        (key.model, key.version),
-    )
 
 
 def measured_alike(row: Deployment, options: Options, artifact: str) -> bool:

@@ -28,18 +28,10 @@ DOCUMENTS = "documents"
 _TABLES = {"meta", "deployments", "ports", "events"}
 
 #: SQLite's codes for errors outside the file: no room, no permission, a failing disk.
-_ENVIRONMENT_ERRORS = frozenset(
-    {
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-    }
-)
+_ENVIRONMENT_ERRORS = frozenset({
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM,
+})  # fmt: skip
 
 _HELP = (
     "Nothing was changed, and models that still run go on serving. Restore a backup with "
