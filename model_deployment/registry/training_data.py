@@ -63,14 +63,6 @@ class TrainingData:
 
 
 @dataclass(frozen=True, slots=True)
-class _LoggedDataset:
-    """A dataset with a local source that a run has logged."""
-
-    name: str
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
 class _Candidates:
     """Where the training data of a version may be."""
 
@@ -79,7 +71,8 @@ class _Candidates:
     artifact: str = ""
     artifact_root: str = ""
     size: int = 0
-    datasets: Sequence[_LoggedDataset] = ()
+    #: Names and local files of the datasets that the run has logged.
+    datasets: Sequence[tuple[str, Path]] = ()
 
 
 class TrainingDataFinder:
@@ -151,13 +144,13 @@ class TrainingDataFinder:
             suffix = PurePosixPath(candidates.artifact).suffix
             if found := await self._place(key, folder, suffix, origin, work):
                 return found
-        for one in candidates.datasets:
-            if await asyncio.to_thread(containing, one.path, self._folders) is None:
-                _log.info("%s: %s is not in an allowed folder", key, one.path)
+        for name, path in candidates.datasets:
+            if await asyncio.to_thread(containing, path, self._folders) is None:
+                _log.info("%s: %s is not in an allowed folder", key, path)
                 continue
-            origin = f"dataset {one.name} logged by run {run_id}, from {one.path}"
-            work = partial(self._copy, one.path)
-            if found := await self._place(key, folder, one.path.suffix, origin, work):
+            origin = f"dataset {name} logged by run {run_id}, from {path}"
+            work = partial(self._copy, path)
+            if found := await self._place(key, folder, path.suffix, origin, work):
                 return found
         return None
 
@@ -249,13 +242,13 @@ def _candidates(key: ModelKey, client: Any) -> _Candidates:
     )
 
 
-def _logged_datasets(run: Any) -> list[_LoggedDataset]:
+def _logged_datasets(run: Any) -> list[tuple[str, Path]]:
     found = []
     for one in (run.inputs.dataset_inputs if run.inputs else None) or []:
         context = {tag.key: tag.value for tag in one.tags or []}.get("mlflow.data.context")
         path = _source_path(one.dataset.source) if context in _CONTEXTS else None
         if path is not None and path.suffix.lower() in _FORMATS:
-            found.append(_LoggedDataset(str(one.dataset.name)[:200], path))
+            found.append((str(one.dataset.name)[:200], path))
     return found
 
 
