@@ -83,16 +83,10 @@ def _check_webhook(value: str) -> str:
     return value
 
 
-_of_seconds, _of_hours, _of_days = (
-    _read_duration("s", 86400),
-    _read_duration("h", 24),
-    _read_duration("d", 1),
-)
-
 #: ``30s``, ``12h``, ``1h30m``; a bare number counts seconds, hours, days.
-Seconds = Annotated[float, *_of_seconds]
-Hours = Annotated[float, *_of_hours]
-Days = Annotated[float, *_of_days]
+Seconds = Annotated[float, *_read_duration("s", 86400)]
+Hours = Annotated[float, *_read_duration("h", 24)]
+Days = Annotated[float, *_read_duration("d", 1)]
 #: ``10MB``, ``512MiB``; a bare number counts bytes.
 Bytes = Annotated[int, BeforeValidator(_read_size)]
 #: ``first-last``.
