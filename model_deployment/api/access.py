@@ -54,11 +54,9 @@ class RoutePolicy:
         return self.location or (str(self.role) if self.role else "anyone")
 
 
-_ANYONE, _CALLER, _OPERATOR = (
-    RoutePolicy(None),
-    RoutePolicy(Role.CALLER),
-    RoutePolicy(Role.OPERATOR),
-)
+_ANYONE = RoutePolicy(None)
+_CALLER = RoutePolicy(Role.CALLER)
+_OPERATOR = RoutePolicy(Role.OPERATOR)
 _DEPLOY = RoutePolicy(Role.OPERATOR, location="deploy")
 
 #: By method and path template. Callers predict and read. Operators also see logs and single rows of other

@@ -1,6 +1,5 @@
 """Completes the OpenAPI description with the errors and the roles of all calls."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -29,20 +28,15 @@ def complete(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             found = plain()
-            for (method, path), call in _calls(found):
-                _complete(call, method, path)
+            for path, methods in found["paths"].items():
+                for method, call in methods.items():
+                    _complete(call, method.upper(), path)
             schemes = {_BASIC: {"type": "http", "scheme": "basic"}}
             found["components"]["securitySchemes"] = schemes
             app.openapi_schema = found
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's manual has it
-
-
-def _calls(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
-    for path, methods in schema["paths"].items():
-        for method, call in methods.items():
-            yield (method.upper(), path), call
 
 
 def _complete(call: dict[str, Any], method: str, path: str) -> None:

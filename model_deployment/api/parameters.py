@@ -1,35 +1,22 @@
 """Parameters that several calls take: parts of paths, and how long to wait."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Query
 
 from model_deployment.core.names import NAME, VERSION
 
-# The patterns are documented and not checked here: ModelKey checks, and explains what is wrong.
-ModelName = Annotated[
-    str,
-    Path(
-        description="Name of a registered model.",
-        examples=["diabetes"],
-        json_schema_extra={"pattern": f"^{NAME.pattern}$"},
-    ),
-]
-ModelVersion = Annotated[
-    str,
-    Path(
-        description="Version, a whole number.",
-        examples=["1"],
-        json_schema_extra={"pattern": f"^{VERSION.pattern}$"},
-    ),
-]
+
+def _in_path(description: str, example: str, pattern: str) -> Any:
+    # The pattern is documented and not checked here: ModelKey checks, and explains what is wrong.
+    schema: dict[str, Any] = {"pattern": f"^{pattern}$"}
+    return Path(description=description, examples=[example], json_schema_extra=schema)
+
+
+ModelName = Annotated[str, _in_path("Name of a registered model.", "diabetes", NAME.pattern)]
+ModelVersion = Annotated[str, _in_path("Version, a whole number.", "1", VERSION.pattern)]
 Key = Annotated[
-    str,
-    Path(
-        description="`<model>-<version>`.",
-        examples=["diabetes-1"],
-        json_schema_extra={"pattern": f"^{NAME.pattern}-{VERSION.pattern}$"},
-    ),
+    str, _in_path("`<model>-<version>`.", "diabetes-1", f"{NAME.pattern}-{VERSION.pattern}")
 ]
 Wait = Annotated[
     float, Query(ge=0, le=3600, description="Seconds to wait for the outcome; 0 answers at once.")
