@@ -5,13 +5,13 @@ must not see the captures, metrics, reports and references of the old one. The v
 they stay in the store until retention deletes them.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from model_deployment.core.names import ModelKey
-from model_deployment.documents.base import Collection, Document, Documents, Query, Written
+from model_deployment.documents.base import Collection, Document, Documents, Query
 from model_deployment.documents.opening import OpenedStore
 
 #: The moment since which a name belongs to the model that is deployed now; None if it always did.
@@ -44,10 +44,14 @@ class OwnerView:
     def __init__(
         self, store: OpenedStore, since: FindSince, caught_up: Callable[[float], Awaitable[bool]]
     ) -> None:
-        self._documents = store.documents
+        self._documents = documents = store.documents
         self._store = store
         self._since = since
         self._caught_up = caught_up
+        self.open, self.close = documents.open, documents.close
+        self.insert, self.replace = documents.insert, documents.replace
+        self.delete, self.delete_blob = documents.delete, documents.delete_blob
+        self.put_blob, self.get_blob = documents.put_blob, documents.get_blob
 
     async def opened(self) -> Documents:
         await self._store.opened()
@@ -55,18 +59,6 @@ class OwnerView:
 
     async def caught_up(self, patience: float) -> bool:
         return await self._caught_up(patience)
-
-    async def open(self) -> None:
-        await self._documents.open()
-
-    async def close(self) -> None:
-        await self._documents.close()
-
-    async def insert(self, collection: Collection, documents: Sequence[Document]) -> Written:
-        return await self._documents.insert(collection, documents)
-
-    async def replace(self, collection: Collection, document: Document) -> None:
-        await self._documents.replace(collection, document)
 
     async def get(self, collection: Collection, id: str) -> dict[str, Any] | None:
         found = await self._documents.get(collection, id)
@@ -88,18 +80,6 @@ class OwnerView:
 
     async def count(self, query: Query) -> int:
         return await self._documents.count(await self._narrowed(query, {}))
-
-    async def delete(self, query: Query) -> int:
-        return await self._documents.delete(query)
-
-    async def put_blob(self, id: str, content: bytes) -> None:
-        await self._documents.put_blob(id, content)
-
-    async def get_blob(self, id: str) -> bytes | None:
-        return await self._documents.get_blob(id)
-
-    async def delete_blob(self, id: str) -> None:
-        await self._documents.delete_blob(id)
 
     async def _narrowed(self, query: Query, known: dict[ModelKey, datetime | None]) -> Query:
         if query.model is None or query.version is None:
