@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 #: The marker: ``<instance id>/<launch id>``.
 MARKER = "MODEL_DEPLOYMENT_LAUNCH"
 #: Where the launch has to listen: ``<host>:<port>``.
@@ -100,19 +102,9 @@ def endpoint_of(pid: int) -> tuple[str, int]:
     return host, int(port or 0)
 
 
-def pids() -> Iterator[int]:
-    """
-    Raises:
-        OSError: ``/proc`` cannot be read.
-    """
-    for entry in os.listdir(_PROC):  # noqa: PTH208 - called often, and needs only names
-        if entry.isdecimal():
-            yield int(entry)
-
-
 def marked_processes(instance: str) -> Iterator[tuple[str, Process]]:
     """Each living process of an instance, with the id of its launch."""
-    for pid in pids():
+    for pid in psutil.pids():
         owner, _, launch_id = (marker_of(pid) or "").partition("/")
         if owner != instance or not launch_id:
             continue
@@ -136,7 +128,7 @@ def members_of(instance: str, groups: Mapping[str, int]) -> dict[str, list[Proce
     owners = {group: launch_id for launch_id, group in groups.items()}
     tagged: dict[str, list[Process]] = {launch_id: [] for launch_id in groups}
     grouped: dict[str, list[Process]] = {launch_id: [] for launch_id in groups}
-    for pid in pids():
+    for pid in psutil.pids():
         process = read_process(pid)
         if process is None or process.zombie:
             continue
