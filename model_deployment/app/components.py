@@ -9,22 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from model_deployment.core.admission import Admission
 from model_deployment.core.domain import Deployment
 from model_deployment.core.errors import CredentialsError
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, StartMethod, Validation
 from model_deployment.credentials.verify import Credentials
 from model_deployment.proxy import row_independence
-from model_deployment.proxy.upstream import UpstreamLimits
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel_cache import MLmodelCache
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.logs import PARENT, LaunchLogs
-from model_deployment.runtime.memory import free_memory
 from model_deployment.runtime.parent_process import ParentProcess
-from model_deployment.runtime.serve import Command, ServeStarter, mlflow_command
+from model_deployment.runtime.serve import Command
 from model_deployment.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -57,30 +54,6 @@ def credentials(settings: Settings, stack: contextlib.AsyncExitStack) -> Credent
             )
         _log.warning("there are no passwords: every program of this machine may do everything")
     return credentials
-
-
-def registry(settings: Settings) -> Registry:
-    """The MLflow registry."""
-    return Registry(
-        tracking_uri=settings.tracking_uri,
-        registry_uri=settings.registry_uri,
-        timeout=settings.registry_timeout,
-        download_timeout=settings.download_timeout,
-        own=settings.owns_registry,
-    )
-
-
-def serve(
-    settings: Settings, instance: str, logs: LaunchLogs, stand_in: StandIn | None
-) -> ServeStarter:
-    """Starts ``mlflow models serve``."""
-    return ServeStarter(
-        instance=instance,
-        logs=logs.root,
-        work=settings.data_dir / "work",
-        command=stand_in.command if stand_in else mlflow_command(settings.request_timeout),
-        environment=settings.model_environment,
-    )
 
 
 def forks(
@@ -131,21 +104,6 @@ def comparison(
     return compare
 
 
-def limits(settings: Settings) -> UpstreamLimits:
-    """What one model may take of the controller."""
-    return UpstreamLimits(
-        connections=settings.max_connections,
-        queue=settings.max_queue,
-        queue_bytes=settings.max_queue_bytes,
-        # Longer than the model server's own limit, so that its own 504 comes first, and longer than
-        # the age of a request that gives a hanging server away: one cut off before has no age.
-        read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
-        answer_bytes=settings.max_answer_bytes,
-        wake_timeout=settings.start_timeout,
-        recovery_timeout=settings.recovery_timeout,
-    )
-
-
 def preparation(
     cache: ArtifactCache,
     registry: Registry,
@@ -169,13 +127,3 @@ def preparation(
         return path
 
     return prepare
-
-
-def admission(settings: Settings) -> Admission:
-    """Decides whether one more model fits into memory."""
-    return Admission(
-        free_memory,
-        guess=settings.memory_guess,
-        guess_of_fork=settings.memory_guess_fork,
-        margin=settings.memory_margin,
-    )

@@ -16,6 +16,7 @@ from model_deployment.core.domain import Deployment, Route
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import Gate
 from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.upstream import UpstreamLimits
 from model_deployment.recording.counters import RequestCounters
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
@@ -24,7 +25,8 @@ from model_deployment.registry.mlmodel_cache import MLmodelCache
 from model_deployment.runtime import sockets
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
-from model_deployment.runtime.memory import measure
+from model_deployment.runtime.memory import free_memory, measure
+from model_deployment.runtime.serve import ServeStarter, mlflow_command
 from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database
@@ -108,10 +110,21 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
         ports=ports,
         cache=cache,
         description=MLmodelCache(MLmodelReader()),
-        registry=components.registry(settings),
+        registry=Registry(
+            tracking_uri=settings.tracking_uri,
+            registry_uri=settings.registry_uri,
+            timeout=settings.registry_timeout,
+            download_timeout=settings.download_timeout,
+            own=settings.owns_registry,
+        ),
         logs=LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes),
         totals=RequestCounters(),
-        admission=components.admission(settings),
+        admission=Admission(
+            free_memory,
+            guess=settings.memory_guess,
+            guess_of_fork=settings.memory_guess_fork,
+            margin=settings.memory_margin,
+        ),
     )
 
 
@@ -121,7 +134,17 @@ def _routes(settings: Settings, stores: _Stores, to_reconciler: _ToReconciler) -
         return stores.description.gate(path, route.options.validation)
 
     return Routes(
-        components.limits(settings),
+        UpstreamLimits(
+            connections=settings.max_connections,
+            queue=settings.max_queue,
+            queue_bytes=settings.max_queue_bytes,
+            # Longer than the model server's own limit, so that its own 504 comes first, and longer than
+            # the age of a request that gives a hanging server away: one cut off before has no age.
+            read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
+            answer_bytes=settings.max_answer_bytes,
+            wake_timeout=settings.start_timeout,
+            recovery_timeout=settings.recovery_timeout,
+        ),
         gates=gate,
         on_failure=to_reconciler.wake,
         add_event=to_reconciler.note,
@@ -141,7 +164,13 @@ def _collaborators(
     forks = components.forks(settings, instance, logs, stand_in, to_reconciler.wake)
     runtime = LocalRuntime(
         instance=instance,
-        serve=components.serve(settings, instance, logs, stand_in),
+        serve=ServeStarter(
+            instance=instance,
+            logs=logs.root,
+            work=settings.data_dir / "work",
+            command=stand_in.command if stand_in else mlflow_command(settings.request_timeout),
+            environment=settings.model_environment,
+        ),
         forks=forks,
         on_exit=to_reconciler.wake,
         add_event=to_reconciler.note,
