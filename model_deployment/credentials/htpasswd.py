@@ -111,8 +111,7 @@ def set_user(folder: Path, name: str, password: str, role: Role, *, cost: int = 
     if not _NAME.fullmatch(name):
         raise CredentialsError(
             f"cannot use {name!r} as a name: use 1 to 64 letters, digits, '.', '_', '@', '-', beginning "
-            f"with "
-            "a letter or a digit"
+            "with a letter or a digit"
         )
     hashed = _hash(password, cost)
     with _locked(folder) as users:
@@ -175,8 +174,7 @@ def _locked(folder: Path) -> Iterator[Users]:
 
 
 def _write(path: Path, users: Hashes) -> None:
-    content = "".join(f"{name}:{hashed}\n" for name, hashed in users.items())
-    write_secret(path, content)
+    write_secret(path, "".join(f"{name}:{hashed}\n" for name, hashed in users.items()))
 
 
 def write_secret(path: Path, content: str) -> None:
