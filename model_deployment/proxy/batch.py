@@ -214,7 +214,8 @@ class Batcher:
             self._on_merged(rows)
         cells = rows * len(ranges[0].request.table.columns)
         content = await run(cells > _MANY_CELLS, self._body, ranges)
-        answer = await self._send(UpstreamRequest(content, _merged_headers))
+        headers = [("content-type", "application/json")]
+        answer = await self._send(UpstreamRequest(content, lambda: headers))
         if not answer.successful:
             return False
         found = await run(len(answer.content) > LARGE, predictions, answer.content)
@@ -281,7 +282,3 @@ def _contents(requests: list[QueuedRequest]) -> list[bytes]:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _merged_headers() -> list[tuple[str, str]]:
-    return [("content-type", "application/json")]
