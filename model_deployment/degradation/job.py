@@ -72,10 +72,6 @@ class ReportJob:
     #: Whether to add Evidently's page.
     deep: bool = True
 
-    @property
-    def input_names(self) -> list[str]:
-        return [str(one["name"]) for one in self.inputs if one.get("name") is not None]
-
     def windows_worse(self, metric: str) -> int:
         """Consecutive windows before this one in which a metric (normalised name) was worse."""
         if self.worse_before is None:
