@@ -33,8 +33,6 @@ Join = Callable[[list[MergeableTable]], Any]
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class QueuedRequest(QueuedRows):
-    """A request and the answer that it gets."""
-
     #: What is sent if the request goes alone.
     request: UpstreamRequest
     answer: asyncio.Future[UpstreamAnswer]
