@@ -30,7 +30,6 @@ def write_failure(folder: Path, error: BaseException) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove the files of an earlier run."""
     for name in (REPORT, PAGE):
         (folder / name).unlink(missing_ok=True)
 
