@@ -44,8 +44,6 @@ class _Track:
 
 
 class Activity:
-    """The activity of all deployments."""
-
     def __init__(self) -> None:
         self._tracks: dict[ModelKey, _Track] = {}
         self._at: float | None = None

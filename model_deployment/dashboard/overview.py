@@ -94,7 +94,9 @@ def row(served: DeploymentSnapshot, figures: Figures, verdict: str, now: datetim
         path=deployment.key.path,
         state=str(deployment.state),
         urgency=_URGENCY[deployment.state],
-        parking=_is_parking(deployment),
+        parking=deployment.parking
+        and deployment.state is State.STOPPING
+        and deployment.desired is Desired.RUNNING,
         reason=deployment.reason,
         advice=advice(deployment.reason) if deployment.state is State.FAILED else "",
         port=deployment.port,
@@ -114,11 +116,6 @@ def row(served: DeploymentSnapshot, figures: Figures, verdict: str, now: datetim
         restarts=deployment.restarts,
         missing_workers=_missing_workers(deployment, served.workers),
     )
-
-
-def _is_parking(deployment: Deployment) -> bool:
-    stopping = deployment.parking and deployment.state is State.STOPPING
-    return stopping and deployment.desired is Desired.RUNNING
 
 
 def _missing_workers(deployment: Deployment, serving: int | None) -> str:

@@ -220,7 +220,8 @@ def _table(
         wanted = [places.get(key) for key in layout.keys]
         id, ts, data = capture["request_id"], capture["ts"], capture["data"]
         found = capture["predictions"]
-        predictions = found if _per_row(found, len(data)) else [None] * len(data)
+        by_row = isinstance(found, list) and len(found) == len(data)
+        predictions = found if by_row else [None] * len(data)
         for number, values in enumerate(data):
             if len(made) >= most:
                 return made
@@ -231,7 +232,3 @@ def _table(
                 row.append(labels.get((id, number)))
             made.append(row)
     return made
-
-
-def _per_row(predictions: Any, rows: int) -> bool:
-    return isinstance(predictions, list) and len(predictions) == rows

@@ -41,7 +41,8 @@ def _training(
         if path.suffix.lower() == ".csv":
             yield from _from_csv(path, format, limit, inputs)
         elif format is Format.PARQUET and limit is None:
-            yield from _unchanged(path)
+            with path.open("rb") as file:
+                yield from iter(lambda: file.read(_BLOCK), b"")
         else:
             yield from _from_parquet(path, format, limit)
     except UnreadableData:
@@ -69,12 +70,6 @@ async def _on_thread(
             await asyncio.wait([step])
             step.exception()  # retrieved, so that asyncio does not complain
         generator.close()
-
-
-def _unchanged(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
 
 
 def _from_parquet(path: Path, format: Format, limit: int | None) -> Iterator[bytes]:

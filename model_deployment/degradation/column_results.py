@@ -67,8 +67,6 @@ def column_results(columns: Iterable[ColumnPair]) -> list[ColumnResult]:
 
 @dataclass(frozen=True, slots=True)
 class PredictionResults:
-    """The drift of the predictions."""
-
     results: Sequence[ColumnResult] = ()
     #: :data:`REFERENCE`, :data:`CAPTURED` (earlier predictions) or :data:`TARGET` (its classes);
     #: None if there is nothing to compare with.

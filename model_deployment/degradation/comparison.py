@@ -35,8 +35,6 @@ from model_deployment.rendering.numbers import number, percent
 
 @dataclass(frozen=True, slots=True)
 class ComparedMetric:
-    """A metric, its baseline and the verdict on it."""
-
     name: str
     baseline: Baseline | None
     now: Measurement | None

@@ -72,10 +72,6 @@ class ReportJob:
     #: Whether to add Evidently's page.
     deep: bool = True
 
-    @property
-    def input_names(self) -> list[str]:
-        return [str(one["name"]) for one in self.inputs if one.get("name") is not None]
-
     def windows_worse(self, metric: str) -> int:
         """Consecutive windows before this one in which a metric (normalised name) was worse."""
         if self.worse_before is None:
@@ -159,21 +155,13 @@ def _text(value: Any) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _texts(values: Iterable[Any]) -> frozenset[str]:
-    return frozenset(map(str, values))
-
-
-def _at_least_one(value: Any) -> int:
-    return max(int(value), 1)
-
-
 #: How the fields of ``job.json`` are read.
 _FIELDS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("model", "version"), str),
     **dict.fromkeys(
         ("since", "until", "made_at", "reference_source", "target", "baseline_error"), _text
     ),
-    **dict.fromkeys(("excluded", "hashed"), _texts),
+    **dict.fromkeys(("excluded", "hashed"), lambda values: frozenset(map(str, values))),
     "task": lambda task: task if task in (REGRESSION, CLASSIFICATION) else None,
     "baseline": _numbers,
     "history": lambda entries: tuple(map(recorded_metrics, entries)),
@@ -183,7 +171,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "refused": lambda entries: {kind: n for kind, n in _counts(entries).items() if n > 0},
     "tolerance": lambda entries: Tolerance(**_numbers(entries)),
     "drift_share": float,
-    **dict.fromkeys(("max_rows", "max_columns"), _at_least_one),
+    **dict.fromkeys(("max_rows", "max_columns"), lambda value: max(int(value), 1)),
     **dict.fromkeys(("baseline_rows", "windows_worse_before", "requests", "let_through"), int),
     **dict.fromkeys(("seed", "memory_bytes", "cpu_seconds"), int),
     "deep": bool,

@@ -37,8 +37,6 @@ from model_deployment.degradation.verdict import Evidence, decide
 
 @dataclass(frozen=True, slots=True)
 class ReportInputs:
-    """What a report is made from."""
-
     current: SampledTable
     reference: SampledTable | None
     #: Labels and predictions of all rows that have a label.

@@ -12,7 +12,6 @@ REPORT, PAGE = "report.json", "report.html.gz"
 
 
 def write_report(folder: Path, content: dict[str, Any]) -> None:
-    """Write the machine-readable report."""
     text = json.dumps(_plain(content), ensure_ascii=True, allow_nan=False)
     _write(folder / REPORT, text.encode("ascii"))
 
@@ -31,7 +30,6 @@ def write_failure(folder: Path, error: BaseException) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove the files of an earlier run."""
     for name in (REPORT, PAGE):
         (folder / name).unlink(missing_ok=True)
 

@@ -17,8 +17,6 @@ _MANY_REFUSED = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the verdict is decided from."""
-
     rows: int
     #: None without a reference.
     reference_rows: int | None

@@ -9,8 +9,6 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """The verdict on a report or a metric."""
-
     DEGRADED = "degraded"
     DRIFT = "drift"
     ERROR = "error"
@@ -23,8 +21,6 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerdictWords:
-    """What people read for a verdict."""
-
     name: str
     meaning: str
     #: ``good``, ``info``, ``warn`` or ``bad``: the colour.

@@ -92,8 +92,6 @@ def target(found: ColumnResult | None) -> Iterable[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class LabelCounts:
-    """Numbers of labels, and how they were used."""
-
     known: int
     #: Labels whose prediction can be measured.
     measured: int

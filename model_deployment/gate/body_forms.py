@@ -39,8 +39,6 @@ ABSENT: Any = object()
 
 @dataclass(slots=True)
 class ParsedBody:
-    """A body by its parts."""
-
     form: str
     data: Any
     params: Any = None

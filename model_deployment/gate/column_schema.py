@@ -28,8 +28,6 @@ _NOTHING_KNOWN = "at least one column of the signature"
 
 @dataclass(slots=True)
 class CheckedData:
-    """The data of a request after its check."""
-
     rows: int | None = None
     table: MergeableTable | None = None
     #: Form and data to send, if others than those that came.

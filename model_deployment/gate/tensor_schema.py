@@ -20,8 +20,6 @@ _RULES = {**SCALARS, "string": ArrayStringRule, "datetime": TensorDatetimeRule}
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of a signature."""
-
     #: Empty if it has none.
     name: str
     dtype: str

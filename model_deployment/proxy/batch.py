@@ -33,8 +33,6 @@ Join = Callable[[list[MergeableTable]], Any]
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class QueuedRequest(QueuedRows):
-    """A request and the answer that it gets."""
-
     #: What is sent if the request goes alone.
     request: UpstreamRequest
     answer: asyncio.Future[UpstreamAnswer]
@@ -214,7 +212,8 @@ class Batcher:
             self._on_merged(rows)
         cells = rows * len(ranges[0].request.table.columns)
         content = await run(cells > _MANY_CELLS, self._body, ranges)
-        answer = await self._send(UpstreamRequest(content, _merged_headers))
+        headers = [("content-type", "application/json")]
+        answer = await self._send(UpstreamRequest(content, lambda: headers))
         if not answer.successful:
             return False
         found = await run(len(answer.content) > LARGE, predictions, answer.content)
@@ -281,7 +280,3 @@ def _contents(requests: list[QueuedRequest]) -> list[bytes]:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _merged_headers() -> list[tuple[str, str]]:
-    return [("content-type", "application/json")]

@@ -24,8 +24,6 @@ _WHOLE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """What is sent to a model."""
-
     content: bytes
     #: Made when the request is sent: most requests of a merged call never need theirs.
     headers: Callable[[], Sequence[tuple[str, str]]]

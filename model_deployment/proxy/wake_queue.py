@@ -17,8 +17,6 @@ _STOP_TIMEOUT = 2.0
 
 
 class Waiter(Generic[T]):
-    """One request that waits."""
-
     def __init__(self, excluded_launch: str | None = None) -> None:
         """``excluded_launch``: the launch that has turned out to be gone; any other will do."""
         self.excluded_launch = excluded_launch
@@ -43,7 +41,6 @@ class WakeQueue(Budget, Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """Requests that wait."""
         return len(self._waiters)
 
     def arrive(self) -> None:

@@ -64,8 +64,6 @@ class ReportWindow:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a report compares with."""
-
     #: ``training``, ``captured``, or None.
     source: str | None
     #: In words, for people.

@@ -91,7 +91,8 @@ class Reporter:
     async def get(self, key: ModelKey, id: str) -> dict[str, Any] | None:
         documents = await self._store.opened()
         found = await documents.get(Collection.REPORTS, id)
-        return found if found and (found["model"], found["version"]) == _pair(key) else None
+        owned = found and (found["model"], found["version"]) == (key.model, key.version)
+        return found if owned else None
 
     async def page(self, id: str) -> bytes | None:
         """The page of a report: HTML, compressed with gzip."""
@@ -202,7 +203,3 @@ async def _run(folder: Path) -> None:
         raise Unavailable(
             f"cannot make the report: its process ended with status {child.returncode} and left none"
         )
-
-
-def _pair(key: ModelKey) -> tuple[str, int]:
-    return key.model, key.version

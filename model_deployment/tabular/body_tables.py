@@ -14,8 +14,6 @@ MOST_CELLS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class BodyTable:
-    """The table that a caller sent."""
-
     #: Columns without names have their position instead.
     names: Sequence[str | float]
     columns: Sequence[Sequence[Any]]

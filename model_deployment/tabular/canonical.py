@@ -189,7 +189,7 @@ def _object(properties: Mapping[str, Spec]) -> Convert:
             return plain(value)
         names = [*(name for name in known if name in value), *(n for n in value if n not in known)]
         return {
-            str(name): _or_none(known.get(name, plain), value[name])
+            str(name): None if value[name] is None else known.get(name, plain)(value[name])
             for name in names
             # In Parquet each object has all members, so a missing one is None.
             if value[name] is not None or name not in optional
@@ -215,10 +215,6 @@ def _has_nan(values: Sequence[float | None]) -> bool:
     except TypeError:  # None among them
         pass
     return any(value is not None and math.isnan(value) for value in values)
-
-
-def _or_none(convert: Convert, value: Any) -> Any:
-    return None if value is None else convert(value)
 
 
 _CONVERT: Mapping[str, Convert] = {

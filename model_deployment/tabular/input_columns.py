@@ -20,8 +20,6 @@ _NUMBERED = re.compile(r"f[0-9]{1,9}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class InputColumn:
-    """One column of a request."""
-
     name: str
     values: Sequence[Any]
     #: The caller's name for the column, or its position.

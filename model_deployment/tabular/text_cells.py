@@ -157,14 +157,10 @@ def guess_values(cells: Sequence[str]) -> list[Any]:
     return texts(cells) if guess.kind is ColumnKind.TEXT else READERS[guess.kind](cells)
 
 
-def _cells(cells: Sequence[str]) -> list[Any]:
-    return [cell or None for cell in cells]
-
-
 #: Readers of cells by kind; of texts, only empty ones become None.
 READERS: Mapping[ColumnKind, Read] = {
     ColumnKind.BOOL: lambda cells: [_BOOL.get(cell) for cell in cells],
     ColumnKind.INT: integers,
     ColumnKind.FLOAT: floats,
-    ColumnKind.TEXT: _cells,
+    ColumnKind.TEXT: lambda cells: [cell or None for cell in cells],
 }

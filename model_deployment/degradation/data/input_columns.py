@@ -35,7 +35,7 @@ def input_columns(
     job: ReportJob, reference: SampledTable | None, current: SampledTable, collected: Collected
 ) -> list[ColumnPair]:
     """The inputs of the model: the columns of the signature, else the columns of the two tables."""
-    new = renamed(job.input_names)
+    new = renamed(str(one["name"]) for one in job.inputs if one.get("name") is not None)
     known = {new[name]: type for name, type in types(job.inputs).items()}
     unknown = not current.frame.empty and current.seen.frame.empty
     reference, current = reference and reference.seen, current.seen

@@ -1,6 +1,5 @@
 """Pairs labels with predictions, in one spelling of classes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +138,7 @@ def _of_probabilities(true: list[str], probability: Floats) -> LabelledRows:
 
 
 def _of_names(true: list[str], said: list[str]) -> LabelledRows:
-    classes = classes_of(true, said)
+    classes = tuple(sorted({*true, *said}, key=_order))
     places = {name: place for place, name in enumerate(classes)}
     codes = [np.array([places[name] for name in side], dtype=np.int64) for side in (true, said)]
     return LabelledRows(CLASSIFICATION, codes[0], codes[1], classes)
@@ -170,11 +169,6 @@ def canonical(value: Any) -> str:
     except ValueError:
         return text
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else text
-
-
-def classes_of(*sides: Sequence[str]) -> tuple[str, ...]:
-    """The classes in the order of their names, numbers by value."""
-    return tuple(sorted({name for side in sides for name in side}, key=_order))
 
 
 def _order(name: str) -> tuple[int, float, str]:

@@ -50,8 +50,6 @@ STRICT_LEVEL = 0.001
 
 @dataclass(frozen=True, slots=True)
 class DriftScore:
-    """The result of a test of one column."""
-
     method: str
     #: The distance between the distributions.
     score: float
