@@ -1,4 +1,4 @@
-"""What helps when a deployment does not become ready: a sentence for each kind of reason. Pure."""
+"""Advice for deployments that do not become ready, by kind of reason. Pure."""
 
 import re
 
@@ -6,83 +6,85 @@ _DELETED = "The version was deleted in the registry. Deploy another one, or regi
 #: By a sign in the reason; the first sign that is found counts.
 _ADVICE = {
     "not ready within":
-        "The model server started and did not answer its health check in time. If the model is large, "
-        "raise MODEL_DEPLOYMENT_START_TIMEOUT; if it waits for something, the log shows for what.",
+        "The model server started but did not pass its health check in time. If the model is large, "
+        "raise MODEL_DEPLOYMENT_START_TIMEOUT. If the model waits for something, its log may say what.",
     "may be merged":
         "Merging requests (batch_max_rows) needs a model whose prediction for a row does not depend on the "
-        "other rows. Deploy it with other options: 0 there.",
+        "other rows. Deploy the model with batch_max_rows set to 0.",
     "in-MODEL_DEPLOYMENT_MODEL_ENV":
-        "The model asks MLflow for something, as another registered model, and models are not given your "
-        "server. Name MLFLOW_TRACKING_URI in MODEL_DEPLOYMENT_MODEL_ENV, and start the controller again.",
+        "The model calls MLflow, for example to load another registered model, but models do not get the "
+        "address of your server. Add MLFLOW_TRACKING_URI to MODEL_DEPLOYMENT_MODEL_ENV, then restart the "
+        "controller.",
     "No module named":
-        "A library that the model needs is not installed where it runs. Install it there, or "
-        "deploy with the environment uv or virtualenv, which installs what the model asks for.",
+        "The model needs a library that is not installed where it runs. Install the library there, or "
+        "deploy with env_manager uv or virtualenv, which installs the model's requirements.",
     "is stopped (SIGSTOP)":
-        "Something had stopped the model's process (SIGSTOP), so that it answered nobody.",
-    # Before those below: its last words are the model's own, and may say anything.
+        "The model's process was suspended from outside (SIGSTOP) and answered no requests.",
+    # Before the entries below: the reason ends with the model's own output, which may say anything.
     "exited with status":
-        "The model server started and ended by itself. The last lines of its log say why; often a library "
-        "is missing or has another version than the model was trained with. The environment uv installs "
-        "what the model asks for.",
+        "The model server started, then exited on its own. The last lines of its log say why. Often a "
+        "library is missing, or its version differs from the one the model was trained with; env_manager "
+        "uv installs the model's requirements.",
     "free port":
-        "All ports of the range are taken. Undeploy something, or widen MODEL_DEPLOYMENT_PORTS.",
+        "All ports in the range are in use. Undeploy a model, or widen MODEL_DEPLOYMENT_PORTS.",
     "no file MLmodel":
-        "What was registered is no MLflow model: it has no MLmodel file. Log it with MLflow "
-        "(log_model, or save_model), register that, and deploy the new version.",
+        "The registered artifacts are not an MLflow model: there is no MLmodel file. Log the model with "
+        "MLflow (log_model or save_model), register it, and deploy the new version.",
     "leaves their folder":
-        "A link in the model's files leads out of them, and those it leads to do not come along. Log the "
-        "model with the files themselves.",
+        "A symbolic link in the model's files points outside the model's folder, and its target is not "
+        "downloaded. Log the model with the files themselves.",
     "cannot use the MLflow registry":
-        "Something is wrong with the registry or with its settings; the reason says what. Mend that, and "
-        "deploy again.",
+        "Something is wrong with the registry or with its settings; the reason says what. Fix the "
+        "problem, then deploy again.",
     "the registry has no ": _DELETED,
     "the registry says: ": _DELETED,
     "artifacts":
-        "The model's files could not be had from the registry. Look whether it answers, and whether "
-        "the run's artifacts are still there.",
+        "The model's files could not be downloaded. Check that the registry answers and that the run's "
+        "artifacts still exist.",
     "registry":
-        "The registry did not answer. Once it does, deploy again.",
+        "The registry did not answer. Deploy again when it does.",
     "cannot start a process":
-        "The machine refused to start a process: look at its memory and its limits.",
+        "The machine refused to start a process. Check its free memory and its process limits.",
     "killed by SIGKILL":
-        "Something ended the process from outside; often the machine ran out of memory.",
+        "The process was killed from outside, often because the machine ran out of memory.",
     "killed by SIG":
-        "The process crashed in native code: most often a library of another version than the model was "
-        "trained with, or built for another processor. The environment uv installs what the model asks "
-        "for.",
+        "The process crashed in native code. Most often a library's version differs from the one the "
+        "model was trained with, or the library was built for another processor. env_manager uv installs "
+        "the model's requirements.",
 }  # fmt: skip
 
-#: The same by the exception that a reason begins with, where another start would raise it too.
+#: Advice by the exception that a reason begins with, where another start would raise it too.
 _OF_EXCEPTIONS = {
     ("ImportError", "AttributeError", "UnpicklingError", "NameError"):
-        "Most often a library has another version here than where the model was trained, or the model's "
-        "own code was not logged with it (code_paths). The environment uv installs the versions that the "
-        "model asks for; else install them here and deploy again.",
+        "Most often a library's version differs from the one the model was trained with, or the model's "
+        "own code was not logged with it (code_paths). Deploy with env_manager uv, which installs the "
+        "versions that the model requires, or install them here and deploy again.",
     ("FileNotFoundError", "NotADirectoryError", "IsADirectoryError", "PermissionError"):
-        "The model reads a file that is not here. Log what it needs with it (artifacts=...), and register "
-        "that; or make the file readable for the controller's user, and deploy again.",
+        "The model reads a file that is missing here, or that the controller's user cannot read. Log the "
+        "file with the model (artifacts=...) and register a new version, or make the file readable for "
+        "the controller's user and deploy again.",
     ("MemoryError", "OutOfMemoryError"):
-        "There is not enough memory to load the model. Undeploy something, let models be parked "
-        "(idle_timeout), or give the machine more.",
+        "There is not enough memory to load the model. Undeploy another model, let models be parked "
+        "(idle_timeout), or give the machine more memory.",
     ("ConnectionError", "ConnectionRefusedError", "ConnectTimeout", "TimeoutError", "gaierror"):
-        "The model asks another service while it is loaded, which did not answer. Once it does, deploy "
-        "again; variables with its address and credentials reach a model by MODEL_DEPLOYMENT_MODEL_ENV "
-        "only.",
+        "While it loads, the model calls another service, and that service did not answer. Deploy again "
+        "when the service answers. Environment variables with its address and credentials reach the "
+        "model only if MODEL_DEPLOYMENT_MODEL_ENV names them.",
 }  # fmt: skip
 _OF_ANY = (
-    "The model's own code raised this while it was loaded; its log has the whole trace. Mend the model, "
-    "register it again, and deploy the new version."
+    "The model's own code raised this exception while the model was loading; the log has the full "
+    "traceback. Fix the model, register it again, and deploy the new version."
 )
-#: Signs that tell more than the kind of an exception.
+#: Signs that say more than the kind of the exception.
 _WHATEVER_RAISED = ("in-MODEL_DEPLOYMENT_MODEL_ENV", "No module named")
-#: Reasons of what is on its way.
+#: Reasons that name a step in progress, not a problem.
 _NO_TROUBLE = ("making sure of", "waiting for the warm parent")
 #: The name of an exception, which a reason begins with: capital, or one that is not.
 _EXCEPTION = re.compile(r"([A-Z]\w*|\w*[Ee]rror|timeout)(?=:|$| \()")
 
 
 def advice(reason: str) -> str:
-    """What helps; empty where nothing general does."""
+    """Empty where no general advice helps."""
     if reason.startswith(_NO_TROUBLE):
         return ""
     found = _EXCEPTION.match(reason)
@@ -93,6 +95,7 @@ def advice(reason: str) -> str:
 
 
 def with_advice(text: str, reason: str) -> str:
-    """A text that ends with a reason, and behind it what helps."""
+    """The text, which ends with a reason, followed by the advice for the reason."""
+
     helps = advice(reason)
     return f"{text}. {helps}" if helps else text

@@ -260,8 +260,8 @@ def test_any_log_gives_a_reason(log: str, code: int, loading: bool) -> None:
     [
         ("ModuleNotFoundError: No module named 'xgboost' (another start would fail", "uv"),
         ("RuntimeError: no, from ImportError: No module named 'x'", "not installed"),
-        ("AttributeError: 'A' object has no attribute 'b'", "another version"),
-        ("FileNotFoundError: [Errno 2] No such file or directory: 'x'", "Log what it needs"),
+        ("AttributeError: 'A' object has no attribute 'b'", "version differs"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'x'", "Log the file"),
         ("ConnectionRefusedError: [Errno 111] Connection refused", "MODEL_ENV"),
         ("MemoryError", "memory"),
         ("LicenceError: no registry, no artifacts, no free port", "own code"),
