@@ -55,7 +55,7 @@ def examine(path: Path) -> bool:
     """
     if (unfinished := path.with_name(UNFINISHED)).exists():
         raise Unusable(
-            f"cannot use the data directory {path.parent}: a restore was cut off, and what is there may be "
+            f"cannot use the data directory {path.parent}: a restore was interrupted, and what is there may be "
             f"of two different times ({unfinished.name} is there). {_HELP}"
         )
     if not path.exists():

@@ -162,7 +162,7 @@ async def test_killed_restore_is_complete_or_refused(tmp_path: Path) -> None:
     assert told[-1] == ["done", "new-1"]
     assert len(told) >= 9
     for name, said in told[1:-1]:
-        assert "a restore was cut off" in said, name
+        assert "a restore was interrupted" in said, name
         assert "model-deployment restore --force FILE" in said
     assert not [*(tmp_path / "old").glob(".restore-*")]
 
