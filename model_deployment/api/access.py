@@ -162,7 +162,7 @@ class Access:
         if user is None and not is_open(scope):
             raise Unauthenticated(
                 "cannot do this without a user name and a password: send them with HTTP basic "
-                "authentication (curl -u NAME); 'model-deployment users add NAME' makes a user"
+                "authentication (curl -u NAME); 'model-deployment users add NAME' adds a user"
             )
         scope[USER] = user
         if scope["method"] not in _SAFE:
@@ -174,9 +174,9 @@ class Access:
         text = host.decode("latin-1").lower()
         if not is_ours(text, self._hosts):
             raise Misdirected(
-                "cannot answer under the name in the Host header: add the name to "
-                "MODEL_DEPLOYMENT_ALLOWED_HOSTS if it is the controller's, or call the controller by its "
-                "address"
+                "cannot answer under the name in the Host header: it is not a known name of this "
+                "controller; call the controller by its IP address, or add the name to "
+                "MODEL_DEPLOYMENT_ALLOWED_HOSTS"
             )
         if len(self._good) < _REMEMBERED:
             self._good.add(host)
@@ -230,8 +230,8 @@ def refuse_cross_site(headers: Mapping[bytes, bytes]) -> None:
         good = origin is None or _is_origin(origin.decode("latin-1"), headers.get(b"host", b""))
     if not good:
         raise CrossSite(
-            "cannot do this for a page of another site: only pages of this address may (the browser names "
-            "the site in Sec-Fetch-Site or Origin)"
+            "cannot accept a request from a page of another site: only the controller's own pages may "
+            "make such requests (the browser names the site in Sec-Fetch-Site or Origin)"
         )
 
 

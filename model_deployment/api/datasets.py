@@ -96,7 +96,7 @@ class DatasetCalls:
         timed = since is not None or until is not None
         if timed and source is Source.TRAINING:
             raise InvalidRequest(
-                "cannot select training data by time: since and until are for source=captured"
+                "cannot select training data by time: since and until apply to source=captured only"
             )
         await self.get(key)
         inputs = await self.find_inputs(key)
@@ -119,8 +119,8 @@ class DatasetCalls:
         except StoreUnavailable as error:
             raise _unavailable(error) from error
         if not found:
-            more = ", and no training data" if wants_training else ""
-            raise NotFound(f"cannot find a dataset of {key}: no captured rows{more}")
+            more = " and no training data" if wants_training else ""
+            raise NotFound(f"cannot find a dataset of {key}: there are no captured rows{more}")
 
 
 def _captures(key: ModelKey, since: str | None, until: str | None, limit: int | None) -> Query:
@@ -133,7 +133,7 @@ def _captures(key: ModelKey, since: str | None, until: str | None, limit: int | 
         limit=limit,
     )
     if query.since and query.until and query.since >= query.until:
-        raise InvalidRequest("cannot use this window: since has to be before until")
+        raise InvalidRequest("cannot use this time window: since must be before until")
     return query
 
 

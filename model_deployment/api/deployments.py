@@ -126,7 +126,7 @@ class DeploymentCalls:
         self,
         request: Request,
         name: Key,
-        lines: Annotated[int, Query(ge=1, le=10_000, description="Lines from the end.")] = 100,
+        lines: Annotated[int, Query(ge=1, le=10_000, description="Number of last lines.")] = 100,
     ) -> Response:
         """The log of the newest launch, as text. With ``If-None-Match``, 304 if the text is the same."""
         row = await self.controller.get(ModelKey.parse(name))
@@ -159,7 +159,7 @@ _DEPLOY: dict[int | str, dict[str, Any]] = {
     404: problem("The registry has no such model version"),
     409: problem("Deployed with other options, or undeployed meanwhile"),
     422: problem("A name, version or option that cannot be used"),
-    502: problem("The start failed; with the reason and the last lines of the log"),
+    502: problem("The start failed; the answer has the reason and the last lines of the log"),
     503: problem("No free port, or the registry does not answer"),
     507: problem("The disk is full, or there is not enough memory"),
 }

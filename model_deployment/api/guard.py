@@ -66,8 +66,8 @@ class Guard:
         try:
             if not is_canonical(scope["raw_path"], scope["path"]):
                 raise NonCanonicalPath(
-                    "cannot use this path: write it without '.' or empty segments, and percent-encode only "
-                    "reserved characters, in capitals (a space is %20)"
+                    "cannot use this path: write it without '.' or empty segments, and percent-encode "
+                    "only reserved characters, with capital letters (%2F); a space is %20"
                 )
             self._authorise(scope)
             body = await self._read(receive)

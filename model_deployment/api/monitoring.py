@@ -74,18 +74,18 @@ def _label(given: Any) -> Any:
         )
     if isinstance(given, str):
         if len(given) > _LONGEST_LABEL:
-            raise ValueError(f"text has at most {_LONGEST_LABEL} characters, got {len(given)}")
+            raise ValueError(f"text may have at most {_LONGEST_LABEL} characters, got {len(given)}")
         return encodable(given)
     if isinstance(given, float) and not math.isfinite(given):
         raise ValueError("it is not a finite number. Leave the row out until its label is known")
     if isinstance(given, int) and not -(2**63) <= given < 2**63:
         raise ValueError(
-            "it is a whole number of more than 64 bits, which the document store cannot hold"
+            "it is a whole number of more than 64 bits, which the document store cannot store"
         )
     if not isinstance(given, bool | int | float):
         kind = "an object" if isinstance(given, dict) else "a list"
         raise ValueError(
-            f"it has to be a number, text, true or false, got {kind}. Each row has one label"
+            f"it must be a number, text, true or false, got {kind}. Each row has one label"
         )
     return given
 

@@ -11,12 +11,12 @@ _BASIC = "basic"
 #: Answers that every call may get.
 _ALWAYS = {
     "400": "The path is not canonical",
-    "421": "The `Host` is not a name of this controller",
+    "421": "The `Host` header does not name this controller",
     "500": "An internal error; its trace is in the log",
 }
 _GUARDED = {
     "401": "No valid user name and password",
-    "403": "The user has not the role, or a page of another site sent the request",
+    "403": "The user's role does not allow the call, or a page of another site sent the request",
 }
 _WITH_BODY = {"413": "The body is too large", "415": "The body is not JSON"}
 

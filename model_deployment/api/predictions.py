@@ -41,7 +41,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     422: problem("The request does not fit the model's signature; `errors` says where"),
     429: problem("Too many requests wait for the model"),
     502: problem("The model raised an exception, or its process ended"),
-    503: problem("Deployed and not ready"),
+    503: problem("Deployed but not ready"),
     504: problem("The model did not answer in time"),
     507: problem("Parked, and there is not enough memory to start the model"),
 }

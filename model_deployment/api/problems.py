@@ -74,8 +74,8 @@ def _translate(error: Exception) -> ModelDeploymentError:
             return error
         case DatabaseError() if is_full(error):
             return DiskFull(
-                "cannot save this: the disk of the data directory is full. Nothing was changed; free some "
-                "space, and try again"
+                "cannot save this: the disk of the data directory is full. Nothing was changed; free "
+                "some space, then try again"
             )
         case DatabaseError():
             return Unavailable(

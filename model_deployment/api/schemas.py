@@ -56,7 +56,7 @@ class DeploymentOut(BaseModel):
     pid: int | None
     reason: str = Field(description="Reason of the state.")
     advice: str = Field(description="What helps after a failure; else empty.")
-    restarts: int = Field(description="Starts since the deploy, without the first.")
+    restarts: int = Field(description="Starts since the deploy, not counting the first.")
     created_at: datetime
     ready_at: datetime | None
     options: OptionsOut
@@ -104,7 +104,9 @@ class ServingOut(BaseModel):
     violations: list[ViolationsOut]
     batches: int = Field(description="Calls of the model that carried several requests.")
     batched_rows: int
-    unmergeable: str = Field(description="Why batching turned itself off; empty if it did not.")
+    unmergeable: str = Field(
+        description="Why batching was turned off automatically; empty if it was not."
+    )
 
     @classmethod
     def of(cls, counters: ProxyCounters) -> "ServingOut":
@@ -136,8 +138,8 @@ class ModelOut(DeploymentOut):
         description="The scoring request logged with the model; null if there is none."
     )
     curl: str = Field(
-        description="A command line that requests a prediction: with the input example, with one row of "
-        "the example if only that fits the signature, or with a request made from the signature."
+        description="A command line that requests a prediction with the input example, with one row of "
+        "the example if only one row fits the signature, or with values made up from the signature."
     )
     rss: int | None = Field(
         description="Resident memory of the processes, in bytes; null if there are none."
@@ -147,7 +149,8 @@ class ModelOut(DeploymentOut):
         "processes."
     )
     memory_needed: int = Field(
-        description="Bytes that the next start is expected to take: as last measured, or a guess."
+        description="Bytes of memory that the next start is expected to take: the last measurement, or "
+        "an estimate."
     )
     serving: ServingOut
 
@@ -192,9 +195,9 @@ class CapturesOut(BaseModel):
         description="Captures lost: the spool was full, or the capture was too old or damaged."
     )
     dead: int = Field(
-        description="Captures that the document store refused; kept aside with the reason."
+        description="Captures that the document store refused; they are kept with the reason."
     )
-    error: str = Field(description="Why the document store accepts nothing; empty while it does.")
+    error: str = Field(description="Why the document store accepts no captures; empty if it does.")
 
 
 class ReadyOut(BaseModel):

@@ -46,7 +46,7 @@ async def known_parameters_only(request: Request) -> None:
     known = {parameter.alias for parameter in route.dependant.query_params}
     for name in request.query_params:
         if name not in known:
-            takes = f"known are {', '.join(sorted(known))}" if known else "the call takes none"
+            takes = f"the call takes {', '.join(sorted(known))}" if known else "the call takes none"
             more = "; options belong in a JSON body" if route.body_field is not None else ""
             raise InvalidRequest(f"cannot use the query parameter {name[:60]!a}: {takes}{more}")
 
@@ -62,8 +62,8 @@ def _ensure_json(request: Request, body: bytes) -> None:
     if not body:
         if "transfer-encoding" in request.headers:
             raise IncompleteBody(
-                "cannot use the request: its headers announce a body (Transfer-Encoding), and no body "
-                "came. Nothing was done; send the request again, or without that header"
+                "cannot use the request: its headers announce a body (Transfer-Encoding), but no body "
+                "arrived. Nothing was done; send the request again, or omit that header"
             )
         return
     coding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -97,5 +97,5 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest(f"cannot use the body: it has the key {twice[:60]!a} twice")
+        raise InvalidRequest(f"cannot use the body: the key {twice[:60]!a} occurs twice")
     return members

@@ -84,7 +84,7 @@ def _unknown(place: Sequence[Any], body: Any) -> str:
     names = [*_names(body, place[1:-1])]
     if near := difflib.get_close_matches(str(place[-1]).lower(), names, 1):
         return f"there is no such member; did you mean {near[0]}?"
-    return "there is no such member" + (f"; known are {', '.join(names)}" if names else "")
+    return "there is no such member" + (f"; the members are {', '.join(names)}" if names else "")
 
 
 def _got(value: Any) -> str:

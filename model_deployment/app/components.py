@@ -49,10 +49,10 @@ def credentials(settings: Settings, stack: contextlib.AsyncExitStack) -> Credent
     if not credentials.required:
         if not settings.on_loopback:
             raise CredentialsError(
-                f"cannot listen on {settings.host} without passwords, since other machines reach it: make "
-                "some with 'model-deployment users init', or listen on 127.0.0.1"
+                f"cannot listen on {settings.host} without passwords: other machines can reach this "
+                f"address; add users with 'model-deployment users init', or listen on 127.0.0.1"
             )
-        _log.warning("there are no passwords: every program of this machine may do everything")
+        _log.warning("there are no passwords: every program on this machine may do everything")
     return credentials
 
 

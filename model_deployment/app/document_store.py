@@ -30,7 +30,8 @@ async def check_document_store(settings: Settings, database: Database) -> None:
     had = await database.meta(files.DOCUMENTS) is not None
     if had and not (path.is_file() and path.stat().st_size):
         raise StateError(
-            f"cannot find the document store {path}, and this data directory has had one. {HELP}"
+            f"cannot find the document store {path}: the file is missing, but this data directory had "
+            f"one. {HELP}"
         )
     store = EmbeddedDocuments(path, check_seconds=_EXAMINATION)
     try:

@@ -140,7 +140,7 @@ async def serve(
 def _report(task: asyncio.Future[None]) -> None:
     """At once, and not when the controller ends: nobody else waits for what runs beside it."""
     if not task.cancelled() and (error := task.exception()):
-        _log.error("a task beside the controller failed", exc_info=error)
+        _log.error("a background task of the controller failed", exc_info=error)
 
 
 def _collect_less() -> None:

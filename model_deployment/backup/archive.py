@@ -137,24 +137,24 @@ def _extract(tar: tarfile.TarFile, folder: Path) -> Manifest:
     free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
         raise BadArchive(
-            f"it has {needed} bytes, and {free} are free on the disk of {folder.parent}"
+            f"it needs {needed} bytes, but only {free} bytes are free on the disk of {folder.parent}"
         )
     for name in _NAMES:
         if (member := manifest.members.get(name)) is None:
             continue
         info = tar.next()
         if info is None or (info.name, info.size) != (name, member.size):
-            raise BadArchive(f"{name} is not where it should be")
+            raise BadArchive(f"{name} is missing or out of place")
         with (folder / name).open("xb") as file:
             (folder / name).chmod(0o600)
             shutil.copyfileobj(_content(tar, info), file)
         if measure(folder / name).sha256 != member.sha256:
-            raise BadArchive(f"{name} is damaged: its checksum is another")
+            raise BadArchive(f"{name} is damaged: its checksum does not match")
     if tar.next() is not None:
-        raise BadArchive("there is more in it than its manifest says")
+        raise BadArchive("it contains more than its manifest lists")
     rest = tar.fileobj.read(_LONGEST_END + 1) if tar.fileobj else b""
     if any(rest) or len(rest) > _LONGEST_END:
-        raise BadArchive("there is more behind its end")
+        raise BadArchive("there is data after its end")
     return manifest
 
 
@@ -167,7 +167,7 @@ def _parse(text: bytes) -> Manifest:
         values = json.loads(text)
         if values["format"] > FORMAT:
             raise BadArchive(
-                f"a newer release made it (format {values['format']}, this one knows {FORMAT})"
+                f"a newer release made it (format {values['format']}; this release reads format {FORMAT})"
             )
         members = {name: Member(**member) for name, member in values.pop("members").items()}
         manifest = Manifest(**values, members=members)
@@ -175,7 +175,7 @@ def _parse(text: bytes) -> Manifest:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadArchive(f"its manifest cannot be read ({error!r:.200})") from error
     if not sound:
-        raise BadArchive("its manifest is not that of a backup")
+        raise BadArchive("its manifest is not the manifest of a backup")
     return manifest
 
 

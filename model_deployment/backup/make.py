@@ -75,10 +75,10 @@ def _check(data_dir: Path, target: Path, *, force: bool) -> None:
             "Set MODEL_DEPLOYMENT_DATA_DIR"
         )
     if target.is_dir():
-        raise StateError(f"cannot write the backup {target}: it is a folder, name a file in it")
+        raise StateError(f"cannot write the backup {target}: it is a folder; name a file in it")
     if os.path.lexists(target) and not force:
         raise StateError(
-            f"cannot write the backup {target}: the file exists. Replace it with --force"
+            f"cannot write the backup {target}: the file exists; replace it with --force"
         )
 
 

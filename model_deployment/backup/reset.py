@@ -58,7 +58,7 @@ def _replace(
     try:
         if is_usable(path):
             raise StateError(
-                f"cannot begin with an empty {what}: {path} is undamaged. Leave out {option}"
+                f"cannot start with an empty {what}: {path} is not damaged; omit {option}"
             )
         moved = [*files.set_aside(path, files.stamp())]
         create(path)

@@ -106,7 +106,7 @@ def _check(archive: Path, folder: Path, manifest: Manifest) -> None:
     except (DatabaseError, StoreUnavailable, StateError) as error:
         raise BadArchive(f"cannot use the backup {archive}: {error}") from error
     if instance.read(folder / INSTANCE) != manifest.instance:
-        raise BadArchive(f"cannot use the backup {archive}: it has two instance ids")
+        raise BadArchive(f"cannot use the backup {archive}: its two instance ids differ")
 
 
 def _choose_instance_id(data_dir: Path, manifest: Manifest, *, force: bool, clone: bool) -> str:
@@ -121,9 +121,9 @@ def _choose_instance_id(data_dir: Path, manifest: Manifest, *, force: bool, clon
         return secrets.token_hex(6)
     if not force and any(identity.marked_processes(manifest.instance)):
         raise StateError(
-            f"cannot restore to {data_dir}: models of the controller that was backed up run on this "
-            "machine. If that controller lost its data directory, take its models over with --force; if "
-            "both controllers are to run, use --clone"
+            f"cannot restore to {data_dir}: models of the backed-up controller are running on this "
+            f"machine. If that controller lost its data directory, adopt its models with --force; to "
+            f"run both controllers, use --clone"
         )
     return manifest.instance
 
@@ -132,8 +132,8 @@ def _refuse_to_replace(data_dir: Path, manifest: Manifest) -> None:
     names = [f"{name}{more}" for name in _databases(manifest) for more in ("", *BESIDE)]
     if there := [name for name in names if os.path.lexists(data_dir / name)]:
         raise StateError(
-            f"cannot restore to {data_dir}: {', '.join(there)} would be replaced. With --force they are "
-            "moved aside first"
+            f"cannot restore to {data_dir}: {', '.join(there)} would be replaced; with --force they "
+            f"are moved aside first"
         )
 
 

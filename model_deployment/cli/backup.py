@@ -15,8 +15,8 @@ DataDir = Annotated[
 ]
 
 _MONGODB = (
-    "Captures, metrics and reports are in MongoDB, and not in this backup: mongodump saves them, "
-    "mongorestore puts them back."
+    "Captures, metrics and reports are in MongoDB, so this backup does not contain them: save them "
+    "with mongodump, and restore them with mongorestore."
 )
 
 

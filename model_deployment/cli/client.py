@@ -76,7 +76,7 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CallFailed(
                 f"cannot reach the controller at {self.url}: {error}. Start it with "
-                "'model-deployment serve', or give the address of another one with --url"
+                "'model-deployment serve', or give the address of another controller with --url"
             ) from error
         if answer.is_success:
             return answer

@@ -205,7 +205,11 @@ def main() -> None:
     settings = Settings()
     artifacts = settings.data_dir / "mlflow" / "artifacts" if settings.owns_registry else None
     made = ensure_demo_model(settings.tracking_uri, settings.registry_uri, artifacts)
-    said = f"registered {made[0]}-{made[1]}" if made else "nothing to do: the registry has models"
+    said = (
+        f"registered {made[0]}-{made[1]}"
+        if made
+        else "nothing to do: the registry already has models"
+    )
     sys.stdout.write(said + "\n")
 
 

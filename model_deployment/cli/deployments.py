@@ -106,7 +106,7 @@ def list_(
 
 def logs(
     name: Name,
-    lines: Annotated[int, typer.Option(help="Lines from the end.", min=1, max=10_000)] = 100,
+    lines: Annotated[int, typer.Option(help="Number of last lines.", min=1, max=10_000)] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines too.")] = False,
     url: Url = "",
 ) -> None:

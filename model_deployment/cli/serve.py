@@ -165,4 +165,4 @@ def _how_to_try(settings: Settings, name: str) -> str:
         if error.problem.get("status") != 401:
             raise
         # Calls need a password, and this process has none.
-        return f"\nFor a line to try: curl -u NAME {address}/model/{quote(name)}\n"
+        return f"\nTo get a command to try: curl -u NAME {address}/model/{quote(name)}\n"

@@ -32,7 +32,7 @@ def init() -> None:
     folder = load().credentials
     if htpasswd.read(folder).operators:
         raise CredentialsError(
-            f"cannot add the first users: {folder} has users already; see 'model-deployment users list'"
+            f"cannot add the first users: {folder} already has users; see 'model-deployment users list'"
         )
     passwords = {name: htpasswd.new_password() for name in _FIRST}
     # The operator last: without an operator, init can be run again.

@@ -22,7 +22,7 @@ async def adopt(deployments: Deployments, runtime: Runtime) -> None:
             try:
                 await _adopt(row, live[row.launch_id], deployments, runtime)
             except (DatabaseError, OSError) as error:
-                _log.error("cannot note that it is adopted: %s", error, extra=log_fields(row))
+                _log.error("cannot record the adoption: %s", error, extra=log_fields(row))
         elif row.launch_id is not None:
             _log.warning("its process is gone", extra=log_fields(row))
 

@@ -67,7 +67,7 @@ class BackgroundWork:
             return RowIndependence.WORKING, ""
         if task.cancelled() or (error := task.exception()):
             why = "cancelled" if task.cancelled() else str(error) or type(error).__name__
-            return RowIndependence.FAILED, f"cannot find out whether requests may be merged: {why}"
+            return RowIndependence.FAILED, f"cannot check whether requests may be merged: {why}"
         difference = task.result()
         return (RowIndependence.BROKEN, difference) if difference else (RowIndependence.KEPT, "")
 

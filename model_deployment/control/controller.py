@@ -85,7 +85,7 @@ class Controller:
             wait,
         )
         if row.desired is Desired.STOPPED:
-            raise Conflict(f"cannot deploy {key}: it was undeployed meanwhile")
+            raise Conflict(f"cannot deploy {key}: it was undeployed in the meantime")
         return row
 
     async def _want_running(self, key: ModelKey, overrides: OptionOverrides) -> Deployment:
@@ -138,7 +138,7 @@ class Controller:
             key, lambda r: r.state is State.STOPPED or r.desired is Desired.RUNNING, wait
         )
         if row.desired is Desired.RUNNING:
-            raise Conflict(f"cannot undeploy {key}: it was deployed again meanwhile")
+            raise Conflict(f"cannot undeploy {key}: it was deployed again in the meantime")
         return row
 
     async def get(self, key: ModelKey) -> Deployment:

@@ -68,7 +68,7 @@ class Effects:
                 return row
             case Prepare():
                 self.background.prepare(row)
-                return await self._keep_pending(row, "making sure of the local artifacts")
+                return await self._keep_pending(row, "verifying the local artifacts")
             case Launch(deadline):
                 return await self._launch(row, deadline, tick)
             case CheckBatching():

@@ -26,7 +26,7 @@ async def sweep(deployments: Deployments, ports: Ports, world: Collaborators) ->
     known = live_launches(rows)
     for handle in handles:
         if handle.launch_id not in known:
-            _log.warning("ending a launch that no deployment knows: %s", handle.launch_id)
+            _log.warning("stopping a launch that belongs to no deployment: %s", handle.launch_id)
             await world.runtime.stop(handle, force=True)
     logs = {id for row in rows for id in await deployments.launches(row.key, LOGS_KEPT)}
     try:
@@ -36,9 +36,9 @@ async def sweep(deployments: Deployments, ports: Ports, world: Collaborators) ->
         _log.error("cannot remove old logs: %s", error)
     ports_of_rows = {row.port for row in rows if row.port is not None}
     for port in await ports.prune(known, kept=ports_of_rows):
-        _log.warning("released port %s: no deployment knows its launch", port)
+        _log.warning("released port %s: its launch belongs to no deployment", port)
     for port in {*range(ports.first, ports.last + 1)} - ports_of_rows:
         if world.runtime.holds(Endpoint(HOST, port)):
-            _log.warning("released port %s: no deployment has it", port)
+            _log.warning("released port %s: no deployment uses it", port)
             await world.runtime.release(Endpoint(HOST, port))
     await deployments.prune_events(EVENTS_KEPT)

@@ -63,7 +63,7 @@ class MemorySampler:
                 else:
                     await self._record(row, reclaimable_bytes(memory, forks=row.options.forks))
         except (DatabaseError, OSError) as error:
-            _log.error("cannot write the memory of models: %s", error)
+            _log.error("cannot store the measured memory of models: %s", error)
         finally:
             self._sample = None
 

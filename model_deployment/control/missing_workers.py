@@ -55,8 +55,8 @@ class MissingWorkers:
             self._note(
                 key,
                 f"{crew.serving} of {crew.workers} workers serve; another one did not load the model: "
-                f"{crew.load_failure}. It is tried again and again. What only one process can have, "
-                "as a port or a lock, allows one worker only",
+                f"{crew.load_failure}. The controller keeps trying. A model that takes a port, a lock "
+                f"or a device for itself can have only one worker",
             )
         elif not missing and self._missing.get(launch_id):
             self._missing[launch_id] = False

@@ -80,7 +80,7 @@ class Prober:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                _log.error("cannot check launch %s in this round: %s", launch_id, error.strerror)
+                _log.error("cannot check launch %s in this tick: %s", launch_id, error.strerror)
             await asyncio.sleep(target.interval)
 
     def _is_asked(self, launch_id: str) -> bool:

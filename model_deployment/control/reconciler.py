@@ -170,7 +170,7 @@ class Reconciler:
                 if not any(row.state in LIVE or row.port is not None for row in rows):
                     return
             await self._wait(pause)
-        _log.error("some models did not end in time and were left behind")
+        _log.error("some models did not stop in time and are still running")
 
     async def _uninterrupted_tick(self) -> float:
         """A tick that cancellation does not cut off, and whose errors are logged. Returns the pause.
@@ -223,7 +223,7 @@ class Reconciler:
         except Exception:
             # One deployment that cannot be handled does not hold up the others. Some of the action may
             # have been done, so what is written counts.
-            _log.exception("cannot look after this deployment", extra=log_fields(row))
+            _log.exception("cannot process this deployment", extra=log_fields(row))
             return await self._deployments.get(row.key) or row
         if changed is not row:
             # Before the change is announced: a caller that waits for a ready model predicts at once.
@@ -246,7 +246,7 @@ class Reconciler:
             await self._write_notes(tick.rows)
         except DatabaseError as error:
             # The notes are kept. The sweep may make the room that a full disk needs.
-            _log.error("cannot write a note: %s", error)
+            _log.error("cannot record an event: %s", error)
             complete = False
         if self._world.clock() - self._swept >= SWEEP:
             await self._sweep_if_possible()
@@ -265,9 +265,9 @@ class Reconciler:
         try:
             await sweep(self._deployments, self._ports, self._world)
         except DatabaseError as error:
-            _log.error("cannot sweep: %s; again in %g s", error, SWEEP)
+            _log.error("cannot sweep: %s; trying again in %g s", error, SWEEP)
         except Exception:
-            _log.exception("cannot sweep; again in %g s", SWEEP)
+            _log.exception("cannot sweep; trying again in %g s", SWEEP)
         self._swept = self._world.clock()
 
     async def _wait(self, pause: float) -> None:

@@ -48,11 +48,13 @@ class Admission:
         need, free = self.need(options, measured), self.free()
         if need + coming + self.margin <= free + parkable:
             return ""
-        how = "as measured before" if measured is not None else "by a guess"
-        on_their_way = f", {_shown(coming)} of it for models that are starting" if coming else ""
+        how = "as last measured" if measured is not None else "an estimate"
+        on_their_way = (
+            f", {_shown(coming)} of it reserved for models that are starting" if coming else ""
+        )
         return (
-            f"it needs {_shown(need)} of memory ({how}), {_shown(free + parkable)} are free{on_their_way}, "
-            f"and {_shown(self.margin)} have to be left"
+            f"it needs {_shown(need)} of memory ({how}), {_shown(free + parkable)} are "
+            f"free{on_their_way}, and {_shown(self.margin)} must stay free"
         )
 
     def is_full_for(self, row: Deployment, rows: Sequence[Deployment]) -> bool:

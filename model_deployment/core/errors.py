@@ -47,15 +47,15 @@ class NonCanonicalPath(ModelDeploymentError, status=400, title="Path not canonic
 
 
 class DoubleHeader(ModelDeploymentError, status=400, title="Double header"):
-    """A header that may be there once is there twice."""
+    """A header that may appear only once appears twice."""
 
 
 class IncompleteBody(ModelDeploymentError, status=400, title="Incomplete body"):
-    """Less of the body came than its headers announce."""
+    """Less of the body arrived than its headers announce."""
 
 
 class Unauthenticated(ModelDeploymentError, status=401, title="Unauthorized"):
-    """Nobody's, or a wrong password. Answered with a challenge (RFC 9110, section 11.6.1)."""
+    """No user name, or a wrong password. Answered with a challenge (RFC 9110, section 11.6.1)."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -66,7 +66,7 @@ class Unauthenticated(ModelDeploymentError, status=401, title="Unauthorized"):
 
 
 class Forbidden(ModelDeploymentError, status=403, title="Forbidden"):
-    """The user is known, and may not do this."""
+    """The user's role does not allow the call."""
 
 
 class CrossSite(Forbidden):
@@ -78,15 +78,15 @@ class NotDeployed(ModelDeploymentError, status=404, title="Not deployed"):
 
 
 class UnknownModel(ModelDeploymentError, status=404, title="Unknown model"):
-    """The registry answered, and has no such model or version."""
+    """The registry has no such model or version."""
 
 
 class NotFound(ModelDeploymentError, status=404, title="Not found"):
-    """What is asked for was never there, or is no more."""
+    """The requested object does not exist, or no longer exists."""
 
 
 class MethodNotAllowed(ModelDeploymentError, status=405, title="Method not allowed"):
-    """There is such a path, and not with this method."""
+    """The path exists, but not with this method."""
 
     def __init__(self, detail: str, allowed: Iterable[str]) -> None:
         super().__init__(detail)
@@ -99,35 +99,35 @@ class MethodNotAllowed(ModelDeploymentError, status=405, title="Method not allow
 
 
 class Conflict(ModelDeploymentError, status=409, title="Conflict"):
-    """The request contradicts what was asked before."""
+    """The request contradicts an earlier request."""
 
 
 class PayloadTooLarge(ModelDeploymentError, status=413, title="Payload too large"):
-    """The body is over the limit."""
+    """The body is larger than the limit."""
 
     @classmethod
     def of(cls, limit: int, declared: int | None = None) -> "PayloadTooLarge":
         """How many bytes there are, where that is known, and how many there may be."""
         size = (
-            "it has more" if declared is None or declared <= limit else f"it has {declared} bytes"
+            "it is too large" if declared is None or declared <= limit else f"it has {declared} bytes"
         )
         return cls(
-            f"cannot accept the body: {size}, and {limit} bytes are the most "
-            "(MODEL_DEPLOYMENT_MAX_BODY_BYTES). Many rows can be sent in several requests; a single row "
-            "that is larger needs a higher limit"
+            f"cannot accept the body: {size}; the limit is {limit} bytes "
+            f"(MODEL_DEPLOYMENT_MAX_BODY_BYTES). Send many rows in several requests; raise the limit "
+            f"if a single row is larger"
         )
 
 
 class UnsupportedMediaType(ModelDeploymentError, status=415, title="Unsupported media type"):
-    """The body is of a kind, or packed in a way, that no model reads."""
+    """The body has a media type or a compression that no model reads."""
 
 
 class Misdirected(ModelDeploymentError, status=421, title="Misdirected request"):
-    """The request was for another server."""
+    """The `Host` header names another server."""
 
 
 class InvalidRequest(ModelDeploymentError, status=422, title="Invalid request"):
-    """The request is understood and cannot be done as it stands."""
+    """The request is well-formed, but its content cannot be processed."""
 
 
 class InvalidName(InvalidRequest, title="Invalid name"):
@@ -135,7 +135,7 @@ class InvalidName(InvalidRequest, title="Invalid name"):
 
 
 class TooBusy(ModelDeploymentError, status=429, title="Too busy"):
-    """More requests for one model than may wait for it."""
+    """Too many requests are waiting for the model."""
 
 
 class DeployFailed(ModelDeploymentError, status=502, title="Deployment failed"):
@@ -143,19 +143,19 @@ class DeployFailed(ModelDeploymentError, status=502, title="Deployment failed"):
 
 
 class ModelBroke(ModelDeploymentError, status=502, title="Model process broke"):
-    """The model process broke off while it was answering."""
+    """The model process ended while it was answering."""
 
 
 class ModelFailed(ModelDeploymentError, status=502, title="Model failed"):
-    """The model raised an exception. What it was stands in its log, not in the answer."""
+    """The model raised an exception. The model's log has the exception; the answer does not."""
 
 
 class OddAnswer(ModelFailed, title="Answer is no JSON"):
-    """The model answered, with something that cannot be written as JSON."""
+    """The model's answer cannot be written as JSON."""
 
 
 class Unavailable(ModelDeploymentError, status=503, title="Unavailable"):
-    """Not now; trying again may help."""
+    """Temporarily unavailable; trying again may help."""
 
 
 class NotReady(Unavailable, title="Not ready"):
@@ -179,24 +179,24 @@ class UpstreamTimeout(ModelDeploymentError, status=504, title="Model timed out")
 
 
 class DiskFull(ModelDeploymentError, status=507, title="Disk full"):
-    """No room on the disk of the data directory."""
+    """The disk of the data directory is full."""
 
 
 class NotEnoughMemory(ModelDeploymentError, status=507, title="Not enough memory"):
-    """One more model would not fit into free memory."""
+    """The model does not fit into the free memory."""
 
     @classmethod
     def of(cls, what: str, why: str) -> "NotEnoughMemory":
         """What cannot be done, and the figures."""
         return cls(
-            f"cannot {what}: {why}. Undeploy a model, let models be parked (idle_timeout), or set "
-            "MODEL_DEPLOYMENT_MEMORY_MARGIN, where 0 leaves memory out of it",
+            f"cannot {what}: {why}. Undeploy a model, let models be parked (idle_timeout), or lower "
+            f"MODEL_DEPLOYMENT_MEMORY_MARGIN (0 turns the check off)",
             retry_after=30,
         )
 
 
 class InvalidSettings(ModelDeploymentError, title="Invalid settings"):
-    """A setting that cannot be used."""
+    """A setting has a value that cannot be used."""
 
 
 class CredentialsError(ModelDeploymentError, title="Credentials unusable"):

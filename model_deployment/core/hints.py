@@ -78,7 +78,7 @@ _OF_ANY = (
 #: Signs that say more than the kind of the exception.
 _WHATEVER_RAISED = ("in-MODEL_DEPLOYMENT_MODEL_ENV", "No module named")
 #: Reasons that name a step in progress, not a problem.
-_NO_TROUBLE = ("making sure of", "waiting for the warm parent")
+_NO_TROUBLE = ("verifying the local artifacts", "waiting for the warm parent")
 #: The name of an exception, which a reason begins with: capital, or one that is not.
 _EXCEPTION = re.compile(r"([A-Z]\w*|\w*[Ee]rror|timeout)(?=:|$| \()")
 

@@ -34,7 +34,7 @@ TRANSITIONS: dict[tuple[State | None, State], str] = {
     (State.PARKED, State.STOPPED): "undeploy",
     (State.PENDING, State.STOPPED): "undeploy",
     (State.PENDING, State.PENDING): "held up: no artifacts, no free port",
-    (State.PENDING, State.FAILED): "artifacts not to be had, tries used up",
+    (State.PENDING, State.FAILED): "artifacts unavailable, tries used up",
     (State.PENDING, State.STARTING): "launch",
     (State.STARTING, State.READY): "healthy",
     (State.STARTING, State.STOPPING): "undeploy / deadline / stopped by a signal",
@@ -58,7 +58,7 @@ TRANSITIONS: dict[tuple[State | None, State], str] = {
 _OUTSIDE = frozenset({None, 0, *(s for n in (1, 2, 3, 9, 15) for s in (-n, 128 + n))})
 
 #: Why a launch is not repeated.
-_PERMANENT = "another start would fail in the same way"
+_PERMANENT = "another start would fail the same way"
 
 #: States in which a launch exists.
 LIVE = frozenset({State.STARTING, State.READY, State.STOPPING})
@@ -92,7 +92,7 @@ def decide(row: Deployment, seen: Observation, now: float, policy: Policy) -> Ac
         case State.FAILED | State.PARKED if row.desired is Desired.STOPPED:
             return Release(State.STOPPED, "undeployed")
         case State.PARKED if seen.wake_requested and not seen.closing:
-            woken = Release(State.PENDING, "a request woke it")
+            woken = Release(State.PENDING, "started by a request")
             return RefuseWake(seen.memory_shortage) if seen.memory_shortage else woken
         case _:
             return Nothing()
@@ -185,8 +185,8 @@ def _idle_reason(row: Deployment, seen: Observation) -> str:
     if not limit or traffic.in_flight or traffic.reading:
         return ""
     if traffic.idle >= limit:
-        return f"nobody asked for {limit:g} s"
-    return "idle, and another model needs its place" if seen.evict else ""
+        return f"no request for {limit:g} s"
+    return "idle, and another model needs its port or memory" if seen.evict else ""
 
 
 def _stopping(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:
@@ -215,7 +215,7 @@ def diagnose(seen: Observation, policy: Policy) -> str:
     if seen.health.failures >= policy.probe_failures:
         return f"did not answer {seen.health.failures} health checks in a row"
     if seen.traffic.oldest > policy.request_timeout + policy.request_grace:
-        return f"left a request unanswered for {seen.traffic.oldest:.0f} s"
+        return f"did not answer a request for {seen.traffic.oldest:.0f} s"
     if seen.traffic.timeouts_in_row >= policy.timeouts_in_row:
         return f"timed out on {seen.traffic.timeouts_in_row} requests in a row"
     return ""
@@ -234,7 +234,7 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
         # was revoked, or an earlier controller that shut down.
         if row.tries or row.kills:
             return _rest(row, row.reason, (row.tries, row.kills), now, policy)
-        return Release(State.PENDING, "stopped, and wanted again")
+        return Release(State.PENDING, "stopped, and deployed again")
     tries, kills = _earlier(row, now, policy)
     worked = row.state is State.READY or row.proven
     if worked and exit.code in _OUTSIDE:
@@ -247,7 +247,7 @@ def after_exit(row: Deployment, exit: Exit, closing: bool, now: float, policy: P
 def _closed(row: Deployment, policy: Policy) -> Release:
     # A deployment without tries left gets one with the next controller.
     tries = min(row.tries, policy.tries - 1)
-    return Release(State.PENDING, "the controller stopped it", tries)
+    return Release(State.PENDING, "stopped by the controller", tries)
 
 
 def _earlier(row: Deployment, now: float, policy: Policy) -> tuple[int, int]:

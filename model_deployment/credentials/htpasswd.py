@@ -150,7 +150,7 @@ def _hash(password: str, cost: int) -> str:
     if len(password) < SHORTEST or len(password.encode()) > LONGEST:
         raise CredentialsError(
             f"cannot use this password: it must have at least {SHORTEST} characters and at most {LONGEST} "
-            "bytes; without --password-stdin a random password is made"
+            "bytes; without --password-stdin, a random password is generated"
         )
     # The same hash under the prefix that Apache's tools know.
     return (

@@ -67,7 +67,7 @@ class Credentials:
             self._users = htpasswd.read(self._folder)
             if not self._users.operators:
                 raise CredentialsError(
-                    f"cannot use the credentials in {self._folder}: there is no operator. Add one with "
+                    f"cannot use the credentials in {self._folder}: there is no operator; add one with "
                     "'model-deployment users add NAME --role operator'"
                 )
 

@@ -32,8 +32,7 @@ def router(dependencies: Dependencies, pages: Pages) -> APIRouter:
         keys = [ModelKey.addressed(model, text.strip()) for text in versions.split(",")]
         if len(set(keys)) != 2:
             raise InvalidRequest(
-                f"cannot compare {versions!r}: two versions are needed; give two numbers, "
-                "separated by a comma"
+                f"cannot compare {versions!r}: give the numbers of two versions, separated by a comma"
             )
         rows = await _rows(dependencies, keys)
         found = await dependencies.monitoring.compare(model, [key.version for key in keys])

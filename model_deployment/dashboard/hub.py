@@ -95,7 +95,8 @@ class Hub:
         """
         if self._pages >= MAX_PAGES:
             raise TooBusy(
-                f"too many live dashboard pages are open ({MAX_PAGES}); close some", retry_after=10
+                f"cannot keep this page live: too many dashboard pages are open ({MAX_PAGES}); close some",
+                retry_after=10,
             )
 
     @contextmanager

@@ -31,10 +31,10 @@ def build(folder: Path, job: ReportJob, collected: Collected) -> None:
         {"ts": one.ts.isoformat() if one.ts else None, "metrics": dict(one.metrics), "n": one.n}
         for one in job.history
     ]
-    report_files.write_page(folder, render(report, history, None, "it was not finished"))
+    report_files.write_page(folder, render(report, history, None, "not finished"))
     report_files.write_report(folder, report)
     del inputs
-    html, why_not = _evidently(columns, job) if job.deep else (None, "it was not asked for")
+    html, why_not = _evidently(columns, job) if job.deep else (None, "not requested")
     report_files.write_page(folder, render(report, history, html, why_not))
 
 
@@ -47,5 +47,5 @@ def _evidently(columns: list[ColumnPair], job: ReportJob) -> tuple[str | None, s
     if html is None:
         return None, "no column could be compared"
     if len(embedded(html)) > _MAX_EVIDENTLY_BYTES:
-        return None, "it was too large"
+        return None, "too large"
     return html, ""

@@ -176,7 +176,7 @@ def _uncertain(one: ComparedMetric, job: ReportJob) -> Iterable[Finding]:
         code, why = "training_baseline", "but the baseline was measured on the training rows"
     else:
         code = "metric_fell" if one.judged.conclusive else "few_labels"
-        why = "which may be chance"
+        why = "which may be due to chance"
     yield Finding(Severity.INFO, code, f"{_changes([one])}, {why}.", None, one.relative_change)
 
 

@@ -22,8 +22,8 @@ ADVICE = {
     "training_baseline": "Log the metrics of a test set with the run. Metrics of the training rows are too "
     "good to compare with.",
     "few_labels": "Send the true values of more predictions to .../feedback.",
-    "drift": "Find out what changed where this column comes from: a unit, a sensor, a new group of users? "
-    "If the change is permanent, retrain with recent rows.",
+    "drift": "Find out what changed at the source of this column: a unit, a sensor, a new group of "
+    "users. If the change is permanent, retrain with recent rows.",
     "many_drifted": "When many columns drift at once, look for one cause: a data source, a join, a new "
     "population.",
     "moved": "Nothing to do yet. Check again in the next window.",
@@ -34,10 +34,11 @@ ADVICE = {
     "column_missing": "Restore the column at its source, or retrain without it and change the signature.",
     "column_empty": "This column arrives without values. Repair its source.",
     "column_constant": "Check for a stuck sensor or a default value at the caller, and repair the source.",
-    "nearly_constant": "Check that the source of this column still measures.",
+    "nearly_constant": "Check that the source of this column still works.",
     "column_added": "The model ignores this column. Stop sending it, or retrain with it.",
-    "missing_rose": "Find out why values are missing. The training data should miss about as many.",
-    "missing_tokens": 'Treat these texts as missing (na_values=["?", "NA", ...]) or send null.',
+    "missing_rose": "Find out why values are missing. The training data should have about the same "
+    "share of missing values.",
+    "missing_tokens": 'Treat these texts as missing values (na_values=["?", "NA", ...]), or send null.',
     "not_numbers": "Send numbers. These values were treated as missing.",
     "infinite": "Check for a division by zero at the caller. These values were treated as missing.",
     "new_categories": 'Encode with handle_unknown="ignore", and retrain with rows that have these values.',
@@ -48,10 +49,11 @@ ADVICE = {
     "refused": "Repair the callers. The model never saw these requests, so the verdict ignores them.",
     "violations": "Repair the callers. validation=observe passes such requests to the model unchanged, "
     "coerce repairs them, and strict refuses them.",
-    "not_measured": "Let the model answer with one value for each row, or with the probabilities of the "
-    "classes 0, 1, ... that the labels name. Or measure it elsewhere and send the metrics to "
+    "not_measured": "Let the model answer with one value for each row, or with the probabilities of "
+    "the classes 0, 1, ...; the labels must be these class numbers. Or measure the model elsewhere and "
+    "send the metrics to "
     ".../set_new_metrics.",
-    "unpaired": "Look at the answers of the model for these rows.",
+    "unpaired": "Check the answers of the model for these rows.",
     "no_reference": 'Call mlflow.log_artifact("reference.parquet", "dataset") in the training run.',
     "few_rows": "Choose a longer window, or wait for more requests.",
     "small_reference": "Log more rows as the reference.",

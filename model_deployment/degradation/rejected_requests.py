@@ -10,10 +10,10 @@ from model_deployment.rendering.numbers import percent
 
 #: Kinds of refused requests by their names in the traffic counters.
 _KINDS = {
-    "refused": "for not fitting the model",
-    "malformed": "as malformed",
-    "media_type": "for an unsupported Content-Type",
-    "too_large": "as too large",
+    "refused": "not fitting the signature",
+    "malformed": "malformed",
+    "media_type": "with an unsupported Content-Type",
+    "too_large": "too large",
 }
 
 

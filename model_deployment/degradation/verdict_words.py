@@ -33,8 +33,8 @@ class VerdictWords:
 WORDS = {
     Verdict.DEGRADED: VerdictWords(
         "Degraded",
-        "On labelled rows the model is worse than its baseline, by more than the tolerance and more than "
-        "chance explains.",
+        "On labelled rows the model is worse than its baseline, by more than the tolerance and by more "
+        "than chance explains.",
         "bad",
         4,
     ),

@@ -69,16 +69,14 @@ def predictions(found: PredictionResults) -> Iterable[Finding]:
         if not one.drifted or one.drift is None:
             continue
         if of_target:
-            text = (
-                f"The model predicts other classes than the target has: {_difference(one.column)}"
-            )
+            text = f"The predicted classes differ from the target: {_difference(one.column)}"
             severity = Severity.ERROR if one.drift.alarming else Severity.WARNING
             yield Finding(severity, "classes_moved", text, None, 4)
         else:
             text = f"The predictions have drifted: {_difference(one.column)}"
             yield Finding(Severity.ERROR, "prediction_drift", text, None, 4)
     if found.expected and found.against in (None, TARGET):
-        text = "There are no earlier predictions to compare with yet"
+        text = "There are no earlier predictions yet to compare with"
         text += "; predicted classes were compared with the target instead." if of_target else "."
         yield Finding(Severity.INFO, "predictions_not_compared", text)
 
@@ -168,5 +166,5 @@ def _why_unmeasured(labels: LabelCounts) -> str:
     if labels.outputs == 0:
         return "the model does not answer with one value for each row"
     if labels.outputs == 1:
-        return "the predictions of these rows are missing, or of another kind than the labels"
-    return f"the model predicts {labels.outputs} values for each row, and a label is one value"
+        return "the predictions of these rows are missing, or are of another type than the labels"
+    return f"the model predicts {labels.outputs} values for each row, but a label is one value"

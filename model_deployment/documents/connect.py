@@ -21,4 +21,6 @@ def connect(address: str) -> Documents:
 
         return EmbeddedDocuments(Path(address.removeprefix("sqlite:")))
     # Without the address: there may be a password in it.
-    raise ValueError("write mongodb://HOST:PORT/DATABASE, or nothing for a file of our own")
+    raise ValueError(
+        "write mongodb://HOST:PORT/DATABASE, or leave it empty to use a file in the data directory"
+    )

@@ -70,7 +70,7 @@ def check_blob(id: str, content: bytes) -> None:
     if not _encodes(id):
         raise DocumentRefused("its id is not text")
     if len(content) > MAX_BLOB:
-        raise DocumentRefused(f"it has {len(content)} bytes, and at most {MAX_BLOB} are taken")
+        raise DocumentRefused(f"it has {len(content)} bytes; at most {MAX_BLOB} are accepted")
 
 
 def millis(moment: datetime) -> int:

@@ -20,7 +20,7 @@ _ROWS = 4
 #: Tolerances of ``numpy.allclose``: matrix products of one row and of several round differently.
 _RELATIVE, _ABSOLUTE = 1e-5, 1e-8
 
-_UNKNOWN = "cannot find out whether its requests may be merged (batch_max_rows): "
+_UNKNOWN = "cannot check whether its requests may be merged (batch_max_rows): "
 #: The predictions for some rows, or None if the model gives no list of predictions for them.
 Predict = Callable[[MergeableTable], Awaitable[list[Any] | None]]
 
@@ -56,13 +56,14 @@ async def _compare(gate: Gate, example: Any, predict: Predict) -> str:
     table = gate.check(example).table if example is not None else None
     if table is None:
         return (
-            f"{_UNKNOWN}its input example is no table, or it has neither an example nor a signature. "
+            f"{_UNKNOWN}its input example is not a table, or the model has neither an example nor a "
+            f"signature. "
             "Log the model with input_example= set to some rows, or deploy it without batch_max_rows"
         )
     rows = [table.part(place, 1) for place in range(min(table.rows, _ROWS))]
     alone = [await predict(row) for row in rows]
     if any(one is None for one in alone):
-        return f"{_UNKNOWN}the model fails on its own input example, or answers with no list"
+        return f"{_UNKNOWN}the model fails on its own input example, or does not answer with a list"
     if all(row.values == rows[0].values for row in rows):
         # Equal rows prove little: their mean is the mean of each.
         other = _changed(rows[0])
@@ -70,7 +71,7 @@ async def _compare(gate: Gate, example: Any, predict: Predict) -> str:
         prediction = None if same else await predict(other)
         if not prediction:
             return (
-                f"{_UNKNOWN}its input example has only one row, or equal ones. Log the model with "
+                f"{_UNKNOWN}its input example has only one row, or its rows are equal. Log the model with "
                 "input_example= set to rows that differ, or deploy it without batch_max_rows"
             )
         rows, alone = [*rows[:1], other], [alone[0], prediction]

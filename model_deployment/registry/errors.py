@@ -35,7 +35,7 @@ _PACKAGES = {
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 #: Names of exceptions, of any library, and their meaning.
 _EXCEPTIONS = (
-    ("NameResolutionError", "the name of its host is not known"),
+    ("NameResolutionError", "its host name cannot be resolved"),
     ("ConnectTimeout ConnectTimeoutError ReadTimeout ReadTimeoutError TimeoutError", "no answer in time"),
     ("RemoteDisconnected ProtocolError ChunkedEncodingError", "it closed the connection"),
     ("ProxyError", "the proxy in between refuses (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"),
@@ -220,7 +220,7 @@ def _unreachable(chain: list[BaseException]) -> str:
 def _socket_error(one: BaseException) -> str:
     match one:
         case socket.gaierror():
-            return "the name of its host is not known"
+            return "its host name cannot be resolved"
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted ({one.verify_message})"
         case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(one) or "record layer" in str(one):

@@ -69,8 +69,9 @@ class Lock:
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             raise InUse(
-                f"cannot use the data directory {self._path.parent}: another controller "
-                f"(pid {holder or 'unknown'}) runs on it. Stop that one, or set MODEL_DEPLOYMENT_DATA_DIR"
+                f"cannot use the data directory {self._path.parent}: another controller (pid "
+                f"{holder or 'unknown'}) runs on it. Stop that controller, or set "
+                f"MODEL_DEPLOYMENT_DATA_DIR"
             ) from None
         except OSError as error:
             raise unusable(self._path.parent, error) from error
@@ -234,8 +235,8 @@ class Database:
 def unusable(data_dir: Path, error: OSError | DatabaseError) -> StateError:
     what = (isinstance(error, OSError) and error.strerror) or str(error)
     return StateError(
-        f"cannot use the data directory {data_dir}: {what}. Make sure that it has room and can be "
-        "written to, or set MODEL_DEPLOYMENT_DATA_DIR to another folder"
+        f"cannot use the data directory {data_dir}: {what}. Make sure that it has free space and is "
+        f"writable, or set MODEL_DEPLOYMENT_DATA_DIR to another folder"
     )
 
 

@@ -216,7 +216,7 @@ def _want_running(
     if row is not None and goes_on and (row.options, row.artifact) != (options, artifact):
         # Undeployed a moment ago, and its stop has not begun.
         raise Conflict(
-            f"cannot deploy {key} otherwise than before: it is just being stopped, try again",
+            f"cannot deploy {key} with other options: its processes are still being stopped; try again",
             retry_after=1,
         )
     ports.check_capacity(connection, capacity, but=key, options=options)

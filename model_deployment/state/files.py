@@ -34,9 +34,9 @@ _ENVIRONMENT_ERRORS = frozenset({
 })  # fmt: skip
 
 _HELP = (
-    "Nothing was changed, and models that still run go on serving. Restore a backup with "
-    "`model-deployment restore --force FILE`, or begin with an empty state with `model-deployment serve "
-    "--new-state`, which keeps the files there are, and ends those models"
+    "Nothing was changed, and running models keep serving. Restore a backup with "
+    "`model-deployment restore --force FILE`, or start with an empty state with `model-deployment "
+    "serve --new-state`, which keeps the old files and stops those models"
 )
 
 
@@ -55,14 +55,14 @@ def examine(path: Path) -> bool:
     """
     if (unfinished := path.with_name(UNFINISHED)).exists():
         raise Unusable(
-            f"cannot use the data directory {path.parent}: a restore was interrupted, and what is there may be "
-            f"of two different times ({unfinished.name} is there). {_HELP}"
+            f"cannot use the data directory {path.parent}: a restore was interrupted, so its files may "
+            f"be of two different times ({unfinished.name} exists). {_HELP}"
         )
     if not path.exists():
         if had := _evidence(path):
             raise Unusable(
-                f"cannot find the state database {path}, and this data directory has had one ({had} is "
-                f"there). {_HELP}"
+                f"cannot find the state database {path}: the file is missing, but this data directory "
+                f"had one ({had} exists). {_HELP}"
             )
         return False
     try:
@@ -129,11 +129,13 @@ def check(path: Path, *, shown_as: Path) -> None:
             raise sqlite3.DatabaseError("it is not a state database of model_deployment")
         if found > SCHEMA_VERSION:
             raise Unusable(
-                f"cannot open the state database {shown_as}: a newer release wrote it (layout {found}, "
-                f"this one knows {SCHEMA_VERSION}). Use that release. {_HELP}"
+                f"cannot open the state database {shown_as}: a newer release wrote it (layout {found}; "
+                f"this release reads layout {SCHEMA_VERSION}). Use that release. {_HELP}"
             )
         if any(kind in {"trigger", "view"} for kind, _ in names):
-            raise sqlite3.DatabaseError("there are triggers or views in it, and we make none")
+            raise sqlite3.DatabaseError(
+                "it contains triggers or views, which model_deployment never creates"
+            )
         for problem in _problems(connection):
             raise sqlite3.DatabaseError(problem)
 
@@ -143,7 +145,7 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
     if verdict != "ok":
         yield str(verdict)
     if connection.execute("PRAGMA foreign_key_check").fetchone():
-        yield "there are events of no deployment"
+        yield "there are events without a deployment"
     for options, handle in connection.execute("SELECT options, handle FROM deployments"):
         try:
             Options.from_dict(json.loads(options))
@@ -152,7 +154,7 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
                 Endpoint(str(where["host"]), int(where["port"]))
                 dict(where["ref"])
         except (ValueError, TypeError, KeyError, AttributeError):
-            yield "the options of a deployment, or where it runs, cannot be read"
+            yield "the options or the address of a deployment cannot be read"
 
 
 def open_error(path: Path, error: Exception) -> StateError:
@@ -169,8 +171,8 @@ def open_error(path: Path, error: Exception) -> StateError:
     if not environment:
         return Unusable(f"{text}. {_HELP}")
     return StateError(
-        f"{text}. The file was not found to be damaged: leave it where it is, make sure that its disk "
-        "works and has room, and that its folder can be written to, and start again"
+        f"{text}. The file does not seem to be damaged: leave it in place, make sure that its disk "
+        f"works and has free space and that its folder is writable, then start again"
     )
 
 

@@ -171,5 +171,7 @@ def check_capacity(
     taken = sum(not each.idle_timeout for each in all_options[1:])
     sharing = any(each.idle_timeout for each in all_options)
     if taken + (not options.idle_timeout) + sharing > capacity:
-        shared = " for good, and one is left to those that are parked when idle" if sharing else ""
+        shared = (
+            " permanently, and one is reserved for models that can be parked" if sharing else ""
+        )
         raise NoFreePort(f"{taken} of {capacity} usable ports are taken{shared}", retry_after=30)

@@ -382,7 +382,7 @@ async def test_the_database_of_something_else_is_left_as_it_is(tmp_path: Path) -
     path = tmp_path / "state.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE deployments (x)")
-    assert "something else" in await damaged(path)
+    assert "another program" in await damaged(path)
 
 
 async def test_the_file_of_a_newer_release_is_left_as_it_is_also_after_a_kill(

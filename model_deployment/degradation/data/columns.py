@@ -151,7 +151,7 @@ def harmonise(
         return replace(nothing, skipped=f"values of type {type} are not compared")
     both = [side for side in (reference, current) if side is not None]
     if not both:
-        return replace(nothing, skipped="neither table has it")
+        return replace(nothing, skipped="neither table has this column")
     found = type or _kind_of(both)
     raw = _raw(both, 0 if reference is None else len(reference), found)
     if found == "datetime":
@@ -307,5 +307,5 @@ def _time(column: ColumnPair, raw: _Raw) -> ColumnPair:
     times = pd.to_datetime(raw.values, errors="coerce", utc=True, format="mixed")
     seconds = times.astype("datetime64[ns, UTC]").astype("int64").to_numpy(np.float64) / 1e9
     seconds[times.isna().to_numpy()] = np.nan
-    why = "times always move on"
+    why = "timestamps always increase"
     return raw.split_into(replace(column, kind=TIME, type="datetime", skipped=why), seconds)

@@ -6,9 +6,9 @@ from model_deployment.degradation.findings import Finding, Severity
 from model_deployment.degradation.job import ReportJob
 
 _REASONS = {
-    "too_large": "request and answer are larger than max_capture_bytes",
-    "unreadable": "their bodies hold no readable table of rows",
-    "secret": "it is unknown which of their columns have to be hidden",
+    "too_large": "request and answer together are larger than max_capture_bytes",
+    "unreadable": "their bodies contain no readable table of rows",
+    "secret": "it is unknown which of their columns must be hidden",
 }
 
 
@@ -32,7 +32,7 @@ def reason_not_captured(
     """Why a column cannot be compared, whatever its values are; None if it can.
 
     Args:
-        unknown: the inputs of no request are known.
+        unknown: no inputs were captured.
         two_digests: some digests were made by an earlier release, which read values differently.
     """
     if _among(name, job.excluded):
@@ -40,8 +40,8 @@ def reason_not_captured(
     if hashed(job, name) and job.reference_source != "captured":
         return "only digests of its values are captured (capture_hash)"
     if hashed(job, name) and two_digests:
-        return "an earlier release made other digests of the same values"
-    return "the inputs of no request are known" if unknown else None
+        return "an earlier release made different digests of the same values"
+    return "no inputs were captured" if unknown else None
 
 
 def hashed(job: ReportJob, name: str) -> bool:

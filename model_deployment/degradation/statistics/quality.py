@@ -44,7 +44,7 @@ def _missing(column: ColumnPair) -> Iterable[Finding]:
         return
     shares = [side.missing / len(side.values) for side in (before, now)]
     if shares[1] == 1 and shares[0] < 1:
-        text = f"Column {quoted(column.name)} has no values any longer."
+        text = f"Column {quoted(column.name)} no longer has any values."
         yield Finding(Severity.ERROR, "column_empty", text, column.name, 2)
         return
     table = np.array([[side.missing, len(side.present)] for side in (before, now)])

@@ -137,7 +137,8 @@ class Connections:
         except TimeoutError as error:
             future.cancel()
             raise StoreUnavailable(
-                f"cannot use the document store {self._path}: it takes longer than {self._patience:g} s"
+                f"cannot use the document store {self._path}: it did not answer within "
+                f"{self._patience:g} s"
             ) from error
         except (sqlite3.Error, OSError) as error:
             raise file.explain(self._path, error) from error

@@ -43,8 +43,8 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 #: What helps if the file is lost or damaged.
 HELP = (
-    "Nothing was changed. Restore a backup with `model-deployment restore --force FILE`, or begin with an "
-    "empty store with `model-deployment serve --new-documents`, which keeps the existing files"
+    "Nothing was changed. Restore a backup with `model-deployment restore --force FILE`, or start with "
+    "an empty store with `model-deployment serve --new-documents`, which keeps the old files"
 )
 
 
@@ -142,11 +142,11 @@ def _check(path: Path, mode: str, busy: float, seconds: float) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if application != APPLICATION_ID and (application or tables):
-            raise unusable(path, "it is the database of something else")
+            raise unusable(path, "it is the database of another program")
         if version > SCHEMA_VERSION:
             raise unusable(
                 path,
-                f"a newer release wrote it (layout {version}, this one knows {SCHEMA_VERSION})",
+                f"a newer release wrote it (layout {version}; this release reads layout {SCHEMA_VERSION})",
             )
         end = time.monotonic() + seconds
         connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)

@@ -37,7 +37,7 @@ def row(collection: Collection, document: Document) -> Row:
     except Exception as error:  # whatever it is, this document will not become JSON
         raise DocumentRefused(f"JSON cannot hold it: {error}") from error
     if len(body) > MAX_BYTES:
-        raise DocumentRefused(f"it has {len(body)} bytes, and at most {MAX_BYTES} are taken")
+        raise DocumentRefused(f"it has {len(body)} bytes, and at most {MAX_BYTES} are accepted")
     return (
         collection.value,
         envelope.id,

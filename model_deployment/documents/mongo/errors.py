@@ -13,7 +13,7 @@ _DUMP = re.compile(
 _NETWORK: tuple[tuple[tuple[str, ...], str], ...] = (
     (("Errno 111", "Connection refused", "Connect call failed"), "connection refused"),
     (("Name or service not known", "name resolution", "nodename nor servname", "No address associated"),
-     "the name of its host is not known"),
+     "its host name cannot be resolved"),
     (("certificate verify failed",), "its certificate is not trusted"),
     (("SSL handshake failed", "WRONG_VERSION_NUMBER"), "TLS failed"),
     (("timed out", "No servers found yet"), "no answer in time"),
@@ -23,7 +23,7 @@ _NETWORK: tuple[tuple[tuple[str, ...], str], ...] = (
 _ANSWERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("Authentication failed",), "it refuses the user or the password"),
     (("not authorized", "requires authentication"),
-     "its user lacks the right; give the user readWrite on the database"),
+     "its user lacks permissions; grant the user readWrite on the database"),
     (("No replica set members match", "No primary", "not primary", "NotWritablePrimary"),
      "it has no primary at the moment"),
     (("Transaction numbers are only allowed",), "it is not a replica set"),

@@ -99,7 +99,7 @@ def test_a_model_that_is_stopping_can_be_deployed_again(controller: Controller) 
         controller.wait_for("slow-1", "stopping", timeout=1)
         after = controller.deploy("slow-1")
         assert answer.result().json()["predictions"] == [6]
-        assert "deployed again meanwhile" in undeploy.result()["detail"]
+        assert "deployed again in the meantime" in undeploy.result()["detail"]
     assert after["state"] == "ready"
     assert after["pid"] != before["pid"]
     assert controller.predict("slow-1", 7).json()["predictions"] == [7]

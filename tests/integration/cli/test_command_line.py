@@ -270,5 +270,5 @@ def test_failed_background_task_is_logged(controllers: Controllers) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "a task beside the controller failed" in done.stderr
+    assert "a background task of the controller failed" in done.stderr
     assert "ZeroDivisionError: beside" in done.stderr

@@ -97,7 +97,7 @@ def test_a_start_on_a_full_disk_says_so_and_leaves_the_models_alone(
     ballast = fill(controller)
     said = refused(controller)
     assert f"error: cannot open the state database {controller.state_db}: " in said
-    assert "has room" in said
+    assert "free space" in said
     ballast.unlink()
     controller.up()
     assert controller.row("stub-1")["pid"] == before["pid"]

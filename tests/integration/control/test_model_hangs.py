@@ -72,7 +72,7 @@ def test_the_age_of_one_request_betrays_a_model_that_hangs(controllers: Controll
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(controller.predict, "hangs-1")
         controller.arrived("hangs-1")
-        restarted(controller, "hangs-1", pid, "left a request unanswered")
+        restarted(controller, "hangs-1", pid, "did not answer a request")
         assert check_problem(waiting.result())["status"] == 502
 
 

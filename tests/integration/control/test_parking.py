@@ -16,7 +16,7 @@ def park(controller: Controller, key: str) -> None:
     """Deploy a model, and wait until it is parked."""
     assert controller.deploy(key, idle_timeout=SHORT)["state"] == "ready"
     row = controller.wait_for(key, "parked")
-    assert (row["port"], row["pid"], row["reason"]) == (None, None, f"nobody asked for {SHORT} s")
+    assert (row["port"], row["pid"], row["reason"]) == (None, None, f"no request for {SHORT} s")
     assert controller.processes(key) == []
 
 
@@ -28,7 +28,7 @@ def test_an_idle_model_is_parked_and_the_next_request_is_answered(controllers: C
     assert 'deployment_state{model="stub",state="parked",version="1"} 1.0' in metrics
     assert controller.predict("stub-1", 7).json()["predictions"] == [7]
     reasons = [event["reason"] for event in controller.events("stub-1")]
-    assert "a request woke it" in reasons
+    assert "started by a request" in reasons
     controller.wait_for("stub-1", "parked")
     # Whoever asks at the same time waits for the same start.
     answers = at_once(lambda number: controller.predict("stub-1", number), range(20))

@@ -283,7 +283,7 @@ def test_live_pages_are_limited(guarded: Controller) -> None:
 
         refused = guarded.call("GET", stream, auth=CALLER)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
-        assert "too many live dashboard pages are open" in refused.text
+        assert "too many dashboard pages are open" in refused.text
 
     def free() -> bool:
         with (

@@ -45,7 +45,7 @@ def test_a_lost_state_is_refused_and_begun_anew_when_told_to(controllers: Contro
     # A flag that stays in a start script does not empty an undamaged state.
     controller.kill()
     assert controller.start().wait() == 1
-    assert "is undamaged. Leave out --new-state" in controller.logged()
+    assert "is not damaged; omit --new-state" in controller.logged()
     controller.arguments = []
     controller.up()
     assert controller.row("stub-1")["state"] == "ready"

@@ -90,7 +90,7 @@ BYTES: dict[str, Callable[[bytes], bytes]] = {
     "no tar": lambda _: gzip.compress(b"x" * 4096),
     "nothing in it": lambda _: gzip.compress(b""),
     "zeros": lambda _: gzip.compress(bytes(10**7)),
-    "more behind": lambda d: gzip.compress(gzip.decompress(d) + bytes(10**6)),
+    "after its end": lambda d: gzip.compress(gzip.decompress(d) + bytes(10**6)),
     "something behind": lambda d: gzip.compress(gzip.decompress(d) + b"x" * 512),
 }
 

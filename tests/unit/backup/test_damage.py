@@ -167,7 +167,7 @@ async def test_new_state_begins_only_on_request(data: Path, archive: Path, name:
     moved = new_state(data)
     assert [content(data)[one.name] for one in moved] == ([before] if before else [])
     assert await number(data) == 0
-    with pytest.raises(StateError, match="is undamaged"):
+    with pytest.raises(StateError, match="is not damaged"):
         new_state(data)
 
 
@@ -188,7 +188,7 @@ async def test_damaged_document_store_is_refused_and_replaced_on_request(tmp_pat
     store = EmbeddedDocuments(path)
     await store.open()
     await store.close()
-    with pytest.raises(StateError, match="is undamaged"):
+    with pytest.raises(StateError, match="is not damaged"):
         new_documents(tmp_path)
     path.with_name("documents.db-shm").touch()
     path.with_name("documents.db-wal").unlink(missing_ok=True)

@@ -32,13 +32,13 @@ def shortage(free: int, *rows: Any, measured: int | None = None, workers: int = 
 def test_what_fits_beside_the_margin_is_let_in() -> None:
     assert shortage(150) == ""
     assert shortage(149) == (
-        "it needs 100 MB of memory (by a guess), 149 MB are free, and 50 MB have to be left"
+        "it needs 100 MB of memory (an estimate), 149 MB are free, and 50 MB must stay free"
     )
 
 
 def test_what_was_measured_counts_and_not_the_guess() -> None:
     assert shortage(80, measured=30 * MB) == ""
-    assert "needs 30 MB of memory (as measured before)" in shortage(79, measured=30 * MB)
+    assert "needs 30 MB of memory (as last measured)" in shortage(79, measured=30 * MB)
     assert shortage(249, workers=2)
     assert not shortage(250, workers=2)
 

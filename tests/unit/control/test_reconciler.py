@@ -39,7 +39,7 @@ async def test_a_deploy_becomes_ready(sim: Simulation) -> None:
     await sim.deploy(A)
     await sim.tick()
     row = await sim.row(A)
-    assert (row.state, row.reason) == (State.PENDING, "making sure of the local artifacts")
+    assert (row.state, row.reason) == (State.PENDING, "verifying the local artifacts")
     await sim.tick()
     row = await sim.row(A)
     assert (row.state, row.port, row.launches) == (State.STARTING, FIRST, 1)
@@ -197,7 +197,7 @@ async def test_failed_probes_in_a_row_restart_it(sim: Simulation) -> None:
 @pytest.mark.parametrize(
     ("traffic", "reason"),
     [
-        (LaunchTraffic(in_flight=1, oldest=66), "left a request unanswered for 66 s"),
+        (LaunchTraffic(in_flight=1, oldest=66), "did not answer a request for 66 s"),
         (LaunchTraffic(timeouts_in_row=4), "timed out on 4 requests in a row"),
     ],
 )

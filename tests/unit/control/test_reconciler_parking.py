@@ -46,7 +46,7 @@ async def test_an_idle_model_is_parked_and_a_request_wakes_it(sim: Simulation) -
     await idle(sim, A, 60)
     await until(sim, A, State.PARKED)
     parked = await sim.row(A)
-    assert (parked.reason, parked.port, parked.launches) == ("nobody asked for 60 s", None, 0)
+    assert (parked.reason, parked.port, parked.launches) == ("no request for 60 s", None, 0)
     assert sim.machine.live == []
     assert [(r.state, r.waits, r.endpoint) for r in sim.routes] == [(State.PARKED, True, None)]
     await sim.tick(3600)
@@ -56,7 +56,7 @@ async def test_an_idle_model_is_parked_and_a_request_wakes_it(sim: Simulation) -
     # Not even its own port rests after that: nobody else is behind it.
     assert ((await sim.row(A)).port, (await sim.row(A)).restarts) == (FIRST, 0)
     reasons = [event.reason for event in await sim.deployments.events(A)]
-    assert "a request woke it" in reasons
+    assert "started by a request" in reasons
     await sim.gone()
 
 
@@ -142,7 +142,7 @@ async def test_a_port_goes_from_who_used_it_least_to_who_needs_it(sim: Simulatio
     await until(sim, C, State.READY)
     assert [(await sim.row(key)).state for key in (A, B)] == [State.READY, State.PARKED]
     assert (await sim.row(C)).port == FIRST + 1
-    assert (await sim.row(B)).reason == "idle, and another model needs its place"
+    assert (await sim.row(B)).reason == "idle, and another model needs its port or memory"
     await sim.gone()
 
 

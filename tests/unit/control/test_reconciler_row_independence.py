@@ -153,7 +153,7 @@ async def test_what_could_not_be_found_out_is_tried_five_times(
     sim.machine.difference = error
     sim.machine.prompt = True
     await sim.deploy(A, MERGED)
-    reason = f"cannot find out whether requests may be merged: {why}"
+    reason = f"cannot check whether requests may be merged: {why}"
     reasons = set()
     for _ in range(40):
         await sim.tick(10)
@@ -264,7 +264,7 @@ async def test_one_that_is_being_stopped_as_broken_may_start_again_with_the_next
     await sim.gone()
     await sim.start()
     row = await sim.row(A)
-    assert (row.state, row.reason) == (State.PENDING, "the controller stopped it")
+    assert (row.state, row.reason) == (State.PENDING, "stopped by the controller")
     sim.machine.prompt = True
     for _ in range(6):  # and is judged again
         await sim.reconciler.tick()

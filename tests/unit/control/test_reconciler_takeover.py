@@ -150,7 +150,7 @@ async def test_closing_takes_the_models_down_and_leaves_the_wishes(sim: Simulati
     for key in (A, B, C):
         row = await sim.row(key)
         assert (row.state, row.desired, row.tries) == (State.PENDING, Desired.RUNNING, 0)
-        assert row.reason == "the controller stopped it"
+        assert row.reason == "stopped by the controller"
     for _ in range(5):
         await sim.tick(1)
         sim.machine.advance(1)

@@ -14,7 +14,7 @@ from model_deployment.registry.artifacts import Damaged, _check
         ("not ready within 20 s (gave up after 5 tries)", "START_TIMEOUT"),
         ("the process exited with status 1: No module named 'xgboost'", "library"),
         ("the process exited with status 1: no artifacts, no registry", "last lines"),
-        ("cannot find out whether requests may be merged: no", "batch_max_rows"),
+        ("cannot check whether requests may be merged: no", "batch_max_rows"),
         (
             "cannot download a-1: cannot reach the MLflow registry at http://r: refused",
             "did not answer",

@@ -240,7 +240,7 @@ def test_a_death_nobody_minds_ends_in_stopped(state: State, closing: bool, tries
 @pytest.mark.parametrize("tries", [0, 4])
 def test_a_death_by_the_controller_costs_no_try(state: State, tries: int) -> None:
     rest = after_exit(row(state, tries=tries), CRASH, True, NOW, POLICY)
-    assert rest == Release(PENDING, "the controller stopped it", tries)
+    assert rest == Release(PENDING, "stopped by the controller", tries)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_death_costs_a_try_unless_it_was_up_long_enough(
         (STOPPING, "not ready within 120 s", 1, ("not ready within 120 s", 1)),
         (STOPPING, "not ready within 120 s", 4, ("not ready within 120 s", 4)),
         # and to be stopped without one is none.
-        (STOPPING, "undeployed", 0, ("stopped, and wanted again", 0)),
+        (STOPPING, "undeployed", 0, ("stopped, and deployed again", 0)),
         (STARTING, "launch on port 8001", 0, (CRASH.reason, 1)),
         (READY, "healthy", 0, (CRASH.reason, 1)),
     ],

@@ -28,8 +28,8 @@ def park(reason: str) -> Stop:
     return Stop(reason, Step.DRAIN, NOW + POLICY.drain_timeout, parking=True)
 
 
-LONG = park("nobody asked for 60 s")
-YIELD = park("idle, and another model needs its place")
+LONG = park("no request for 60 s")
+YIELD = park("idle, and another model needs its port or memory")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_its_end_is_no_failure(desired: Desired, closing: bool, state: State) ->
         (
             Desired.RUNNING,
             Observation(wake_requested=True),
-            Release(State.PENDING, "a request woke it"),
+            Release(State.PENDING, "started by a request"),
         ),
         (Desired.RUNNING, Observation(wake_requested=True, closing=True), Nothing()),
         (

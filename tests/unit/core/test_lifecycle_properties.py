@@ -217,7 +217,7 @@ def test_what_is_parked_rests_and_the_next_request_brings_it_back(
     assert [*world.run(policy, 9)][-1] is State.PARKED
     assert decide(world.row, Observation(), world.now, policy) == Nothing()
     action = decide(world.row, Observation(wake_requested=True), world.now, policy)
-    assert action == Release(State.PENDING, "a request woke it")
+    assert action == Release(State.PENDING, "started by a request")
     world.step(action)
     assert [*world.run(policy, 5)][-1] is State.READY
 
@@ -335,13 +335,13 @@ def test_models_that_died_together_start_apart() -> None:
         (Observation(health=Health(failures=2)), ""),
         (Observation(health=Health(failures=3)), "did not answer 3 health checks in a row"),
         (Observation(traffic=LaunchTraffic(oldest=65.0)), ""),
-        (Observation(traffic=LaunchTraffic(oldest=65.1)), "left a request unanswered for 65 s"),
+        (Observation(traffic=LaunchTraffic(oldest=65.1)), "did not answer a request for 65 s"),
         (Observation(traffic=LaunchTraffic(timeouts_in_row=3)), ""),
         (Observation(traffic=LaunchTraffic(timeouts_in_row=4)), "timed out on 4 requests in a row"),
         # /ping answers while every thread hangs.
         (
             Observation(health=Health(healthy=True), traffic=LaunchTraffic(oldest=70)),
-            "left a request unanswered for 70 s",
+            "did not answer a request for 70 s",
         ),
     ],
 )

@@ -107,7 +107,7 @@ def test_the_last_of_several_failures_says_how_many_there_were() -> None:
 def test_with_the_next_controller_there_is_a_try_left(tries: int, kept: int) -> None:
     stopping = row(State.STOPPING, tries=tries, reason=WHY)
     seen = Observation(exit=Exit("signal 15"), closing=True)
-    rest = Release(State.PENDING, "the controller stopped it", kept)
+    rest = Release(State.PENDING, "stopped by the controller", kept)
     assert decide(stopping, seen, NOW, POLICY) == rest
 
 

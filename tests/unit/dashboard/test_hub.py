@@ -171,7 +171,7 @@ async def test_pages_are_limited_while_their_streams_are_sent() -> None:
         task = asyncio.create_task(stream)
         await settle()
         assert sent
-        with pytest.raises(TooBusy, match="too many live dashboard pages are open"):
+        with pytest.raises(TooBusy, match="too many dashboard pages are open"):
             hub.admit()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

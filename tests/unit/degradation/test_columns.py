@@ -102,7 +102,7 @@ def test_harmonise_takes_any_value(value: Any, type: str | None) -> None:
     [
         (None, REAL, "the reference does not have this column"),
         (REAL, None, "the captured requests do not have this column"),
-        (None, None, "neither table has it"),
+        (None, None, "neither table has this column"),
         (series([None] * 40), REAL, "it has no values in the reference"),
         (REAL, series([np.nan] * 40), "it has no values now"),
         (REAL, pd.Series([np.inf] * 40), "it has no values now"),
@@ -122,7 +122,7 @@ def test_times_are_not_compared() -> None:
     column = harmonise(
         "a", series(["2026-01-01", "never"]), pd.Series([pd.Timestamp(0)]), "datetime"
     )
-    assert (column.kind, column.skipped) == (TIME, "times always move on")
+    assert (column.kind, column.skipped) == (TIME, "timestamps always increase")
     assert column.reference.missing == 1
 
 

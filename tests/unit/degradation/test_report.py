@@ -65,7 +65,7 @@ def test_only_columns_of_the_signature_count() -> None:
     inputs = [{"name": "a", "type": "double"}, {"name": "late", "type": "double"}]
     found = report(frame(300, 1), frame(1000, 2).assign(id=1), signature={"inputs": inputs})
     assert [column["name"] for column in found["columns"]] == ["a", "late"]
-    assert found["columns"][1]["skipped"] == "neither table has it"
+    assert found["columns"][1]["skipped"] == "neither table has this column"
 
 
 def test_an_unnamed_tensor_is_matched_by_position() -> None:
@@ -345,7 +345,7 @@ def test_refused_requests_are_reported_and_no_drift() -> None:
     found = asked(225, refused={"refused": 3})
     assert (found["verdict"], codes(found)[0]) == ("ok", "refused")
     assert found["reasons"][0]["message"] == (
-        "3 of 225 requests (1.3 %) were refused: 3 for not fitting the model; "
+        "3 of 225 requests (1.3 %) were refused: 3 not fitting the signature; "
         "the most frequent violation is “type” of “a”."
     )
     assert found["refused"] == {

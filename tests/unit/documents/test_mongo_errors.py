@@ -39,7 +39,7 @@ async def test_refused_connection_is_explained() -> None:
 
 async def test_unknown_host_is_explained() -> None:
     told = await said("mongodb://store.invalid:27017/captures")
-    assert told == "cannot reach MongoDB at store.invalid:27017: the name of its host is not known"
+    assert told == "cannot reach MongoDB at store.invalid:27017: its host name cannot be resolved"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ async def test_unknown_host_is_explained() -> None:
         ("Authentication failed., full error: {'ok': 0.0, 'code': 18}",
          "cannot use MongoDB: it refuses the user or the password"),
         ("not authorized on captures to execute command { insert: 1 }, full error: {'ok': 0}",
-         "cannot use MongoDB: its user lacks the right; give the user readWrite on the database"),
+         "cannot use MongoDB: its user lacks permissions; grant the user readWrite on the database"),
         ("No replica set members match selector \"Primary()\", Timeout: 2.0s, Topology Description: <x>",
          "cannot use MongoDB: it has no primary at the moment"),
         ("db:27017: SSL handshake failed: db:27017: [SSL: X] certificate verify failed",

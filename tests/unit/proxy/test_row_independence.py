@@ -11,7 +11,7 @@ from tests.support.gates import column, gate, param, split
 
 GATE = gate(column("double"))
 NOT_VARIED = (
-    "cannot find out whether its requests may be merged (batch_max_rows): its input example has only "
+    "cannot check whether its requests may be merged (batch_max_rows): its input example has only "
     "one row, or equal ones. Log the model with input_example= set to rows that differ, or deploy it "
     "without batch_max_rows"
 )
@@ -178,8 +178,8 @@ async def test_number_of_predictions_must_be_one_alone(answer: list[Any]) -> Non
 async def test_unknown_if_the_model_fails_alone(rows: list[float]) -> None:
     found, _ = await compared(lambda rows: None, split(*rows))
     assert found == (
-        "cannot find out whether its requests may be merged (batch_max_rows): the model fails on its "
-        "own input example, or answers with no list"
+        "cannot check whether its requests may be merged (batch_max_rows): the model fails on its "
+        "own input example, or does not answer with a list"
     )
 
 
@@ -188,7 +188,7 @@ async def test_unknown_if_the_model_fails_alone(rows: list[float]) -> None:
 )
 async def test_unknown_without_a_table(example: Any) -> None:
     found, calls = await compared(good, example)
-    assert found.startswith("cannot find out whether its requests may be merged (batch_max_rows): ")
+    assert found.startswith("cannot check whether its requests may be merged (batch_max_rows): ")
     assert "input_example=" in found
     assert calls == []
 

@@ -98,7 +98,7 @@ async def test_credentials_in_the_address_are_not_shown() -> None:
 
 async def test_unknown_host_is_explained() -> None:
     told = await said("http://registry.invalid:5000")
-    assert told.endswith("at http://registry.invalid:5000: the name of its host is not known")
+    assert told.endswith("at http://registry.invalid:5000: its host name cannot be resolved")
 
 
 async def test_silent_server_is_explained() -> None:

@@ -272,7 +272,7 @@ def test_any_log_gives_a_reason(log: str, code: int, loading: bool) -> None:
         ("the process was killed by SIGSEGV: x", "native code"),
         ("its process is stopped (SIGSTOP)", "SIGSTOP"),
         ("undeployed", ""),
-        ("making sure of the local artifacts", ""),
+        ("verifying the local artifacts", ""),
     ],
 )
 def test_each_reason_has_a_hint(reason: str, word: str) -> None:

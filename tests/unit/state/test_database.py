@@ -168,7 +168,7 @@ async def test_the_database_of_a_newer_release_is_refused(path: Path) -> None:
     with connect(path) as connection:
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     message = await refused(path)
-    assert f"layout {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}" in message
+    assert f"layout {SCHEMA_VERSION + 1}; this release reads layout {SCHEMA_VERSION}" in message
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])

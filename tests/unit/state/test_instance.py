@@ -134,7 +134,7 @@ async def test_a_disk_without_room_is_no_reason_to_move_a_good_file_away(
     assert len(before) > 8192
     said = opened_with(path, room)
     assert said.startswith(f"cannot open the state database {path}: ")
-    assert "leave it where it is" in said
+    assert "leave it in place" in said
     assert "--new-state" not in said
     assert path.read_bytes() == before
 
@@ -148,11 +148,11 @@ def failing(code: int) -> sqlite3.Error:
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "leave it where it is"),
-        (PermissionError(errno.EACCES, "Permission denied"), "leave it where it is"),
-        (failing(sqlite3.SQLITE_FULL), "leave it where it is"),
-        (failing(sqlite3.SQLITE_IOERR_READ), "leave it where it is"),
-        (failing(sqlite3.SQLITE_READONLY_DIRECTORY), "leave it where it is"),
+        (OSError(errno.ENOSPC, "No space left on device"), "leave it in place"),
+        (PermissionError(errno.EACCES, "Permission denied"), "leave it in place"),
+        (failing(sqlite3.SQLITE_FULL), "leave it in place"),
+        (failing(sqlite3.SQLITE_IOERR_READ), "leave it in place"),
+        (failing(sqlite3.SQLITE_READONLY_DIRECTORY), "leave it in place"),
         (failing(sqlite3.SQLITE_CORRUPT), "--new-state"),
         (failing(sqlite3.SQLITE_NOTADB), "--new-state"),
     ],
