@@ -71,10 +71,10 @@ def _what(error: Mapping[str, Any], body: Any) -> str:
         return f"it is not JSON: {what} at character {error['loc'][-1]}"
     for end, shape in _SHAPES.items():
         if kind.endswith(end):
-            return f"it has to be {shape}, got {_got(error.get('input'))}"
+            return f"it must be {shape}, got {_got(error.get('input'))}"
     if said.startswith(_SHOULD):
         what = said.removeprefix(_SHOULD).partition(", unable")[0]
-        return f"it has to be {what}, got {_got(error.get('input'))}"
+        return f"it must be {what}, got {_got(error.get('input'))}"
     if said == "Field required":
         return "it is missing"
     return said.removeprefix("Value error, ").replace(" after validation", "")

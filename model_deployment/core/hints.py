@@ -27,7 +27,7 @@ _ADVICE = {
         "uv installs the model's requirements.",
     "free port":
         "All ports in the range are in use. Undeploy a model, or widen MODEL_DEPLOYMENT_PORTS.",
-    "no file MLmodel":
+    "no MLmodel file":
         "The registered artifacts are not an MLflow model: there is no MLmodel file. Log the model with "
         "MLflow (log_model or save_model), register it, and deploy the new version.",
     "leaves their folder":

@@ -20,8 +20,8 @@ from model_deployment.gate.scalar_rules import Rule
 from model_deployment.gate.table_reading import KEPT, TableReader, has_gap
 
 _FINDABLE = (
-    "a model whose columns MLflow can find: it finds none by a list or an empty name, nor by 0 unless "
-    "it comes first; log the model with text as names"
+    "a model whose columns MLflow can find: a column name may not be a list or empty, and 0 may only "
+    "name the first column; log the model with text as column names"
 )
 _NOTHING_KNOWN = "at least one column of the signature"
 

@@ -58,12 +58,13 @@ def check_csv(
     """
     if "\0" in text:
         raise MalformedText(
-            "cannot read the body as CSV: pandas ends a value at its NUL characters"
+            "cannot read the body as CSV: it contains NUL characters, at which pandas ends a value; "
+            "remove them"
         )
     if _LOST.search(text):
         raise MalformedText(
-            "cannot read the body as CSV: it has a lone carriage return, or a line of nothing but quoted "
-            "spaces, where pandas finds other rows than most programs do"
+            "cannot read the body as CSV: it has a lone carriage return or a line of only quoted "
+            "spaces, which pandas and other programs split into different rows"
         )
     lines, header = csv_text.lines(text), list[str]()
     try:
@@ -111,7 +112,8 @@ def _is_blank(line: Row, width: int = 0) -> bool:
     blank = csv_text.is_blank(line)
     if blank and line and width == 1:
         raise MalformedText(
-            "cannot read the body as CSV: pandas skips a line of nothing but spaces, and it has one"
+            "cannot read the body as CSV: it has a line of only spaces, which pandas skips; remove the "
+            "line"
         )
     return blank
 
@@ -123,7 +125,8 @@ def _refuse_width(text: str, width: int) -> None:
     for line in lines:
         if len(line) != width and not _is_blank(line, width):
             raise MalformedText(
-                f"cannot read the body as CSV: line {begin} has {len(line)} values, its header {width}"
+                f"cannot read the body as CSV: line {begin} has {len(line)} values, but the header has "
+                f"{width}"
             )
         begin = lines.line_num + 1
 

@@ -105,7 +105,7 @@ class Gate:
         if self._params is None:
             return self._result(findings, request, self._read_unchecked(request), request.params)
         if request.extras:
-            expected = "nothing else beside the data and params"
+            expected = "nothing besides the data and params"
             findings.add_unknown(request.extras, lambda name: expected, "another member")
         outcome = self._check_data(request, findings)
         params = self._params.check(request.params, findings)

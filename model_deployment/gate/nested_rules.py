@@ -195,7 +195,7 @@ def nested_rule(
         return _complex(spec, mapping, required=required, gap=gap)
     entry = mapping[kind]
     if not entry["nested"]:
-        expected = f"{kind}, of which MLflow reads none from JSON inside an array or object"
+        expected = f"{kind}, which MLflow cannot read from JSON inside an array or object"
         return UnreadableRule(expected, nullable=nullable)
     if SCALARS[kind] is FloatRule:
         return NestedFloatRule(entry, nullable=nullable, gap=gap)

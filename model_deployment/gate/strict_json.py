@@ -151,7 +151,7 @@ def _exact(body: bytes) -> Any:
     except ValueError:
         # Python's own limit, 4300 digits; the syntax is known to be right.
         raise MalformedJson(
-            "cannot read the body as JSON: it has an integer of too many digits"
+            "cannot read the body as JSON: it has an integer with too many digits"
         ) from None
 
 
@@ -159,7 +159,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise MalformedJson(f"cannot accept the body: it has the key {_shown(twice)} twice")
+        raise MalformedJson(f"cannot accept the body: the key {_shown(twice)} occurs twice")
     return members
 
 

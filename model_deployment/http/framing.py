@@ -27,6 +27,6 @@ def ensure_whole(declared: int, size: int) -> None:
     """
     if declared != size:
         raise IncompleteBody(
-            f"cannot use the request: its headers announce {declared} bytes, and {size} came. Nothing was "
-            "done; send it again"
+            f"cannot use the request: its headers announce {declared} bytes, but {size} bytes arrived. "
+            f"Nothing was done; send the request again"
         )

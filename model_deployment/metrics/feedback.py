@@ -182,13 +182,13 @@ def _fate(rows: Sequence[int] | None, row: int, complete: bool) -> str:
 def _note(found: Mapping[str, int], measured: bool) -> str | None:
     """Explains to the sender why labels have no prediction, or nothing was measured."""
     notes = {
-        "waiting": "for {} of the labels the request may still be on its way to the document store: "
-        "they are stored, and count once it has arrived",
-        "unmatched": "for {} of the labels there is no captured request of this deployment: the "
+        "waiting": "{} of the labels: the request may still be on its way to the document store. They "
+        "are stored, and count when it arrives",
+        "unmatched": "{} of the labels: this deployment has no captured request with this id: the "
         "request_id is not the X-Request-Id of a prediction's answer, or the request was not captured "
-        "(capture_rate), or was deleted by now (retention_days). They are stored",
-        "beyond": "for {} of the labels the request has no such row, counted from 0",
-        "ambiguous": "for {} of the labels several requests had this request_id, so they belong to none",
+        "(capture_rate), or has been deleted (retention_days). They are stored",
+        "beyond": "{} of the labels: the request has no such row (rows count from 0)",
+        "ambiguous": "{} of the labels: several requests have this request_id, so the labels are not used",
     }
     parts = [text.format(found[fate]) for fate, text in notes.items() if found[fate]]
     if found["matched"] and not measured:

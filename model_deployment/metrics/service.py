@@ -90,7 +90,11 @@ class Monitoring:
         if odd or not metrics:
             raise InvalidRequest(
                 f"cannot set the metrics of {key}: "
-                + (f"{odd[0]!a} is not a finite number" if odd else "there are none")
+                + (
+                    f"{odd[0]!a} is not a finite number"
+                    if odd
+                    else "the request contains no metrics"
+                )
             )
         entry = {
             **envelope(f"{key}/{time.time_ns()}-{secrets.token_hex(4)}", key),
@@ -234,7 +238,7 @@ class Monitoring:
 
     async def _written(self, key: ModelKey, metrics: Mapping[str, float]) -> str:
         if self._write_back is None:
-            return "nowhere: writing metrics back to MLflow is switched off"
+            return "nowhere: writing metrics back to MLflow is turned off"
         try:
             return await self._write_back(key, metrics)
         except ModelDeploymentError as error:

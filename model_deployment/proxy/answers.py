@@ -133,7 +133,9 @@ def answer_error(key: ModelKey, answer: UpstreamAnswer, *, rows: int | None = No
         )
     if answer.status == 415:
         return AnswerError(
-            UnsupportedMediaType(f"cannot send this to {key}: it does not read this Content-Type")
+            UnsupportedMediaType(
+                f"cannot send this to {key}: the model does not read this Content-Type"
+            )
         )
     fault = dict(answer.headers).get(FAULT, b"")
     if fault != CHECK and (reason := _type_hint_reason(message, trace)):
@@ -159,22 +161,22 @@ def _failure(
     if fault.startswith(UNWRITABLE):
         why = _one_line(fault.removeprefix(UNWRITABLE).decode("latin-1"))
         return OddAnswer(
-            f"cannot pass on the answer of {key}: it cannot be written as JSON, since {why}. Have the "
-            "model return numbers, texts, lists, dicts, NumPy arrays or pandas frames"
+            f"cannot pass on the answer of {key}: it cannot be written as JSON, because {why}. Make "
+            f"the model return numbers, texts, lists, dicts, NumPy arrays or pandas frames"
         )
     if answer.status == 500 and answer.content == _BROKEN:
         return OddAnswer(
-            f"cannot pass on an answer of {key}: its server failed outside the model's own code, as it "
-            "does where the answer is nothing that can be written as JSON (Decimal, Enum, set, "
-            "generator, sparse matrix …). Its log has the exception"
+            f"cannot pass on an answer of {key}: its server failed outside the model's own code, which "
+            f"happens if the answer cannot be written as JSON (Decimal, Enum, set, generator, sparse "
+            f"matrix …). The model's log has the exception"
         )
     if rows == 0:
         return InvalidRequest(
-            f"cannot predict with {key}: the body has no rows, and the model needs some"
+            f"cannot predict with {key}: the body has no rows, but the model needs at least one"
         )
     return ModelFailed(
-        f"cannot get a prediction from {key}: the model failed. Its log has the reason, under "
-        "the X-Request-Id of this answer"
+        f"cannot get a prediction from {key}: the model failed. The model's log has the reason, under "
+        f"the X-Request-Id of this answer"
     )
 
 

@@ -235,7 +235,7 @@ class Batcher:
     def _turn_off(self, why: str) -> None:
         if self.merging:
             self.merging = False
-            self._on_turned_off(f"micro-batching turned itself off: {why}")
+            self._on_turned_off(f"batching was turned off: {why}")
         self._retry_alone(list(self._queue))
 
     def _retry_alone(self, requests: Iterable[QueuedRequest]) -> None:

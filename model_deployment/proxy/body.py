@@ -101,7 +101,7 @@ class RequestBody:
                 return await self._next()
         except TimeoutError:
             raise BodyTimeout(
-                f"cannot wait for the body: only {self._received} bytes of it came in time"
+                f"cannot wait for the body: only {self._received} bytes of it arrived in time"
             ) from None
 
     async def _next(self) -> tuple[bytes, bool]:

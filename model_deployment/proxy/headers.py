@@ -27,8 +27,8 @@ CLOSE = (b"connection", b"close")
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _READ = (
-    "read are application/json, text/csv and application/vnd.apache.parquet, each with charset=utf-8 "
-    "or without parameters"
+    "models read application/json, text/csv and application/vnd.apache.parquet, each with "
+    "charset=utf-8 or without parameters"
 )
 _FORM = "Since MLflow 2 the body names its own form: send %s with Content-Type: application/json"
 _SPLIT = _FORM % '{"dataframe_split": {"columns": […], "data": […]}}'
@@ -146,7 +146,8 @@ def media_type(headers: Mapping[bytes, bytes]) -> bytes:
     coding = headers.get(b"content-encoding", b"identity").strip().lower()
     if coding not in (b"identity", b""):
         raise UnsupportedMediaType(
-            f"cannot read a body that is packed with {_shown(coding)}: send it without Content-Encoding"
+            f"cannot read a body that is compressed with {_shown(coding)}: send it without "
+            f"Content-Encoding"
         )
     name, *parameters = [part.strip().lower() for part in given.split(b";")]
     for parameter in filter(None, parameters):
@@ -162,10 +163,10 @@ def _ensure_understood(parameter: bytes) -> None:
         return
     if key == b"charset":
         raise UnsupportedMediaType(
-            f"cannot read the body: its charset is {_shown(value)}, and only utf-8 is understood"
+            f"cannot read the body: its charset is {_shown(value)}, but only utf-8 is accepted"
         )
     raise UnsupportedMediaType(
-        f"cannot read the body: its Content-Type has {_shown(parameter)}, which is not understood. "
+        f"cannot read the body: its Content-Type has {_shown(parameter)}, which is not accepted. "
         + _INSTEAD.get(value, f"Send it without that; {_READ}")
     )
 
@@ -176,7 +177,9 @@ def _not_read(name: bytes) -> str:
         if name
         else "it has no Content-Type"
     )
-    return f"cannot read the body: {what}. " + _INSTEAD.get(name, f"Send it as what it is; {_READ}")
+    return f"cannot read the body: {what}. " + _INSTEAD.get(
+        name, f"Send the body with its own media type; {_READ}"
+    )
 
 
 def _shown(value: bytes) -> str:

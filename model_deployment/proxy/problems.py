@@ -24,11 +24,11 @@ _RETRY_AFTER = {State.PENDING: 2, State.STARTING: 2, State.STOPPING: 5, State.PA
 
 
 NOT_POST = MethodNotAllowed(
-    "cannot do this with a model: predictions are asked for with POST", ["POST"]
+    "cannot use this method with a model: send prediction requests with POST", ["POST"]
 )
 INTERNAL_ERROR = ModelDeploymentError(
-    "cannot answer: something is wrong in the controller itself. Its log says what, under the "
-    "X-Request-Id of this answer"
+    "cannot answer: an internal error of the controller. The controller's log has the details, under "
+    "the X-Request-Id of this answer"
 )
 
 

@@ -157,7 +157,8 @@ class Routes:
             else:
                 del self._wake_queues[key]
                 queue.update(
-                    Route(key, State.STOPPED, reason="undeployed, or the controller stops"), None
+                    Route(key, State.STOPPED, reason="undeployed, or the controller is stopping"),
+                    None,
                 )
 
     def fail_waiting(self, key: ModelKey, error: ModelDeploymentError) -> None:

@@ -42,5 +42,5 @@ def type_hint_error(message: str) -> str | None:
     reasons = list(dict.fromkeys(found))[:_REASONS]
     if not reasons and _OTHER in text:
         reasons = [text.partition(_OTHER)[2]]
-    where = f"the model's type hint {hint[1]}" if hint else "what the model's type hint says"
-    return f"the input does not fit {where}: " + ("; ".join(reasons) or "MLflow says no more")
+    where = f"the model's type hint {hint[1]}" if hint else "the model's type hint"
+    return f"the input does not fit {where}: " + ("; ".join(reasons) or "MLflow gives no details")

@@ -77,7 +77,7 @@ class Budget:
         """
         limit = self.limits.queue_bytes
         if self.held > own and self.held + size > limit:
-            raise self._too_busy(f"the bodies that wait for it fill {limit} bytes")
+            raise self._too_busy(f"the waiting bodies have reached the limit of {limit} bytes")
 
     def _too_busy(self, why: str) -> TooBusy:
         return TooBusy(f"cannot predict with {self.key} now: {why}", retry_after=1)

@@ -155,7 +155,9 @@ class Drain:
             for collection in (Collection.CAPTURES, Collection.DEAD_LETTERS):
                 await self._documents.delete(Query(collection, ids=late))
         if lost:
-            _log.error("%s captures are lost: damaged, or refused even as dead letters", lost)
+            _log.error(
+                "%s captures are lost: they were damaged, or refused even as dead letters", lost
+            )
         return {
             "written": self.state.written + inserted,
             "dead": self.state.dead + refused,
@@ -206,7 +208,7 @@ class Drain:
         with contextlib.suppress(FileNotFoundError):
             if rest := max(0, segment.stat().st_size - offset):
                 lost = 1
-                _log.error("%s bytes at the end of %s are damaged, and lost", rest, segment.name)
+                _log.error("%s bytes at the end of %s are damaged and lost", rest, segment.name)
         self._remove(segment, lost)
 
     def _remove(self, segment: Path, lost: int) -> None:
@@ -228,7 +230,7 @@ class Drain:
                 self._remove(segment, lost)
                 _log.log(
                     logging.ERROR if lost else logging.INFO,
-                    "%s captures were dropped: the document store was away for too long",
+                    "%s captures were dropped: the document store was unreachable for too long",
                     lost,
                 )
 

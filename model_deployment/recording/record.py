@@ -63,7 +63,9 @@ def decode(payload: bytes) -> tuple[dict[str, Any], bytes, bytes]:
     head, body, answer = _SIZES.unpack_from(payload)
     start, end = _SIZES.size + head, _SIZES.size + head + body
     if len(payload) != end + answer:
-        raise ValueError("cannot read the record: its parts have other lengths than its head says")
+        raise ValueError(
+            "cannot read the record: the lengths of its parts differ from those in its head"
+        )
     return orjson.loads(payload[_SIZES.size : start]), payload[start:end], payload[end:]
 
 
@@ -163,7 +165,7 @@ def _inputs(
     taken = inputs.take(table)
     found = fates(taken, exclude, hashed, table.numbered)
     if found is None:
-        return _without(LeftOut.SECRET, "cannot tell which of its columns have to be hidden")
+        return _without(LeftOut.SECRET, "it is unknown which of its columns must be hidden")
     names: list[str] = []
     columns: list[Sequence[Any]] = []
     for one, fate in zip(taken, found, strict=True):

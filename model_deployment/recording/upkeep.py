@@ -84,13 +84,13 @@ class Upkeep:
         try:
             await asyncio.to_thread(self._spool.sync)
         except OSError as error:
-            _log.error("cannot force captures to the disk: %s", error.strerror)
+            _log.error("cannot flush captures to the disk: %s", error.strerror)
         self._spool.end_old(_SEGMENT_SECONDS)
         ended = self._spool.ended_segments()
         self._spool.forget(await asyncio.to_thread(self._spool.deleted, ended))
         if self._spool.dropped > self._reported:
             lost = self._spool.dropped - self._reported
-            _log.error("%s captures were dropped: the spool is full, or the disk is", lost)
+            _log.error("%s captures were dropped: the spool or the disk is full", lost)
             self._reported = self._spool.dropped
 
     async def flush(self, *, all: bool = False) -> None:
@@ -109,7 +109,7 @@ class Upkeep:
             written = await documents.insert(Collection.TRAFFIC, batch)
             if written.refused:  # for good: they would be refused again
                 _log.error(
-                    "counts of %s minutes are lost, the store never takes them: %s",
+                    "counts of %s minutes are lost: the document store refuses them: %s",
                     len(written.refused),
                     next(iter(written.refused.values())),
                 )
@@ -123,5 +123,5 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         except StoreUnavailable as error:
             _log.debug("the document store does not answer: %s", error)
         except Exception:
-            _log.exception("cannot look after the captures")
+            _log.exception("cannot maintain the captures")
         await asyncio.sleep(seconds)

@@ -122,7 +122,7 @@ class ArtifactCache:
         try:
             self.verify(name)
         except FileNotFoundError:
-            return "" if not self.path(name).exists() else "its manifest is gone"
+            return "" if not self.path(name).exists() else "its manifest is missing"
         except Damaged as error:
             return str(error)
         return None
@@ -177,9 +177,7 @@ class ArtifactCache:
         work = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._root))
         try:
             if not source.resolve().is_relative_to(folder.resolve()):
-                raise Damaged(
-                    "cannot use the downloaded artifacts: they are outside of their folder"
-                )
+                raise Damaged("cannot use the downloaded artifacts: they are outside their folder")
             entry = work / "entry"
             entry.mkdir(mode=0o700)
             source.rename(entry / "model")
@@ -204,7 +202,7 @@ def _check(model: Path) -> None:
                 f"cannot use the downloaded artifacts: the link {file} leaves their folder"
             )
     if not (model / "MLmodel").is_file():
-        raise Damaged("cannot use the downloaded artifacts: they contain no file MLmodel")
+        raise Damaged("cannot use the downloaded artifacts: they contain no MLmodel file")
 
 
 def _stays(link: Path, model: Path) -> bool:
@@ -223,7 +221,7 @@ def _read_manifest(path: Path) -> dict[str, str]:
     except ValueError as error:
         raise Damaged(f"the manifest cannot be read: {error}") from error
     if not isinstance(manifest, dict) or "MLmodel" not in manifest:
-        raise Damaged("the manifest has an unknown form")
+        raise Damaged("the manifest has an unknown format")
     return manifest
 
 
@@ -246,8 +244,8 @@ def _read_stamps(path: Path) -> _EarlierCopy:
 def _written_message(name: str, found: model_copy.Changes) -> str:
     return (
         f"the model writes among its artifacts ({found}). Each start gets them as they were registered; "
-        f"what the last launch wrote is in models/{name}/left of the data directory, until a later launch "
-        "writes something. Let the model write elsewhere what has to stay"
+        f"the files that the last launch wrote are in models/{name}/left of the data directory, until "
+        f"a later launch writes files. Make the model write files that must persist elsewhere"
     )
 
 
@@ -257,7 +255,9 @@ def _not_copied(error: OSError, *, left: bool) -> str:
         if left
         else "the model uses the downloaded files, and damages them if it writes into them"
     )
-    return f"cannot copy the artifacts: {error.strerror or error}; {what}; make room on the disk"
+    return (
+        f"cannot copy the artifacts: {error.strerror or error}; {what}; free some space on the disk"
+    )
 
 
 def _keep(entry: Path, work: Path, found: model_copy.Changes) -> None:

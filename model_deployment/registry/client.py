@@ -218,7 +218,12 @@ class Registry:
         versions = sorted(_all_pages(search), key=lambda version: -int(version.version))
         metrics = self._metrics.of(client, versions, end)
         if missing := metrics.count(None):
-            _log.warning("no metrics of %s of %s versions of %s", missing, len(versions), name)
+            _log.warning(
+                "cannot read the metrics of %s of the %s versions of %s",
+                missing,
+                len(versions),
+                name,
+            )
         return [
             read_version(version, aliases, found or {})
             for version, found in zip(versions, metrics, strict=True)

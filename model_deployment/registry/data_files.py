@@ -53,7 +53,7 @@ def allowed_folders(entries: Iterable[str]) -> list[Path]:
         if _REMOTE_URL.match(entry):
             continue
         if not entry.startswith("/") or "\0" in entry or Path(entry).resolve() == Path("/"):
-            raise ValueError(f"cannot allow training data from {entry!r}: write absolute folders")
+            raise ValueError(f"cannot allow training data from {entry!r}: write an absolute path")
         folders.append(Path(entry))
     return folders
 

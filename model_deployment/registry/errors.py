@@ -38,7 +38,7 @@ _EXCEPTIONS = (
     ("NameResolutionError", "its host name cannot be resolved"),
     ("ConnectTimeout ConnectTimeoutError ReadTimeout ReadTimeoutError TimeoutError", "no answer in time"),
     ("RemoteDisconnected ProtocolError ChunkedEncodingError", "it closed the connection"),
-    ("ProxyError", "the proxy in between refuses (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"),
+    ("ProxyError", "the HTTP proxy refuses the connection (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)"),
     ("InvalidURL InvalidUrlException InvalidSchema MissingSchema", "its address cannot be read"),
 )  # fmt: skip
 #: Signs that the server is not MLflow's. MLflow's client shows foreign JSON documents with the last one.
@@ -51,14 +51,14 @@ _NOT_MLFLOW = (
 #: Texts of SQLite, and their meaning.
 _SQLITE = (
     ("database is locked", "its database is locked by another program"),
-    ("unable to open database file", "its file cannot be opened: the folder has to exist, and both may be "
-     "read and written by the controller's user"),
+    ("unable to open database file", "its file cannot be opened: the folder must exist, and the "
+    "controller's user must be able to read and write both"),
     ("readonly database", "its file is read-only for the controller's user"),
     ("file is not a database", "its file is not an SQLite database"),
     ("malformed", "its file is damaged"),
-    ("disk is full", "the disk it lies on is full"),
-    ("no such table", "its file lacks tables of MLflow's: it was replaced, or is of another release of "
-     "MLflow ('mlflow db upgrade')"),
+    ("disk is full", "its disk is full"),
+    ("no such table", "its file lacks tables of MLflow: it was replaced, or another release of MLflow "
+    "wrote it ('mlflow db upgrade')"),
 )  # fmt: skip
 #: MLflow raises these with the code of a missing object.
 _NO_REGISTRY = (
@@ -159,7 +159,8 @@ def check_artifacts(folder: Path) -> None:
     """
     if not any(folder.iterdir()):
         raise RegistryUnusable(
-            "there are no files where they were stored: the store is not mounted, or they were removed"
+            "there are no files at their location: the artifact store is not mounted, or the files "
+            "were removed"
         )
 
 
@@ -182,7 +183,7 @@ def no_model(name: str, names: Sequence[str]) -> str:
         names: the names of the existing models.
     """
     if not names:
-        return f"the registry has no model {name}, nor any other"
+        return f"the registry has no model {name}, nor any other model"
     near = get_close_matches(name, names, 3, _SIMILARITY)
     lower = {one.lower(): one for one in names}
     if not near and (match := get_close_matches(name.lower(), [*lower], 3, _SIMILARITY)):

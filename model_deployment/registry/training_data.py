@@ -105,8 +105,8 @@ class TrainingDataFinder:
         self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
         for address in no_longer_read(allowed):
             _log.warning(
-                "MODEL_DEPLOYMENT_TRAINING_DATA: ignoring %s: training data are no longer read from the "
-                "web or from S3; log them with the training run instead: "
+                "MODEL_DEPLOYMENT_TRAINING_DATA: ignoring %s: training data is no longer read from the "
+                "web or from S3; log it with the training run instead: "
                 'mlflow.log_artifact("train.parquet", "dataset")',
                 address,
             )

@@ -117,7 +117,7 @@ class InputWriter:
 
         Returns the reference and the window of the captures to compare with it.
         """
-        why = "the run has no training data that may be read"
+        why = "the run has no readable training data"
         try:
             training = await self._training(window.key)
         except ModelDeploymentError as error:
@@ -131,11 +131,11 @@ class InputWriter:
                 await _write(folder / "predictions.jsonl", frozen)
             return Reference("training", training.origin, training.target), window
         if not frozen:
-            found = f"none: {why}, and fewer than {FROZEN} rows are captured"
+            found = f"none: {why}, and fewer than {FROZEN} rows have been captured"
             return Reference(None, found), window
         await _write(folder / "reference.jsonl", frozen)
         after = max(window.since, frozen[-1]["ts"] + timedelta(milliseconds=1))
-        reference = Reference("captured", f"the first captured rows, frozen, since {why}")
+        reference = Reference("captured", f"the first captured rows, because {why}")
         return reference, ReportWindow(window.key, after, window.until)
 
     async def _job(self, window: ReportWindow, reference: Reference) -> dict[str, Any]:

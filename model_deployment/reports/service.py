@@ -194,12 +194,12 @@ async def _run(folder: Path) -> None:
         async with asyncio.timeout(2 * SECONDS):
             await child.wait()
     except TimeoutError:
-        _log.error("a report took more than %s s, and its process was killed", 2 * SECONDS)
+        _log.error("a report took more than %s s, so its process was killed", 2 * SECONDS)
     finally:
         if child.returncode is None:
             child.kill()
             await child.wait()
     if not await asyncio.to_thread((folder / "report.json").exists):
         raise Unavailable(
-            f"cannot make the report: its process ended with status {child.returncode} and left none"
+            f"cannot make the report: its process ended with status {child.returncode} without a report"
         )

@@ -105,7 +105,9 @@ class ForkStarter:
             except OSError as error:
                 # Such as a system that lets no process copy another one's socket, see socket_copy.py.
                 self._held.discard(endpoint)
-                text = "port %d is not held: %s. If its model ends, it may get another port"
+                text = (
+                    "cannot keep port %d reserved: %s. If its model ends, it may get another port"
+                )
                 _log.warning(text, endpoint.port, error)
         self._held |= held
         await self._release()

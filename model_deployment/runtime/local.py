@@ -93,7 +93,7 @@ class LocalRuntime:
             except ParentUnavailable as error:
                 self._add_event(
                     spec.key,
-                    f"started with 'mlflow models serve', since the forkserver cannot be used: {error}",
+                    f"started with 'mlflow models serve', because the warm parent cannot be used: {error}",
                 )
         await self.release(spec.endpoint)
         return await self._serve.start(spec)

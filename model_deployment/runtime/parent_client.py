@@ -68,7 +68,7 @@ class ParentClient:
             await self._hang_up()
             raise
         for module, why in hello["refused"].items():
-            _log.info("%s is not preloaded: it %s", module, why)
+            _log.info("cannot preload %s: it %s", module, why)
         self.hello = hello
 
     async def _open(self) -> ParentConnection | None:
@@ -86,7 +86,7 @@ class ParentClient:
                 return connection
             if status is not None:
                 raise ParentUnavailable(
-                    f"the warm parent ended with status {status}; {self._settings.log} tells why"
+                    f"the warm parent ended with status {status}; {self._settings.log} says why"
                 )
             if time.monotonic() > end:
                 await self._reap()

@@ -53,7 +53,7 @@ def load(**given: Any) -> Settings:
 
 def _explain(item: Mapping[str, Any], given: Iterable[str]) -> str:
     why = _PLAIN.get(item["type"]) or mask(str(item["msg"]).removeprefix("Value error, "))
-    why = why.replace("Input should be", "it has to be")
+    why = why.replace("Input should be", "it must be")
     if not item["loc"]:
         return f"cannot use these settings together: {why}"
     name = _field(str(item["loc"][0]))

@@ -47,8 +47,8 @@ class Settings(DeployDefaults):
     port: int = Field(8000, ge=0, le=65535)
     """Port that the controller listens on."""
     allowed_hosts: Names = ()
-    """Names of the controller that requests may carry in `Host`, `NAME,NAME`, in addition to
-    `localhost` and IP addresses."""
+    """Host names that requests may carry in `Host`, `NAME,NAME`. `localhost` and IP addresses are
+    always allowed."""
     trusted_proxies: str = "127.0.0.1"
     """Addresses of the gateways whose `X-Forwarded-Proto` and `X-Forwarded-For` are trusted,
     comma-separated."""
@@ -70,10 +70,10 @@ class Settings(DeployDefaults):
     keep_models: bool = False
     """Leave model servers running when the controller stops."""
     start_timeout: Seconds = Field(120.0, gt=0)
-    """Seconds within which a model server has to become ready."""
+    """Seconds within which a model server must become ready."""
     build_timeout: Seconds = Field(1800.0, gt=0)
-    """Seconds within which a model server has to become ready when its environment has to be built
-    first (`uv`, `virtualenv`, `conda`)."""
+    """Seconds within which a model server must become ready if its environment must be built first
+    (`uv`, `virtualenv`, `conda`)."""
     start_concurrency: int = Field(default_factory=lambda: max(2, os.cpu_count() or 2), ge=1)
     """Model servers that may start at the same time. Default: cores, at least 2."""
     tries: int = Field(5, ge=1)
@@ -85,18 +85,19 @@ class Settings(DeployDefaults):
     probe_failures: int = Field(3, ge=1)
     """Failed health checks in a row after which a model server is restarted."""
     drain_timeout: Seconds = Field(30.0, ge=0)
-    """Seconds that requests in flight have to finish on undeploy."""
+    """Seconds that requests in flight get to finish on undeploy."""
     stop_grace: Seconds = Field(5.0, ge=0)
     """Seconds between SIGTERM and SIGKILL of a model server."""
 
     # -- memory --
     memory_guess: Bytes = Field(500 * 1024 * 1024, ge=1)
-    """Bytes that an `mlflow models serve` is expected to take until measured."""
+    """Bytes of memory that a model served by `mlflow models serve` is expected to take, until it is "
+    "measured."""
     memory_guess_fork: Bytes = Field(100 * 1024 * 1024, ge=1)
-    """Bytes that a forked model server is expected to take until measured."""
+    """Bytes of memory that a forked model server is expected to take, until it is measured."""
     memory_margin: Bytes = Field(256 * 1024 * 1024, ge=0)
-    """Bytes of memory that a deploy has to leave free; a deploy that would not is refused with 507. 0
-    turns the check off."""
+    """Bytes of memory that a deploy must leave free; otherwise it is refused with 507. 0 turns the
+    check off."""
 
     # -- requests --
     request_timeout: Seconds = Field(60.0, gt=0)
@@ -104,13 +105,13 @@ class Settings(DeployDefaults):
     recovery_timeout: Seconds = Field(30.0, ge=0)
     """Seconds that requests wait for a restarting model server. 0: answer 503 at once."""
     max_connections: int = Field(128, ge=1)
-    """Requests that one model server gets at a time; further requests wait."""
+    """Requests that are sent to one model server at the same time; further requests wait."""
     max_queue: int = Field(1024, ge=0)
     """Requests that may wait for one model; more are answered 429."""
     max_queue_bytes: Bytes = Field(256 * 1024 * 1024, ge=1)
     """Bytes of bodies that may wait for one model; more are answered 429."""
     max_body_bytes: Bytes = Field(10 * 1024 * 1024, ge=1)
-    """Largest request body in bytes; else answered 413."""
+    """Largest request body in bytes; larger bodies are answered 413."""
     max_answer_bytes: Bytes = Field(100 * 1024 * 1024, ge=1)
     """Largest JSON answer of a model in bytes."""
 
@@ -119,13 +120,14 @@ class Settings(DeployDefaults):
     """Document store of captures, metrics and reports: `mongodb://...`. Default: a file in the data
     directory."""
     spool_bytes: Bytes = Field(1024 * 1024 * 1024, ge=1024 * 1024)
-    """Bytes of captures that may wait on the local disk for the document store."""
+    """Bytes of captures that may wait on the local disk for the document store; further captures are "
+    "dropped."""
     spool_hours: Hours = Field(72.0, gt=0)
     """Hours that captures may wait for the document store; older ones are dropped."""
     report_every: Seconds = Field(0.0, ge=0)
     """Seconds between two reports of a deployment; 0 turns scheduled reports off."""
     report_window: Seconds = Field(7 * 86400.0, gt=0)
-    """Seconds before now that a scheduled report covers."""
+    """Seconds that a scheduled report covers, counted back from now."""
     webhook_url: WebhookUrl = Field("", repr=False)
     """Address that gets a POST when the verdict of a report becomes worse, or when callers begin to
     send many requests that do not fit the model."""
@@ -146,8 +148,8 @@ class Settings(DeployDefaults):
     download_timeout: Seconds = Field(1800.0, gt=0)
     """Seconds that the download of one model version may take."""
     training_data: DataFolders = ()
-    """Folders that the local file of a logged data set may be read from, comma-separated. Default:
-    only artifacts of the run."""
+    """Folders from which local files of logged data sets may be read, comma-separated. Default: only
+    artifacts of the run are read."""
     metrics_to_mlflow: bool = True
     """Write metrics sent to `set_new_metrics` to MLflow as well."""
 

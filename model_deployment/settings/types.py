@@ -66,7 +66,7 @@ def _read_ports(value: Any) -> Any:
 def _check_ports(value: tuple[int, int]) -> tuple[int, int]:
     first, last = value
     if not 1024 <= first <= last <= 65535:
-        raise ValueError("the range of ports must lie in 1024-65535 and begin with the smaller")
+        raise ValueError("the range must lie within 1024-65535, with the smaller port first")
     return value
 
 

@@ -89,7 +89,7 @@ _SINGLE: Sequence[tuple[_Family, str, str, Callable[[DeploymentSnapshot], float 
     (CounterMetricFamily, "rows", "Rows of answered requests, as far as the gate knows them.",
      lambda one: one.total.rows),
     (GaugeMetricFamily, "requests_in_flight",
-     "Requests without a complete answer yet, waiting ones included.",
+     "Requests that have not been answered completely, including waiting requests.",
      lambda one: one.counters.in_flight),
     (GaugeMetricFamily, "queue_requests", "Requests that wait for a worker of the model.",
      lambda one: one.counters.waiting),
@@ -97,7 +97,7 @@ _SINGLE: Sequence[tuple[_Family, str, str, Callable[[DeploymentSnapshot], float 
      "Bytes of request bodies in memory: being read, waiting, or with the model.",
      lambda one: one.counters.held),
     (CounterMetricFamily, "refused_requests",
-     "Requests refused because they do not fit the signature of the model.",
+     "Requests refused because they do not fit the model's signature.",
      lambda one: one.counters.refused),
     (CounterMetricFamily, "restarts", "Starts of the processes after the first one.",
      lambda one: one.restarts),
@@ -121,7 +121,7 @@ _LABELLED: Sequence[
     (CounterMetricFamily, "requests", "outcome",
      "Requests for predictions by outcome: answered, or the kind of error.", _outcomes),
     (CounterMetricFamily, "violations", "kind",
-     "Violations of the signature of the model in requests, by kind.", _violations),
+     "Violations of the model's signature in requests, by kind.", _violations),
     (GaugeMetricFamily, "state", "state",
      "State of a deployment: 1 for the current state, 0 for the others.", _states),
 )  # fmt: skip
@@ -150,7 +150,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
 def _histograms(deployments: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     durations = HistogramMetricFamily(
         PREFIX + "request_duration_seconds",
-        "Seconds from the head of an answered request to its answer, reading the body included.",
+        "Seconds from the head of an answered request to its answer, including reading the body.",
         labels=_NAMES,
     )
     batches = HistogramMetricFamily(
@@ -179,7 +179,7 @@ def _controller(snapshot: Snapshot) -> Iterator[Metric]:
     captures = snapshot.captures
     gauges: Iterable[tuple[str, str, float]] = (
         ("spool_bytes", "Bytes of captures in the spool on the local disk.", captures.spool_bytes),
-        ("store_up", "Whether the document store takes captures.", not captures.error),
+        ("store_up", "Whether the document store accepts captures.", not captures.error),
         ("state_database_up", "Whether the state database can be read.", snapshot.database),
         ("reconciler_idle_seconds", "Seconds since the control loop last succeeded.", snapshot.idle),
     )  # fmt: skip
@@ -187,8 +187,8 @@ def _controller(snapshot: Snapshot) -> Iterator[Metric]:
         yield GaugeMetricFamily(PREFIX + name, help, value=value)
     counters = (
         ("captures_written", "Captures that reached the document store.", captures.written),
-        ("captures_dropped", "Captures that are lost: no room, too old, or damaged.", captures.dropped),
-        ("captures_dead", "Captures that the store refuses: dead letters.", captures.dead),
+        ("captures_dropped", "Captures lost: no space, too old, or damaged.", captures.dropped),
+        ("captures_dead", "Captures that the document store refused (dead letters).", captures.dead),
     )  # fmt: skip
     for name, help, count in counters:
         yield CounterMetricFamily(PREFIX + name, help, value=count)

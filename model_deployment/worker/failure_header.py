@@ -42,11 +42,13 @@ def is_a_bug_of_a_check(error: BaseException, message: str) -> bool:
 def _why(error: Exception) -> str:
     text = str(error)
     if found := _NO_TYPE.search(text):
-        return f"there is a value of type {found[1]} in it"
+        return f"it contains a value of type {found[1]}"
     if found := _NO_KEY.search(text):
-        return f"there is a dict in it with a key of type {found[1]}"
+        return f"it contains a dict with a key of type {found[1]}"
     if isinstance(error, RecursionError):
-        return "it is nested too deeply, or of a NumPy type without a number in Python (longdouble)"
+        return (
+            "it is nested too deeply, or has a NumPy type without a Python equivalent (longdouble)"
+        )
     if isinstance(error, ValueError) and "Circular" in text:
         return "it contains itself"
     return f"{type(error).__name__} while it was written"

@@ -102,7 +102,7 @@ class _WorkerGroup:
                 return code if code > 0 else _KILLED - code if code else 1
             self._failures = 0 if loaded else self._failures + 1
             if self._proven:
-                self._replace(pid, "is gone" if loaded else "did not load the model")
+                self._replace(pid, "exited" if loaded else "did not load the model")
         return None
 
     def _read_reports(self) -> None:
@@ -126,7 +126,7 @@ class _WorkerGroup:
         serving = len(self._loaded)
         text = f"{serving} of {self._workers} workers serve"
         if serving < self._workers and self._failures:
-            text += f"; {self._load_failure or 'another one does not load the model'}"
+            text += f"; {self._load_failure or 'another one did not load the model'}"
         if text != self._shown:
             self._shown = text
             self._show(text)
@@ -155,7 +155,7 @@ class _WorkerGroup:
 
 
 def _report(pipe: int) -> bytes:
-    """What a worker has reported by now; empty without a report, or if the worker is gone."""
+    """What a worker has reported by now; empty without a report, or if the worker exited."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     return os.read(pipe, 4096) if any(event & select.POLLIN for _, event in poll.poll(0)) else b""

@@ -164,9 +164,9 @@ class Parent:
     def _on_start(self, message: dict[str, Any]) -> dict[str, Any]:
         order = child.LaunchOrder.from_message(message)
         if self._ending:
-            raise ValueError("it is about to end")
+            raise ValueError("the warm parent is about to exit")
         if order.launch_id in self._children:
-            raise ValueError(f"launch {order.launch_id} runs already")
+            raise ValueError(f"launch {order.launch_id} is already running")
         before = order.address in self._held
         try:
             pid = self._fork(order, self._hold(order.address, []))

@@ -6,8 +6,8 @@ import os
 #: A URI that MLflow cannot use. MLflow's messages contain it, and with it what to do.
 NO_TRACKING = "none://name-MLFLOW_TRACKING_URI-in-MODEL_DEPLOYMENT_MODEL_ENV"
 NO_TRACKING_HINT = (
-    "MLflow calls in the model have no server: they fail, and traces are dropped. To give them the "
-    "controller's, name MLFLOW_TRACKING_URI in MODEL_DEPLOYMENT_MODEL_ENV"
+    "MLflow calls in the model have no server: they fail, and traces are dropped. To let the model use "
+    "the controller's MLflow server, add MLFLOW_TRACKING_URI to MODEL_DEPLOYMENT_MODEL_ENV"
 )
 
 

@@ -145,7 +145,7 @@ async def test_a_model_that_cannot_be_merged_is_not_any_more(serve: Serve, said:
     await _all_at_once(front, model)
     [(key, text)] = front.events
     assert key == KEY
-    assert "turned itself off" in text
+    assert "was turned off" in text
     assert front.routes.counters(KEY).unmergeable == text
 
 

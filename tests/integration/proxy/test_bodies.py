@@ -114,7 +114,7 @@ async def test_a_declared_body_over_the_limit_reaches_no_model(serve: Serve) -> 
     front = await serve(echo)
     caller = await front.call()
     problem = (await caller.ask(post(content_length=str(LIMIT + 1)))).problem(413)
-    assert f"it has {LIMIT + 1} bytes, and {LIMIT} bytes (MODEL" in problem["detail"]
+    assert f"it has {LIMIT + 1} bytes; the limit is {LIMIT} bytes" in problem["detail"]
     assert "MODEL_DEPLOYMENT_MAX_BODY_BYTES" in problem["detail"]
     assert "a single row is larger" in problem["detail"]
     assert await caller.ended()

@@ -104,7 +104,7 @@ async def test_their_bodies_fill_no_more_than_they_may(serve: Serve) -> None:
     [
         (State.FAILED, 502, "cannot predict with iris-1: it does not start: no such library"),
         (State.STOPPED, 503, "cannot predict with iris-1: it is stopped (no such library)"),
-        (None, 503, "undeployed, or the controller stops"),
+        (None, 503, "undeployed, or the controller is stopping"),
     ],
 )
 async def test_if_it_does_not_start_they_are_told_why(

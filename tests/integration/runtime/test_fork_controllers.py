@@ -173,4 +173,4 @@ def test_parked_model_wakes_also_after_its_parent_died(
         until_sync(partial(another_parent, controller, before), timeout=60)
         assert controller.predict(KEY).status_code == 200
         assert controller.row(KEY)["restarts"] == 0 or controller.row(KEY)["state"] == "ready"
-        assert "forkserver cannot be used" not in str(controller.events(KEY))
+        assert "warm parent cannot be used" not in str(controller.events(KEY))

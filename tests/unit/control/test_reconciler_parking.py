@@ -189,7 +189,7 @@ async def test_without_memory_it_stays_parked_and_says_so(sim: Simulation) -> No
     ((key, detail),) = sim.refused
     assert key == A
     assert detail.startswith(
-        "cannot predict with a-1, which is parked: it needs 0 MB of memory (by a "
+        "cannot predict with a-1, which is parked: it needs 0 MB of memory (an "
     )
     sim.machine.memory = 9 * EACH
     await sim.request(A)

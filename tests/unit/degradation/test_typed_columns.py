@@ -141,8 +141,8 @@ def test_requests_without_inputs_are_left_out_and_counted(tmp_path: Path) -> Non
     assert {one["current"]["missing"] for one in found["columns"] if one["name"] != "text"} == {0}
     (message,) = [one["message"] for one in found["reasons"] if one["code"] == "left_out"]
     assert message == (
-        "25 requests are not in the comparison of inputs, because their bodies hold no readable "
-        "table of rows."
+        "25 requests are not in the comparison of inputs, because their bodies contain no "
+        "readable table of rows."
     )
 
 

@@ -136,7 +136,7 @@ def test_a_model_that_mlflow_cannot_ask_says_so(names: list[Any]) -> None:
     for body in ({"dataframe_split": {"columns": names, "data": ROWS}}, {"inputs": ROWS}, {"b": 1}):
         result = gate(*specs).check(loads(dumps(body)))
         assert kinds(result) == ["form"]
-        assert "log the model with text as names" in result.violations[0].expected
+        assert "log the model with text as column names" in result.violations[0].expected
     assert kinds(gate(*specs).check_csv("a,b\n1,2\n")) == ["form"]
 
 

@@ -65,7 +65,9 @@ def test_headers_announce_a_body(headers: dict[bytes, bytes], announced: bool) -
 
 @pytest.mark.parametrize(("declared", "size"), [(1, 0), (5, 4), (5, 6), (0, 1)])
 def test_ensure_whole_refuses_another_number_of_bytes(declared: int, size: int) -> None:
-    with pytest.raises(IncompleteBody, match=f"announce {declared} bytes, and {size} came"):
+    with pytest.raises(
+        IncompleteBody, match=f"announce {declared} bytes, but {size} bytes arrived"
+    ):
         ensure_whole(declared, size)
     ensure_whole(size, size)
 

@@ -144,14 +144,14 @@ async def test_labels_wait_for_captures_that_are_on_their_way(desk: FeedbackDesk
     found = await desk.told(("a", 0, 1.5), ("b", 0, 2.5), ("c", 0, 3.0), ("d", 0, 1.0))
     assert (found["matched"], found["waiting"], found["unmatched"]) == (3, 0, 1)
     assert found["labelled_rows"] == 3
-    assert "for 1 of the labels there is no captured request" in found["note"]
+    assert "1 of the labels: this deployment has no captured request" in found["note"]
 
 
 async def test_labels_of_late_captures_are_not_called_unmatched(desk: FeedbackDesk) -> None:
     desk.on_its_way = None
     found = await desk.told(("a", 0, 1.0), ("b", 1, 2.0))
     assert (found["matched"], found["waiting"], found["unmatched"]) == (0, 2, 0)
-    assert "for 2 of the labels the request may still be on its way" in found["note"]
+    assert "2 of the labels: the request may still be on its way" in found["note"]
     await desk.captured("a", 1.5)
     again = await desk.told(("a", 0, 1.0))
     assert (again["matched"], again["duplicate"], again["note"]) == (1, 1, None)
@@ -165,8 +165,8 @@ async def test_labels_without_a_row_are_counted_by_reason(desk: FeedbackDesk) ->
     found = await desk.told(("a", 1, 9.0), ("zz", 0, 1.0), ("zz", 1, 1.0), ("twice", 0, 1.0))
     assert (found["unmatched"], found["ambiguous"]) == (3, 1)
     told = found["note"].split("; ")
-    assert told[0].startswith("for 2 of the labels there is no captured request")
+    assert told[0].startswith("2 of the labels: this deployment has no captured request")
     assert told[-2:] == [
-        "for 1 of the labels the request has no such row, counted from 0",
-        "for 1 of the labels several requests had this request_id, so they belong to none",
+        "1 of the labels: the request has no such row (rows count from 0)",
+        "1 of the labels: several requests have this request_id, so the labels are not used",
     ]

@@ -12,8 +12,8 @@ from tests.support.gates import column, gate, param, split
 GATE = gate(column("double"))
 NOT_VARIED = (
     "cannot check whether its requests may be merged (batch_max_rows): its input example has only "
-    "one row, or equal ones. Log the model with input_example= set to rows that differ, or deploy it "
-    "without batch_max_rows"
+    "one row, or its rows are equal. Log the model with input_example= set to rows that differ, or "
+    "deploy it without batch_max_rows"
 )
 Model = Callable[[list[Any]], list[Any] | None]
 

@@ -111,12 +111,12 @@ def test_csv_of_rows_as_wide_as_the_header_is_sent_byte_for_byte(
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        (b"1,2,3\n", "line 2 has 3 values, its header 2"),
-        (b"1,2\n3\n", "line 3 has 1 values, its header 2"),
-        (b"1,2\n3,4,\n", "line 3 has 3 values, its header 2"),
-        (b"1,2\n,,\n", "line 3 has 3 values, its header 2"),
-        (b'1,2\n"3,4"\n', "line 3 has 1 values, its header 2"),
-        (b"1,2\n" * 198 + b"1,2,3\n", "line 200 has 3 values, its header 2"),
+        (b"1,2,3\n", "line 2 has 3 values, but the header has 2"),
+        (b"1,2\n3\n", "line 3 has 1 values, but the header has 2"),
+        (b"1,2\n3,4,\n", "line 3 has 3 values, but the header has 2"),
+        (b"1,2\n,,\n", "line 3 has 3 values, but the header has 2"),
+        (b'1,2\n"3,4"\n', "line 3 has 1 values, but the header has 2"),
+        (b"1,2\n" * 198 + b"1,2,3\n", "line 200 has 3 values, but the header has 2"),
         (b'1,"2\n', "cannot read the body as CSV: "),
         (b'1,"2"3\n', "cannot read the body as CSV: "),
     ],
@@ -135,12 +135,12 @@ def test_a_comma_in_a_name_of_the_header_is_none(header: bytes) -> None:
 
 @pytest.mark.parametrize("row", [b"1,2,3\n", b"1\n", b"1,2,\n"])
 def test_csv_all_rows_are_checked(row: bytes) -> None:
-    with pytest.raises(MalformedText, match=r"line 30001 has \d values, its header 2"):
+    with pytest.raises(MalformedText, match=r"line 30001 has \d values, but the header has 2"):
         validate(TWO, CSV, b"a,b\n" + b"1,2\n" * 29_999 + row + b"1,2\n" * 5)
 
 
 def test_csv_lines_are_counted_as_an_editor_does() -> None:
-    with pytest.raises(MalformedText, match="line 6 has 1 values, its header 2"):
+    with pytest.raises(MalformedText, match="line 6 has 1 values, but the header has 2"):
         validate(TWO, CSV, b'a,b\n"1\n\n",2\n\n3\n')
 
 

@@ -135,7 +135,7 @@ async def test_segment_damaged_loses_only_its_damaged_records(
     await empty(drain)
     assert store.requests == ["r0", "r3"]
     assert (drain.state.written, drain.state.lost, store.dead) == (2, 3, [])
-    assert "3 captures are lost: damaged" in caplog.text
+    assert "3 captures are lost: they were damaged" in caplog.text
 
 
 async def test_record_damaged_is_counted_once(spool: Spool, store: Store) -> None:

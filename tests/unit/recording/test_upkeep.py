@@ -193,7 +193,7 @@ async def test_disk_that_cannot_sync_is_logged(
     segment.unlink()
     await bench.upkeep.sync()
     assert bench.spool.size == 0
-    assert "cannot force captures to the disk: Input/output error" in caplog.text
+    assert "cannot flush captures to the disk: Input/output error" in caplog.text
 
 
 async def test_the_spool_is_looked_through_in_another_thread(

@@ -208,7 +208,7 @@ async def test_artifacts_without_a_model_are_refused(
 ) -> None:
     del source.files["MLmodel"]
     source.files["MLmodel/readme"] = b"a folder of that name is none either"
-    with pytest.raises(Damaged, match="no file MLmodel"):
+    with pytest.raises(Damaged, match="no MLmodel file"):
         await cache.ensure(NAME, source.download)
     assert entries(root) == []
 

@@ -185,6 +185,6 @@ async def test_a_download_elsewhere_is_refused(cache: ArtifactCache, tmp_path: P
         link(destination, "inner", str(elsewhere))
         return destination / "inner"
 
-    with pytest.raises(Damaged, match="outside of their folder"):
+    with pytest.raises(Damaged, match="outside their folder"):
         await cache.ensure(NAME, download)
     assert entries(elsewhere) == ["MLmodel"]

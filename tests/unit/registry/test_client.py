@@ -192,7 +192,9 @@ async def test_empty_download_is_explained(
 ) -> None:
     server.let_go.set()
     monkeypatch.setattr(Path, "iterdir", lambda _: iter(()))  # as MLflow leaves it
-    with pytest.raises(RegistryUnavailable, match="the store is not mounted, or they were removed"):
+    with pytest.raises(
+        RegistryUnavailable, match="the artifact store is not mounted, or the files were removed"
+    ):
         await registry().download(KEY, tmp_path / "partial")
 
 

@@ -239,10 +239,10 @@ async def test_locked_file_is_explained_in_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("no such table: registered_models", "its file lacks tables of MLflow's: it was replaced"),
+        ("no such table: registered_models", "its file lacks tables of MLflow: it was replaced"),
         ("attempt to write a readonly database", "its file is read-only for the controller's user"),
-        ("unable to open database file", "its file cannot be opened: the folder has to exist"),
-        ("database or disk is full", "the disk it lies on is full"),
+        ("unable to open database file", "its file cannot be opened: the folder must exist"),
+        ("database or disk is full", "its disk is full"),
         ("something else entirely", "something else entirely"),
     ],
 )

@@ -111,7 +111,7 @@ def test_web_and_s3_addresses_are_ignored_with_a_warning(caplog: pytest.LogCaptu
     warnings = [one.getMessage() for one in caplog.records]
     assert len(warnings) == len(no_longer_read(allowed)) == 3
     assert all('mlflow.log_artifact("train.parquet", "dataset")' in text for text in warnings)
-    assert "ignoring https://host/a?...: training data are no longer read" in warnings[0]
+    assert "ignoring https://host/a?...: training data is no longer read" in warnings[0]
     assert "secret" not in caplog.text
 
 

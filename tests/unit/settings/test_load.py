@@ -60,17 +60,17 @@ def test_every_duration_and_size_is_read_with_its_unit(
     ("name", "value", "says"),
     [
         ("REPORT_EVERY", "1x", "='1x': write a number of seconds, or a duration like 30s"),
-        ("REPORT_EVERY", "-1", "='-1': it has to be greater than or equal to 0"),
-        ("REPORT_EVERY", "nan", "='nan': it has to be a finite number"),
+        ("REPORT_EVERY", "-1", "='-1': it must be greater than or equal to 0"),
+        ("REPORT_EVERY", "nan", "='nan': it must be a finite number"),
         ("REPORT_WINDOW", "200000d", "='200000d': it is longer than 36500 days"),
         ("REPORT_WINDOW", "9" * 400 + "s", "write a number of seconds"),
         ("RETENTION_DAYS", "1e9", "='1e9': it is longer than 36500 days"),
-        ("SPOOL_BYTES", "1k", "='1k': it has to be greater than or equal to 1048576"),
+        ("SPOOL_BYTES", "1k", "='1k': it must be greater than or equal to 1048576"),
         ("PORTS", "9", "='9': write a range of ports as first-last"),
         ("KEEP_MODELS", "perhaps", "='perhaps': write true or false"),
-        ("ENV_MANAGER", "docker", "='docker': it has to be 'local', 'uv', 'virtualenv' or 'conda'"),
+        ("ENV_MANAGER", "docker", "='docker': it must be 'local', 'uv', 'virtualenv' or 'conda'"),
         ("PRELOAD", "numpy,my mod", "='numpy,my mod': 'my mod' is not the name of a module"),
-        ("LOG_LEVEL", "x" * 200, f"='{'x' * 80}...': it has to be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("LOG_LEVEL", "x" * 200, f"='{'x' * 80}...': it must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("TRAINING_DATA", "ftp://u:hush@host/", "='ftp://u:***@host/': cannot allow training data from"),
         ("WEBHOOK_URL", "ftp://host/hush", ": write https://HOST/PATH"),
     ],
@@ -94,7 +94,7 @@ def test_two_settings_that_do_not_fit_are_both_named(environment: pytest.MonkeyP
 
 
 def test_an_option_of_the_command_line_is_named_as_it_was_given() -> None:
-    with pytest.raises(InvalidSettings, match=r"cannot use --port='70000': it has to be less than"):
+    with pytest.raises(InvalidSettings, match=r"cannot use --port='70000': it must be less than"):
         load(port=70000, host=None)
 
 

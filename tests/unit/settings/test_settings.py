@@ -161,9 +161,9 @@ def test_port_range_is_read(
         ("8001:8100", "write a range of ports"),
         ("8001.0-8100", "write a range of ports"),
         ("a-b", "write a range of ports"),
-        ("9002-9001", "begin with the smaller"),
-        ("1023-2000", "must lie in 1024-65535"),
-        ("60000-65536", "must lie in 1024-65535"),
+        ("9002-9001", "smaller port first"),
+        ("1023-2000", "must lie within 1024-65535"),
+        ("60000-65536", "must lie within 1024-65535"),
     ],
 )
 def test_port_range_error_is_explained(

@@ -57,15 +57,15 @@ ODD: dict[str, tuple[Callable[[], Any], str]] = {
     "generator": (lambda: (i for i in "ab"), "a value of type generator"),
     "own class": (lambda: [{"a": Own()}], "a value of type Own"),
     "complex": (lambda: np.array([1 + 2j]), "a value of type complex"),
-    "longdouble": (lambda: np.array([1.5], dtype=np.longdouble), "nested too deeply, or of a NumPy type"),
+    "longdouble": (lambda: np.array([1.5], dtype=np.longdouble), "nested too deeply, or has a NumPy type"),
     "timedelta": (lambda: [datetime.timedelta(1)], "a value of type timedelta"),
     "uuid": (lambda: [uuid.UUID(int=1)], "a value of type UUID"),
     "NA": (lambda: [pd.NA], "a value of type NAType"),
     "index": (lambda: pd.Index([1]), "a value of type Index"),
-    "tuple as key": (lambda: [{(1, 2): 3}], "a dict in it with a key of type tuple"),
+    "tuple as key": (lambda: [{(1, 2): 3}], "a dict with a key of type tuple"),
     "columns of two levels": (
         lambda: pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])),
-        "a dict in it with a key of type tuple",
+        "a dict with a key of type tuple",
     ),
     "itself": (itself, "it contains itself"),
     "deep": (deep, "it is nested too deeply"),
@@ -124,7 +124,7 @@ def test_exception_elsewhere_is_not_an_unwritable_answer(error: Exception) -> No
 def test_where_the_server_says_no_more_neither_do_we() -> None:
     found = answer_error(KEY, UpstreamAnswer(500, [], b"Internal Server Error")).error
     assert type(found) is OddAnswer
-    assert "as it does where" in found.detail
+    assert "which happens if" in found.detail
     assert (
         type(answer_error(KEY, UpstreamAnswer(500, [], b"Internal Server Error!")).error)
         is ModelFailed

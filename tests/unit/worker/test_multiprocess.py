@@ -150,4 +150,4 @@ def test_launch_ends_when_no_worker_can_load_the_model(launch: Launch) -> None:
     for worker in launch.workers:
         os.kill(worker, signal.SIGKILL)
     assert launch.ended() == 3
-    assert launch.logged("is gone")
+    assert launch.logged("exited")

@@ -122,7 +122,7 @@ async def test_answer_that_cannot_be_written_is_mlflow_s_with_the_reason_in_a_he
         told = await wire.ask(invocation(("content-length", str(len(BODY)))), BODY)
     assert (told.status, told.body) == (500, b"Internal Server Error")
     kind = "Decimal" if isinstance(answer, list) else "set"
-    assert told.get(FAULT.decode()) == f"answer: there is a value of type {kind} in it"
+    assert told.get(FAULT.decode()) == f"answer: it contains a value of type {kind}"
 
 
 async def test_header_is_absent_where_mlflow_names_the_cause() -> None:
