@@ -12,7 +12,7 @@ _BASIC = "basic"
 _ALWAYS = {
     "400": "The path is not canonical",
     "421": "The `Host` header does not name this controller",
-    "500": "An internal error; its trace is in the log",
+    "500": "An internal error; the traceback is in the log",
 }
 _GUARDED = {
     "401": "No valid user name and password",

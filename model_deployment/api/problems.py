@@ -120,5 +120,5 @@ async def _on_http(request: Request, error: Exception) -> ProblemResponse:
 async def _on_unexpected(request: Request, error: Exception) -> ProblemResponse:
     # Starlette raises the error again after this answer, and the server logs the trace.
     return respond(
-        ModelDeploymentError("cannot answer: an internal error; its trace is in the log")
+        ModelDeploymentError("cannot answer: an internal error; the traceback is in the log")
     )

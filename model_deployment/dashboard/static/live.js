@@ -8,7 +8,7 @@ const SILENT = "The controller does not answer. This page may be out of date. Re
 const REFUSALS = {
   401: "You are signed out. Reload the page to sign in.",
   403: "You no longer have access to live updates. Reload the page.",
-  429: "Too many live dashboard pages are open. Close some. Reconnecting …",
+  429: "Too many dashboard pages are open. Close some. Reconnecting …",
 };
 const listeners = new Set();
 let source = null;
