@@ -74,7 +74,7 @@ def test_refused_page_says_why(controller: Controller, tab: Tab) -> None:
     page.route(re.compile("/dashboard/events"), answer)
     page.goto(controller.url)
     banner = page.locator("#banner")
-    expect(banner).to_contain_text("Too many live dashboard pages are open")
+    expect(banner).to_contain_text("Too many dashboard pages are open")
     status = 502
     expect(banner).to_contain_text("does not answer")
     status = 200
