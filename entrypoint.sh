@@ -47,7 +47,7 @@ check_credentials() {
     esac
     credentials=${MODEL_DEPLOYMENT_CREDENTIALS_DIR:-$data/credentials}
     [ -r "$credentials/operators.htpasswd" ] ||
-        fail "cannot listen on '$MODEL_DEPLOYMENT_HOST' without credentials: there is no $credentials/operators.htpasswd that uid $(id -u) may read. Make them with: docker compose run --rm controller users init (without Docker: model-deployment users init)"
+        fail "cannot listen on '$MODEL_DEPLOYMENT_HOST' without passwords: there is no $credentials/operators.htpasswd that uid $(id -u) may read. Add users with: docker compose run --rm controller users init (without Docker: model-deployment users init)"
 }
 
 [ $# -gt 0 ] || set -- serve

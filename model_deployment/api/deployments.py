@@ -157,7 +157,7 @@ def _curl(url: str, body: str, user: str) -> str:
 _DEPLOY: dict[int | str, dict[str, Any]] = {
     202: {"model": DeploymentOut, "description": "Not ready yet"},
     404: problem("The registry has no such model version"),
-    409: problem("Deployed with other options, or undeployed meanwhile"),
+    409: problem("Deployed with other options, or undeployed in the meantime"),
     422: problem("A name, version or option that cannot be used"),
     502: problem("The start failed; the answer has the reason and the last lines of the log"),
     503: problem("No free port, or the registry does not answer"),
@@ -166,7 +166,7 @@ _DEPLOY: dict[int | str, dict[str, Any]] = {
 _UNDEPLOY: dict[int | str, dict[str, Any]] = {
     202: {"model": DeploymentOut, "description": "Not stopped yet"},
     404: problem("Not deployed"),
-    409: problem("Deployed again meanwhile"),
+    409: problem("Deployed again in the meantime"),
 }
 _ONE: dict[int | str, dict[str, Any]] = {404: problem("Not deployed")}
 

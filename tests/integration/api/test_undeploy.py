@@ -31,7 +31,7 @@ def test_a_deploy_that_waits_hears_of_the_undeploy(controller: Controller) -> No
             lambda: controller.call("GET", "/model/never-ready-2").json().get("state") == "starting"
         )
         controller.undeploy("never-ready-2")
-        assert "undeployed meanwhile" in deploy.result()["detail"]
+        assert "undeployed in the meantime" in deploy.result()["detail"]
 
 
 def test_undeploy_during_a_back_off_is_done_at_once(controller: Controller) -> None:

@@ -194,7 +194,7 @@ def test_deploy_form_shows_defaults(controllers: Controllers) -> None:
     ]
     controller.deploy("no-mlmodel-1", status=502)
     page = controller.call("GET", "/dashboard/deployments/no-mlmodel-1").text
-    assert "it has no MLmodel file" in page
+    assert "there is no MLmodel file" in page
     assert '<div class="columns" hidden>' in page  # nothing is known that could be asked
     charts = controller.call("GET", "/dashboard/deployments/no-mlmodel-1/charts").text
     assert "No requests" in charts
