@@ -109,7 +109,9 @@ class PayloadTooLarge(ModelDeploymentError, status=413, title="Payload too large
     def of(cls, limit: int, declared: int | None = None) -> "PayloadTooLarge":
         """How many bytes there are, where that is known, and how many there may be."""
         size = (
-            "it is too large" if declared is None or declared <= limit else f"it has {declared} bytes"
+            "it is too large"
+            if declared is None or declared <= limit
+            else f"it has {declared} bytes"
         )
         return cls(
             f"cannot accept the body: {size}; the limit is {limit} bytes "
