@@ -23,7 +23,7 @@ from model_deployment.degradation.data.collect import collect
 from model_deployment.degradation.data.tables import PREDICTION, read, read_labelled
 from model_deployment.degradation.job import ReportJob, parse
 from model_deployment.degradation.report import ReportInputs, make_report
-from model_deployment.recording.record import document, encode
+from model_deployment.recording.capture import document, encode
 from model_deployment.tabular.input_columns import ModelInputs
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"

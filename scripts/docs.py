@@ -26,7 +26,7 @@ from model_deployment.cli.main import app as command_line
 from model_deployment.core import errors
 from model_deployment.core import names as model_names
 from model_deployment.core.lifecycle import diagram
-from model_deployment.degradation import verdict_words
+from model_deployment.degradation.wording import verdict_words
 from model_deployment.settings import Settings, settings_table
 from model_deployment.telemetry.prometheus import families
 

@@ -20,8 +20,8 @@ from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel_cache import MLmodelCache
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.logs import PARENT, LaunchLogs
+from model_deployment.runtime.mlflow_serve import Command
 from model_deployment.runtime.parent_process import ParentProcess
-from model_deployment.runtime.serve import Command
 from model_deployment.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from model_deployment.runtime import sockets
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.memory import free_memory, measure
-from model_deployment.runtime.serve import ServeStarter, mlflow_command
+from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
 from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database

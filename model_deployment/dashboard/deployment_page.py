@@ -14,7 +14,7 @@ from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
 from model_deployment.dashboard.predict_form import form
-from model_deployment.degradation.verdict_words import words
+from model_deployment.degradation.wording.verdict_words import words
 from model_deployment.rendering import numbers
 
 _REPORTS = 50

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from model_deployment import __version__
 from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import ModelDeploymentError
-from model_deployment.degradation import verdict_words
+from model_deployment.degradation.wording import verdict_words
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.log.masking import mask
 from model_deployment.rendering import numbers

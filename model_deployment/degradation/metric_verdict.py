@@ -16,7 +16,7 @@ from model_deployment.degradation.metric_names import (
     baselines,
     direction,
 )
-from model_deployment.degradation.verdict_words import Verdict
+from model_deployment.degradation.wording.verdict_words import Verdict
 
 #: A metric measured on fewer labels is not judged.
 MIN_LABELS = 30

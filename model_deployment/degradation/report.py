@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from model_deployment.degradation import comparison, rejected_requests, wording
+from model_deployment.degradation import comparison, rejected_requests
 from model_deployment.degradation.column_results import (
     CAPTURED,
     REFERENCE,
@@ -18,7 +18,7 @@ from model_deployment.degradation.column_results import (
 from model_deployment.degradation.data import not_captured
 from model_deployment.degradation.data.collect import Collected
 from model_deployment.degradation.data.columns import ColumnPair, harmonise
-from model_deployment.degradation.data.input_columns import input_columns, with_reference_names
+from model_deployment.degradation.data.compared_columns import input_columns, with_reference_names
 from model_deployment.degradation.data.labels import classes, labelled, labelled_rows
 from model_deployment.degradation.data.tables import (
     LABEL,
@@ -27,12 +27,13 @@ from model_deployment.degradation.data.tables import (
     is_prediction,
 )
 from model_deployment.degradation.findings import Finding, Severity, worst_first
-from model_deployment.degradation.headline import as_good, headline
 from model_deployment.degradation.job import ReportJob
 from model_deployment.degradation.metric_verdict import Measurement
 from model_deployment.degradation.statistics import quality
 from model_deployment.degradation.statistics.metrics import measure
 from model_deployment.degradation.verdict import Evidence, decide
+from model_deployment.degradation.wording import sentences
+from model_deployment.degradation.wording.headline import as_good, headline
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def make_report(job: ReportJob, inputs: ReportInputs) -> tuple[dict[str, Any], l
         columns=[one.drift for one in features if one.drift],
         predictions=predictions.drifts if predictions.against != TARGET else (),
         classes=predictions.drifts if predictions.against == TARGET else (),
-        broken=wording.broken_columns(findings),
+        broken=sentences.broken_columns(findings),
         metrics=[one.judged for one in metrics],
         baseline_unread=job.baseline_error is not None
         and (labels.known > 0 or any(one.now for one in metrics)),
@@ -76,11 +77,11 @@ def make_report(job: ReportJob, inputs: ReportInputs) -> tuple[dict[str, Any], l
         refused=sum(job.refused.values()),
         drift_share=job.drift_share,
     )
-    findings += wording.drift(features, evidence)
-    findings += wording.predictions(predictions)
-    findings += wording.target(target)
+    findings += sentences.drift(features, evidence)
+    findings += sentences.predictions(predictions)
+    findings += sentences.target(target)
     findings += comparison.findings(metrics, job)
-    findings += wording.limits(job, evidence, metrics, labels)
+    findings += sentences.limits(job, evidence, metrics, labels)
     findings += rejected_requests.findings(job, evidence)
     findings += not_captured.findings(inputs.collected.left_out)
     by_labels, fell = labels.measured > 0, any(one.code == "metric_fell" for one in findings)
@@ -108,7 +109,7 @@ def make_report(job: ReportJob, inputs: ReportInputs) -> tuple[dict[str, Any], l
     return report, [one.column for one in (*predictions.results, *features)]
 
 
-def _context(job: ReportJob, inputs: ReportInputs, labels: wording.LabelCounts) -> dict[str, Any]:
+def _context(job: ReportJob, inputs: ReportInputs, labels: sentences.LabelCounts) -> dict[str, Any]:
     """What the report is about: model, window, and numbers of rows and requests."""
     return {
         "violations": [
@@ -171,9 +172,11 @@ def _predictions(
     return PredictionResults(column_results([column]), TARGET, True)
 
 
-def _label_counts(inputs: ReportInputs, measured: int) -> wording.LabelCounts:
+def _label_counts(inputs: ReportInputs, measured: int) -> sentences.LabelCounts:
     outputs = sum(map(is_prediction, inputs.labelled.columns))
-    return wording.LabelCounts(len(inputs.labelled), measured, outputs, inputs.collected.ambiguous)
+    return sentences.LabelCounts(
+        len(inputs.labelled), measured, outputs, inputs.collected.ambiguous
+    )
 
 
 def _target(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from model_deployment.degradation.metric_verdict import MetricVerdict
 from model_deployment.degradation.statistics.drift import MIN_ROWS, DriftScore
-from model_deployment.degradation.verdict_words import Verdict
+from model_deployment.degradation.wording.verdict_words import Verdict
 
 #: Share of refused requests from which on the callers must have changed.
 _MANY_REFUSED = 0.1

@@ -8,7 +8,7 @@ from model_deployment.core.options import Validation
 from model_deployment.gate.check_result import CheckResult, MergeableTable, Violation, ViolationKind
 from model_deployment.gate.csv_body import MalformedText
 from model_deployment.gate.examples import fitting
-from model_deployment.gate.gate import Gate
+from model_deployment.gate.request_check import Gate
 from model_deployment.gate.strict_json import (
     MalformedJson,
     dumps,

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from model_deployment.gate import body_forms
-from model_deployment.gate.gate import Gate
+from model_deployment.gate.request_check import Gate
 from model_deployment.gate.strict_json import dumps
 
 #: Rows of an example that are tried one by one.

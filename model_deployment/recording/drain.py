@@ -28,7 +28,7 @@ from typing import Any
 from model_deployment.documents.base import Collection, Document, Documents, Query, StoreUnavailable
 from model_deployment.documents.connect import connect
 from model_deployment.log import lines
-from model_deployment.recording.record import document, envelope, redacted
+from model_deployment.recording.capture import document, envelope, redacted
 from model_deployment.recording.spool import Record, age, read, segments
 from model_deployment.tabular.inputs_cache import InputsCache
 

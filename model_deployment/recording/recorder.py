@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from model_deployment.core.domain import Route
 from model_deployment.core.names import ModelKey
+from model_deployment.recording.capture import encode
 from model_deployment.recording.counters import RequestCounters
-from model_deployment.recording.record import encode
 from model_deployment.recording.spool import Spool
 from model_deployment.recording.windows import TrafficWindows, kind_of
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
-from model_deployment.degradation.verdict_words import Verdict, words
+from model_deployment.degradation.wording.verdict_words import Verdict, words
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.reports.service import Reporter
 from model_deployment.reports.webhook import Webhook

@@ -14,7 +14,7 @@ import orjson
 
 from model_deployment.core.errors import ModelDeploymentError, TooBusy, Unavailable
 from model_deployment.core.names import ModelKey
-from model_deployment.degradation.verdict_words import Verdict, words
+from model_deployment.degradation.wording.verdict_words import Verdict, words
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.owner_view import DocumentSource
 from model_deployment.reports.inputs import SECONDS, InputWriter, Reference, ReportWindow

@@ -11,7 +11,7 @@ from model_deployment.worker import preload, protocol
 from model_deployment.worker.process_setup import PADDING_ARGUMENT
 
 #: What every model's process needs besides the model's own libraries.
-_OWN = ("ctypes", "model_deployment.worker.parent")
+_OWN = ("ctypes", "model_deployment.worker.warm_parent")
 _SERVING = ("model_deployment.worker.scoring",)
 
 
@@ -34,7 +34,7 @@ def main() -> None:
         if done.culprit in own:
             sys.exit(f"cannot fork: {done.culprit} is needed, and starts threads")
         _restart([*refused, done.culprit])
-    from model_deployment.worker import parent
+    from model_deployment.worker import warm_parent
 
     preload.cache_installed_packages()
     if preload.threads() > 1:
@@ -49,7 +49,7 @@ def main() -> None:
         "preloaded": [name for name in done.modules if name in wanted],
         "refused": done.refused,
     }
-    parent.serve(Path(options.folder), options.name, hello, options.linger)
+    warm_parent.serve(Path(options.folder), options.name, hello, options.linger)
 
 
 def _restart(refused: list[str]) -> None:

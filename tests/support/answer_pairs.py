@@ -20,8 +20,8 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
 from model_deployment.runtime.parent_process import ParentProcess
-from model_deployment.runtime.serve import ServeStarter, mlflow_command
 from model_deployment.settings import Settings
 from tests.support.audit import children, collect, kill_all
 from tests.support.runtime_bench import retire

@@ -14,8 +14,8 @@ from model_deployment.documents.base import (
     StoreUnavailable,
     Written,
 )
+from model_deployment.recording.capture import encode
 from model_deployment.recording.drain import Drain, DrainConfig
-from model_deployment.recording.record import encode
 from model_deployment.recording.spool import Spool
 
 DAY = 86400.0

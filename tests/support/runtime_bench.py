@@ -16,8 +16,8 @@ from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.base import Runtime
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.mlflow_serve import ServeStarter
 from model_deployment.runtime.parent_process import ParentProcess
-from model_deployment.runtime.serve import ServeStarter
 from model_deployment.settings import Settings
 from model_deployment.worker import protocol
 from tests.support import audit

@@ -12,7 +12,7 @@ from model_deployment.__main__ import main
 from model_deployment.app import server
 from model_deployment.app.components import StandIn
 from model_deployment.core.domain import LaunchSpec
-from model_deployment.runtime.serve import mlflow_command
+from model_deployment.runtime.mlflow_serve import mlflow_command
 
 PROGRAM = Path(__file__).with_name("stub_model_server.py")
 

@@ -28,7 +28,7 @@ from model_deployment.degradation.data.tables import (
     is_reserved,
     renamed,
 )
-from model_deployment.recording.record import left_out
+from model_deployment.recording.capture import left_out
 from model_deployment.tabular.csv_file import read_columns
 from model_deployment.tabular.input_columns import ModelInputs
 from model_deployment.tabular.text_cells import ColumnKind

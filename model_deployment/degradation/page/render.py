@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from model_deployment.degradation.job import moment
 from model_deployment.degradation.metric_names import HIGHER, normalised
-from model_deployment.degradation.verdict_words import Verdict, words
+from model_deployment.degradation.wording.verdict_words import Verdict, words
 from model_deployment.rendering import svg
 from model_deployment.rendering.numbers import number, percent
 

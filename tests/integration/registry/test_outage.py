@@ -95,7 +95,7 @@ def test_baselines_are_known_without_the_registry(controllers: Controllers) -> N
     assert compared["metrics"]["rmse"][str(newest)]["baseline"] == 1.5
     assert compared["baseline_as_of"][str(newest)] == kept["baseline_as_of"]
     page = controller.call("GET", f"/dashboard/deployments/{key}/reports").text
-    assert "The registry does not tell the baseline now; this one is as of 20" in page
+    assert "The registry does not answer. This baseline is from 20" in page
 
 
 def test_a_registry_that_comes_back_is_used_again(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model_deployment.degradation.page import render
 from model_deployment.degradation.page.evidently_page import safe
-from model_deployment.degradation.verdict_words import words
+from model_deployment.degradation.wording.verdict_words import words
 from model_deployment.rendering import axis, svg
 from tests.support.report_jobs import HOSTILE, frame, report, with_labels
 

@@ -12,7 +12,7 @@ import pytest
 from model_deployment.degradation.build import build
 from model_deployment.degradation.data.collect import collect
 from model_deployment.degradation.job import parse
-from model_deployment.recording.record import document, encode
+from model_deployment.recording.capture import document, encode
 from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import CSV, JSON, PARQUET, csv, parquet, records, spec
 

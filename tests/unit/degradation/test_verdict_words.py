@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.degradation import verdict_words
 from model_deployment.degradation.metric_verdict import MetricVerdict
-from model_deployment.degradation.verdict_words import OF_METRICS, WORDS, Verdict
+from model_deployment.degradation.wording import verdict_words
+from model_deployment.degradation.wording.verdict_words import OF_METRICS, WORDS, Verdict
 
 PACKAGE = Path(verdict_words.__file__).parents[2]
 

@@ -37,7 +37,7 @@ async def test_upstream_holds_a_limited_number_of_bytes() -> None:
     async with launch(queue_bytes=10) as upstream:
         with UpstreamCall(upstream, 6):
             upstream.admit(4)
-            with pytest.raises(TooBusy, match="fill 10 bytes"):
+            with pytest.raises(TooBusy, match="reached the limit of 10 bytes"):
                 upstream.admit(5)
             with UpstreamCall(upstream, 4):
                 upstream.admit(0)

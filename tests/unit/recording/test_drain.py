@@ -13,8 +13,8 @@ import pytest
 
 from model_deployment.documents.base import Collection, Document, StoreUnavailable, Written
 from model_deployment.recording import drain as module
+from model_deployment.recording.capture import encode
 from model_deployment.recording.drain import STATE_FILE, DrainState, read_state
-from model_deployment.recording.record import encode
 from model_deployment.recording.spool import Spool, segments
 from tests.support.drains import Store, drain_of, empty, numbered, put
 from tests.support.waiting import until

@@ -9,7 +9,7 @@ import pytest
 from model_deployment.core.domain import Route, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from model_deployment.recording.record import decode
+from model_deployment.recording.capture import decode
 from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.spool import Spool, read, segments
 from model_deployment.recording.windows import TrafficWindows

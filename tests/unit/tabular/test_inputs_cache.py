@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from model_deployment.documents.base import Collection, Documents
+from model_deployment.recording.capture import encode
 from model_deployment.recording.drain import Drain, DrainConfig
-from model_deployment.recording.record import encode
 from model_deployment.recording.spool import Spool
 from model_deployment.tabular.input_columns import ModelInputs
 from model_deployment.tabular.inputs_cache import InputsCache

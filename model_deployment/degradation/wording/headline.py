@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from model_deployment.degradation.comparison import ComparedMetric
 from model_deployment.degradation.verdict import Evidence, drifted, many_refused
-from model_deployment.degradation.verdict_words import WORDS, Verdict
+from model_deployment.degradation.wording.verdict_words import WORDS, Verdict
 from model_deployment.rendering.numbers import number, percent
 
 _LABELS_WANTED = "Only labels can show whether the predictions are still right."

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from model_deployment.recording.record import document, encode, left_out
+from model_deployment.recording.capture import document, encode, left_out
 from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import CSV, JSON, PARQUET, csv, parquet, records, spec
 

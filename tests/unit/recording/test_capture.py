@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.recording.record import decode, document, encode, envelope, redacted
+from model_deployment.recording.capture import decode, document, encode, envelope, redacted
 
 HEAD: dict[str, Any] = {
     "model": "diabetes",
