@@ -424,7 +424,7 @@ async def test_blobs_come_back_whole(store: Documents, size: int) -> None:
 async def test_blob_that_no_document_holds_is_refused(store: Documents) -> None:
     await store.put_blob("report", b"page")
     with pytest.raises(
-        DocumentRefused, match=f"it has {MAX_BLOB + 1} bytes, and at most {MAX_BLOB} are"
+        DocumentRefused, match=f"it has {MAX_BLOB + 1} bytes; at most {MAX_BLOB} are"
     ):
         await store.put_blob("report", bytes(MAX_BLOB + 1))
     await store.put_blob("i" * 1000, bytes(MAX_BLOB))

@@ -128,7 +128,7 @@ def test_a_model_that_would_not_fit_into_memory_is_refused(controllers: Controll
     controller.up(MEMORY_MARGIN=1024, MEMORY_GUESS=guess, MEMORY_GUESS_FORK=guess)
     problem = controller.deploy("stub-2", status=507)
     assert problem["title"] == "Not enough memory"
-    assert f"it needs {guess >> 20} MB of memory (by a guess), " in problem["detail"]
+    assert f"it needs {guess >> 20} MB of memory (an estimate), " in problem["detail"]
     controller.get("/model/stub-2", 404)
     # What was measured before is known to fit.
     row = controller.row("stub-1")
