@@ -210,6 +210,7 @@ def _want_running(
     connection: sqlite3.Connection, key: ModelKey, options: Options, artifact: str, capacity: int
 ) -> tuple[Deployment, bool]:
     row = rows.get(connection, key)
+    now = rows.now()
     if row is not None and row.desired is Desired.RUNNING and row.state is not State.FAILED:
         return row, False
     goes_on = row is not None and row.state in (State.STARTING, State.READY)
@@ -224,7 +225,7 @@ def _want_running(
         connection.execute(
             "INSERT INTO deployments (model, version, desired, state, options, artifact, created_at) "
             "VALUES (?, ?, 'running', 'pending', ?, ?, ?)",
-            (key.model, key.version, json.dumps(options.as_dict()), artifact, rows.now()),
+            (key.model, key.version, json.dumps(options.as_dict()), artifact, now),
         )
         rows.write_event(connection, key, None, State.PENDING, None, "deploy asked for")
     else:
@@ -239,10 +240,10 @@ def _want_running(
             (
                 json.dumps(options.as_dict()),
                 artifact,
-                rows.now(),
+                now,
                 row.memory if measured_alike(row, options, artifact) else None,
                 artifact,
-                rows.now(),
+                now,
                 key.model,
                 key.version,
             ),
