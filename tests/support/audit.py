@@ -110,7 +110,9 @@ class World:
                 yield f"{row} has no living process"
             if row.port not in self.listening:
                 yield f"{row} has no listener on its port"
-            elif launches.get(self.listening[row.port] or 0) != row.launch_id:
+            elif launches.get(self.listening[row.port] or 0) != row.launch_id and not any(
+                id == row.launch_id and _listens(pid, row.port) for pid, id in launches.items()
+            ):
                 yield f"{row} has a stranger on its port: pid {self.listening[row.port]}"
 
     def _leases(self) -> Iterator[str]:
@@ -157,6 +159,16 @@ def listeners(first: int, last: int) -> dict[int, int | None]:
         and connection.laddr.ip in ("127.0.0.1", "0.0.0.0")
         and first <= connection.laddr.port <= last
     }
+
+
+def _listens(pid: int, port: int | None) -> bool:
+    """Whether a process itself listens on a port that others may share: a fork and its parent do."""
+    with contextlib.suppress(psutil.Error):
+        return any(
+            connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
+            for connection in psutil.Process(pid).net_connections("tcp4")
+        )
+    return False
 
 
 def children() -> set[psutil.Process]:
