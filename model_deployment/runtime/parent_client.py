@@ -60,6 +60,10 @@ class ParentClient:
             hello = await self.ask("hello")
             if hello.get("protocol") != protocol.VERSION:
                 raise ParentUnavailable(f"the warm parent speaks protocol {hello.get('protocol')}")
+            if hello.get("code") != protocol.CODE:
+                raise ParentUnavailable(
+                    "the code of model_deployment changed while the controller runs; restart it"
+                )
             await self._retire_others()
         except (OSError, ParentRefused, ValueError) as error:
             await self._hang_up()
