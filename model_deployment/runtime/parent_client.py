@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from model_deployment.runtime import identity
@@ -105,14 +106,19 @@ class ParentClient:
         for path in [*folder.glob("*.sock")]:
             if path.name == self._settings.name:
                 continue
-            if (streams := await open_streams(folder, path.name)) is None:
-                path.unlink(missing_ok=True)  # the parent was killed
-                continue
-            connection = ParentConnection(streams, lambda message: None, lambda connection: None)
             try:
-                await connection.ask("end", _END_TIMEOUT)
+                await self._retire(path)
             except (OSError, ParentUnavailable, ParentRefused) as error:
                 _log.warning("cannot end the warm parent of %s: %s", path, error)
+
+    async def _retire(self, path: Path) -> None:
+        if (streams := await open_streams(path.parent, path.name)) is None:
+            path.unlink(missing_ok=True)  # the parent was killed
+            return
+        connection = ParentConnection(streams, lambda message: None, lambda connection: None)
+        try:
+            await connection.ask("end", _END_TIMEOUT)
+        finally:
             connection.close()
             await connection.wait_closed()
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,18 @@ async def test_parent_that_hung_before_it_was_found_is_ended(
     assert hung not in parents(tmp_path)
     await until(lambda: forks.runtime.holds(handle.endpoint))
     assert await forks.runtime.poll(handle) is None
+
+
+async def test_sockets_of_other_programs_do_not_matter(
+    forks: ForkBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forks.worker.folder.mkdir()
+    monkeypatch.chdir(forks.worker.folder)  # an address has room for 108 bytes
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind("foreign.sock")
+        assert await forks.parent()
+    assert "cannot end the warm parent of" in caplog.text
+    assert Path("foreign.sock").exists()
 
 
 async def test_fork_whose_parent_died_before_the_answer_is_killed(
