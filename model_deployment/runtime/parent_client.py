@@ -29,6 +29,8 @@ _START_TIMEOUT = 60.0
 _EXIT_REPORT = 2.0
 #: Seconds that another parent may take to answer that it ends.
 _END_TIMEOUT = 2.0
+#: Seconds that a parent may take to be gone after SIGKILL.
+_KILL_TIMEOUT = 2.0
 #: Exits that are remembered until somebody asks.
 _REMEMBERED = 1000
 
@@ -44,6 +46,8 @@ class ParentClient:
         self.connection: ParentConnection | None = None
         #: What the parent said of itself when it was connected.
         self.hello: Message = {}
+        #: Held while a parent is being killed.
+        self._killing = asyncio.Lock()
         self._exits: dict[tuple[str, int], int] = {}
         #: Replaced each time it is set: by an exit, and by the end of a connection.
         self._news = asyncio.Event()
@@ -56,6 +60,8 @@ class ParentClient:
         """
         if self.connection is not None:
             return
+        async with self._killing:
+            pass  # until the last one is gone
         try:
             self.connection = await self._open() or await self._start()
             hello = await self.ask("hello")
@@ -113,7 +119,7 @@ class ParentClient:
 
     async def _retire(self, path: Path) -> None:
         if (streams := await open_streams(path.parent, path.name)) is None:
-            path.unlink(missing_ok=True)  # the parent was killed
+            await asyncio.to_thread(path.unlink, missing_ok=True)  # the parent was killed
             return
         connection = ParentConnection(streams, lambda message: None, lambda connection: None)
         try:
@@ -136,14 +142,29 @@ class ParentClient:
         try:
             return await connection.ask(op, patience, **more)
         except TimeoutError:
-            # It would hold the ports of models that it no longer starts. Its launches live on.
+            await self._kill(connection)
+            raise ParentUnavailable(
+                f"the warm parent did not answer within {patience:g} s"
+            ) from None
+
+    async def _kill(self, connection: ParentConnection) -> None:
+        """End a parent that does not answer; its launches live on.
+
+        It would hold the ports of models that it no longer starts. Another one is found or started only
+        when it is gone: until then its socket still takes connections.
+        """
+        if connection is not self.connection:
+            return  # another request has noticed it, too
+        async with self._killing:
             if connection.peer is not None:
                 identity.send_signal(connection.peer, signal.SIGKILL)
             connection.close()
             await self._reap()
-            raise ParentUnavailable(
-                f"the warm parent did not answer within {patience:g} s"
-            ) from None
+            end = time.monotonic() + _KILL_TIMEOUT
+            while (peer := connection.peer) and identity.is_running(peer.pid, peer.started):
+                if time.monotonic() > end:
+                    break
+                await asyncio.sleep(0.01)
 
     def _on_event(self, message: Message) -> None:
         if message["event"] == "exit":
@@ -186,10 +207,10 @@ class ParentClient:
 
     async def _reap(self) -> None:
         """Leave no child that is not connected to."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
-        self._process = None
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.kill()
+            await asyncio.to_thread(process.wait)
 
     async def close(self) -> None:
         """Hang up; the parent goes on as long as it has something to do."""
