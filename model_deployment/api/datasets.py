@@ -187,8 +187,7 @@ def _unavailable(error: StoreUnavailable) -> Unavailable:
 
 
 class _Broken(Exception):
-    """The rest of a dataset cannot be read: the server ends the connection, and the answer stays "
-    "incomplete."""
+    """The rest of a dataset cannot be read: the connection ends, and the answer stays incomplete."""
 
 
 async def _parts(

@@ -9,7 +9,9 @@ _AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 #: The extended format with a day and minutes; :meth:`datetime.fromisoformat` also reads others.
 _ISO = re.compile(
-    r"\d{4}-\d\d-\d\d([Tt ]\d\d:[0-5]\d[\d:.]*([Zz]|[ +-]\d\d(:?[0-5]\d)?)?)?", re.ASCII
+    r"\d{4}-\d\d-\d\d"
+    r"([Tt ]\d\d:[0-5]\d(:[0-5]\d(\.\d{1,9})?)?([Zz]|[ +-]\d\d(:?[0-5]\d)?)?)?",
+    re.ASCII,
 )
 
 

@@ -3,7 +3,11 @@
 import re
 
 _DELETED = "The version was deleted in the registry. Deploy another one, or register it again."
-#: By a sign in the reason; the first sign that is found counts.
+_LINK = (
+    "A symbolic link in the model's files points outside the model's folder, and its target is not "
+    "downloaded. Log the model with the files themselves."
+)
+#: By a sign in the reason, also in one that an earlier release stored; the first sign that is found counts.
 _ADVICE = {
     "not ready within":
         "The model server started but did not pass its health check in time. If the model is large, "
@@ -30,9 +34,8 @@ _ADVICE = {
     "no MLmodel file":
         "The registered artifacts are not an MLflow model: there is no MLmodel file. Log the model with "
         "MLflow (log_model or save_model), register it, and deploy the new version.",
-    "leaves their folder":
-        "A symbolic link in the model's files points outside the model's folder, and its target is not "
-        "downloaded. Log the model with the files themselves.",
+    "leaves their folder": _LINK,
+    "leaves them": _LINK,
     "cannot use the MLflow registry":
         "Something is wrong with the registry or with its settings; the reason says what. Fix the "
         "problem, then deploy again.",
@@ -78,7 +81,11 @@ _OF_ANY = (
 #: Signs that say more than the kind of the exception.
 _WHATEVER_RAISED = ("in-MODEL_DEPLOYMENT_MODEL_ENV", "No module named")
 #: Reasons that name a step in progress, not a problem.
-_NO_TROUBLE = ("verifying the local artifacts", "waiting for the warm parent")
+_NO_TROUBLE = (
+    "verifying the local artifacts",
+    "making sure of the local artifacts",  # as earlier releases stored it
+    "waiting for the warm parent",
+)
 #: The name of an exception, which a reason begins with: capital, or one that is not.
 _EXCEPTION = re.compile(r"([A-Z]\w*|\w*[Ee]rror|timeout)(?=:|$| \()")
 

@@ -31,9 +31,10 @@ class Dashboard:
             return pages.send(request, "overview", at="overview", build=hub.build, overview=found)
 
         @streams.get("/dashboard/events")
-        async def events() -> Response:
-            hub.admit()
-            return EventStream(hub)
+        async def events(request: Request) -> Response:
+            user = dependencies.identify(request.scope)
+            hub.admit(user)
+            return EventStream(hub, user)
 
         for router in (
             streams,

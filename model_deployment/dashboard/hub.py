@@ -7,13 +7,15 @@ queued: a slow page skips snapshots and costs no memory.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 
 import orjson
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import TooBusy
 from model_deployment.dashboard.activity import Activity
 from model_deployment.dashboard.dependencies import Dependencies
@@ -31,8 +33,25 @@ _FIRST_CHECKS = 0.7
 _HEARTBEAT = 10.0
 #: An event, because scripts do not see comments.
 _ALIVE = b"event: alive\ndata:1\n\n"
-#: Pages with a live connection at once.
-MAX_PAGES = 100
+#: Pages with a live connection at once: of all users, and those of them that are kept for operators.
+MAX_PAGES, OPERATOR_PAGES = 100, 20
+#: Live pages of one user. Without passwords there is no user, and only the limit of all pages holds.
+USER_PAGES = 20
+
+
+def refusal(pages: Mapping[str, int], user: User | None) -> str:
+    """Why a user cannot have another live page; empty if there is room. Pure.
+
+    Args:
+        pages: the number of live pages by the name of their user.
+    """
+    operator = user is not None and user.may(Role.OPERATOR)
+    limit = MAX_PAGES if operator else MAX_PAGES - OPERATOR_PAGES
+    if sum(pages.values()) >= limit:
+        return f"too many dashboard pages are open ({limit})"
+    if user is not None and user.name and pages.get(user.name, 0) >= USER_PAGES:
+        return f"this user has too many dashboard pages open ({USER_PAGES})"
+    return ""
 
 
 class Hub:
@@ -46,7 +65,8 @@ class Hub:
         self._dependencies = dependencies
         self._activity = Activity()
         self._snapshotter = Snapshotter(dependencies, self.checks, self._activity, template)
-        self._pages = 0
+        #: Live pages by the name of their user.
+        self._pages: Counter[str] = Counter()
         self._closed = False
         self._changed = asyncio.Event()
 
@@ -88,25 +108,24 @@ class Hub:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def admit(self) -> None:
+    def admit(self, user: User | None) -> None:
         """
         Raises:
             TooBusy: too many pages are open.
         """
-        if self._pages >= MAX_PAGES:
-            raise TooBusy(
-                f"cannot keep this page live: too many dashboard pages are open ({MAX_PAGES}); close some",
-                retry_after=10,
-            )
+        if why := refusal(self._pages, user):
+            raise TooBusy(f"cannot keep this page live: {why}; close some", retry_after=10)
 
     @contextmanager
-    def page(self) -> Iterator[None]:
+    def page(self, user: User | None) -> Iterator[None]:
         """Count a page as open."""
-        self._pages += 1
+        name = user.name if user is not None else ""
+        self._pages[name] += 1
         try:
             yield
         finally:
-            self._pages -= 1
+            self._pages[name] -= 1
+            self._pages += Counter()  # forgets users without pages
 
     async def events(self) -> AsyncIterator[bytes]:
         """Server-sent events for a page until the controller stops; the first one has everything."""
@@ -134,12 +153,13 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, user: User | None) -> None:
         # nginx buffers answers without the second header.
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(hub.events(), headers=headers)
         self._hub = hub
+        self._user = user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._hub.page():
+        with self._hub.page(self._user):
             await super().__call__(scope, receive, send)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from model_deployment.runtime import identity
@@ -28,6 +29,8 @@ _START_TIMEOUT = 60.0
 _EXIT_REPORT = 2.0
 #: Seconds that another parent may take to answer that it ends.
 _END_TIMEOUT = 2.0
+#: Seconds that a parent may take to be gone after SIGKILL.
+_KILL_TIMEOUT = 2.0
 #: Exits that are remembered until somebody asks.
 _REMEMBERED = 1000
 
@@ -43,6 +46,8 @@ class ParentClient:
         self.connection: ParentConnection | None = None
         #: What the parent said of itself when it was connected.
         self.hello: Message = {}
+        #: Held while a parent is being killed.
+        self._killing = asyncio.Lock()
         self._exits: dict[tuple[str, int], int] = {}
         #: Replaced each time it is set: by an exit, and by the end of a connection.
         self._news = asyncio.Event()
@@ -55,11 +60,17 @@ class ParentClient:
         """
         if self.connection is not None:
             return
+        async with self._killing:
+            pass  # until the last one is gone
         try:
             self.connection = await self._open() or await self._start()
             hello = await self.ask("hello")
             if hello.get("protocol") != protocol.VERSION:
                 raise ParentUnavailable(f"the warm parent speaks protocol {hello.get('protocol')}")
+            if hello.get("code") != protocol.CODE:
+                raise ParentUnavailable(
+                    "the code of model_deployment changed while the controller runs; restart it"
+                )
             await self._retire_others()
         except (OSError, ParentRefused, ValueError) as error:
             await self._hang_up()
@@ -101,14 +112,19 @@ class ParentClient:
         for path in [*folder.glob("*.sock")]:
             if path.name == self._settings.name:
                 continue
-            if (streams := await open_streams(folder, path.name)) is None:
-                path.unlink(missing_ok=True)  # the parent was killed
-                continue
-            connection = ParentConnection(streams, lambda message: None, lambda connection: None)
             try:
-                await connection.ask("end", _END_TIMEOUT)
+                await self._retire(path)
             except (OSError, ParentUnavailable, ParentRefused) as error:
                 _log.warning("cannot end the warm parent of %s: %s", path, error)
+
+    async def _retire(self, path: Path) -> None:
+        if (streams := await open_streams(path.parent, path.name)) is None:
+            await asyncio.to_thread(path.unlink, missing_ok=True)  # the parent was killed
+            return
+        connection = ParentConnection(streams, lambda message: None, lambda connection: None)
+        try:
+            await connection.ask("end", _END_TIMEOUT)
+        finally:
             connection.close()
             await connection.wait_closed()
 
@@ -126,14 +142,29 @@ class ParentClient:
         try:
             return await connection.ask(op, patience, **more)
         except TimeoutError:
-            # It would hold the ports of models that it no longer starts. Its launches live on.
+            await self._kill(connection)
+            raise ParentUnavailable(
+                f"the warm parent did not answer within {patience:g} s"
+            ) from None
+
+    async def _kill(self, connection: ParentConnection) -> None:
+        """End a parent that does not answer; its launches live on.
+
+        It would hold the ports of models that it no longer starts. Another one is found or started only
+        when it is gone: until then its socket still takes connections.
+        """
+        if connection is not self.connection:
+            return  # another request has noticed it, too
+        async with self._killing:
             if connection.peer is not None:
                 identity.send_signal(connection.peer, signal.SIGKILL)
             connection.close()
             await self._reap()
-            raise ParentUnavailable(
-                f"the warm parent did not answer within {patience:g} s"
-            ) from None
+            end = time.monotonic() + _KILL_TIMEOUT
+            while (peer := connection.peer) and identity.is_running(peer.pid, peer.started):
+                if time.monotonic() > end:
+                    break
+                await asyncio.sleep(0.01)
 
     def _on_event(self, message: Message) -> None:
         if message["event"] == "exit":
@@ -176,10 +207,10 @@ class ParentClient:
 
     async def _reap(self) -> None:
         """Leave no child that is not connected to."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
-        self._process = None
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.kill()
+            await asyncio.to_thread(process.wait)
 
     async def close(self) -> None:
         """Hang up; the parent goes on as long as it has something to do."""

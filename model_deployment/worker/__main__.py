@@ -13,6 +13,8 @@ from model_deployment.worker.process_setup import PADDING_ARGUMENT
 #: What every model's process needs besides the model's own libraries.
 _OWN = ("ctypes", "model_deployment.worker.warm_parent")
 _SERVING = ("model_deployment.worker.scoring",)
+#: Imported before the first fork too, since the files may be replaced while the parent lives.
+_LATER = ("model_deployment.worker.fast_path",)
 
 
 def main() -> None:
@@ -27,7 +29,7 @@ def main() -> None:
     wanted = [name for name in options.preload.split(",") if name]
     refused = [name for name in options.refuse.split(",") if name]
     own = (*_OWN, *(_SERVING if wanted else ()))
-    done = preload.preload([*wanted, *own], refused)
+    done = preload.preload([*wanted, *own, *(_LATER if wanted else ())], refused)
     if done.culprit:
         names = preload.thread_names()
         print(f"{done.culprit} starts threads ({names}): restarting without it", flush=True)  # noqa: T201
@@ -43,6 +45,7 @@ def main() -> None:
     gc.freeze()
     hello = {
         "protocol": protocol.VERSION,
+        "code": protocol.CODE,
         "package": protocol.package(),
         "python": sys.executable,
         "pid": os.getpid(),

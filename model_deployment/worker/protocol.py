@@ -6,9 +6,9 @@ perhaps ``errno``. A line that cannot be understood is answered with an error to
 ==========  ====================================  ===================================================
 op          members                               answer
 ==========  ====================================  ===================================================
-hello                                             protocol, package, python, pid, preloaded, refused
-                                                  (module: why), launches (launch_id: pid), held
-                                                  ([host, port], ...)
+hello                                             protocol, code, package, python, pid, preloaded,
+                                                  refused (module: why), launches (launch_id: pid),
+                                                  held ([host, port], ...)
 hold        host, port, pids                      held: true; the sockets of ``pids``, processes of
                                                   launches that live on from an earlier parent, are
                                                   taken over where they listen there
@@ -30,11 +30,27 @@ import json
 import sys
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-VERSION = 1
+VERSION = 2
+#: The packages of model_deployment whose code a parent and its forks run.
+PACKAGES = ("http", "worker")
 #: Bytes of a line; a longer one ends the connection.
 LONGEST = 1024 * 1024
+
+
+def code_digest(root: Path) -> str:
+    """A digest of the modules in :data:`PACKAGES` of the package in this folder: names and contents."""
+    digest = hashlib.sha256()
+    for path in sorted(path for name in PACKAGES for path in (root / name).rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+#: Of the code that this process runs; the files may be replaced meanwhile.
+CODE = code_digest(Path(__file__).parent.parent)
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -65,6 +81,6 @@ def _version(name: str) -> str:
 
 
 def socket_name(preload: Iterable[str]) -> str:
-    """The file name of a parent's socket: another one for each version and set of modules."""
-    text = "\n".join([str(VERSION), package(), sys.executable, sys.version, *preload])
+    """The file name of a parent's socket: another one for other code, versions or modules."""
+    text = "\n".join([str(VERSION), CODE, package(), sys.executable, sys.version, *preload])
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.sock"

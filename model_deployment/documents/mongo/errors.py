@@ -8,7 +8,7 @@ _SERVER = re.compile(r"([^\s,(]+:\d+): ((?:(?! \(configured timeouts|, Timeout: 
 #: Addresses of servers that did not answer.
 _SILENT = re.compile(r"<ServerDescription \('([^']+)', (\d+)\)")
 _DUMP = re.compile(
-    r"(?:,? \(configured timeouts|, Timeout: |, Topology MLmodelReader: |, full error: ).*", re.S
+    r"(?:,? \(configured timeouts|, Timeout: |, Topology Description: |, full error: ).*", re.S
 )
 _NETWORK: tuple[tuple[tuple[str, ...], str], ...] = (
     (("Errno 111", "Connection refused", "Connect call failed"), "connection refused"),

@@ -1,7 +1,9 @@
 """How a warm parent is found or started: after another controller, or after one that died or hung."""
 
+import asyncio
 import os
 import signal
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from model_deployment.core.options import Options, StartMethod
+from model_deployment.runtime import parent_lifecycle
 from model_deployment.runtime.parent_connection import ParentUnavailable
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench, environment, parents
 from tests.integration.runtime.test_forks import ping
@@ -87,6 +90,47 @@ async def test_parent_that_hung_before_it_was_found_is_ended(
     assert hung not in parents(tmp_path)
     await until(lambda: forks.runtime.holds(handle.endpoint))
     assert await forks.runtime.poll(handle) is None
+
+
+async def test_sockets_of_other_programs_do_not_matter(
+    forks: ForkBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forks.worker.folder.mkdir()
+    monkeypatch.chdir(forks.worker.folder)  # an address has room for 108 bytes
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind("foreign.sock")
+        assert await forks.parent()
+    assert "cannot end the warm parent of" in caplog.text
+    assert (forks.worker.folder / "foreign.sock").exists()
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+async def test_parent_that_hangs_is_followed_by_another_at_once(
+    forks: ForkBench,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    adopted: bool,
+) -> None:
+    """Several requests time out at once, and nothing connects to the one that is being killed."""
+    monkeypatch.setattr(parent_lifecycle, "STABLE", 0.0)
+    forks.use(patience=0.5)
+    handle = await forks.serve()
+    hung = await forks.parent()
+    if adopted:
+        await forks.runtime.close()
+        forks.use(patience=0.5)
+        assert await forks.parent() == hung
+    await until(lambda: forks.runtime.holds(handle.endpoint))
+    os.kill(hung, signal.SIGSTOP)
+    endpoints = [forks.spec().endpoint for _ in range(3)]
+    asked = [forks.forks.hold(endpoint) for endpoint in endpoints]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(answer, ParentUnavailable) for answer in answers), answers
+    assert await forks.parent() != hung
+    assert parents(tmp_path) == [forks.forks.parent_pid]
+    assert "models are started with" not in caplog.text
+    assert (await forks.serve()).ref["method"] == "fork"
 
 
 async def test_fork_whose_parent_died_before_the_answer_is_killed(

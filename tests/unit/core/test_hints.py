@@ -28,6 +28,12 @@ from model_deployment.registry.artifacts import Damaged, _check
             "cannot download a-1: the registry says: Model Version (name=a, version=1) not found",
             "deleted",
         ),
+        ("cannot use the downloaded artifacts: the link a/b leaves their folder", "symbolic link"),
+        # As earlier releases stored it.
+        ("cannot use the downloaded artifacts: the link a/b leaves them", "symbolic link"),
+        ("making sure of the local artifacts", ""),
+        ("verifying the local artifacts", ""),
+        ("waiting for the warm parent, which is importing", ""),
         ("healthy", ""),
     ],
 )

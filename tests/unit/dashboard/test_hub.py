@@ -9,10 +9,18 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import TooBusy
 from model_deployment.dashboard import hub as hub_module
 from model_deployment.dashboard.dependencies import Dependencies
-from model_deployment.dashboard.hub import MAX_PAGES, EventStream, Hub
+from model_deployment.dashboard.hub import (
+    MAX_PAGES,
+    OPERATOR_PAGES,
+    USER_PAGES,
+    EventStream,
+    Hub,
+    refusal,
+)
 from model_deployment.dashboard.overview import Facts, Overview, Row
 from model_deployment.dashboard.snapshots import PageSnapshot, changes, render
 from model_deployment.documents.base import StoreUnavailable
@@ -153,11 +161,37 @@ async def test_store_that_cannot_be_read_is_shown() -> None:
     assert (await controller.hub().overview()).facts.store_unreadable == ""
 
 
-async def test_pages_are_limited_while_their_streams_are_sent() -> None:
+ANN, OTTO = User("ann", Role.OPERATOR), User("otto", Role.OPERATOR)
+CARL = User("carl", Role.CALLER)
+#: The user of all requests where there are no passwords.
+ANYBODY = User("", Role.OPERATOR)
+
+
+def test_callers_cannot_take_the_pages_of_operators() -> None:
+    for_callers = MAX_PAGES - OPERATOR_PAGES
+    assert refusal({"others": for_callers - 1}, CARL) == ""
+    assert refusal({"others": for_callers}, CARL) == "too many dashboard pages are open (80)"
+    assert refusal({"others": for_callers}, None) == "too many dashboard pages are open (80)"
+    assert refusal({"others": MAX_PAGES - 1}, ANN) == ""
+    assert refusal({"others": MAX_PAGES}, ANN) == "too many dashboard pages are open (100)"
+
+
+def test_user_cannot_take_the_pages_of_others() -> None:
+    assert refusal({"ann": USER_PAGES - 1}, ANN) == ""
+    assert refusal({"ann": USER_PAGES}, ANN) == "this user has too many dashboard pages open (20)"
+    assert refusal({"ann": USER_PAGES}, OTTO) == ""
+
+
+def test_pages_without_passwords_have_the_limit_of_all() -> None:
+    assert refusal({"": MAX_PAGES - 1}, ANYBODY) == ""
+    assert refusal({"": MAX_PAGES}, ANYBODY) == "too many dashboard pages are open (100)"
+
+
+async def test_page_counts_while_its_stream_is_sent() -> None:
     hub = StubController().hub()
     with ExitStack() as stack:
-        for _ in range(MAX_PAGES - 1):
-            stack.enter_context(hub.page())
+        for _ in range(USER_PAGES - 1):
+            stack.enter_context(hub.page(ANN))
         sent: list[Any] = []
 
         async def send(message: Any) -> None:
@@ -166,17 +200,17 @@ async def test_pages_are_limited_while_their_streams_are_sent() -> None:
         async def receive() -> Any:
             await asyncio.sleep(3600)
 
-        hub.admit()
-        stream = EventStream(hub)({"type": "http", "asgi": {}}, receive, send)
+        hub.admit(ANN)
+        stream = EventStream(hub, ANN)({"type": "http", "asgi": {}}, receive, send)
         task = asyncio.create_task(stream)
         await settle()
         assert sent
-        with pytest.raises(TooBusy, match="too many dashboard pages are open"):
-            hub.admit()
+        with pytest.raises(TooBusy, match="this user has too many dashboard pages open"):
+            hub.admit(ANN)
+        hub.admit(OTTO)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        hub.admit()
-    hub.admit()
+        hub.admit(ANN)
 
 
 FACTS = Facts(1, 1, "", 0, True, False, "", "", "", 0, "")

@@ -69,5 +69,7 @@ def test_driver_errors_are_explained(text: str, says: str) -> None:
 
 def test_unknown_error_shows_its_first_line() -> None:
     assert first_line(RuntimeError("odd, full error: {'a': 1}\nmore")) == "odd"
+    text = "odd thing: no writer here, Topology Description: <TopologyDescription id: 6b>"
+    assert first_line(RuntimeError(text)) == "odd thing: no writer here"
     assert first_line(ValueError()) == "ValueError"
     assert first_line(ValueError("word " * 90)).endswith("word ...")

@@ -18,6 +18,7 @@ from tests.support.waiting import until
 Message = dict[str, Any]
 HELLO = {
     "protocol": protocol.VERSION,
+    "code": protocol.CODE,
     "pid": 1,
     "refused": {},
     "held": [["127.0.0.1", 7], ["127.0.0.1", 8]],
@@ -110,7 +111,11 @@ async def test_parent_that_hangs_up_after_the_hello_is_not_ready(
 
 @pytest.mark.parametrize(
     ("hello", "why"),
-    [({**HELLO, "protocol": 0}, "speaks protocol 0"), ({"protocol": protocol.VERSION}, "refused")],
+    [
+        ({**HELLO, "protocol": 0}, "speaks protocol 0"),
+        ({**HELLO, "code": "0" * 64}, "code of model_deployment changed"),
+        ({"protocol": protocol.VERSION, "code": protocol.CODE}, "refused"),
+    ],
 )
 async def test_parent_of_another_make_is_not_used(
     parent: ScriptedParent, starter: ForkStarter, hello: Message, why: str
