@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from model_deployment.core.domain import Endpoint, Handle, Memory
-from model_deployment.runtime import identity, memory
-from model_deployment.runtime.memory import MemoryGauge, measure
+from model_deployment.runtime import identity
+from model_deployment.runtime.launch_memory import measure
+from model_deployment.runtime.memory import MemoryGauge
 from tests.support.waiting import until_sync
 
 MEGABYTE = 1024 * 1024
@@ -123,20 +124,17 @@ def test_memory_shared_by_forks_is_not_private(launches: Launches) -> None:
     assert found.uss < 30 * MEGABYTE
 
 
-async def test_gauge_remembers_figures_and_does_not_wait_for_a_slow_measurement(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_gauge_remembers_figures_and_does_not_wait_for_a_slow_measurement() -> None:
     looks, slow = 0, asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def look(instance: str, handles: list[Handle]) -> dict[str, Memory]:
+    def look(handles: list[Handle]) -> dict[str, Memory]:
         nonlocal looks
         looks += 1
         asyncio.run_coroutine_threadsafe(slow.wait(), loop).result(10)
         return {one.launch_id: Memory(looks, None) for one in handles}
 
-    monkeypatch.setattr(memory, "measure", look)
-    gauge, known = MemoryGauge("i"), handle("l", 1)
+    gauge, known = MemoryGauge(look), handle("l", 1)
     assert await gauge.all([known], 0.01) == {}
     assert await gauge.all([known], 0.01) == {}
     slow.set()
@@ -150,13 +148,10 @@ async def test_gauge_remembers_figures_and_does_not_wait_for_a_slow_measurement(
     await gauge.close()
 
 
-async def test_gauge_without_a_readable_proc_returns_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def broken(instance: str, handles: list[Handle]) -> dict[str, Memory]:
+async def test_gauge_without_a_readable_proc_returns_nothing() -> None:
+    def broken(handles: list[Handle]) -> dict[str, Memory]:
         raise OSError("too many open files")
 
-    monkeypatch.setattr(memory, "measure", broken)
-    gauge = MemoryGauge("i")
+    gauge = MemoryGauge(broken)
     assert await gauge.all([handle("l", 1)], 10) == {}
     assert await gauge.one(handle("l", 1)) is None
