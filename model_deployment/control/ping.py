@@ -34,7 +34,8 @@ async def ping(endpoint: Endpoint, timeout: float) -> bool:
 async def _head(connection: socket.socket, endpoint: Endpoint) -> bytes:
     """The head of the answer; empty where the server sends none."""
     loop = asyncio.get_running_loop()
-    await loop.sock_connect(connection, (endpoint.host, endpoint.port))
+    # On this machine a connection is there at once; sending waits for any other, and raises its error.
+    connection.connect_ex((endpoint.host, endpoint.port))
     request = f"GET /ping HTTP/1.1\r\nHost: {endpoint.host}:{endpoint.port}\r\nConnection: close"
     await loop.sock_sendall(connection, request.encode() + _END)
     head = b""

@@ -92,31 +92,44 @@ def is_running(pid: int, started: int) -> bool:
     return process is not None and process.started == started and not process.zombie
 
 
-def environment_variable(pid: int, name: str) -> str | None:
-    """A variable in a process's initial environment; None if unset, or if it cannot be read.
+def environment(pid: int) -> bytes | None:
+    """A process's initial environment as the kernel has it; None if it cannot be read.
 
     Raises:
         OSError: no descriptor is left, so nothing is known of the process.
     """
     try:
-        environment = read_file(pid, "environ")
+        return read_file(pid, "environ")
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
         return None
+
+
+def variable(environment: bytes, name: str) -> str | None:
+    """A variable in an environment."""
     # One search in C, and no list of all variables: most processes have another environment.
     entry = f"\0{name}=".encode()
     _, found, rest = (b"\0" + environment).partition(entry)
     return rest.partition(b"\0")[0].decode(errors="replace") if found else None
 
 
+def environment_variable(pid: int, name: str) -> str | None:
+    """A variable in a process's initial environment; None if unset, or if it cannot be read.
+
+    Raises:
+        OSError: no descriptor is left, so nothing is known of the process.
+    """
+    return variable(environment(pid) or b"", name)
+
+
 def marker_of(pid: int) -> str | None:
     return environment_variable(pid, MARKER)
 
 
-def endpoint_of(pid: int) -> tuple[str, int]:
+def endpoint(environment: bytes) -> tuple[str, int]:
     """Host and port where a process has to listen; ``("", 0)`` if unknown."""
-    host, _, port = (environment_variable(pid, ENDPOINT) or "").rpartition(":")
+    host, _, port = (variable(environment, ENDPOINT) or "").rpartition(":")
     return host, int(port or 0)
 
 

@@ -62,17 +62,14 @@ class LaunchMemory:
             OSError: ``/proc`` cannot be read.
         """
         boot = identity.boot_id()
-        groups = {
-            handle.launch_id: int(handle.ref.get("pid", -1))
-            for handle in handles
-            if handle.ref.get("boot") == boot
-        }
+        here = {one.launch_id: one for one in handles if one.ref.get("boot") == boot}
+        groups = {launch_id: int(one.ref.get("pid", -1)) for launch_id, one in here.items()}
         if not groups:
             return {}
         with self._measuring:
             found = self._measure(identity.members_of(self._instance, groups))
         return {
-            launch_id: _sum(parts, _is_fork(groups[launch_id]) if forks else None)
+            launch_id: _sum(parts, _is_fork(here[launch_id]) if forks else None)
             for launch_id, parts in found.items()
             if parts
         }
@@ -121,8 +118,12 @@ def measure(instance: str, handles: Iterable[Handle], *, forks: bool = True) -> 
     return LaunchMemory(instance).measure(handles, forks=forks)
 
 
-def _is_fork(leader: int) -> bool:
-    return identity.environment_variable(leader, identity.METHOD) == identity.FORK
+def _is_fork(handle: Handle) -> bool:
+    method = handle.ref.get("method")
+    if method is None:
+        leader = int(handle.ref.get("pid", -1))
+        method = identity.environment_variable(leader, identity.METHOD)
+    return bool(method == identity.FORK)
 
 
 def _kilobytes(line: re.Pattern[bytes], text: bytes) -> int | None:

@@ -174,8 +174,9 @@ class LocalRuntime:
         # and the first poll ends the launch.
         leaders = [process for process in found if process.pid == process.session == process.group]
         leader = min(leaders or found, key=lambda process: process.started)
-        method = identity.environment_variable(leader.pid, identity.METHOD) or ""
-        endpoint = Endpoint(*identity.endpoint_of(leader.pid))
+        environment = identity.environment(leader.pid) or b""
+        method = identity.variable(environment, identity.METHOD) or ""
+        endpoint = Endpoint(*identity.endpoint(environment))
         return self._handle(launch_id, endpoint, leader.pid, leader.started, method)
 
     def _handle(
