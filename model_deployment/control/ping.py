@@ -41,7 +41,7 @@ async def _head(connection: socket.socket, endpoint: Endpoint) -> bytes:
     head = b""
     while _END not in head:
         part = await loop.sock_recv(connection, _LONGEST)
-        if not part or len(head) > _LONGEST:
+        if not part or len(head) + len(part) > _LONGEST:
             return b""
         head += part
     return head
