@@ -33,8 +33,9 @@ MODELS, SECONDS, CALLS = 100, 30.0, 20
 #: Share of a core, and seconds.
 IDLE_BAR, PAGE_BAR = 0.03, 0.1
 PAGES = ("/dashboard", "/metrics")
-#: Seconds after the last deploy, for what follows it; and between two calls of a page.
-SETTLE, PAUSE = 20.0, 1.0
+#: Seconds after the last deploy, for what follows it (baselines are fetched from the registry, once, within
+#: 30 s); and between two calls of a page.
+SETTLE, PAUSE = 40.0, 1.0
 SECTION = """## An idle controller
 
 What the control loop, health checks and regular work cost while nobody asks for anything."""
