@@ -71,6 +71,7 @@ bench: $(VENV)/dev
 	$(BIN)/python benchmarks/proxy.py --write --check
 	$(BIN)/python benchmarks/serving.py --write --check
 	$(BIN)/python benchmarks/start.py --write --check
+	$(BIN)/python benchmarks/idle.py --write --check
 	$(BIN)/python benchmarks/capture.py --write
 	$(BIN)/python benchmarks/slow.py --write --check
 	$(BIN)/python benchmarks/registry.py --write --check

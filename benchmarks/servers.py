@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,29 +70,41 @@ def controller(
     registry: str, model: str, version: int, options: dict[str, Any], folder: Path
 ) -> Iterator[Server]:
     """A controller with one deployment."""
-    port, own = free_ports(2)
+    with empty_controller(registry, 1, folder) as server:
+        deploy(server, model, version, options)
+        yield replace(server, path=f"/{model}-{version}")
+
+
+@contextmanager
+def empty_controller(registry: str, models: int, folder: Path) -> Iterator[Server]:
+    """A controller without deployments, and with ports for so many."""
+    [port] = free_ports(1)
+    first = _free_range(models)
     settings = {
         "MODEL_DEPLOYMENT_DATA_DIR": str(folder / "data"),
         "MODEL_DEPLOYMENT_HOST": HOST,
         "MODEL_DEPLOYMENT_PORT": str(port),
-        "MODEL_DEPLOYMENT_PORTS": f"{own}-{own}",
+        "MODEL_DEPLOYMENT_PORTS": f"{first}-{first + models - 1}",
         "MODEL_DEPLOYMENT_KEEP_MODELS": "false",
         "MLFLOW_TRACKING_URI": registry,
         "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, "-m", "model_deployment", "serve"]
     with _started("controller", command, folder, settings) as process:
-        base = f"http://{HOST}:{port}"
-        _wait(f"{base}/ready", process, folder / "controller.log")
-        answer = httpx.post(
-            f"{base}/deploy/{model}/{version}?wait={START}",
-            json=options,
-            timeout=START + 10,
-            trust_env=False,
-        )
-        if answer.status_code != 200:
-            raise RuntimeError(f"cannot deploy: {answer.status_code} {answer.text}")
-        yield Server(port, f"/{model}-{version}", psutil.Process(process.pid))
+        _wait(f"http://{HOST}:{port}/ready", process, folder / "controller.log")
+        yield Server(port, "", psutil.Process(process.pid))
+
+
+def deploy(server: Server, model: str, version: int, options: dict[str, Any]) -> None:
+    """Deploy a model version, and wait until it is ready."""
+    answer = httpx.post(
+        f"http://{HOST}:{server.port}/deploy/{model}/{version}?wait={START}",
+        json=options,
+        timeout=START + 10,
+        trust_env=False,
+    )
+    if answer.status_code != 200:
+        raise RuntimeError(f"cannot deploy: {answer.status_code} {answer.text}")
 
 
 @contextmanager
@@ -159,3 +171,12 @@ def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
         return [listener.getsockname()[1] for listener in sockets]
+
+
+def _free_range(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on, below those the system gives out."""
+    taken = {one.laddr.port for one in psutil.net_connections("tcp") if one.laddr}
+    for first in range(24_000, 31_000, count):
+        if taken.isdisjoint(range(first, first + count)):
+            return first
+    raise RuntimeError(f"cannot find {count} free ports in a row")

@@ -35,8 +35,8 @@ from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
+from model_deployment.runtime.launch_memory import measure
 from model_deployment.runtime.local import LocalRuntime
-from model_deployment.runtime.memory import measure
 from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
 from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.settings import Settings

@@ -136,7 +136,7 @@ async def _build(
 def _telemetry(
     serving: ServingParts, monitoring: MonitoringParts, stack: contextlib.AsyncExitStack
 ) -> Telemetry:
-    memory = MemoryGauge(serving.instance)
+    memory = MemoryGauge(serving.memory.measure)
     stack.push_async_callback(memory.close)
     return Telemetry(
         deployments=serving.deployments,

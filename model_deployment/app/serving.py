@@ -23,9 +23,10 @@ from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel import MLmodelReader
 from model_deployment.registry.mlmodel_cache import MLmodelCache
 from model_deployment.runtime import sockets
+from model_deployment.runtime.launch_memory import LaunchMemory
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
-from model_deployment.runtime.memory import free_memory, measure
+from model_deployment.runtime.memory import free_memory
 from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
 from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.settings import Settings
@@ -47,6 +48,7 @@ class _Stores:
     logs: LaunchLogs
     totals: RequestCounters
     admission: Admission
+    memory: LaunchMemory
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,9 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
     await ports.fill()
     cache = ArtifactCache(settings.data_dir / "models")
     cache.open()
+    instance = await database.instance_id()
     return _Stores(
-        instance=await database.instance_id(),
+        instance=instance,
         deployments=Deployments(database),
         ports=ports,
         cache=cache,
@@ -125,6 +128,7 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
             guess_of_fork=settings.memory_guess_fork,
             margin=settings.memory_margin,
         ),
+        memory=LaunchMemory(instance),
     )
 
 
@@ -199,7 +203,7 @@ def _collaborators(
         tidy=logs.tidy,
         refuse=routes.fail_waiting,
         measure=lambda handles: asyncio.to_thread(
-            measure, instance, handles, forks=forks is not None
+            stores.memory.measure, handles, forks=forks is not None
         ),
         worker_counts=worker_counts,
         admission=stores.admission,

@@ -13,7 +13,7 @@ from model_deployment.state.deployments import Deployments
 
 _log = logging.getLogger(__name__)
 
-#: Seconds between two samples, and between samples while a launch was never measured.
+#: Seconds between two samples, and between samples of launches that were never measured.
 INTERVAL, SOON = 15.0, 1.0
 #: Relative differences below this are not written.
 _MIN_CHANGE = 0.05
@@ -28,7 +28,8 @@ class MemorySampler:
     def __init__(self, deployments: Deployments, measure: Measure) -> None:
         self._deployments = deployments
         self._measure = measure
-        self._sampled = float("-inf")
+        #: When some of the deployments, and when all of them, were measured.
+        self._sampled = self._sampled_all = float("-inf")
         self._sample: asyncio.Task[None] | None = None
         #: Launches whose size does not predict the next launch's.
         self._unrepresentative: set[str | None] = set()
@@ -37,14 +38,18 @@ class MemorySampler:
         """Start a sample of the ready deployments, if one is due."""
         ready = [row for row in rows if row.state is State.READY and row.handle is not None]
         self._unrepresentative &= {row.launch_id for row in ready}
-        unknown = any(
-            row.memory is None and row.launch_id not in self._unrepresentative for row in ready
-        )
-        interval = SOON if unknown else INTERVAL
-        if not ready or now - self._sampled < interval or self._sample is not None:
+        if now - self._sampled < SOON or self._sample is not None:
             return
-        self._sampled = now
-        self._sample = asyncio.create_task(self._measure_all(ready), name="memory")
+        if now - self._sampled_all >= INTERVAL:
+            self._sampled_all = now
+        else:
+            ready = [row for row in ready if self._is_unknown(row)]
+        if ready:
+            self._sampled = now
+            self._sample = asyncio.create_task(self._measure_all(ready), name="memory")
+
+    def _is_unknown(self, row: Deployment) -> bool:
+        return row.memory is None and row.launch_id not in self._unrepresentative
 
     async def close(self) -> None:
         """Wait for the sample that is being taken."""

@@ -7,17 +7,20 @@ The first half keeps a foreign process on the port from being mistaken for the m
 import asyncio
 import errno
 import logging
+import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-import aiohttp
-
+from model_deployment.control.ping import ping
 from model_deployment.core.domain import Handle, Health
 
 _log = logging.getLogger(__name__)
 
 #: No descriptor is left in this process, or on the machine. That says nothing about the model.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
+
+#: Parts of an interval at whose beginnings checks are made.
+_SLOTS = 10
 
 Listening = Callable[[Handle], Awaitable[bool]]
 
@@ -36,12 +39,11 @@ class Prober:
     def __init__(
         self, *, timeout: float, listening: Listening, changed: Callable[[], None] = lambda: None
     ) -> None:
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = timeout
         self._listening = listening
         self._changed = changed
         self._tasks: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._health: dict[str, Health] = {}
-        self._session: aiohttp.ClientSession | None = None
 
     def watch(self, targets: Iterable[Target]) -> None:
         """Check exactly these from now on."""
@@ -66,11 +68,10 @@ class Prober:
         tasks = [task for _, task in self._tasks.values()]
         self.watch([])
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
 
     async def _check_on(self, target: Target) -> None:
         launch_id = target.handle.launch_id
+        pause = target.interval * (1 + _phase(launch_id)) / 2
         # A cancellation in the moment of a time-out can get lost.
         while self._is_asked(launch_id):
             try:
@@ -81,7 +82,8 @@ class Prober:
                 if error.errno not in _EXHAUSTED:
                     raise
                 _log.error("cannot check launch %s in this tick: %s", launch_id, error.strerror)
-            await asyncio.sleep(target.interval)
+            await asyncio.sleep(_aligned(pause, target.interval / _SLOTS))
+            pause = target.interval
 
     def _is_asked(self, launch_id: str) -> bool:
         """Whether the current task is still the one that checks this launch."""
@@ -95,19 +97,18 @@ class Prober:
             self._changed()
 
     async def _ping(self, handle: Handle) -> bool:
-        if self._session is None:
-            # A connection of its own for each check: a pooled one may be the last that still works.
-            connector = aiohttp.TCPConnector(force_close=True, limit=0)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
-        try:
-            async with self._session.get(
-                f"{handle.endpoint.url}/ping", allow_redirects=False
-            ) as answer:
-                if answer.status != 200:
-                    return False
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _EXHAUSTED:
-                raise
-            return False
-        # Asked once, and last: finding the owner of a socket costs far more than a refused connection.
-        return self.health(handle.launch_id).healthy or await self._listening(handle)
+        # The owner of the socket is asked for once, and last: finding it costs far more than a refused
+        # connection.
+        return await ping(handle.endpoint, self._timeout) and (
+            self.health(handle.launch_id).healthy or await self._listening(handle)
+        )
+
+
+def _aligned(pause: float, slot: float) -> float:
+    """A pause that is shortened so that it ends when others do: one wake-up serves several checks."""
+    return pause - (asyncio.get_running_loop().time() + pause) % slot
+
+
+def _phase(launch_id: str) -> float:
+    """A share (0-1) for each launch: launches that are adopted together are not all checked together."""
+    return zlib.crc32(launch_id.encode()) / 2**32

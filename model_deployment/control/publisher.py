@@ -1,5 +1,6 @@
 """Tells the proxy where requests go: one route for each deployment that is not stopped."""
 
+import operator
 from collections.abc import Callable, Sequence
 
 from model_deployment.core.domain import Deployment, Desired, Route, State
@@ -19,14 +20,21 @@ class Publisher:
         """
         self._replace_routes = publish
         self._published: list[Route] = []
+        #: What the routes were made from, while they are the published ones.
+        self._rows: Sequence[Deployment] = ()
+        self._closing = False
         self._complete = True
 
     def publish(self, rows: Sequence[Deployment], *, closing: bool) -> None:
         """Replace all routes, if they differ from those published or were not all taken."""
+        if self._complete and closing == self._closing and _are_same(rows, self._rows):
+            return
         self._publish([_route(row, closing) for row in rows if row.state is not State.STOPPED])
+        self._rows, self._closing = [*rows], closing
 
     def publish_one(self, row: Deployment, *, closing: bool) -> None:
         """Replace one route now, before the end of the tick: no new request reaches what drains."""
+        self._rows = ()
         new = _route(row, closing)
         self._publish([new if route.key == row.key else route for route in self._published])
 
@@ -35,6 +43,11 @@ class Publisher:
             self._published = routes
             self._complete = False
             self._complete = self._replace_routes(routes)
+
+
+def _are_same(rows: Sequence[Deployment], others: Sequence[Deployment]) -> bool:
+    """Whether these are the same objects: unchanged rows are, and are compared a thousand times faster."""
+    return len(rows) == len(others) and all(map(operator.is_, rows, others))
 
 
 def _route(row: Deployment, closing: bool) -> Route:

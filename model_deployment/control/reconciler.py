@@ -253,7 +253,7 @@ class Reconciler:
         return complete
 
     async def _write_notes(self, rows: Sequence[Deployment]) -> None:
-        known = {row.key: row for row in rows}
+        known = {row.key: row for row in rows} if self._notes else {}
         while self._notes:
             key, text = self._notes[0]
             if key in known:

@@ -1,7 +1,7 @@
 """How busy deployments were in the last minutes, from differences of their counters."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from model_deployment.core.names import ModelKey
@@ -41,6 +41,8 @@ class Figures:
 class _Track:
     last: RequestCounts
     steps: deque[_Step] = field(default_factory=lambda: deque(maxlen=KEPT))
+    #: Of these steps; None until somebody asks.
+    figures: Figures | None = None
 
 
 class Activity:
@@ -60,24 +62,30 @@ class Activity:
             track = self._tracks.setdefault(key, _Track(RequestCounts()))
             track.steps.append(_difference(track.last, total, seconds))
             track.last = total
+            track.figures = None
 
     def of(self, key: ModelKey) -> Figures:
         track = self._tracks.get(key)
         if track is None or not track.steps:
             return Figures()
-        steps = track.steps
-        newest = list(steps)[-_NOW:]
-        latencies = Histogram()
-        for step in steps:
-            latencies.update(step.latencies)
-        return Figures(
-            rates=tuple(step.requests / step.seconds for step in steps),
-            p95s=tuple(step.p95 for step in steps),
-            rate=sum(s.requests for s in newest) / sum(s.seconds for s in newest),
-            p95=latencies.percentile(0.95),
-            requests=sum(step.requests for step in steps),
-            errors=sum(step.errors for step in steps),
-        )
+        if track.figures is None:
+            track.figures = _figures(track.steps)
+        return track.figures
+
+
+def _figures(steps: Sequence[_Step]) -> Figures:
+    newest = list(steps)[-_NOW:]
+    latencies = Histogram()
+    for step in steps:
+        latencies.update(step.latencies)
+    return Figures(
+        rates=tuple(step.requests / step.seconds for step in steps),
+        p95s=tuple(step.p95 for step in steps),
+        rate=sum(s.requests for s in newest) / sum(s.seconds for s in newest),
+        p95=latencies.percentile(0.95),
+        requests=sum(step.requests for step in steps),
+        errors=sum(step.errors for step in steps),
+    )
 
 
 def _difference(before: RequestCounts, now: RequestCounts, seconds: float) -> _Step:

@@ -27,8 +27,8 @@ class Dashboard:
         @routes.get("/")
         @routes.get("/dashboard")
         async def overview(request: Request) -> Response:
-            found = await hub.overview()
-            return pages.send(request, "overview", at="overview", build=hub.build, overview=found)
+            found = await hub.page_snapshot()
+            return pages.send(request, "overview", at="overview", build=hub.build, seen=found)
 
         @streams.get("/dashboard/events")
         async def events(request: Request) -> Response:

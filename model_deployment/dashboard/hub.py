@@ -94,8 +94,12 @@ class Hub:
 
     async def overview(self) -> Overview:
         """The overview now, for a page."""
+        return (await self.page_snapshot()).overview
+
+    async def page_snapshot(self) -> PageSnapshot:
+        """The overview now, with its rows as HTML."""
         await self.checks.first(_FIRST_CHECKS)
-        return (await self._snapshot()).overview
+        return await self._snapshot()
 
     async def _snapshot(self) -> PageSnapshot:
         before = self._snapshotter.latest

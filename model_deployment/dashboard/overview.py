@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.hints import advice
@@ -21,6 +22,8 @@ _URGENCY = {
     State.PARKED: 5,
     State.STOPPED: 6,
 }
+#: Lines that are remembered: figures change each five seconds, and are shown more often.
+_LINES = 1000
 #: Sorts deployments that are not ready as if they had become ready last.
 _NOT_READY = -1e12
 
@@ -108,14 +111,19 @@ def row(served: DeploymentSnapshot, figures: Figures, verdict: str, now: datetim
         memory=numbers.size(memory),
         memory_value=memory or 0,
         verdict=verdict,
-        rate_line=paths.line(figures.rates, axis.top(figures.rates), KEPT),
-        p95_line=paths.line(figures.p95s, axis.top(figures.p95s), KEPT),
+        rate_line=_line(figures.rates),
+        p95_line=_line(figures.p95s),
         rate_value=round(figures.rate, 2),
         p95_value=round(figures.p95 or 0, 2),
         error_share=figures.errors / figures.requests if figures.requests else 0,
         restarts=deployment.restarts,
         missing_workers=_missing_workers(deployment, served.workers),
     )
+
+
+@lru_cache(_LINES)
+def _line(values: tuple[float | None, ...]) -> str:
+    return paths.line(values, axis.top(values), KEPT)
 
 
 def _missing_workers(deployment: Deployment, serving: int | None) -> str:

@@ -52,6 +52,7 @@ class Pages:
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
+            auto_reload=False,  # it looks at each file again for each row
             trim_blocks=True,
             lstrip_blocks=True,
         )

@@ -103,7 +103,7 @@ class LocalRuntime:
             return LOST
         pid, started = _leader(handle)
         self._watch(handle)
-        if identity.is_running(pid, started):
+        if self._is_watched(handle.launch_id) or identity.is_running(pid, started):
             return None
         left = await asyncio.to_thread(identity.members, self._instance, handle.launch_id, pid)
         if left:
@@ -143,6 +143,9 @@ class LocalRuntime:
         leader = identity.read_process(pid)
         if leader is None or leader.started != started:
             return False
+        if leader.zombie and self._is_watched(handle.launch_id):
+            # Its descriptor waits for its last thread, which may go on.
+            self._ended(handle.launch_id)
         alone = handle.ref.get("method") == identity.FORK and options.workers == 1
         return self._suspensions.is_suspended(handle.launch_id, leader, alone=alone)
 
@@ -171,8 +174,9 @@ class LocalRuntime:
         # and the first poll ends the launch.
         leaders = [process for process in found if process.pid == process.session == process.group]
         leader = min(leaders or found, key=lambda process: process.started)
-        method = identity.environment_variable(leader.pid, identity.METHOD) or ""
-        endpoint = Endpoint(*identity.endpoint_of(leader.pid))
+        environment = identity.environment(leader.pid) or b""
+        method = identity.variable(environment, identity.METHOD) or ""
+        endpoint = Endpoint(*identity.endpoint(environment))
         return self._handle(launch_id, endpoint, leader.pid, leader.started, method)
 
     def _handle(
@@ -207,6 +211,10 @@ class LocalRuntime:
         self._watched[handle.launch_id] = descriptor if running else _NO_DESCRIPTOR
         if running:
             asyncio.get_running_loop().add_reader(descriptor, self._ended, handle.launch_id)
+
+    def _is_watched(self, launch_id: str) -> bool:
+        """Whether the main process lives: its end would have ended the watch."""
+        return self._watched.get(launch_id, _NO_DESCRIPTOR) != _NO_DESCRIPTOR
 
     def _ended(self, launch_id: str) -> None:
         self._unwatch(launch_id)

@@ -1,101 +1,23 @@
-"""Measures the memory of model processes, and the memory that is free.
-
-A launch is several processes, and one pass over ``/proc`` serves all launches: with fifty of them, a pass
-for each would read every process of the machine fifty times.
-"""
+"""The memory that is free, and the memory of launches as it was measured last."""
 
 import asyncio
 import contextlib
-import os
-import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
 from model_deployment.core.domain import Handle, Memory
-from model_deployment.runtime import identity
 
 #: Seconds for which figures are returned without measuring again, and for which they are kept at all.
 _FRESH, _KEPT = 3.0, 30.0
 #: Seconds between measurements for launches that were not measured before.
 _NEW = 0.5
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Files with the limit and the use, and the name of the use by cached files, in both versions of cgroups.
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file")
 _V2 = ("memory.max", "memory.current", b"inactive_file")
-#: Lines of ``/proc/<pid>/smaps_rollup``, see proc_pid_smaps(5).
-_PSS = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
-_PRIVATE = re.compile(rb"^Private_\w+:\s+(\d+) kB$", re.MULTILINE)
-
-
-def measure(instance: str, handles: Iterable[Handle], *, forks: bool = True) -> dict[str, Memory]:
-    """The memory of launches by their ids, in bytes, without launches that have no process left.
-
-    Args:
-        forks: find out which launches are forks.
-
-    Raises:
-        OSError: ``/proc`` cannot be read.
-    """
-    boot = identity.boot_id()
-    groups = {
-        handle.launch_id: int(handle.ref.get("pid", -1))
-        for handle in handles
-        if handle.ref.get("boot") == boot
-    }
-    if not groups:
-        return {}
-    found = {
-        launch_id: [one for one in map(_memory_of, processes) if one is not None]
-        for launch_id, processes in identity.members_of(instance, groups).items()
-    }
-    return {
-        launch_id: _sum(parts, _is_fork(groups[launch_id]) if forks else None)
-        for launch_id, parts in found.items()
-        if parts
-    }
-
-
-def _is_fork(leader: int) -> bool:
-    return identity.environment_variable(leader, identity.METHOD) == identity.FORK
-
-
-def _memory_of(process: identity.Process) -> Memory | None:
-    folder = Path("/proc") / str(process.pid)
-    try:
-        resident = int((folder / "statm").read_text().split()[1]) * _PAGE
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    pss = uss = None
-    with contextlib.suppress(OSError):  # not every kernel has it, and not every process shows it
-        text = (folder / "smaps_rollup").read_bytes()
-        pss, uss = _kilobytes(_PSS, text), _kilobytes(_PRIVATE, text)
-    found = Memory(resident, pss, uss)
-    return found if identity.is_running(process.pid, process.started) else None
-
-
-def _kilobytes(line: re.Pattern[bytes], text: bytes) -> int | None:
-    """The sum of these lines, in bytes; None where there are none."""
-    found = line.findall(text)
-    return sum(map(int, found)) * 1024 if found else None
-
-
-def _sum(parts: list[Memory], forked: bool | None) -> Memory:
-    return Memory(
-        sum(part.rss for part in parts),
-        _sum_if_known(part.pss for part in parts),
-        _sum_if_known(part.uss for part in parts),
-        forked,
-    )
-
-
-def _sum_if_known(parts: Iterable[int | None]) -> int | None:
-    found = [*parts]
-    known = [part for part in found if part is not None]
-    return sum(known) if len(known) == len(found) else None
 
 
 def free_memory(root: Path = Path("/")) -> int:
@@ -129,8 +51,12 @@ def _left_in(top: Path, path: str, names: tuple[str, str, bytes]) -> Iterator[in
 class MemoryGauge:
     """Measures in a thread, and remembers the figures for some seconds: frequent callers cost nothing."""
 
-    def __init__(self, instance: str) -> None:
-        self._instance = instance
+    def __init__(self, measure: Callable[[list[Handle]], Mapping[str, Memory]]) -> None:
+        """
+        Args:
+            measure: the memory of launches by their ids, measured now; called in a thread.
+        """
+        self._measure_now = measure
         #: By launch: when it was measured, and its memory; None if it was gone.
         self._measured: dict[str, tuple[float, Memory | None]] = {}
         self._at = float("-inf")
@@ -173,7 +99,7 @@ class MemoryGauge:
 
     async def _measure(self, handles: list[Handle]) -> None:
         try:
-            found = await asyncio.to_thread(measure, self._instance, handles)
+            found = await asyncio.to_thread(self._measure_now, handles)
         except OSError:
             found = {}
         self._at, self._measuring = time.monotonic(), None

@@ -24,12 +24,21 @@ class Deployments:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: The rows as they were read last, by id, and what was made of them.
+        self._known: dict[int, tuple[tuple[Any, ...], Deployment]] = {}
 
     async def all(self) -> list[Deployment]:
-        """Every row, oldest first."""
-        return await self._database.read(
-            lambda c: [rows.read(row) for row in c.execute("SELECT * FROM deployments ORDER BY id")]
-        )
+        """Every row, oldest first. What has not changed is the same object as before."""
+        return await self._database.read(self._read_all)
+
+    def _read_all(self, connection: sqlite3.Connection) -> list[Deployment]:
+        known, self._known = self._known, {}
+        for row in connection.execute("SELECT * FROM deployments ORDER BY id"):
+            id, values = row["id"], tuple(row)
+            before = known.get(id)
+            same = before is not None and before[0] == values
+            self._known[id] = before if before and same else (values, rows.read(row))
+        return [deployment for _, deployment in self._known.values()]
 
     async def get(self, key: ModelKey) -> Deployment | None:
         """One row."""

@@ -11,9 +11,6 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from model_deployment import __version__
 from model_deployment.control.missing_workers import serving
@@ -26,7 +23,8 @@ from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
-from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot, families
+from model_deployment.telemetry.page import MetricsPage
+from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot
 
 #: Seconds that a scrape waits for the memory of models; then it shows the previous figures.
 _PATIENCE = 0.05
@@ -69,21 +67,14 @@ class Telemetry:
         }
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
+        self._page = MetricsPage()
 
     async def page(self, accept: str) -> tuple[bytes, str]:
         """The page in the format that ``accept`` asks for, and its media type."""
         snapshot = await self.snapshot()
-        try:
-            encode, media_type = choose_encoder(accept)
-        except (ValueError, TypeError):  # a malformed version in it
-            encode, media_type = choose_encoder("")
-
-        def write() -> bytes:
-            registry = CollectorRegistry()
-            registry.register(PrecomputedCollector([*families(snapshot), *self._process.collect()]))
-            return encode(registry)
-
-        return await asyncio.to_thread(write), media_type
+        return await asyncio.to_thread(
+            lambda: self._page.write(snapshot, self._process.collect(), accept)
+        )
 
     async def memory(self, handle: Handle) -> Memory | None:
         return await self._memory.one(handle)
@@ -157,15 +148,3 @@ class Restarts:
     def keep(self, keys: set[ModelKey]) -> None:
         """Forget all other deployments."""
         self._known = {key: known for key, known in self._known.items() if key in keys}
-
-
-class PrecomputedCollector(Collector):
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = metrics
-
-    def describe(self) -> list[Metric]:
-        """Empty, so that registering does not collect."""
-        return []
-
-    def collect(self) -> Sequence[Metric]:
-        return self._metrics

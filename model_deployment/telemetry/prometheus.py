@@ -128,23 +128,24 @@ _LABELLED: Sequence[
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
-    yield InfoMetricFamily(
-        PREFIX + "build", "Versions of the controller, MLflow and Python.", value=snapshot.build
-    )
+    yield from deployment_families(snapshot.deployments)
+    yield from controller_families(snapshot)
+
+
+def deployment_families(deployments: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     for family, name, help, value in _SINGLE:
         single = family(PREFIX + name, help, labels=_NAMES)
-        for one in snapshot.deployments:
+        for one in deployments:
             if (sample := value(one)) is not None:
                 single.add_metric(one.labels, sample)
         yield single
     for family, name, label, help, values in _LABELLED:
         labelled = family(PREFIX + name, help, labels=(*_NAMES, label))
-        for one in snapshot.deployments:
+        for one in deployments:
             for label_value, sample in values(one):
                 labelled.add_metric([*one.labels, label_value], sample)
         yield labelled
-    yield from _histograms(snapshot.deployments)
-    yield from _controller(snapshot)
+    yield from _histograms(deployments)
 
 
 def _histograms(deployments: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
@@ -166,7 +167,10 @@ def _histograms(deployments: Sequence[DeploymentSnapshot]) -> Iterator[Metric]:
     yield from (durations, batches)
 
 
-def _controller(snapshot: Snapshot) -> Iterator[Metric]:
+def controller_families(snapshot: Snapshot) -> Iterator[Metric]:
+    yield InfoMetricFamily(
+        PREFIX + "build", "Versions of the controller, MLflow and Python.", value=snapshot.build
+    )
     ports = GaugeMetricFamily(
         PREFIX + "ports", "Ports of the range for model servers, by use.", labels=["state"]
     )

@@ -13,7 +13,7 @@ import pytest
 from model_deployment.core.domain import Exit, WorkerCounts
 from model_deployment.core.options import Options
 from model_deployment.runtime import identity
-from model_deployment.runtime.memory import measure
+from model_deployment.runtime.launch_memory import measure
 from model_deployment.runtime.worker_counts import worker_counts
 from model_deployment.worker import socket_copy
 from tests.integration.runtime.conftest import PROGRAMS, ForkBench

@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from model_deployment.core.domain import Endpoint, Handle, Memory
-from model_deployment.runtime import identity, memory
-from model_deployment.runtime.memory import MemoryGauge, measure
+from model_deployment.runtime import identity
+from model_deployment.runtime.launch_memory import LaunchMemory, measure
+from model_deployment.runtime.memory import MemoryGauge
 from tests.support.waiting import until_sync
 
 MEGABYTE = 1024 * 1024
@@ -112,6 +114,110 @@ def test_memory_without_smaps_has_no_pss(
     assert found.rss > MEGABYTE
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Pids of processes whose pages were counted."""
+    counted: list[int] = []
+    original = Path.read_bytes
+
+    def count(path: Path) -> bytes:
+        if path.name == "smaps_rollup":
+            counted.append(int(path.parent.name))
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", count)
+    return counted
+
+
+#: Does what it is told, line by line.
+OBEDIENT = """
+import sys
+print("ready", flush=True)
+held = []
+for line in sys.stdin:
+    exec(line)
+    print("done", flush=True)
+"""
+
+
+class Obedient:
+    """A launch of one process that does as it is told."""
+
+    def __init__(self, launches: Launches, launch_id: str) -> None:
+        self.handle = launches.start(launch_id, program=OBEDIENT)
+        self._process = launches.processes[-1]
+        for _ in range(2):  # the first line that it reads takes memory
+            self.do("pass")
+
+    def do(self, line: str) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline() == "done\n"
+
+
+def test_idle_process_is_measured_once(launches: Launches, looks: list[int]) -> None:
+    one, other = (Obedient(launches, name) for name in ("one", "other"))
+    handles = [one.handle, other.handle]
+    memory = LaunchMemory(launches.instance)
+    first = memory.measure(handles)
+    looks.clear()
+    assert memory.measure(handles) == first
+    assert memory.measure([one.handle], forks=False)["one"].rss == first["one"].rss
+    assert looks == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "held.append(bytearray(20_000_000))",
+        # It may have written to pages that it shared, which makes it no larger.
+        "import time; [0 for _ in iter(lambda: time.process_time() < 0.3, False)]",
+    ],
+)
+def test_process_that_grows_or_works_is_measured_again(
+    launches: Launches, looks: list[int], line: str
+) -> None:
+    one, other = (Obedient(launches, name) for name in ("one", "other"))
+    handles = [one.handle, other.handle]
+    memory = LaunchMemory(launches.instance)
+    memory.measure(handles)
+    looks.clear()
+    one.do(line)
+    found = memory.measure(handles)
+    assert looks == [one.handle.ref["pid"]]
+    now = measure(launches.instance, [one.handle])["one"]
+    assert (found["one"].rss, found["one"].uss) == (now.rss, now.uss)
+
+
+def test_all_are_measured_again_when_one_starts_or_ends(
+    launches: Launches, looks: list[int]
+) -> None:
+    """They may share pages with it."""
+    one, other = (Obedient(launches, name) for name in ("one", "other"))
+    memory = LaunchMemory(launches.instance)
+    memory.measure([one.handle])
+    memory.measure([one.handle, other.handle])
+    looks.clear()
+    launches.processes.pop().communicate()  # ends it
+    memory.measure([one.handle])
+    memory.measure([one.handle])
+    assert looks == [one.handle.ref["pid"]]
+
+
+def test_old_measurement_does_not_hold(
+    launches: Launches, looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Obedient(launches, "one")
+    memory = LaunchMemory(launches.instance)
+    memory.measure([one.handle])
+    later = time.monotonic() + 1000
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    memory.measure([one.handle])
+    assert len(looks) == 2
+
+
 def test_memory_shared_by_forks_is_not_private(launches: Launches) -> None:
     """The two of each launch share what the first had before it forked, and nobody wrote to."""
     program = HUNGRY.replace('hold[:] = b"x" * len(hold)', "pass")
@@ -123,20 +229,17 @@ def test_memory_shared_by_forks_is_not_private(launches: Launches) -> None:
     assert found.uss < 30 * MEGABYTE
 
 
-async def test_gauge_remembers_figures_and_does_not_wait_for_a_slow_measurement(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_gauge_remembers_figures_and_does_not_wait_for_a_slow_measurement() -> None:
     looks, slow = 0, asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def look(instance: str, handles: list[Handle]) -> dict[str, Memory]:
+    def look(handles: list[Handle]) -> dict[str, Memory]:
         nonlocal looks
         looks += 1
         asyncio.run_coroutine_threadsafe(slow.wait(), loop).result(10)
         return {one.launch_id: Memory(looks, None) for one in handles}
 
-    monkeypatch.setattr(memory, "measure", look)
-    gauge, known = MemoryGauge("i"), handle("l", 1)
+    gauge, known = MemoryGauge(look), handle("l", 1)
     assert await gauge.all([known], 0.01) == {}
     assert await gauge.all([known], 0.01) == {}
     slow.set()
@@ -150,13 +253,10 @@ async def test_gauge_remembers_figures_and_does_not_wait_for_a_slow_measurement(
     await gauge.close()
 
 
-async def test_gauge_without_a_readable_proc_returns_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def broken(instance: str, handles: list[Handle]) -> dict[str, Memory]:
+async def test_gauge_without_a_readable_proc_returns_nothing() -> None:
+    def broken(handles: list[Handle]) -> dict[str, Memory]:
         raise OSError("too many open files")
 
-    monkeypatch.setattr(memory, "measure", broken)
-    gauge = MemoryGauge("i")
+    gauge = MemoryGauge(broken)
     assert await gauge.all([handle("l", 1)], 10) == {}
     assert await gauge.one(handle("l", 1)) is None

@@ -1,5 +1,6 @@
 """Launches that a signal has stopped, and launches that only wait: real processes."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.core.domain import LOST, Endpoint, Handle, LaunchSpec
 from model_deployment.core.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.local import LocalRuntime
@@ -197,3 +198,62 @@ def test_runtime_reads_a_process_once_to_tell_whether_it_is_stopped(
     assert not runtime.stopped(handle(leader.pid, leader.started - 1), Options())
     assert not runtime.stopped(handle(leader.pid, leader.started, boot="another"), Options())
     assert not runtime.stopped(handle(2**22 + 1, 1), Options())
+
+
+async def test_running_launch_is_polled_without_a_look_at_its_process(
+    launch: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = identity.read_process(launch[0])
+    assert leader is not None
+    ended = asyncio.Event()
+    runtime = LocalRuntime(instance="test", serve=NoStarter(), on_exit=ended.set)
+    own = handle(leader.pid, leader.started)
+    assert await runtime.poll(own) is None
+    with monkeypatch.context() as patched:
+        patched.setattr(identity, "is_running", lambda *_: pytest.fail("looked"))
+        assert await runtime.poll(own) is None
+    os.kill(leader.pid, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        await ended.wait()
+    assert await runtime.poll(own) == LOST
+    await runtime.close()
+
+
+#: Its first thread ends when it is told to, and another one goes on.
+HEADLESS = """
+import ctypes, sys, threading
+threading.Thread(target=threading.Event().wait).start()
+print("ready", flush=True)
+sys.stdin.readline()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+@pytest.fixture
+def headless() -> "Iterator[subprocess.Popen[str]]":
+    command, pipe = [sys.executable, "-c", HEADLESS], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as it:
+        assert it.stdout is not None
+        assert it.stdout.readline() == "ready\n"
+        yield it
+        it.kill()
+
+
+async def test_launch_whose_main_thread_ended_is_announced_once_and_has_ended(
+    headless: "subprocess.Popen[str]",
+) -> None:
+    leader = identity.read_process(headless.pid)
+    assert leader is not None
+    exits: list[str] = []
+    runtime = LocalRuntime(instance="test", serve=NoStarter(), on_exit=lambda: exits.append("exit"))
+    own = handle(leader.pid, leader.started)
+    assert await runtime.poll(own) is None
+    assert headless.stdin is not None
+    headless.stdin.write("\n")
+    headless.stdin.flush()
+    until_sync(lambda: (found := identity.read_process(leader.pid)) is None or found.zombie)
+    for _ in range(2):
+        assert not runtime.stopped(own, Options())
+    assert exits == ["exit"]
+    assert await runtime.poll(own) == LOST
+    await runtime.close()

@@ -90,6 +90,22 @@ async def test_rows_come_oldest_first(store: Store) -> None:
     assert await store.deployments.get(ModelKey("d", 1)) is None
 
 
+async def test_unchanged_row_is_the_same_object_when_it_is_read_again(store: Store) -> None:
+    await store.deploy("a")
+    await store.launch(await store.deploy("b"))
+    a, b = await store.deployments.all()
+    again = await store.deployments.all()
+    assert again[0] is a
+    assert again[1] is b
+    await store.deployments.record_memory(b.launch_id or "", 7)
+    changed = await store.deployments.all()
+    assert changed[0] is a
+    assert changed[1] == replace(b, memory=7)
+    await store.execute("DELETE FROM events")
+    await store.execute("DELETE FROM deployments WHERE model = 'a'")
+    assert await store.deployments.all() == [changed[1]]
+
+
 async def test_what_is_deployed_already_is_not_changed_by_asking_again(store: Store) -> None:
     for state in (State.PENDING, State.STARTING, State.READY, State.STOPPING):
         row = await store.bring(state)

@@ -48,7 +48,7 @@ class Scraped:
             totals=self.totals,
             captures=lambda: self.captures,
             idle=lambda: 0.0,
-            memory=MemoryGauge("i"),
+            memory=MemoryGauge(lambda handles: {}),
         )
 
     async def scrape(self) -> dict[str, float]:

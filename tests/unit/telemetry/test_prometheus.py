@@ -1,9 +1,11 @@
 """The page of metrics: what Prometheus reads of it, and the names and labels that are a promise."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -28,8 +30,10 @@ from model_deployment.gate import ViolationKind
 from model_deployment.recording.counters import LATENCIES, RequestCounts
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.recording.windows import KINDS
+from model_deployment.telemetry.page import MetricsPage
 from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot, families
 
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COUNTERS = ProxyCounters(
     refused=2,
@@ -81,6 +85,12 @@ class SnapshotCollector(Collector):
 
 
 def page(what: Snapshot, accept: str = "") -> str:
+    content, _ = MetricsPage().write(what, [], accept)
+    return content.decode()
+
+
+def page_by_library(what: Snapshot, accept: str) -> str:
+    """Written at once, and nothing remembered."""
     registry = CollectorRegistry()
     registry.register(SnapshotCollector(what))
     encode, _ = choose_encoder(accept)
@@ -216,7 +226,7 @@ def test_no_name_of_a_model_breaks_the_page(names: list[str], form: str) -> None
     read = read_text
     accept = ""
     if form:
-        read, accept = read_openmetrics, "application/openmetrics-text; version=1.0.0"
+        read, accept = read_openmetrics, OPENMETRICS
     text = page(what, accept)
     found = [
         one.labels["model"]
@@ -228,6 +238,35 @@ def test_no_name_of_a_model_breaks_the_page(names: list[str], form: str) -> None
     # One line for each sample, and no more than for harmless names.
     harmless = seen(*(served(ModelKey(f"m{at}", 1)) for at in range(len(names))))
     assert text.count("\n") == page(harmless, accept).count("\n")
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+def test_page_is_the_librarys_whatever_was_written_before(accept: str) -> None:
+    keys = [ModelKey(name, 1) for name in ("a", "b", "# HELP \n # EOF")]
+    it = MetricsPage()
+    for what in (
+        seen(),
+        seen(*map(served, keys)),
+        seen(*map(served, keys)),
+        seen(*(served(key, restarts=5) for key in reversed(keys)), idle=2.0),
+        seen(served(keys[1], memory=None)),
+    ):
+        content, media_type = it.write(what, [], accept)
+        assert content.decode() == page_by_library(what, accept)
+        assert media_type == choose_encoder(accept)[1]
+
+
+def test_unchanged_deployments_are_not_written_again() -> None:
+    one, other = served(ModelKey("a", 1)), served(ModelKey("b", 1))
+    it = MetricsPage()
+    it.write(seen(one, other), [], "")
+    known = it._written["text/plain; version=0.0.4; charset=utf-8"]
+    it.write(seen(replace(one), replace(other, restarts=9)), [], "")
+    (written,) = it._written.values()
+    assert written[one.row.key] is known[one.row.key]
+    assert written[other.row.key] is not known[other.row.key]
+    it.write(seen(one), [], "")
+    assert next(iter(it._written.values())).keys() == {one.row.key}
 
 
 def test_fifty_deployments_are_written_in_no_time() -> None:
