@@ -32,6 +32,8 @@ from model_deployment.core.actions import (
 from model_deployment.core.domain import Deployment, Endpoint, LaunchSpec, State, Step
 from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.lifecycle import after_failure
+from model_deployment.core.merging import Merging
+from model_deployment.core.options import AUTO
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 
@@ -74,8 +76,8 @@ class Effects:
             case CheckBatching():
                 self.background.check_row_independence(row)
                 return row
-            case Promote():
-                return await self._promote(row)
+            case Promote(merging):
+                return await self._promote(row, merging)
             case Stop():
                 return await self._stop(row, action, tick)
             case Release():
@@ -149,8 +151,8 @@ class Effects:
         with contextlib.suppress(OSError):
             await self.world.runtime.release(Endpoint(HOST, port))
 
-    async def _promote(self, row: Deployment) -> Deployment:
-        return await self.deployments.move(
+    async def _promote(self, row: Deployment, merging: Merging) -> Deployment:
+        promoted = await self.deployments.move(
             row,
             State.READY,
             "healthy",
@@ -159,7 +161,12 @@ class Effects:
             ready_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             session=row.session or row.launch_id,
             proven=True,
+            merging=merging,
         )
+        # Said once, and not again each time that the model is restarted.
+        if row.options.batch_max_rows == AUTO and not merging.max_rows and merging != row.merging:
+            await self.deployments.note(promoted, f"requests are not merged: {merging.reason}")
+        return promoted
 
     async def _stop(self, row: Deployment, stop: Stop, tick: Tick) -> Deployment:
         row = await self.deployments.move(
