@@ -3,7 +3,7 @@
 A model that ranks its rows, or scales them by their mean, does not.
 
 Where merging was asked for with a number, :func:`compare` tries a few rows. Where nobody asked for it,
-:func:`examine` tries varied rows, and the model has to be of a kind that predicts row by row by construction.
+:func:`examine` tries varied rows, and the model has to be of a kind that predicts each row by itself.
 """
 
 import asyncio

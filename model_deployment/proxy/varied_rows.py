@@ -41,7 +41,7 @@ def varied_rows(table: MergeableTable, each: int) -> Iterator[MergeableTable]:
         for tried, row in enumerate(kind):
             if found == each or tried == 4 * each + len(rows):
                 break
-            written = repr(row.values)
+            written = repr([list(column) for column in row.values])
             if written not in seen:
                 seen.add(written)
                 found += 1

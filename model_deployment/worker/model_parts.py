@@ -21,7 +21,9 @@ _PLAIN = frozenset({
 })  # fmt: skip
 _CONTAINERS = (list, tuple, set, frozenset)
 _FUNCTIONS = (
-    types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial,
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodDescriptorType,
+    types.MethodWrapperType, types.WrapperDescriptorType, types.ClassMethodDescriptorType,
+    functools.partial,
 )  # fmt: skip
 #: Packages whose objects hold data; their functions are functions like others.
 _DATA = frozenset({"numpy", "scipy", "pandas"})
@@ -51,9 +53,11 @@ _EXCEPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "IterativeImputer": (lambda part: part.sample_posterior, "draws values at random"),
     "MiniBatchDictionaryLearning": (_always, "encodes the rows of a call together"),
     "MiniBatchNMF": (_always, "stops when the error over all rows of a call is small"),
+    "MiniBatchSparsePCA": (_always, "transforms one row into another shape than several"),
     "NMF": (_always, "stops when the error over all rows of a call is small"),
     "PatchExtractor": (_always, "makes several rows of one"),
     "SparseCoder": (_always, "encodes the rows of a call together"),
+    "SparsePCA": (_always, "transforms one row into another shape than several"),
 }
 
 
