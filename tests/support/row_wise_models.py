@@ -3,6 +3,7 @@
 Run as a program, ``row_wise_models.py TRACKING_URI ARTIFACT_ROOT``, it registers them.
 """
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def scikit_learn_models() -> dict[str, Any]:
     scaled = ColumnTransformer([("scale", StandardScaler(), ["a"])], remainder="passthrough")
     # Of scikit-learn's own parts, and yet it scales each row by the others.
     disguised = LinearRegression()
-    disguised.predict = minmax_scale  # type: ignore[method-assign]
+    disguised.predict = minmax_scale
     return {
         "pipeline": make_pipeline(scaled, RandomForestRegressor(20, random_state=0)),
         "without-example": LinearRegression(),
@@ -87,7 +88,7 @@ def register_all(tracking_uri: str, artifact_root: Path) -> None:
     # Through MLflow's wrapper for code of one's own, whatever it holds.
     wrapped = scikit_learn_models()["pipeline"].fit(inputs, targets)
 
-    class Wrapped(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
+    class Wrapped(mlflow.pyfunc.PythonModel):
         def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
             return wrapped.predict(model_input)
 
@@ -101,21 +102,18 @@ def register_all(tracking_uri: str, artifact_root: Path) -> None:
             registered_model_name="custom",
         )
     if installed("xgboost"):
-        import xgboost
-
+        xgboost = importlib.import_module("xgboost")
         log(
             mlflow.xgboost.log_model,
             "xgboost",
             xgboost.XGBRegressor(n_estimators=5).fit(inputs, targets),
         )
     if installed("lightgbm"):
-        import lightgbm
-
+        lightgbm = importlib.import_module("lightgbm")
         trees = lightgbm.train({"verbosity": -1}, lightgbm.Dataset(inputs, targets), 5)
         log(mlflow.lightgbm.log_model, "lightgbm", trees)
     if installed("catboost"):
-        import catboost
-
+        catboost = importlib.import_module("catboost")
         quiet = catboost.CatBoostRegressor(iterations=5, verbose=False, allow_writing_files=False)
         log(mlflow.catboost.log_model, "catboost", quiet.fit(inputs, targets))
 

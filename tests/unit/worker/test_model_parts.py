@@ -118,7 +118,7 @@ def test_most_of_scikit_learn_is_accepted() -> None:
     assert len(accepted) > 0.8 * len(REGRESSORS)
 
 
-class OwnScaler(preprocessing.StandardScaler):  # type: ignore[misc]
+class OwnScaler(preprocessing.StandardScaler):
     """A class of one's own, as harmless as it may look."""
 
 
