@@ -60,8 +60,8 @@ def direct(model: Path, folder: Path) -> Iterator[Server]:
     [port] = free_ports(1)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model)]
     command += ["-h", HOST, "-p", str(port), "--env-manager", "local"]
-    with _started("direct", command, folder, {}) as process:
-        _wait(f"http://{HOST}:{port}/ping", process, folder / "direct.log")
+    with started("direct", command, folder, {}) as process:
+        wait(f"http://{HOST}:{port}/ping", process, folder / "direct.log")
         yield Server(port, "/invocations", psutil.Process(process.pid))
 
 
@@ -81,9 +81,9 @@ def controller(
         "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, "-m", "model_deployment", "serve"]
-    with _started("controller", command, folder, settings) as process:
+    with started("controller", command, folder, settings) as process:
         base = f"http://{HOST}:{port}"
-        _wait(f"{base}/ready", process, folder / "controller.log")
+        wait(f"{base}/ready", process, folder / "controller.log")
         answer = httpx.post(
             f"{base}/deploy/{model}/{version}?wait={START}",
             json=options,
@@ -96,7 +96,7 @@ def controller(
 
 
 @contextmanager
-def _started(
+def started(
     name: str, command: list[str], folder: Path, settings: dict[str, str]
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A program in a session of its own, with temporary files and log in a folder."""
@@ -143,7 +143,7 @@ def end_strays(folder: Path) -> None:
     psutil.wait_procs(strays, timeout=5)
 
 
-def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until a program answers that it is ready."""
     end = time.monotonic() + START
     while process.poll() is None and time.monotonic() < end:
