@@ -28,7 +28,9 @@ def install_mlserver() -> str:
     if (ENVIRONMENT / "bin" / MLSERVER).exists():
         return ""
     venv.create(ENVIRONMENT, with_pip=True, clear=True)
-    wanted = [MLSERVER, f"{MLSERVER}-sklearn", f"scikit-learn=={version('scikit-learn')}"]
+    # Its workers do not start with a newer uvloop.
+    wanted = [MLSERVER, f"{MLSERVER}-sklearn", "uvloop<0.22"]
+    wanted.append(f"scikit-learn=={version('scikit-learn')}")
     command = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted]
     try:
         done = subprocess.run(

@@ -100,18 +100,17 @@ def serving() -> Iterator[tuple[dict[str, Peer], str]]:
                 MLFLOW: direct(model, folder),
                 FASTAPI: fastapi(file, folder),
             }
+            peers = {
+                which: Peer(stack.enter_context(server), load.BODY)
+                for which, server in servers.items()
+            }
             if not (missing := install_mlserver()):
-                servers[MLSERVER] = mlserver(file, folder)
-            yield (
-                {
-                    which: Peer(
-                        stack.enter_context(server),
-                        INFERENCE if which == MLSERVER else load.BODY,
-                    )
-                    for which, server in servers.items()
-                },
-                missing,
-            )
+                try:
+                    peers[MLSERVER] = Peer(stack.enter_context(mlserver(file, folder)), INFERENCE)
+                except RuntimeError as error:
+                    print(error, file=sys.stderr)
+                    missing = "it does not start here"
+            yield peers, missing
         finally:
             stack.close()
             tempfile.tempdir = before
