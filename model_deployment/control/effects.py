@@ -152,7 +152,11 @@ class Effects:
             await self.world.runtime.release(Endpoint(HOST, port))
 
     async def _promote(self, row: Deployment, merging: Merging) -> Deployment:
-        promoted = await self.deployments.move(
+        # Said once, and not again each time that the model is restarted. Before the move: whoever waits for
+        # the deployment reads that it is ready, and the route has to follow at once.
+        if row.options.batch_max_rows == AUTO and not merging.max_rows and merging != row.merging:
+            await self.deployments.note(row, f"requests are not merged: {merging.reason}")
+        return await self.deployments.move(
             row,
             State.READY,
             "healthy",
@@ -163,10 +167,6 @@ class Effects:
             proven=True,
             merging=merging,
         )
-        # Said once, and not again each time that the model is restarted.
-        if row.options.batch_max_rows == AUTO and not merging.max_rows and merging != row.merging:
-            await self.deployments.note(promoted, f"requests are not merged: {merging.reason}")
-        return promoted
 
     async def _stop(self, row: Deployment, stop: Stop, tick: Tick) -> Deployment:
         row = await self.deployments.move(
