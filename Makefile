@@ -70,6 +70,7 @@ bench: $(VENV)/dev
 	$(BIN)/python benchmarks/gate.py --write --check
 	$(BIN)/python benchmarks/proxy.py --write --check
 	$(BIN)/python benchmarks/serving.py --write --check
+	$(BIN)/python benchmarks/peers.py --write --check
 	$(BIN)/python benchmarks/start.py --write --check
 	$(BIN)/python benchmarks/idle.py --write --check
 	$(BIN)/python benchmarks/capture.py --write

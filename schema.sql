@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS deployments (
     renewed_at  TEXT,            -- when it got other artifacts than it had: what is older is of another model
     proven      INTEGER NOT NULL DEFAULT 0,  -- it was ready since it was last deployed
     kills       INTEGER NOT NULL DEFAULT 0,  -- ends in a row that came from outside
+    merging     TEXT,            -- JSON: rows of a merged call, at most, and why; NULL until it was ready
     UNIQUE (model, version),
     -- a launch exists exactly while the state says so
     CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),

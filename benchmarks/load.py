@@ -1,8 +1,9 @@
 """A load of small POST requests: wrk's, or for want of wrk our own.
 
-    python benchmarks/load.py PORT PATH SECONDS CALLERS ROWS PATIENCE
+    python benchmarks/load.py PORT PATH SECONDS CALLERS PATIENCE BODY
 
-Run as a program it is the one of our own: some callers who send again as soon as they are answered.
+Run as a program it is the one of our own: some callers who send again as soon as they are answered. BODY is
+the file that they send.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import uvloop
 
@@ -81,6 +83,7 @@ def put(
     callers: int = CALLERS,
     rows: int = 1,
     patience: int = 10,
+    content: bytes = b"",
 ) -> Load:
     """Put a load on a server, from a process of its own.
 
@@ -92,15 +95,18 @@ def put(
         callers: how many connections there are, each with one request at a time.
         rows: how many rows each request has.
         patience: seconds that an answer may take.
+        content: the body that is sent, in place of rows.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_SCRIPT % body(rows).decode())
-        script.flush()
-        numbers = (seconds, callers, rows, patience)
-        command = [sys.executable, __file__, str(port), path, *map(str, numbers)]
+    sent = content or body(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        script, file = Path(folder, "script.lua"), Path(folder, "body")
+        script.write_text(_SCRIPT % sent.decode())
+        file.write_bytes(sent)
+        numbers = (seconds, callers, patience)
+        command = [sys.executable, __file__, str(port), path, *map(str, numbers), str(file)]
         if wrk := shutil.which("wrk"):
             command = [wrk, "-t1", f"-c{callers}", f"-d{seconds:g}s", "--timeout", f"{patience}s"]
-            command += ["-s", script.name, f"http://{HOST}:{port}{path}"]
+            command += ["-s", str(script), f"http://{HOST}:{port}{path}"]
         done = subprocess.run(
             command,
             stdout=subprocess.PIPE,
@@ -149,8 +155,9 @@ class _Caller(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def _load(port: int, path: str, seconds: float, count: int, rows: int, patience: int) -> Load:
-    content = body(rows)
+async def _load(
+    port: int, path: str, seconds: float, count: int, patience: int, content: bytes
+) -> Load:
     request = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(content)}\r\n\r\n"
@@ -174,6 +181,7 @@ async def _load(port: int, path: str, seconds: float, count: int, rows: int, pat
 
 
 if __name__ == "__main__":
-    _, _port, _path, _seconds, *_numbers = sys.argv
-    _seen = uvloop.run(_load(int(_port), _path, float(_seconds), *map(int, _numbers)))
+    _, _port, _path, _seconds, _callers, _patience, _body = sys.argv
+    _numbers = (float(_seconds), int(_callers), int(_patience))
+    _seen = uvloop.run(_load(int(_port), _path, *_numbers, Path(_body).read_bytes()))
     print(json.dumps(asdict(_seen)))

@@ -60,8 +60,8 @@ def direct(model: Path, folder: Path) -> Iterator[Server]:
     [port] = free_ports(1)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model)]
     command += ["-h", HOST, "-p", str(port), "--env-manager", "local"]
-    with _started("direct", command, folder, {}) as process:
-        _wait(f"http://{HOST}:{port}/ping", process, folder / "direct.log")
+    with started("direct", command, folder, {}) as process:
+        wait(f"http://{HOST}:{port}/ping", process, folder / "direct.log")
         yield Server(port, "/invocations", psutil.Process(process.pid))
 
 
@@ -90,25 +90,22 @@ def empty_controller(registry: str, models: int, folder: Path) -> Iterator[Serve
         "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, "-m", "model_deployment", "serve"]
-    with _started("controller", command, folder, settings) as process:
-        _wait(f"http://{HOST}:{port}/ready", process, folder / "controller.log")
-        yield Server(port, "", psutil.Process(process.pid))
-
-
-def deploy(server: Server, model: str, version: int, options: dict[str, Any]) -> None:
-    """Deploy a model version, and wait until it is ready."""
-    answer = httpx.post(
-        f"http://{HOST}:{server.port}/deploy/{model}/{version}?wait={START}",
-        json=options,
-        timeout=START + 10,
-        trust_env=False,
-    )
-    if answer.status_code != 200:
-        raise RuntimeError(f"cannot deploy: {answer.status_code} {answer.text}")
+    with started("controller", command, folder, settings) as process:
+        base = f"http://{HOST}:{port}"
+        wait(f"{base}/ready", process, folder / "controller.log")
+        answer = httpx.post(
+            f"{base}/deploy/{model}/{version}?wait={START}",
+            json=options,
+            timeout=START + 10,
+            trust_env=False,
+        )
+        if answer.status_code != 200:
+            raise RuntimeError(f"cannot deploy: {answer.status_code} {answer.text}")
+        yield Server(port, f"/{model}-{version}", psutil.Process(process.pid))
 
 
 @contextmanager
-def _started(
+def started(
     name: str, command: list[str], folder: Path, settings: dict[str, str]
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A program in a session of its own, with temporary files and log in a folder."""
@@ -155,7 +152,7 @@ def end_strays(folder: Path) -> None:
     psutil.wait_procs(strays, timeout=5)
 
 
-def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until a program answers that it is ready."""
     end = time.monotonic() + START
     while process.poll() is None and time.monotonic() < end:

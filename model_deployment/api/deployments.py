@@ -119,7 +119,7 @@ class DeploymentCalls:
             rss=memory.rss if memory else None,
             pss=memory.pss if memory else None,
             memory_needed=self.controller.memory_needed(row),
-            serving=ServingOut.of(self.counters(row.key)),
+            serving=ServingOut.of(row, self.counters(row.key)),
         )
 
     async def get_logs(

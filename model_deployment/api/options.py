@@ -1,8 +1,17 @@
 """The bodies of a deploy call and of its answer, as far as they are made from the declared options."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+)
 
 from model_deployment.api.parameters import encodable
 from model_deployment.core import units
@@ -51,6 +60,8 @@ def _accepted(one: Declaration) -> Any:
     """The annotation of a member of the request."""
     if one.is_list:
         return tuple[_ColumnName, ...]
+    if one.words:
+        return _number_or_word(one)
     if not one.is_duration:
         return one.kind
     limits = {"gt" if one.positive else "ge": one.minimum, "le": one.maximum}
@@ -63,19 +74,33 @@ def _accepted(one: Declaration) -> Any:
     return Annotated[number, BeforeValidator(read, json_schema_input_type=number | text)]
 
 
+def _number_or_word(one: Declaration) -> Any:
+    number = Annotated[int, Field(strict=True, ge=one.minimum, le=one.maximum)]
+    words: Any = Literal[one.words]
+
+    def read(value: Any, read_number: ValidatorFunctionWrapHandler) -> Any:
+        return value if value in one.words else read_number(value)
+
+    return Annotated[number, WrapValidator(read, json_schema_input_type=number | words)]
+
+
 def _details(one: Declaration) -> dict[str, Any]:
     if one.is_list:
         return {"description": one.description, "max_length": _MAX_COLUMNS}
     if one.is_duration:
         example = _DURATION_TEXTS[one.unit][1]
         return {"description": f"{one.description} Text like `{example}` is accepted as well."}
+    if one.words:
+        return {"description": one.description}
     details = {"description": one.description, "ge": one.minimum, "le": one.maximum}
     # A size may be written as 1e6; a count may not.
     return details | ({"strict": True} if one.is_whole and one.unit != "bytes" else {})
 
 
 def _answered(one: Declaration, *, optional: bool) -> Any:
-    kind = list[str] if one.is_list else one.kind
+    kind: Any = list[str] if one.is_list else one.kind
+    if one.words:
+        kind |= Literal[one.words]
     return kind | None if optional else kind
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from model_deployment.api.options import OptionsOut
 from model_deployment.core.domain import Deployment, Desired, Event, ProxyCounters, State
 from model_deployment.core.hints import advice
+from model_deployment.core.merging import turned_off
 from model_deployment.core.options import Options
 
 
@@ -94,6 +95,19 @@ class ViolationsOut(BaseModel):
     count: int
 
 
+class MergingOut(BaseModel):
+    """Whether waiting requests are merged into one call of the model."""
+
+    max_rows: int = Field(description="Rows of a merged call, at most; 0: requests are not merged.")
+    reason: str = Field(description="Why requests are merged, or why not.")
+
+    @classmethod
+    def of(cls, row: Deployment, counters: ProxyCounters) -> "MergingOut | None":
+        if row.state is not State.READY:
+            return None
+        return cls(**asdict(turned_off(row.merging_in_force, counters.unmergeable)))
+
+
 class ServingOut(BaseModel):
     """What the proxy has counted since this controller began to route to the deployment."""
 
@@ -102,6 +116,9 @@ class ServingOut(BaseModel):
     )
     refused: int = Field(description="Requests rejected because they did not fit the signature.")
     violations: list[ViolationsOut]
+    merging: MergingOut | None = Field(
+        description="Whether waiting requests are merged, and why; null while not ready."
+    )
     batches: int = Field(description="Calls of the model that carried several requests.")
     batched_rows: int
     unmergeable: str = Field(
@@ -109,7 +126,7 @@ class ServingOut(BaseModel):
     )
 
     @classmethod
-    def of(cls, counters: ProxyCounters) -> "ServingOut":
+    def of(cls, row: Deployment, counters: ProxyCounters) -> "ServingOut":
         return cls(
             checked=counters.checked,
             refused=counters.refused,
@@ -117,6 +134,7 @@ class ServingOut(BaseModel):
                 ViolationsOut(column=column, kind=kind, count=count)
                 for (column, kind), count in sorted(counters.violations.items())
             ],
+            merging=MergingOut.of(row, counters),
             batches=counters.batches,
             batched_rows=counters.batched_rows,
             unmergeable=counters.unmergeable,

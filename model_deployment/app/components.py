@@ -11,8 +11,9 @@ from pathlib import Path
 
 from model_deployment.core.domain import Deployment
 from model_deployment.core.errors import CredentialsError
+from model_deployment.core.merging import Finding
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import EnvManager, StartMethod, Validation
+from model_deployment.core.options import AUTO, AUTO_MAX_ROWS, EnvManager, StartMethod, Validation
 from model_deployment.credentials.verify import Credentials
 from model_deployment.proxy import row_independence
 from model_deployment.registry.artifacts import ArtifactCache
@@ -89,17 +90,22 @@ def forks(
 
 def comparison(
     settings: Settings, description: MLmodelCache, cache: ArtifactCache
-) -> Callable[[Deployment], Awaitable[str]]:
+) -> Callable[[Deployment], Awaitable[Finding]]:
     """Finds out whether requests to a launch may be merged."""
 
-    async def compare(row: Deployment) -> str:
+    async def compare(row: Deployment) -> Finding:
         assert row.handle is not None  # noqa: S101 - it answers its health checks
         path = cache.path(row.artifact)
         # Forgiving: what MLflow itself saved as an example may not fit to the letter.
         gate = await asyncio.to_thread(description.gate, path, Validation.COERCE)
         example = await asyncio.to_thread(description.example, path)
+        endpoint = row.handle.endpoint
+        if row.options.batch_max_rows == AUTO:
+            flavors = await asyncio.to_thread(description.flavors, path)
+            return await row_independence.examine(endpoint, gate, example, flavors, AUTO_MAX_ROWS)
         limit = settings.request_timeout
-        return await row_independence.compare(row.handle.endpoint, gate, example, limit)
+        difference = await row_independence.compare(endpoint, gate, example, limit)
+        return Finding(not difference, difference or "rows are predicted alike alone and together")
 
     return compare
 

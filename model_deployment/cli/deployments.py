@@ -51,7 +51,24 @@ def _flag(one: Declaration) -> Any:
         ]
     if one.is_duration:
         return Annotated[str | None, typer.Option(help=f"{one.description} Or text like `12h`.")]
+    if one.words:
+        read = _number_or_word(one.words)
+        return Annotated[Any, typer.Option(help=one.description, parser=read, metavar="VALUE")]
     return Annotated[(str if one.choices else one.kind) | None, typer.Option(help=one.description)]
+
+
+def _number_or_word(words: tuple[str, ...]) -> Callable[[str], int | str]:
+    def read(text: str) -> int | str:
+        if text in words:
+            return text
+        try:
+            return int(text)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{text!r} is neither a whole number nor {' or '.join(words)}"
+            ) from None
+
+    return read
 
 
 @with_option_flags(Options)
@@ -70,7 +87,11 @@ def deploy(
 
     row = _follow(f"deploying {model}-{version}", step, "ready")
     out.print(f"{row['name']} is ready after {_seconds(row)}: {row['url']}")
-    out.print(client.model(row["name"])["curl"])
+    shown = client.model(row["name"])
+    if merging := shown["serving"]["merging"]:
+        how = f"up to {merging['max_rows']} rows" if merging["max_rows"] else "no"
+        out.print(f"Requests merged: {how}; {merging['reason']}")
+    out.print(shown["curl"])
 
 
 def undeploy(name: Name, url: Url = "") -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from model_deployment.control.collaborators import Collaborators
 from model_deployment.core.actions import Artifact, RowIndependence
 from model_deployment.core.domain import Deployment, State
+from model_deployment.core.merging import Finding
 from model_deployment.core.names import ModelKey
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class BackgroundWork:
         #: By deployment and artifacts: a model that was registered anew has others.
         self._preparations: dict[tuple[ModelKey, str], asyncio.Task[Path]] = {}
         #: By launch id.
-        self._checks: dict[str, asyncio.Task[str]] = {}
+        self._checks: dict[str, asyncio.Task[Finding]] = {}
 
     def prepare(self, row: Deployment) -> None:
         """Start to fetch and verify the artifacts of a deployment."""
@@ -59,7 +60,7 @@ class BackgroundWork:
         self._checks[str(row.launch_id)] = task
 
     def row_independence(self, launch_id: str) -> tuple[RowIndependence, str]:
-        """What the comparison found, and how the predictions differ or why they are not known to."""
+        """What the comparison found, and how that is known or why it is not."""
         task = self._checks.get(launch_id)
         if task is None:
             return RowIndependence.UNTRIED, ""
@@ -68,8 +69,9 @@ class BackgroundWork:
         if task.cancelled() or (error := task.exception()):
             why = "cancelled" if task.cancelled() else str(error) or type(error).__name__
             return RowIndependence.FAILED, f"cannot check whether requests may be merged: {why}"
-        difference = task.result()
-        return (RowIndependence.BROKEN, difference) if difference else (RowIndependence.KEPT, "")
+        found = task.result()
+        kept = RowIndependence.KEPT if found.independent else RowIndependence.BROKEN
+        return kept, found.reason
 
     def cancel(self, *, except_for: Iterable[Deployment] = ()) -> None:
         """Cancel what no pending and no starting one of these deployments needs."""

@@ -17,6 +17,7 @@ from model_deployment.core.domain import (
     WorkerCounts,
 )
 from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.merging import Finding
 from model_deployment.core.names import ModelKey
 from model_deployment.runtime.base import Runtime
 
@@ -33,8 +34,8 @@ class Collaborators:
     prober: Prober
     #: Fetches and verifies the artifacts of a deployment.
     prepare: Callable[[Deployment], Awaitable[Path]]
-    #: How the predictions of rows in a batch and alone differ; empty if they do not.
-    compare: Callable[[Deployment], Awaitable[str]]
+    #: Whether a launch predicts rows alike in a batch and alone.
+    compare: Callable[[Deployment], Awaitable[Finding]]
     #: Replaces the proxy's route table; False if a route cannot serve yet and has to be published again.
     publish: Callable[[Sequence[Route]], bool]
     #: What the proxy has counted of a launch, by launch id.

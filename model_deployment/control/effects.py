@@ -32,6 +32,8 @@ from model_deployment.core.actions import (
 from model_deployment.core.domain import Deployment, Endpoint, LaunchSpec, State, Step
 from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.lifecycle import after_failure
+from model_deployment.core.merging import Merging
+from model_deployment.core.options import AUTO
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 
@@ -74,8 +76,8 @@ class Effects:
             case CheckBatching():
                 self.background.check_row_independence(row)
                 return row
-            case Promote():
-                return await self._promote(row)
+            case Promote(merging):
+                return await self._promote(row, merging)
             case Stop():
                 return await self._stop(row, action, tick)
             case Release():
@@ -149,7 +151,11 @@ class Effects:
         with contextlib.suppress(OSError):
             await self.world.runtime.release(Endpoint(HOST, port))
 
-    async def _promote(self, row: Deployment) -> Deployment:
+    async def _promote(self, row: Deployment, merging: Merging) -> Deployment:
+        # Said once, and not again each time that the model is restarted. Before the move: whoever waits for
+        # the deployment reads that it is ready, and the route has to follow at once.
+        if row.options.batch_max_rows == AUTO and not merging.max_rows and merging != row.merging:
+            await self.deployments.note(row, f"requests are not merged: {merging.reason}")
         return await self.deployments.move(
             row,
             State.READY,
@@ -159,6 +165,7 @@ class Effects:
             ready_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             session=row.session or row.launch_id,
             proven=True,
+            merging=merging,
         )
 
     async def _stop(self, row: Deployment, stop: Stop, tick: Tick) -> Deployment:

@@ -32,11 +32,11 @@ class Observer:
         suspended = False
         if handle is not None and gone is None:
             suspended = self.world.runtime.stopped(handle, row.options)
-        independence, difference = self.background.row_independence(row.launch_id)
+        independence, found = self.background.row_independence(row.launch_id)
         return Observation(
             exit=self._explained(row, gone) if gone else None,
             row_independence=independence,
-            row_independence_error=difference,
+            row_independence_reason=found,
             health=self.world.prober.health(row.launch_id),
             traffic=self.world.traffic(row.launch_id),
             suspended=suspended,

@@ -63,5 +63,6 @@ def _route(row: Deployment, closing: bool) -> Route:
         reason=row.reason,
         options=row.options,
         artifact=row.artifact,
+        max_batch_rows=row.merging_in_force.max_rows,
         waits=wanted and comes_back and row.state in _WAITING,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from model_deployment.core.domain import Exit, Health, LaunchTraffic, State, Step
+from model_deployment.core.merging import Merging
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class Observation:
     #: Why the artifacts could not be fetched.
     artifact_error: str = ""
     row_independence: RowIndependence = RowIndependence.UNTRIED
-    #: How predictions differ, or why the check failed.
-    row_independence_error: str = ""
+    #: How it is known; or how predictions differ, or why the check failed.
+    row_independence_reason: str = ""
     #: False while as many deployments are starting as may at a time.
     may_start: bool = True
     #: Its processes are stopped (SIGSTOP), for longer than a moment.
@@ -110,6 +111,8 @@ class CheckBatching:
 @dataclass(frozen=True, slots=True)
 class Promote:
     """Publish the route."""
+
+    merging: Merging = Merging()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from model_deployment.core import merging
+from model_deployment.core.merging import Merging
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
@@ -148,6 +150,14 @@ class Deployment:
     memory: int | None = None
     #: When its artifacts last changed; None if they never did.
     renewed_at: datetime | None = None
+    #: Whether requests are merged, as the last launch that became ready has it; None if none was recorded
+    #: since the deploy.
+    merging: Merging | None = None
+
+    @property
+    def merging_in_force(self) -> Merging:
+        """Whether requests to the launch that is ready are merged."""
+        return merging.in_force(self.options.batch_max_rows, self.merging)
 
     @property
     def since(self) -> datetime:
@@ -200,6 +210,8 @@ class Route:
     waits: bool = False
     #: Id of what requests are sent to, where several launches share a port.
     session: str | None = None
+    #: Rows of a merged call, at most; 0: requests are not merged.
+    max_batch_rows: int = 0
 
 
 #: Upper bounds of the histogram of rows in a batch; one more bucket has no bound.

@@ -6,6 +6,7 @@ time, and returns one action, which the control loop applies.
 
 import zlib
 
+from model_deployment.core import merging
 from model_deployment.core.actions import (
     Action,
     Artifact,
@@ -22,7 +23,8 @@ from model_deployment.core.actions import (
     Stop,
 )
 from model_deployment.core.domain import Deployment, Desired, Exit, State, Step
-from model_deployment.core.options import EnvManager
+from model_deployment.core.merging import Merging
+from model_deployment.core.options import AUTO, EnvManager
 
 #: Every legal transition, with its cause. ``docs/design.md`` draws its diagram from this.
 TRANSITIONS: dict[tuple[State | None, State], str] = {
@@ -141,7 +143,8 @@ def _starting(row: Deployment, seen: Observation, now: float, policy: Policy) ->
 
 def _healthy(row: Deployment, seen: Observation, until: float, policy: Policy) -> Action:
     """What follows the first good health check."""
-    if not row.options.batch_max_rows:
+    limit = row.options.batch_max_rows
+    if limit == 0:
         return Promote()
     match seen.row_independence:
         case RowIndependence.UNTRIED:
@@ -149,12 +152,14 @@ def _healthy(row: Deployment, seen: Observation, until: float, policy: Policy) -
         case RowIndependence.WORKING:
             return Nothing()
         case RowIndependence.KEPT:
-            return Promote()
+            return Promote(merging.chosen(limit, seen.row_independence_reason))
+        case _ if limit == AUTO:
+            return Promote(Merging(0, seen.row_independence_reason))
         case RowIndependence.BROKEN:
             # More tries than there are: another start would load the same model.
-            return Stop(seen.row_independence_error, Step.TERMINATE, until, policy.tries + 1)
+            return Stop(seen.row_independence_reason, Step.TERMINATE, until, policy.tries + 1)
         case RowIndependence.FAILED:
-            return Stop(seen.row_independence_error, Step.TERMINATE, until, row.tries + 1)
+            return Stop(seen.row_independence_reason, Step.TERMINATE, until, row.tries + 1)
 
 
 def _ready(row: Deployment, seen: Observation, now: float, policy: Policy) -> Action:

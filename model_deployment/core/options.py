@@ -10,7 +10,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Literal, Self
+
+#: The value of an option whose value the controller chooses.
+AUTO: Final = "auto"
 
 
 class EnvManager(StrEnum):
@@ -38,6 +41,10 @@ class Validation(StrEnum):
     OBSERVE = "observe"  # accept everything, count what does not fit
 
 
+#: Rows that ``batch_max_rows=auto`` merges into one call, at most. A row of a linear model costs 672 µs
+#: alone, 3.6 among 256 and 1.7 among 1,024, whose callers all wait twice as long (measured).
+AUTO_MAX_ROWS = 256
+
 #: Bytes of a capture that fit into one MongoDB document, with its names and numbers spelled out.
 MAX_CAPTURE_BYTES = 6 * 1024 * 1024
 
@@ -60,6 +67,8 @@ class Declaration:
     unit: str = ""
     #: Names of special values.
     meanings: Mapping[float, str] = field(default_factory=dict)
+    #: Words that may stand in place of a number.
+    words: tuple[str, ...] = ()
     #: Whether a setting of the same name holds the default, and the setting's own default where it differs.
     setting: bool = False
     setting_default: Any = None
@@ -68,6 +77,14 @@ class Declaration:
     def choices(self) -> tuple[str, ...]:
         """The values of an option that has a few named ones; else empty."""
         return tuple(map(str, self.kind)) if issubclass(self.kind, StrEnum) else ()
+
+    def read(self, value: Any) -> Any:
+        """The value of the option that a JSON value stands for.
+
+        Raises:
+            ValueError, TypeError: it stands for none.
+        """
+        return value if value in self.words else self.kind(value)
 
     @property
     def is_list(self) -> bool:
@@ -108,11 +125,12 @@ class Options:
         "How strictly requests are checked against the model's signature: `strict` rejects what does not "
         "fit, `coerce` converts unambiguous values, `observe` only counts what does not fit.",
     )  # fmt: skip
-    batch_max_rows: int = option(
-        0, int, "Rows of a batch, at most",
-        "Merge waiting requests into one call of the model with at most this many rows; 0 turns batching "
-        "off. The deploy fails if the model predicts rows differently alone and in a batch.",
-        minimum=0, maximum=100_000, meanings={0: "off"},
+    batch_max_rows: int | Literal["auto"] = option(
+        AUTO, int, "Rows of a batch, at most",
+        "Merge waiting requests into one call of the model with at most this many rows. `auto` merges up "
+        f"to {AUTO_MAX_ROWS} rows, only where the model is known to predict each row by itself; 0 turns "
+        "batching off. With a number, the deploy fails if the model predicts rows differently alone and in "
+        "a batch.", minimum=0, maximum=100_000, meanings={0: "off"}, words=(AUTO,),
     )  # fmt: skip
     capture_rate: float = option(
         1.0, float, "Share of requests captured",
@@ -167,7 +185,7 @@ class Options:
             ValueError: a member has no value that the option could have.
         """
         known: dict[str, Any] = {
-            name: None if values[name] is None else one.kind(values[name])
+            name: None if values[name] is None else one.read(values[name])
             for name, one in cls.declarations().items()
             if name in values
         }

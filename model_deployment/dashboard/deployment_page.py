@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from model_deployment.core.domain import State
 from model_deployment.core.hints import advice
+from model_deployment.core.merging import turned_off
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard import captured_columns, charts
 from model_deployment.dashboard.dependencies import Dependencies
@@ -30,6 +31,7 @@ def router(dependencies: Dependencies, pages: Pages, hub: Hub) -> APIRouter:
     async def page(request: Request, name: str) -> Response:
         overview = await hub.overview()
         deployment = await dependencies.controller.get(ModelKey.parse(name))
+        counters = dependencies.counters(deployment.key)
         signature, _, example = await asyncio.to_thread(dependencies.describe, deployment)
         return pages.send(
             request,
@@ -41,7 +43,10 @@ def router(dependencies: Dependencies, pages: Pages, hub: Hub) -> APIRouter:
             form=form(signature, example),
             # The signature is unknown until the model's files have been fetched.
             known=signature is not None or deployment.state in _ANSWERING,
-            counters=dependencies.counters(deployment.key),
+            counters=counters,
+            merging=turned_off(deployment.merging_in_force, counters.unmergeable)
+            if deployment.state is State.READY
+            else None,
             options=deployment.options.as_dict(),
             advice=advice(deployment.reason),
             windows=list(charts.WINDOWS),

@@ -227,7 +227,7 @@ class Routes:
     def _new_service(self, route: Route, endpoint: Endpoint, gate: Gate | None) -> Service:
         upstream = Upstream(route.key, endpoint, self._limits, self._on_failure)
         counts = self._counts[route.key]
-        if gate is None or not route.options.batch_max_rows or counts.unmergeable:
+        if gate is None or not route.max_batch_rows or counts.unmergeable:
             return Service(upstream, gate, None)
 
         async def send(request: UpstreamRequest) -> UpstreamAnswer:
@@ -243,7 +243,7 @@ class Routes:
         batcher = Batcher(
             send,
             gate.join,
-            max_rows=route.options.batch_max_rows,
+            max_rows=route.max_batch_rows,
             max_calls=route.options.workers,
             queue_timeout=self._limits.read_timeout,
             on_turned_off=on_turned_off,

@@ -1,24 +1,38 @@
 """Tests whether a model predicts a row alike alone and in a batch, which merging requests needs.
 
 A model that ranks its rows, or scales them by their mean, does not.
+
+Where merging was asked for with a number, :func:`compare` tries a few rows. Where nobody asked for it,
+:func:`examine` tries varied rows, and the model has to be of a kind that predicts each row by itself.
 """
 
+import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable
+import random
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import aiohttp
 
 from model_deployment.core.domain import Endpoint
-from model_deployment.gate import Gate, MergeableTable, dumps
+from model_deployment.core.merging import Finding
+from model_deployment.gate import Gate, MalformedJson, MergeableTable, dumps, loads
 from model_deployment.proxy.answers import predictions
+from model_deployment.proxy.varied_rows import concatenated, varied_rows
+from model_deployment.worker import row_wise
+from model_deployment.worker.row_wise import Verdict
 
-#: Rows that are compared.
+#: Rows that :func:`compare` compares.
 _ROWS = 4
 #: Tolerances of ``numpy.allclose``: matrix products of one row and of several round differently.
-_RELATIVE, _ABSOLUTE = 1e-5, 1e-8
+_TOLERANCE = (1e-5, 1e-8)
+#: Rows that :func:`examine` compares, those of each kind that it tries, and its tolerance.
+_VARIED, _STRICT = 8, (1e-9, 0.0)
+#: Seconds that it takes at most, and bytes of one call and of one answer.
+_LONGEST, _MOST_BYTES = 10.0, 4 * 1024 * 1024
 
 _UNKNOWN = "cannot check whether its requests may be merged (batch_max_rows): "
 #: The predictions for some rows, or None if the model gives no list of predictions for them.
@@ -38,18 +52,127 @@ async def compare(endpoint: Endpoint, gate: Gate, example: Any, timeout: float) 
     Raises:
         OSError, aiohttp.ClientError, TimeoutError: the model server does not answer.
     """
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session:
+    async with _session(timeout) as session:
+        return await _compare(gate, example, _predict(session, endpoint, gate, sys.maxsize))
 
-        async def predict(table: MergeableTable) -> list[Any] | None:
-            async with session.post(
-                f"{endpoint.url}/invocations",
-                data=dumps(gate.join([table])),
-                headers={"content-type": "application/json"},
-            ) as answer:
-                content = await answer.read()
-                return predictions(content) if answer.status == 200 else None
 
-        return await _compare(gate, example, predict)
+async def examine(
+    endpoint: Endpoint, gate: Gate, example: Any, flavors: Any, max_rows: int
+) -> Finding:
+    """Find out whether requests may be merged though nobody asked for it.
+
+    Args:
+        example: as for :func:`compare`.
+        flavors: the member of the same name of the ``MLmodel`` file.
+        max_rows: rows of the largest call that is compared.
+
+    Raises:
+        OSError, aiohttp.ClientError: the model server does not answer.
+    """
+    async with _session(_LONGEST) as session:
+        verdict = await _ask(session, endpoint) or row_wise.judge_file(flavors)
+        if not verdict.row_wise:
+            return Finding(False, verdict.reason)
+        try:
+            async with asyncio.timeout(_LONGEST):
+                predict = _predict(session, endpoint, gate, _MOST_BYTES)
+                problem = await _compare_varied(gate, example, predict, max_rows)
+        except TimeoutError:
+            problem = f"comparing its predictions took longer than {_LONGEST:g} s"
+    if problem:
+        return Finding(False, problem)
+    compared = f"{_VARIED} rows were predicted alike alone, together, shuffled and repeated"
+    return Finding(True, f"{verdict.reason}, and {compared}")
+
+
+async def _ask(session: aiohttp.ClientSession, endpoint: Endpoint) -> Verdict | None:
+    """What the model server says of its model; None if it is MLflow's own, which says nothing."""
+    async with session.get(f"{endpoint.url}{row_wise.PATH}") as answer:
+        content = await _read(answer, _MOST_BYTES)
+        with contextlib.suppress(MalformedJson):
+            return Verdict.from_dict(loads(content)) if answer.status == 200 else None
+    return None
+
+
+async def _compare_varied(gate: Gate, example: Any, predict: Predict, max_rows: int) -> str:
+    """How the predictions of varied rows differ, or why it is not known; empty if they do not."""
+    table = gate.check(example).table if example is not None else None
+    if table is None:
+        return "it has neither an input example that is a table nor a signature to make one of"
+    rows: list[MergeableTable] = []
+    alone: list[list[Any] | None] = []
+    for row in varied_rows(table, _VARIED):
+        prediction = await predict(row)
+        if prediction is not None:
+            rows.append(row)
+            alone.append(prediction)
+        if len(rows) == _VARIED:
+            break
+    else:
+        return (
+            f"it predicts only {len(rows)} of the rows that its input example or its signature gives, and "
+            f"{_VARIED} are needed to compare predictions; log the model with more rows as input_example="
+        )
+    size = max(len(dumps(one)) for one in [*map(gate.join, zip(rows)), *alone])
+    largest = min(max_rows, _MOST_BYTES // size)
+    if largest < 2 * _VARIED:
+        return f"its rows or its predictions are too large to be merged ({size:,} bytes)"
+    shuffle = random.Random(0)  # noqa: S311 - the same order each time
+    in_order = list(range(_VARIED))
+    repeated = [place % _VARIED for place in range(largest)]
+    for places in (
+        in_order,
+        shuffle.sample(in_order, _VARIED),
+        shuffle.sample(repeated, largest),
+    ):
+        together = await predict(concatenated([rows[place] for place in places]))
+        if difference := _first_difference(together, places, alone):
+            return difference
+    return ""
+
+
+def _first_difference(
+    together: list[Any] | None, places: Sequence[int], alone: Sequence[list[Any] | None]
+) -> str:
+    if together is None or len(together) != len(places):
+        got = "no list of predictions" if together is None else f"{len(together)} predictions"
+        return f"{len(places)} rows together are answered with {got}"
+    for one, place in zip(together, places, strict=True):
+        found = alone[place]
+        if found is None or len(found) != 1 or not _equal(one, found[0], _STRICT):
+            other = found[0] if found and len(found) == 1 else found
+            return (
+                f"its prediction for a row is {_shown(one)} together with {len(places) - 1} other rows, "
+                f"and {_shown(other)} alone"
+            )
+    return ""
+
+
+def _session(timeout: float) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout))
+
+
+def _predict(session: aiohttp.ClientSession, endpoint: Endpoint, gate: Gate, most: int) -> Predict:
+    async def predict(table: MergeableTable) -> list[Any] | None:
+        async with session.post(
+            f"{endpoint.url}/invocations",
+            data=dumps(gate.join([table])),
+            headers={"content-type": "application/json"},
+        ) as answer:
+            content = await _read(answer, most)
+            return predictions(content) if content and answer.status == 200 else None
+
+    return predict
+
+
+async def _read(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body of an answer; empty if it is longer than ``most`` bytes."""
+    content = bytearray()
+    async for part in answer.content.iter_any():
+        content += part
+        if len(content) > most:
+            return b""
+    return bytes(content)
 
 
 async def _compare(gate: Gate, example: Any, predict: Predict) -> str:
@@ -76,9 +199,9 @@ async def _compare(gate: Gate, example: Any, predict: Predict) -> str:
             )
         rows, alone = [*rows[:1], other], [alone[0], prediction]
     # Backwards too: a model that sorts its answer may have been given sorted rows.
-    if difference := _difference(await predict(_concatenated(rows)), alone):
+    if difference := _difference(await predict(concatenated(rows)), alone):
         return difference
-    backwards = await predict(_concatenated(rows[::-1]))
+    backwards = await predict(concatenated(rows[::-1]))
     return _difference(backwards and backwards[::-1], alone)
 
 
@@ -101,23 +224,21 @@ def _difference(together: list[Any] | None, alone: list[list[Any] | None]) -> st
     return ""
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(one: Any, other: Any, tolerance: tuple[float, float] = _TOLERANCE) -> bool:
+    """Whether two predictions are the same, but for a relative and an absolute difference of floats."""
     if type(one) is list and type(other) is list:
-        return len(one) == len(other) and all(map(_equal, one, other))
+        return len(one) == len(other) and all(
+            _equal(*pair, tolerance) for pair in zip(one, other, strict=True)
+        )
     if type(one) is dict and type(other) is dict:
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(
+            _equal(one[key], other[key], tolerance) for key in one
+        )
     if float in (type(one), type(other)):  # whole numbers are not rounded
+        relative, absolute = tolerance
         with contextlib.suppress(TypeError, OverflowError):  # no number, or too large for a float
-            return math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+            return math.isclose(one, other, rel_tol=relative, abs_tol=absolute)
     return bool(one == other)
-
-
-def _concatenated(rows: list[MergeableTable]) -> MergeableTable:
-    values = tuple(
-        [value for row in rows for value in row.values[place]]
-        for place in range(len(rows[0].values))
-    )
-    return replace(rows[0], values=values, rows=len(rows))
 
 
 def _changed(row: MergeableTable) -> MergeableTable:

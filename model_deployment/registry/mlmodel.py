@@ -56,6 +56,11 @@ class MLmodelReader:
         signature, own, request = self.read(model_path)
         return request if signature or own is not None else None
 
+    def flavors(self, model_path: Path) -> Any:
+        """The flavors of the model, as its file has them; None if there are none."""
+        _, document = _read(model_path)
+        return document.get("flavors") if isinstance(document, dict) else None
+
     def gate(self, model_path: Path, validation: Validation) -> Gate:
         """The gate for the signature; without a signature it accepts everything."""
         return Gate(self._signature_and_example(model_path)[0], self._mapping, validation)

@@ -36,6 +36,10 @@ class MLmodelCache:
     def example(self, model_path: Path) -> Any:
         return self._once("example", model_path, lambda: self._reader.example(model_path))
 
+    def flavors(self, model_path: Path) -> Any:
+        """As :meth:`MLmodelReader.flavors`; the result is shared and must not be changed."""
+        return self._once("flavors", model_path, lambda: self._reader.flavors(model_path))
+
     def gate(self, model_path: Path, validation: Validation) -> Gate:
         def make() -> Gate:
             return self._reader.gate(model_path, validation)

@@ -15,7 +15,7 @@ from model_deployment.state.database import Database
 #: Columns :meth:`Deployments.move` may set besides the state.
 _CHANGEABLE = frozenset({
     "step", "deadline", "not_before", "tries", "ready_since", "ready_at", "launches", "parking",
-    "session", "proven", "kills",
+    "session", "proven", "kills", "merging",
 })  # fmt: skip
 
 
@@ -242,6 +242,7 @@ def _want_running(
             "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
             "parking = 0, not_before = 0, launches = 0, kills = 0, created_at = ?, "
             "proven = (state = 'ready'), "
+            "merging = CASE state WHEN 'ready' THEN merging END, "
             "memory = ?, renewed_at = CASE artifact WHEN ? THEN renewed_at ELSE ? END, "
             # Requests that wait at the port of an earlier launch wait for what may be another model now.
             "session = CASE state WHEN 'pending' THEN NULL ELSE session END "

@@ -19,7 +19,7 @@ from model_deployment.core.options import Options
 from model_deployment.state.snapshot import BESIDE, sync
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 #: A file that exists while a restore runs, or after it was interrupted.
 UNFINISHED = "restore-unfinished"
 #: Name of the entry in ``meta`` that says that there is an embedded document store.

@@ -3,12 +3,14 @@
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.core.domain import Deployment, Desired, Endpoint, Event, Handle, State, Step
 from model_deployment.core.errors import IllegalTransition
 from model_deployment.core.lifecycle import check
+from model_deployment.core.merging import Merging
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
@@ -24,6 +26,8 @@ def move(
     if not check(row.state, state):
         raise IllegalTransition(f"cannot move {row.key} from {row.state} to {state}")
     values: dict[str, Any] = {"state": state, "reason": reason, **changes}
+    if isinstance(merging := changes.get("merging"), Merging):
+        values["merging"] = json.dumps(asdict(merging))
     columns = ", ".join(f"{name} = :{name}" for name in values)
     cursor = connection.execute(
         f"UPDATE deployments SET {columns} WHERE model = :model AND version = :version "  # noqa: S608
@@ -107,6 +111,7 @@ def read(row: Mapping[str, Any]) -> Deployment:
         renewed_at=datetime.fromisoformat(row["renewed_at"]) if row["renewed_at"] else None,
         proven=bool(row["proven"]),
         kills=row["kills"],
+        merging=Merging(**json.loads(row["merging"])) if row["merging"] else None,
     )
 
 

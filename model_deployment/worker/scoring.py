@@ -5,6 +5,7 @@ except for the requests that :mod:`model_deployment.worker.fast_path` takes.
 """
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ import uvicorn.lifespan.off
 import uvicorn.loops.uvloop
 
 from model_deployment.http.connection import Connection
-from model_deployment.worker import load_failures
+from model_deployment.worker import load_failures, model_parts, row_wise
 from model_deployment.worker.executor import PredictionExecutor
 from model_deployment.worker.failure_header import (
     CHECK,
@@ -100,7 +101,7 @@ def _load(path: str) -> Any:
 
 
 class Application:
-    """Answers the four paths of MLflow's server."""
+    """Answers the four paths of MLflow's server, and one for the controller."""
 
     def __init__(self, model: Any, timeout: float) -> None:
         """``timeout``: seconds that a prediction may take."""
@@ -136,9 +137,19 @@ class Application:
                 return _PONG
             case "GET", "/version":
                 return self._version
+            case "GET", row_wise.PATH:
+                return await asyncio.to_thread(self._row_independence)
             case _, "/invocations" | "/ping" | "/health" | "/version":
                 return _NOT_ALLOWED
         return _NOT_FOUND
+
+    def _row_independence(self) -> ScoringAnswer:
+        """Whether the model predicts each row by itself, for the controller, which asks at a start."""
+        try:
+            verdict = model_parts.judge(self._model)
+        except Exception as error:  # a model may have any attribute, and MLflow another inside
+            verdict = row_wise.Verdict(False, f"its parts cannot be looked at: {error!r}")
+        return ScoringAnswer(200, JSON, json.dumps(verdict.as_dict()).encode())
 
     async def _invocations(self, scope: Message, receive: Receive) -> ScoringAnswer:
         try:

@@ -31,6 +31,14 @@ def difficult_registry(
     return _shared_registry(request.config, tmp_path_factory.getbasetemp(), "difficult_models.py")
 
 
+@pytest.fixture(scope="session")
+def row_wise_registry(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """Tracking URI of a registry that holds the models of ``row_wise_models.py``."""
+    return _shared_registry(request.config, tmp_path_factory.getbasetemp(), "row_wise_models.py")
+
+
 def _shared_registry(config: pytest.Config, base: Path, script: str) -> str:
     """A registry that is made once for a whole run."""
     # Only a worker's own folder lies in one that belongs to this run: the parent of the main

@@ -21,6 +21,7 @@ from model_deployment.core.domain import (
     Health,
     LaunchSpec,
 )
+from model_deployment.core.merging import Finding
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.runtime.base import OnExit
@@ -210,14 +211,14 @@ class FakeMachine:
             self.preparing.remove(row.key)
         return Path("/artifacts") / row.artifact
 
-    async def compare(self, row: Deployment) -> str:
-        """How predictions together and apart differ."""
+    async def compare(self, row: Deployment) -> Finding:
+        """Whether predictions together and apart are alike."""
         self.compared.append(row.launch_id)
         if self.compare_gate is not None:
             await self.compare_gate.wait()
         if isinstance(self.difference, Exception):
             raise self.difference
-        return self.difference
+        return Finding(not self.difference, self.difference or "it was compared")
 
 
 class FakeRuntime:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 import uvicorn
 
 from model_deployment.core.domain import Endpoint, LaunchTraffic, Route, State
+from model_deployment.core.merging import in_force
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.gate import Gate
@@ -126,7 +127,8 @@ class Front:
         """A route to the upstream; one without an endpoint where the state is not ready."""
         ready = state is State.READY
         endpoint = Endpoint(HOST, self.upstream.port) if ready else None
-        return Route(key, state, launch, endpoint, reason, self._options)
+        rows = in_force(self._options.batch_max_rows, None).max_rows
+        return Route(key, state, launch, endpoint, reason, self._options, max_batch_rows=rows)
 
     def publish(self, *routes: Route) -> bool:
         return self.routes.publish(routes)

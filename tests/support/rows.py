@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from model_deployment.core.actions import Artifact, Observation, Policy
+from model_deployment.core.actions import Artifact, Observation, Policy, RowIndependence
 from model_deployment.core.domain import (
     Deployment,
     Desired,
@@ -21,7 +21,7 @@ from model_deployment.core.domain import (
 )
 from model_deployment.core.lifecycle import LIVE
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import EnvManager, Options
+from model_deployment.core.options import AUTO, EnvManager, Options
 
 KEY = ModelKey("diabetes", 1)
 LAUNCH = "0123456789abcdef"
@@ -35,7 +35,7 @@ def row(state: State, desired: Desired = Desired.RUNNING, **changes: Any) -> Dep
         key=KEY,
         desired=desired,
         state=state,
-        options=Options(),
+        options=Options(batch_max_rows=0),
         artifact="diabetes-1-0",
         created_at=datetime(2026, 1, 31, tzinfo=UTC),
         step=Step.TERMINATE if state is State.STOPPING else None,
@@ -62,6 +62,7 @@ def rows(
         draw(st.sampled_from(desired)),
         options=Options(
             env_manager=draw(st.sampled_from(EnvManager)),
+            batch_max_rows=draw(st.sampled_from([0, 64, AUTO])),
             idle_timeout=draw(st.sampled_from([0.0, 0.0, 1.0, 600.0])),
         ),
         step=draw(st.sampled_from(Step)) if state is State.STOPPING else None,
@@ -90,6 +91,8 @@ observations = st.builds(
     ),
     artifact=st.sampled_from(Artifact),
     artifact_error=reasons,
+    row_independence=st.sampled_from(RowIndependence),
+    row_independence_reason=reasons,
     may_start=st.booleans(),
     suspended=st.booleans(),
     closing=st.booleans(),

@@ -34,7 +34,7 @@ from tests.support.manual_loop import ManualLoop
 FIRST = 8001
 QUARANTINE = 5.0
 POLICY = Policy()
-PLAIN = Options()
+PLAIN = Options(batch_max_rows=0)
 #: A file system without a disk, where there is one: each commit is an fsync.
 FAST = Path("/dev/shm")
 

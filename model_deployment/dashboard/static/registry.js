@@ -114,6 +114,7 @@ if (dialog) {
     for (const field of form.elements) {
       if (!field.name || field.value.trim() === "") continue;
       if (field.dataset.kind === "number") options[field.name] = Number(field.value);
+      else if (field.dataset.kind === "word") options[field.name] = /^\d+$/.test(field.value) ? Number(field.value) : field.value;
       else if (field.dataset.kind === "list") options[field.name] = field.value.split(",").map((name) => name.trim()).filter(Boolean);
       else options[field.name] = field.value;
     }

@@ -26,7 +26,7 @@ def test_deploy_answers_when_the_model_is_ready(controller: Controller) -> None:
         "start_method": "serve",  # of this controller
         "workers": 1,
         "validation": "strict",
-        "batch_max_rows": 0,
+        "batch_max_rows": "auto",
         "capture_rate": 1.0,
         "capture_exclude": [],
         "capture_hash": [],

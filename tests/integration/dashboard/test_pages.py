@@ -180,7 +180,7 @@ def test_deploy_form_shows_defaults(controllers: Controllers) -> None:
     assert fields == {
         "idle_timeout": "90",
         "workers": "1",
-        "batch_max_rows": "0: off",
+        "batch_max_rows": "auto",
         "capture_rate": "0.25",
         "max_capture_bytes": "4096",
         "retention_days": "7",

@@ -4,6 +4,8 @@ import json
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from tests.support.harness import Controller, Controllers
 from tests.support.waiting import until_sync
 
@@ -20,12 +22,31 @@ def captured(controller: Controller) -> list[str]:
 def age(controller: Controller) -> None:
     """Take away what the release before did not write."""
     with closing(sqlite3.connect(controller.state_db)) as state, state:
-        for column in ("proven", "kills", "renewed_at"):
+        for column in ("proven", "kills", "renewed_at", "merging"):
             state.execute(f"ALTER TABLE deployments DROP COLUMN {column}")
         state.execute("PRAGMA user_version=2")
     with closing(sqlite3.connect(controller.state_db.parent / "documents.db")) as store, store:
         for name in ("typed", "left_out", "let_through"):
             store.execute("UPDATE documents SET body = json_remove(body, ?)", (f"$.{name}",))
+
+
+@pytest.mark.parametrize("rows", [0, 64])
+def test_requests_are_merged_as_they_were(controllers: Controllers, rows: int) -> None:
+    controller = controllers().up()
+    controller.deploy(KEY, batch_max_rows=0)
+    controller.kill()
+    age(controller)
+    with closing(sqlite3.connect(controller.state_db)) as state, state:
+        state.execute(
+            "UPDATE deployments SET options = json_set(options, '$.batch_max_rows', ?)", [rows]
+        )
+    controller.up()
+    row = controller.row(KEY)
+    assert (row["state"], row["options"]["batch_max_rows"]) == ("ready", rows)
+    assert row["serving"]["merging"] == {"max_rows": rows, "reason": f"batch_max_rows is {rows}"}
+    controller.deploy(KEY)  # names no option, so there is no conflict
+    controller.undeploy(KEY)
+    assert controller.deploy(KEY)["options"]["batch_max_rows"] == "auto"
 
 
 def test_models_go_on_and_captures_are_read(controllers: Controllers) -> None:

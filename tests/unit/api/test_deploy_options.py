@@ -43,7 +43,8 @@ def test_new_option_is_in_answers_and_in_the_state_row() -> None:
     assert More.from_dict(Options(workers=2).as_dict()) == More(workers=2)
 
 
-def test_new_option_is_a_flag_of_the_command_line() -> None:
+def command_line(*words: str) -> dict[str, Any]:
+    """The flags that a command of the command line gets."""
     app, given = typer.Typer(), dict[str, Any]()
 
     @app.command()
@@ -51,10 +52,13 @@ def test_new_option_is_a_flag_of_the_command_line() -> None:
     def deploy(url: str = "", **flags: Any) -> None:
         given.update(flags)
 
-    done = CliRunner().invoke(
-        app, ["--priority", "4", "--capture-hash", "a", "--capture-hash", "b"]
-    )
-    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, [*words])
+    assert done.exit_code == 0, " ".join(done.output.replace("│", " ").split())
+    return given
+
+
+def test_new_option_is_a_flag_of_the_command_line() -> None:
+    given = command_line("--priority", "4", "--capture-hash", "a", "--capture-hash", "b")
     named = {name: value for name, value in given.items() if value is not None}
     assert named == {"priority": 4, "capture_hash": ["a", "b"]}
     assert given.keys() == More.declarations().keys()
@@ -71,6 +75,28 @@ def test_new_option_is_a_field_of_the_form() -> None:
     fields: Any = Template("{% macro field" + macro).module
     html = fields.field("priority", More.declarations()["priority"], 3)
     assert 'name="priority" type="number" min="0" max="9" placeholder="3"' in html
+
+
+@pytest.mark.parametrize("value", ["auto", 0, 64])
+def test_a_word_may_stand_for_a_number(value: int | str) -> None:
+    asked = DeployOptions.model_validate({"batch_max_rows": value})
+    assert asked.overrides().apply_to(Options()).batch_max_rows == value
+    assert OptionsOut(**asked.overrides().apply_to(Options()).as_dict()).model_dump()[
+        "batch_max_rows"
+    ] == value  # fmt: skip
+    given = command_line("--batch-max-rows", str(value))
+    assert (given["batch_max_rows"], type(given["batch_max_rows"])) == (value, type(value))
+
+
+@pytest.mark.parametrize("value", ["Auto", "", "9", 1.5, True, -1, 100_001, [], {}])
+def test_other_words_are_refused(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        DeployOptions.model_validate({"batch_max_rows": value})
+
+
+def test_the_command_line_says_which_word_there_is() -> None:
+    with pytest.raises(AssertionError, match="neither a whole number nor auto"):
+        command_line("--batch-max-rows", "most")
 
 
 def test_every_option_of_today_is_everywhere() -> None:

@@ -7,13 +7,15 @@ import pytest
 
 from model_deployment.core.domain import Deployment, State, Step
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
+from model_deployment.core.options import AUTO, AUTO_MAX_ROWS, Options
 from model_deployment.state.database import DatabaseError
 from tests.support.fakes import SIGTERM
 from tests.support.simulation import FIRST, Simulation, simulation
 
 A, B = (ModelKey(name, 1) for name in "ab")
 MERGED = Options(batch_max_rows=64)
+OFF = Options(batch_max_rows=0)
+BY_ITSELF = Options(batch_max_rows=AUTO)
 WHY = "its requests must not be merged (batch_max_rows): it ranks them"
 
 
@@ -92,7 +94,7 @@ async def test_the_end_of_a_trial_is_looked_at_without_delay(sim: Simulation) ->
 
 async def test_without_merging_nothing_is_tried(sim: Simulation) -> None:
     sim.machine.difference = WHY
-    await healthy(sim, Options())
+    await healthy(sim, OFF)
     await sim.tick()
     assert (await sim.row(A)).state is State.READY
     assert sim.machine.compared == []
@@ -120,10 +122,10 @@ async def test_deployed_without_merging_it_serves(sim: Simulation) -> None:
     await healthy(sim)
     await judged(sim)
     await sim.tick()
-    await healthy(sim, Options())
+    await healthy(sim, OFF)
     await sim.tick()
     row = await sim.row(A)
-    assert (row.state, row.tries, row.options) == (State.READY, 0, Options())
+    assert (row.state, row.tries, row.options) == (State.READY, 0, OFF)
 
 
 async def test_deployed_again_as_it_was_it_is_tried_again(sim: Simulation) -> None:
@@ -293,6 +295,63 @@ async def test_a_judgement_that_cannot_be_written_is_written_later(
     monkeypatch.setattr(sim.deployments, "move", move)
     assert (await judged(sim)).state is state
     assert len(sim.machine.compared) == 1
+
+
+@pytest.mark.parametrize("difference", [WHY, ConnectionError("the server broke off")])
+async def test_merging_that_nobody_asked_for_stops_no_launch(
+    sim: Simulation, difference: str | Exception
+) -> None:
+    sim.machine.difference = difference
+    await healthy(sim, BY_ITSELF)
+    row = await judged(sim)
+    assert (row.state, row.tries) == (State.READY, 0)
+    assert row.merging is not None
+    assert (row.merging.max_rows, str(difference) in row.merging.reason) == (0, True)
+    said = f"requests are not merged: {row.merging.reason}"
+    assert [one.reason for one in await sim.deployments.events(A)].count(said) == 1
+    await sim.tick()
+    [route] = sim.routes
+    assert route.max_batch_rows == 0
+
+
+async def test_what_keeps_requests_apart_is_said_once(sim: Simulation) -> None:
+    sim.machine.difference, sim.machine.prompt = WHY, True
+    await healthy(sim, BY_ITSELF)
+    await judged(sim)
+    sim.machine.end(await sim.process(A), 1)
+    for _ in range(8):
+        await sim.tick(1)
+        await asyncio.sleep(0)
+    row = await sim.row(A)
+    assert (row.state, row.launches) == (State.READY, 2)
+    assert len(sim.machine.compared) == 2
+    events = [one.reason for one in await sim.deployments.events(A)]
+    assert events.count(f"requests are not merged: {WHY}") == 1
+
+
+@pytest.mark.parametrize(("options", "rows"), [(BY_ITSELF, AUTO_MAX_ROWS), (MERGED, 64)])
+async def test_a_new_controller_goes_on_merging(
+    sim: Simulation, options: Options, rows: int
+) -> None:
+    await healthy(sim, options)
+    before = await judged(sim)
+    await sim.gone()
+    await sim.start()
+    await sim.tick(1)
+    [route] = sim.routes
+    assert route.max_batch_rows == rows
+    assert (await sim.row(A)).merging == before.merging
+    assert len(sim.machine.compared) == 1
+
+
+async def test_an_undeploy_that_is_revoked_in_time_keeps_merging(sim: Simulation) -> None:
+    await healthy(sim, BY_ITSELF)
+    await judged(sim)
+    await sim.undeploy(A)
+    assert await sim.deploy(A, BY_ITSELF)
+    await sim.tick()
+    [route] = sim.routes
+    assert (route.state, route.max_batch_rows) == (State.READY, AUTO_MAX_ROWS)
 
 
 async def test_a_trial_holds_up_no_other_deployment(sim: Simulation) -> None:

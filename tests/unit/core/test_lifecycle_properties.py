@@ -20,6 +20,7 @@ from model_deployment.core.actions import (
     Promote,
     RefuseWake,
     Release,
+    RowIndependence,
     Stop,
 )
 from model_deployment.core.domain import (
@@ -134,6 +135,8 @@ class World:
     alive: bool = True
     #: How it ends on its own.
     code: int = -15
+    #: What the comparison of predictions has found.
+    compared: RowIndependence = RowIndependence.UNTRIED
 
     def run(self, policy: Policy, limit: int) -> Iterator[State]:
         """The states it comes through."""
@@ -148,6 +151,7 @@ class World:
             health=Health(healthy=self.alive),
             traffic=LaunchTraffic(in_flight=int(busy)),
             artifact=Artifact.READY,
+            row_independence=self.compared,
         )
 
     def step(self, action: Action) -> None:
@@ -158,6 +162,8 @@ class World:
                 self.alive = True
                 self._become(State.STARTING, launch_id=LAUNCH, handle=HANDLE, port=PORT)
                 self.row = replace(self.row, deadline=deadline)
+            case CheckBatching():
+                self.compared = RowIndependence.KEPT
             case Promote():
                 self._become(State.READY, ready_since=self.now, deadline=None, proven=True)
             case Stop(reason, step, deadline, tries, parking, kills):
@@ -219,7 +225,7 @@ def test_what_is_parked_rests_and_the_next_request_brings_it_back(
     action = decide(world.row, Observation(wake_requested=True), world.now, policy)
     assert action == Release(State.PENDING, "started by a request")
     world.step(action)
-    assert [*world.run(policy, 5)][-1] is State.READY
+    assert [*world.run(policy, 6)][-1] is State.READY
 
 
 #: Not those that stop or have failed: they may end in failed by right.
@@ -230,7 +236,7 @@ HOPEFUL = [State.PENDING, State.STARTING, State.READY]
 def test_what_is_wanted_and_works_is_ready_after_a_few_steps(
     before: Deployment, now: float, policy: Policy
 ) -> None:
-    assert [*World(before, now).run(policy, 5)][-1] is State.READY
+    assert [*World(before, now).run(policy, 6)][-1] is State.READY
 
 
 @pytest.mark.parametrize("state", HOPEFUL)

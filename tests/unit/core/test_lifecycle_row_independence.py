@@ -1,6 +1,6 @@
 """The rules for a launch whose requests are to be merged, from its first good health check on."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,8 @@ from model_deployment.core.actions import (
 )
 from model_deployment.core.domain import Desired, Exit, Health, State, Step
 from model_deployment.core.lifecycle import decide
-from model_deployment.core.options import Options
+from model_deployment.core.merging import Merging
+from model_deployment.core.options import AUTO, AUTO_MAX_ROWS, Options
 from tests.support.rows import row
 
 NOW = 1000.0
@@ -30,12 +31,15 @@ WHY = "it ranks them"
 
 
 def act(
-    promise: RowIndependence, rows: int = 64, seen: dict[str, Any] | None = None, **of: Any
+    promise: RowIndependence,
+    rows: int | Literal["auto"] = 64,
+    seen: dict[str, Any] | None = None,
+    **of: Any,
 ) -> Action:
     observed: dict[str, Any] = {
         "health": HEALTHY,
         "row_independence": promise,
-        "row_independence_error": WHY,
+        "row_independence_reason": WHY,
     } | (seen or {})
     launch = row(State.STARTING, **{"options": Options(batch_max_rows=rows)} | of)
     return decide(launch, Observation(**observed), NOW, POLICY)
@@ -46,7 +50,7 @@ def act(
     [
         (RowIndependence.UNTRIED, CheckBatching()),
         (RowIndependence.WORKING, Nothing()),
-        (RowIndependence.KEPT, Promote()),
+        (RowIndependence.KEPT, Promote(Merging(64, f"batch_max_rows is 64, and {WHY}"))),
         (
             RowIndependence.BROKEN,
             Stop(WHY, Step.TERMINATE, NOW + POLICY.cancel_grace, POLICY.tries + 1),
@@ -58,6 +62,22 @@ def test_a_healthy_launch_is_tried_before_it_serves(
     promise: RowIndependence, action: Action
 ) -> None:
     assert act(promise) == action
+
+
+@pytest.mark.parametrize(
+    ("promise", "action"),
+    [
+        (RowIndependence.UNTRIED, CheckBatching()),
+        (RowIndependence.WORKING, Nothing()),
+        (RowIndependence.KEPT, Promote(Merging(AUTO_MAX_ROWS, WHY))),
+        (RowIndependence.BROKEN, Promote(Merging(0, WHY))),
+        (RowIndependence.FAILED, Promote(Merging(0, WHY))),
+    ],
+)
+def test_merging_that_nobody_asked_for_stops_no_launch(
+    promise: RowIndependence, action: Action
+) -> None:
+    assert act(promise, AUTO) == action
 
 
 @pytest.mark.parametrize("promise", RowIndependence)

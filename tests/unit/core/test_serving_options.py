@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.core.options import (
+    AUTO,
     EnvManager,
     OptionOverrides,
     Options,
@@ -24,7 +25,7 @@ options = st.builds(
     env_manager=st.sampled_from(EnvManager),
     workers=st.integers(1, 64),
     validation=st.sampled_from(Validation),
-    batch_max_rows=st.integers(0, 100_000),
+    batch_max_rows=st.just(AUTO) | st.integers(0, 100_000),
     start_method=st.sampled_from(StartMethod),
 )
 overrides = st.fixed_dictionaries(
@@ -33,7 +34,7 @@ overrides = st.fixed_dictionaries(
         "env_manager": st.none() | st.sampled_from(EnvManager),
         "workers": st.none() | st.integers(1, 64),
         "validation": st.none() | st.sampled_from(Validation),
-        "batch_max_rows": st.none() | st.integers(0, 100_000),
+        "batch_max_rows": st.sampled_from([None, AUTO]) | st.integers(0, 100_000),
         "start_method": st.none() | st.sampled_from(StartMethod),
     },
 )
@@ -44,9 +45,11 @@ def test_options_survive_being_saved_as_json(saved: Options) -> None:
     assert Options.from_dict(json.loads(json.dumps(saved.as_dict()))) == saved
 
 
-def test_options_of_an_earlier_release_are_strict_and_do_not_merge() -> None:
+def test_options_of_an_earlier_release_are_strict_and_merge_as_they_did() -> None:
     saved = {"env_manager": "uv", "workers": 2}
     assert Options.from_dict(saved) == Options(EnvManager.UV, workers=2)
+    assert Options.from_dict(saved | {"batch_max_rows": 0}).batch_max_rows == 0
+    assert Options.from_dict(saved | {"batch_max_rows": 64}).batch_max_rows == 64
 
 
 def test_an_unknown_way_of_checking_is_an_error() -> None:
@@ -63,13 +66,13 @@ def test_overrides_replace_what_they_name_and_keep_the_rest(
         given_value = named.get(name)
         expected = getattr(before, name) if given_value is None else given_value
         assert getattr(after, name) == expected
-        assert type(getattr(after, name)) is type(getattr(before, name))
+        assert type(getattr(after, name)) is type(expected)
 
 
 def test_overrides_turn_batching_off() -> None:
     before = Options(validation=Validation.COERCE, batch_max_rows=64)
     assert OptionOverrides(batch_max_rows=0).apply_to(before) == Options(
-        validation=Validation.COERCE
+        validation=Validation.COERCE, batch_max_rows=0
     )
     assert OptionOverrides().apply_to(before) == before
 
