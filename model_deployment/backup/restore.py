@@ -119,7 +119,9 @@ def _choose_instance_id(data_dir: Path, manifest: Manifest, *, force: bool, clon
         return own
     if clone:
         return secrets.token_hex(6)
-    if not force and any(identity.marked_processes(manifest.instance)):
+    # A companion is evidence as well: it may outlive the last model.
+    running = identity.launched_processes, identity.companions
+    if not force and any(any(find(manifest.instance)) for find in running):
         raise StateError(
             f"cannot restore to {data_dir}: models of the backed-up controller are running on this "
             f"machine. If that controller lost its data directory, adopt its models with --force; to "

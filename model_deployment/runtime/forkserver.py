@@ -123,7 +123,7 @@ class ForkStarter:
     def _served(self) -> Mapping[Endpoint, list[int]]:
         """The endpoints that forks serve, and the processes of each."""
         found: dict[Endpoint, list[int]] = {}
-        for _, process in identity.marked_processes(self._settings.instance):
+        for _, process in identity.launched_processes(self._settings.instance):
             if identity.environment_variable(process.pid, identity.METHOD) == identity.FORK:
                 host, port = identity.endpoint_of(process.pid)
                 if port:
