@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -25,8 +26,10 @@ from model_deployment.documents.retention import Retention
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
 from model_deployment.metrics.service import Monitoring
+from model_deployment.recording.count_report import CountReport
 from model_deployment.recording.drain import DrainConfig
 from model_deployment.recording.recorder import Recorder
+from model_deployment.recording.reported_counts import ReportedCounts
 from model_deployment.recording.spool import Spool
 from model_deployment.recording.supervisor import Supervisor
 from model_deployment.recording.upkeep import Upkeep
@@ -46,6 +49,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that the last counts may take to reach the store at the end.
 _FLUSH_TIMEOUT = 3.0
+#: The name of this process among those that report counts.
+_OWN = "controller"
 
 
 @dataclass(frozen=True)
@@ -137,13 +142,14 @@ def build_monitoring(
     documents = _connect(settings)
     stack.push_async_callback(documents.close)
     traffic = TrafficWindows(secrets.token_hex(4))
+    report, counts = _counts(serving, traffic, spool)
     store = OpenedStore(documents)
-    upkeep = Upkeep(spool, traffic, store)
-    stack.push_async_callback(_flush_counts, upkeep)
+    upkeep = Upkeep(spool, counts, store, lambda _, revisions: report.stored(revisions))
+    stack.push_async_callback(_flush_counts, upkeep, counts)
     present = OwnerView(store, models.since, upkeep.caught_up)
     monitoring = Monitoring(
         present,
-        traffic,
+        counts,
         baseline=models.baselines.of,
         baseline_as_of=models.baselines.as_of,
         write_back=models.metrics.write if settings.metrics_to_mlflow else None,
@@ -171,7 +177,7 @@ def build_monitoring(
         work = schedule.run(reporter, models.ready, every=settings.report_every, window=window)
         in_background(stack, work, "reports")
     return MonitoringParts(
-        Recorder(spool, traffic, serving.totals),
+        Recorder(spool, traffic, serving.counters),
         upkeep,
         store,
         monitoring,
@@ -180,8 +186,18 @@ def build_monitoring(
         present,
         models.find_training,
         models.inputs,
-        traffic.discard,
+        report.discard,
     )
+
+
+def _counts(
+    serving: ServingParts, traffic: TrafficWindows, spool: Spool
+) -> tuple[CountReport, ReportedCounts]:
+    """The counts of the requests that this process serves itself, and those of all processes."""
+    report = CountReport(serving.counters, traffic, lambda: spool.dropped)
+    counts = ReportedCounts(serving.totals)
+    serving.totals.refresh = lambda: counts.apply(_OWN, report.changes(time.time()))
+    return report, counts
 
 
 def _open_spool(settings: Settings, stack: contextlib.AsyncExitStack) -> Spool:
@@ -216,7 +232,9 @@ def _drain(settings: Settings, spool: Spool, instance: str) -> Supervisor:
     return Supervisor("model_deployment.recording.drain", json.dumps(asdict(config)))
 
 
-async def _flush_counts(upkeep: Upkeep) -> None:
+async def _flush_counts(upkeep: Upkeep, counts: ReportedCounts) -> None:
+    counts.totals.refresh()
+    counts.ended(_OWN)
     with contextlib.suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(_FLUSH_TIMEOUT):
-            await upkeep.flush(all=True)
+            await upkeep.flush()

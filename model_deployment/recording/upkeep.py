@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from model_deployment.documents.base import Collection, Query, StoreUnavailable
 from model_deployment.documents.opening import OpenedStore
 from model_deployment.recording.drain import DrainState, read_state
+from model_deployment.recording.reported_counts import ReportedCounts
 from model_deployment.recording.spool import Spool, extents, segments
-from model_deployment.recording.windows import TrafficWindows
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +39,18 @@ class CaptureStatus:
 
 
 class Upkeep:
-    def __init__(self, spool: Spool, windows: TrafficWindows, store: OpenedStore) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        counts: ReportedCounts,
+        store: OpenedStore,
+        stored: Callable[[str, Mapping[str, int]], object],
+    ) -> None:
+        """``stored`` tells a process which windows are in the store, see :meth:`CountReport.stored`."""
         self._spool = spool
-        self._windows = windows
+        self._counts = counts
         self._store = store
+        self._stored = stored
         self._reported = 0
 
     def state(self) -> CaptureStatus:
@@ -50,7 +58,7 @@ class Upkeep:
         drain: DrainState = read_state(self._spool.root)
         return CaptureStatus(
             spool_bytes=max(0, self._spool.size - sum(drain.offsets.values())),
-            dropped=self._spool.dropped + drain.lost,
+            dropped=self._counts.dropped + drain.lost,
             dead=drain.dead,
             written=drain.written,
             error=drain.error,
@@ -93,27 +101,29 @@ class Upkeep:
             _log.error("%s captures were dropped: the spool or the disk is full", lost)
             self._reported = self._spool.dropped
 
-    async def flush(self, *, all: bool = False) -> None:
-        """Store the counts of the minutes that are over, or ``all`` of them.
+    async def flush(self) -> None:
+        """Store the counts of the minutes that are over.
 
         Raises:
             StoreUnavailable: the counts stay here until the next call.
         """
         # Before the store is opened: while it is away, the oldest minutes are merged.
-        finished = self._windows.all() if all else self._windows.finished(time.time())
+        finished = self._counts.finished()
         documents = await self._store.opened()
         for start in range(0, len(finished), _BATCH):
             batch = finished[start : start + _BATCH]
-            if replaced := self._windows.replaced(batch):
+            if replaced := [id for window in batch for id in window.replaces]:
                 await documents.delete(Query(Collection.TRAFFIC, ids=replaced))
-            written = await documents.insert(Collection.TRAFFIC, batch)
+            made = [window.document for window in batch]
+            written = await documents.insert(Collection.TRAFFIC, made)
             if written.refused:  # for good: they would be refused again
                 _log.error(
                     "counts of %s minutes are lost: the document store refuses them: %s",
                     len(written.refused),
                     next(iter(written.refused.values())),
                 )
-            self._windows.forget(batch)
+            for process, revisions in self._counts.forget(batch).items():
+                self._stored(process, revisions)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
