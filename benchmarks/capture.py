@@ -43,6 +43,7 @@ from model_deployment.recording.drain import DrainConfig, read_state
 from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.reported_counts import ReportedCounts
 from model_deployment.recording.spool import Spool
+from model_deployment.recording.spool_upkeep import SpoolUpkeep
 from model_deployment.recording.supervisor import Supervisor
 from model_deployment.recording.upkeep import Upkeep
 from model_deployment.recording.windows import TrafficWindows
@@ -106,11 +107,11 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
         counts = ReportedCounts()
         counts.totals.refresh = lambda: counts.apply("benchmark", report.changes(time.time()))
         upkeep = Upkeep(
-            spool, counts, OpenedStore(connect(url)), lambda _, stored: report.stored(stored)
+            folder, counts, OpenedStore(connect(url)), lambda _, stored: report.stored(stored)
         )
         config = DrainConfig(str(folder), url, 3600.0, 1024**2, "salt")
         child = Supervisor(_DRAIN, json.dumps(asdict(config)))
-        work = [asyncio.create_task(one.run()) for one in (upkeep, child)]
+        work = [asyncio.create_task(one.run()) for one in (SpoolUpkeep(spool), upkeep, child)]
         while child.pid is None:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
         os.sched_setaffinity(child.pid, {max(os.sched_getaffinity(0))})

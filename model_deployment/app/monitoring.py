@@ -31,6 +31,7 @@ from model_deployment.recording.drain import DrainConfig
 from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.reported_counts import ReportedCounts
 from model_deployment.recording.spool import Spool
+from model_deployment.recording.spool_upkeep import SpoolUpkeep
 from model_deployment.recording.supervisor import Supervisor
 from model_deployment.recording.upkeep import Upkeep
 from model_deployment.recording.windows import TrafficWindows
@@ -144,7 +145,7 @@ def build_monitoring(
     traffic = TrafficWindows(secrets.token_hex(4))
     report, counts = _counts(serving, traffic, spool)
     store = OpenedStore(documents)
-    upkeep = Upkeep(spool, counts, store, lambda _, revisions: report.stored(revisions))
+    upkeep = Upkeep(spool.root, counts, store, lambda _, revisions: report.stored(revisions))
     stack.push_async_callback(_flush_counts, upkeep, counts)
     present = OwnerView(store, models.since, upkeep.caught_up)
     monitoring = Monitoring(
@@ -168,6 +169,7 @@ def build_monitoring(
     )
     reporter.open()
     stack.push_async_callback(reporter.close)
+    in_background(stack, SpoolUpkeep(spool).run(), "spool")
     in_background(stack, upkeep.run(), "upkeep")
     in_background(stack, Retention(store, models.retention).run(), "retention")
     in_background(stack, _drain(settings, spool, serving.instance).run(), "drain")

@@ -163,7 +163,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[ReportDesk]:
     documents, local = EmbeddedDocuments(tmp_path / "documents.db"), LocalCounts()
     store = OpenedStore(documents)
     await store.opened()
-    upkeep = Upkeep(spool, local.reported, store, local.stored)
+    upkeep = Upkeep(spool.root, local.reported, store, local.stored)
     yield ReportDesk(upkeep, OwnerView(store, since, upkeep.caught_up), local, documents, tmp_path)
     await documents.close()
     spool.close()

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from model_deployment.documents.base import Collection, Query, StoreUnavailable,
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.documents.opening import OpenedStore
 from model_deployment.recording import upkeep as module
-from model_deployment.recording.drain import STATE_FILE, DrainState, read_state
+from model_deployment.recording.drain_state import STATE_FILE, DrainState, read_state
 from model_deployment.recording.spool import Spool, segments
 from model_deployment.recording.upkeep import CaptureStatus, Upkeep
 from tests.support.counting import LocalCounts
@@ -36,7 +35,7 @@ class UpkeepBench:
         self.traffic = self.local.traffic
         self.store = EmbeddedDocuments(folder / "documents.db")
         store = OpenedStore(self.store)
-        self.upkeep = Upkeep(self.spool, self.local.reported, store, self.local.stored)
+        self.upkeep = Upkeep(self.spool.root, self.local.reported, store, self.local.stored)
 
     @property
     def left(self) -> int:
@@ -175,66 +174,17 @@ def test_the_state_is_that_of_the_spool_and_of_the_drain(tmp_path: Path) -> None
     told = {"written": 5, "dead": 2, "lost": 3, "error": "away", "offsets": {written.name: 400}}
     (bench.spool.root / STATE_FILE).write_text(json.dumps(told))
     assert bench.upkeep.state() == CaptureStatus(100, 4, 2, 5, "away")
-    # A segment that was deleted since the last look.
+    # The drain is further than what is seen of the segment.
     told["offsets"] = {written.name: 5000}
     (bench.spool.root / STATE_FILE).write_text(json.dumps(told))
     assert bench.upkeep.state().spool_bytes == 0
     bench.spool.close()
 
 
-async def test_dropped_captures_are_logged_once(
-    bench: UpkeepBench, caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in range(3):
-        bench.spool.append([b"x" * 2000])
-    await bench.upkeep.sync()
-    await bench.upkeep.sync()
-    (record,) = caplog.records
-    assert "3 captures were dropped" in record.message
-    bench.spool.append([b"x" * 2000])
-    await bench.upkeep.sync()
-    assert "1 captures were dropped" in caplog.records[-1].message
-
-
-async def test_disk_that_cannot_sync_is_logged(
-    bench: UpkeepBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(_: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr("os.fdatasync", fails)
-    bench.spool.append([b"x" * 92])
-    (segment,) = segments(bench.spool.root)
-    bench.spool.append([b"x" * 2000])
-    segment.unlink()
-    await bench.upkeep.sync()
-    assert bench.spool.size == 0
-    assert "cannot flush captures to the disk: Input/output error" in caplog.text
-
-
-async def test_the_spool_is_looked_through_in_another_thread(
-    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, threads = bench.spool.deleted, set()
-
-    def deleted(names: Iterable[str]) -> list[str]:
-        threads.add(threading.current_thread())
-        return real(names)
-
-    monkeypatch.setattr(bench.spool, "deleted", deleted)
-    monkeypatch.setattr(module, "_SEGMENT_SECONDS", 0.0)
-    bench.spool.append([b"x" * 92])
-    await bench.upkeep.sync()
-    assert (bench.spool.size, len(segments(bench.spool.root))) == (100, 2)
-    assert threads
-    assert threading.main_thread() not in threads
-
-
 async def test_upkeep_goes_on_after_failures(
     bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_SYNC", "_FLUSH"):
-        monkeypatch.setattr(module, name, 0.001)
+    monkeypatch.setattr(module, "_FLUSH", 0.001)
     calls = 0
 
     async def fails(**_: Any) -> None:
@@ -290,6 +240,21 @@ async def test_caught_up_awaits_earlier_captures_only(
     drained(bench.spool, **{segment.name: size})
     assert await waiting
     assert not await bench.upkeep.caught_up(0)
+
+
+async def test_caught_up_awaits_the_captures_of_all_writers(bench: UpkeepBench) -> None:
+    other = Spool(bench.spool.root, max_bytes=1000)
+    other.open()
+    for spool in (bench.spool, other):
+        spool.append([b"one"])
+    first, second = segments(other.root)
+    size = first.stat().st_size
+    for offsets in ({}, {first.name: size}, {second.name: size}):
+        drained(other, **offsets)
+        assert not await bench.upkeep.caught_up(0)
+    drained(other, **{first.name: size, second.name: size})
+    assert await bench.upkeep.caught_up(0)
+    other.close()
 
 
 async def test_segment_drained_and_deleted_is_not_awaited(
