@@ -10,7 +10,6 @@ MongoDB that takes connections and never answers.
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import socket
 import statistics
@@ -110,7 +109,10 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
             folder, counts, OpenedStore(connect(url)), lambda _, stored: report.stored(stored)
         )
         config = DrainConfig(str(folder), url, 3600.0, 1024**2, "salt")
-        child = Supervisor(_DRAIN, json.dumps(asdict(config)))
+        child = Supervisor(
+            "drain", _DRAIN, asdict(config), instance=f"benchmark-{os.getpid()}",
+            log=folder / "drain.log", environment={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
         work = [asyncio.create_task(one.run()) for one in (SpoolUpkeep(spool), upkeep, child)]
         while child.pid is None:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
@@ -120,6 +122,8 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
     for task in work:
         task.cancel()
     await asyncio.gather(*work, return_exceptions=True)
+    if url:
+        await child.end(keep=False)
     spool.close()
 
 

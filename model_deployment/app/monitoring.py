@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
 import time
@@ -42,6 +41,7 @@ from model_deployment.reports.inputs import FindInputs, FindTraining, InputWrite
 from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
 from model_deployment.reports.webhook import Webhook
+from model_deployment.runtime.logs import DRAIN
 from model_deployment.settings import Settings
 from model_deployment.tabular.input_columns import ModelInputs
 from model_deployment.tabular.inputs_cache import InputsCache
@@ -172,7 +172,9 @@ def build_monitoring(
     in_background(stack, SpoolUpkeep(spool).run(), "spool")
     in_background(stack, upkeep.run(), "upkeep")
     in_background(stack, Retention(store, models.retention).run(), "retention")
-    in_background(stack, _drain(settings, spool, serving.instance).run(), "drain")
+    drain = _drain(settings, spool, serving.instance)
+    stack.push_async_callback(drain.end, keep=settings.keep_models)
+    in_background(stack, drain.run(), "drain")
     in_background(stack, models.baselines.run(models.ready), "baselines")
     if settings.report_every:
         window = timedelta(seconds=settings.report_window)
@@ -231,7 +233,14 @@ def _drain(settings: Settings, spool: Spool, instance: str) -> Supervisor:
         log_format=settings.log_format,
         models=str(settings.data_dir / "models"),
     )
-    return Supervisor("model_deployment.recording.drain", json.dumps(asdict(config)))
+    return Supervisor(
+        DRAIN,
+        "model_deployment.recording.drain",
+        asdict(config),
+        instance=instance,
+        log=settings.data_dir / "logs" / f"{DRAIN}.log",
+        environment=settings.companion_environment,
+    )
 
 
 async def _flush_counts(upkeep: Upkeep, counts: ReportedCounts) -> None:

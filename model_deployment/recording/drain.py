@@ -2,9 +2,9 @@
 
 Parsing a capture costs more than recording it, and a store may hang; neither may slow down predictions.
 
-    python -m model_deployment.recording.drain  < one line of JSON, then an open pipe
+    python -m model_deployment.recording.drain  < one line of JSON
 
-The drain ends when its standard input ends: with the controller, however the controller ends. A batch of
+The drain goes on while there is no controller, until SIGTERM, and while its spool is there. A batch of
 unknown fate is written again: the spool fixes the ids of documents, so a second write changes nothing. A
 segment is deleted when all of it is in the store and its writer has ended it, or died.
 
@@ -13,7 +13,6 @@ Captures of requests that were erased meanwhile are left out.
 
 import asyncio
 import base64
-import json
 import logging
 import os
 import sys
@@ -27,8 +26,9 @@ from model_deployment.documents.base import Collection, Document, Documents, Que
 from model_deployment.documents.connect import connect
 from model_deployment.log import lines
 from model_deployment.recording.capture import document, envelope, redacted
-from model_deployment.recording.drain_state import STATE_FILE, read_state, write_state
+from model_deployment.recording.drain_state import STATE_FILE, only_one, read_state, write_state
 from model_deployment.recording.spool import Record, age, extent, hold_ended, read, segments
+from model_deployment.runtime.companions import read_config, until_terminated
 from model_deployment.tabular.inputs_cache import InputsCache
 
 #: Not ``__name__``: in a program that is ``__main__``.
@@ -45,6 +45,8 @@ _LONGEST_PAUSE = 5.0
 _SAMPLE = 4096
 #: Niceness: predictions come first.
 _NICE = 10
+#: Exit status of a drain that found another one at work.
+OCCUPIED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,9 @@ class Drain:
         self._last = ""
 
     async def run(self) -> None:
-        """Carry captures until cancelled."""
+        """Carry captures until cancelled, or until the folder of the spool is deleted."""
         pause, opened = _PAUSE, False
-        while True:
+        while self._root.exists():
             try:
                 if not opened:
                     await self._documents.open()
@@ -281,28 +283,32 @@ def _dead(record: Record, reason: str) -> dict[str, Any]:
     }
 
 
-async def _until_the_pipe_ends(reader: asyncio.StreamReader) -> None:
-    while await reader.read(1024):
-        pass
-
-
-async def _main() -> None:
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    message = await reader.readline()
-    if not message.endswith(b"\n"):
-        return  # the controller ended before it had written the line
-    config = DrainConfig(**json.loads(message))
-    lines.configure("INFO", config.log_format)
+async def _drain_until_terminated(config: DrainConfig) -> None:
     documents = connect(config.documents)
     drain = asyncio.create_task(Drain(config, documents).run())
-    await _until_the_pipe_ends(reader)
-    drain.cancel()
-    await asyncio.gather(drain, return_exceptions=True)
+    terminated = asyncio.create_task(until_terminated())
+    await asyncio.wait({drain, terminated}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (drain, terminated):
+        task.cancel()
+    await asyncio.gather(drain, terminated, return_exceptions=True)
     await documents.close()
+
+
+def _main() -> int:
+    """The exit status."""
+    try:
+        config = DrainConfig(**read_config())
+    except EOFError:  # the controller ended before it had written the line
+        return 0
+    lines.configure("INFO", config.log_format)
+    with only_one(Path(config.spool)) as alone:
+        if not alone:
+            _log.error("cannot drain %s: another process does; this one ends", config.spool)
+            return OCCUPIED
+        asyncio.run(_drain_until_terminated(config))
+    return 0
 
 
 if __name__ == "__main__":
     os.nice(_NICE)
-    asyncio.run(_main())
+    sys.exit(_main())

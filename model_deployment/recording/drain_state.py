@@ -1,12 +1,15 @@
-"""The file beside the segments that tells the drain's state to the controller, and to the next drain."""
+"""Files beside the segments: the drain's state for the controller and the next drain, and its lock."""
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 STATE_FILE = "drain.json"
+_LOCK = "drain.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +44,23 @@ def read_state(spool: Path) -> DrainState:
         return DrainState(**json.loads((spool / STATE_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return DrainState()
+
+
+@contextlib.contextmanager
+def only_one(spool: Path) -> Iterator[bool]:
+    """Whether this process is the only drain of a spool. It stays so meanwhile.
+
+    Raises:
+        OSError: the folder cannot be used.
+    """
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(spool / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

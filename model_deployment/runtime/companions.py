@@ -19,6 +19,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from model_deployment.runtime import identity
 BUILD = "MODEL_DEPLOYMENT_BUILD"
 #: Seconds between two looks at a process that cannot be watched, since no descriptor is left.
 _LOOK = 1.0
+_SHORT = 0.02
 
 
 class Companion:
@@ -216,6 +218,34 @@ def read_config() -> dict[str, Any]:
         raise EOFError("cannot read the configuration: standard input ended before it")
     found: dict[str, Any] = json.loads(line)
     return found
+
+
+async def until_terminated() -> None:
+    """Wait until this process, a companion, is asked to end (SIGTERM)."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+    await asked.wait()
+
+
+def end_all(instance: str, kind: str, grace: float) -> int:
+    """End all living companions of a kind, for programs without an event loop; returns how many there were.
+
+    Args:
+        grace: seconds between SIGTERM and SIGKILL.
+
+    Raises:
+        OSError: no descriptor is left, so nothing is known.
+    """
+    found = living(instance, kind)
+    for one in found:
+        one.terminate()
+    end = time.monotonic() + grace
+    while any(one.is_running() for one in found):
+        if time.monotonic() > end:
+            for one in found:
+                one.kill()
+        time.sleep(_SHORT)
+    return len(found)
 
 
 def _pipe_with(line: bytes) -> int:
