@@ -21,6 +21,7 @@ from model_deployment.backup.archive import (
     Manifest,
     extract,
 )
+from model_deployment.backup.drain import end_drain
 from model_deployment.core.errors import StateError
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.documents.embedded import file as documents_file
@@ -77,6 +78,7 @@ def restore(
             instance_id = _choose_instance_id(data_dir, manifest, force=force, clone=clone)
             if not force:
                 _refuse_to_replace(data_dir, manifest)
+            end_drain(data_dir)
             # The rows of another data directory name processes that are not ours to signal.
             foreign = instance_id != manifest.instance or clone
             files.prepare_restored(folder / STATE, foreign=foreign)

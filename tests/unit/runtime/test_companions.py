@@ -185,6 +185,20 @@ async def test_end_is_noticed_without_a_descriptor(
         assert await watch == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_all_companions_of_a_kind_are_ended(bench: Companions, stubborn: bool) -> None:
+    made = [bench.spawn(stubborn=stubborn) for _ in range(2)]
+    other = bench.spawn("proxy")
+    await asyncio.to_thread(bench.up, 3)
+    # Beside, since a parent has to wait for its children.
+    ended = asyncio.create_task(asyncio.to_thread(companions.end_all, bench.instance, "drain", 0.2))
+    number = -(signal.SIGKILL if stubborn else signal.SIGTERM)
+    assert [await one.ended() for one in made] == [number, number]
+    assert await ended == 2
+    assert other.is_running()
+    assert companions.end_all(bench.instance, "drain", 0) == 0
+
+
 def test_descriptors_are_inherited(bench: Companions) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
