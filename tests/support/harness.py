@@ -290,6 +290,11 @@ class Controller:
     def logged(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
+    def drain_logged(self) -> str:
+        """What the drain said."""
+        log = self.data / "logs" / "drain.log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
     def destroy(self) -> None:
         """The last resort: nothing of it may outlive its test."""
         if self.running:

@@ -223,4 +223,4 @@ def test_captures_refused_by_mongo_become_dead_letters(
     assert letter["reason"]
     assert json.loads(json.dumps(letter["reason"])) == letter["reason"]
     assert answer.headers["x-request-id"] not in stored(mongod)
-    assert "cannot store 1 captures" in controller.logged()
+    assert "cannot store 1 captures" in controller.drain_logged()
