@@ -49,7 +49,7 @@ class SupervisedProgram:
 
     @property
     def started(self) -> list[list[str]]:
-        return [line.split() for line in self.log.read_text().splitlines()]
+        return [line.split() for line in self.log.read_text().split("\n")[:-1]]
 
     async def up(self, number: int) -> list[str]:
         await until(lambda: self.log.exists() and len(self.started) == number)

@@ -74,7 +74,7 @@ class Companions:
 
     @property
     def said(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [json.loads(line) for line in self.log.read_text().split("\n")[:-1]]
 
     def up(self, number: int = 1) -> None:
         until_sync(lambda: self.log.exists() and len(self.said) == number, what="a greeting")
