@@ -10,7 +10,6 @@ MongoDB that takes connections and never answers.
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import socket
 import statistics
@@ -37,9 +36,13 @@ sys.path.insert(0, str(ROOT))
 
 from model_deployment.documents.connect import connect
 from model_deployment.documents.opening import OpenedStore
+from model_deployment.recording.count_report import CountReport
+from model_deployment.recording.counters import RequestCounters
 from model_deployment.recording.drain import DrainConfig, read_state
 from model_deployment.recording.recorder import Recorder
+from model_deployment.recording.reported_counts import ReportedCounts
 from model_deployment.recording.spool import Spool
+from model_deployment.recording.spool_upkeep import SpoolUpkeep
 from model_deployment.recording.supervisor import Supervisor
 from model_deployment.recording.upkeep import Upkeep
 from model_deployment.recording.windows import TrafficWindows
@@ -97,12 +100,20 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
     spool = Spool(folder, max_bytes=1024**3)
     if url:
         spool.open()
-        traffic = TrafficWindows("benchmark")
-        recorder = Recorder(spool, traffic)
-        upkeep = Upkeep(spool, traffic, OpenedStore(connect(url)))
+        traffic, counters = TrafficWindows("benchmark"), RequestCounters()
+        recorder = Recorder(spool, traffic, counters)
+        report = CountReport(counters, traffic, lambda: spool.dropped)
+        counts = ReportedCounts()
+        counts.totals.refresh = lambda: counts.apply("benchmark", report.changes(time.time()))
+        upkeep = Upkeep(
+            folder, counts, OpenedStore(connect(url)), lambda _, stored: report.stored(stored)
+        )
         config = DrainConfig(str(folder), url, 3600.0, 1024**2, "salt")
-        child = Supervisor(_DRAIN, json.dumps(asdict(config)))
-        work = [asyncio.create_task(one.run()) for one in (upkeep, child)]
+        child = Supervisor(
+            "drain", _DRAIN, asdict(config), instance=f"benchmark-{os.getpid()}",
+            log=folder / "drain.log", environment={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        work = [asyncio.create_task(one.run()) for one in (SpoolUpkeep(spool), upkeep, child)]
         while child.pid is None:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
         os.sched_setaffinity(child.pid, {max(os.sched_getaffinity(0))})
@@ -111,6 +122,8 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
     for task in work:
         task.cancel()
     await asyncio.gather(*work, return_exceptions=True)
+    if url:
+        await child.end(keep=False)
     spool.close()
 
 

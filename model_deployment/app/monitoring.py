@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -25,9 +25,12 @@ from model_deployment.documents.retention import Retention
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
 from model_deployment.metrics.service import Monitoring
+from model_deployment.recording.count_report import CountReport
 from model_deployment.recording.drain import DrainConfig
 from model_deployment.recording.recorder import Recorder
+from model_deployment.recording.reported_counts import ReportedCounts
 from model_deployment.recording.spool import Spool
+from model_deployment.recording.spool_upkeep import SpoolUpkeep
 from model_deployment.recording.supervisor import Supervisor
 from model_deployment.recording.upkeep import Upkeep
 from model_deployment.recording.windows import TrafficWindows
@@ -38,6 +41,7 @@ from model_deployment.reports.inputs import FindInputs, FindTraining, InputWrite
 from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
 from model_deployment.reports.webhook import Webhook
+from model_deployment.runtime.logs import DRAIN
 from model_deployment.settings import Settings
 from model_deployment.tabular.input_columns import ModelInputs
 from model_deployment.tabular.inputs_cache import InputsCache
@@ -46,6 +50,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that the last counts may take to reach the store at the end.
 _FLUSH_TIMEOUT = 3.0
+#: The name of this process among those that report counts.
+_OWN = "controller"
 
 
 @dataclass(frozen=True)
@@ -137,13 +143,14 @@ def build_monitoring(
     documents = _connect(settings)
     stack.push_async_callback(documents.close)
     traffic = TrafficWindows(secrets.token_hex(4))
+    report, counts = _counts(serving, traffic, spool)
     store = OpenedStore(documents)
-    upkeep = Upkeep(spool, traffic, store)
-    stack.push_async_callback(_flush_counts, upkeep)
+    upkeep = Upkeep(spool.root, counts, store, lambda _, revisions: report.stored(revisions))
+    stack.push_async_callback(_flush_counts, upkeep, counts)
     present = OwnerView(store, models.since, upkeep.caught_up)
     monitoring = Monitoring(
         present,
-        traffic,
+        counts,
         baseline=models.baselines.of,
         baseline_as_of=models.baselines.as_of,
         write_back=models.metrics.write if settings.metrics_to_mlflow else None,
@@ -162,16 +169,19 @@ def build_monitoring(
     )
     reporter.open()
     stack.push_async_callback(reporter.close)
+    in_background(stack, SpoolUpkeep(spool).run(), "spool")
     in_background(stack, upkeep.run(), "upkeep")
     in_background(stack, Retention(store, models.retention).run(), "retention")
-    in_background(stack, _drain(settings, spool, serving.instance).run(), "drain")
+    drain = _drain(settings, spool, serving.instance)
+    stack.push_async_callback(drain.end, keep=settings.keep_models)
+    in_background(stack, drain.run(), "drain")
     in_background(stack, models.baselines.run(models.ready), "baselines")
     if settings.report_every:
         window = timedelta(seconds=settings.report_window)
         work = schedule.run(reporter, models.ready, every=settings.report_every, window=window)
         in_background(stack, work, "reports")
     return MonitoringParts(
-        Recorder(spool, traffic, serving.totals),
+        Recorder(spool, traffic, serving.counters),
         upkeep,
         store,
         monitoring,
@@ -180,8 +190,18 @@ def build_monitoring(
         present,
         models.find_training,
         models.inputs,
-        traffic.discard,
+        report.discard,
     )
+
+
+def _counts(
+    serving: ServingParts, traffic: TrafficWindows, spool: Spool
+) -> tuple[CountReport, ReportedCounts]:
+    """The counts of the requests that this process serves itself, and those of all processes."""
+    report = CountReport(serving.counters, traffic, lambda: spool.dropped)
+    counts = ReportedCounts(serving.totals)
+    serving.totals.refresh = lambda: counts.apply(_OWN, report.changes(time.time()))
+    return report, counts
 
 
 def _open_spool(settings: Settings, stack: contextlib.AsyncExitStack) -> Spool:
@@ -213,10 +233,19 @@ def _drain(settings: Settings, spool: Spool, instance: str) -> Supervisor:
         log_format=settings.log_format,
         models=str(settings.data_dir / "models"),
     )
-    return Supervisor("model_deployment.recording.drain", json.dumps(asdict(config)))
+    return Supervisor(
+        DRAIN,
+        "model_deployment.recording.drain",
+        asdict(config),
+        instance=instance,
+        log=settings.data_dir / "logs" / f"{DRAIN}.log",
+        environment=settings.companion_environment,
+    )
 
 
-async def _flush_counts(upkeep: Upkeep) -> None:
+async def _flush_counts(upkeep: Upkeep, counts: ReportedCounts) -> None:
+    counts.totals.refresh()
+    counts.ended(_OWN)
     with contextlib.suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(_FLUSH_TIMEOUT):
-            await upkeep.flush(all=True)
+            await upkeep.flush()

@@ -18,6 +18,7 @@ from model_deployment.gate import Gate
 from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.upstream import UpstreamLimits
 from model_deployment.recording.counters import RequestCounters
+from model_deployment.recording.reported_counts import ReportedTotals
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel import MLmodelReader
@@ -46,7 +47,9 @@ class _Stores:
     description: MLmodelCache
     registry: Registry
     logs: LaunchLogs
-    totals: RequestCounters
+    #: What this process has served, and what all processes have served.
+    counters: RequestCounters
+    totals: ReportedTotals
     admission: Admission
     memory: LaunchMemory
 
@@ -121,7 +124,8 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
             own=settings.owns_registry,
         ),
         logs=LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes),
-        totals=RequestCounters(),
+        counters=RequestCounters(),
+        totals=ReportedTotals(),
         admission=Admission(
             free_memory,
             guess=settings.memory_guess,
@@ -186,7 +190,9 @@ def _collaborators(
     stack.push_async_callback(prober.close)
 
     def publish(published: Sequence[Route]) -> bool:
-        stores.totals.keep(route.key for route in published)
+        keys = [route.key for route in published]
+        stores.counters.keep(keys)
+        stores.totals.keep(keys)
         return routes.publish(published)
 
     return Collaborators(

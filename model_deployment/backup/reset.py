@@ -7,6 +7,7 @@ delete data later.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from model_deployment.backup.drain import end_drain
 from model_deployment.core.errors import StateError
 from model_deployment.documents.base import StoreUnavailable, StoreUnusable
 from model_deployment.documents.embedded import file as documents_file
@@ -60,6 +61,7 @@ def _replace(
             raise StateError(
                 f"cannot start with an empty {what}: {path} is not damaged; omit {option}"
             )
+        end_drain(path.parent)
         moved = [*files.set_aside(path, files.stamp())]
         create(path)
         return moved

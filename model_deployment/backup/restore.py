@@ -21,6 +21,7 @@ from model_deployment.backup.archive import (
     Manifest,
     extract,
 )
+from model_deployment.backup.drain import end_drain
 from model_deployment.core.errors import StateError
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.documents.embedded import file as documents_file
@@ -77,6 +78,7 @@ def restore(
             instance_id = _choose_instance_id(data_dir, manifest, force=force, clone=clone)
             if not force:
                 _refuse_to_replace(data_dir, manifest)
+            end_drain(data_dir)
             # The rows of another data directory name processes that are not ours to signal.
             foreign = instance_id != manifest.instance or clone
             files.prepare_restored(folder / STATE, foreign=foreign)
@@ -119,7 +121,9 @@ def _choose_instance_id(data_dir: Path, manifest: Manifest, *, force: bool, clon
         return own
     if clone:
         return secrets.token_hex(6)
-    if not force and any(identity.marked_processes(manifest.instance)):
+    # A companion is evidence as well: it may outlive the last model.
+    running = identity.launched_processes, identity.companions
+    if not force and any(any(find(manifest.instance)) for find in running):
         raise StateError(
             f"cannot restore to {data_dir}: models of the backed-up controller are running on this "
             f"machine. If that controller lost its data directory, adopt its models with --force; to "

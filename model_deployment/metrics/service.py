@@ -16,7 +16,8 @@ from model_deployment.degradation.metric_verdict import MIN_LABELS, SET
 from model_deployment.documents.base import Collection, Query
 from model_deployment.documents.owner_view import DocumentSource
 from model_deployment.metrics.scores import Scores, comparison
-from model_deployment.recording.windows import TrafficWindow, TrafficWindows
+from model_deployment.recording.reported_counts import ReportedCounts
+from model_deployment.recording.windows import TrafficWindow
 
 #: Entries of the history in one answer.
 _HISTORY = 200
@@ -33,7 +34,7 @@ class Monitoring:
     def __init__(
         self,
         store: DocumentSource,
-        windows: TrafficWindows,
+        counts: ReportedCounts,
         *,
         baseline: Baseline,
         write_back: WriteBack | None,
@@ -46,7 +47,7 @@ class Monitoring:
             write_back: None if metrics that are set are not written to MLflow.
         """
         self._store = store
-        self._windows = windows
+        self._counts = counts
         self._fetch_baseline = baseline
         self._write_back = write_back
         self.baseline_as_of = baseline_as_of
@@ -178,15 +179,15 @@ class Monitoring:
         """Served requests, in total and by the minute."""
         documents = await self._store.opened()
         query = Query.of(Collection.TRAFFIC, key, since=since, until=until)
-        stored = [(found["ts"], found) async for found in documents.find(query)]
-        # Copied on the event loop: requests go on being counted in the windows.
-        current = [
-            (moment, window.as_dict())
-            for moment, window in self._windows.current(key)
-            if since <= moment < until
-        ]
+        stored = {found["_id"]: found async for found in documents.find(query)}
+        for window in self._counts.unstored(key):
+            for id in window.replaces:
+                stored.pop(id, None)
+            if since <= window.document["ts"] < until:
+                stored[window.id] = dict(window.document)
+        counts = [(found["ts"], found) for found in stored.values()]
         # A day of minutes takes tens of milliseconds: not on the event loop.
-        return await asyncio.to_thread(_serving, [*stored, *current], since, until)
+        return await asyncio.to_thread(_serving, counts, since, until)
 
     async def _history(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
         documents = await self._store.opened()

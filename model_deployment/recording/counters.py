@@ -1,4 +1,4 @@
-"""What each deployment has served since the controller began, for Prometheus and the dashboard.
+"""What each deployment has served since the process began, for Prometheus and the dashboard.
 
 The windows of ``windows.py`` are forgotten once they are stored; a counter that is read from outside must
 only rise. Counting takes place while a caller waits, so the counts are plain numbers.
@@ -6,8 +6,9 @@ only rise. Counting takes place while a caller waits, so the counts are plain nu
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from model_deployment.core.names import ModelKey
 from model_deployment.recording.histogram import Histogram
@@ -32,6 +33,8 @@ class RequestCounts:
     latencies: Histogram = field(default_factory=Histogram)
     #: Requests without a prediction, by kind.
     errors: Counter[str] = field(default_factory=Counter)
+    #: Whether something was counted since the last report.
+    changed: bool = field(default=False, compare=False)
 
     @property
     def answered(self) -> int:
@@ -44,12 +47,42 @@ class RequestCounts:
             self.rows, self.seconds, [*self.buckets], self.latencies.copy(), self.errors.copy()
         )
 
+    def add(self, other: "RequestCounts") -> None:
+        self.rows += other.rows
+        self.seconds += other.seconds
+        self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        self.latencies.update(other.latencies)
+        self.errors.update(other.errors)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "rows": self.rows,
+            "seconds": self.seconds,
+            "buckets": [*self.buckets],
+            "latencies": [*self.latencies.items()],
+            "errors": dict(self.errors),
+        }
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> "RequestCounts":
+        """The inverse of :meth:`as_dict`."""
+        return cls(
+            found["rows"],
+            found["seconds"],
+            [*found["buckets"]],
+            Histogram(dict(found["latencies"])),
+            Counter(found["errors"]),
+        )
+
 
 class RequestCounters:
     """The counts of all deployments."""
 
     def __init__(self) -> None:
         self._counts: dict[ModelKey, RequestCounts] = {}
+        #: Whether the counts of any deployment changed since the last report.
+        self._changed = False
 
     def answered(self, key: ModelKey, seconds: float, rows: int) -> None:
         counts = self._counts.get(key) or self._add(key)
@@ -57,10 +90,12 @@ class RequestCounters:
         counts.seconds += seconds
         counts.buckets[bisect_left(LATENCIES, seconds)] += 1
         counts.latencies.observe(seconds * 1e3)
+        counts.changed = self._changed = True
 
     def failed(self, key: ModelKey, kind: str) -> None:
         counts = self._counts.get(key) or self._add(key)
         counts.errors[kind] += 1
+        counts.changed = self._changed = True
 
     def of(self, key: ModelKey) -> RequestCounts:
         counts = self._counts.get(key)
@@ -68,6 +103,18 @@ class RequestCounters:
 
     def all(self) -> dict[ModelKey, RequestCounts]:
         return {key: counts.copy() for key, counts in self._counts.items()}
+
+    def changed(self, *, everything: bool = False) -> dict[str, dict[str, Any]]:
+        """JSON-ready, by deployment: the counts that changed since the last call, or all of them."""
+        found: dict[str, dict[str, Any]] = {}
+        if not (self._changed or everything):
+            return found
+        self._changed = False
+        for key, counts in self._counts.items():
+            if counts.changed or everything:
+                counts.changed = False
+                found[str(key)] = counts.as_dict()
+        return found
 
     def keep(self, keys: Iterable[ModelKey]) -> None:
         """Forget all other deployments."""

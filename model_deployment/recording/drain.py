@@ -2,25 +2,22 @@
 
 Parsing a capture costs more than recording it, and a store may hang; neither may slow down predictions.
 
-    python -m model_deployment.recording.drain  < one line of JSON, then an open pipe
+    python -m model_deployment.recording.drain  < one line of JSON
 
-The drain ends when its standard input ends: with the controller, however the controller ends. A batch of
+The drain goes on while there is no controller, until SIGTERM, and while its spool is there. A batch of
 unknown fate is written again: the spool fixes the ids of documents, so a second write changes nothing. A
-segment is deleted when all of it is in the store, except the newest one, which may grow.
+segment is deleted when all of it is in the store and its writer has ended it, or died.
 
 Captures of requests that were erased meanwhile are left out.
 """
 
 import asyncio
 import base64
-import contextlib
-import itertools
-import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +26,9 @@ from model_deployment.documents.base import Collection, Document, Documents, Que
 from model_deployment.documents.connect import connect
 from model_deployment.log import lines
 from model_deployment.recording.capture import document, envelope, redacted
-from model_deployment.recording.spool import Record, age, read, segments
+from model_deployment.recording.drain_state import STATE_FILE, only_one, read_state, write_state
+from model_deployment.recording.spool import Record, age, extent, hold_ended, read, segments
+from model_deployment.runtime.companions import read_config, until_terminated
 from model_deployment.tabular.inputs_cache import InputsCache
 
 #: Not ``__name__``: in a program that is ``__main__``.
@@ -44,10 +43,10 @@ _PAUSE = 0.3
 _LONGEST_PAUSE = 5.0
 #: Bytes of a refused record that are stored with the reason.
 _SAMPLE = 4096
-#: The file beside the segments that tells the controller the drain's state.
-STATE_FILE = "drain.json"
 #: Niceness: predictions come first.
 _NICE = 10
+#: Exit status of a drain that found another one at work.
+OCCUPIED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +68,6 @@ class DrainConfig:
     models: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DrainState:
-    written: int = 0
-    #: Captures that the store refuses.
-    dead: int = 0
-    #: Captures that were too old, or damaged on the disk.
-    lost: int = 0
-    #: Why the store takes nothing; empty while it does.
-    error: str = ""
-    #: By name of segment: bytes that have been written. The next drain begins there, so it does not write
-    #: again what was deleted from the store meanwhile.
-    offsets: Mapping[str, int] = field(default_factory=dict)
-
-
 class Drain:
     def __init__(self, config: DrainConfig, documents: Documents) -> None:
         self._config = config
@@ -91,11 +76,14 @@ class Drain:
         self._inputs = InputsCache(Path(config.models) if config.models else None)
         #: Continues the counts of an earlier drain.
         self.state = read_state(self._root)
+        #: The segment that filled the last batch; the next batch begins behind it. Otherwise a busy writer
+        #: would keep the drain from the segments of the others.
+        self._last = ""
 
     async def run(self) -> None:
-        """Carry captures until cancelled."""
+        """Carry captures until cancelled, or until the folder of the spool is deleted."""
         pause, opened = _PAUSE, False
-        while True:
+        while self._root.exists():
             try:
                 if not opened:
                     await self._documents.open()
@@ -120,17 +108,26 @@ class Drain:
         Raises:
             StoreUnavailable: nothing is lost; the next call writes the same batch.
         """
-        found = segments(self._root)
-        for segment in found:
+        batch = _Batch()
+        ends: dict[str, int] = {}
+        for segment in self._segments():
             offset = self.state.offsets.get(segment.name, 0)
-            if records := _batch(segment, offset):
-                changes = await self._write(records)
-                offsets = {**self.state.offsets, segment.name: records[-1].end}
-                self._update(offsets=offsets, **changes)
-                return True
-            if segment != found[-1]:
+            if batch.fill(segment, offset):
+                ends[segment.name] = batch.records[-1].end
+                if batch.full:
+                    self._last = segment.name
+                    break
+            else:
                 self._finish(segment, offset)
-        return False
+        if not batch.records:
+            return False
+        changes = await self._write(batch.records)
+        self._update(offsets={**self.state.offsets, **ends}, **changes)
+        return True
+
+    def _segments(self) -> list[Path]:
+        """All segments, those behind the last one first."""
+        return sorted(segments(self._root), key=lambda one: (one.name <= self._last, one.name))
 
     async def _write(self, records: list[Record]) -> dict[str, int]:
         """Write all records, or raise; the new counts of the state."""
@@ -202,14 +199,16 @@ class Drain:
         }
 
     def _finish(self, segment: Path, offset: int) -> None:
-        """Delete a segment without more readable records."""
-        lost = 0
-        # An earlier drain that is about to end may have deleted it.
-        with contextlib.suppress(FileNotFoundError):
-            if rest := max(0, segment.stat().st_size - offset):
+        """Delete a segment without more readable records, if it is ended."""
+        with hold_ended(segment) as ended:
+            # Its writer may have written to it before it ended.
+            if not ended or next(read(segment, offset), None) is not None:
+                return
+            lost = 0
+            if rest := max(0, extent(segment) - offset):
                 lost = 1
                 _log.error("%s bytes at the end of %s are damaged and lost", rest, segment.name)
-        self._remove(segment, lost)
+            self._remove(segment, lost)
 
     def _remove(self, segment: Path, lost: int) -> None:
         segment.unlink(missing_ok=True)
@@ -218,21 +217,23 @@ class Drain:
 
     def drop_expired(self) -> None:
         """Delete segments that are too old, to make room for new captures."""
-        found = segments(self._root)
-        # All records of a segment are older than the next segment.
-        for segment, following in itertools.pairwise(found):
-            if age(following) > self._config.max_age:
-                lost, end = 0, self.state.offsets.get(segment.name, 0)
-                for record in read(segment, end):
-                    lost, end = lost + 1, record.end
-                with contextlib.suppress(FileNotFoundError):
-                    lost += segment.stat().st_size > end
-                self._remove(segment, lost)
-                _log.log(
-                    logging.ERROR if lost else logging.INFO,
-                    "%s captures were dropped: the document store was unreachable for too long",
-                    lost,
-                )
+        for segment in segments(self._root):
+            if age(segment) > self._config.max_age:
+                with hold_ended(segment) as ended:
+                    if ended:
+                        self._drop(segment)
+
+    def _drop(self, segment: Path) -> None:
+        lost, end = 0, self.state.offsets.get(segment.name, 0)
+        for record in read(segment, end):
+            lost, end = lost + 1, record.end
+        lost += extent(segment) > end
+        self._remove(segment, lost)
+        _log.log(
+            logging.ERROR if lost else logging.INFO,
+            "%s captures were dropped: the document store was unreachable for too long",
+            lost,
+        )
 
     def _update(self, **changes: Any) -> None:
         """Change the state, and write it to the file that the controller reads."""
@@ -242,31 +243,32 @@ class Drain:
         if bool(state.error) != bool(self.state.error):
             _log.warning("document store: %s", state.error or "answers again")
         self.state = state
-        # By pid: an earlier drain that is about to end may be writing too.
-        temporary = self._root / f"{STATE_FILE}.{os.getpid()}.tmp"
         try:
-            temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
-            temporary.rename(self._root / STATE_FILE)
+            write_state(self._root, state)
         except OSError as error:
             _log.error("cannot write %s: %s", STATE_FILE, error.strerror)
 
 
-def read_state(spool: Path) -> DrainState:
-    """The last state that a drain wrote."""
-    try:
-        return DrainState(**json.loads((spool / STATE_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return DrainState()
+class _Batch:
+    """Records of one write, perhaps of several segments."""
 
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self._bytes = 0
 
-def _batch(segment: Path, offset: int) -> list[Record]:
-    records, size = [], 0
-    for record in read(segment, offset):
-        records.append(record)
-        size += len(record.payload)
-        if len(records) >= _BATCH or size >= _BATCH_BYTES:
-            break
-    return records
+    @property
+    def full(self) -> bool:
+        return len(self.records) >= _BATCH or self._bytes >= _BATCH_BYTES
+
+    def fill(self, segment: Path, offset: int) -> bool:
+        """Add records of a segment until the batch is full; False if there is none."""
+        before = len(self.records)
+        for record in read(segment, offset):
+            self.records.append(record)
+            self._bytes += len(record.payload)
+            if self.full:
+                break
+        return len(self.records) > before
 
 
 def _dead(record: Record, reason: str) -> dict[str, Any]:
@@ -281,28 +283,32 @@ def _dead(record: Record, reason: str) -> dict[str, Any]:
     }
 
 
-async def _until_the_pipe_ends(reader: asyncio.StreamReader) -> None:
-    while await reader.read(1024):
-        pass
-
-
-async def _main() -> None:
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    message = await reader.readline()
-    if not message.endswith(b"\n"):
-        return  # the controller ended before it had written the line
-    config = DrainConfig(**json.loads(message))
-    lines.configure("INFO", config.log_format)
+async def _drain_until_terminated(config: DrainConfig) -> None:
     documents = connect(config.documents)
     drain = asyncio.create_task(Drain(config, documents).run())
-    await _until_the_pipe_ends(reader)
-    drain.cancel()
-    await asyncio.gather(drain, return_exceptions=True)
+    terminated = asyncio.create_task(until_terminated())
+    await asyncio.wait({drain, terminated}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (drain, terminated):
+        task.cancel()
+    await asyncio.gather(drain, terminated, return_exceptions=True)
     await documents.close()
+
+
+def _main() -> int:
+    """The exit status."""
+    try:
+        config = DrainConfig(**read_config())
+    except EOFError:  # the controller ended before it had written the line
+        return 0
+    lines.configure("INFO", config.log_format)
+    with only_one(Path(config.spool)) as alone:
+        if not alone:
+            _log.error("cannot drain %s: another process does; this one ends", config.spool)
+            return OCCUPIED
+        asyncio.run(_drain_until_terminated(config))
+    return 0
 
 
 if __name__ == "__main__":
     os.nice(_NICE)
-    asyncio.run(_main())
+    sys.exit(_main())

@@ -1,17 +1,22 @@
 """The local queue of captures: append-only files, so that no answered request is lost.
 
 A record is written with one system call before its answer is sent. What the kernel has taken survives
-``kill -9``; once a second it is forced to the disk, against a power failure. Another process, the drain,
-carries the records to the document store, and deletes the files that it has emptied.
+``kill -9``; once a second it is forced to the disk, against a power failure. Several processes may write,
+each to segments of its own. Another process, the drain, carries the records to the document store, and
+deletes the files that it has emptied.
 
 A segment is a file of frames: length of the payload and its CRC-32, little-endian, four bytes each, then
 the payload. The name of a segment is the time of its creation and never comes twice, so a record's id
-is the name of its segment and its offset. Only the newest segment may grow; the writer begins a new one now
-and then, so that the older ones can be deleted once they are read. While the drain is away, segments last
-longer: listing the folder each second stays cheap.
+is the name of its segment and its offset.
+
+A segment may grow while its writer holds a lock on it (flock(2)), which ends with the writer, however that
+ends. The segment gets its name when it is locked already, so the drain never takes it for an ended one. The
+writer begins a new one now and then, so that the older ones can be deleted once they are read. While
+the drain is away, segments last longer: listing the folder each second stays cheap.
 """
 
 import contextlib
+import fcntl
 import os
 import secrets
 import struct
@@ -19,17 +24,21 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _FRAME = struct.Struct("<II")
 _SUFFIX = ".seg"
+#: Follows the name of a segment that is not locked yet.
+_DRAFT = ".new"
+#: Seconds after which nobody will lock a draft any more.
+_ABANDONED = 60.0
 #: Initial value of the checksums: with it zeros, as a crash of the machine may leave them, are no record.
 _SEED = 0x5EED
 #: Bytes up to which the length of a damaged record is believed.
 _LONGEST = 64 * 1024 * 1024
-#: Seconds after which a segment is ended although the ones before it are still there.
+#: Seconds after which a segment is ended although earlier ones of its writer are still there.
 _PATIENCE = 3600.0
 
 
@@ -44,14 +53,16 @@ class Record:
 
 
 class Spool:
-    """The writing end, for one thread."""
+    """The writing end, for one thread. Other processes may have writing ends in the same folder."""
 
     def __init__(self, root: Path, *, max_bytes: int, segment_bytes: int = 8 * 1024 * 1024) -> None:
         """Remember the limits.
 
         Args:
             root: a folder of its own.
-            max_bytes: of all segments; records beyond are dropped, and counted.
+            max_bytes: of all segments; records beyond are dropped, and counted. Those of other writers are
+                known as of the last :meth:`remember`, so together they may exceed the limit by what they
+                write in between.
             segment_bytes: a longer segment is ended.
         """
         self.root = root
@@ -67,22 +78,25 @@ class Spool:
         #: Descriptors of ended segments, to be forced to the disk and closed.
         self._ended: deque[int] = deque()
         self._syncing = threading.Lock()
-        #: Bytes of the other segments by name, and their sum; deleted ones count until :meth:`forget`.
+        #: Bytes of this writer's earlier segments by name; deleted ones count until :meth:`remember`.
         self._ended_sizes: dict[str, int] = {}
+        #: Bytes of all segments but the active one.
         self._others = 0
         #: Records that there was no room for.
         self.dropped = 0
 
     def open(self) -> None:
-        """Continue the spool of an earlier controller.
+        """Begin to write; what is there already stays.
 
         Raises:
             OSError: the folder cannot be used.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for draft in self.root.glob(f"*{_DRAFT}"):
+            if age(draft) > _ABANDONED:
+                draft.unlink(missing_ok=True)
         self._newest = max(map(_begun, segments(self.root)), default=0)
-        self._ended_sizes = extents(self.root)
-        self._others = sum(self._ended_sizes.values())
+        self.remember((), extents(self.root))
         self._begin_segment_if_there_is_room()
 
     def close(self) -> None:
@@ -93,7 +107,7 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """Bytes of all segments."""
+        """Bytes of all segments, as far as this writer knows."""
         return self._others + self._size
 
     def append(self, parts: Sequence[bytes]) -> bool:
@@ -141,38 +155,41 @@ class Spool:
                 os.fdatasync(descriptor)
 
     def ended_segments(self) -> list[str]:
-        """Names of the segments that count, except the newest one."""
+        """Names of this writer's segments that count, except the active one."""
         return list(self._ended_sizes)
 
-    def deleted(self, names: Iterable[str]) -> list[str]:
-        """Those of the names that the drain has deleted. May be called from another thread."""
-        present = {path.name for path in segments(self.root)}
-        return [name for name in names if name not in present]
+    def remember(self, ended: Collection[str], sizes: Mapping[str, int]) -> None:
+        """Count what others wrote, and what the drain deleted.
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Make room: these segments were deleted."""
-        for name in names:
-            self._others -= self._ended_sizes.pop(name)
+        Args:
+            ended: :meth:`ended_segments` before the folder was looked through.
+            sizes: :func:`extents` of the folder.
+        """
+        for name in ended:
+            if name not in sizes:
+                self._ended_sizes.pop(name, None)
+        own = {*self._ended_sizes, self._active.name if self._active else ""}
+        foreign = sum(size for name, size in sizes.items() if name not in own)
+        self._others = foreign + sum(self._ended_sizes.values())
 
     def end_old(self, longest: float) -> None:
         """End a segment that is older than ``longest`` seconds, so that it can be deleted.
 
-        While earlier segments are still there, it may grow older: a store that is away for days would leave
-        thousands of files.
+        While earlier segments of this writer are still there, it may grow older: a store that is away for
+        days would leave thousands of files.
         """
         age = time.monotonic() - self._begun
-        if self._size and age > (max(longest, _PATIENCE) if self._others else longest):
+        if self._size and age > (max(longest, _PATIENCE) if self._ended_sizes else longest):
             self._begin_segment_if_there_is_room()
 
     def _begin_segment(self) -> None:
         self._end_segment()
-        # Newer than all others even if the clock was set back: the drain never deletes the newest.
+        # Behind the earlier ones even if the clock was set back: they are drained in their order.
         begun = max(time.time_ns(), self._newest + 1)
-        name = f"{begun:020d}-{secrets.token_hex(2)}{_SUFFIX}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(self.root / name, flags, 0o600)
+        segment = self.root / f"{begun:020d}-{secrets.token_hex(4)}{_SUFFIX}"
+        self._descriptor = _create_locked(segment)
         self._newest, self._begun = begun, time.monotonic()
-        self._active, self._size = self.root / name, 0
+        self._active, self._size = segment, 0
 
     def _begin_segment_if_there_is_room(self) -> None:
         with contextlib.suppress(OSError):
@@ -188,20 +205,56 @@ class Spool:
 
     def _end_segment(self) -> None:
         if self._active is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             self._ended.append(self._descriptor)
             self._ended_sizes[self._active.name] = self._size
             self._others += self._size
         self._active, self._descriptor, self._size = None, -1, 0
 
 
+def _create_locked(segment: Path) -> int:
+    """A descriptor of a new segment, which is locked before it has its name."""
+    draft = segment.with_name(segment.name + _DRAFT)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(draft, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.rename(segment)
+    except BaseException:
+        os.close(descriptor)
+        draft.unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def hold_ended(segment: Path) -> Iterator[bool]:
+    """Whether no writer has a segment any more: one has ended it, or died. It stays so meanwhile."""
+    try:
+        descriptor = os.open(segment, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 def segments(root: Path) -> list[Path]:
-    """All segments, oldest first; the last one may grow."""
+    """All segments, oldest first."""
     return sorted(root.glob(f"*{_SUFFIX}"))
 
 
 def extents(root: Path) -> dict[str, int]:
     """Bytes of each segment by its name."""
-    return {path.name: _size(path) for path in segments(root)}
+    return {path.name: extent(path) for path in segments(root)}
 
 
 def read(segment: Path, offset: int) -> Iterator[Record]:
@@ -238,9 +291,11 @@ def _is_plausible(length: int, rest: int) -> bool:
 
 
 def age(segment: Path) -> float:
-    """Seconds since a segment was begun."""
-    begun = _begun(segment)
-    return max(0.0, time.time() - begun / 1e9) if begun else 0.0
+    """Seconds since the last write to a file; 0 if it is gone."""
+    try:
+        return max(0.0, time.time() - segment.stat().st_mtime)
+    except FileNotFoundError:
+        return 0.0
 
 
 def _begun(segment: Path) -> int:
@@ -249,7 +304,8 @@ def _begun(segment: Path) -> int:
     return int(begun) if begun.isascii() and begun.isdigit() else 0
 
 
-def _size(path: Path) -> int:
+def extent(path: Path) -> int:
+    """Bytes of a segment; 0 if it is gone."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

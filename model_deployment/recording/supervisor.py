@@ -1,10 +1,13 @@
-"""Keeps a process of ours running beside the controller."""
+"""Keeps one companion of the controller running: adopts it, starts it, replaces it."""
 
 import asyncio
-import contextlib
 import logging
-import sys
-from asyncio.subprocess import Process
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model_deployment.runtime import companions
+from model_deployment.runtime.companions import Companion, build_of
 
 _log = logging.getLogger(__name__)
 
@@ -13,72 +16,94 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 #: Seconds after which a process counts as stable: the next pause is the first one again.
 _STABLE = 60.0
-#: Seconds that a process may take to end after its standard input is closed.
+#: Seconds that a process may take to end after it was asked to.
 _GRACE = 5.0
 
 
 class Supervisor:
-    """Starts one module again whenever its process ends.
+    """Keeps exactly one process of a kind running. The process goes on while there is no controller.
 
-    The process reads its configuration from standard input. The pipe stays open, so its end tells the
-    process that the controller is gone, however the controller ended.
+    A process that an earlier controller has started is adopted, unless it is of another build: of another
+    release, or with another configuration.
     """
 
-    def __init__(self, module: str, message: str) -> None:
-        """Remember what to start.
-
-        Args:
-            module: as in ``python -m``.
-            message: the configuration, one line. It may hold passwords, so it is no argument.
-        """
+    def __init__(
+        self,
+        kind: str,
+        module: str,
+        config: Mapping[str, Any],
+        *,
+        instance: str,
+        log: Path,
+        environment: Mapping[str, str],
+    ) -> None:
+        """Remember what to start; the arguments are those of :func:`companions.spawn`."""
+        self._kind = kind
         self._module = module
-        self._message = message.encode() + b"\n"
-        self._process: Process | None = None
+        self._config = config
+        self._instance = instance
+        self._log = log
+        self._environment = environment
+        self._build = build_of(config)
+        self._companion: Companion | None = None
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._companion.pid if self._companion else None
 
     async def run(self) -> None:
-        """Keep the process running until cancelled; then end it."""
+        """Keep the process running until cancelled. It goes on; :meth:`end` ends it."""
         pause = _FIRST_PAUSE
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             try:
-                await self._run_once()
+                self._companion = await self._adopt() or self._start()
+                status = await self._companion.ended()
+                _log.error("%s ended with status %s", self._module, status)
             except OSError as error:
                 _log.error("cannot start %s: %s", self._module, error)
+            self._companion = None
             if loop.time() - began > _STABLE:
                 pause = _FIRST_PAUSE
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
 
-    async def _run_once(self) -> None:
-        # In a session of its own: Ctrl-C in a terminal reaches the controller only, which ends the process.
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
+    async def end(self, *, keep: bool) -> None:
+        """Leave the process for the next controller, or end it. :meth:`run` must have been cancelled."""
+        if keep:
+            if self._companion is not None:
+                self._companion.forget()
+            return
+        found = await self._living()
+        # A child that has ended already has to be waited for as well.
+        if self._companion is not None and self._companion.own:
+            found = [one for one in found if one.pid != self._companion.pid] + [self._companion]
+        await asyncio.gather(*(one.stop(_GRACE) for one in found))
+
+    async def _adopt(self) -> Companion | None:
+        """The process that is to go on; the others are ended."""
+        adopted: Companion | None = None
+        for one in await self._living():
+            if one.build == self._build and adopted is None:
+                adopted = one
+            else:
+                _log.info("replacing process %s of %s", one.pid, self._module)
+                await one.stop(_GRACE)
+        if adopted is not None:
+            _log.info("adopted process %s of %s", adopted.pid, self._module)
+        return adopted
+
+    async def _living(self) -> list[Companion]:
+        return await asyncio.to_thread(companions.living, self._instance, self._kind)
+
+    def _start(self) -> Companion:
+        return companions.spawn(
+            self._kind,
             self._module,
-            stdin=asyncio.subprocess.PIPE,
-            start_new_session=True,
+            self._config,
+            instance=self._instance,
+            log=self._log,
+            build=self._build,
+            environment=self._environment,
         )
-        try:
-            assert process.stdin is not None  # noqa: S101 - it is a pipe
-            process.stdin.write(self._message)
-            _log.error("%s ended with status %s", self._module, await process.wait())
-        finally:
-            self._process = None
-            await asyncio.shield(_end(process))
-
-
-async def _end(process: Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        async with asyncio.timeout(_GRACE):
-            await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

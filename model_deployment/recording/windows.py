@@ -1,10 +1,12 @@
-"""Counts of requests by minute: first in memory, then as small documents in the store.
+"""Counts of requests by minute, in the memory of the process that serves them.
 
-While the store is away, the oldest minutes are merged into hours.
+The process reports them to the controller (``count_report.py``), which keeps them as small documents in the
+store (``reported_counts.py``), and tells the process so. While the store is away, the oldest minutes are
+merged into hours.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -47,6 +49,8 @@ class TrafficWindow:
     violations: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: Requests that do not fit the signature, and that went to the model nevertheless.
     let_through: int = 0
+    #: Rises with each change.
+    revision: int = field(default=0, compare=False)
 
     def add(self, other: "TrafficWindow") -> None:
         self.requests += other.requests
@@ -55,6 +59,7 @@ class TrafficWindow:
         self.latencies.update(other.latencies)
         self.violations.update(other.violations)
         self.let_through += other.let_through
+        self.revision += other.revision + 1
 
     def summary(self) -> dict[str, Any]:
         """JSON-ready, for the API."""
@@ -99,15 +104,20 @@ class TrafficWindow:
 class TrafficWindows:
     """Counts the requests of all deployments."""
 
-    def __init__(self, instance: str) -> None:
-        """``instance`` names this run of the controller; each run writes documents of its own."""
-        self._instance = instance
+    def __init__(self, owner: str) -> None:
+        """``owner`` names the process and this run of it; each writes documents of its own."""
+        self._owner = owner
         #: By deployment and minute; of a merged window the first minute.
         self._windows: dict[ModelKey, dict[int, TrafficWindow]] = {}
-        #: By deployment and first minute: the minutes of a merged window.
+        #: By deployment and first minute: the minutes of a merged window. Also a minute that changed after
+        #: it had been reported as finished: a store may have what it was.
         self._merged: dict[ModelKey, dict[int, list[int]]] = {}
-        #: Documents of finished windows, so that each is built once while the store is away.
-        self._built: dict[tuple[ModelKey, int], dict[str, Any]] = {}
+        #: What was reported of a window: its revision, and whether it was finished.
+        self._reported: dict[ModelKey, dict[int, tuple[int, bool]]] = {}
+        #: To be reported again, although they have not changed.
+        self._again: set[tuple[ModelKey, int]] = set()
+        #: Whether there is anything to report, and the minute of the last report.
+        self._changed, self._now = False, 0
 
     def answered(self, key: ModelKey, now: float, milliseconds: float, rows: int) -> None:
         window = self._window(key, now)
@@ -135,82 +145,92 @@ class TrafficWindows:
 
     def current(self, key: ModelKey) -> list[tuple[datetime, TrafficWindow]]:
         """The windows of a deployment that are not stored yet. Requests go on being counted in them."""
-        return [
-            (datetime.fromtimestamp(minute * WINDOW, UTC), window)
-            for minute, window in self._windows.get(key, {}).items()
-        ]
+        return [(_moment(minute), window) for minute, window in self._windows.get(key, {}).items()]
 
-    def finished(self, now: float) -> list[dict[str, Any]]:
-        """The documents of the windows that are over. The windows stay here until :meth:`forget`."""
+    def changed(self, now: float, limit: int, *, everything: bool = False) -> list[dict[str, Any]]:
+        """The windows that changed or were finished since the last call, for :meth:`WindowReport.read`.
+
+        Args:
+            now: seconds since 1970; minutes before this one are finished.
+            limit: windows of one call. The others follow with the next calls.
+            everything: begin again with all windows.
+        """
         over = int(now // WINDOW)
+        if not (self._changed or everything or over != self._now):
+            return []
+        self._changed, self._now = False, over
         for key in self._windows:
             self._merge_oldest(key, over)
-        return [
-            self._document(key, minute)
-            for key, windows in self._windows.items()
-            for minute in windows
-            if minute < over
-        ]
+        if everything:
+            self._again = {(key, one) for key, found in self._windows.items() for one in found}
+        made: list[dict[str, Any]] = []
+        for key, windows in self._windows.items():
+            reported = self._reported.setdefault(key, {})
+            for minute, window in windows.items():
+                state = (window.revision, minute < over)
+                if reported.get(minute) != state or (key, minute) in self._again:
+                    if len(made) == limit:
+                        self._changed = True
+                        return made
+                    made.append(self._report(key, minute, window, state))
+        return made
 
-    def all(self) -> list[dict[str, Any]]:
-        """The documents of all windows, for the end of a controller."""
-        return [
-            _document(self._instance, key, minute, window)
-            for key, windows in self._windows.items()
-            for minute, window in windows.items()
-        ]
+    def _report(
+        self, key: ModelKey, minute: int, window: TrafficWindow, state: tuple[int, bool]
+    ) -> dict[str, Any]:
+        revision, finished = state
+        before = self._reported[key].get(minute, state)
+        merged = self._merged.setdefault(key, {})
+        if before[1] and before[0] != revision and minute not in merged:
+            merged[minute] = [minute]  # the clock was set back
+        self._reported[key][minute] = state
+        self._again.discard((key, minute))
+        return {
+            "id": self._id(key, minute),
+            "model": key.model,
+            "version": key.version,
+            "minute": minute,
+            "revision": revision,
+            "finished": finished,
+            "replaces": [self._id(key, one) for one in merged.get(minute, ())],
+            "counts": window.as_dict(),
+        }
 
-    def replaced(self, documents: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Ids of documents that these replace: the minutes that were merged.
-
-        A store that went away in the middle of a write may have taken some of the minutes.
-        """
-        wanted = {document["_id"] for document in documents}
-        return [
-            _id(self._instance, key, minute)
-            for key, merged in self._merged.items()
-            for first, minutes in merged.items()
-            if _id(self._instance, key, first) in wanted
-            for minute in minutes
-        ]
-
-    def forget(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Drop the windows of these documents: they are stored."""
-        stored = {document["_id"] for document in documents}
+    def stored(self, revisions: Mapping[str, int]) -> None:
+        """Drop windows that are stored, by the ids of their documents, unless they changed meanwhile."""
         for key, windows in [*self._windows.items()]:
-            for minute in [*windows]:
-                if _id(self._instance, key, minute) in stored:
-                    del windows[minute]
-                    self._built.pop((key, minute), None)
-                    self._merged.get(key, {}).pop(minute, None)
-            if not windows:
-                del self._windows[key]
-                self._merged.pop(key, None)
+            for minute, window in [*windows.items()]:
+                if revisions.get(self._id(key, minute)) == window.revision:
+                    self._drop(key, minute)
 
     def discard(self, key: ModelKey) -> None:
         """Drop what is not stored of a deployment: its name stands for another model now."""
-        self._windows.pop(key, None)
-        self._merged.pop(key, None)
-        self._built = {place: one for place, one in self._built.items() if place[0] != key}
+        for minute in [*self._windows.get(key, ())]:
+            self._drop(key, minute)
+
+    def _drop(self, key: ModelKey, minute: int) -> None:
+        del self._windows[key][minute]
+        self._reported.get(key, {}).pop(minute, None)
+        self._merged.get(key, {}).pop(minute, None)
+        self._again.discard((key, minute))
+        if not self._windows[key]:
+            for table in (self._windows, self._reported, self._merged):
+                table.pop(key, None)
 
     def _window(self, key: ModelKey, now: float) -> TrafficWindow:
         minute = int(now // WINDOW)
+        self._changed = True
         windows = self._windows.get(key)
         if windows is None:
             windows = self._windows[key] = {}
         window = windows.get(minute)
         if window is None:
             window = windows[minute] = TrafficWindow()
-        # The window was over already if the clock was set back.
-        self._built.pop((key, minute), None)
+        window.revision += 1
         return window
 
-    def _document(self, key: ModelKey, minute: int) -> dict[str, Any]:
-        built = self._built.get((key, minute))
-        if built is None:
-            built = _document(self._instance, key, minute, self._windows[key][minute])
-            self._built[key, minute] = built
-        return built
+    def _id(self, key: ModelKey, minute: int) -> str:
+        return f"{key}/{minute}/{self._owner}"
 
     def _merge_oldest(self, key: ModelKey, over: int) -> None:
         """Merge the oldest minutes into hours, if too many are waiting."""
@@ -224,22 +244,46 @@ class TrafficWindows:
             first = next((one for one in merged if one // _MERGED == hour), minutes[0])
             into = windows.setdefault(first, TrafficWindow())
             for minute in minutes:
-                self._built.pop((key, minute), None)
                 if minute != first:
                     into.add(windows.pop(minute))
-            self._built.pop((key, first), None)
+                    self._reported.get(key, {}).pop(minute, None)
+                    self._again.discard((key, minute))
+            into.revision += 1
             merged[first] = sorted({first, *merged.get(first, ()), *minutes})
 
 
-def _id(instance: str, key: ModelKey, minute: int) -> str:
-    return f"{key}/{minute}/{instance}"
+@dataclass(frozen=True, slots=True)
+class WindowReport:
+    """One window, as another process has reported it."""
+
+    #: As the store has it.
+    document: Mapping[str, Any]
+    key: ModelKey
+    revision: int
+    #: No request will be counted in it, unless the clock is set back.
+    finished: bool
+    #: Ids of documents that this one replaces. A store that went away in the middle of a write may have
+    #: some of them.
+    replaces: Sequence[str]
+
+    @classmethod
+    def read(cls, reported: Mapping[str, Any]) -> "WindowReport":
+        """The inverse of what :meth:`TrafficWindows.changed` writes."""
+        key = ModelKey(reported["model"], reported["version"])
+        document = {
+            "_id": reported["id"],
+            "model": key.model,
+            "version": key.version,
+            "ts": _moment(reported["minute"]),
+            **reported["counts"],
+        }
+        finished, replaces = reported["finished"], reported["replaces"]
+        return cls(document, key, reported["revision"], finished, replaces)
+
+    @property
+    def id(self) -> str:
+        return str(self.document["_id"])
 
 
-def _document(instance: str, key: ModelKey, minute: int, window: TrafficWindow) -> dict[str, Any]:
-    return {
-        "_id": _id(instance, key, minute),
-        "model": key.model,
-        "version": key.version,
-        "ts": datetime.fromtimestamp(minute * WINDOW, UTC),
-        **window.as_dict(),
-    }
+def _moment(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * WINDOW, UTC)

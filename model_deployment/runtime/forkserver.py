@@ -123,10 +123,9 @@ class ForkStarter:
     def _served(self) -> Mapping[Endpoint, list[int]]:
         """The endpoints that forks serve, and the processes of each."""
         found: dict[Endpoint, list[int]] = {}
-        for _, process in identity.marked_processes(self._settings.instance):
-            environment = identity.environment(process.pid) or b""
-            if identity.variable(environment, identity.METHOD) == identity.FORK:
-                host, port = identity.endpoint(environment)
+        for _, process in identity.launched_processes(self._settings.instance):
+            if identity.environment_variable(process.pid, identity.METHOD) == identity.FORK:
+                host, port = identity.endpoint_of(process.pid)
                 if port:
                     found.setdefault(Endpoint(host, port), []).append(process.pid)
         return found

@@ -16,8 +16,11 @@ from pathlib import Path
 
 import psutil
 
-#: The marker: ``<instance id>/<launch id>``.
+#: The marker: ``<instance id>/<launch id>``, or ``<instance id>/<kind>.<id>`` of a process of our own that
+#: outlives the controller, see ``companions.py``.
 MARKER = "MODEL_DEPLOYMENT_LAUNCH"
+#: Between kind and id. No launch id has one.
+DOT = "."
 #: Where the launch has to listen: ``<host>:<port>``.
 ENDPOINT = "MODEL_DEPLOYMENT_ENDPOINT"
 #: How the launch was started: ``FORK`` or ``SERVE``.
@@ -133,15 +136,33 @@ def endpoint(environment: bytes) -> tuple[str, int]:
     return host, int(port or 0)
 
 
-def marked_processes(instance: str) -> Iterator[tuple[str, Process]]:
-    """Each living process of an instance, with the id of its launch."""
+def launched_processes(instance: str) -> Iterator[tuple[str, Process]]:
+    """Each living process of an instance's launches, with the id of its launch."""
+    for name, process in _marked(instance):
+        if DOT not in name:
+            yield name, process
+
+
+def companions(instance: str, kind: str = "") -> Iterator[tuple[str, Process]]:
+    """Each living companion of an instance, with its id: of one kind, or of all kinds if it is empty.
+
+    Only the companions themselves, not what they have started.
+    """
+    for name, process in _marked(instance):
+        of, dot, id = name.partition(DOT)
+        if dot and kind in ("", of) and process.session == process.pid:
+            yield id, process
+
+
+def _marked(instance: str) -> Iterator[tuple[str, Process]]:
+    """Each living process of an instance, with what its marker says behind the instance."""
     for pid in psutil.pids():
-        owner, _, launch_id = (marker_of(pid) or "").partition("/")
-        if owner != instance or not launch_id:
+        owner, _, name = (marker_of(pid) or "").partition("/")
+        if owner != instance or not name:
             continue
         process = read_process(pid)
         if process is not None and not process.zombie:
-            yield launch_id, process
+            yield name, process
 
 
 def members(instance: str, launch_id: str, group: int) -> list[Process]:

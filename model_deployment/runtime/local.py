@@ -164,7 +164,7 @@ class LocalRuntime:
 
     async def list(self) -> list[Handle]:
         launches: dict[str, list[identity.Process]] = {}
-        marked = await asyncio.to_thread(lambda: [*identity.marked_processes(self._instance)])
+        marked = await asyncio.to_thread(lambda: [*identity.launched_processes(self._instance)])
         for launch_id, process in marked:
             launches.setdefault(launch_id, []).append(process)
         return [self._handle_of(launch_id, found) for launch_id, found in launches.items()]

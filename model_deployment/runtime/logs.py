@@ -10,8 +10,8 @@ from pathlib import Path
 _WINDOW = 1024 * 1024
 #: Lines of the end of a log that explain why a launch has ended: a long traceback or two.
 _ENDING = 600
-#: In the place of a launch id: the log of the warm parent.
-PARENT = "worker"
+#: In the place of a launch id: the log of the warm parent, and those of companions by their kind.
+PARENT, DRAIN, PROXY = "worker", "drain", "proxy"
 
 
 class LaunchLogs:
@@ -50,10 +50,11 @@ class LaunchLogs:
     def tidy(self, keep: Iterable[str]) -> None:
         """Remove the logs of other launches, and empty logs that are too long.
 
-        The content is kept as ``<launch>.log.1``. The model goes on writing at the new end: its descriptor
-        was opened for appending.
+        Those of our own programs are never removed. The content of an emptied log is kept as
+        ``<launch>.log.1``. The model goes on writing at the new end: its descriptor was opened for
+        appending.
         """
-        kept = {*keep, PARENT}
+        kept = {*keep, PARENT, DRAIN, PROXY}
         for file in self.root.glob("*.log*"):
             launch_id = file.name.partition(".")[0]
             with contextlib.suppress(FileNotFoundError):

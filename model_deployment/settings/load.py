@@ -17,7 +17,8 @@ _PREFIX = "MODEL_DEPLOYMENT_"
 #: Variables with the prefix that are no settings: of ``entrypoint.sh``, of model processes (which may start
 #: a controller), and of the tests.
 _OTHERS = frozenset(
-    f"{_PREFIX}{name}" for name in ("DOCUMENTS_URL_FILE", "LAUNCH", "ENDPOINT", "METHOD", "PADDING")
+    f"{_PREFIX}{name}"
+    for name in ("DOCUMENTS_URL_FILE", "LAUNCH", "ENDPOINT", "METHOD", "PADDING", "BUILD")
 )
 _TESTS = f"{_PREFIX}TEST_"
 #: Settings whose values may contain a password: messages do not repeat them.

@@ -253,3 +253,8 @@ class Settings(DeployDefaults):
         ours = {"MLFLOW_TRACKING_URI": self.tracking_uri, "MLFLOW_REGISTRY_URI": self.registry_uri}
         granted = {name: uri for name, uri in ours.items() if name in self.model_env}
         return granted | model_environment.for_model(env_manager, self.model_env)
+
+    @property
+    def companion_environment(self) -> dict[str, str]:
+        """The environment of our own processes beside the controller: without credentials."""
+        return model_environment.for_model(EnvManager.LOCAL, ())

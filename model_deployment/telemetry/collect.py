@@ -16,7 +16,7 @@ from model_deployment import __version__
 from model_deployment.control.missing_workers import serving
 from model_deployment.core.domain import Deployment, Handle, Memory, PortUsage, ProxyCounters, State
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.counters import RequestCounters
+from model_deployment.recording.reported_counts import ReportedTotals
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.runtime.worker_counts import worker_counts
@@ -37,7 +37,7 @@ class Telemetry:
         deployments: Deployments,
         ports: Ports,
         counters: Callable[[ModelKey], ProxyCounters],
-        totals: RequestCounters,
+        totals: ReportedTotals,
         captures: Callable[[], CaptureStatus],
         idle: Callable[[], float],
         memory: MemoryGauge,

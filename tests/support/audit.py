@@ -24,13 +24,18 @@ LIVE = ("starting", "ready", "stopping")
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A living process that carries a launch's marker."""
+    """A living process that carries a launch's marker, or that of a companion."""
 
     pid: int
     instance: str
     launch_id: str
     cmdline: str
     pgid: int
+
+    @property
+    def is_companion(self) -> bool:
+        """Whether it is of the drain or of a proxy: ``launch_id`` is their kind and id."""
+        return "." in self.launch_id
 
     def __str__(self) -> str:
         return f"process {self.pid} of launch {self.launch_id} ({self.cmdline[:120]})"
@@ -97,7 +102,7 @@ class World:
         """Processes no row accounts for."""
         known = {row.launch_id for row in self.stored.rows if row.state in LIVE}
         for process in self.processes:
-            if process.launch_id not in known:
+            if process.launch_id not in known and not process.is_companion:
                 yield f"{process} belongs to no live row"
 
     def _not_serving(self) -> Iterator[str]:

@@ -12,10 +12,9 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.support.audit import marked_processes, read_state
 from tests.support.harness import Controller
 from tests.support.waiting import until_sync
-
-DRAIN = "model_deployment.recording.drain"
 
 #: Asks a store for the request ids of its captures.
 Stored = Callable[[], Sequence[str]]
@@ -113,12 +112,12 @@ def state(controller: Controller) -> Any:
 
 def drains(controller: Controller) -> list[psutil.Process]:
     """The drain processes of a controller, also of one that is dead."""
+    instance = read_state(controller.data / "state.db").instance
     found = []
-    for process in psutil.process_iter():
+    for one in marked_processes(instance) if instance else ():
         with suppress(psutil.Error):
-            ours = process.environ().get("MODEL_DEPLOYMENT_DATA_DIR") == str(controller.data)
-            if ours and DRAIN in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+            if one.launch_id.startswith("drain."):
+                found.append(psutil.Process(one.pid))
     return found
 
 

@@ -262,11 +262,17 @@ class Controller:
         """Living processes of a deployment's launch, or of all launches."""
         launches = {row.launch_id for row in audit.read_state(self.state_db).rows if row.key == key}
         found = audit.marked_processes(self.instance)
-        return [process for process in found if not key or process.launch_id in launches]
+        launched = [process for process in found if not process.is_companion]
+        return [process for process in launched if not key or process.launch_id in launches]
 
     def leftovers(self) -> list[str]:
-        """Processes of launches, and listeners on the ports of launches."""
-        processes = [str(process) for process in audit.marked_processes(self.instance)]
+        """Processes of launches, and listeners on the ports of launches.
+
+        Also companions, unless the controller was killed: they go on without it.
+        """
+        orderly = self._process is None or self._process.returncode == 0
+        marked = audit.marked_processes(self.instance)
+        processes = [str(process) for process in marked if orderly or not process.is_companion]
         # At its end a process loses its environment first, and its sockets a moment later.
         with suppress(AssertionError):
             until_sync(lambda: None not in audit.listeners(*self.ports).values(), timeout=2)
@@ -283,6 +289,11 @@ class Controller:
 
     def logged(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def drain_logged(self) -> str:
+        """What the drain said."""
+        log = self.data / "logs" / "drain.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def destroy(self) -> None:
         """The last resort: nothing of it may outlive its test."""

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests.support.audit import marked_processes
 from tests.support.capture_queries import callers, embedded, more
 from tests.support.harness import Controller, Controllers
 from tests.support.waiting import until_sync
@@ -104,8 +105,11 @@ def test_a_backup_of_a_controller_that_was_killed(controllers: Controllers, tmp_
     command(controller, "backup", archive)
     assert "would be replaced" in command(controller, "restore", archive, status=1)
     controller.state_db.write_bytes(b"damaged")
+    # It is writing to the document store that is moved aside.
+    assert [one for one in marked_processes(controller.instance) if one.is_companion]
     said = command(controller, "restore", "--force", archive)
     assert ".replaced" in said
+    assert not [one for one in marked_processes(controller.instance) if one.is_companion]
     (kept,) = controller.data.glob("state.db.*.replaced")
     assert kept.read_bytes() == b"damaged"
     controller.up()

@@ -130,16 +130,57 @@ def test_a_killed_drain_is_started_again_and_nothing_is_lost_or_doubled(
     assert 0 < state(controller)["written"] <= len(calls.answered)
 
 
-def test_the_drain_ends_with_the_controller_however_that_ends(controllers: Controllers) -> None:
+def test_the_drain_goes_on_without_a_controller_and_the_next_one_adopts_it(
+    controllers: Controllers,
+) -> None:
+    controller = controllers().up()
+    controller.deploy("stub-1")
+    (drain,) = until_sync(lambda: drains(controller))
+    drain.suspend()
+    assert controller.predict("stub-1", {"x": 1}).status_code == 200
+    controller.kill()
+    assert embedded(controller) == []
+    drain.resume()
+    until_sync(lambda: len(embedded(controller)) == 1, what="the drain to go on")
+    controller.up()
+    until_sync(lambda: f"adopted process {drain.pid} of" in controller.logged())
+    assert [one.pid for one in drains(controller)] == [drain.pid]
+    # It is watched.
+    drain.kill()
+    (other,) = until_sync(lambda: [one for one in drains(controller) if one.pid != drain.pid])
+    assert controller.terminate() == 0
+    assert drains(controller) == []
+    assert not other.is_running()
+
+
+def test_drain_with_another_configuration_is_replaced(controllers: Controllers) -> None:
     controller = controllers().up()
     (drain,) = until_sync(lambda: drains(controller))
     controller.kill()
-    until_sync(lambda: not drains(controller), what="the drain to end")
-    controller.up()
-    (other,) = until_sync(lambda: drains(controller))
-    assert other.pid != drain.pid
+    controller.up(SPOOL_HOURS=5)
+    (other,) = until_sync(lambda: [one for one in drains(controller) if one.pid != drain.pid])
+    until_sync(lambda: [one.pid for one in drains(controller)] == [other.pid])
+    assert f"replacing process {drain.pid} of" in controller.logged()
+
+
+def test_the_drain_goes_on_where_models_are_kept(controllers: Controllers) -> None:
+    controller = controllers().up(KEEP_MODELS=True)
+    (drain,) = until_sync(lambda: drains(controller))
+    assert controller.terminate() == 0
+    assert [one.pid for one in drains(controller)] == [drain.pid]
+    controller.up(KEEP_MODELS=False)
+    until_sync(lambda: f"adopted process {drain.pid} of" in controller.logged())
     assert controller.terminate() == 0
     assert drains(controller) == []
+
+
+def test_nobody_sees_the_password_of_the_document_store(controllers: Controllers) -> None:
+    controller = controllers(DOCUMENTS_URL="mongodb://u:swordfish@127.0.0.1:1/d").up()
+    (drain,) = until_sync(lambda: drains(controller))
+    until_sync(lambda: state(controller)["error"])
+    assert "swordfish" not in " ".join(drain.cmdline())
+    assert "swordfish" not in str(drain.environ())
+    assert "swordfish" not in controller.drain_logged()
 
 
 def test_erased_captures_do_not_come_back_with_the_next_controller(

@@ -26,11 +26,11 @@ from model_deployment.metrics.feedback import Feedback, Label
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.spool import Spool
 from model_deployment.recording.upkeep import Upkeep
-from model_deployment.recording.windows import TrafficWindows
 from model_deployment.reports.inputs import InputWriter, Reference, ReportWindow
 from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
 from model_deployment.reports.webhook import Webhook
+from tests.support.counting import LocalCounts
 
 KEY = ModelKey("diabetes", 1)
 X, Y = load_diabetes(return_X_y=True, as_frame=True)
@@ -59,7 +59,7 @@ class ReportDesk:
 
     upkeep: Upkeep
     store: OwnerView
-    traffic: TrafficWindows
+    local: LocalCounts
     documents: Documents
     work: Path
     baseline: dict[str, float] | Exception = field(default_factory=dict)
@@ -69,7 +69,7 @@ class ReportDesk:
 
     @property
     def monitoring(self) -> Monitoring:
-        return Monitoring(self.store, self.traffic, baseline=self._metrics, write_back=None)
+        return Monitoring(self.store, self.local.reported, baseline=self._metrics, write_back=None)
 
     async def _metrics(self, key: ModelKey) -> dict[str, float]:
         if isinstance(self.baseline, Exception):
@@ -112,15 +112,15 @@ class ReportDesk:
         ]  # fmt: skip
         await self.documents.insert(Collection.CAPTURES, captures)
         for _ in captures:
-            self.traffic.answered(KEY, now.timestamp(), 2.5, 1)
+            self.local.traffic.answered(KEY, now.timestamp(), 2.5, 1)
         return [one["request_id"] for one in captures]
 
     def refused(self, requests: int) -> None:
         """So many requests lack all of their columns."""
         now = (datetime.now(UTC) - timedelta(minutes=4)).timestamp()
         for _ in range(requests):
-            self.traffic.violated(KEY, now, {(name, "missing"): 1 for name in X.columns})
-            self.traffic.failed(KEY, now, 422)
+            self.local.traffic.violated(KEY, now, {(name, "missing"): 1 for name in X.columns})
+            self.local.traffic.failed(KEY, now, 422)
 
     async def labelled(self, ids: list[str], truth: Any) -> dict[str, Any]:
         items = [Label(id, 0, float(one)) for id, one in zip(ids, truth, strict=True)]
@@ -160,13 +160,11 @@ async def desk(tmp_path: Path) -> AsyncIterator[ReportDesk]:
 
     spool = Spool(tmp_path / "spool", max_bytes=10**6)
     spool.open()
-    documents, traffic = EmbeddedDocuments(tmp_path / "documents.db"), TrafficWindows("i")
+    documents, local = EmbeddedDocuments(tmp_path / "documents.db"), LocalCounts()
     store = OpenedStore(documents)
     await store.opened()
-    upkeep = Upkeep(spool, traffic, store)
-    yield ReportDesk(
-        upkeep, OwnerView(store, since, upkeep.caught_up), traffic, documents, tmp_path
-    )
+    upkeep = Upkeep(spool.root, local.reported, store, local.stored)
+    yield ReportDesk(upkeep, OwnerView(store, since, upkeep.caught_up), local, documents, tmp_path)
     await documents.close()
     spool.close()
 
@@ -283,7 +281,8 @@ async def test_refused_requests_in_numbers_give_one_alarm_and_no_drift(desk: Rep
     desk.logged()
     await desk.served()
     desk.refused(60)
-    await desk.upkeep.flush(all=True)
+    desk.local.end()
+    await desk.upkeep.flush()
     report, page = await desk.report()
     assert report["verdict"] == "ok"
     assert report["refused"] == {

@@ -85,10 +85,11 @@ def test_counts_of_that_minute_begin_anew() -> None:
     traffic = TrafficWindows("i")
     for key in (KEY, OTHER):
         traffic.answered(key, 1000.0, 1.0, 1)
-    traffic.finished(2000.0)
+    traffic.changed(2000.0, 10)
     traffic.discard(KEY)
     assert traffic.current(KEY) == []
-    assert [one["version"] for one in traffic.finished(2000.0)] == [2]
+    found = traffic.changed(2000.0, 10, everything=True)
+    assert [one["version"] for one in found] == [2]
     traffic.answered(KEY, 1000.0, 1.0, 1)
     assert [window.requests for _, window in traffic.current(KEY)] == [1]
 

@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.core.names import ModelKey
-from model_deployment.recording.counters import LATENCIES, RequestCounters
+from model_deployment.recording.counters import LATENCIES, RequestCounters, RequestCounts
 from model_deployment.telemetry.collect import Restarts
 
 A, B = ModelKey("a", 1), ModelKey("b", 2)
@@ -75,3 +76,30 @@ def test_answers_are_counted_in_buckets_and_histogram_alike(seconds: list[float]
         expected[sum(one > end for end in LATENCIES)] += 1
     assert counters.of(A).buckets == expected
     assert counters.of(A).answered == counters.of(A).latencies.total() == len(seconds)
+
+
+def test_counts_are_reported_when_they_changed() -> None:
+    counters = RequestCounters()
+    counters.answered(A, 0.004, 3)
+    counters.failed(B, "timeout")
+    assert counters.changed().keys() == {str(A), str(B)}
+    assert counters.changed() == {}
+    counters.answered(A, 0.004, 3)
+    found = orjson.loads(orjson.dumps(counters.changed()))
+    assert {name: RequestCounts.from_dict(one) for name, one in found.items()} == {
+        str(A): counters.of(A)
+    }
+    assert counters.changed(everything=True).keys() == {str(A), str(B)}
+
+
+def test_counts_that_are_added_are_those_of_all_requests() -> None:
+    one, two, both = RequestCounters(), RequestCounters(), RequestCounters()
+    for counters in (one, both):
+        counters.answered(A, 0.25, 3)
+        counters.failed(A, "timeout")
+    for counters in (two, both):
+        counters.answered(A, 4.0, 1)
+        counters.failed(A, "refused")
+    total = one.of(A)
+    total.add(two.of(A))
+    assert total == both.of(A)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import pytest
 from model_deployment.documents.base import Collection, Document, StoreUnavailable, Written
 from model_deployment.recording import drain as module
 from model_deployment.recording.capture import encode
-from model_deployment.recording.drain import STATE_FILE, DrainState, read_state
-from model_deployment.recording.spool import Spool, segments
+from model_deployment.recording.drain_state import STATE_FILE, DrainState, read_state
+from model_deployment.recording.spool import Spool, hold_ended, segments
 from tests.support.drains import Store, drain_of, empty, numbered, put
 from tests.support.waiting import until
 
@@ -59,7 +60,7 @@ async def test_batches_have_so_many_records_and_bytes(
     assert len(store.requests) == 1002
 
 
-async def test_segments_are_deleted_when_all_of_them_is_written_and_the_newest_never(
+async def test_segments_are_deleted_when_all_of_them_is_written_and_those_of_writers_never(
     spool: Spool, store: Store
 ) -> None:
     drain = drain_of(spool, store)
@@ -141,6 +142,83 @@ async def test_drain_without_its_state_duplicates_nothing(spool: Spool, store: S
     await empty(drain)
     assert store.requests == numbered(3)
     assert drain.state.written == 0
+
+
+# Several writers
+
+
+@pytest.fixture
+def other(spool: Spool) -> Iterator[Spool]:
+    it = Spool(spool.root, max_bytes=10**8)
+    it.open()
+    yield it
+    it.close()
+
+
+async def test_one_write_has_captures_of_all_writers(
+    spool: Spool, other: Spool, store: Store
+) -> None:
+    put(spool, "a", "b")
+    put(other, "c")
+    drain = drain_of(spool, store)
+    assert await drain.step()
+    assert store.requests == ["a", "b", "c"]
+    assert not await drain.step()
+    assert len(segments(spool.root)) == 2
+
+
+async def test_busy_writer_does_not_keep_the_drain_from_the_others(
+    spool: Spool, other: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", 2)
+    put(spool, "a", "b", "c")
+    put(other, "d", "e")
+    drain = drain_of(spool, store)
+    for _ in range(2):
+        assert await drain.step()
+        put(spool, "x", "y")
+    assert store.requests == ["a", "b", "d", "e"]
+    await empty(drain)
+    assert store.requests == ["a", "b", "d", "e", "c", "x", "y", "x", "y"]
+
+
+async def test_segment_of_a_writer_that_died_is_drained_to_its_last_whole_record(
+    spool: Spool, other: Spool, store: Store
+) -> None:
+    put(spool, "a")
+    put(other, "b")
+    first, second = segments(spool.root)
+    with first.open("ab") as file:
+        file.write(b"half")
+    drain = drain_of(spool, store)
+    await empty(drain)
+    assert segments(spool.root) == [first, second]
+    spool.close()
+    await empty(drain)
+    assert (store.requests, segments(spool.root)) == (["a", "b"], [second])
+    assert drain.state.lost == 1
+
+
+async def test_record_written_just_before_its_segment_ended_is_not_deleted(
+    spool: Spool, other: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drain = drain_of(spool, store)
+    await empty(drain)
+    hold = hold_ended
+
+    @contextmanager
+    def write_first(segment: Path) -> Iterator[bool]:
+        if segment == segments(spool.root)[0] and not spool.size:
+            put(spool, "late")
+            spool.end_old(0)
+        with hold(segment) as ended:
+            yield ended
+
+    monkeypatch.setattr(module, "hold_ended", write_first)
+    await empty(drain)
+    monkeypatch.undo()
+    await empty(drain)
+    assert store.requests == ["late"]
 
 
 # The state

@@ -13,7 +13,7 @@ import pytest
 
 from model_deployment.documents.base import Collection, Document, StoreUnavailable, Written
 from model_deployment.recording import drain as module
-from model_deployment.recording.drain import STATE_FILE, DrainState
+from model_deployment.recording.drain_state import STATE_FILE, DrainState
 from model_deployment.recording.spool import Spool, read, segments
 from tests.support.drains import Store, drain_of, empty, numbered, put
 from tests.support.waiting import until

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.recording import spool as module
-from model_deployment.recording.spool import Record, Spool, age, read, segments
+from model_deployment.recording.spool import Record, Spool, age, extents, hold_ended, read, segments
 
 MEBIBYTE = 1024 * 1024
 FRAME = 8
@@ -41,8 +41,8 @@ def everything(root: Path) -> list[Record]:
     return [record for segment in segments(root) for record in read(segment, 0)]
 
 
-def forget_deleted(spool: Spool) -> None:
-    spool.forget(spool.deleted(spool.ended_segments()))
+def remember(spool: Spool) -> None:
+    spool.remember(spool.ended_segments(), extents(spool.root))
 
 
 def payloads(root: Path) -> list[bytes]:
@@ -122,7 +122,7 @@ def test_spool_emptied_takes_records_again(make: Make) -> None:
     assert not spool.append([b"y" * 80])
     assert segments(spool.root) == [full, newest]
     full.unlink()
-    forget_deleted(spool)
+    remember(spool)
     assert spool.append([b"y" * 80])
 
 
@@ -141,13 +141,13 @@ def test_spool_of_an_earlier_controller_is_continued(make: Make) -> None:
 def test_spool_measurement_sees_deleted_segments(make: Make) -> None:
     spool = make()
     spool.append([b"x" * 92])
-    forget_deleted(spool)
+    remember(spool)
     assert spool.size == 100
     spool.end_old(0)
     old, _ = segments(spool.root)
     old.unlink()
     assert spool.size == 100
-    forget_deleted(spool)
+    remember(spool)
     assert spool.size == 0
 
 
@@ -161,7 +161,7 @@ def test_segment_old_is_ended(make: Make) -> None:
     assert newest.stat().st_size == 0
     # An empty one is not followed by another.
     old.unlink()
-    forget_deleted(spool)
+    remember(spool)
     spool.end_old(0)
     assert segments(spool.root) == [newest]
 
@@ -179,7 +179,7 @@ def test_segments_last_longer_without_a_reader(make: Make, monkeypatch: pytest.M
     # Somebody reads.
     for segment in segments(spool.root)[:-1]:
         segment.unlink()
-    forget_deleted(spool)
+    remember(spool)
     now += 61
     spool.append([b"x"])
     spool.end_old(60)
@@ -210,12 +210,12 @@ def test_segment_that_ends_during_a_measurement_counts_once(make: Make, number: 
     ended = spool.ended_segments()
     for _ in range(number):
         spool.append([b"x" * 42])
-    deleted = spool.deleted(ended)
+    sizes = extents(spool.root)
     for _ in range(number):
         spool.append([b"x" * 42])
-    spool.forget(deleted)
+    spool.remember(ended, sizes)
     assert spool.size == 50 * (3 + 2 * number)
-    forget_deleted(spool)
+    remember(spool)
     assert spool.size == 50 * (3 + 2 * number)
 
 
@@ -226,11 +226,11 @@ def test_segment_deleted_during_a_measurement_counts_until_the_next(make: Make) 
     ended = spool.ended_segments()
     first, second, _ = segments(spool.root)
     first.unlink()
-    deleted = spool.deleted(ended)
+    sizes = extents(spool.root)
     second.unlink()
-    spool.forget(deleted)
+    spool.remember(ended, sizes)
     assert spool.size == 150
-    forget_deleted(spool)
+    remember(spool)
     assert spool.size == 50
 
 
@@ -245,11 +245,11 @@ def test_segment_ended_without_a_successor_counts_once(
     with monkeypatch.context() as away:
         away.setattr("os.open", full)
         spool.end_old(0)
-        forget_deleted(spool)
+        remember(spool)
         assert spool.size == 100
     ended = spool.ended_segments()
     spool.append([b"x" * 42])
-    spool.forget(spool.deleted(ended))
+    spool.remember(ended, extents(spool.root))
     assert spool.size == 150
 
 
@@ -419,13 +419,119 @@ def test_descriptors_are_closed_in_the_end(make: Make) -> None:
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_segment_age_is_in_its_name(make: Make, tmp_path: Path) -> None:
-    make().append([b"x"])
-    (segment,) = segments(tmp_path / "spool")
+def test_segment_age_is_that_of_its_last_record(make: Make) -> None:
+    spool = make()
+    spool.append([b"x"])
+    (segment,) = segments(spool.root)
     assert 0 <= age(segment) < 60
-    assert age(tmp_path / f"{10**18:020d}-abcd.seg") > 86400
-    assert age(tmp_path / f"{10**19:020d}-abcd.seg") == 0
-    assert age(tmp_path / "odd.seg") == 0
+    os.utime(segment, (1e9, 1e9))
+    assert age(segment) > 86400
+    spool.append([b"x"])
+    assert age(segment) < 60
+    os.utime(segment, (1e10, 1e10))
+    assert age(segment) == 0
+    segment.unlink()
+    assert age(segment) == 0
+
+
+# Several writers
+
+
+def is_ended(segment: Path) -> bool:
+    with hold_ended(segment) as ended:
+        return ended
+
+
+def test_each_writer_has_segments_of_its_own(make: Make) -> None:
+    one, two = make(), make()
+    one.append([b"1"])
+    two.append([b"2"])
+    one.append([b"3"])
+    assert sorted(payloads(one.root)) == [b"1", b"2", b"3"]
+    assert [len([*read(segment, 0)]) for segment in segments(one.root)] == [2, 1]
+
+
+def test_segment_is_ended_when_its_writer_has_ended_it(make: Make) -> None:
+    one, two = make(segment_bytes=1), make()
+    for _ in range(3):
+        one.append([b"1"])
+    first, *_ = found = segments(one.root)
+    assert sorted(map(is_ended, found)) == [False, False, True, True]
+    assert is_ended(first)
+    one.close()
+    assert sorted(map(is_ended, found)) == [False, True, True, True]
+    two.close()
+    assert all(map(is_ended, found))
+    assert not is_ended(one.root / "gone.seg")
+
+
+def test_writer_never_shows_a_segment_that_is_not_locked(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        seen.append(is_ended(path))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    make()
+    assert seen == [False]
+
+
+def test_abandoned_draft_is_removed_and_one_in_the_making_is_not(make: Make) -> None:
+    root = make().root
+    old, new = root / "1-a.seg.new", root / "2-a.seg.new"
+    for draft in (old, new):
+        draft.touch()
+    os.utime(old, (1e9, 1e9))
+    make()
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_draft_that_gets_no_name_is_removed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    spool = make(segment_bytes=1)
+    spool.append([b"1"])
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", fails)
+        assert not spool.append([b"2"])
+        assert not spool.append([b"2"])
+    assert [*spool.root.glob("*.new")] == []
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
+    assert spool.append([b"3"])
+    assert payloads(spool.root) == [b"1", b"3"]
+
+
+def test_limit_counts_what_all_writers_have_written(make: Make) -> None:
+    one, two = make(max_bytes=200), make(max_bytes=200)
+    one.append([b"x" * 92])
+    assert two.append([b"x" * 42])
+    remember(two)
+    assert two.size == 150
+    assert not two.append([b"x" * 92])
+    (first, *_) = segments(one.root)
+    first.unlink()
+    remember(two)
+    assert two.append([b"x" * 92])
+    remember(one)
+    assert one.size == 100 + 150  # its own segment counts until it is ended
+
+
+def test_other_writers_do_not_make_segments_last_longer(make: Make) -> None:
+    one, two = make(), make()
+    two.append([b"x"])
+    remember(one)
+    one.append([b"x"])
+    one.end_old(0)
+    assert len(segments(one.root)) == 3
+    one.append([b"x"])
+    one.end_old(0)  # its own one is still there
+    assert len(segments(one.root)) == 3
 
 
 @given(
@@ -441,5 +547,5 @@ def test_records_appended_are_read_back(records: list[list[bytes]], segment_byte
         spool.close()
         assert payloads(spool.root) == [b"".join(parts) for parts in records]
         size = spool.size
-        forget_deleted(spool)
+        remember(spool)
         assert spool.size == size == sum(FRAME + len(b"".join(parts)) for parts in records)

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from model_deployment.documents.base import Collection, Query, StoreUnavailable,
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.documents.opening import OpenedStore
 from model_deployment.recording import upkeep as module
-from model_deployment.recording.drain import STATE_FILE, DrainState, read_state
+from model_deployment.recording.drain_state import STATE_FILE, DrainState, read_state
 from model_deployment.recording.spool import Spool, segments
 from model_deployment.recording.upkeep import CaptureStatus, Upkeep
-from model_deployment.recording.windows import TrafficWindows
+from tests.support.counting import LocalCounts
 from tests.support.waiting import until
 
 A, B = ModelKey("a", 1), ModelKey("b", 1)
+ODD = ModelKey("\ud800", 1)
 
 
 class UpkeepBench:
@@ -31,9 +31,20 @@ class UpkeepBench:
     def __init__(self, folder: Path) -> None:
         self.spool = Spool(folder / "spool", max_bytes=1000)
         self.spool.open()
-        self.traffic = TrafficWindows("i")
+        self.local = LocalCounts()
+        self.traffic = self.local.traffic
         self.store = EmbeddedDocuments(folder / "documents.db")
-        self.upkeep = Upkeep(self.spool, self.traffic, OpenedStore(self.store))
+        store = OpenedStore(self.store)
+        self.upkeep = Upkeep(self.spool.root, self.local.reported, store, self.local.stored)
+
+    @property
+    def left(self) -> int:
+        """Windows that are not stored: the process and its controller agree on them."""
+        self.local.refresh()
+        ours = [len(self.traffic.current(key)) for key in (A, B, ODD)]
+        theirs = [len(self.local.reported.unstored(key)) for key in (A, B, ODD)]
+        assert ours == theirs
+        return sum(ours)
 
     async def names(self, collection: Collection) -> list[str]:
         return sorted([one["_id"] async for one in self.store.find(Query(collection))])
@@ -56,14 +67,17 @@ async def test_minutes_that_are_over_are_kept_once(bench: UpkeepBench) -> None:
     for _ in range(2):
         await bench.upkeep.flush()
         assert len(await bench.names(Collection.TRAFFIC)) == 1
-    assert len(bench.traffic.all()) == 1
+    assert bench.left == 1
 
 
-async def test_flush_at_the_end_stores_all_minutes(bench: UpkeepBench) -> None:
+async def test_last_minute_of_a_process_that_ended_is_stored(bench: UpkeepBench) -> None:
     bench.traffic.answered(A, time.time(), 1.0, 1)
-    await bench.upkeep.flush(all=True)
+    await bench.upkeep.flush()
+    assert await bench.names(Collection.TRAFFIC) == []
+    bench.local.end()
+    await bench.upkeep.flush()
     assert len(await bench.names(Collection.TRAFFIC)) == 1
-    assert bench.traffic.all() == []
+    assert bench.local.reported.unstored(A) == []
 
 
 async def test_counts_stay_while_the_store_is_away(
@@ -108,7 +122,7 @@ async def test_hours_without_a_store_are_kept_once_also_if_it_took_some_minutes(
     kept = [one async for one in bench.store.find(Query(Collection.TRAFFIC))]
     assert sum(one["requests"] for one in kept) == 540
     assert len(kept) <= 240 + 6
-    assert bench.traffic.all() == []
+    assert bench.left == 0
 
 
 async def test_minutes_are_written_some_at_a_time(
@@ -129,7 +143,7 @@ async def test_minutes_are_written_some_at_a_time(
         bench.traffic.answered(A, time.time() - 600 + 60 * minute, 1.0, 1)
     with pytest.raises(StoreUnavailable):
         await bench.upkeep.flush()
-    assert len(bench.traffic.all()) == 3
+    assert bench.left == 3
     await bench.upkeep.flush()
     assert sizes == [2, 2, 2, 1]
     assert len(await bench.names(Collection.TRAFFIC)) == 5
@@ -139,12 +153,12 @@ async def test_counts_that_no_store_takes_are_said_and_forgotten(
     bench: UpkeepBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.traffic.answered(B, time.time() - 120, 1.0, 1)
-    bench.traffic.answered(ModelKey("\ud800", 1), time.time() - 120, 1.0, 1)
+    bench.traffic.answered(ODD, time.time() - 120, 1.0, 1)
     await bench.upkeep.flush()
     assert len(await bench.names(Collection.TRAFFIC)) == 1
     (record,) = [one for one in caplog.records if one.levelname == "ERROR"]
     assert "counts of 1 minutes are lost" in record.message
-    assert bench.traffic.all() == []
+    assert bench.left == 0
 
 
 # The state
@@ -155,70 +169,22 @@ def test_the_state_is_that_of_the_spool_and_of_the_drain(tmp_path: Path) -> None
     assert bench.upkeep.state() == CaptureStatus(0, 0, 0, 0, "")
     assert bench.spool.append([b"x" * 492])
     assert not bench.spool.append([b"x" * 900])
+    bench.local.dropped = bench.spool.dropped
     (written, _) = segments(bench.spool.root)
     told = {"written": 5, "dead": 2, "lost": 3, "error": "away", "offsets": {written.name: 400}}
     (bench.spool.root / STATE_FILE).write_text(json.dumps(told))
     assert bench.upkeep.state() == CaptureStatus(100, 4, 2, 5, "away")
-    # A segment that was deleted since the last look.
+    # The drain is further than what is seen of the segment.
     told["offsets"] = {written.name: 5000}
     (bench.spool.root / STATE_FILE).write_text(json.dumps(told))
     assert bench.upkeep.state().spool_bytes == 0
     bench.spool.close()
 
 
-async def test_dropped_captures_are_logged_once(
-    bench: UpkeepBench, caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in range(3):
-        bench.spool.append([b"x" * 2000])
-    await bench.upkeep.sync()
-    await bench.upkeep.sync()
-    (record,) = caplog.records
-    assert "3 captures were dropped" in record.message
-    bench.spool.append([b"x" * 2000])
-    await bench.upkeep.sync()
-    assert "1 captures were dropped" in caplog.records[-1].message
-
-
-async def test_disk_that_cannot_sync_is_logged(
-    bench: UpkeepBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(_: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr("os.fdatasync", fails)
-    bench.spool.append([b"x" * 92])
-    (segment,) = segments(bench.spool.root)
-    bench.spool.append([b"x" * 2000])
-    segment.unlink()
-    await bench.upkeep.sync()
-    assert bench.spool.size == 0
-    assert "cannot flush captures to the disk: Input/output error" in caplog.text
-
-
-async def test_the_spool_is_looked_through_in_another_thread(
-    bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, threads = bench.spool.deleted, set()
-
-    def deleted(names: Iterable[str]) -> list[str]:
-        threads.add(threading.current_thread())
-        return real(names)
-
-    monkeypatch.setattr(bench.spool, "deleted", deleted)
-    monkeypatch.setattr(module, "_SEGMENT_SECONDS", 0.0)
-    bench.spool.append([b"x" * 92])
-    await bench.upkeep.sync()
-    assert (bench.spool.size, len(segments(bench.spool.root))) == (100, 2)
-    assert threads
-    assert threading.main_thread() not in threads
-
-
 async def test_upkeep_goes_on_after_failures(
     bench: UpkeepBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_SYNC", "_FLUSH"):
-        monkeypatch.setattr(module, name, 0.001)
+    monkeypatch.setattr(module, "_FLUSH", 0.001)
     calls = 0
 
     async def fails(**_: Any) -> None:
@@ -274,6 +240,21 @@ async def test_caught_up_awaits_earlier_captures_only(
     drained(bench.spool, **{segment.name: size})
     assert await waiting
     assert not await bench.upkeep.caught_up(0)
+
+
+async def test_caught_up_awaits_the_captures_of_all_writers(bench: UpkeepBench) -> None:
+    other = Spool(bench.spool.root, max_bytes=1000)
+    other.open()
+    for spool in (bench.spool, other):
+        spool.append([b"one"])
+    first, second = segments(other.root)
+    size = first.stat().st_size
+    for offsets in ({}, {first.name: size}, {second.name: size}):
+        drained(other, **offsets)
+        assert not await bench.upkeep.caught_up(0)
+    drained(other, **{first.name: size, second.name: size})
+    assert await bench.upkeep.caught_up(0)
+    other.close()
 
 
 async def test_segment_drained_and_deleted_is_not_awaited(

@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.core.names import ModelKey
 from model_deployment.recording.histogram import BOUNDS
-from model_deployment.recording.windows import TrafficWindow, TrafficWindows
+from model_deployment.recording.windows import TrafficWindow, TrafficWindows, WindowReport
 
 A, B = ModelKey("a", 1), ModelKey("b", 2)
 #: The begin of a minute.
@@ -62,41 +63,100 @@ def busy() -> TrafficWindows:
     return traffic
 
 
+def reports(
+    traffic: TrafficWindows, now: float, *, everything: bool = False
+) -> dict[str, WindowReport]:
+    """What is reported, by id, as it arrives over a connection."""
+    made = traffic.changed(now, 10**6, everything=everything)
+    found = [WindowReport.read(orjson.loads(orjson.dumps(one))) for one in made]
+    assert len({one.id for one in found}) == len(found)
+    return {one.id: one for one in found}
+
+
+def all_of(traffic: TrafficWindows, now: float) -> list[WindowReport]:
+    return [*reports(traffic, now, everything=True).values()]
+
+
 def test_each_minute_of_each_deployment_is_a_document() -> None:
-    documents = {one["_id"]: one for one in busy().finished(NOON + 60)}
+    found = reports(busy(), NOON + 60)
     minute = int(NOON // 60)
-    assert documents.keys() == {f"a-1/{minute}/i", f"b-2/{minute}/i"}
-    one = documents[f"a-1/{minute}/i"]
-    assert (one["model"], one["version"], one["requests"], one["rows"]) == ("a", 1, 2, 5)
-    assert one["ts"] == datetime.fromtimestamp(NOON, UTC)
+    assert found.keys() == {f"a-1/{minute}/i", f"b-2/{minute}/i", f"a-1/{minute + 1}/i"}
+    one = found[f"a-1/{minute}/i"]
+    assert one.key == A
+    document = one.document
+    assert (document["model"], document["version"]) == ("a", 1)
+    assert (document["requests"], document["rows"]) == (2, 5)
+    assert document["ts"] == datetime.fromtimestamp(NOON, UTC)
+    assert [id for id, one in found.items() if not one.finished] == [f"a-1/{minute + 1}/i"]
 
 
 def test_a_minute_is_finished_when_it_is_over_and_not_before() -> None:
     traffic = busy()
-    assert traffic.finished(NOON + 59.9) == []
-    assert len(traffic.finished(NOON + 60)) == 2
-    assert len(traffic.finished(NOON + 120)) == len(traffic.all()) == 3
+    found = reports(traffic, NOON + 59.9)
+    assert len(found) == 3
+    assert not any(one.finished for one in found.values())
+    # Reported again because it is over, although nothing was counted.
+    assert [one.finished for one in reports(traffic, NOON + 60).values()] == [True, True]
+    assert len(reports(traffic, NOON + 120)) == 1
+    assert reports(traffic, NOON + 180) == {}
 
 
-def test_minutes_stay_until_they_are_forgotten() -> None:
+def test_only_what_changed_is_reported() -> None:
     traffic = busy()
-    finished = traffic.finished(NOON + 60)
-    assert traffic.finished(NOON + 60) == finished
+    first = reports(traffic, NOON + 60)
+    assert reports(traffic, NOON + 60) == {}
     traffic.answered(A, NOON + 61, 5.0, 1)
-    traffic.forget(finished)
-    assert traffic.finished(NOON + 60) == []
+    (one,) = reports(traffic, NOON + 61).values()
+    assert (one.document["requests"], one.revision) == (2, 2)
+    again = reports(traffic, NOON + 61, everything=True)
+    assert again == {**first, one.id: one}
+
+
+def test_reports_are_limited_and_all_windows_come_with_the_next_ones() -> None:
+    traffic = TrafficWindows("i")
+    for minute in range(10):
+        traffic.answered(A, NOON + minute * 60, 5.0, 1)
+    for everything in (False, True):
+        found: list[str] = []
+        while made := traffic.changed(NOON, 4, everything=everything and not found):
+            assert len(made) <= 4
+            found += [one["id"] for one in made]
+        assert len({*found}) == len(found) == 10
+
+
+def test_minutes_stay_until_they_are_stored() -> None:
+    traffic = busy()
+    finished = {id: one for id, one in reports(traffic, NOON + 60).items() if one.finished}
+    traffic.answered(A, NOON + 61, 5.0, 1)
+    stored = {id: one.revision for id, one in finished.items()}
+    traffic.stored(stored)
     ((moment, left),) = traffic.current(A)
     assert (moment.timestamp(), left.requests) == (NOON + 60, 2)
     assert traffic.current(B) == []
-    traffic.forget(finished)
-    assert len(traffic.all()) == 1
+    traffic.stored(stored)
+    assert len(all_of(traffic, NOON + 61)) == 1
 
 
-def total(documents: list[dict[str, Any]]) -> TrafficWindow:
-    found = TrafficWindow()
-    for one in documents:
-        found.add(TrafficWindow.from_dict(one))
-    return found
+def test_window_that_changed_while_it_was_stored_stays_and_replaces_what_is_stored() -> None:
+    traffic = busy()
+    found = reports(traffic, NOON + 120)
+    # The clock was set back.
+    traffic.answered(A, NOON, 5.0, 7)
+    traffic.stored({id: one.revision for id, one in found.items()})
+    ((_, left),) = traffic.current(A)
+    assert left.rows == 12
+    (one,) = reports(traffic, NOON + 120).values()
+    assert [*one.replaces] == [one.id]
+    assert [*all_of(traffic, NOON + 120)] == [one]
+    traffic.stored({one.id: one.revision})
+    assert all_of(traffic, NOON + 120) == []
+
+
+def total(found: list[WindowReport]) -> TrafficWindow:
+    counted = TrafficWindow()
+    for one in found:
+        counted.add(TrafficWindow.from_dict(one.document))
+    return counted
 
 
 def away(hours: int) -> TrafficWindows:
@@ -105,72 +165,74 @@ def away(hours: int) -> TrafficWindows:
     for minute in range(hours * 60):
         traffic.answered(A, NOON + minute * 60, 5.0 + minute, 2)
         traffic.violated(A, NOON + minute * 60, {("x", "type"): 1})
-        traffic.finished(NOON + minute * 60)
+        reports(traffic, NOON + minute * 60)
     return traffic
 
 
 def test_windows_without_a_store_are_merged_into_hours() -> None:
     traffic = away(72)
-    documents = traffic.finished(NOON + 72 * 3600)
-    assert 180 <= len([one for one in documents if one["requests"] == 1]) <= 241
-    assert len(documents) < 241 + 70
-    counted = total(documents)
+    found = all_of(traffic, NOON + 72 * 3600)
+    assert 180 <= len([one for one in found if one.document["requests"] == 1]) <= 241
+    assert len(found) < 241 + 70
+    counted = total(found)
     assert (counted.requests, counted.rows) == (72 * 60, 2 * 72 * 60)
     assert counted.latencies.total() == counted.violations["x", "type"] == 72 * 60
-    assert len(traffic.current(A)) == len(documents)
-    assert total(traffic.all()) == counted
+    assert len(traffic.current(A)) == len(found)
 
 
 def test_window_of_an_hour_has_the_id_of_its_first_minute() -> None:
-    traffic = away(6)
-    first, second, *_ = sorted(traffic.finished(NOON + 6 * 3600), key=lambda one: one["ts"])
+    found = all_of(away(6), NOON + 6 * 3600)
+    first, second, *_ = sorted(found, key=lambda one: one.document["ts"])
     minute = int(NOON // 60)
-    assert (first["_id"], first["ts"].timestamp()) == (f"a-1/{minute}/i", NOON)
-    assert first["requests"] == 60 - minute % 60
-    assert second["_id"] == f"a-1/{(minute // 60 + 1) * 60}/i"
-    assert second["requests"] == 60
-    assert first.keys() == busy().all()[0].keys()
+    assert (first.id, first.document["ts"].timestamp()) == (f"a-1/{minute}/i", NOON)
+    assert first.document["requests"] == 60 - minute % 60
+    assert second.id == f"a-1/{(minute // 60 + 1) * 60}/i"
+    assert second.document["requests"] == 60
+    assert first.document.keys() == all_of(busy(), NOON)[0].document.keys()
 
 
 def test_window_of_an_hour_lists_the_minutes_it_replaces() -> None:
     traffic = away(6)
-    documents = sorted(traffic.finished(NOON + 6 * 3600), key=lambda one: one["ts"])
-    merged = [one for one in documents if one["requests"] > 1]
-    replaced = traffic.replaced(documents)
-    assert len({*replaced}) == len(replaced) == sum(one["requests"] for one in merged)
-    assert {*replaced} >= {one["_id"] for one in merged}
-    assert len(traffic.replaced(merged[:1])) == merged[0]["requests"]
-    single = [one for one in documents if one not in merged]
-    assert traffic.replaced(single) == []
-    traffic.forget(documents)
-    assert traffic.replaced(documents) == []
-    assert traffic.all() == []
+    found = all_of(traffic, NOON + 6 * 3600)
+    merged = [one for one in found if one.document["requests"] > 1]
+    replaced = [id for one in found for id in one.replaces]
+    assert len({*replaced}) == len(replaced) == sum(one.document["requests"] for one in merged)
+    assert {*replaced} >= {one.id for one in merged}
+    assert all(len(one.replaces) == one.document["requests"] for one in merged)
+    assert not any(one.replaces for one in found if one not in merged)
+    traffic.stored({one.id: one.revision for one in found})
+    assert all_of(traffic, NOON + 6 * 3600) == []
     assert traffic.current(A) == []
+
+
+def test_hour_outlives_the_news_that_its_first_minute_is_stored() -> None:
+    traffic = TrafficWindows("i")
+    for minute in range(300):
+        traffic.answered(A, NOON + minute * 60, 5.0, 2)
+    early = reports(traffic, NOON)
+    assert len(early) == 300
+    assert any(one.replaces for one in reports(traffic, NOON + 300 * 60).values())
+    traffic.stored({id: one.revision for id, one in early.items() if id.startswith("a-1/")})
+    left = total(all_of(traffic, NOON + 300 * 60))
+    merged = [one for one in all_of(traffic, NOON + 300 * 60) if one.replaces]
+    assert merged
+    assert left.requests == sum(one.document["requests"] for one in merged)
 
 
 def test_windows_of_some_hours_are_not_merged() -> None:
     traffic = away(4)
     traffic.answered(B, NOON, 5.0, 1)
-    documents = traffic.finished(NOON + 4 * 3600)
-    assert len(documents) == 241
-    assert traffic.replaced(documents) == []
+    found = all_of(traffic, NOON + 4 * 3600)
+    assert len(found) == 241
+    assert not any(one.replaces for one in found)
 
 
-def test_window_document_is_built_once() -> None:
-    traffic = busy()
-    first, second = (traffic.finished(NOON + 60) for _ in range(2))
-    assert [*map(id, first)] == [*map(id, second)]
-    # The clock was set back.
-    traffic.answered(A, NOON, 5.0, 7)
-    assert total(traffic.finished(NOON + 60)).rows == total(first).rows + 7
-
-
-def test_window_ids_differ_between_controllers() -> None:
+def test_window_ids_differ_between_processes() -> None:
     names = set()
-    for instance in ("one", "two"):
-        traffic = TrafficWindows(instance)
+    for owner in ("one", "two"):
+        traffic = TrafficWindows(owner)
         traffic.failed(A, NOON, 500)
-        names |= {one["_id"] for one in traffic.all()}
+        names |= {one.id for one in all_of(traffic, NOON)}
     assert len(names) == 2
 
 

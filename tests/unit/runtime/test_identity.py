@@ -157,14 +157,17 @@ def test_marker_is_the_whole_of_one_variable(family: Family) -> None:
     assert identity.marker_of(child.pid) == "a=b/c=d \ufffd"
 
 
-def test_marked_processes_are_the_living_ones_of_an_instance(family: Family) -> None:
+def test_launched_processes_are_the_living_ones_of_an_instance(family: Family) -> None:
     one, two = family.start("one"), family.start("two")
     dead = family.start("dead")
     make_zombie(dead)
     for stranger in ("", f"{family.instance}/", f"{family.instance}x/one", "one", family.instance):
         family.start(environment={MARKER: stranger})
     family.start()
-    assert {*identity.marked_processes(family.instance)} == {("one", seen(one)), ("two", seen(two))}
+    assert {*identity.launched_processes(family.instance)} == {
+        ("one", seen(one)),
+        ("two", seen(two)),
+    }
 
 
 def test_members_are_found_by_their_marker_wherever_they_went(family: Family) -> None:

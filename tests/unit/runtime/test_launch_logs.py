@@ -163,6 +163,14 @@ def test_tidying_removes_the_logs_of_other_launches(logs: LaunchLogs) -> None:
     assert names(logs) == {"kept.log", "kept.log.1", "other.txt"}
 
 
+def test_tidying_keeps_the_logs_of_our_own_programs(logs: LaunchLogs) -> None:
+    for name in ("worker", "drain", "proxy"):
+        write(logs, name, b"x" * (LIMIT + 1))
+    logs.tidy([])
+    kept = {f"{name}.log{more}" for name in ("worker", "drain", "proxy") for more in ("", ".1")}
+    assert names(logs) == kept
+
+
 def test_tidying_leaves_logs_within_the_limit_alone(logs: LaunchLogs) -> None:
     path = write(logs, "a", b"x" * LIMIT)
     logs.tidy(["a"])

@@ -8,11 +8,11 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from model_deployment.core.domain import Deployment, Desired, PortUsage, ProxyCounters, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from model_deployment.recording.counters import RequestCounters
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.state.database import DatabaseError
 from model_deployment.telemetry.collect import Telemetry
+from tests.support.counting import LocalCounts
 
 KEY = ModelKey("m", 1)
 
@@ -39,13 +39,13 @@ class StateDatabase:
 class Scraped:
     def __init__(self) -> None:
         self.state = StateDatabase()
-        self.totals = RequestCounters()
+        self.served = LocalCounts()
         self.captures = CaptureStatus(1, 2, 3, 4, "")
         self._telemetry = Telemetry(
             deployments=cast(Any, self.state),
             ports=cast(Any, self.state),
             counters=lambda key: ProxyCounters(),
-            totals=self.totals,
+            totals=self.served.reported.totals,
             captures=lambda: self.captures,
             idle=lambda: 0.0,
             memory=MemoryGauge(lambda handles: {}),
@@ -63,12 +63,12 @@ class Scraped:
 
 async def test_metrics_without_the_state_database_show_the_last_rows() -> None:
     it = Scraped()
-    it.totals.answered(KEY, 0.1, 1)
+    it.served.counters.answered(KEY, 0.1, 1)
     before = await it.scrape()
     assert (before["state_database_up"], before["requests_totalanswered"]) == (1, 1)
     assert before["restarts_total"] == 2
     it.state.away = True
-    it.totals.answered(KEY, 0.1, 1)
+    it.served.counters.answered(KEY, 0.1, 1)
     after = await it.scrape()
     assert (after["state_database_up"], after["requests_totalanswered"]) == (0, 2)
     assert after["restarts_total"] == 2
@@ -89,7 +89,7 @@ async def test_scrapes_share_nothing_with_the_rest_of_the_process() -> None:
 
     before = {family.name for family in REGISTRY.collect()}
     first, second = Scraped(), Scraped()
-    first.totals.answered(KEY, 0.1, 1)
+    first.served.counters.answered(KEY, 0.1, 1)
     assert (await first.scrape())["requests_totalanswered"] == 1
     assert (await second.scrape())["requests_totalanswered"] == 0
     assert {family.name for family in REGISTRY.collect()} == before
