@@ -1,6 +1,6 @@
 """A load of small POST requests: wrk's, or for want of wrk our own.
 
-    python benchmarks/load.py PORT PATH SECONDS CALLERS ROWS PATIENCE
+    python benchmarks/load.py PORT PATH SECONDS CALLERS ROWS PATIENCE AUTHORIZATION
 
 Run as a program it is the one of our own: some callers who send again as soon as they are answered.
 """
@@ -41,6 +41,7 @@ _LENGTH = re.compile(rb"\ncontent-length: *(\d+)", re.IGNORECASE)
 _SCRIPT = """
 wrk.method, wrk.body = "POST", '%s'
 wrk.headers["Content-Type"] = "application/json"
+%s
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
@@ -81,6 +82,7 @@ def put(
     callers: int = CALLERS,
     rows: int = 1,
     patience: int = 10,
+    authorization: str = "",
 ) -> Load:
     """Put a load on a server, from a process of its own.
 
@@ -92,12 +94,14 @@ def put(
         callers: how many connections there are, each with one request at a time.
         rows: how many rows each request has.
         patience: seconds that an answer may take.
+        authorization: the header of this name, for a server that needs a password.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_SCRIPT % body(rows).decode())
+        header = f'wrk.headers["Authorization"] = "{authorization}"' if authorization else ""
+        script.write(_SCRIPT % (body(rows).decode(), header))
         script.flush()
         numbers = (seconds, callers, rows, patience)
-        command = [sys.executable, __file__, str(port), path, *map(str, numbers)]
+        command = [sys.executable, __file__, str(port), path, *map(str, numbers), authorization]
         if wrk := shutil.which("wrk"):
             command = [wrk, "-t1", f"-c{callers}", f"-d{seconds:g}s", "--timeout", f"{patience}s"]
             command += ["-s", script.name, f"http://{HOST}:{port}{path}"]
@@ -149,11 +153,20 @@ class _Caller(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def _load(port: int, path: str, seconds: float, count: int, rows: int, patience: int) -> Load:
+async def _load(
+    port: int,
+    path: str,
+    seconds: float,
+    count: int,
+    rows: int,
+    patience: int,
+    authorization: str,
+) -> Load:
     content = body(rows)
     request = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\n\r\n"
+        + (f"Authorization: {authorization}\r\n" if authorization else "")
+        + f"Content-Length: {len(content)}\r\n\r\n"
     ).encode() + content
     latencies: list[float] = []
     begin = time.perf_counter()
@@ -174,6 +187,8 @@ async def _load(port: int, path: str, seconds: float, count: int, rows: int, pat
 
 
 if __name__ == "__main__":
-    _, _port, _path, _seconds, *_numbers = sys.argv
-    _seen = uvloop.run(_load(int(_port), _path, float(_seconds), *map(int, _numbers)))
+    _, _port, _path, _seconds, *_numbers, _authorization = sys.argv
+    _seen = uvloop.run(
+        _load(int(_port), _path, float(_seconds), *map(int, _numbers), _authorization)
+    )
     print(json.dumps(asdict(_seen)))
