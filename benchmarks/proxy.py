@@ -2,10 +2,10 @@
 
     python benchmarks/proxy.py [--against COMMIT] [--check] [--write]
 
-The proxies have a core for themselves, one at a time; a trivial model server and the load share another one.
-Every request passes the gate, the check of a password and the counters, and is captured. Where requests are
-merged, the model takes a millisecond for a call. The rounds of two proxies go by turns, and what is compared
-with a bar is the median of the ratios of their pairs.
+The proxies have a core for themselves, one at a time; a trivial model server and the load share another.
+Every request passes the gate, the check of a password and the counters, and is captured. Where requests
+are merged, the model takes a millisecond for a call. The rounds of two proxies go by turns, and what is
+compared with a bar is the median of the ratios of their pairs.
 """
 
 import argparse
@@ -131,6 +131,7 @@ def started(
                 deployments=deployments,
                 folder=str(folder or ""),
                 thinks=thinks,
+                shared=processes > 1,
             )
             started = [
                 stack.enter_context(_process(role, spec, listener)) for _ in range(processes)
@@ -171,10 +172,18 @@ def checkout(commit: str) -> Iterator[Path]:
 
 
 def compare(first: Server, second: Server, core: int, callers: int) -> list[tuple[Seen, Seen]]:
-    """Measure two servers by turns, so that a slow moment of the machine hits both."""
+    """Measure two servers by turns, so that a slow moment of the machine hits both.
+
+    Args:
+        callers: of each of their processes.
+    """
+
+    def one(server: Server) -> Seen:
+        return server.measure(core, callers * len(server.processes))
+
     for server in (first, second):
-        server.measure(core, callers)
-    return [(first.measure(core, callers), second.measure(core, callers)) for _ in range(PAIRS)]
+        one(server)
+    return [(one(first), one(second)) for _ in range(PAIRS)]
 
 
 def costs(name: str, pairs: list[tuple[Seen, Seen]], bar: float, failed: list[str]) -> Comparison:
@@ -211,7 +220,7 @@ class Bench:
         return found
 
     def processes(self) -> list[Comparison]:
-        """One proxy, and several that share a listening socket."""
+        """One proxy, and several that share a listening socket; each has as many callers."""
         found = []
         for count in (2, 4):
             with self._servers([{}, {"processes": count}]) as pair:
@@ -244,8 +253,8 @@ def table(found: list[Comparison], commit: str) -> str:
     """The figures in Markdown."""
     return "\n".join(
         [
-            f"One-row JSON bodies ({load.tool()}), a trivial model server; processor time a request, or the "
-            f"latency where it is named; medians of {PAIRS} pairs of rounds of {SECONDS:g} s, by turns. "
+            f"One-row JSON bodies ({load.tool()}), a trivial model server; processor time a request, or "
+            f"the latency where it is named; medians of {PAIRS} pairs of rounds of {SECONDS:g} s. "
             f"First the proxy of commit {commit}, or the smaller number.",
             "",
             "| | first | second | ratio (range) | bar |",

@@ -48,6 +48,8 @@ class Specification:
     folder: str = ""
     #: The model server takes its time.
     thinks: bool = False
+    #: Other processes share the listening socket.
+    shared: bool = False
     model: str = "diabetes"
 
     def arguments(self) -> str:
@@ -124,11 +126,13 @@ async def proxy(spec: Specification, listener: socket.socket, recorder: Any = No
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     context = ExchangeContext(10 * 1024 * 1024, recorder=recorder)
-    await _serve(routes, context, admit, listener)
+    await _serve(routes, context, admit, listener, shared=spec.shared)
     await routes.close()
 
 
-async def _serve(routes: Any, context: Any, admit: Any, listener: socket.socket) -> None:
+async def _serve(
+    routes: Any, context: Any, admit: Any, listener: socket.socket, *, shared: bool
+) -> None:
     """As ``app.server`` does, of this commit or of one before ``ProxyServer``."""
     more = {} if admit is None else {"admit": admit}
     try:
@@ -137,7 +141,7 @@ async def _serve(routes: Any, context: Any, admit: Any, listener: socket.socket)
         await _serve_by_uvicorn(routes, context, more, listener)
         return
     server = ProxyServer(_nothing_else, routes, context, **more)
-    await server.start(listener)
+    await server.start(listener, shared=shared)
     await parent_ends()
     await server.stop(last=True, patience=5)
 

@@ -22,7 +22,8 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from model_deployment.http.asgi import App, Message, Receive, Scope, Send
 from model_deployment.http.request_parsing import RequestParsing, new_parser
 from model_deployment.proxy import headers
-from model_deployment.proxy.caller_request import BUFFERED, CallerRequest, date
+from model_deployment.proxy.answer_head import date
+from model_deployment.proxy.caller_request import BUFFERED, CallerRequest
 from model_deployment.proxy.problems import INTERNAL_ERROR, respond
 
 _log = logging.getLogger(__name__)

@@ -2,15 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
-from time import time
 from typing import Protocol
 
 from model_deployment.core.errors import ModelDeploymentError, PayloadTooLarge
 from model_deployment.http.asgi import App, Scope
 from model_deployment.proxy import headers
+from model_deployment.proxy.answer_head import head
 from model_deployment.proxy.headers import RawHeader
 
 #: Bytes of a body that are buffered before somebody asks for them.
@@ -23,18 +20,6 @@ _TIMEOUTS_IN_ALL = 10
 #: Seconds that work for a caller who hung up may go on: most calls are shorter, and to abort one costs a
 #: connection to the model.
 _GRACE = 0.25
-
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_STATUS_LINES = {
-    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode()
-    for status in range(200, 600)
-}
-
-
-@lru_cache(maxsize=1)
-def date(now: int) -> RawHeader:
-    """The header of answers that are sent in this second."""
-    return b"date", formatdate(now, usegmt=True).encode()
 
 
 class Abortable(Protocol):
@@ -288,8 +273,7 @@ class CallerRequest:
 
     def answer(self, status: int, raw: Iterable[RawHeader], content: bytes) -> None:
         """Send a whole answer. ``raw`` has the length of the content."""
-        head = self._head(status, raw)
-        self._send_last(head, b"" if self.method == "HEAD" else content)
+        self._send_last(self._head(status, raw), b"" if self.method == "HEAD" else content)
 
     def begin(self, status: int, raw: list[RawHeader]) -> None:
         """Send the head of an answer whose content follows in pieces."""
@@ -330,12 +314,12 @@ class CallerRequest:
         if self.gone:
             raise CallerGone
 
-    def _send_last(self, head: bytes, content: bytes) -> None:
+    def _send_last(self, first: bytes, content: bytes) -> None:
         self.answer_complete = True
         if len(content) <= _COPIED:
-            self._line.write(head + content)
+            self._line.write(first + content)
         else:
-            self._line.write(head)
+            self._line.write(first)
             self._line.write(content)
         self._pieces.clear()
         self._line.answered(self)
@@ -345,11 +329,4 @@ class CallerRequest:
         self.expects_continue = False
         if self._line.closing:
             self.keep_alive = False
-        lines = [_STATUS_LINES[status]]
-        for name, value in (date(int(time())), *raw):
-            lines += (name, b": ", value, b"\r\n")
-        lines += (b"x-request-id: ", self.request_id, b"\r\nx-content-type-options: nosniff\r\n")
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+        return head(status, raw, self.request_id, keep_alive=self.keep_alive)

@@ -179,7 +179,7 @@ class ModelConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if not self._asked or self._complete:
-            self._break("it came without a request")
+            raise BrokenAnswer("it came without a request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._headers_complete:  # else it is a trailer
@@ -192,8 +192,7 @@ class ModelConnection(asyncio.Protocol):
         self.status = status
         self._headers_complete = True
         if not 200 <= status <= 599:
-            self._break(f"{status} is not the status of an answer")
-            return
+            raise BrokenAnswer(f"{status} is not the status of an answer")
         named = dict(self._raw)
         if b"content-length" in named:
             self.length = int(named[b"content-length"])

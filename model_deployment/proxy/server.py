@@ -19,9 +19,12 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that callers on open connections are given to hear that they are to leave.
 _GOODBYE = 0.3
-#: Connections accepted at once. While one process answers those it has, others that share the socket
-#: accept the rest: a process that took all would have a burst for itself.
-_ACCEPTED_AT_ONCE = 2
+#: Connections accepted at once.
+_ACCEPTED_AT_ONCE = 4
+#: Where several processes share the socket, one waits a millisecond for each so many connections that it
+#: has before it takes another: the kernel wakes the same one first each time, and it would get them all.
+_CONNECTIONS_PER_MS = 4
+_LONGEST_WAIT_MS = 16
 #: Seconds without accepting when there are no more descriptors.
 _EXHAUSTED = 1.0
 #: Looks at the connections within the time that a connection may be idle.
@@ -59,6 +62,7 @@ class ProxyServer:
         proxy = Proxy(self._pass_on, routes, context, admit)
         self._callers = Callers(proxy.answer)
         self._listener: socket.socket | None = None
+        self._shared = False
         self._accepting: set[asyncio.Task[None]] = set()
         self._look_timer: asyncio.TimerHandle | None = None
 
@@ -67,10 +71,14 @@ class ProxyServer:
         """Open connections of callers."""
         return len(self._callers.open)
 
-    async def start(self, listener: socket.socket) -> None:
-        """Accept connections. The server closes the socket when it stops."""
+    async def start(self, listener: socket.socket, *, shared: bool = False) -> None:
+        """Accept connections. The server closes the socket when it stops.
+
+        Args:
+            shared: whether other processes accept connections from the socket as well.
+        """
         listener.setblocking(False)
-        self._listener = listener
+        self._listener, self._shared = listener, shared
         self._loop.add_reader(listener.fileno(), self._accept, listener)
         self._look()
 
@@ -105,6 +113,13 @@ class ProxyServer:
     # ---- Accepting
 
     def _accept(self, listener: socket.socket) -> None:
+        wait = min(len(self._callers.open) // _CONNECTIONS_PER_MS, _LONGEST_WAIT_MS)
+        if self._shared and wait:
+            self._pause(listener, wait / 1000)
+        else:
+            self._accept_some(listener)
+
+    def _accept_some(self, listener: socket.socket) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 accepted, _address = listener.accept()
@@ -113,14 +128,19 @@ class ProxyServer:
             except OSError as error:
                 # Most likely there are no more descriptors: the connection stays in the queue.
                 _log.error("cannot accept a connection: %s", error)
-                self._loop.remove_reader(listener.fileno())
-                self._loop.call_later(_EXHAUSTED, self._accept_again, listener)
+                self._pause(listener, _EXHAUSTED)
                 return
             self._take(accepted)
 
-    def _accept_again(self, listener: socket.socket) -> None:
+    def _pause(self, listener: socket.socket, seconds: float) -> None:
+        """Let others accept connections for so long."""
+        self._loop.remove_reader(listener.fileno())
+        self._loop.call_later(seconds, self._go_on, listener)
+
+    def _go_on(self, listener: socket.socket) -> None:
         if listener is self._listener:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
+            self._accept_some(listener)
 
     def _take(self, accepted: socket.socket) -> None:
         task = self._loop.create_task(self._connect(accepted))

@@ -78,7 +78,7 @@ class Front:
         )
         self._stack.push_async_callback(self.routes.close)
         self.publish(self.route())
-        await self._serve(ProxyServer(_inside, self.routes, self._context))
+        await self._serve(ProxyServer(inside, self.routes, self._context))
         return self
 
     async def __aexit__(
@@ -146,7 +146,7 @@ class Serve(Protocol):
     async def __call__(self, behave: Behave, **options: Any) -> Front: ...
 
 
-async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
+async def inside(scope: Scope, receive: Receive, send: Send) -> None:
     """The application inside the proxy: tells which path it was asked for."""
     content = b"inside: " + scope["raw_path"]
     raw = [(b"content-length", str(len(content)).encode())]
