@@ -25,11 +25,13 @@ from typing import Any
 
 import load
 import proxy
+import proxy_process
 import psutil
 import report
 import uvloop
 from load import CALLERS, HOST, Load
 from proxy import KEY
+from proxy_process import Specification
 from report import REPORT, ROOT
 
 sys.path.insert(0, str(ROOT))
@@ -118,7 +120,8 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
             await asyncio.sleep(0.01)
         os.sched_setaffinity(child.pid, {max(os.sched_getaffinity(0))})
     os.sched_setaffinity(0, {core})
-    await proxy.proxy(listener, port, recorder)
+    spec = Specification(str(ROOT), listener.fileno(), core, port)
+    await proxy_process.proxy(spec, listener, recorder)
     for task in work:
         task.cancel()
     await asyncio.gather(*work, return_exceptions=True)
@@ -163,7 +166,7 @@ def measure() -> dict[str, list[Seen]]:
             EMBEDDED: f"sqlite:{folder / 'documents.db'}",
             BLACK_HOLE: f"mongodb://{HOST}:{hole.getsockname()[1]}/benchmark",
         }
-        upstream, _ = stack.enter_context(proxy.started("upstream", others))
+        upstream = stack.enter_context(proxy.started("upstream", others)).port
         servers = {
             name: stack.enter_context(started(mine, upstream, folder / f"spool-{number}", url))
             for number, (name, url) in enumerate(urls.items())

@@ -209,9 +209,9 @@ def measure() -> dict[bool, list[Seen]]:
     seen: dict[bool, list[Seen]] = {False: [], True: []}
     with (
         tempfile.TemporaryDirectory() as folder,
-        proxy.started("upstream", core) as (upstream, _),
-        proxy.started("proxy", core, upstream) as (controller, _),
-        gateway(controller, Path(folder)) as port,
+        proxy.started("upstream", core) as upstream,
+        proxy.started("proxy", core, upstream.port) as controller,
+        gateway(controller.port, Path(folder)) as port,
     ):
         uvloop.run(normal(port, 1.0))
         for number in range(2 * ROUNDS):

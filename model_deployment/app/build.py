@@ -19,7 +19,7 @@ from model_deployment.control.controller import Controller
 from model_deployment.control.reconciler import Reconciler
 from model_deployment.credentials.verify import Credentials
 from model_deployment.proxy.context import ExchangeContext
-from model_deployment.proxy.forward import Proxy
+from model_deployment.proxy.server import ProxyServer
 from model_deployment.runtime import identity
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.settings import Settings
@@ -33,7 +33,9 @@ _log = logging.getLogger(__name__)
 class Running:
     """What the server and tests need of a controller at work."""
 
-    app: Proxy
+    #: The API, without the proxy in front of it.
+    app: Guard
+    server: ProxyServer
     controller: Controller
     reconciler: Reconciler
     instance: str
@@ -122,9 +124,16 @@ async def _build(
     context = ExchangeContext(
         settings.max_body_bytes, recorder=monitoring.recorder, log_failure=serving.logs.append
     )
-    proxy = Proxy(guarded, serving.routes, context, Access(credentials, settings.hosts).admit)
+    server = ProxyServer(
+        guarded,
+        serving.routes,
+        context,
+        Access(credentials, settings.hosts).admit,
+        trusted_proxies=settings.trusted_proxies,
+    )
     return Running(
-        app=proxy,
+        app=guarded,
+        server=server,
         controller=controller,
         reconciler=serving.reconciler,
         instance=serving.instance,

@@ -20,7 +20,7 @@ from model_deployment.core.errors import (
 )
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import MalformedJson, dumps, loads
-from model_deployment.proxy.headers import JSON, RawHeader
+from model_deployment.proxy.headers import RawHeader
 from model_deployment.proxy.type_hint_errors import type_hint_error
 from model_deployment.worker.failure_header import CHECK, FAULT, UNFIT, UNWRITABLE
 
@@ -66,13 +66,6 @@ class AnswerError:
 
     error: ModelDeploymentError
     trace: str = ""
-
-
-def is_json(headers: list[RawHeader]) -> bool:
-    """Whether the headers of an answer say that it is uncompressed JSON."""
-    named = dict(headers)
-    media_type = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    return media_type == JSON and b"content-encoding" not in named
 
 
 def valid_json(content: bytes) -> bytes:

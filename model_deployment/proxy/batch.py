@@ -25,6 +25,8 @@ _RETRIES_AT_ONCE = 8
 #: Cells of a merged body beyond which it is written in a thread.
 _MANY_CELLS = 50_000
 
+_JSON_LINE = b"content-type: application/json\r\n"
+
 #: Sends a request to the model and returns the whole answer.
 Send = Callable[[UpstreamRequest], Awaitable[UpstreamAnswer]]
 #: Makes one body of several tables.
@@ -212,8 +214,7 @@ class Batcher:
             self._on_merged(rows)
         cells = rows * len(ranges[0].request.table.columns)
         content = await run(cells > _MANY_CELLS, self._body, ranges)
-        headers = [("content-type", "application/json")]
-        answer = await self._send(UpstreamRequest(content, lambda: headers))
+        answer = await self._send(UpstreamRequest(content, lambda: _JSON_LINE))
         if not answer.successful:
             return False
         found = await run(len(answer.content) > LARGE, predictions, answer.content)

@@ -21,7 +21,10 @@ class RequestRecorder(Protocol):
         rows: int,
         seconds: float,
     ) -> None:
-        """A prediction is about to be sent to its caller."""
+        """A prediction is about to be sent to its caller, behind the next :meth:`flush`."""
+
+    def flush(self) -> None:
+        """Write the captures of the predictions so far: their answers are sent next."""
 
     def relayed(self, key: ModelKey, seconds: float) -> None:
         """An answer that is not JSON was passed on."""

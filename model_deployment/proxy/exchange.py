@@ -2,22 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from functools import partial
 from time import monotonic
-
-import aiohttp
 
 from model_deployment.core.errors import ModelBroke, ModelDeploymentError, NotReached
 from model_deployment.gate import CheckResult, Gate
-from model_deployment.http.asgi import Message, Receive, Scope, Send
 from model_deployment.http.framing import content_length, ensure_whole
 from model_deployment.proxy import headers, problems, upstream_call
-from model_deployment.proxy.answers import UpstreamAnswer, answer_error, is_json, valid_json
-from model_deployment.proxy.body import CallerGone, RequestBody
+from model_deployment.proxy.answers import UpstreamAnswer, answer_error, valid_json
+from model_deployment.proxy.caller_request import CallerGone, CallerRequest
 from model_deployment.proxy.context import ExchangeContext
-from model_deployment.proxy.headers import RawHeader
+from model_deployment.proxy.model_connection import ModelConnection
 from model_deployment.proxy.offload import LARGE, run
+from model_deployment.proxy.outbox import Outbox
 from model_deployment.proxy.routes import RouteEntry, Service
 from model_deployment.proxy.upstream import BodyReservation, LaunchRemoved, UpstreamCall
 from model_deployment.proxy.upstream_call import UpstreamRequest
@@ -33,31 +29,18 @@ class Exchange:
     """One request, from its first byte to the last one of its answer."""
 
     def __init__(
-        self,
-        context: ExchangeContext,
-        entry: RouteEntry,
-        scope: Scope,
-        named: Mapping[bytes, bytes],
-        request_id: bytes,
-        receive: Receive,
-        send: Send,
+        self, context: ExchangeContext, outbox: Outbox, entry: RouteEntry, request: CallerRequest
     ) -> None:
-        """``named``: the headers in ``scope`` by name."""
         self._context = context
+        self._outbox = outbox
         self._entry = entry
-        self._scope = scope
-        self._headers = named
-        self._request_id = request_id
-        self._receive = receive
-        self._send = send
+        self._request = request
         self._began = monotonic()
-        self._media_type = ""
+        self._media_type = b""
         #: Until when it waits for a launch; time of the event loop.
         self._wait_until: float | None = None
         #: The caller may still be sending the body.
         self._reading = False
-        #: Something may have reached the caller, so that it is too late for another status.
-        self._answering = False
 
     async def run(self) -> None:
         """Answer the request, whatever happens."""
@@ -68,32 +51,31 @@ class Exchange:
         except ModelDeploymentError as error:
             self._record_failure(error.status)
             if self._reading:
-                await problems.refuse(self._receive, self._send, error)
+                await problems.refuse(self._request, error)
             else:
-                await problems.respond(self._send, error)
+                problems.respond(self._request, error)
         except Exception:
             self._record_failure(500)
             _log.exception(
                 "cannot answer a request for %s", self._entry.route.key, extra=self._log_fields()
             )
-            if not self._answering:
-                await problems.respond(self._send, problems.INTERNAL_ERROR)
+            if not self._request.answer_begun:
+                problems.respond(self._request, problems.INTERNAL_ERROR)
 
     async def _predict(self) -> None:
-        if self._scope["method"] != "POST":
-            await problems.respond(self._send, problems.NOT_POST)
-            return None
+        if self._request.method != "POST":
+            return problems.respond(self._request, problems.NOT_POST)
         service = self._entry.service
         if service is not None:
             with BodyReservation(service.upstream) as reservation:
-                body, content = await self._read(reservation)
+                content = await self._read(reservation)
                 validated, request = await self._prepare(service, content)
         elif self._entry.route.waits:
             self._entry.wake_queue.arrive()
             with BodyReservation(self._entry.wake_queue) as reservation:
-                body, content = await self._read(reservation)
+                content = await self._read(reservation)
                 reservation.resize(len(content))
-                service = await self._wait_for_service(body)
+                service = await self._wait_for_service()
                 with BodyReservation(service.upstream):
                     validated, request = await self._prepare(service, content)
         else:
@@ -101,7 +83,7 @@ class Exchange:
         while True:
             service.upstream.admit(len(request.content))
             try:
-                return await self._call(service, body, validated, request)
+                return await self._call(service, validated, request)
             except NotReached:
                 if self._entry.wake_queue.stopped:
                     raise
@@ -109,53 +91,47 @@ class Exchange:
                 self._entry.wake_queue.arrive()
                 with BodyReservation(self._entry.wake_queue) as reservation:
                     reservation.resize(len(request.content))
-                    service = await self._wait_for_service(body, service.upstream.launch_id)
+                    service = await self._wait_for_service(service.upstream.launch_id)
 
-    async def _read(self, reservation: BodyReservation) -> tuple[RequestBody, bytes]:
-        declared = content_length(self._headers)
-        body = RequestBody(
-            self._receive,
-            reservation,
+    async def _read(self, reservation: BodyReservation) -> bytes:
+        declared = content_length(self._request.named)
+        self._reading = True
+        content = await self._request.read(
             declared=declared,
             limit=self._context.max_body_bytes,
             timeout=self._context.caller_timeout,
+            hold=reservation.add,
         )
-        self._reading = True
-        content = await body.read()
         self._reading = False
         if declared is not None:
             ensure_whole(declared, len(content))
-        return body, content
+        return content
 
-    async def _wait_for_service(
-        self, body: RequestBody, excluded_launch: str | None = None
-    ) -> Service:
+    async def _wait_for_service(self, excluded_launch: str | None = None) -> Service:
         """What serves the deployment, once a launch other than the excluded one does."""
         waiter: Waiter[RouteEntry] = Waiter(excluded_launch)
         queue = self._entry.wake_queue
         if self._wait_until is None:
             self._wait_until = asyncio.get_running_loop().time() + queue.timeout
-        body.watch(waiter)
+        self._request.watch(waiter)
         try:
             self._entry = await queue.wait(waiter, self._wait_until)
         finally:
-            body.unwatch()
+            self._request.unwatch()
         assert self._entry.service is not None  # noqa: S101 - that is what was waited for
         return self._entry.service
 
     async def _prepare(self, service: Service, content: bytes) -> tuple[Validated, UpstreamRequest]:
         """Have the gate check the body; what is sent to the model."""
-        media_type, validated = None, Validated(_UNCHECKED, content)
+        request, media_type, validated = self._request, None, Validated(_UNCHECKED, content)
         if service.gate is not None:
-            media_type = headers.media_type(self._headers)
+            self._media_type = media_type = headers.media_type(request.named)
             validated = await self._validate(service.gate, media_type, content)
-            self._media_type = media_type.decode("ascii")
-        request = UpstreamRequest(
-            validated.content,
-            partial(headers.for_upstream, self._scope["headers"], self._request_id, media_type),
-            self._scope["query_string"],
-        )
-        return validated, request
+
+        def lines() -> bytes:
+            return headers.for_upstream(request.headers, request.request_id, media_type)
+
+        return validated, UpstreamRequest(validated.content, lines, request.query)
 
     async def _validate(self, gate: Gate, media_type: bytes, content: bytes) -> Validated:
         validated = await run(len(content) > LARGE, validate, gate, media_type, content)
@@ -169,26 +145,24 @@ class Exchange:
                 raise rejection(self._entry.route.key, result)
         return validated
 
-    async def _call(
-        self, service: Service, body: RequestBody, validated: Validated, request: UpstreamRequest
-    ) -> None:
+    async def _call(self, service: Service, validated: Validated, request: UpstreamRequest) -> None:
         """Call the model and answer; ends early if the caller or the launch is gone."""
         call = UpstreamCall(service.upstream, len(request.content))
         try:
             with call:
-                body.watch(call)
+                self._request.watch(call)
                 answer = await self._send_upstream(service, call, validated, request)
                 if answer is not None:
                     await self._answer(answer, validated)
         except (ModelDeploymentError, LaunchRemoved) as error:
             problem = self._removed(call) if isinstance(error, LaunchRemoved) else error
-            if not self._answering:
+            if not self._request.answer_begun:
                 raise problem from None
             # Too late for another status. Ending without the last piece makes the server cut the
             # connection, and the caller sees that the answer is incomplete.
             _log.warning("an answer was cut off: %s", problem, extra=self._log_fields())
         finally:
-            body.unwatch()
+            self._request.unwatch()
 
     async def _send_upstream(
         self, service: Service, call: UpstreamCall, validated: Validated, request: UpstreamRequest
@@ -197,7 +171,11 @@ class Exchange:
         table, batcher = validated.result.table, service.batcher
         if batcher is not None and batcher.merging and table is not None and not request.query:
             return await batcher.predict(table, request, call.mark_sent)
-        return await upstream_call.send(service.upstream, call, request, partial(self._relay, call))
+
+        async def relay(connection: ModelConnection) -> None:
+            await self._relay(call, connection)
+
+        return await upstream_call.send(service.upstream, call, request, relay)
 
     async def _answer(self, answer: UpstreamAnswer, validated: Validated) -> None:
         """Send a whole answer to the caller, as valid JSON.
@@ -212,30 +190,37 @@ class Exchange:
             key, rows = self._entry.route.key, validated.result.rows
             found = await run(large, answer_error, key, answer, rows=rows)
             if found.trace:
-                text = f"request {self._request_id.decode()}: {found.trace}"
+                text = f"request {self._request.request_id.decode()}: {found.trace}"
                 self._context.log_failure(str(self._launch_id), text)
             raise found.error
-        if is_json(answer.headers):
+        if headers.is_json(answer.headers):
             content = await run(large, valid_json, content)
-        self._record_prediction(validated, content)
         raw = [header for header in answer.headers if header[0] != b"content-length"]
         raw.append((b"content-length", b"%d" % len(content)))
-        self._answering = True
-        start = {"type": "http.response.start", "status": answer.status, "headers": raw}
-        await self._send_in_time(start, {"type": "http.response.body", "body": content})
+        self._record_prediction(validated, content)
+        if self._request.backed_up:
+            await self._wait_for_caller()
+        self._outbox.put(self._request, answer.status, raw, content)
 
-    async def _relay(
-        self, call: UpstreamCall, answer: aiohttp.ClientResponse, raw: list[RawHeader]
-    ) -> None:
+    async def _wait_for_caller(self) -> None:
+        """Wait until the caller has accepted earlier answers."""
+        try:
+            await self._request.accepted(self._context.caller_timeout)
+        except CallerGone:
+            if self._context.recorder:
+                self._context.recorder.flush()
+            raise
+
+    async def _relay(self, call: UpstreamCall, answer: ModelConnection) -> None:
         """Pass an answer on as it comes, byte for byte."""
         call.stop_clock()
-        self._answering = True
-        start = {"type": "http.response.start", "status": answer.status, "headers": raw}
-        await self._send_in_time(start)
-        async for piece in answer.content.iter_any():
-            message = {"type": "http.response.body", "body": piece, "more_body": True}
-            await self._send_in_time(message)
-        await self._send_in_time({"type": "http.response.body", "body": b""})
+        request, timeout = self._request, self._context.caller_timeout
+        await request.accepted(timeout)
+        request.begin(answer.status, answer.headers)
+        async for piece in answer.pieces():
+            request.send(piece)
+            await request.accepted(timeout)
+        request.end()
         if self._context.recorder:
             self._context.recorder.relayed(self._entry.route.key, monotonic() - self._began)
 
@@ -244,8 +229,8 @@ class Exchange:
         if self._context.recorder:
             self._context.recorder.predicted(
                 self._entry.route,
-                self._request_id.decode("ascii"),
-                self._media_type,
+                self._request.request_id.decode("ascii"),
+                self._media_type.decode("ascii"),
                 validated.content,
                 content,
                 validated.result.rows or 0,
@@ -267,16 +252,8 @@ class Exchange:
             "model": route.key.model,
             "version": route.key.version,
             "launch_id": self._launch_id,
-            "request_id": self._request_id.decode("ascii"),
+            "request_id": self._request.request_id.decode("ascii"),
         }
-
-    async def _send_in_time(self, *messages: Message) -> None:
-        try:
-            async with asyncio.timeout(self._context.caller_timeout):
-                for message in messages:
-                    await self._send(message)
-        except TimeoutError:
-            raise CallerGone from None
 
     def _removed(self, call: UpstreamCall) -> ModelDeploymentError:
         key = self._entry.route.key

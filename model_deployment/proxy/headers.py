@@ -90,33 +90,41 @@ _NOT_FOR_CALLERS = (
 )
 
 
-def to_model(headers: Iterable[RawHeader]) -> list[tuple[str, str]]:
+def to_model(headers: Iterable[RawHeader]) -> list[RawHeader]:
     """The headers of a request that its model gets; names in lower case, as ASGI has them."""
     return [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in _without(list(headers), _NOT_FOR_MODELS)
-        if not name.startswith(b"x-forwarded-")
+        header
+        for header in _without(list(headers), _NOT_FOR_MODELS)
+        if not header[0].startswith(b"x-forwarded-")
     ]
 
 
 def for_upstream(
     headers: Iterable[RawHeader], request_id: bytes, media_type: bytes | None
-) -> list[tuple[str, str]]:
-    """All headers of a request to a model.
+) -> bytes:
+    """The header lines of a request to a model.
 
     Args:
         media_type: the type of the body as MLflow spells it; None keeps the caller's headers.
     """
     kept = to_model(headers)
     if media_type is not None:
-        kept = [header for header in kept if not header[0].startswith("content-")]
-        kept.append(("content-type", media_type.decode("ascii")))
-    return [*kept, ("x-request-id", request_id.decode("ascii"))]
+        kept = [header for header in kept if not header[0].startswith(b"content-")]
+        kept.append((b"content-type", media_type))
+    kept.append((REQUEST_ID, request_id))
+    return b"".join([b"%b: %b\r\n" % header for header in kept])
 
 
 def to_caller(headers: Iterable[RawHeader]) -> list[RawHeader]:
-    """The headers of an answer that its caller gets; names in lower case."""
-    return _without([(name.lower(), value) for name, value in headers], _NOT_FOR_CALLERS)
+    """The headers of an answer that its caller gets. Names are in lower case."""
+    return _without(list(headers), _NOT_FOR_CALLERS)
+
+
+def is_json(headers: list[RawHeader]) -> bool:
+    """Whether the headers of an answer say that it is uncompressed JSON."""
+    named = dict(headers)
+    media_type = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return media_type == JSON and b"content-encoding" not in named
 
 
 def _without(headers: list[RawHeader], dropped: frozenset[bytes]) -> list[RawHeader]:

@@ -14,7 +14,7 @@ from model_deployment.core.errors import (
 )
 from model_deployment.core.hints import with_advice
 from model_deployment.core.names import ModelKey
-from model_deployment.http.asgi import Receive, Send
+from model_deployment.proxy.caller_request import CallerGone, CallerRequest
 from model_deployment.proxy.headers import RawHeader
 
 #: Seconds that a caller may go on sending a body which is refused.
@@ -54,28 +54,30 @@ def not_ready(route: Route) -> NotReady:
     )
 
 
-async def respond(
-    send: Send, error: ModelDeploymentError, *more: RawHeader, more_body: bool = False
-) -> None:
+def respond(request: CallerRequest, error: ModelDeploymentError) -> None:
     """Answer with a problem document."""
+    request.answer(*_document(error))
+
+
+async def refuse(request: CallerRequest, error: ModelDeploymentError) -> None:
+    """Answer a caller who is still sending the body, and close the connection."""
+    status, raw, content = _document(error)
+    request.keep_alive = False
+    request.begin(status, raw)
+    request.send(content)
+    # If a connection is closed with bytes unread, TCP resets it, and the caller may lose the answer
+    # (RFC 9112, section 9.6). So the answer is complete now, and only its end is held back a little.
+    with contextlib.suppress(TimeoutError, CallerGone):
+        async with asyncio.timeout(_LINGER):
+            await request.discard_body()
+    request.end()
+
+
+def _document(error: ModelDeploymentError) -> tuple[int, list[RawHeader], bytes]:
     content = orjson.dumps(error.problem())
     raw = [
         (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(content)).encode()),
+        (b"content-length", b"%d" % len(content)),
         *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
-        *more,
     ]
-    await send({"type": "http.response.start", "status": error.status, "headers": raw})
-    await send({"type": "http.response.body", "body": content, "more_body": more_body})
-
-
-async def refuse(receive: Receive, send: Send, error: ModelDeploymentError) -> None:
-    """Answer a caller who is still sending the body, and close the connection."""
-    await respond(send, error, (b"connection", b"close"), more_body=True)
-    # If a connection is closed with bytes unread, TCP resets it, and the caller may lose the answer
-    # (RFC 9112, section 9.6). So the answer is complete now, and only its end is held back a little.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER):
-            while (await receive()).get("more_body", False):
-                pass
-    await send({"type": "http.response.body", "body": b""})
+    return error.status, raw, content

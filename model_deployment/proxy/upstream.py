@@ -6,16 +6,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-from yarl import URL
-
 from model_deployment.core.domain import Endpoint, LaunchTraffic
 from model_deployment.core.errors import TooBusy
 from model_deployment.core.names import ModelKey
-
-#: Seconds. uvicorn closes a connection that was idle for 5 s. Only by closing it first is a request never
-#: sent into a connection that is being closed: a POST must not be sent again.
-_KEEPALIVE = 4.0
+from model_deployment.proxy.model_pool import ModelPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +89,12 @@ class Upstream(Budget):
     ) -> None:
         """``on_failure``: called when the model did not answer as a living server does."""
         super().__init__(key, limits)
-        self.url = URL(f"{endpoint.url}/invocations")
+        self._host = f"{endpoint.host}:{endpoint.port}".encode("ascii")
         self.on_failure = on_failure
         #: Calls beyond the pool wait here, where their age does not count against the model.
         self.slots = asyncio.Semaphore(limits.connections)
-        self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=5, sock_read=limits.read_timeout
-            ),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            raise_for_status=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        self.pool = ModelPool(
+            endpoint, read_timeout=limits.read_timeout, answer_bytes=limits.answer_bytes
         )
         #: Calls that have a caller and no complete answer yet, including those that wait for a slot.
         self.calls: set[UpstreamCall] = set()
@@ -128,6 +115,16 @@ class Upstream(Budget):
             self._ready = launch_id
             self._timeouts_in_row = 0
             self.clocks = dict.fromkeys(self.clocks, self.now())
+
+    def head(self, query: bytes, lines: bytes, size: int) -> bytes:
+        """The head of a request with these header lines and a body of ``size`` bytes."""
+        target = b"/invocations?" + query if query else b"/invocations"
+        return b"POST %b HTTP/1.1\r\nhost: %b\r\n%bcontent-length: %d\r\n\r\n" % (
+            target,
+            self._host,
+            lines,
+            size,
+        )
 
     def admit(self, size: int) -> None:
         """Ensure that there is room for one more request, with a body of ``size`` bytes.
@@ -164,10 +161,9 @@ class Upstream(Budget):
 
     async def close(self) -> None:
         """Abort the calls under way and close the connections."""
-        # The calls first: aiohttp does not tell a reader in the middle of an answer, which would wait on.
         for call in self.calls:
             call.abort(LaunchRemoved())
-        await self.session.close()
+        self.pool.close()
 
 
 class BodyReservation:
@@ -227,7 +223,7 @@ class UpstreamCall:
         self.sent = False
 
     def __enter__(self) -> Self:
-        if self._upstream.session.closed:
+        if self._upstream.pool.closed:
             raise LaunchRemoved
         self._task = asyncio.current_task()
         self._upstream.calls.add(self)

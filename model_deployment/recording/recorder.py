@@ -25,6 +25,8 @@ class Recorder:
         self._windows = windows
         self._counters = counters or RequestCounters()
         self._broken = False
+        #: Records of this turn of the event loop, which are written together.
+        self._held: list[list[bytes]] = []
 
     def predicted(
         self,
@@ -36,7 +38,7 @@ class Recorder:
         rows: int,
         seconds: float,
     ) -> None:
-        """Record a prediction that is about to be sent. Never raises.
+        """Record a prediction that is about to be sent, behind the next :meth:`flush`. Never raises.
 
         Args:
             body: as the model got it.
@@ -69,7 +71,7 @@ class Recorder:
                 head["exclude"] = options.capture_exclude
             if options.capture_hash:
                 head["hash"] = options.capture_hash
-            self._spool.append(encode(head, body, answer))
+            self._held.append(encode(head, body, answer))
         except Exception:
             # No failure here may withhold a prediction.
             self._spool.dropped += 1
@@ -82,6 +84,16 @@ class Recorder:
                     "request_id": request_id,
                 }
                 _log.exception("cannot capture a prediction of %s", route.key, extra=fields)
+
+    def flush(self) -> None:
+        """Write the captures of the predictions so far to the spool. Never raises."""
+        if self._held:
+            held, self._held = self._held, []
+            try:
+                self._spool.append_all(held)
+            except Exception:
+                self._spool.dropped += len(held)
+                _log.exception("cannot write %d captures", len(held))
 
     def relayed(self, key: ModelKey, seconds: float) -> None:
         """Count an answer that is not JSON: there is nothing to capture."""

@@ -23,6 +23,7 @@ import struct
 import threading
 import time
 import zlib
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,29 +113,48 @@ class Spool:
 
     def append(self, parts: Sequence[bytes]) -> bool:
         """Write one record, given in parts, with one system call. False if the record was dropped."""
-        length = sum(map(len, parts))
-        if self.size + length + _FRAME.size > self._max_bytes:
-            self.dropped += 1
-            if self._active is None or self._size:
-                self._begin_segment_if_there_is_room()
-            return False
-        crc = _SEED
-        for part in parts:
-            crc = zlib.crc32(part, crc)
+        return self.append_all([parts]) == 1
+
+    def append_all(self, records: Sequence[Sequence[bytes]]) -> int:
+        """Write some records, each given in parts, with one system call.
+
+        Returns:
+            How many were written; the others are counted in :attr:`dropped`.
+        """
+        room = self._max_bytes - self.size
+        frames: list[bytes] = []
+        ends: list[int] = []
+        end = 0
+        for parts in records:
+            frame = _framed(parts)
+            if end + len(frame) <= room:
+                end += len(frame)
+                frames.append(frame)
+                ends.append(end)
+        written = self._write(frames, ends) if frames else 0
+        self.dropped += len(records) - written
+        if len(frames) < len(records) and (self._active is None or self._size):
+            self._begin_segment_if_there_is_room()
+        return written
+
+    def _write(self, frames: Sequence[bytes], ends: Sequence[int]) -> int:
+        """Write frames, which end at these offsets from the first; how many of them are whole."""
         try:
             if self._descriptor < 0 or self._size >= self._segment_bytes:
                 self._begin_segment()
-            written = os.writev(self._descriptor, [_FRAME.pack(length, crc), *parts])
+            written = os.write(self._descriptor, b"".join(frames))
         except OSError:
-            self.dropped += 1
-            return False
+            return 0
         self._unsynced = True
-        if written < length + _FRAME.size:
-            self._take_back(written)
-            self.dropped += 1
-            return False
-        self._size += written
-        return True
+        if written == ends[-1]:
+            self._size += written
+            return len(frames)
+        whole = bisect_right(ends, written)
+        kept = ends[whole - 1] if whole else 0
+        self._size += kept
+        if kept < written:
+            self._take_back(written - kept)
+        return whole
 
     def sync(self) -> None:
         """Force appended records to the disk. May be called from another thread.
@@ -213,38 +233,9 @@ class Spool:
         self._active, self._descriptor, self._size = None, -1, 0
 
 
-def _create_locked(segment: Path) -> int:
-    """A descriptor of a new segment, which is locked before it has its name."""
-    draft = segment.with_name(segment.name + _DRAFT)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-    descriptor = os.open(draft, flags, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        draft.rename(segment)
-    except BaseException:
-        os.close(descriptor)
-        draft.unlink(missing_ok=True)
-        raise
-    return descriptor
-
-
-@contextlib.contextmanager
-def hold_ended(segment: Path) -> Iterator[bool]:
-    """Whether no writer has a segment any more: one has ended it, or died. It stays so meanwhile."""
-    try:
-        descriptor = os.open(segment, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+def _framed(parts: Sequence[bytes]) -> bytes:
+    payload = b"".join(parts)
+    return _FRAME.pack(len(payload), zlib.crc32(payload, _SEED)) + payload
 
 
 def segments(root: Path) -> list[Path]:

@@ -137,7 +137,7 @@ class Desk:
         self, *markers: int, p: int | None = None, sent: Callable[[], None] = lambda: None
     ) -> asyncio.Task[UpstreamAnswer]:
         """Somebody who wants predictions; nothing has happened yet."""
-        question = UpstreamRequest(dumps(body(*markers, p=p)), list)
+        question = UpstreamRequest(dumps(body(*markers, p=p)), bytes)
         predict = self.batcher.predict(table(*markers, p=p), question, sent)
         return asyncio.create_task(predict)
 

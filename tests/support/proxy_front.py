@@ -1,13 +1,9 @@
 """The proxy as ``server.serve`` serves it, in the event loop of a test."""
 
-import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Protocol, Self
-
-import uvicorn
 
 from model_deployment.core.domain import Endpoint, LaunchTraffic, Route, State
 from model_deployment.core.merging import in_force
@@ -15,10 +11,9 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.gate import Gate
 from model_deployment.http.asgi import Receive, Scope, Send
-from model_deployment.http.connection import Connection
 from model_deployment.proxy.context import ExchangeContext
-from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Gates, Routes
+from model_deployment.proxy.server import ProxyServer
 from model_deployment.proxy.upstream import UpstreamLimits
 from tests.support.raw_http import HOST, Message, Wire
 from tests.support.upstreams import Behave, Server
@@ -28,16 +23,8 @@ LAUNCH = "launch-1"
 LIMIT = 8 * 1024 * 1024
 
 
-class _Uvicorn(uvicorn.Server):
-    """Without its signal handlers, as in ``server.py``."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Front:
-    """A proxy with one deployment, served by uvicorn on a port of its own."""
+    """A proxy with one deployment, served on a port of its own."""
 
     def __init__(
         self,
@@ -92,7 +79,7 @@ class Front:
         )
         self._stack.push_async_callback(self.routes.close)
         self.publish(self.route())
-        await self._serve(Proxy(_inside, self.routes, self._context))
+        await self._serve(ProxyServer(inside, self.routes, self._context))
         return self
 
     async def __aexit__(
@@ -144,27 +131,13 @@ class Front:
     def _on_failure(self) -> None:
         self.failures += 1
 
-    async def _serve(self, proxy: Proxy) -> None:
-        # Callers are accepted from here on, and wait until the server has started.
+    async def _serve(self, server: ProxyServer) -> None:
         listener = self._stack.enter_context(socket.create_server((HOST, 0), backlog=2048))
         self.port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            proxy,
-            http=Connection,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=5,
-        )
-        server = _Uvicorn(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await server.start(listener)
 
         async def stop() -> None:
-            server.should_exit = True
-            await serving
+            await server.stop(last=True, patience=5)
 
         self._stack.push_async_callback(stop)
 
@@ -175,7 +148,7 @@ class Serve(Protocol):
     async def __call__(self, behave: Behave, **options: Any) -> Front: ...
 
 
-async def _inside(scope: Scope, receive: Receive, send: Send) -> None:
+async def inside(scope: Scope, receive: Receive, send: Send) -> None:
     """The application inside the proxy: tells which path it was asked for."""
     content = b"inside: " + scope["raw_path"]
     raw = [(b"content-length", str(len(content)).encode())]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from model_deployment.proxy import upstream
+from model_deployment.proxy import model_pool
 from tests.support.proxy_front import Front, Serve
 from tests.support.raw_http import Wire, chunks, post, post_chunked
 from tests.support.upstreams import HeldUpstream, Peer, echo, silent
@@ -263,8 +263,8 @@ async def test_a_request_is_never_sent_twice(serve: Serve) -> None:
 async def test_a_connection_is_not_used_when_the_model_may_be_closing_it(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert upstream._KEEPALIVE < 5, "uvicorn closes idle connections after 5 s"
-    monkeypatch.setattr(upstream, "_KEEPALIVE", 0.0)
+    assert model_pool.KEEPALIVE < 5, "uvicorn closes idle connections after 5 s"
+    monkeypatch.setattr(model_pool, "KEEPALIVE", 0.0)
     front = await serve(echo)
     caller = await front.call()
     for _ in range(3):

@@ -110,7 +110,7 @@ async def test_one_request_at_a_time_of_a_connection_reaches_a_model(serve: Serv
 
 
 async def test_a_caller_of_requests_in_a_row_hangs_up(serve: Serve) -> None:
-    """uvicorn tells only the last request of the hang-up, so the one under way is finished."""
+    """The request under way may end; the one behind it never reaches the model."""
     gate = HeldUpstream()
     front = await serve(gate)
     caller = await front.call()

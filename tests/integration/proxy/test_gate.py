@@ -5,13 +5,13 @@ import json
 import threading
 from typing import Any
 
-import aiohttp
 import pytest
 
 from model_deployment.core.domain import LaunchTraffic, Route, State
 from model_deployment.core.names import ModelKey
 from model_deployment.gate import Gate
 from model_deployment.proxy import exchange
+from model_deployment.proxy.model_pool import ModelPool
 from model_deployment.proxy.validate import Validated, validate
 from tests.support.gates import column, gate, param, split
 from tests.support.proxy_front import KEY, Front, Serve
@@ -326,7 +326,7 @@ async def test_a_gate_that_cannot_be_made_at_first_serves_as_soon_as_it_can(serv
 
 def _sessions() -> int:
     gc.collect()
-    return sum(isinstance(one, aiohttp.ClientSession) for one in gc.get_objects())
+    return sum(isinstance(one, ModelPool) for one in gc.get_objects())
 
 
 async def test_a_deployment_that_does_not_serve_is_no_reason_to_publish_again(

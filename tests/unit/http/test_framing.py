@@ -12,6 +12,7 @@ from model_deployment.core.errors import IncompleteBody
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.http.framing import announces_body, content_length, ensure_whole
+from model_deployment.proxy.caller_request import CallerRequest
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
@@ -91,8 +92,9 @@ class Lossy:
     def scope(self, path: str, declared: bytes) -> dict[str, Any]:
         return {
             "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
-            "query_string": b"", "headers": [(b"host", b"x"), (b"content-length", declared),
-            (b"content-type", b"application/json")],
+            "query_string": b"", "http_version": "1.1",
+            "headers": [(b"host", b"x"), (b"content-length", declared),
+                        (b"content-type", b"application/json")],
         }  # fmt: skip
 
     def problem(self) -> Any:
@@ -114,18 +116,48 @@ async def test_api_call_needs_its_whole_body(pieces: tuple[bytes, ...]) -> None:
     assert "announce 10 bytes" in server.problem()["detail"]
 
 
+class Silent:
+    """A line to a caller that takes what is written."""
+
+    backed_up = closing = False
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def pause_body(self, request: CallerRequest) -> None:
+        pass
+
+    resume_body = answered = pause_body
+
+    async def accepted(self) -> None:
+        raise AssertionError
+
+    async def pass_on(self, request: CallerRequest, app: Any) -> None:
+        raise AssertionError("the application got a prediction")
+
+
 @pytest.mark.parametrize("pieces", [(), (b"{", b'"a"')])
-async def test_prediction_needs_its_whole_body(
-    pieces: tuple[bytes, ...],
-) -> None:
-    server = Lossy(*pieces)
+async def test_prediction_needs_its_whole_body(pieces: tuple[bytes, ...]) -> None:
+    """If the server ever lost a piece of it."""
     routes = Routes(UpstreamLimits())
     key = ModelKey("m", 1)
     nowhere = Endpoint("127.0.0.1", 9)
     routes.publish([Route(key, State.READY, "launch", nowhere, "", Options())])
+    line, scope = Silent(), Lossy().scope("/m-1", b"10")
+    request = CallerRequest(line, scope, dict(scope["headers"]), keep_alive=True)
+    for piece in pieces:
+        request.feed(piece)
+    request.end_body()
     try:
-        proxy = Proxy(reached, routes, ExchangeContext(1000))
-        await proxy(server.scope("/m-1", b"10"), server.receive, server.send)
-        assert "announce 10 bytes" in server.problem()["detail"]
+        await Proxy(reached_not, routes, ExchangeContext(1000)).answer(request)
     finally:
         await routes.close()
+    assert line.written.startswith(b"HTTP/1.1 400 ")
+    assert b"announce 10 bytes" in line.written
+
+
+async def reached_not(request: CallerRequest) -> None:
+    raise AssertionError("the application got a prediction")

@@ -21,10 +21,10 @@ from model_deployment.proxy.answers import (
     AnswerError,
     UpstreamAnswer,
     answer_error,
-    is_json,
     predictions,
     valid_json,
 )
+from model_deployment.proxy.headers import is_json
 
 KEY = ModelKey("diabetes", 1)
 #: Stands for what is nobody's business: inside the model, or in the data of the request.

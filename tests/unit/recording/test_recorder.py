@@ -31,6 +31,7 @@ def predict(recorder: Recorder, *names: str, **options: Any) -> None:
     )
     for name in names:
         recorder.predicted(route, name, "application/json", b'{"x": 1}', b"[2]", 1, 0.0125)
+    recorder.flush()
 
 
 def captured(spool: Spool) -> list[tuple[dict[str, Any], bytes, bytes]]:

@@ -287,7 +287,7 @@ def test_disk_full_drops_only_the_record(make: Make, monkeypatch: pytest.MonkeyP
 
     spool = make()
     with monkeypatch.context() as away:
-        away.setattr("os.writev", full)
+        away.setattr("os.write", full)
         assert not spool.append([b"a"])
     assert spool.append([b"b"])
     assert spool.dropped == 1

@@ -1,0 +1,103 @@
+"""Feeds the bytes of a connection to httptools, and ignores offers to upgrade from HTTP/1.1.
+
+Java's ``HttpClient`` and ``curl --http2`` offer HTTP/2 with every request (``Connection: Upgrade,
+HTTP2-Settings`` and ``Upgrade: h2c``). A server may ignore an offer (RFC 9110, section 7.8). The parser
+cannot: at an offer it stops behind the headers, so the request loses its body, which is read as the next
+request if it comes later. So the head of such a request is parsed a second time without the offer.
+"""
+
+import asyncio
+import logging
+
+import httptools
+
+_log = logging.getLogger(__name__)
+
+_MALFORMED = (
+    b'{"type":"about:blank","title":"Malformed request","status":400,"detail":"cannot read the request: it '
+    b"is no HTTP of version 1.1, or leaves open where its body ends. Nothing was done; send it with one "
+    b'Content-Length, or chunked"}'
+)
+_REFUSAL = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n" % len(_MALFORMED)
+) + _MALFORMED
+
+
+def new_parser(protocol: object) -> httptools.HttpRequestParser:
+    """A parser that ignores what follows the last request of a connection, as uvicorn's does."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
+class RequestParsing:
+    """For a protocol with the callbacks of httptools; calls its ``begin_request`` and ``end_request``."""
+
+    parser: httptools.HttpRequestParser
+    transport: asyncio.Transport
+    url: bytes
+    headers: list[tuple[bytes, bytes]]
+    #: The head of a request without its offer; empty if the request must be refused.
+    _head = b""
+
+    def begin_request(self) -> None:
+        """The headers are complete."""
+        raise NotImplementedError
+
+    def end_request(self) -> None:
+        """The body is complete."""
+        raise NotImplementedError
+
+    def refuse_malformed(self) -> None:
+        """Refuse what is no request, and close the connection."""
+        self.transport.write(_REFUSAL)
+        self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse bytes, which may belong to several requests."""
+        try:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                self._parse_again(memoryview(data)[offer.args[0] :])
+        except httptools.HttpParserError:
+            _log.warning("refused a request that is not valid HTTP/1.1")
+            self.refuse_malformed()
+
+    def on_headers_complete(self) -> None:
+        """Begin a request, unless its head is to be parsed again."""
+        if self.parser.should_upgrade():
+            self._head = self._without_offer()
+            return
+        self.begin_request()
+        # Trailers, which follow the body, are not headers of the request (RFC 9110, section 6.5.1).
+        self.headers = []
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            self.end_request()
+
+    def _parse_again(self, rest: memoryview) -> None:
+        """Parse a request again without its offer, then the bytes behind its headers."""
+        while self._head:
+            # The old parser would continue behind the headers, as if there were no body.
+            self.parser = new_parser(self)
+            self.parser.feed_data(self._head)
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:  # of a later request
+                rest = rest[offer.args[0] :]
+        self.refuse_malformed()
+
+    def _without_offer(self) -> bytes:
+        method = self.parser.get_method()
+        if method == b"CONNECT":  # what follows would not be HTTP
+            return b""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b\r\n" % (method, self.url, version)]
+        lines += [
+            b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"
+        ]
+        return b"".join([*lines, b"\r\n"])

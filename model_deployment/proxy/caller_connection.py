@@ -1,0 +1,291 @@
+"""The connection of a caller: reads requests, and has each answered in its turn.
+
+Predictions go from the parser to an exchange and back without ASGI. All other requests go through
+uvicorn's own ``RequestResponseCycle`` to an ASGI application.
+"""
+
+import asyncio
+import logging
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+from socket import SO_LINGER, SOL_SOCKET
+from time import time
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
+
+from model_deployment.http.asgi import App, Message, Receive, Scope, Send
+from model_deployment.http.request_parsing import RequestParsing, new_parser
+from model_deployment.proxy import headers
+from model_deployment.proxy.answer_head import date
+from model_deployment.proxy.caller_request import BUFFERED, CallerRequest
+from model_deployment.proxy.problems import INTERNAL_ERROR, respond
+
+_log = logging.getLogger(__name__)
+
+#: Requests that may wait for the answer to an earlier one before reading is paused.
+_WAITING = 32
+
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+
+
+class Callers:
+    """The connections of one server, and what they have in common."""
+
+    def __init__(self, answer: Callable[[CallerRequest], Awaitable[None]]) -> None:
+        """``answer``: answers one request."""
+        self.answer = answer
+        self.open: set[CallerConnection] = set()
+        #: Connections end with the next answer.
+        self.closing = False
+        #: Connections end wherever no request is under way.
+        self.closing_idle = False
+        #: Tasks of ASGI applications, which may go on after their answers.
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.loop = asyncio.get_running_loop()
+
+
+class CallerConnection(RequestParsing, asyncio.Protocol):
+    """One request is answered at a time; further ones wait, as pipelining has it."""
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+        self.parser = new_parser(self)
+        #: The request that is being answered.
+        self._current: CallerRequest | None = None
+        #: The request whose body is being read.
+        self._reading: CallerRequest | None = None
+        self._waiting: deque[CallerRequest] = deque()
+        self._task: asyncio.Task[None] | None = None
+        #: What answers the current request, if that is an ASGI application.
+        self._cycle: RequestResponseCycle | None = None
+        #: Turns of the server's clock since anything came, while no request was under way.
+        self.quiet = 0
+        self.backed_up = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._current is None
+
+    @property
+    def closing(self) -> bool:
+        return self._callers.closing
+
+    # ---- The transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        self._flow = FlowControl(transport)
+        self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
+        self._callers.open.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._callers.open.discard(self)
+        self._flow.resume_writing()
+        self.backed_up = False
+        if self._cycle is not None and not self._cycle.response_complete:
+            self._cycle.disconnected = True
+            self._cycle.message_event.set()
+        if self._current is not None:
+            self._current.lose_caller()
+        self._waiting.clear()
+        self._current = self._reading = None
+
+    def data_received(self, data: bytes) -> None:
+        self.quiet = 0
+        super().data_received(data)
+
+    def pause_writing(self) -> None:
+        self.backed_up = True
+        self._flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.backed_up = False
+        self._flow.resume_writing()
+
+    def close_if_idle(self) -> None:
+        if self._current is None:
+            self.transport.close()
+
+    # ---- The parser
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def begin_request(self) -> None:
+        url, version = self.url, self.parser.get_http_version()
+        path, query = url, b""
+        if b"?" in url or b"#" in url or url[:1] != b"/":
+            parsed = httptools.parse_url(url)
+            path, query = parsed.path, parsed.query or b""
+        text = path.decode("ascii")
+        named = dict(self.headers)
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": "http",
+            "root_path": "",
+            "method": self.parser.get_method().decode("ascii"),
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": {},
+        }
+        modern = version != "1.0"
+        request = CallerRequest(
+            self,
+            scope,
+            named,
+            keep_alive=modern and self.parser.should_keep_alive(),
+            expects_continue=modern and named.get(b"expect", b"").lower() == b"100-continue",
+        )
+        self._reading = request
+        if self._current is None:
+            self._start(request)
+        else:
+            self._waiting.append(request)
+            if len(self._waiting) >= _WAITING:
+                self._flow.pause_reading()
+
+    def on_body(self, piece: bytes) -> None:
+        request = self._reading
+        if request is None:
+            return
+        if self._cycle is not None and request is self._current:
+            self._feed_cycle(self._cycle, piece)
+        else:
+            request.feed(piece)
+
+    def end_request(self) -> None:
+        request, self._reading = self._reading, None
+        if request is None:
+            return
+        request.end_body()
+        if self._cycle is not None and request is self._current:
+            self._cycle.more_body = False
+            self._cycle.message_event.set()
+
+    # ---- For requests
+
+    def write(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def pause_body(self, request: CallerRequest) -> None:
+        self._flow.pause_reading()
+
+    def resume_body(self, request: CallerRequest) -> None:
+        self._flow.resume_reading()
+
+    async def accepted(self) -> None:
+        await self._flow.drain()
+
+    def answered(self, request: CallerRequest) -> None:
+        """Go on with the next request."""
+        if request is not self._current:
+            return
+        self._current = self._cycle = None
+        if not request.keep_alive:
+            self._waiting.clear()
+            self.transport.close()
+            return
+        if self._waiting:
+            self._start(self._waiting.popleft())
+        elif self._callers.closing_idle:
+            self.transport.close()
+        if not (self._waiting or self.transport.is_closing()):
+            self._flow.resume_reading()
+
+    # ---- Answering
+
+    def _start(self, request: CallerRequest) -> None:
+        self._current = request
+        self._task = self._callers.loop.create_task(self._answer(request))
+
+    async def _answer(self, request: CallerRequest) -> None:
+        try:
+            await self._callers.answer(request)
+        except Exception:
+            _log.exception("cannot answer a request", extra={"path": request.scope["path"]})
+            if not (request.answer_begun or request.gone):
+                respond(request, INTERNAL_ERROR)
+        finally:
+            if request is self._current and self._cycle is None and not request.pending:
+                self._cut(request)
+
+    def _cut(self, request: CallerRequest) -> None:
+        """End the connection so that its caller sees that the answer is incomplete."""
+        if request.ends_with_connection:
+            linger = struct.pack("ii", 1, 0)  # RST instead of FIN
+            self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, linger)
+        if self.backed_up or request.ends_with_connection:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    async def pass_on(self, request: CallerRequest, app: App) -> None:
+        """Have an ASGI application answer the current request."""
+
+        async def tagged(scope: Scope, receive: Receive, send: Send) -> None:
+            async def tag(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    more = (headers.CLOSE,) if self.closing else ()
+                    tags = (headers.REQUEST_ID, request.request_id), headers.NO_SNIFFING
+                    message["headers"] = [*message.get("headers", ()), *tags, *more]
+                await send(message)
+
+            await app(scope, receive, tag)
+
+        def answered() -> None:
+            request.answer_complete = True
+            request.keep_alive = cycle.keep_alive
+            self.answered(request)
+
+        cycle = RequestResponseCycle(
+            scope=request.scope,  # type: ignore[arg-type]
+            transport=self.transport,
+            flow=self._flow,
+            logger=_log,
+            access_logger=_log,
+            access_log=False,
+            default_headers=[date(int(time()))],
+            message_event=asyncio.Event(),
+            expect_100_continue=request.expects_continue,
+            keep_alive=request.keep_alive,
+            on_response=answered,
+        )
+        cycle.disconnected = request.gone
+        cycle.more_body = not request.body_complete
+        cycle.body = bytearray(request.take_body())
+        if cycle.body or request.body_complete or request.gone:
+            cycle.message_event.set()
+        if request is self._current:
+            self._cycle = cycle
+        assert self._task is not None  # noqa: S101 - it runs here
+        self._callers.tasks.add(self._task)
+        self._task.add_done_callback(self._callers.tasks.discard)
+        await cycle.run_asgi(tagged)  # type: ignore[arg-type]
+
+    def _feed_cycle(self, cycle: Any, piece: bytes) -> None:
+        if not cycle.response_complete:
+            cycle.body += piece
+            if len(cycle.body) > BUFFERED:
+                self._flow.pause_reading()
+            cycle.message_event.set()
