@@ -71,7 +71,6 @@ class Exchange:
                 content = await self._read(reservation)
                 validated, request = await self._prepare(service, content)
         elif self._entry.route.waits:
-            self._entry.wake_queue.arrive()
             with BodyReservation(self._entry.wake_queue) as reservation:
                 content = await self._read(reservation)
                 reservation.resize(len(content))
@@ -81,14 +80,12 @@ class Exchange:
         else:
             raise problems.not_ready(self._entry.route)
         while True:
-            service.upstream.admit(len(request.content))
             try:
                 return await self._call(service, validated, request)
             except NotReached:
                 if self._entry.wake_queue.stopped:
                     raise
                 # The next launch may have the request: this one has seen nothing of it.
-                self._entry.wake_queue.arrive()
                 with BodyReservation(self._entry.wake_queue) as reservation:
                     reservation.resize(len(request.content))
                     service = await self._wait_for_service(service.upstream.launch_id)

@@ -25,7 +25,8 @@ from model_deployment.gate import CheckResult, Gate
 from model_deployment.proxy import upstream_call
 from model_deployment.proxy.answers import UpstreamAnswer
 from model_deployment.proxy.batch import Batcher
-from model_deployment.proxy.upstream import Upstream, UpstreamCall, UpstreamLimits
+from model_deployment.proxy.shared_limits import DeploymentUsage, unshared_usage
+from model_deployment.proxy.upstream import Shares, Upstream, UpstreamCall, UpstreamLimits
 from model_deployment.proxy.upstream_call import UpstreamRequest
 from model_deployment.proxy.wake_queue import WakeQueue
 
@@ -89,6 +90,7 @@ class Routes:
         on_failure: Callable[[], None] = lambda: None,
         add_event: Callable[[ModelKey, str], None] = lambda key, text: None,
         wake: Callable[[ModelKey], None] = lambda key: None,
+        usage: Callable[[Route], DeploymentUsage] = lambda route: unshared_usage(),
     ) -> None:
         """
         Args:
@@ -96,12 +98,15 @@ class Routes:
                 is worth a look.
             add_event: writes an event of a deployment.
             wake: has a parked deployment started, since a request waits for it.
+            usage: where a deployment's requests are counted; called once for each deployment.
         """
         self._limits = limits
         self._gates = gates
         self._on_failure = on_failure
         self._add_event = add_event
         self._wake = wake
+        self._usage = usage
+        self._shares: dict[ModelKey, Shares] = {}
         self._table: dict[bytes, RouteEntry] = {}
         #: By session.
         self._services: dict[str, Service] = {}
@@ -121,6 +126,10 @@ class Routes:
         table: dict[bytes, RouteEntry] = {}
         self._counts = {
             route.key: self._counts.get(route.key) or RequestCounts() for route in routes
+        }
+        self._shares = {
+            route.key: self._shares.get(route.key) or Shares(self._usage(route), self._limits)
+            for route in routes
         }
         for route in routes:
             queue = self._wake_queue(route)
@@ -145,7 +154,8 @@ class Routes:
     def _wake_queue(self, route: Route) -> WakeQueue[RouteEntry]:
         queue = self._wake_queues.get(route.key)
         if queue is None:
-            queue = WakeQueue(route, self._limits, partial(self._wake, route.key))
+            usage = self._shares[route.key].usage
+            queue = WakeQueue(route, self._limits, partial(self._wake, route.key), usage)
             self._wake_queues[route.key] = queue
         return queue
 
@@ -225,7 +235,8 @@ class Routes:
         return service
 
     def _new_service(self, route: Route, endpoint: Endpoint, gate: Gate | None) -> Service:
-        upstream = Upstream(route.key, endpoint, self._limits, self._on_failure)
+        shares = self._shares[route.key]
+        upstream = Upstream(route.key, endpoint, self._limits, self._on_failure, shares)
         counts = self._counts[route.key]
         if gate is None or not route.max_batch_rows or counts.unmergeable:
             return Service(upstream, gate, None)

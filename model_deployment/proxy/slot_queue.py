@@ -60,7 +60,8 @@ class SlotQueue:
             self._grant()
 
     async def __aenter__(self) -> None:
-        await self.acquire()
+        if not self.take():
+            await self.acquire()
 
     async def __aexit__(self, *error: object) -> None:
         self.release()

@@ -10,11 +10,13 @@ from model_deployment.core.domain import Endpoint, LaunchTraffic
 from model_deployment.core.errors import TooBusy
 from model_deployment.core.names import ModelKey
 from model_deployment.proxy.model_pool import ModelPool
+from model_deployment.proxy.shared_limits import DeploymentUsage, SharedNumber, unshared_usage
+from model_deployment.proxy.slot_queue import SlotQueue
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamLimits:
-    """What one launch may be asked at the same time."""
+    """What one deployment may be asked at the same time, by all proxies together."""
 
     #: Calls of the model at the same time.
     connections: int = 128
@@ -36,42 +38,83 @@ class LaunchRemoved(Exception):
     """No route leads to the launch any longer."""
 
 
+class Shares:
+    """What a proxy uses of the limits of a deployment, whichever launch answers."""
+
+    def __init__(self, usage: DeploymentUsage, limits: UpstreamLimits) -> None:
+        self.usage = usage
+        #: Calls beyond the limit wait here, where their age does not count against the model.
+        self.slots = SlotQueue(usage.slots, limits.connections)
+
+
 class Budget:
     """What may wait for one model: a number of requests, and the bytes of their bodies."""
 
-    def __init__(self, key: ModelKey, limits: UpstreamLimits) -> None:
+    def __init__(
+        self, key: ModelKey, limits: UpstreamLimits, places: SharedNumber, bodies: SharedNumber
+    ) -> None:
+        """
+        Args:
+            places: the requests, of all proxies.
+            bodies: bytes of their bodies, of all proxies.
+        """
         self.key = key
         self.limits = limits
         self.now = asyncio.get_running_loop().time
-        #: Bytes of bodies.
+        #: Bytes of bodies, of this launch and proxy.
         self.held = 0
         #: Requests whose bodies are being received or checked.
         self.reading = 0
         #: When the last request ended.
         self.last_used = self.now()
+        self._places = places
+        self._bodies = bodies
 
-    def require_place(self, callers: int, size: int = 0) -> None:
-        """Ensure that one more request, with a body of ``size`` bytes, may wait beside ``callers`` others.
+    def take_place(self, size: int = 0) -> None:
+        """Let one more request wait, with a body of ``size`` bytes.
 
         Raises:
             TooBusy: it may not.
         """
-        if callers >= self.limits.connections + self.limits.queue:
-            raise self._too_busy(f"{callers} requests are waiting for it")
-        self.require_bytes(size)
+        if not self._places.add(1, self.limits.connections + self.limits.queue):
+            raise self._too_busy(f"{self._places.total} requests are waiting for it")
+        try:
+            self.hold(size)
+        except TooBusy:
+            self._places.subtract(1)
+            raise
 
-    def require_bytes(self, size: int, own: int = 0) -> None:
-        """Ensure that ``size`` more bytes may be held.
+    def leave_place(self, size: int = 0) -> None:
+        """A request waits no longer, and its body of ``size`` bytes is not held."""
+        self._places.subtract(1)
+        self.let_go(size)
+
+    def hold(self, size: int, own: int = 0) -> None:
+        """Hold ``size`` more bytes.
 
         Args:
             own: bytes that are already held for the same request.
 
         Raises:
-            TooBusy: they may not. A single request may always hold its bytes.
+            TooBusy: they may not be held. A single request may always hold its bytes.
         """
         limit = self.limits.queue_bytes
-        if self.held > own and self.held + size > limit:
+        if not self._bodies.add(size, limit, own):
             raise self._too_busy(f"the waiting bodies have reached the limit of {limit} bytes")
+        self.held += size
+
+    def let_go(self, size: int) -> None:
+        """Hold ``size`` bytes less."""
+        self._bodies.subtract(size)
+        self.held -= size
+
+    def begin_reading(self) -> None:
+        """The body of a request is about to be received or checked."""
+        self.reading += 1
+
+    def end_reading(self) -> None:
+        self.reading -= 1
+        self.last_used = self.now()
 
     def _too_busy(self, why: str) -> TooBusy:
         return TooBusy(f"cannot predict with {self.key} now: {why}", retry_after=1)
@@ -86,13 +129,18 @@ class Upstream(Budget):
         endpoint: Endpoint,
         limits: UpstreamLimits,
         on_failure: Callable[[], None] = lambda: None,
+        shares: Shares | None = None,
     ) -> None:
-        """``on_failure``: called when the model did not answer as a living server does."""
-        super().__init__(key, limits)
+        """
+        Args:
+            on_failure: called when the model did not answer as a living server does.
+            shares: what the launch shares with other launches and proxies.
+        """
+        shares = shares or Shares(unshared_usage(), limits)
+        super().__init__(key, limits, shares.usage.callers, shares.usage.held)
         self._host = f"{endpoint.host}:{endpoint.port}".encode("ascii")
         self.on_failure = on_failure
-        #: Calls beyond the pool wait here, where their age does not count against the model.
-        self.slots = asyncio.Semaphore(limits.connections)
+        self.slots = shares.slots
         self.pool = ModelPool(
             endpoint, read_timeout=limits.read_timeout, answer_bytes=limits.answer_bytes
         )
@@ -125,14 +173,6 @@ class Upstream(Budget):
             lines,
             size,
         )
-
-    def admit(self, size: int) -> None:
-        """Ensure that there is room for one more request, with a body of ``size`` bytes.
-
-        Raises:
-            TooBusy: there is none.
-        """
-        self.require_place(self.callers, size)
 
     def count_answer(self, status: int) -> None:
         """Count a whole answer; 504 stands for a time-out as well."""
@@ -174,13 +214,12 @@ class BodyReservation:
         self._size = 0
 
     def __enter__(self) -> Self:
-        self._budget.reading += 1
+        self._budget.begin_reading()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._budget.held -= self._size
-        self._budget.reading -= 1
-        self._budget.last_used = self._budget.now()
+        self._budget.let_go(self._size)
+        self._budget.end_reading()
 
     def add(self, size: int) -> None:
         """Hold ``size`` more bytes.
@@ -188,8 +227,7 @@ class BodyReservation:
         Raises:
             TooBusy: other bodies hold too many.
         """
-        self._budget.require_bytes(size, self._size)
-        self._budget.held += size
+        self._budget.hold(size, self._size)
         self._size += size
 
     def resize(self, size: int) -> None:
@@ -198,7 +236,11 @@ class BodyReservation:
         Raises:
             TooBusy: other bodies hold too many.
         """
-        self.add(size - self._size)
+        if size >= self._size:
+            self.add(size - self._size)
+        else:
+            self._budget.let_go(self._size - size)
+            self._size = size
 
 
 class UpstreamCall:
@@ -212,7 +254,7 @@ class UpstreamCall:
         """
         Args:
             size: bytes of the body that is held for it.
-            callers: 0 if it is made for callers who are counted already.
+            callers: 1, or 0 if it is made for callers who are counted already.
         """
         self._upstream = upstream
         self._size = size
@@ -223,12 +265,18 @@ class UpstreamCall:
         self.sent = False
 
     def __enter__(self) -> Self:
+        """
+        Raises:
+            LaunchRemoved: the launch is gone.
+            TooBusy: there is no room for one more request.
+        """
         if self._upstream.pool.closed:
             raise LaunchRemoved
+        if self.callers:
+            self._upstream.take_place(self._size)
         self._task = asyncio.current_task()
         self._upstream.calls.add(self)
         self._upstream.callers += self.callers
-        self._upstream.held += self._size
         return self
 
     def __exit__(
@@ -239,7 +287,8 @@ class UpstreamCall:
     ) -> None:
         self._upstream.calls.remove(self)
         self._upstream.callers -= self.callers
-        self._upstream.held -= self._size
+        if self.callers:
+            self._upstream.leave_place(self._size)
         self._upstream.last_used = self._upstream.now()
         self.stop_clock()
         if self._abort_error is None or self._task is None:

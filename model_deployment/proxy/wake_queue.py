@@ -8,6 +8,7 @@ from model_deployment.core.domain import Route, State
 from model_deployment.core.errors import DeployFailed, ModelDeploymentError, NotReady
 from model_deployment.core.hints import with_advice
 from model_deployment.proxy.problems import not_reached, not_ready
+from model_deployment.proxy.shared_limits import DeploymentUsage
 from model_deployment.proxy.upstream import Budget, UpstreamLimits
 
 T = TypeVar("T")
@@ -30,9 +31,11 @@ class Waiter(Generic[T]):
 class WakeQueue(Budget, Generic[T]):
     """The waiting requests of one deployment; ``T`` is what serves them."""
 
-    def __init__(self, route: Route, limits: UpstreamLimits, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, route: Route, limits: UpstreamLimits, wake: Callable[[], None], usage: DeploymentUsage
+    ) -> None:
         """``wake``: has the deployment started, if it is parked."""
-        super().__init__(route.key, limits)
+        super().__init__(route.key, limits, usage.queued, usage.queued_bytes)
         self._route = route
         self._wake = wake
         self._serving: T | None = None
@@ -43,14 +46,19 @@ class WakeQueue(Budget, Generic[T]):
     def waiting(self) -> int:
         return len(self._waiters)
 
-    def arrive(self) -> None:
+    def begin_reading(self) -> None:
         """Let one more request in, whose body is still to be read.
 
         Raises:
             TooBusy: as many requests wait as may.
         """
-        self.require_place(self.reading)
+        self.take_place()
+        super().begin_reading()
         self._wake_if_parked()
+
+    def end_reading(self) -> None:
+        super().end_reading()
+        self.leave_place()
 
     @property
     def stopped(self) -> bool:

@@ -2,56 +2,73 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
+from pathlib import Path
 
 import pytest
 
 from model_deployment.core.domain import Endpoint
 from model_deployment.core.errors import TooBusy
 from model_deployment.core.names import ModelKey
-from model_deployment.proxy.upstream import LaunchRemoved, Upstream, UpstreamCall, UpstreamLimits
+from model_deployment.proxy.limits_file import create_limits_file
+from model_deployment.proxy.shared_limits import SharedLimits
+from model_deployment.proxy.upstream import (
+    BodyReservation,
+    LaunchRemoved,
+    Shares,
+    Upstream,
+    UpstreamCall,
+    UpstreamLimits,
+)
+
+KEY = ModelKey("m", 1)
 
 
 @asynccontextmanager
 async def launch(**limits: int) -> AsyncIterator[Upstream]:
-    made = Upstream(ModelKey("m", 1), Endpoint("127.0.0.1", 1), UpstreamLimits(**limits))
+    made = Upstream(KEY, Endpoint("127.0.0.1", 1), UpstreamLimits(**limits))
     try:
         yield made
     finally:
         await made.close()
 
 
+def admit(upstream: Upstream, size: int) -> None:
+    """Let one more request in, and out again."""
+    with UpstreamCall(upstream, size):
+        pass
+
+
 async def test_upstream_admits_a_limited_number_of_requests() -> None:
     async with launch(connections=2, queue=1) as upstream:
         with ExitStack() as calls:
             for _ in range(3):
-                upstream.admit(1)
                 calls.enter_context(UpstreamCall(upstream, 1))
             with pytest.raises(TooBusy, match="m-1 now: 3 requests are waiting") as caught:
-                upstream.admit(0)
+                admit(upstream, 0)
             assert (caught.value.status, caught.value.retry_after) == (429, 1)
-        upstream.admit(1)
+        admit(upstream, 1)
 
 
 async def test_upstream_holds_a_limited_number_of_bytes() -> None:
     async with launch(queue_bytes=10) as upstream:
         with UpstreamCall(upstream, 6):
-            upstream.admit(4)
+            admit(upstream, 4)
             with pytest.raises(TooBusy, match="reached the limit of 10 bytes"):
-                upstream.admit(5)
+                admit(upstream, 5)
             with UpstreamCall(upstream, 4):
-                upstream.admit(0)
+                admit(upstream, 0)
                 with pytest.raises(TooBusy):
-                    upstream.admit(1)
-            upstream.admit(4)
+                    admit(upstream, 1)
+            admit(upstream, 4)
 
 
 async def test_upstream_admits_a_single_request_of_any_size() -> None:
     async with launch(queue_bytes=10) as upstream:
-        upstream.admit(1000)
+        admit(upstream, 1000)
         with UpstreamCall(upstream, 1000), pytest.raises(TooBusy):
-            upstream.admit(1)
-        upstream.admit(1000)
+            admit(upstream, 1)
+        admit(upstream, 1000)
 
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
@@ -60,7 +77,7 @@ async def test_upstream_call_frees_its_place_however_it_ends(error: type[BaseExc
         with pytest.raises(error), UpstreamCall(upstream, 9):
             raise error
         assert (upstream.held, upstream.traffic().in_flight) == (0, 0)
-        upstream.admit(1)
+        admit(upstream, 1)
 
 
 async def aborted(upstream: Upstream) -> None:
@@ -74,7 +91,7 @@ async def test_upstream_call_aborted_frees_its_place_and_raises_the_reason() -> 
         with pytest.raises(LaunchRemoved):
             await aborted(upstream)
         assert upstream.held == 0
-        upstream.admit(1)
+        admit(upstream, 1)
 
 
 async def test_upstream_closed_takes_no_calls() -> None:
@@ -98,3 +115,33 @@ async def test_upstream_call_within_a_call_ends_with_the_launch() -> None:
             await task
         assert task.cancelling() == 0
         assert upstream.traffic().in_flight == 0
+
+
+async def test_upstreams_of_two_proxies_share_the_limits(tmp_path: Path) -> None:
+    limits = UpstreamLimits(connections=1, queue=1, queue_bytes=10)
+    create_limits_file(tmp_path / "limits", rows=1, columns=2)
+    with ExitStack() as stack:
+        made = list[Upstream]()
+        for column in range(2):
+            usage = stack.enter_context(closing(SharedLimits.open(tmp_path / "limits", column)))
+            shares = Shares(usage.row(0), limits)
+            made.append(Upstream(KEY, Endpoint("127.0.0.1", 1), limits, shares=shares))
+        here, there = made
+        with UpstreamCall(here, 1), UpstreamCall(there, 1):
+            for upstream in made:
+                with pytest.raises(TooBusy, match="2 requests are waiting"):
+                    admit(upstream, 1)
+        with UpstreamCall(here, 6), BodyReservation(there) as reservation:
+            with pytest.raises(TooBusy, match="limit of 10 bytes"):
+                reservation.add(5)
+            reservation.add(4)
+            reservation.resize(1)
+            admit(here, 3)
+        async with here.slots:
+            waiting = asyncio.create_task(there.slots.acquire())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        await asyncio.wait_for(waiting, 10)
+        for upstream in made:
+            assert (upstream.held, upstream.callers) == (0, 0)
+            await upstream.close()
