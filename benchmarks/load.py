@@ -1,6 +1,6 @@
 """A load of small POST requests: wrk's, or for want of wrk our own.
 
-    python benchmarks/load.py PORT PATH SECONDS CALLERS ROWS PATIENCE AUTHORIZATION
+    python benchmarks/load.py PORT PATH SECONDS CALLERS PATIENCE BODY AUTHORIZATION
 
 Run as a program it is the one of our own: some callers who send again as soon as they are answered. BODY is
 the file that they send.
@@ -84,6 +84,7 @@ def put(
     callers: int = CALLERS,
     rows: int = 1,
     patience: int = 10,
+    content: bytes = b"",
     authorization: str = "",
 ) -> Load:
     """Put a load on a server, from a process of its own.
@@ -96,14 +97,18 @@ def put(
         callers: how many connections there are, each with one request at a time.
         rows: how many rows each request has.
         patience: seconds that an answer may take.
+        content: the body that is sent, in place of rows.
         authorization: the header of this name, for a server that needs a password.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+    sent = content or body(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        script, file = Path(folder, "script.lua"), Path(folder, "body")
         header = f'wrk.headers["Authorization"] = "{authorization}"' if authorization else ""
-        script.write(_SCRIPT % (body(rows).decode(), header))
-        script.flush()
-        numbers = (seconds, callers, rows, patience)
-        command = [sys.executable, __file__, str(port), path, *map(str, numbers), authorization]
+        script.write_text(_SCRIPT % (sent.decode(), header))
+        file.write_bytes(sent)
+        numbers = (seconds, callers, patience)
+        command = [sys.executable, __file__, str(port), path, *map(str, numbers), str(file)]
+        command.append(authorization)
         if wrk := shutil.which("wrk"):
             command = [wrk, "-t1", f"-c{callers}", f"-d{seconds:g}s", "--timeout", f"{patience}s"]
             command += ["-s", str(script), f"http://{HOST}:{port}{path}"]
@@ -160,11 +165,10 @@ async def _load(
     path: str,
     seconds: float,
     count: int,
-    rows: int,
     patience: int,
+    content: bytes,
     authorization: str,
 ) -> Load:
-    content = body(rows)
     request = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\n"
         + (f"Authorization: {authorization}\r\n" if authorization else "")
@@ -189,8 +193,9 @@ async def _load(
 
 
 if __name__ == "__main__":
-    _, _port, _path, _seconds, *_numbers, _authorization = sys.argv
+    _, _port, _path, _seconds, _callers, _patience, _body, _authorization = sys.argv
+    _numbers = (float(_seconds), int(_callers), int(_patience))
     _seen = uvloop.run(
-        _load(int(_port), _path, float(_seconds), *map(int, _numbers), _authorization)
+        _load(int(_port), _path, *_numbers, Path(_body).read_bytes(), _authorization)
     )
     print(json.dumps(asdict(_seen)))

@@ -91,17 +91,20 @@ def empty_controller(registry: str, models: int, folder: Path) -> Iterator[Serve
     }
     command = [sys.executable, "-m", "model_deployment", "serve"]
     with started("controller", command, folder, settings) as process:
-        base = f"http://{HOST}:{port}"
-        wait(f"{base}/ready", process, folder / "controller.log")
-        answer = httpx.post(
-            f"{base}/deploy/{model}/{version}?wait={START}",
-            json=options,
-            timeout=START + 10,
-            trust_env=False,
-        )
-        if answer.status_code != 200:
-            raise RuntimeError(f"cannot deploy: {answer.status_code} {answer.text}")
-        yield Server(port, f"/{model}-{version}", psutil.Process(process.pid))
+        wait(f"http://{HOST}:{port}/ready", process, folder / "controller.log")
+        yield Server(port, "", psutil.Process(process.pid))
+
+
+def deploy(server: Server, model: str, version: int, options: dict[str, Any]) -> None:
+    """Deploy a model version, and wait until it is ready."""
+    answer = httpx.post(
+        f"http://{HOST}:{server.port}/deploy/{model}/{version}?wait={START}",
+        json=options,
+        timeout=START + 10,
+        trust_env=False,
+    )
+    if answer.status_code != 200:
+        raise RuntimeError(f"cannot deploy: {answer.status_code} {answer.text}")
 
 
 @contextmanager

@@ -233,6 +233,40 @@ class Spool:
         self._active, self._descriptor, self._size = None, -1, 0
 
 
+def _create_locked(segment: Path) -> int:
+    """A descriptor of a new segment, which is locked before it has its name."""
+    draft = segment.with_name(segment.name + _DRAFT)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(draft, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.rename(segment)
+    except BaseException:
+        os.close(descriptor)
+        draft.unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def hold_ended(segment: Path) -> Iterator[bool]:
+    """Whether no writer has a segment any more: one has ended it, or died. It stays so meanwhile."""
+    try:
+        descriptor = os.open(segment, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 def _framed(parts: Sequence[bytes]) -> bytes:
     payload = b"".join(parts)
     return _FRAME.pack(len(payload), zlib.crc32(payload, _SEED)) + payload

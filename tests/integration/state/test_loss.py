@@ -33,7 +33,7 @@ def test_a_lost_state_is_refused_and_begun_anew_when_told_to(controllers: Contro
     controller.arguments = ["--new-state"]
     try:
         controller.up()
-        until_sync(lambda: not audit.marked_processes(instance), what="the end of the old models")
+        until_sync(lambda: not controller.processes(), what="the end of the old models")
     finally:  # strangers to the next controller are not ended with it
         audit.kill_all(instance)
     assert controller.instance == instance
