@@ -1,16 +1,12 @@
-"""Checks every request before the application: canonical path, access rights, size of the body.
-
-If two parsers read a path differently, access rules can be evaded. So a path has to equal its own canonical
-encoding: unreserved characters and slashes as they are, all others percent-encoded.
-"""
+"""Checks every request before the application: canonical path, access rights, size of the body."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import quote
 
 from model_deployment.api import problems
 from model_deployment.core.errors import ModelDeploymentError, NonCanonicalPath, PayloadTooLarge
 from model_deployment.http.framing import content_length, ensure_whole
+from model_deployment.http.paths import NON_CANONICAL, is_canonical
 
 Message = MutableMapping[str, Any]
 
@@ -28,16 +24,6 @@ _DOCS_POLICY = (
     b"img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
 )
 App = Callable[..., Awaitable[None]]
-
-
-def is_canonical(raw_path: bytes, path: str) -> bool:
-    """Whether a path as it came is the canonical encoding of the decoded path."""
-    if quote(path, safe="/").encode() != raw_path:
-        return False
-    if not path.startswith("/") or any(char < " " or char == "\x7f" for char in path):
-        return False
-    segments = path.split("/")[1:]
-    return not any(part in (".", "..") for part in segments) and "" not in segments[:-1]
 
 
 class Guard:
@@ -65,10 +51,7 @@ class Guard:
             return
         try:
             if not is_canonical(scope["raw_path"], scope["path"]):
-                raise NonCanonicalPath(
-                    "cannot use this path: write it without '.' or empty segments, and percent-encode "
-                    "only reserved characters, with capital letters (%2F); a space is %20"
-                )
+                raise NonCanonicalPath(NON_CANONICAL)
             self._authorise(scope)
             body = await self._read(receive)
             declared = content_length(dict(scope["headers"]))

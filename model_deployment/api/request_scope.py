@@ -1,12 +1,11 @@
-"""Keys of the ASGI scope under which a request carries its user, its id and more."""
+"""Keys of the ASGI scope under which a request carries its id and more; its user is there too."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from model_deployment.core.domain import User
+from model_deployment.credentials.access import USER
 
-#: The user: a :class:`~model_deployment.core.domain.User`, or None.
-USER = "model_deployment.user"
 #: The ``X-Request-Id`` of the answer; set by the proxy.
 REQUEST_ID = "model_deployment.request_id"
 #: The number of items in the body of a call.

@@ -42,8 +42,16 @@ _Signature = tuple[tuple[int, int, int] | None, ...]
 class Credentials:
     """The users in the files of a folder, now."""
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, folder: Path, *, required: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """
+        Args:
+            folder: the one with the htpasswd files.
+            required: requests need a password, also if the files are missing.
+        """
         self._folder = folder
+        self._always = required
         self._clock = clock
         self._users: Users | None = None
         self._signature: _Signature = ()
@@ -60,9 +68,12 @@ class Credentials:
         """Read the files.
 
         Raises:
-            CredentialsError: a file cannot be read, or there is no operator.
+            CredentialsError: a file cannot be read, or there is no operator and that is not ``required``.
         """
-        if htpasswd.exist(self._folder):
+        if self._always:
+            self._users = Users({}, {})
+            self._reload_if_changed()
+        elif htpasswd.exist(self._folder):
             self._signature = self._current_signature()
             self._users = htpasswd.read(self._folder)
             if not self._users.operators:

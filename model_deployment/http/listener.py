@@ -7,8 +7,8 @@ import struct
 
 from model_deployment.core.errors import StateError
 
-#: linux/socket.h; the module ``socket`` does not have it.
-_SO_ATTACH_FILTER = 26
+#: linux/socket.h; the module ``socket`` does not have them.
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 
 #: Classic BPF over the TCP header: drop segments with SYN (flag 2 of byte 13), pass all others.
 _NO_SYN = (
@@ -55,3 +55,9 @@ def admit_no_more(listener: socket.socket) -> None:
     # On a kernel without filters the connections in the queue at the end are lost.
     with contextlib.suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def admit_again(listener: socket.socket) -> None:
+    """Undo :func:`admit_no_more`, for a socket that others share."""
+    with contextlib.suppress(OSError):  # there is no filter
+        listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)

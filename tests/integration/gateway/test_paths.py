@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from model_deployment.api.guard import is_canonical
+from model_deployment.http.paths import is_canonical
 from tests.support.echo_server import Echo
 from tests.support.nginx_gateway import Gateway
 from tests.support.raw_requests import head, send, statuses

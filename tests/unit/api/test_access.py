@@ -4,15 +4,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.api.access import (
-    POLICIES,
-    Access,
-    authorise,
-    is_ours,
-    policies,
-    refuse_cross_site,
-)
-from model_deployment.api.request_scope import USER
+from model_deployment.api.access import OPEN_PATHS, POLICIES, authorise, policies
 from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import (
     CrossSite,
@@ -23,6 +15,7 @@ from model_deployment.core.errors import (
     NotFound,
     Unauthenticated,
 )
+from model_deployment.credentials.access import USER, Access, is_ours, refuse_cross_site
 
 OPERATOR, CALLER = User("olga", Role.OPERATOR), User("carl", Role.CALLER)
 SECRETS = {b"olga": OPERATOR, b"carl": CALLER}
@@ -42,7 +35,7 @@ async def ask(method: str, path: str, user: str = "", query: str = "", **headers
     """Admit and authorise one request; raises as they do."""
     named = {"host": "127.0.0.1:8000", **headers} | ({"authorization": user} if user else {})
     one = scope(method, path, query, **named)
-    await Access(FakeCredentials(), ["models.example"]).admit(one, dict(one["headers"]))
+    await Access(FakeCredentials(), ["models.example"], OPEN_PATHS).admit(one, dict(one["headers"]))
     authorise(one)
 
 

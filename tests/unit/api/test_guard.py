@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.api.guard import Guard, is_canonical
+from model_deployment.api.guard import Guard
+from model_deployment.http.paths import is_canonical
 
 LIMIT = 100
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.api.guard import is_canonical
 from model_deployment.core.domain import BlockedPort, Endpoint, PortUsage, State
 from model_deployment.core.errors import InvalidName, NotDeployed
 from model_deployment.core.names import NAME, RESERVED_NAMES, ModelKey
 from model_deployment.core.options import EnvManager, Options
+from model_deployment.http.paths import is_canonical
 from tests.support.rows import row
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
