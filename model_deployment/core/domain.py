@@ -210,6 +210,8 @@ class Route:
     waits: bool = False
     #: Id of what requests are sent to, where several launches share a port.
     session: str | None = None
+    #: Its row in the table of limits that all proxies share.
+    usage_row: int = 0
     #: Rows of a merged call, at most; 0: requests are not merged.
     max_batch_rows: int = 0
 

@@ -42,7 +42,8 @@ _INSTEAD = {
     "-H 'Content-Type: application/json'",
 }
 
-_HOP_BY_HOP = frozenset(
+#: Headers that concern one connection only.
+HOP_BY_HOP = frozenset(
     {
         b"connection",
         b"keep-alive",
@@ -55,7 +56,7 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-_NOT_FOR_MODELS = _HOP_BY_HOP | {
+_NOT_FOR_MODELS = HOP_BY_HOP | {
     b"accept-encoding",  # the proxy reads answers
     b"authorization",
     b"cookie",
@@ -78,7 +79,7 @@ _BROWSER_POLICY = {
     b"www-authenticate",
 }
 _NOT_FOR_CALLERS = (
-    _HOP_BY_HOP
+    HOP_BY_HOP
     | _BROWSER_POLICY
     | {
         b"date",
@@ -94,7 +95,7 @@ def to_model(headers: Iterable[RawHeader]) -> list[RawHeader]:
     """The headers of a request that its model gets; names in lower case, as ASGI has them."""
     return [
         header
-        for header in _without(list(headers), _NOT_FOR_MODELS)
+        for header in without(list(headers), _NOT_FOR_MODELS)
         if not header[0].startswith(b"x-forwarded-")
     ]
 
@@ -117,7 +118,7 @@ def for_upstream(
 
 def to_caller(headers: Iterable[RawHeader]) -> list[RawHeader]:
     """The headers of an answer that its caller gets. Names are in lower case."""
-    return _without(list(headers), _NOT_FOR_CALLERS)
+    return without(list(headers), _NOT_FOR_CALLERS)
 
 
 def is_json(headers: list[RawHeader]) -> bool:
@@ -127,7 +128,8 @@ def is_json(headers: list[RawHeader]) -> bool:
     return media_type == JSON and b"content-encoding" not in named
 
 
-def _without(headers: list[RawHeader], dropped: frozenset[bytes]) -> list[RawHeader]:
+def without(headers: list[RawHeader], dropped: frozenset[bytes]) -> list[RawHeader]:
+    """All headers but those dropped, and those that ``Connection`` names; names in lower case."""
     named = [value for name, value in headers if name == b"connection"]
     if named:
         dropped |= {token.strip().lower() for token in b",".join(named).split(b",")}

@@ -18,7 +18,7 @@ from model_deployment.proxy.caller_request import CallerGone, CallerRequest
 from model_deployment.proxy.headers import RawHeader
 
 #: Seconds that a caller may go on sending a body which is refused.
-_LINGER = 2.0
+LINGER = 2.0
 
 _RETRY_AFTER = {State.PENDING: 2, State.STARTING: 2, State.STOPPING: 5, State.PARKED: 2}
 
@@ -56,24 +56,25 @@ def not_ready(route: Route) -> NotReady:
 
 def respond(request: CallerRequest, error: ModelDeploymentError) -> None:
     """Answer with a problem document."""
-    request.answer(*_document(error))
+    request.answer(*document(error))
 
 
 async def refuse(request: CallerRequest, error: ModelDeploymentError) -> None:
     """Answer a caller who is still sending the body, and close the connection."""
-    status, raw, content = _document(error)
+    status, raw, content = document(error)
     request.keep_alive = False
     request.begin(status, raw)
     request.send(content)
     # If a connection is closed with bytes unread, TCP resets it, and the caller may lose the answer
     # (RFC 9112, section 9.6). So the answer is complete now, and only its end is held back a little.
     with contextlib.suppress(TimeoutError, CallerGone):
-        async with asyncio.timeout(_LINGER):
+        async with asyncio.timeout(LINGER):
             await request.discard_body()
     request.end()
 
 
-def _document(error: ModelDeploymentError) -> tuple[int, list[RawHeader], bytes]:
+def document(error: ModelDeploymentError) -> tuple[int, list[RawHeader], bytes]:
+    """Status, headers and body of an answer."""
     content = orjson.dumps(error.problem())
     raw = [
         (b"content-type", b"application/problem+json"),

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -184,6 +184,14 @@ class Routes:
     def lookup(self, raw_path: bytes) -> RouteEntry | None:
         """The entry of a path as it came over the wire."""
         return self._table.get(raw_path)
+
+    def launches(self) -> Collection[str]:
+        """Ids of the launches that are routed to, or answer what they have."""
+        return self._launches.keys()
+
+    def deployments(self) -> Collection[ModelKey]:
+        """The deployments of the table."""
+        return self._counts.keys()
 
     def traffic(self, launch_id: str) -> LaunchTraffic:
         service = self._launches.get(launch_id)

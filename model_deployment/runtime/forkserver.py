@@ -124,8 +124,9 @@ class ForkStarter:
         """The endpoints that forks serve, and the processes of each."""
         found: dict[Endpoint, list[int]] = {}
         for _, process in identity.launched_processes(self._settings.instance):
-            if identity.environment_variable(process.pid, identity.METHOD) == identity.FORK:
-                host, port = identity.endpoint_of(process.pid)
+            environment = identity.environment(process.pid) or b""
+            if identity.variable(environment, identity.METHOD) == identity.FORK:
+                host, port = identity.endpoint(environment)
                 if port:
                     found.setdefault(Endpoint(host, port), []).append(process.pid)
         return found

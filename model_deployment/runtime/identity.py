@@ -203,3 +203,8 @@ def send_signal(process: Process, number: signal.Signals) -> None:
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
+
+
+def kill(process: Process) -> None:
+    """End exactly this process (SIGKILL)."""
+    send_signal(process, signal.SIGKILL)

@@ -1,0 +1,207 @@
+"""Forwards what is no prediction to the controller, over a Unix socket; nothing is held in memory.
+
+While no controller is there, ``GET /health`` is answered all the same, and everything else with 503.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import orjson
+from multidict import CIMultiDict
+from yarl import URL
+
+from model_deployment.core.errors import ModelDeploymentError, NonCanonicalPath, Unavailable
+from model_deployment.http.asgi import Message, Receive, Scope, Send
+from model_deployment.http.framing import announces_body
+from model_deployment.http.paths import NON_CANONICAL
+from model_deployment.proxy import problems
+from model_deployment.proxy.headers import CLOSE, HOP_BY_HOP, REQUEST_ID, without
+
+#: Seconds after which a caller may find a controller again.
+_RETRY_AFTER = 2
+#: Seconds within which the controller takes a connection, if it lives.
+_CONNECT_TIMEOUT = 5.0
+#: The scope's member with the id of the request, which is set by the server.
+SCOPE_ID = "model_deployment.request_id"
+
+#: What the proxy says in the controller's place, so that the controller need not say it again.
+_OURS = frozenset({b"date", b"server", REQUEST_ID, b"x-content-type-options"})
+#: What the controller gets from the proxy in place of what the caller sent.
+_REPLACED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"expect", REQUEST_ID})
+
+
+class Forwarder:
+    """An ASGI application."""
+
+    def __init__(self, socket: Path, connected: Callable[[], bool]) -> None:
+        """
+        Args:
+            socket: where the controller's API listens.
+            connected: whether a controller is there.
+        """
+        self._connected = connected
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(str(socket), limit=0),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/health" and scope["method"] in ("GET", "HEAD"):
+            await self._answer_health(send)
+            return
+        exchange = _Forwarding(scope, receive, send)
+        try:
+            if not _can_be_forwarded(scope):
+                raise NonCanonicalPath(NON_CANONICAL)
+            await exchange.run(self._session)
+        except _CallerGone:
+            return
+        except (aiohttp.ClientError, OSError) as error:
+            # Too late for another status: without its end the caller sees that the answer is incomplete.
+            if not exchange.answering:
+                await exchange.refuse(_away(error))
+        except ModelDeploymentError as error:
+            await exchange.refuse(error)
+
+    async def _answer_health(self, send: Send) -> None:
+        away = {} if self._connected() else {"controller": "away"}
+        content = orjson.dumps({"status": "ok", **away})
+        raw = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(content)),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        await send({"type": "http.response.body", "body": content})
+
+
+class _CallerGone(Exception):
+    """The caller hung up."""
+
+
+class _Forwarding:
+    """One request, from its head to the last byte of its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._has_body = announces_body(dict(scope["headers"]))
+        self._body_read = asyncio.Event()
+        self.answering = False
+
+    async def run(self, session: aiohttp.ClientSession) -> None:
+        """
+        Raises:
+            aiohttp.ClientError, OSError: the controller gave no answer, or not all of it.
+            _CallerGone: nobody waits for the answer.
+        """
+        if not self._has_body:
+            self._body_read.set()
+        relay = asyncio.ensure_future(self._relay(session))
+        watcher = asyncio.ensure_future(self._hung_up())
+        try:
+            await asyncio.wait({relay, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            if not relay.done():
+                raise _CallerGone
+            relay.result()
+        finally:
+            for task in (relay, watcher):
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(relay, watcher, return_exceptions=True)
+
+    async def refuse(self, error: ModelDeploymentError) -> None:
+        unread = self._has_body and not self._body_read.is_set()
+        status, raw, content = problems.document(error)
+        raw += [CLOSE] * unread
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        await self._send({"type": "http.response.body", "body": content, "more_body": unread})
+        if unread:
+            # As problems.refuse does it: the answer is complete, and the connection closed a moment later.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(problems.LINGER):
+                    while (await self._receive()).get("more_body", False):
+                        pass
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def _relay(self, session: aiohttp.ClientSession) -> None:
+        async with session.request(
+            self._scope["method"],
+            _url(self._scope),
+            headers=_headers(self._scope),
+            data=self._body() if self._has_body else None,
+            allow_redirects=False,
+        ) as answer:
+            raw = [(name.lower(), value) for name, value in answer.raw_headers]
+            kept = without(raw, HOP_BY_HOP | _OURS)
+            if not self._body_read.is_set():  # what comes of it now is no request
+                kept.append(CLOSE)
+            self.answering = True
+            await self._send(
+                {"type": "http.response.start", "status": answer.status, "headers": kept}
+            )
+            async for piece in answer.content.iter_any():
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            message: Message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise _CallerGone
+            more = message.get("more_body", False)
+            if not more:
+                self._body_read.set()
+            if piece := message.get("body", b""):
+                yield piece
+
+    async def _hung_up(self) -> None:
+        """Return when the caller hangs up; the body before it is read by :meth:`_body`."""
+        await self._body_read.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def _away(error: Exception) -> Unavailable:
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        done = "Nothing was done; try again in a moment"
+    else:
+        done = "It may have been done; look before you try again"
+    return Unavailable(
+        f"cannot answer: the controller is away. Predictions go on meanwhile. {done}",
+        retry_after=_RETRY_AFTER,
+    )
+
+
+def _can_be_forwarded(scope: Scope) -> bool:
+    """Whether the target can be written as it came; the controller looks at it more closely."""
+    path: bytes = scope["raw_path"]
+    return path.startswith(b"/") and path.isascii() and scope["query_string"].isascii()
+
+
+def _url(scope: Scope) -> URL:
+    path: bytes = scope["raw_path"]
+    query: bytes = scope["query_string"]
+    whole = path + b"?" + query if query else path
+    return URL("http://controller" + whole.decode("ascii"), encoded=True)
+
+
+def _headers(scope: Scope) -> CIMultiDict[str]:
+    kept = without(list(scope["headers"]), HOP_BY_HOP | _REPLACED)
+    headers = CIMultiDict((n.decode("latin-1"), v.decode("latin-1")) for n, v in kept)
+    if client := scope.get("client"):
+        headers.add("x-forwarded-for", client[0])
+    headers.add("x-forwarded-proto", scope["scheme"])
+    headers.add("x-request-id", scope[SCOPE_ID])
+    return headers
