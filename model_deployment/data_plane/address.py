@@ -1,0 +1,104 @@
+"""The socket that callers connect to: taken over from a living proxy, or opened anew.
+
+All proxies share one listening socket. Its queue of connections belongs to the socket and not to a process:
+when a proxy ends, even by SIGKILL, another one takes those who wait there. With a socket for each
+(SO_REUSEPORT) they would be lost. The controller holds it too, so callers wait while no proxy lives.
+"""
+
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+
+from model_deployment.core.errors import StateError
+from model_deployment.http.listener import admit_again, listen
+from model_deployment.proxy import protocol
+from model_deployment.proxy.control_server import open_folder
+from model_deployment.runtime import identity
+
+_log = logging.getLogger(__name__)
+
+#: Seconds that a proxy may take to hand over the socket, and that the address may take to become free.
+_PATIENCE = 2.0
+
+
+def take_over_or_listen(folder: Path, host: str, port: int) -> socket.socket:
+    """The listening socket of an address. Blocks, for seconds at most.
+
+    Args:
+        folder: the one with the control sockets of proxies.
+
+    Raises:
+        StateError: another program uses the address, or it cannot be used.
+    """
+    unanswered: list[identity.Process] = []
+    for path in sorted(folder.glob("*.sock")):
+        if path.name == protocol.API_SOCKET:
+            continue
+        found, peer = _ask(folder, path.name)
+        if found is None:
+            unanswered += [peer] if peer else []
+            continue
+        if found.getsockname()[:2] in _addresses(host, port):
+            _log.info("took over the listening socket of %s:%s from a proxy", host, port)
+            admit_again(found)  # the last controller may have been killed while it was stopping
+            return found
+        found.close()
+    return _listen(host, port, unanswered)
+
+
+def _addresses(host: str, port: int) -> set[tuple[str, int]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {(str(address[0]), int(address[1])) for *_, address in found}
+
+
+def _listen(host: str, port: int, unanswered: list[identity.Process]) -> socket.socket:
+    try:
+        return listen(host, port)
+    except StateError:
+        # A proxy of ours that is stopped holds the address, and answers nobody.
+        if not unanswered:
+            raise
+    for process in unanswered:
+        _log.warning("killing a proxy that does not hand over its socket: pid %s", process.pid)
+        identity.kill(process)
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return listen(host, port)
+        except StateError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.02)
+
+
+def _ask(folder: Path, name: str) -> tuple[socket.socket | None, identity.Process | None]:
+    """The listening socket of a proxy, or the process that did not hand it over."""
+    with socket.socket(socket.AF_UNIX) as connection, open_folder(folder) as path:
+        connection.settimeout(_PATIENCE)
+        try:
+            connection.connect(f"{path}/{name}")
+        except (FileNotFoundError, ConnectionError):
+            (folder / name).unlink(missing_ok=True)  # the proxy was killed
+            return None, None
+        except OSError:  # its queue of connections is full: it does not accept any
+            return None, None
+        peer = peer_of(connection)
+        try:
+            connection.sendall(protocol.encode({"op": "listener"}))
+            _, descriptors, _, _ = socket.recv_fds(connection, 1024, 1)
+        except OSError:
+            descriptors = []
+        for extra in descriptors[1:]:
+            os.close(extra)
+        return (socket.socket(fileno=descriptors[0]) if descriptors else None), peer
+
+
+def peer_of(connection: socket.socket) -> identity.Process | None:
+    """The process at the other end of a Unix socket, see unix(7), SO_PEERCRED."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return identity.read_process(int.from_bytes(credentials[:4], "little"))

@@ -1,0 +1,300 @@
+"""The proxies together: one route table for all, and one sum of what they count."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from model_deployment.core.domain import LaunchTraffic, ProxyCounters, Route
+from model_deployment.core.errors import NotEnoughMemory
+from model_deployment.core.names import ModelKey
+from model_deployment.data_plane import decide as rules
+from model_deployment.data_plane.counts import PlaneCounts
+from model_deployment.data_plane.decide import Kill, Phase, Retire, Start, decide
+from model_deployment.data_plane.link import LinkClosed
+from model_deployment.data_plane.member import Member, ProxyProcess, table_message
+from model_deployment.data_plane.usage_rows import UsageRows
+from model_deployment.http.listener import admit_no_more
+from model_deployment.proxy import protocol
+from model_deployment.proxy.protocol import Message
+
+_log = logging.getLogger(__name__)
+
+#: Seconds between two looks at the proxies. A look that comes later says nothing of them.
+_LOOK, _LATE = 0.5, 1.0
+#: Seconds that the newest counts are waited for.
+_REFRESH = 0.25
+#: Seconds that proxies get to end after they were killed.
+_KILLED = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneEvents:
+    """What proxies have to say to the control loop."""
+
+    #: A model did not answer, or the proxies' view has changed: the processes are worth a look.
+    look: Callable[[], None]
+    #: A request waits for a parked deployment.
+    wake: Callable[[ModelKey], None]
+    #: Something happened to a deployment.
+    note: Callable[[ModelKey, str], None]
+
+
+class DataPlane:
+    """The living proxies, and how many there are to be."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        folder: Path,
+        counts: PlaneCounts,
+        events: PlaneEvents,
+        *,
+        wanted: int,
+        start: Callable[[Iterable[str]], ProxyProcess],
+        patience: float,
+    ) -> None:
+        """
+        Args:
+            listener: the socket that callers connect to.
+            folder: the one with the control sockets.
+            wanted: how many proxies are to serve.
+            start: starts one more, beside those with these ids.
+            patience: seconds that the requests of a proxy may take that is replaced.
+        """
+        self.listener = listener
+        self.counts = counts
+        self._folder = folder
+        self._events = events
+        self._wanted = wanted
+        self._start = start
+        self._patience = patience
+        self._members: dict[str, Member] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._rows = UsageRows(folder / "rows.json")
+        self._routes: list[Route] | None = None
+        self._table: list[dict[str, object]] = []
+        self._number = 0
+        self._not_before = 0.0
+        self._pause = 0.0
+        self._closing = False
+        self._due = asyncio.Event()
+        #: Set, and replaced by a new event, when a table is acknowledged or a proxy has ended.
+        self._changed = asyncio.Event()
+
+    def adopt(self, process: ProxyProcess, *, current: bool) -> None:
+        """Take over a proxy that an earlier controller started."""
+        _log.info("adopted proxy %s (pid %s)", process.id, process.pid)
+        self._add(process, current=current, phase=Phase.SERVING)
+
+    async def run(self) -> None:
+        """Start, watch and replace proxies until cancelled."""
+        looked = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if now - looked >= _LOOK:
+                on_time = now - looked < _LOOK + _LATE
+                looked = now
+                for member in self._members.values():
+                    if on_time:
+                        member.look()
+            if not self._closing:
+                try:
+                    self._act(now)
+                except Exception:
+                    _log.exception("cannot look after the proxies")
+            self._due.clear()
+            try:
+                async with asyncio.timeout(_LOOK):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
+
+    def _act(self, now: float) -> None:
+        states = [member.state for member in self._members.values()]
+        for action in decide(states, self._wanted, now, self._not_before):
+            match action:
+                case Start():
+                    self._start_one(now)
+                case Retire(id):
+                    self._members[id].retire(last=False, patience=self._patience)
+                case Kill(id, reason):
+                    _log.error("killing proxy %s: %s", id, reason)
+                    self._members[id].process.kill()
+
+    def _start_one(self, now: float) -> None:
+        try:
+            process = self._start(self._members)
+        except (OSError, ValueError) as error:
+            _log.error("cannot start a proxy: %s", error)
+            self._rest(now)
+            return
+        self._add(process, current=True, phase=Phase.STARTING)
+
+    def _rest(self, now: float) -> None:
+        self._pause = rules.pause_after(self._pause)
+        self._not_before = now + self._pause
+
+    def _add(self, process: ProxyProcess, *, current: bool, phase: Phase) -> None:
+        member = Member(
+            process, self._folder, current=current, phase=phase, on_event=self._on_event
+        )
+        self._members[member.id] = member
+        task = asyncio.create_task(self._attend(member), name=f"proxy {member.id}")
+        self._tasks[member.id] = task
+
+    async def _attend(self, member: Member) -> None:
+        status = await member.attend(self._push)
+        del self._members[member.id], self._tasks[member.id]
+        self.counts.end(member.id)
+        if member.phase is not Phase.RETIRING:
+            _log.error("proxy %s has ended with status %s", member.id, status)
+        if member.phase is Phase.STARTING:
+            self._rest(time.monotonic())
+        self._announce()
+        self._due.set()
+
+    def _on_event(self, member: Member, message: Message) -> None:
+        match message["event"]:
+            case "report":
+                self.counts.apply(member.id, message["report"])
+            case "acknowledged":
+                self.counts.apply(member.id, message["report"])
+                self._pause = 0.0
+                if message["number"] == self._number:
+                    self._keep()
+                self._push(member)
+                self._announce()
+                self._due.set()
+            case "look":
+                self._events.look()
+            case "wake":
+                self._events.wake(ModelKey(*message["key"]))
+            case "note":
+                self._events.note(ModelKey(*message["key"]), message["text"])
+
+    def _announce(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        if self._routes is not None and not self._lagging(self._number):
+            self._events.look()
+
+    def publish(self, routes: Sequence[Route]) -> bool:
+        """Give all proxies a route table.
+
+        Returns:
+            True once every proxy has it and all routes serve; until then it is to be published again.
+        """
+        members = self._members.values()
+        failed = any(m.acknowledged == self._number and not m.complete for m in members)
+        if self._routes != [*routes] or failed:
+            self._routes = [*routes]
+            rows = self._rows.assign(route.key for route in routes)
+            self._table = table_message([replace(r, usage_row=rows[r.key]) for r in routes])
+            self._number += 1
+            self._keep()
+            for member in members:
+                self._push(member)
+        return (
+            bool(members)
+            and not self._lagging(self._number)
+            and all(m.complete for m in members if m.acknowledged >= 0)
+        )
+
+    def _push(self, member: Member) -> None:
+        if self._routes is not None:
+            member.push(self._number, self._table)
+
+    def _keep(self) -> None:
+        routes = self._routes or []
+        launches = {route.launch_id for route in routes if route.launch_id is not None}
+        self.counts.keep({route.key for route in routes}, launches)
+
+    def _lagging(self, number: int) -> list[Member]:
+        return [member for member in self._members.values() if member.lags(number)]
+
+    async def routed(self) -> None:
+        """Wait until every living proxy routes as was published last. A silent one is killed meanwhile."""
+        number = self._number
+        while self._lagging(number) and not self._closing:
+            await self._changed.wait()
+
+    async def refresh(self) -> None:
+        """Have the newest counts of all proxies that answer within a moment."""
+        links = {m.id: m.link for m in self._members.values() if m.link is not None}
+        asked = {id: asyncio.ensure_future(link.ask("report")) for id, link in links.items()}
+        if not asked:
+            return
+        await asyncio.wait(asked.values(), timeout=_REFRESH)
+        for id, answer in asked.items():
+            if not answer.done():
+                answer.cancel()
+            elif not isinstance(answer.exception(), LinkClosed) and id in self._members:
+                self.counts.apply(id, answer.result()["report"])
+
+    def traffic(self, launch_id: str) -> LaunchTraffic:
+        certain = not self._lagging(self._number)
+        return self.counts.traffic(launch_id, certain=certain)
+
+    def counters(self, key: ModelKey) -> ProxyCounters:
+        return self.counts.counters(key)
+
+    def refuse(self, key: ModelKey, error: NotEnoughMemory) -> None:
+        """Fail the requests that wait for a parked deployment, since it is not started."""
+        message = protocol.refusal_message(key, error)
+        self._tell(**message)
+
+    def discard(self, key: ModelKey) -> None:
+        """Forget what was counted of a name: it stands for another model now."""
+        self.counts.served.discard(key)
+        self._tell("discard", key=[key.model, key.version])
+
+    def dismiss(self) -> None:
+        """Fail, in a moment, the requests that wait for a model."""
+        self._tell("dismiss")
+
+    def drop(self) -> None:
+        """Cut the requests under way, with an answer that says so."""
+        self._tell("drop")
+
+    def stored(self, proxy: str, revisions: Mapping[str, int]) -> None:
+        """These windows of a proxy are in the document store."""
+        member = self._members.get(proxy)
+        if member is not None and member.link is not None:
+            member.link.send("stored", revisions=revisions)
+
+    def _tell(self, op: str, **more: object) -> None:
+        for member in self._members.values():
+            if member.link is not None:
+                member.link.send(op, **more)
+
+    async def retire(self, patience: float) -> None:
+        """End all proxies: no new connections, and ``patience`` seconds for the requests under way."""
+        self._closing = True
+        self._changed.set()
+        admit_no_more(self.listener)
+        for member in self._members.values():
+            member.retire(last=True, patience=patience)
+        tasks = [*self._tasks.values()]
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=patience + rules.GRACE)
+            for member in [*self._members.values()]:
+                _log.error("killing proxy %s: its requests took too long", member.id)
+                member.process.kill()
+            if left:
+                await asyncio.wait(left, timeout=_KILLED)
+
+    async def close(self) -> None:
+        """Let go of the proxies, which go on if they were not retired."""
+        self._closing = True
+        self._changed.set()
+        for member in self._members.values():
+            member.process.forget()
+        tasks = [*self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.listener.close()
