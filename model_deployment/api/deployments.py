@@ -49,6 +49,7 @@ class DeploymentCalls:
     counters: Count
     memory: Measure
     workers: Workers
+    refresh: Callable[[], Awaitable[None]]
 
     async def deploy(
         self,
@@ -110,6 +111,7 @@ class DeploymentCalls:
         signature, example, request_body = await asyncio.to_thread(self.describe, row)
         memory = await self.memory(row.handle) if row.handle else None
         members = ModelOut.members(row, str(request.base_url))
+        await self.refresh()
         return ModelOut(
             **members,
             workers_serving=await self.workers(row),

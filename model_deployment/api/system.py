@@ -1,7 +1,7 @@
 """The controller's own health and version."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -23,12 +23,14 @@ def router(
     idle: Callable[[], float],
     monitoring: Callable[[], CaptureStatus],
     mlflow_version: str,
+    refresh: Callable[[], Awaitable[None]],
 ) -> APIRouter:
     """The routes.
 
     Args:
         idle: seconds since the last good tick of the control loop.
         monitoring: the state of captures.
+        refresh: has the newest counts of the proxies come in.
     """
     routes = APIRouter(tags=["system"], route_class=StrictRoute)
 
@@ -44,6 +46,7 @@ def router(
     )
     async def ready(response: Response) -> Any:
         """Ready while the state database is open and the control loop ticks."""
+        await refresh()
         usage = await controller.ports()
         rows = await controller.all()
         stuck = idle() > STUCK_AFTER

@@ -3,23 +3,28 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from model_deployment.api.access import Access, authorise
+from model_deployment.api.access import OPEN_PATHS, authorise
+from model_deployment.api.forwarded import Forwarded
 from model_deployment.api.guard import Guard
 from model_deployment.app import components, web
 from model_deployment.app.background import in_background
 from model_deployment.app.components import StandIn
 from model_deployment.app.document_store import check_document_store
 from model_deployment.app.monitoring import MonitoringParts, build_monitoring
+from model_deployment.app.proxies import take_address
 from model_deployment.app.serving import ServingParts, build_serving
 from model_deployment.control.controller import Controller
 from model_deployment.control.reconciler import Reconciler
+from model_deployment.credentials.access import Access
 from model_deployment.credentials.verify import Credentials
-from model_deployment.proxy.context import ExchangeContext
-from model_deployment.proxy.server import ProxyServer
+from model_deployment.data_plane.data_plane import DataPlane
+from model_deployment.proxy import protocol
+from model_deployment.proxy.control_server import bind_in
 from model_deployment.runtime import identity
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.settings import Settings
@@ -33,16 +38,22 @@ _log = logging.getLogger(__name__)
 class Running:
     """What the server and tests need of a controller at work."""
 
-    #: The API, without the proxy in front of it.
-    app: Guard
-    server: ProxyServer
+    app: Forwarded
+    #: Where proxies forward requests to; it listens already.
+    api_socket: socket.socket
     controller: Controller
     reconciler: Reconciler
+    data_plane: DataPlane
     instance: str
-    #: Ends the calls to models that are under way, with an answer that says so.
-    drop_calls: Callable[[], object]
-    #: Sends away, in a moment, those who wait for a model that is not ready.
-    dismiss: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Those that listen from the start on."""
+
+    callers: socket.socket
+    #: For proxies.
+    api: socket.socket
 
 
 @asynccontextmanager
@@ -62,6 +73,9 @@ async def running(settings: Settings, stand_in: StandIn | None = None) -> AsyncI
         stack.callback(lock.release)
         # Before anything else: a controller that may not start must not touch living models.
         credentials = components.credentials(settings, stack)
+        # Here and not later: callers during the recovery wait instead of being refused.
+        api_socket = _open_api_socket(settings, stack)
+        listener = await take_address(settings, stack)
         database = Database(settings.data_dir / "state.db")
         await database.open()
         stack.push_async_callback(database.close)
@@ -69,7 +83,8 @@ async def running(settings: Settings, stand_in: StandIn | None = None) -> AsyncI
             await check_document_store(settings, database)
             if await database.new_boot(identity.boot_id()):
                 _log.info("first start since the machine booted")
-            parts = await _build(settings, stand_in, database, credentials, stack)
+            sockets = Sockets(listener, api_socket)
+            parts = await _build(settings, stand_in, database, credentials, sockets, stack)
         except (DatabaseError, OSError) as error:
             raise unusable(settings.data_dir, error) from error
         yield parts
@@ -79,11 +94,20 @@ def _make_folders(settings: Settings) -> None:
     try:
         for folder in (
             settings.data_dir,
-            *(settings.data_dir / n for n in ("logs", "work", "mlflow")),
+            *(settings.data_dir / n for n in ("logs", "work", "mlflow", protocol.FOLDER)),
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise unusable(settings.data_dir, error) from error
+
+
+def _open_api_socket(settings: Settings, stack: contextlib.AsyncExitStack) -> socket.socket:
+    try:
+        opened = bind_in(settings.data_dir / protocol.FOLDER, protocol.API_SOCKET)
+    except OSError as error:
+        raise unusable(settings.data_dir, error) from error
+    stack.callback(opened.close)
+    return opened
 
 
 async def _build(
@@ -91,9 +115,10 @@ async def _build(
     stand_in: StandIn | None,
     database: Database,
     credentials: Credentials,
+    sockets: Sockets,
     stack: contextlib.AsyncExitStack,
 ) -> Running:
-    serving = await build_serving(settings, stand_in, database, stack)
+    serving = await build_serving(settings, stand_in, database, sockets.callers, credentials, stack)
     await serving.reconciler.recover()
     await _start_loop(serving.reconciler, settings, stack)
     monitoring = build_monitoring(settings, serving, stack)
@@ -105,6 +130,7 @@ async def _build(
         admission=serving.admission,
         defaults=settings.options,
         renewed=monitoring.begin_anew,
+        routed=serving.data_plane.routed,
     )
     telemetry = _telemetry(serving, monitoring, stack)
     warm_up = asyncio.create_task(serving.registry.warm_up())
@@ -121,24 +147,17 @@ async def _build(
         undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
     )
     guarded = Guard(app, max_body_bytes=settings.max_body_bytes, authorise=authorise)
-    context = ExchangeContext(
-        settings.max_body_bytes, recorder=monitoring.recorder, log_failure=serving.logs.append
-    )
-    server = ProxyServer(
-        guarded,
-        serving.routes,
-        context,
-        Access(credentials, settings.hosts).admit,
-        trusted_proxies=settings.trusted_proxies,
-    )
+    access = Access(credentials, settings.hosts, OPEN_PATHS)
+    in_background(stack, serving.data_plane.run(), "data plane")
+    if not settings.keep_proxies:
+        stack.push_async_callback(serving.data_plane.retire, policy.drain_timeout)
     return Running(
-        app=guarded,
-        server=server,
+        app=Forwarded(guarded, access.admit),
+        api_socket=sockets.api,
         controller=controller,
         reconciler=serving.reconciler,
+        data_plane=serving.data_plane,
         instance=serving.instance,
-        drop_calls=lambda: serving.routes.publish(()),
-        dismiss=serving.routes.stop_waiting,
     )
 
 
@@ -150,8 +169,9 @@ def _telemetry(
     return Telemetry(
         deployments=serving.deployments,
         ports=serving.ports,
-        counters=serving.routes.counters,
-        totals=serving.totals,
+        counters=serving.data_plane.counters,
+        totals=serving.data_plane.counts.served.totals,
+        refresh=serving.data_plane.refresh,
         captures=monitoring.upkeep.state,
         idle=lambda: serving.reconciler.idle,
         memory=memory,

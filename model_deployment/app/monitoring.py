@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -25,15 +23,9 @@ from model_deployment.documents.retention import Retention
 from model_deployment.metrics.baselines import Baselines
 from model_deployment.metrics.feedback import Feedback
 from model_deployment.metrics.service import Monitoring
-from model_deployment.recording.count_report import CountReport
 from model_deployment.recording.drain import DrainConfig
-from model_deployment.recording.recorder import Recorder
-from model_deployment.recording.reported_counts import ReportedCounts
-from model_deployment.recording.spool import Spool
-from model_deployment.recording.spool_upkeep import SpoolUpkeep
 from model_deployment.recording.supervisor import Supervisor
 from model_deployment.recording.upkeep import Upkeep
-from model_deployment.recording.windows import TrafficWindows
 from model_deployment.registry.model_metrics import ModelMetrics
 from model_deployment.registry.training_data import TrainingData, TrainingDataFinder
 from model_deployment.reports import schedule
@@ -50,15 +42,12 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that the last counts may take to reach the store at the end.
 _FLUSH_TIMEOUT = 3.0
-#: The name of this process among those that report counts.
-_OWN = "controller"
 
 
 @dataclass(frozen=True)
 class MonitoringParts:
     """What records calls, keeps documents, and judges how models do."""
 
-    recorder: Recorder
     upkeep: Upkeep
     store: OpenedStore
     monitoring: Monitoring
@@ -139,14 +128,14 @@ def build_monitoring(
         StateError: the settings or the data directory cannot be used.
     """
     models = DeployedModels(serving, settings)
-    spool = _open_spool(settings, stack)
+    spool = _spool(settings)
     documents = _connect(settings)
     stack.push_async_callback(documents.close)
-    traffic = TrafficWindows(secrets.token_hex(4))
-    report, counts = _counts(serving, traffic, spool)
+    plane = serving.data_plane
+    counts = plane.counts.served
     store = OpenedStore(documents)
-    upkeep = Upkeep(spool.root, counts, store, lambda _, revisions: report.stored(revisions))
-    stack.push_async_callback(_flush_counts, upkeep, counts)
+    upkeep = Upkeep(spool, counts, store, plane.stored)
+    stack.push_async_callback(_flush_counts, upkeep)
     present = OwnerView(store, models.since, upkeep.caught_up)
     monitoring = Monitoring(
         present,
@@ -154,6 +143,7 @@ def build_monitoring(
         baseline=models.baselines.of,
         baseline_as_of=models.baselines.as_of,
         write_back=models.metrics.write if settings.metrics_to_mlflow else None,
+        refresh=plane.refresh,
     )
     webhook = Webhook(settings.webhook_url, private=settings.webhook_private)
     reporter = Reporter(
@@ -169,7 +159,6 @@ def build_monitoring(
     )
     reporter.open()
     stack.push_async_callback(reporter.close)
-    in_background(stack, SpoolUpkeep(spool).run(), "spool")
     in_background(stack, upkeep.run(), "upkeep")
     in_background(stack, Retention(store, models.retention).run(), "retention")
     drain = _drain(settings, spool, serving.instance)
@@ -181,7 +170,6 @@ def build_monitoring(
         work = schedule.run(reporter, models.ready, every=settings.report_every, window=window)
         in_background(stack, work, "reports")
     return MonitoringParts(
-        Recorder(spool, traffic, serving.counters),
         upkeep,
         store,
         monitoring,
@@ -190,29 +178,18 @@ def build_monitoring(
         present,
         models.find_training,
         models.inputs,
-        report.discard,
+        plane.discard,
     )
 
 
-def _counts(
-    serving: ServingParts, traffic: TrafficWindows, spool: Spool
-) -> tuple[CountReport, ReportedCounts]:
-    """The counts of the requests that this process serves itself, and those of all processes."""
-    report = CountReport(serving.counters, traffic, lambda: spool.dropped)
-    counts = ReportedCounts(serving.totals)
-    serving.totals.refresh = lambda: counts.apply(_OWN, report.changes(time.time()))
-    return report, counts
-
-
-def _open_spool(settings: Settings, stack: contextlib.AsyncExitStack) -> Spool:
-    root: Path = settings.data_dir / "spool"
-    spool = Spool(root, max_bytes=settings.spool_bytes)
+def _spool(settings: Settings) -> Path:
+    """The folder that proxies write captures to."""
+    folder = settings.data_dir / "spool"
     try:
-        spool.open()
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise StateError(f"cannot use {root}: {error.strerror}") from error
-    stack.callback(spool.close)
-    return spool
+        raise StateError(f"cannot use {folder}: {error.strerror}") from error
+    return folder
 
 
 def _connect(settings: Settings) -> Documents:
@@ -222,10 +199,10 @@ def _connect(settings: Settings) -> Documents:
         raise StateError(f"cannot use MODEL_DEPLOYMENT_DOCUMENTS_URL: {error}") from None
 
 
-def _drain(settings: Settings, spool: Spool, instance: str) -> Supervisor:
+def _drain(settings: Settings, spool: Path, instance: str) -> Supervisor:
     """The process that takes captures from the spool to the store."""
     config = DrainConfig(
-        spool=str(spool.root),
+        spool=str(spool),
         documents=settings.documents,
         max_age=settings.spool_hours * 3600,
         max_capture_bytes=MAX_CAPTURE_BYTES,
@@ -243,9 +220,7 @@ def _drain(settings: Settings, spool: Spool, instance: str) -> Supervisor:
     )
 
 
-async def _flush_counts(upkeep: Upkeep, counts: ReportedCounts) -> None:
-    counts.totals.refresh()
-    counts.ended(_OWN)
+async def _flush_counts(upkeep: Upkeep) -> None:
     with contextlib.suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(_FLUSH_TIMEOUT):
             await upkeep.flush()

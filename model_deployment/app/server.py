@@ -1,20 +1,58 @@
-"""Runs a controller on an address until it is told to stop."""
+"""Runs a controller until it is told to stop."""
 
 import asyncio
-import contextlib
-import gc
 import logging
-import resource
-from collections.abc import Awaitable, Callable, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from signal import SIGHUP, SIGINT, SIGTERM
+
+import uvicorn
 
 from model_deployment.app.build import Running, running
 from model_deployment.app.components import StandIn
 from model_deployment.control.controller import Controller
-from model_deployment.http.listener import listen
+from model_deployment.http.connection import Connection
+from model_deployment.http.process import prepare_for_connections
 from model_deployment.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+
+class _ApiServer(uvicorn.Server):
+    """Serves the API to the proxies, on a Unix socket.
+
+    It goes on until the proxies have answered what they have, unless they outlive the controller.
+    """
+
+    def __init__(self, config: uvicorn.Config, it: Running, settings: Settings) -> None:
+        super().__init__(config)
+        self._it = it
+        self._settings = settings
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Without uvicorn's handlers, which end the program before it has cleaned up."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        [listener] = sockets or []
+        loop = asyncio.get_running_loop()
+        server = await loop.create_unix_server(self._protocol, sock=listener)
+        self.servers = [server]
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn makes one for each connection."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if not self._settings.keep_proxies:
+            await self._it.data_plane.retire(self._settings.drain_timeout)
+        await super().shutdown(sockets)
 
 
 async def serve(
@@ -31,26 +69,33 @@ async def serve(
     Raises:
         StateError: the data directory or the address cannot be used.
     """
-    # Two descriptors for each call under way: the usual soft limit of 1024 is soon reached.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    _collect_less()
-    listener = listen(settings.host, settings.port)
-    with contextlib.closing(listener):
-        async with running(settings, stand_in) as it:
-            stopping = asyncio.Event()
-            _on_signals(stopping, it)
-            beside = [asyncio.ensure_future(start(it.controller)) for start in started]
+    prepare_for_connections()
+    async with running(settings, stand_in) as it:
+        config = uvicorn.Config(
+            it.app,
+            http=Connection,
+            loop="uvloop",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Only proxies can reach the socket; they have checked what they say of their callers.
+            forwarded_allow_ips="*",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=round(settings.drain_timeout) + 5,
+        )
+        server = _ApiServer(config, it, settings)
+        _on_signals(server, it)
+        beside = [asyncio.ensure_future(start(it.controller)) for start in started]
+        for task in beside:
+            task.add_done_callback(_report)
+        try:
+            await server.serve(sockets=[it.api_socket])
+        finally:
             for task in beside:
-                task.add_done_callback(_report)
-            try:
-                await it.server.start(listener)
-                await stopping.wait()
-                await it.server.stop(last=True, patience=settings.drain_timeout)
-            finally:
-                for task in beside:
-                    task.cancel()
-                await asyncio.gather(*beside, return_exceptions=True)
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
 
 def _report(task: asyncio.Future[None]) -> None:
@@ -59,24 +104,14 @@ def _report(task: asyncio.Future[None]) -> None:
         _log.error("a background task of the controller failed", exc_info=error)
 
 
-def _collect_less() -> None:
-    """Have the cyclic garbage collector run seldom.
-
-    Its default is to run after each 700 new objects, some ten requests: a twelfth of the processor time,
-    and pauses of several milliseconds, for cycles that requests do not leave.
-    """
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-
-
-def _on_signals(stopping: asyncio.Event, it: Running) -> None:
+def _on_signals(server: uvicorn.Server, it: Running) -> None:
     def stop() -> None:
         _log.info("stopping")
-        if stopping.is_set():
-            it.drop_calls()
-        stopping.set()
+        if server.should_exit:
+            it.data_plane.drop()
+        server.should_exit = True
         it.controller.stop_waiting()
-        it.dismiss()
+        it.data_plane.dismiss()
 
     loop = asyncio.get_running_loop()
     for number in (SIGTERM, SIGINT, SIGHUP):

@@ -2,23 +2,21 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import socket
 from dataclasses import dataclass
 from typing import Any
 
 from model_deployment.app import components
 from model_deployment.app.components import StandIn
+from model_deployment.app.proxies import build_data_plane
 from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.probes import Prober
 from model_deployment.control.reconciler import Reconciler
 from model_deployment.core.admission import Admission
-from model_deployment.core.domain import Deployment, Route
+from model_deployment.core.domain import Deployment
 from model_deployment.core.names import ModelKey
-from model_deployment.gate import Gate
-from model_deployment.proxy.routes import Routes
-from model_deployment.proxy.upstream import UpstreamLimits
-from model_deployment.recording.counters import RequestCounters
-from model_deployment.recording.reported_counts import ReportedTotals
+from model_deployment.credentials.verify import Credentials
+from model_deployment.data_plane.data_plane import DataPlane, PlaneEvents
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel import MLmodelReader
@@ -47,9 +45,6 @@ class _Stores:
     description: MLmodelCache
     registry: Registry
     logs: LaunchLogs
-    #: What this process has served, and what all processes have served.
-    counters: RequestCounters
-    totals: ReportedTotals
     admission: Admission
     memory: LaunchMemory
 
@@ -58,7 +53,7 @@ class _Stores:
 class ServingParts(_Stores):
     """What deploys and serves models, whether its calls are recorded or not."""
 
-    routes: Routes
+    data_plane: DataPlane
     reconciler: Reconciler
 
     def describe(self, row: Deployment) -> tuple[dict[str, Any] | None, Any, Any]:
@@ -85,23 +80,30 @@ async def build_serving(
     settings: Settings,
     stand_in: StandIn | None,
     database: Database,
+    listener: socket.socket,
+    credentials: Credentials,
     stack: contextlib.AsyncExitStack,
 ) -> ServingParts:
-    """Build the parts; the stack closes them."""
+    """Build the parts; the stack closes them.
+
+    Args:
+        listener: the socket that callers connect to.
+    """
     stores = await _open_stores(settings, database)
     to_reconciler = _ToReconciler()
-    routes = _routes(settings, stores, to_reconciler)
-    stack.push_async_callback(routes.close)
+    events = PlaneEvents(to_reconciler.wake, to_reconciler.request_wake, to_reconciler.note)
+    plane = await build_data_plane(settings, stores.instance, listener, credentials, events)
+    stack.push_async_callback(plane.close)
     to_reconciler.reconciler = Reconciler(
         deployments=stores.deployments,
         ports=stores.ports,
-        world=_collaborators(settings, stand_in, stores, routes, to_reconciler, stack),
+        world=_collaborators(settings, stand_in, stores, plane, to_reconciler, stack),
         policy=settings.policy,
         probe_interval=settings.probe_interval,
         quarantine=settings.port_quarantine,
         start_concurrency=settings.start_concurrency,
     )
-    return ServingParts(**vars(stores), routes=routes, reconciler=to_reconciler.reconciler)
+    return ServingParts(**vars(stores), data_plane=plane, reconciler=to_reconciler.reconciler)
 
 
 async def _open_stores(settings: Settings, database: Database) -> _Stores:
@@ -124,8 +126,6 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
             own=settings.owns_registry,
         ),
         logs=LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes),
-        counters=RequestCounters(),
-        totals=ReportedTotals(),
         admission=Admission(
             free_memory,
             guess=settings.memory_guess,
@@ -136,35 +136,11 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
     )
 
 
-def _routes(settings: Settings, stores: _Stores, to_reconciler: _ToReconciler) -> Routes:
-    def gate(route: Route) -> Gate:
-        path = stores.cache.path(route.artifact)
-        return stores.description.gate(path, route.options.validation)
-
-    return Routes(
-        UpstreamLimits(
-            connections=settings.max_connections,
-            queue=settings.max_queue,
-            queue_bytes=settings.max_queue_bytes,
-            # Longer than the model server's own limit, so that its own 504 comes first, and longer than
-            # the age of a request that gives a hanging server away: one cut off before has no age.
-            read_timeout=settings.request_timeout + settings.policy.request_grace + 5,
-            answer_bytes=settings.max_answer_bytes,
-            wake_timeout=settings.start_timeout,
-            recovery_timeout=settings.recovery_timeout,
-        ),
-        gates=gate,
-        on_failure=to_reconciler.wake,
-        add_event=to_reconciler.note,
-        wake=to_reconciler.request_wake,
-    )
-
-
 def _collaborators(
     settings: Settings,
     stand_in: StandIn | None,
     stores: _Stores,
-    routes: Routes,
+    plane: DataPlane,
     to_reconciler: _ToReconciler,
     stack: contextlib.AsyncExitStack,
 ) -> Collaborators:
@@ -189,12 +165,6 @@ def _collaborators(
     )
     stack.push_async_callback(prober.close)
 
-    def publish(published: Sequence[Route]) -> bool:
-        keys = [route.key for route in published]
-        stores.counters.keep(keys)
-        stores.totals.keep(keys)
-        return routes.publish(published)
-
     return Collaborators(
         runtime=runtime,
         prober=prober,
@@ -202,12 +172,12 @@ def _collaborators(
             stores.cache, stores.registry, stores.description, to_reconciler.note
         ),
         compare=components.comparison(settings, stores.description, stores.cache),
-        publish=publish,
-        traffic=routes.traffic,
+        publish=plane.publish,
+        traffic=plane.traffic,
         holder=sockets.holder,
         ending=logs.ending,
         tidy=logs.tidy,
-        refuse=routes.fail_waiting,
+        refuse=plane.refuse,
         measure=lambda handles: asyncio.to_thread(
             stores.memory.measure, handles, forks=forks is not None
         ),

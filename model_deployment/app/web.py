@@ -22,11 +22,11 @@ from model_deployment.api.audit import Audit
 from model_deployment.api.datasets import DatasetCalls
 from model_deployment.api.deployments import DeploymentCalls
 from model_deployment.api.monitoring import MonitoringCalls
-from model_deployment.api.request_scope import USER
 from model_deployment.api.unknown_parameters import known_parameters_only
 from model_deployment.app.monitoring import MonitoringParts
 from model_deployment.app.serving import ServingParts
 from model_deployment.control.controller import Controller
+from model_deployment.credentials.access import USER
 from model_deployment.dashboard.dashboard import Dashboard
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.documents.base import Collection
@@ -63,6 +63,7 @@ def build_api(
             idle=lambda: serving.reconciler.idle,
             monitoring=monitoring.upkeep.state,
             mlflow_version=version("mlflow"),
+            refresh=serving.data_plane.refresh,
         ),
         metrics.router(telemetry.page),
         monitoring_calls.router(
@@ -83,9 +84,10 @@ def build_api(
                 controller,
                 describe=serving.describe,
                 tail=serving.logs.tail,
-                counters=serving.routes.counters,
+                counters=serving.data_plane.counters,
                 memory=telemetry.memory,
                 workers=telemetry.workers,
+                refresh=serving.data_plane.refresh,
             ),
             undeploy_wait=undeploy_wait,
         ),
@@ -125,9 +127,9 @@ def build_dashboard(
         ping_registry=ping_registry,
         ping_documents=ping_documents,
         collect=telemetry.snapshot,
-        totals=serving.totals.all,
+        totals=serving.data_plane.counts.served.totals.all,
         describe=serving.describe,
-        counters=serving.routes.counters,
+        counters=serving.data_plane.counters,
         find_training=monitoring.find_training,
         identify=lambda scope: scope.get(USER),
     )

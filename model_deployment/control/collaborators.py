@@ -16,7 +16,7 @@ from model_deployment.core.domain import (
     Route,
     WorkerCounts,
 )
-from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.merging import Finding
 from model_deployment.core.names import ModelKey
 from model_deployment.runtime.base import Runtime
@@ -45,7 +45,7 @@ class Collaborators:
     #: The end of a launch's log, for the reason of a failure.
     ending: Callable[[str], str] = lambda launch_id: ""
     #: Answers the requests that wait for a parked deployment with an error.
-    refuse: Callable[[ModelKey, ModelDeploymentError], None] = lambda key, error: None
+    refuse: Callable[[ModelKey, NotEnoughMemory], None] = lambda key, error: None
     #: Memory of launches; empty where it cannot be read.
     measure: Measure = _unmeasured
     #: The workers of a launch that has several; None where they cannot be told.

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from model_deployment.control.reconciler import Reconciler
@@ -22,6 +22,10 @@ from model_deployment.state.deployments import Deployments, measured_alike
 from model_deployment.state.ports import Ports
 
 
+async def _at_once() -> None:
+    pass
+
+
 class Controller:
     """Writes desired states, and reads what the control loop makes of them."""
 
@@ -35,12 +39,15 @@ class Controller:
         admission: Admission,
         defaults: Options,
         renewed: Callable[[ModelKey], None] = lambda key: None,
+        routed: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         """Put together.
 
         Args:
             defaults: options of a deploy call that names none.
             renewed: called when a name begins to stand for another model.
+            routed: waits until all proxies route as the rows say. What is shown as ready can be asked, and
+                what is shown as stopped cannot, through every proxy.
         """
         self._deployments = deployments
         self._ports = ports
@@ -49,6 +56,7 @@ class Controller:
         self._admission = admission
         self.defaults = defaults
         self._renewed = renewed
+        self._routed = routed
         #: The controller is shutting down.
         self.closing = False
 
@@ -150,11 +158,13 @@ class Controller:
         row = await self._deployments.get(key)
         if row is None:
             raise _unknown(key)
+        await self._routed()
         return row
 
     async def all(self, *, stopped: bool = False) -> list[Deployment]:
         """All deployments; stopped ones only if ``stopped``."""
         rows = await self._deployments.all()
+        await self._routed()
         return [row for row in rows if stopped or row.state is not State.STOPPED]
 
     async def events(self, key: ModelKey, limit: int) -> list[Event]:

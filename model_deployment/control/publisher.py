@@ -23,7 +23,8 @@ class Publisher:
         #: What the routes were made from, while they are the published ones.
         self._rows: Sequence[Deployment] = ()
         self._closing = False
-        self._complete = True
+        #: An empty table has to be published too, once.
+        self._complete = False
 
     def publish(self, rows: Sequence[Deployment], *, closing: bool) -> None:
         """Replace all routes, if they differ from those published or were not all taken."""

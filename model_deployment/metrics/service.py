@@ -30,6 +30,10 @@ Baseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
 WriteBack = Callable[[ModelKey, Mapping[str, float]], Awaitable[str]]
 
 
+async def _nothing() -> None:
+    pass
+
+
 class Monitoring:
     def __init__(
         self,
@@ -39,17 +43,20 @@ class Monitoring:
         baseline: Baseline,
         write_back: WriteBack | None,
         baseline_as_of: Callable[[ModelKey], datetime | None] = lambda key: None,
+        refresh: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         """Remember the sources.
 
         Args:
             baseline_as_of: when the last baseline had been fetched, if it was a stored one.
             write_back: None if metrics that are set are not written to MLflow.
+            refresh: has the newest counts come in.
         """
         self._store = store
         self._counts = counts
         self._fetch_baseline = baseline
         self._write_back = write_back
+        self._refresh = refresh
         self.baseline_as_of = baseline_as_of
 
     async def metrics(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
@@ -180,6 +187,7 @@ class Monitoring:
         documents = await self._store.opened()
         query = Query.of(Collection.TRAFFIC, key, since=since, until=until)
         stored = {found["_id"]: found async for found in documents.find(query)}
+        await self._refresh()
         for window in self._counts.unstored(key):
             for id in window.replaces:
                 stored.pop(id, None)

@@ -1,6 +1,7 @@
 """Every setting but the defaults of deploy options: type, default, limits, meaning."""
 
 import os
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
@@ -24,6 +25,11 @@ from model_deployment.settings.types import (
     Seconds,
     WebhookUrl,
 )
+
+
+def _proxies() -> int:
+    """How many there are if nobody says: they need Linux."""
+    return max(1, (os.cpu_count() or 2) // 2) if sys.platform == "linux" else 0
 
 
 class Settings(DeployDefaults):
@@ -100,6 +106,9 @@ class Settings(DeployDefaults):
     check off."""
 
     # -- requests --
+    proxies: int = Field(default_factory=_proxies, ge=0, le=32)
+    """Proxy processes that answer predictions. Default: half the cores, at least 1. 0 has the controller's
+    own process answer them, which then ends with it."""
     request_timeout: Seconds = Field(60.0, gt=0)
     """Seconds that a prediction may take before it is answered 504."""
     recovery_timeout: Seconds = Field(30.0, ge=0)
@@ -205,6 +214,11 @@ class Settings(DeployDefaults):
     @property
     def credentials(self) -> Path:
         return self.credentials_dir or self.data_dir / "credentials"
+
+    @property
+    def keep_proxies(self) -> bool:
+        """Whether predictions go on when the controller stops."""
+        return self.keep_models and self.proxies > 0
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ The event loop only gathers numbers; threads read ``/proc`` and write the page, 
 import asyncio
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -41,6 +41,7 @@ class Telemetry:
         captures: Callable[[], CaptureStatus],
         idle: Callable[[], float],
         memory: MemoryGauge,
+        refresh: Callable[[], Awaitable[None]],
     ) -> None:
         """Remember the sources.
 
@@ -48,6 +49,7 @@ class Telemetry:
             counters: the proxy's counts of a deployment.
             captures: the status of captures; may read a file.
             idle: seconds since the reconciler's last successful tick.
+            refresh: has the newest counts of the proxies come in.
         """
         self._deployments = deployments
         self._ports = ports
@@ -56,6 +58,7 @@ class Telemetry:
         self._captures = captures
         self._idle = idle
         self._memory = memory
+        self._refresh = refresh
         self._rows: Sequence[Deployment] = ()
         self._restarts = Restarts()
         #: The highest counts so far: the file with the counts may be unreadable for a while.
@@ -88,6 +91,7 @@ class Telemetry:
         handles = [row.handle for row in self._rows if row.handle is not None]
         memory = await self._memory.all(handles, _PATIENCE)
         captures = await self._capture_status()
+        await self._refresh()
         # No await from here on, so that the figures are of one moment.
         return Snapshot(
             deployments=[self._deployment(row, memory) for row in self._rows],

@@ -37,8 +37,8 @@ def concrete(template: str) -> str:
 
 
 async def test_every_route_has_a_policy_and_every_policy_a_route(tmp_path: Path) -> None:
-    async with composition.running(Settings(data_dir=tmp_path, port=0)) as it:
-        guard: Any = it.app
+    async with composition.running(Settings(data_dir=tmp_path, port=0, proxies=0)) as it:
+        guard: Any = it.app.app
         api = guard._app
         routes = set(walk(api.router.routes))
     assert routes == set(POLICIES)

@@ -16,6 +16,7 @@ UNITS = {Seconds: ("2m", 120), Hours: ("3d", 72), Days: ("36h", 1.5), Bytes: ("3
 #: A setting of each number that takes no unit: it counts things.
 COUNTS = {
     "port", "probe_failures", "tries", "start_concurrency", "max_connections", "max_queue", "capture_rate",
+    "proxies",
 }  # fmt: skip
 
 

@@ -36,6 +36,10 @@ class StateDatabase:
         return PortUsage(8001, 8002, 1, 0, ())
 
 
+async def _nothing() -> None:
+    pass
+
+
 class Scraped:
     def __init__(self) -> None:
         self.state = StateDatabase()
@@ -49,6 +53,7 @@ class Scraped:
             captures=lambda: self.captures,
             idle=lambda: 0.0,
             memory=MemoryGauge(lambda handles: {}),
+            refresh=_nothing,
         )
 
     async def scrape(self) -> dict[str, float]:
