@@ -156,6 +156,7 @@ def _end(controller: Controller) -> list[str]:
     finally:
         controller.destroy()
         sys.stdout.write(f"log of the controller on {controller.url}:\n{controller.logged()}\n")
+        sys.stdout.write(f"log of its proxies:\n{controller.logged_by_proxies()}\n")
 
 
 def _stop(controller: Controller) -> list[str]:
@@ -181,7 +182,7 @@ def _look(controller: Controller) -> list[str]:
 
 
 def _heard(controller: Controller, since: int = 0) -> list[str]:
-    log = controller.logged()[since:]
+    log = controller.logged()[since:] + controller.logged_by_proxies()
     return [
         f"the controller's log has {sign!r}"
         for sign in TROUBLE

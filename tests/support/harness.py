@@ -38,6 +38,8 @@ DEFAULTS: dict[str, Any] = {
     "START_METHOD": "serve",
     # Stubs take little, and what other programs take meanwhile is none of the tests' business.
     "MEMORY_MARGIN": 0,
+    # A process more takes half a second to start; what proxies do is tested with proxies.
+    "PROXIES": os.environ.get("MODEL_DEPLOYMENT_TEST_PROXIES", "0"),
     # What is said at the start is looked for beside the log.
     "LOG_FORMAT": "text",
 }
@@ -199,8 +201,8 @@ class Controller:
             **inherited,
             **registry,
             **CREDENTIALS,
-            **self.variables,
             "PYTHONPATH": str(ROOT),
+            **self.variables,
             **{f"MODEL_DEPLOYMENT_{name}": str(value) for name, value in own.items()},
         }
 
@@ -258,6 +260,10 @@ class Controller:
 
     # Looking past it
 
+    def companions(self) -> list[audit.Marked]:
+        """Living processes of the drain and of the proxies."""
+        return [one for one in audit.marked_processes(self.instance) if one.is_companion]
+
     def processes(self, key: str = "") -> list[audit.Marked]:
         """Living processes of a deployment's launch, or of all launches."""
         launches = {row.launch_id for row in audit.read_state(self.state_db).rows if row.key == key}
@@ -268,9 +274,10 @@ class Controller:
     def leftovers(self) -> list[str]:
         """Processes of launches, and listeners on the ports of launches.
 
-        Also companions, unless the controller was killed: they go on without it.
+        Also companions, unless the controller was killed or keeps models: they go on without it.
         """
-        orderly = self._process is None or self._process.returncode == 0
+        keeps = self.settings.get("KEEP_MODELS") == "true"
+        orderly = not keeps and (self._process is None or self._process.returncode == 0)
         marked = audit.marked_processes(self.instance)
         processes = [str(process) for process in marked if orderly or not process.is_companion]
         # At its end a process loses its environment first, and its sockets a moment later.
@@ -289,6 +296,10 @@ class Controller:
 
     def logged(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def logged_by_proxies(self) -> str:
+        log = self.data / "logs" / "proxy.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def drain_logged(self) -> str:
         """What the drain said."""

@@ -1,0 +1,158 @@
+"""The controller, a proxy, all of them: killed while callers keep calling."""
+
+import os
+import signal
+import sys
+import time
+from functools import partial
+
+import httpx
+import psutil
+import pytest
+
+from tests.support.captured import until_captured
+from tests.support.data_plane import proxies
+from tests.support.harness import Controller, Controllers
+from tests.support.marked_callers import MarkedCallers, p99
+from tests.support.waiting import until_sync
+
+ROUNDS = int(os.environ.get("MODEL_DEPLOYMENT_TEST_ROUNDS", "4"))
+
+
+@pytest.fixture(params=[1, 2])
+def running(request: pytest.FixtureRequest, controllers: Controllers) -> Controller:
+    controller = controllers(PROXIES=request.param).up()
+    controller.deploy("stub-1")
+    return controller
+
+
+def test_no_prediction_fails_while_the_controller_is_killed(running: Controller) -> None:
+    with MarkedCallers(running.port, "stub-1") as callers:
+        callers.more(500)
+        before = p99(callers.answers)
+        started = proxies(running)
+        for _ in range(ROUNDS):
+            running.kill()
+            callers.more(100)
+            running.up()
+            callers.more(100)
+        assert proxies(running) == started
+    assert callers.failed() == []
+    assert callers.wrong == []
+    sys.stdout.write(f"p99 {before:.4f} -> {p99(callers.answers):.4f} s\n")
+    until_captured(running, "stub-1", {a.request_id for a in callers.answers})
+    assert served(running) == len(callers.answers)
+
+
+def test_only_its_own_connections_notice_that_a_proxy_is_killed(running: Controller) -> None:
+    with MarkedCallers(running.port, "stub-1") as callers:
+        for _ in range(ROUNDS):
+            callers.more(100)
+            pid = proxies(running)[0].pid
+            on_it = connections_of(pid)
+            failed = len(callers.failed())
+            os.kill(pid, signal.SIGKILL)
+            until_sync(partial(replaced, running, pid), timeout=10, what="another proxy")
+            callers.more(100)
+            assert len(callers.failed()) - failed <= on_it
+    assert {a.status for a in callers.failed()} <= {0}
+    assert callers.wrong == []
+    good = {a.request_id for a in callers.answers if a.status == 200}
+    until_captured(running, "stub-1", good)
+    # The counts since its last report are lost with a proxy; none is counted twice.
+    assert 0 < served(running) <= len(callers.answers)
+
+
+def served(controller: Controller) -> int:
+    """Requests in the minutes that are counted."""
+    return int(controller.get("/model/stub-1/metrics")["serving"]["total"]["requests"])
+
+
+def connections_of(pid: int) -> int:
+    found = psutil.Process(pid).net_connections("tcp")
+    return sum(one.status == psutil.CONN_ESTABLISHED for one in found)
+
+
+def replaced(controller: Controller, pid: int) -> bool:
+    wanted = controller.settings["PROXIES"]
+    now = [process.pid for process in proxies(controller)]
+    return pid not in now and len(now) == wanted
+
+
+def test_all_proxies_killed(running: Controller) -> None:
+    with MarkedCallers(running.port, "stub-1") as callers:
+        for _ in range(ROUNDS):
+            callers.more(100)
+            killed = proxies(running)
+            for process in killed:
+                os.kill(process.pid, signal.SIGKILL)
+            callers.more(100)
+            assert not {*killed} & {*proxies(running)}
+    # Nobody was refused: the controller holds the socket, and callers wait at it.
+    assert {a.status for a in callers.failed()} <= {0}
+    assert callers.wrong == []
+
+
+def test_controller_and_proxies_killed_together(running: Controller) -> None:
+    with MarkedCallers(running.port, "stub-1") as callers:
+        for _ in range(ROUNDS):
+            callers.more(100)
+            for pid in [running.pid, *(process.pid for process in proxies(running))]:
+                os.kill(pid, signal.SIGKILL)
+            running.wait()
+            running.up()
+            callers.more(100)
+    assert {a.status for a in callers.failed()} <= {0, -1}
+    assert callers.wrong == []
+
+
+def test_a_stopped_proxy_is_replaced(running: Controller) -> None:
+    stopped = proxies(running)[0].pid
+    began = time.monotonic()
+    os.kill(stopped, signal.SIGSTOP)
+    until_sync(lambda: replaced(running, stopped), timeout=15, what="another proxy")
+    assert time.monotonic() - began < 10
+    assert running.predict("stub-1").status_code == 200
+
+
+def test_the_address_answers_while_the_controller_is_away(running: Controller) -> None:
+    assert running.call("GET", "/health").json() == {"status": "ok"}
+    running.kill()
+    until_sync(
+        lambda: running.call("GET", "/health").json().get("controller") == "away",
+        what="the proxy to notice",
+    )
+    away = running.call("GET", "/get_deployed_models")
+    assert (away.status_code, away.headers["retry-after"]) == (503, "2")
+    assert "controller is away" in away.json()["detail"]
+    assert running.predict("stub-1").status_code == 200
+    unknown = running.call("POST", "/nothing-1", json={})
+    assert unknown.status_code == 503
+    running.up()
+    assert running.call("GET", "/health").json() == {"status": "ok"}
+
+
+def test_a_proxy_told_to_end_answers_what_it_has(controllers: Controllers) -> None:
+    controller = controllers(PROXIES=1).up()
+    controller.deploy("slow-1")
+    with MarkedCallers(controller.port, "slow-1", callers=4) as callers:
+        for _ in range(2):
+            callers.more(4)
+            pid = proxies(controller)[0].pid
+            os.kill(pid, signal.SIGTERM)
+            until_sync(partial(replaced, controller, pid), timeout=30, what="another proxy")
+    assert callers.failed() == []
+
+
+def test_models_are_deployed_and_undeployed_on_every_proxy(controllers: Controllers) -> None:
+    """Right after the answer no proxy sees the other world."""
+    controller = controllers(PROXIES=3).up()
+    clients = [httpx.Client(base_url=controller.url, trust_env=False) for _ in range(24)]
+    for _ in range(5):
+        controller.deploy("stub-1")
+        body = {"instances": [1]}
+        assert {c.post("/stub-1", json=body).status_code for c in clients} == {200}
+        controller.undeploy("stub-1")
+        assert {c.post("/stub-1", json=body).status_code for c in clients} == {404}
+    for client in clients:
+        client.close()
