@@ -51,9 +51,12 @@ def test_only_its_own_connections_notice_that_a_proxy_is_killed(running: Control
             pid = proxies(running)[0].pid
             on_it = connections_of(pid)
             failed = len(callers.failed())
+            killed = time.monotonic()
             os.kill(pid, signal.SIGKILL)
             until_sync(partial(replaced, running, pid), timeout=10, what="another proxy")
             callers.more(100)
+            first = min(a.answered for a in callers.answers if a.asked > killed)
+            sys.stdout.write(f"answered {first - killed:.2f} s after the kill\n")
             assert len(callers.failed()) - failed <= on_it
     assert {a.status for a in callers.failed()} <= {0}
     assert callers.wrong == []
