@@ -6,6 +6,8 @@ It imports the package of the checkout that the specification names, of this com
 """
 
 import asyncio
+import contextlib
+import fcntl
 import gc
 import json
 import os
@@ -111,12 +113,23 @@ async def proxy(spec: Specification, listener: socket.socket, recorder: Any = No
     mapping = json.loads((Path(spec.root) / "type_mapping.json").read_text(encoding="utf-8"))
     columns = [{"name": name, "type": "double", "required": True} for name in COLUMNS]
     gate = Gate(Signature(columns, None, None), mapping, Validation.STRICT)
-    routes = Routes(UpstreamLimits(), gates=lambda route: gate)
+    routes = Routes(UpstreamLimits(), gates=lambda route: gate, **_shared_limits(spec))
     options = Options(batch_max_rows=spec.merged)
+    # Before this member there was the option only.
+    new = "max_batch_rows" in Route.__dataclass_fields__
+    merging: dict[str, Any] = {"max_batch_rows": spec.merged} if new else {}
     endpoint = Endpoint(HOST, spec.upstream)
     routes.publish(
         [
-            Route(ModelKey(spec.model, n + 1), State.READY, f"launch-{n}", endpoint, "", options)
+            Route(
+                ModelKey(spec.model, n + 1),
+                State.READY,
+                f"launch-{n}",
+                endpoint,
+                "",
+                options,
+                **merging,
+            )
             for n in range(spec.deployments)
         ]
     )
@@ -128,6 +141,31 @@ async def proxy(spec: Specification, listener: socket.socket, recorder: Any = No
     context = ExchangeContext(10 * 1024 * 1024, recorder=recorder)
     await _serve(routes, context, admit, listener, shared=spec.shared)
     await routes.close()
+
+
+def _shared_limits(spec: Specification) -> dict[str, Any]:
+    """The limits that proxies share, in commits that have them and rounds that have a folder."""
+    try:
+        from model_deployment.proxy.limits_file import create_limits_file
+        from model_deployment.proxy.shared_limits import SharedLimits
+    except ImportError:
+        return {}
+    if not spec.folder:
+        return {}
+    path = Path(spec.folder) / f"limits-{spec.upstream}"
+    # A controller makes the file, and gives out the columns; here the proxies do so, one after the other.
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        create_limits_file(path)
+        limits = _join(SharedLimits, path)
+    return {"usage": lambda route: limits.row(route.key.version - 1)}
+
+
+def _join(limits: Any, path: Path) -> Any:
+    for column in range(64):
+        with contextlib.suppress(ValueError):  # another proxy has it
+            return limits.open(path, column)
+    raise RuntimeError("cannot share limits: all columns are taken")
 
 
 async def _serve(
@@ -183,8 +221,12 @@ def _recorder(folder: Path) -> Any:
 
 
 def _admit(folder: Path) -> Any:
-    from model_deployment.api.access import Access
     from model_deployment.credentials.verify import Credentials
+
+    try:
+        from model_deployment.credentials.access import Access
+    except ImportError:  # where it was before
+        from model_deployment.api.access import Access  # type: ignore[attr-defined, no-redef]
 
     credentials = Credentials(folder / "credentials")
     credentials.open()
