@@ -33,7 +33,7 @@ LABEL org.opencontainers.image.title="model_deployment" \
       org.opencontainers.image.documentation="README.md" \
       org.opencontainers.image.version="0.1.0"
 
-# A signal to process 1 without an init is lost, and models that a killed controller left are never reaped.
+# Passes signals on, and reaps the processes that a killed controller left, whatever the command is.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/* /var/log/dpkg.log /var/log/apt /var/cache/ldconfig/aux-cache
@@ -56,6 +56,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     GIT_PYTHON_REFRESH=quiet \
+    SUPERVISE=true \
     MODEL_DEPLOYMENT_HOST=0.0.0.0 \
     MODEL_DEPLOYMENT_DATA_DIR=/data
 
@@ -64,6 +65,8 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+# A proxy answers /health, with or without a controller: an unhealthy container may be killed, and its models with
+# it. /ready tells how the controller is; entrypoint.sh starts one that was killed again.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-I", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('MODEL_DEPLOYMENT_PORT', '8000') + '/health', timeout=4)"]
 ENTRYPOINT ["/usr/bin/tini", "--", "/usr/local/bin/entrypoint.sh"]

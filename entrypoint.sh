@@ -1,6 +1,7 @@
 #!/bin/sh
 # Starts the controller: looks at the environment first, and says plainly what is wrong with it.
-# In the container and without one alike; model-deployment must be in PATH.
+# In the container and without one alike; model-deployment must be in PATH. With SUPERVISE=true it stays, and
+# starts a controller that was killed again: for a container, which ends with its first process.
 set -eu
 
 fail() {
@@ -50,6 +51,40 @@ check_credentials() {
         fail "cannot listen on '$MODEL_DEPLOYMENT_HOST' without passwords: there is no $credentials/operators.htpasswd that uid $(id -u) may read. Add users with: docker compose run --rm controller users init (without Docker: model-deployment users init)"
 }
 
+# Tell the controller to stop; told twice, it hurries.
+stop() {
+    stopping=true
+    interrupted=true
+    [ -z "$controller" ] || kill -TERM "$controller" 2>/dev/null || true
+}
+
+# Keep a controller alive, and end when it does. A controller that is killed leaves models and proxies behind,
+# which go on, and the next controller takes them over. Any other end is its own decision: it has tidied up, or
+# said why it cannot start.
+supervise() {
+    controller='' stopping=''
+    trap stop TERM INT HUP
+    while :; do
+        # A session of its own: Ctrl-C on a terminal reaches it once, from here.
+        setsid model-deployment "$@" &
+        controller=$!
+        [ -z "$stopping" ] || stop
+        interrupted=true
+        while [ -n "$interrupted" ]; do
+            interrupted=''
+            # Reaps everything that ends meanwhile, if this is process 1. A signal interrupts it.
+            wait "$controller" && status=0 || status=$?
+        done
+        controller=''
+        if [ -n "$stopping" ] || [ "$status" -le 128 ]; then
+            exit "$status"
+        fi
+        printf 'the controller was killed by signal %d; it is started again\n' $((status - 128)) >&2
+        sleep 1
+        [ -z "$stopping" ] || exit "$status"
+    done
+}
+
 [ $# -gt 0 ] || set -- serve
 data=${MODEL_DEPLOYMENT_DATA_DIR:-data}
 
@@ -74,4 +109,10 @@ esac
 
 command -v model-deployment >/dev/null ||
     fail "cannot find the program model-deployment: put the bin folder of its virtual environment into PATH"
+case ${SUPERVISE-}$1 in
+trueserve | truedemo)
+    unset SUPERVISE
+    supervise "$@"
+    ;;
+esac
 exec model-deployment "$@"

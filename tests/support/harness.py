@@ -80,6 +80,8 @@ class Controller:
         self.ports = (first + 1, first + ports)
         self.settings = DEFAULTS | settings
         self.registry = registry
+        #: What is started, with stub model servers.
+        self.program = [sys.executable, "-m", "tests.support.stub_controller"]
         #: Of ``serve``.
         self.arguments: list[str] = []
         #: Further variables of its environment, as they are named there.
@@ -182,8 +184,8 @@ class Controller:
         return code
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line, with stub model servers."""
-        return [sys.executable, "-m", "tests.support.stub_controller", *arguments]
+        """The command line."""
+        return [*self.program, *arguments]
 
     def environment(self) -> dict[str, str]:
         """What the program is started with: nothing of ours that could change what it does."""

@@ -1,4 +1,7 @@
-"""entrypoint.sh: what it says of an environment that cannot work, and what it becomes otherwise."""
+"""entrypoint.sh: what it says of an environment that cannot work, and what it becomes otherwise.
+
+That it keeps a controller alive is tested in tests/integration/data_plane, with a real one.
+"""
 
 import subprocess
 from pathlib import Path
@@ -15,9 +18,13 @@ class Box:
     def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
         self.folder = folder
-        program = folder / "bin" / "model-deployment"
-        program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\necho "$$ $* ${{{URL}-}}"\n')
+        (folder / "bin").mkdir()
+        self.program(f'echo "$$ $* ${{{URL}-}}"')
+
+    def program(self, script: str) -> None:
+        """What ``model-deployment`` does."""
+        program = self.folder / "bin" / "model-deployment"
+        program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -28,6 +35,7 @@ class Box:
         self.process = subprocess.Popen(
             [SCRIPT, *arguments],
             env=environment | variables,
+            cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -46,6 +54,33 @@ def test_it_becomes_the_controller(box: Box) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.split() == [str(box.process.pid), "serve"]
     assert box.data.stat().st_mode & 0o777 == 0o700
+
+
+def test_it_stays_where_it_is_to_keep_the_controller_alive(box: Box) -> None:
+    ended = box.run(SUPERVISE="true")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    pid, command = ended.stdout.split()
+    assert (pid != str(box.process.pid), command) == (True, "serve")
+    assert box.run("list", SUPERVISE="true").stdout.split() == [str(box.process.pid), "list"]
+
+
+@pytest.mark.parametrize("status", [0, 1, 3])
+def test_a_controller_that_ended_by_itself_is_not_started_again(box: Box, status: int) -> None:
+    box.program(f"echo once; exit {status}")
+    ended = box.run(SUPERVISE="true")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, "once\n", "")
+
+
+def test_a_controller_that_was_killed_is_started_again(box: Box) -> None:
+    box.program('echo "$$ $*"; [ -e once ] && exit 3; : >once; kill -KILL $$')
+    ended = box.run("serve", "--port", "8001", SUPERVISE="true")
+    assert (ended.returncode, ended.stdout.count(" serve --port 8001\n")) == (3, 2)
+    assert "the controller was killed by signal 9; it is started again" in ended.stderr
+
+
+def test_bad_settings_are_said_once(box: Box) -> None:
+    ended = box.run(SUPERVISE="true", MLFLOW_TRACKING_URI="mlflow:5000")
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
 
 
 def test_other_commands_pass_without_a_data_directory(box: Box) -> None:
