@@ -34,8 +34,9 @@ def router(
     """
     routes = APIRouter(tags=["system"], route_class=StrictRoute)
 
-    @routes.get("/health", summary="The controller is alive")
+    @routes.get("/health", summary="Predictions are answered")
     async def health() -> dict[str, str]:
+        """Answered by a proxy, with or without a controller: without one, `controller` is `away`."""
         return {"status": "ok"}
 
     @routes.get(
