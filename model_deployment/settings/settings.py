@@ -74,7 +74,7 @@ class Settings(DeployDefaults):
     """Further environment variables that model servers get, `NAME,NAME`. With `MLFLOW_TRACKING_URI`
     among them, models reach the controller's MLflow server."""
     keep_models: bool = False
-    """Leave model servers running when the controller stops."""
+    """Leave model servers and proxies running when the controller stops: predictions go on."""
     start_timeout: Seconds = Field(120.0, gt=0)
     """Seconds within which a model server must become ready."""
     build_timeout: Seconds = Field(1800.0, gt=0)

@@ -34,6 +34,8 @@ def _default(name: str, value: Any) -> str:
             return "MLflow, pandas, scikit-learn"
         case "start_concurrency", _:
             return "cores"
+        case "proxies", _:
+            return "half the cores"
         case _, bool():
             return f"`{str(value).lower()}`"
         case _, "" | () | None | SecretStr():
