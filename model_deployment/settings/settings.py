@@ -26,10 +26,13 @@ from model_deployment.settings.types import (
     WebhookUrl,
 )
 
+#: As many columns as the table of shared limits has.
+MOST_PROXIES = 32
+
 
 def _proxies() -> int:
     """How many there are if nobody says: they need Linux."""
-    return max(1, (os.cpu_count() or 2) // 2) if sys.platform == "linux" else 0
+    return min(MOST_PROXIES, max(1, (os.cpu_count() or 2) // 2)) if sys.platform == "linux" else 0
 
 
 class Settings(DeployDefaults):
@@ -106,9 +109,9 @@ class Settings(DeployDefaults):
     check off."""
 
     # -- requests --
-    proxies: int = Field(default_factory=_proxies, ge=0, le=32)
-    """Proxy processes that answer predictions. Default: half the cores, at least 1. 0 has the controller's
-    own process answer them, which then ends with it."""
+    proxies: int = Field(default_factory=_proxies, ge=0, le=MOST_PROXIES)
+    """Proxy processes that answer predictions. Default: half the cores, from 1 to 32. 0 has the
+    controller's own process answer them, which then ends with it."""
     request_timeout: Seconds = Field(60.0, gt=0)
     """Seconds that a prediction may take before it is answered 504."""
     recovery_timeout: Seconds = Field(30.0, ge=0)
