@@ -113,3 +113,12 @@ def test_a_restart_by_systemd_leaves_models_alone() -> None:
     assert "PrivateTmp=false" in unit
     assert "Environment=MODEL_DEPLOYMENT_KEEP_MODELS=true" in unit
     assert not any(line.startswith("RuntimeDirectory=") for line in unit)
+
+
+def test_a_controller_that_was_killed_is_started_again() -> None:
+    unit = (ROOT / "systemd/model-deployment.service").read_text().splitlines()
+    # Not after a bad setting, and without a limit: predictions go on, so nobody would notice.
+    expected = {"Restart=on-failure", "RestartPreventExitStatus=2", "StartLimitIntervalSec=0"}
+    assert expected <= {*unit}
+    # A container ends with its first process, and everything in it as well.
+    assert "SUPERVISE=true" in (ROOT / "Dockerfile").read_text()
