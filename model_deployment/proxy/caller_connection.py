@@ -6,6 +6,7 @@ uvicorn's own ``RequestResponseCycle`` to an ASGI application.
 
 import asyncio
 import logging
+import select
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,9 @@ _log = logging.getLogger(__name__)
 
 #: Requests that may wait for the answer to an earlier one before reading is paused.
 _WAITING = 32
+
+#: Seconds between looks whether a caller from whom nothing is read is still there.
+_LOOK = 1.0
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
@@ -67,6 +71,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         #: Turns of the server's clock since anything came, while no request was under way.
         self.quiet = 0
         self.backed_up = False
+        self._look_timer: asyncio.TimerHandle | None = None
 
     @property
     def idle(self) -> bool:
@@ -89,6 +94,8 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         self._callers.open.discard(self)
         self._flow.resume_writing()
         self.backed_up = False
+        if self._look_timer is not None:
+            self._look_timer.cancel()
         if self._cycle is not None and not self._cycle.response_complete:
             self._cycle.disconnected = True
             self._cycle.message_event.set()
@@ -162,7 +169,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         else:
             self._waiting.append(request)
             if len(self._waiting) >= _WAITING:
-                self._flow.pause_reading()
+                self._pause_reading()
 
     def on_body(self, piece: bytes) -> None:
         request = self._reading
@@ -181,6 +188,8 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         if self._cycle is not None and request is self._current:
             self._cycle.more_body = False
             self._cycle.message_event.set()
+        if request is self._current:
+            self.resume_body(request)
 
     # ---- For requests
 
@@ -189,10 +198,12 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
             self.transport.write(data)
 
     def pause_body(self, request: CallerRequest) -> None:
-        self._flow.pause_reading()
+        self._pause_reading()
 
     def resume_body(self, request: CallerRequest) -> None:
-        self._flow.resume_reading()
+        behind = sum(one.buffered for one in self._waiting)
+        if len(self._waiting) < _WAITING and behind <= BUFFERED:
+            self._flow.resume_reading()
 
     async def accepted(self) -> None:
         await self._flow.drain()
@@ -287,5 +298,25 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         if not cycle.response_complete:
             cycle.body += piece
             if len(cycle.body) > BUFFERED:
-                self._flow.pause_reading()
+                self._pause_reading()
             cycle.message_event.set()
+
+    # ---- Reading
+
+    def _pause_reading(self) -> None:
+        """Read no more for now. The event loop no longer tells when the caller hangs up."""
+        self._flow.pause_reading()
+        if self._look_timer is None:
+            self._look_timer = self._callers.loop.call_later(_LOOK, self._look_for_end)
+
+    def _look_for_end(self) -> None:
+        """End the connection of a caller who hung up behind bytes that are not read."""
+        self._look_timer = None
+        if not self._flow.read_paused or self.transport.is_closing():
+            return
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        if poll.poll(0):
+            self.transport.abort()
+        else:
+            self._pause_reading()

@@ -167,6 +167,8 @@ class CallerRequest:
         """What has come and was not taken yet."""
         body = b"".join(self._pieces) if len(self._pieces) != 1 else self._pieces[0]
         self._pieces.clear()
+        if self.buffered > BUFFERED:
+            self._line.resume_body(self)
         self.buffered = 0
         return body
 

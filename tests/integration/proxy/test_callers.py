@@ -53,6 +53,35 @@ async def test_a_caller_hangs_up_after_a_body_in_pieces(serve: Serve, reset: boo
 
 
 @pytest.mark.parametrize("reset", [False, True])
+async def test_a_caller_hangs_up_after_a_body_larger_than_the_buffer(
+    serve: Serve, reset: bool
+) -> None:
+    # Reading is paused when the last byte comes.
+    gate = HeldUpstream()
+    front = await serve(gate)
+    caller = await front.call()
+    await caller.send(post(b"x" * 200_000))
+    await until(lambda: gate.held, what="the request at the model")
+    await hang_up(caller, reset=reset)
+    await nothing_left(front)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("behind", [post(b"y" * 200_000), post(b"y") * 100])
+async def test_a_caller_hangs_up_behind_requests_that_are_not_read_yet(
+    serve: Serve, reset: bool, behind: bytes
+) -> None:
+    gate = HeldUpstream()
+    front = await serve(gate)
+    caller = await front.call()
+    await caller.send(post(b"x"))
+    await until(lambda: gate.held, what="the request at the model")
+    await caller.send(behind)
+    await hang_up(caller, reset=reset)
+    await nothing_left(front)
+
+
+@pytest.mark.parametrize("reset", [False, True])
 async def test_a_caller_hangs_up_in_the_middle_of_the_body(serve: Serve, reset: bool) -> None:
     front = await serve(echo)
     caller = await front.call()
