@@ -18,10 +18,17 @@ _MALFORMED = (
     b"is no HTTP of version 1.1, or leaves open where its body ends. Nothing was done; send it with one "
     b'Content-Length, or chunked"}'
 )
-_REFUSAL = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n" % len(_MALFORMED)
-) + _MALFORMED
+_LONG_HEAD = (
+    b'{"type":"about:blank","title":"Head too large","status":431,"detail":"cannot read the request: its '
+    b'request line and headers, or its trailers, are larger than %d bytes. Nothing was done; send fewer"}'
+)
+
+
+def _refusal(status: bytes, content: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n"
+        b"connection: close\r\n\r\n%b" % (status, len(content), content)
+    )
 
 
 def new_parser(protocol: object) -> httptools.HttpRequestParser:
@@ -38,8 +45,14 @@ class RequestParsing:
     transport: asyncio.Transport
     url: bytes
     headers: list[tuple[bytes, bytes]]
+    #: Bytes that may come without beginning a request or belonging to a body: heads and trailers, which are
+    #: kept until they are complete. 0 for any number.
+    longest_head = 0
+    #: Since the flag was taken back, a request began or was complete, or a piece of a body came.
+    progressed = False
     #: The head of a request without its offer; empty if the request must be refused.
     _head = b""
+    _without_progress = 0
 
     def begin_request(self) -> None:
         """The headers are complete."""
@@ -49,13 +62,28 @@ class RequestParsing:
         """The body is complete."""
         raise NotImplementedError
 
-    def refuse_malformed(self) -> None:
+    def refuse(self, answer: bytes) -> None:
         """Refuse what is no request, and close the connection."""
-        self.transport.write(_REFUSAL)
+        self.transport.write(answer)
         self.transport.close()
+
+    def refuse_malformed(self) -> None:
+        self.refuse(_refusal(b"400 Bad Request", _MALFORMED))
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes, which may belong to several requests."""
+        self.progressed = False
+        self._parse(data)
+        if self.progressed:
+            self._without_progress = 0
+            return
+        self._without_progress += len(data)
+        limit = self.longest_head
+        if limit and self._without_progress > limit and not self.transport.is_closing():
+            status = b"431 Request Header Fields Too Large"
+            self.refuse(_refusal(status, _LONG_HEAD % limit))
+
+    def _parse(self, data: bytes) -> None:
         try:
             try:
                 self.parser.feed_data(data)

@@ -13,9 +13,7 @@ from collections.abc import Awaitable, Callable
 from socket import SO_LINGER, SOL_SOCKET
 from time import time
 from typing import Any
-from urllib.parse import unquote
 
-import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
@@ -24,7 +22,8 @@ from model_deployment.http.asgi import App, Message, Receive, Scope, Send
 from model_deployment.http.request_parsing import RequestParsing, new_parser
 from model_deployment.proxy import headers
 from model_deployment.proxy.answer_head import date
-from model_deployment.proxy.caller_request import BUFFERED, CallerRequest
+from model_deployment.proxy.asgi_scope import asgi_scope
+from model_deployment.proxy.caller_request import BUFFERED, CallerGone, CallerRequest
 from model_deployment.proxy.problems import INTERNAL_ERROR, respond
 
 _log = logging.getLogger(__name__)
@@ -34,8 +33,6 @@ _WAITING = 32
 
 #: Seconds between looks whether a caller from whom nothing is read is still there.
 _LOOK = 1.0
-
-_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class Callers:
@@ -57,6 +54,8 @@ class Callers:
 class CallerConnection(RequestParsing, asyncio.Protocol):
     """One request is answered at a time; further ones wait, as pipelining has it."""
 
+    longest_head = 64 * 1024
+
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
         self.parser = new_parser(self)
@@ -71,6 +70,8 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         #: Turns of the server's clock since anything came, while no request was under way.
         self.quiet = 0
         self.backed_up = False
+        #: What came behind the requests is none, which their caller hears after their answers.
+        self._refusal = b""
         self._look_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -106,7 +107,21 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.quiet = 0
-        super().data_received(data)
+        if not self._refusal:
+            super().data_received(data)
+
+    def refuse(self, answer: bytes) -> None:
+        request, self._reading, self._refusal = self._reading, None, answer
+        if self._current is None:
+            super().refuse(answer)
+        elif request is not self._current:
+            if request is not None:
+                self._waiting.remove(request)
+            self._pause_reading()
+        elif request.answer_begun or (self._cycle is not None and self._cycle.response_started):
+            self._cut(request)
+        else:
+            super().refuse(answer)
 
     def pause_writing(self) -> None:
         self.backed_up = True
@@ -123,6 +138,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
     # ---- The parser
 
     def on_message_begin(self) -> None:
+        self.progressed = True
         self.url = b""
         self.headers = []
 
@@ -133,28 +149,11 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         self.headers.append((name.lower(), value))
 
     def begin_request(self) -> None:
-        url, version = self.url, self.parser.get_http_version()
-        path, query = url, b""
-        if b"?" in url or b"#" in url or url[:1] != b"/":
-            parsed = httptools.parse_url(url)
-            path, query = parsed.path, parsed.query or b""
-        text = path.decode("ascii")
+        version = self.parser.get_http_version()
+        method = self.parser.get_method()
+        addresses = self._server, self._client
+        scope = asgi_scope(method, self.url, version, self.headers, addresses)
         named = dict(self.headers)
-        scope = {
-            "type": "http",
-            "asgi": _ASGI,
-            "http_version": version,
-            "server": self._server,
-            "client": self._client,
-            "scheme": "http",
-            "root_path": "",
-            "method": self.parser.get_method().decode("ascii"),
-            "path": unquote(text) if "%" in text else text,
-            "raw_path": path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": {},
-        }
         modern = version != "1.0"
         request = CallerRequest(
             self,
@@ -172,6 +171,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
                 self._pause_reading()
 
     def on_body(self, piece: bytes) -> None:
+        self.progressed = True
         request = self._reading
         if request is None:
             return
@@ -181,6 +181,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
             request.feed(piece)
 
     def end_request(self) -> None:
+        self.progressed = True
         request, self._reading = self._reading, None
         if request is None:
             return
@@ -219,6 +220,8 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
             return
         if self._waiting:
             self._start(self._waiting.popleft())
+        elif self._refusal:
+            super().refuse(self._refusal)
         elif self._callers.closing_idle:
             self.transport.close()
         if not (self._waiting or self.transport.is_closing()):
@@ -233,6 +236,8 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
     async def _answer(self, request: CallerRequest) -> None:
         try:
             await self._callers.answer(request)
+        except CallerGone:
+            pass
         except Exception:
             _log.exception("cannot answer a request", extra={"path": request.scope["path"]})
             if not (request.answer_begun or request.gone):

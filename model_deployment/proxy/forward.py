@@ -43,7 +43,13 @@ class Proxy:
         self._outbox = Outbox(recorder.flush if recorder else lambda: None)
 
     async def answer(self, request: CallerRequest) -> None:
-        """Answer one request."""
+        """Answer one request.
+
+        Raises:
+            CallerGone: the caller does not accept the answers to earlier requests.
+        """
+        if request.backed_up:  # else refusals, which are short, would pile up
+            await request.accepted(self._context.caller_timeout)
         try:
             await self._admit(request.scope, request.named)
         except ModelDeploymentError as error:

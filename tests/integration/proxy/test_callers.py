@@ -1,6 +1,7 @@
 """Callers who hang up, dawdle or come in crowds take nothing from the others."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
@@ -299,3 +300,21 @@ async def test_a_connection_is_not_used_when_the_model_may_be_closing_it(
     for _ in range(3):
         assert (await caller.ask(post(b"x"))).body == b"x"
     assert front.upstream.connections == 3
+
+
+async def test_refusals_that_nobody_reads_do_not_pile_up(serve: Serve) -> None:
+    front = await serve(echo, patience=1)
+    caller = await front.call()
+    cast(asyncio.Transport, caller.writer.transport).pause_reading()
+    request = b"GET /iris-1 HTTP/1.1\r\nHost: proxy\r\n\r\n" * 1000
+    sent = 0
+
+    async def flood() -> None:
+        nonlocal sent
+        while True:
+            await caller.send(request)
+            sent += len(request)
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(flood(), 2 * PROMPT)
+    assert sent < 100_000_000

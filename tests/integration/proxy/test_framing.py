@@ -5,6 +5,8 @@ open is answered 400, and the connection is closed. The proxy writes each reques
 it has read, so that a request in a body stays a body.
 """
 
+import asyncio
+
 import pytest
 
 from tests.support.proxy_front import Serve
@@ -46,6 +48,70 @@ async def test_a_request_with_an_unclear_end_is_refused(serve: Serve, name: str)
     front = await serve(echo)
     caller = await front.call()
     assert (await caller.ask(AMBIGUOUS[name])).status == 400
+    assert await caller.ended()
+    await until(front.idle)
+    assert not front.upstream.requests
+
+
+@pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n", AMBIGUOUS["two lengths"]])
+async def test_what_is_no_request_is_refused_behind_the_answers_to_earlier_ones(
+    serve: Serve, behind: bytes
+) -> None:
+    model = HeldUpstream()
+    front = await serve(model)
+    caller = await front.call()
+    await caller.send(post(b"first"), post(b"second"), behind)
+    await until(lambda: model.held, what="the first request at the model")
+    model.open()
+    assert (await caller.receive()).body == b"first"
+    assert (await caller.receive()).body == b"second"
+    assert (await caller.receive()).status == 400
+    assert await caller.ended()
+
+
+BROKEN_CHUNK = post_chunked(b"x", end=False) + b"nonsense\r\n"
+
+
+async def test_a_body_that_breaks_off_in_nonsense_is_refused(serve: Serve) -> None:
+    model = HeldUpstream()
+    front = await serve(model)
+    caller = await front.call()
+    assert (await caller.ask(BROKEN_CHUNK)).status == 400
+    assert await caller.ended()
+
+    caller = await front.call()
+    await caller.send(post(b"first"), BROKEN_CHUNK)
+    await until(lambda: model.held, what="the first request at the model")
+    model.open()
+    assert (await caller.receive()).body == b"first"
+    assert (await caller.receive()).status == 400
+    assert await caller.ended()
+    await until(front.idle)
+    assert [request.body for request in front.upstream.requests] == [b"first"]
+
+
+ENDLESS = {
+    "target": b"POST /" + b"a" * 1000,
+    "header": START + b"X: a" + b"a" * 1000,
+    "headers": START + b"X: a\r\n" * 100,
+    "trailer": post_chunked(b"x", end=False) + b"0\r\nX: a",
+    "chunk extension": post_chunked(b"x", end=False) + b"1;a",
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_a_head_without_end_is_refused(serve: Serve, name: str) -> None:
+    front = await serve(echo)
+    caller = await front.call()
+    piece = b"X: a\r\n" * 6000 if name == "headers" else b"a" * 36_000
+    await caller.send(ENDLESS[name])
+    answer = asyncio.ensure_future(caller.receive())
+    for _ in range(20):
+        # The proxy reads the piece meanwhile. A further one might reset the connection.
+        if (await asyncio.wait({answer}, timeout=0.1))[0]:
+            break
+        await caller.send(piece)
+    assert (await answer).status == 431
     assert await caller.ended()
     await until(front.idle)
     assert not front.upstream.requests
