@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from signal import SIGHUP, SIGINT, SIGTERM
 
 import uvicorn
@@ -70,6 +71,8 @@ async def serve(
         StateError: the data directory or the address cannot be used.
     """
     prepare_for_connections()
+    told = asyncio.Event()
+    _on_signals(told.set)
     async with running(settings, stand_in) as it:
         config = uvicorn.Config(
             it.app,
@@ -86,7 +89,9 @@ async def serve(
             timeout_graceful_shutdown=round(settings.drain_timeout) + 5,
         )
         server = _ApiServer(config, it, settings)
-        _on_signals(server, it)
+        _on_signals(partial(_stop, server, it))
+        if told.is_set():  # while it started
+            _stop(server, it)
         beside = [asyncio.ensure_future(start(it.controller)) for start in started]
         for task in beside:
             task.add_done_callback(_report)
@@ -104,15 +109,16 @@ def _report(task: asyncio.Future[None]) -> None:
         _log.error("a background task of the controller failed", exc_info=error)
 
 
-def _on_signals(server: uvicorn.Server, it: Running) -> None:
-    def stop() -> None:
-        _log.info("stopping")
-        if server.should_exit:
-            it.data_plane.drop()
-        server.should_exit = True
-        it.controller.stop_waiting()
-        it.data_plane.dismiss()
+def _stop(server: uvicorn.Server, it: Running) -> None:
+    _log.info("stopping")
+    if server.should_exit:
+        it.data_plane.drop()
+    server.should_exit = True
+    it.controller.stop_waiting()
+    it.data_plane.dismiss()
 
+
+def _on_signals(stop: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (SIGTERM, SIGINT, SIGHUP):
         loop.add_signal_handler(number, stop)

@@ -9,6 +9,8 @@ START_TIMEOUT = 30.0
 #: Looks in a row, half a second apart, at which nothing was heard of a proxy, until it is replaced. A busy
 #: proxy is late by less; one that is stopped (SIGSTOP) is never heard again.
 SILENT_LOOKS = 12
+#: Seconds that a proxy may take to acknowledge a route table: deploys wait for it.
+TABLE_TIMEOUT = 15.0
 #: Seconds that a retired proxy may take beyond the time that its requests have.
 GRACE = 5.0
 #: Seconds before the next start, after one that failed before it served; doubled each time.
@@ -35,6 +37,8 @@ class ProxyState:
     since: float
     #: Looks in a row at which nothing was heard of it.
     silent_looks: int = 0
+    #: Seconds for which it has not acknowledged a route table.
+    lagging: float = 0.0
     #: Seconds that its requests may take, once it is retiring.
     patience: float = 0.0
 
@@ -90,6 +94,8 @@ def decide(
 def _why_to_kill(one: ProxyState, now: float) -> str:
     if one.silent_looks >= SILENT_LOOKS:
         return "it is not heard of any more"
+    if one.lagging > TABLE_TIMEOUT:
+        return f"it did not take a route table within {TABLE_TIMEOUT:g} s"
     age = now - one.since
     match one.phase:
         case Phase.STARTING if age > START_TIMEOUT:

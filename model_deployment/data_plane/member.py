@@ -67,6 +67,7 @@ class Member:
         self.link: ProxyLink | None = None
         #: Numbers of the tables that were sent and acknowledged last.
         self.sent = self.acknowledged = -1
+        self._sent_at = 0.0
         #: Whether all routes of the table that was acknowledged last serve.
         self.complete = False
         #: Since the last look.
@@ -82,8 +83,15 @@ class Member:
 
     @property
     def state(self) -> ProxyState:
+        waits = self.sent > self.acknowledged
         return ProxyState(
-            self.id, self.phase, self.current, self.since, self.silent_looks, self.patience
+            self.id,
+            self.phase,
+            self.current,
+            self.since,
+            silent_looks=self.silent_looks,
+            lagging=time.monotonic() - self._sent_at if waits else 0.0,
+            patience=self.patience,
         )
 
     def look(self) -> None:
@@ -105,7 +113,7 @@ class Member:
         """Send a table, unless the one before is still to be acknowledged: then this is called again."""
         if self.link is None or self.sent > self.acknowledged or self.acknowledged == number:
             return
-        self.sent = number
+        self.sent, self._sent_at = number, time.monotonic()
         self.link.send("table", number=number, routes=routes)
 
     def retire(self, *, last: bool, patience: float) -> None:

@@ -80,3 +80,15 @@ def test_predictions_go_on_while_a_controller_that_keeps_models_is_stopped(
     assert callers.failed() == []
     controller.terminate()
     controller.up(KEEP_MODELS="false")
+
+
+def test_a_controller_that_is_told_to_end_while_it_starts_ends_everything(
+    controllers: Controllers,
+) -> None:
+    controller = controllers(PROXIES=1).up()
+    controller.deploy("stub-1")
+    controller.kill()
+    controller.start()
+    until_sync(lambda: "adopted proxy" in controller.logged(), what="the adoption")
+    assert controller.terminate() == 0
+    assert controller.leftovers() == []

@@ -11,6 +11,7 @@ from model_deployment.data_plane.decide import (
     LONGEST_PAUSE,
     SILENT_LOOKS,
     START_TIMEOUT,
+    TABLE_TIMEOUT,
     Kill,
     Phase,
     ProxyState,
@@ -58,6 +59,14 @@ def test_a_silent_one_is_killed_and_replaced() -> None:
     kill, start = decide([silent], 1, now=1)
     assert isinstance(kill, Kill)
     assert kill.id == "a"
+    assert start == Start()
+
+
+def test_one_that_does_not_take_a_route_table_is_killed() -> None:
+    lagging = replace(SERVING, lagging=TABLE_TIMEOUT)
+    assert decide([lagging], 1, now=1) == []
+    kill, start = decide([replace(lagging, lagging=TABLE_TIMEOUT + 1)], 1, now=1)
+    assert isinstance(kill, Kill)
     assert start == Start()
 
 
