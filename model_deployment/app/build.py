@@ -175,6 +175,7 @@ def _telemetry(
         captures=monitoring.upkeep.state,
         idle=lambda: serving.reconciler.idle,
         memory=memory,
+        proxies=lambda: (serving.data_plane.serving, serving.data_plane.restarts),
     )
 
 

@@ -15,6 +15,7 @@ from model_deployment.data_plane import decide as rules
 from model_deployment.data_plane.counts import PlaneCounts
 from model_deployment.data_plane.decide import Kill, Phase, Retire, Start, decide
 from model_deployment.data_plane.link import LinkClosed
+from model_deployment.data_plane.log_records import log_again
 from model_deployment.data_plane.member import Member, ProxyProcess, table_message
 from model_deployment.data_plane.usage_rows import UsageRows
 from model_deployment.http.listener import admit_no_more
@@ -81,9 +82,16 @@ class DataPlane:
         self._not_before = 0.0
         self._pause = 0.0
         self._closing = False
+        #: Proxies that ended unasked since this controller started.
+        self.restarts = 0
         self._due = asyncio.Event()
         #: Set, and replaced by a new event, when a table is acknowledged or a proxy has ended.
         self._changed = asyncio.Event()
+
+    @property
+    def serving(self) -> int:
+        """Proxies that take connections."""
+        return sum(member.phase is Phase.SERVING for member in self._members.values())
 
     def adopt(self, process: ProxyProcess, *, current: bool) -> None:
         """Take over a proxy that an earlier controller started."""
@@ -151,6 +159,7 @@ class DataPlane:
         del self._members[member.id], self._tasks[member.id]
         self.counts.end(member.id)
         if member.phase is not Phase.RETIRING:
+            self.restarts += 1
             _log.error("proxy %s has ended with status %s", member.id, status)
         if member.phase is Phase.STARTING:
             self._rest(time.monotonic())
@@ -171,6 +180,8 @@ class DataPlane:
                 self._due.set()
             case "look":
                 self._events.look()
+            case "log":
+                log_again(member.id, message)
             case "wake":
                 self._events.wake(ModelKey(*message["key"]))
             case "note":

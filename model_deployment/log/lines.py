@@ -15,7 +15,7 @@ from pythonjsonlogger.core import BaseJsonFormatter
 from model_deployment.log.masking import mask
 
 #: Fields of an event beside its message.
-_FIELDS = ("model", "version", "launch_id", "request_id", "user")
+FIELDS = ("model", "version", "launch_id", "request_id", "user")
 #: Fields of the audit trail, in JSON only.
 _AUDIT_FIELDS = ("action", "status", "items", "client")
 #: Maximum characters of a field, of a message, and of the trace of an exception.
@@ -31,9 +31,7 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         line = shorten(mask(super().formatMessage(record)), _MESSAGE)
-        return escape(
-            " ".join([line, *(f"{name}={one}" for name, one in _fields(record, _FIELDS))])
-        )
+        return escape(" ".join([line, *(f"{name}={one}" for name, one in _fields(record, FIELDS))]))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         trace = shorten(mask(super().formatException(ei)), _TRACE)
@@ -52,7 +50,7 @@ class JsonFormatter(BaseJsonFormatter):
         log_data["level"] = record.levelname
         log_data["logger"] = shorten(record.name, _FIELD)
         log_data["message"] = shorten(mask(record.getMessage()), _MESSAGE)
-        log_data.update(_fields(record, (*_FIELDS, *_AUDIT_FIELDS)))
+        log_data.update(_fields(record, (*FIELDS, *_AUDIT_FIELDS)))
         trace = [
             message_dict[name] for name in ("exc_info", "stack_info") if message_dict.get(name)
         ]

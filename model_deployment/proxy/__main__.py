@@ -9,6 +9,7 @@ import uvloop
 
 from model_deployment.http.process import prepare_for_connections
 from model_deployment.log import lines
+from model_deployment.proxy.log_sender import sent_to
 from model_deployment.proxy.program import ProxyProgram
 from model_deployment.proxy.protocol import ProxyConfig
 from model_deployment.runtime.companions import read_config
@@ -25,7 +26,8 @@ async def _run(config: ProxyConfig) -> None:
         signal.SIGHUP,
     ):  # of a terminal: they are meant for the controller
         loop.add_signal_handler(number, lambda: None)
-    await program.run()
+    with sent_to(program.tell):
+        await program.run()
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ While no controller is there, ``GET /health`` is answered all the same, and ever
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -41,10 +42,15 @@ class Forwarder:
         Args:
             socket: where the controller's API listens.
             connected: whether a controller is there.
+
+        Raises:
+            OSError: the folder of the socket cannot be opened.
         """
         self._connected = connected
+        # The address of a Unix socket has room for 108 bytes.
+        self._folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(str(socket), limit=0),
+            connector=aiohttp.UnixConnector(f"/proc/self/fd/{self._folder}/{socket.name}", limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -53,6 +59,7 @@ class Forwarder:
 
     async def close(self) -> None:
         await self._session.close()
+        os.close(self._folder)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/health" and scope["method"] in ("GET", "HEAD"):

@@ -115,6 +115,10 @@ class ProxyProgram:
         self._retirement = (last, self._config.drain_timeout if patience is None else patience)
         self._retired.set()
 
+    def tell(self, message: Message) -> None:
+        """Send a message to the controller, if there is one."""
+        self._control.send(message)
+
     async def run(self) -> None:
         """Serve until told to retire.
 

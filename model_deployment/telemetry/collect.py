@@ -42,6 +42,7 @@ class Telemetry:
         idle: Callable[[], float],
         memory: MemoryGauge,
         refresh: Callable[[], Awaitable[None]],
+        proxies: Callable[[], tuple[int, int]],
     ) -> None:
         """Remember the sources.
 
@@ -50,6 +51,7 @@ class Telemetry:
             captures: the status of captures; may read a file.
             idle: seconds since the reconciler's last successful tick.
             refresh: has the newest counts of the proxies come in.
+            proxies: how many proxies serve, and how many have ended unasked.
         """
         self._deployments = deployments
         self._ports = ports
@@ -59,6 +61,7 @@ class Telemetry:
         self._idle = idle
         self._memory = memory
         self._refresh = refresh
+        self._proxies = proxies
         self._rows: Sequence[Deployment] = ()
         self._restarts = Restarts()
         #: The highest counts so far: the file with the counts may be unreadable for a while.
@@ -93,6 +96,7 @@ class Telemetry:
         captures = await self._capture_status()
         await self._refresh()
         # No await from here on, so that the figures are of one moment.
+        proxies, restarts = self._proxies()
         return Snapshot(
             deployments=[self._deployment(row, memory) for row in self._rows],
             ports=usage,
@@ -100,6 +104,8 @@ class Telemetry:
             idle=self._idle(),
             database=readable,
             build=self._build,
+            proxies=proxies,
+            proxy_restarts=restarts,
         )
 
     async def _state(self) -> tuple[PortUsage | None, bool]:

@@ -63,6 +63,9 @@ class Snapshot:
     #: Whether the state database could be read.
     database: bool
     build: dict[str, str]
+    #: Proxies that serve, and proxies that were started in place of one that had ended.
+    proxies: int = 0
+    proxy_restarts: int = 0
 
 
 def _outcomes(one: DeploymentSnapshot) -> Iterator[tuple[str, float]]:
@@ -186,6 +189,7 @@ def controller_families(snapshot: Snapshot) -> Iterator[Metric]:
         ("store_up", "Whether the document store accepts captures.", not captures.error),
         ("state_database_up", "Whether the state database can be read.", snapshot.database),
         ("reconciler_idle_seconds", "Seconds since the control loop last succeeded.", snapshot.idle),
+        ("proxies", "Proxies that serve.", snapshot.proxies),
     )  # fmt: skip
     for name, help, value in gauges:
         yield GaugeMetricFamily(PREFIX + name, help, value=value)
@@ -193,6 +197,7 @@ def controller_families(snapshot: Snapshot) -> Iterator[Metric]:
         ("captures_written", "Captures that reached the document store.", captures.written),
         ("captures_dropped", "Captures lost: no space, too old, or damaged.", captures.dropped),
         ("captures_dead", "Captures that the document store refused (dead letters).", captures.dead),
+        ("proxy_restarts", "Proxies that ended unasked, and were replaced.", snapshot.proxy_restarts),
     )  # fmt: skip
     for name, help, count in counters:
         yield CounterMetricFamily(PREFIX + name, help, value=count)

@@ -54,6 +54,7 @@ class Scraped:
             idle=lambda: 0.0,
             memory=MemoryGauge(lambda handles: {}),
             refresh=_nothing,
+            proxies=lambda: (1, 0),
         )
 
     async def scrape(self) -> dict[str, float]:

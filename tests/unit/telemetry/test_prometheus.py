@@ -133,6 +133,8 @@ NAMES = {
     "captures_written": ("counter", set()),
     "captures_dropped": ("counter", set()),
     "captures_dead": ("counter", set()),
+    "proxies": ("gauge", set()),
+    "proxy_restarts": ("counter", set()),
 }
 
 
