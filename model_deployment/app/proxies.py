@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from model_deployment.core.options import EnvManager
 from model_deployment.credentials.verify import Credentials
-from model_deployment.data_plane.address import take_over_or_listen
+from model_deployment.data_plane.address import drop_stale_sockets, take_over_or_listen
 from model_deployment.data_plane.counts import PlaneCounts
 from model_deployment.data_plane.data_plane import DataPlane, PlaneEvents
 from model_deployment.data_plane.starter import ProxyStarter
@@ -29,6 +29,7 @@ async def take_address(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     folder = settings.data_dir / protocol.FOLDER
     taken = await asyncio.to_thread(take_over_or_listen, folder, settings.host, settings.port)
     stack.callback(taken.close)
+    await asyncio.to_thread(drop_stale_sockets, folder)
     return taken
 
 

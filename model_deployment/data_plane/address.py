@@ -33,9 +33,7 @@ def take_over_or_listen(folder: Path, host: str, port: int) -> socket.socket:
         StateError: another program uses the address, or it cannot be used.
     """
     unanswered: list[identity.Process] = []
-    for path in sorted(folder.glob("*.sock")):
-        if path.name == protocol.API_SOCKET:
-            continue
+    for path in _control_sockets(folder):
         found, peer = _ask(folder, path.name)
         if found is None:
             unanswered += [peer] if peer else []
@@ -46,6 +44,23 @@ def take_over_or_listen(folder: Path, host: str, port: int) -> socket.socket:
             return found
         found.close()
     return _listen(host, port, unanswered)
+
+
+def drop_stale_sockets(folder: Path) -> None:
+    """Delete the control sockets of proxies that were killed."""
+    for path in _control_sockets(folder):
+        with socket.socket(socket.AF_UNIX) as connection, open_folder(folder) as short:
+            connection.setblocking(False)
+            try:
+                connection.connect(f"{short}/{path.name}")
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+            except OSError:  # somebody listens, and is busy
+                continue
+
+
+def _control_sockets(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.sock")) if path.name != protocol.API_SOCKET]
 
 
 def _addresses(host: str, port: int) -> set[tuple[str, int]]:

@@ -157,6 +157,7 @@ class DataPlane:
     async def _attend(self, member: Member) -> None:
         status = await member.attend(self._push)
         del self._members[member.id], self._tasks[member.id]
+        (self._folder / protocol.socket_name(member.id)).unlink(missing_ok=True)  # of one killed
         self.counts.end(member.id)
         if member.phase is not Phase.RETIRING:
             self.restarts += 1

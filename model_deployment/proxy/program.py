@@ -42,6 +42,9 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between two reports, if something changed; at most.
 _PERIOD, _HEARTBEAT = 0.2, 1.0
+#: Seconds within which a new proxy gets a route table. One that nobody knows of ends: its controller was
+#: killed as it started it.
+_FORGOTTEN = 60.0
 
 
 class ProxyProgram:
@@ -127,7 +130,11 @@ class ProxyProgram:
         """
         await self._control.start()
         upkeep = SpoolUpkeep(self._spool)
-        beside = [asyncio.create_task(upkeep.run()), asyncio.create_task(self._report_changes())]
+        beside = [
+            asyncio.create_task(upkeep.run()),
+            asyncio.create_task(self._report_changes()),
+            asyncio.create_task(self._end_if_forgotten()),
+        ]
         try:
             await self._retired.wait()
             last, patience = self._retirement
@@ -220,6 +227,12 @@ class ProxyProgram:
         while report.get("more"):
             report = self._changes()
             self._control.send({"event": "report", "report": report})
+
+    async def _end_if_forgotten(self) -> None:
+        await asyncio.sleep(_FORGOTTEN)
+        if not self._serving:
+            _log.warning("no controller gave a route table within %g s", _FORGOTTEN)
+            self.retire()
 
     async def _report_changes(self) -> None:
         """Report each moment what changed, and each second that this process lives."""

@@ -175,7 +175,13 @@ def _stop(controller: Controller) -> list[str]:
 def _look(controller: Controller) -> list[str]:
     audit.collect_late()
     try:
-        audit.assert_clean(controller.state_db, controller.instance, controller.ports, timeout=10)
+        audit.assert_clean(
+            controller.state_db,
+            controller.instance,
+            controller.ports,
+            proxies=int(controller.settings["PROXIES"]),
+            timeout=10,
+        )
     except AssertionError as error:
         return [str(error)]
     return []

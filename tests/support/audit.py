@@ -19,6 +19,7 @@ import psutil
 from tests.support.waiting import until_sync
 
 MARKER = b"MODEL_DEPLOYMENT_LAUNCH="
+BUILD = b"MODEL_DEPLOYMENT_BUILD="
 LIVE = ("starting", "ready", "stopping")
 
 
@@ -31,6 +32,8 @@ class Marked:
     launch_id: str
     cmdline: str
     pgid: int
+    #: Of a companion: equal for those that behave alike.
+    build: str = ""
 
     @property
     def is_companion(self) -> bool:
@@ -72,15 +75,23 @@ class World:
     listening: dict[int, int | None]
     zombies: Sequence[str] = ()
     stored: Stored = field(default_factory=Stored)
+    #: Ids of proxies that have a control socket.
+    sockets: frozenset[str] = frozenset()
+    #: Processes that are to be proxies; None: not known.
+    proxies: int | None = None
 
     @classmethod
-    def look(cls, state_db: Path, instance: str, ports: tuple[int, int]) -> "World":
+    def look(
+        cls, state_db: Path, instance: str, ports: tuple[int, int], proxies: int | None = None
+    ) -> "World":
         """Look at everything."""
         return cls(
             processes=marked_processes(instance),
             listening=listeners(*ports),
             zombies=zombies(),
             stored=read_state(state_db),
+            sockets=control_sockets(state_db.parent),
+            proxies=proxies,
         )
 
     def problems(self) -> list[str]:
@@ -89,6 +100,7 @@ class World:
             *self._strays(),
             *self._not_serving(),
             *self._leases(),
+            *(self._companions(self.proxies) if self.proxies is not None else ()),
             *(
                 f"{row} rests and still has a launch or a port"
                 for row in self.stored.rows
@@ -104,6 +116,22 @@ class World:
         for process in self.processes:
             if process.launch_id not in known and not process.is_companion:
                 yield f"{process} belongs to no live row"
+
+    def _companions(self, wanted: int) -> Iterator[str]:
+        """Proxies and drains that are missing, too many, or of different builds; stale sockets."""
+        ids = {one.pid: one.launch_id.partition(".")[::2] for one in self.processes}
+        proxies = [one for one in self.processes if ids[one.pid][0] == "proxy"]
+        drains = [one for one in self.processes if ids[one.pid][0] == "drain"]
+        if len(proxies) != wanted:
+            yield f"{wanted} proxies are wanted, and there are {[str(one) for one in proxies]}"
+        if len({one.build for one in proxies}) > 1:
+            yield f"the proxies are of different builds: {[str(one) for one in proxies]}"
+        if len(drains) != 1:
+            yield f"one drain is wanted, and there are {[str(one) for one in drains]}"
+        # One that runs in the controller has a socket too.
+        stale = self.sockets - {ids[one.pid][1] for one in proxies}
+        if len(stale) > (wanted == 0):
+            yield f"control sockets of no living proxy: {sorted(stale)}"
 
     def _not_serving(self) -> Iterator[str]:
         """Ready rows whose launch is dead, or is not the one that listens on their port."""
@@ -134,6 +162,12 @@ class World:
             yield f"port {port} is leased to launch {launch_id}, which no live row has there"
 
 
+def control_sockets(data: Path) -> frozenset[str]:
+    """Ids of the proxies that have a control socket in a data directory."""
+    names = {path.stem for path in (data / "proxies").glob("*.sock")}
+    return frozenset(names - {"api"})
+
+
 def marked_processes(instance: str | None = None) -> list[Marked]:
     """Every living process with a marker, of one instance or of all. No zombies."""
     found = (_marked(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
@@ -146,11 +180,12 @@ def _marked(pid: int) -> Marked | None:
     # environment of a zombie is empty.
     with contextlib.suppress(OSError):
         variables = (process / "environ").read_bytes().split(b"\0")
+        builds = [os.fsdecode(one[len(BUILD) :]) for one in variables if one.startswith(BUILD)]
         for variable in variables:
             if variable.startswith(MARKER):
                 instance, _, launch_id = os.fsdecode(variable[len(MARKER) :]).partition("/")
                 cmdline = os.fsdecode((process / "cmdline").read_bytes()).replace("\0", " ")
-                return Marked(pid, instance, launch_id, cmdline.strip(), os.getpgid(pid))
+                return Marked(pid, instance, launch_id, cmdline.strip(), os.getpgid(pid), *builds)
     return None
 
 
@@ -239,13 +274,15 @@ def read_state(state_db: Path) -> Stored:
         return Stored(stored, leases, owner[0] if owner else None)
 
 
-def check(state_db: Path, instance: str, ports: tuple[int, int]) -> list[str]:
+def check(
+    state_db: Path, instance: str, ports: tuple[int, int], proxies: int | None = None
+) -> list[str]:
     """One look at everything; what is wrong, or nothing.
 
     While something is under way the processes are a step ahead of the rows or behind them: call
     this when all has come to rest, or until it is content.
     """
-    world = World.look(state_db, instance, ports)
+    world = World.look(state_db, instance, ports, proxies)
     problems = world.problems()
     if world.stored.instance not in (None, instance):
         # Looking for the wrong marker would find nothing, and nothing wrong.
@@ -254,7 +291,12 @@ def check(state_db: Path, instance: str, ports: tuple[int, int]) -> list[str]:
 
 
 def assert_clean(
-    state_db: Path, instance: str, ports: tuple[int, int], *, timeout: float = 0.0
+    state_db: Path,
+    instance: str,
+    ports: tuple[int, int],
+    *,
+    proxies: int | None = None,
+    timeout: float = 0.0,
 ) -> None:
     """Fail with all problems, if there are any left at the deadline.
 
@@ -263,7 +305,7 @@ def assert_clean(
     problems: list[str] = []
 
     def clean() -> bool:
-        problems[:] = check(state_db, instance, ports)
+        problems[:] = check(state_db, instance, ports, proxies)
         return not problems
 
     try:

@@ -286,7 +286,13 @@ class Controller:
         with suppress(AssertionError):
             until_sync(lambda: None not in audit.listeners(*self.ports).values(), timeout=2)
         listening = audit.listeners(*self.ports).items()
-        return [*processes, *(f"pid {pid} listens on port {port}" for port, pid in listening)]
+        sockets = audit.control_sockets(self.data) if orderly else ()
+        stale = [f"the control socket of proxy {id}" for id in sockets]
+        return [
+            *processes,
+            *stale,
+            *(f"pid {pid} listens on port {port}" for port, pid in listening),
+        ]
 
     def held_up(self) -> float:
         """Seconds it was ready to run, and had to leave the processor to other programs."""
