@@ -1,4 +1,4 @@
-"""What else befalls proxies under load: tables that come meanwhile, processes that are stopped, users that change."""
+"""Proxies under load: tables that come while they start, processes that are stopped, users that change."""
 
 import os
 import signal
