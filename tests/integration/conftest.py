@@ -92,8 +92,11 @@ def guarded(controllers: Controllers) -> Controller:
 class Shared:
     """One controller for all tests of a worker that leave it as they found it."""
 
-    def __init__(self, folder: Path, registry: str, forks: ControllerForks) -> None:
+    def __init__(
+        self, folder: Path, registry: str, forks: ControllerForks, **settings: Any
+    ) -> None:
         self._folder = folder
+        self._settings = settings
         self._forks = forks
         self._registry = registry
         self._made = 0
@@ -103,7 +106,9 @@ class Shared:
         if self._controller is None or not self._controller.running:
             self._made += 1
             folder = self._folder / str(self._made)
-            self._controller = Controller(folder, self._registry, ports=16, forks=self._forks)
+            self._controller = Controller(
+                folder, self._registry, ports=16, forks=self._forks, **self._settings
+            )
             self._controller.up()
         return self._controller
 
@@ -123,9 +128,30 @@ def shared(
     assert not problems, "\n".join(problems)
 
 
+@pytest.fixture(scope="session")
+def shared_with_proxies(
+    tmp_path_factory: pytest.TempPathFactory, registry_uri: str, controller_forks: ControllerForks
+) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("shared_with_proxies")
+    it = Shared(folder, registry_uri, controller_forks, PROXIES=2)
+    yield it
+    problems = it.end()
+    assert not problems, "\n".join(problems)
+
+
 @pytest.fixture
 def controller(shared: Shared) -> Iterator[Controller]:
     """A running controller with nothing deployed, shared with other tests."""
+    yield from _use(shared)
+
+
+@pytest.fixture
+def controller_with_proxies(shared_with_proxies: Shared) -> Iterator[Controller]:
+    """The same behind two proxies that are processes of their own."""
+    yield from _use(shared_with_proxies)
+
+
+def _use(shared: Shared) -> Iterator[Controller]:
     it = shared.get()
     seen = len(it.logged())
     yield it

@@ -18,6 +18,13 @@ from tests.support.harness import CALLER, OPERATOR, Controller, Controllers
 from tests.support.tools import check_problem
 from tests.support.waiting import until_sync
 
+
+@pytest.fixture
+def guarded(controllers: Controllers) -> Controller:
+    """A controller with users, behind proxies: callers never reach the controller itself."""
+    return controllers(PROXIES=2).with_users().up()
+
+
 WRONG = ("olga", "x" * 16)
 UNSAFE = [route for route in POLICIES if route[0] != "GET"]
 

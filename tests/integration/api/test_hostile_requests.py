@@ -53,6 +53,12 @@ HEADERS = "Host: localhost\r\nContent-Length: 0\r\nConnection: close\r\n"
 
 
 @pytest.fixture
+def controller(controller_with_proxies: Controller) -> Controller:
+    """Callers reach proxies, and never the controller itself."""
+    return controller_with_proxies
+
+
+@pytest.fixture
 def untouched(controller: Controller) -> Iterator[Controller]:
     """A controller on which nothing may have been started, noted down or stopped."""
     controller.deploy("stub-2")
