@@ -23,8 +23,8 @@ from model_deployment.control.reconciler import Reconciler
 from model_deployment.credentials.access import Access
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.data_plane import DataPlane
+from model_deployment.http.unix_sockets import bind_in
 from model_deployment.proxy import protocol
-from model_deployment.proxy.control_server import bind_in
 from model_deployment.runtime import identity
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.settings import Settings

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from model_deployment.core.errors import StateError
 from model_deployment.http.listener import admit_again, listen
+from model_deployment.http.unix_sockets import open_folder
 from model_deployment.proxy import protocol
-from model_deployment.proxy.control_server import open_folder
 from model_deployment.runtime import identity
 
 _log = logging.getLogger(__name__)

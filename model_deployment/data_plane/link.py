@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from model_deployment.http.unix_sockets import open_folder
 from model_deployment.proxy import protocol
-from model_deployment.proxy.control_server import open_folder
 from model_deployment.proxy.protocol import Message
 
 _log = logging.getLogger(__name__)

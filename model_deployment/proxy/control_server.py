@@ -7,8 +7,8 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
+from model_deployment.http.unix_sockets import bind_in
 from model_deployment.proxy import protocol
 from model_deployment.proxy.protocol import Message
 
@@ -127,35 +127,3 @@ class ControlServer:
         descriptor = os.dup(writer.get_extra_info("socket").fileno())
         with socket.socket(fileno=descriptor) as own:
             socket.send_fds(own, [line], [self._listener.fileno()])
-
-
-def bind_in(folder: Path, name: str) -> socket.socket:
-    """A Unix socket that listens in a folder, in the place of one that was left there.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with open_folder(folder) as path:
-            draft = f"{path}/.{name}"
-            Path(draft).unlink(missing_ok=True)
-            bound.bind(draft)
-            bound.listen(512)
-            # Never for a moment without one that listens.
-            Path(draft).rename(f"{path}/{name}")
-    except OSError:
-        bound.close()
-        raise
-    bound.setblocking(False)
-    return bound
-
-
-@contextlib.contextmanager
-def open_folder(folder: Path) -> Any:
-    """A short name of a folder: the address of a Unix socket has room for 108 bytes."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
