@@ -1,19 +1,14 @@
 """Starts proxies: as processes of their own, or in the controller's own event loop."""
 
-import asyncio
-import logging
-import os
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from model_deployment.proxy.program import ProxyProgram
+from model_deployment.data_plane.embedded_proxy import EmbeddedProxy
 from model_deployment.proxy.protocol import ProxyConfig
 from model_deployment.runtime import companions
-
-_log = logging.getLogger(__name__)
 
 #: The kind of the companions, in their markers.
 KIND = "proxy"
@@ -75,14 +70,14 @@ class ProxyStarter:
             environment=self._environment,
         )
 
-    def start_here(self, taken: Iterable[str]) -> "EmbeddedProxy":
+    def start_here(self, taken: Iterable[str]) -> EmbeddedProxy:
         """Run a proxy in this event loop.
 
         Raises:
             CredentialsError, OSError: it could not be started.
         """
         config = self._config(taken)
-        return EmbeddedProxy(config.id, ProxyProgram(config, self._listener.dup()))
+        return EmbeddedProxy(config, self._listener.dup())
 
     def _config(self, taken: Iterable[str]) -> ProxyConfig:
         column = _lowest_free({column_of(id) for id in taken})
@@ -101,29 +96,3 @@ def column_of(id: str) -> int:
 
 def _lowest_free(taken: set[int]) -> int:
     return next(column for column in range(len(taken) + 1) if column not in taken)
-
-
-class EmbeddedProxy:
-    """Implements :class:`~model_deployment.data_plane.member.ProxyProcess` with a task."""
-
-    def __init__(self, id: str, program: ProxyProgram) -> None:
-        self.id = id
-        self.pid = os.getpid()
-        self._program = program
-        self._task = asyncio.create_task(program.run(), name=f"proxy {id}")
-
-    async def ended(self) -> int | None:
-        await asyncio.wait({self._task})
-        if not self._task.cancelled() and (error := self._task.exception()):
-            _log.error("the proxy has failed", exc_info=error)
-            return 1
-        return 0
-
-    def terminate(self) -> None:
-        self._program.retire()
-
-    def kill(self) -> None:
-        self._task.cancel()
-
-    def forget(self) -> None:
-        self._task.cancel()
