@@ -16,7 +16,7 @@ from model_deployment.data_plane.counts import PlaneCounts
 from model_deployment.data_plane.decide import Kill, Phase, Retire, Start, decide
 from model_deployment.data_plane.link import LinkClosed
 from model_deployment.data_plane.log_records import log_again
-from model_deployment.data_plane.member import Member, ProxyProcess, table_message
+from model_deployment.data_plane.member import Member, ProxyProcess
 from model_deployment.data_plane.usage_rows import UsageRows
 from model_deployment.http.listener import admit_no_more
 from model_deployment.proxy import protocol
@@ -77,7 +77,7 @@ class DataPlane:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._rows = UsageRows(folder / "rows.json")
         self._routes: list[Route] | None = None
-        self._table: list[dict[str, object]] = []
+        self._table: list[Message] = []
         self._number = 0
         self._not_before = 0.0
         self._pause = 0.0
@@ -205,7 +205,9 @@ class DataPlane:
         if self._routes != [*routes] or failed:
             self._routes = [*routes]
             rows = self._rows.assign(route.key for route in routes)
-            self._table = table_message([replace(r, usage_row=rows[r.key]) for r in routes])
+            self._table = [
+                protocol.route_message(replace(r, usage_row=rows[r.key])) for r in routes
+            ]
             self._number += 1
             self._keep()
             for member in members:
@@ -256,8 +258,7 @@ class DataPlane:
 
     def refuse(self, key: ModelKey, error: NotEnoughMemory) -> None:
         """Fail the requests that wait for a parked deployment, since it is not started."""
-        message = protocol.refusal_message(key, error)
-        self._tell(**message)
+        self._tell(**protocol.refusal_message(key, error))
 
     def discard(self, key: ModelKey) -> None:
         """Forget what was counted of a name: it stands for another model now."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from model_deployment.core.domain import Route
 from model_deployment.data_plane.decide import Phase, ProxyState
 from model_deployment.data_plane.link import LinkClosed, ProxyLink
 from model_deployment.proxy import protocol
@@ -184,7 +183,3 @@ class Member:
 
 async def _first_of(*awaited: "asyncio.Future[Any]") -> None:
     await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-
-
-def table_message(routes: Sequence[Route]) -> list[dict[str, Any]]:
-    return [protocol.route_message(route) for route in routes]
