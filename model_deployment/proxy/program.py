@@ -9,6 +9,8 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,22 @@ _PERIOD, _HEARTBEAT = 0.2, 1.0
 _FORGOTTEN = 60.0
 
 
+class _Phase(Enum):
+    STARTING = auto()  # it has no route table yet, so it takes no connections
+    SERVING = auto()
+    RETIRING = auto()  # it takes no connections any more; the first order to retire counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Retirement:
+    #: No other process will take connections at this address.
+    last: bool
+    #: Seconds that the requests under way may take.
+    patience: float
+
+
 class ProxyProgram:
-    """Everything of one proxy, in one event loop."""
+    """Everything of one proxy, in one event loop. Made while that loop runs."""
 
     def __init__(self, config: ProxyConfig, listener: socket.socket) -> None:
         """
@@ -101,10 +117,8 @@ class ProxyProgram:
             Access(self._credentials, config.hosts, {"/health"}).admit,
             trusted_proxies=config.trusted_proxies,
         )
-        self._number = -1
-        self._serving = False
-        self._retired = asyncio.Event()
-        self._retirement: tuple[bool, float] = (False, config.drain_timeout)
+        self._phase = _Phase.STARTING
+        self._retirement: asyncio.Future[_Retirement] = asyncio.get_running_loop().create_future()
 
     def retire(self, *, last: bool = False, patience: float | None = None) -> None:
         """Take no connections any more, and end when the requests under way are answered.
@@ -113,10 +127,13 @@ class ProxyProgram:
             last: no other process will take connections at this address.
             patience: seconds that the requests may take.
         """
-        if self._retired.is_set() and patience is None:
-            self._routes.publish(())  # told twice: in a hurry
-        self._retirement = (last, self._config.drain_timeout if patience is None else patience)
-        self._retired.set()
+        if self._phase is _Phase.RETIRING:
+            if patience is None:
+                self._routes.publish(())  # told twice: in a hurry
+            return
+        self._phase = _Phase.RETIRING
+        seconds = self._config.drain_timeout if patience is None else patience
+        self._retirement.set_result(_Retirement(last, seconds))
 
     def tell(self, message: Message) -> None:
         """Send a message to the controller, if there is one."""
@@ -136,10 +153,9 @@ class ProxyProgram:
             asyncio.create_task(self._end_if_forgotten()),
         ]
         try:
-            await self._retired.wait()
-            last, patience = self._retirement
+            retirement = await self._retirement
             self._routes.stop_waiting()
-            await self._server.stop(last=last, patience=patience)
+            await self._server.stop(last=retirement.last, patience=retirement.patience)
         finally:
             for task in beside:
                 task.cancel()
@@ -197,14 +213,13 @@ class ProxyProgram:
         await asyncio.to_thread(self._read_signatures, routes)
         complete = self._routes.publish(routes)
         self._counters.keep(route.key for route in routes)
-        self._number = message["number"]
-        if not self._serving and not self._retired.is_set():
-            self._serving = True
+        if self._phase is _Phase.STARTING:
+            self._phase = _Phase.SERVING
             await self._server.start(self._listener, shared=self._config.shared)
         self._control.send(
             {
                 "event": "acknowledged",
-                "number": self._number,
+                "number": message["number"],
                 "complete": complete,
                 "report": self._changes(),
             }
