@@ -28,7 +28,7 @@ from model_deployment.gate import dumps
 Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
 #: The last lines of a launch's log.
 Tail = Callable[[str, int], str]
-#: What the proxy has counted of a deployment.
+#: What the proxies have counted of a deployment.
 Count = Callable[[ModelKey], ProxyCounters]
 #: Memory of the processes of a launch; None if they have ended.
 Measure = Callable[[Handle], Awaitable[Memory | None]]

@@ -1,4 +1,4 @@
-"""Builds the serving side: state, registry, processes, the proxy's routes, and the control loop."""
+"""Builds the serving side: state, registry, processes, the data plane, and the control loop."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ from model_deployment.state.ports import Ports
 
 @dataclass(frozen=True)
 class _Stores:
-    """What the control loop and the proxy both use."""
+    """What the control loop and the other parts both use."""
 
     instance: str
     deployments: Deployments

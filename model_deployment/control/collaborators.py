@@ -36,9 +36,9 @@ class Collaborators:
     prepare: Callable[[Deployment], Awaitable[Path]]
     #: Whether a launch predicts rows alike in a batch and alone.
     compare: Callable[[Deployment], Awaitable[Finding]]
-    #: Replaces the proxy's route table; False if a route cannot serve yet and has to be published again.
+    #: Replaces the proxies' route table; False until all serve all routes: it is to be published again.
     publish: Callable[[Sequence[Route]], bool]
-    #: What the proxy has counted of a launch, by launch id.
+    #: What the proxies have counted of a launch, by launch id.
     traffic: Callable[[str], LaunchTraffic]
     #: The process that holds a port of this machine, if there is one.
     holder: Callable[[str, int], str | None]

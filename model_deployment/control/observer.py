@@ -15,7 +15,7 @@ from model_deployment.state.deployments import Deployments
 
 @dataclass(frozen=True, kw_only=True)
 class Observer:
-    """Reads processes, probes and the proxy's counts; the one row it writes is a handle found again."""
+    """Reads processes, probes and the proxies' counts; the one row it writes is a handle found again."""
 
     deployments: Deployments
     world: Collaborators

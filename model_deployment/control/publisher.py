@@ -1,4 +1,4 @@
-"""Tells the proxy where requests go: one route for each deployment that is not stopped."""
+"""Tells the proxies where requests go: one route for each deployment that is not stopped."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -10,13 +10,12 @@ _WAITING = frozenset({State.PENDING, State.STARTING, State.STOPPING, State.PARKE
 
 
 class Publisher:
-    """The routes that the proxy was given last, and whether it took all of them."""
+    """The routes that the proxies were given last, and whether all of them took all routes."""
 
     def __init__(self, publish: Callable[[Sequence[Route]], bool]) -> None:
-        """Publish to one proxy.
-
+        """
         Args:
-            publish: replaces its route table; False if one of the routes cannot serve yet.
+            publish: replaces the route table of every proxy; False until all proxies serve all routes.
         """
         self._replace_routes = publish
         self._published: list[Route] = []

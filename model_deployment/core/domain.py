@@ -194,7 +194,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What the proxy knows of one deployment; ``endpoint`` is None while it does not serve.
+    """What each proxy knows of one deployment; ``endpoint`` is None while it does not serve.
 
     If ``waits`` is set, requests meanwhile wait: the first one wakes the deployment.
     """
@@ -222,7 +222,7 @@ BATCH_ROWS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 
 @dataclass(frozen=True, slots=True)
 class LaunchTraffic:
-    """What the proxy has seen of one launch."""
+    """What proxies have seen of one launch."""
 
     in_flight: int = 0
     #: Age of the oldest unanswered request, in seconds.
@@ -238,7 +238,7 @@ class LaunchTraffic:
 
 @dataclass(frozen=True, slots=True)
 class ProxyCounters:
-    """What the proxy has counted of one deployment since this controller began to route to it."""
+    """What proxies have counted of one deployment since this controller began to route to it."""
 
     #: Whether a signature is there to check requests against; None while nothing is served.
     checked: bool | None = None

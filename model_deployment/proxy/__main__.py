@@ -21,10 +21,8 @@ async def _run(config: ProxyConfig) -> None:
     program = ProxyProgram(config, socket.socket(fileno=config.descriptor))
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, program.retire)
-    for number in (
-        signal.SIGINT,
-        signal.SIGHUP,
-    ):  # of a terminal: they are meant for the controller
+    # A terminal sends these to the controller as well, and means the controller.
+    for number in (signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)
     with sent_to(program.tell):
         await program.run()

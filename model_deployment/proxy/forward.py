@@ -9,6 +9,7 @@ from model_deployment.proxy import problems
 from model_deployment.proxy.caller_request import CallerRequest
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.exchange import Exchange
+from model_deployment.proxy.forwarder import SCOPE_ID
 from model_deployment.proxy.outbox import Outbox
 from model_deployment.proxy.routes import Routes
 
@@ -60,7 +61,7 @@ class Proxy:
             return
         entry = self._routes.lookup(request.path)
         if entry is None:
-            request.scope["model_deployment.request_id"] = request.request_id.decode("ascii")
+            request.scope[SCOPE_ID] = request.request_id.decode("ascii")
             await self._pass_on(request)
         else:
             await Exchange(self._context, self._outbox, entry, request).run()

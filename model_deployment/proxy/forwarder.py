@@ -25,7 +25,7 @@ from model_deployment.proxy.headers import CLOSE, HOP_BY_HOP, REQUEST_ID, withou
 _RETRY_AFTER = 2
 #: Seconds within which the controller takes a connection, if it lives.
 _CONNECT_TIMEOUT = 5.0
-#: The scope's member with the id of the request, which is set by the server.
+#: Key of an ASGI scope: the id of the request, which the proxy sets.
 SCOPE_ID = "model_deployment.request_id"
 
 #: What the proxy says in the controller's place, so that the controller need not say it again.
@@ -65,19 +65,19 @@ class Forwarder:
         if scope["path"] == "/health" and scope["method"] in ("GET", "HEAD"):
             await self._answer_health(send)
             return
-        exchange = _Forwarding(scope, receive, send)
+        forwarding = _Forwarding(scope, receive, send)
         try:
             if not _can_be_forwarded(scope):
                 raise NonCanonicalPath(NON_CANONICAL)
-            await exchange.run(self._session)
+            await forwarding.run(self._session)
         except _CallerGone:
             return
         except (aiohttp.ClientError, OSError) as error:
             # Too late for another status: without its end the caller sees that the answer is incomplete.
-            if not exchange.answering:
-                await exchange.refuse(_away(error))
+            if not forwarding.answering:
+                await forwarding.refuse(_away(error))
         except ModelDeploymentError as error:
-            await exchange.refuse(error)
+            await forwarding.refuse(error)
 
     async def _answer_health(self, send: Send) -> None:
         away = {} if self._connected() else {"controller": "away"}

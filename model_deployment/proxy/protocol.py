@@ -18,7 +18,7 @@ retire   last, patience                        takes no connections any more, an
 ======== ===================================== ==========================================================
 
 The proxy sends by itself: ``acknowledged`` (number, complete, report), ``report``, ``wake`` (key), ``look``
-(a model did not answer), ``note`` (key, text), ``log`` (a record for the controller's log).
+(a model did not answer), ``note`` (key, text).
 
 ``listener``, ``hello`` and ``retire`` stay as they are: a controller of another release uses them to take
 over the address.

@@ -82,8 +82,8 @@ class ReportedTotals:
 class ReportedCounts:
     """The last report of each process, and what is left of those that ended."""
 
-    def __init__(self, totals: ReportedTotals | None = None) -> None:
-        self.totals = totals or ReportedTotals()
+    def __init__(self) -> None:
+        self.totals = ReportedTotals()
         self._ended: set[str] = set()
         #: Windows that are not stored yet, by process and by the id of their documents.
         self._windows: dict[str, dict[str, WindowReport]] = {}

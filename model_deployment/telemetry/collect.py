@@ -47,7 +47,7 @@ class Telemetry:
         """Remember the sources.
 
         Args:
-            counters: the proxy's counts of a deployment.
+            counters: the proxies' counts of a deployment.
             captures: the status of captures; may read a file.
             idle: seconds since the reconciler's last successful tick.
             refresh: has the newest counts of the proxies come in.
