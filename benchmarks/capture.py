@@ -95,6 +95,13 @@ class Server:
             time.sleep(0.1)
 
 
+async def _report(report: CountReport, counts: ReportedCounts) -> None:
+    """As a proxy reports to its controller."""
+    while True:
+        counts.apply("benchmark", report.changes(time.time()))
+        await asyncio.sleep(0.2)
+
+
 async def serve(listener: socket.socket, port: int, core: int, folder: Path, url: str) -> None:
     """Serve the proxy as ``server.serve`` does, and capture unless there is no store."""
     recorder: Recorder | None = None
@@ -106,7 +113,6 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
         recorder = Recorder(spool, traffic, counters)
         report = CountReport(counters, traffic, lambda: spool.dropped)
         counts = ReportedCounts()
-        counts.totals.refresh = lambda: counts.apply("benchmark", report.changes(time.time()))
         upkeep = Upkeep(
             folder, counts, OpenedStore(connect(url)), lambda _, stored: report.stored(stored)
         )
@@ -116,6 +122,7 @@ async def serve(listener: socket.socket, port: int, core: int, folder: Path, url
             log=folder / "drain.log", environment={"PATH": os.defpath, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         work = [asyncio.create_task(one.run()) for one in (SpoolUpkeep(spool), upkeep, child)]
+        work.append(asyncio.create_task(_report(report, counts)))
         while child.pid is None:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
         os.sched_setaffinity(child.pid, {max(os.sched_getaffinity(0))})

@@ -5,7 +5,7 @@ shows sums. A controller that starts anew gets everything again with the first r
 so nothing is counted twice: the windows of a process have ids of their own in the store.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from model_deployment.core.names import ModelKey
@@ -21,29 +21,22 @@ class ReportedTotals:
     """Sums over all processes, also over those that ended. What it returns is never changed."""
 
     def __init__(self) -> None:
-        #: Called before each reading: takes a report of the requests that this process serves itself.
-        self.refresh: Callable[[], object] = lambda: None
         self._living: dict[str, dict[ModelKey, RequestCounts]] = {}
         self._past: dict[ModelKey, RequestCounts] = {}
         #: Sums that are known.
         self._sums: dict[ModelKey, RequestCounts] = {}
 
     def of(self, key: ModelKey) -> RequestCounts:
-        self.refresh()
-        return self._of(key)
-
-    def _of(self, key: ModelKey) -> RequestCounts:
         found = self._sums.get(key)
         if found is None:
             found = self._sums[key] = self._sum(key)
         return found
 
     def all(self) -> dict[ModelKey, RequestCounts]:
-        self.refresh()
         keys = dict.fromkeys(self._past)
         for counts in self._living.values():
             keys |= dict.fromkeys(counts)
-        return {key: self._of(key) for key in keys}
+        return {key: self.of(key) for key in keys}
 
     def keep(self, keys: Iterable[ModelKey]) -> None:
         """Forget all other deployments."""
@@ -92,7 +85,6 @@ class ReportedCounts:
     @property
     def dropped(self) -> int:
         """Captures that were dropped since this controller began, or earlier by a living process."""
-        self.totals.refresh()
         return sum(self._dropped.values())
 
     def apply(self, process: str, report: Mapping[str, Any]) -> None:
@@ -132,7 +124,6 @@ class ReportedCounts:
 
     def unstored(self, key: ModelKey) -> list[WindowReport]:
         """The windows of a deployment that may not be in the store, or be there as they were before."""
-        self.totals.refresh()
         return [
             window
             for windows in self._windows.values()
@@ -142,7 +133,6 @@ class ReportedCounts:
 
     def finished(self) -> list[WindowReport]:
         """The windows that are over. They stay here until :meth:`forget`."""
-        self.totals.refresh()
         return [
             window
             for process, windows in self._windows.items()

@@ -3,10 +3,49 @@
 import time
 from collections.abc import Callable, Mapping
 
+from model_deployment.core.names import ModelKey
 from model_deployment.recording.count_report import CountReport
-from model_deployment.recording.counters import RequestCounters
-from model_deployment.recording.reported_counts import ReportedCounts
-from model_deployment.recording.windows import TrafficWindows
+from model_deployment.recording.counters import RequestCounters, RequestCounts
+from model_deployment.recording.reported_counts import ReportedCounts, ReportedTotals
+from model_deployment.recording.windows import TrafficWindows, WindowReport
+
+
+class _PromptTotals(ReportedTotals):
+    """Takes a report before each reading."""
+
+    def __init__(self, refresh: Callable[[], None]) -> None:
+        super().__init__()
+        self._refresh = refresh
+
+    def of(self, key: ModelKey) -> RequestCounts:
+        self._refresh()
+        return super().of(key)
+
+    def all(self) -> dict[ModelKey, RequestCounts]:
+        self._refresh()
+        return super().all()
+
+
+class _PromptCounts(ReportedCounts):
+    """Takes a report before each reading."""
+
+    def __init__(self, refresh: Callable[[], None]) -> None:
+        super().__init__()
+        self.totals = _PromptTotals(refresh)
+        self._refresh = refresh
+
+    @property
+    def dropped(self) -> int:
+        self._refresh()
+        return super().dropped
+
+    def unstored(self, key: ModelKey) -> list[WindowReport]:
+        self._refresh()
+        return super().unstored(key)
+
+    def finished(self) -> list[WindowReport]:
+        self._refresh()
+        return super().finished()
 
 
 class LocalCounts:
@@ -17,10 +56,9 @@ class LocalCounts:
         self.traffic = TrafficWindows(name)
         self.counters = RequestCounters()
         self.report = CountReport(self.counters, self.traffic, lambda: self.dropped)
-        self.reported = ReportedCounts()
+        self.reported = _PromptCounts(self.refresh)
         self.dropped = 0
         self._clock = clock
-        self.reported.totals.refresh = self.refresh
 
     def refresh(self) -> None:
         """Report what changed."""
