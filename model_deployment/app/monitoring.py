@@ -118,9 +118,7 @@ class DeployedModels:
 
 
 def build_monitoring(
-    settings: Settings,
-    serving: ServingParts,
-    stack: contextlib.AsyncExitStack,
+    settings: Settings, serving: ServingParts, stack: contextlib.AsyncExitStack
 ) -> MonitoringParts:
     """Build the parts and start their background work; the stack ends both.
 
@@ -167,8 +165,8 @@ def build_monitoring(
     in_background(stack, models.baselines.run(models.ready), "baselines")
     if settings.report_every:
         window = timedelta(seconds=settings.report_window)
-        work = schedule.run(reporter, models.ready, every=settings.report_every, window=window)
-        in_background(stack, work, "reports")
+        reports = schedule.run(reporter, models.ready, every=settings.report_every, window=window)
+        in_background(stack, reports, "reports")
     return MonitoringParts(
         upkeep,
         store,
