@@ -245,7 +245,7 @@ class ProxyProgram:
 
     async def _end_if_forgotten(self) -> None:
         await asyncio.sleep(_FORGOTTEN)
-        if not self._serving:
+        if self._phase is _Phase.STARTING:
             _log.warning("no controller gave a route table within %g s", _FORGOTTEN)
             self.retire()
 

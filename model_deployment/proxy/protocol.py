@@ -18,7 +18,7 @@ retire   last, patience                        takes no connections any more, an
 ======== ===================================== ==========================================================
 
 The proxy sends by itself: ``acknowledged`` (number, complete, report), ``report``, ``wake`` (key), ``look``
-(a model did not answer), ``note`` (key, text).
+(a model did not answer), ``note`` (key, text), ``log`` (a warning or an error, for the controller's log).
 
 ``listener``, ``hello`` and ``retire`` stay as they are: a controller of another release uses them to take
 over the address.
