@@ -5,6 +5,7 @@ when a proxy ends, even by SIGKILL, another one takes those who wait there. With
 (SO_REUSEPORT) they would be lost. The controller holds it too, so callers wait while no proxy lives.
 """
 
+import contextlib
 import logging
 import os
 import socket
@@ -33,6 +34,7 @@ def take_over_or_listen(folder: Path, host: str, port: int) -> socket.socket:
         StateError: another program uses the address, or it cannot be used.
     """
     unanswered: list[identity.Process] = []
+    elsewhere: list[str] = []
     for path in _control_sockets(folder):
         found, peer = _ask(folder, path.name)
         if found is None:
@@ -42,8 +44,23 @@ def take_over_or_listen(folder: Path, host: str, port: int) -> socket.socket:
             _log.info("took over the listening socket of %s:%s from a proxy", host, port)
             admit_again(found)  # the last controller may have been killed while it was stopping
             return found
+        if found.getsockname()[1] == port:
+            elsewhere.append(path.name)
         found.close()
-    return _listen(host, port, unanswered)
+    try:
+        return listen(host, port)
+    except StateError:
+        # An address of this port that has the other one in it, such as 127.0.0.1 and 0.0.0.0.
+        for name in elsewhere:
+            _log.warning("a proxy of other settings is told to leave port %s: %s", port, name)
+            _retire(folder, name)
+        for process in unanswered:
+            # A proxy of ours that is stopped may hold the address, and answers nobody.
+            _log.warning("killing a proxy that does not hand over its socket: pid %s", process.pid)
+            identity.kill(process)
+        if not elsewhere and not unanswered:
+            raise
+    return _listen_soon(host, port)
 
 
 def drop_stale_sockets(folder: Path) -> None:
@@ -71,16 +88,7 @@ def _addresses(host: str, port: int) -> set[tuple[str, int]]:
     return {(str(address[0]), int(address[1])) for *_, address in found}
 
 
-def _listen(host: str, port: int, unanswered: list[identity.Process]) -> socket.socket:
-    try:
-        return listen(host, port)
-    except StateError:
-        # A proxy of ours that is stopped holds the address, and answers nobody.
-        if not unanswered:
-            raise
-    for process in unanswered:
-        _log.warning("killing a proxy that does not hand over its socket: pid %s", process.pid)
-        identity.kill(process)
+def _listen_soon(host: str, port: int) -> socket.socket:
     end = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -89,6 +97,15 @@ def _listen(host: str, port: int, unanswered: list[identity.Process]) -> socket.
             if time.monotonic() >= end:
                 raise
             time.sleep(0.02)
+
+
+def _retire(folder: Path, name: str) -> None:
+    """Have a proxy close its listening socket, and end when its requests are answered."""
+    with socket.socket(socket.AF_UNIX) as connection, open_folder(folder) as path:
+        connection.settimeout(_PATIENCE)
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            connection.connect(f"{path}/{name}")
+            connection.sendall(protocol.encode({"op": "retire", "last": True, "patience": None}))
 
 
 def _ask(folder: Path, name: str) -> tuple[socket.socket | None, identity.Process | None]:
