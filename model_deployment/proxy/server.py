@@ -19,12 +19,13 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that callers on open connections are given to hear that they are to leave.
 _GOODBYE = 0.3
-#: Connections accepted at once.
+#: Connections accepted at once; after a wait, for each millisecond of it: a process with many connections
+#: must not become slow to take others.
 _ACCEPTED_AT_ONCE = 4
 #: Where several processes share the socket, one waits a millisecond for each so many connections that it
 #: has before it takes another: the kernel wakes the same one first each time, and it would get them all.
 _CONNECTIONS_PER_MS = 4
-_LONGEST_WAIT_MS = 16
+_LONGEST_WAIT_MS = 8
 #: Seconds without accepting when there are no more descriptors.
 _EXHAUSTED = 1.0
 #: Looks at the connections within the time that a connection may be idle.
@@ -115,12 +116,12 @@ class ProxyServer:
     def _accept(self, listener: socket.socket) -> None:
         wait = min(len(self._callers.open) // _CONNECTIONS_PER_MS, _LONGEST_WAIT_MS)
         if self._shared and wait:
-            self._pause(listener, wait / 1000)
+            self._pause(listener, wait / 1000, most=wait * _ACCEPTED_AT_ONCE)
         else:
-            self._accept_some(listener)
+            self._accept_some(listener, _ACCEPTED_AT_ONCE)
 
-    def _accept_some(self, listener: socket.socket) -> None:
-        for _ in range(_ACCEPTED_AT_ONCE):
+    def _accept_some(self, listener: socket.socket, most: int) -> None:
+        for _ in range(most):
             try:
                 accepted, _address = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -128,19 +129,19 @@ class ProxyServer:
             except OSError as error:
                 # Most likely there are no more descriptors: the connection stays in the queue.
                 _log.error("cannot accept a connection: %s", error)
-                self._pause(listener, _EXHAUSTED)
+                self._pause(listener, _EXHAUSTED, most=_ACCEPTED_AT_ONCE)
                 return
             self._take(accepted)
 
-    def _pause(self, listener: socket.socket, seconds: float) -> None:
-        """Let others accept connections for so long."""
+    def _pause(self, listener: socket.socket, seconds: float, most: int) -> None:
+        """Let others accept connections for so long, and then accept up to ``most``."""
         self._loop.remove_reader(listener.fileno())
-        self._loop.call_later(seconds, self._go_on, listener)
+        self._loop.call_later(seconds, self._go_on, listener, most)
 
-    def _go_on(self, listener: socket.socket) -> None:
+    def _go_on(self, listener: socket.socket, most: int) -> None:
         if listener is self._listener:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
-            self._accept_some(listener)
+            self._accept_some(listener, most)
 
     def _take(self, accepted: socket.socket) -> None:
         task = self._loop.create_task(self._connect(accepted))
