@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Three processes on the two cores of CI: many tests wait for processes of their own.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
+# Four processes on the two cores of CI: many tests wait for processes of their own.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
 # pip names each package; the moving bar is left out where the output is no terminal.
 PIP := $(BIN)/pip install --disable-pip-version-check --progress-bar $$(test -t 1 && echo on || echo off)
 

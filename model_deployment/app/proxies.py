@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from dataclasses import asdict
+from pathlib import Path
 
 from model_deployment.core.options import EnvManager
 from model_deployment.credentials.verify import Credentials
@@ -12,12 +14,14 @@ from model_deployment.data_plane.counts import PlaneCounts
 from model_deployment.data_plane.data_plane import DataPlane, PlaneEvents
 from model_deployment.data_plane.starter import ProxyStarter
 from model_deployment.proxy import protocol
-from model_deployment.proxy.limits_file import create_limits_file
+from model_deployment.proxy.limits_file import columns_for, create_limits_file
 from model_deployment.proxy.protocol import ProxyConfig
 from model_deployment.proxy.upstream import UpstreamLimits
 from model_deployment.recording.reported_counts import ReportedCounts
 from model_deployment.runtime.logs import PROXY
 from model_deployment.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 async def take_address(settings: Settings, stack: contextlib.AsyncExitStack) -> socket.socket:
@@ -47,7 +51,7 @@ async def build_data_plane(
     environment = settings.model_environment(EnvManager.LOCAL)
     starter = ProxyStarter(template, listener, log, environment)
     here = settings.proxies == 0
-    create_limits_file(folder / protocol.LIMITS_FILE)
+    _create_limits_file(folder / protocol.LIMITS_FILE, settings.proxies)
     plane = DataPlane(
         listener,
         folder,
@@ -60,6 +64,13 @@ async def build_data_plane(
     for process in await asyncio.to_thread(starter.living):
         plane.adopt(process, current=not here and process.build == starter.build)
     return plane
+
+
+def _create_limits_file(path: Path, proxies: int) -> None:
+    try:
+        create_limits_file(path, columns=columns_for(proxies))
+    except OSError as error:  # a full disk: predictions go on
+        _log.error("cannot write %s, so each proxy has limits of its own: %s", path, error.strerror)
 
 
 def _template(

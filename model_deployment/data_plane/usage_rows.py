@@ -10,11 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from model_deployment.core.names import ModelKey
+from model_deployment.proxy.limits_file import ROWS
 
 _log = logging.getLogger(__name__)
-
-#: As many as the table has.
-ROWS = 1024
 
 
 class UsageRows:

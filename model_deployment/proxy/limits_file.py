@@ -28,10 +28,17 @@ _PID, _STARTED, HEARTBEAT = range(3)
 #: The format of the file, in its first eight bytes.
 _NAME = int.from_bytes(b"limits-1", "little")
 
-_ROW_COUNT, _COLUMN_COUNT = 1024, 64
+#: Rows of a file. Few columns are enough for few proxies, and as many again that they replace.
+ROWS = 1024
+_FEW, _MANY = 16, 64
 
 
-def create_limits_file(path: Path, rows: int = _ROW_COUNT, columns: int = _COLUMN_COUNT) -> None:
+def columns_for(proxies: int) -> int:
+    """Columns of a file for so many proxies: 1 MB of them, or 4."""
+    return _FEW if 2 * proxies <= _FEW else _MANY
+
+
+def create_limits_file(path: Path, rows: int = ROWS, columns: int = _MANY) -> None:
     """Ensure that there is a file of this size that was made since the machine started.
 
     Proxies that have opened an unsuitable file share no limits with those that open the new one.

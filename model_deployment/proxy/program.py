@@ -27,7 +27,7 @@ from model_deployment.proxy.protocol import Message, ProxyConfig
 from model_deployment.proxy.route_reports import RouteReports
 from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.server import ProxyServer
-from model_deployment.proxy.shared_limits import SharedLimits
+from model_deployment.proxy.shared_limits import DeploymentUsage, SharedLimits, unshared_usage
 from model_deployment.proxy.upstream import UpstreamLimits
 from model_deployment.recording.count_report import CountReport
 from model_deployment.recording.counters import RequestCounters
@@ -84,10 +84,10 @@ class ProxyProgram:
         self._credentials.open()
         self._artifacts = ArtifactCache(data / "models")
         self._descriptions = MLmodelCache(MLmodelReader())
-        self._usage = SharedLimits.open(config.folder / protocol.LIMITS_FILE, config.column)
+        self._usage = _open_limits(config)
         self._routes = Routes(
             UpstreamLimits(**config.limits),
-            usage=lambda route: self._usage.row(route.usage_row),
+            usage=self._usage_of,
             gates=self._gate,
             on_failure=lambda: self._control.send({"event": "look"}),
             add_event=self._note,
@@ -133,7 +133,8 @@ class ProxyProgram:
             return
         self._phase = _Phase.RETIRING
         seconds = self._config.drain_timeout if patience is None else patience
-        self._retirement.set_result(_Retirement(last, seconds))
+        if not self._retirement.done():  # it was cancelled with the program
+            self._retirement.set_result(_Retirement(last, seconds))
 
     def tell(self, message: Message) -> None:
         """Send a message to the controller, if there is one."""
@@ -163,10 +164,14 @@ class ProxyProgram:
             self._send_report()
             await self._control.close()
             await self._routes.close()
-            self._usage.close()
+            if self._usage is not None:
+                self._usage.close()
             await self._forwarder.close()
             self._spool.close()
             self._credentials.close()
+
+    def _usage_of(self, route: Route) -> DeploymentUsage:
+        return unshared_usage() if self._usage is None else self._usage.row(route.usage_row)
 
     def _gate(self, route: Route) -> Gate:
         path = self._artifacts.path(route.artifact)
@@ -265,3 +270,12 @@ class ProxyProgram:
             if report or loop.time() - sent >= _HEARTBEAT:
                 self._control.send({"event": "report", "report": report})
                 sent = loop.time()
+
+
+def _open_limits(config: ProxyConfig) -> SharedLimits | None:
+    """The table of shared limits; None where there is none: to predict is worth more than to share."""
+    try:
+        return SharedLimits.open(config.folder / protocol.LIMITS_FILE, config.column)
+    except (OSError, ValueError) as error:
+        _log.error("this proxy has limits of its own: %s", error)
+        return None

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import time
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from model_deployment.core.domain import Role
 from model_deployment.credentials import htpasswd
+from model_deployment.http.unix_sockets import bind_in
 from tests.support.data_plane import proxies
 from tests.support.harness import CALLER, OPERATOR, Controller, Controllers
 from tests.support.marked_callers import MarkedCallers
@@ -153,8 +153,7 @@ def test_the_socket_of_a_proxy_that_is_dead(controllers: Controllers) -> None:
     controller.kill()
     for process in proxies(controller):
         os.kill(process.pid, signal.SIGKILL)
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(controller.data / "proxies" / "9-dead.sock"))
+    bind_in(controller.data / "proxies", "9-dead.sock").close()
     (controller.data / "proxies" / "8-file.sock").touch()
     controller.up()
     assert controller.predict("stub-1").status_code == 200

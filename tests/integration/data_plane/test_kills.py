@@ -16,10 +16,10 @@ from tests.support.harness import Controller, Controllers
 from tests.support.marked_callers import MarkedCallers, p99
 from tests.support.waiting import until_sync
 
-ROUNDS = int(os.environ.get("MODEL_DEPLOYMENT_TEST_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("MODEL_DEPLOYMENT_TEST_ROUNDS", "2"))
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2], ids=["one proxy", "two proxies"])
 def running(request: pytest.FixtureRequest, controllers: Controllers) -> Controller:
     controller = controllers(PROXIES=request.param).up()
     controller.deploy("stub-1")
@@ -107,15 +107,6 @@ def test_controller_and_proxies_killed_together(running: Controller) -> None:
             callers.more(100)
     assert {a.status for a in callers.failed()} <= {0, -1}
     assert callers.wrong == []
-
-
-def test_a_stopped_proxy_is_replaced(running: Controller) -> None:
-    stopped = proxies(running)[0].pid
-    began = time.monotonic()
-    os.kill(stopped, signal.SIGSTOP)
-    until_sync(lambda: replaced(running, stopped), timeout=15, what="another proxy")
-    assert time.monotonic() - began < 10
-    assert running.predict("stub-1").status_code == 200
 
 
 def test_the_address_answers_while_the_controller_is_away(running: Controller) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from model_deployment.core.names import ModelKey
-from model_deployment.data_plane.usage_rows import ROWS, UsageRows
+from model_deployment.data_plane.usage_rows import UsageRows
+from model_deployment.proxy.limits_file import ROWS
 
 A, B, C = (ModelKey("m", version) for version in (1, 2, 3))
 
