@@ -19,6 +19,8 @@ async def test_one_process_answers_everything(
     tmp_path: Path, registry_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "prepare_for_connections", lambda: None)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):  # other tests' registries
+        monkeypatch.delenv(name, raising=False)
     first = claim_ports(4)
     settings = Settings(
         data_dir=tmp_path,
@@ -26,6 +28,7 @@ async def test_one_process_answers_everything(
         ports=(first + 1, first + 3),
         proxies=0,
         mlflow_tracking_uri=registry_uri,
+        mlflow_registry_uri=registry_uri,
         start_method="serve",
         memory_margin=0,
         stop_grace=1,
