@@ -1,12 +1,13 @@
 """Files beside the segments: the drain's state for the controller and the next drain, and its lock."""
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from model_deployment.recording.file_lock import try_lock
 
 STATE_FILE = "drain.json"
 _LOCK = "drain.lock"
@@ -55,12 +56,5 @@ def only_one(spool: Path) -> Iterator[bool]:
     """
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(spool / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+    with try_lock(descriptor) as locked:
+        yield locked

@@ -29,6 +29,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_deployment.recording.file_lock import try_lock
+
 _FRAME = struct.Struct("<II")
 _SUFFIX = ".seg"
 #: Follows the name of a segment that is not locked yet.
@@ -256,15 +258,8 @@ def hold_ended(segment: Path) -> Iterator[bool]:
     except FileNotFoundError:
         yield False
         return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+    with try_lock(descriptor) as locked:
+        yield locked
 
 
 def _framed(parts: Sequence[bytes]) -> bytes:
