@@ -119,7 +119,7 @@ def _ask(folder: Path, name: str) -> tuple[socket.socket | None, identity.Proces
             return None, None
         except OSError:  # its queue of connections is full: it does not accept any
             return None, None
-        peer = peer_of(connection)
+        peer = identity.peer_of(connection)
         try:
             connection.sendall(protocol.encode({"op": "listener"}))
             _, descriptors, _, _ = socket.recv_fds(connection, 1024, 1)
@@ -128,9 +128,3 @@ def _ask(folder: Path, name: str) -> tuple[socket.socket | None, identity.Proces
         for extra in descriptors[1:]:
             os.close(extra)
         return (socket.socket(fileno=descriptors[0]) if descriptors else None), peer
-
-
-def peer_of(connection: socket.socket) -> identity.Process | None:
-    """The process at the other end of a Unix socket, see unix(7), SO_PEERCRED."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return identity.read_process(int.from_bytes(credentials[:4], "little"))

@@ -9,6 +9,8 @@ import contextlib
 import errno
 import os
 import signal
+import socket
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -208,3 +210,10 @@ def send_signal(process: Process, number: signal.Signals) -> None:
 def kill(process: Process) -> None:
     """End exactly this process (SIGKILL)."""
     send_signal(process, signal.SIGKILL)
+
+
+def peer_of(connection: socket.socket) -> Process | None:
+    """The process at the other end of a Unix socket, which listens there: unix(7), SO_PEERCRED."""
+    # <linux/socket.h>: struct ucred begins with the pid.
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return read_process(int.from_bytes(credentials[:4], sys.byteorder))

@@ -1,15 +1,15 @@
 """One connection to a warm parent: assigns answers to requests, and passes on what the parent reports."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
-import os
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from model_deployment.http.unix_sockets import open_folder
 from model_deployment.runtime import identity
 from model_deployment.worker import protocol
 
@@ -43,9 +43,7 @@ class ParentConnection:
         self._numbers = itertools.count(1)
         self._closed = False
         own: socket.socket = self._writer.get_extra_info("socket")
-        # Of the process that listens there: <linux/socket.h>, struct ucred, begins with its pid.
-        credentials = own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        self.peer = identity.read_process(int.from_bytes(credentials[:4], sys.byteorder))
+        self.peer = identity.peer_of(own)
         self._listener = asyncio.create_task(self._listen(reader))
 
     async def ask(self, op: str, patience: float, **more: Any) -> Message:
@@ -107,15 +105,12 @@ async def open_streams(
     folder: Path, name: str
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
     """Connect to a Unix socket; None where nothing listens there."""
-    try:
-        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    except OSError:
-        return None
-    try:
-        # However long the path is: an address has room for 108 bytes.
-        address = f"/proc/self/fd/{descriptor}/{name}"
-        return await asyncio.open_unix_connection(address, limit=protocol.LONGEST)
-    except (FileNotFoundError, ConnectionError):
-        return None
-    finally:
-        os.close(descriptor)
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(open_folder(folder))
+        except OSError:
+            return None
+        try:
+            return await asyncio.open_unix_connection(f"{path}/{name}", limit=protocol.LONGEST)
+        except (FileNotFoundError, ConnectionError):
+            return None
