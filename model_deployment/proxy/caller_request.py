@@ -8,6 +8,7 @@ from model_deployment.core.errors import ModelDeploymentError, PayloadTooLarge
 from model_deployment.http.asgi import App, Scope
 from model_deployment.proxy import headers
 from model_deployment.proxy.answer_head import head
+from model_deployment.proxy.caller_line import Line
 from model_deployment.proxy.headers import RawHeader
 
 #: Bytes of a body that are buffered before somebody asks for them.
@@ -34,35 +35,6 @@ class CallerGone(Exception):
 
 class BodyTimeout(ModelDeploymentError, status=408, title="Request timeout"):
     """The caller began to send a body and stopped."""
-
-
-class Line(Protocol):
-    """What a request needs of its connection."""
-
-    #: Whether the caller does not accept what is written as fast as it comes.
-    backed_up: bool
-
-    @property
-    def closing(self) -> bool:
-        """Whether the caller is to close the connection after this answer."""
-        ...
-
-    def write(self, data: bytes) -> None: ...
-
-    def pause_body(self, request: "CallerRequest") -> None:
-        """Read no more for now."""
-
-    def resume_body(self, request: "CallerRequest") -> None:
-        """Go on reading."""
-
-    async def accepted(self) -> None:
-        """Wait until the caller has accepted most of what was written."""
-
-    def answered(self, request: "CallerRequest") -> None:
-        """The answer is complete."""
-
-    async def pass_on(self, request: "CallerRequest", app: App) -> None:
-        """Have an ASGI application answer."""
 
 
 class CallerRequest:
