@@ -135,6 +135,8 @@ class Stepper:
     #: What the requests of all proxies have; shared by all steppers.
     taken: list[int]
     mine: list[int] = field(default_factory=list)
+    #: The story is at its end. A thread that has told so may still be alive.
+    _ended: bool = False
     _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _stopped: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -146,7 +148,7 @@ class Stepper:
 
     def step(self) -> bool:
         """Run to the next pause; False at the end of the story."""
-        if not self._thread.is_alive():
+        if self._ended:
             return False
         self._go.release()
         assert self._stopped.acquire(timeout=30)
@@ -173,6 +175,7 @@ class Stepper:
                 self.number.subtract(self.mine.pop())
             self._pause()
         self.table.pause = lambda: None
+        self._ended = True
         self._stopped.release()
 
 
