@@ -101,7 +101,8 @@ async def upstream(spec: Specification, listener: socket.socket) -> None:
 
 async def proxy(spec: Specification, listener: socket.socket, recorder: Any = None) -> None:
     """Serve a proxy until the parent ends."""
-    from model_deployment.core.domain import Endpoint, Route, State
+    from model_deployment.core import domain
+    from model_deployment.core.domain import Route, State
     from model_deployment.core.names import ModelKey
     from model_deployment.core.options import Options
     from model_deployment.core.signature import Signature
@@ -118,14 +119,16 @@ async def proxy(spec: Specification, listener: socket.socket, recorder: Any = No
     # Before this member there was the option only.
     new = "max_batch_rows" in Route.__dataclass_fields__
     merging: dict[str, Any] = {"max_batch_rows": spec.merged} if new else {}
-    endpoint = Endpoint(HOST, spec.upstream)
+    # It had another name in earlier commits.
+    address_type: Any = getattr(domain, "Address", None) or vars(domain)["Endpoint"]
+    address = address_type(HOST, spec.upstream)
     routes.publish(
         [
             Route(
                 ModelKey(spec.model, n + 1),
                 State.READY,
                 f"launch-{n}",
-                endpoint,
+                address,
                 "",
                 options,
                 **merging,

@@ -31,7 +31,7 @@ from servers import controller, direct, end_strays, free_ports
 sys.path.insert(0, str(ROOT))
 
 from model_deployment.cli.demo import ensure_demo_model
-from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.core.domain import Address, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
@@ -124,12 +124,12 @@ class Bench:
     async def start(self) -> float:
         """Start a model; seconds until it answers."""
         number = next(self._numbers)
-        endpoint = Endpoint(HOST, free_ports(1)[0])
+        address = Address(HOST, free_ports(1)[0])
         spec = LaunchSpec(
             f"start{number}",
             ModelKey("diabetes", number),
             str(self._model),
-            endpoint,
+            address,
             Options(),
         )
         begin = time.perf_counter()
@@ -138,7 +138,7 @@ class Bench:
         async with aiohttp.ClientSession() as session:
             while True:
                 with suppress(aiohttp.ClientError):
-                    async with session.get(f"{endpoint.url}/ping") as answer:
+                    async with session.get(f"{address.url}/ping") as answer:
                         if answer.status == 200:
                             return time.perf_counter() - begin
                 await asyncio.sleep(0.01)
@@ -166,7 +166,7 @@ class Bench:
         for handle in self._handles:
             while await self._runtime.poll(handle) is None:  # noqa: ASYNC110 - that is how it is asked
                 await asyncio.sleep(0.01)
-            await self._runtime.release(handle.endpoint)
+            await self._runtime.release(handle.address)
         self._handles.clear()
 
     async def close(self) -> None:

@@ -99,12 +99,12 @@ def comparison(
         # Forgiving: what MLflow itself saved as an example may not fit to the letter.
         gate = await asyncio.to_thread(description.gate, path, Validation.COERCE)
         example = await asyncio.to_thread(description.example, path)
-        endpoint = row.handle.endpoint
+        address = row.handle.address
         if row.options.batch_max_rows == AUTO:
             flavors = await asyncio.to_thread(description.flavors, path)
-            return await row_independence.examine(endpoint, gate, example, flavors, AUTO_MAX_ROWS)
+            return await row_independence.examine(address, gate, example, flavors, AUTO_MAX_ROWS)
         limit = settings.request_timeout
-        difference = await row_independence.compare(endpoint, gate, example, limit)
+        difference = await row_independence.compare(address, gate, example, limit)
         return Finding(not difference, difference or "rows are predicted alike alone and together")
 
     return compare

@@ -29,7 +29,7 @@ from model_deployment.core.actions import (
     Release,
     Stop,
 )
-from model_deployment.core.domain import Deployment, Endpoint, LaunchSpec, State, Step
+from model_deployment.core.domain import Address, Deployment, LaunchSpec, State, Step
 from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.lifecycle import after_failure
 from model_deployment.core.merging import Merging
@@ -108,7 +108,7 @@ class Effects:
         row = await self.deployments.launch(row, launch_id, port, deadline, clock())
         if kept is not None and kept != port:
             await self._release_port(kept)
-        spec = LaunchSpec(launch_id, row.key, str(model_path), Endpoint(HOST, port), row.options)
+        spec = LaunchSpec(launch_id, row.key, str(model_path), Address(HOST, port), row.options)
         try:
             handle = await self.world.runtime.start(spec)
         except OSError as error:
@@ -144,12 +144,12 @@ class Effects:
         return True
 
     def _holds(self, port: int) -> bool:
-        return self.world.runtime.holds(Endpoint(HOST, port))
+        return self.world.runtime.holds(Address(HOST, port))
 
     async def _release_port(self, port: int) -> None:
         # The sweep finds what cannot be released now.
         with contextlib.suppress(OSError):
-            await self.world.runtime.release(Endpoint(HOST, port))
+            await self.world.runtime.release(Address(HOST, port))
 
     async def _promote(self, row: Deployment, merging: Merging) -> Deployment:
         # Said once, and not again each time that the model is restarted. Before the move: whoever waits for

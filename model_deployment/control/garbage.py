@@ -5,7 +5,7 @@ import logging
 
 from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.effects import HOST
-from model_deployment.core.domain import Endpoint
+from model_deployment.core.domain import Address
 from model_deployment.state.deployments import Deployments, live_launches
 from model_deployment.state.ports import Ports
 
@@ -38,7 +38,7 @@ async def sweep(deployments: Deployments, ports: Ports, world: Collaborators) ->
     for port in await ports.prune(known, kept=ports_of_rows):
         _log.warning("released port %s: its launch belongs to no deployment", port)
     for port in {*range(ports.first, ports.last + 1)} - ports_of_rows:
-        if world.runtime.holds(Endpoint(HOST, port)):
+        if world.runtime.holds(Address(HOST, port)):
             _log.warning("released port %s: no deployment uses it", port)
-            await world.runtime.release(Endpoint(HOST, port))
+            await world.runtime.release(Address(HOST, port))
     await deployments.prune_events(EVENTS_KEPT)

@@ -8,7 +8,7 @@ import asyncio
 import re
 import socket
 
-from model_deployment.core.domain import Endpoint
+from model_deployment.core.domain import Address
 
 _HEALTHY = re.compile(rb"HTTP/1\.[01] 200[ \r]")
 _END = b"\r\n\r\n"
@@ -16,7 +16,7 @@ _END = b"\r\n\r\n"
 _LONGEST = 64 * 1024
 
 
-async def ping(endpoint: Endpoint, timeout: float) -> bool:
+async def ping(address: Address, timeout: float) -> bool:
     """Whether the server answers 200 within ``timeout`` seconds.
 
     Raises:
@@ -26,17 +26,17 @@ async def ping(endpoint: Endpoint, timeout: float) -> bool:
         connection.setblocking(False)
         try:
             async with asyncio.timeout(timeout):
-                return _HEALTHY.match(await _head(connection, endpoint)) is not None
+                return _HEALTHY.match(await _head(connection, address)) is not None
         except (OSError, TimeoutError):
             return False
 
 
-async def _head(connection: socket.socket, endpoint: Endpoint) -> bytes:
+async def _head(connection: socket.socket, address: Address) -> bytes:
     """The head of the answer; empty where the server sends none."""
     loop = asyncio.get_running_loop()
     # On this machine a connection is there at once; sending waits for any other, and raises its error.
-    connection.connect_ex((endpoint.host, endpoint.port))
-    request = f"GET /ping HTTP/1.1\r\nHost: {endpoint.host}:{endpoint.port}\r\nConnection: close"
+    connection.connect_ex((address.host, address.port))
+    request = f"GET /ping HTTP/1.1\r\nHost: {address.host}:{address.port}\r\nConnection: close"
     await loop.sock_sendall(connection, request.encode() + _END)
     head = b""
     while _END not in head:

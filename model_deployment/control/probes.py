@@ -1,6 +1,6 @@
 """Health checks in the background: the reconciler reads results and never waits for one.
 
-A launch is healthy when the launch itself listens on its endpoint and answers ``GET /ping`` with 200.
+A launch is healthy when the launch itself listens on its address and answers ``GET /ping`` with 200.
 The first half keeps a foreign process on the port from being mistaken for the model.
 """
 
@@ -99,7 +99,7 @@ class Prober:
     async def _ping(self, handle: Handle) -> bool:
         # The owner of the socket is asked for once, and last: finding it costs far more than a refused
         # connection.
-        return await ping(handle.endpoint, self._timeout) and (
+        return await ping(handle.address, self._timeout) and (
             self.health(handle.launch_id).healthy or await self._listening(handle)
         )
 

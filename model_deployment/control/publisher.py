@@ -58,7 +58,7 @@ def _route(row: Deployment, closing: bool) -> Route:
         key=row.key,
         state=row.state,
         launch_id=row.launch_id,
-        endpoint=row.handle.endpoint if ready and row.handle else None,
+        address=row.handle.address if ready and row.handle else None,
         session=row.session,
         reason=row.reason,
         options=row.options,

@@ -61,7 +61,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Address:
     """Where to connect to a model server."""
 
     host: str
@@ -81,7 +81,7 @@ class LaunchSpec:
     key: ModelKey
     #: Local folder that holds the model's artifacts (the one with ``MLmodel`` in it).
     model_path: str
-    endpoint: Endpoint
+    address: Address
     options: Options
 
 
@@ -90,7 +90,7 @@ class Handle:
     """A started launch. ``ref`` is JSON that only its runtime understands."""
 
     launch_id: str
-    endpoint: Endpoint
+    address: Address
     ref: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -194,7 +194,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What each proxy knows of one deployment; ``endpoint`` is None while it does not serve.
+    """What each proxy knows of one deployment; ``address`` is None while it does not serve.
 
     If ``waits`` is set, requests meanwhile wait: the first one wakes the deployment.
     """
@@ -202,7 +202,7 @@ class Route:
     key: ModelKey
     state: State
     launch_id: str | None = None
-    endpoint: Endpoint | None = None
+    address: Address | None = None
     reason: str = ""
     options: Options = Options()
     #: Names the model's local files, for its signature.

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from model_deployment.core.domain import Endpoint
+from model_deployment.core.domain import Address
 from model_deployment.proxy.model_connection import ModelConnection
 
 #: Seconds. uvicorn closes a connection that was idle for 5 s. Only by closing it first is a request never
@@ -21,13 +21,13 @@ class NotConnected(Exception):
 class ModelPool:
     """Connections for one request at a time each; the most recently used one is used next."""
 
-    def __init__(self, endpoint: Endpoint, *, read_timeout: float, answer_bytes: int) -> None:
+    def __init__(self, address: Address, *, read_timeout: float, answer_bytes: int) -> None:
         """
         Args:
             read_timeout: seconds without a sign of life after which a call is given up.
             answer_bytes: bytes that an answer which is read whole may have.
         """
-        self._endpoint = endpoint
+        self._endpoint = address
         self._read_timeout = read_timeout
         self._answer_bytes = answer_bytes
         self._loop = asyncio.get_running_loop()

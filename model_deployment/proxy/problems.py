@@ -41,7 +41,7 @@ def not_reached(key: ModelKey) -> NotReached:
 
 def not_ready(route: Route) -> NotReady:
     """The deployment does not serve; the error names its state."""
-    if route.endpoint is not None:
+    if route.address is not None:
         return NotReady(
             f"cannot predict with {route.key}: its signature cannot be read now", retry_after=2
         )

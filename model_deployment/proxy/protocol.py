@@ -31,13 +31,13 @@ from typing import Any
 
 import orjson
 
-from model_deployment.core.domain import Endpoint, LaunchTraffic, ProxyCounters, Route, State
+from model_deployment.core.domain import Address, LaunchTraffic, ProxyCounters, Route, State
 from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
 #: Of this protocol. A proxy of another version is replaced.
-VERSION = 1
+VERSION = 2
 #: Bytes of a line; a longer one ends the connection.
 LONGEST = 256 * 1024 * 1024
 #: Below the data directory; only its owner may enter.
@@ -127,14 +127,14 @@ def route_of(message: Mapping[str, Any]) -> Route:
     Raises:
         LookupError, TypeError, ValueError: it is no route.
     """
-    endpoint = message["endpoint"]
+    address = message["address"]
     known = {name: message[name] for name in Route.__dataclass_fields__ if name in message}
     return Route(
         **known
         | {
             "key": ModelKey(*message["key"]),
             "state": State(message["state"]),
-            "endpoint": Endpoint(**endpoint) if endpoint else None,
+            "address": Address(**address) if address else None,
             "options": Options.from_dict(message["options"]),
         }
     )

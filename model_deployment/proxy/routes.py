@@ -13,7 +13,7 @@ from functools import partial
 
 from model_deployment.core.domain import (
     BATCH_ROWS,
-    Endpoint,
+    Address,
     LaunchTraffic,
     ProxyCounters,
     Route,
@@ -148,7 +148,7 @@ class Routes:
             if session in self._services and launch_id is not None
         }
         return all(
-            entry.service is not None or entry.route.endpoint is None for entry in table.values()
+            entry.service is not None or entry.route.address is None for entry in table.values()
         )
 
     def _wake_queue(self, route: Route) -> WakeQueue[RouteEntry]:
@@ -225,7 +225,7 @@ class Routes:
 
     def _service(self, route: Route) -> Service | None:
         session = _session(route)
-        if route.endpoint is None or session is None:
+        if route.address is None or session is None:
             return None
         service = self._services.get(session)
         if service is None:
@@ -237,14 +237,14 @@ class Routes:
                     "cannot read the signature of %s, so it does not serve: %r", route.key, error
                 )
                 return None
-            service = self._new_service(route, route.endpoint, gate)
+            service = self._new_service(route, route.address, gate)
             self._services[session] = service
         service.upstream.update_launch(route.launch_id, ready=route.state is State.READY)
         return service
 
-    def _new_service(self, route: Route, endpoint: Endpoint, gate: Gate | None) -> Service:
+    def _new_service(self, route: Route, address: Address, gate: Gate | None) -> Service:
         shares = self._shares[route.key]
-        upstream = Upstream(route.key, endpoint, self._limits, self._on_failure, shares)
+        upstream = Upstream(route.key, address, self._limits, self._on_failure, shares)
         counts = self._counts[route.key]
         if gate is None or not route.max_batch_rows or counts.unmergeable:
             return Service(upstream, gate, None)

@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from model_deployment.core.domain import Endpoint
+from model_deployment.core.domain import Address
 from model_deployment.core.merging import Finding
 from model_deployment.gate import Gate, MalformedJson, MergeableTable, dumps, loads
 from model_deployment.proxy.answers import predictions
@@ -39,7 +39,7 @@ _UNKNOWN = "cannot check whether its requests may be merged (batch_max_rows): "
 Predict = Callable[[MergeableTable], Awaitable[list[Any] | None]]
 
 
-async def compare(endpoint: Endpoint, gate: Gate, example: Any, timeout: float) -> str:
+async def compare(address: Address, gate: Gate, example: Any, timeout: float) -> str:
     """Compare the predictions of a few rows in a batch with those of each row alone.
 
     Args:
@@ -53,11 +53,11 @@ async def compare(endpoint: Endpoint, gate: Gate, example: Any, timeout: float) 
         OSError, aiohttp.ClientError, TimeoutError: the model server does not answer.
     """
     async with _session(timeout) as session:
-        return await _compare(gate, example, _predict(session, endpoint, gate, sys.maxsize))
+        return await _compare(gate, example, _predict(session, address, gate, sys.maxsize))
 
 
 async def examine(
-    endpoint: Endpoint, gate: Gate, example: Any, flavors: Any, max_rows: int
+    address: Address, gate: Gate, example: Any, flavors: Any, max_rows: int
 ) -> Finding:
     """Find out whether requests may be merged though nobody asked for it.
 
@@ -70,12 +70,12 @@ async def examine(
         OSError, aiohttp.ClientError: the model server does not answer.
     """
     async with _session(_LONGEST) as session:
-        verdict = await _ask(session, endpoint) or row_wise.judge_file(flavors)
+        verdict = await _ask(session, address) or row_wise.judge_file(flavors)
         if not verdict.row_wise:
             return Finding(False, verdict.reason)
         try:
             async with asyncio.timeout(_LONGEST):
-                predict = _predict(session, endpoint, gate, _MOST_BYTES)
+                predict = _predict(session, address, gate, _MOST_BYTES)
                 problem = await _compare_varied(gate, example, predict, max_rows)
         except TimeoutError:
             problem = f"comparing its predictions took longer than {_LONGEST:g} s"
@@ -85,9 +85,9 @@ async def examine(
     return Finding(True, f"{verdict.reason}, and {compared}")
 
 
-async def _ask(session: aiohttp.ClientSession, endpoint: Endpoint) -> Verdict | None:
+async def _ask(session: aiohttp.ClientSession, address: Address) -> Verdict | None:
     """What the model server says of its model; None if it is MLflow's own, which says nothing."""
-    async with session.get(f"{endpoint.url}{row_wise.PATH}") as answer:
+    async with session.get(f"{address.url}{row_wise.PATH}") as answer:
         content = await _read(answer, _MOST_BYTES)
         with contextlib.suppress(MalformedJson):
             return Verdict.from_dict(loads(content)) if answer.status == 200 else None
@@ -152,10 +152,10 @@ def _session(timeout: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout))
 
 
-def _predict(session: aiohttp.ClientSession, endpoint: Endpoint, gate: Gate, most: int) -> Predict:
+def _predict(session: aiohttp.ClientSession, address: Address, gate: Gate, most: int) -> Predict:
     async def predict(table: MergeableTable) -> list[Any] | None:
         async with session.post(
-            f"{endpoint.url}/invocations",
+            f"{address.url}/invocations",
             data=dumps(gate.join([table])),
             headers={"content-type": "application/json"},
         ) as answer:

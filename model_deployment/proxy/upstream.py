@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from model_deployment.core.domain import Endpoint, LaunchTraffic
+from model_deployment.core.domain import Address, LaunchTraffic
 from model_deployment.core.errors import TooBusy
 from model_deployment.core.names import ModelKey
 from model_deployment.proxy.model_pool import ModelPool
@@ -126,7 +126,7 @@ class Upstream(Budget):
     def __init__(
         self,
         key: ModelKey,
-        endpoint: Endpoint,
+        address: Address,
         limits: UpstreamLimits,
         on_failure: Callable[[], None] = lambda: None,
         shares: Shares | None = None,
@@ -138,11 +138,11 @@ class Upstream(Budget):
         """
         shares = shares or Shares(unshared_usage(), limits)
         super().__init__(key, limits, shares.usage.callers, shares.usage.held)
-        self._host = f"{endpoint.host}:{endpoint.port}".encode("ascii")
+        self._host = f"{address.host}:{address.port}".encode("ascii")
         self.on_failure = on_failure
         self.slots = shares.slots
         self.pool = ModelPool(
-            endpoint, read_timeout=limits.read_timeout, answer_bytes=limits.answer_bytes
+            address, read_timeout=limits.read_timeout, answer_bytes=limits.answer_bytes
         )
         #: Calls that have a caller and no complete answer yet, including those that wait for a slot.
         self.calls: set[UpstreamCall] = set()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from model_deployment.core.domain import Endpoint, Exit, Handle, LaunchSpec
+from model_deployment.core.domain import Address, Exit, Handle, LaunchSpec
 from model_deployment.core.options import Options
 
 #: Called, from the event loop, when some launch has probably ended. A hint, never a promise.
@@ -22,15 +22,15 @@ class Runtime(Protocol):
         Where there is no warm parent, one is started. ``on_exit`` is called when the wait is over.
         """
 
-    async def release(self, endpoint: Endpoint) -> None:
-        """Stop holding an endpoint. Idempotent. A launch that serves it goes on."""
+    async def release(self, address: Address) -> None:
+        """Stop holding an address. Idempotent. A launch that serves it goes on."""
 
-    def holds(self, endpoint: Endpoint) -> bool: ...
+    def holds(self, address: Address) -> bool: ...
 
     async def start(self, spec: LaunchSpec) -> Handle:
         """Start a launch. The launch exists when this returns, and may not be ready yet.
 
-        A runtime that can hold ports listens on the endpoint from then on until it is released, also while
+        A runtime that can hold ports listens on the address from then on until it is released, also while
         no process of the launch lives: callers that connect meanwhile wait for the next launch there.
 
         Raises:
@@ -59,7 +59,7 @@ class Runtime(Protocol):
         """
 
     async def listening(self, handle: Handle) -> bool:
-        """Whether the launch itself, not a foreign process, listens on its endpoint."""
+        """Whether the launch itself, not a foreign process, listens on its address."""
 
     async def list(self) -> list[Handle]:
         """Every launch of this instance that has a living process, also from before a restart.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_deployment.core.domain import Endpoint, LaunchSpec
+from model_deployment.core.domain import Address, LaunchSpec
 from model_deployment.core.options import EnvManager
 from model_deployment.runtime import identity
 from model_deployment.runtime import parent_lifecycle as lifecycle
@@ -62,9 +62,9 @@ class ForkStarter:
         self._state: lifecycle.ParentState = lifecycle.Absent()
         self._connecting: asyncio.Task[None] | None = None
         #: What the parent holds; without one, what the next one is to hold.
-        self._held: set[Endpoint] = set()
+        self._held: set[Address] = set()
         #: What the parent still has to release.
-        self._released: set[Endpoint] = set()
+        self._released: set[Address] = set()
 
     @property
     def parent_pid(self) -> int:
@@ -97,18 +97,18 @@ class ForkStarter:
 
     async def _hand_over(self) -> None:
         """Have the parent hold what the last one held, and what forks serve."""
-        held = {Endpoint(host, port) for host, port in self._client.hello.get("held", ())}
+        held = {Address(host, port) for host, port in self._client.hello.get("held", ())}
         served = await asyncio.to_thread(self._served)
-        for endpoint in (served.keys() | self._held) - held:
+        for address in (served.keys() | self._held) - held:
             try:
-                await self.hold(endpoint, served.get(endpoint, ()))
+                await self.hold(address, served.get(address, ()))
             except OSError as error:
                 # Such as a system that lets no process copy another one's socket, see socket_copy.py.
-                self._held.discard(endpoint)
+                self._held.discard(address)
                 text = (
                     "cannot keep port %d reserved: %s. If its model ends, it may get another port"
                 )
-                _log.warning(text, endpoint.port, error)
+                _log.warning(text, address.port, error)
         self._held |= held
         await self._release()
         if self._client.connection is None:
@@ -120,15 +120,15 @@ class ForkStarter:
         except OSError:  # nothing could be seen, so nothing may be concluded from absence
             return True
 
-    def _served(self) -> Mapping[Endpoint, list[int]]:
-        """The endpoints that forks serve, and the processes of each."""
-        found: dict[Endpoint, list[int]] = {}
+    def _served(self) -> Mapping[Address, list[int]]:
+        """The addresses that forks serve, and the processes of each."""
+        found: dict[Address, list[int]] = {}
         for _, process in identity.launched_processes(self._settings.instance):
             environment = identity.environment(process.pid) or b""
             if identity.variable(environment, identity.METHOD) == identity.FORK:
-                host, port = identity.endpoint(environment)
+                host, port = identity.address(environment)
                 if port:
-                    found.setdefault(Endpoint(host, port), []).append(process.pid)
+                    found.setdefault(Address(host, port), []).append(process.pid)
         return found
 
     async def ready(self) -> None:
@@ -145,8 +145,8 @@ class ForkStarter:
             why = self._state.why if isinstance(self._state, Starting | lifecycle.Resting) else ""
             raise ParentUnavailable(why or "the warm parent is still importing")
 
-    async def hold(self, endpoint: Endpoint, pids: Iterable[int] = ()) -> None:
-        """Listen on an endpoint until it is released.
+    async def hold(self, address: Address, pids: Iterable[int] = ()) -> None:
+        """Listen on an address until it is released.
 
         Args:
             pids: processes of a launch that may listen there already, whose socket is copied.
@@ -155,13 +155,13 @@ class ForkStarter:
             ParentUnavailable: there is no parent.
             OSError: another process listens there.
         """
-        await self._ask("hold", host=endpoint.host, port=endpoint.port, pids=[*pids])
-        self._held.add(endpoint)
+        await self._ask("hold", host=address.host, port=address.port, pids=[*pids])
+        self._held.add(address)
 
-    async def release(self, endpoint: Endpoint) -> None:
+    async def release(self, address: Address) -> None:
         """Stop listening there. Idempotent."""
-        self._held.discard(endpoint)
-        self._released.add(endpoint)
+        self._held.discard(address)
+        self._released.add(address)
         if isinstance(self._state, Ready):
             with contextlib.suppress(ParentUnavailable):
                 await self._release()
@@ -169,13 +169,13 @@ class ForkStarter:
     async def _release(self) -> None:
         """Have the parent release what was released since it was asked last."""
         while self._released:
-            endpoint = next(iter(self._released))
-            self._held.discard(endpoint)
-            await self._ask("release", host=endpoint.host, port=endpoint.port)
-            self._released.discard(endpoint)
+            address = next(iter(self._released))
+            self._held.discard(address)
+            await self._ask("release", host=address.host, port=address.port)
+            self._released.discard(address)
 
-    def holds(self, endpoint: Endpoint) -> bool:
-        return isinstance(self._state, Ready) and endpoint in self._held
+    def holds(self, address: Address) -> bool:
+        return isinstance(self._state, Ready) and address in self._held
 
     async def start(self, spec: LaunchSpec) -> LaunchProcess:
         """See :class:`~model_deployment.runtime.starter.Starter`.
@@ -190,7 +190,7 @@ class ForkStarter:
             # It may have forked and died, or hung, before it said so.
             await self._kill_all(spec.launch_id)
             raise
-        self._held.add(spec.endpoint)
+        self._held.add(spec.address)
         return _ForkedProcess(self._client, spec.launch_id, int(answer["pid"]))
 
     async def _kill_all(self, launch_id: str) -> None:
@@ -211,8 +211,8 @@ class ForkStarter:
         timeout = max(1, round(settings.request_timeout))
         return {
             "launch_id": spec.launch_id,
-            "host": spec.endpoint.host,
-            "port": spec.endpoint.port,
+            "host": spec.address.host,
+            "port": spec.address.port,
             "model": spec.model_path,
             "log": str(settings.logs / f"{spec.launch_id}.log"),
             "workers": spec.options.workers,

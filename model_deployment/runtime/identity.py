@@ -132,7 +132,7 @@ def marker_of(pid: int) -> str | None:
     return environment_variable(pid, MARKER)
 
 
-def endpoint(environment: bytes) -> tuple[str, int]:
+def address(environment: bytes) -> tuple[str, int]:
     """Host and port where a process has to listen; ``("", 0)`` if unknown."""
     host, _, port = (variable(environment, ENDPOINT) or "").rpartition(":")
     return host, int(port or 0)

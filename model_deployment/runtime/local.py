@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
-from model_deployment.core.domain import LOST, Endpoint, Exit, Handle, LaunchSpec
+from model_deployment.core.domain import LOST, Address, Exit, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.runtime import identity
@@ -63,12 +63,12 @@ class LocalRuntime:
     def warming(self, options: Options) -> bool:
         return self._forks is not None and options.forks and self._forks.warming()
 
-    async def release(self, endpoint: Endpoint) -> None:
+    async def release(self, address: Address) -> None:
         if self._forks is not None:
-            await self._forks.release(endpoint)
+            await self._forks.release(address)
 
-    def holds(self, endpoint: Endpoint) -> bool:
-        return self._forks is not None and self._forks.holds(endpoint)
+    def holds(self, address: Address) -> bool:
+        return self._forks is not None and self._forks.holds(address)
 
     async def start(self, spec: LaunchSpec) -> Handle:
         child = await self._start_process(spec)
@@ -77,7 +77,7 @@ class LocalRuntime:
             # It was there a moment ago, and no pid is reused so soon.
             leader = identity.read_process(child.pid)
             started = leader.started if leader else 0
-            handle = self._handle(spec.launch_id, spec.endpoint, child.pid, started, child.method)
+            handle = self._handle(spec.launch_id, spec.address, child.pid, started, child.method)
             self._watch(handle)
         except BaseException:
             # The caller gives the port of a launch that was not started to the next one.
@@ -95,7 +95,7 @@ class LocalRuntime:
                     spec.key,
                     f"started with 'mlflow models serve', because the warm parent cannot be used: {error}",
                 )
-        await self.release(spec.endpoint)
+        await self.release(spec.address)
         return await self._serve.start(spec)
 
     async def poll(self, handle: Handle) -> Exit | None:
@@ -153,7 +153,7 @@ class LocalRuntime:
         return await asyncio.to_thread(self._listening, handle)
 
     def _listening(self, handle: Handle) -> bool:
-        address = (handle.endpoint.host, handle.endpoint.port)
+        address = (handle.address.host, handle.address.port)
         for member in self._members(handle):
             with contextlib.suppress(psutil.Error):
                 found = psutil.Process(member.pid).net_connections("tcp")
@@ -176,14 +176,14 @@ class LocalRuntime:
         leader = min(leaders or found, key=lambda process: process.started)
         environment = identity.environment(leader.pid) or b""
         method = identity.variable(environment, identity.METHOD) or ""
-        endpoint = Endpoint(*identity.endpoint(environment))
-        return self._handle(launch_id, endpoint, leader.pid, leader.started, method)
+        address = Address(*identity.address(environment))
+        return self._handle(launch_id, address, leader.pid, leader.started, method)
 
     def _handle(
-        self, launch_id: str, endpoint: Endpoint, pid: int, started: int, method: str
+        self, launch_id: str, address: Address, pid: int, started: int, method: str
     ) -> Handle:
         ref = {"boot": self._boot, "pid": pid, "started": started, "method": method}
-        return Handle(launch_id, endpoint, ref)
+        return Handle(launch_id, address, ref)
 
     async def close(self) -> None:
         for launch_id in self._watched:

@@ -40,8 +40,8 @@ def mlflow_command(request_timeout: float) -> Command:
         return [
             sys.executable, "-m", "mlflow", "models", "serve",
             "--model-uri", spec.model_path,
-            "--host", spec.endpoint.host,
-            "--port", str(spec.endpoint.port),
+            "--host", spec.address.host,
+            "--port", str(spec.address.port),
             "--workers", str(spec.options.workers),
             "--env-manager", str(spec.options.env_manager),
             "--timeout", str(max(1, round(request_timeout))),

@@ -84,6 +84,6 @@ def launch_environment(
         "PATH": path,
         "PYTHONUNBUFFERED": "1",
         identity.MARKER: f"{instance}/{spec.launch_id}",
-        identity.ENDPOINT: f"{spec.endpoint.host}:{spec.endpoint.port}",
+        identity.ENDPOINT: f"{spec.address.host}:{spec.address.port}",
         identity.METHOD: method,
     }

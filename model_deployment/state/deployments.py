@@ -114,7 +114,7 @@ class Deployments:
     async def record_handle(self, handle: Handle) -> None:
         """Write the runtime's handle of a launch."""
         text = json.dumps(
-            {"host": handle.endpoint.host, "port": handle.endpoint.port, "ref": dict(handle.ref)}
+            {"host": handle.address.host, "port": handle.address.port, "ref": dict(handle.ref)}
         )
         await self._database.change(
             "UPDATE deployments SET handle = ? WHERE launch_id = ?", (text, handle.launch_id)

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model_deployment.core.domain import Endpoint
+from model_deployment.core.domain import Address
 from model_deployment.core.errors import StateError
 from model_deployment.core.options import Options
 from model_deployment.state.snapshot import BESIDE, sync
@@ -151,7 +151,7 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
             Options.from_dict(json.loads(options))
             if handle is not None:
                 where = json.loads(handle)
-                Endpoint(str(where["host"]), int(where["port"]))
+                Address(str(where["host"]), int(where["port"]))
                 dict(where["ref"])
         except (ValueError, TypeError, KeyError, AttributeError):
             yield "the options or the address of a deployment cannot be read"

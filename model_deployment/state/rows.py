@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from model_deployment.core.domain import Deployment, Desired, Endpoint, Event, Handle, State, Step
+from model_deployment.core.domain import Address, Deployment, Desired, Event, Handle, State, Step
 from model_deployment.core.errors import IllegalTransition
 from model_deployment.core.lifecycle import check
 from model_deployment.core.merging import Merging
@@ -86,7 +86,7 @@ def read(row: Mapping[str, Any]) -> Deployment:
     handle = None
     if row["handle"] is not None:
         saved = json.loads(row["handle"])
-        handle = Handle(row["launch_id"], Endpoint(saved["host"], saved["port"]), saved["ref"])
+        handle = Handle(row["launch_id"], Address(saved["host"], saved["port"]), saved["ref"])
     return Deployment(
         key=ModelKey(row["model"], row["version"]),
         desired=Desired(row["desired"]),

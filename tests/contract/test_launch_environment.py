@@ -74,6 +74,6 @@ async def test_launch_that_cannot_be_watched_is_ended_at_once(
         patched.setattr(identity, step, fail)
         with pytest.raises(OSError, match="Too many open files"):
             await bench.runtime.start(spec)
-    assert bench.pids(Handle(spec.launch_id, spec.endpoint)) == {}
+    assert bench.pids(Handle(spec.launch_id, spec.address)) == {}
     assert await bench.runtime.list() == []
     assert open_files() <= before

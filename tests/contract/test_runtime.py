@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from model_deployment.core.domain import LOST, Endpoint, Exit, Handle
+from model_deployment.core.domain import LOST, Address, Exit, Handle
 from model_deployment.runtime import identity
 from tests.support.runtime_bench import Bench, open_files
 from tests.support.stubs import HOST, free_port
@@ -41,7 +41,7 @@ def parent_and_child(bench: Bench, handle: Handle) -> tuple[int, int]:
 async def test_started_launch_runs_and_comes_to_listen_where_it_was_told(bench: Bench) -> None:
     spec = bench.spec()
     handle = await bench.runtime.start(spec)
-    assert (handle.launch_id, handle.endpoint) == (spec.launch_id, spec.endpoint)
+    assert (handle.launch_id, handle.address) == (spec.launch_id, spec.address)
     assert await bench.runtime.poll(handle) is None
     await until(lambda: bench.runtime.listening(handle))
     assert await bench.runtime.poll(handle) is None
@@ -57,7 +57,7 @@ async def test_launch_that_does_not_listen_yet_is_not_listening(bench: Bench) ->
 
 async def test_foreign_process_on_the_port_is_not_the_launch(bench: Bench) -> None:
     spec = bench.spec(never_ready=True)
-    with socket.create_server((HOST, spec.endpoint.port)):
+    with socket.create_server((HOST, spec.address.port)):
         if bench.holds:
             with pytest.raises(OSError, match="in use"):
                 await bench.runtime.start(spec)
@@ -153,7 +153,7 @@ async def test_server_that_is_killed_ends_the_launch(bench: Bench) -> None:
 
 
 async def test_unknown_launch_is_lost(bench: Bench) -> None:
-    unknown = Handle("unknown", Endpoint(HOST, free_port()))
+    unknown = Handle("unknown", Address(HOST, free_port()))
     assert await bench.runtime.poll(unknown) == LOST
     assert not await bench.runtime.listening(unknown)
     await bench.runtime.stop(unknown, force=True)
@@ -256,7 +256,7 @@ async def test_close_leaves_the_launches_running_and_may_be_repeated(bench: Benc
     handle = await bench.serve()
     await bench.runtime.close()
     await bench.runtime.close()
-    with socket.create_connection((handle.endpoint.host, handle.endpoint.port), timeout=1):
+    with socket.create_connection((handle.address.host, handle.address.port), timeout=1):
         assert bench.pids(handle)
 
 
@@ -267,23 +267,23 @@ async def test_program_that_is_not_there_raises_and_leaves_nothing(bench: Bench)
     with pytest.raises(OSError, match="No such file"):
         await bench.runtime.start(spec)
     assert await bench.runtime.list() == []
-    assert bench.pids(Handle(spec.launch_id, spec.endpoint)) == {}
+    assert bench.pids(Handle(spec.launch_id, spec.address)) == {}
     assert open_files() <= before
 
 
 async def test_runtime_tells_whether_it_holds_a_port(bench: Bench) -> None:
-    endpoint = Endpoint(HOST, free_port())
-    assert not bench.runtime.holds(endpoint)
-    handle = await bench.runtime.start(replace(bench.spec(), endpoint=endpoint))
-    assert bench.runtime.holds(endpoint) == bench.holds
+    address = Address(HOST, free_port())
+    assert not bench.runtime.holds(address)
+    handle = await bench.runtime.start(replace(bench.spec(), address=address))
+    assert bench.runtime.holds(address) == bench.holds
     await bench.runtime.stop(handle, force=True)
     await bench.ended(handle)
-    assert bench.runtime.holds(endpoint) == bench.holds
+    assert bench.runtime.holds(address) == bench.holds
     for _ in range(2):
-        await bench.runtime.release(endpoint)
-        assert not bench.runtime.holds(endpoint)
-    with socket.create_server((endpoint.host, endpoint.port)):
-        assert not bench.runtime.holds(endpoint)
+        await bench.runtime.release(address)
+        assert not bench.runtime.holds(address)
+    with socket.create_server((address.host, address.port)):
+        assert not bench.runtime.holds(address)
 
 
 async def test_stop_reaches_a_launch_that_has_no_environment_yet(

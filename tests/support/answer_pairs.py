@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.core.domain import Address, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
@@ -101,10 +101,9 @@ class Pairs(contextlib.ExitStack):
         assert not self._told, self._told
         for name, both in handles.items():
             for handle in both:
-                until_sync(partial(_pings, handle.endpoint.port), timeout=60, what=name)
+                until_sync(partial(_pings, handle.address.port), timeout=60, what=name)
         return {
-            name: Pair(both[0].endpoint.port, both[1].endpoint.port)
-            for name, both in handles.items()
+            name: Pair(both[0].address.port, both[1].address.port) for name, both in handles.items()
         }
 
     def _warm(self) -> bool:
@@ -117,7 +116,7 @@ class Pairs(contextlib.ExitStack):
             f"{name}{number}",
             ModelKey(name, 1),
             str(self._models / name),
-            Endpoint(HOST, free_port()),
+            Address(HOST, free_port()),
             Options(),
         )
         return self._runner.run(runtime.start(spec))

@@ -14,8 +14,8 @@ from pathlib import Path
 from model_deployment.control.probes import Target
 from model_deployment.core.domain import (
     LOST,
+    Address,
     Deployment,
-    Endpoint,
     Exit,
     Handle,
     Health,
@@ -67,7 +67,7 @@ class Process:
     @property
     def port(self) -> int:
         """Where it listens, once it does."""
-        return self.spec.endpoint.port
+        return self.spec.address.port
 
     @property
     def alive(self) -> bool:
@@ -234,7 +234,7 @@ class FakeRuntime:
 
     async def start(self, spec: LaunchSpec) -> Handle:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
-        await self._hold(spec.endpoint)
+        await self._hold(spec.address)
         await self._steps.step("before start")
         process = self._machine.spawn(spec)
         self._children.add(spec.launch_id)
@@ -277,32 +277,32 @@ class FakeRuntime:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
         return self._machine.warming
 
-    async def _hold(self, endpoint: Endpoint) -> None:
-        if endpoint.port in self._machine.held or not self._machine.holding:
+    async def _hold(self, address: Address) -> None:
+        if address.port in self._machine.held or not self._machine.holding:
             return
         await self._steps.step("before hold")
-        if self._machine.holder(endpoint.host, endpoint.port):
+        if self._machine.holder(address.host, address.port):
             raise OSError(98, "Address already in use")
-        self._machine.held.add(endpoint.port)
+        self._machine.held.add(address.port)
         await self._steps.step("after hold")
 
-    async def release(self, endpoint: Endpoint) -> None:
+    async def release(self, address: Address) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
-        if self.holds(endpoint):
+        if self.holds(address):
             await self._steps.step("before release")
-            self._machine.held.discard(endpoint.port)
+            self._machine.held.discard(address.port)
             await self._steps.step("after release")
 
-    def holds(self, endpoint: Endpoint) -> bool:
+    def holds(self, address: Address) -> bool:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
-        return endpoint.port in self._machine.held
+        return address.port in self._machine.held
 
     async def close(self) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
 
     def _handle(self, process: Process) -> Handle:
         ref = {"boot": self._machine.boot, "pid": process.pid}
-        return Handle(process.launch_id, process.spec.endpoint, ref)
+        return Handle(process.launch_id, process.spec.address, ref)
 
     def _find(self, handle: Handle) -> Process | None:
         if handle.ref["boot"] != self._machine.boot:

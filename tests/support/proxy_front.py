@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from model_deployment.core.domain import Endpoint, LaunchTraffic, Route, State
+from model_deployment.core.domain import Address, LaunchTraffic, Route, State
 from model_deployment.core.merging import in_force
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
@@ -111,11 +111,11 @@ class Front:
         launch: str = LAUNCH,
         reason: str = "",
     ) -> Route:
-        """A route to the upstream; one without an endpoint where the state is not ready."""
+        """A route to the upstream; one without an address where the state is not ready."""
         ready = state is State.READY
-        endpoint = Endpoint(HOST, self.upstream.port) if ready else None
+        address = Address(HOST, self.upstream.port) if ready else None
         rows = in_force(self._options.batch_max_rows, None).max_rows
-        return Route(key, state, launch, endpoint, reason, self._options, max_batch_rows=rows)
+        return Route(key, state, launch, address, reason, self._options, max_batch_rows=rows)
 
     def publish(self, *routes: Route) -> bool:
         return self.routes.publish(routes)

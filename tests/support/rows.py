@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from model_deployment.core.actions import Artifact, Observation, Policy, RowIndependence
 from model_deployment.core.domain import (
+    Address,
     Deployment,
     Desired,
-    Endpoint,
     Exit,
     Handle,
     Health,
@@ -26,7 +26,7 @@ from model_deployment.core.options import AUTO, EnvManager, Options
 KEY = ModelKey("diabetes", 1)
 LAUNCH = "0123456789abcdef"
 PORT = 8001
-HANDLE = Handle(LAUNCH, Endpoint("127.0.0.1", PORT), {"pid": 1})
+HANDLE = Handle(LAUNCH, Address("127.0.0.1", PORT), {"pid": 1})
 
 
 def row(state: State, desired: Desired = Desired.RUNNING, **changes: Any) -> Deployment:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from model_deployment.core.domain import Endpoint, Handle, LaunchSpec
+from model_deployment.core.domain import Address, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.base import Runtime
@@ -55,7 +55,7 @@ class Bench:
             launch_id=f"launch{self._launches}",
             key=ModelKey("stub", self._launches),
             model_path=str(model),
-            endpoint=Endpoint(HOST, free_port()),
+            address=Address(HOST, free_port()),
             options=Options(),
         )
 
@@ -169,8 +169,8 @@ def make_serve_starter(bench: Bench, program: str = sys.executable) -> ServeStar
         command=lambda spec: [
             program, str(PROGRAM),
             "--model-uri", spec.model_path,
-            "--host", spec.endpoint.host,
-            "--port", str(spec.endpoint.port),
+            "--host", spec.address.host,
+            "--port", str(spec.address.port),
         ],
         environment=Settings().model_environment,
     )  # fmt: skip

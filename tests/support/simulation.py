@@ -139,7 +139,7 @@ class Simulation:
 
     def _note_if_published(self, process: Process) -> None:
         # Not asserted here: the reconciler may take it for an error of the runtime.
-        if any(route.endpoint and route.launch_id == process.launch_id for route in self.routes):
+        if any(route.address and route.launch_id == process.launch_id for route in self.routes):
             self._faults.append(f"{process} was signalled while requests were sent to it")
 
     async def gone(self) -> None:
@@ -191,7 +191,7 @@ class Simulation:
         await self.check()
         assert not self.machine.live
         assert not self.machine.held
-        assert not any(route.endpoint for route in self.routes)
+        assert not any(route.address for route in self.routes)
         await self.gone()
 
     async def undeploy(self, key: ModelKey) -> None:
@@ -238,7 +238,7 @@ class Simulation:
         await self.tick(BLOCKED_FOR + QUARANTINE)
         assert await self._settled(wanted)
         assert {process.key for process in self.machine.live} == set(wanted)
-        assert {route.key for route in self.routes if route.endpoint} == set(wanted)
+        assert {route.key for route in self.routes if route.address} == set(wanted)
         usage = await self.ports.usage(self.machine.now)
         assert usage.free == usage.size - len(wanted)
         assert self.machine.held <= {process.port for process in self.machine.live}
@@ -262,9 +262,9 @@ class Simulation:
         keys = Counter(process.key for process in self.machine.live)
         assert max(keys.values(), default=0) <= 1, f"two processes of one deployment: {keys}"
         for route in self.routes:
-            if route.endpoint is not None:
+            if route.address is not None:
                 row = by_key[route.key]
-                assert (route.launch_id, route.endpoint.port) == (row.launch_id, row.port)
+                assert (route.launch_id, route.address.port) == (row.launch_id, row.port)
                 if row.state is not State.READY:  # requests wait for the next launch
                     assert row.state in (State.PENDING, State.STARTING), f"{route} for {row}"
                     assert row.port in self.machine.held

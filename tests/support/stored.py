@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from model_deployment.core.domain import Deployment, Desired, Endpoint, Handle, State
+from model_deployment.core.domain import Address, Deployment, Desired, Handle, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.state.database import Database
@@ -49,7 +49,7 @@ class Store:
         port = port or await self.ports.next_free(NOW)
         assert port is not None
         row = await self.deployments.launch(row, launch_id, port, NOW + 120, NOW)
-        handle = Handle(launch_id, Endpoint("127.0.0.1", port), {"pid": 7})
+        handle = Handle(launch_id, Address("127.0.0.1", port), {"pid": 7})
         await self.deployments.record_handle(handle)
         return await self.reread(row)
 

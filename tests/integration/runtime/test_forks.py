@@ -81,13 +81,13 @@ async def test_request_to_a_dead_model_is_answered_by_its_successor(forks: ForkB
     handle = await forks.runtime.start(spec)
     os.kill(handle.ref["pid"], signal.SIGKILL)
     await forks.ended(handle)
-    assert forks.runtime.holds(spec.endpoint)
-    waiting = asyncio.create_task(ping(spec.endpoint.port))
+    assert forks.runtime.holds(spec.address)
+    waiting = asyncio.create_task(ping(spec.address.port))
     with socket.socket() as stranger:
         for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
             stranger.setsockopt(socket.SOL_SOCKET, option, 1)
         with pytest.raises(OSError, match="in use"):
-            stranger.bind((HOST, spec.endpoint.port))
+            stranger.bind((HOST, spec.address.port))
     await forks.runtime.start(replace(spec, launch_id="successor"))
     assert await waiting == b"HTTP/1.1 200 OK"
 
@@ -96,29 +96,29 @@ async def test_socket_that_a_process_shuts_down_listens_again(
     forks: ForkBench,
 ) -> None:
     handle = await forks.serve()
-    address = (handle.endpoint.host, handle.endpoint.port)
+    address = (handle.address.host, handle.address.port)
     shared = socket_copy.listener([handle.ref["pid"]], address)
     assert shared is not None
     with shared:
         shared.shutdown(socket.SHUT_RDWR)
     await forks.runtime.stop(handle, force=True)
     await forks.ended(handle)
-    spec = replace(forks.spec(), launch_id="successor", endpoint=handle.endpoint)
+    spec = replace(forks.spec(), launch_id="successor", address=handle.address)
     await forks.runtime.start(spec)
-    assert await ping(handle.endpoint.port) == b"HTTP/1.1 200 OK"
+    assert await ping(handle.address.port) == b"HTTP/1.1 200 OK"
 
 
 async def test_port_is_held_until_it_is_released(forks: ForkBench) -> None:
-    endpoint = forks.spec().endpoint
+    address = forks.spec().address
     await forks.parent()
     for _ in range(2):
-        await forks.forks.hold(endpoint)
-    assert forks.runtime.holds(endpoint)
+        await forks.forks.hold(address)
+    assert forks.runtime.holds(address)
     for _ in range(2):
-        await forks.runtime.release(endpoint)
-    assert not forks.runtime.holds(endpoint)
-    with socket.create_server((HOST, endpoint.port)), pytest.raises(OSError, match="in use"):
-        await forks.forks.hold(endpoint)
+        await forks.runtime.release(address)
+    assert not forks.runtime.holds(address)
+    with socket.create_server((HOST, address.port)), pytest.raises(OSError, match="in use"):
+        await forks.forks.hold(address)
 
 
 async def test_several_workers_share_a_port_and_replace_each_other(forks: ForkBench) -> None:

@@ -24,15 +24,15 @@ async def test_models_outlive_the_parent_and_the_next_one_holds_their_ports(
     handle = await forks.serve()
     first = await forks.parent()
     os.kill(first, signal.SIGKILL)
-    assert await ping(handle.endpoint.port) == b"HTTP/1.1 200 OK"
+    assert await ping(handle.address.port) == b"HTTP/1.1 200 OK"
     assert await forks.runtime.poll(handle) is None
     await until(lambda: forks.forks.parent_pid not in (0, first))
-    await until(lambda: forks.runtime.holds(handle.endpoint))
+    await until(lambda: forks.runtime.holds(handle.address))
     os.kill(handle.ref["pid"], signal.SIGKILL)
     await forks.ended(handle)
-    spec = replace(forks.spec(), launch_id="successor", endpoint=handle.endpoint)
+    spec = replace(forks.spec(), launch_id="successor", address=handle.address)
     successor = await forks.runtime.start(spec)
-    assert await ping(successor.endpoint.port) == b"HTTP/1.1 200 OK"
+    assert await ping(successor.address.port) == b"HTTP/1.1 200 OK"
     assert forks.told == []
 
 
@@ -42,7 +42,7 @@ async def test_new_controller_finds_parent_and_held_ports(forks: ForkBench) -> N
     await forks.runtime.close()
     forks.use()
     assert await forks.parent() == first
-    assert forks.runtime.holds(handle.endpoint)
+    assert forks.runtime.holds(handle.address)
     assert await forks.runtime.list() == [handle]
     os.kill(handle.ref["pid"], signal.SIGKILL)
     # It is no child of this controller's, but the parent tells.
@@ -68,12 +68,12 @@ async def test_parent_of_another_make_ends_with_its_last_launch(
     forks.use(preload=("string",))
     new = await forks.parent()
     assert sorted(parents(tmp_path)) == sorted([old, new])
-    assert await ping(handle.endpoint.port) == b"HTTP/1.1 200 OK"
+    assert await ping(handle.address.port) == b"HTTP/1.1 200 OK"
     await forks.runtime.stop(handle, force=True)
     await forks.ended(handle)
     await until(lambda: parents(tmp_path) == [new])
     # The old one held the port until then.
-    await forks.forks.hold(handle.endpoint)
+    await forks.forks.hold(handle.address)
 
 
 async def test_library_that_starts_threads_is_not_preloaded(forks: ForkBench) -> None:
@@ -97,19 +97,19 @@ async def test_models_without_a_parent_are_started_by_mlflow_models_serve(
     assert len(forks.told) == 2
     assert "cannot be used: the warm parent ended with status 1" in forks.told[0]
     with pytest.raises(ParentUnavailable):
-        await forks.forks.hold(forks.spec().endpoint)
+        await forks.forks.hold(forks.spec().address)
 
 
 async def test_parent_that_hangs_is_ended_and_does_not_keep_its_ports(forks: ForkBench) -> None:
     forks.use(patience=0.3)
     first = await forks.serve()
     spec = forks.spec()
-    await forks.forks.hold(spec.endpoint)
+    await forks.forks.hold(spec.address)
     os.kill(await forks.parent(), signal.SIGSTOP)
     handle = await forks.runtime.start(spec)
     await until(lambda: "stub: listening" in forks.log(handle).read_text())
     assert "did not answer" in forks.told[0]
-    assert not forks.runtime.holds(spec.endpoint)
+    assert not forks.runtime.holds(spec.address)
     assert await forks.runtime.poll(first) is None
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from model_deployment.control.missing_workers import INTERVAL, MissingWorkers, serving
-from model_deployment.core.domain import Deployment, Desired, Endpoint, Handle, State, WorkerCounts
+from model_deployment.core.domain import Address, Deployment, Desired, Handle, State, WorkerCounts
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
@@ -19,7 +19,7 @@ ROW = Deployment(
     artifact="m-1-0",
     created_at=datetime.now(UTC),
     launch_id="a",
-    handle=Handle("a", Endpoint("127.0.0.1", 1)),
+    handle=Handle("a", Address("127.0.0.1", 1)),
 )
 WHOLE = WorkerCounts(2, 2)
 BROKEN = WorkerCounts(1, 2, "OSError: [Errno 98] Address already in use")
@@ -62,7 +62,7 @@ def test_missing_workers_are_told_once_and_once_that_they_serve() -> None:
 
 def test_another_launch_is_told_of_anew() -> None:
     it = Counted()
-    handle = Handle("b", Endpoint("127.0.0.1", 1))
+    handle = Handle("b", Address("127.0.0.1", 1))
     for row in (ROW, replace(ROW, launch_id="b", handle=handle)):
         it.count(BROKEN, row)
     assert len(it.told) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from model_deployment.control.ping import ping
 from model_deployment.control.probes import _SLOTS, _aligned
-from model_deployment.core.domain import Endpoint
+from model_deployment.core.domain import Address
 from tests.support.stubs import HOST, free_port
 
 HEALTHY = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n\n"
@@ -20,7 +20,7 @@ async def asked(pieces: Sequence[bytes], *, hangs: bool = False, timeout: float 
     with socket.create_server((HOST, 0)) as listener:
         port = listener.getsockname()[1]
         answering = asyncio.create_task(asyncio.to_thread(answer, listener, pieces, hangs))
-        healthy = await ping(Endpoint(HOST, port), timeout)
+        healthy = await ping(Address(HOST, port), timeout)
         request = await answering
     assert request == (
         f"GET /ping HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n".encode()
@@ -79,7 +79,7 @@ async def test_answer_has_to_come_in_time() -> None:
 
 
 async def test_server_that_is_not_there_is_not_healthy() -> None:
-    assert not await ping(Endpoint(HOST, free_port()), 10)
+    assert not await ping(Address(HOST, free_port()), 10)
 
 
 async def test_server_that_takes_no_more_connections_is_not_healthy() -> None:
@@ -89,7 +89,7 @@ async def test_server_that_takes_no_more_connections_is_not_healthy() -> None:
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
-        assert not await ping(Endpoint(HOST, listener.getsockname()[1]), 0.05)
+        assert not await ping(Address(HOST, listener.getsockname()[1]), 0.05)
 
 
 async def test_pauses_end_together_and_are_hardly_shorter() -> None:

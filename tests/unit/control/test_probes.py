@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model_deployment.control.probes import Prober, Target
-from model_deployment.core.domain import Endpoint, Handle, Health
+from model_deployment.core.domain import Address, Handle, Health
 from model_deployment.runtime import identity
 from tests.support.stubs import HOST, Stub, Stubs
 from tests.support.waiting import until
@@ -57,7 +57,7 @@ def stub(tmp_path: Path) -> Iterator[Stub]:
 
 
 def watch(prober: Prober, stub: Stub) -> None:
-    prober.watch([Target(Handle("launch", Endpoint(HOST, stub.port)), 0.01)])
+    prober.watch([Target(Handle("launch", Address(HOST, stub.port)), 0.01)])
 
 
 async def rounds(prober: Counting, number: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from model_deployment.control.publisher import Publisher
-from model_deployment.core.domain import Deployment, Desired, Endpoint, Handle, Route, State
+from model_deployment.core.domain import Address, Deployment, Desired, Handle, Route, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
@@ -17,7 +17,7 @@ READY = Deployment(
     artifact="m-1-0",
     created_at=datetime.now(UTC),
     launch_id="a",
-    handle=Handle("a", Endpoint("127.0.0.1", 1)),
+    handle=Handle("a", Address("127.0.0.1", 1)),
 )
 OTHER = replace(READY, key=ModelKey("m", 2), launch_id="b")
 

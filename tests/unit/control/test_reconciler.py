@@ -31,8 +31,8 @@ async def starting(sim: Simulation, key: ModelKey) -> Deployment:
     return row
 
 
-def endpoints(sim: Simulation) -> dict[ModelKey, int]:
-    return {route.key: route.endpoint.port for route in sim.routes if route.endpoint}
+def addresses(sim: Simulation) -> dict[ModelKey, int]:
+    return {route.key: route.address.port for route in sim.routes if route.address}
 
 
 async def test_a_deploy_becomes_ready(sim: Simulation) -> None:
@@ -44,13 +44,13 @@ async def test_a_deploy_becomes_ready(sim: Simulation) -> None:
     row = await sim.row(A)
     assert (row.state, row.port, row.launches) == (State.STARTING, FIRST, 1)
     assert [route.state for route in sim.routes] == [State.STARTING]
-    assert not endpoints(sim)
+    assert not addresses(sim)
     await sim.tick(60)
     sim.machine.load(await sim.process(A))
     await sim.tick()
     row = await sim.row(A)
     assert (row.state, row.tries, row.deadline) == (State.READY, 0, None)
-    assert endpoints(sim) == {A: FIRST}
+    assert addresses(sim) == {A: FIRST}
 
 
 async def test_a_launch_that_is_not_ready_in_time_is_tried_again(sim: Simulation) -> None:
@@ -150,7 +150,7 @@ async def test_undeploy_lets_requests_finish_and_then_insists(sim: Simulation) -
     await sim.tick()
     row = await sim.row(A)
     assert (row.state, row.step) == (State.STOPPING, Step.DRAIN)
-    assert not endpoints(sim)  # no new ones
+    assert not addresses(sim)  # no new ones
     await sim.tick(sim.policy.drain_timeout / 2)
     assert process.signals == []
     sim.traffic[process.launch_id] = LaunchTraffic(in_flight=0)
@@ -181,10 +181,10 @@ async def test_failed_probes_in_a_row_restart_it(sim: Simulation) -> None:
     sim.machine.wedge(process)
     await sim.tick()
     await sim.tick()
-    assert endpoints(sim) == {A: FIRST}
+    assert addresses(sim) == {A: FIRST}
     await sim.tick()
     assert process.signals == [SIGTERM]
-    assert not endpoints(sim)
+    assert not addresses(sim)
     await sim.tick()
     row = await sim.row(A)
     assert (row.state, row.reason) == (
@@ -283,7 +283,7 @@ async def test_what_cannot_serve_yet_is_published_until_it_can(sim: Simulation) 
     sim.whole = False
     await sim.tick(1)
     published = sim.published
-    assert endpoints(sim) == {A: FIRST, B: FIRST + 1}
+    assert addresses(sim) == {A: FIRST, B: FIRST + 1}
     for again in range(1, 4):
         await sim.tick(1)
         assert sim.published == published + again
@@ -300,6 +300,6 @@ async def test_what_could_not_be_published_for_an_error_is_tried_again(sim: Simu
     sim.unpublishable.append(OSError("no"))
     with pytest.raises(OSError, match="no"):
         await sim.tick(1)
-    assert not endpoints(sim)
+    assert not addresses(sim)
     await sim.tick(1)
-    assert endpoints(sim) == {A: FIRST}
+    assert addresses(sim) == {A: FIRST}

@@ -266,7 +266,7 @@ async def test_a_stop_whose_signal_fails_oddly_is_not_published_again(sim: Simul
         if (await sim.row(A)).state is State.STOPPING:
             break
     assert (await sim.row(A)).state is State.STOPPING
-    assert all(route.endpoint is None for route in sim.routes)
+    assert all(route.address is None for route in sim.routes)
 
 
 async def test_a_tick_that_cannot_write_is_no_good_tick(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from model_deployment.control.effects import HOST
-from model_deployment.core.domain import Endpoint, LaunchTraffic, State
+from model_deployment.core.domain import Address, LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import Life
@@ -41,20 +41,20 @@ async def starting(sim: Simulation, key: ModelKey) -> None:
 def waits(sim: Simulation, key: ModelKey) -> bool:
     """Whether requests are kept waiting, and not sent on or refused."""
     (found,) = (route for route in sim.routes if route.key == key)
-    assert not (found.waits and found.endpoint)
+    assert not (found.waits and found.address)
     return found.waits
 
 
-def endpoint(sim: Simulation, key: ModelKey) -> Endpoint | None:
-    (found,) = (route.endpoint for route in sim.routes if route.key == key)
+def address(sim: Simulation, key: ModelKey) -> Address | None:
+    (found,) = (route.address for route in sim.routes if route.key == key)
     return found
 
 
 async def test_requests_wait_while_it_restarts(sim: Simulation) -> None:
     await started(sim, A, B)
     session = (await sim.row(A)).session
-    where = endpoint(sim, A)
-    assert where == Endpoint(HOST, FIRST)
+    where = address(sim, A)
+    assert where == Address(HOST, FIRST)
     await dead(sim, A)
     assert (await sim.row(A)).state is State.PENDING
     assert (await sim.row(A)).port == FIRST
@@ -68,7 +68,7 @@ async def test_requests_wait_while_it_restarts(sim: Simulation) -> None:
     await sim.tick(0.1)
     row = await sim.row(A)
     assert (row.state, row.port, row.session, row.restarts) == (State.READY, FIRST, session, 1)
-    assert endpoint(sim, A) == where
+    assert address(sim, A) == where
     assert not waits(sim, A)
     assert row.launch_id != session
     await sim.gone()
@@ -80,12 +80,12 @@ async def test_a_first_start_is_not_waited_for(sim: Simulation) -> None:
     await sim.tick()
     await sim.tick()
     assert (await sim.row(A)).state is State.STARTING
-    assert endpoint(sim, A) is None
+    assert address(sim, A) is None
     assert not waits(sim, A)
     await dead(sim, A)
     # But it keeps its port: nobody has to be kept from it.
     assert ((await sim.row(A)).state, (await sim.row(A)).port) == (State.PENDING, FIRST)
-    assert endpoint(sim, A) is None
+    assert address(sim, A) is None
     await sim.gone()
 
 
@@ -113,7 +113,7 @@ async def test_it_is_let_go_when_it_is_undeployed(sim: Simulation, state: State)
     assert (await sim.row(A)).state is state
     await sim.undeploy(A)
     await sim.tick()
-    assert all(route.endpoint is None for route in sim.routes)
+    assert all(route.address is None for route in sim.routes)
     await sim.tick(1)
     assert (await sim.row(A)).state is State.STOPPED
     assert not sim.machine.held
@@ -176,7 +176,7 @@ async def test_a_holder_that_is_gone_is_done_without(sim: Simulation, stranger: 
         sim.machine.squat(FIRST)
     await sim.gone()
     await sim.start()
-    assert endpoint(sim, A) is None
+    assert address(sim, A) is None
     await sim.tick(1)
     await sim.tick()
     row = await sim.row(A)

@@ -48,7 +48,7 @@ async def test_an_idle_model_is_parked_and_a_request_wakes_it(sim: Simulation) -
     parked = await sim.row(A)
     assert (parked.reason, parked.port, parked.launches) == ("no request for 60 s", None, 0)
     assert sim.machine.live == []
-    assert [(r.state, r.waits, r.endpoint) for r in sim.routes] == [(State.PARKED, True, None)]
+    assert [(r.state, r.waits, r.address) for r in sim.routes] == [(State.PARKED, True, None)]
     await sim.tick(3600)
     assert (await sim.row(A)).state is State.PARKED
     await sim.request(A)

@@ -63,7 +63,7 @@ async def judged(sim: Simulation) -> Deployment:
 
 
 def serves(sim: Simulation) -> bool:
-    return any(route.endpoint and route.endpoint.port == FIRST for route in sim.routes)
+    return any(route.address and route.address.port == FIRST for route in sim.routes)
 
 
 async def test_a_model_that_keeps_the_promise_becomes_ready(sim: Simulation) -> None:

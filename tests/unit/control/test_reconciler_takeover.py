@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from model_deployment.control.reconciler import SWEEP
-from model_deployment.core.domain import Desired, Endpoint, LaunchSpec, LaunchTraffic, State
+from model_deployment.core.domain import Address, Desired, LaunchSpec, LaunchTraffic, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import SIGKILL, SIGTERM
@@ -38,7 +38,7 @@ async def test_a_live_launch_is_adopted_and_serves_on(sim: Simulation) -> None:
     await sim.ready(A)
     before, process = await sim.row(A), await sim.process(A)
     await restart(sim)
-    assert [route.endpoint for route in sim.routes] == [Endpoint("127.0.0.1", FIRST)]
+    assert [route.address for route in sim.routes] == [Address("127.0.0.1", FIRST)]
     await sim.tick()
     after = await sim.row(A)
     assert (after.state, after.launch_id) == (State.READY, before.launch_id)
@@ -86,7 +86,7 @@ async def test_a_launch_that_died_meanwhile_is_restarted(sim: Simulation) -> Non
 
 
 async def test_a_launch_without_a_row_is_killed(sim: Simulation) -> None:
-    spec = LaunchSpec("stray", A, "/artifacts", Endpoint("127.0.0.1", FIRST), Options())
+    spec = LaunchSpec("stray", A, "/artifacts", Address("127.0.0.1", FIRST), Options())
     await sim.gone()
     process = sim.machine.spawn(spec)
     await sim.start()
@@ -95,7 +95,7 @@ async def test_a_launch_without_a_row_is_killed(sim: Simulation) -> None:
 
 async def test_so_is_one_that_turns_up_later(sim: Simulation) -> None:
     process = sim.machine.spawn(
-        LaunchSpec("stray", A, "/artifacts", Endpoint("127.0.0.1", FIRST), Options())
+        LaunchSpec("stray", A, "/artifacts", Address("127.0.0.1", FIRST), Options())
     )
     await sim.tick(SWEEP)
     assert (process.alive, process.signals) == (False, [SIGKILL])
@@ -154,7 +154,7 @@ async def test_closing_takes_the_models_down_and_leaves_the_wishes(sim: Simulati
     for _ in range(5):
         await sim.tick(1)
         sim.machine.advance(1)
-    assert {route.key for route in sim.routes if route.endpoint} == {A, B, C}
+    assert {route.key for route in sim.routes if route.address} == {A, B, C}
 
 
 async def test_closing_ends_at_its_limit(sim: Simulation) -> None:
@@ -186,7 +186,7 @@ async def test_what_lives_is_served_also_where_nothing_can_be_written(
     sim.steps.arm(f"before {write}", disk_full)
     await sim.start()
     assert sim.steps.disarm()
-    assert {route.key for route in sim.routes if route.endpoint} == {A, B}
+    assert {route.key for route in sim.routes if route.address} == {A, B}
     await sim.tick()
     assert {(await sim.row(key)).state for key in (A, B)} == {State.READY}
 

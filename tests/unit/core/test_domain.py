@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.core.domain import BlockedPort, Endpoint, PortUsage, State
+from model_deployment.core.domain import Address, BlockedPort, PortUsage, State
 from model_deployment.core.errors import InvalidName, NotDeployed
 from model_deployment.core.names import NAME, RESERVED_NAMES, ModelKey
 from model_deployment.core.options import EnvManager, Options
@@ -229,5 +229,5 @@ def test_a_port_is_free_unless_leased_quarantined_or_blocked() -> None:
     assert (usage.size, usage.free) == (10, 4)
 
 
-def test_an_endpoint_is_addressed_by_a_url() -> None:
-    assert Endpoint("127.0.0.1", 8001).url == "http://127.0.0.1:8001"
+def test_an_address_has_a_url() -> None:
+    assert Address("127.0.0.1", 8001).url == "http://127.0.0.1:8001"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from model_deployment.api.guard import Guard
-from model_deployment.core.domain import Endpoint, Route, State
+from model_deployment.core.domain import Address, Route, State
 from model_deployment.core.errors import IncompleteBody
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
@@ -144,7 +144,7 @@ async def test_prediction_needs_its_whole_body(pieces: tuple[bytes, ...]) -> Non
     """If the server ever lost a piece of it."""
     routes = Routes(UpstreamLimits())
     key = ModelKey("m", 1)
-    nowhere = Endpoint("127.0.0.1", 9)
+    nowhere = Address("127.0.0.1", 9)
     routes.publish([Route(key, State.READY, "launch", nowhere, "", Options())])
     line, scope = Silent(), Lossy().scope("/m-1", b"10")
     request = CallerRequest(line, scope, dict(scope["headers"]), keep_alive=True)

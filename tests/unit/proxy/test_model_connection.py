@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from model_deployment.core.domain import Endpoint
+from model_deployment.core.domain import Address
 from model_deployment.proxy import model_pool
 from model_deployment.proxy.model_connection import AnswerTooLarge, BrokenAnswer, ModelConnection
 from model_deployment.proxy.model_pool import ModelPool, NotConnected
@@ -74,7 +74,7 @@ class Model:
 async def served(model: Model, read_timeout: float = 20.0) -> AsyncIterator[ModelPool]:
     server = await asyncio.start_server(model, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    pool = ModelPool(Endpoint("127.0.0.1", port), read_timeout=read_timeout, answer_bytes=LIMIT)
+    pool = ModelPool(Address("127.0.0.1", port), read_timeout=read_timeout, answer_bytes=LIMIT)
     try:
         yield pool
     finally:
@@ -185,8 +185,8 @@ async def test_model_that_says_nothing_is_given_up() -> None:
 async def test_no_server_is_not_connected() -> None:
     model = Model(lambda: [], closes=True)
     async with served(model) as pool:
-        endpoint = pool._endpoint
-    nobody = ModelPool(endpoint, read_timeout=1, answer_bytes=1)
+        address = pool._endpoint
+    nobody = ModelPool(address, read_timeout=1, answer_bytes=1)
     with pytest.raises(NotConnected):
         await nobody.take()
     nobody.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.core.domain import Endpoint
+from model_deployment.core.domain import Address
 from model_deployment.core.errors import TooBusy
 from model_deployment.core.names import ModelKey
 from model_deployment.proxy.limits_file import create_limits_file
@@ -26,7 +26,7 @@ KEY = ModelKey("m", 1)
 
 @asynccontextmanager
 async def launch(**limits: int) -> AsyncIterator[Upstream]:
-    made = Upstream(KEY, Endpoint("127.0.0.1", 1), UpstreamLimits(**limits))
+    made = Upstream(KEY, Address("127.0.0.1", 1), UpstreamLimits(**limits))
     try:
         yield made
     finally:
@@ -125,7 +125,7 @@ async def test_upstreams_of_two_proxies_share_the_limits(tmp_path: Path) -> None
         for column in range(2):
             usage = stack.enter_context(closing(SharedLimits.open(tmp_path / "limits", column)))
             shares = Shares(usage.row(0), limits)
-            made.append(Upstream(KEY, Endpoint("127.0.0.1", 1), limits, shares=shares))
+            made.append(Upstream(KEY, Address("127.0.0.1", 1), limits, shares=shares))
         here, there = made
         with UpstreamCall(here, 1), UpstreamCall(there, 1):
             for upstream in made:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.core.domain import Endpoint, LaunchSpec
+from model_deployment.core.domain import Address, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime import identity
@@ -20,7 +20,7 @@ from model_deployment.worker.tracking import NO_TRACKING, NO_TRACKING_HINT
 
 def launch(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a launch's processes."""
-    spec = LaunchSpec("a", ModelKey("m", 1), "model", Endpoint("127.0.0.1", 1), Options())
+    spec = LaunchSpec("a", ModelKey("m", 1), "model", Address("127.0.0.1", 1), Options())
     return launch_environment("instance", spec, environment, identity.FORK)
 
 

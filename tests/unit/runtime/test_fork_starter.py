@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import Endpoint
+from model_deployment.core.domain import Address
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.parent_connection import ParentUnavailable
 from model_deployment.runtime.parent_process import ParentProcess
@@ -23,7 +23,7 @@ HELLO = {
     "refused": {},
     "held": [["127.0.0.1", 7], ["127.0.0.1", 8]],
 }
-HELD, OTHER = Endpoint("127.0.0.1", 7), Endpoint("127.0.0.1", 8)
+HELD, OTHER = Address("127.0.0.1", 7), Address("127.0.0.1", 8)
 
 
 class ScriptedParent:
@@ -95,7 +95,7 @@ async def test_parent_that_hangs_up_during_the_hello_is_not_ready(
 async def test_parent_that_hangs_up_after_the_hello_is_not_ready(
     parent: ScriptedParent, starter: ForkStarter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def served() -> dict[Endpoint, list[int]]:  # in a thread, during the hand-over
+    def served() -> dict[Address, list[int]]:  # in a thread, during the hand-over
         loop.call_soon_threadsafe(parent.hang_up)
         gone = until(lambda: starter._client.connection is None)
         asyncio.run_coroutine_threadsafe(gone, loop).result()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import Endpoint, Handle, Memory
+from model_deployment.core.domain import Address, Handle, Memory
 from model_deployment.runtime import identity
 from model_deployment.runtime.launch_memory import LaunchMemory, measure
 from model_deployment.runtime.memory import MemoryGauge
@@ -59,7 +59,7 @@ class Launches:
 
 def handle(launch_id: str, pid: int, **more: Any) -> Handle:
     ref = {"boot": identity.boot_id(), "pid": pid, **more}
-    return Handle(launch_id, Endpoint("127.0.0.1", 1), ref)
+    return Handle(launch_id, Address("127.0.0.1", 1), ref)
 
 
 @pytest.fixture

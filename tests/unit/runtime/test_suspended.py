@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from model_deployment.core.domain import LOST, Endpoint, Handle, LaunchSpec
+from model_deployment.core.domain import LOST, Address, Handle, LaunchSpec
 from model_deployment.core.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.local import LocalRuntime
@@ -175,7 +175,7 @@ def test_zombie_is_not_suspended(clock: Clock, launch: tuple[int, int, int]) -> 
 
 def handle(pid: int, started: int, **ref: object) -> Handle:
     own = {"boot": identity.boot_id(), "pid": pid, "started": started, "method": identity.FORK}
-    return Handle("launch", Endpoint("127.0.0.1", 1), {**own, **ref})
+    return Handle("launch", Address("127.0.0.1", 1), {**own, **ref})
 
 
 def test_runtime_reads_a_process_once_to_tell_whether_it_is_stopped(

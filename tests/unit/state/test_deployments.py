@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import Deployment, Desired, Endpoint, Handle, State, Step
+from model_deployment.core.domain import Address, Deployment, Desired, Handle, State, Step
 from model_deployment.core.errors import Conflict, IllegalTransition, NoFreePort
 from model_deployment.core.lifecycle import LIVE, check
 from model_deployment.core.names import ModelKey
@@ -58,7 +58,7 @@ async def test_a_row_is_read_as_it_was_written(store: Store) -> None:
         launches=1,
         reason="launch on port 8001",
     )
-    handle = Handle("launch", Endpoint("127.0.0.1", FIRST), {"pid": 7, "boot": "b"})
+    handle = Handle("launch", Address("127.0.0.1", FIRST), {"pid": 7, "boot": "b"})
     await store.deployments.record_handle(handle)
     ready = await store.deployments.move(
         replace(started, handle=handle), State.READY, "healthy",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.core.domain import Desired, Endpoint, Handle, State
+from model_deployment.core.domain import Address, Desired, Handle, State
 from model_deployment.core.names import ModelKey
 from model_deployment.state.deployments import live_launches
 from tests.support.stored import FIRST, Store, opened
@@ -72,11 +72,11 @@ async def test_pruning_keeps_the_newest_events_of_each_deployment(store: Store) 
 async def test_a_handle_is_noted_only_where_its_launch_is(store: Store) -> None:
     row = await store.bring(State.STARTING)
     other = await store.deploy("other")
-    await store.deployments.record_handle(Handle("unknown", Endpoint("h", 1), {"pid": 1}))
+    await store.deployments.record_handle(Handle("unknown", Address("h", 1), {"pid": 1}))
     assert await store.reread(row) == row
     assert await store.reread(other) == other
     assert row.launch_id is not None
-    handle = Handle(row.launch_id, Endpoint("127.0.0.1", FIRST), {"a": [1, {"b": None}]})
+    handle = Handle(row.launch_id, Address("127.0.0.1", FIRST), {"a": [1, {"b": None}]})
     await store.deployments.record_handle(handle)
     assert (await store.reread(row)).handle == handle
 
