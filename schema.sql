@@ -80,3 +80,64 @@ CREATE TABLE IF NOT EXISTS events (
 ) STRICT;
 
 CREATE INDEX IF NOT EXISTS events_of_deployment ON events (deployment_id, id);
+
+-- An endpoint is a stable address that follows an alias. Versions are those of its model.
+CREATE TABLE IF NOT EXISTS endpoints (
+    id             INTEGER PRIMARY KEY,
+    model          TEXT NOT NULL,
+    alias          TEXT NOT NULL,
+    policy         TEXT NOT NULL,    -- JSON
+    champion       INTEGER,          -- the version that serves
+    champion_since TEXT,
+    previous       INTEGER,          -- the champion before
+    previous_until TEXT,             -- it is kept ready until then
+    alias_version  INTEGER,          -- what the alias named when it was looked at last
+    notice         TEXT NOT NULL DEFAULT '',
+    default_at     TEXT,             -- the newest one of a model is its default endpoint
+    deleting       INTEGER NOT NULL DEFAULT 0,
+    created_at     TEXT NOT NULL,
+    UNIQUE (model, alias)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS rollouts (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- proxies and captures know it
+    endpoint_id INTEGER NOT NULL REFERENCES endpoints (id) ON DELETE CASCADE,
+    candidate   INTEGER NOT NULL,
+    champion    INTEGER,             -- what the candidate is compared with
+    kind        TEXT NOT NULL CHECK (kind IN ('forward', 'back')),
+    -- see TRANSITIONS in model_deployment/core/rollouts.py
+    state       TEXT NOT NULL CHECK (state IN ('deploying', 'checking', 'replaying', 'shadowing',
+        'canary', 'promoted', 'rolled_back', 'superseded')),
+    step        INTEGER NOT NULL DEFAULT 0,
+    -- what an operator asked for
+    "order"     TEXT NOT NULL CHECK ("order" IN ('advance', 'pause', 'promote', 'roll_back')),
+    reason      TEXT NOT NULL,
+    evidence    TEXT NOT NULL,       -- JSON
+    started_at  TEXT NOT NULL,
+    since       TEXT NOT NULL,       -- when it entered its state or step
+    ended_at    TEXT,
+    CHECK ((ended_at IS NULL) = (state IN ('deploying', 'checking', 'replaying', 'shadowing', 'canary')))
+) STRICT;
+
+-- An endpoint has one rollout under way at most.
+CREATE UNIQUE INDEX IF NOT EXISTS rollout_under_way ON rollouts (endpoint_id) WHERE ended_at IS NULL;
+
+CREATE TABLE IF NOT EXISTS rollout_events (
+    id          INTEGER PRIMARY KEY,
+    endpoint_id INTEGER NOT NULL REFERENCES endpoints (id) ON DELETE CASCADE,
+    rollout_id  INTEGER,
+    version     INTEGER,
+    at          TEXT NOT NULL,
+    previous    TEXT,
+    state       TEXT,
+    reason      TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS events_of_endpoint ON rollout_events (endpoint_id, id);
+
+-- Deployments that endpoints, and nobody else, asked for. They are undeployed when no endpoint uses them.
+CREATE TABLE IF NOT EXISTS endpoint_deployments (
+    model   TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (model, version)
+) STRICT;

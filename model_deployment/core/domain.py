@@ -1,7 +1,7 @@
 """The values that all rooms share: frozen, and standard library only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -158,6 +158,11 @@ class Deployment:
     def merging_in_force(self) -> Merging:
         """Whether requests to the launch that is ready are merged."""
         return merging.in_force(self.options.batch_max_rows, self.merging)
+
+    @property
+    def unparkable(self) -> "Deployment":
+        """The same without an idle timeout."""
+        return replace(self, options=replace(self.options, idle_timeout=0))
 
     @property
     def since(self) -> datetime:

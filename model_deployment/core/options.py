@@ -199,5 +199,21 @@ class OptionOverrides:
         """With values by the names of options; None names nothing."""
         self._named = {name: value for name, value in named.items() if value is not None}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """From JSON, as a policy keeps them.
+
+        Raises:
+            ValueError: a member has no value that the option could have.
+        """
+        known = Options.declarations()
+        return cls(
+            **{
+                name: known[name].read(value)
+                for name, value in values.items()
+                if name in known and value is not None
+            }
+        )
+
     def apply_to(self, options: Options) -> Options:
         return replace(options, **self._named)

@@ -38,7 +38,7 @@ def duration(text: str, unit: str = "s") -> float:
 
     Args:
         text: ``90``, ``0.5``, ``500ms``, ``1h30m``, ``7 days``; upper case means the same.
-        unit: ``s``, ``h`` or ``d``: that of a bare number, and of what is returned.
+        unit: ``s``, ``m``, ``h`` or ``d``: that of a bare number, and of what is returned.
 
     Raises:
         ValueError: it is none; the message says what to write.
@@ -59,7 +59,7 @@ def duration(text: str, unit: str = "s") -> float:
                 float(number) * size for (number, _), size in zip(pieces, known, strict=True)
             )
             return total / of
-    name = {"s": "seconds", "h": "hours", "d": "days"}[unit]
+    name = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[unit]
     raise ValueError(f"write a number of {name}, or {DURATIONS}")
 
 

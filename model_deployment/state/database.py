@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -167,7 +167,7 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             return work(connection)
 
-    async def change(self, statement: str, values: Sequence[Any]) -> None:
+    async def change(self, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> None:
         """Run one statement in a transaction."""
 
         def work(connection: sqlite3.Connection) -> None:

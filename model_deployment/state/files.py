@@ -16,10 +16,12 @@ from pathlib import Path
 from model_deployment.core.domain import Address
 from model_deployment.core.errors import StateError
 from model_deployment.core.options import Options
+from model_deployment.core.rollout_counts import StageCounts
+from model_deployment.state import endpoint_rows
 from model_deployment.state.snapshot import BESIDE, sync
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 #: A file that exists while a restore runs, or after it was interrupted.
 UNFINISHED = "restore-unfinished"
 #: Name of the entry in ``meta`` that says that there is an embedded document store.
@@ -155,6 +157,25 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
                 dict(where["ref"])
         except (ValueError, TypeError, KeyError, AttributeError):
             yield "the options or the address of a deployment cannot be read"
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'endpoints'").fetchone():
+        yield from _endpoint_problems(connection)
+
+
+def _endpoint_problems(connection: sqlite3.Connection) -> Iterator[str]:
+    """What is wrong with the rows of endpoints, which layouts before 5 do not have."""
+    connection.row_factory = sqlite3.Row
+    for row in connection.execute("SELECT * FROM endpoints"):
+        try:
+            endpoint_rows.endpoint_of(row)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            yield f"the policy of the endpoint {row['model']}@{row['alias']} cannot be read"
+    for row in connection.execute("SELECT * FROM rollouts"):
+        try:
+            evidence = endpoint_rows.rollout_of(row).evidence
+            for stages in evidence.get("counts", {}).values():
+                [*map(StageCounts.from_dict, stages.values())]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            yield f"what is known of rollout {row['id']} cannot be read"
 
 
 def open_error(path: Path, error: Exception) -> StateError:

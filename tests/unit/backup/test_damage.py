@@ -100,6 +100,11 @@ DAMAGES: dict[str, Damage] = {
     "a table dropped": sql("DROP TABLE ports"),
     "a trigger": sql("CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM meta; END"),
     "unreadable options": sql("UPDATE deployments SET options = '{'"),
+    "unreadable policy": sql("UPDATE endpoints SET policy = '{\"canary\": 7}'"),
+    "unreadable evidence": sql("UPDATE rollouts SET evidence = '[]'"),
+    "unreadable counts": sql(
+        """UPDATE rollouts SET evidence = '{"counts": {"p": {"canary-0": {}}}}'"""
+    ),
     "a newer layout": sql(f"PRAGMA user_version = {SCHEMA_VERSION + 1}"),
 }
 
@@ -112,6 +117,7 @@ async def data(tmp_path: Path) -> Path:
     async with opened(folder) as store:
         for version in range(1, 30):
             await store.deploy("m" * 60, version)
+        await store.follow()
     return folder
 
 
@@ -154,7 +160,7 @@ async def test_damaged_state_is_refused_kept_and_restored(
     assert content(data) == before
 
     done = restore(data, archive, force=True)
-    assert await number(data) == 29
+    assert await number(data) == 31
     aside = {one.name for one in done.aside}
     assert len(aside) == len([name for name in before if name.startswith("state.db")])
 
@@ -176,7 +182,7 @@ async def test_state_without_its_log_is_up_to_date(data: Path) -> None:
 
     def without_log() -> bool:
         with closing(sqlite3.connect(f"file:{data}/state.db?immutable=1", uri=True)) as connection:
-            return bool(connection.execute(count).fetchone() == (30,))
+            return bool(connection.execute(count).fetchone() == (32,))
 
     async with opened(data) as store:
         await store.deploy("last", 1)

@@ -9,12 +9,14 @@ import pytest
 from model_deployment.backup.make import backup
 from model_deployment.backup.restore import restore
 from model_deployment.core.domain import State
+from model_deployment.core.endpoints import RolloutState
 from model_deployment.core.errors import StateError
+from model_deployment.core.rollout_policy import RolloutPolicy
 from model_deployment.documents.base import Collection, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.state import instance
 from tests.support.document_store_bench import documents as some_documents
-from tests.support.stored import NOW, opened
+from tests.support.stored import ENDPOINTS, NOW, opened
 from tests.support.waiting import until_sync
 
 ROOT = Path(__file__).parents[3]
@@ -211,6 +213,23 @@ async def test_restored_state_has_no_old_times_or_foreign_launches(
                 State.PENDING, None, None, None,
             )  # fmt: skip
             assert (await store.ports.usage(NOW)).leased == 0
+
+
+async def test_endpoints_and_their_rollouts_are_restored(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    async with opened(tmp_path / "data") as store:
+        rollout = await store.follow(RolloutPolicy(keep_previous=7.0))
+        before = (await store.dump())[-len(ENDPOINTS) :]
+    archive = tmp_path / "backup.tar.gz"
+    backup(tmp_path / "data", archive, documents="mongodb")
+    for target, own in ((tmp_path / "data", True), (tmp_path / "copy", False)):
+        restore(target, archive, force=True, clone=not own)
+        async with opened(target) as store:
+            assert (await store.dump())[-len(ENDPOINTS) :] == before
+            ((endpoint, newest),) = await store.endpoints.all()
+            assert (endpoint.champion, endpoint.policy.keep_previous) == (1, 7.0)
+            assert newest is not None
+            assert (newest.id, newest.state) == (rollout.id, RolloutState.CANARY)
 
 
 async def test_collections_and_report_pages_are_restored(tmp_path: Path) -> None:

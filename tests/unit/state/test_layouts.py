@@ -12,7 +12,7 @@ from model_deployment.core.errors import StateError
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.state import files
-from tests.support.stored import opened
+from tests.support.stored import ENDPOINTS, opened
 
 #: As the release before parking wrote it.
 LAYOUT_1 = """
@@ -147,3 +147,24 @@ async def test_a_change_that_breaks_off_changes_nothing(folder: Path, script: st
         assert connection.execute("SELECT count(*) FROM deployments").fetchone() == (2,)
     async with opened(folder) as store:
         assert len(await store.deployments.all()) == 2
+
+
+async def test_endpoints_can_be_made_in_a_directory_of_the_release_before(tmp_path: Path) -> None:
+    # The layout of the release before is this one without the tables of endpoints.
+    async with opened(tmp_path) as store:
+        await store.bring(State.READY)
+        before = await store.deployments.all()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        for table in reversed(ENDPOINTS):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version=4")
+        connection.commit()
+    async with opened(tmp_path) as store:
+        assert await store.deployments.all() == before
+        assert await store.endpoints.all() == []
+        rollout = await store.follow()
+        assert await store.endpoints.claimed() == {ModelKey("m", 2)}  # the other one was there
+    async with opened(tmp_path) as store:
+        ((endpoint, newest),) = await store.endpoints.all()
+        assert (endpoint.champion, newest and newest.id) == (1, rollout.id)
+        assert len(await store.rollouts.events(endpoint, 10)) == 5
