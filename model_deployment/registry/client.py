@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from model_deployment.core.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
 from model_deployment.core.names import NAME, ModelKey
+from model_deployment.registry.aliases import read_aliases
 from model_deployment.registry.errors import (
     RegistryUnusable,
     check_artifacts,
@@ -48,6 +49,7 @@ _log = logging.getLogger(__name__)
 #: Concurrent calls, hung ones included.
 _LOOKUPS = 8
 _DOWNLOADS = 4
+_ALIAS_LOOKUPS = 2
 #: Share of the time for a list of versions that their metrics may take.
 _METRICS_SHARE = 0.8
 #: Names that are compared with a misspelt one.
@@ -74,6 +76,8 @@ class Registry:
         self._download_timeout = download_timeout
         self._lookups = DaemonThreads("registry", _LOOKUPS)
         self._downloads = DaemonThreads("download", _DOWNLOADS)
+        # Apart from the others: aliases are looked up all the time, also while the registry hangs.
+        self._alias_lookups = DaemonThreads("aliases", _ALIAS_LOOKUPS)
         self._metrics = RunMetrics()
         self._client: Any = None
         self._client_lock = threading.Lock()
@@ -110,6 +114,16 @@ class Registry:
             RegistryUnavailable: the registry did not answer in time.
         """
         return await self.ask(f"look up {key}", partial(_version, key), about=key)
+
+    async def aliases(self, model: str) -> dict[str, int]:
+        """The version that each alias of a model names. Similar names of models are not suggested.
+
+        Raises:
+            UnknownModel: there is no such model.
+            RegistryUnavailable: the registry did not answer in time.
+        """
+        what, work = f"look up the aliases of {model}", partial(read_aliases, model)
+        return await self.ask(what, work, threads=self._alias_lookups)
 
     async def download(self, key: ModelKey, destination: Path) -> Path:
         """Download the artifacts of a version below ``destination``, which is created.

@@ -2,7 +2,6 @@
 
 import math
 import sys
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,11 +11,16 @@ from model_deployment.core.names import ModelKey
 from model_deployment.registry.client import Registry
 from model_deployment.registry.errors import found_or_none
 from model_deployment.registry.run_metrics import logged_model, newest_last
+from model_deployment.registry.run_writing import log_metrics
 from model_deployment.registry.values import read_version
 
 #: Prefix of metrics that were measured on a deployment. Without the prefix a written metric would become
 #: the next baseline.
 DEPLOYED = "deployed/"
+#: Prefix of the metrics of a rollout, and of the tags that tell of it.
+ROLLOUT = "model_deployment."
+#: Prefixes of all that we write.
+OURS = (DEPLOYED, ROLLOUT)
 
 #: A database stores an infinite metric as this value.
 _STORED_INFINITY = sys.float_info.max
@@ -54,7 +58,7 @@ class ModelMetrics:
         """
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
         try:
-            place, *written = await self._registry.ask(
+            place, written = await self._registry.ask(
                 f"write metrics of {key}", partial(_write, key, finite), about=key
             )
         except UnknownModel as error:  # the version or its run was deleted
@@ -84,28 +88,12 @@ def _baseline(key: ModelKey, artifact: str, client: Any) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in found.items()
-        if abs(value) < _STORED_INFINITY and not name.startswith(DEPLOYED)
+        if abs(value) < _STORED_INFINITY and not name.startswith(OURS)
     }
 
 
-def _write(key: ModelKey, metrics: Mapping[str, float], client: Any) -> list[str]:
-    """The place in words, and the ids of the run and the logged model that were written to."""
-    from mlflow.entities import Metric
-
+def _write(key: ModelKey, metrics: Mapping[str, float], client: Any) -> tuple[str, list[str]]:
     version = client.get_model_version(key.model, str(key.version))
-    model_id, run_id = logged_model(version), version.run_id or ""
-    model = found_or_none(client.get_logged_model, model_id) if model_id else None
-    # MLflow stores a metric of a logged model only together with the run that made the model.
-    run_id = run_id or (model.source_run_id or "" if model else "")
-    if not run_id or not metrics:
-        return [""]
-    now = int(time.time() * 1000)
-    of_model = model_id if model else None
-    client.log_batch(
-        run_id,
-        metrics=[
-            Metric(f"{DEPLOYED}{name}", value, now, 0, model_id=of_model, run_id=run_id)
-            for name, value in metrics.items()
-        ],
+    return log_metrics(
+        client, version, {f"{DEPLOYED}{name}": value for name, value in metrics.items()}
     )
-    return [f"logged model {model_id}" if model else f"run {run_id}", run_id, model_id]

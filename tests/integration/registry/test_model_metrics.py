@@ -17,11 +17,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> RegistryLab:
-    return RegistryLab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture(scope="module")
 def trained(lab: RegistryLab) -> ModelKey:
     return train(lab)
 
