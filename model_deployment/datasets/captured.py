@@ -9,13 +9,14 @@ import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.datasets.formats import Format, KindFinder, encoder, unique
 from model_deployment.datasets.training import training
 from model_deployment.documents.base import Collection, Document, Documents, Query
+from model_deployment.documents.streams import stream
 from model_deployment.tabular.csv_file import UnreadableData
 from model_deployment.tabular.input_columns import ModelInputs
 from model_deployment.tabular.text_cells import KIND_OF_TYPE, ColumnKind
@@ -36,11 +37,13 @@ class _Layout:
     Args:
         keys: of each input its name in the captures, and how many columns of that name come before it: a
             request may have two.
+        version: whether there is a column of the version.
     """
 
-    def __init__(self, keys: Sequence[tuple[str, int]], labels: bool) -> None:
-        self.keys, self.labels = keys, labels
-        before, after = ["request_id", "ts", "row"], ["prediction", *["label"] * labels]
+    def __init__(self, keys: Sequence[tuple[str, int]], labels: bool, version: bool) -> None:
+        self.keys, self.labels, self.version = keys, labels, version
+        before = ["request_id", "ts", "row", *["version"] * version]
+        after = ["prediction", *["label"] * labels]
         #: For each column the name of the input; None for other columns.
         self.inputs = [*[None] * len(before), *(name for name, _ in keys), *[None] * len(after)]
         features = unique((name for name, _ in keys), taken=[*before, "prediction", "label"])
@@ -54,6 +57,7 @@ async def captured(
     labels: bool,
     format: Format,
     inputs: ModelInputs | None = None,
+    endpoint: str | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Captured rows, each with its prediction and, if there is one, its label.
 
@@ -62,6 +66,8 @@ async def captured(
         columns: which inputs; None for all inputs of the first captures.
         labels: whether there is a column of labels.
         inputs: of the model, for captures of earlier releases, whose values are not converted.
+        endpoint: only captures that came by this endpoint, with a column of the version that answered; None
+            for all.
 
     Raises:
         StoreUnavailable: the parts so far are not the whole dataset.
@@ -74,36 +80,40 @@ async def captured(
         limit=None,
         until=query.until or datetime.now(UTC),
     )
-    inputs = inputs or ModelInputs()
+    source = _Source(documents, query, inputs or ModelInputs(), endpoint)
     keys = (
-        await _keys(documents, query, inputs)
-        if columns is None
-        else [(name, 0) for name in dict.fromkeys(columns)]
+        await _keys(source) if columns is None else [(name, 0) for name in dict.fromkeys(columns)]
     )
-    layout = _Layout(keys, labels)
-    kinds = KindFinder([_expected(inputs, name) for name in layout.inputs])
+    layout = _Layout(keys, labels, version=endpoint is not None)
+    kinds = KindFinder([_expected(source.inputs, name) for name in layout.inputs])
     if format is Format.PARQUET:
-        async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
+        async with aclosing(_rows(source, layout, limit)) as parts:
             async for rows in parts:
                 await asyncio.to_thread(kinds.observe, rows)
     writer = await asyncio.to_thread(encoder, format, layout.names, kinds.found())
     yield writer.head()
-    async with aclosing(_rows(documents, query, layout, limit, inputs)) as parts:
+    async with aclosing(_rows(source, layout, limit)) as parts:
         async for rows in parts:
             yield await asyncio.to_thread(writer.rows, rows)
     if last := await asyncio.to_thread(writer.tail):
         yield last
 
 
-async def any_captured(documents: Documents, model: str, version: int) -> bool:
-    """Whether a deployment has captures.
+async def any_captured(
+    documents: Documents, model: str, version: int | None, endpoint: str | None = None
+) -> bool:
+    """Whether a deployment has captures, or some version of the model has captures by an endpoint.
 
     Raises:
         StoreUnavailable: unknown.
     """
-    query = Query(Collection.CAPTURES, model=model, version=version, limit=1)
-    async with aclosing(_stream(documents, query)) as captures:
-        return await anext(captures, None) is not None
+    limit = 1 if endpoint is None else None
+    query = Query(Collection.CAPTURES, model=model, version=version, limit=limit, newest_first=True)
+    async with aclosing(stream(documents, query)) as captures:
+        async for capture in captures:
+            if endpoint is None or capture.get("endpoint") == endpoint:
+                return True
+    return False
 
 
 def _expected(inputs: ModelInputs, name: str | None) -> ColumnKind | None:
@@ -112,22 +122,36 @@ def _expected(inputs: ModelInputs, name: str | None) -> ColumnKind | None:
     return KIND_OF_TYPE.get(str(spec["type"])) if spec is not None else None
 
 
-async def _captures(
-    documents: Documents, query: Query, inputs: ModelInputs
-) -> AsyncGenerator[dict[str, Any], None]:
-    async with aclosing(_stream(documents, query)) as captures:
-        async for capture in captures:
-            if capture["data"] and not capture.get("typed"):
-                names, data = inputs.retyped(capture["columns"], capture["data"])
-                capture |= {"columns": names, "data": data}
-            yield capture
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where captures come from, and which."""
+
+    documents: Documents
+    query: Query
+    inputs: ModelInputs
+    #: None: those of all endpoints and of none.
+    endpoint: str | None
+
+    async def captures(self, limit: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
+        """At most ``limit`` captures, with the values as the model got them."""
+        number = 0
+        query = self.query if self.endpoint else replace(self.query, limit=limit)
+        async with aclosing(stream(self.documents, query)) as captures:
+            async for capture in captures:
+                if self.endpoint and capture.get("endpoint") != self.endpoint:
+                    continue
+                if capture["data"] and not capture.get("typed"):
+                    names, data = self.inputs.retyped(capture["columns"], capture["data"])
+                    capture |= {"columns": names, "data": data}
+                yield capture
+                number += 1
+                if number == limit:
+                    return
 
 
-async def _keys(documents: Documents, query: Query, inputs: ModelInputs) -> list[tuple[str, int]]:
+async def _keys(source: _Source) -> list[tuple[str, int]]:
     found: dict[tuple[str, int], None] = {}
-    async with aclosing(
-        _captures(documents, replace(query, limit=_COLUMNS_FROM), inputs)
-    ) as captures:
+    async with aclosing(source.captures(_COLUMNS_FROM)) as captures:
         async for capture in captures:
             found.update(dict.fromkeys(_counted(capture["columns"])))
     return list(found)
@@ -144,13 +168,13 @@ def _counted(names: Sequence[str]) -> list[tuple[str, int]]:
 
 
 async def _rows(
-    documents: Documents, query: Query, layout: _Layout, limit: int | None, inputs: ModelInputs
+    source: _Source, layout: _Layout, limit: int | None
 ) -> AsyncGenerator[list[list[Any]], None]:
     left = math.inf if limit is None else limit
     most = max(1, min(_ROWS, _CELLS // len(layout.names)))
-    async with aclosing(_batches(documents, query, most, inputs)) as batches:
+    async with aclosing(_batches(source, most)) as batches:
         async for batch in batches:
-            labels = await _labels(documents, query, batch) if layout.labels else {}
+            labels = await _labels(source, batch) if layout.labels else {}
             made = await asyncio.to_thread(_table, batch, layout, labels, left)
             left -= len(made)
             # One capture may have more rows than may be in memory.
@@ -160,13 +184,11 @@ async def _rows(
                 return
 
 
-async def _batches(
-    documents: Documents, query: Query, most: int, inputs: ModelInputs
-) -> AsyncGenerator[list[dict[str, Any]], None]:
+async def _batches(source: _Source, most: int) -> AsyncGenerator[list[dict[str, Any]], None]:
     """Captures with rows, as many as may be in memory."""
     batch: list[dict[str, Any]] = []
     rows = 0
-    async with aclosing(_captures(documents, query, inputs)) as captures:
+    async with aclosing(source.captures()) as captures:
         async for capture in captures:
             if not capture["data"]:
                 continue
@@ -179,39 +201,26 @@ async def _batches(
         yield batch
 
 
-async def _labels(
-    documents: Documents, query: Query, batch: Sequence[Document]
-) -> dict[tuple[str, int], Any]:
+async def _labels(source: _Source, batch: Sequence[Document]) -> dict[tuple[int, str, int], Any]:
+    """By version, request and row."""
     # Of any time: labels come later than captures.
     wanted = Query(
         Collection.LABELS,
-        model=query.model,
-        version=query.version,
+        model=source.query.model,
+        version=source.query.version,
         request_ids=list(dict.fromkeys(capture["request_id"] for capture in batch)),
     )
     found = {}
-    async with aclosing(_stream(documents, wanted)) as labels:
+    async with aclosing(stream(source.documents, wanted)) as labels:
         async for label in labels:
-            found[label["request_id"], label["row"]] = label["label"]
+            found[label["version"], label["request_id"], label["row"]] = label["label"]
     return found
-
-
-async def _stream(documents: Documents, query: Query) -> AsyncGenerator[dict[str, Any], None]:
-    """Documents of a query; the cursor is closed in any case."""
-    found = documents.find(query)
-    try:
-        async for document in found:
-            yield document
-    finally:
-        close = getattr(found, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _table(
     batch: Sequence[Document],
     layout: _Layout,
-    labels: Mapping[tuple[str, int], Any],
+    labels: Mapping[tuple[int, str, int], Any],
     most: float,
 ) -> list[list[Any]]:
     made: list[list[Any]] = []
@@ -219,16 +228,17 @@ def _table(
         places = {key: place for place, key in enumerate(_counted(capture["columns"]))}
         wanted = [places.get(key) for key in layout.keys]
         id, ts, data = capture["request_id"], capture["ts"], capture["data"]
+        version = capture["version"]
         found = capture["predictions"]
         by_row = isinstance(found, list) and len(found) == len(data)
         predictions = found if by_row else [None] * len(data)
         for number, values in enumerate(data):
             if len(made) >= most:
                 return made
-            row = [id, ts, number]
+            row = [id, ts, number, *[version] * layout.version]
             row += [None if place is None else values[place] for place in wanted]
             row.append(predictions[number])
             if layout.labels:
-                row.append(labels.get((id, number)))
+                row.append(labels.get((version, id, number)))
             made.append(row)
     return made

@@ -20,6 +20,7 @@ class Collection(StrEnum):
     """What is stored. :data:`RETENTION_DAYS` says for how long."""
 
     CAPTURES = "captures"  # one answered request: columns, data, predictions, latency
+    SHADOWS = "shadows"  # what a candidate answered to the copy of a request
     LABELS = "labels"  # late ground truth, one row of one request
     METRICS = "metrics"  # metrics that were set or computed at one moment
     TRAFFIC = "traffic"  # what was served in one minute
@@ -32,6 +33,7 @@ class Collection(StrEnum):
 #: Days a document is kept, unless its deployment chooses otherwise; None keeps it.
 RETENTION_DAYS: Mapping[Collection, float | None] = {
     Collection.CAPTURES: 30,
+    Collection.SHADOWS: 30,
     Collection.LABELS: 90,
     Collection.METRICS: 5 * 365,
     Collection.TRAFFIC: 30,

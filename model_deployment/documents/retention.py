@@ -57,8 +57,9 @@ class Retention:
             elif days is not None:
                 await self._delete(collection, now - timedelta(days=days))
         for key, own in chosen.items():
-            if own < (RETENTION_DAYS[Collection.LABELS] or math.inf):
-                await self._delete(Collection.LABELS, now - timedelta(days=own), key)
+            for collection in (Collection.LABELS, Collection.SHADOWS):
+                if own < (RETENTION_DAYS[collection] or math.inf):
+                    await self._delete(collection, now - timedelta(days=own), key)
             await self._thin_out_reports(key)
 
     async def _purge_captures(

@@ -73,6 +73,11 @@ class Gate:
             self._data = self._params = None
 
     @property
+    def hinted(self) -> bool:
+        """Whether the model reads its input by type hints: it takes ``inputs`` or bare records only."""
+        return self._hinted
+
+    @property
     def checked(self) -> bool:
         """Whether the data is checked against a signature."""
         return self._data is not None

@@ -16,7 +16,7 @@ from model_deployment.metrics.service import envelope
 
 MAX_ITEMS = 10_000
 #: Seconds to wait for captures that are still on their way to the store.
-_PATIENCE = 3.0
+PATIENCE = 3.0
 #: Newest labelled rows that metrics are computed from.
 _LABELLED = 1000
 
@@ -42,7 +42,7 @@ class _Measured:
 
 class Feedback:
     def __init__(self, store: CaptureSource) -> None:
-        self._store = store
+        self.store = store
 
     async def add(self, key: ModelKey, items: Sequence[Label]) -> dict[str, Any]:
         """Store labels, and compute metrics. A label that comes again replaces the earlier one.
@@ -51,7 +51,7 @@ class Feedback:
             InvalidRequest: the store refuses some labels; the others are stored.
             StoreUnavailable: some labels may be stored; the call can be repeated.
         """
-        documents = await self._store.opened()
+        documents = await self.store.opened()
         last = {_id(key, item): item for item in items}
         known = {
             found["_id"]: found["label"]
@@ -92,7 +92,7 @@ class Feedback:
         missing = request_ids - rows.keys()
         if not missing:
             return rows, True
-        complete = await self._store.caught_up(_PATIENCE)
+        complete = await self.store.caught_up(PATIENCE)
         return rows | await _rows(documents, key, missing), complete
 
     async def _write(self, documents: Documents, key: ModelKey, fresh: dict[str, Label]) -> None:

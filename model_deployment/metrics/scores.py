@@ -42,7 +42,7 @@ class Scores:
 
 def scores(pairs: Sequence[tuple[Any, Any]]) -> Scores:
     """Metrics of pairs of label and prediction, oldest first."""
-    pairs = _of_one_value(pairs)
+    pairs = of_one_value(pairs)
     known = _complete(pairs)
     values = measure(known)
     middle = len(known) // 2
@@ -54,26 +54,26 @@ def scores(pairs: Sequence[tuple[Any, Any]]) -> Scores:
     return Scores(values, _kindest(known), errors, halves)
 
 
-def _of_one_value(pairs: Sequence[tuple[Any, Any]]) -> Sequence[tuple[Any, Any]]:
+def of_one_value(pairs: Sequence[tuple[Any, Any]]) -> Sequence[tuple[Any, Any]]:
     """Pairs whose predictions are single values, chosen as a report chooses them, where that is possible.
 
     Of ``[4.2]`` and ``{"price": 4.2}`` that is the only value, of probabilities the most probable class.
     """
     pairs = [(label, predicted) for label, predicted in pairs if label is not None]
-    parts = [_parts(predicted) for _, predicted in pairs]
+    values = [parts(predicted) for _, predicted in pairs]
     labels = [label for label, _ in pairs]
-    sizes = set(map(len, parts))
+    sizes = set(map(len, values))
     if len(sizes) != 1:
         return pairs
-    classes = set(map(_class, labels))
+    classes = set(map(class_name, labels))
     (size,) = sizes
     if size == 1:
-        alone = [part[0] for part in parts]
-        named = any(_number(label) is None for label in labels)
+        alone = [some[0] for some in values]
+        named = any(to_number(label) is None for label in labels)
         if named and classes <= {"0", "1"} and _are_probabilities(alone):
             alone = [int(probability >= 0.5) for probability in alone]
         return list(zip(labels, alone, strict=True))
-    numbers = [[_number(one) for one in part] for part in parts]
+    numbers = [[to_number(one) for one in some] for some in values]
     probabilities = [[one for one in some if one is not None] for some in numbers]
     sums = all(len(some) == size and abs(sum(some) - 1) <= 1e-3 for some in probabilities)
     if not sums or not classes <= set(map(str, range(size))):
@@ -87,21 +87,22 @@ def _of_one_value(pairs: Sequence[tuple[Any, Any]]) -> Sequence[tuple[Any, Any]]
     ]
 
 
-def _parts(predicted: Any) -> Sequence[Any]:
+def parts(predicted: Any) -> Sequence[Any]:
+    """The values of one prediction: one, or those of several outputs."""
     if type(predicted) is dict:
         return [predicted[name] for name in sorted(predicted)]
     return predicted if type(predicted) is list else [predicted]
 
 
 def _are_probabilities(values: Sequence[Any]) -> bool:
-    numbers = [_number(value) for value in values]
+    numbers = [to_number(value) for value in values]
     within = all(number is not None and 0 <= number <= 1 for number in numbers)
     return within and any(number not in (0, 1) for number in numbers)
 
 
 def _errors_of_amounts(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
     """Standard errors, as a report computes them."""
-    numbers = [(_number(label), _number(predicted)) for label, predicted in pairs]
+    numbers = [(to_number(label), to_number(predicted)) for label, predicted in pairs]
     wrong = [abs(b - a) for a, b in numbers if a is not None and b is not None]
     if len(wrong) < 2:
         return {}
@@ -131,15 +132,15 @@ def measure(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
         return {}
     numbers = []
     for label, predicted in pairs:
-        one, other = _number(label), _number(predicted)
+        one, other = to_number(label), to_number(predicted)
         if one is not None and other is not None:
             numbers.append((one, other))
-    if 2 * len(numbers) > len(pairs) and not _are_classes(numbers):
+    if 2 * len(numbers) > len(pairs) and not are_classes(numbers):
         try:
             return _of_amounts(numbers)
         except OverflowError:
             return {}  # the squares of the amounts overflow
-    return _of_classes([(_class(label), _class(predicted)) for label, predicted in pairs])
+    return _of_classes([(class_name(label), class_name(predicted)) for label, predicted in pairs])
 
 
 def _of_amounts(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
@@ -231,7 +232,7 @@ def _measured(now: RecordedMetrics, known: Scores | None) -> dict[str, Measureme
 def _kindest(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
     """The best of macro average, weighted average and, of two classes, the positive class."""
     taken = measure(pairs)
-    named = [(_class(label), _class(predicted)) for label, predicted in pairs]
+    named = [(class_name(label), class_name(predicted)) for label, predicted in pairs]
     classes = {one for pair in named for one in pair}
     if "accuracy" not in taken or len(classes) > _MOST_AVERAGED:
         return {}
@@ -253,14 +254,15 @@ def _kindest(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
 
 
 def _complete(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    return [pair for pair in pairs if not any(map(_is_missing, pair))]
+    return [pair for pair in pairs if not any(map(is_missing, pair))]
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether it is None or NaN."""
     return value is None or (type(value) is float and math.isnan(value))
 
 
-def _number(value: Any) -> float | None:
+def to_number(value: Any) -> float | None:
     """The number in a value or a text; None for booleans and other values."""
     if type(value) not in (int, float, str):
         return None
@@ -271,7 +273,8 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _are_classes(pairs: Sequence[tuple[float, float]]) -> bool:
+def are_classes(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Whether numbers are few whole ones."""
     values = {value for pair in pairs for value in pair}
     return all(map(float.is_integer, values)) and len(values) <= _MOST_CLASSES
 
@@ -285,12 +288,12 @@ def _rank(name: str) -> tuple[float, str]:
     return (math.inf if math.isnan(value) else value), name
 
 
-def _class(value: Any) -> str:
+def class_name(value: Any) -> str:
     """The class in one spelling: ``1``, ``1.0``, ``"1"``, ``True`` and ``"True"`` are the same."""
     if isinstance(value, bool):
         return str(int(value))
     text = str(value).strip()
     if text.lower() in ("true", "false"):
         return str(int(text.lower() == "true"))
-    number = _number(value)
+    number = to_number(value)
     return str(int(number)) if number is not None and number.is_integer() else text

@@ -138,7 +138,16 @@ class Monitoring:
         erased = await documents.delete(query)
         for collection in (Collection.LABELS, Collection.REFERENCES, Collection.DEAD_LETTERS):
             await documents.delete(Query.of(collection, key, request_ids=[request_id]))
+        await self._erase_shadows(key.model, request_id)
         return erased
+
+    async def _erase_shadows(self, model: str, request_id: str) -> None:
+        """Delete what candidates, which are other versions, answered to copies of a request."""
+        documents = await self._store.opened()
+        await documents.delete(Query(Collection.SHADOWS, model, request_ids=[request_id]))
+        letters = Query(Collection.DEAD_LETTERS, model, request_ids=[request_id])
+        ids = [one["_id"] async for one in documents.find(letters) if "rollout" in one]
+        await documents.delete(Query(Collection.DEAD_LETTERS, ids=ids))
 
     async def compare(self, model: str, versions: Sequence[int]) -> dict[str, Any]:
         """The metrics of several versions side by side."""
@@ -184,15 +193,24 @@ class Monitoring:
 
     async def serving(self, key: ModelKey, since: datetime, until: datetime) -> dict[str, Any]:
         """Served requests, in total and by the minute."""
+        return await self.serving_together([key], since, until)
+
+    async def serving_together(
+        self, keys: Sequence[ModelKey], since: datetime, until: datetime
+    ) -> dict[str, Any]:
+        """Served requests of several deployments, added up."""
         documents = await self._store.opened()
-        query = Query.of(Collection.TRAFFIC, key, since=since, until=until)
-        stored = {found["_id"]: found async for found in documents.find(query)}
+        stored: dict[str, dict[str, Any]] = {}
+        for key in keys:
+            query = Query.of(Collection.TRAFFIC, key, since=since, until=until)
+            stored |= {found["_id"]: found async for found in documents.find(query)}
         await self._refresh()
-        for window in self._counts.unstored(key):
-            for id in window.replaces:
-                stored.pop(id, None)
-            if since <= window.document["ts"] < until:
-                stored[window.id] = dict(window.document)
+        for key in keys:
+            for window in self._counts.unstored(key):
+                for id in window.replaces:
+                    stored.pop(id, None)
+                if since <= window.document["ts"] < until:
+                    stored[window.id] = dict(window.document)
         counts = [(found["ts"], found) for found in stored.values()]
         # A day of minutes takes tens of milliseconds: not on the event loop.
         return await asyncio.to_thread(_serving, counts, since, until)

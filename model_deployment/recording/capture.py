@@ -1,5 +1,7 @@
 """The two forms of a capture: a record in the spool, and a document in the store.
 
+The answer of a candidate to the copy of a request is a record as well; see ``shadow.py``.
+
 A record holds request and answer unparsed, as they were on the wire: that costs the request next to
 nothing. The drain parses them into columns, rows and predictions later.
 """
@@ -80,7 +82,7 @@ def redacted(payload: bytes) -> bytes:
 
 
 def envelope(payload: bytes) -> dict[str, Any]:
-    """Model, version, request id and time of a record, as far as they are readable."""
+    """Model, version, request id, time and rollout of a record, as far as they are readable."""
     try:
         head, _, _ = decode(payload)
     except ValueError:
@@ -93,6 +95,8 @@ def envelope(payload: bytes) -> dict[str, Any]:
         found |= {"model": model, "version": version}
     if isinstance(request_id, str):
         found["request_id"] = request_id
+    if type(rollout := head.get("shadow")) is int:
+        found["rollout"] = rollout
     with contextlib.suppress(LookupError, TypeError, ValueError, OverflowError, OSError):
         found["ts"] = datetime.fromtimestamp(head["at"], UTC)
     return found
@@ -129,12 +133,18 @@ def document(
         "rows": 0,
         "truncated": "omitted" in head or size > limit,
         "left_out": "",
+        # Columns that are not stored, or as digests only.
+        "hidden": [],
+        # Whether the request had parameters, which are not stored.
+        "params": False,
         "note": "",
     }
+    if endpoint := head.get("endpoint"):
+        made["endpoint"] = str(endpoint)
     if made["truncated"]:
         return made | _without(LeftOut.TOO_LARGE, f"body and answer have {size} bytes")
     try:
-        made["predictions"] = _predictions(answer)
+        made["predictions"] = predictions_of(answer)
     except MalformedJson:
         made["note"] = "the answer is no JSON"
     inputs = find(str(head.get("artifact", "")))
@@ -144,7 +154,7 @@ def document(
         table = None
     if table is None:
         return made | _without(LeftOut.UNREADABLE, f"{_NO_TABLE} ({head['media_type']})")
-    made["typed"] = inputs is not None
+    made["typed"], made["params"] = inputs is not None, table.has_params
     exclude, hashed = head.get("exclude", ()), head.get("hash", ())
     return made | _inputs(table, inputs or ModelInputs(), exclude, hashed, salt)
 
@@ -153,7 +163,12 @@ def _without(why: LeftOut, note: str) -> dict[str, Any]:
     return {"left_out": str(why), "note": note}
 
 
-def _predictions(answer: bytes) -> Any:
+def predictions_of(answer: bytes) -> Any:
+    """The predictions in the JSON of an answer.
+
+    Raises:
+        MalformedJson: it is no JSON.
+    """
     found = loads(answer)
     return found["predictions"] if isinstance(found, dict) and "predictions" in found else found
 
@@ -168,6 +183,7 @@ def _inputs(
         return _without(LeftOut.SECRET, "it is unknown which of its columns must be hidden")
     names: list[str] = []
     columns: list[Sequence[Any]] = []
+    hidden = [one.name for one, fate in zip(taken, found, strict=True) if fate is not Fate.KEPT]
     for one, fate in zip(taken, found, strict=True):
         if fate is not Fate.EXCLUDED:
             names.append(one.name)
@@ -176,7 +192,7 @@ def _inputs(
     data = (
         list(map(list, zip(*columns, strict=True))) if columns else [[] for _ in range(table.rows)]
     )
-    return {"columns": names, "data": data, "rows": table.rows}
+    return {"columns": names, "data": data, "rows": table.rows, "hidden": hidden}
 
 
 def _digest(value: Any, salt: bytes) -> str | None:

@@ -16,17 +16,18 @@ import base64
 import logging
 import os
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model_deployment.documents.base import Collection, Document, Documents, Query, StoreUnavailable
+from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
 from model_deployment.documents.connect import connect
 from model_deployment.log import lines
 from model_deployment.recording.capture import document, envelope, redacted
 from model_deployment.recording.drain_state import STATE_FILE, only_one, read_state, write_state
+from model_deployment.recording.erasures import erased_ids
+from model_deployment.recording.shadow import shadow_document
 from model_deployment.recording.spool import Record, age, extent, hold_ended, read, segments
 from model_deployment.runtime.companions import read_config, until_terminated
 from model_deployment.tabular.inputs_cache import InputsCache
@@ -131,25 +132,30 @@ class Drain:
 
     async def _write(self, records: list[Record]) -> dict[str, int]:
         """Write all records, or raise; the new counts of the state."""
-        captures, dead = self._documents_of(records)
-        erased = await self._erased([*captures, *dead])
-        captures = [one for one in captures if one["_id"] not in erased]
-        dead = [one for one in dead if one["_id"] not in erased]
+        made = self._documents_of(records)
+        erased = await erased_ids(self._documents, made.values())
+        kept = {
+            collection: [one for one in documents if one["_id"] not in erased]
+            for collection, documents in made.items()
+        }
+        dead = kept[Collection.DEAD_LETTERS]
         lost = sum(record.damaged for record in records)
+        by_id = {record.id: record for record in records}
         inserted = refused = 0
-        if captures:
-            written = await self._documents.insert(Collection.CAPTURES, captures)
-            inserted = written.inserted
-            by_id = {record.id: record for record in records}
-            dead += [_dead(by_id[id], reason) for id, reason in written.refused.items()]
+        for collection in (Collection.CAPTURES, Collection.SHADOWS):
+            if kept[collection]:
+                written = await self._documents.insert(collection, kept[collection])
+                if collection is Collection.CAPTURES:
+                    inserted = written.inserted
+                dead += [_dead(by_id[id], reason) for id, reason in written.refused.items()]
         if dead:
             letters = await self._documents.insert(Collection.DEAD_LETTERS, dead)
             _log.warning("cannot store %s captures: %s", len(dead), dead[0]["reason"])
             refused = letters.inserted
             lost += len(letters.refused)
         # Also requests that were erased during this write: an erasure is stored before it deletes.
-        if late := [*await self._erased([*captures, *dead])]:
-            for collection in (Collection.CAPTURES, Collection.DEAD_LETTERS):
+        if late := [*await erased_ids(self._documents, kept.values())]:
+            for collection in kept:
                 await self._documents.delete(Query(collection, ids=late))
         if lost:
             _log.error(
@@ -161,41 +167,28 @@ class Drain:
             "lost": self.state.lost + lost,
         }
 
-    def _documents_of(
-        self, records: list[Record]
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Captures, and dead letters of the records that cannot be parsed."""
+    def _documents_of(self, records: list[Record]) -> dict[Collection, list[dict[str, Any]]]:
+        """Captures, shadows, and dead letters of the records that cannot be parsed."""
         captures: list[dict[str, Any]] = []
+        shadows: list[dict[str, Any]] = []
         dead: list[dict[str, Any]] = []
         limit, salt = self._config.max_capture_bytes, self._config.salt.encode()
         for record in records:
             if record.damaged:
                 continue
             try:
-                captures.append(document(record.id, record.payload, limit, salt, self._inputs))
+                shadow = shadow_document(record.id, record.payload, limit)
+                if shadow is not None:
+                    shadows.append(shadow)
+                else:
+                    captures.append(document(record.id, record.payload, limit, salt, self._inputs))
             except Exception as error:
                 # Any failure would repeat with each try, and stop the drain.
                 dead.append(_dead(record, repr(error)[:300]))
-        return captures, dead
-
-    async def _erased(self, documents: Iterable[Document]) -> set[str]:
-        """Ids of the documents whose requests were erased later."""
-        requests = {}
-        for one in documents:
-            if isinstance(request := one.get("request_id"), str):
-                requests[one["_id"]] = (one["model"], one["version"], request), one["ts"]
-        if not requests:
-            return set()
-        names = sorted({request[2] for request, _ in requests.values()})
-        erased: dict[tuple[str, int, str], datetime] = {}
-        async for found in self._documents.find(Query(Collection.ERASED, request_ids=names)):
-            request = found["model"], found["version"], found["request_id"]
-            erased[request] = max(found["ts"], erased.get(request, found["ts"]))
-        # Stores truncate times to milliseconds.
         return {
-            id
-            for id, (request, moment) in requests.items()
-            if request in erased and moment < erased[request] + timedelta(milliseconds=1)
+            Collection.CAPTURES: captures,
+            Collection.SHADOWS: shadows,
+            Collection.DEAD_LETTERS: dead,
         }
 
     def _finish(self, segment: Path, offset: int) -> None:

@@ -4,11 +4,13 @@ import logging
 import time
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 from model_deployment.core.domain import Route
 from model_deployment.core.names import ModelKey
 from model_deployment.recording.capture import encode
 from model_deployment.recording.counters import RequestCounters
+from model_deployment.recording.shadow import SHADOW
 from model_deployment.recording.spool import Spool
 from model_deployment.recording.windows import TrafficWindows, kind_of
 
@@ -37,6 +39,7 @@ class Recorder:
         answer: bytes,
         rows: int,
         seconds: float,
+        endpoint: str = "",
     ) -> None:
         """Record a prediction that is about to be sent, behind the next :meth:`flush`. Never raises.
 
@@ -44,6 +47,7 @@ class Recorder:
             body: as the model got it.
             answer: as the caller will get it.
             rows: 0 if the gate does not know.
+            endpoint: the endpoint that the request named; empty if it named the deployment.
         """
         try:
             now = time.time()
@@ -54,16 +58,9 @@ class Recorder:
             # By the id of the request, so that a replay captures the same requests.
             if rate < 1 and zlib.crc32(request_id.encode()) >= rate * _FULL:
                 return
-            head = {
-                "model": route.key.model,
-                "version": route.key.version,
-                "launch_id": route.launch_id,
-                "artifact": route.artifact,
-                "at": now,
-                "request_id": request_id,
-                "latency_ms": round(seconds * 1e3, 3),
-                "media_type": media_type,
-            }
+            head = _head(route, request_id, now, seconds) | {"media_type": media_type}
+            if endpoint:
+                head["endpoint"] = endpoint
             if len(body) + len(answer) > options.max_capture_bytes:
                 head["omitted"] = len(body) + len(answer)
                 body = answer = b""
@@ -74,16 +71,48 @@ class Recorder:
             self._held.append(encode(head, body, answer))
         except Exception:
             # No failure here may withhold a prediction.
-            self._spool.dropped += 1
-            if not self._broken:
-                self._broken = True
-                fields = {
-                    "model": route.key.model,
-                    "version": route.key.version,
-                    "launch_id": route.launch_id,
-                    "request_id": request_id,
-                }
-                _log.exception("cannot capture a prediction of %s", route.key, extra=fields)
+            self._drop(route, request_id)
+
+    def shadowed(
+        self,
+        route: Route,
+        rollout: int,
+        request_id: str,
+        answer: bytes,
+        status: int,
+        seconds: float,
+    ) -> None:
+        """Record what a candidate answered to the copy of a request. Nothing is counted. Never raises.
+
+        Args:
+            route: of the candidate. All its answers are recorded, whatever its capture rate.
+            rollout: the id of the rollout.
+            request_id: of the request that was copied.
+            status: of the answer, or the one that stands for the failure.
+        """
+        try:
+            head = _head(route, request_id, time.time(), seconds)
+            head |= {SHADOW: rollout, "status": status}
+            if len(answer) > route.options.max_capture_bytes:
+                head["omitted"] = len(answer)
+                answer = b""
+            self._held.append(encode(head, b"", answer))
+        except Exception:
+            self._drop(route, request_id)
+        self.flush()
+
+    def _drop(self, route: Route, request_id: str) -> None:
+        """Count a record that could not be made; the first one is logged with its traceback."""
+        self._spool.dropped += 1
+        if not self._broken:
+            self._broken = True
+            fields = {
+                "model": route.key.model,
+                "version": route.key.version,
+                "launch_id": route.launch_id,
+                "request_id": request_id,
+            }
+            _log.exception("cannot capture a prediction of %s", route.key, extra=fields)
 
     def flush(self) -> None:
         """Write the captures of the predictions so far to the spool. Never raises."""
@@ -110,3 +139,15 @@ class Recorder:
     ) -> None:
         """Count the violations of one request; ``passed``: it goes to the model nevertheless."""
         self._windows.violated(key, time.time(), tally, passed=passed)
+
+
+def _head(route: Route, request_id: str, now: float, seconds: float) -> dict[str, Any]:
+    return {
+        "model": route.key.model,
+        "version": route.key.version,
+        "launch_id": route.launch_id,
+        "artifact": route.artifact,
+        "at": now,
+        "request_id": request_id,
+        "latency_ms": round(seconds * 1e3, 3),
+    }

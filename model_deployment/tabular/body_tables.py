@@ -2,10 +2,11 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model_deployment.gate import body_forms, csv_text, loads
+from model_deployment.gate.body_forms import ParsedBody
 from model_deployment.gate.check_result import Findings
 
 #: Most values of a table: a small body may describe a large table.
@@ -22,6 +23,8 @@ class BodyTable:
     texts: bool = False
     #: Types of the columns as far as the format has them, in MLflow's JSON form.
     types: Sequence[Mapping[str, Any] | None] = ()
+    #: Whether the body has parameters beside the table.
+    has_params: bool = False
 
     @property
     def numbered(self) -> bool:
@@ -52,13 +55,17 @@ def read(media_type: str, body: bytes, *, nested: bool = False) -> BodyTable | N
 
 
 def _from_json(body: Any, nested: bool) -> BodyTable | None:
-    findings = Findings()
-    request = body_forms.parse(body, frozenset(), findings)
+    request = body_forms.parse(body, frozenset(), Findings())
     if request is None or request.llm:
         return None
+    table = _from_request(request, nested)
+    return replace(table, has_params=True) if table is not None and request.params else table
+
+
+def _from_request(request: ParsedBody, nested: bool) -> BodyTable | None:
     data = request.data
     if request.form == body_forms.SPLIT:
-        frame = body_forms.read_split(data, findings)
+        frame = body_forms.read_split(data, Findings())
         return None if frame is None else BodyTable(list(frame.names), frame.values, frame.rows)
     if type(data) is dict:
         return _of_records([data]) if nested else _of_columns(data)

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -40,25 +39,27 @@ def spool(root: Path) -> Iterator[Spool]:
     it.close()
 
 
-def writer(root: Path, name: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "tests.support.spool_writer", str(root), name, *more]
-
-
-def run(command: list[str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False
-    )
+def writer(root: Path, *name: str) -> list[str]:
+    return [sys.executable, "-m", "tests.support.spool_writer", str(root), *name]
 
 
 async def test_writer_killed_between_any_two_calls_loses_nothing(spool: Spool) -> None:
     store, acknowledged, survived = Store(), list[str](), False
     drain = drain_of(spool, store)
+    forks = await asyncio.create_subprocess_exec(
+        *writer(spool.root),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    assert forks.stdin is not None
+    assert forks.stdout is not None
     for place in range(200):
-        command = writer(spool.root, f"place {place}", str(place))
-        ended = await asyncio.to_thread(run, command)
-        survived = ended.returncode == 0
-        assert survived or ended.returncode == -signal.SIGKILL, ended.stderr
-        acknowledged += ended.stdout.splitlines()
+        forks.stdin.write(b"%d\n" % place)
+        code, names = json.loads(await forks.stdout.readline())
+        survived = code == 0
+        assert survived or code == -signal.SIGKILL
+        acknowledged += names
         assert spool_writer.write(spool, f"ours/{place}")
         acknowledged.append(f"ours/{place}")
         await empty(drain)
@@ -66,6 +67,8 @@ async def test_writer_killed_between_any_two_calls_loses_nothing(spool: Spool) -
         assert len(segments(spool.root)) == 1
         if survived:
             break
+    forks.stdin.close()
+    await forks.wait()
     assert survived
     assert {*acknowledged} <= {*store.requests}
     assert len({*store.requests}) == len(store.requests)

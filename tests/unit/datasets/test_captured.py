@@ -26,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.api import datasets, problems
+from model_deployment.api.names import Names
 from model_deployment.core.errors import NotDeployed, RegistryUnavailable
 from model_deployment.datasets import captured as captured_module
 from model_deployment.datasets import training as training_module
@@ -34,6 +35,7 @@ from model_deployment.datasets.formats import encoder
 from model_deployment.documents.base import Collection, Query
 from model_deployment.tabular.text_cells import ColumnKind
 from tests.support.memory_documents import START, MemoryDocuments
+from tests.support.memory_endpoints import MemoryEndpoints
 
 CAPTURES = Query(Collection.CAPTURES, model="m", version=1)
 DANGEROUS = (
@@ -525,7 +527,7 @@ class DatasetApi:
         self.app.include_router(
             datasets.router(
                 datasets.DatasetCalls(
-                    get=self._get,
+                    names=Names(self._get, MemoryEndpoints()),
                     find_training=self._find,
                     documents=self.documents.store,
                 )

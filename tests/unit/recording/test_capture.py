@@ -44,8 +44,15 @@ def test_a_record_becomes_a_document() -> None:
         "rows": 2,
         "truncated": False,
         "left_out": "",
+        "hidden": [],
+        "params": False,
         "note": "",
     }
+
+
+def test_a_capture_tells_that_params_were_sent() -> None:
+    assert taken({"inputs": [[1]], "params": {"k": 2}})["params"]
+    assert not taken({"inputs": [[1]], "params": {}})["params"]
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers(-9, 9)), st.binary(), st.binary())

@@ -10,6 +10,7 @@ from model_deployment.core.domain import Route, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.recording.capture import decode
+from model_deployment.recording.counters import RequestCounters
 from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.spool import Spool, read, segments
 from model_deployment.recording.windows import TrafficWindows
@@ -116,3 +117,43 @@ def test_other_ends_of_requests_are_counted_and_not_captured(spool: Spool) -> No
     assert sum(window.errors["not_ready"] for window in found) == 1
     assert sum(window.violations["x", "type"] for window in found) == 2
     assert sum(window.let_through for window in found) == 1
+
+
+def test_the_endpoint_that_a_request_came_by_is_recorded(spool: Spool) -> None:
+    recorder = Recorder(spool, TrafficWindows("i"))
+    route = Route(KEY, State.READY)
+    recorder.predicted(route, "r", "application/json", b"{}", b"[2]", 1, 0.1, "m@champion")
+    recorder.flush()
+    ((head, _, _),) = captured(spool)
+    assert head["endpoint"] == "m@champion"
+
+
+def test_shadows_are_recorded_and_never_counted(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.5)
+    traffic, counters = TrafficWindows("i"), RequestCounters()
+    recorder = Recorder(spool, traffic, counters)
+    options = Options(capture_rate=0.0, max_capture_bytes=6)
+    route = Route(KEY, State.READY, launch_id="launch", options=options, artifact="m-1-0")
+    recorder.shadowed(route, 7, "r1", b"[2, 3]", 200, 0.0125)
+    recorder.shadowed(route, 7, "r2", b"[2, 3, 4]", 200, 0.0125)
+    recorder.shadowed(route, 7, "r3", b"", 504, 60)
+    (first, body, answer), (second, _, large), (third, _, _) = captured(spool)
+    assert (body, answer, large) == (b"", b"[2, 3]", b"")
+    assert first == {
+        "model": "m",
+        "version": 1,
+        "launch_id": "launch",
+        "artifact": "m-1-0",
+        "at": 1_700_000_000.5,
+        "request_id": "r1",
+        "latency_ms": 12.5,
+        "shadow": 7,
+        "status": 200,
+    }
+    assert (second["omitted"], third["status"], third["latency_ms"]) == (9, 504, 60_000)
+    assert traffic.current(KEY) == []
+    assert counters.all() == {}
+    recorder.shadowed(route, 7, "r4", None, 200, 0.1)  # type: ignore[arg-type]
+    assert (spool.dropped, len(captured(spool))) == (1, 3)
