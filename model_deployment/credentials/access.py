@@ -37,18 +37,18 @@ class Access:
         self,
         credentials: Authenticator,
         hosts: Collection[str] = (),
-        open_paths: Collection[str] = (),
+        open_calls: Collection[tuple[str, str]] = (),
     ) -> None:
         """Create the check.
 
         Args:
-            open_paths: paths that may be read without a password.
+            open_calls: methods and paths of the calls that need no password.
             hosts: names of the controller besides ``localhost`` and IP addresses, which no other site can
                 pretend to be.
         """
         self._credentials = credentials
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._open_paths = frozenset(open_paths)
+        self._open_calls = frozenset(open_calls)
         self._good: set[bytes] = set()
 
     async def admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
@@ -74,7 +74,8 @@ class Access:
             refuse_cross_site(headers)
 
     def _is_open(self, scope: Scope) -> bool:
-        return scope["method"] in ("GET", "HEAD") and scope["path"] in self._open_paths
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        return (method, scope["path"]) in self._open_calls
 
     def _check_host(self, host: bytes) -> None:
         if host in self._good:

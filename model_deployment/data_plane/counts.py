@@ -1,10 +1,11 @@
 """What the proxies have reported: traffic of launches, counts of deployments, requests served."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from model_deployment.core.domain import LaunchTraffic, ProxyCounters
 from model_deployment.core.names import ModelKey
+from model_deployment.core.rollout_counts import RolloutCounts, StageCounts
 from model_deployment.data_plane.sums import (
     LaunchReports,
     ended,
@@ -26,6 +27,8 @@ class PlaneCounts:
         self._counters: dict[str, dict[ModelKey, ProxyCounters]] = {}
         #: Of proxies that have ended.
         self._ended: dict[ModelKey, ProxyCounters] = {}
+        #: By rollout and proxy, also of proxies that have ended.
+        self._rollouts: dict[int, dict[str, RolloutCounts]] = {}
 
     def apply(self, proxy: str, report: Message) -> None:
         for launch_id, traffic in report.get("launches", {}).items():
@@ -33,6 +36,10 @@ class PlaneCounts:
         counters = self._counters.setdefault(proxy, {})
         for name, counts in report.get("deployments", {}).items():
             counters[ModelKey.parse(name)] = protocol.counters_of(counts)
+        for rollout, stages in report.get("rollouts", {}).items():
+            self._rollouts.setdefault(int(rollout), {})[proxy] = {
+                stage: StageCounts.from_dict(saved) for stage, saved in stages.items()
+            }
         self.served.apply(proxy, report)
 
     def end(self, proxy: str) -> None:
@@ -55,6 +62,14 @@ class PlaneCounts:
         }
         self._ended = {key: one for key, one in self._ended.items() if key in keys}
         self.served.totals.keep(keys)
+
+    def keep_rollouts(self, rollouts: Collection[int]) -> None:
+        """Forget all other rollouts."""
+        self._rollouts = {id: one for id, one in self._rollouts.items() if id in rollouts}
+
+    def rollout(self, id: int) -> Mapping[str, RolloutCounts]:
+        """What each proxy counted of a rollout since it started."""
+        return self._rollouts.get(id, {})
 
     def traffic(self, launch_id: str, *, certain: bool) -> LaunchTraffic:
         reports = self._launches.get(launch_id)

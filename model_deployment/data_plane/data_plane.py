@@ -5,19 +5,21 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_deployment.core.domain import LaunchTraffic, ProxyCounters, Route
+from model_deployment.core.endpoints import EndpointRoute
 from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.names import ModelKey
+from model_deployment.core.rollout_counts import RolloutCounts
 from model_deployment.data_plane import decide as rules
 from model_deployment.data_plane.counts import PlaneCounts
 from model_deployment.data_plane.decide import Kill, Phase, Retire, Start, decide
 from model_deployment.data_plane.link import LinkClosed
 from model_deployment.data_plane.log_records import log_again
 from model_deployment.data_plane.member import Member, ProxyProcess
-from model_deployment.data_plane.usage_rows import UsageRows
+from model_deployment.data_plane.route_table import RouteTable
 from model_deployment.http.listener import admit_no_more
 from model_deployment.proxy import protocol
 from model_deployment.proxy.protocol import Message
@@ -75,10 +77,7 @@ class DataPlane:
         self._patience = patience
         self._members: dict[str, Member] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._rows = UsageRows(folder / "rows.json")
-        self._routes: list[Route] | None = None
-        self._table: list[Message] = []
-        self._number = 0
+        self._table = RouteTable(folder / "rows.json")
         self._not_before = 0.0
         self._pause = 0.0
         self._closing = False
@@ -155,7 +154,7 @@ class DataPlane:
         self._tasks[member.id] = task
 
     async def _attend(self, member: Member) -> None:
-        status = await member.attend(self._push)
+        status = await member.attend(self._table.push)
         del self._members[member.id], self._tasks[member.id]
         (self._folder / protocol.socket_name(member.id)).unlink(missing_ok=True)  # of one killed
         self.counts.end(member.id)
@@ -174,9 +173,9 @@ class DataPlane:
             case "acknowledged":
                 self.counts.apply(member.id, message["report"])
                 self._pause = 0.0
-                if message["number"] == self._number:
-                    self._keep()
-                self._push(member)
+                if message["number"] == self._table.number:
+                    self._table.trim(self.counts)
+                self._table.push(member)
                 self._announce()
                 self._due.set()
             case "look":
@@ -191,7 +190,7 @@ class DataPlane:
     def _announce(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-        if self._routes is not None and not self._lagging(self._number):
+        if self._table.routes is not None and not self._lagging(self._table.number):
             self._events.look()
 
     def publish(self, routes: Sequence[Route]) -> bool:
@@ -201,38 +200,41 @@ class DataPlane:
             True once every proxy has it and all routes serve; until then it is to be published again.
         """
         members = self._members.values()
-        failed = any(m.acknowledged == self._number and not m.complete for m in members)
-        if self._routes != [*routes] or failed:
-            self._routes = [*routes]
-            rows = self._rows.assign(route.key for route in routes)
-            self._table = [
-                protocol.route_message(replace(r, usage_row=rows[r.key])) for r in routes
-            ]
-            self._number += 1
-            self._keep()
-            for member in members:
-                self._push(member)
+        failed = any(m.acknowledged == self._table.number and not m.complete for m in members)
+        if self._table.routes != [*routes] or failed:
+            self._table.set_routes(routes)
+            self._push_to_all()
         return (
             bool(members)
-            and not self._lagging(self._number)
+            and not self._lagging(self._table.number)
             and all(m.complete for m in members if m.acknowledged >= 0)
         )
 
-    def _push(self, member: Member) -> None:
-        if self._routes is not None:
-            member.push(self._number, self._table)
+    def publish_endpoints(self, routes: Sequence[EndpointRoute]) -> None:
+        """Give all proxies these endpoints, now or with the first route table."""
+        if self._table.endpoints != [*routes]:
+            self._table.set_endpoints(routes)
+            self._push_to_all()
 
-    def _keep(self) -> None:
-        routes = self._routes or []
-        launches = {route.launch_id for route in routes if route.launch_id is not None}
-        self.counts.keep({route.key for route in routes}, launches)
+    def rollout_counts(self, rollout_id: int) -> Mapping[str, RolloutCounts]:
+        """What was counted of a rollout, by proxy: since the proxy started, as far as it has reported.
+
+        Proxies that have ended since this controller started are in it. All is forgotten once no endpoint
+        is published with the rollout.
+        """
+        return self.counts.rollout(rollout_id)
+
+    def _push_to_all(self) -> None:
+        self._table.trim(self.counts)
+        for member in self._members.values():
+            self._table.push(member)
 
     def _lagging(self, number: int) -> list[Member]:
         return [member for member in self._members.values() if member.lags(number)]
 
     async def routed(self) -> None:
         """Wait until every living proxy routes as was published last. A silent one is killed meanwhile."""
-        number = self._number
+        number = self._table.number
         while self._lagging(number) and not self._closing:
             await self._changed.wait()
 
@@ -250,7 +252,7 @@ class DataPlane:
                 self.counts.apply(id, answer.result()["report"])
 
     def traffic(self, launch_id: str) -> LaunchTraffic:
-        certain = not self._lagging(self._number)
+        certain = not self._lagging(self._table.number)
         return self.counts.traffic(launch_id, certain=certain)
 
     def counters(self, key: ModelKey) -> ProxyCounters:

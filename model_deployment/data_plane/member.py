@@ -108,12 +108,14 @@ class Member:
         if self.phase is not phase:
             self.phase, self.since = phase, time.monotonic()
 
-    def push(self, number: int, routes: Sequence[dict[str, Any]]) -> None:
+    def push(
+        self, number: int, routes: Sequence[Message], endpoints: Sequence[Message] = ()
+    ) -> None:
         """Send a table, unless the one before is still to be acknowledged: then this is called again."""
         if self.link is None or self.sent > self.acknowledged or self.acknowledged == number:
             return
         self.sent, self._sent_at = number, time.monotonic()
-        self.link.send("table", number=number, routes=routes)
+        self.link.send("table", number=number, routes=routes, endpoints=endpoints)
 
     def retire(self, *, last: bool, patience: float) -> None:
         """Have it take no connections any more, and end."""

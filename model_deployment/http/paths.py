@@ -1,7 +1,9 @@
 """The canonical spelling of paths. Pure.
 
 If two parsers read a path differently, access rules can be evaded. So a path has to equal its own canonical
-encoding: unreserved characters and slashes as they are, all others percent-encoded.
+encoding: unreserved characters and slashes as they are, all others percent-encoded. ``@`` may be written
+both ways: RFC 3986, section 3.3, allows it in a segment, so most clients send it as it is; those that are
+made from OpenAPI encode it as they encode all parameters.
 """
 
 from urllib.parse import quote
@@ -15,7 +17,7 @@ NON_CANONICAL = (
 
 def is_canonical(raw_path: bytes, path: str) -> bool:
     """Whether a path as it came is the canonical encoding of the decoded path."""
-    if quote(path, safe="/").encode() != raw_path:
+    if quote(path, safe="/@").encode() != raw_path.replace(b"%40", b"@"):
         return False
     if not path.startswith("/") or any(char < " " or char == "\x7f" for char in path):
         return False

@@ -20,8 +20,29 @@ class RequestRecorder(Protocol):
         answer: bytes,
         rows: int,
         seconds: float,
+        endpoint: str = "",
     ) -> None:
-        """A prediction is about to be sent to its caller, behind the next :meth:`flush`."""
+        """A prediction is about to be sent to its caller, behind the next :meth:`flush`.
+
+        Args:
+            endpoint: the endpoint that the request named; empty if it named the deployment.
+        """
+
+    def shadowed(
+        self,
+        route: Route,
+        rollout: int,
+        request_id: str,
+        answer: bytes,
+        status: int,
+        seconds: float,
+    ) -> None:
+        """A candidate has answered a copy of a request.
+
+        Args:
+            request_id: of the request.
+            status: 200, or what its caller would have been told instead.
+        """
 
     def flush(self) -> None:
         """Write the captures of the predictions so far: their answers are sent next."""

@@ -14,7 +14,7 @@ from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.model_connection import ModelConnection
 from model_deployment.proxy.offload import LARGE, run
 from model_deployment.proxy.outbox import Outbox
-from model_deployment.proxy.routes import RouteEntry, Service
+from model_deployment.proxy.route_entry import RouteEntry, Service
 from model_deployment.proxy.upstream import BodyReservation, LaunchRemoved, UpstreamCall
 from model_deployment.proxy.upstream_call import UpstreamRequest
 from model_deployment.proxy.validate import Validated, rejection, validate
@@ -27,6 +27,9 @@ _UNCHECKED = CheckResult()
 
 class Exchange:
     """One request, from its first byte to the last one of its answer."""
+
+    #: The endpoint that was asked; empty if it was the deployment itself.
+    endpoint = ""
 
     def __init__(
         self, context: ExchangeContext, outbox: Outbox, entry: RouteEntry, request: CallerRequest
@@ -45,26 +48,28 @@ class Exchange:
     async def run(self) -> None:
         """Answer the request, whatever happens."""
         try:
-            await self._predict()
+            if self._request.method == "POST":
+                await self._predict()
+            else:
+                problems.respond(self._request, problems.NOT_POST)
         except CallerGone:
             return
         except ModelDeploymentError as error:
             self._record_failure(error.status)
             if self._reading:
-                await problems.refuse(self._request, error)
+                await problems.refuse(self._request, error, self._entry.version)
             else:
-                problems.respond(self._request, error)
+                problems.respond(self._request, error, self._entry.version)
         except Exception:
             self._record_failure(500)
             _log.exception(
                 "cannot answer a request for %s", self._entry.route.key, extra=self._log_fields()
             )
             if not self._request.answer_begun:
-                problems.respond(self._request, problems.INTERNAL_ERROR)
+                problems.respond(self._request, problems.INTERNAL_ERROR, self._entry.version)
 
     async def _predict(self) -> None:
-        if self._request.method != "POST":
-            return problems.respond(self._request, problems.NOT_POST)
+        """Have the deployment answer, once it serves."""
         service = self._entry.service
         if service is not None:
             with BodyReservation(service.upstream) as reservation:
@@ -134,10 +139,7 @@ class Exchange:
         validated = await run(len(content) > LARGE, validate, gate, media_type, content)
         result = validated.result
         if result.count:
-            self._entry.counts.count_check(result)
-            if self._context.recorder:
-                key = self._entry.route.key
-                self._context.recorder.violated(key, result.tally, passed=not result.refused)
+            self._record_violations(result)
             if result.refused:
                 raise rejection(self._entry.route.key, result)
         return validated
@@ -155,9 +157,9 @@ class Exchange:
             problem = self._removed(call) if isinstance(error, LaunchRemoved) else error
             if not self._request.answer_begun:
                 raise problem from None
-            # Too late for another status. Ending without the last piece makes the server cut the
-            # connection, and the caller sees that the answer is incomplete.
-            _log.warning("an answer was cut off: %s", problem, extra=self._log_fields())
+            # Ending without the last piece makes the server cut the connection, and the caller sees that
+            # the answer is incomplete.
+            self._note_cut(problem)
         finally:
             self._request.unwatch()
 
@@ -193,7 +195,7 @@ class Exchange:
         if headers.is_json(answer.headers):
             content = await run(large, valid_json, content)
         raw = [header for header in answer.headers if header[0] != b"content-length"]
-        raw.append((b"content-length", b"%d" % len(content)))
+        raw += (b"content-length", b"%d" % len(content)), self._entry.version
         self._record_prediction(validated, content)
         if self._request.backed_up:
             await self._wait_for_caller()
@@ -213,11 +215,24 @@ class Exchange:
         call.stop_clock()
         request, timeout = self._request, self._context.caller_timeout
         await request.accepted(timeout)
-        request.begin(answer.status, answer.headers)
+        request.begin(answer.status, [*answer.headers, self._entry.version])
         async for piece in answer.pieces():
             request.send(piece)
             await request.accepted(timeout)
         request.end()
+        self._record_relayed()
+
+    def _note_cut(self, problem: ModelDeploymentError) -> None:
+        """An answer was begun, so that it is too late for another status."""
+        _log.warning("an answer was cut off: %s", problem, extra=self._log_fields())
+
+    def _record_violations(self, result: CheckResult) -> None:
+        self._entry.counts.count_check(result)
+        if self._context.recorder:
+            key = self._entry.route.key
+            self._context.recorder.violated(key, result.tally, passed=not result.refused)
+
+    def _record_relayed(self) -> None:
         if self._context.recorder:
             self._context.recorder.relayed(self._entry.route.key, monotonic() - self._began)
 
@@ -232,6 +247,7 @@ class Exchange:
                 content,
                 validated.result.rows or 0,
                 monotonic() - self._began,
+                self.endpoint,
             )
 
     def _record_failure(self, status: int) -> None:

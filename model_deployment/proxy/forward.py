@@ -8,10 +8,13 @@ from model_deployment.http.framing import announces_body
 from model_deployment.proxy import problems
 from model_deployment.proxy.caller_request import CallerRequest
 from model_deployment.proxy.context import ExchangeContext
+from model_deployment.proxy.endpoint_exchange import answer_endpoint
 from model_deployment.proxy.exchange import Exchange
 from model_deployment.proxy.forwarder import SCOPE_ID
 from model_deployment.proxy.outbox import Outbox
+from model_deployment.proxy.route_entry import RouteEntry
 from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.shadow import Shadows
 
 #: Raises a ModelDeploymentError if the request must not be answered.
 Admit = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[None]]
@@ -42,6 +45,7 @@ class Proxy:
         self._admit = admit
         recorder = context.recorder
         self._outbox = Outbox(recorder.flush if recorder else lambda: None)
+        self._shadows = Shadows(context)
 
     async def answer(self, request: CallerRequest) -> None:
         """Answer one request.
@@ -63,5 +67,13 @@ class Proxy:
         if entry is None:
             request.scope[SCOPE_ID] = request.request_id.decode("ascii")
             await self._pass_on(request)
-        else:
+        elif isinstance(entry, RouteEntry):
             await Exchange(self._context, self._outbox, entry, request).run()
+        else:
+            await answer_endpoint(
+                self._context, self._outbox, entry, request, self._shadows, self._routes.lookup
+            )
+
+    def close(self) -> None:
+        """Send no more copies of requests."""
+        self._shadows.close()

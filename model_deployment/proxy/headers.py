@@ -20,6 +20,8 @@ PARQUET = b"application/vnd.apache.parquet"
 MEDIA_TYPES = frozenset({JSON, CSV, PARQUET})
 
 REQUEST_ID = b"x-request-id"
+#: Names the version that answered.
+VERSION = b"x-model-version"
 #: Browsers must not guess the type of an answer.
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 #: Of the last answer on a connection.
@@ -87,6 +89,7 @@ _NOT_FOR_CALLERS = (
         b"set-cookie",
         NO_SNIFFING[0],
         REQUEST_ID,
+        VERSION,
     }
 )
 

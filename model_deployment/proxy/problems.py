@@ -6,6 +6,7 @@ import contextlib
 import orjson
 
 from model_deployment.core.domain import Route, State
+from model_deployment.core.endpoints import EndpointRoute
 from model_deployment.core.errors import (
     MethodNotAllowed,
     ModelDeploymentError,
@@ -54,16 +55,25 @@ def not_ready(route: Route) -> NotReady:
     )
 
 
-def respond(request: CallerRequest, error: ModelDeploymentError) -> None:
-    """Answer with a problem document."""
-    request.answer(*document(error))
+def no_champion(endpoint: EndpointRoute) -> NotReady:
+    """No version serves the endpoint."""
+    reason = f" ({endpoint.reason})" if endpoint.reason else ""
+    return NotReady(
+        f"cannot predict with {endpoint.name}: no version serves it now{reason}", retry_after=2
+    )
 
 
-async def refuse(request: CallerRequest, error: ModelDeploymentError) -> None:
+def respond(request: CallerRequest, error: ModelDeploymentError, *more: RawHeader) -> None:
+    """Answer with a problem document, and these headers."""
+    status, raw, content = document(error)
+    request.answer(status, [*raw, *more], content)
+
+
+async def refuse(request: CallerRequest, error: ModelDeploymentError, *more: RawHeader) -> None:
     """Answer a caller who is still sending the body, and close the connection."""
     status, raw, content = document(error)
     request.keep_alive = False
-    request.begin(status, raw)
+    request.begin(status, [*raw, *more])
     request.send(content)
     # If a connection is closed with bytes unread, TCP resets it, and the caller may lose the answer
     # (RFC 9112, section 9.6). So the answer is complete now, and only its end is held back a little.

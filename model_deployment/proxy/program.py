@@ -114,7 +114,7 @@ class ProxyProgram:
                 recorder=Recorder(self._spool, windows, self._counters),
                 log_failure=logs.append,
             ),
-            Access(self._credentials, config.hosts, {"/health"}).admit,
+            Access(self._credentials, config.hosts, config.open_calls).admit,
             trusted_proxies=config.trusted_proxies,
         )
         self._phase = _Phase.STARTING
@@ -215,8 +215,9 @@ class ProxyProgram:
 
     async def _replace_table(self, message: Message) -> None:
         routes = [protocol.route_of(one) for one in message["routes"]]
+        endpoints = [protocol.endpoint_of(one) for one in message["endpoints"]]
         await asyncio.to_thread(self._read_signatures, routes)
-        complete = self._routes.publish(routes)
+        complete = self._routes.publish(routes, endpoints)
         self._counters.keep(route.key for route in routes)
         if self._phase is _Phase.STARTING:
             self._phase = _Phase.SERVING

@@ -7,7 +7,7 @@ message  members                               the proxy then
 ======== ===================================== ==========================================================
 listener                                       sends its listening socket (SCM_RIGHTS), and the address
 hello    id                                    answers with its protocol, and begins to report
-table    number, routes                        replaces its route table, then sends ``acknowledged``
+table    number, routes, endpoints             replaces its route table, then sends ``acknowledged``
 report   id                                    answers with a report
 stored   revisions                             forgets counts that are in the document store
 discard  key                                   forgets counts of a name that stands for another model
@@ -32,12 +32,13 @@ from typing import Any
 import orjson
 
 from model_deployment.core.domain import Address, LaunchTraffic, ProxyCounters, Route, State
+from model_deployment.core.endpoints import EndpointName, EndpointRoute
 from model_deployment.core.errors import NotEnoughMemory
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
 #: Of this protocol. A proxy of another version is replaced.
-VERSION = 2
+VERSION = 3
 #: Bytes of a line; a longer one ends the connection.
 LONGEST = 256 * 1024 * 1024
 #: Below the data directory; only its owner may enter.
@@ -66,6 +67,8 @@ class ProxyConfig:
     #: There were passwords when the controller started, so there always are.
     credentials_required: bool
     hosts: tuple[str, ...]
+    #: Methods and paths of the calls that need no password.
+    open_calls: tuple[tuple[str, str], ...]
     trusted_proxies: str
     #: :class:`~model_deployment.proxy.upstream.UpstreamLimits` by name.
     limits: Mapping[str, Any]
@@ -84,7 +87,8 @@ class ProxyConfig:
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> "ProxyConfig":
-        return cls(**{**message, "hosts": tuple(message["hosts"])})
+        open_calls = tuple((method, path) for method, path in message["open_calls"])
+        return cls(**{**message, "hosts": tuple(message["hosts"]), "open_calls": open_calls})
 
     @property
     def folder(self) -> Path:
@@ -137,6 +141,30 @@ def route_of(message: Mapping[str, Any]) -> Route:
             "address": Address(**address) if address else None,
             "options": Options.from_dict(message["options"]),
         }
+    )
+
+
+def endpoint_message(route: EndpointRoute) -> Message:
+    """An endpoint's route as JSON."""
+    keys = {"champion": route.champion, "candidate": route.candidate}
+    return asdict(route) | {
+        "name": [route.name.model, route.name.alias],
+        **{which: None if key is None else [key.model, key.version] for which, key in keys.items()},
+    }
+
+
+def endpoint_of(message: Mapping[str, Any]) -> EndpointRoute:
+    """The inverse of :func:`endpoint_message`. Members of a newer release are ignored.
+
+    Raises:
+        LookupError, TypeError: it is no route.
+    """
+    known = {name: message[name] for name in EndpointRoute.__dataclass_fields__ if name in message}
+    keys = {which: message[which] for which in ("champion", "candidate")}
+    return EndpointRoute(
+        **known
+        | {which: None if key is None else ModelKey(*key) for which, key in keys.items()}
+        | {"name": EndpointName(*message["name"])}
     )
 
 

@@ -1,4 +1,4 @@
-"""What a proxy reports of its routes: traffic of launches and counts of deployments that changed."""
+"""What a proxy reports of its routes: what changed of launches, deployments and rollouts."""
 
 import time
 from collections.abc import Mapping
@@ -18,11 +18,18 @@ class RouteReports:
         self._routes = routes
         self._traffic: dict[str, LaunchTraffic] = {}
         self._counters: dict[ModelKey, ProxyCounters] = {}
+        #: Revisions of the counts of rollouts.
+        self._rollouts: dict[int, int] = {}
 
     def changes(self, *, everything: bool = False) -> dict[str, Any]:
-        """``launches`` by id and ``deployments`` by name that have changed; empty if nothing has."""
+        """What has changed; empty if nothing has.
+
+        Returns:
+            ``launches`` by id, ``deployments`` by name, and ``rollouts`` by id: for each stage the counts
+            since the proxy started.
+        """
         if everything:
-            self._traffic, self._counters = {}, {}
+            self._traffic, self._counters, self._rollouts = {}, {}, {}
         now = time.monotonic()
         traffic = {launch: self._routes.traffic(launch) for launch in self._routes.launches()}
         counters = {key: self._routes.counters(key) for key in self._routes.deployments()}
@@ -36,8 +43,18 @@ class RouteReports:
             for key, one in counters.items()
             if self._counters.get(key) != one
         }
+        rollouts = {
+            str(rollout): {stage: counts.as_dict() for stage, counts in one.stages.items()}
+            for rollout, one in self._routes.rollouts().items()
+            if self._rollouts.get(rollout, 0) != one.revision
+        }
+        self._rollouts = {rollout: one.revision for rollout, one in self._routes.rollouts().items()}
         self._traffic, self._counters = traffic, counters
-        changed: Mapping[str, Any] = {"launches": launches, "deployments": deployments}
+        changed: Mapping[str, Any] = {
+            "launches": launches,
+            "deployments": deployments,
+            "rollouts": rollouts,
+        }
         return {name: value for name, value in changed.items() if value}
 
 

@@ -5,26 +5,21 @@ It is looked up by the raw path of a request, so only the one canonical spelling
 
 import asyncio
 import logging
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
-from model_deployment.core.domain import (
-    BATCH_ROWS,
-    Address,
-    LaunchTraffic,
-    ProxyCounters,
-    Route,
-    State,
-)
+from model_deployment.core.domain import Address, LaunchTraffic, ProxyCounters, Route, State
+from model_deployment.core.endpoints import EndpointRoute
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
-from model_deployment.gate import CheckResult, Gate
+from model_deployment.gate import Gate
 from model_deployment.proxy import upstream_call
 from model_deployment.proxy.answers import UpstreamAnswer
 from model_deployment.proxy.batch import Batcher
+from model_deployment.proxy.endpoint_table import EndpointEntry, EndpointTable
+from model_deployment.proxy.rollout_counter import RolloutCounter
+from model_deployment.proxy.route_entry import RouteCounts, RouteEntry, Service
 from model_deployment.proxy.shared_limits import DeploymentUsage, unshared_usage
 from model_deployment.proxy.upstream import Shares, Upstream, UpstreamCall, UpstreamLimits
 from model_deployment.proxy.upstream_call import UpstreamRequest
@@ -34,49 +29,6 @@ _log = logging.getLogger(__name__)
 
 #: Makes the gate of a deployment; None passes every request unchecked.
 Gates = Callable[[Route], Gate | None]
-
-
-@dataclass(slots=True)
-class RequestCounts:
-    """Counts of one deployment, across its launches."""
-
-    refused: int = 0
-    violations: Counter[tuple[str, str]] = field(default_factory=Counter)
-    batches: int = 0
-    batched_rows: int = 0
-    #: Merged calls by the bucket of their rows.
-    batch_sizes: list[int] = field(default_factory=lambda: [0] * (len(BATCH_ROWS) + 1))
-    #: Why requests are not merged, though they were to be.
-    unmergeable: str = ""
-
-    def count_check(self, result: CheckResult) -> None:
-        self.refused += result.refused
-        self.violations.update(result.tally)
-
-    def count_batch(self, rows: int) -> None:
-        self.batches += 1
-        self.batched_rows += rows
-        self.batch_sizes[bisect_left(BATCH_ROWS, rows)] += 1
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What serves the requests for one launch."""
-
-    upstream: Upstream
-    gate: Gate | None
-    batcher: Batcher | None
-
-
-@dataclass(frozen=True, slots=True)
-class RouteEntry:
-    """The deployment that a path leads to. ``service`` is None while it does not serve."""
-
-    route: Route
-    service: Service | None
-    counts: RequestCounts
-    #: Where requests wait while it does not serve.
-    wake_queue: "WakeQueue[RouteEntry]"
 
 
 class Routes:
@@ -107,15 +59,19 @@ class Routes:
         self._wake = wake
         self._usage = usage
         self._shares: dict[ModelKey, Shares] = {}
-        self._table: dict[bytes, RouteEntry] = {}
+        self._table: dict[bytes, RouteEntry | EndpointEntry] = {}
+        self._entries: dict[ModelKey, RouteEntry] = {}
+        self._endpoints = EndpointTable()
+        #: Deployments whose first start is waited for.
+        self._awaited: set[ModelKey] = set()
         #: By session.
         self._services: dict[str, Service] = {}
         self._launches: dict[str, Service] = {}
-        self._counts: dict[ModelKey, RequestCounts] = {}
+        self._counts: dict[ModelKey, RouteCounts] = {}
         self._wake_queues: dict[ModelKey, WakeQueue[RouteEntry]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def publish(self, routes: Sequence[Route]) -> bool:
+    def publish(self, routes: Sequence[Route], endpoints: Sequence[EndpointRoute] = ()) -> bool:
         """Replace the table. Launches without a route lose their connections.
 
         Where the next launch continues at the same port, the requests under way wait for it.
@@ -123,20 +79,24 @@ class Routes:
         Returns:
             False if one of the routes cannot serve, for a reason that may pass. The others do.
         """
-        table: dict[bytes, RouteEntry] = {}
-        self._counts = {
-            route.key: self._counts.get(route.key) or RequestCounts() for route in routes
-        }
+        self._awaited = {one.champion for one in endpoints if one.waits and one.champion}
+        routes = [self._waiting(route) for route in routes]
+        table: dict[bytes, RouteEntry | EndpointEntry] = {}
+        self._counts = {route.key: self._counts.get(route.key) or RouteCounts() for route in routes}
         self._shares = {
             route.key: self._shares.get(route.key) or Shares(self._usage(route), self._limits)
             for route in routes
         }
+        self._entries = {}
         for route in routes:
             queue = self._wake_queue(route)
-            entry = RouteEntry(route, self._service(route), self._counts[route.key], queue)
+            self._entries[route.key] = entry = RouteEntry.of(
+                route, self._service(route), self._counts[route.key], queue
+            )
             path = route.key.path.encode("ascii")
             table[path] = entry
             table[path + b"/invocations"] = entry
+        table.update(self._endpoints.entries(endpoints, self._entries))
         self._table = table
         self._update_wake_queues()
         named = {_session(route): route.launch_id for route in routes}
@@ -148,8 +108,17 @@ class Routes:
             if session in self._services and launch_id is not None
         }
         return all(
-            entry.service is not None or entry.route.address is None for entry in table.values()
+            entry.service is not None or entry.route.address is None
+            for entry in self._entries.values()
         )
+
+    def _waiting(self, route: Route) -> Route:
+        """The route, on which requests wait if its first start is waited for.
+
+        They wait also where it has failed: another champion takes its place in a moment.
+        """
+        starts = route.state in (State.PENDING, State.STARTING, State.FAILED)
+        return replace(route, waits=True) if starts and route.key in self._awaited else route
 
     def _wake_queue(self, route: Route) -> WakeQueue[RouteEntry]:
         queue = self._wake_queues.get(route.key)
@@ -161,9 +130,10 @@ class Routes:
 
     def _update_wake_queues(self) -> None:
         for key, queue in [*self._wake_queues.items()]:
-            entry = self._table.get(key.path.encode("ascii"))
+            entry = self._entries.get(key)
             if entry is not None:
-                queue.update(entry.route, entry if entry.service is not None else None)
+                serving = entry if entry.service is not None else None
+                queue.update(entry.route, serving, first_start=key in self._awaited)
             else:
                 del self._wake_queues[key]
                 queue.update(
@@ -181,7 +151,7 @@ class Routes:
         for queue in self._wake_queues.values():
             queue.stop_waiting()
 
-    def lookup(self, raw_path: bytes) -> RouteEntry | None:
+    def lookup(self, raw_path: bytes) -> RouteEntry | EndpointEntry | None:
         """The entry of a path as it came over the wire."""
         return self._table.get(raw_path)
 
@@ -193,12 +163,16 @@ class Routes:
         """The deployments of the table."""
         return self._counts.keys()
 
+    def rollouts(self) -> Mapping[int, RolloutCounter]:
+        """What was counted of the rollouts of the table, by id."""
+        return self._endpoints.counters()
+
     def traffic(self, launch_id: str) -> LaunchTraffic:
         service = self._launches.get(launch_id)
         return service.upstream.traffic() if service else LaunchTraffic()
 
     def counters(self, key: ModelKey) -> ProxyCounters:
-        entry = self._table.get(key.path.encode("ascii"))
+        entry = self._entries.get(key)
         if entry is None:
             return ProxyCounters()
         counts, service, queue = entry.counts, entry.service, entry.wake_queue

@@ -60,8 +60,8 @@ class ProxyServer:
         self._routes = routes
         self._keep_alive = keep_alive
         self._loop = asyncio.get_running_loop()
-        proxy = Proxy(self._pass_on, routes, context, admit)
-        self._callers = Callers(proxy.answer)
+        self._proxy = Proxy(self._pass_on, routes, context, admit)
+        self._callers = Callers(self._proxy.answer)
         self._listener: socket.socket | None = None
         self._shared = False
         self._accepting: set[asyncio.Task[None]] = set()
@@ -100,6 +100,7 @@ class ProxyServer:
             await self._wait_for_end(patience + _LAST_ANSWERS)
         finally:
             late.cancel()
+            self._proxy.close()
             if self._look_timer is not None:
                 self._look_timer.cancel()
             for connection in [*self._callers.open]:

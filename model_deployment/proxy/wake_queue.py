@@ -41,6 +41,7 @@ class WakeQueue(Budget, Generic[T]):
         self._serving: T | None = None
         self._waiters: set[Waiter[T]] = set()
         self._stopping = False
+        self._first_start = False
 
     @property
     def waiting(self) -> int:
@@ -70,8 +71,8 @@ class WakeQueue(Budget, Generic[T]):
         """Seconds that a request which arrives now may wait."""
         if self._stopping:
             return _STOP_TIMEOUT
-        parks = self._route.options.idle_timeout > 0
-        return self.limits.wake_timeout if parks else self.limits.recovery_timeout
+        starts = self._first_start or self._route.options.idle_timeout > 0
+        return self.limits.wake_timeout if starts else self.limits.recovery_timeout
 
     def stop_waiting(self) -> None:
         """The controller stops: fail all requests that are not served within 2 s."""
@@ -86,9 +87,13 @@ class WakeQueue(Budget, Generic[T]):
         if self._route.state is State.PARKED:
             self._wake()
 
-    def update(self, route: Route, serving: T | None) -> None:
-        """Adopt the deployment's new state, and release the requests that need not wait longer."""
-        self._route, self._serving = route, serving
+    def update(self, route: Route, serving: T | None, *, first_start: bool = False) -> None:
+        """Adopt the deployment's new state, and release the requests that need not wait longer.
+
+        Args:
+            first_start: whether requests may wait until it is ready for the first time.
+        """
+        self._route, self._serving, self._first_start = route, serving, first_start
         if serving is not None:
             for waiter in self._waiters:
                 if not waiter.future.done() and route.launch_id != waiter.excluded_launch:

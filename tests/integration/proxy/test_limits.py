@@ -3,6 +3,7 @@
 import pytest
 
 from model_deployment.core.names import ModelKey
+from model_deployment.proxy.route_entry import RouteEntry
 from tests.support.held_requests import batching
 from tests.support.held_requests import send as send_question
 from tests.support.proxy_front import Front, Serve
@@ -141,7 +142,7 @@ async def test_a_request_that_may_be_merged_counts_once(serve: Serve) -> None:
 async def test_bodies_that_are_still_coming_count_too(serve: Serve) -> None:
     front = await serve(silent, queue_bytes=150_000)
     entry = front.routes.lookup(b"/iris-1")
-    assert entry
+    assert isinstance(entry, RouteEntry)
     assert entry.service
     upstream = entry.service.upstream
     slow = await front.call()
