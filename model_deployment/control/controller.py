@@ -39,6 +39,7 @@ class Controller:
         admission: Admission,
         defaults: Options,
         renewed: Callable[[ModelKey], None] = lambda key: None,
+        needed: Callable[[ModelKey], bool] = lambda key: False,
         routed: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         """Put together.
@@ -46,6 +47,7 @@ class Controller:
         Args:
             defaults: options of a deploy call that names none.
             renewed: called when a name begins to stand for another model.
+            needed: whether a deployment may not be parked to make room.
             routed: waits until all proxies route as the rows say. What is shown as ready can be asked, and
                 what is shown as stopped cannot, through every proxy.
         """
@@ -56,12 +58,25 @@ class Controller:
         self._admission = admission
         self.defaults = defaults
         self._renewed = renewed
+        self._needed = needed
         self._routed = routed
         #: The controller is shutting down.
         self.closing = False
 
-    async def deploy(self, key: ModelKey, overrides: OptionOverrides, wait: float) -> Deployment:
+    async def deploy(
+        self,
+        key: ModelKey,
+        overrides: OptionOverrides,
+        wait: float,
+        *,
+        admit: bool = True,
+        wanted: Callable[[ModelKey], Awaitable[None]] | None = None,
+    ) -> Deployment:
         """Want a model version to be served; wait until it is ready or failed.
+
+        Args:
+            admit: whether it is refused where memory has no room; else its start is put off.
+            wanted: called before the wait, when it is certain that the version is wanted.
 
         Returns:
             The deployment as it is after at most ``wait`` seconds.
@@ -75,7 +90,7 @@ class Controller:
         """
         row = await self._deployments.get(key)
         if row is None or row.desired is Desired.STOPPED or row.state is State.FAILED:
-            row = await self._want_running(key, overrides)
+            row = await self._want_running(key, overrides, admit=admit)
         if overrides.apply_to(row.options) != row.options:
             raise Conflict(
                 f"cannot deploy {key} with other options: it is deployed with {_shown(row.options)}; "
@@ -83,9 +98,12 @@ class Controller:
                 extra={"options": row.options.as_dict()},
             )
         if row.state is State.PARKED or row.parking:
-            await self._check_memory(key, row.options, row.memory)
+            if admit:
+                await self._check_memory(key, row.options, row.memory)
             row = await self._deployments.wake(key) or row
             self._tell()
+        if wanted is not None:
+            await wanted(key)
         row = await self.wait(
             key,
             # Parked counts: it was ready, and was idle since.
@@ -96,7 +114,9 @@ class Controller:
             raise Conflict(f"cannot deploy {key}: it was undeployed in the meantime")
         return row
 
-    async def _want_running(self, key: ModelKey, overrides: OptionOverrides) -> Deployment:
+    async def _want_running(
+        self, key: ModelKey, overrides: OptionOverrides, *, admit: bool
+    ) -> Deployment:
         ModelKey.of(
             key.model, key.version
         )  # only a deployment that exists may have a reserved name
@@ -106,7 +126,8 @@ class Controller:
         options = overrides.apply_to(self.defaults)
         before = await self._deployments.get(key)
         alike = before is not None and measured_alike(before, options, version.artifact)
-        await self._check_memory(key, options, before.memory if before and alike else None)
+        if admit:
+            await self._check_memory(key, options, before.memory if before and alike else None)
         usage = await self.ports()
         usable = usage.size - len(usage.blocked)
         try:
@@ -124,7 +145,9 @@ class Controller:
         return row
 
     async def _check_memory(self, key: ModelKey, options: Options, measured: int | None) -> None:
-        shortage = self._admission.shortage(key, options, measured, await self._deployments.all())
+        rows = await self._deployments.all()
+        rows = [row.unparkable if self._needed(row.key) else row for row in rows]
+        shortage = self._admission.shortage(key, options, measured, rows)
         if shortage:
             raise NotEnoughMemory.of(f"deploy {key}", shortage)
 

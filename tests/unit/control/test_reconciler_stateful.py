@@ -194,9 +194,9 @@ class Controllers(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.ends:
-            if self.healthy and hasattr(self, "stage"):
+            if self.healthy and hasattr(self, "simulation"):
                 self.do(self.simulation.settle(wanted=KEYS[::2], unwanted=KEYS[1::2]))
-            if hasattr(self, "stage"):
+            if hasattr(self, "simulation"):
                 self.do(self.simulation.gone())
 
 
