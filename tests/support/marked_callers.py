@@ -41,9 +41,13 @@ class MarkedCallers:
     callers: int = 16
     #: Seconds that a caller waits before it connects again, after its connection was closed.
     pause: float = 0.01
+    #: The model tells its version as its name: it has to be the one in the header.
+    by_version: bool = False
     answers: list[Answer] = field(default_factory=list)
     #: What no answer may be: the prediction or the id of another request.
     wrong: list[str] = field(default_factory=list)
+    #: Answers by the version that answered.
+    versions: Counter[str] = field(default_factory=Counter)
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -130,6 +134,11 @@ class MarkedCallers:
                 self.wrong.append(f"{request_id} was answered as {headers['x-request-id']}")
             if status == 200 and json.loads(content)["predictions"] != [value]:
                 self.wrong.append(f"{request_id} asked with {value}: {content!r}")
+            if status == 200 and self.by_version:
+                version = json.loads(content)["model"]
+                self.versions[version] += 1
+                if headers["x-model-version"] != version:
+                    self.wrong.append(f"{request_id} was answered by {version}: {headers}")
         except (OSError, EOFError) as error:
             detail, stays = repr(error), False
         answered = time.monotonic()

@@ -11,7 +11,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.gate import Gate
 from model_deployment.http.asgi import Receive, Scope, Send
-from model_deployment.proxy.context import ExchangeContext
+from model_deployment.proxy.context import ExchangeContext, RequestRecorder
 from model_deployment.proxy.routes import Gates, Routes
 from model_deployment.proxy.server import ProxyServer
 from model_deployment.proxy.upstream import UpstreamLimits
@@ -41,6 +41,7 @@ class Front:
         options: Options | None = None,
         wake_timeout: float = 30,
         recovery_timeout: float = 30,
+        recorder: RequestRecorder | None = None,
     ) -> None:
         self.upstream = upstream
         #: How often the proxy reported that a model did not answer.
@@ -63,6 +64,7 @@ class Front:
         self._context = ExchangeContext(
             int(limit),
             patience,
+            recorder,
             log_failure=lambda launch, text: self.traces.append((launch, text)),
         )
         self._gates = gates or (lambda route: gate)

@@ -1,29 +1,39 @@
 """A state database in a file of its own, and rows of it in any state."""
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 from model_deployment.core.domain import Address, Deployment, Desired, Handle, State
+from model_deployment.core.endpoints import EndpointName, Rollout, RolloutKind, RolloutState
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.core.rollout_counts import StageCounts
+from model_deployment.core.rollout_policy import RolloutPolicy
 from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
+from model_deployment.state.endpoints import EndpointStore
 from model_deployment.state.ports import Ports
+from model_deployment.state.rollouts import RolloutStore
 
 FIRST, LAST = 8001, 8005
+#: The tables of endpoints.
+ENDPOINTS = ("endpoints", "rollouts", "rollout_events", "endpoint_deployments")
 NOW = 1000.0
 
 
 class Store:
     """The open database, and what works on it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, numbers: Iterator[int] | None = None) -> None:
+        """Launches are numbered with ``numbers``."""
         self.database = database
         self.deployments = Deployments(database)
         self.ports = Ports(database, FIRST, LAST)
-        self._launches = 0
+        self.endpoints, self.rollouts = EndpointStore(database), RolloutStore(database)
+        self._numbers = numbers or count(1)
 
     async def execute(self, statement: str, *values: object) -> list[sqlite3.Row]:
         """One statement, past all rules of the package."""
@@ -33,7 +43,7 @@ class Store:
         """All there is, to see whether anything has changed."""
         return [
             [tuple(row) for row in await self.execute(f"SELECT * FROM {table} ORDER BY 1")]
-            for table in ("deployments", "ports", "events", "meta")
+            for table in ("deployments", "ports", "events", "meta", *ENDPOINTS)
         ]
 
     async def deploy(self, model: str = "m", version: int = 1) -> Deployment:
@@ -42,10 +52,25 @@ class Store:
         row, _ = await self.deployments.want_running(key, Options(), f"{key}-0", 100)
         return row
 
+    async def follow(self, policy: RolloutPolicy | None = None) -> Rollout:
+        """An endpoint that version 1 serves, and a rollout of version 2 in its canary."""
+        name = EndpointName("m", "live")
+        await self.endpoints.put(name, policy or RolloutPolicy(), "policy set")
+        for version in (1, 2):
+            await self.endpoints.claim(ModelKey("m", version))
+            await self.deploy("m", version)
+            (endpoint, _), *_ = await self.endpoints.all()
+            rollout = await self.rollouts.begin(endpoint, version, RolloutKind.FORWARD, "it moved")
+            state = RolloutState.PROMOTED if version == 1 else RolloutState.CANARY
+            rollout = await self.rollouts.move(rollout, state, "passed")
+        await self.rollouts.record(
+            rollout, {"counts": {"p": {"canary-0": StageCounts().as_dict()}}}
+        )
+        return rollout
+
     async def launch(self, row: Deployment, port: int | None = None) -> Deployment:
         """The row with a launch of its own, on the lowest free port."""
-        self._launches += 1
-        launch_id = f"launch{self._launches}"
+        launch_id = f"launch{next(self._numbers)}"
         port = port or await self.ports.next_free(NOW)
         assert port is not None
         row = await self.deployments.launch(row, launch_id, port, NOW + 120, NOW)

@@ -36,6 +36,8 @@ chunk_seconds       pause between them
 nan                 true: each prediction is a bare NaN
 echo_headers        true: the answer also has method, path, headers (pairs) and body_length
 cut_body            true: announces more than it sends, then hangs up
+leak_bytes          keeps that much more memory after each request
+every               only each n-th request meets the faults above; the others are answered well
 
 All answers
 ==================  ===============================================================================
@@ -51,6 +53,7 @@ it: it is started hundreds of times.
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -102,6 +105,12 @@ class Faults(NamedTuple):
     nan: bool = False
     echo_headers: bool = False
     cut_body: bool = False
+    leak_bytes: int = 0
+    every: int = 1
+
+
+#: Of the answers to ``/invocations``; a request that they leave alone meets none of them.
+ANSWERS = Faults._fields[Faults._fields.index("spam_log_bytes") :]
 
 
 class Server:
@@ -110,6 +119,9 @@ class Server:
     def __init__(self, name: str, faults: Faults) -> None:
         self._name = name
         self._faults = faults
+        self._well = faults._replace(**{name: Faults._field_defaults[name] for name in ANSWERS})
+        self._requests = itertools.count(1)
+        self._leaked: list[bytes] = []
         self._listener = socket.socket()
         self._stopped = False
         self._exit: int | None = None
@@ -167,26 +179,28 @@ class Server:
         return True
 
     def _invoke(self, request: Request, connection: socket.socket) -> bool:
-        faults = self._faults
-        self._misbehave()
+        faults = self._well if next(self._requests) % self._faults.every else self._faults
+        self._misbehave(faults)
         time.sleep(faults.slow_seconds)
         if faults.stream_chunks:
-            self._stream(connection)
+            self._stream(connection, faults)
             return True
-        body = faults.body.encode() if faults.body is not None else self._predict(request)
+        body = faults.body.encode() if faults.body is not None else self._predict(request, faults)
         status = faults.status
         if faults.timeout_504:
             status, body = 504, b"Request processing time exceeded limit"
         self._send(connection, status, body, announced=len(body) + 100 * faults.cut_body)
         return not faults.cut_body
 
-    def _misbehave(self) -> None:
+    def _misbehave(self, faults: Faults) -> None:
+        if faults.leak_bytes:
+            self._leaked.append(b"x" * faults.leak_bytes)
         line = b"stub: spam\n"
-        spam = memoryview(line * (self._faults.spam_log_bytes // len(line) + 1))
-        spam = spam[: self._faults.spam_log_bytes]
+        spam = memoryview(line * (faults.spam_log_bytes // len(line) + 1))
+        spam = spam[: faults.spam_log_bytes]
         while spam:
             spam = spam[os.write(1, spam) :]
-        match self._faults.die_on_request:
+        match faults.die_on_request:
             case "exit":
                 os._exit(EXIT_ON_REQUEST)
             case "sys.exit":
@@ -196,18 +210,18 @@ class Server:
                 os.kill(os.getpid(), signal.SIGSEGV)
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
-        if self._faults.hang_on_request or self._faults.die_on_request:
+        if faults.hang_on_request or faults.die_on_request:
             threading.Event().wait()
 
-    def _predict(self, request: Request) -> bytes:
+    def _predict(self, request: Request, faults: Faults) -> bytes:
         values = predictions(request.body)
         answer: dict[str, object] = {
-            "predictions": [float("nan")] * len(values) if self._faults.nan else values,
+            "predictions": [float("nan")] * len(values) if faults.nan else values,
             "model": self._name,
             "pid": os.getpid(),
             "launch": ENVIRONMENT.get("MODEL_DEPLOYMENT_LAUNCH"),
         }
-        if self._faults.echo_headers:
+        if faults.echo_headers:
             answer |= {
                 "method": request.method,
                 "path": request.path,
@@ -216,13 +230,13 @@ class Server:
             }
         return json.dumps(answer).encode()
 
-    def _stream(self, connection: socket.socket) -> None:
-        last = self._faults.stream_chunks - 1
+    def _stream(self, connection: socket.socket, faults: Faults) -> None:
+        last = faults.stream_chunks - 1
         connection.sendall(self._head(200, ("transfer-encoding", "chunked")))
         for number in range(last + 1):
             piece = ("," if number else '{"predictions": [') + str(number) + "]}" * (number == last)
             connection.sendall(f"{len(piece):x}\r\n{piece}\r\n".encode())
-            time.sleep(self._faults.chunk_seconds * (number != last))
+            time.sleep(faults.chunk_seconds * (number != last))
         connection.sendall(b"0\r\n\r\n")
 
     def _send(

@@ -1,0 +1,1 @@
+"""Endpoints: stable addresses that follow aliases of the registry, and the rollouts of new versions."""

@@ -1,0 +1,73 @@
+"""Tells the world of a rollout that has ended: the operator's webhook, and the registry."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from model_deployment.core.endpoints import Endpoint, Rollout
+
+_log = logging.getLogger(__name__)
+
+#: Writes tags on the versions, and the comparison as metrics; returns what could not be written, in words.
+WriteBack = Callable[[Endpoint, Rollout, Mapping[str, Any]], Awaitable[str]]
+
+
+class RolloutNews:
+    """Tells in the background: nobody waits for it, and a failure changes nothing."""
+
+    def __init__(
+        self,
+        call: Callable[[Mapping[str, Any]], Awaitable[None]],
+        compare: Callable[[Endpoint, Rollout], Awaitable[dict[str, Any]]],
+        write_back: WriteBack | None,
+        told: Callable[[Rollout], Awaitable[None]],
+    ) -> None:
+        """
+        Args:
+            told: notes that a rollout need not be told of any more.
+            call: calls the webhook with a message.
+            write_back: None: nothing is written to the registry.
+        """
+        self._call = call
+        self._compare = compare
+        self._write_back = write_back
+        self._told = told
+        self._tasks: dict[tuple[int, str], asyncio.Task[None]] = {}
+
+    def tell(self, endpoint: Endpoint, rollout: Rollout) -> None:
+        """Begin to tell of a rollout, unless that is under way."""
+        what = (rollout.id, str(rollout.state))
+        if what not in self._tasks:
+            task = asyncio.create_task(self._tell(endpoint, rollout))
+            self._tasks[what] = task
+            task.add_done_callback(lambda _: self._tasks.pop(what, None))
+
+    async def close(self) -> None:
+        tasks = [*self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tell(self, endpoint: Endpoint, rollout: Rollout) -> None:
+        try:
+            await self._call(
+                {
+                    "endpoint": str(endpoint.name),
+                    "model": endpoint.name.model,
+                    "version": rollout.candidate,
+                    "rollout": rollout.id,
+                    "state": str(rollout.state),
+                    "champion": rollout.champion,
+                    "reason": rollout.reason,
+                }
+            )
+            if self._write_back is not None:
+                compared = await self._compare(endpoint, rollout)
+                if left_out := await self._write_back(endpoint, rollout, compared):
+                    _log.warning(
+                        "the registry does not know of rollout %s: %s", rollout.id, left_out
+                    )
+        except Exception:
+            _log.exception("cannot tell of rollout %s of %s", rollout.id, endpoint.name)
+        await self._told(rollout)

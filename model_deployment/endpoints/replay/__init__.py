@@ -1,0 +1,1 @@
+"""Checks and replay: requests that a candidate answers before it meets a caller."""
