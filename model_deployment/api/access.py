@@ -32,6 +32,8 @@ class RoutePolicy:
     works: bool = False
     #: The location of ``nginx/gateway.conf`` that passes the request on. Default: that of the role.
     location: str = ""
+    #: Bytes that the body may have; None: as many as bodies may have anywhere.
+    max_body_bytes: int | None = None
 
     @property
     def handler(self) -> str:
@@ -42,6 +44,8 @@ _ANYONE = RoutePolicy(None)
 _CALLER = RoutePolicy(Role.CALLER)
 _OPERATOR = RoutePolicy(Role.OPERATOR)
 _DEPLOY = RoutePolicy(Role.OPERATOR, location="deploy")
+#: A signature is the authentication. It is checked behind the body, so little of a body is taken.
+_SIGNED = RoutePolicy(None, location="signed", max_body_bytes=65536)
 
 #: By method and path template. Callers predict and read. Operators also see logs and single rows of other
 #: callers, and may change something.
@@ -69,7 +73,21 @@ POLICIES: Mapping[tuple[str, str], RoutePolicy] = {
         Role.CALLER, works=True, location="report"
     ),
     ("GET", "/model/{name}/reports"): RoutePolicy(Role.CALLER, location="report"),
+    ("GET", "/endpoints"): _CALLER,
+    ("GET", "/endpoints/{name}"): _CALLER,
+    ("PUT", "/endpoints/{name}"): _DEPLOY,
+    ("DELETE", "/endpoints/{name}"): _DEPLOY,
+    ("POST", "/endpoints/{name}/promote"): _DEPLOY,
+    ("POST", "/endpoints/{name}/pause"): _DEPLOY,
+    ("POST", "/endpoints/{name}/resume"): _DEPLOY,
+    ("POST", "/endpoints/{name}/rollback"): _DEPLOY,
+    ("GET", "/endpoints/{name}/rollouts"): _CALLER,
+    ("GET", "/endpoints/{name}/events"): _CALLER,
+    ("GET", "/endpoints/{name}/comparison"): RoutePolicy(Role.CALLER, location="report"),
+    ("POST", "/set_model"): _DEPLOY,
+    ("GET", "/model_info"): _CALLER,
     ("GET", "/compare/{model}"): _CALLER,
+    ("POST", "/mlflow/webhook"): _SIGNED,
     ("GET", "/"): _CALLER,
     ("GET", "/dashboard"): _CALLER,
     ("GET", "/dashboard/events"): RoutePolicy(Role.CALLER, works=True),
@@ -79,8 +97,11 @@ POLICIES: Mapping[tuple[str, str], RoutePolicy] = {
     ("GET", "/dashboard/deployments/{name}"): _CALLER,
     ("GET", "/dashboard/deployments/{name}/charts"): _CALLER,
     ("GET", "/dashboard/deployments/{name}/reports"): _CALLER,
+    ("GET", "/dashboard/deployments/{name}/uses"): _CALLER,
     ("GET", "/dashboard/deployments/{name}/columns"): RoutePolicy(Role.OPERATOR, works=True),
     ("GET", "/dashboard/compare/{model}"): _CALLER,
+    ("GET", "/dashboard/endpoints/{name}"): _CALLER,
+    ("GET", "/dashboard/endpoints/{name}/now"): _CALLER,
     ("GET", "/docs"): _CALLER,
     ("GET", "/docs/oauth2-redirect"): _CALLER,
     ("GET", "/redoc"): _CALLER,
@@ -89,8 +110,8 @@ POLICIES: Mapping[tuple[str, str], RoutePolicy] = {
 }
 
 
-#: Paths that may be read without a password.
-OPEN_PATHS = frozenset(path for (_, path), policy in POLICIES.items() if policy.role is None)
+#: Methods and paths of the calls that need no password. The proxies are started with them.
+OPEN_CALLS = frozenset(call for call, policy in POLICIES.items() if policy.role is None)
 
 #: First segments of paths that no deployment can have.
 _TAKEN = "|".join(
@@ -111,8 +132,11 @@ _COMPILED = [
 ]
 
 
-def authorise(scope: Scope) -> None:
+def authorise(scope: Scope) -> int | None:
     """Check that the user of an admitted request may call its route.
+
+    Returns:
+        Bytes that its body may have, if there may be fewer than elsewhere.
 
     Raises:
         NotFound, MethodNotAllowed: there is no policy for the path or the method.
@@ -135,6 +159,8 @@ def authorise(scope: Scope) -> None:
             raise Forbidden(f"cannot do this: it needs the role {policy.role}")
         if policy.works and "id" not in parse_qs(scope["query_string"].decode("latin-1")):
             refuse_cross_site(dict(scope["headers"]))
+    limits = [one.max_body_bytes for one in matching if one.max_body_bytes is not None]
+    return min(limits, default=None)
 
 
 def policies(path: str) -> list[tuple[str, RoutePolicy]]:

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from model_deployment.api.guard import App, Message
-from model_deployment.api.request_scope import ITEMS, REQUEST_ID, user_name
+from model_deployment.api.request_scope import ITEMS, REQUEST_ID, TARGET, user_name
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 
@@ -50,6 +50,7 @@ def _log_call(scope: Message, status: int) -> None:
     if route is None or "predictions" in getattr(route, "tags", ()):
         return
     model, version = _target(scope.get("path_params", {}))
+    model = scope.get(TARGET, model)
     fields = {
         "action": route.name,
         "status": status,

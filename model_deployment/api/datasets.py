@@ -1,19 +1,21 @@
 """The call that sends a dataset of a deployment: training data or captured requests."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import re
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 from fastapi import Query as Parameter
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Send
 
-from model_deployment.api.parameters import Key
+from model_deployment.api.names import Named, Names
+from model_deployment.api.parameters import KeyOrEndpoint
 from model_deployment.api.problems import problem
 from model_deployment.api.times import parse_moment
 from model_deployment.api.unknown_parameters import StrictRoute
@@ -32,6 +34,9 @@ from model_deployment.tabular.input_columns import ModelInputs
 
 _log = logging.getLogger(__name__)
 
+#: What a file name of a header is written without.
+_ODD = re.compile(r"[^!-~]")
+
 _MEDIA_TYPES = {
     Format.CSV: "text/csv; charset=utf-8",
     Format.PARQUET: "application/vnd.apache.parquet",
@@ -46,10 +51,6 @@ class Source(StrEnum):
     CAPTURED = "captured"
 
 
-#: Returns a deployment, or raises NotDeployed.
-Get = Callable[[ModelKey], Awaitable[Any]]
-
-
 async def _no_inputs(key: ModelKey) -> ModelInputs:
     return ModelInputs()
 
@@ -58,14 +59,14 @@ async def _no_inputs(key: ModelKey) -> ModelInputs:
 class DatasetCalls:
     """The handler, and what it uses."""
 
-    get: Get
+    names: Names
     find_training: FindTraining
     documents: Documents
     find_inputs: FindInputs = _no_inputs
 
     async def get_dataset(
         self,
-        name: Key,
+        name: KeyOrEndpoint,
         source: Annotated[
             Source | None,
             Parameter(
@@ -90,44 +91,49 @@ class DatasetCalls:
             int | None, Parameter(ge=1, le=10**9, description="Number of rows at most.")
         ] = None,
     ) -> Response:
-        """A file to download. The file is incomplete if the connection ends early."""
-        key = ModelKey.parse(name)
-        query = _captures(key, since, until, limit)
+        """A file to download. The file is incomplete if the connection ends early.
+
+        Of an endpoint: training data are those of the version that serves now; captured requests are those
+        that came by the endpoint, whichever version answered, and the column `version` tells which.
+        """
+        query = _captures(since, until, limit)
         timed = since is not None or until is not None
         if timed and source is Source.TRAINING:
             raise InvalidRequest(
                 "cannot select training data by time: since and until apply to source=captured only"
             )
-        await self.get(key)
-        inputs = await self.find_inputs(key)
+        found = await self.names.find(name)
+        inputs = await self.find_inputs(found.key)
         wants_training = source is not Source.CAPTURED and not timed
-        if wants_training and (found := await self.find_training(key)) is not None:
-            stream = training(found.path, format, limit, inputs)
-            return await _send(key, Source.TRAINING, format, stream)
+        if wants_training and (data := await self.find_training(found.key)) is not None:
+            stream = training(data.path, format, limit, inputs)
+            return await _send(str(found.key), Source.TRAINING, format, stream)
         if source is Source.TRAINING:
             raise NotFound(
-                f"cannot find the training data of {key}: its run has no artifact dataset/*.parquet or "
-                "dataset/*.csv, and no logged dataset with an allowed source"
+                f"cannot find the training data of {found.key}: its run has no artifact dataset/*.parquet "
+                "or dataset/*.csv, and no logged dataset with an allowed source"
             )
-        await self._check_captured(key, wants_training)
-        stream = captured(self.documents, query, None, True, format, inputs)
-        return await _send(key, Source.CAPTURED, format, stream)
+        query = replace(query, model=found.key.model, version=found.version)
+        await self._check_captured(found, wants_training)
+        endpoint = str(found.endpoint) if found.endpoint else None
+        stream = captured(self.documents, query, None, True, format, inputs, endpoint)
+        return await _send(str(found), Source.CAPTURED, format, stream)
 
-    async def _check_captured(self, key: ModelKey, wants_training: bool) -> None:
+    async def _check_captured(self, found: Named, wants_training: bool) -> None:
+        endpoint = str(found.endpoint) if found.endpoint else None
         try:
-            found = await any_captured(self.documents, key.model, key.version)
+            known = await any_captured(self.documents, found.key.model, found.version, endpoint)
         except StoreUnavailable as error:
             raise _unavailable(error) from error
-        if not found:
+        if not known:
             more = " and no training data" if wants_training else ""
-            raise NotFound(f"cannot find a dataset of {key}: there are no captured rows{more}")
+            raise NotFound(f"cannot find a dataset of {found}: there are no captured rows{more}")
 
 
-def _captures(key: ModelKey, since: str | None, until: str | None, limit: int | None) -> Query:
+def _captures(since: str | None, until: str | None, limit: int | None) -> Query:
     now = datetime.now(UTC)
-    query = Query.of(
+    query = Query(
         Collection.CAPTURES,
-        key,
         since=parse_moment(since, now) if since is not None else None,
         until=parse_moment(until, now) if until is not None else None,
         limit=limit,
@@ -157,7 +163,7 @@ def router(calls: DatasetCalls) -> APIRouter:
 
 
 async def _send(
-    key: ModelKey, source: Source, format: Format, stream: AsyncGenerator[bytes, None]
+    whose: str, source: Source, format: Format, stream: AsyncGenerator[bytes, None]
 ) -> Response:
     # The first part is read before the answer begins, so that an early failure is answered as a problem.
     try:
@@ -165,13 +171,13 @@ async def _send(
     except StoreUnavailable as error:
         raise _unavailable(error) from error
     except UnreadableData as error:
-        raise NotFound(f"cannot send the dataset of {key}: {error}") from error
-    name = f"{key}-{source}.{format}".replace(" ", "_")
+        raise NotFound(f"cannot send the dataset of {whose}: {error}") from error
+    name = f"{whose}-{source}.{format}".replace(" ", "_")
     return _ClosingStream(
-        _parts(key, first, stream),
+        _parts(whose, first, stream),
         headers={
-            # A deployable name is plain ASCII without quotes.
-            "Content-Disposition": f'attachment; filename="{name}"',
+            # Names have no quotes. Those of deployments are plain ASCII; an alias can have any letter.
+            "Content-Disposition": f'attachment; filename="{_ODD.sub("_", name)}"',
             "Content-Type": _MEDIA_TYPES[format],
             "Cache-Control": "no-store",
             "X-Dataset-Source": source.value,
@@ -191,7 +197,7 @@ class _Broken(Exception):
 
 
 async def _parts(
-    key: ModelKey, first: bytes, stream: AsyncGenerator[bytes, None]
+    whose: str, first: bytes, stream: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
     async with aclosing(stream):
         try:
@@ -202,9 +208,11 @@ async def _parts(
                     yield part
         except Exception as error:
             _log.error(
-                "cannot send the rest of the dataset of %s: %s", key, error or type(error).__name__
+                "cannot send the rest of the dataset of %s: %s",
+                whose,
+                error or type(error).__name__,
             )
-            raise _Broken(f"cannot send the rest of the dataset of {key}") from error
+            raise _Broken(f"cannot send the rest of the dataset of {whose}") from error
 
 
 class _ClosingStream(StreamingResponse):

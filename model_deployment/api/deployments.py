@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,7 +18,8 @@ from model_deployment.api.schemas import DeploymentOut, EventOut, ModelOut, Serv
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
 from model_deployment.core.domain import Deployment, Handle, Memory, ProxyCounters, State
-from model_deployment.core.errors import DeployFailed
+from model_deployment.core.endpoints import EndpointName
+from model_deployment.core.errors import Conflict, DeployFailed
 from model_deployment.core.hints import advice, with_advice
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import OptionOverrides
@@ -35,6 +36,9 @@ Measure = Callable[[Handle], Awaitable[Memory | None]]
 #: Number of workers that serve; None where that is unknown.
 Workers = Callable[[Deployment], Awaitable[int | None]]
 
+#: The endpoints that use a deployment.
+UsedBy = Callable[[ModelKey], Sequence[EndpointName]]
+
 #: Log lines in the answer to a failed deploy.
 _LAST_LINES = 20
 
@@ -50,6 +54,9 @@ class DeploymentCalls:
     memory: Measure
     workers: Workers
     refresh: Callable[[], Awaitable[None]]
+    used_by: UsedBy
+    #: Told of a version that a user deploys: no endpoint undeploys it any more.
+    disown: Callable[[ModelKey], Awaitable[None]]
 
     async def deploy(
         self,
@@ -66,7 +73,7 @@ class DeploymentCalls:
         """
         key = ModelKey.of(model, version)
         overrides = options.overrides() if options else OptionOverrides()
-        row = await self.controller.deploy(key, overrides, wait)
+        row = await self.controller.deploy(key, overrides, wait, wanted=self.disown)
         if row.state is State.FAILED:
             return await self._failed(row)
         if row.state not in (State.READY, State.PARKED):
@@ -93,7 +100,10 @@ class DeploymentCalls:
         return launch_id, await asyncio.to_thread(self.tail, launch_id, lines)
 
     async def undeploy(self, request: Request, response: Response, name: str, wait: float) -> Any:
-        row = await self.controller.undeploy(ModelKey.parse(name), wait)
+        key = ModelKey.parse(name)
+        if users := self.used_by(key):
+            raise _in_use(key, users)
+        row = await self.controller.undeploy(key, wait)
         if row.state is not State.STOPPED:
             response.status_code = 202
         return DeploymentOut.of(row, str(request.base_url))
@@ -149,6 +159,17 @@ class DeploymentCalls:
         return [EventOut.of(event) for event in events]
 
 
+def _in_use(key: ModelKey, users: Sequence[EndpointName]) -> Conflict:
+    names = [str(name) for name in users]
+    several = len(names) > 1
+    return Conflict(
+        f"cannot undeploy {key}: the endpoint{'s' if several else ''} {', '.join(names)} "
+        f"{'use' if several else 'uses'} it; move the alias to another version, roll back, or delete the "
+        f"endpoint (DELETE /endpoints/{names[0]})",
+        extra={"endpoints": names},
+    )
+
+
 def _curl(url: str, body: str, user: str) -> str:
     # curl asks for the password.
     login = f"-u {shlex.quote(user)} " if user else ""
@@ -168,7 +189,7 @@ _DEPLOY: dict[int | str, dict[str, Any]] = {
 _UNDEPLOY: dict[int | str, dict[str, Any]] = {
     202: {"model": DeploymentOut, "description": "Not stopped yet"},
     404: problem("Not deployed"),
-    409: problem("Deployed again in the meantime"),
+    409: problem("An endpoint uses it, or it was deployed again in the meantime"),
 }
 _ONE: dict[int | str, dict[str, Any]] = {404: problem("Not deployed")}
 

@@ -30,12 +30,13 @@ class Guard:
     """ASGI middleware."""
 
     def __init__(
-        self, app: App, *, max_body_bytes: int, authorise: Callable[[Message], None]
+        self, app: App, *, max_body_bytes: int, authorise: Callable[[Message], int | None]
     ) -> None:
         """Guard an application.
 
         Args:
-            authorise: raises the reason why a request is refused.
+            authorise: raises the reason why a request is refused; returns a smaller limit of its body, or
+                None.
         """
         self._app = app
         self._authorise = authorise
@@ -52,8 +53,8 @@ class Guard:
         try:
             if not is_canonical(scope["raw_path"], scope["path"]):
                 raise NonCanonicalPath(NON_CANONICAL)
-            self._authorise(scope)
-            body = await self._read(receive)
+            limit = self._authorise(scope)
+            body = await self._read(receive, limit)
             declared = content_length(dict(scope["headers"]))
             if body is not None and declared is not None:
                 ensure_whole(declared, len(body))
@@ -68,7 +69,7 @@ class Guard:
             scope = {**scope, "method": "GET"}
         await self._app(scope, _replay(body, receive), with_security_headers(scope, send))
 
-    async def _read(self, receive: Any) -> bytes | None:
+    async def _read(self, receive: Any, limit: int | None) -> bytes | None:
         """The whole body, which is small for all calls but predictions; None if the caller disconnected."""
         body = bytearray()
         while True:
@@ -76,6 +77,10 @@ class Guard:
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
+            if limit is not None and len(body) > limit:
+                raise PayloadTooLarge(
+                    f"cannot accept the body: it is larger than the {limit} bytes that this call takes"
+                )
             if len(body) > self._limit:
                 raise PayloadTooLarge(
                     f"cannot accept the body: it is larger than {self._limit} bytes "

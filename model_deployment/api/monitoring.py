@@ -15,7 +15,8 @@ from pydantic import (
     Field,
 )
 
-from model_deployment.api.parameters import Key, ModelName, encodable
+from model_deployment.api.names import Names
+from model_deployment.api.parameters import Key, KeyOrEndpoint, ModelName, encodable
 from model_deployment.api.problems import problem
 from model_deployment.api.request_scope import ITEMS
 from model_deployment.api.times import parse_moment
@@ -23,6 +24,8 @@ from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
 from model_deployment.core.errors import InvalidRequest
 from model_deployment.core.names import ModelKey
+from model_deployment.metrics.endpoint_feedback import EndpointFeedback
+from model_deployment.metrics.endpoint_metrics import endpoint_metrics
 from model_deployment.metrics.feedback import MAX_ITEMS, Feedback, Label
 from model_deployment.metrics.service import Monitoring
 
@@ -123,15 +126,23 @@ class MonitoringCalls:
     controller: Controller
     monitoring: Monitoring
     feedbacks: Feedback
-
-    async def _deployed(self, name: str) -> ModelKey:
-        return (await self.controller.get(ModelKey.parse(name))).key
+    by_endpoint: EndpointFeedback
+    names: Names
 
     async def get_metrics(
-        self, name: Key, since: Since = "24h", until: Until = None
+        self, name: KeyOrEndpoint, since: Since = "24h", until: Until = None
     ) -> dict[str, Any]:
-        key = await self._deployed(name)
-        return await self.monitoring.metrics(key, *window(since, until))
+        """Of an endpoint: those of the version that serves now, and the others in `versions`.
+
+        `serving` then adds up the requests of all versions that it has served, also of callers that named
+        a version, and each entry of `history` names its `version`.
+        """
+        found = await self.names.find(name)
+        if found.endpoint is None:
+            return await self.monitoring.metrics(found.key, *window(since, until))
+        return await endpoint_metrics(
+            self.monitoring, str(found), found.key, found.keys, *window(since, until)
+        )
 
     async def set_new_metrics(self, name: Key, body: MetricsIn) -> dict[str, Any]:
         """The metrics become the current ones, and are compared with the baseline as in a report.
@@ -140,22 +151,35 @@ class MonitoringCalls:
         `insufficient_data` (fewer than 30 rows, or no `n`), or `no_reference`; `worse` and `degraded` are
         null in the last two.
         """
-        key = await self._deployed(name)
+        key = (await self.controller.get(ModelKey.parse(name))).key
         return await self.monitoring.set_metrics(
             key, body.metrics, window=body.window, n=body.n, note=body.note
         )
 
-    async def feedback(self, request: Request, name: Key, body: FeedbackIn) -> dict[str, Any]:
-        """Labels may come late. Sending a label again changes nothing."""
-        key = await self._deployed(name)
+    async def feedback(
+        self, request: Request, name: KeyOrEndpoint, body: FeedbackIn
+    ) -> dict[str, Any]:
+        """Labels may come late. Sending a label again changes nothing.
+
+        Of an endpoint: each label goes to the version that answered its request, and `versions` has the
+        answer for each version. A label of a request that is not captured is not stored then.
+        """
+        found = await self.names.find(name)
         request.scope[ITEMS] = len(body.items)
         items = [Label(item.request_id, item.row, item.label) for item in body.items]
-        return await self.feedbacks.add(key, items)
+        if found.endpoint is None:
+            return await self.feedbacks.add(found.key, items)
+        return await self.by_endpoint.add(str(found), found.keys, items)
 
     async def erase(
-        self, name: Key, request_id: Annotated[str, Query(min_length=1, max_length=128)]
+        self,
+        name: KeyOrEndpoint,
+        request_id: Annotated[str, Query(min_length=1, max_length=128)],
     ) -> dict[str, int]:
-        return {"erased": await self.monitoring.erase(await self._deployed(name), request_id)}
+        """Of an endpoint: whichever of its versions answered the request."""
+        found = await self.names.find(name)
+        erased = [await self.monitoring.erase(key, request_id) for key in found.keys]
+        return {"erased": sum(erased)}
 
     async def compare(
         self,

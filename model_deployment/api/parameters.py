@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 
+from model_deployment.core.endpoints import ALIAS
 from model_deployment.core.names import NAME, VERSION
 
 
@@ -17,6 +18,28 @@ ModelName = Annotated[str, _in_path("Name of a registered model.", "diabetes", N
 ModelVersion = Annotated[str, _in_path("Version, a whole number.", "1", VERSION.pattern)]
 Key = Annotated[
     str, _in_path("`<model>-<version>`.", "diabetes-1", f"{NAME.pattern}-{VERSION.pattern}")
+]
+#: What predictions are sent to.
+Target = Annotated[
+    str,
+    _in_path(
+        "`<model>-<version>`, an endpoint's `<model>@<alias>`, or `<model>` for its default endpoint.",
+        "diabetes-1",
+        rf"{NAME.pattern}(-{VERSION.pattern}|@{ALIAS.pattern})?",
+    ),
+]
+#: What monitoring is asked about.
+KeyOrEndpoint = Annotated[
+    str,
+    _in_path(
+        "`<model>-<version>`, or an endpoint's `<model>@<alias>`.",
+        "diabetes-1",
+        rf"{NAME.pattern}(-{VERSION.pattern}|@{ALIAS.pattern})",
+    ),
+]
+EndpointPath = Annotated[
+    str,
+    _in_path("`<model>@<alias>`.", "diabetes@champion", f"{NAME.pattern}@{ALIAS.pattern}"),
 ]
 Wait = Annotated[
     float, Query(ge=0, le=3600, description="Seconds to wait for the outcome; 0 answers at once.")

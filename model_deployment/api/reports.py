@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from model_deployment.api.monitoring import STORE_AWAY, Since, Until, window
-from model_deployment.api.parameters import Key
+from model_deployment.api.names import Names
+from model_deployment.api.parameters import KeyOrEndpoint
 from model_deployment.api.problems import problem
 from model_deployment.api.unknown_parameters import StrictRoute
-from model_deployment.control.controller import Controller
 from model_deployment.core.errors import NotFound
 from model_deployment.core.names import ModelKey
 from model_deployment.reports.service import Reporter
@@ -25,11 +25,8 @@ _PAGE_HEADERS = {
 }
 
 
-def router(controller: Controller, reporter: Reporter) -> APIRouter:
+def router(names: Names, reporter: Reporter) -> APIRouter:
     routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
-
-    async def deployed(name: str) -> ModelKey:
-        return (await controller.get(ModelKey.parse(name))).key
 
     @routes.get(
         "/model/{name}/degradation_report",
@@ -43,7 +40,7 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
     )
     async def degradation_report(
         request: Request,
-        name: Key,
+        name: KeyOrEndpoint,
         format: Literal["html", "json"] = "html",
         since: Since = "30d",
         until: Until = None,
@@ -54,7 +51,8 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
             float, Query(ge=0, le=600, description="Seconds to wait for the report.")
         ] = 60.0,
     ) -> Response:
-        key = await deployed(name)
+        """Of an endpoint: the report of the version that serves now."""
+        key = await names.key(name)
         if id is None:
             id = reporter.begin(key, *window(since, until))
         made = await reporter.wait(key, id, wait) or await reporter.get(key, id)
@@ -75,9 +73,10 @@ def router(controller: Controller, reporter: Reporter) -> APIRouter:
         responses={404: problem("Not deployed"), 503: STORE_AWAY},
     )
     async def reports(
-        name: Key, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+        name: KeyOrEndpoint, limit: Annotated[int, Query(ge=1, le=1000)] = 100
     ) -> list[dict[str, Any]]:
-        key = await deployed(name)
+        """Of an endpoint: the reports of the version that serves now."""
+        key = await names.key(name)
         return [_public(one) for one in await reporter.list(key, limit)]
 
     return routes

@@ -10,6 +10,8 @@ from model_deployment.credentials.access import USER
 REQUEST_ID = "model_deployment.request_id"
 #: The number of items in the body of a call.
 ITEMS = "model_deployment.items"
+#: The endpoint that a call concerns whose path does not name it.
+TARGET = "model_deployment.target"
 
 
 def user_name(scope: Mapping[str, Any]) -> str:

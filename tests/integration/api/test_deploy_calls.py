@@ -270,6 +270,14 @@ def test_unknown_deployment_is_404_everywhere(controller: Controller, key: str) 
         controller.get(path, 404)
 
 
+@pytest.mark.parametrize("name", ["stub@nothing", "stub", "stub-01"])
+def test_unknown_endpoint_says_how_to_make_one(controller: Controller, name: str) -> None:
+    for path in (f"/{name}", f"/{name}/invocations"):
+        detail = controller.post(path, 404, {"inputs": [1]})["detail"]
+        assert ("PUT /endpoints/stub@nothing" if "@" in name else "set_model") in detail
+    controller.post("/stub%40nothing", 404, {"inputs": [1]})
+
+
 def test_a_deployment_that_failed_can_be_deployed_again(controllers: Controllers) -> None:
     controller = controllers(TRIES=1).up()
     flaky = controller.data / "work" / "flaky"

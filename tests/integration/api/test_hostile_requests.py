@@ -100,7 +100,7 @@ def refused(controller: Controller, path: str, method: str = "POST") -> int:
 
 def test_names_that_mlflow_takes_and_we_do_not(untouched: Controller) -> None:
     for name in HOSTILE_NAMES:
-        segment = quote(name, safe="")
+        segment = quote(name, safe="@")
         for path, method in (
             (f"/deploy/{segment}/1", "POST"),
             (f"/undeploy/{segment}-1", "POST"),

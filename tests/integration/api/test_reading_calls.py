@@ -22,7 +22,13 @@ CALLS = {
     ("get", "/model/{name}/degradation_report"), ("get", "/model/{name}/reports"),
     ("delete", "/model/{name}/captures"), ("get", "/compare/{model}"),
     ("get", "/health"), ("get", "/ready"), ("get", "/metrics"),
-    ("get", "/version"),
+    ("get", "/version"), ("get", "/endpoints"), ("get", "/endpoints/{name}"),
+    ("put", "/endpoints/{name}"), ("delete", "/endpoints/{name}"),
+    ("post", "/endpoints/{name}/promote"), ("post", "/endpoints/{name}/rollback"),
+    ("post", "/endpoints/{name}/pause"), ("post", "/endpoints/{name}/resume"),
+    ("get", "/endpoints/{name}/rollouts"), ("get", "/endpoints/{name}/events"),
+    ("get", "/endpoints/{name}/comparison"), ("post", "/set_model"), ("get", "/model_info"),
+    ("post", "/mlflow/webhook"),
 }  # fmt: skip
 
 

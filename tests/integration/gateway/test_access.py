@@ -23,7 +23,10 @@ READ = (
     "/get_model_version_list/m", "/get_model_version_list/my%20model", "/model/m-1",
     "/model/my%20model-1", "/model/m-1/metrics", "/model/m-1/metrics?since=24h", "/model/m-1/reports",
     "/model/m-1/degradation_report", "/model/m-1/degradation_report?format=json", "/model/m-1/events",
-    "/compare/m", "/compare/m?versions=1,2", "/ready", "/version", "/metrics", "/docs",
+    "/compare/m", "/compare/m?versions=1,2",
+    "/endpoints", "/endpoints/m@a/events", "/endpoints/m@a/rollouts", "/model_info?alias=a",
+    "/endpoints/m@a/comparison?format=json",
+    "/ready", "/version", "/metrics", "/docs",
     "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/static-offline-docs/swagger-ui.css",
     "/dashboard", "/dashboard/events", "/dashboard/static/style.css", "/dashboard/registry",
     "/dashboard/registry/my%20model", "/dashboard/deployments/m-1",
@@ -33,6 +36,9 @@ READ = (
 PREDICT = (
     "/m-1", "/m-1/invocations", "/m-999999999", "/my%20model-1", "/a.b_c-d-12/invocations",
     "/health-1", "/deploy-1", "/v1-3", "/endpoints-1/invocations", f"/{'m' * 128}-1", "/model/m-1/feedback",
+    "/m", "/m/invocations", "/m@champion", "/m@champion/invocations", "/m%40champion",
+    "/my%20model@a-b_c", "/m@%C3%BC",
+    "/m-0", "/m-01", "/m-1000000000", "/healthz",
 )  # fmt: skip
 CHANGE = (
     "/deploy/m/1",
@@ -40,6 +46,9 @@ CHANGE = (
     "/undeploy/m-1",
     "/undeploy/endpoints-1",
     "/model/m-1/set_new_metrics",
+    "/endpoints/m@a/promote",
+    "/endpoints/m@a/rollback",
+    "/set_model?wait=0",
 )
 SECRET = (
     "/dashboard/deployments/m-1/columns",
@@ -48,15 +57,15 @@ SECRET = (
     "/model/m-1/logs?lines=5",
 )
 CLOSED = (
-    "/m-0", "/m-01", "/m-1000000000", "/m", "/-1", "/_m-1", f"/{'m' * 129}-1", "/m-1/", "/m-1/ping",
-    "/m-1/invocations/", "/m-1/x", "/M%C3%BC-1", "/m%3B-1", "/deploy", "/deploy/", "/deploy/m",
-    "/deploy/m/1/", "/deploy/m/1/x", "/deploy//1", "/Deploy/m/1", "/undeploy", "/undeploy/",
-    "/undeploy/m-1/x", "/HEALTH", "/Health", "/health/", "/healthz", "/metrics/", "/model", "/model/",
-    "/model/m-1/", "/model/m-1/unknown", "/model/m-1/logs/", "/model/m-1/logs/x", "/nginx_status",
-    "/server-status", "/.git/config", "/.env", "/static-offline-docs/", "/static-offline-docs",
+    "/-1", "/m@", "/m@a@b", "/m@a%20b", "/m@a/x", "/@operator", "/deploy@champion", "/Health@a",
+    "/_m-1", f"/{'m' * 129}-1", "/m-1/", "/m-1/ping", "/m-1/invocations/", "/m-1/x", "/M%C3%BC-1",
+    "/m%3B-1", "/deploy", "/deploy/", "/deploy/m", "/deploy/m/1/", "/deploy/m/1/x", "/deploy//1",
+    "/Deploy/m/1", "/undeploy", "/undeploy/", "/undeploy/m-1/x", "/HEALTH", "/Health", "/health/",
+    "/metrics/", "/model", "/model/", "/model/m-1/", "/model/m-1/unknown", "/model/m-1/logs/",
+    "/model/m-1/logs/x", "/.git/config", "/.env", "/static-offline-docs/", "/static-offline-docs",
     "/favicon.ico", "/dashboard/", "/dashboard/registry/", "/dashboard/deployments", "/dashboard/x",
-    "/api", "/400", "/nothing", "/%40operator",
-    "/credentials/callers.htpasswd", "/run-http.conf", "/model/m-1/dataset%20", "/model/m-1/logs%3Fx",
+    "/api", "/400/x", "/%40operator", "/nothing/x", "/credentials/callers.htpasswd",
+    "/model/m-1/dataset%20", "/model/m-1/logs%3Fx",
 )  # fmt: skip
 
 
@@ -73,12 +82,18 @@ def expected(who: str, method: str, path: str, *, methods: tuple[str, ...], role
 
 
 def check(gateway: Gateway, echo: Echo, path: str, methods: tuple[str, ...], role: str) -> None:
+    check_roles(gateway, echo, path, dict.fromkeys(methods, role))
+
+
+def check_roles(gateway: Gateway, echo: Echo, path: str, roles: dict[str, str]) -> None:
+    """``roles``: who may call the path, by method."""
+    methods = tuple(roles)
     for method in METHODS:
         for who in WHO:
             echo.fresh()
             answer = ask(gateway, who, method, path)
             case = f"{who} {method} {path}"
-            status = expected(who, method, path, methods=methods, role=role)
+            status = expected(who, method, path, methods=methods, role=roles.get(method, ""))
             assert answer.status == status, case
             assert [(seen.method, seen.path) for seen in echo.seen] == (
                 [(method, path.partition("?")[0])] if status == 200 else []
@@ -114,6 +129,16 @@ def test_changes_are_for_operators(gateway: Gateway, echo: Echo, path: str) -> N
     check(gateway, echo, path, ("POST",), "operator")
 
 
+def test_an_endpoint_is_read_by_callers_and_changed_by_operators(
+    gateway: Gateway, echo: Echo
+) -> None:
+    reading, changing = (
+        dict.fromkeys(("GET", "HEAD"), "caller"),
+        dict.fromkeys(("PUT", "DELETE"), "operator"),
+    )
+    check_roles(gateway, echo, "/endpoints/my%20model@champion", reading | changing)
+
+
 @pytest.mark.parametrize("path", SECRET)
 def test_what_others_sent_is_for_operators(gateway: Gateway, echo: Echo, path: str) -> None:
     check(gateway, echo, path, ("GET", "HEAD"), "operator")
@@ -129,6 +154,13 @@ def test_health_is_for_everybody(gateway: Gateway, echo: Echo) -> None:
             assert ask(gateway, who, method, "/health").status == 200
     assert ask(gateway, "nobody", "POST", "/health").status == 401
     assert ask(gateway, "caller", "POST", "/health").status == 405
+
+
+def test_what_mlflow_signs_is_passed_on_for_everybody(gateway: Gateway, echo: Echo) -> None:
+    for who in WHO:
+        assert ask(gateway, who, "POST", "/mlflow/webhook").status == 200
+    assert ask(gateway, "nobody", "GET", "/mlflow/webhook").status == 401
+    assert ask(gateway, "caller", "GET", "/mlflow/webhook").status == 405
 
 
 @pytest.mark.parametrize("path", CLOSED)

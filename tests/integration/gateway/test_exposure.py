@@ -18,22 +18,13 @@ from tests.support.nginx_gateway import missing
 #: Only inside of the two namespaces.
 SERVER, CLIENT = "192.0.2.1", "192.0.2.2"
 _SCAN = """
-import asyncio, json, sys
-host = sys.argv[1]
-async def look(port, limit):
-    async with limit:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 3)
-        except OSError:
-            return
-        writer.close()
-        return port
-async def main():
-    ports = map(int, sys.argv[2:]) if sys.argv[2:] else range(1, 65536)
-    limit = asyncio.Semaphore(400)
-    found = await asyncio.gather(*(look(port, limit) for port in ports))
-    print(json.dumps([port for port in found if port]))
-asyncio.run(main())
+import json, socket, sys
+def listens(port):
+    with socket.socket() as probe:
+        probe.settimeout(3)
+        return probe.connect_ex((sys.argv[1], port)) == 0
+ports = map(int, sys.argv[2:]) if sys.argv[2:] else range(1, 65536)
+print(json.dumps([port for port in ports if listens(port)]))
 """
 _ASK = """
 import sys, urllib.request, urllib.error

@@ -37,7 +37,7 @@ def once(answer: Answer) -> dict[str, str]:
         (400, "GET", "/health/%2e", "caller", {}),
         (401, "GET", "/version", None, {}),
         (403, "POST", "/deploy/m/1", "caller", {}),
-        (404, "GET", "/nowhere", "caller", {}),
+        (404, "GET", "/nowhere/else", "caller", {}),
         (405, "GET", "/m-1", "caller", {}),
         (413, "POST", "/m-1", "caller", {"Content-Length": "99999999"}),
         (431, "GET", "/health", None, {"X-A": "v" * 9000}),

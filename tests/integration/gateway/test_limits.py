@@ -68,6 +68,19 @@ async def test_who_is_not_asked_for_a_password_sends_no_body(gateway: Gateway, e
     assert statuses(await send(gateway, head("GET", "/health", None, more))) == [200]
 
 
+async def test_who_signs_sends_a_small_body(gateway: Gateway, echo: Echo) -> None:
+    call, chunked = "/mlflow/webhook", "Transfer-Encoding: chunked\r\n"
+    whole = head("POST", call, None, "Content-Length: 65536\r\n")
+    assert statuses(await send(gateway, whole, b"x" * 65536)) == [200]
+    assert [len(seen.body) for seen in echo.seen] == [65536]
+    large = head("POST", call, None, "Content-Length: 100000\r\nExpect: 100-continue\r\n")
+    assert statuses(await send(gateway, large)) == [413]
+    chunk = b"10000\r\n" + b"x" * 2**16 + b"\r\n"
+    endless = await send(gateway, head("POST", call, None, chunked), *[chunk] * 3, b"0\r\n\r\n")
+    assert statuses(endless) == [413]
+    assert len(echo.seen) == 1
+
+
 def test_a_body_of_many_chunks(gateway: Gateway, echo: Echo) -> None:
     def pieces() -> Iterator[bytes]:
         yield from [b"ab"] * 5000

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.api.access import OPEN_PATHS, POLICIES, authorise, policies
+from model_deployment.api.access import OPEN_CALLS, POLICIES, authorise, policies
 from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import (
     CrossSite,
@@ -35,7 +35,7 @@ async def ask(method: str, path: str, user: str = "", query: str = "", **headers
     """Admit and authorise one request; raises as they do."""
     named = {"host": "127.0.0.1:8000", **headers} | ({"authorization": user} if user else {})
     one = scope(method, path, query, **named)
-    await Access(FakeCredentials(), ["models.example"], OPEN_PATHS).admit(one, dict(one["headers"]))
+    await Access(FakeCredentials(), ["models.example"], OPEN_CALLS).admit(one, dict(one["headers"]))
     authorise(one)
 
 
@@ -180,15 +180,22 @@ async def test_method_without_policy_is_405_for_every_user() -> None:
     assert caught.value.headers["Allow"] == "DELETE"
 
 
-async def test_health_alone_needs_no_password() -> None:
-    assert [route for route, policy in POLICIES.items() if policy.role is None] == [
-        ("GET", "/health")
-    ]
+async def test_health_alone_needs_no_password_and_the_webhook_a_signature_instead() -> None:
+    assert {("GET", "/health"), ("POST", "/mlflow/webhook")} == OPEN_CALLS
     await ask("HEAD", "/health")
-    with pytest.raises(Unauthenticated):
-        await ask("GET", "/health/")
-    with pytest.raises(Unauthenticated):
-        await ask("POST", "/health")
+    await ask("POST", "/mlflow/webhook")
+    for method, path in (
+        ("GET", "/health/"), ("POST", "/health"), ("GET", "/mlflow/webhook"), ("POST", "/mlflow/webhook/"),
+    ):  # fmt: skip
+        with pytest.raises(Unauthenticated):
+            await ask(method, path)
+    with pytest.raises(CrossSite):
+        await ask("POST", "/mlflow/webhook", sec_fetch_site="cross-site")
+
+
+def test_only_what_is_signed_has_a_smaller_body() -> None:
+    assert authorise({**scope("POST", "/mlflow/webhook"), USER: None}) == 65536
+    assert authorise({**scope("POST", "/deploy/iris/1"), USER: OPERATOR}) is None
 
 
 async def test_challenge_names_the_basic_scheme() -> None:
