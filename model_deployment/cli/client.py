@@ -66,6 +66,32 @@ class Client:
         )
         return answer.content
 
+    def endpoints(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._call("GET", "/endpoints").json()
+        return found
+
+    def endpoint(self, name: str) -> dict[str, Any]:
+        return self._json("GET", _endpoint(name))
+
+    def set_endpoint(self, name: str, policy: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The endpoint as it is then, and whether it is new."""
+        answer = self._call("PUT", _endpoint(name), json=policy)
+        return answer.json(), answer.status_code == httpx.codes.CREATED
+
+    def delete_endpoint(self, name: str, wait: float) -> None:
+        self._call("DELETE", _endpoint(name), params={"wait": wait})
+
+    def steer(self, name: str, order: str) -> dict[str, Any]:
+        """``order``: promote, pause, resume or rollback."""
+        return self._json("POST", f"{_endpoint(name)}/{order}")
+
+    def comparison(self, name: str, rollout: int | None) -> dict[str, Any]:
+        return self._json("GET", f"{_endpoint(name)}/comparison", params=_compared("json", rollout))
+
+    def comparison_page(self, name: str, rollout: int | None) -> bytes:
+        path = f"{_endpoint(name)}/comparison"
+        return self._call("GET", path, params=_compared("html", rollout)).content
+
     def _json(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._call(method, path, **more).json()
         return found
@@ -99,5 +125,13 @@ def _problem(answer: httpx.Response) -> dict[str, Any]:
     return {"detail": answer.text[:2000]}
 
 
+def _endpoint(name: str) -> str:
+    return f"/endpoints/{_segment(name)}"
+
+
+def _compared(format: str, rollout: int | None) -> dict[str, str | int]:
+    return {"format": format} | ({} if rollout is None else {"rollout": rollout})
+
+
 def _segment(text: str) -> str:
-    return quote(text, safe="")
+    return quote(text, safe="@")

@@ -79,7 +79,7 @@ def deploy(
     **flags: Any,
 ) -> None:
     """Serve a model version, and wait until it is ready."""
-    client = _client(url)
+    client = controller_at(url)
     options = {name: value for name, value in flags.items() if value not in (None, [])}
 
     def step() -> dict[str, Any]:
@@ -96,7 +96,7 @@ def deploy(
 
 def undeploy(name: Name, url: Url = "") -> None:
     """Stop serving a model version; requests in flight may finish."""
-    client = _client(url)
+    client = controller_at(url)
     row = _follow(f"undeploying {name}", lambda: client.undeploy(name, wait=1.0), "stopped")
     out.print(f"{row['name']} is {row['state']}")
 
@@ -109,7 +109,7 @@ def list_(
     url: Url = "",
 ) -> None:
     """Show the deployments."""
-    rows = answer_of(lambda: _client(url).deployed(stopped=stopped))
+    rows = answer_of(lambda: controller_at(url).deployed(stopped=stopped))
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
@@ -132,7 +132,7 @@ def logs(
     url: Url = "",
 ) -> None:
     """Show the end of a model's log."""
-    client = _client(url)
+    client = controller_at(url)
     launch, text = answer_of(lambda: client.logs(name, lines))
     sys.stdout.write(text)
     while follow:
@@ -154,11 +154,12 @@ def predict(
     except OSError as error:
         fail(f"cannot read {file}: {error.strerror}")
     content_type = _CONTENT_TYPES.get(Path(file).suffix.lower(), "application/json")
-    answer = answer_of(lambda: _client(url).predict(name, content, content_type))
+    answer = answer_of(lambda: controller_at(url).predict(name, content, content_type))
     sys.stdout.write(answer.decode(errors="replace").rstrip("\n") + "\n")
 
 
-def _client(url: str) -> Client:
+def controller_at(url: str) -> Client:
+    """A client of the controller at an address, or of the one in the settings."""
     settings = load()
     for slip in misspelt(settings.model_env):
         err.print(f"warning: {slip}")

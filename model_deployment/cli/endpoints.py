@@ -1,0 +1,237 @@
+"""The commands for endpoints: what they serve, and the rollouts of new versions."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from model_deployment.cli import comparison_view, endpoint_view
+from model_deployment.cli.client import CallFailed, Client
+from model_deployment.cli.deployments import Url, controller_at, with_option_flags
+from model_deployment.cli.output import answer_of, err, fail, out
+from model_deployment.cli.policy_flags import changed, with_policy_flags
+from model_deployment.core.options import Options
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Serve what an alias of the registry names, and steer the rollouts of new versions.",
+)
+
+Name = Annotated[str, typer.Argument(metavar="MODEL@ALIAS", help="For example diabetes@champion.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+#: Seconds between two looks at a rollout.
+_EVERY = 1.0
+#: Seconds within which the controller notices an alias that has moved.
+_BEGINS = 10.0
+#: A process that SIGINT ends: 128 and the signal's number.
+_INTERRUPTED = 130
+
+
+@app.command("set")
+@with_policy_flags
+@with_option_flags(Options)
+def set_(name: Name, url: Url = "", **flags: Any) -> None:
+    """Make an endpoint, or change its policy. What is not named stays as it is.
+
+    Deploy options are those of the deployments that the endpoint makes.
+    """
+    client = controller_at(url)
+    before = answer_of(lambda: _policy(client, name))
+    shown, new = answer_of(lambda: client.set_endpoint(name, changed(before, flags)))
+    out.print(f"{name} is {'made' if new else 'changed'}: {shown['url']}")
+    out.print(shown["status"])
+
+
+def _policy(client: Client, name: str) -> dict[str, Any]:
+    """The policy of an endpoint; empty if there is no such endpoint."""
+    try:
+        found: dict[str, Any] = client.endpoint(name)["policy"]
+    except CallFailed as error:
+        if error.problem.get("status") == 404:
+            return {}
+        raise
+    return found
+
+
+@app.command("list")
+def list_(as_json: AsJson = False, url: Url = "") -> None:
+    """Show the endpoints."""
+    endpoints = answer_of(lambda: controller_at(url).endpoints())
+    if as_json:
+        _print_json(endpoints)
+        return
+    if not endpoints:
+        out.print("There are no endpoints. Try: model-deployment endpoint set MODEL@ALIAS")
+        return
+    rows = (
+        (
+            one["name"],
+            "yes" if one["default"] else "",
+            "" if one["champion"] is None else str(one["champion"]),
+            one["status"],
+        )
+        for one in endpoints
+    )
+    _print_table(("NAME", "DEFAULT", "SERVES", "STATUS"), rows)
+
+
+@app.command()
+def show(
+    name: Name,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            "-f",
+            help="Show the rollout until it ends, or none begins; status 1 if it was rolled back.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    url: Url = "",
+) -> None:
+    """Show what an endpoint serves, and what is on its way and why."""
+    client = controller_at(url)
+    if follow:
+        _follow(client, name, as_json=as_json)
+        return
+    shown = answer_of(lambda: client.endpoint(name))
+    if as_json:
+        _print_json(shown)
+        return
+    for line in endpoint_view.lines(shown):
+        out.print(line)
+
+
+def _follow(client: Client, name: str, *, as_json: bool) -> None:
+    """Show a rollout until it ends: in place on a terminal, else a line for each change."""
+    looks = _looks(client, name)
+    try:
+        redraws = out.is_terminal and not as_json
+        last = _redraw(looks) if redraws else _print_changes(looks, as_json=as_json)
+    except KeyboardInterrupt:
+        err.print("the rollout goes on without this view")
+        raise typer.Exit(_INTERRUPTED) from None
+    if not endpoint_view.promoted(last):
+        raise typer.Exit(1)
+
+
+def _looks(client: Client, name: str) -> Iterator[dict[str, Any]]:
+    """The endpoint, again and again, until its rollout has ended, or none has begun for a while."""
+    began, seen = time.monotonic(), False
+    while True:
+        shown = answer_of(lambda: client.endpoint(name))
+        yield shown
+        ended = endpoint_view.ended(shown)
+        if ended and (seen or time.monotonic() - began >= _BEGINS):
+            return
+        seen = seen or not ended
+        time.sleep(_EVERY)
+
+
+def _redraw(looks: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    last: dict[str, Any] = {}
+    with Live(console=out, auto_refresh=False) as live:
+        for last in looks:
+            live.update(Text("\n".join(endpoint_view.lines(last))), refresh=True)
+    return last
+
+
+def _print_changes(looks: Iterator[dict[str, Any]], *, as_json: bool) -> dict[str, Any]:
+    last: dict[str, Any] = {}
+    before = ""
+    for last in looks:
+        line = endpoint_view.progress(last)
+        if line != before:
+            sys.stdout.write((json.dumps(last) if as_json else line) + "\n")
+            sys.stdout.flush()
+            before = line
+    return last
+
+
+@app.command()
+def promote(name: Name, url: Url = "") -> None:
+    """Make the candidate the champion now, whatever its rollout waits for."""
+    _steer(name, "promote", url)
+
+
+@app.command()
+def pause(name: Name, url: Url = "") -> None:
+    """Keep the rollout where it is; the guards stay on."""
+    _steer(name, "pause", url)
+
+
+@app.command()
+def resume(name: Name, url: Url = "") -> None:
+    """Let a paused rollout go on."""
+    _steer(name, "resume", url)
+
+
+@app.command()
+def rollback(name: Name, url: Url = "") -> None:
+    """Go back to the champion; without a rollout, to the previous champion."""
+    _steer(name, "rollback", url)
+
+
+def _steer(name: str, order: str, url: str) -> None:
+    shown = answer_of(lambda: controller_at(url).steer(name, order))
+    out.print(f"{shown['name']}: {shown['status']}")
+
+
+@app.command()
+def delete(name: Name, url: Url = "") -> None:
+    """Delete an endpoint, and undeploy what it alone has deployed."""
+    answer_of(lambda: controller_at(url).delete_endpoint(name, wait=60.0))
+    out.print(f"{name} is deleted")
+
+
+@app.command()
+def compare(
+    name: Name,
+    rollout: Annotated[
+        int | None, typer.Option(help="Id of a rollout; the newest one if left out.", min=1)
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the page to this file.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = "",
+) -> None:
+    """Compare the champion with the candidate; the verdict comes first."""
+    client = controller_at(url)
+    if html is not None:
+        page = answer_of(lambda: client.comparison_page(name, rollout))
+        try:
+            html.write_bytes(page)
+        except OSError as error:
+            fail(f"cannot write {html}: {error.strerror}")
+        return
+    found = answer_of(lambda: client.comparison(name, rollout))
+    if as_json:
+        _print_json(found)
+        return
+    out.print(comparison_view.headline(found))
+    _print_table(comparison_view.COLUMNS, comparison_view.rows(found))
+    for line in comparison_view.remarks(found):
+        out.print(line)
+
+
+def _print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    if table.row_count:
+        out.print(table)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
