@@ -2,7 +2,12 @@
 
 from fastapi import APIRouter, Request, Response
 
-from model_deployment.dashboard import compare_page, deployment_page, registry_pages
+from model_deployment.dashboard import (
+    compare_page,
+    deployment_page,
+    endpoint_page,
+    registry_pages,
+)
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.hub import EventStream, Hub
 from model_deployment.dashboard.pages import Pages
@@ -42,6 +47,8 @@ class Dashboard:
             registry_pages.router(dependencies, pages),
             deployment_page.router(dependencies, pages, hub),
             deployment_page.parts(dependencies, pages, hub),
+            endpoint_page.router(dependencies, pages, hub),
+            endpoint_page.parts(dependencies, pages),
             compare_page.router(dependencies, pages),
         ):
             routes.include_router(router)

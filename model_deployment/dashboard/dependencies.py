@@ -8,6 +8,7 @@ from model_deployment.control.controller import Controller
 from model_deployment.core.domain import Deployment, ProxyCounters, User
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Documents
+from model_deployment.endpoints.reader import EndpointReader
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.counters import RequestCounts
 from model_deployment.registry.values import RegisteredModel, RegisteredVersion
@@ -19,6 +20,7 @@ from model_deployment.telemetry.prometheus import Snapshot
 @dataclass(frozen=True)
 class Dependencies:
     controller: Controller
+    endpoints: EndpointReader
     monitoring: Monitoring
     reporter: Reporter
     documents: Documents

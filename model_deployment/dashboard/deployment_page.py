@@ -12,6 +12,7 @@ from model_deployment.core.merging import turned_off
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard import captured_columns, charts
 from model_deployment.dashboard.dependencies import Dependencies
+from model_deployment.dashboard.endpoint_rows import uses
 from model_deployment.dashboard.hub import Hub
 from model_deployment.dashboard.pages import Pages
 from model_deployment.dashboard.predict_form import form
@@ -40,6 +41,7 @@ def router(dependencies: Dependencies, pages: Pages, hub: Hub) -> APIRouter:
             build=hub.build,
             deployment=deployment,
             row=overview.rows.get(str(deployment.key)),
+            uses=uses(overview.endpoints.values(), deployment.key),
             form=form(signature, example),
             # The signature is unknown until the model's files have been fetched.
             known=signature is not None or deployment.state in _ANSWERING,
@@ -100,6 +102,11 @@ def parts(dependencies: Dependencies, pages: Pages, hub: Hub) -> APIRouter:
                 for report in reports
             ],
         )
+
+    @routes.get("/dashboard/deployments/{name}/uses")
+    async def used_by(request: Request, name: str) -> Response:
+        rows = (await hub.overview()).endpoints.values()
+        return pages.send(request, "part_uses", uses=uses(rows, ModelKey.parse(name)))
 
     @routes.get("/dashboard/deployments/{name}/columns")
     async def inputs(request: Request, name: str) -> Response:

@@ -1,7 +1,7 @@
 """What the overview shows: a row for each deployment, and facts about the controller above them. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
@@ -9,6 +9,7 @@ from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.hints import advice
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard.activity import KEPT, Activity, Figures
+from model_deployment.dashboard.endpoint_rows import EndpointRow
 from model_deployment.rendering import axis, numbers, paths
 from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot
 
@@ -85,6 +86,8 @@ class Overview:
     #: By name, in the order of the page.
     rows: dict[str, Row]
     facts: Facts
+    #: By name, in the order of the page.
+    endpoints: dict[str, EndpointRow] = field(default_factory=dict)
 
 
 def row(served: DeploymentSnapshot, figures: Figures, verdict: str, now: datetime) -> Row:

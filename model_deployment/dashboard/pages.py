@@ -62,7 +62,7 @@ class Pages:
             "dash": numbers.NONE,
             "version": __version__,
         }
-        environment.filters["segment"] = lambda text: quote(str(text), safe="")
+        environment.filters["segment"] = lambda text: quote(str(text), safe="@")
 
     def text(self, name: str, **values: Any) -> str:
         """A filled template."""

@@ -12,7 +12,7 @@ from model_deployment.core.errors import InvalidName
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.pages import Pages
-from model_deployment.registry.model_metrics import DEPLOYED
+from model_deployment.registry.model_metrics import OURS
 from model_deployment.registry.values import RegisteredVersion
 
 #: Metrics of a version that have a column of their own, and others that can be unfolded.
@@ -78,5 +78,5 @@ def metric_names(versions: Sequence[RegisteredVersion]) -> list[str]:
     counts: defaultdict[str, int] = defaultdict(int)
     for version in versions:
         for name, value in version.metrics.items():
-            counts[name] += math.isfinite(value) and not name.startswith(DEPLOYED)
+            counts[name] += math.isfinite(value) and not name.startswith(OURS)
     return sorted((name for name in counts if counts[name]), key=lambda name: (-counts[name], name))

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.dashboard.activity import Activity
 from model_deployment.dashboard.dependencies import Dependencies
+from model_deployment.dashboard.endpoint_rows import endpoint_rows
 from model_deployment.dashboard.overview import Overview, facts, rows
 from model_deployment.dashboard.slow_checks import SlowChecks
 
@@ -26,18 +27,44 @@ class PageSnapshot:
     #: The HTML of each row, by name.
     rows: dict[str, str]
     facts: str
+    #: The HTML of each endpoint's row, by name.
+    endpoints: dict[str, str] = field(default_factory=dict)
 
 
 def render(overview: Overview, before: PageSnapshot | None, template: Template) -> PageSnapshot:
     """A snapshot of an overview; rows that are equal to those before are not rendered again."""
-    old = before.overview.rows if before else {}
-    html = {
-        name: before.rows[name]
-        if before and old.get(name) == row
-        else template("part_row", row=row)
-        for name, row in overview.rows.items()
+    old = before.overview if before else None
+    return PageSnapshot(
+        overview,
+        _rows(
+            "part_row",
+            overview.rows,
+            old.rows if old else {},
+            before.rows if before else {},
+            template,
+        ),
+        template("part_facts", overview=overview),
+        _rows(
+            "part_endpoint_row",
+            overview.endpoints,
+            old.endpoints if old else {},
+            before.endpoints if before else {},
+            template,
+        ),
+    )
+
+
+def _rows(
+    part: str,
+    rows: Mapping[str, object],
+    old: Mapping[str, object],
+    html: Mapping[str, str],
+    template: Template,
+) -> dict[str, str]:
+    return {
+        name: html[name] if old.get(name) == row else template(part, row=row)
+        for name, row in rows.items()
     }
-    return PageSnapshot(overview, html, template("part_facts", overview=overview))
 
 
 def changes(sent: PageSnapshot | None, now: PageSnapshot) -> dict[str, Any]:
@@ -48,13 +75,24 @@ def changes(sent: PageSnapshot | None, now: PageSnapshot) -> dict[str, Any]:
     Args:
         sent: what the page shows; None for a page of unknown age.
     """
-    shown = sent.rows if sent else {}
+    rows, names = _changed(sent.rows if sent else None, now.rows)
+    endpoints, endpoint_names = _changed(sent.endpoints if sent else None, now.endpoints)
     return {
-        "rows": {name: html for name, html in now.rows.items() if shown.get(name) != html},
-        # A page of unknown age may still show rows of deployments that are gone.
-        "names": list(now.rows) if sent is None or shown.keys() != now.rows.keys() else None,
+        "rows": rows,
+        "names": names,
+        "endpoints": endpoints,
+        "endpointNames": endpoint_names,
         "facts": now.facts if sent is None or sent.facts != now.facts else None,
     }
+
+
+def _changed(
+    shown: Mapping[str, str] | None, now: Mapping[str, str]
+) -> tuple[dict[str, str], list[str] | None]:
+    """Rows that are not shown yet, and the names of all rows if others are shown."""
+    rows = {name: html for name, html in now.items() if shown is None or shown.get(name) != html}
+    # A page of unknown age may still show rows that are gone.
+    return rows, list(now) if shown is None or shown.keys() != now.keys() else None
 
 
 class Snapshotter:
@@ -95,6 +133,7 @@ class Snapshotter:
         overview = Overview(
             rows(seen, self._activity, checks.verdicts, datetime.now(UTC)),
             facts(seen, checks.registry, checks.store, _STUCK_AFTER),
+            endpoint_rows(seen.endpoints),
         )
         self._completed = number
         if before is not None and before.overview == overview:

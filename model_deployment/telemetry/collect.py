@@ -16,6 +16,7 @@ from model_deployment import __version__
 from model_deployment.control.missing_workers import serving
 from model_deployment.core.domain import Deployment, Handle, Memory, PortUsage, ProxyCounters, State
 from model_deployment.core.names import ModelKey
+from model_deployment.endpoints.views import EndpointView
 from model_deployment.recording.reported_counts import ReportedTotals
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.runtime.memory import MemoryGauge
@@ -36,6 +37,7 @@ class Telemetry:
         *,
         deployments: Deployments,
         ports: Ports,
+        endpoints: Callable[[], Awaitable[Sequence[EndpointView]]],
         counters: Callable[[ModelKey], ProxyCounters],
         totals: ReportedTotals,
         captures: Callable[[], CaptureStatus],
@@ -55,6 +57,7 @@ class Telemetry:
         """
         self._deployments = deployments
         self._ports = ports
+        self._endpoints = endpoints
         self._counters = counters
         self._totals = totals
         self._captures = captures
@@ -63,6 +66,7 @@ class Telemetry:
         self._refresh = refresh
         self._proxies = proxies
         self._rows: Sequence[Deployment] = ()
+        self._views: Sequence[EndpointView] = ()
         self._restarts = Restarts()
         #: The highest counts so far: the file with the counts may be unreadable for a while.
         self._last = CaptureStatus(0, 0, 0, 0, "")
@@ -106,6 +110,7 @@ class Telemetry:
             build=self._build,
             proxies=proxies,
             proxy_restarts=restarts,
+            endpoints=self._views,
         )
 
     async def _state(self) -> tuple[PortUsage | None, bool]:
@@ -113,8 +118,10 @@ class Telemetry:
         try:
             rows = await self._deployments.all()
             usage = await self._ports.usage(time.monotonic())
+            views = await self._endpoints()
         except DatabaseError:
             return None, False
+        self._views = views
         self._rows = [row for row in rows if row.state is not State.STOPPED]
         self._restarts.keep({row.key for row in self._rows})
         return usage, True

@@ -13,6 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from model_deployment.core.names import ModelKey
+from model_deployment.telemetry.endpoint_metrics import endpoint_families
 from model_deployment.telemetry.prometheus import (
     DeploymentSnapshot,
     Snapshot,
@@ -49,7 +50,8 @@ class MetricsPage:
         heads = [head for head, _ in _blocks(_encoded(encode, deployment_families([])))]
         columns = zip(heads, *(samples for _, samples in written.values()), strict=True)
         # Last, since OpenMetrics ends with a line of its own.
-        rest = _encoded(encode, chain(controller_families(snapshot), process))
+        more = chain(endpoint_families(snapshot.endpoints), controller_families(snapshot), process)
+        rest = _encoded(encode, more)
         return b"".join(chain(chain.from_iterable(columns), [rest])), media_type
 
 

@@ -25,10 +25,12 @@ from model_deployment.core.domain import (
     ProxyCounters,
     State,
 )
+from model_deployment.endpoints.views import EndpointView
 from model_deployment.gate import ViolationKind
 from model_deployment.recording.counters import LATENCIES, RequestCounts
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.recording.windows import KINDS
+from model_deployment.telemetry.endpoint_metrics import endpoint_families
 
 PREFIX = "model_deployment_"
 #: Labels that name a deployment.
@@ -66,6 +68,7 @@ class Snapshot:
     #: Proxies that serve, and proxies that were started in place of one that had ended.
     proxies: int = 0
     proxy_restarts: int = 0
+    endpoints: Sequence[EndpointView] = ()
 
 
 def _outcomes(one: DeploymentSnapshot) -> Iterator[tuple[str, float]]:
@@ -132,6 +135,7 @@ _LABELLED: Sequence[
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from deployment_families(snapshot.deployments)
+    yield from endpoint_families(snapshot.endpoints)
     yield from controller_families(snapshot)
 
 

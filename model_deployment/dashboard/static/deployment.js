@@ -72,6 +72,19 @@ function drawState(state, reason) {
   page.querySelector("[data-live-cell=state]").replaceChildren(badge, why);
 }
 
+/** How endpoints of its model use versions, by their names. */
+const uses = new Map();
+
+onChange(({ endpoints, endpointNames }) => {
+  const before = JSON.stringify([...uses]);
+  for (const html of Object.values(endpoints)) {
+    const row = parse(html).dataset;
+    if (row.model === page.dataset.model) uses.set(row.name, row.uses);
+  }
+  if (endpointNames !== null) for (const one of uses.keys()) if (!endpointNames.includes(one)) uses.delete(one);
+  if (JSON.stringify([...uses]) !== before) loadPart("uses");
+});
+
 let shownVerdict = page.querySelector("[data-live-cell=verdict]").textContent;
 
 onChange(({ rows, names }) => {

@@ -2,6 +2,7 @@
 import { onChange, parse, patchRow } from "./live.js";
 
 const body = document.querySelector("#deployments tbody");
+const endpoints = document.querySelector("#endpoints tbody");
 const filter = document.getElementById("filter");
 const state = document.getElementById("state");
 const sort = document.getElementById("sort");
@@ -54,20 +55,36 @@ function sortBy(name) {
   arrange();
 }
 
-onChange(({ rows: changed, names, facts }) => {
-  if (facts !== null) document.getElementById("facts").innerHTML = facts;
-  const known = new Map(rows().map((row) => [row.dataset.name, row]));
+/** Bring the rows of a table up to date. */
+function update(table, changed, names) {
+  const known = new Map([...table.rows].map((row) => [row.dataset.name, row]));
   for (const [name, html] of Object.entries(changed)) {
     const old = known.get(name);
     const focused = old?.contains(document.activeElement);
     if (old) patchRow(old, parse(html));
-    else body.append(parse(html));
+    else table.append(parse(html));
     if (focused && !old.contains(document.activeElement)) old.querySelector("a").focus();
   }
   if (names !== null) {
     const there = new Set(names);
-    for (const row of rows()) if (!there.has(row.dataset.name)) row.remove();
+    for (const row of [...table.rows]) if (!there.has(row.dataset.name)) row.remove();
   }
+}
+
+onChange(({ endpoints: changed, endpointNames: names }) => {
+  update(endpoints, changed, names);
+  if (names === null) return;
+  names.forEach((name, place) => {
+    const row = [...endpoints.rows].find((one) => one.dataset.name === name);
+    if (endpoints.rows[place] !== row) endpoints.insertBefore(row, endpoints.rows[place]);
+  });
+  document.getElementById("endpoints").hidden = names.length === 0;
+  document.getElementById("no-endpoints").hidden = names.length > 0;
+});
+
+onChange(({ rows: changed, names, facts }) => {
+  if (facts !== null) document.getElementById("facts").innerHTML = facts;
+  update(body, changed, names);
   // While the keyboard focus is on a row, rows keep their places.
   if (names !== null || !body.contains(document.activeElement)) arrange();
 });

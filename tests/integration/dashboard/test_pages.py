@@ -22,7 +22,10 @@ PAGES = (
     "/dashboard/deployments/stub-1",
     "/dashboard/deployments/stub-1/charts?window=24h",
     "/dashboard/deployments/stub-1/reports",
+    "/dashboard/deployments/stub-2/uses",
     "/dashboard/compare/stub?versions=1,2",
+    "/dashboard/endpoints/stub@champion",
+    "/dashboard/endpoints/stub@champion/now",
 )
 #: What only operators may do.
 BUTTONS = ("data-deploy=", 'id="undeploy"', 'id="again"', 'id="load-columns"', 'id="lines"')
@@ -53,6 +56,7 @@ def tags(page: str) -> Tags:
 def test_pages_allow_only_our_own_files(controller: Controller) -> None:
     controller.deploy("stub-1")
     controller.deploy("stub-2")
+    assert controller.call("PUT", "/endpoints/stub@champion").status_code == 201
     for path in PAGES:
         answer = controller.call("GET", path)
         assert answer.status_code == 200, (path, answer.text)
@@ -64,6 +68,7 @@ def test_pages_allow_only_our_own_files(controller: Controller) -> None:
         assert not found.inline, path
         assert all("src" in script for script in found.scripts)
         assert controller.call("HEAD", path).status_code == 200
+    assert controller.call("DELETE", "/endpoints/stub@champion").status_code == 204
 
 
 def test_static_files_have_an_etag(controller: Controller) -> None:

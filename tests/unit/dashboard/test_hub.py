@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -129,14 +130,15 @@ async def test_events_begin_with_everything_and_go_on_with_what_differs() -> Non
     controller = StubController()
     hub = controller.hub()
     events = hub.events()
-    everything = {"build": "build", "rows": {}, "names": [], "facts": "0"}
+    nothing: dict[str, Any] = {"build": "build", "rows": {}, "endpoints": {}}
+    everything = {**nothing, "names": [], "endpointNames": [], "facts": "0"}
     assert await next_change(events) == everything
     following = asyncio.create_task(next_change(events))
     await settle()
     assert not following.done()
     controller.dropped = 2
     await hub.overview()
-    assert await following == {"build": "build", "rows": {}, "names": None, "facts": "2"}
+    assert await following == {**nothing, "names": None, "endpointNames": None, "facts": "2"}
     # A slow page skips what came between.
     for controller.dropped in (3, 4):
         await hub.overview()
@@ -237,14 +239,19 @@ def test_rows_that_are_equal_are_not_rendered_again() -> None:
     assert second.rows == {"b": "2", "c": "3"}
 
 
-def test_changes_hold_only_what_the_page_does_not_show() -> None:
-    def snapshot(**rows: str) -> PageSnapshot:
-        return PageSnapshot(overview(), rows, "facts")
+@pytest.mark.parametrize(("rows", "names"), [("rows", "names"), ("endpoints", "endpointNames")])
+def test_changes_hold_only_what_the_page_does_not_show(rows: str, names: str) -> None:
+    def snapshot(**html: str) -> PageSnapshot:
+        given: dict[str, Any] = {rows: html}
+        return replace(PageSnapshot(overview(), {}, "facts"), **given)
 
+    nothing: dict[str, Any] = {"facts": None}
+    nothing |= {"rows": {}, "names": None, "endpoints": {}, "endpointNames": None}
     now = snapshot(a="1", b="2")
-    assert changes(None, now) == {"rows": now.rows, "names": ["a", "b"], "facts": "facts"}
-    nothing: dict[str, Any] = {"rows": {}, "names": None, "facts": None}
+    everything = changes(None, now)
+    assert (everything["facts"], everything[names]) == ("facts", ["a", "b"])
+    assert everything[rows] == {"a": "1", "b": "2"}
     assert changes(snapshot(a="1", b="2"), now) == nothing
-    assert changes(snapshot(a="0", b="2"), now) == {**nothing, "rows": {"a": "1"}}
+    assert changes(snapshot(a="0", b="2"), now) == {**nothing, rows: {"a": "1"}}
     gone = changes(snapshot(a="1", b="2", c="3"), now)
-    assert gone == {**nothing, "names": ["a", "b"]}
+    assert gone == {**nothing, names: ["a", "b"]}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from model_deployment.core.domain import PortUsage
+from model_deployment.core.domain import PortUsage, State
+from model_deployment.core.endpoints import RolloutState
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.telemetry.prometheus import Snapshot, families
 
@@ -16,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 BOARD = json.loads((ROOT / "monitoring/grafana/dashboards/model-deployment.json").read_text())
+ALERTS = (ROOT / "docs/how-to/alerts.md").read_text()
 PANELS: list[dict[str, Any]] = BOARD["panels"]
 SUFFIXES = {
     "counter": ("_total",),
@@ -66,13 +68,21 @@ def test_who_needs_another_waits_until_it_is_healthy() -> None:
             assert how["condition"] == expected, (name, other)
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
+def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
     nothing = Snapshot((), PortUsage(1, 1, 0, 0, ()), CaptureStatus(0, 0, 0, 0, ""), 0.0, True, {})
     told = {
         metric.name + suffix for metric in families(nothing) for suffix in SUFFIXES[metric.type]
     }
-    asked = set(re.findall(r"\bmodel_deployment_\w+", json.dumps(BOARD)))
-    assert asked <= told
+    for asking in (json.dumps(BOARD), ALERTS):
+        assert set(re.findall(r"\bmodel_deployment_\w+", asking)) <= told
+
+
+def test_dashboard_and_alerts_name_states_that_there_are() -> None:
+    for asking in (json.dumps(BOARD).replace('\\"', '"'), ALERTS):
+        for metric, states in (("state", State), ("rollout_state", RolloutState)):
+            asked = re.findall(rf'model_deployment_{metric}{{[^}}]*state[=!~]+"([^"]+)"', asking)
+            assert asked
+            assert {name for names in asked for name in names.split("|")} <= {*states}
 
 
 def test_the_dashboard_is_one_that_grafana_can_read() -> None:

@@ -138,3 +138,10 @@ def test_the_address_of_mongodb_may_be_in_a_file(box: Box) -> None:
     # What is given itself goes first.
     given = box.run("serve", **{f"{URL}_FILE": str(file), URL: "mongodb://other"})
     assert given.stdout.split()[1:] == ["serve", "mongodb://other"]
+
+
+def test_the_secret_of_mlflows_webhook_may_be_in_a_file(box: Box) -> None:
+    name = "MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET"
+    (file := box.folder / "secret").write_text("s3cret\n")
+    box.program(f'echo "${{{name}-}}"')
+    assert box.run("serve", **{f"{name}_FILE": str(file)}).stdout == "s3cret\n"

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from model_deployment.core.domain import Deployment, Desired, PortUsage, ProxyCounters, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.endpoints.views import EndpointView
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.state.database import DatabaseError
@@ -40,6 +41,10 @@ async def _nothing() -> None:
     pass
 
 
+async def _no_endpoints() -> list[EndpointView]:
+    return []
+
+
 class Scraped:
     def __init__(self) -> None:
         self.state = StateDatabase()
@@ -48,6 +53,7 @@ class Scraped:
         self._telemetry = Telemetry(
             deployments=cast(Any, self.state),
             ports=cast(Any, self.state),
+            endpoints=_no_endpoints,
             counters=lambda key: ProxyCounters(),
             totals=self.served.reported.totals,
             captures=lambda: self.captures,

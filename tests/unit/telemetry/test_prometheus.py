@@ -24,14 +24,17 @@ from model_deployment.core.domain import (
     ProxyCounters,
     State,
 )
+from model_deployment.core.endpoints import EndpointName, RolloutState
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.endpoints.views import EndpointView
 from model_deployment.gate import ViolationKind
 from model_deployment.recording.counters import LATENCIES, RequestCounts
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.recording.windows import KINDS
 from model_deployment.telemetry.page import MetricsPage
 from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot, families
+from tests.support import endpoint_views
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -105,7 +108,7 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-ONE = seen(served(ModelKey("diabetes", 1)))
+ONE = seen(served(ModelKey("diabetes", 1)), endpoints=(endpoint_views.view(),))
 
 #: What dashboards and alerts are made of: a change here breaks them.
 NAMES = {
@@ -125,6 +128,11 @@ NAMES = {
     "ready_timestamp_seconds": ("gauge", {"model", "version"}),
     "resident_memory_bytes": ("gauge", {"model", "version"}),
     "proportional_memory_bytes": ("gauge", {"model", "version"}),
+    "endpoint_champion": ("gauge", {"endpoint", "model"}),
+    "endpoint_share": ("gauge", {"endpoint", "model", "version"}),
+    "rollout_state": ("gauge", {"endpoint", "model", "version", "state"}),
+    "rollout_since_timestamp_seconds": ("gauge", {"endpoint", "model", "version"}),
+    "rollout_evidence": ("gauge", {"endpoint", "model", "version", "guard"}),
     "ports": ("gauge", {"state"}),
     "spool_bytes": ("gauge", set()),
     "store_up": ("gauge", set()),
@@ -157,7 +165,9 @@ def test_values_of_labels_are_from_closed_sets() -> None:
             values.setdefault(name, set()).add(value)
     assert values["outcome"] == {"answered", *KINDS}
     assert values["kind"] == set(ViolationKind)
-    assert values["state"] == {*State, "free", "leased", "quarantined", "blocked"}
+    ports = {"free", "leased", "quarantined", "blocked"}
+    assert values["state"] == {*State, *RolloutState, *ports}
+    assert values["guard"] == {"errors", "latency"}
     # No column, whatever callers sent.
     assert values["model"] == {"diabetes"}
 
@@ -184,6 +194,34 @@ def test_deployment_metrics_have_its_values() -> None:
     assert value("restarts_total") == 4
     assert (value("resident_memory_bytes"), value("proportional_memory_bytes")) == (1000, 900)
     assert value("ready_timestamp_seconds") == NOW.timestamp()
+
+
+def of_endpoints(*views: EndpointView) -> dict[str, float]:
+    """By name and the label that is not the name of an endpoint or a version."""
+    return {
+        " ".join([name.removeprefix("model_deployment_"), *more]): sample
+        for (name, labels), sample in samples(page(seen(endpoints=views))).items()
+        if (found := dict(labels)).get("endpoint") == "diabetes@champion"
+        for more in [[found[key] for key in ("version", "state", "guard") if key in found]]
+    }
+
+
+def test_endpoint_metrics_have_its_shares_and_its_newest_rollout() -> None:
+    found = of_endpoints(endpoint_views.view())
+    assert (found["endpoint_champion"], found["endpoint_share 1"]) == (1, 0.75)
+    states = {state: found[f"rollout_state 2 {state}"] for state in RolloutState}
+    assert states == {state: state is RolloutState.CANARY for state in RolloutState}
+    assert found["rollout_since_timestamp_seconds 2"] == endpoint_views.ago(3).timestamp()
+    # A guard without a limit yet has no share of it.
+    assert {name: found[name] for name in found if "evidence" in name} == {
+        "rollout_evidence 2 errors": 0.002,
+        "rollout_evidence 2 latency": 0.25,
+    }
+    # Nothing serves, and nothing is on its way.
+    empty = endpoint_views.steady(
+        endpoint=endpoint_views.endpoint(champion=None, champion_since=None), versions=()
+    )
+    assert of_endpoints(empty) == {"endpoint_champion": 0}
 
 
 def test_buckets_hold_all_smaller_ones() -> None:
@@ -219,12 +257,17 @@ def test_store_that_refuses_is_down() -> None:
     assert found["model_deployment_captures_dropped_total"] == 2
 
 
+def endpoints_of(models: list[str]) -> tuple[EndpointView, ...]:
+    names = [EndpointName(model, "champion") for model in models]
+    return tuple(endpoint_views.view(endpoint=endpoint_views.endpoint(name)) for name in names)
+
+
 @given(
     st.lists(st.text(max_size=20), max_size=3, unique=True), st.sampled_from(["", "openmetrics"])
 )
 def test_no_name_of_a_model_breaks_the_page(names: list[str], form: str) -> None:
     names = [name.encode(errors="replace").decode() for name in names]
-    what = seen(*(served(ModelKey(name, 1)) for name in names))
+    what = seen(*(served(ModelKey(name, 1)) for name in names), endpoints=endpoints_of(names))
     read = read_text
     accept = ""
     if form:
@@ -238,7 +281,8 @@ def test_no_name_of_a_model_breaks_the_page(names: list[str], form: str) -> None
     ]
     assert sorted(found) == sorted(names)
     # One line for each sample, and no more than for harmless names.
-    harmless = seen(*(served(ModelKey(f"m{at}", 1)) for at in range(len(names))))
+    others = [f"m{at}" for at in range(len(names))]
+    harmless = seen(*(served(ModelKey(name, 1)) for name in others), endpoints=endpoints_of(others))
     assert text.count("\n") == page(harmless, accept).count("\n")
 
 
