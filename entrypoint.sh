@@ -98,6 +98,15 @@ if [ -n "${MODEL_DEPLOYMENT_DOCUMENTS_URL_FILE-}" ] && [ -z "${MODEL_DEPLOYMENT_
     esac
 fi
 
+if [ -n "${MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET_FILE-}" ] && [ -z "${MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET-}" ]; then
+    case $1 in
+    serve | demo)
+        MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET=$(from_file MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET_FILE "$MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET_FILE")
+        export MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET
+        ;;
+    esac
+fi
+
 case $1 in
 serve | demo)
     check_folder

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from model_deployment.api.access import OPEN_PATHS, authorise
+from model_deployment.api.access import OPEN_CALLS, authorise
 from model_deployment.api.forwarded import Forwarded
 from model_deployment.api.guard import Guard
+from model_deployment.api.mlflow_webhook import MlflowWebhook
 from model_deployment.app import components, web
 from model_deployment.app.background import in_background
 from model_deployment.app.components import StandIn
 from model_deployment.app.document_store import check_document_store
+from model_deployment.app.endpoints import build_endpoints, publish_known
 from model_deployment.app.monitoring import MonitoringParts, build_monitoring
 from model_deployment.app.proxies import take_address
 from model_deployment.app.serving import ServingParts, build_serving
@@ -23,6 +25,8 @@ from model_deployment.control.reconciler import Reconciler
 from model_deployment.credentials.access import Access
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.data_plane import DataPlane
+from model_deployment.endpoints.comparison.page import render
+from model_deployment.endpoints.service import Endpoints
 from model_deployment.http.unix_sockets import bind_in
 from model_deployment.proxy import protocol
 from model_deployment.runtime import identity
@@ -42,6 +46,7 @@ class Running:
     #: Where proxies forward requests to; it listens already.
     api_socket: socket.socket
     controller: Controller
+    endpoints: Endpoints
     reconciler: Reconciler
     data_plane: DataPlane
     instance: str
@@ -119,6 +124,7 @@ async def _build(
     stack: contextlib.AsyncExitStack,
 ) -> Running:
     serving = await build_serving(settings, stand_in, database, sockets.callers, credentials, stack)
+    await publish_known(database, serving)
     await serving.reconciler.recover()
     await _start_loop(serving.reconciler, settings, stack)
     monitoring = build_monitoring(settings, serving, stack)
@@ -130,12 +136,14 @@ async def _build(
         admission=serving.admission,
         defaults=settings.options,
         renewed=monitoring.begin_anew,
+        needed=serving.kept_ready.has,
         routed=serving.data_plane.routed,
     )
-    telemetry = _telemetry(serving, monitoring, stack)
+    endpoints = build_endpoints(settings, database, controller, serving, monitoring, stack)
+    telemetry = _telemetry(serving, monitoring, endpoints, stack)
     warm_up = asyncio.create_task(serving.registry.warm_up())
     stack.callback(warm_up.cancel)
-    dashboard = web.build_dashboard(controller, serving, monitoring, telemetry)
+    dashboard = web.build_dashboard(controller, serving, monitoring, telemetry, endpoints)
     in_background(stack, dashboard.run(), "dashboard")
     policy = settings.policy
     app = web.build_api(
@@ -144,10 +152,13 @@ async def _build(
         monitoring,
         telemetry,
         dashboard,
+        endpoints,
+        comparison_page=render,
+        webhook=MlflowWebhook(settings.mlflow_webhook_secret.get_secret_value(), endpoints.look),
         undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
     )
     guarded = Guard(app, max_body_bytes=settings.max_body_bytes, authorise=authorise)
-    access = Access(credentials, settings.hosts, OPEN_PATHS)
+    access = Access(credentials, settings.hosts, OPEN_CALLS)
     in_background(stack, serving.data_plane.run(), "data plane")
     if not settings.keep_proxies:
         stack.push_async_callback(serving.data_plane.retire, policy.drain_timeout)
@@ -155,6 +166,7 @@ async def _build(
         app=Forwarded(guarded, access.admit),
         api_socket=sockets.api,
         controller=controller,
+        endpoints=endpoints,
         reconciler=serving.reconciler,
         data_plane=serving.data_plane,
         instance=serving.instance,
@@ -162,13 +174,17 @@ async def _build(
 
 
 def _telemetry(
-    serving: ServingParts, monitoring: MonitoringParts, stack: contextlib.AsyncExitStack
+    serving: ServingParts,
+    monitoring: MonitoringParts,
+    endpoints: Endpoints,
+    stack: contextlib.AsyncExitStack,
 ) -> Telemetry:
     memory = MemoryGauge(serving.memory.measure)
     stack.push_async_callback(memory.close)
     return Telemetry(
         deployments=serving.deployments,
         ports=serving.ports,
+        endpoints=endpoints.all,
         counters=serving.data_plane.counters,
         totals=serving.data_plane.counts.served.totals,
         refresh=serving.data_plane.refresh,

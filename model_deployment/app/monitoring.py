@@ -54,7 +54,7 @@ class MonitoringParts:
     feedback: Feedback
     reporter: Reporter
     #: Of the models that are deployed now.
-    documents: Documents
+    documents: OwnerView
     #: What a deployed version was trained on.
     find_training: FindTraining
     #: What a deployed model takes.

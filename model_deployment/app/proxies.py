@@ -7,6 +7,7 @@ import socket
 from dataclasses import asdict
 from pathlib import Path
 
+from model_deployment.api.access import OPEN_CALLS
 from model_deployment.core.options import EnvManager
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.address import drop_stale_sockets, take_over_or_listen
@@ -87,6 +88,7 @@ def _template(
         credentials_dir=str(settings.credentials),
         credentials_required=credentials.required,
         hosts=settings.hosts,
+        open_calls=tuple(sorted(OPEN_CALLS)),
         trusted_proxies=settings.trusted_proxies,
         limits=asdict(_limits(settings)),
         max_body_bytes=settings.max_body_bytes,

@@ -115,6 +115,7 @@ def _stop(server: uvicorn.Server, it: Running) -> None:
         it.data_plane.drop()
     server.should_exit = True
     it.controller.stop_waiting()
+    it.endpoints.stop_waiting()
     it.data_plane.dismiss()
 
 

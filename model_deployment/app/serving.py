@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model_deployment.app import components
@@ -13,10 +14,11 @@ from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.probes import Prober
 from model_deployment.control.reconciler import Reconciler
 from model_deployment.core.admission import Admission
-from model_deployment.core.domain import Deployment
+from model_deployment.core.domain import Deployment, LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.data_plane import DataPlane, PlaneEvents
+from model_deployment.endpoints.kept_ready import KeptReady
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel import MLmodelReader
@@ -55,6 +57,8 @@ class ServingParts(_Stores):
 
     data_plane: DataPlane
     reconciler: Reconciler
+    #: Deployments that are not parked, however idle they are.
+    kept_ready: KeptReady
 
     def describe(self, row: Deployment) -> tuple[dict[str, Any] | None, Any, Any]:
         """The signature, an input example and a request of a deployed model, as its files have them."""
@@ -94,16 +98,27 @@ async def build_serving(
     events = PlaneEvents(to_reconciler.wake, to_reconciler.request_wake, to_reconciler.note)
     plane = await build_data_plane(settings, stores.instance, listener, credentials, events)
     stack.push_async_callback(plane.close)
+    kept_ready = KeptReady()
+
+    def traffic(launch_id: str) -> LaunchTraffic:
+        found = plane.traffic(launch_id)
+        return replace(found, idle=0.0) if kept_ready.has_launch(launch_id) else found
+
     to_reconciler.reconciler = Reconciler(
         deployments=stores.deployments,
         ports=stores.ports,
-        world=_collaborators(settings, stand_in, stores, plane, to_reconciler, stack),
+        world=_collaborators(settings, stand_in, stores, plane, traffic, to_reconciler, stack),
         policy=settings.policy,
         probe_interval=settings.probe_interval,
         quarantine=settings.port_quarantine,
         start_concurrency=settings.start_concurrency,
     )
-    return ServingParts(**vars(stores), data_plane=plane, reconciler=to_reconciler.reconciler)
+    return ServingParts(
+        **vars(stores),
+        data_plane=plane,
+        reconciler=to_reconciler.reconciler,
+        kept_ready=kept_ready,
+    )
 
 
 async def _open_stores(settings: Settings, database: Database) -> _Stores:
@@ -141,6 +156,7 @@ def _collaborators(
     stand_in: StandIn | None,
     stores: _Stores,
     plane: DataPlane,
+    traffic: Callable[[str], LaunchTraffic],
     to_reconciler: _ToReconciler,
     stack: contextlib.AsyncExitStack,
 ) -> Collaborators:
@@ -173,7 +189,7 @@ def _collaborators(
         ),
         compare=components.comparison(settings, stores.description, stores.cache),
         publish=plane.publish,
-        traffic=plane.traffic,
+        traffic=traffic,
         holder=sockets.holder,
         ending=logs.ending,
         tidy=logs.tidy,

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from model_deployment import __version__
@@ -10,6 +10,8 @@ from model_deployment.api import (
     datasets,
     deployments,
     metrics,
+    mlflow_webhook,
+    model_info,
     models,
     openapi,
     predictions,
@@ -17,11 +19,16 @@ from model_deployment.api import (
     reports,
     system,
 )
+from model_deployment.api import endpoints as endpoint_calls
 from model_deployment.api import monitoring as monitoring_calls
 from model_deployment.api.audit import Audit
 from model_deployment.api.datasets import DatasetCalls
 from model_deployment.api.deployments import DeploymentCalls
+from model_deployment.api.endpoints import EndpointCalls, Page
+from model_deployment.api.mlflow_webhook import MlflowWebhook
+from model_deployment.api.model_info import ModelInfo
 from model_deployment.api.monitoring import MonitoringCalls
+from model_deployment.api.names import Names
 from model_deployment.api.unknown_parameters import known_parameters_only
 from model_deployment.app.monitoring import MonitoringParts
 from model_deployment.app.serving import ServingParts
@@ -30,6 +37,8 @@ from model_deployment.credentials.access import USER
 from model_deployment.dashboard.dashboard import Dashboard
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.documents.base import Collection
+from model_deployment.endpoints.service import Endpoints
+from model_deployment.metrics.endpoint_feedback import EndpointFeedback
 from model_deployment.telemetry.collect import Telemetry
 
 _DESCRIPTION = """
@@ -44,10 +53,18 @@ def build_api(
     monitoring: MonitoringParts,
     telemetry: Telemetry,
     dashboard: Dashboard,
+    endpoints: Endpoints,
     *,
+    webhook: MlflowWebhook,
+    comparison_page: Page,
     undeploy_wait: float,
 ) -> FastAPI:
-    """The application; an undeploy waits ``undeploy_wait`` seconds unless its caller says otherwise."""
+    """The application.
+
+    Args:
+        comparison_page: writes the page of a comparison of two versions.
+        undeploy_wait: seconds that an undeploy waits unless its caller says otherwise.
+    """
     app: FastAPI = FastAPIOffline(
         title="model_deployment",
         version=__version__,
@@ -55,6 +72,7 @@ def build_api(
         redirect_slashes=False,
         dependencies=[Depends(known_parameters_only)],
     )
+    names = Names(controller.get, endpoints)
     problems.install(app)
     app.add_middleware(Audit)
     for router in (
@@ -66,30 +84,13 @@ def build_api(
             refresh=serving.data_plane.refresh,
         ),
         metrics.router(telemetry.page),
-        monitoring_calls.router(
-            MonitoringCalls(controller, monitoring.monitoring, monitoring.feedback)
-        ),
-        reports.router(controller, monitoring.reporter),
-        datasets.router(
-            DatasetCalls(
-                get=controller.get,
-                find_training=monitoring.find_training,
-                find_inputs=monitoring.find_inputs,
-                documents=monitoring.documents,
-            )
-        ),
+        *_monitoring_routers(controller, monitoring, names),
         models.router(controller, serving.registry),
-        deployments.router(
-            DeploymentCalls(
-                controller,
-                describe=serving.describe,
-                tail=serving.logs.tail,
-                counters=serving.data_plane.counters,
-                memory=telemetry.memory,
-                workers=telemetry.workers,
-                refresh=serving.data_plane.refresh,
-            ),
-            undeploy_wait=undeploy_wait,
+        mlflow_webhook.router(webhook),
+        _deployments_router(controller, serving, telemetry, endpoints, undeploy_wait),
+        endpoint_calls.router(EndpointCalls(endpoints, comparison_page)),
+        model_info.router(
+            ModelInfo(endpoints, serving.registry.versions, controller.get, serving.describe)
         ),
         dashboard.router(),
         # The last one: its paths could be taken for others.
@@ -100,11 +101,60 @@ def build_api(
     return app
 
 
+def _monitoring_routers(
+    controller: Controller, monitoring: MonitoringParts, names: Names
+) -> tuple[APIRouter, ...]:
+    return (
+        monitoring_calls.router(
+            MonitoringCalls(
+                controller,
+                monitoring.monitoring,
+                monitoring.feedback,
+                EndpointFeedback(monitoring.feedback),
+                names,
+            )
+        ),
+        reports.router(names, monitoring.reporter),
+        datasets.router(
+            DatasetCalls(
+                names=names,
+                find_training=monitoring.find_training,
+                find_inputs=monitoring.find_inputs,
+                documents=monitoring.documents,
+            )
+        ),
+    )
+
+
+def _deployments_router(
+    controller: Controller,
+    serving: ServingParts,
+    telemetry: Telemetry,
+    endpoints: Endpoints,
+    undeploy_wait: float,
+) -> APIRouter:
+    return deployments.router(
+        DeploymentCalls(
+            controller,
+            describe=serving.describe,
+            tail=serving.logs.tail,
+            counters=serving.data_plane.counters,
+            memory=telemetry.memory,
+            workers=telemetry.workers,
+            refresh=serving.data_plane.refresh,
+            used_by=endpoints.users_of,
+            disown=endpoints.disown,
+        ),
+        undeploy_wait=undeploy_wait,
+    )
+
+
 def build_dashboard(
     controller: Controller,
     serving: ServingParts,
     monitoring: MonitoringParts,
     telemetry: Telemetry,
+    endpoints: Endpoints,
 ) -> Dashboard:
     """The pages for people."""
     registry = serving.registry
@@ -118,6 +168,7 @@ def build_dashboard(
 
     dependencies = Dependencies(
         controller=controller,
+        endpoints=endpoints,
         monitoring=monitoring.monitoring,
         reporter=monitoring.reporter,
         documents=monitoring.documents,

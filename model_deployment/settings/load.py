@@ -17,12 +17,17 @@ _PREFIX = "MODEL_DEPLOYMENT_"
 #: Variables with the prefix that are no settings: of ``entrypoint.sh``, of model processes (which may start
 #: a controller), and of the tests.
 _OTHERS = frozenset(
-    f"{_PREFIX}{name}"
-    for name in ("DOCUMENTS_URL_FILE", "LAUNCH", "ENDPOINT", "METHOD", "PADDING", "BUILD")
+    {
+        f"{_PREFIX}{name}"
+        for name in (
+            *("DOCUMENTS_URL_FILE", "MLFLOW_WEBHOOK_SECRET_FILE"),
+            *("LAUNCH", "ENDPOINT", "METHOD", "PADDING", "BUILD"),
+        )
+    }
 )
 _TESTS = f"{_PREFIX}TEST_"
 #: Settings whose values may contain a password: messages do not repeat them.
-_SECRET = frozenset({"password", "documents_url", "webhook_url"})
+_SECRET = frozenset({"password", "documents_url", "webhook_url", "mlflow_webhook_secret"})
 #: Shorter messages for types of Pydantic errors.
 _PLAIN = {
     "int_parsing": "write a whole number",

@@ -100,8 +100,8 @@ class Settings(DeployDefaults):
 
     # -- memory --
     memory_guess: Bytes = Field(500 * 1024 * 1024, ge=1)
-    """Bytes of memory that a model served by `mlflow models serve` is expected to take, until it is "
-    "measured."""
+    """Bytes of memory that a model served by `mlflow models serve` is expected to take, until it is
+    measured."""
     memory_guess_fork: Bytes = Field(100 * 1024 * 1024, ge=1)
     """Bytes of memory that a forked model server is expected to take, until it is measured."""
     memory_margin: Bytes = Field(256 * 1024 * 1024, ge=0)
@@ -132,8 +132,8 @@ class Settings(DeployDefaults):
     """Document store of captures, metrics and reports: `mongodb://...`. Default: a file in the data
     directory."""
     spool_bytes: Bytes = Field(1024 * 1024 * 1024, ge=1024 * 1024)
-    """Bytes of captures that may wait on the local disk for the document store; further captures are "
-    "dropped."""
+    """Bytes of captures that may wait on the local disk for the document store; further captures are
+    dropped."""
     spool_hours: Hours = Field(72.0, gt=0)
     """Hours that captures may wait for the document store; older ones are dropped."""
     report_every: Seconds = Field(0.0, ge=0)
@@ -141,8 +141,8 @@ class Settings(DeployDefaults):
     report_window: Seconds = Field(7 * 86400.0, gt=0)
     """Seconds that a scheduled report covers, counted back from now."""
     webhook_url: WebhookUrl = Field("", repr=False)
-    """Address that gets a POST when the verdict of a report becomes worse, or when callers begin to
-    send many requests that do not fit the model."""
+    """Address that gets a POST when the verdict of a report becomes worse, when callers begin to
+    send many requests that do not fit the model, and when a rollout ends."""
     webhook_private: bool = False
     """Allow a webhook on this machine or in a private network."""
 
@@ -163,7 +163,12 @@ class Settings(DeployDefaults):
     """Folders from which local files of logged data sets may be read, comma-separated. Default: only
     artifacts of the run are read."""
     metrics_to_mlflow: bool = True
-    """Write metrics sent to `set_new_metrics` to MLflow as well."""
+    """Write metrics sent to `set_new_metrics`, and what became of rollouts, to MLflow as well."""
+    alias_poll: Seconds = Field(5.0, ge=0.5)
+    """Seconds between looks at the aliases that endpoints follow."""
+    mlflow_webhook_secret: SecretStr = SecretStr("")
+    """Secret that MLflow signs its calls of `POST /mlflow/webhook` with. Default: such calls are
+    refused."""
 
     # -- the log --
     log_level: LogLevel = "INFO"

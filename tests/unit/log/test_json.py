@@ -179,3 +179,10 @@ def test_a_terminal_gets_text(
         logging.getLogger("model_deployment.x").info("ours")
         assert capsys.readouterr().err.endswith("INFO model_deployment.x: ours\n")
         assert configure("INFO", "json")
+
+
+def test_what_an_endpoint_does_names_it() -> None:
+    assert event("promoted", endpoint="m@live", version=2)["endpoint"] == "m@live"
+    assert "endpoint=m@live version=2" in written(
+        LineFormatter(), "promoted", endpoint="m@live", version=2
+    )

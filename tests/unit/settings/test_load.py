@@ -67,6 +67,7 @@ def test_every_duration_and_size_is_read_with_its_unit(
         ("REPORT_WINDOW", "9" * 400 + "s", "write a number of seconds"),
         ("RETENTION_DAYS", "1e9", "='1e9': it is longer than 36500 days"),
         ("SPOOL_BYTES", "1k", "='1k': it must be greater than or equal to 1048576"),
+        ("ALIAS_POLL", "0.4", "='0.4': it must be greater than or equal to 0.5"),
         ("PORTS", "9", "='9': write a range of ports as first-last"),
         ("KEEP_MODELS", "perhaps", "='perhaps': write true or false"),
         ("ENV_MANAGER", "docker", "='docker': it must be 'local', 'uv', 'virtualenv' or 'conda'"),
@@ -114,7 +115,7 @@ def test_no_secret_is_repeated(environment: pytest.MonkeyPatch) -> None:
         with pytest.raises(InvalidSettings) as refused:
             load(**{name: ["hush"]})  # of no kind that any of them takes
         assert "hush" not in refused.value.detail, name
-    assert secret == {"password", "documents_url", "webhook_url"}
+    assert secret == {"password", "documents_url", "webhook_url", "mlflow_webhook_secret"}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,15 @@ def test_known_variables_are_not_warned_about(
     for name in Settings.model_fields:
         environment.setenv(variable(name), "x")
         environment.setenv(variable(name).lower(), "x")
-    for name in ("DOCUMENTS_URL_FILE", "LAUNCH", "ENDPOINT", "METHOD", "PADDING", "TEST_MONGO_URL"):
+    for name in (
+        "DOCUMENTS_URL_FILE",
+        "MLFLOW_WEBHOOK_SECRET_FILE",
+        "LAUNCH",
+        "ENDPOINT",
+        "METHOD",
+        "PADDING",
+        "TEST_MONGO_URL",
+    ):
         environment.setenv(f"MODEL_DEPLOYMENT_{name}", "x")
     for name in vars(environment_variables):
         if name.startswith("MLFLOW_"):

@@ -283,9 +283,7 @@ def test_the_table_has_a_line_for_every_setting() -> None:
     lines = settings_table().splitlines()
     assert len(lines) == 2 + len(Settings.model_fields)
     for name, field in Settings.model_fields.items():
-        variable = (
-            name.upper() if name.startswith("mlflow_") else f"MODEL_DEPLOYMENT_{name.upper()}"
-        )
+        variable = name.upper() if name.endswith("_uri") else f"MODEL_DEPLOYMENT_{name.upper()}"
         (line,) = (line for line in lines if line.startswith(f"| `{variable}` |"))
         assert field.description
         assert line.endswith(f"| {' '.join(field.description.split())} |")
