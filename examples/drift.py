@@ -74,15 +74,16 @@ def train(lean: pd.DataFrame, folder: Path) -> str:
 
 
 @contextmanager
-def controller(folder: Path, registry: str) -> Iterator[httpx.Client]:
+def controller(folder: Path, registry: str, ports: int = 1) -> Iterator[httpx.Client]:
     """A controller of its own, and a client of it."""
     port = free_port()
     first = free_port()
     environment = os.environ | {
         "MODEL_DEPLOYMENT_DATA_DIR": str(folder / "data"),
         "MODEL_DEPLOYMENT_PORT": str(port),
-        "MODEL_DEPLOYMENT_PORTS": f"{first}-{first}",
+        "MODEL_DEPLOYMENT_PORTS": f"{first}-{first + ports - 1}",
         "MLFLOW_TRACKING_URI": registry,
+        "MODEL_DEPLOYMENT_REGISTRY_TIMEOUT": "60s",  # this machine may have other work
     }
     command = [sys.executable, "-m", "model_deployment", "serve"]
     with (

@@ -34,6 +34,18 @@ def test_real_drift_is_told_and_explained(tmp_path: Path) -> None:
     assert "<h1>Degraded: worse than its baseline on 400 labelled rows</h1>" in page
 
 
+@pytest.mark.timeout(420)
+def test_rollouts_end_as_they_should_and_no_caller_notices(tmp_path: Path) -> None:
+    said = run_example(tmp_path, "rollout.py", "page.html", timeout=400)
+    assert "\npromoted, rolled_back, rolled_back.\n" in said
+    assert "failed: 0." in said
+    ended = [line for line in said.splitlines() if line.startswith("  rolled_back: ")]
+    assert "version 3 is worse: rmse" in ended[0]
+    assert "version 4 took longer than" in ended[1]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert ended[1].removeprefix("  rolled_back: ").split(";")[0] in page
+
+
 @pytest.mark.timeout(300)
 def test_tutorial_examples_lead_to_a_report_of_drift(tmp_path: Path) -> None:
     registry = f"sqlite:///{tmp_path / 'data' / 'mlflow' / 'mlflow.db'}"
@@ -42,7 +54,7 @@ def test_tutorial_examples_lead_to_a_report_of_drift(tmp_path: Path) -> None:
         deployed = httpx.post(f"{controller.url}/deploy/iris/1", params={"wait": 120}, timeout=150)
         assert deployed.json()["state"] == "ready", deployed.text
         url = {"MODEL_DEPLOYMENT_URL": controller.url}
-        said = run_example(tmp_path, "traffic.py", "iris-1", "--millimetres", **url)
+        said = run_example(tmp_path, "traffic.py", "iris-1", "--millimetres", environment=url)
         assert '"labelled_rows":150' in said
         made = report(controller.url, captured=150)
     assert made["verdict"] == "drift"
@@ -51,15 +63,21 @@ def test_tutorial_examples_lead_to_a_report_of_drift(tmp_path: Path) -> None:
     assert [text for text in quoted if text not in tutorial] == []
 
 
-def run_example(folder: Path, name: str, *arguments: str, **environment: str) -> str:
+def run_example(
+    folder: Path,
+    name: str,
+    *arguments: str,
+    timeout: float = 120,
+    environment: dict[str, str] | None = None,
+) -> str:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
         cwd=folder,
-        env=os.environ | environment,
+        env=os.environ | (environment or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
