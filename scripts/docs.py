@@ -26,6 +26,7 @@ from model_deployment.cli.main import app as command_line
 from model_deployment.core import errors
 from model_deployment.core import names as model_names
 from model_deployment.core.lifecycle import diagram
+from model_deployment.core.rollouts import diagram as rollout_diagram
 from model_deployment.degradation.wording import verdict_words
 from model_deployment.settings import Settings, settings_table
 from model_deployment.telemetry.prometheus import families
@@ -93,7 +94,7 @@ def http_calls(api: dict[str, Any]) -> str:
 
 
 def _area(tag: str) -> int:
-    order = ("predictions", "deployments", "registry", "monitoring", "system")
+    order = ("predictions", "endpoints", "deployments", "registry", "monitoring", "system")
     return order.index(tag) if tag in order else len(order)
 
 
@@ -346,18 +347,33 @@ def _purpose(name: str) -> str:
     return paragraph.replace("``", "`").replace(":mod:", "")
 
 
+def _prediction_names() -> str:
+    """Matches what predictions are sent to: ``<model>-<version>``, ``<model>@<alias>``, ``<model>``."""
+    reserved = "|".join(map(re.escape, sorted(model_names.RESERVED_NAMES)))
+    version = model_names.VERSION.pattern
+    # nginx matches bytes; an alias may have letters of any script.
+    alias = r"[\w\x80-\xFF-]{1,512}"
+    model = model_names.NAME.pattern
+    return rf"(?:{model}-{version}|(?!(?i:{reserved})(?:[/@]|\z)){model}(?:@{alias})?)"
+
+
 def gateway_routes(text: str) -> str:
     """The gateway's routes.conf with its table of paths made from the controller's table of policies."""
-    patterns = {"name": f"{model_names.NAME.pattern}-{model_names.VERSION.pattern}", "path": ".+"}
+    patterns = {"name": _prediction_names(), "path": ".+"}
     lines = ['    default "";']
-    for (method, template), policy in POLICIES.items():
+    # The first pattern that matches counts: what may be the name of a model comes last.
+    ordered = sorted(POLICIES.items(), key=lambda one: one[0][1].startswith("/{name}"))
+    handlers: dict[str, str] = {}
+    for (method, template), policy in ordered:
+        handlers[template] = f"{handlers.get(template, '')} {method} {policy.handler}".strip()
+    for template, allowed in handlers.items():
         # Only a prediction's first segment needs the exact form: other paths begin with a fixed one.
         exact = patterns if template.startswith("/{name}") else {"path": ".+"}
         parts = re.split(r"\{(\w+)(?::\w+)?\}", template)
         parts[::2] = map(re.escape, parts[::2])
         parts[1::2] = [exact.get(name, "[^/]+") for name in parts[1::2]]
         key = '"~^' + "".join(parts) + r'\z"'
-        lines.append(f'    {key:<51} "{method} {policy.handler}";')
+        lines.append(f'    {key:<51} "{allowed}";')
     before, opening, rest = text.partition("map $uri $route {\n")
     return before + opening + "\n".join(lines) + "\n" + rest[rest.index("}\n") :]
 
@@ -370,7 +386,11 @@ def parts() -> dict[Path, dict[str, str]]:
     docs = ROOT / "docs"
     reference = docs / "reference"
     return {
-        docs / "design.md": {"states": f"```mermaid\n{diagram()}\n```", "rooms": rooms()},
+        docs / "design.md": {
+            "states": f"```mermaid\n{diagram()}\n```",
+            "rollout states": f"```mermaid\n{rollout_diagram()}\n```",
+            "rooms": rooms(),
+        },
         docs / "verdicts.md": {"names": verdict_words.table()},
         reference / "http.md": {"calls": http_calls(description_of_the_api())},
         reference / "settings.md": {"settings": settings_table()},

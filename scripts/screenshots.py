@@ -1,7 +1,8 @@
 """Takes the pictures of the dashboard in docs/images: real models and traffic (make screenshots).
 
 Everything happens in a temporary folder, on free ports of this machine; the models are those of
-examples/drift.py.
+examples/drift.py, and one that knows all patients, which is on its way to the endpoint diabetes@champion
+while the pictures are taken.
 """
 
 import io
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +29,16 @@ import drift  # noqa: E402
 IMAGES = ROOT / "docs" / "images"
 #: Bytes of a picture at most.
 MOST = 150_000
-#: Seconds of requests before the first picture.
-TRAFFIC = 100
+#: Seconds of requests before the alias moves.
+TRAFFIC = 75
 SCHEMES = ("light", "dark")
-#: Name, path, what is pressed first, and what is looked at.
+ENDPOINT = "diabetes@champion"
+#: Until the second share of requests; then the pictures are taken in peace.
+POLICY = {
+    "checks": {"replay": 200},
+    "canary": {"steps": [10, 25, 50], "minutes": 0.2, "requests": 10},
+}
+#: Name, path, what is pressed first, and what is looked at; after ">" comes what the picture ends below.
 PICTURES = (
     ("overview", "/", "", "body"),
     ("registry", "/dashboard/registry/diabetes", "[data-deploy]", "body"),
@@ -38,6 +46,8 @@ PICTURES = (
     ("inputs", "/dashboard/deployments/diabetes-1", "#load-columns", "#inputs"),
     ("quality", "/dashboard/deployments/diabetes-1", "", "#reports"),
     ("compare", "/dashboard/compare/diabetes?versions=1,2", "", "body"),
+    ("endpoint", f"/dashboard/endpoints/{ENDPOINT}", "", ">#guards"),
+    ("comparison", f"/endpoints/{ENDPOINT}/comparison?format=html", "", ">body"),
 )
 
 
@@ -51,6 +61,7 @@ def controller(folder: Path, registry: str) -> Iterator[httpx.Client]:
         "MODEL_DEPLOYMENT_PORTS": f"{first}-{first + 7}",
         "MODEL_DEPLOYMENT_TRIES": "1",
         "MLFLOW_TRACKING_URI": registry,
+        "MODEL_DEPLOYMENT_REGISTRY_TIMEOUT": "60s",  # this machine may have other work
     }
     command = [sys.executable, "-m", "model_deployment", "serve"]
     with (
@@ -67,12 +78,12 @@ def controller(folder: Path, registry: str) -> Iterator[httpx.Client]:
 
 
 def register_more(registry: str) -> None:
-    """A second version, another model of the same kind, and one that is broken."""
+    """A version that learned from all patients, another model of the same kind, and one that is broken."""
     from mlflow import MlflowClient
 
     client = MlflowClient(registry)
     one = client.get_model_version("diabetes", "1")
-    client.create_model_version("diabetes", one.source, one.run_id)
+    _register_second()
     client.set_registered_model_alias("diabetes", "champion", "1")
     client.set_registered_model_alias("diabetes", "challenger", "2")
     client.update_registered_model("diabetes", "Progression one year after the examination.")
@@ -83,11 +94,33 @@ def register_more(registry: str) -> None:
     client.create_model_version("diabetes", one.source, one.run_id)
 
 
+def _register_second() -> None:
+    import mlflow
+    import pandas as pd
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    known = pd.concat(drift.patients()).sample(frac=0.75, random_state=0)
+    inputs = known.drop(columns="target")
+    model = make_pipeline(StandardScaler(), Ridge()).fit(inputs, known["target"])
+    with mlflow.start_run(experiment_id=mlflow.get_experiment_by_name("drift").experiment_id):
+        mlflow.sklearn.log_model(
+            model,
+            name="model",
+            signature=mlflow.models.infer_signature(inputs, model.predict(inputs)),
+            input_example=inputs.head(3),
+            registered_model_name="diabetes",
+            serialization_format="cloudpickle",
+        )
+
+
 def fill(client: httpx.Client) -> None:
-    """Deploy, and have some minutes of traffic."""
-    for key in ("diabetes/1", "diabetes/2", "readmission/1"):
-        client.post(f"/deploy/{key}?wait=150").raise_for_status()
+    """Deploy, and have a report made."""
+    for key in ("diabetes/1", "readmission/1"):
+        drift.checked(client.post(f"/deploy/{key}?wait=150"))
     client.post("/deploy/triage/1?wait=30")
+    client.put(f"/endpoints/{ENDPOINT}", json=POLICY).raise_for_status()
     _, heavy = drift.patients()
     drift.serve(client, heavy)
     for rmse in (53.1, 55.9, 61.2):
@@ -95,16 +128,60 @@ def fill(client: httpx.Client) -> None:
         client.post("/model/diabetes-1/set_new_metrics", json=metrics).raise_for_status()
     drift.wait_until_captured(client)
     drift.report(client, Path(os.devnull))
-    end = time.monotonic() + TRAFFIC
-    asked = 0
+
+
+@contextmanager
+def traffic(url: str) -> Iterator[None]:
+    """Callers ask, more and less busily, and tell the truth about some answers later."""
+    over = threading.Event()
+
+    def ask() -> None:
+        _, heavy = drift.patients()
+        told: list[dict[str, Any]] = []
+        asked = 0
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while not over.wait(0.02 + 0.08 * (int(time.monotonic()) % 20 < 8)):
+                asked += 1
+                record = heavy.sample(1).to_dict("records")[0]
+                label = record.pop("target")
+                if asked % 40 == 0:
+                    record["age"] = "unknown"
+                name = ENDPOINT if asked % 5 else "readmission-1"
+                answer = client.post(f"/{name}", json=record)
+                if name == ENDPOINT and answer.is_success:
+                    told.append({"request_id": answer.headers["X-Request-Id"], "label": label})
+                if len(told) == 50:
+                    client.post(f"/model/{ENDPOINT}/feedback", json={"items": told})
+                    told.clear()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def begin_rollout(client: httpx.Client, registry: str) -> None:
+    """Move the alias, and wait until the candidate has its second share of the requests."""
+    from mlflow import MlflowClient
+
+    MlflowClient(registry).set_registered_model_alias("diabetes", "champion", "2")
+    end = time.monotonic() + 120
     while time.monotonic() < end:
-        asked += 1
-        record = heavy.sample(1).drop(columns="target").to_dict("records")[0]
-        if asked % 40 == 0:
-            record["age"] = "unknown"
-        name = ("diabetes-1", "diabetes-1", "diabetes-2", "readmission-1")[asked % 4]
-        client.post(f"/{name}", json=record)
-        time.sleep(0.05 + 0.1 * (int(end - time.monotonic()) % 20 < 8))
+        rollout = client.get(f"/endpoints/{ENDPOINT}").raise_for_status().json()["rollout"] or {}
+        if rollout.get("candidate") == 2 and rollout["ended_at"] is not None:
+            raise SystemExit(f"version 2 is {rollout['state']}: {rollout['reason']}")
+        if rollout.get("candidate") == 2 and rollout["state"] == "canary" and rollout["step"] == 1:
+            canary = POLICY["canary"] | {"minutes": 5, "requests": 50}
+            client.put(
+                f"/endpoints/{ENDPOINT}", json=POLICY | {"canary": canary}
+            ).raise_for_status()
+            time.sleep(12)
+            return
+        time.sleep(0.2)
+    raise SystemExit(f"version 2 gets no second share: {rollout}")
 
 
 def pictures(url: str) -> None:
@@ -126,6 +203,8 @@ def pictures(url: str) -> None:
             context.close()
         context = browser.new_context(viewport={"width": 390, "height": 780})
         _take(context.new_page(), url, "", "body", "dashboard-phone-light")
+        page = f"{url}/dashboard/endpoints/{ENDPOINT}"
+        _take(context.new_page(), page, "", ">#rollout", "dashboard-endpoint-phone-light")
         browser.close()
 
 
@@ -135,7 +214,19 @@ def _take(page: Any, url: str, press: str, target: str, name: str) -> None:
     if press:
         page.locator(press).first.click()
         page.wait_for_timeout(2500)
-    shot = page.screenshot() if target == "body" else page.locator(target).screenshot()
+    if target == "body":
+        shot = page.screenshot()
+    elif target.startswith(">"):
+        last = page.locator(target[1:]).bounding_box()
+        height = last["y"] + last["height"] + 12
+        width = page.viewport_size["width"]
+        shot = page.screenshot(
+            full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height}
+        )
+    else:
+        # High enough, so that the heading of the page does not cover it.
+        page.set_viewport_size({"width": page.viewport_size["width"], "height": 1400})
+        shot = page.locator(target).screenshot()
     page.close()
     _keep(shot, IMAGES / f"{name}.png")
 
@@ -162,7 +253,11 @@ def main() -> None:
         register_more(registry)
         with controller(folder, registry) as client:
             fill(client)
-            pictures(str(client.base_url).rstrip("/"))
+            url = str(client.base_url).rstrip("/")
+            with traffic(url):
+                time.sleep(TRAFFIC)
+                begin_rollout(client, registry)
+                pictures(url)
 
 
 if __name__ == "__main__":
