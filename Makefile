@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
 # pip names each package; the moving bar is left out where the output is no terminal.
 PIP := $(BIN)/pip install --disable-pip-version-check --progress-bar $$(test -t 1 && echo on || echo off)
+# Images for containers often forbid it, and each process of the tests would compile all of them anew.
+unit test: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help run unit unit-newest test lint format bench docs screenshots clean
 
@@ -17,7 +19,7 @@ help:
 	@echo "make format format the code"
 	@echo "make bench  measure, side by side; writes docs/benchmarks.md (fifteen minutes)"
 	@echo "make docs   write docs/reference/ and the generated parts of docs/"
-	@echo "make screenshots  take the pictures of the dashboard (five minutes; needs Debian's chromium)"
+	@echo "make screenshots  take the pictures of the dashboard (six minutes; needs Debian's chromium)"
 	@echo "make clean  remove .venv and caches (not data/)"
 
 # Installed again whenever one of these files changes.
@@ -77,6 +79,7 @@ bench: $(VENV)/dev
 	$(BIN)/python benchmarks/slow.py --write --check
 	$(BIN)/python benchmarks/registry.py --write --check
 	$(BIN)/python benchmarks/verdicts.py --write --check
+	$(BIN)/python benchmarks/rollouts.py --write --check
 
 docs: $(VENV)/dev
 	$(BIN)/python scripts/docs.py

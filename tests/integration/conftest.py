@@ -166,6 +166,8 @@ def _undeploy_all(controller: Controller) -> list[str]:
     """Leave nothing deployed; what is wrong with that."""
     try:
         problems = _look(controller)
+        for endpoint in controller.get("/endpoints"):
+            controller.call("DELETE", f"/endpoints/{endpoint['name']}")
         for row in controller.get("/get_deployed_models"):
             controller.undeploy(row["name"])
         return [*problems, *controller.leftovers()]

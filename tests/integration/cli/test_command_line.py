@@ -51,6 +51,7 @@ def test_help_tells_what_can_be_done_and_how_to_begin() -> None:
         "list",
         "logs",
         "predict",
+        "endpoint",
         "backup",
         "restore",
     ):

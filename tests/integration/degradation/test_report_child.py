@@ -6,7 +6,7 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,36 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.support.report_forks import ReportForks
 from tests.support.report_jobs import HOSTILE, frame, with_labels
 
 N = 60
 CHANCE = np.random.default_rng(0)
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[ReportForks]:
+    it = ReportForks()
+    yield it
+    it.close()
+
+
 def child(
-    folder: Path, current: pd.DataFrame | bytes, reference: pd.DataFrame | None = None, **job: Any
+    folder: Path,
+    current: pd.DataFrame | bytes,
+    reference: pd.DataFrame | None = None,
+    *,
+    forks: ReportForks | None = None,
+    **job: Any,
 ) -> tuple[int, dict[str, Any], str]:
     """Run it: how it ended, the report, the page."""
+    write(folder, current, reference, **job)
+    return run(folder, forks)
+
+
+def write(
+    folder: Path, current: pd.DataFrame | bytes, reference: pd.DataFrame | None = None, **job: Any
+) -> None:
     if isinstance(current, bytes):
         (folder / "current.parquet").write_bytes(current)
     else:
@@ -31,15 +51,18 @@ def child(
     if reference is not None:
         reference.to_parquet(folder / "reference.parquet")
     (folder / "job.json").write_text(json.dumps({"deep": False, "cpu_seconds": 60, **job}))
-    return run(folder)
 
 
-def run(folder: Path) -> tuple[int, dict[str, Any], str]:
-    command = [sys.executable, "-m", "model_deployment.degradation", str(folder)]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+def run(folder: Path, forks: ReportForks | None = None) -> tuple[int, dict[str, Any], str]:
+    """As the program itself, or as a fork, which saves the imports."""
+    if forks is not None:
+        code = forks.run(folder)
+    else:
+        command = [sys.executable, "-m", "model_deployment.degradation", str(folder)]
+        code = subprocess.run(command, capture_output=True, timeout=120, check=False).returncode
     page = folder / "report.html.gz"
     html = gzip.decompress(page.read_bytes()).decode() if page.exists() else ""
-    return done.returncode, json.loads((folder / "report.json").read_text()), html
+    return code, json.loads((folder / "report.json").read_text()), html
 
 
 def odd() -> dict[str, Any]:
@@ -82,43 +105,47 @@ def test_hostile_columns(tmp_path: Path) -> None:
     assert safe(html)
 
 
-def test_hostile_columns_against_other_ones(tmp_path: Path) -> None:
+def test_hostile_columns_against_other_ones(tmp_path: Path, forks: ReportForks) -> None:
     now = odd()
     shifted = dict(zip(now, [*list(now.values())[1:], now["nan"]], strict=True))
-    code, found, html = child(tmp_path, pd.DataFrame(now), pd.DataFrame(shifted))
+    code, found, html = child(tmp_path, pd.DataFrame(now), pd.DataFrame(shifted), forks=forks)
     assert (code, found["verdict"]) == (0, "drift")
     assert safe(html)
 
 
 @pytest.mark.parametrize("type", ["double", "string", "datetime", "boolean", "array", "long"])
-def test_signature_that_lies(tmp_path: Path, type: str) -> None:
+def test_signature_that_lies(tmp_path: Path, type: str, forks: ReportForks) -> None:
     table = pd.DataFrame(odd())
     inputs = [{"name": name, "type": type} for name in [*table.columns, "nowhere"]]
-    code, found, html = child(tmp_path, table, table, signature={"inputs": inputs})
+    code, found, html = child(tmp_path, table, table, signature={"inputs": inputs}, forks=forks)
     assert code == 0
     assert found["verdict"] in ("ok", "insufficient_data")
     assert safe(html)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 29, 30])
-def test_few_rows(tmp_path: Path, rows: int) -> None:
-    code, found, html = child(tmp_path, with_labels(frame(rows, 1), 0.1), frame(1000, 2))
+def test_few_rows(tmp_path: Path, rows: int, forks: ReportForks) -> None:
+    code, found, html = child(
+        tmp_path, with_labels(frame(rows, 1), 0.1), frame(1000, 2), forks=forks
+    )
     assert (code, found["verdict"]) == (0, "ok" if rows == 30 else "insufficient_data")
     assert safe(html)
 
 
-def test_a_thousand_columns(tmp_path: Path) -> None:
+def test_a_thousand_columns(tmp_path: Path, forks: ReportForks) -> None:
     tables = [
         pd.DataFrame(np.random.default_rng(seed).normal(0, 1, (500, 1000))).rename(columns=str)
         for seed in (1, 2)
     ]
-    code, found, html = child(tmp_path, *tables)
+    code, found, html = child(tmp_path, *tables, forks=forks)
     assert (code, found["verdict"], len(found["columns"])) == (0, "ok", 1000)
     assert len(html) < 8_000_000
 
 
-def test_no_columns_at_all(tmp_path: Path) -> None:
-    code, found, _ = child(tmp_path, pd.DataFrame({"__prediction": CHANCE.normal(0, 1, 50)}))
+def test_no_columns_at_all(tmp_path: Path, forks: ReportForks) -> None:
+    code, found, _ = child(
+        tmp_path, pd.DataFrame({"__prediction": CHANCE.normal(0, 1, 50)}), forks=forks
+    )
     assert (code, found["verdict"]) == (0, "no_reference")
 
 
@@ -134,20 +161,23 @@ BROKEN: list[Callable[[Path], object]] = [
 
 @pytest.mark.parametrize("damage", BROKEN)
 def test_unreadable_input_is_an_error_with_a_reason(
-    tmp_path: Path, damage: Callable[[Path], object]
+    tmp_path: Path, forks: ReportForks, damage: Callable[[Path], object]
 ) -> None:
-    child(tmp_path, frame(50), frame(50))
+    write(tmp_path, frame(50), frame(50))
+    for name in ("report.json", "report.html.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(b"of an earlier run"))
     damage(tmp_path)
-    code, found, html = run(tmp_path)
+    code, found, html = run(tmp_path, forks)
     assert (code, found["verdict"], html) == (1, "error", "")
     assert found["reason"]
 
 
 def test_too_little_memory_or_time_is_an_error_with_a_reason(tmp_path: Path) -> None:
-    table = pd.DataFrame(CHANCE.normal(0, 1, (20_000, 100))).rename(columns=str)
+    table = pd.DataFrame(CHANCE.normal(0, 1, (10_000, 100))).rename(columns=str)
     code, found, _ = child(tmp_path, table, table, memory_bytes=100_000_000)
     assert (code, found["verdict"]) == (1, "error")
-    code, found, _ = child(tmp_path, table.astype(str), table.astype(str), cpu_seconds=1)
+    texts = table.astype(str)
+    code, found, _ = child(tmp_path, texts, texts, cpu_seconds=1)
     assert (code, found["verdict"]) == (1, "error")
     assert "processor time" in found["reason"]
 
@@ -180,7 +210,9 @@ def test_evidently_out_of_memory_does_not_lose_the_report(tmp_path: Path) -> Non
     assert "Missing:" in html
 
 
-def test_captures_that_break_encoders_still_make_a_report(tmp_path: Path) -> None:
+def test_captures_that_break_encoders_still_make_a_report(
+    tmp_path: Path, forks: ReportForks
+) -> None:
     row = [10**400, "\ud800", {"\udfff": [10**400]}, 1.0, 2.0]
     columns = ["huge", "half", "nested", "__label", "__prediction_9"]
     common = {"ts": "2026-01-01T00:00:00+00:00", "columns": columns, "data": [row] * 40}
@@ -206,7 +238,7 @@ def test_captures_that_break_encoders_still_make_a_report(tmp_path: Path) -> Non
         "baseline_error": "\ud800",
     }
     (tmp_path / "job.json").write_text(json.dumps(job))
-    code, found, html = run(tmp_path)
+    code, found, html = run(tmp_path, forks)
     assert (code, found["rows"]["ambiguous"], found["rows"]["labelled"]) == (0, 1, 1)
     assert found["prediction_against"] == "captured"
     assert [one["name"] for one in found["columns"]].count("___label") == 1
