@@ -1,16 +1,14 @@
 """The pages of endpoints in a real browser: live, steered, with contrast, and as wide as the window."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from model_deployment.core.endpoints import EndpointName, Order, RolloutState
 from model_deployment.endpoints.findings import GuardReading, Judgement, Outcome
 from tests.support.browser import Tab, expect
 from tests.support.dashboard_app import served
 from tests.support.endpoint_views import NAME, MemoryEndpoints, endpoint, rollout, steady, view
+from tests.support.looks import faults
 
-CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
-WIDTHS = (320, 390, 768, 1001, 1280)
 FAILED = GuardReading("errors", Outcome.FAILED, "14 % against 1 %", 0.01, 0.14, 512.0, 400.0)
 
 
@@ -75,14 +73,6 @@ def test_pages_of_endpoints_have_contrast_and_fit_every_width(tab: Tab) -> None:
         for path in ("", *(f"dashboard/endpoints{one.endpoint.name.path}" for one in views)):
             page.set_viewport_size({"width": 1280, "height": 800})
             page.goto(f"{url}/{path}")
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)
-                seen = page.evaluate(CONTRAST)
-                assert seen["looked"] > 5
-                found += [f"{path} {scheme}: {told}" for told in seen["found"]]
-            for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": 800})
-                wide = page.evaluate("document.documentElement.scrollWidth")
-                found += [f"{path} is {wide} wide at {width}"] if wide > width else []
+            found += faults(page, path)
     assert found == [], "\n".join(found)
     assert tab.trouble == []

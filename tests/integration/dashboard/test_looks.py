@@ -8,11 +8,10 @@ from typing import Any
 from tests.support.browser import Tab, expect
 from tests.support.filled_registry import CORPUS, LONG
 from tests.support.harness import Controller, Controllers
+from tests.support.looks import faults
 from tests.support.waiting import until_sync
 
-CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 FOREIGN = (Path(__file__).parent / "foreign.js").read_text()
-WIDTHS = (320, 390, 768, 820, 1001, 1280)
 PAGES = (
     "/",
     "/dashboard/registry",
@@ -75,15 +74,7 @@ def test_pages_have_contrast_and_fit_every_width(controllers: Controllers, tab: 
         page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(controller.url + path)
         complete(page)
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            seen = page.evaluate(CONTRAST)
-            assert seen["looked"] > 5
-            found += [f"{path} {scheme}: {told}" for told in seen["found"]]
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 800})
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            found += [f"{path} is {wide} wide at {width}"] if wide > width else []
+        found += faults(page, path)
     assert found == [], "\n".join(found)
 
 

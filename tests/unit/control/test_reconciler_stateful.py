@@ -4,22 +4,22 @@ Controllers are killed between any two effects, also during their recovery; wish
 middle of ticks; machines reboot. The checks are in ``tests/support/simulation.py``.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from model_deployment.core.actions import Policy
 from model_deployment.core.domain import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import EACH, FakeMachine, Process
+from tests.support.loop_machine import LoopMachine
 from tests.support.simulation import FIRST, Simulation, simulation
 
 pytestmark = pytest.mark.slow
@@ -65,23 +65,10 @@ wishes = (
 works = wishes | st.tuples(st.sampled_from(["tick", "shut_down"]))
 
 
-class Controllers(RuleBasedStateMachine):
+class Controllers(LoopMachine):
     """Controllers on one machine."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.ends = ExitStack()
-        self.loop = asyncio.new_event_loop()
-        self.ends.callback(self.loop.close)
-        self.healthy = True
-        self.simulation: Simulation
-
-    def do(self, work: Awaitable[Any]) -> Any:
-        """Run something on the loop; after a failure nothing more is to be learned."""
-        self.healthy = False
-        result = self.loop.run_until_complete(work)
-        self.healthy = True
-        return result
+    simulation: Simulation
 
     def work(self, name: str, *arguments: object) -> Work:
         """A method of the simulation, by its name."""

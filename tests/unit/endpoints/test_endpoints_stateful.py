@@ -4,16 +4,14 @@ Controllers are killed between any two effects; operators and aliases act in the
 checks are in ``tests/support/rollout_simulation.py``.
 """
 
-import asyncio
-from collections.abc import Awaitable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import initialize, rule
 
 from model_deployment.core.endpoints import EndpointName
 from model_deployment.core.errors import (
@@ -23,6 +21,7 @@ from model_deployment.core.errors import (
 from model_deployment.core.names import ModelKey
 from model_deployment.endpoints.decide import Work
 from model_deployment.endpoints.findings import Outcome
+from tests.support.loop_machine import LoopMachine
 from tests.support.rollout_simulation import LONG, MODEL, RolloutSimulation, rollout_simulation
 
 pytestmark = pytest.mark.slow
@@ -57,23 +56,10 @@ acts = (
 Act = tuple[Any, ...]
 
 
-class Controllers(RuleBasedStateMachine):
+class Controllers(LoopMachine):
     """Controllers in one world."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.ends = ExitStack()
-        self.loop = asyncio.new_event_loop()
-        self.ends.callback(self.loop.close)
-        self.healthy = True
-        self.it: RolloutSimulation
-
-    def do(self, work: Awaitable[Any]) -> Any:
-        """Run something on the loop; after a failure nothing more is to be learned."""
-        self.healthy = False
-        result = self.loop.run_until_complete(work)
-        self.healthy = True
-        return result
+    it: RolloutSimulation
 
     async def act(self, act: Act) -> None:
         """What operators, persons and the registry do; it may be refused."""
