@@ -10,6 +10,12 @@ SHAPE, NULL = "shape", "null"
 _ROWS = 1000
 
 
+def unwrapped(answer: Any) -> Any:
+    """The predictions in an answer, which is parsed JSON: with MLflow's envelope or without."""
+    wrapped = isinstance(answer, dict) and "predictions" in answer
+    return answer["predictions"] if wrapped else answer
+
+
 def same_shape(champion: Any, candidate: Any) -> bool:
     """Whether callers of one model could read the answer of another.
 

@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 import orjson
 
-from model_deployment.core.answer_shape import NULL, SHAPE, lacks_values, same_shape
+from model_deployment.core.answer_shape import NULL, SHAPE, lacks_values, same_shape, unwrapped
 from model_deployment.core.errors import ModelDeploymentError, TooBusy
 from model_deployment.proxy import headers, upstream_call
 from model_deployment.proxy.answers import UpstreamAnswer, answer_error, valid_json
@@ -195,21 +194,16 @@ class Shadows:
 def _unreadable(champion: bytes, candidate: bytes) -> str:
     """Why callers of the champion could not use the candidate's answer; empty if they could."""
     try:
-        expected = _predictions(champion)
+        expected = unwrapped(orjson.loads(champion))
     except ValueError:
         return ""
     try:
-        found = _predictions(candidate)
+        found = unwrapped(orjson.loads(candidate))
     except ValueError:
         return SHAPE
     if not same_shape(expected, found):
         return SHAPE
     return NULL if lacks_values(expected, found) else ""
-
-
-def _predictions(answer: bytes) -> Any:
-    said = orjson.loads(answer)
-    return said["predictions"] if isinstance(said, dict) and "predictions" in said else said
 
 
 def _drop(copy: RequestCopy) -> None:

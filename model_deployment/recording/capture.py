@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from model_deployment.core.answer_shape import unwrapped
 from model_deployment.gate import MalformedJson, dumps, loads
 from model_deployment.tabular.body_tables import BodyTable, read
 from model_deployment.tabular.input_columns import Fate, ModelInputs, fates
@@ -169,8 +170,7 @@ def predictions_of(answer: bytes) -> Any:
     Raises:
         MalformedJson: it is no JSON.
     """
-    found = loads(answer)
-    return found["predictions"] if isinstance(found, dict) and "predictions" in found else found
+    return unwrapped(loads(answer))
 
 
 def _inputs(

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from model_deployment.core.answer_shape import unwrapped
 from model_deployment.core.domain import Address
 from model_deployment.gate import (
     CheckResult,
@@ -120,4 +121,4 @@ def _predictions(answer: bytes) -> Any:
         found = loads(answer)
     except MalformedJson:  # infinities, which a proxy makes null of as well
         found = json.loads(answer, parse_constant=lambda name: None)
-    return found["predictions"] if isinstance(found, dict) and "predictions" in found else found
+    return unwrapped(found)
