@@ -181,7 +181,8 @@ class EndpointLoop:
         return await self._advance(endpoint, rollout, rows)
 
     async def _advance(self, endpoint: Endpoint, rollout: Rollout, rows: Rows) -> bool:
-        found = self._progress.findings(rollout.id)
+        stored = RolloutEvidence.from_dict(rollout.evidence)
+        found = replace(stored, **self._progress.findings(rollout.id))
         # Read after what was found: a deploy that has ended meanwhile is in the row.
         candidate = await self._world.deployments.get(endpoint.key(rollout.candidate))
         stays = await self._champion_stays(endpoint, rollout)
@@ -190,7 +191,7 @@ class EndpointLoop:
         )
         if judgement is not None:
             self._progress.judgements[rollout.id] = judgement
-        if known != RolloutEvidence.from_dict(rollout.evidence):
+        if known != stored:
             await self._world.rollouts.record(rollout, known.as_dict())
             rollout = replace(rollout, evidence=known.as_dict())
         if not recreates(rollout):

@@ -1,10 +1,8 @@
 """What is seen of a rollout in one tick."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.endpoints import Endpoint, Rollout
@@ -27,17 +25,16 @@ def observe(
     endpoint: Endpoint,
     rollout: Rollout,
     candidate: Deployment | None,
-    found: Mapping[str, Any],
+    known: RolloutEvidence,
     champion_stays: str = "",
 ) -> tuple[RolloutSeen, RolloutEvidence, Judgement | None]:
     """The observation, and what is known about the candidate with it.
 
     Args:
-        found: of :meth:`Progress.findings`, read before the row of the candidate was.
+        known: with :meth:`Progress.findings`, which were read before the row of the candidate was.
         champion_stays: see :class:`RolloutSeen`.
     """
-    known = RolloutEvidence.from_dict(rollout.evidence)
-    known = replace(known.counted(world.counts(rollout.id)), **found)
+    known = known.counted(world.counts(rollout.id))
     if candidate is not None and known.recreate and candidate.desired is Desired.RUNNING:
         known = replace(known, deployed=True)  # a crash came before that was written
     if candidate is not None and candidate.state is State.READY:
