@@ -32,7 +32,6 @@ from model_deployment.endpoints.service import Endpoints
 from model_deployment.endpoints.usage import needed_ready
 from model_deployment.registry.client import Registry
 from model_deployment.registry.rollout_tags import RolloutTags
-from model_deployment.reports.webhook import Webhook
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database
 from model_deployment.state.endpoints import EndpointStore
@@ -117,7 +116,7 @@ def build_endpoints(
     store, rollouts = EndpointStore(database), RolloutStore(database)
     examinations = _Examinations(settings, serving, monitoring, session)
     news = RolloutNews(
-        Webhook(settings.webhook_url, private=settings.webhook_private).call,
+        monitoring.webhook.call,
         examinations.compare,
         _write_back(serving.registry) if settings.metrics_to_mlflow else None,
         rollouts.note_told,

@@ -61,6 +61,8 @@ class MonitoringParts:
     find_inputs: FindInputs
     #: To be told when a name stands for another model.
     begin_anew: Callable[[ModelKey], None]
+    #: The operator's.
+    webhook: Webhook
 
 
 class DeployedModels:
@@ -177,6 +179,7 @@ def build_monitoring(
         models.find_training,
         models.inputs,
         plane.discard,
+        webhook,
     )
 
 
