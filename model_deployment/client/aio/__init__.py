@@ -1,0 +1,1 @@
+"""The client for asyncio. ``make docs`` writes ``client/sync`` from these files."""
