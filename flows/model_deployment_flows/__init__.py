@@ -1,0 +1,1 @@
+"""Retrains models that a controller serves, on Prefect."""

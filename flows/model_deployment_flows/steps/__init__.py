@@ -1,0 +1,1 @@
+"""What runs do. The flows import a step when a run needs it: the runner stays small."""
