@@ -42,10 +42,12 @@ def main(folder: Path) -> int:
 
         job = load(folder / "job.json")
         limit(job.memory_bytes, job.cpu_seconds)
+        from model_deployment.core.series import next_value
         from model_deployment.degradation.build import build
         from model_deployment.degradation.data.collect import collect
 
-        build(folder, job, collect(folder, job.inputs))
+        judged = [next_value] if job.predicts_series else []
+        build(folder, job, collect(folder, job.inputs, *judged))
     except BaseException as error:
         _lift_memory_limits()
         traceback.print_exc()

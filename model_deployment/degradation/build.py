@@ -1,5 +1,6 @@
 """Builds the files of a report from the tables in a folder."""
 
+from functools import partial
 from pathlib import Path
 
 from model_deployment.degradation import report_files
@@ -8,7 +9,7 @@ from model_deployment.degradation.data.columns import ColumnPair
 from model_deployment.degradation.data.tables import read, read_labelled
 from model_deployment.degradation.job import ReportJob
 from model_deployment.degradation.page import evidently_page
-from model_deployment.degradation.page.render import embedded, render
+from model_deployment.degradation.page.render import render
 from model_deployment.degradation.report import ReportInputs, make_report
 
 #: Bytes of Evidently's page above which the report does without.
@@ -16,7 +17,7 @@ _MAX_EVIDENTLY_BYTES = 8_000_000
 
 
 def build(folder: Path, job: ReportJob, collected: Collected) -> None:
-    """Write the page and the report, then the page again with Evidently's part."""
+    """Write the page and the report, then Evidently's page, and the page again with a link to it."""
     current, reference = folder / "current.parquet", folder / "reference.parquet"
     earlier = folder / "predictions.parquet"
     inputs = ReportInputs(
@@ -31,11 +32,14 @@ def build(folder: Path, job: ReportJob, collected: Collected) -> None:
         {"ts": one.ts.isoformat() if one.ts else None, "metrics": dict(one.metrics), "n": one.n}
         for one in job.history
     ]
-    report_files.write_page(folder, render(report, history, None, "not finished"))
+    page = partial(render, report, history, id=job.id)
+    report_files.write_page(folder, page(evidently=False, why_not="not finished"))
     report_files.write_report(folder, report)
     del inputs
     html, why_not = _evidently(columns, job) if job.deep else (None, "not requested")
-    report_files.write_page(folder, render(report, history, html, why_not))
+    if html is not None:
+        report_files.write_evidently(folder, html)
+    report_files.write_page(folder, page(evidently=html is not None, why_not=why_not))
 
 
 def _evidently(columns: list[ColumnPair], job: ReportJob) -> tuple[str | None, str]:
@@ -46,6 +50,6 @@ def _evidently(columns: list[ColumnPair], job: ReportJob) -> tuple[str | None, s
         return None, f"{type(error).__name__}: {error}"[:300]
     if html is None:
         return None, "no column could be compared"
-    if len(embedded(html)) > _MAX_EVIDENTLY_BYTES:
+    if len(html) > _MAX_EVIDENTLY_BYTES:
         return None, "too large"
     return html, ""

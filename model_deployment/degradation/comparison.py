@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from model_deployment.degradation.data.labels import LabelledRows
-from model_deployment.degradation.findings import Finding, Severity
-from model_deployment.degradation.job import REGRESSION, ReportJob, moment
-from model_deployment.degradation.metric_names import (
+from model_deployment.core.metric_names import (
     HIGHER,
     UNSTABLE,
     Baseline,
     baselines,
     direction,
 )
+from model_deployment.degradation.data.labels import LabelledRows
+from model_deployment.degradation.findings import Finding, Severity
+from model_deployment.degradation.job import REGRESSION, ReportJob, moment
 from model_deployment.degradation.metric_verdict import (
     MIN_LABELS,
     ROUNDING,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from model_deployment.core.series import predicts_series
 from model_deployment.degradation.metric_verdict import (
     RecordedMetrics,
     Tolerance,
@@ -28,6 +29,8 @@ class ViolationCount:
 
 @dataclass(frozen=True, slots=True)
 class ReportJob:
+    #: Of the stored report; empty if it is not stored.
+    id: str = ""
     model: str = ""
     version: str = ""
     since: str | None = None
@@ -35,6 +38,8 @@ class ReportJob:
     made_at: str | None = None
     #: The columns of the signature in MLflow's JSON form.
     inputs: tuple[Mapping[str, Any], ...] = ()
+    #: The model predicts a time series: of each row's predictions only the next value is judged.
+    predicts_series: bool = False
     #: Columns that are not captured.
     excluded: frozenset[str] = frozenset()
     #: Columns that are captured as digests.
@@ -98,8 +103,13 @@ def parse(document: Mapping[str, Any]) -> ReportJob:
         for name, convert in _FIELDS.items()
         if document.get(name) is not None
     }
-    inputs = (document.get("signature") or {}).get("inputs") or ()
-    return ReportJob(inputs=tuple(one for one in inputs if isinstance(one, dict)), **given)
+    signature = document.get("signature") or {}
+    inputs = signature.get("inputs") or ()
+    return ReportJob(
+        inputs=tuple(one for one in inputs if isinstance(one, dict)),
+        predicts_series=predicts_series(signature),
+        **given,
+    )
 
 
 def moment(value: Any) -> datetime | None:
@@ -157,7 +167,7 @@ def _text(value: Any) -> str | None:
 
 #: How the fields of ``job.json`` are read.
 _FIELDS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("model", "version"), str),
+    **dict.fromkeys(("id", "model", "version"), str),
     **dict.fromkeys(
         ("since", "until", "made_at", "reference_source", "target", "baseline_error"), _text
     ),

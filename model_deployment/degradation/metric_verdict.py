@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import hypot
 
-from model_deployment.degradation.metric_names import (
+from model_deployment.core.metric_names import (
     HIGHER,
     UNSTABLE,
     Baseline,

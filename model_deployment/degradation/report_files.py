@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from model_deployment.degradation.findings import Finding, Severity
+from model_deployment.degradation.page import shared_parts
 
-REPORT, PAGE = "report.json", "report.html.gz"
+REPORT, PAGE, EVIDENTLY = "report.json", "report.html.gz", "evidently.html.gz"
+#: Begins the names of the files with parts that the pages of all reports share.
+SHARED = "shared-"
+_PACKED = ".gz"
 
 
 def write_report(folder: Path, content: dict[str, Any]) -> None:
@@ -18,7 +22,25 @@ def write_report(folder: Path, content: dict[str, Any]) -> None:
 
 def write_page(folder: Path, html: str) -> None:
     """Write the page for people, compressed."""
-    _write(folder / PAGE, gzip.compress(html.encode("utf-8", "replace"), 6, mtime=0))
+    _write(folder / PAGE, _packed(html))
+
+
+def write_evidently(folder: Path, html: str) -> None:
+    """Write Evidently's page, compressed, and the parts of it that all reports share."""
+    page, parts = shared_parts.split(html)
+    for name, text in parts.items():
+        _write(folder / f"{SHARED}{name}{_PACKED}", _packed(text))
+    _write(folder / EVIDENTLY, _packed(page))
+
+
+def shared(folder: Path) -> dict[str, Path]:
+    """The files of shared parts, by the names of the parts."""
+    found = folder.glob(f"{SHARED}*{_PACKED}")
+    return {one.name.removeprefix(SHARED).removesuffix(_PACKED): one for one in found}
+
+
+def _packed(html: str) -> bytes:
+    return gzip.compress(html.encode("utf-8", "replace"), 6, mtime=0)
 
 
 def write_failure(folder: Path, error: BaseException) -> None:
@@ -30,7 +52,7 @@ def write_failure(folder: Path, error: BaseException) -> None:
 
 
 def clear(folder: Path) -> None:
-    for name in (REPORT, PAGE):
+    for name in (REPORT, PAGE, EVIDENTLY):
         (folder / name).unlink(missing_ok=True)
 
 

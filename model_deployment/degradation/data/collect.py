@@ -9,7 +9,7 @@ in ``predictions.jsonl`` are used.
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ _ARROW = {
 
 Row = dict[str, Any]
 Labels = Mapping[str, Mapping[int, Any]]
+Judged = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +69,31 @@ class _CaptureStats:
     typed: set[bool] = field(default_factory=set)
 
 
-def collect(folder: Path, specs: Sequence[Mapping[str, Any]] = ()) -> Collected:
+def collect(
+    folder: Path, specs: Sequence[Mapping[str, Any]] = (), judged: Judged = lambda row: row
+) -> Collected:
     """Write ``current.parquet`` and, if there are any, ``reference.parquet`` and ``predictions.parquet``.
 
-    ``specs`` are the columns of the model's signature in MLflow's JSON form.
+    Args:
+        specs: the columns of the model's signature in MLflow's JSON form.
+        judged: what is judged of the prediction of a row.
     """
     inputs = _parse_inputs(specs)
     captures, frozen = folder / "captures.jsonl", folder / "reference.jsonl"
     labels, ambiguous = _labels(folder / "labels.jsonl", [captures, frozen])
     now, before = _CaptureStats(), _CaptureStats()
     if captures.exists():
-        _write(folder / "current.parquet", list(_rows(captures, labels, inputs, now)))
+        _write(folder / "current.parquet", list(_rows(captures, labels, inputs, now, judged)))
     reference = folder / "reference.parquet"
     if (folder / "training.parquet").exists():
         _move_parquet(folder / "training.parquet", reference, inputs.names)
     elif (folder / "training.csv").exists():
         _convert_csv(folder / "training.csv", reference, inputs)
     elif frozen.exists():
-        _write(reference, list(_rows(frozen, labels, inputs, before)))
+        _write(reference, list(_rows(frozen, labels, inputs, before, judged)))
     predictions = folder / "predictions.parquet"
     if (folder / "predictions.jsonl").exists() and not predictions.exists():
-        rows = _rows(folder / "predictions.jsonl", {}, inputs, _CaptureStats())
+        rows = _rows(folder / "predictions.jsonl", {}, inputs, _CaptureStats(), judged)
         _write(
             predictions, [{name: row[name] for name in row if is_prediction(name)} for row in rows]
         )
@@ -162,7 +167,9 @@ def _repeated(paths: Iterable[Path]) -> set[str]:
     return again
 
 
-def _rows(path: Path, labels: Labels, inputs: ModelInputs, stats: _CaptureStats) -> Iterator[Row]:
+def _rows(
+    path: Path, labels: Labels, inputs: ModelInputs, stats: _CaptureStats, judged: Judged
+) -> Iterator[Row]:
     """The rows of captured requests, oldest first."""
     columns: list[str] = []
     names: list[str] = []
@@ -188,7 +195,7 @@ def _rows(path: Path, labels: Labels, inputs: ModelInputs, stats: _CaptureStats)
             if place < len(data):
                 row |= zip(names, data[place], strict=True)
             if type(predictions) is list and place < len(predictions):
-                row |= _outputs(predictions[place])
+                row |= _outputs(judged(predictions[place]))
             row[LABEL] = known.get(place)
             yield row
 

@@ -5,7 +5,7 @@ of nulls. A column that cannot be compared is skipped with a reason.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from model_deployment.gate.csv_text import MISSING
 from model_deployment.gate.nested_rules import COMPLEX
+from model_deployment.tabular.category_names import category_name
 
 NUMBER, CATEGORY, TIME, SKIPPED = "number", "category", "time", "skipped"
 
 #: Whole numbers with at most so many distinct values are categories.
 _MAX_WHOLE_CATEGORIES = 5
-#: Letters of a category's name.
-_MAX_NAME = 80
 #: Significant digits that are compared; further digits are rounding noise.
 _DIGITS = 12
 #: Share of distinct values above which a text column holds ids or free text.
@@ -190,8 +189,22 @@ def _raw(both: "list[pd.Series[Any]]", cut: int, type: str) -> _Raw:
         plain = pd.concat([side.astype("float64") for side in both], ignore_index=True)
         return _Raw(plain, cut, np.zeros(len(plain), dtype=bool))
     values = pd.concat([side.astype(object) for side in both], ignore_index=True)
-    tokens = np.array([isinstance(v, str) and v.strip().lower() in TOKENS for v in values], bool)
+    tokens = _each(values, is_token).astype(bool)
     return _Raw(values.mask(tokens | values.isna(), None), cut, tokens)
+
+
+def is_token(value: Any) -> bool:
+    """Whether a value is a text that stands for a missing value."""
+    return isinstance(value, str) and value.strip().lower() in TOKENS
+
+
+def _each(values: "pd.Series[Any]", function: Callable[[Any], Any]) -> NDArray[Any]:
+    """What a function says of each value; it is asked once for each distinct text."""
+    if pd.api.types.infer_dtype(values, skipna=True) == "string":
+        places, texts = pd.factorize(values)
+        each = np.array([*map(function, texts), function(None)], dtype=object)
+        return np.asarray(each[places])
+    return np.array([function(one) for one in values], dtype=object)
 
 
 def _kind_of(both: "list[pd.Series[Any]]") -> str:
@@ -268,7 +281,7 @@ def _whole_categories(numbers: Floats) -> tuple[Codes, tuple[str, ...]] | None:
 
 def _category(column: ColumnPair, raw: _Raw) -> ColumnPair:
     as_name = _as_truth if column.type == "boolean" else _as_name
-    names = np.array([None if one is None else as_name(one) for one in raw.values], dtype=object)
+    names = _each(raw.values, lambda one: None if one is None else as_name(one))
     codes, found = pd.factorize(names)
     column = replace(column, kind=CATEGORY, categories=tuple(map(str, found)))
     return raw.split_into(column, np.asarray(codes, dtype=np.int64))
@@ -280,13 +293,7 @@ def _as_truth(value: Any) -> str:
 
 
 def _as_name(value: Any) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    text = value if isinstance(value, str) else repr(value)
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= _MAX_NAME else text[:_MAX_NAME] + "…"
+    return category_name(bool(value) if isinstance(value, np.bool_) else value)
 
 
 def as_guessed(values: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -305,7 +312,7 @@ def _guess(value: Any) -> str:
 
 def _time(column: ColumnPair, raw: _Raw) -> ColumnPair:
     times = pd.to_datetime(raw.values, errors="coerce", utc=True, format="mixed")
-    seconds = times.astype("datetime64[ns, UTC]").astype("int64").to_numpy(np.float64) / 1e9
+    seconds = times.astype("datetime64[us, UTC]").astype("int64").to_numpy(np.float64) / 1e6
     seconds[times.isna().to_numpy()] = np.nan
     why = "timestamps always increase"
     return raw.split_into(replace(column, kind=TIME, type="datetime", skipped=why), seconds)

@@ -1,4 +1,4 @@
-"""Renders the report as an HTML page that loads nothing from anywhere."""
+"""Renders the report as an HTML page that loads nothing from anywhere; the dashboard shows its parts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,15 +7,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from model_deployment.core.metric_names import HIGHER, normalised
 from model_deployment.degradation.job import moment
-from model_deployment.degradation.metric_names import HIGHER, normalised
 from model_deployment.degradation.wording.verdict_words import Verdict, words
 from model_deployment.rendering import svg
 from model_deployment.rendering.numbers import number, percent
 
+#: The templates, and the style of what they show; the dashboard uses both.
+FOLDER = Path(__file__).parent
+STYLE = FOLDER / "report.css"
 _TEMPLATE = "template.html.jinja"
 #: Columns whose chart is shown; the others can be unfolded.
-_OPEN = 6
+OPEN = 6
 #: Codes of findings that have a section of their own.
 _OF_CALLERS = ("refused", "violations")
 METHODS = {"ks": "Kolmogorov-Smirnov", "chi_square": "chi-square", "psi": "PSI"}
@@ -25,23 +28,58 @@ _NONE = "\u2013"
 
 Report = Mapping[str, Any]
 
+#: What a report lacks that could not be made, or that an earlier release made.
+_MISSING: Report = {
+    "model": "",
+    "version": "",
+    "summary": "",
+    "made_at": None,
+    "reasons": [],
+    "columns": [],
+    "metrics": [],
+    "violations": [],
+    "prediction": None,
+    "target": None,
+    "share_drifted": None,
+    "reference_source": None,
+    "refused": {"many": False},
+    "window": {"since": None, "until": None},
+    "rows": {"reference": None, "current": 0, "labelled": 0, "unmeasured": 0},
+}
 
-def render(report: Report, history: Sequence[Report], evidently: str | None, why_not: str) -> str:
+
+def render(
+    report: Report, history: Sequence[Report], *, evidently: bool, why_not: str, id: str = ""
+) -> str:
     """The page as HTML.
 
     Args:
         report: as in ``report.json``.
         history: metrics of earlier windows, oldest first.
-        evidently: the HTML of Evidently's page; None if there is none.
+        evidently: whether there is a page by Evidently too.
         why_not: why there is none.
+        id: of the stored report, for the link to that page; empty if unknown.
     """
+    values = page_values(report, history)
+    return whole_page(_TEMPLATE, values | {"evidently": evidently, "why_not": why_not, "id": id})
+
+
+def whole_page(template: str, values: Mapping[str, Any]) -> str:
+    """A page of a template of this folder, with the style in it."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    install(environment)
+    style = Markup(STYLE.read_text(encoding="utf-8"))  # noqa: S704 - our own file
+    return environment.get_template(template).render(values, style=style)
+
+
+def install(environment: Environment) -> None:
+    """Add what the templates of this folder need to an environment."""
     environment.filters |= {
         "figure": _figure,
         "share": _share,
@@ -50,20 +88,28 @@ def render(report: Report, history: Sequence[Report], evidently: str | None, why
         "metric_verdict": _metric_verdict,
     }
     environment.globals |= {"picture": svg.column, "words": words}
+
+
+def page_values(report: Report, history: Sequence[Report]) -> dict[str, Any]:
+    """What ``report_top`` and ``report_rest`` show.
+
+    Args:
+        report: as in ``report.json``, perhaps of an earlier release.
+        history: metrics of earlier windows, oldest first.
+    """
+    report = {**_MISSING, "headline": words(report["verdict"]).name, **report}
     pictured = [one for one in report["columns"] if svg.column(one)]
     callers = [one for one in report["reasons"] if one["code"] in _OF_CALLERS]
     worst, rest = _worst([one for one in report["reasons"] if one not in callers])
-    return environment.get_template(_TEMPLATE).render(
-        report=report,
-        worst=worst,
-        rest=rest,
-        callers=callers,
-        trends=_trends(report, history),
-        pictured=pictured,
-        opened=_OPEN,
-        evidently=None if evidently is None else embedded(evidently),
-        why_not=why_not,
-    )
+    return {
+        "report": report,
+        "worst": worst,
+        "rest": rest,
+        "callers": callers,
+        "trends": _trends(report, history),
+        "pictured": pictured,
+        "opened": OPEN,
+    }
 
 
 def _worst(reasons: Sequence[Report]) -> tuple[list[Report], list[Report]]:
@@ -72,10 +118,10 @@ def _worst(reasons: Sequence[Report]) -> tuple[list[Report], list[Report]]:
     for one in reasons:
         first.setdefault(one["code"], one)
     worst = list(first.values())[:3]
-    return worst, _grouped([one for one in reasons if one not in worst])
+    return worst, grouped([one for one in reasons if one not in worst])
 
 
-def _grouped(reasons: Sequence[Report]) -> list[Report]:
+def grouped(reasons: Sequence[Report]) -> list[Report]:
     """Findings with the same code together, so that their advice is shown once."""
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for one in reasons:
@@ -105,11 +151,6 @@ def _trends(report: Report, history: Sequence[Report]) -> list[dict[str, Any]]:
             picture = svg.trend(points, metric["baseline"], most)
             found.append({**metric, "picture": picture, "points": len(points)})
     return sorted(found, key=lambda one: (not one["degraded"], not one["worse"]))
-
-
-def embedded(html: str) -> Markup:
-    """A page for a ``srcdoc`` in single quotes: ``"`` is frequent and need not be escaped."""
-    return Markup(html.replace("&", "&amp;").replace("'", "&#39;"))  # noqa: S704 - escaped here
 
 
 def _figure(value: Any) -> str:

@@ -16,7 +16,9 @@ from model_deployment.degradation.statistics.drift import MIN_ROWS, categorical
 from model_deployment.rendering.numbers import number, percent
 
 #: Share of the most frequent value from which on a column is nearly constant.
-_NEARLY = 0.95
+NEARLY = 0.95
+#: Share of values outside the range that is worth a finding, and its significance level.
+_OUTSIDE, _LEVEL = 0.01, 0.001
 #: Categories that a finding names.
 _MAX_NAMED = 5
 
@@ -32,13 +34,15 @@ def findings(column: ColumnPair) -> list[Finding]:
     if not column.in_reference:
         text = f"Column {quoted(column.name)} is not in the reference."
         return [Finding(Severity.INFO, "column_added", text, column.name)]
-    found: list[Finding] = []
-    for check in _CHECKS:
-        found += check(column)
-    return found
+    return of_values(column)
 
 
-def _missing(column: ColumnPair) -> Iterable[Finding]:
+def of_values(column: ColumnPair, reference: str = "the reference") -> list[Finding]:
+    """Findings about a column that both tables have; ``reference`` is what they call the reference."""
+    return [finding for check in _CHECKS for finding in check(column, reference)]
+
+
+def _missing(column: ColumnPair, reference: str) -> Iterable[Finding]:
     before, now = column.reference, column.current
     if min(len(before.values), len(now.values)) < MIN_ROWS:
         return
@@ -52,13 +56,13 @@ def _missing(column: ColumnPair) -> Iterable[Finding]:
     if rose >= 0.05 and categorical(table, "chi_square").p_value < 1e-4:
         text = (
             f"{percent(shares[1])} of the values of {quoted(column.name)} are missing; "
-            f"in the reference {percent(shares[0])} are."
+            f"in {reference} {percent(shares[0])} are."
         )
         severity = Severity.ERROR if rose >= 0.2 else Severity.WARNING
         yield Finding(severity, "missing_rose", text, column.name, rose)
 
 
-def _unusable(column: ColumnPair) -> Iterable[Finding]:
+def _unusable(column: ColumnPair, _: str) -> Iterable[Finding]:
     """Values that were treated as missing."""
     before, now = column.reference, column.current
     for were, are, code, what in (
@@ -72,7 +76,7 @@ def _unusable(column: ColumnPair) -> Iterable[Finding]:
             yield Finding(Severity.WARNING, code, text, column.name, share)
 
 
-def _categories(column: ColumnPair) -> Iterable[Finding]:
+def _categories(column: ColumnPair, _: str) -> Iterable[Finding]:
     if column.kind != CATEGORY or column.skipped:
         return
     before, now = column.counts
@@ -98,37 +102,47 @@ def _listed(column: ColumnPair, counts: Values) -> str:
     return f"{shown} and {more} more." if more > 0 else f"{shown}."
 
 
-def _range(column: ColumnPair) -> Iterable[Finding]:
+def _range(column: ColumnPair, reference: str) -> Iterable[Finding]:
     if column.kind != NUMBER or column.skipped:
         return
     before, now = column.reference.present, column.current.present
     low, high = float(before.min()), float(before.max())
     outside = int(((now < low) | (now > high)).sum())
     share = outside / len(now)
-    # On average a share of 2 / (m + 1) of a second sample lies outside the range of the first.
-    if outside >= 3 and share >= max(0.01, 6 / (len(before) + 1)):
+    if share >= _OUTSIDE and _by_chance(outside, len(before), len(now)) < _LEVEL:
         text = (
-            f"{percent(share)} of the values of {quoted(column.name)} lie outside the range of the "
-            f"reference, {number(low)} to {number(high)}."
+            f"{percent(share)} of the values of {quoted(column.name)} lie outside the range of "
+            f"{reference}, {number(low)} to {number(high)}."
         )
         yield Finding(Severity.WARNING, "out_of_range", text, column.name, share)
 
 
-def _constant(column: ColumnPair) -> Iterable[Finding]:
+def _by_chance(outside: int, before: int, now: int) -> float:
+    """The probability that so many values of a second sample lie outside the range of the first.
+
+    The number of values beyond one end is distributed geometrically for large samples (Gumbel and von
+    Schelling 1950); beyond both ends it is the sum of two such numbers.
+    """
+    ratio = now / (before + now)
+    return float((1 + outside * (1 - ratio)) * ratio**outside)
+
+
+def _constant(column: ColumnPair, _: str) -> Iterable[Finding]:
     if column.skipped or min(len(s.present) for s in (column.reference, column.current)) < MIN_ROWS:
         return
-    before, _ = _dominant(column.reference.present)
-    now, value = _dominant(column.current.present)
+    before, _ = dominant(column.reference.present)
+    now, value = dominant(column.current.present)
     shown = column.categories[int(value)] if column.kind == CATEGORY else number(float(value))
     if now == 1 and before < 0.5:
         text = f"All values of {quoted(column.name)} are now {quoted(shown)}."
         yield Finding(Severity.ERROR, "column_constant", text, column.name, 1)
-    elif now > _NEARLY and before < _NEARLY - 0.1:
+    elif now > NEARLY and before < NEARLY - 0.1:
         text = f"{percent(now)} of the values of {quoted(column.name)} are now {quoted(shown)}."
         yield Finding(Severity.WARNING, "nearly_constant", text, column.name, now)
 
 
-def _dominant(values: Values) -> tuple[float, Any]:
+def dominant(values: Values) -> tuple[float, Any]:
+    """The share of the most frequent value, and the value."""
     found, counts = np.unique(values, return_counts=True)
     most = counts.argmax()
     return float(counts[most] / len(values)), found[most]
@@ -158,7 +172,7 @@ def _repeated(columns: list[Values]) -> float:
     return 1 - len(np.unique(hashes)) / len(hashes)
 
 
-_CHECKS: tuple[Callable[[ColumnPair], Iterable[Finding]], ...] = (
+_CHECKS: tuple[Callable[[ColumnPair, str], Iterable[Finding]], ...] = (
     _missing,
     _unusable,
     _categories,

@@ -33,7 +33,7 @@ def drift(features: Sequence[ColumnResult], evidence: Evidence) -> Iterable[Find
     for one in drifted[:_MAX_COLUMNS]:
         severe = many or (one.drift is not None and one.drift.alarming)
         severity, code = (Severity.ERROR, "drift") if severe else (Severity.WARNING, "moved")
-        text = f"Column {quoted(one.column.name)} has drifted: {_difference(one.column)}"
+        text = f"Column {quoted(one.column.name)} has drifted: {difference(one.column)}"
         yield Finding(severity, code, text, one.column.name, one.rank / 1e4)
     if many and len(drifted) > 1:
         most = ", ".join(quoted(one.column.name) for one in drifted[:3])
@@ -42,8 +42,12 @@ def drift(features: Sequence[ColumnResult], evidence: Evidence) -> Iterable[Find
         yield Finding(Severity.ERROR, "many_drifted", text, None, 5)
 
 
-def _difference(column: ColumnPair) -> str:
-    """The largest difference between reference and current values."""
+def difference(column: ColumnPair, reference: str = "the reference") -> str:
+    """The largest difference between reference and current values.
+
+    Args:
+        reference: what the sentence calls the reference.
+    """
     if column.kind != NUMBER:
         shares = [counts / counts.sum() for counts in column.counts]
         place = int(np.abs(shares[1] - shares[0]).argmax())
@@ -55,7 +59,7 @@ def _difference(column: ColumnPair) -> str:
     steps = (means[1] - means[0]) / spread if spread else 0.0
     if not abs(steps) >= 0.1:
         wider = float(now.std()) > spread
-        return f"its values vary {'more' if wider else 'less'} than in the reference."
+        return f"its values vary {'more' if wider else 'less'} than in {reference}."
     return (
         f"its mean {'rose' if steps > 0 else 'fell'} from {number(means[0])} to {number(means[1])}, "
         f"by {abs(steps):.1f} standard deviations."
@@ -69,11 +73,11 @@ def predictions(found: PredictionResults) -> Iterable[Finding]:
         if not one.drifted or one.drift is None:
             continue
         if of_target:
-            text = f"The predicted classes differ from the target: {_difference(one.column)}"
+            text = f"The predicted classes differ from the target: {difference(one.column)}"
             severity = Severity.ERROR if one.drift.alarming else Severity.WARNING
             yield Finding(severity, "classes_moved", text, None, 4)
         else:
-            text = f"The predictions have drifted: {_difference(one.column)}"
+            text = f"The predictions have drifted: {difference(one.column)}"
             yield Finding(Severity.ERROR, "prediction_drift", text, None, 4)
     if found.expected and found.against in (None, TARGET):
         text = "There are no earlier predictions yet to compare with"
@@ -84,7 +88,7 @@ def predictions(found: PredictionResults) -> Iterable[Finding]:
 def target(found: ColumnResult | None) -> Iterable[Finding]:
     """Whether the labels have drifted from the target column of the reference."""
     if found and found.drifted:
-        text = f"The labels have drifted: {_difference(found.column)}"
+        text = f"The labels have drifted: {difference(found.column)}"
         yield Finding(Severity.WARNING, "target_drift", text, None, 4)
 
 

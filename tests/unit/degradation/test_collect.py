@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model_deployment.core.series import next_value
 from model_deployment.degradation.build import build
 from model_deployment.degradation.data.collect import Collected, collect
 from model_deployment.degradation.job import parse
@@ -72,6 +73,22 @@ def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
     assert table["__prediction_n?"].tolist()[1] == 1
     assert table["__label"].tolist()[0] == "?"
     made(tmp_path)
+
+
+def test_of_a_series_the_next_value_is_judged(tmp_path: Path) -> None:
+    signature = {"inputs": [], "params": [{"name": "prediction_step", "default": 3}]}
+    assert parse({"signature": signature}).predicts_series
+    assert not parse({"signature": {"inputs": []}}).predicts_series
+    lay(
+        tmp_path,
+        "captures",
+        [capture(f"r{n}", {"a": [n]}, [[n + 0.5, 9.0, 9.0][: 1 + n % 3]]) for n in range(30)],
+    )
+    lay(tmp_path, "labels", [label(f"r{n}", 0, float(n)) for n in range(30)])
+    collect(tmp_path, (), next_value)
+    assert current(tmp_path)["__prediction"].tolist() == [n + 0.5 for n in range(30)]
+    report = made(tmp_path, task="regression")
+    assert (report["rows"]["labelled"], report["rows"]["unmeasured"]) == (30, 0)
 
 
 OURS = ("__prediction", "__prediction_9", "__label", "__ts", "__request_id")

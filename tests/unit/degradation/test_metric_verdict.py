@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.degradation.metric_names import Baseline
+from model_deployment.core.metric_names import Baseline
 from model_deployment.degradation.metric_verdict import (
     Measurement,
     RecordedMetrics,

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
+from model_deployment.core.metric_names import Baseline, baselines, direction, normalised
 from model_deployment.degradation.data.labels import canonical, guess_task, labelled
-from model_deployment.degradation.metric_names import Baseline, baselines, direction, normalised
 from model_deployment.degradation.metric_verdict import approximate_error, proportion_error
 from model_deployment.degradation.statistics.metrics import measure
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.degradation.page import render
+from model_deployment.degradation.page import render, shared_parts
 from model_deployment.degradation.page.evidently_page import safe
 from model_deployment.degradation.wording.verdict_words import words
 from model_deployment.rendering import axis, svg
@@ -20,8 +20,8 @@ HISTORY = [
 ]
 
 
-def rendered(found: dict[str, Any], evidently: str | None = None) -> str:
-    return render.render(found, HISTORY, evidently, "because")
+def rendered(found: dict[str, Any], id: str = "") -> str:
+    return render.render(found, HISTORY, evidently=bool(id), why_not="because", id=id)
 
 
 def hostile(n: int, seed: int) -> pd.DataFrame:
@@ -72,12 +72,38 @@ def test_page_loads_nothing() -> None:
     assert not re.search(r"<[^>]*\s(src|href)\s*=|url\(|@import|https?:", html)
 
 
-def test_evidently_is_in_a_frame_that_it_cannot_leave() -> None:
-    html = rendered(report(frame(300, 1), frame(1000, 2)), "<p title='x'>a & b</p>")
-    assert "srcdoc='<p title=&#39;x&#39;>a &amp; b</p>'" in html
-    assert 'sandbox="allow-scripts"' in html
+def test_a_report_that_could_not_be_made_has_a_page() -> None:
+    reason = {
+        "severity": "error",
+        "code": "error",
+        "column": None,
+        "message": "no room",
+        "advice": "",
+    }
+    html = rendered({"verdict": "error", "reasons": [reason]})
+    assert "<h1>Not made</h1>" in html
+    assert ">no room</p>" in html
+
+
+def test_evidently_is_a_page_of_its_own() -> None:
+    found = report(frame(300, 1), frame(1000, 2))
+    link = '<a href="degradation_report?id=a%22b&amp;format=evidently">'
+    assert link in (html := rendered(found, 'a"b'))
     assert "Missing: because" not in html
-    assert "Missing: because" in rendered(report(frame(300, 1), frame(1000, 2)))
+    assert "Missing: because" in rendered(found)
+
+
+def test_the_library_of_a_page_is_stored_once() -> None:
+    library = "<script>" + "x" * 60_000 + "</script>"
+    style = "<style>" + "y" * 60_000 + "</style>"
+    own = "<script>var metric_" + "0" * 32 + " = " + "z" * 60_000 + "</script>"
+    html = f"<head>{style}{own}</head><body>{library}<script>short</script></body>"
+    page, parts = shared_parts.split(html)
+    assert sorted(parts.values()) == sorted([library, style])
+    assert len(page) < len(own) + 300
+    assert shared_parts.names(page) == [*parts]
+    assert shared_parts.join(page, parts) == html
+    assert shared_parts.split(html.replace("z", "w"))[1] == parts
 
 
 def test_metrics_over_time_are_drawn() -> None:
