@@ -15,50 +15,76 @@ CREATE TABLE IF NOT EXISTS deployments (
     version     INTEGER NOT NULL CHECK (version > 0),
     -- what the API asked for
     desired     TEXT NOT NULL CHECK (desired IN ('running', 'stopped')),
-    -- what the reconciler has seen:
-    --   (new)    -> pending                              deploy
-    --   pending  -> starting                             launch
-    --   pending  -> pending | failed                     held up: no artifacts, no free port
-    --   pending  -> stopped                              undeploy
-    --   starting -> ready                                healthy
-    --   starting -> stopping                             undeploy, deadline
-    --   ready    -> stopping                             undeploy, unhealthy, idle
-    --   stopping -> stopping                             next step: drain, terminate, kill
-    --   starting | ready | stopping -> pending           gone, tries left
-    --   starting | ready | stopping -> failed            gone, tries used up
-    --   starting | ready | stopping -> stopped           gone, not wanted
-    --   stopping -> parked                               gone, idle
-    --   stopped | failed -> pending                      deploy
-    --   parked   -> pending                              request, deploy
-    --   failed | parked -> stopped                       undeploy
-    state       TEXT NOT NULL CHECK (state IN
-        ('pending', 'starting', 'ready', 'stopping', 'parked', 'stopped', 'failed')),
-    step        TEXT CHECK (step IN ('drain', 'terminate', 'kill')),
+    -- set exactly while no launch has the role 'serving'; see TRANSITIONS in
+    -- model_deployment/core/deployment_lifecycle.py
+    rest        TEXT CHECK (rest IN ('parked', 'stopped', 'failed')),
+    rest_reason TEXT NOT NULL DEFAULT '',
+    rest_tries  INTEGER NOT NULL DEFAULT 0,
     options     TEXT NOT NULL,   -- JSON
     artifact    TEXT NOT NULL,   -- folder of the cached artifacts
-    launch_id   TEXT UNIQUE,
-    handle      TEXT,            -- JSON, understood by the runtime; NULL between lease and start
-    port        INTEGER,         -- a pending row may keep one that the runtime holds for it
-    tries       INTEGER NOT NULL DEFAULT 0,
-    launches    INTEGER NOT NULL DEFAULT 0,
-    not_before  REAL NOT NULL DEFAULT 0,
-    deadline    REAL,
-    ready_since REAL,
-    ready_at    TEXT,
+    generation  INTEGER NOT NULL DEFAULT 1,  -- of options and artifacts that only another launch can have
+    replicas    INTEGER NOT NULL DEFAULT 1 CHECK (replicas > 0),  -- launches that are to serve now
+    starts      INTEGER NOT NULL DEFAULT 0,  -- since it was last deployed
     created_at  TEXT NOT NULL,
-    reason      TEXT NOT NULL DEFAULT '',
-    parking     INTEGER NOT NULL DEFAULT 0,  -- it stops to be parked
-    session     TEXT,            -- the first launch that was ready at this port
-    memory      INTEGER,         -- bytes its processes took when they were last measured
+    parking     TEXT NOT NULL DEFAULT '',    -- why its launches stop to be parked; empty if they do not
+    memory      INTEGER,         -- bytes the processes of a launch took when they were last measured
     renewed_at  TEXT,            -- when it got other artifacts than it had: what is older is of another model
     proven      INTEGER NOT NULL DEFAULT 0,  -- it was ready since it was last deployed
-    kills       INTEGER NOT NULL DEFAULT 0,  -- ends in a row that came from outside
     merging     TEXT,            -- JSON: rows of a merged call, at most, and why; NULL until it was ready
+    deployed_by TEXT,            -- the user, or "endpoint <name>"
     UNIQUE (model, version),
-    -- a launch exists exactly while the state says so
+    CHECK (parking = '' OR rest IS NULL)
+) STRICT;
+
+-- Starts of processes, from the wish for one to its end. A replica keeps its row from launch to launch.
+-- See TRANSITIONS in model_deployment/core/launch_lifecycle.py.
+CREATE TABLE IF NOT EXISTS launches (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    deployment_id INTEGER NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
+    role          TEXT NOT NULL CHECK (role IN ('serving', 'coming', 'retiring')),
+    state         TEXT NOT NULL CHECK (state IN ('pending', 'starting', 'ready', 'stopping')),
+    replica       INTEGER NOT NULL CHECK (replica >= 0),
+    options       TEXT NOT NULL,   -- JSON, of this launch
+    artifact      TEXT NOT NULL,
+    generation    INTEGER NOT NULL,
+    since         TEXT NOT NULL,   -- when it entered its state
+    reason        TEXT NOT NULL,
+    step          TEXT CHECK (step IN ('drain', 'terminate', 'kill')),
+    launch_id     TEXT UNIQUE,
+    handle        TEXT,            -- JSON, understood by the runtime; NULL between lease and start
+    port          INTEGER UNIQUE,  -- a pending launch may have one that the runtime holds for it
+    session       TEXT,            -- the first launch that was ready at this port
+    tries         INTEGER NOT NULL DEFAULT 0,
+    kills         INTEGER NOT NULL DEFAULT 0,  -- ends in a row that came from outside
+    not_before    REAL NOT NULL DEFAULT 0,
+    deadline      REAL,
+    ready_since   REAL,
+    ready_at      TEXT,
+    started       INTEGER NOT NULL DEFAULT 0,  -- another launch was in its place before
+    -- processes may exist exactly while the state says so
     CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),
     CHECK ((step IS NOT NULL) = (state = 'stopping')),
-    CHECK (NOT parking OR state = 'stopping')
+    CHECK (role != 'coming' OR state != 'ready'),
+    CHECK (role != 'retiring' OR state = 'stopping')
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS launches_of_deployment ON launches (deployment_id);
+CREATE UNIQUE INDEX IF NOT EXISTS replica_of_deployment ON launches (deployment_id, replica)
+    WHERE role = 'serving';
+CREATE UNIQUE INDEX IF NOT EXISTS coming_of_deployment ON launches (deployment_id) WHERE role = 'coming';
+
+-- A change of options or a restart, until all replicas have it: its launch has the role 'coming' until it
+-- serves. See TRANSITIONS in model_deployment/core/replacement.py.
+CREATE TABLE IF NOT EXISTS replacements (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    deployment_id INTEGER NOT NULL UNIQUE REFERENCES deployments (id) ON DELETE CASCADE,
+    state         TEXT NOT NULL CHECK (state IN ('coming', 'rolling', 'failed')),
+    strategy      TEXT NOT NULL CHECK (strategy IN ('beside', 'recreate')),
+    options       TEXT NOT NULL,   -- JSON, of the new launches
+    deadline      REAL,            -- when it is given up unless its launch was started
+    reason        TEXT NOT NULL,
+    purpose       TEXT NOT NULL,   -- what was asked for, and by whom
+    since         TEXT NOT NULL    -- when it entered its state
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS ports (
@@ -76,6 +102,7 @@ CREATE TABLE IF NOT EXISTS events (
     previous      TEXT,
     state         TEXT NOT NULL,
     launch_id     TEXT,
+    replica       INTEGER,
     reason        TEXT NOT NULL
 ) STRICT;
 

@@ -1,9 +1,11 @@
-"""Inputs and outcomes of the deployment lifecycle: policy, observation, action."""
+"""Inputs and outcomes of the lifecycles of deployments and launches: policy, observations, actions."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from model_deployment.core.domain import Exit, Health, LaunchTraffic, State, Step
+from model_deployment.core.domain import Exit, Launch, State, Step
+from model_deployment.core.measures import Health, LaunchTraffic
 from model_deployment.core.merging import Merging
 
 
@@ -59,7 +61,7 @@ class RowIndependence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was observed of one deployment in this tick."""
+    """What was observed of one launch in this tick."""
 
     exit: Exit | None = None
     health: Health = Health()
@@ -70,20 +72,35 @@ class Observation:
     row_independence: RowIndependence = RowIndependence.UNTRIED
     #: How it is known; or how predictions differ, or why the check failed.
     row_independence_reason: str = ""
-    #: False while as many deployments are starting as may at a time.
+    #: False while as many launches are starting as may at a time.
     may_start: bool = True
     #: Its processes are stopped (SIGSTOP), for longer than a moment.
     suspended: bool = False
     #: The controller is shutting down and stops its models.
     closing: bool = False
-    #: A request waits for this parked deployment.
-    wake_requested: bool = False
-    #: Other launches need a place, and this deployment is the longest idle.
-    evict: bool = False
-    #: Why a parked model would not fit into memory.
-    memory_shortage: str = ""
     #: Memory is short, and other deployments are about to free some.
     memory_pressure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentObservation:
+    """What was observed of one deployment in this tick."""
+
+    #: By launch id, of its live launches.
+    traffic: Mapping[str, LaunchTraffic] = field(default_factory=dict)
+    #: The controller is shutting down and stops its models.
+    closing: bool = False
+    #: A request waits for this parked deployment.
+    wake_requested: bool = False
+    #: Why an operator has it parked; empty if none does.
+    park_requested: str = ""
+    #: Other launches need a place, and this deployment is the longest idle.
+    evict: bool = False
+    #: Why memory has no room for one more launch of it.
+    memory_shortage: str = ""
+
+
+# What is decided of a launch.
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +114,7 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class Start:
     """Lease a port and start a process; it has until ``deadline`` to answer."""
 
     deadline: float
@@ -110,31 +127,38 @@ class CheckBatching:
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """Publish the route."""
+    """Have the replica answer requests."""
 
     merging: Merging = Merging()
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """The coming launch is healthy: the deployment gets its options, and one replica before retires."""
+
+    merging: Merging
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
-    """Unpublish the route, and go to ``step`` with a deadline.
+    """Send no more requests, and go to ``step`` with a deadline.
 
     ``tries`` counts this stop if the launch has failed, ``kills`` if the cause is outside the model; the
     exit is then not counted again. A stop that was asked for resets both.
-    ``parking``: the next request starts the deployment again.
     """
 
     reason: str
     step: Step
     deadline: float
     tries: int = 0
-    parking: bool = False
     kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The deployment has no launch: enter a state without one, and release the port.
+    """The launch is gone: wait for the next one in its place (``pending``), or give the place up.
+
+    Any other state is the one in which the deployment rests if no replica is left.
 
     ``keeps_port``: the next launch has the same port, if the runtime holds it.
     """
@@ -148,10 +172,95 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The coming launch is gone or never was: the change has failed, the replicas go on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The launch is gone, and nobody wants a next one."""
+
+
+LaunchAction = (
+    Nothing | Prepare | Start | CheckBatching | Promote | Switch | Stop | Release | GiveUp | Forget
+)
+
+
+# What is decided of a deployment.
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Rest in another state: nobody wants what failed or is parked."""
+
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Want a launch again, after it was parked."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RefuseWake:
     """Leave the deployment parked, and answer the requests that wait for it with the reason."""
 
     reason: str
 
 
-Action = Nothing | Prepare | Launch | CheckBatching | Promote | Stop | Release | RefuseWake
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Have all launches stop; the next request starts the deployment again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddReplica:
+    """Want one more launch that serves, with the options of the deployment."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Send a replica no more requests, and end it once it has answered those that it has."""
+
+    launch: Launch
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """No launch lives: the next ones have the options of the replacement."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndReplacement:
+    """Nothing is left of the replacement: every replica has it, or nobody wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailReplacement:
+    """The change could not be begun in time."""
+
+    reason: str
+
+
+DeploymentAction = (
+    Nothing
+    | Settle
+    | Wake
+    | RefuseWake
+    | Park
+    | AddReplica
+    | Retire
+    | HandOver
+    | EndReplacement
+    | FailReplacement
+)

@@ -1,10 +1,12 @@
 """Whether memory has room for one more model, and which deployment is parked if it has not. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from model_deployment.core.domain import Deployment, Desired, LaunchTraffic, State
+from model_deployment.core.domain import Deployment, Desired, Launch, LaunchRole, LaunchState, State
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
+from model_deployment.core.option_changes import measured_alike
 from model_deployment.core.options import Options
 
 #: Seconds without a request before a deployment may be parked for the sake of another.
@@ -35,16 +37,28 @@ class Admission:
     def shortage(
         self, key: ModelKey, options: Options, measured: int | None, rows: Sequence[Deployment]
     ) -> str:
-        """Why memory has no room for a deployment beside the others; empty if it has.
+        """Why memory has no room for one more launch of a deployment beside the others; empty if it has.
 
-        Deployments that are starting count with all that they need. The memory of deployments that may be
-        parked counts as free.
+        Launches that are starting, or wait to start, count with all that they need. Those of the same
+        deployment count if it serves already; otherwise they are what is asked for. The memory of other
+        deployments that may be parked counts as free.
         """
         if not self.margin:
             return ""
-        others = [row for row in rows if row.key != key]
-        coming = self._sum(row for row in others if _is_starting(row))
-        parkable = self._sum(row for row in others if _parkable(row))
+        coming = sum(
+            self._needed(row, one)
+            for row in rows
+            if row.key != key or row.ready
+            for one in row.launches
+            if _is_starting(row, one)
+        )
+        parkable = sum(
+            self._needed(row, one)
+            for row in rows
+            if row.key != key and _parkable(row)
+            for one in row.serving
+            if one.is_live
+        )
         need, free = self.need(options, measured), self.free()
         if need + coming + self.margin <= free + parkable:
             return ""
@@ -57,54 +71,79 @@ class Admission:
             f"free{on_their_way}, and {_shown(self.margin)} must stay free"
         )
 
-    def is_full_for(self, row: Deployment, rows: Sequence[Deployment]) -> bool:
-        """Whether memory has no room for the process of a deployment now."""
+    def is_full_for(self, row: Deployment, launch: Launch, rows: Sequence[Deployment]) -> bool:
+        """Whether memory has no room for the processes of a pending launch now."""
         if not self.margin:
             return False
-        starting = self._sum(
-            other for other in rows if other.state is State.STARTING and other.key != row.key
+        starting = sum(
+            self._needed(other, one)
+            for other in rows
+            for one in other.launches
+            if one.state is LaunchState.STARTING
         )
-        return self._needed(row) + starting + self.margin > self.free()
+        return self._needed(row, launch) + starting + self.margin > self.free()
 
-    def _sum(self, rows: Iterable[Deployment]) -> int:
-        return sum(self._needed(row) for row in rows)
-
-    def _needed(self, row: Deployment) -> int:
-        return self.need(row.options, row.memory)
+    def _needed(self, row: Deployment, launch: Launch) -> int:
+        alike = measured_alike(row, launch.options, launch.artifact)
+        return self.need(launch.options, row.memory if alike else None)
 
 
-def _is_starting(row: Deployment) -> bool:
-    pending = row.state is State.PENDING and row.desired is Desired.RUNNING
-    return pending or row.state is State.STARTING
+def _is_starting(row: Deployment, launch: Launch) -> bool:
+    wanted = row.desired is Desired.RUNNING and launch.role is not LaunchRole.RETIRING
+    pending = launch.state is LaunchState.PENDING and wanted
+    return pending or launch.state is LaunchState.STARTING
 
 
 def _parkable(row: Deployment) -> bool:
-    return row.state is State.READY and row.options.idle_timeout > 0 and row.memory is not None
+    return _parkable_by_options(row) and row.memory is not None
+
+
+def _parkable_by_options(row: Deployment) -> bool:
+    replaced = row.replacement is not None and row.replacement.under_way
+    return (
+        row.state is State.READY
+        and row.options.idle_timeout > 0
+        and not replaced
+        and not row.parking
+    )
 
 
 def longest_idle(
     rows: Sequence[Deployment], traffic: Callable[[str], LaunchTraffic]
 ) -> list[ModelKey]:
-    """Deployments that may be parked for the sake of others, the longest idle first."""
-    idle = [
-        (traffic(row.launch_id).idle, row.key)
-        for row in rows
-        if row.state is State.READY and row.options.idle_timeout and row.launch_id
-    ]
+    """Deployments that may be parked for the sake of others, the longest idle first.
+
+    One that has requests at any of its launches is not idle.
+    """
+    idle = [(_idle(row, traffic), row.key) for row in rows if _parkable_by_options(row)]
     return [key for seconds, key in sorted(idle, reverse=True) if seconds >= MIN_IDLE]
+
+
+def _idle(row: Deployment, traffic: Callable[[str], LaunchTraffic]) -> float:
+    """Seconds since the last request of a ready deployment."""
+    return min(traffic(one.launch_id).idle for one in row.ready if one.launch_id)
 
 
 def choose_evicted(
     rows: Sequence[Deployment], unplaced: int, traffic: Callable[[str], LaunchTraffic]
 ) -> frozenset[ModelKey]:
-    """Deployments to park since other launches found no place.
+    """Deployments to park since launches of others found no place.
 
     Args:
-        unplaced: launches without a place; each deployment that stops already makes one.
-        traffic: what the proxy saw of a launch.
+        unplaced: launches without a place; each launch that stops already makes one.
+        traffic: what the proxies saw of a launch.
     """
-    needed = unplaced - sum(row.state is State.STOPPING for row in rows)
-    return frozenset(longest_idle(rows, traffic)[:needed]) if needed > 0 else frozenset()
+    places = {row.key: sum(one.is_live for one in row.serving) for row in rows}
+    needed = unplaced - sum(
+        one.state is LaunchState.STOPPING for row in rows for one in row.launches
+    )
+    chosen = set()
+    for key in longest_idle(rows, traffic):
+        if needed <= 0:
+            break
+        chosen.add(key)
+        needed -= places[key]
+    return frozenset(chosen)
 
 
 def _shown(size: int) -> str:

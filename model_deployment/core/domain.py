@@ -4,33 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model_deployment.core import merging
 from model_deployment.core.merging import Merging
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
-
-class Role(StrEnum):
-    """What a user may do."""
-
-    #: Predict and read.
-    CALLER = "caller"
-    #: Everything.
-    OPERATOR = "operator"
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """An authenticated user."""
-
-    name: str
-    role: Role
-
-    def may(self, role: Role) -> bool:
-        """Whether the user may do what a role may do."""
-        return self.role in (role, Role.OPERATOR)
+if TYPE_CHECKING:
+    from model_deployment.core.replacement import Replacement
 
 
 class State(StrEnum):
@@ -62,14 +44,16 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to connect to a model server."""
+    """Where to connect to a model server: a host and a port, or a Unix socket."""
 
     host: str
     port: int
+    #: Path of a Unix socket, which then is what counts; host and port are for the ``Host`` header.
+    path: str = ""
 
     @property
     def url(self) -> str:
-        """Base URL without a trailing slash."""
+        """Base URL without a trailing slash. Of a Unix socket it names the host alone."""
         return f"http://{self.host}:{self.port}"
 
 
@@ -81,6 +65,7 @@ class LaunchSpec:
     key: ModelKey
     #: Local folder that holds the model's artifacts (the one with ``MLmodel`` in it).
     model_path: str
+    #: Where it listens, as :meth:`Runtime.address` has said.
     address: Address
     options: Options
 
@@ -109,9 +94,83 @@ class Exit:
 LOST = Exit("the process is gone")
 
 
+class LaunchState(StrEnum):
+    """The state of a launch, as the control loop has observed it."""
+
+    PENDING = "pending"  # wanted, no process yet; a back-off is a pending launch with a not_before
+    STARTING = "starting"  # its processes exist and have not answered a health check
+    READY = "ready"  # answered
+    STOPPING = "stopping"  # its processes are ending
+
+
+class LaunchRole(StrEnum):
+    """What a launch is to its deployment."""
+
+    SERVING = "serving"  # one of its replicas: when it ends, the next one takes its place
+    COMING = "coming"  # has the options of a change, and does not serve before it has proved them
+    RETIRING = "retiring"  # gets no new requests, finishes those it has, and ends
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One row of ``launches``: a start of a deployment's processes, from the wish for it to its end.
+
+    Of a replica the row is kept: the next launch in its place has the same number and, where the runtime
+    holds ports, the same port. Times as in :class:`Deployment`.
+    """
+
+    #: Primary key of the row, which is the replica's identity.
+    id: int
+    role: LaunchRole
+    state: LaunchState
+    #: Those that its processes have, or will have.
+    options: Options
+    #: Name of the cached artifacts, likewise.
+    artifact: str
+    #: The deployment's generation that it belongs to.
+    generation: int
+    #: Number of the replica, from 0; unique among the launches that serve.
+    replica: int
+    #: When it entered its state, wall clock.
+    since: datetime
+    reason: str = ""
+    step: Step | None = None
+    #: Names its processes, its log and its lease; None while it is pending.
+    launch_id: str | None = None
+    handle: Handle | None = None
+    #: None while it has none, or where its runtime needs none.
+    port: int | None = None
+    #: Id of the first launch that was ready at the port. Where the runtime holds the port, later launches
+    #: keep the session: requests go on being sent to the port, and wait.
+    session: str | None = None
+    #: Consecutive failures.
+    tries: int = 0
+    #: Consecutive ends with a cause outside the model, which do not count as failures.
+    kills: int = 0
+    not_before: float = 0.0
+    deadline: float | None = None
+    ready_since: float | None = None
+    ready_at: datetime | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may have processes."""
+        return self.launch_id is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Why and how a deployment has no launch: ``stopped``, ``parked`` or ``failed``."""
+
+    state: State
+    reason: str = ""
+    #: Consecutive failures that led to it.
+    tries: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One row of the state database.
+    """A deployment: a row of ``deployments`` with its launches.
 
     Times named ``*_at`` are wall clock, for people. ``not_before``, ``deadline`` and ``ready_since``
     are seconds of the machine's monotonic clock, which outlives a controller but not a boot.
@@ -119,44 +178,118 @@ class Deployment:
 
     key: ModelKey
     desired: Desired
-    state: State
     options: Options
     #: Name of the cached artifacts: the key, and when the registry created the version.
     artifact: str
     created_at: datetime
-    step: Step | None = None
-    launch_id: str | None = None
-    handle: Handle | None = None
-    port: int | None = None
-    #: Consecutive failures.
-    tries: int = 0
-    #: Consecutive ends with a cause outside the model, which do not count as failures.
-    kills: int = 0
+    #: Set exactly while no launch serves or is to serve.
+    rest: Rest | None = None
+    #: All of them, by role (serving, coming, retiring) and number.
+    launches: tuple[Launch, ...] = ()
+    #: Rises with each change that only other launches can have. Serving launches of an earlier generation
+    #: are replaced one after another.
+    generation: int = 1
+    #: How many launches are to serve now: within ``options.replicas``.
+    replicas: int = 1
     #: It was ready at least once since it was last deployed: callers may wait for it to recover.
     proven: bool = False
-    #: Launches since it was last deployed.
-    launches: int = 0
-    not_before: float = 0.0
-    deadline: float | None = None
-    ready_since: float | None = None
-    ready_at: datetime | None = None
-    reason: str = ""
-    #: It stops in order to be parked.
-    parking: bool = False
-    #: Id of the first launch that was ready at the port. Where the runtime holds the port, later launches
-    #: keep the session: requests go on being sent to the port, and wait.
-    session: str | None = None
-    #: Memory of its processes when they were last measured, in bytes.
+    #: Starts since it was last deployed.
+    starts: int = 0
+    #: Why all its launches stop in order to be parked; empty if they do not.
+    parking: str = ""
+    #: Memory of the processes of one launch when they were last measured, in bytes.
     memory: int | None = None
     #: When its artifacts last changed; None if they never did.
     renewed_at: datetime | None = None
     #: Whether requests are merged, as the last launch that became ready has it; None if none was recorded
     #: since the deploy.
     merging: Merging | None = None
+    #: The user who deployed it last, or ``endpoint <name>``; None if that is not known.
+    deployed_by: str | None = None
+    #: A change of options or a restart that is under way, or has failed.
+    replacement: "Replacement | None" = None
+
+    @property
+    def serving(self) -> tuple[Launch, ...]:
+        """The replicas: launches that serve, or will when they are ready."""
+        return tuple([one for one in self.launches if one.role is LaunchRole.SERVING])
+
+    @property
+    def coming(self) -> Launch | None:
+        """The launch that has to prove the options of a change."""
+        return next((one for one in self.launches if one.role is LaunchRole.COMING), None)
+
+    @property
+    def retiring(self) -> tuple[Launch, ...]:
+        return tuple(one for one in self.launches if one.role is LaunchRole.RETIRING)
+
+    @property
+    def ready(self) -> tuple[Launch, ...]:
+        """The replicas that answer requests now."""
+        return tuple(
+            [
+                one
+                for one in self.launches
+                if one.state is LaunchState.READY and one.role is LaunchRole.SERVING
+            ]
+        )
+
+    @property
+    def leader(self) -> Launch | None:
+        """The replica that stands for the deployment: the one that is furthest, of these the first."""
+        return min(
+            self.serving, key=lambda one: (_PROGRESS.index(one.state), one.replica), default=None
+        )
+
+    @property
+    def state(self) -> State:
+        """That of its leader, or the one in which it rests."""
+        if (leader := self.leader) is not None:
+            return State(leader.state)
+        return self.rest.state if self.rest else State.STOPPED
+
+    @property
+    def reason(self) -> str:
+        """Why it is in its state."""
+        if (leader := self.leader) is not None:
+            return leader.reason
+        return self.rest.reason if self.rest else ""
+
+    @property
+    def tries(self) -> int:
+        """Consecutive failures."""
+        if (leader := self.leader) is not None:
+            return leader.tries
+        return self.rest.tries if self.rest else 0
+
+    @property
+    def kills(self) -> int:
+        """Consecutive ends with a cause outside the model."""
+        return leader.kills if (leader := self.leader) else 0
+
+    @property
+    def launch_id(self) -> str | None:
+        """That of its leader."""
+        return leader.launch_id if (leader := self.leader) else None
+
+    @property
+    def handle(self) -> Handle | None:
+        """That of its leader."""
+        return leader.handle if (leader := self.leader) else None
+
+    @property
+    def port(self) -> int | None:
+        """That of its leader."""
+        return leader.port if (leader := self.leader) else None
+
+    @property
+    def ready_at(self) -> datetime | None:
+        """Since when it has been ready without a gap, as far as its replicas tell."""
+        return min((one.ready_at for one in self.ready if one.ready_at), default=None)
 
     @property
     def merging_in_force(self) -> Merging:
-        """Whether requests to the launch that is ready are merged."""
+        """Whether requests to launches that are ready are merged."""
         return merging.in_force(self.options.batch_max_rows, self.merging)
 
     @property
@@ -177,8 +310,8 @@ class Deployment:
 
     @property
     def restarts(self) -> int:
-        """Launches after the first one since the last deploy."""
-        return max(0, self.launches - 1)
+        """Starts that came after the end of another launch since the last deploy."""
+        return max(0, self.starts - 1)
 
     @property
     def settled(self) -> bool:
@@ -186,144 +319,5 @@ class Deployment:
         return self.state in (State.READY, State.PARKED, State.STOPPED, State.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a deployment."""
-
-    at: datetime
-    state: State
-    reason: str
-    previous: State | None = None
-    launch_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What each proxy knows of one deployment; ``address`` is None while it does not serve.
-
-    If ``waits`` is set, requests meanwhile wait: the first one wakes the deployment.
-    """
-
-    key: ModelKey
-    state: State
-    launch_id: str | None = None
-    address: Address | None = None
-    reason: str = ""
-    options: Options = Options()
-    #: Names the model's local files, for its signature.
-    artifact: str = ""
-    waits: bool = False
-    #: Id of what requests are sent to, where several launches share a port.
-    session: str | None = None
-    #: Its row in the table of limits that all proxies share.
-    usage_row: int = 0
-    #: Rows of a merged call, at most; 0: requests are not merged.
-    max_batch_rows: int = 0
-
-
-#: Upper bounds of the histogram of rows in a batch; one more bucket has no bound.
-BATCH_ROWS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchTraffic:
-    """What proxies have seen of one launch."""
-
-    in_flight: int = 0
-    #: Age of the oldest unanswered request, in seconds.
-    oldest: float = 0.0
-    answered: int = 0
-    #: Consecutive time-outs; any answer resets the count.
-    timeouts_in_row: int = 0
-    #: Requests whose bodies are being received or checked.
-    reading: int = 0
-    #: Seconds since the last request ended; 0 while there is one, or while none can arrive.
-    idle: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyCounters:
-    """What proxies have counted of one deployment since this controller began to route to it."""
-
-    #: Whether a signature is there to check requests against; None while nothing is served.
-    checked: bool | None = None
-    #: Requests refused because they do not fit the signature.
-    refused: int = 0
-    #: Violations by column and kind; under ``""`` those that concern no column of the signature.
-    violations: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    #: Calls of the model that carried several requests, or a part of a large one.
-    batches: int = 0
-    #: Rows in those calls.
-    batched_rows: int = 0
-    #: Histogram of the rows of those calls: a count for each of ``BATCH_ROWS``, and one beyond.
-    batch_sizes: tuple[int, ...] = (0,) * (len(BATCH_ROWS) + 1)
-    #: Why requests are no longer merged, if merging was on.
-    unmergeable: str = ""
-    #: Requests now without a complete answer.
-    in_flight: int = 0
-    #: Of these, requests of which nothing was sent to the model yet.
-    waiting: int = 0
-    #: Bytes of request bodies held in memory now.
-    held: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Memory of all processes of a launch, in bytes."""
-
-    #: Resident set size; shared pages count once for each process.
-    rss: int
-    #: Proportional set size; None where it cannot be read.
-    pss: int | None
-    #: Unique set size, which is freed when the processes end; None where it cannot be read.
-    uss: int | None = None
-    #: Whether it was forked from a parent that had imported libraries; None where it is not known.
-    forked: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerCounts:
-    """How many of the several workers of a launch serve."""
-
-    #: Workers that have loaded the model.
-    serving: int
-    workers: int
-    #: Why the last worker that failed to load the model failed, while its start is repeated.
-    load_failure: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Results of the health checks of one launch; ``failures`` are consecutive."""
-
-    healthy: bool = False
-    failures: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class BlockedPort:
-    """A port of the range on which a foreign process listens."""
-
-    port: int
-    holder: str
-
-
-@dataclass(frozen=True, slots=True)
-class PortUsage:
-    """The port pool at one moment."""
-
-    first: int
-    last: int
-    leased: int
-    quarantined: int
-    blocked: tuple[BlockedPort, ...]
-
-    @property
-    def size(self) -> int:
-        """Ports in the range."""
-        return self.last - self.first + 1
-
-    @property
-    def free(self) -> int:
-        """Ports a launch could take now."""
-        return self.size - self.leased - self.quarantined - len(self.blocked)
+#: The order in which replicas stand for their deployment.
+_PROGRESS = [LaunchState.READY, LaunchState.STARTING, LaunchState.STOPPING, LaunchState.PENDING]

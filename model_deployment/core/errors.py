@@ -3,8 +3,16 @@
 Messages begin with "cannot", name the thing, and say what helps.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
+
+_TYPES = "urn:model-deployment:problem:"
+
+
+def problem_type(title: str) -> str:
+    """The `type` of the problems with a title: a URI that programs compare, and that stays."""
+    return _TYPES + re.sub("[^a-z]+", "-", title.lower())
 
 
 class ModelDeploymentError(Exception):
@@ -34,7 +42,7 @@ class ModelDeploymentError(Exception):
     def problem(self) -> dict[str, Any]:
         """The problem document of RFC 9457; its media type is ``application/problem+json``."""
         return {
-            "type": "about:blank",
+            "type": problem_type(self.title),
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
@@ -85,6 +93,10 @@ class NotFound(ModelDeploymentError, status=404, title="Not found"):
     """The requested object does not exist, or no longer exists."""
 
 
+class NoProject(NotFound, title="No project of flows"):
+    """The controller is set to no project of flows."""
+
+
 class MethodNotAllowed(ModelDeploymentError, status=405, title="Method not allowed"):
     """The path exists, but not with this method."""
 
@@ -100,6 +112,10 @@ class MethodNotAllowed(ModelDeploymentError, status=405, title="Method not allow
 
 class Conflict(ModelDeploymentError, status=409, title="Conflict"):
     """The request contradicts an earlier request."""
+
+
+class PreconditionFailed(ModelDeploymentError, status=412, title="Precondition failed"):
+    """The object is no longer as the caller's ``If-Match`` says (RFC 9110, section 13.1.1)."""
 
 
 class PayloadTooLarge(ModelDeploymentError, status=413, title="Payload too large"):
@@ -136,12 +152,20 @@ class InvalidName(InvalidRequest, title="Invalid name"):
     """A model name or version that may not be deployed."""
 
 
+class InvalidProject(InvalidRequest, title="Invalid project"):
+    """The settings of a project of flows cannot be used."""
+
+
 class TooBusy(ModelDeploymentError, status=429, title="Too busy"):
     """Too many requests are waiting for the model."""
 
 
 class DeployFailed(ModelDeploymentError, status=502, title="Deployment failed"):
     """The model process did not become ready, and the tries are used up."""
+
+
+class ChangeFailed(ModelDeploymentError, status=502, title="Change failed"):
+    """The new launch did not become ready; the launch before goes on with its options."""
 
 
 class ModelBroke(ModelDeploymentError, status=502, title="Model process broke"):
@@ -170,6 +194,10 @@ class NotReached(NotReady):
 
 class NoFreePort(Unavailable, title="No free port"):
     """Every port of the range is in use."""
+
+
+class CannotStart(Unavailable, title="Launches cannot be started"):
+    """What starts such launches is missing, or does not answer."""
 
 
 class RegistryUnavailable(Unavailable, title="Registry unavailable"):

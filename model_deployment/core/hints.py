@@ -7,8 +7,27 @@ _LINK = (
     "A symbolic link in the model's files points outside the model's folder, and its target is not "
     "downloaded. Log the model with the files themselves."
 )
+_SERIES = (
+    "The model is a Keras network, as the flows train them for time series. Install Keras and JAX where "
+    "the model runs (pip install 'model-deployment[series]'), then deploy again; or deploy with "
+    "env_manager uv, which installs the model's requirements."
+)
 #: By a sign in the reason, also in one that an earlier release stored; the first sign that is found counts.
 _ADVICE = {
+    # Of start_method=container. What follows in the reason is pip's or the engine's, and may say anything.
+    "(MODEL_DEPLOYMENT_BUILD_TIMEOUT)":
+        "The package index or the network is slow, or a package is large. Raise "
+        "MODEL_DEPLOYMENT_BUILD_TIMEOUT, or use a base image (MODEL_DEPLOYMENT_IMAGE_BASE) that has the "
+        "large packages.",
+    "cannot build the model's environment":
+        "pip could not install the model's requirements in the base image; the reason has its last lines. "
+        "Check that each version exists as a wheel for this Python, and that builds reach the package "
+        "index (PIP_INDEX_URL, MODEL_DEPLOYMENT_IMAGE_NETWORK). Then deploy again.",
+    "cannot pull the base image":
+        "The engine has no such image, and cannot fetch it. Check MODEL_DEPLOYMENT_IMAGE_BASE.",
+    "cannot use the requirement ":
+        "The image of the model's environment is made of packages and wheels only. Log the model with "
+        "other requirements (pip_requirements), or name a base image that has what it needs.",
     "not ready within":
         "The model server started but did not pass its health check in time. If the model is large, "
         "raise MODEL_DEPLOYMENT_START_TIMEOUT. If the model waits for something, its log may say what.",
@@ -19,9 +38,14 @@ _ADVICE = {
         "The model calls MLflow, for example to load another registered model, but models do not get the "
         "address of your server. Add MLFLOW_TRACKING_URI to MODEL_DEPLOYMENT_MODEL_ENV, then restart the "
         "controller.",
+    "No module named 'keras'": _SERIES,
+    "No module named 'jax'": _SERIES,
     "No module named":
         "The model needs a library that is not installed where it runs. Install the library there, or "
         "deploy with env_manager uv or virtualenv, which installs the model's requirements.",
+    "Could not find Conda":
+        "Conda is not installed on the controller's machine. Install it there, or deploy with env_manager "
+        "uv, virtualenv or local.",
     "is stopped (SIGSTOP)":
         "The model's process was suspended from outside (SIGSTOP) and answered no requests.",
     # Before the entries below: the reason ends with the model's own output, which may say anything.
@@ -79,7 +103,7 @@ _OF_ANY = (
     "traceback. Fix the model, register it again, and deploy the new version."
 )
 #: Signs that say more than the kind of the exception.
-_WHATEVER_RAISED = ("in-MODEL_DEPLOYMENT_MODEL_ENV", "No module named")
+_WHATEVER_RAISED = ("in-MODEL_DEPLOYMENT_MODEL_ENV", "No module named", "Could not find Conda")
 #: Reasons that name a step in progress, not a problem.
 _NO_TROUBLE = (
     "verifying the local artifacts",

@@ -48,6 +48,21 @@ def in_force(batch_max_rows: int | Literal["auto"], recorded: Merging | None) ->
     return Merging(int(batch_max_rows), f"batch_max_rows is {batch_max_rows}")
 
 
+def changed(recorded: Merging | None, batch_max_rows: int | Literal["auto"]) -> Merging | None:
+    """Merging for a launch that goes on with another limit; None if only another launch can have it.
+
+    Args:
+        recorded: what was found out before it was ready. Its rows are independent if they are merged.
+    """
+    if batch_max_rows == 0:
+        return Merging()
+    if recorded is None or not recorded.max_rows:
+        return None
+    if batch_max_rows == AUTO:
+        return Merging(AUTO_MAX_ROWS, "its rows are independent")
+    return Merging(int(batch_max_rows), f"batch_max_rows is {batch_max_rows}")
+
+
 def turned_off(merging: Merging, unmergeable: str) -> Merging:
     """The same, or no merging where the proxy has turned it off, for a reason that is not empty."""
     return Merging(0, unmergeable) if merging.max_rows and unmergeable else merging

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
+from model_deployment.core.replicas import MAX_REPLICAS, Replicas
+
 #: The value of an option whose value the controller chooses.
 AUTO: Final = "auto"
 
@@ -31,6 +33,7 @@ class StartMethod(StrEnum):
     AUTO = "auto"  # forkserver where possible: on Linux, with env_manager local
     FORKSERVER = "forkserver"  # a fork of the warm parent
     SERVE = "serve"  # mlflow models serve
+    CONTAINER = "container"  # a container of its own
 
 
 class Validation(StrEnum):
@@ -49,11 +52,17 @@ AUTO_MAX_ROWS = 256
 MAX_CAPTURE_BYTES = 6 * 1024 * 1024
 
 
+#: Bytes below which no model server starts, and which is more than an engine demands.
+MIN_CONTAINER_MEMORY = 64 * 1024 * 1024
+#: What only containers obey.
+CONTAINER_LIMITS = ("memory_limit", "cpu_limit")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
     """What is declared of one option beside its name and its default."""
 
-    #: Makes the value from JSON: a StrEnum, int, float, or tuple (column names).
+    #: Makes the value from JSON: a StrEnum, int, float, tuple (column names) or Replicas.
     kind: type
     #: For the API and the command line.
     description: str
@@ -69,6 +78,8 @@ class Declaration:
     meanings: Mapping[float, str] = field(default_factory=dict)
     #: Words that may stand in place of a number.
     words: tuple[str, ...] = ()
+    #: Whether a deployment that is ready obeys a change without a new launch.
+    applies_at_once: bool = False
     #: Whether a setting of the same name holds the default, and the setting's own default where it differs.
     setting: bool = False
     setting_default: Any = None
@@ -84,7 +95,19 @@ class Declaration:
         Raises:
             ValueError, TypeError: it stands for none.
         """
+        if self.is_range:
+            return Replicas.read(value)
         return value if value in self.words else self.kind(value)
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it is a number of launches, or from one number to another."""
+        return self.kind is Replicas
+
+    @property
+    def is_size(self) -> bool:
+        """Whether text like ``512MiB`` is accepted as well."""
+        return self.unit == "bytes"
 
     @property
     def is_list(self) -> bool:
@@ -97,6 +120,13 @@ class Declaration:
     @property
     def is_duration(self) -> bool:
         return self.unit in ("s", "d")
+
+
+def as_json(value: Any) -> Any:
+    """A value of an option as JSON has it."""
+    if isinstance(value, Replicas):
+        return value.as_json()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def option(default: Any, kind: type, label: str, description: str, **more: Any) -> Any:
@@ -115,15 +145,36 @@ class Options:
     start_method: StartMethod = option(
         StartMethod.AUTO, StartMethod, "Start method",
         "How model servers are started: `forkserver` forks a process that has imported MLflow, `serve` "
-        "runs `mlflow models serve`, `auto` forks where possible.", setting=True,
+        "runs `mlflow models serve`, `container` starts a container of its own, `auto` forks where "
+        "possible.",
+        setting=True,
     )  # fmt: skip
     workers: int = option(
         1, int, "Worker processes", "Worker processes of the model server.", minimum=1, maximum=64
     )
+    replicas: Replicas = option(
+        Replicas(), Replicas, "Replicas",
+        "Model servers of the deployment that serve at the same time: a number like `2`, or a range like "
+        "`1-4`, within which the controller follows the requests.",
+        minimum=1, maximum=MAX_REPLICAS, applies_at_once=True,
+    )  # fmt: skip
+    memory_limit: int = option(
+        2 * 1024**3, int, "Memory of a container",
+        "Bytes of memory that a container may use, with all its worker processes and its temporary files. "
+        "The kernel ends what needs more. Only for `start_method=container`.",
+        minimum=MIN_CONTAINER_MEMORY, maximum=2**50, unit="bytes", setting=True,
+    )  # fmt: skip
+    cpu_limit: float | Literal["auto"] = option(
+        AUTO, float, "Processors of a container",
+        "Processors that a container may use, for example 0.5. `auto` is one for each worker process. Only "
+        "for `start_method=container`.",
+        minimum=0.1, maximum=1024, words=(AUTO,), setting=True,
+    )  # fmt: skip
     validation: Validation = option(
         Validation.STRICT, Validation, "Request validation",
         "How strictly requests are checked against the model's signature: `strict` rejects what does not "
         "fit, `coerce` converts unambiguous values, `observe` only counts what does not fit.",
+        applies_at_once=True,
     )  # fmt: skip
     batch_max_rows: int | Literal["auto"] = option(
         AUTO, int, "Rows of a batch, at most",
@@ -135,30 +186,34 @@ class Options:
     capture_rate: float = option(
         1.0, float, "Share of requests captured",
         "Share of the answered requests that are captured, from 0 (none) to 1 (all).",
-        minimum=0, maximum=1, meanings={0: "none", 1: "all"}, setting=True,
+        minimum=0, maximum=1, meanings={0: "none", 1: "all"}, setting=True, applies_at_once=True,
     )  # fmt: skip
     capture_exclude: tuple[str, ...] = option(
-        (), tuple, "Columns not captured", "Columns that are not captured.", setting=True
-    )
+        (), tuple, "Columns not captured", "Columns that are not captured.", setting=True,
+        applies_at_once=True,
+    )  # fmt: skip
     capture_hash: tuple[str, ...] = option(
         (), tuple, "Columns captured as digests", "Columns whose values are captured as digests.",
-        setting=True,
+        setting=True, applies_at_once=True,
     )  # fmt: skip
     max_capture_bytes: int = option(
         1024 * 1024, int, "Bytes captured of a request",
         "Largest capture in bytes, request and answer together; a larger request is recorded without its "
         "body.", minimum=0, maximum=MAX_CAPTURE_BYTES, unit="bytes", setting=True,
+        applies_at_once=True,
     )  # fmt: skip
     #: None: as long as the document store keeps captures by default.
     retention_days: float | None = option(
         None, float, "Days captures are kept", "Days that captures are kept.",
         minimum=0, maximum=36500, positive=True, unit="d", setting=True, setting_default=30.0,
+        applies_at_once=True,
     )  # fmt: skip
     idle_timeout: float = option(
         0.0, float, "Park when idle, seconds",
         "Seconds without a request after which the deployment is parked: its processes end and its port is "
         "released. The next request starts it again and waits. 0 turns parking off.",
         minimum=0, maximum=366 * 86400, meanings={0: "never"}, unit="s", setting=True,
+        applies_at_once=True,
     )  # fmt: skip
 
     @classmethod
@@ -170,12 +225,21 @@ class Options:
     def forks(self) -> bool:
         """Whether the processes are forked from a warm parent, where that can work."""
         local = self.env_manager is EnvManager.LOCAL and sys.platform == "linux"
-        return local and self.start_method is not StartMethod.SERVE
+        return local and self.start_method in (StartMethod.AUTO, StartMethod.FORKSERVER)
+
+    @property
+    def contained(self) -> bool:
+        """Whether each launch is a container of its own."""
+        return self.start_method is StartMethod.CONTAINER
+
+    @property
+    def processors(self) -> float:
+        """How many processors a container may use. A machine may have fewer."""
+        return float(self.workers) if self.cpu_limit == AUTO else float(self.cpu_limit)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, for the state row and for answers."""
-        values = {name: getattr(self, name) for name in self.declarations()}
-        return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+        return {name: as_json(getattr(self, name)) for name in self.declarations()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

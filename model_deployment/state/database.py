@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from model_deployment.core.errors import StateError
-from model_deployment.state import files, instance
-from model_deployment.state.files import SCHEMA_VERSION
+from model_deployment.state import files, instance, migration
 
 T = TypeVar("T")
 
@@ -120,7 +119,7 @@ class Database:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            _migrate(connection)
+            migration.migrate(connection)
             connection.execute("PRAGMA foreign_keys=ON")
             _write_instance_id(connection, self.path.with_name("instance-id"))
         except BaseException:
@@ -199,9 +198,10 @@ class Database:
                 return False
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot_id', ?)", (boot_id,))
             connection.execute(
-                "UPDATE deployments SET not_before = 0, deadline = NULL, ready_since = NULL, kills = 0, "
-                "tries = CASE state WHEN 'failed' THEN tries ELSE 0 END"
+                "UPDATE launches SET not_before = 0, deadline = NULL, ready_since = NULL, kills = 0, "
+                "tries = 0"
             )
+            connection.execute("UPDATE replacements SET deadline = NULL")
             connection.execute("UPDATE ports SET quarantined_until = 0, blocked_until = 0")
             return True
 
@@ -260,28 +260,3 @@ def _write_instance_id(connection: sqlite3.Connection, file: Path) -> None:
     )
     (name,) = connection.execute("SELECT value FROM meta WHERE name = 'instance_id'").fetchone()
     instance.write(file, name)
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Create the tables, or migrate them from an older layout, in one transaction.
-
-    SQLite cannot change the checks of a table, so rows move to a new table (see "Making Other Kinds Of
-    Table Schema Changes", https://www.sqlite.org/lang_altertable.html).
-    """
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    old = [row["name"] for row in connection.execute("PRAGMA table_info(deployments)")]
-    before = after = ""
-    if old and found < SCHEMA_VERSION:
-        columns = ", ".join(old)
-        before = "ALTER TABLE deployments RENAME TO old_deployments;"
-        after = (
-            f"INSERT INTO deployments ({columns}) SELECT {columns} FROM old_deployments;"  # noqa: S608
-            "DROP TABLE old_deployments;"
-        )
-    # Otherwise the events would keep referring to the old table.
-    connection.execute("PRAGMA foreign_keys=OFF")
-    connection.execute("PRAGMA legacy_alter_table=ON")
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {before} {files.schema()}; {after} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
-    )
-    connection.execute("PRAGMA legacy_alter_table=OFF")

@@ -1,22 +1,16 @@
 """The deployments and their events. Every change of a row is one compare-and-set and one event."""
 
-import json
 import sqlite3
 from collections.abc import Iterable
-from typing import Any
 
-from model_deployment.core.domain import Deployment, Desired, Event, Handle, State
-from model_deployment.core.errors import Conflict, IllegalTransition
+from model_deployment.core.deployment_lifecycle import check
+from model_deployment.core.domain import Deployment, Desired, Launch, LaunchState, State
+from model_deployment.core.errors import IllegalTransition
+from model_deployment.core.events import Event
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from model_deployment.state import ports, rows
+from model_deployment.state import launch_rows, replacement_rows, rows, wanting
 from model_deployment.state.database import Database
-
-#: Columns :meth:`Deployments.move` may set besides the state.
-_CHANGEABLE = frozenset({
-    "step", "deadline", "not_before", "tries", "ready_since", "ready_at", "launches", "parking",
-    "session", "proven", "kills", "merging",
-})  # fmt: skip
 
 
 class Deployments:
@@ -25,7 +19,7 @@ class Deployments:
     def __init__(self, database: Database) -> None:
         self._database = database
         #: The rows as they were read last, by id, and what was made of them.
-        self._known: dict[int, tuple[tuple[Any, ...], Deployment]] = {}
+        self._known: dict[int, tuple[rows.Raw, Deployment]] = {}
 
     async def all(self) -> list[Deployment]:
         """Every row, oldest first. What has not changed is the same object as before."""
@@ -33,11 +27,11 @@ class Deployments:
 
     def _read_all(self, connection: sqlite3.Connection) -> list[Deployment]:
         known, self._known = self._known, {}
-        for row in connection.execute("SELECT * FROM deployments ORDER BY id"):
-            id, values = row["id"], tuple(row)
+        for raw in rows.each(connection):
+            id = raw[0]["id"]
             before = known.get(id)
-            same = before is not None and before[0] == values
-            self._known[id] = before if before and same else (values, rows.read(row))
+            same = before is not None and before[0] == raw
+            self._known[id] = before if before and same else (raw, rows.read(raw))
         return [deployment for _, deployment in self._known.values()]
 
     async def get(self, key: ModelKey) -> Deployment | None:
@@ -45,12 +39,18 @@ class Deployments:
         return await self._database.read(lambda c: rows.get(c, key))
 
     async def want_running(
-        self, key: ModelKey, options: Options, artifact: str, capacity: int
+        self,
+        key: ModelKey,
+        options: Options,
+        artifact: str,
+        capacity: int,
+        by: str | None = None,
     ) -> tuple[Deployment, bool]:
-        """Want a deployment to run. A stopped, failed or parked row becomes pending.
+        """Want a deployment to run. One that is stopped, failed or parked gets a pending launch.
 
         Args:
             capacity: number of usable ports.
+            by: who asks.
 
         Returns:
             The row, and whether this call changed it.
@@ -60,119 +60,106 @@ class Deployments:
             Conflict: a launch with other options or artifacts has not begun to stop yet.
         """
         return await self._database.write(
-            lambda c: _want_running(c, key, options, artifact, capacity)
+            lambda c: wanting.want_running(c, key, options, artifact, capacity, by)
         )
 
     async def wake(self, key: ModelKey) -> Deployment | None:
-        """Want a deployment that is parked, or being parked, to run. None if there is no such row."""
-        return await self._database.write(lambda c: _wake(c, key))
+        """Want a deployment that is parked, or being parked, to run. None if there is no such row.
+
+        A change that failed earlier is forgotten, as wherever the deployment starts anew.
+        """
+        return await self._database.write(lambda c: wanting.wake(c, key))
 
     async def want_stopped(self, key: ModelKey) -> Deployment | None:
         """Want a deployment to be stopped. None if there is no such row."""
+        return await self._database.write(lambda c: wanting.want_stopped(c, key))
 
-        def work(connection: sqlite3.Connection) -> Deployment | None:
-            row = rows.get(connection, key)
-            if row is None or row.desired is Desired.STOPPED:
-                return row
-            connection.execute(
-                "UPDATE deployments SET desired = 'stopped' WHERE model = ? AND version = ?",
-                (key.model, key.version),
-            )
-            rows.write_event(
-                connection, key, row.state, row.state, row.launch_id, "undeploy asked for"
-            )
-            return rows.get(connection, key)
-
-        return await self._database.write(work)
-
-    async def launch(
-        self, row: Deployment, launch_id: str, port: int, deadline: float, now: float
-    ) -> Deployment:
-        """Lease the port and enter ``starting``, in one transaction, before any process exists.
-
-        A port that the row has kept stays leased; for another port it is released.
+    async def rouse(self, row: Deployment, reason: str) -> Deployment:
+        """Want a launch of a parked deployment again.
 
         Raises:
-            IllegalTransition: the row or the port has changed since it was read.
+            IllegalTransition: it has changed since it was read, or is not parked.
         """
 
         def work(connection: sqlite3.Connection) -> Deployment:
-            if port == row.port:
-                ports.pass_on(connection, port, launch_id)
-            else:
-                if row.port is not None:
-                    ports.release(connection, row.port, 0.0)
-                ports.lease(connection, port, launch_id, now)
-            return rows.move(
-                connection, row, State.STARTING, f"launch on port {port}",
-                launch_id=launch_id, port=port, handle=None, deadline=deadline,
-                launches=row.launches + 1, ready_since=None, ready_at=None, step=None,
-            )  # fmt: skip
+            now = rows.fresh(connection, row)
+            if now.state is not State.PARKED:
+                raise IllegalTransition(f"cannot wake {row.key}: it is {now.state}")
+            replacement_rows.forget_failure(connection, now)
+            return wanting.begin(connection, now, reason)
 
         return await self._database.write(work)
 
-    async def record_handle(self, handle: Handle) -> None:
-        """Write the runtime's handle of a launch."""
-        text = json.dumps(
-            {"host": handle.address.host, "port": handle.address.port, "ref": dict(handle.ref)}
-        )
-        await self._database.change(
-            "UPDATE deployments SET handle = ? WHERE launch_id = ?", (text, handle.launch_id)
-        )
-
-    async def record_memory(self, launch_id: str, size: int) -> None:
-        """Write the memory of a launch's processes, in bytes."""
-        await self._database.change(
-            "UPDATE deployments SET memory = ? WHERE launch_id = ?", (size, launch_id)
-        )
-
-    async def move(self, row: Deployment, state: State, reason: str, **changes: Any) -> Deployment:
-        """Change the state of a row, and keep its launch if it has one.
+    async def settle(self, row: Deployment, state: State, reason: str) -> Deployment:
+        """Rest in another state.
 
         Raises:
-            IllegalTransition: the transition is not legal, or the row has changed since it was read.
+            IllegalTransition: it has changed since it was read, or does not rest.
         """
-        if not changes.keys() <= _CHANGEABLE:
-            raise IllegalTransition(
-                f"cannot set {sorted(changes.keys() - _CHANGEABLE)} with a move"
-            )
-        return await self._database.write(lambda c: rows.move(c, row, state, reason, **changes))
-
-    async def release(
-        self,
-        row: Deployment,
-        state: State,
-        reason: str,
-        *,
-        tries: int,
-        not_before: float,
-        quarantined_until: float,
-        keeps_port: bool = False,
-        kills: int = 0,
-    ) -> Deployment:
-        """Enter a state without a launch. The port is released, or kept for the next launch."""
 
         def work(connection: sqlite3.Connection) -> Deployment:
-            if row.port is not None and not keeps_port:
-                ports.release(connection, row.port, quarantined_until)
-            return rows.move(
-                connection, row, state, reason,
-                launch_id=None, handle=None, step=None, deadline=None, parking=False,
-                port=row.port if keeps_port else None,
-                session=row.session if keeps_port else None,
-                ready_since=None, ready_at=None, tries=tries, not_before=not_before, kills=kills,
-                proven=row.proven or row.state is State.READY,
-                # A wake-up is not a restart.
-                launches=0 if state is State.PARKED else row.launches,
-            )  # fmt: skip
+            now = rows.fresh(connection, row)
+            if now.rest is None or not check(now.state, state):
+                raise IllegalTransition(f"cannot move {row.key} from {now.state} to {state}")
+            rows.write_event(connection, row.key, now.state, state, reason)
+            return rows.update(connection, row.key, rest=state, rest_reason=reason, rest_tries=0)
 
         return await self._database.write(work)
 
-    async def note(self, row: Deployment, reason: str) -> None:
-        """Write an event without a change of state."""
-        await self._database.write(
-            lambda c: rows.write_event(c, row.key, row.state, row.state, row.launch_id, reason)
-        )
+    async def park(self, row: Deployment, reason: str) -> Deployment:
+        """Have all launches stop in order to be parked.
+
+        Those that are pending are gone at once; the stops of the others tell the reason in their events.
+
+        Raises:
+            IllegalTransition: it has changed since it was read, none of its launches is ready, it is
+                not wanted, or a change is under way.
+        """
+
+        def work(connection: sqlite3.Connection) -> Deployment:
+            now = rows.fresh(connection, row)
+            changing = now.replacement is not None and now.replacement.under_way
+            if not now.ready or now.desired is Desired.STOPPED or changing:
+                raise IllegalTransition(f"cannot park {row.key}: it is {now.state}")
+            for launch in now.serving:
+                if launch.state is LaunchState.PENDING:
+                    launch_rows.write_event(connection, now, launch, State.PARKED, reason)
+                    launch_rows.delete(connection, launch, 0.0)
+            return rows.update(connection, row.key, parking=reason)
+
+        return await self._database.write(work)
+
+    async def scale(self, row: Deployment, replicas: int, reason: str) -> Deployment:
+        """Want another number of replicas.
+
+        Raises:
+            IllegalTransition: it has changed since it was read, or its options do not allow the number.
+        """
+
+        def work(connection: sqlite3.Connection) -> Deployment:
+            now, limits = rows.fresh(connection, row), row.options.replicas
+            if not limits.min <= replicas <= limits.max:
+                raise IllegalTransition(
+                    f"cannot have {replicas} replicas of {row.key}: its options say {limits.min} to "
+                    f"{limits.max}"
+                )
+            rows.note(connection, now, reason)
+            return rows.update(connection, row.key, replicas=replicas)
+
+        return await self._database.write(work)
+
+    async def forget_failure(self, key: ModelKey) -> None:
+        """No longer tell of a change that failed."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            if (row := rows.get(connection, key)) is not None:
+                replacement_rows.forget_failure(connection, row)
+
+        await self._database.write(work)
+
+    async def note(self, row: Deployment, reason: str, launch: Launch | None = None) -> None:
+        """Write an event without a change of state, of a launch if one is given."""
+        await self._database.write(lambda c: rows.note(c, row, reason, launch))
 
     async def events(self, key: ModelKey, limit: int = 200) -> list[Event]:
         """What happened to a deployment, newest first."""
@@ -189,10 +176,10 @@ class Deployments:
 
     async def last_launch(self, key: ModelKey) -> str | None:
         """Id of the newest launch."""
-        launches = await self.launches(key, 1)
-        return launches[0] if launches else None
+        newest = await self.launch_ids(key, 1)
+        return newest[0] if newest else None
 
-    async def launches(self, key: ModelKey, limit: int) -> list[str]:
+    async def launch_ids(self, key: ModelKey, limit: int) -> list[str]:
         """Ids of the newest launches, newest first."""
 
         def work(connection: sqlite3.Connection) -> list[str]:
@@ -215,84 +202,8 @@ class Deployments:
         )
 
 
-def _want_running(
-    connection: sqlite3.Connection, key: ModelKey, options: Options, artifact: str, capacity: int
-) -> tuple[Deployment, bool]:
-    row = rows.get(connection, key)
-    now = rows.now()
-    if row is not None and row.desired is Desired.RUNNING and row.state is not State.FAILED:
-        return row, False
-    goes_on = row is not None and row.state in (State.STARTING, State.READY)
-    if row is not None and goes_on and (row.options, row.artifact) != (options, artifact):
-        # Undeployed a moment ago, and its stop has not begun.
-        raise Conflict(
-            f"cannot deploy {key} with other options: its processes are still being stopped; try again",
-            retry_after=1,
-        )
-    ports.check_capacity(connection, capacity, but=key, options=options)
-    if row is None:
-        connection.execute(
-            "INSERT INTO deployments (model, version, desired, state, options, artifact, created_at) "
-            "VALUES (?, ?, 'running', 'pending', ?, ?, ?)",
-            (key.model, key.version, json.dumps(options.as_dict()), artifact, now),
-        )
-        rows.write_event(connection, key, None, State.PENDING, None, "deploy asked for")
-    else:
-        connection.execute(
-            "UPDATE deployments SET desired = 'running', options = ?, artifact = ?, tries = 0, "
-            "parking = 0, not_before = 0, launches = 0, kills = 0, created_at = ?, "
-            "proven = (state = 'ready'), "
-            "merging = CASE state WHEN 'ready' THEN merging END, "
-            "memory = ?, renewed_at = CASE artifact WHEN ? THEN renewed_at ELSE ? END, "
-            # Requests that wait at the port of an earlier launch wait for what may be another model now.
-            "session = CASE state WHEN 'pending' THEN NULL ELSE session END "
-            "WHERE model = ? AND version = ?",
-            (
-                json.dumps(options.as_dict()),
-                artifact,
-                now,
-                row.memory if measured_alike(row, options, artifact) else None,
-                artifact,
-                now,
-                key.model,
-                key.version,
-            ),
-        )
-        if row.state in (State.STOPPED, State.FAILED, State.PARKED):
-            armed = rows.get(connection, key)
-            assert armed is not None  # noqa: S101 - it was updated in this transaction
-            rows.move(connection, armed, State.PENDING, "deploy asked for")
-        else:  # stopping, and wanted again: it is started once it has stopped
-            rows.write_event(
-                connection, key, row.state, row.state, row.launch_id, "deploy asked for"
-            )
-    changed = rows.get(connection, key)
-    assert changed is not None  # noqa: S101
-    return changed, True
-
-
-def _wake(connection: sqlite3.Connection, key: ModelKey) -> Deployment | None:
-    row = rows.get(connection, key)
-    if row is None or row.desired is Desired.STOPPED:
-        return row
-    if row.state is State.PARKED:
-        return rows.move(connection, row, State.PENDING, "deploy asked for")
-    if row.parking:  # it is started once it has stopped
-        connection.execute(
-            "UPDATE deployments SET parking = 0 WHERE model = ? AND version = ?",
-            (key.model, key.version),
-        )
-        rows.write_event(connection, key, row.state, row.state, row.launch_id, "deploy asked for")
-    return rows.get(connection, key)
-
-
-def measured_alike(row: Deployment, options: Options, artifact: str) -> bool:
-    """Whether the memory measured of a row holds for these options and artifacts."""
-    now, then = options, row.options
-    same = (now.workers, now.env_manager, now.forks) == (then.workers, then.env_manager, then.forks)
-    return same and row.artifact == artifact
-
-
 def live_launches(deployments: Iterable[Deployment]) -> set[str]:
-    """The launches that deployments account for."""
-    return {row.launch_id for row in deployments if row.launch_id is not None}
+    """The ids of the launches that deployments account for, of every role."""
+    return {
+        one.launch_id for row in deployments for one in row.launches if one.launch_id is not None
+    }

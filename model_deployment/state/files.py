@@ -13,15 +13,14 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from model_deployment.core.domain import Address
 from model_deployment.core.errors import StateError
 from model_deployment.core.options import Options
 from model_deployment.core.rollout_counts import StageCounts
-from model_deployment.state import endpoint_rows
+from model_deployment.state import endpoint_rows, rows
 from model_deployment.state.snapshot import BESIDE, sync
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 7
 #: A file that exists while a restore runs, or after it was interrupted.
 UNFINISHED = "restore-unfinished"
 #: Name of the entry in ``meta`` that says that there is an embedded document store.
@@ -148,17 +147,45 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
         yield str(verdict)
     if connection.execute("PRAGMA foreign_key_check").fetchone():
         yield "there are events without a deployment"
-    for options, handle in connection.execute("SELECT options, handle FROM deployments"):
-        try:
-            Options.from_dict(json.loads(options))
-            if handle is not None:
-                where = json.loads(handle)
-                Address(str(where["host"]), int(where["port"]))
-                dict(where["ref"])
-        except (ValueError, TypeError, KeyError, AttributeError):
-            yield "the options or the address of a deployment cannot be read"
-    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'endpoints'").fetchone():
+    for table in _SPOKEN_OF:
+        yield from _unreadable(connection, table)
+    if _has(connection, "endpoints"):
         yield from _endpoint_problems(connection)
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,))
+    return found.fetchone() is not None
+
+
+#: Tables with JSON of options or addresses, and what a row of each is. Earlier layouts lack some.
+_SPOKEN_OF = {
+    "deployments": "a deployment",
+    "launches": "a launch",
+    "replacements": "a replacement",
+}
+
+
+def _unreadable(connection: sqlite3.Connection, table: str) -> Iterator[str]:
+    names = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    if "options" not in names:
+        return
+    handle = "handle" if "handle" in names else "NULL"
+    for options, text in connection.execute(f"SELECT options, {handle} FROM {table}"):  # noqa: S608
+        if not _can_be_read(options, text):
+            yield f"the options or the address of {_SPOKEN_OF[table]} cannot be read"
+
+
+def _can_be_read(options: str, handle: str | None) -> bool:
+    try:
+        Options.from_dict(json.loads(options))
+        if handle is not None:
+            where = json.loads(handle)
+            rows.address_of(where)
+            dict(where["ref"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return False
+    return True
 
 
 def _endpoint_problems(connection: sqlite3.Connection) -> Iterator[str]:
@@ -238,36 +265,6 @@ def set_aside(path: Path, moment: str) -> Iterator[Path]:
         old = path.with_name(f"{path.name}{more}")
         if old.exists() or old.is_symlink():
             yield old.rename(aside.with_name(f"{aside.name}{more}"))
-
-
-def prepare_restored(path: Path, *, foreign: bool) -> None:
-    """Prepare a restored database for a start.
-
-    Its monotonic times may be long past, even in the same boot. A launch that was starting has its health
-    checked once.
-
-    Args:
-        path: the database, which no other process has open.
-        foreign: no process of this machine belongs to it.
-    """
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.executescript(_SETTLE + (_FORGET if foreign else "") + "COMMIT;")
-    sync(path)
-
-
-_SETTLE = """
-BEGIN IMMEDIATE;
-UPDATE deployments SET not_before = 0, ready_since = NULL, deadline = iif(deadline IS NULL, NULL, 0),
-    tries = CASE state WHEN 'failed' THEN tries ELSE 0 END;
-UPDATE ports SET quarantined_until = 0, blocked_until = 0;
-"""
-
-_FORGET = """
-UPDATE ports SET launch_id = NULL;
-UPDATE deployments SET launch_id = NULL, handle = NULL, port = NULL, step = NULL, deadline = NULL,
-    state = iif(desired = 'running', 'pending', 'stopped'), reason = 'restored as a copy'
-    WHERE launch_id IS NOT NULL;
-"""
 
 
 def schema() -> str:

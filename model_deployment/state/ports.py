@@ -1,6 +1,6 @@
 """The pool of ports: leases the lowest free port, and quarantines it after release.
 
-Five rules, all in the ``ports`` table: a lease names its launch (between two launches of a deployment that
+Five rules, all in the ``ports`` table: a lease names its launch (between two launches of a replica that
 keeps its port: the earlier one); the lowest free port is leased first; a released port is quarantined; a
 port that a foreign process holds is blocked and tried again later; a lease whose launch no row knows is
 pruned.
@@ -10,10 +10,10 @@ import json
 import sqlite3
 from collections.abc import Set as AbstractSet
 
-from model_deployment.core.domain import BlockedPort, PortUsage
 from model_deployment.core.errors import IllegalTransition, NoFreePort
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
+from model_deployment.core.options import Options, StartMethod
+from model_deployment.core.port_usage import BlockedPort, PortUsage
 from model_deployment.state.database import Database
 
 #: Conditions under which a port may be leased; ``:now`` is the monotonic clock.
@@ -92,6 +92,17 @@ class Ports:
 
         return await self._database.write(work)
 
+    async def check_change(
+        self, key: ModelKey, before: Options, after: Options, capacity: int
+    ) -> None:
+        """Check that a deployment could get the ports that it needs more of with other options.
+
+        Raises:
+            NoFreePort: the deployments would need more ports than there are.
+        """
+        if _needed(after) > _needed(before):
+            await self._database.read(lambda c: check_capacity(c, capacity, but=key, options=after))
+
     async def usage(self, now: float) -> PortUsage:
         def work(connection: sqlite3.Connection) -> PortUsage:
             rows = connection.execute(
@@ -154,24 +165,45 @@ def release(connection: sqlite3.Connection, port: int, quarantined_until: float)
 def check_capacity(
     connection: sqlite3.Connection, capacity: int, but: ModelKey, options: Options
 ) -> None:
-    """Check that a deployment could get a port.
+    """Check that a deployment could get the ports that its launches listen on.
 
-    A deployment that is never parked needs a port of its own; all others share at least one.
+    One that is never parked needs a port of its own for each replica that it always has. All others share
+    as many as the largest of them needs.
 
     Raises:
         NoFreePort: the deployments need more ports than there are.
     """
     rows = connection.execute(
-        "SELECT options, state IN ('starting', 'ready', 'stopping') OR "
-        "(state = 'pending' AND desired = 'running') AS holds FROM deployments "
-        "WHERE NOT (model = ? AND version = ?) AND (desired = 'running' AND state != 'failed' OR holds)",
+        "SELECT options FROM deployments d WHERE NOT (model = ? AND version = ?) "
+        "AND (desired = 'running' AND rest IS NOT 'failed' OR EXISTS "
+        "(SELECT 1 FROM launches WHERE deployment_id = d.id AND launch_id IS NOT NULL))",
         (but.model, but.version),
     )
-    all_options = [options, *(Options.from_dict(json.loads(row["options"])) for row in rows)]
-    taken = sum(not each.idle_timeout for each in all_options[1:])
-    sharing = any(each.idle_timeout for each in all_options)
-    if taken + (not options.idle_timeout) + sharing > capacity:
-        shared = (
-            " permanently, and one is reserved for models that can be parked" if sharing else ""
+    others = [Options.from_dict(json.loads(row["options"])) for row in rows]
+    _check_alone(options, capacity)
+    taken = sum(_needed(each) for each in others if not each.idle_timeout)
+    own = 0 if options.idle_timeout else _needed(options)
+    shared = max((_needed(each) for each in [options, *others] if each.idle_timeout), default=0)
+    if taken + own + shared > capacity:
+        reserved = (
+            f" permanently, and {'one is' if shared == 1 else f'{shared} are'} reserved for models that "
+            "can be parked"
+            if shared
+            else ""
         )
-        raise NoFreePort(f"{taken} of {capacity} usable ports are taken{shared}", retry_after=30)
+        each = f", and its {own} replicas need one each" if own > 1 else ""
+        raise NoFreePort(
+            f"{min(taken, capacity)} of {capacity} usable ports are taken{reserved}{each}",
+            retry_after=30,
+        )
+
+
+def _check_alone(options: Options, capacity: int) -> None:
+    """Check that there would be ports enough if there were no other deployment."""
+    if (needed := _needed(options)) > capacity and needed > 1:
+        raise NoFreePort(f"{needed} replicas need {needed} ports; usable: {capacity}")
+
+
+def _needed(options: Options) -> int:
+    """How many ports a deployment listens on at least; containers have sockets of their own."""
+    return 0 if options.start_method is StartMethod.CONTAINER else options.replicas.min

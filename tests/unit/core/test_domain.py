@@ -1,18 +1,22 @@
 """Names, versions and keys: what may be deployed, and how a refusal reads."""
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_deployment.core.domain import Address, BlockedPort, PortUsage, State
+from model_deployment.core.domain import Address, LaunchRole, LaunchState, State
 from model_deployment.core.errors import InvalidName, NotDeployed
 from model_deployment.core.names import NAME, RESERVED_NAMES, ModelKey
 from model_deployment.core.options import EnvManager, Options
+from model_deployment.core.port_usage import BlockedPort, PortUsage
+from model_deployment.core.routes import Route, Target
 from model_deployment.http.paths import is_canonical
-from tests.support.rows import row
+from tests.support.rows import AT, AT_REST, launch, row
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
@@ -216,12 +220,65 @@ def test_saved_options_of_other_releases_can_be_read() -> None:
 
 
 def test_the_first_launch_is_no_restart() -> None:
-    assert [row(State.READY, launches=n).restarts for n in range(4)] == [0, 0, 1, 2]
+    assert [row(State.READY, starts=n).restarts for n in range(4)] == [0, 0, 1, 2]
 
 
 def test_only_states_in_which_nothing_is_under_way_are_settled() -> None:
     settled = {state for state in State if row(state).settled}
     assert settled == {State.READY, State.PARKED, State.STOPPED, State.FAILED}
+
+
+def test_a_deployment_tells_what_its_leader_does() -> None:
+    later, earlier = AT + timedelta(seconds=9), AT
+    failing = launch(LaunchState.PENDING, reason="it died", tries=3)
+    ready = [
+        launch(LaunchState.READY, replica=number, reason="healthy", ready_at=at)
+        for number, at in ((1, later), (2, earlier))
+    ]
+    both = row(State.READY, launches=(failing, *ready))
+    assert (both.state, both.reason, both.tries) == (State.READY, "healthy", 0)
+    assert (both.launch_id, both.port, both.handle) == (
+        ready[0].launch_id,
+        ready[0].port,
+        ready[0].handle,
+    )
+    assert both.ready_at == earlier
+    alone = row(State.PENDING, launches=(failing,))
+    assert (alone.state, alone.reason, alone.tries) == (State.PENDING, "it died", 3)
+    assert (alone.launch_id, alone.ready_at) == (None, None)
+
+
+@pytest.mark.parametrize("state", sorted(AT_REST))
+def test_a_deployment_without_a_launch_tells_how_it_rests(state: State) -> None:
+    resting = row(state, reason="why", tries=5)
+    assert (resting.state, resting.reason, resting.tries) == (state, "why", 5)
+    assert (resting.leader, resting.launch_id, resting.port, resting.kills) == (None, None, None, 0)
+    coming = launch(LaunchState.STARTING, LaunchRole.COMING)
+    beside = replace(resting, launches=(coming,))
+    assert (beside.state, beside.launch_id, beside.coming) == (state, None, coming)
+
+
+def test_launches_have_roles() -> None:
+    serving = launch(LaunchState.READY)
+    coming = launch(LaunchState.STARTING, LaunchRole.COMING, id=2)
+    ending = launch(LaunchState.STOPPING, LaunchRole.RETIRING, id=3)
+    all_of_it = row(State.READY, launches=(serving, coming, ending))
+    assert (all_of_it.serving, all_of_it.coming, all_of_it.retiring) == (
+        (serving,),
+        coming,
+        (ending,),
+    )
+    assert [one.is_live for one in all_of_it.launches] == [True, True, True]
+    assert not launch(LaunchState.PENDING).is_live
+
+
+def test_a_route_serves_while_one_of_its_targets_has_an_address() -> None:
+    key, at = ModelKey("m", 1), Address("127.0.0.1", 8001)
+    held, there = Target(None, "a"), Target("b", "b", at)
+    assert not Route(key, State.PENDING).serves
+    assert not Route(key, State.PENDING, (held,)).serves
+    assert Route(key, State.READY, (held, there)).serves
+    assert not Route(key, State.PENDING, (held,), retiring=(there,)).serves
 
 
 def test_a_port_is_free_unless_leased_quarantined_or_blocked() -> None:

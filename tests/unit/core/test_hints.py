@@ -13,6 +13,7 @@ from model_deployment.registry.artifacts import Damaged, _check
     [
         ("not ready within 20 s (gave up after 5 tries)", "START_TIMEOUT"),
         ("the process exited with status 1: No module named 'xgboost'", "library"),
+        ("ModuleNotFoundError: No module named 'keras'", "model-deployment[series]"),
         ("the process exited with status 1: no artifacts, no registry", "last lines"),
         ("cannot check whether requests may be merged: no", "batch_max_rows"),
         (
@@ -29,12 +30,31 @@ from model_deployment.registry.artifacts import Damaged, _check
             "deleted",
         ),
         ("cannot use the downloaded artifacts: the link a/b leaves their folder", "symbolic link"),
+        (
+            "cannot start a process: cannot build the model's environment: ERROR: No module named 'x'",
+            "PIP_INDEX_URL",
+        ),
+        (
+            "cannot start a process: cannot build the model's environment: it took longer than 2 s "
+            "(MODEL_DEPLOYMENT_BUILD_TIMEOUT)",
+            "slow",
+        ),
+        (
+            "cannot start a process: cannot pull the base image x: no registry; pull it by hand",
+            "MODEL_DEPLOYMENT_IMAGE_BASE",
+        ),
+        (
+            "cannot start a process: cannot use the requirement 'git+x' of the model: only wheels",
+            "pip_requirements",
+        ),
+        ("cannot start a process: Resource temporarily unavailable", "limits"),
         # As earlier releases stored it.
         ("cannot use the downloaded artifacts: the link a/b leaves them", "symbolic link"),
         ("making sure of the local artifacts", ""),
         ("verifying the local artifacts", ""),
         ("waiting for the warm parent, which is importing", ""),
         ("healthy", ""),
+        ("ExecutionException: Could not find Conda executable at /x", "not installed"),
     ],
 )
 def test_what_helps(reason: str, word: str) -> None:

@@ -17,6 +17,7 @@ from model_deployment.core.options import (
     StartMethod,
     Validation,
 )
+from model_deployment.core.replicas import MAX_REPLICAS, Replicas
 from model_deployment.registry.mlmodel import MLmodelReader
 from tests.support.gates import column, split, values
 
@@ -27,6 +28,11 @@ options = st.builds(
     validation=st.sampled_from(Validation),
     batch_max_rows=st.just(AUTO) | st.integers(0, 100_000),
     start_method=st.sampled_from(StartMethod),
+    replicas=st.tuples(st.integers(1, 64), st.integers(1, 64)).map(
+        lambda n: Replicas(min(n), max(n))
+    ),
+    memory_limit=st.integers(2**26, 2**50),
+    cpu_limit=st.just(AUTO) | st.floats(0.1, 1024),
 )
 overrides = st.fixed_dictionaries(
     {},
@@ -43,6 +49,32 @@ overrides = st.fixed_dictionaries(
 @given(options)
 def test_options_survive_being_saved_as_json(saved: Options) -> None:
     assert Options.from_dict(json.loads(json.dumps(saved.as_dict()))) == saved
+
+
+@given(st.integers(), st.integers())
+def test_replicas_have_an_order_and_limits(least: int, most: int) -> None:
+    if 1 <= least <= most <= MAX_REPLICAS:
+        replicas = Replicas(least, most)
+        assert Replicas.read(replicas.as_json()) == Replicas.read(str(replicas)) == replicas
+        assert [replicas.clamp(n) for n in (0, least, most, 99)] == [least, least, most, most]
+        assert replicas.follows == (least < most)
+    else:
+        with pytest.raises(ValueError, match="a whole number from 1 to 64"):
+            Replicas(least, most)
+
+
+def test_only_containers_are_no_forks() -> None:
+    forks = {one: Options(start_method=one).forks for one in StartMethod}
+    assert forks == {"auto": True, "forkserver": True, "serve": False, "container": False}
+    assert not Options(EnvManager.UV).forks
+    assert [one for one in StartMethod if Options(start_method=one).contained] == ["container"]
+
+
+def test_options_of_an_earlier_release_have_one_replica() -> None:
+    options = Options.from_dict({"workers": 2})
+    assert (options.replicas, options.processors) == (Replicas(1, 1), 2.0)
+    with pytest.raises(ValueError, match="a range like 1-4"):
+        Options.from_dict({"replicas": {"min": 3, "max": 2}})
 
 
 def test_options_of_an_earlier_release_are_strict_and_merge_as_they_did() -> None:

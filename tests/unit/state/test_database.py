@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from model_deployment.core.domain import Rest, State
 from model_deployment.core.errors import StateError
+from model_deployment.core.options import Options
+from model_deployment.core.replacement import Strategy
 from model_deployment.state.database import Database
 from model_deployment.state.files import SCHEMA_VERSION
 from tests.support.stored import NOW, Store, opened
@@ -242,14 +245,14 @@ async def test_a_closed_database_says_so(tmp_path: Path) -> None:
     await database.close()
 
 
-MONOTONIC = "SELECT not_before, deadline, ready_since FROM deployments"
+MONOTONIC = "SELECT not_before, deadline, ready_since FROM launches"
 RESTING = "SELECT quarantined_until, blocked_until FROM ports WHERE port = 8002"
 
 
 async def set_times(store: Store) -> None:
     await store.launch(await store.deploy())
     await store.execute(
-        "UPDATE deployments SET not_before = 1, deadline = 2, ready_since = 3, tries = 4"
+        "UPDATE launches SET not_before = 1, deadline = 2, ready_since = 3, tries = 4, kills = 5"
     )
     await store.execute("UPDATE ports SET quarantined_until = 4, blocked_until = 5")
 
@@ -267,7 +270,10 @@ async def test_another_boot_clears_all_monotonic_times(tmp_path: Path) -> None:
         assert [tuple(row) for row in await store.execute(MONOTONIC)] == [(0, None, None)]
         assert [tuple(row) for row in await store.execute(RESTING)] == [(0, 0)]
         (row,) = await store.deployments.all()
-        assert row.tries == 0  # how long it was up is forgotten, so these mean nothing either
+        assert (row.tries, row.kills) == (
+            0,
+            0,
+        )  # how long it was up is forgotten, so these mean nothing either
         # What is wanted, and what has to be looked for, stays.
         assert (row.desired, row.state, row.launch_id) == (
             rows[0].desired,
@@ -276,3 +282,21 @@ async def test_another_boot_clears_all_monotonic_times(tmp_path: Path) -> None:
         )
         assert (await store.ports.usage(NOW)).leased == 1
         assert not await store.database.new_boot("two")
+
+
+async def test_another_boot_leaves_what_was_given_up_as_it_is(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        before = await store.bring(State.FAILED)
+        assert await store.database.new_boot("two")
+        assert (await store.reread(before)).rest == Rest(State.FAILED, "gone", 5)
+
+
+async def test_another_boot_lets_a_change_wait_for_its_launch_anew(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        row = await store.bring(State.READY)
+        await store.replacements.ask(row, Options(workers=2), Strategy.BESIDE, "change", NOW)
+        assert await store.database.new_boot("two")
+        now = await store.reread(row)
+        assert now.replacement is not None
+        assert (now.replacement.under_way, now.replacement.deadline) == (True, None)
+        assert now.coming is not None

@@ -1,26 +1,36 @@
-"""Rows change by compare-and-set, with one event each, or not at all."""
+"""Deployments change by compare-and-set, with one event each, or not at all."""
 
-import itertools
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import Address, Deployment, Desired, Handle, State, Step
+from model_deployment.core.actions import Release, Stop
+from model_deployment.core.domain import (
+    Address,
+    Deployment,
+    Desired,
+    Handle,
+    Launch,
+    LaunchRole,
+    LaunchState,
+    Rest,
+    State,
+    Step,
+)
 from model_deployment.core.errors import Conflict, IllegalTransition, NoFreePort
-from model_deployment.core.lifecycle import LIVE, check
+from model_deployment.core.merging import Merging
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import EnvManager, Options
-from tests.support.stored import FIRST, NOW, Store, opened
+from model_deployment.core.options import EnvManager, Options, StartMethod
+from model_deployment.core.replicas import Replicas
+from tests.support.stored import FIRST, NOW, Store, by_number, leader, opened
 
 KEY = ModelKey("m", 1)
 DEPLOYED = datetime(2026, 1, 31, tzinfo=UTC)
 OTHER = Options(EnvManager.UV, workers=4)
-GONE: dict[str, Any] = {"tries": 0, "not_before": 0.0, "quarantined_until": 0.0}
+LIVE = (State.STARTING, State.READY, State.STOPPING)
 
 
 @pytest.fixture
@@ -37,50 +47,78 @@ async def moves(store: Store, key: ModelKey = KEY) -> list[tuple[State | None, S
 
 async def test_a_row_is_read_as_it_was_written(store: Store) -> None:
     before = datetime.now(UTC)
-    row, changed = await store.deployments.want_running(KEY, OTHER, "m-1-77", 1)
+    row, changed = await store.deployments.want_running(KEY, OTHER, "m-1-77", 1, by="ann")
     assert changed
     assert (before - row.created_at).total_seconds() < 1
+    pending = leader(row)
     assert row == Deployment(
         key=KEY,
         desired=Desired.RUNNING,
-        state=State.PENDING,
         options=OTHER,
         artifact="m-1-77",
         created_at=row.created_at,
+        deployed_by="ann",
+        launches=(
+            Launch(
+                id=pending.id,
+                role=LaunchRole.SERVING,
+                state=LaunchState.PENDING,
+                options=OTHER,
+                artifact="m-1-77",
+                generation=1,
+                replica=0,
+                since=pending.since,
+                reason="deploy asked for",
+            ),
+        ),
     )
-    started = await store.deployments.launch(row, "launch", FIRST, NOW + 120, NOW)
-    assert started == replace(
-        row,
-        state=State.STARTING,
+    started = await store.launches.start(row, pending, "launch", FIRST, NOW + 120, NOW)
+    launch = replace(
+        pending,
+        state=LaunchState.STARTING,
         launch_id="launch",
         port=FIRST,
         deadline=NOW + 120,
-        launches=1,
         reason="launch on port 8001",
+        since=leader(started).since,
     )
+    assert started == replace(row, starts=1, launches=(launch,))
     handle = Handle("launch", Address("127.0.0.1", FIRST), {"pid": 7, "boot": "b"})
-    await store.deployments.record_handle(handle)
-    ready = await store.deployments.move(
-        replace(started, handle=handle), State.READY, "healthy",
-        deadline=None, ready_since=NOW, ready_at="2026-01-31T12:00:00.000+00:00",
-    )  # fmt: skip
-    assert ready == replace(
-        started,
-        state=State.READY,
+    await store.launches.record_handle(handle)
+    merging = Merging(64, "rows are independent")
+    ready = await store.launches.promote(started, launch, merging, NOW)
+    launch = replace(
+        launch,
+        state=LaunchState.READY,
         handle=handle,
         deadline=None,
         ready_since=NOW,
-        ready_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
+        ready_at=leader(ready).ready_at,
         reason="healthy",
+        session="launch",
+        since=leader(ready).since,
     )
+    assert ready == replace(started, launches=(launch,), proven=True, merging=merging)
+    assert launch.ready_at is not None
+    assert abs((launch.ready_at - before).total_seconds()) < 10
     assert await store.deployments.get(KEY) == ready
     assert await store.deployments.all() == [ready]
-    resting = await store.deployments.release(
-        ready, State.PENDING, "gone", tries=2, not_before=NOW + 1, quarantined_until=NOW
-    )
-    assert resting == replace(
-        row, tries=2, launches=1, not_before=NOW + 1, reason="gone", proven=True
-    )
+    resting = await store.launches.release(
+        ready, launch, Release(State.PENDING, "gone", tries=2, not_before=NOW + 1, kills=3),
+        keeps_port=False, quarantined_until=NOW,
+    )  # fmt: skip
+    again = replace(
+        pending,
+        tries=2, kills=3, not_before=NOW + 1, reason="gone", since=leader(resting).since,
+    )  # fmt: skip
+    assert resting == replace(row, starts=1, proven=True, merging=merging, launches=(again,))
+
+
+async def test_a_unix_socket_is_read_as_it_was_written(store: Store) -> None:
+    row = await store.bring(State.STARTING)
+    handle = Handle(row.launch_id or "", Address("m", 80, "/run/launch/m.sock"), {"container": "x"})
+    await store.launches.record_handle(handle)
+    assert (await store.reread(row)).handle == handle
 
 
 async def test_rows_come_oldest_first(store: Store) -> None:
@@ -97,7 +135,7 @@ async def test_unchanged_row_is_the_same_object_when_it_is_read_again(store: Sto
     again = await store.deployments.all()
     assert again[0] is a
     assert again[1] is b
-    await store.deployments.record_memory(b.launch_id or "", 7)
+    await store.launches.record_memory(b.launch_id or "", 7)
     changed = await store.deployments.all()
     assert changed[0] is a
     assert changed[1] == replace(b, memory=7)
@@ -131,15 +169,21 @@ async def test_a_row_at_rest_is_armed_again(store: Store, state: State, desired:
     assert row == replace(
         before,
         desired=Desired.RUNNING,
-        state=State.PENDING,
+        rest=None,
         options=OTHER,
         artifact="new",
+        generation=2,
         created_at=row.created_at,
         renewed_at=row.renewed_at,
-        tries=0,
-        launches=0,
-        reason="deploy asked for",
+        starts=0,
+        launches=row.launches,
     )
+    (launch,) = row.launches
+    assert (launch.state, launch.role, launch.replica) == (
+        LaunchState.PENDING, LaunchRole.SERVING, 0,
+    )  # fmt: skip
+    assert (launch.options, launch.artifact, launch.generation) == (OTHER, "new", 2)
+    assert (launch.tries, launch.reason) == (0, "deploy asked for")
     assert row.created_at >= before.created_at
     assert row.renewed_at is not None
     assert row.renewed_at >= row.created_at
@@ -187,7 +231,10 @@ async def test_what_stops_and_is_wanted_again_goes_on_stopping(store: Store) -> 
         State.STOPPING,
         before.launch_id,
     )
-    assert (row.options, row.artifact, row.launches) == (OTHER, "new", 0)
+    assert (row.options, row.artifact, row.starts) == (OTHER, "new", 0)
+    # Its processes are what they are.
+    assert (leader(row).options, leader(row).generation, row.generation) == (Options(), 1, 2)
+    assert (leader(row).tries, leader(row).not_before) == (0, 0)
     assert (await moves(store))[-1] == (State.STOPPING, State.STOPPING, "deploy asked for")
 
 
@@ -241,7 +288,7 @@ async def test_a_wish_beyond_the_capacity_is_refused(store: Store, state: State 
     [
         (State.PENDING, Desired.RUNNING, True),
         (State.PENDING, Desired.STOPPED, False),
-        *((state, desired, True) for state in sorted(LIVE) for desired in Desired),
+        *((state, desired, True) for state in LIVE for desired in Desired),
         (State.STOPPED, Desired.STOPPED, False),
         (State.FAILED, Desired.RUNNING, False),
     ],
@@ -257,88 +304,140 @@ async def test_rows_that_have_or_will_have_a_port_take_capacity(
         await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 1)
 
 
-Change = Callable[[Store, Deployment], Awaitable[object]]
-#: Every way the reconciler changes a row.
-CHANGES: dict[str, tuple[State, Change]] = {
-    "launch": (State.PENDING, lambda s, r: s.deployments.launch(r, "x", FIRST + 3, NOW, NOW)),
-    "hold up": (State.PENDING, lambda s, r: s.deployments.move(r, State.PENDING, "")),
-    "promote": (State.STARTING, lambda s, r: s.deployments.move(r, State.READY, "")),
-    "stop": (State.READY, lambda s, r: s.deployments.move(r, State.STOPPING, "", step="kill")),
-    "rest": (State.STOPPING, lambda s, r: s.deployments.release(r, State.PENDING, "", **GONE)),
-}
-
-
-async def launch_again(store: Store, row: Deployment) -> None:
-    """The same wish and the same state, of another launch."""
-    again = await store.end(row, State.PENDING) if row.state in LIVE else row
-    again = await store.launch(again)
-    if row.state not in (State.PENDING, State.STARTING):
-        await store.deployments.move(again, row.state, "", step=row.step)
-
-
-STALE: dict[str, Change] = {
-    "another wish": lambda s, r: s.deployments.want_stopped(r.key),
-    "another state": lambda s, r: s.end(r, State.FAILED),
-    "another launch": launch_again,
-    "no row": lambda s, _: s.execute("DELETE FROM deployments"),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("meanwhile", STALE)
-async def test_a_stale_row_changes_nothing(store: Store, change: str, meanwhile: str) -> None:
-    state, act = CHANGES[change]
-    row = await store.bring(state)
-    await STALE[meanwhile](store, row)
-    before = await store.dump()
-    with pytest.raises(IllegalTransition, match=r"cannot move m-1"):
-        await act(store, row)
-    assert await store.dump() == before
-
-
-@pytest.mark.parametrize("change", CHANGES)
-async def test_each_change_writes_one_event(store: Store, change: str) -> None:
-    state, act = CHANGES[change]
-    row = await store.bring(state)
-    before = await store.deployments.events(KEY)
-    await act(store, row)
-    event, *older = await store.deployments.events(KEY)
-    assert older == before
-    after = await store.reread(row)
-    # The event of a launch's end still names it.
-    assert (event.previous, event.state, event.reason) == (state, after.state, after.reason)
-    assert event.launch_id == (after.launch_id or row.launch_id)
+async def test_each_replica_that_is_always_there_takes_capacity(store: Store) -> None:
+    many = Options(replicas=Replicas(2, 5))
+    with pytest.raises(NoFreePort, match="2 replicas need 2 ports; usable: 1"):
+        await store.deployments.want_running(KEY, many, "x", 1)
+    row, _ = await store.deployments.want_running(KEY, many, "x", 2)
+    assert row.replicas == 2
+    with pytest.raises(NoFreePort, match="2 of 2 usable ports"):
+        await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 2)
+    await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 3)
 
 
 @pytest.mark.parametrize(
-    ("source", "target"),
-    [pair for pair in itertools.product(State, State) if not check(*pair)],
+    ("replicas", "said"),
+    [
+        (Replicas(3, 3), "3 replicas need 3 ports; usable: 2"),
+        (Replicas(2, 3), "1 of 2 usable ports are taken, and its 2 replicas need one each"),
+        (Replicas(1, 64), None),
+    ],
 )
-async def test_an_illegal_move_is_refused(store: Store, source: State, target: State) -> None:
-    row = await store.bring(source)
-    before = await store.dump()
-    changes: dict[str, Any] = {"step": Step.KILL} if target is State.STOPPING else {}
-    for move in (
-        store.deployments.move(row, target, "", **changes),
-        store.deployments.release(row, target, "", **GONE),
-    ):
-        with pytest.raises(IllegalTransition, match=f"from {source} to {target}"):
-            await move
-    assert await store.dump() == before
+async def test_more_replicas_than_ports_are_no_options(
+    store: Store, replicas: Replicas, said: str | None
+) -> None:
+    before = Options()
+    await store.deployments.want_running(KEY, before, "x", 2)
+    await store.deployments.want_running(ModelKey("m", 2), before, "x", 2)
+    change = store.ports.check_change(KEY, before, Options(replicas=replicas), 2)
+    if said is None:
+        await change
+    else:
+        with pytest.raises(NoFreePort, match=said):
+            await change
 
 
-async def test_a_stop_counts_the_failure_it_is_for(store: Store) -> None:
+async def test_no_more_ports_are_said_to_be_taken_than_there_are(store: Store) -> None:
+    await store.deployments.want_running(KEY, Options(replicas=Replicas(3, 3)), "x", 3)
+    with pytest.raises(NoFreePort, match=r"^2 of 2 usable ports are taken$"):
+        await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 2)
+
+
+async def test_deployments_that_can_be_parked_share_what_the_largest_needs(store: Store) -> None:
+    parkable = Options(idle_timeout=60, replicas=Replicas(2, 2))
+    await store.deployments.want_running(KEY, parkable, "x", 3)
+    await store.deployments.want_running(ModelKey("m", 2), replace(parkable), "x", 3)
+    await store.deployments.want_running(ModelKey("m", 3), Options(), "x", 3)
+    with pytest.raises(NoFreePort, match=r"1 of 3 .*, and 2 are reserved for models that can"):
+        await store.deployments.want_running(ModelKey("m", 4), Options(), "x", 3)
+
+
+async def test_a_container_takes_no_port(store: Store) -> None:
+    container = Options(start_method=StartMethod.CONTAINER)
+    for version in (1, 2, 3):
+        await store.deployments.want_running(ModelKey("m", version), container, "x", 1)
+    await store.deployments.want_running(ModelKey("m", 4), Options(), "x", 1)
+
+
+async def test_a_parked_deployment_is_roused_by_a_request(store: Store) -> None:
+    parked = await store.bring(State.PARKED)
+    assert parked.rest == Rest(State.PARKED, "gone")
+    assert (parked.launches, parked.parking, parked.starts, parked.proven) == ((), "", 0, True)
+    row = await store.deployments.rouse(parked, "started by a request")
+    assert (row.rest, row.state, row.reason) == (None, State.PENDING, "started by a request")
+    assert (await moves(store))[-1] == (State.PARKED, State.PENDING, "started by a request")
+    with pytest.raises(IllegalTransition):
+        await store.deployments.rouse(parked, "again")
+    with pytest.raises(IllegalTransition, match="it is pending"):
+        await store.deployments.rouse(row, "again")
+
+
+@pytest.mark.parametrize("state", [State.PARKED, State.FAILED])
+async def test_what_rests_settles_in_another_state(store: Store, state: State) -> None:
+    row = await store.bring(state, Desired.STOPPED)
+    stopped = await store.deployments.settle(row, State.STOPPED, "undeployed")
+    assert stopped.rest == Rest(State.STOPPED, "undeployed")
+    assert (await moves(store))[-1] == (state, State.STOPPED, "undeployed")
+    for again in (row, stopped):
+        with pytest.raises(IllegalTransition):
+            await store.deployments.settle(again, State.FAILED, "undeployed")
+
+
+async def test_what_has_launches_does_not_settle(store: Store) -> None:
     row = await store.bring(State.READY)
-    sick = await store.deployments.move(row, State.STOPPING, "sick", step="terminate", tries=3)
-    assert (sick.tries, sick.step) == (3, Step.TERMINATE)
+    with pytest.raises(IllegalTransition, match="from ready to stopped"):
+        await store.deployments.settle(row, State.STOPPED, "undeployed")
 
 
-async def test_a_move_cannot_take_a_launch_away(store: Store) -> None:
+async def test_parking_stops_all_replicas_and_drops_the_pending(store: Store) -> None:
+    row = await store.grow(await store.bring(State.READY), 2)
+    row = await store.launches.add(row, "one more")
+    parking = await store.deployments.park(row, "no request for 5 s")
+    assert parking.parking == "no request for 5 s"
+    assert [one.replica for one in parking.launches] == [0, 1]
+    for number in range(2):
+        assert parking.rest is None
+        assert parking.parking
+        stop = Stop(parking.parking, Step.DRAIN, NOW)
+        parking = await store.launches.stop(parking, leader(parking), stop)
+        parking = await store.end(parking, State.PARKED, launch=by_number(parking, number))
+    assert (parking.rest, parking.parking) == (Rest(State.PARKED, "gone"), "")
+
+
+async def test_parking_breaks_off_when_the_deployment_is_wanted(store: Store) -> None:
     row = await store.bring(State.READY)
-    before = await store.dump()
-    for column in ("launch_id", "port", "handle", "model", "desired = 'stopped' --"):
-        with pytest.raises(IllegalTransition, match="cannot set"):
-            await store.deployments.move(row, State.STOPPING, "", **{column: None})
-    with pytest.raises(sqlite3.IntegrityError):  # nor may it rest with one
-        await store.deployments.move(row, State.STOPPED, "")
-    assert await store.dump() == before
+    parking = await store.deployments.park(row, "idle")
+    awake = await store.deployments.wake(KEY)
+    assert awake is not None
+    assert (awake.parking, awake.state) == ("", State.READY)
+    with pytest.raises(IllegalTransition):  # decided before
+        await store.launches.stop(parking, leader(parking), Stop("idle", Step.DRAIN, NOW))
+
+
+@pytest.mark.parametrize("state", [one for one in State if one is not State.READY])
+async def test_only_what_is_ready_is_parked(store: Store, state: State) -> None:
+    row = await store.bring(state)
+    with pytest.raises(IllegalTransition, match=f"cannot park m-1: it is {state}"):
+        await store.deployments.park(row, "idle")
+
+
+async def test_scaling_stays_within_the_options(store: Store) -> None:
+    row, _ = await store.deployments.want_running(KEY, Options(replicas=Replicas(1, 3)), "x", 9)
+    more = await store.deployments.scale(row, 3, "requests wait")
+    assert more.replicas == 3
+    assert (await moves(store))[-1] == (State.PENDING, State.PENDING, "requests wait")
+    for number in (0, 4):
+        with pytest.raises(IllegalTransition, match=rf"cannot have {number} replicas .* 1 to 3"):
+            await store.deployments.scale(more, number, "odd")
+    with pytest.raises(IllegalTransition, match="has just changed"):
+        await store.deployments.scale(row, 2, "read before")
+
+
+async def test_deployed_again_it_begins_with_its_least_replicas(store: Store) -> None:
+    options = Options(replicas=Replicas(2, 5))
+    row, _ = await store.deployments.want_running(KEY, options, "x", 9)
+    row = await store.deployments.scale(row, 5, "requests wait")
+    await store.deployments.want_stopped(KEY)
+    again, _ = await store.deployments.want_running(KEY, options, "x", 9)
+    assert again.replicas == 2
+    assert len(again.launches) == 1  # a model that cannot be loaded fails once, not as often

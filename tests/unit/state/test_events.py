@@ -54,8 +54,8 @@ async def test_launches_come_newest_first_and_once(store: Store) -> None:
     for _ in range(3):
         row = await store.end(await store.launch(row), State.PENDING)
     await store.launch(await store.deploy("other"))
-    assert await store.deployments.launches(KEY, 9) == ["launch3", "launch2", "launch1"]
-    assert await store.deployments.launches(KEY, 2) == ["launch3", "launch2"]
+    assert await store.deployments.launch_ids(KEY, 9) == ["launch3", "launch2", "launch1"]
+    assert await store.deployments.launch_ids(KEY, 2) == ["launch3", "launch2"]
     assert await store.deployments.last_launch(KEY) == "launch3"
 
 
@@ -72,12 +72,12 @@ async def test_pruning_keeps_the_newest_events_of_each_deployment(store: Store) 
 async def test_a_handle_is_noted_only_where_its_launch_is(store: Store) -> None:
     row = await store.bring(State.STARTING)
     other = await store.deploy("other")
-    await store.deployments.record_handle(Handle("unknown", Address("h", 1), {"pid": 1}))
+    await store.launches.record_handle(Handle("unknown", Address("h", 1), {"pid": 1}))
     assert await store.reread(row) == row
     assert await store.reread(other) == other
     assert row.launch_id is not None
     handle = Handle(row.launch_id, Address("127.0.0.1", FIRST), {"a": [1, {"b": None}]})
-    await store.deployments.record_handle(handle)
+    await store.launches.record_handle(handle)
     assert (await store.reread(row)).handle == handle
 
 

@@ -1,5 +1,6 @@
 """Databases that earlier releases wrote are opened, and made over whole or not at all."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,75 +8,19 @@ from unittest.mock import patch
 
 import pytest
 
+from model_deployment.core.actions import Release
 from model_deployment.core.domain import State
 from model_deployment.core.errors import StateError
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.state import files
-from tests.support.stored import ENDPOINTS, opened
-
-#: As the release before parking wrote it.
-LAYOUT_1 = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE deployments (
-    id          INTEGER PRIMARY KEY,
-    model       TEXT NOT NULL,
-    version     INTEGER NOT NULL CHECK (version > 0),
-    desired     TEXT NOT NULL CHECK (desired IN ('running', 'stopped')),
-    state       TEXT NOT NULL CHECK
-        (state IN ('pending', 'starting', 'ready', 'stopping', 'stopped', 'failed')),
-    step        TEXT CHECK (step IN ('drain', 'terminate', 'kill')),
-    options     TEXT NOT NULL,
-    artifact    TEXT NOT NULL,
-    launch_id   TEXT UNIQUE,
-    handle      TEXT,
-    port        INTEGER,
-    tries       INTEGER NOT NULL DEFAULT 0,
-    launches    INTEGER NOT NULL DEFAULT 0,
-    not_before  REAL NOT NULL DEFAULT 0,
-    deadline    REAL,
-    ready_since REAL,
-    ready_at    TEXT,
-    created_at  TEXT NOT NULL,
-    reason      TEXT NOT NULL DEFAULT '',
-    UNIQUE (model, version),
-    CHECK ((launch_id IS NOT NULL) = (state IN ('starting', 'ready', 'stopping'))),
-    CHECK ((step IS NOT NULL) = (state = 'stopping'))
-) STRICT;
-CREATE TABLE ports (
-    port              INTEGER PRIMARY KEY,
-    launch_id         TEXT UNIQUE,
-    quarantined_until REAL NOT NULL DEFAULT 0,
-    blocked_until     REAL NOT NULL DEFAULT 0,
-    blocked_by        TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE TABLE events (
-    id            INTEGER PRIMARY KEY,
-    deployment_id INTEGER NOT NULL REFERENCES deployments (id) ON DELETE CASCADE,
-    at            TEXT NOT NULL,
-    previous      TEXT,
-    state         TEXT NOT NULL,
-    launch_id     TEXT,
-    reason        TEXT NOT NULL
-) STRICT;
-CREATE INDEX events_of_deployment ON events (deployment_id, id);
-INSERT INTO meta VALUES ('instance_id', '0123456789ab'), ('boot_id', 'b');
-INSERT INTO deployments
-    (id, model, version, desired, state, options, artifact, launch_id, handle, port, created_at)
-VALUES (3, 'm', 1, 'running', 'ready', '{"workers": 2}', 'm-1-0', 'l1',
-        '{"host": "127.0.0.1", "port": 8001, "ref": {"pid": 7}}', 8001, '2026-01-31T12:00:00+00:00'),
-       (5, 'm', 2, 'stopped', 'stopped', '{}', 'm-2-0', NULL, NULL, NULL, '2026-01-31T12:00:00+00:00');
-INSERT INTO ports (port, launch_id) VALUES (8001, 'l1'), (8002, NULL);
-INSERT INTO events VALUES (1, 3, '2026-01-31T12:00:00+00:00', NULL, 'pending', NULL, 'deploy asked for'),
-                          (2, 5, '2026-01-31T12:00:00+00:00', NULL, 'pending', NULL, 'deploy asked for');
-"""
+from tests.support import earlier_layouts
+from tests.support.stored import leader, opened
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript(LAYOUT_1 + "PRAGMA user_version=1;")
+    earlier_layouts.write(tmp_path / "state.db", earlier_layouts.LAYOUT_1, 1)
     return tmp_path
 
 
@@ -84,7 +29,7 @@ async def test_an_earlier_layout_is_made_over_with_all_there_is(folder: Path) ->
         async with opened(folder) as store:
             first, second = await store.deployments.all()
             assert (first.key, first.state, first.port) == (ModelKey("m", 1), State.READY, 8001)
-            assert (first.options, first.parking) == (Options(workers=2), False)
+            assert (first.options, first.parking) == (Options(workers=2), "")
             assert first.handle is not None
             assert second.state is State.STOPPED
             assert (first.renewed_at, first.since.timestamp()) == (None, 0)
@@ -100,22 +45,15 @@ async def test_an_earlier_layout_is_made_over_with_all_there_is(folder: Path) ->
 
 
 async def test_what_is_ready_when_it_is_made_over_counts_as_proven_once_it_ends(
-    tmp_path: Path,
+    folder: Path,
 ) -> None:
-    # The layout of the release before is this one without three columns.
-    async with opened(tmp_path) as store:
-        await store.bring(State.READY)
-    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
-        for column in ("proven", "kills", "renewed_at"):
-            connection.execute(f"ALTER TABLE deployments DROP COLUMN {column}")
-        connection.execute("PRAGMA user_version=2")
-        connection.commit()
-    async with opened(tmp_path) as store:
-        (row,) = await store.deployments.all()
-        assert (row.state, row.kills) == (State.READY, 0)
-        rest = await store.deployments.release(
-            row, State.PENDING, "killed", tries=0, kills=1, not_before=0, quarantined_until=0
-        )
+    async with opened(folder) as store:
+        row, _ = await store.deployments.all()
+        assert (row.state, row.kills, row.proven) == (State.READY, 0, False)
+        rest = await store.launches.release(
+            row, leader(row), Release(State.PENDING, "killed", kills=1),
+            keeps_port=False, quarantined_until=0,
+        )  # fmt: skip
         assert (rest.proven, rest.kills) == (True, 1)
         again, _ = await store.deployments.want_running(row.key, row.options, row.artifact, 9)
         assert again.proven  # nothing was asked that was not the case
@@ -124,13 +62,22 @@ async def test_what_is_ready_when_it_is_made_over_counts_as_proven_once_it_ends(
         assert (changed, other.proven, other.kills) == (True, False, 0)
 
 
-async def test_it_has_the_tables_of_a_new_database_then(folder: Path, tmp_path: Path) -> None:
+def plain(statement: str) -> str:
+    """Without comments and spaces."""
+    return "".join(re.sub(r"--.*", "", statement).split())
+
+
+@pytest.mark.parametrize("layout", [1, 6])
+async def test_it_has_the_tables_of_a_new_database_then(tmp_path: Path, layout: int) -> None:
+    (old := tmp_path / "old").mkdir()
     (new := tmp_path / "new").mkdir()
-    tables = "SELECT sql FROM sqlite_schema WHERE name = 'deployments'"
-    async with opened(folder) as made_over, opened(new) as fresh:
-        assert [*map(tuple, await made_over.execute(tables))] == [
-            *map(tuple, await fresh.execute(tables))
-        ]
+    script = {1: earlier_layouts.LAYOUT_1, 6: earlier_layouts.LAYOUT_6}[layout]
+    earlier_layouts.write(old / "state.db", script, layout)
+    tables = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+    async with opened(old) as made_over, opened(new) as fresh:
+        expected = {row["name"]: plain(row["sql"]) for row in await fresh.execute(tables)}
+        found = {row["name"]: plain(row["sql"]) for row in await made_over.execute(tables)}
+        assert found == expected
 
 
 @pytest.mark.parametrize("script", ["nonsense;", "PRAGMA user_version=2; nonsense;"])
@@ -149,22 +96,12 @@ async def test_a_change_that_breaks_off_changes_nothing(folder: Path, script: st
         assert len(await store.deployments.all()) == 2
 
 
-async def test_endpoints_can_be_made_in_a_directory_of_the_release_before(tmp_path: Path) -> None:
-    # The layout of the release before is this one without the tables of endpoints.
-    async with opened(tmp_path) as store:
-        await store.bring(State.READY)
-        before = await store.deployments.all()
-    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
-        for table in reversed(ENDPOINTS):
-            connection.execute(f"DROP TABLE {table}")
-        connection.execute("PRAGMA user_version=4")
-        connection.commit()
-    async with opened(tmp_path) as store:
-        assert await store.deployments.all() == before
+async def test_endpoints_can_be_made_in_a_directory_without_their_tables(folder: Path) -> None:
+    async with opened(folder) as store:
         assert await store.endpoints.all() == []
         rollout = await store.follow()
         assert await store.endpoints.claimed() == {ModelKey("m", 2)}  # the other one was there
-    async with opened(tmp_path) as store:
+    async with opened(folder) as store:
         ((endpoint, newest),) = await store.endpoints.all()
         assert (endpoint.champion, newest and newest.id) == (1, rollout.id)
         assert len(await store.rollouts.events(endpoint, 10)) == 5

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_deployment.core.domain import BlockedPort, State
+from model_deployment.core.domain import State
 from model_deployment.core.errors import IllegalTransition
+from model_deployment.core.port_usage import BlockedPort
 from model_deployment.state.ports import Ports
-from tests.support.stored import FIRST, LAST, NOW, Store, opened
+from tests.support.stored import FIRST, LAST, NOW, Store, leader, opened
 
 
 @pytest.fixture
@@ -161,8 +162,9 @@ class Pool:
         if port is None:
             return None
         row = await self.store.deploy("m", len(await self.store.deployments.all()) + 1)
-        launch = self.store.deployments.launch
-        return (await launch(row, f"launch {row.key}", port, self.now, self.now)).port
+        start = self.store.launches.start
+        name = f"launch {row.key}"
+        return (await start(row, leader(row), name, port, self.now, self.now)).port
 
     async def use(self, step: str, port: int, seconds: float) -> None:
         match step:

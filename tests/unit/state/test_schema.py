@@ -1,7 +1,6 @@
-"""The schema says what the state machine says, and holds rows to it."""
+"""The schema says what the state machines say, and holds rows to it."""
 
 import itertools
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,45 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.core.domain import Desired, State, Step
-from model_deployment.core.lifecycle import LIVE, TRANSITIONS
+from model_deployment.core import replacement
+from model_deployment.core.domain import Desired, LaunchRole, LaunchState, State, Step
+from model_deployment.core.replacement import ReplacementState, Strategy
 
 SCHEMA = (Path(__file__).parents[3] / "schema.sql").read_text()
-
-Move = tuple[State | None, State]
-
-
-def states(text: str) -> list[State | None]:
-    return [None if name == "(new)" else State(name) for name in text.split(" | ")]
-
-
-def moves_in_comments() -> list[tuple[Move, str]]:
-    """Each move the comment beside the state column allows, with its cause."""
-    (block,) = re.findall(r"what the reconciler has seen:\n(.*?)\n    state ", SCHEMA, re.DOTALL)
-    moves: list[tuple[Move, str]] = []
-    for line in block.splitlines():
-        found = re.fullmatch(r"    -- +(.+?) +-> (\S+(?: \| \S+)*) +(\S.*)", line)
-        assert found, line
-        sources, targets, cause = states(found[1].strip()), states(found[2]), found[3]
-        moves += [
-            ((source, target), cause)
-            for source, target in itertools.product(sources, targets)
-            if target is not None
-        ]
-    return moves
-
-
-def test_the_comment_allows_what_the_state_machine_allows() -> None:
-    moves = [move for move, _ in moves_in_comments()]
-    assert len(moves) == len({*moves})
-    assert {*moves} == TRANSITIONS.keys()
-
-
-def test_the_comment_names_the_same_causes() -> None:
-    for move, cause in moves_in_comments():
-        first = re.split(r"[:,/]", TRANSITIONS[move])[0].strip()
-        if move not in {(State.PENDING, State.FAILED), (State.STOPPING, State.STOPPING)}:
-            assert cause.startswith(first), move
+RESTING = {State.PARKED, State.STOPPED, State.FAILED}
+LIVE = {LaunchState.STARTING, LaunchState.READY, LaunchState.STOPPING}
 
 
 @pytest.fixture
@@ -58,57 +25,129 @@ def database() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-COLUMNS = {
+DEPLOYMENT = {
     "model": "m",
     "version": 1,
     "desired": "running",
-    "state": "pending",
-    "step": None,
     "options": "{}",
     "artifact": "m-1-0",
-    "launch_id": None,
     "created_at": "2026-01-31",
+}
+LAUNCH = {
+    "deployment_id": 1,
+    "role": "serving",
+    "state": "pending",
+    "replica": 0,
+    "options": "{}",
+    "artifact": "m-1-0",
+    "generation": 1,
+    "since": "2026-01-31",
+    "reason": "",
+    "step": None,
+    "launch_id": None,
+}
+REPLACEMENT = {
+    "deployment_id": 1,
+    "state": "coming",
+    "strategy": "beside",
+    "options": "{}",
+    "reason": "",
+    "purpose": "",
+    "since": "2026-01-31",
 }
 
 
-def insert(database: sqlite3.Connection, **changes: object) -> None:
-    row = COLUMNS | changes
-    names = ", ".join(row)
+def insert(database: sqlite3.Connection, table: str, **values: object) -> None:
     database.execute(
-        f"INSERT INTO deployments ({names}) VALUES ({', '.join('?' * len(row))})", [*row.values()]
+        f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+        [*values.values()],
     )
 
 
-@pytest.mark.parametrize("state", State)
+def deploy(database: sqlite3.Connection, **changes: object) -> None:
+    insert(database, "deployments", **DEPLOYMENT | changes)
+
+
+def launch(database: sqlite3.Connection, **changes: object) -> None:
+    insert(database, "launches", **LAUNCH | changes)
+
+
+@pytest.fixture
+def deployed(database: sqlite3.Connection) -> sqlite3.Connection:
+    """With one deployment."""
+    deploy(database)
+    return database
+
+
+@pytest.mark.parametrize("state", LaunchState)
 @pytest.mark.parametrize("launch_id", [None, "launch"])
 @pytest.mark.parametrize("step", [None, *Step])
-def test_a_launch_and_a_step_exist_exactly_while_the_state_says_so(
-    database: sqlite3.Connection, state: State, launch_id: str | None, step: Step | None
+def test_processes_and_a_step_exist_exactly_while_the_state_says_so(
+    deployed: sqlite3.Connection, state: LaunchState, launch_id: str | None, step: Step | None
 ) -> None:
     right = (launch_id is not None) == (state in LIVE) and (
-        (step is not None) == (state is State.STOPPING)
+        (step is not None) == (state is LaunchState.STOPPING)
     )
     if right:
-        insert(database, state=state, launch_id=launch_id, step=step)
+        launch(deployed, state=state, launch_id=launch_id, step=step)
     else:
         with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-            insert(database, state=state, launch_id=launch_id, step=step)
+            launch(deployed, state=state, launch_id=launch_id, step=step)
+
+
+@pytest.mark.parametrize(("role", "state"), [*itertools.product(LaunchRole, LaunchState)])
+def test_what_comes_does_not_answer_and_what_retires_only_ends(
+    deployed: sqlite3.Connection, role: LaunchRole, state: LaunchState
+) -> None:
+    row = {
+        "role": role,
+        "state": state,
+        "launch_id": "l" if state in LIVE else None,
+        "step": "drain" if state is LaunchState.STOPPING else None,
+    }
+    wrong = (role is LaunchRole.COMING and state is LaunchState.READY) or (
+        role is LaunchRole.RETIRING and state is not LaunchState.STOPPING
+    )
+    if wrong:
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            launch(deployed, **row)
+    else:
+        launch(deployed, **row)
 
 
 @pytest.mark.parametrize("desired", Desired)
 def test_every_wish_can_be_written(database: sqlite3.Connection, desired: Desired) -> None:
-    insert(database, desired=desired)
+    deploy(database, desired=desired)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_deployment_rests_in_three_states(database: sqlite3.Connection, state: State) -> None:
+    if state in RESTING:
+        deploy(database, rest=state)
+    else:
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            deploy(database, rest=state)
+
+
+@pytest.mark.parametrize(("state", "strategy"), [*itertools.product(ReplacementState, Strategy)])
+def test_every_state_of_a_replacement_can_be_written(
+    deployed: sqlite3.Connection, state: ReplacementState, strategy: Strategy
+) -> None:
+    assert any(state in pair for pair in replacement.TRANSITIONS)
+    insert(deployed, "replacements", **REPLACEMENT | {"state": state, "strategy": strategy})
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"state": "backoff"},
-        {"state": "Ready"},
-        {"state": None},
+        {"rest": "backoff"},
+        {"rest": "Parked"},
         {"desired": "restarting"},
         {"desired": None},
-        {"state": "stopping", "launch_id": "x", "step": "pause"},
+        {"rest": "parked", "parking": "idle"},
+        {"replicas": 0},
+        {"replicas": -1},
+        {"replicas": 1.5},
         {"version": 0},
         {"version": -1},
         {"version": None},
@@ -119,23 +158,65 @@ def test_every_wish_can_be_written(database: sqlite3.Connection, desired: Desire
         {"artifact": None},
     ],
 )
-def test_what_no_row_can_hold_is_refused(
+def test_what_no_deployment_can_hold_is_refused(
     database: sqlite3.Connection, changes: dict[str, object]
 ) -> None:
     with pytest.raises(sqlite3.IntegrityError):
-        insert(database, **changes)
+        deploy(database, **changes)
 
 
-def test_a_model_version_has_one_row_and_a_launch_belongs_to_one(
-    database: sqlite3.Connection,
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "backoff"},
+        {"state": None},
+        {"role": "leading"},
+        {"role": None},
+        {"state": "stopping", "launch_id": "x", "step": "pause"},
+        {"replica": -1},
+        {"replica": None},
+        {"deployment_id": 2},
+        {"deployment_id": None},
+        {"generation": None},
+        {"options": None},
+        {"artifact": None},
+        {"since": None},
+    ],
+)
+def test_what_no_launch_can_hold_is_refused(
+    deployed: sqlite3.Connection, changes: dict[str, object]
 ) -> None:
-    insert(database, state="ready", launch_id="x")
+    with pytest.raises(sqlite3.IntegrityError):
+        launch(deployed, **changes)
+
+
+def test_a_model_version_has_one_row(database: sqlite3.Connection) -> None:
+    deploy(database)
     with pytest.raises(sqlite3.IntegrityError, match=r"UNIQUE.*model, deployments\.version"):
-        insert(database)
+        deploy(database)
+    deploy(database, version=2)
+
+
+def test_a_launch_has_an_id_and_a_port_of_its_own(deployed: sqlite3.Connection) -> None:
+    launch(deployed, state="ready", launch_id="x", port=8001)
     with pytest.raises(sqlite3.IntegrityError, match=r"UNIQUE.*launch_id"):
-        insert(database, version=2, state="ready", launch_id="x")
-    insert(database, version=2)
-    insert(database, version=3)  # any number of rows may have no launch
+        launch(deployed, state="ready", replica=1, launch_id="x")
+    with pytest.raises(sqlite3.IntegrityError, match=r"UNIQUE.*port"):
+        launch(deployed, replica=1, port=8001)
+    launch(deployed, replica=1)
+    launch(deployed, replica=2)  # any number of launches may have no processes
+
+
+def test_a_place_has_one_launch_and_a_change_too(deployed: sqlite3.Connection) -> None:
+    launch(deployed)
+    with pytest.raises(sqlite3.IntegrityError, match=r"UNIQUE.*replica"):
+        launch(deployed)
+    launch(deployed, role="coming")  # that is to take the place
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        launch(deployed, role="coming", replica=1)
+    retiring = {"role": "retiring", "state": "stopping", "step": "drain"}
+    launch(deployed, launch_id="a", **retiring)  # and those that had it, however many
+    launch(deployed, launch_id="b", **retiring)
 
 
 def test_a_launch_leases_one_port(database: sqlite3.Connection) -> None:
@@ -146,17 +227,18 @@ def test_a_launch_leases_one_port(database: sqlite3.Connection) -> None:
             database.execute(lease, values)
 
 
-def test_events_belong_to_a_deployment_and_go_with_it(database: sqlite3.Connection) -> None:
-    insert(database)
+def test_all_there_is_of_a_deployment_goes_with_it(deployed: sqlite3.Connection) -> None:
+    launch(deployed)
+    insert(deployed, "replacements", **REPLACEMENT)
     event = "INSERT INTO events (deployment_id, at, state, reason) VALUES (?, '', 'pending', '')"
-    database.execute(event, (1,))
+    deployed.execute(event, (1,))
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
-        database.execute(event, (2,))
-    database.execute("DELETE FROM deployments")
-    assert database.execute("SELECT * FROM events").fetchall() == []
+        deployed.execute(event, (2,))
+    deployed.execute("DELETE FROM deployments")
+    for table in ("launches", "replacements", "events"):
+        assert deployed.execute(f"SELECT * FROM {table}").fetchall() == [], table
 
 
-def test_the_schema_can_be_run_again(database: sqlite3.Connection) -> None:
-    insert(database)
-    database.executescript(SCHEMA)
-    assert len(database.execute("SELECT * FROM deployments").fetchall()) == 1
+def test_the_schema_can_be_run_again(deployed: sqlite3.Connection) -> None:
+    deployed.executescript(SCHEMA)
+    assert len(deployed.execute("SELECT * FROM deployments").fetchall()) == 1

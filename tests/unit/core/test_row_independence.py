@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.core.actions import (
-    Action,
     CheckBatching,
+    LaunchAction,
     Nothing,
     Observation,
     Policy,
@@ -17,11 +17,12 @@ from model_deployment.core.actions import (
     RowIndependence,
     Stop,
 )
-from model_deployment.core.domain import Desired, Exit, Health, State, Step
-from model_deployment.core.lifecycle import decide
+from model_deployment.core.domain import Desired, Exit, State, Step
+from model_deployment.core.launch_lifecycle import decide_launch
+from model_deployment.core.measures import Health
 from model_deployment.core.merging import Merging
 from model_deployment.core.options import AUTO, AUTO_MAX_ROWS, Options
-from tests.support.rows import row
+from tests.support.rows import only, row
 
 NOW = 1000.0
 POLICY = Policy()
@@ -35,14 +36,14 @@ def act(
     rows: int | Literal["auto"] = 64,
     seen: dict[str, Any] | None = None,
     **of: Any,
-) -> Action:
+) -> LaunchAction:
     observed: dict[str, Any] = {
         "health": HEALTHY,
         "row_independence": promise,
         "row_independence_reason": WHY,
     } | (seen or {})
     launch = row(State.STARTING, **{"options": Options(batch_max_rows=rows)} | of)
-    return decide(launch, Observation(**observed), NOW, POLICY)
+    return decide_launch(launch, only(launch), Observation(**observed), NOW, POLICY)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def act(
     ],
 )
 def test_a_healthy_launch_is_tried_before_it_serves(
-    promise: RowIndependence, action: Action
+    promise: RowIndependence, action: LaunchAction
 ) -> None:
     assert act(promise) == action
 
@@ -75,7 +76,7 @@ def test_a_healthy_launch_is_tried_before_it_serves(
     ],
 )
 def test_merging_that_nobody_asked_for_stops_no_launch(
-    promise: RowIndependence, action: Action
+    promise: RowIndependence, action: LaunchAction
 ) -> None:
     assert act(promise, AUTO) == action
 
@@ -110,9 +111,10 @@ def test_a_launch_that_is_gone_is_not_judged(promise: RowIndependence) -> None:
     assert (action.state, action.reason, action.tries) == (State.PENDING, "it died", 1)
 
 
-def ended(tries: int) -> Action:
+def ended(tries: int) -> LaunchAction:
     stopping = row(State.STOPPING, tries=tries, reason=WHY)
-    return decide(stopping, Observation(exit=Exit("signal 15")), NOW, POLICY)
+    seen = Observation(exit=Exit("signal 15"))
+    return decide_launch(stopping, only(stopping), seen, NOW, POLICY)
 
 
 def test_a_broken_promise_is_the_end_and_its_reason_is_all_that_is_said() -> None:
@@ -128,7 +130,7 @@ def test_with_the_next_controller_there_is_a_try_left(tries: int, kept: int) -> 
     stopping = row(State.STOPPING, tries=tries, reason=WHY)
     seen = Observation(exit=Exit("signal 15"), closing=True)
     rest = Release(State.PENDING, "stopped by the controller", kept)
-    assert decide(stopping, seen, NOW, POLICY) == rest
+    assert decide_launch(stopping, only(stopping), seen, NOW, POLICY) == rest
 
 
 def test_what_could_not_be_found_out_counts_as_one_failure_more() -> None:

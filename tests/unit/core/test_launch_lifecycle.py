@@ -1,25 +1,27 @@
-"""The rules of a deployment's life, one table per question."""
+"""The rules of a launch's life, one table per question: here of a replica, alone."""
 
 from typing import Any
 
 import pytest
 
 from model_deployment.core.actions import (
-    Action,
     Artifact,
-    Launch,
+    LaunchAction,
     Nothing,
     Observation,
     Policy,
     Prepare,
     Promote,
     Release,
+    Start,
     Stop,
 )
-from model_deployment.core.domain import Desired, Exit, Health, LaunchTraffic, State, Step
-from model_deployment.core.lifecycle import LIVE, after_exit, backoff, decide
+from model_deployment.core.domain import Deployment, Desired, Exit, Launch, LaunchState, State, Step
+from model_deployment.core.launch_ends import after_exit, backoff
+from model_deployment.core.launch_lifecycle import decide_launch
+from model_deployment.core.measures import Health, LaunchTraffic
 from model_deployment.core.options import EnvManager, Options
-from tests.support.rows import row
+from tests.support.rows import LIVE, launch, only, row
 
 NOW = 1000.0
 POLICY = Policy()
@@ -31,14 +33,14 @@ FETCHED = Artifact.READY
 
 PENDING, STARTING, READY = State.PENDING, State.STARTING, State.READY
 STOPPING, STOPPED, FAILED = State.STOPPING, State.STOPPED, State.FAILED
-PARKED = State.PARKED
 
 
 def act(
     state: State, desired: Desired = Desired.RUNNING, /, seen: Any = (), **changes: Any
-) -> Action:
-    """What is decided for a row with these columns and this observation."""
-    return decide(row(state, desired, **changes), Observation(**dict(seen)), NOW, POLICY)
+) -> LaunchAction:
+    """What is decided for the launch of a deployment with these columns and this observation."""
+    deployment = row(state, desired, **changes)
+    return decide_launch(deployment, only(deployment), Observation(**dict(seen)), NOW, POLICY)
 
 
 @pytest.mark.parametrize(
@@ -47,13 +49,15 @@ def act(
         ({}, Prepare()),
         ({"may_start": False}, Prepare()),
         ({"artifact": Artifact.WORKING}, Nothing()),
-        ({"artifact": FETCHED}, Launch(NOW + POLICY.start_timeout)),
+        ({"artifact": FETCHED}, Start(NOW + POLICY.start_timeout)),
         ({"artifact": FETCHED, "may_start": False}, Nothing()),
         ({"artifact": FETCHED, "closing": True}, Nothing()),
         ({"closing": True}, Nothing()),
     ],
 )
-def test_a_pending_row_is_prepared_then_launched(seen: dict[str, Any], action: Action) -> None:
+def test_a_pending_row_is_prepared_then_launched(
+    seen: dict[str, Any], action: LaunchAction
+) -> None:
     assert act(PENDING, seen=seen) == action
 
 
@@ -61,7 +65,7 @@ def test_a_pending_row_is_prepared_then_launched(seen: dict[str, Any], action: A
 def test_building_an_environment_takes_longer(manager: EnvManager) -> None:
     limit = 120 if manager is EnvManager.LOCAL else 1800
     action = act(PENDING, seen={"artifact": FETCHED}, options=Options(manager))
-    assert action == Launch(NOW + limit)
+    assert action == Start(NOW + limit)
 
 
 @pytest.mark.parametrize(("not_before", "waits"), [(NOW + 0.01, True), (NOW, False), (0, False)])
@@ -114,7 +118,7 @@ def test_a_pending_row_nobody_wants_is_stopped_at_once(
     ],
 )
 def test_a_starting_launch_is_promoted_or_ended(
-    seen: dict[str, Any], deadline: float | None, action: Action
+    seen: dict[str, Any], deadline: float | None, action: LaunchAction
 ) -> None:
     assert act(STARTING, seen=seen, deadline=deadline, tries=2) == action
 
@@ -159,7 +163,7 @@ def test_a_starting_launch_nobody_wants_is_cancelled(health: Health) -> None:
     ],
 )
 def test_a_ready_launch_drains_when_unwanted_and_ends_at_once_when_sick(
-    desired: Desired, seen: dict[str, Any], action: Action
+    desired: Desired, seen: dict[str, Any], action: LaunchAction
 ) -> None:
     # Up for long enough that earlier failures are forgotten.
     assert act(READY, desired, seen=seen, ready_since=NOW - 30, tries=2) == action
@@ -203,19 +207,6 @@ def test_a_stop_goes_from_drain_to_terminate_to_kill(
         assert action == Stop("because", following[0], NOW + following[1], tries=2)
 
 
-@pytest.mark.parametrize("desired", Desired)
-@pytest.mark.parametrize("exit", [None, CRASH])
-@pytest.mark.parametrize("closing", [False, True])
-def test_a_row_at_rest_moves_only_from_failed_to_stopped(
-    desired: Desired, exit: Exit | None, closing: bool
-) -> None:
-    seen = {"exit": exit, "closing": closing, "artifact": FETCHED}
-    assert act(STOPPED, desired, seen=seen) == Nothing()
-    undeployed = desired is Desired.STOPPED
-    action = Release(STOPPED, "undeployed", 0, 0.0) if undeployed else Nothing()
-    assert act(FAILED, desired, seen=seen) == action
-
-
 @pytest.mark.parametrize("state", sorted(LIVE))
 @pytest.mark.parametrize("desired", Desired)
 @pytest.mark.parametrize("closing", [False, True])
@@ -225,7 +216,8 @@ def test_an_exit_outweighs_all_else_that_was_seen(
 ) -> None:
     dead = row(state, desired, deadline=NOW)
     seen = Observation(exit=CRASH, closing=closing, health=health)
-    assert decide(dead, seen, NOW, POLICY) == after_exit(dead, CRASH, closing, NOW, POLICY)
+    expected = after_exit(dead, only(dead), CRASH, closing, NOW, POLICY)
+    assert decide_launch(dead, only(dead), seen, NOW, POLICY) == expected
 
 
 @pytest.mark.parametrize("state", sorted(LIVE))
@@ -233,13 +225,16 @@ def test_an_exit_outweighs_all_else_that_was_seen(
 @pytest.mark.parametrize("tries", [0, 4])
 def test_a_death_nobody_minds_ends_in_stopped(state: State, closing: bool, tries: int) -> None:
     dead = row(state, Desired.STOPPED, tries=tries)
-    assert after_exit(dead, CRASH, closing, NOW, POLICY) == Release(STOPPED, "undeployed")
+    assert after_exit(dead, only(dead), CRASH, closing, NOW, POLICY) == Release(
+        STOPPED, "undeployed"
+    )
 
 
 @pytest.mark.parametrize("state", sorted(LIVE))
 @pytest.mark.parametrize("tries", [0, 4])
 def test_a_death_by_the_controller_costs_no_try(state: State, tries: int) -> None:
-    rest = after_exit(row(state, tries=tries), CRASH, True, NOW, POLICY)
+    dead = row(state, tries=tries)
+    rest = after_exit(dead, only(dead), CRASH, True, NOW, POLICY)
     assert rest == Release(PENDING, "stopped by the controller", tries)
 
 
@@ -259,11 +254,12 @@ def test_a_death_costs_a_try_unless_it_was_up_long_enough(
 ) -> None:
     ready_since = None if up is None else NOW - up
     dead = row(READY, tries=tries, ready_since=ready_since)
-    rest = after_exit(dead, CRASH, False, NOW, POLICY)
+    rest = after_exit(dead, only(dead), CRASH, False, NOW, POLICY)
+    assert isinstance(rest, Release)
     assert (rest.state, rest.tries) == (state, counted)
     if state is PENDING:
         assert rest.reason == CRASH.reason
-        assert rest.not_before == NOW + backoff(dead, counted, POLICY)
+        assert rest.not_before == NOW + backoff(dead, only(dead), counted, POLICY)
     else:
         assert rest.reason == f"{CRASH.reason} (gave up after 5 tries)"
 
@@ -283,5 +279,75 @@ def test_a_death_costs_a_try_unless_it_was_up_long_enough(
 def test_a_launch_that_was_stopped_died_of_why_it_was_stopped(
     state: State, reason: str, tries: int, rest: tuple[str, int]
 ) -> None:
-    after = after_exit(row(state, reason=reason, tries=tries), CRASH, False, NOW, POLICY)
+    dead = row(state, reason=reason, tries=tries)
+    after = after_exit(dead, only(dead), CRASH, False, NOW, POLICY)
+    assert isinstance(after, Release)
     assert (after.reason, after.tries) == rest
+
+
+@pytest.mark.parametrize(
+    ("state", "desired", "seen", "action"),
+    [
+        (PENDING, Desired.RUNNING, {"artifact": FETCHED}, Release(State.PARKED, "idle")),
+        (PENDING, Desired.STOPPED, {}, Release(STOPPED, "undeployed")),
+        (STARTING, Desired.RUNNING, {}, Stop("idle", Step.TERMINATE, NOW + POLICY.cancel_grace)),
+        (
+            STARTING,
+            Desired.RUNNING,
+            {"health": HEALTHY},
+            Stop("idle", Step.TERMINATE, NOW + POLICY.cancel_grace),
+        ),
+        (READY, Desired.RUNNING, {}, Stop("idle", Step.DRAIN, NOW + POLICY.drain_timeout)),
+        (READY, Desired.RUNNING, {"exit": CRASH}, Release(State.PARKED, "idle")),
+        (STARTING, Desired.RUNNING, {"exit": CRASH}, Release(State.PARKED, "idle")),
+    ],
+)
+def test_all_launches_of_a_deployment_that_is_parked_end(
+    state: State, desired: Desired, seen: dict[str, Any], action: LaunchAction
+) -> None:
+    assert act(state, desired, seen=seen, parking="idle", reason="healthy") == action
+
+
+def beside(other: LaunchState, state: LaunchState, **changes: Any) -> tuple[Deployment, Launch]:
+    """A deployment with two replicas; of the second one is decided."""
+    second = launch(state, replica=1, **changes)
+    both = row(State.READY, launches=(launch(other), second), replicas=2, proven=True)
+    return both, second
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "seen"),
+    [
+        (LaunchState.STARTING, {"tries": 4}, {"exit": CRASH}),
+        (LaunchState.READY, {"tries": 4}, {"exit": CRASH}),
+        (LaunchState.STOPPING, {"tries": 5, "reason": CRASH.reason}, {"exit": CRASH}),
+        # Its requests were to be merged, and it was found not to predict each row by itself.
+        (LaunchState.STOPPING, {"tries": 6, "reason": CRASH.reason}, {"exit": CRASH}),
+        (
+            LaunchState.PENDING,
+            {"tries": 4},
+            {"artifact": Artifact.FAILED, "artifact_error": CRASH.reason},
+        ),
+    ],
+)
+def test_the_place_of_a_replica_without_tries_left_is_kept_while_another_one_serves(
+    state: LaunchState, changes: dict[str, Any], seen: dict[str, Any]
+) -> None:
+    deployment, second = beside(LaunchState.READY, state, **changes)
+    action = decide_launch(deployment, second, Observation(**seen), NOW, POLICY)
+    assert isinstance(action, Release)
+    assert (action.state, action.reason, action.tries) == (PENDING, CRASH.reason, 4)
+    assert POLICY.backoff_limit <= action.not_before - NOW <= 1.1 * POLICY.backoff_limit
+    assert action.keeps_port
+    for other in (LaunchState.PENDING, LaunchState.STARTING, LaunchState.STOPPING):
+        deployment, second = beside(other, state, **changes)
+        action = decide_launch(deployment, second, Observation(**seen), NOW, POLICY)
+        assert isinstance(action, Release)
+        assert action.state is FAILED
+
+
+def test_with_tries_left_a_replica_waits_no_longer_because_another_one_serves() -> None:
+    deployment, second = beside(LaunchState.READY, LaunchState.STARTING, tries=1)
+    action = decide_launch(deployment, second, Observation(exit=CRASH), NOW, POLICY)
+    delay = backoff(deployment, second, 2, POLICY)
+    assert action == Release(PENDING, CRASH.reason, 2, NOW + delay, keeps_port=True)

@@ -1,0 +1,19 @@
+"""What happened to a deployment, as its history keeps it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from model_deployment.core.domain import State
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a deployment."""
+
+    at: datetime
+    state: State
+    reason: str
+    previous: State | None = None
+    launch_id: str | None = None
+    #: Number of the replica that it happened to.
+    replica: int | None = None
