@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from model_deployment.control.collaborators import Collaborators
 from model_deployment.core.actions import Artifact, RowIndependence
-from model_deployment.core.domain import Deployment, State
+from model_deployment.core.domain import Deployment, Launch, LaunchState
 from model_deployment.core.merging import Finding
 from model_deployment.core.names import ModelKey
 
@@ -28,14 +28,14 @@ class BackgroundWork:
         #: By launch id.
         self._checks: dict[str, asyncio.Task[Finding]] = {}
 
-    def prepare(self, row: Deployment) -> None:
-        """Start to fetch and verify the artifacts of a deployment."""
-        task = self._start(lambda: self._world.prepare(row), f"prepare {row.key}")
-        self._preparations[row.key, row.artifact] = task
+    def prepare(self, row: Deployment, launch: Launch) -> None:
+        """Start to fetch and verify the artifacts of a launch."""
+        task = self._start(lambda: self._world.prepare(row, launch), f"prepare {row.key}")
+        self._preparations[row.key, launch.artifact] = task
 
-    def artifact(self, row: Deployment) -> tuple[Artifact, str]:
-        """How far the artifacts of a deployment are, and why they could not be fetched."""
-        task = self._preparations.get((row.key, row.artifact))
+    def artifact(self, row: Deployment, launch: Launch) -> tuple[Artifact, str]:
+        """How far the artifacts of a launch are, and why they could not be fetched."""
+        task = self._preparations.get((row.key, launch.artifact))
         if task is None or (task.done() and task.cancelled()):
             return Artifact.MISSING, ""
         if not task.done():
@@ -45,19 +45,33 @@ class BackgroundWork:
             return Artifact.FAILED, str(error) or type(error).__name__
         return Artifact.READY, ""
 
-    def take_artifact(self, row: Deployment) -> Path:
-        """The folder of artifacts that are ready. The next launch has them verified again."""
-        return self._preparations.pop((row.key, row.artifact)).result()
+    def artifact_path(self, row: Deployment, launch: Launch) -> Path:
+        """The folder of artifacts that are ready."""
+        return self._preparations[row.key, launch.artifact].result()
 
-    def drop_artifact(self, row: Deployment) -> None:
-        """Stop fetching, or forget what was fetched."""
-        if task := self._preparations.pop((row.key, row.artifact), None):
+    def take_artifact(self, row: Deployment, launch: Launch) -> Path:
+        """The same, once: the next launch has them verified again."""
+        return self._preparations.pop((row.key, launch.artifact)).result()
+
+    def drop_artifact(self, row: Deployment, launch: Launch) -> None:
+        """Stop fetching, or forget what was fetched, unless another launch waits for the same.
+
+        A failure is always forgotten: it counts for one launch, and each other one fetches anew.
+        """
+        failed = self.artifact(row, launch)[0] is Artifact.FAILED
+        others = (one for one in row.launches if one.id != launch.id)
+        needed = any(
+            one.state is LaunchState.PENDING and one.artifact == launch.artifact for one in others
+        )
+        if needed and not failed:
+            return
+        if task := self._preparations.pop((row.key, launch.artifact), None):
             task.cancel()
 
-    def check_row_independence(self, row: Deployment) -> None:
+    def check_row_independence(self, row: Deployment, launch: Launch) -> None:
         """Start to compare a launch's predictions of rows together and apart."""
-        task = self._start(lambda: self._world.compare(row), f"compare {row.key}")
-        self._checks[str(row.launch_id)] = task
+        task = self._start(lambda: self._world.compare(row, launch), f"compare {row.key}")
+        self._checks[str(launch.launch_id)] = task
 
     def row_independence(self, launch_id: str) -> tuple[RowIndependence, str]:
         """What the comparison found, and how that is known or why it is not."""
@@ -74,10 +88,10 @@ class BackgroundWork:
         return kept, found.reason
 
     def cancel(self, *, except_for: Iterable[Deployment] = ()) -> None:
-        """Cancel what no pending and no starting one of these deployments needs."""
-        rows = [*except_for]
-        pending = {(row.key, row.artifact) for row in rows if row.state is State.PENDING}
-        starting = {row.launch_id for row in rows if row.state is State.STARTING}
+        """Cancel what no pending and no starting launch of these deployments needs."""
+        launches = [(row.key, one) for row in except_for for one in row.launches]
+        pending = {(key, one.artifact) for key, one in launches if one.state is LaunchState.PENDING}
+        starting = {one.launch_id for _, one in launches if one.state is LaunchState.STARTING}
         for artifact in self._preparations.keys() - pending:
             self._preparations.pop(artifact).cancel()
         for launch_id in self._checks.keys() - starting:

@@ -5,20 +5,25 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from model_deployment.control.option_checks import UNCHECKED, OptionChecks
 from model_deployment.control.reconciler import Reconciler
+from model_deployment.control.room import Room
 from model_deployment.core.admission import Admission
-from model_deployment.core.domain import Deployment, Desired, Event, PortUsage, State
+from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.errors import (
     Conflict,
     NoFreePort,
     NotDeployed,
-    NotEnoughMemory,
     Unavailable,
 )
+from model_deployment.core.events import Event
 from model_deployment.core.names import ModelKey
+from model_deployment.core.option_changes import described, measured_alike
 from model_deployment.core.options import OptionOverrides, Options
+from model_deployment.core.port_usage import PortUsage
+from model_deployment.core.replica_counts import stuck_launch
 from model_deployment.registry.client import Registry
-from model_deployment.state.deployments import Deployments, measured_alike
+from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 
 
@@ -41,6 +46,7 @@ class Controller:
         renewed: Callable[[ModelKey], None] = lambda key: None,
         needed: Callable[[ModelKey], bool] = lambda key: False,
         routed: Callable[[], Awaitable[None]] = _at_once,
+        checks: OptionChecks = UNCHECKED,
     ) -> None:
         """Put together.
 
@@ -50,16 +56,16 @@ class Controller:
             needed: whether a deployment may not be parked to make room.
             routed: waits until all proxies route as the rows say. What is shown as ready can be asked, and
                 what is shown as stopped cannot, through every proxy.
+            checks: of options that a deployment is to get.
         """
         self._deployments = deployments
-        self._ports = ports
+        self.room = Room(deployments=deployments, ports=ports, admission=admission, needed=needed)
         self._registry = registry
         self._reconciler = reconciler
-        self._admission = admission
         self.defaults = defaults
         self._renewed = renewed
-        self._needed = needed
         self._routed = routed
+        self.checks = checks
         #: The controller is shutting down.
         self.closing = False
 
@@ -69,12 +75,14 @@ class Controller:
         overrides: OptionOverrides,
         wait: float,
         *,
+        by: str | None = None,
         admit: bool = True,
         wanted: Callable[[ModelKey], Awaitable[None]] | None = None,
     ) -> Deployment:
         """Want a model version to be served; wait until it is ready or failed.
 
         Args:
+            by: the user, or ``endpoint <name>``.
             admit: whether it is refused where memory has no room; else its start is put off.
             wanted: called before the wait, when it is certain that the version is wanted.
 
@@ -84,38 +92,56 @@ class Controller:
         Raises:
             InvalidName: its name is reserved, and it is not deployed already.
             UnknownModel, RegistryUnavailable: the registry has no such version, or does not answer.
+            InvalidRequest, CannotStart: its options do not fit each other, or this machine.
             NoFreePort: as many deployments as ports.
             NotEnoughMemory: memory has no room for it.
             Conflict: deployed with other options, or undeployed while waiting.
         """
         row = await self._deployments.get(key)
         if row is None or row.desired is Desired.STOPPED or row.state is State.FAILED:
-            row = await self._want_running(key, overrides, admit=admit)
-        if overrides.apply_to(row.options) != row.options:
+            row = await self._want_running(key, overrides, by, admit=admit)
+        if difference := described(row.options, overrides.apply_to(row.options)):
             raise Conflict(
-                f"cannot deploy {key} with other options: it is deployed with {_shown(row.options)}; "
-                "undeploy it first",
+                f"cannot deploy {key} with other options: it is deployed already, and this would change "
+                f"{difference}; change it in place with replace=true",
                 extra={"options": row.options.as_dict()},
             )
         if row.state is State.PARKED or row.parking:
             if admit:
-                await self._check_memory(key, row.options, row.memory)
+                await self.room.check_memory(key, row.options, row.memory)
             row = await self._deployments.wake(key) or row
+            self._tell()
+        elif row.replacement is not None and row.replacement.is_over:
+            await self._deployments.forget_failure(key)
             self._tell()
         if wanted is not None:
             await wanted(key)
         row = await self.wait(
             key,
-            # Parked counts: it was ready, and was idle since.
-            lambda r: (r.settled and r.state is not State.STOPPED) or r.desired is Desired.STOPPED,
+            lambda r: self._is_deployed(r) or r.desired is Desired.STOPPED,
             wait,
         )
         if row.desired is Desired.STOPPED:
             raise Conflict(f"cannot deploy {key}: it was undeployed in the meantime")
         return row
 
+    def _is_deployed(self, row: Deployment) -> bool:
+        """Whether a deploy has nothing to wait for any more."""
+        # Parked counts: it was ready, and was idle since.
+        return row.settled and row.state is not State.STOPPED and self.is_complete(row)
+
+    def is_complete(self, row: Deployment) -> bool:
+        """Whether a deployment has all its replicas, as far as it gets them without further delay."""
+        if row.state is not State.READY or len(row.ready) >= row.replicas:
+            return True
+        return self.is_held_up(row)
+
+    def is_held_up(self, row: Deployment) -> bool:
+        """Whether its next replica comes late: a launch has failed, or memory has no room."""
+        return stuck_launch(row) is not None or bool(self._reconciler.held_up(row.key))
+
     async def _want_running(
-        self, key: ModelKey, overrides: OptionOverrides, *, admit: bool
+        self, key: ModelKey, overrides: OptionOverrides, by: str | None, *, admit: bool
     ) -> Deployment:
         ModelKey.of(
             key.model, key.version
@@ -125,35 +151,26 @@ class Controller:
             raise Conflict(f"cannot deploy {key}: its status in the registry is {version.status}")
         options = overrides.apply_to(self.defaults)
         before = await self._deployments.get(key)
+        had = before.options if before else self.defaults
+        await self.checks.check(f"deploy {key}", had, options, self.defaults, starts=True)
         alike = before is not None and measured_alike(before, options, version.artifact)
         if admit:
-            await self._check_memory(key, options, before.memory if before and alike else None)
-        usage = await self.ports()
-        usable = usage.size - len(usage.blocked)
+            await self.room.check_memory(key, options, before.memory if before and alike else None)
+        usage = await self.room.usage()
         try:
-            row, _ = await self._deployments.want_running(key, options, version.artifact, usable)
+            row, _ = await self._deployments.want_running(
+                key, options, version.artifact, usage.usable, by
+            )
         except NoFreePort as error:
-            held = f"; {len(usage.blocked)} held by other programs" if usage.blocked else ""
-            raise NoFreePort(
-                f"cannot deploy {key}: no free port in {self._ports.name} ({error.detail}{held}). "
-                "Undeploy a model, let models be parked (idle_timeout), or widen MODEL_DEPLOYMENT_PORTS",
-                retry_after=error.retry_after,
-            ) from None
+            raise self.room.without_port(f"deploy {key}", error, usage) from None
         if before is not None and before.artifact != row.artifact:
             self._renewed(key)
         self._tell()
         return row
 
-    async def _check_memory(self, key: ModelKey, options: Options, measured: int | None) -> None:
-        rows = await self._deployments.all()
-        rows = [row.unparkable if self._needed(row.key) else row for row in rows]
-        shortage = self._admission.shortage(key, options, measured, rows)
-        if shortage:
-            raise NotEnoughMemory.of(f"deploy {key}", shortage)
-
     def memory_needed(self, row: Deployment) -> int:
         """Bytes of memory that the next launch of a deployment is expected to need."""
-        return self._admission.need(row.options, row.memory)
+        return self.room.admission.need(row.options, row.memory)
 
     async def undeploy(self, key: ModelKey, wait: float) -> Deployment:
         """Want a deployment to be stopped; wait until it is.
@@ -200,11 +217,14 @@ class Controller:
         return await self._deployments.events(key, limit)
 
     async def last_launch(self, key: ModelKey) -> str | None:
-        """Id of the newest launch, whose log is the one to read."""
+        """Id of the launch that serves or starts, else of the newest one: its log is the one to read."""
+        row = await self._deployments.get(key)
+        if row is not None and row.launch_id is not None:
+            return row.launch_id
         return await self._deployments.last_launch(key)
 
     async def ports(self) -> PortUsage:
-        return await self._ports.usage(time.monotonic())
+        return await self.room.usage()
 
     async def wait(
         self, key: ModelKey, done: Callable[[Deployment], bool], limit: float
@@ -251,7 +271,3 @@ def _unknown(key: ModelKey) -> NotDeployed:
     return NotDeployed(
         f"cannot find {key}: it is not deployed; POST /deploy/{key.model}/{key.version}"
     )
-
-
-def _shown(options: Options) -> str:
-    return ", ".join(f"{name}={value}" for name, value in options.as_dict().items())

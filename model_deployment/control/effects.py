@@ -1,56 +1,69 @@
-"""Carries out what ``lifecycle.decide`` decided: the row first, then the process.
+"""Carries out what was decided of launches: the row first, then the process.
 
 The order matters. A controller killed between the two finds in the row what it was about to do, and
 does it again; every effect may be repeated.
 """
 
-import asyncio
 import contextlib
 import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import assert_never
 
+from model_deployment.control.adoption import log_fields
 from model_deployment.control.background import BackgroundWork
 from model_deployment.control.collaborators import Collaborators
+from model_deployment.control.places import Places
 from model_deployment.control.publisher import Publisher
 from model_deployment.control.tick import Tick
 from model_deployment.core.actions import (
-    Action,
     CheckBatching,
-    Launch,
+    Forget,
+    GiveUp,
+    LaunchAction,
     Nothing,
     Policy,
     Prepare,
     Promote,
-    RefuseWake,
     Release,
+    Start,
     Stop,
+    Switch,
 )
-from model_deployment.core.domain import Address, Deployment, LaunchSpec, State, Step
-from model_deployment.core.errors import NotEnoughMemory
-from model_deployment.core.lifecycle import after_failure
+from model_deployment.core.domain import (
+    Deployment,
+    Handle,
+    Launch,
+    LaunchRole,
+    LaunchSpec,
+    LaunchState,
+    State,
+    Step,
+)
+from model_deployment.core.launch_lifecycle import after_failure, time_to_start
 from model_deployment.core.merging import Merging
-from model_deployment.core.options import AUTO
+from model_deployment.core.option_changes import measured_alike
+from model_deployment.core.options import AUTO, Options
 from model_deployment.state.deployments import Deployments
-from model_deployment.state.ports import Ports
+from model_deployment.state.launches import Launches
+from model_deployment.state.replacements import Replacements
 
 _log = logging.getLogger(__name__)
 
-#: Model servers listen here and nowhere else.
-HOST = "127.0.0.1"
-#: Seconds after which a port that a foreign process holds is tried again.
-BLOCKED_FOR = 60.0
+
+def new_launch_id() -> str:
+    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effects:
-    """One method for each action; each returns the row as it is afterwards."""
+class LaunchEffects:
+    """One method for each action; each returns the deployment as it is afterwards."""
 
     deployments: Deployments
-    ports: Ports
+    launches: Launches
+    replacements: Replacements
+    places: Places
     world: Collaborators
     background: BackgroundWork
     publisher: Publisher
@@ -59,153 +72,176 @@ class Effects:
     quarantine: float
     wake: Callable[[], None]
 
-    async def apply(self, row: Deployment, action: Action, tick: Tick) -> Deployment:
+    async def apply(
+        self, row: Deployment, launch: Launch, action: LaunchAction, tick: Tick
+    ) -> Deployment:
         """Carry out one action.
 
         Raises:
             IllegalTransition: the row has changed since it was read; nothing was done.
         """
+        changed = await self._apply(row, launch, action, tick)
+        await self.release_ports(row, changed, tick)
+        return changed
+
+    async def _apply(
+        self, row: Deployment, launch: Launch, action: LaunchAction, tick: Tick
+    ) -> Deployment:
         match action:
             case Nothing():
                 return row
             case Prepare():
-                self.background.prepare(row)
-                return await self._keep_pending(row, "verifying the local artifacts")
-            case Launch(deadline):
-                return await self._launch(row, deadline, tick)
+                self.background.prepare(row, launch)
+                return await self._keep_pending(row, launch, "verifying the local artifacts")
+            case Start(deadline):
+                return await self._start(row, launch, deadline, tick)
             case CheckBatching():
-                self.background.check_row_independence(row)
+                self.background.check_row_independence(row, launch)
                 return row
-            case Promote(merging):
-                return await self._promote(row, merging)
+            case Promote() | Switch():
+                return await self._serve(row, launch, action)
             case Stop():
-                return await self._stop(row, action, tick)
+                return await self._stop(row, launch, action, tick)
             case Release():
-                return await self._release(row, action, tick)
-            case RefuseWake(reason):
-                error = NotEnoughMemory.of(f"predict with {row.key}, which is parked", reason)
-                self.world.refuse(row.key, error)
-                return row
+                return await self._release(row, launch, action)
+            case GiveUp() | Forget():
+                return await self._end(row, launch, action)
             case never:
                 assert_never(never)
 
-    async def _keep_pending(self, row: Deployment, reason: str) -> Deployment:
-        """Say why a row is pending, unless it says why its last launch ended."""
-        if row.tries or row.kills or row.reason == reason:
-            return row
-        return await self.deployments.move(row, State.PENDING, reason)
+    async def release_ports(self, before: Deployment, after: Deployment, tick: Tick) -> None:
+        """Give up the ports that no launch of a deployment has any more."""
+        if before is after:
+            return
+        had, has = _ports(before), _ports(after)
+        for _ in range(len(had) - len(has)):
+            tick.freed_a_place()
+        for port in had - has:
+            await self.places.release(port)
 
-    async def _launch(self, row: Deployment, deadline: float, tick: Tick) -> Deployment:
-        if self.world.runtime.warming(row.options):
-            return await self._keep_pending(row, "waiting for the warm parent, which is importing")
-        port = await self._port_for(row)
-        if port is None:
+    async def signal(self, launch: Launch | None) -> None:
+        """Send what the step of a stopping launch asks for. A launch that drains gets no signal."""
+        if launch is None or launch.handle is None or launch.step in (None, Step.DRAIN):
+            return
+        # Poll finds a process that cannot be signalled now, and the deadline kills it.
+        with contextlib.suppress(OSError):
+            await self.world.runtime.stop(launch.handle, force=launch.step is Step.KILL)
+
+    async def _keep_pending(self, row: Deployment, launch: Launch, reason: str) -> Deployment:
+        """Say why a launch is pending, unless it says why the one before it ended."""
+        it = row.replacement
+        if it is not None and launch.role is LaunchRole.COMING:
+            if it.reason == reason and it.deadline is not None:
+                return row
+            # None: the clock that it was counted by ended with a reboot.
+            late = self.world.clock() + time_to_start(it.options, self.policy)
+            return await self.replacements.hold(row, reason, it.deadline or late)
+        if launch.tries or launch.kills or launch.reason == reason:
+            return row
+        return await self.launches.move(row, launch, LaunchState.PENDING, reason)
+
+    async def _start(
+        self, row: Deployment, launch: Launch, deadline: float, tick: Tick
+    ) -> Deployment:
+        runtime, clock = self.world.runtime, self.world.clock
+        folder = str(self.background.artifact_path(row, launch))
+        if runtime.warming(launch.options, folder):
+            reason = f"waiting for {runtime.warming_reason(launch.options, folder)}"
+            return await self._keep_pending(row, launch, reason)
+        place = await self.places.place_for(launch)
+        if place is None:
             tick.unplaced += 1
-            return await self._keep_pending(row, f"waiting for a free port in {self.ports.name}")
-        model_path = self.background.take_artifact(row)
-        launch_id = secrets.token_hex(8)
-        clock, kept = self.world.clock, row.port
-        row = await self.deployments.launch(row, launch_id, port, deadline, clock())
-        if kept is not None and kept != port:
-            await self._release_port(kept)
-        spec = LaunchSpec(launch_id, row.key, str(model_path), Address(HOST, port), row.options)
+            reason = f"waiting for a free port in {self.places.ports.name}"
+            return await self._keep_pending(row, launch, reason)
+        self.background.take_artifact(row, launch)
+        launch_id = new_launch_id()
+        address = runtime.address(launch_id, place.port)
+        row = await self.launches.start(row, launch, launch_id, place.port, deadline, clock())
+        spec = LaunchSpec(launch_id, row.key, folder, address, launch.options)
         try:
-            handle = await self.world.runtime.start(spec)
+            handle = await runtime.start(spec)
         except OSError as error:
             why = f"cannot start a process: {error.strerror or error}"
-            return await self._release(row, after_failure(row, why, clock(), self.policy), tick)
-        await self.deployments.record_handle(handle)
-        return replace(row, handle=handle)
+            started = find(row, launch.id)
+            assert started is not None  # noqa: S101 - it was just written
+            return await self._apply(
+                row, started, after_failure(row, started, why, clock(), self.policy), tick
+            )
+        await self.launches.record_handle(handle)
+        return _with_handle(row, launch.id, handle)
 
-    async def _port_for(self, row: Deployment) -> int | None:
-        """Its own port, if it still has one that can be listened on; else a free one."""
-        port = row.port
-        in_range = port is not None and self.ports.first <= port <= self.ports.last
-        # A foreign process may have taken it since.
-        if port is not None and in_range and not await self._blocked(port):
-            return port
-        return await self._free_port()
+    async def _note_merging(self, row: Deployment, merging: Merging, options: Options) -> None:
+        """Note why requests are not merged with these options.
 
-    async def _free_port(self) -> int | None:
-        """The lowest port that can be listened on. Ports that foreign processes hold are blocked."""
-        while True:
-            port = await self.ports.next_free(self.world.clock())
-            if port is None or not await self._blocked(port):
-                return port
-
-    async def _blocked(self, port: int) -> bool:
-        if self._holds(port):
-            return False
-        holder = await asyncio.to_thread(self.world.holder, HOST, port)
-        if holder is None:
-            return False
-        _log.warning("port %s is held by %s", port, holder)
-        await self.ports.block(port, holder, self.world.clock() + BLOCKED_FOR)
-        return True
-
-    def _holds(self, port: int) -> bool:
-        return self.world.runtime.holds(Address(HOST, port))
-
-    async def _release_port(self, port: int) -> None:
-        # The sweep finds what cannot be released now.
-        with contextlib.suppress(OSError):
-            await self.world.runtime.release(Address(HOST, port))
-
-    async def _promote(self, row: Deployment, merging: Merging) -> Deployment:
-        # Said once, and not again each time that the model is restarted. Before the move: whoever waits for
-        # the deployment reads that it is ready, and the route has to follow at once.
-        if row.options.batch_max_rows == AUTO and not merging.max_rows and merging != row.merging:
+        Once, and not again each time that the model is restarted. Before the move: whoever waits for the
+        deployment reads that it is ready, and the route has to follow at once.
+        """
+        if options.batch_max_rows == AUTO and not merging.max_rows and merging != row.merging:
             await self.deployments.note(row, f"requests are not merged: {merging.reason}")
-        return await self.deployments.move(
-            row,
-            State.READY,
-            "healthy",
-            deadline=None,
-            ready_since=self.world.clock(),
-            ready_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            session=row.session or row.launch_id,
-            proven=True,
-            merging=merging,
-        )
 
-    async def _stop(self, row: Deployment, stop: Stop, tick: Tick) -> Deployment:
-        row = await self.deployments.move(
-            row,
-            State.STOPPING,
-            stop.reason,
-            step=stop.step,
-            deadline=stop.deadline,
-            tries=stop.tries,
-            kills=stop.kills,
-            parking=stop.parking,
+    async def _serve(self, row: Deployment, launch: Launch, action: Promote | Switch) -> Deployment:
+        """Have a launch answer requests."""
+        merging, now = action.merging, self.world.clock()
+        await self._note_merging(row, merging, launch.options)
+        if isinstance(action, Promote):
+            return await self.launches.promote(row, launch, merging, now)
+        alike = measured_alike(row, launch.options, launch.artifact)
+        changed = await self.replacements.switch(
+            row, merging, row.memory if alike else None, now, now + self.policy.drain_timeout
         )
+        for one in row.launches:
+            if find(changed, one.id) is None:
+                self.background.drop_artifact(changed, one)
+        self.wake()
+        return changed
+
+    async def _stop(self, row: Deployment, launch: Launch, stop: Stop, tick: Tick) -> Deployment:
+        row = await self.launches.stop(row, launch, stop)
         self.publisher.publish_one(row, closing=tick.closing)
-        if stop.step is not Step.DRAIN and row.handle is not None:
-            # Poll finds a process that cannot be signalled now, and the deadline kills it.
-            with contextlib.suppress(OSError):
-                await self.world.runtime.stop(row.handle, force=stop.step is Step.KILL)
+        await self.signal(find(row, launch.id))
         self.wake()
         return row
 
-    async def _release(self, row: Deployment, action: Release, tick: Tick) -> Deployment:
-        self.background.drop_artifact(row)
-        if row.port is not None and row.state is State.STARTING:
+    async def _release(self, row: Deployment, launch: Launch, action: Release) -> Deployment:
+        self.background.drop_artifact(row, launch)
+        port = launch.port
+        if port is not None and launch.state is LaunchState.STARTING:
             # It may have died because a foreign process took its port between our check and its own.
-            await self._blocked(row.port)
+            await self.places.is_blocked(port)
         # The port of a parked deployment needs no quarantine: other launches may wait for it.
         quarantine = 0.0 if action.state is State.PARKED else self.quarantine
-        keeps_port = action.keeps_port and row.port is not None and self._holds(row.port)
-        released = await self.deployments.release(
+        return await self.launches.release(
             row,
-            action.state,
-            action.reason,
-            tries=action.tries,
-            not_before=action.not_before,
-            kills=action.kills,
+            launch,
+            action,
+            keeps_port=action.keeps_port and port is not None and self.world.runtime.holds(port),
             quarantined_until=self.world.clock() + quarantine,
-            keeps_port=keeps_port,
         )
-        if row.port is not None and not keeps_port:
-            tick.freed_a_place()
-            await self._release_port(row.port)
-        return released
+
+    async def _end(self, row: Deployment, launch: Launch, action: GiveUp | Forget) -> Deployment:
+        self.background.drop_artifact(row, launch)
+        until = self.world.clock() + self.quarantine
+        if isinstance(action, Forget):
+            return await self.launches.forget(row, launch, until)
+        purpose = row.replacement.purpose if row.replacement else "change"
+        fields = log_fields(row, launch)
+        _log.warning("%s failed: %s", purpose, action.reason, extra=fields)
+        return await self.replacements.give_up(row, action.reason, until)
+
+
+def find(row: Deployment, id: int) -> Launch | None:
+    """The launch of a deployment with this id, if it is still there."""
+    return next((one for one in row.launches if one.id == id), None)
+
+
+def _with_handle(row: Deployment, id: int, handle: Handle) -> Deployment:
+    return replace(
+        row,
+        launches=tuple(
+            replace(one, handle=handle) if one.id == id else one for one in row.launches
+        ),
+    )
+
+
+def _ports(row: Deployment) -> set[int]:
+    return {one.port for one in row.launches if one.port is not None}

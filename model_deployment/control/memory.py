@@ -7,9 +7,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from model_deployment.core.domain import Deployment, Handle, Memory, State
+from model_deployment.core.domain import Deployment, Handle, Launch
+from model_deployment.core.measures import Memory
 from model_deployment.state.database import DatabaseError
-from model_deployment.state.deployments import Deployments
+from model_deployment.state.launches import Launches
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ Measure = Callable[[Sequence[Handle]], Awaitable[Mapping[str, Memory]]]
 class MemorySampler:
     """Takes one sample at a time, in the background."""
 
-    def __init__(self, deployments: Deployments, measure: Measure) -> None:
-        self._deployments = deployments
+    def __init__(self, launches: Launches, measure: Measure) -> None:
+        self._launches = launches
         self._measure = measure
         #: When some of the deployments, and when all of them, were measured.
         self._sampled = self._sampled_all = float("-inf")
@@ -35,9 +36,10 @@ class MemorySampler:
         self._unrepresentative: set[str | None] = set()
 
     def maybe_sample(self, rows: Sequence[Deployment], now: float) -> None:
-        """Start a sample of the ready deployments, if one is due."""
-        ready = [row for row in rows if row.state is State.READY and row.handle is not None]
-        self._unrepresentative &= {row.launch_id for row in ready}
+        """Start a sample of the ready launches, if one is due."""
+        ready = [row for row in rows if any(one.handle for one in row.ready)]
+        if self._unrepresentative:
+            self._unrepresentative &= {one.launch_id for row in ready for one in row.ready}
         if now - self._sampled < SOON or self._sample is not None:
             return
         if now - self._sampled_all >= INTERVAL:
@@ -49,7 +51,9 @@ class MemorySampler:
             self._sample = asyncio.create_task(self._measure_all(ready), name="memory")
 
     def _is_unknown(self, row: Deployment) -> bool:
-        return row.memory is None and row.launch_id not in self._unrepresentative
+        return row.memory is None and any(
+            one.launch_id not in self._unrepresentative for one in row.ready
+        )
 
     async def close(self) -> None:
         """Wait for the sample that is being taken."""
@@ -58,23 +62,33 @@ class MemorySampler:
 
     async def _measure_all(self, rows: Sequence[Deployment]) -> None:
         try:
-            found = await self._measure([row.handle for row in rows if row.handle is not None])
+            handles = [one.handle for row in rows for one in row.ready if one.handle is not None]
+            found = await self._measure(handles)
             for row in rows:
-                memory = found.get(row.launch_id or "")
-                if memory is None:
-                    continue
-                if row.options.forks and memory.forked is False:
-                    self._unrepresentative.add(row.launch_id)
-                else:
-                    await self._record(row, reclaimable_bytes(memory, forks=row.options.forks))
+                sizes = [
+                    (size, launch_id)
+                    for one in row.ready
+                    if (launch_id := one.launch_id) is not None
+                    and (size := self._size(one, found.get(launch_id))) is not None
+                ]
+                if sizes:  # the next launch may become as large as any of them
+                    await self._record(row, *max(sizes))
         except (DatabaseError, OSError) as error:
             _log.error("cannot store the measured memory of models: %s", error)
         finally:
             self._sample = None
 
-    async def _record(self, row: Deployment, size: int) -> None:
+    def _size(self, launch: Launch, memory: Memory | None) -> int | None:
+        """Bytes that predict those of the next launch; None if that is not known."""
+        forks = launch.options.forks
+        if memory is not None and forks and memory.forked is False:
+            self._unrepresentative.add(launch.launch_id)
+            return None
+        return None if memory is None else reclaimable_bytes(memory, forks=forks)
+
+    async def _record(self, row: Deployment, size: int, launch_id: str) -> None:
         if row.memory is None or abs(size - row.memory) > _MIN_CHANGE * row.memory:
-            await self._deployments.record_memory(row.launch_id or "", size)
+            await self._launches.record_memory(launch_id, size)
 
 
 def reclaimable_bytes(memory: Memory, *, forks: bool) -> int:

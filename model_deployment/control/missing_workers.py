@@ -2,21 +2,29 @@
 
 from collections.abc import Callable, Sequence
 
-from model_deployment.core.domain import Deployment, Handle, State, WorkerCounts
+from model_deployment.core.domain import Deployment, Handle, Launch, LaunchState
+from model_deployment.core.measures import WorkerCounts
 from model_deployment.core.names import ModelKey
 
 #: Seconds between two counts.
 INTERVAL = 2.0
 
+Count = Callable[[Handle], WorkerCounts | None]
 
-def serving(row: Deployment, worker_counts: Callable[[Handle], WorkerCounts | None]) -> int | None:
+
+def serving(row: Deployment, worker_counts: Count) -> int | None:
     """How many workers of a deployment serve; None if that is unknown."""
-    if row.handle is None or row.state not in (State.STARTING, State.READY, State.STOPPING):
+    counts = [_serving(one, worker_counts) for one in row.serving]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _serving(launch: Launch, worker_counts: Count) -> int | None:
+    if launch.handle is None:
         return 0
-    if row.options.workers > 1:
-        crew = worker_counts(row.handle)
+    if launch.options.workers > 1:
+        crew = worker_counts(launch.handle)
         return crew.serving if crew else None
-    return int(row.state is State.READY)
+    return int(launch.state is LaunchState.READY)
 
 
 class MissingWorkers:
@@ -24,7 +32,7 @@ class MissingWorkers:
 
     def __init__(
         self,
-        worker_counts: Callable[[Handle], WorkerCounts | None],
+        worker_counts: Count,
         note: Callable[[ModelKey, str], None],
     ) -> None:
         self._worker_counts = worker_counts
@@ -38,15 +46,20 @@ class MissingWorkers:
         if now - self._counted < INTERVAL:
             return
         self._counted = now
-        ready = [row for row in rows if row.state is State.READY and row.options.workers > 1]
+        ready = [
+            (row.key, one)
+            for row in rows
+            for one in row.ready
+            if one.options.workers > 1 and one.handle is not None
+        ]
         self._missing = {
-            row.launch_id: self._missing[row.launch_id]
-            for row in ready
-            if row.launch_id in self._missing
+            launch.launch_id: self._missing[launch.launch_id]
+            for _, launch in ready
+            if launch.launch_id in self._missing
         }
-        for row in ready:
-            if row.handle is not None and (crew := self._worker_counts(row.handle)) is not None:
-                self._count(row.key, row.handle.launch_id, crew)
+        for key, launch in ready:
+            if launch.handle is not None and (crew := self._worker_counts(launch.handle)):
+                self._count(key, launch.handle.launch_id, crew)
 
     def _count(self, key: ModelKey, launch_id: str, crew: WorkerCounts) -> None:
         missing = crew.serving < crew.workers

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from model_deployment.control.ping import ping
-from model_deployment.core.domain import Handle, Health
+from model_deployment.core.domain import Handle
+from model_deployment.core.measures import Health
 
 _log = logging.getLogger(__name__)
 

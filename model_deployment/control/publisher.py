@@ -3,7 +3,8 @@
 import operator
 from collections.abc import Callable, Sequence
 
-from model_deployment.core.domain import Deployment, Desired, Route, State
+from model_deployment.core.domain import Deployment, Desired, Launch, LaunchState, State
+from model_deployment.core.routes import Route, Target
 
 #: States in which requests wait, where the deployment may be parked or comes back.
 _WAITING = frozenset({State.PENDING, State.STARTING, State.STOPPING, State.PARKED})
@@ -53,16 +54,27 @@ def _are_same(rows: Sequence[Deployment], others: Sequence[Deployment]) -> bool:
 def _route(row: Deployment, closing: bool) -> Route:
     wanted = row.desired is Desired.RUNNING and not closing
     comes_back = row.proven or row.options.idle_timeout > 0
-    ready = row.state is State.READY and row.handle is not None
     return Route(
         key=row.key,
         state=row.state,
-        launch_id=row.launch_id,
-        address=row.handle.address if ready and row.handle else None,
-        session=row.session,
+        targets=tuple(target for one in row.serving if (target := _target(one)) is not None),
         reason=row.reason,
         options=row.options,
         artifact=row.artifact,
         max_batch_rows=row.merging_in_force.max_rows,
         waits=wanted and comes_back and row.state in _WAITING,
+        retiring=tuple(
+            Target(one.launch_id, one.session or one.launch_id)
+            for one in row.retiring
+            if one.launch_id is not None
+        ),
     )
+
+
+def _target(launch: Launch) -> Target | None:
+    """A replica as proxies know it; None if no request was ever sent to its place."""
+    if launch.state is LaunchState.READY and launch.handle is not None:
+        return Target(
+            launch.launch_id, launch.session or launch.handle.launch_id, launch.handle.address
+        )
+    return Target(launch.launch_id, launch.session) if launch.session is not None else None

@@ -1,93 +1,18 @@
-"""Who is let in by memory, and what was measured."""
+"""What was measured of memory, and what the machine has."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from model_deployment.control.memory import INTERVAL, SOON, MemorySampler, reclaimable_bytes
-from model_deployment.core.admission import Admission, longest_idle
-from model_deployment.core.domain import Desired, Handle, LaunchTraffic, Memory, State
-from model_deployment.core.names import ModelKey
+from model_deployment.core.domain import Handle, State
+from model_deployment.core.measures import Memory
 from model_deployment.core.options import Options
-from model_deployment.runtime.memory import free_memory
-from tests.support.rows import row
+from model_deployment.runtime.memory import machine_memory
 from tests.support.stored import Store, opened
 
 MB = 1024 * 1024
-KEY = ModelKey("new", 1)
-PARKABLE = Options(idle_timeout=60)
-
-
-def other(state: State, version: int = 1, **changes: Any) -> Any:
-    return row(state, key=ModelKey("other", version), **changes)
-
-
-def shortage(free: int, *rows: Any, measured: int | None = None, workers: int = 1) -> str:
-    admission = Admission(lambda: free * MB, guess=100 * MB, guess_of_fork=100 * MB, margin=50 * MB)
-    return admission.shortage(KEY, Options(workers=workers), measured, rows)
-
-
-def test_what_fits_beside_the_margin_is_let_in() -> None:
-    assert shortage(150) == ""
-    assert shortage(149) == (
-        "it needs 100 MB of memory (an estimate), 149 MB are free, and 50 MB must stay free"
-    )
-
-
-def test_what_was_measured_counts_and_not_the_guess() -> None:
-    assert shortage(80, measured=30 * MB) == ""
-    assert "needs 30 MB of memory (as last measured)" in shortage(79, measured=30 * MB)
-    assert shortage(249, workers=2)
-    assert not shortage(250, workers=2)
-
-
-@pytest.mark.parametrize(
-    ("rows", "least"),
-    [
-        ([other(State.STARTING)], 250),
-        ([other(State.PENDING, memory=20 * MB)], 170),
-        ([other(State.PENDING, desired=Desired.STOPPED)], 150),
-        ([other(State.READY), other(State.STOPPED), other(State.PARKED)], 150),
-        ([row(State.STARTING, key=KEY)], 150),
-        # Idle ones that may be parked give up what they take; of others it is not known.
-        ([other(State.READY, memory=40 * MB, options=PARKABLE)], 110),
-        ([other(State.READY, options=PARKABLE)], 150),
-        ([other(State.READY, memory=40 * MB)], 150),
-    ],
-)
-def test_those_that_come_count_and_those_that_may_go(rows: list[Any], least: int) -> None:
-    assert shortage(least, *rows) == ""
-    assert shortage(least - 1, *rows) != ""
-
-
-def test_a_margin_of_nothing_leaves_memory_out_of_it() -> None:
-    admission = Admission(lambda: 0, guess=100, guess_of_fork=100, margin=0)
-    assert admission.shortage(KEY, Options(), None, []) == ""
-    assert not admission.is_full_for(row(State.PENDING), [])
-
-
-def test_a_launch_waits_for_those_that_start_and_for_nobody_else() -> None:
-    admission = Admission(lambda: 150, guess=100, guess_of_fork=100, margin=50)
-    pending = row(State.PENDING, key=KEY)
-    assert not admission.is_full_for(pending, [other(State.PENDING), other(State.READY, 2)])
-    assert admission.is_full_for(pending, [other(State.STARTING)])
-
-
-def test_the_longest_idle_goes_first_and_the_others_are_spared() -> None:
-    seconds = {"a": 1.0, "b": 9.0, "c": 0.4, "d": 99.0, "e": 99.0}
-    rows = [
-        row(
-            State.STARTING if name == "e" else State.READY,
-            key=ModelKey(name, 1),
-            launch_id=name,
-            options=Options() if name == "d" else PARKABLE,
-        )
-        for name in seconds
-    ]
-    found = longest_idle(rows, lambda launch_id: LaunchTraffic(idle=seconds[launch_id]))
-    assert found == [ModelKey("b", 1), ModelKey("a", 1)]
 
 
 @pytest.fixture
@@ -105,7 +30,7 @@ async def test_what_is_measured_is_noted_and_kept_for_the_same_model(store: Stor
         return {handle.launch_id: found for handle in handles}
 
     ready = await store.bring(State.READY)
-    sampler = MemorySampler(store.deployments, measure)
+    sampler = MemorySampler(store.launches, measure)
     for now in (0.0, 0.5):
         sampler.maybe_sample([ready], now)
         await sampler.close()
@@ -145,7 +70,7 @@ async def test_a_fork_that_was_served_otherwise_is_not_noted(store: Store) -> No
 
     ready = await store.bring(State.READY)
     assert ready.options.forks
-    sampler = MemorySampler(store.deployments, measure)
+    sampler = MemorySampler(store.launches, measure)
     for now in (0.0, SOON, INTERVAL - 1):
         sampler.maybe_sample([ready], now)
         await sampler.close()
@@ -182,11 +107,11 @@ def member(root: Path, line: str) -> Path:
 
 
 def test_a_machine_without_limits_has_what_it_has(tmp_path: Path) -> None:
-    assert free_memory(tmp_path) > MB
-    assert free_memory() > 0
+    assert machine_memory(tmp_path).available > MB
+    assert machine_memory().available > 0
     top = member(tmp_path, "0::/a")
     group(top / "a", 2, "max", 7)
-    assert free_memory(tmp_path) > MB
+    assert machine_memory(tmp_path).available > MB
 
 
 @pytest.mark.parametrize(
@@ -198,16 +123,16 @@ def test_the_narrowest_limit_on_the_way_up_counts(
 ) -> None:
     top = member(tmp_path, line) / below
     group(top / "a" / "b", version, "5000", 3000, 500)
-    assert free_memory(tmp_path) == 2500
+    assert machine_memory(tmp_path).available == 2500
     group(top / "a", version, "1000", 400)
-    assert free_memory(tmp_path) == 600
+    assert machine_memory(tmp_path).available == 600
     group(top / "a" / "b", version, "100", 900)
-    assert free_memory(tmp_path) == 0
+    assert machine_memory(tmp_path).available == 0
 
 
 def test_the_path_of_the_host_is_not_there_in_a_container(tmp_path: Path) -> None:
     top = member(tmp_path, "0::/../docker/x")
     group(top, 2, "800", 300)
-    assert free_memory(tmp_path) == 500
+    assert machine_memory(tmp_path).available == 500
     member(tmp_path, "0::/docker/not/there")
-    assert free_memory(tmp_path) == 500
+    assert machine_memory(tmp_path).available == 500

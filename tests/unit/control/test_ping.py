@@ -1,16 +1,20 @@
 """A model server is healthy when it answers 200, in time, whatever way its answer comes."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
 from model_deployment.control.ping import ping
 from model_deployment.control.probes import _SLOTS, _aligned
 from model_deployment.core.domain import Address
-from tests.support.stubs import HOST, free_port
+from model_deployment.http.unix_sockets import bind_in
+from tests.support.ports import free_port
+from tests.support.stubs import HOST
 
 HEALTHY = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n\n"
 
@@ -101,3 +105,38 @@ async def test_pauses_end_together_and_are_hardly_shorter() -> None:
         assert pause - slot <= aligned <= pause
         place = (now + aligned) / slot
         assert place == pytest.approx(round(place), abs=0.1)
+
+
+async def test_server_behind_a_unix_socket_is_asked_whatever_the_length_of_its_path(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    address = Address("model", 1, str(folder / "model.sock"))
+    assert not await ping(address, 10)
+    with bind_in(folder, "model.sock") as listener:
+        listener.setblocking(True)
+        answering = asyncio.create_task(asyncio.to_thread(answer_once, listener))
+        assert await ping(address, 10)
+        assert (await answering).startswith(b"GET /ping HTTP/1.1\r\nHost: model:1\r\n")
+    assert not await ping(address, 10)
+
+
+def answer_once(listener: socket.socket) -> bytes:
+    """Answer that all is well, and return the request."""
+    connection, _ = listener.accept()
+    with connection:
+        request = connection.recv(4096)
+        connection.sendall(HEALTHY)
+    return request
+
+
+async def test_without_a_descriptor_nothing_is_known_of_a_unix_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none_left(connection: socket.socket, path: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("model_deployment.control.ping.connect", none_left)
+    with pytest.raises(OSError, match="Too many open files"):
+        await ping(Address("model", 1, str(tmp_path / "model.sock")), 10)

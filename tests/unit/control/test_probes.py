@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from model_deployment.control.probes import Prober, Target
-from model_deployment.core.domain import Address, Handle, Health
+from model_deployment.core.domain import Address, Handle
+from model_deployment.core.measures import Health
 from model_deployment.runtime import identity
 from tests.support.stubs import HOST, Stub, Stubs
 from tests.support.waiting import until

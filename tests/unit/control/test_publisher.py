@@ -2,24 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from model_deployment.control.publisher import Publisher
-from model_deployment.core.domain import Address, Deployment, Desired, Handle, Route, State
+from model_deployment.core.domain import Address, LaunchRole, LaunchState, State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.core.routes import Route, Target
+from tests.support.rows import launch, row
 
-READY = Deployment(
-    key=ModelKey("m", 1),
-    desired=Desired.RUNNING,
-    state=State.READY,
-    options=Options(),
-    artifact="m-1-0",
-    created_at=datetime.now(UTC),
-    launch_id="a",
-    handle=Handle("a", Address("127.0.0.1", 1)),
-)
-OTHER = replace(READY, key=ModelKey("m", 2), launch_id="b")
+READY = row(State.READY, key=ModelKey("m", 1), options=Options())
+OTHER = replace(READY, key=ModelKey("m", 2))
+STOPPING = replace(OTHER, launches=row(State.STOPPING).launches)
 
 
 class StubProxy:
@@ -43,8 +36,7 @@ def test_routes_are_given_once_until_a_row_changes() -> None:
     for rows in ([READY, OTHER], [READY, OTHER], [replace(READY), OTHER]):
         publisher.publish(rows, closing=False)
     assert proxy.taken() == [[State.READY, State.READY]]
-    stopping = replace(OTHER, state=State.STOPPING)
-    publisher.publish([READY, stopping], closing=False)
+    publisher.publish([READY, STOPPING], closing=False)
     assert proxy.taken() == [[State.READY, State.STOPPING]]
     publisher.publish([READY], closing=False)
     assert proxy.taken() == [[State.READY]]
@@ -55,7 +47,7 @@ def test_route_that_was_replaced_by_itself_is_put_right_by_the_next_pass() -> No
     publisher = Publisher(proxy.replace)
     rows = [READY, OTHER]
     publisher.publish(rows, closing=False)
-    publisher.publish_one(replace(OTHER, state=State.STOPPING), closing=False)
+    publisher.publish_one(STOPPING, closing=False)
     publisher.publish(rows, closing=False)
     assert proxy.taken() == [
         [State.READY, State.READY],
@@ -84,7 +76,36 @@ def test_unchanged_rows_make_other_routes_while_the_controller_stops() -> None:
         return True
 
     publisher = Publisher(note)
-    parked = replace(READY, state=State.PARKED, options=Options(idle_timeout=5), handle=None)
+    parked = row(State.PARKED, options=Options(idle_timeout=5))
     publisher.publish([parked], closing=False)
     publisher.publish([parked], closing=True)
     assert waits == [True, False]
+
+
+def test_a_route_has_all_that_may_answer_and_what_finishes() -> None:
+    given: list[Route] = []
+
+    def note(routes: Sequence[Route]) -> bool:
+        given.extend(routes)
+        return True
+
+    publisher = Publisher(note)
+    launches = (
+        launch(LaunchState.READY, session="first"),
+        launch(LaunchState.READY, replica=1),
+        launch(LaunchState.PENDING, replica=2, port=8003, session="held"),
+        launch(LaunchState.STARTING, replica=3),
+        launch(LaunchState.STOPPING, replica=4, session="stops"),
+        launch(LaunchState.STARTING, LaunchRole.COMING, id=6),
+        launch(LaunchState.STOPPING, LaunchRole.RETIRING, id=7, session="retires"),
+    )
+    publisher.publish([replace(READY, launches=launches)], closing=False)
+    [route] = given
+    ids = [one.launch_id for one in launches]
+    assert route.targets == (
+        Target(ids[0], "first", Address("127.0.0.1", 8001)),
+        Target(ids[1], str(ids[1]), Address("127.0.0.1", 8002)),
+        Target(None, "held"),
+        Target(ids[4], "stops"),
+    )
+    assert route.retiring == (Target(ids[6], "retires"),)

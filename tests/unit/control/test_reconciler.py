@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from model_deployment.core.domain import Deployment, LaunchTraffic, State, Step
+from model_deployment.core.domain import Deployment, State, Step
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from tests.support.fakes import SIGKILL, SIGTERM
-from tests.support.simulation import FIRST, Simulation, simulation
+from tests.support.simulation import FIRST, Simulation, leader, simulation
 
 A, B, C, D = (ModelKey(name, 1) for name in "abcd")
 
@@ -32,7 +33,12 @@ async def starting(sim: Simulation, key: ModelKey) -> Deployment:
 
 
 def addresses(sim: Simulation) -> dict[ModelKey, int]:
-    return {route.key: route.address.port for route in sim.routes if route.address}
+    return {
+        route.key: one.address.port
+        for route in sim.routes
+        for one in route.targets
+        if one.address is not None
+    }
 
 
 async def test_a_deploy_becomes_ready(sim: Simulation) -> None:
@@ -42,14 +48,14 @@ async def test_a_deploy_becomes_ready(sim: Simulation) -> None:
     assert (row.state, row.reason) == (State.PENDING, "verifying the local artifacts")
     await sim.tick()
     row = await sim.row(A)
-    assert (row.state, row.port, row.launches) == (State.STARTING, FIRST, 1)
+    assert (row.state, row.port, row.starts) == (State.STARTING, FIRST, 1)
     assert [route.state for route in sim.routes] == [State.STARTING]
     assert not addresses(sim)
     await sim.tick(60)
     sim.machine.load(await sim.process(A))
     await sim.tick()
     row = await sim.row(A)
-    assert (row.state, row.tries, row.deadline) == (State.READY, 0, None)
+    assert (row.state, row.tries, leader(row).deadline) == (State.READY, 0, None)
     assert addresses(sim) == {A: FIRST}
 
 
@@ -59,7 +65,7 @@ async def test_a_launch_that_is_not_ready_in_time_is_tried_again(sim: Simulation
     assert (await sim.row(A)).state is State.STARTING
     await sim.tick(0.1)
     row = await sim.row(A)
-    assert (row.state, row.step, row.reason) == (
+    assert (row.state, leader(row).step, row.reason) == (
         State.STOPPING, Step.TERMINATE, "not ready within 120 s",
     )  # fmt: skip
     await sim.tick()
@@ -77,7 +83,9 @@ async def test_a_crash_loop_backs_off_and_fails_with_the_reason(sim: Simulation)
     for tries in range(1, 6):
         await sim.tick()
         await sim.tick()
-        sim.words[(await sim.row(A)).launch_id or ""] = "ImportError: no module named pytorch"
+        sim.machine.words[(await sim.row(A)).launch_id or ""] = (
+            "ImportError: no module named pytorch"
+        )
         sim.machine.end(await sim.process(A), 1)
         await sim.tick()
         row = await sim.row(A)
@@ -85,7 +93,7 @@ async def test_a_crash_loop_backs_off_and_fails_with_the_reason(sim: Simulation)
         if tries < 5:
             assert row.state is State.PENDING
             least = 0.5 * 2 ** (tries - 1)
-            assert least <= row.not_before - sim.machine.now <= 1.1 * least
+            assert least <= leader(row).not_before - sim.machine.now <= 1.1 * least
             await sim.tick(least - 0.1)
             assert not sim.machine.live
             sim.machine.advance(0.1 * least + 0.1)
@@ -149,7 +157,7 @@ async def test_undeploy_lets_requests_finish_and_then_insists(sim: Simulation) -
     await sim.undeploy(A)
     await sim.tick()
     row = await sim.row(A)
-    assert (row.state, row.step) == (State.STOPPING, Step.DRAIN)
+    assert (row.state, leader(row).step) == (State.STOPPING, Step.DRAIN)
     assert not addresses(sim)  # no new ones
     await sim.tick(sim.policy.drain_timeout / 2)
     assert process.signals == []
@@ -236,7 +244,7 @@ async def test_a_process_that_cannot_be_started_is_tried_five_times(sim: Simulat
     for _ in range(12):
         await sim.tick(10)
     row = await sim.row(A)
-    assert (row.state, row.launches) == (State.FAILED, 5)
+    assert (row.state, row.starts) == (State.FAILED, 5)
     assert row.reason == (
         "cannot start a process: Resource temporarily unavailable (gave up after 5 tries)"
     )
@@ -248,7 +256,7 @@ async def test_artifacts_that_cannot_be_had_are_tried_five_times(sim: Simulation
     for _ in range(12):
         await sim.tick(10)
     row = await sim.row(A)
-    assert (row.state, row.launches) == (State.FAILED, 0)
+    assert (row.state, row.starts) == (State.FAILED, 0)
     assert row.reason == "the registry does not answer (gave up after 5 tries)"
     await sim.undeploy(A)
     await sim.tick()

@@ -13,8 +13,9 @@ from model_deployment.core.domain import Exit, Handle, State
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.core.replacement import ReplacementState
 from tests.support.fakes import SIGKILL, FakeRuntime, Life
-from tests.support.simulation import Simulation, simulation
+from tests.support.simulation import Simulation, leader, simulation
 
 A, B = (ModelKey(name, 1) for name in "ab")
 
@@ -131,6 +132,32 @@ async def test_a_reboot_is_no_failure_of_the_model(sim: Simulation) -> None:
     assert (await sim.row(A)).state is State.READY
 
 
+async def test_a_reboot_gives_a_change_that_waits_its_time_anew(sim: Simulation) -> None:
+    await sim.ready(A)
+    sim.machine.memory = 0  # it waits
+    await sim.change(A, Options(workers=2, batch_max_rows=0))
+    await sim.tick()
+    assert await waits(sim) == sim.machine.now + sim.policy.start_timeout
+    await sim.gone()
+    sim.machine.reboot()
+    await sim.start()
+    assert await waits(sim) is None
+    await sim.tick()
+    assert await waits(sim) == sim.machine.now + sim.policy.start_timeout
+    await sim.tick(sim.policy.start_timeout)
+    it = (await sim.row(A)).replacement
+    assert it is not None
+    assert it.is_over
+
+
+async def waits(sim: Simulation) -> float | None:
+    """Until when a second launch may be pending."""
+    it = (await sim.row(A)).replacement
+    assert it is not None
+    assert it.state is ReplacementState.COMING
+    return it.deadline
+
+
 async def test_an_undeploy_that_was_taken_back_is_no_failure(sim: Simulation) -> None:
     await sim.ready(A)
     await sim.undeploy(A)
@@ -139,7 +166,7 @@ async def test_an_undeploy_that_was_taken_back_is_no_failure(sim: Simulation) ->
     await sim.tick()
     await sim.tick()
     row = await sim.row(A)
-    assert (row.tries, row.not_before) == (0, 0)
+    assert (row.tries, leader(row).not_before) == (0, 0)
     assert row.reason != "undeployed"
 
 
@@ -195,7 +222,7 @@ async def test_a_new_wish_does_not_sit_out_an_old_back_off(sim: Simulation) -> N
         await sim.tick()
     await sim.undeploy(A)
     await sim.deploy(A)
-    assert (await sim.row(A)).not_before <= sim.machine.now
+    assert (await sim.launch(A)).not_before <= sim.machine.now
 
 
 async def test_a_failure_without_words_has_a_reason_all_the_same(sim: Simulation) -> None:
@@ -266,14 +293,14 @@ async def test_a_stop_whose_signal_fails_oddly_is_not_published_again(sim: Simul
         if (await sim.row(A)).state is State.STOPPING:
             break
     assert (await sim.row(A)).state is State.STOPPING
-    assert all(route.address is None for route in sim.routes)
+    assert all(not route.serves for route in sim.routes)
 
 
 async def test_a_tick_that_cannot_write_is_no_good_tick(
     sim: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sim.deploy(A)
-    monkeypatch.setattr(sim.deployments, "move", lambda *_, **__: disk_full())
+    monkeypatch.setattr(sim.launches, "move", lambda *_, **__: disk_full())
     before = sim.reconciler.idle
     await sim.tick(7)
     assert sim.reconciler.idle >= before + 7

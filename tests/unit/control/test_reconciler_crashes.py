@@ -5,51 +5,24 @@ from what the old one left, and has to bring about what is wished. A second cras
 that recovery, changes nothing.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from itertools import count
 
 import pytest
 from hypothesis import settings
 
-from model_deployment.core.actions import Policy
-from model_deployment.core.domain import LaunchTraffic, State
+from model_deployment.core.domain import State
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.core.replacement import Strategy
+from tests.support.crash_courses import POLICY, TICKS, A, B, C, Course, D, E, crashed, reach
 from tests.support.fakes import SIGTERM
-from tests.support.simulation import FIRST, Simulation, simulation
+from tests.support.simulation import FIRST, PLAIN, Simulation
 
 pytestmark = pytest.mark.slow
 
-A, B, C, D, E = (ModelKey(name, 1) for name in "abcde")
 IDLE = Options(idle_timeout=30)
-POLICY = Policy(tries=3, drain_timeout=2)
-#: Far more ticks than any course takes; reaching it means that the course never ends.
-TICKS = 30
-
-
-@dataclass(frozen=True)
-class Course:
-    """How things stand, what happens then, and what is wished at its end."""
-
-    before: Callable[[Simulation], Awaitable[None]]
-    work: Callable[[Simulation], Awaitable[None]]
-    wanted: frozenset[ModelKey]
-    #: Points there are at least: a course that has fewer no longer does what it did.
-    points: int
-    #: The runtime holds ports.
-    holding: bool = False
-
-
-async def reach(sim: Simulation, key: ModelKey, *states: State, seconds: float = 0.1) -> None:
-    """Tick until a row is in one of these states; its processes load as fast as they can."""
-    for _ in range(TICKS):
-        await sim.tick(seconds)
-        for process in sim.machine.live:
-            sim.machine.load(process)
-        if (await sim.row(key)).state in states:
-            return
-    raise AssertionError(f"{await sim.row(key)} is not {states}")
+OTHER = Options(workers=3, batch_max_rows=0)
 
 
 async def nothing(sim: Simulation) -> None:
@@ -190,6 +163,72 @@ async def reboot(sim: Simulation) -> None:
     await reach(sim, A, State.READY, seconds=1)
 
 
+async def change(sim: Simulation) -> None:
+    await sim.change(A, OTHER)
+    await replaced(sim, OTHER)
+
+
+async def change_with_requests(sim: Simulation) -> None:
+    """The launch before does not finish them in time."""
+    sim.traffic[(await sim.row(A)).launch_id or ""] = LaunchTraffic(in_flight=1)
+    await sim.change(A, OTHER)
+    await replaced(sim, OTHER)
+
+
+async def change_fails(sim: Simulation) -> None:
+    await sim.change(A, OTHER)
+    before = (await sim.row(A)).launch_id
+    await second_launch(sim)
+    for process in sim.machine.live:
+        if process.spec.options == OTHER:
+            sim.machine.end(process, 1)
+    await replaced(sim, PLAIN)
+    assert (await sim.row(A)).launch_id == before
+
+
+async def both_launches_fail(sim: Simulation) -> None:
+    """The launch that serves crashes while the next one starts."""
+    await sim.change(A, OTHER)
+    await second_launch(sim)
+    for process in sim.machine.live:
+        if process.key == A and process.spec.options != OTHER:
+            sim.machine.end(process, 1)
+    await replaced(sim, OTHER)
+
+
+async def undeploy_while_changing(sim: Simulation) -> None:
+    await sim.change(A, OTHER)
+    await second_launch(sim)
+    await undeploy(sim)
+
+
+async def recreate(sim: Simulation) -> None:
+    await sim.change(A, OTHER, Strategy.RECREATE)
+    await replaced(sim, OTHER)
+    await reach(sim, A, State.READY, seconds=10)
+
+
+async def second_launch(sim: Simulation) -> None:
+    for _ in range(TICKS):
+        await sim.tick()
+        coming = (await sim.row(A)).coming
+        if coming is not None and coming.is_live:
+            return
+    raise AssertionError("there is no second launch")
+
+
+async def replaced(sim: Simulation, options: Options) -> None:
+    """Tick until there is one launch with these options."""
+    for _ in range(TICKS):
+        await sim.tick(1)
+        for process in sim.machine.live:
+            sim.machine.load(process)
+        row = await sim.row(A)
+        if row.options == options and (row.replacement is None or row.replacement.is_over):
+            return
+    raise AssertionError(f"{row} has no launch with {options}")
+
+
 BOTH = frozenset({A, B})
 COURSES = {
     "deploy": Course(nothing, deploy, frozenset({A}), points=12),
@@ -211,37 +250,18 @@ COURSES = {
     "strangers": Course(ready, strangers, frozenset({A, B, C}), points=26),
     "shut down": Course(stubborn, shut_down, BOTH, points=28),
     "reboot": Course(ready, reboot, BOTH, points=28),
+    "change": Course(stubborn, change, BOTH, points=20),
+    "change, held": Course(ready, change_with_requests, BOTH, points=20, holding=True),
+    "change fails": Course(ready, change_fails, BOTH, points=12),
+    "both launches fail, held": Course(ready, both_launches_fail, BOTH, points=12, holding=True),
+    "undeploy while changing": Course(ready, undeploy_while_changing, frozenset({B}), points=20),
+    "recreate": Course(ready, recreate, BOTH, points=16),
 }
 
 
 #: All of them in the night: each takes the square of its points.
 NIGHTLY = settings().max_examples > 1000
 TWICE = [*COURSES] if NIGHTLY else ["deploy", "undeploy", "stop escalation"]
-
-
-async def crashed(course: Course, first: int, second: int = 0) -> tuple[bool, bool]:
-    """Play a course with a crash at a point of it, and one at a point of the recovery.
-
-    Returns:
-        Whether the course, and the recovery, have so many points.
-    """
-    with simulation(POLICY, ports=4, holding=course.holding) as sim:
-
-        async def recovery() -> None:
-            await sim.start()
-            await sim.tick()
-
-        await sim.start()
-        await course.before(sim)
-        reached = await sim.crashes(lambda: course.work(sim), first)
-        again = False
-        if reached:
-            again = await sim.crashes(recovery, second)
-            if again:
-                await sim.start()
-            await sim.settle(course.wanted, {A, B, C, D, E} - course.wanted)
-        await sim.gone()
-        return reached, again
 
 
 @pytest.mark.parametrize("name", COURSES)

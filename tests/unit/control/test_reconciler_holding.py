@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from model_deployment.control.effects import HOST
-from model_deployment.core.domain import Address, LaunchTraffic, State
+from model_deployment.core.domain import Address, State
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import Life
-from tests.support.simulation import FIRST, POLICY, Simulation, simulation
+from tests.support.simulation import FIRST, POLICY, Simulation, addresses, leader, simulation
 
 A, B = ModelKey("a", 1), ModelKey("b", 1)
 
@@ -41,33 +41,43 @@ async def starting(sim: Simulation, key: ModelKey) -> None:
 def waits(sim: Simulation, key: ModelKey) -> bool:
     """Whether requests are kept waiting, and not sent on or refused."""
     (found,) = (route for route in sim.routes if route.key == key)
-    assert not (found.waits and found.address)
+    assert not (found.waits and found.serves)
     return found.waits
 
 
 def address(sim: Simulation, key: ModelKey) -> Address | None:
-    (found,) = (route.address for route in sim.routes if route.key == key)
-    return found
+    (found,) = (addresses(route) for route in sim.routes if route.key == key)
+    return found[0] if found else None
+
+
+def sessions(sim: Simulation, key: ModelKey) -> list[str]:
+    """What requests are sent to, now or in a moment."""
+    return [one.session for route in sim.routes if route.key == key for one in route.targets]
 
 
 async def test_requests_wait_while_it_restarts(sim: Simulation) -> None:
     await started(sim, A, B)
-    session = (await sim.row(A)).session
+    session = (await sim.launch(A)).session
     where = address(sim, A)
-    assert where == Address(HOST, FIRST)
+    assert where == Address("127.0.0.1", FIRST)
     await dead(sim, A)
     assert (await sim.row(A)).state is State.PENDING
     assert (await sim.row(A)).port == FIRST
     assert waits(sim, A)
     # What was sent already goes on waiting at the port.
-    assert [route.session for route in sim.routes if route.key == A] == [session]
+    assert sessions(sim, A) == [session]
     assert (await sim.ports.usage(sim.machine.now)).leased == 2
     await starting(sim, A)
     assert waits(sim, A)
     sim.machine.load(await sim.process(A))
     await sim.tick(0.1)
     row = await sim.row(A)
-    assert (row.state, row.port, row.session, row.restarts) == (State.READY, FIRST, session, 1)
+    assert (row.state, row.port, leader(row).session, row.restarts) == (
+        State.READY,
+        FIRST,
+        session,
+        1,
+    )
     assert address(sim, A) == where
     assert not waits(sim, A)
     assert row.launch_id != session
@@ -113,7 +123,7 @@ async def test_it_is_let_go_when_it_is_undeployed(sim: Simulation, state: State)
     assert (await sim.row(A)).state is state
     await sim.undeploy(A)
     await sim.tick()
-    assert all(route.address is None for route in sim.routes)
+    assert all(not route.serves for route in sim.routes)
     await sim.tick(1)
     assert (await sim.row(A)).state is State.STOPPED
     assert not sim.machine.held
@@ -225,7 +235,7 @@ async def test_what_is_killed_from_outside_is_started_again_at_once_the_first_ti
             row = await sim.row(A)
             assert (row.state, row.tries) == (State.PENDING, 0)
             assert waits(sim, A)
-            pauses.append(max(0.0, row.not_before - sim.machine.now))
+            pauses.append(max(0.0, leader(row).not_before - sim.machine.now))
             for _ in range(40):
                 if (await sim.row(A)).state is State.READY:
                     break
@@ -242,7 +252,7 @@ async def test_time_in_which_it_served_lets_ends_from_outside_be_forgotten(sim: 
     for _ in range(10):
         sim.machine.end(await sim.process(A), -9)
         await sim.tick()
-        assert (await sim.row(A)).not_before <= sim.machine.now
+        assert (await sim.launch(A)).not_before <= sim.machine.now
         for _ in range(9):
             await sim.tick(1)
         assert (await sim.row(A)).state is State.READY
@@ -261,7 +271,7 @@ async def test_one_that_is_stopped_is_killed_and_its_callers_wait(sim: Simulatio
     await sim.tick(0.1)
     row = await sim.row(A)
     assert (row.state, row.tries, row.kills) == (State.PENDING, 0, 1)
-    assert row.not_before <= sim.machine.now
+    assert leader(row).not_before <= sim.machine.now
     await sim.gone()
 
 

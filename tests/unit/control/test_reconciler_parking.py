@@ -1,16 +1,23 @@
 """Parked deployments: stopped for want of requests, woken by one, and ports that go round."""
 
+import sqlite3
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 
-from model_deployment.core.domain import LaunchTraffic, State
+from model_deployment.control.steps import Steps
+from model_deployment.control.tick import Tick
+from model_deployment.core.domain import Deployment, State
+from model_deployment.core.errors import IllegalTransition
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import EACH
 from tests.support.simulation import FIRST, QUARANTINE, Simulation, simulation
 
 IDLE = Options(idle_timeout=60)
+OTHER = Options(idle_timeout=60, workers=2)
 A, B, C = (ModelKey(name, 1) for name in "abc")
 
 
@@ -46,9 +53,9 @@ async def test_an_idle_model_is_parked_and_a_request_wakes_it(sim: Simulation) -
     await idle(sim, A, 60)
     await until(sim, A, State.PARKED)
     parked = await sim.row(A)
-    assert (parked.reason, parked.port, parked.launches) == ("no request for 60 s", None, 0)
+    assert (parked.reason, parked.port, parked.starts) == ("no request for 60 s", None, 0)
     assert sim.machine.live == []
-    assert [(r.state, r.waits, r.address) for r in sim.routes] == [(State.PARKED, True, None)]
+    assert [(r.state, r.waits, r.serves) for r in sim.routes] == [(State.PARKED, True, False)]
     await sim.tick(3600)
     assert (await sim.row(A)).state is State.PARKED
     await sim.request(A)
@@ -200,7 +207,7 @@ async def test_without_memory_it_stays_parked_and_says_so(sim: Simulation) -> No
 async def test_memory_goes_round_as_ports_do(sim: Simulation) -> None:
     await started(sim, A, B)
     for key in (A, B):
-        await sim.deployments.record_memory((await sim.row(key)).launch_id or "", EACH)
+        await sim.launches.record_memory((await sim.row(key)).launch_id or "", EACH)
     await idle(sim, A, 60)
     await until(sim, A, State.PARKED)
     sim.machine.memory = 2 * EACH  # with the margin, there is room for one
@@ -211,4 +218,55 @@ async def test_memory_goes_round_as_ports_do(sim: Simulation) -> None:
     await until(sim, A, State.READY)
     assert (await sim.row(B)).state is State.PARKED
     assert sim.refused == []
+    await sim.gone()
+
+
+async def test_a_change_asked_for_while_it_is_being_parked_is_made(sim: Simulation) -> None:
+    await started(sim, A)
+    await sim.park(A)
+    sim.steps.arm("before Launches.stop", lambda: sim.change(A, OTHER))
+    await sim.tick()
+    assert sim.steps.disarm()
+    row = await sim.row(A)
+    assert row.parking
+    assert row.replacement is not None
+    sim.machine.memory = 0  # the second launch waits until the first is gone
+    await until(sim, A, State.PARKED)
+    sim.machine.memory = 9 * EACH
+    await until(sim, A, State.READY)
+    row = await sim.row(A)
+    assert (row.options, row.replacement) == (OTHER, None)
+    await sim.gone()
+
+
+async def test_what_stays_illegal_is_tried_again_without_haste(sim: Simulation) -> None:
+    await started(sim, A)
+
+    async def illegal(id: int, tick: Tick, row: Deployment) -> Deployment:
+        raise IllegalTransition("cannot move a-1")
+
+    with patch.object(Steps, "of_launch", illegal):
+        sim.reconciler._wake.clear()
+        await sim.tick()
+    assert not sim.reconciler._wake.is_set()
+    await sim.gone()
+
+
+async def test_an_order_to_park_outlives_a_full_disk(sim: Simulation) -> None:
+    await started(sim, A)
+
+    async def fail() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    await sim.park(A)
+    sim.steps.arm("before Deployments.park", fail)
+    await sim.tick()
+    assert sim.steps.disarm()
+    assert (await sim.row(A)).state is State.READY
+    await until(sim, A, State.PARKED)
+    # It is obeyed once.
+    await sim.request(A)
+    await until(sim, A, State.READY)
+    await sim.tick(1)
+    assert (await sim.row(A)).state is State.READY
     await sim.gone()

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from model_deployment.control.effects import BLOCKED_FOR
+from model_deployment.control.places import BLOCKED_FOR
 from model_deployment.core.domain import State
 from model_deployment.core.names import ModelKey
 from tests.support.simulation import FIRST, QUARANTINE, Simulation, simulation

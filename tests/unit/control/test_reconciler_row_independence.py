@@ -10,7 +10,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import AUTO, AUTO_MAX_ROWS, Options
 from model_deployment.state.database import DatabaseError
 from tests.support.fakes import SIGTERM
-from tests.support.simulation import FIRST, Simulation, simulation
+from tests.support.simulation import FIRST, Simulation, addresses, leader, simulation
 
 A, B = (ModelKey(name, 1) for name in "ab")
 MERGED = Options(batch_max_rows=64)
@@ -63,7 +63,7 @@ async def judged(sim: Simulation) -> Deployment:
 
 
 def serves(sim: Simulation) -> bool:
-    return any(route.address and route.address.port == FIRST for route in sim.routes)
+    return any(one.port == FIRST for route in sim.routes for one in addresses(route))
 
 
 async def test_a_model_that_keeps_the_promise_becomes_ready(sim: Simulation) -> None:
@@ -107,11 +107,11 @@ async def test_a_model_that_breaks_the_promise_fails_at_once_with_the_reason(
     await healthy(sim)
     row = await judged(sim)
     process = sim.machine.processes[row.launch_id or ""]
-    assert (row.state, row.step, row.reason) == (State.STOPPING, Step.TERMINATE, WHY)
+    assert (row.state, leader(row).step, row.reason) == (State.STOPPING, Step.TERMINATE, WHY)
     assert process.signals == [SIGTERM]
     await sim.tick()
     row = await sim.row(A)
-    assert (row.state, row.reason, row.launches) == (State.FAILED, WHY, 1)
+    assert (row.state, row.reason, row.starts) == (State.FAILED, WHY, 1)
     await sim.tick(3600)
     assert (await sim.row(A)).state is State.FAILED
     assert len(sim.machine.compared) == 1
@@ -163,7 +163,7 @@ async def test_what_could_not_be_found_out_is_tried_five_times(
         reasons.add((await sim.row(A)).reason)
     row = await sim.row(A)
     assert reason in reasons
-    assert (row.state, row.launches) == (State.FAILED, 5)
+    assert (row.state, row.starts) == (State.FAILED, 5)
     assert row.reason == f"{reason} (gave up after 5 tries)"
     assert len(set(sim.machine.compared)) == len(sim.machine.compared) == 5
 
@@ -273,7 +273,7 @@ async def test_one_that_is_being_stopped_as_broken_may_start_again_with_the_next
         await asyncio.sleep(0)
         sim.machine.advance(1)
     row = await sim.row(A)
-    assert (row.state, row.reason, row.launches) == (State.FAILED, WHY, 2)
+    assert (row.state, row.reason, row.starts) == (State.FAILED, WHY, 2)
 
 
 @pytest.mark.parametrize(("difference", "state"), [("", State.READY), (WHY, State.STOPPING)])
@@ -282,17 +282,17 @@ async def test_a_judgement_that_cannot_be_written_is_written_later(
 ) -> None:
     sim.machine.difference = difference
     await healthy(sim)
-    move = sim.deployments.move
 
     async def full(*_: object, **__: object) -> None:
         raise DatabaseError("the disk is full")
 
-    monkeypatch.setattr(sim.deployments, "move", full)
+    monkeypatch.setattr(sim.launches, "promote", full)
+    monkeypatch.setattr(sim.launches, "stop", full)
     for _ in range(3):
         await sim.tick()
         await asyncio.sleep(0)
     assert (await sim.row(A)).state is State.STARTING
-    monkeypatch.setattr(sim.deployments, "move", move)
+    monkeypatch.undo()
     assert (await judged(sim)).state is state
     assert len(sim.machine.compared) == 1
 
@@ -323,7 +323,7 @@ async def test_what_keeps_requests_apart_is_said_once(sim: Simulation) -> None:
         await sim.tick(1)
         await asyncio.sleep(0)
     row = await sim.row(A)
-    assert (row.state, row.launches) == (State.READY, 2)
+    assert (row.state, row.starts) == (State.READY, 2)
     assert len(sim.machine.compared) == 2
     events = [one.reason for one in await sim.deployments.events(A)]
     assert events.count(f"requests are not merged: {WHY}") == 1

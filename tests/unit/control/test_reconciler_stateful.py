@@ -15,18 +15,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from model_deployment.core.actions import Policy
-from model_deployment.core.domain import LaunchTraffic
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
+from model_deployment.core.options import Options, StartMethod, Validation
+from model_deployment.core.replacement import Strategy
+from model_deployment.core.replicas import Replicas
 from tests.support.fakes import EACH, FakeMachine, Process
 from tests.support.loop_machine import LoopMachine
-from tests.support.simulation import FIRST, Simulation, simulation
+from tests.support.simulation import FIRST, PLAIN, Simulation, simulation
 
 pytestmark = pytest.mark.slow
 
 KEYS = [ModelKey(name, 1) for name in "abcd"]
-PORTS = 4
+PORTS = 8
 OTHER = Options(workers=3, batch_max_rows=64)
+#: Several launches, and as many as requests need.
+SEVERAL = Options(replicas=Replicas(3, 3), batch_max_rows=0)
+RANGE = Options(replicas=Replicas(1, 3), batch_max_rows=0, validation=Validation.OBSERVE)
+#: Without a port of the pool.
+CONTAINED = Options(start_method=StartMethod.CONTAINER, replicas=Replicas(2, 2), batch_max_rows=0)
 #: It may be parked after a while.
 IDLE = Options(idle_timeout=3)
 #: Shorter than the real ones, so that a few ticks get past any of them.
@@ -59,8 +66,26 @@ wishes = (
     st.tuples(st.just("deploy"), keys)
     | st.tuples(st.just("undeploy"), keys)
     | st.tuples(st.just("deploy"), keys, st.just(OTHER), st.sampled_from(["registered", "anew"]))
-    | st.tuples(st.just("deploy"), keys, st.just(IDLE))
+    | st.tuples(st.just("deploy"), keys, st.sampled_from([IDLE, SEVERAL, CONTAINED]))
+    | st.tuples(st.just("scale"), keys, st.integers(1, 3))
     | st.tuples(st.just("request"), keys)
+    | st.tuples(st.just("park"), keys)
+    | st.tuples(
+        st.just("change"),
+        keys,
+        st.sampled_from(
+            [
+                OTHER,
+                IDLE,
+                SEVERAL,
+                RANGE,
+                CONTAINED,
+                Options(workers=2, batch_max_rows=0),
+                PLAIN,
+            ]
+        ),
+        st.sampled_from([*Strategy]),
+    )
 )
 works = wishes | st.tuples(st.sampled_from(["tick", "shut_down"]))
 
@@ -75,7 +100,7 @@ class Controllers(LoopMachine):
         return lambda: getattr(self.simulation, name)(*arguments)
 
     @initialize(
-        ports=st.integers(3, PORTS),
+        ports=st.sampled_from([3, 6, PORTS]),
         starts=st.integers(1, 4),
         prompt=st.booleans(),
         holding=st.booleans(),
@@ -159,7 +184,10 @@ class Controllers(LoopMachine):
     @rule(work=works, point=points)
     def disk_full(self, work: tuple[Any, ...], point: int) -> None:
         async def fail() -> None:
-            if self.simulation.steps.name.startswith("before Deployments."):
+            if (
+                self.simulation.steps.name.startswith("before ")
+                and "." in self.simulation.steps.name
+            ):
                 raise sqlite3.OperationalError("database or disk is full")
 
         async def run() -> None:

@@ -2,16 +2,16 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
 from model_deployment.control.reconciler import SWEEP
-from model_deployment.core.domain import Address, Desired, LaunchSpec, LaunchTraffic, State
+from model_deployment.core.domain import Address, Desired, LaunchSpec, State
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from tests.support.fakes import SIGKILL, SIGTERM
-from tests.support.simulation import FIRST, Simulation, simulation
+from tests.support.simulation import FIRST, Simulation, addresses, leader, simulation
 
 A, B, C = (ModelKey(name, 1) for name in "abc")
 
@@ -38,7 +38,7 @@ async def test_a_live_launch_is_adopted_and_serves_on(sim: Simulation) -> None:
     await sim.ready(A)
     before, process = await sim.row(A), await sim.process(A)
     await restart(sim)
-    assert [route.address for route in sim.routes] == [Address("127.0.0.1", FIRST)]
+    assert [addresses(route) for route in sim.routes] == [[Address("127.0.0.1", FIRST)]]
     await sim.tick()
     after = await sim.row(A)
     assert (after.state, after.launch_id) == (State.READY, before.launch_id)
@@ -80,7 +80,7 @@ async def test_a_launch_that_died_meanwhile_is_restarted(sim: Simulation) -> Non
     row = await sim.row(A)
     # Nobody saw how it ended, and it worked: that costs no try, and no time.
     assert (row.state, row.reason, row.tries) == (State.PENDING, "the process is gone", 0)
-    assert (row.kills, row.proven, row.not_before) == (1, True, 0)
+    assert (row.kills, row.proven, leader(row).not_before) == (1, True, 0)
     await sim.ready(A)
     assert (await sim.row(A)).launch_id != before.launch_id
 
@@ -154,7 +154,7 @@ async def test_closing_takes_the_models_down_and_leaves_the_wishes(sim: Simulati
     for _ in range(5):
         await sim.tick(1)
         sim.machine.advance(1)
-    assert {route.key for route in sim.routes if route.address} == {A, B, C}
+    assert {route.key for route in sim.routes if route.serves} == {A, B, C}
 
 
 async def test_closing_ends_at_its_limit(sim: Simulation) -> None:
@@ -186,32 +186,27 @@ async def test_what_lives_is_served_also_where_nothing_can_be_written(
     sim.steps.arm(f"before {write}", disk_full)
     await sim.start()
     assert sim.steps.disarm()
-    assert {route.key for route in sim.routes if route.address} == {A, B}
+    assert {route.key for route in sim.routes if route.serves} == {A, B}
     await sim.tick()
     assert {(await sim.row(key)).state for key in (A, B)} == {State.READY}
 
 
 async def test_a_sweep_makes_room_before_it_writes(sim: Simulation) -> None:
     async def disk_full() -> None:
-        assert tidied
+        assert sim.machine.kept
         raise sqlite3.OperationalError("database or disk is full")
 
-    tidied: list[set[str]] = []
     await sim.ready(A)
-    world = sim.reconciler._world
-    sim.reconciler._world = replace(world, tidy=lambda keep: tidied.append(set(keep)))
+    sim.machine.kept.clear()
     sim.steps.arm("before Ports.prune", disk_full)
     await sim.tick(SWEEP)
     assert sim.steps.disarm()
-    assert tidied == [{(await sim.row(A)).launch_id}]
+    assert sim.machine.kept == [{(await sim.row(A)).launch_id}]
 
 
 async def test_logs_that_cannot_be_removed_do_not_keep_leases(sim: Simulation) -> None:
-    def read_only(keep: object) -> None:
-        raise OSError("Read-only file system")
-
     await sim.ready(A)
-    sim.reconciler._world = replace(sim.reconciler._world, tidy=read_only)
+    sim.machine.tidy_error = OSError("Read-only file system")
     await sim.database.write(
         lambda c: c.execute("UPDATE ports SET launch_id = 'stray' WHERE port = ?", (FIRST + 3,))
     )
