@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_deployment.core.domain import Handle, Memory
+from model_deployment.core.domain import Handle
+from model_deployment.core.measures import Memory, total_memory
 from model_deployment.runtime import identity
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -69,7 +70,7 @@ class LaunchMemory:
         with self._measuring:
             found = self._measure(identity.members_of(self._instance, groups))
         return {
-            launch_id: _sum(parts, _is_fork(here[launch_id]) if forks else None)
+            launch_id: total_memory(parts, _is_fork(here[launch_id]) if forks else None)
             for launch_id, parts in found.items()
             if parts
         }
@@ -130,18 +131,3 @@ def _kilobytes(line: re.Pattern[bytes], text: bytes) -> int | None:
     """The sum of these lines, in bytes; None where there are none."""
     found = line.findall(text)
     return sum(map(int, found)) * 1024 if found else None
-
-
-def _sum(parts: list[Memory], forked: bool | None) -> Memory:
-    return Memory(
-        sum(part.rss for part in parts),
-        _sum_if_known(part.pss for part in parts),
-        _sum_if_known(part.uss for part in parts),
-        forked,
-    )
-
-
-def _sum_if_known(parts: Iterable[int | None]) -> int | None:
-    found = [*parts]
-    known = [part for part in found if part is not None]
-    return sum(known) if len(known) == len(found) else None

@@ -8,23 +8,31 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import psutil
 
 from model_deployment.core.domain import LOST, Address, Exit, Handle, LaunchSpec
+from model_deployment.core.measures import Memory, WorkerCounts
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from model_deployment.runtime import identity
+from model_deployment.runtime import identity, sockets
 from model_deployment.runtime.base import OnExit
 from model_deployment.runtime.exit_reasons import of_status
 from model_deployment.runtime.forkserver import ForkStarter
+from model_deployment.runtime.launch_memory import LaunchMemory
+from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.parent_connection import ParentUnavailable
 from model_deployment.runtime.starter import LaunchProcess, Starter
 from model_deployment.runtime.suspended import SuspensionDetector
+from model_deployment.runtime.worker_counts import worker_counts
 
+#: Model servers listen here and nowhere else, if nothing else is said.
+HOST = "127.0.0.1"
 #: In the place of a pidfd, for a launch that need not or cannot be watched.
 _NO_DESCRIPTOR = -1
+
+_NO_CONTAINERS = "this controller starts no containers"
 
 AddEvent = Callable[[ModelKey, str], None]
 
@@ -37,7 +45,9 @@ class LocalRuntime:
         *,
         instance: str,
         serve: Starter,
+        logs: LaunchLogs,
         forks: ForkStarter | None = None,
+        host: str = HOST,
         on_exit: OnExit = lambda: None,
         add_event: AddEvent = lambda key, text: None,
     ) -> None:
@@ -45,13 +55,18 @@ class LocalRuntime:
 
         Args:
             serve: starts ``mlflow models serve``.
+            logs: where the starters have launches write.
             forks: starts forks of a warm parent; without it, ``serve`` starts all launches.
+            host: address of this machine that launches listen on.
             on_exit: called when a launch has probably ended.
             add_event: adds a line to the events of a deployment.
         """
         self._instance = instance
         self._serve = serve
+        self._logs = logs
         self._forks = forks
+        self._host = host
+        self._memory = LaunchMemory(instance)
         self._on_exit = on_exit
         self._add_event = add_event
         self._boot = identity.boot_id()
@@ -60,15 +75,36 @@ class LocalRuntime:
         self._stopping: set[str] = set()
         self._suspensions = SuspensionDetector()
 
-    def warming(self, options: Options) -> bool:
+    async def obstacle(self, options: Options) -> str:
+        return _NO_CONTAINERS if options.contained else ""
+
+    def needs_port(self, options: Options) -> bool:
+        return True
+
+    def address(self, launch_id: str, port: int | None) -> Address:
+        """
+        Raises:
+            ValueError: there is no port.
+        """
+        if port is None:
+            raise ValueError(f"cannot tell where launch {launch_id} listens: it has no port")
+        return Address(self._host, port)
+
+    def occupant(self, port: int) -> str | None:
+        return sockets.holder(self._host, port)
+
+    def warming(self, options: Options, model_path: str = "") -> bool:
         return self._forks is not None and options.forks and self._forks.warming()
 
-    async def release(self, address: Address) -> None:
-        if self._forks is not None:
-            await self._forks.release(address)
+    def warming_reason(self, options: Options, model_path: str = "") -> str:
+        return "the warm parent, which is importing"
 
-    def holds(self, address: Address) -> bool:
-        return self._forks is not None and self._forks.holds(address)
+    async def release(self, port: int) -> None:
+        if self._forks is not None:
+            await self._forks.release(Address(self._host, port))
+
+    def holds(self, port: int) -> bool:
+        return self._forks is not None and self._forks.holds(Address(self._host, port))
 
     async def start(self, spec: LaunchSpec) -> Handle:
         child = await self._start_process(spec)
@@ -87,6 +123,8 @@ class LocalRuntime:
         return handle
 
     async def _start_process(self, spec: LaunchSpec) -> LaunchProcess:
+        if spec.options.contained:  # never outside of one
+            raise OSError(_NO_CONTAINERS)
         if self._forks is not None and spec.options.forks:
             try:
                 return await self._forks.start(spec)
@@ -95,7 +133,7 @@ class LocalRuntime:
                     spec.key,
                     f"started with 'mlflow models serve', because the warm parent cannot be used: {error}",
                 )
-        await self.release(spec.address)
+        await self.release(spec.address.port)
         return await self._serve.start(spec)
 
     async def poll(self, handle: Handle) -> Exit | None:
@@ -136,7 +174,7 @@ class LocalRuntime:
             found = [process for process in [identity.read_process(pid)] if process is not None]
         return found
 
-    def stopped(self, handle: Handle, options: Options) -> bool:
+    def suspended(self, handle: Handle, options: Options) -> bool:
         if handle.ref.get("boot") != self._boot:
             return False
         pid, started = _leader(handle)
@@ -184,6 +222,29 @@ class LocalRuntime:
     ) -> Handle:
         ref = {"boot": self._boot, "pid": pid, "started": started, "method": method}
         return Handle(launch_id, address, ref)
+
+    async def find(self, launch_id: str, options: Options) -> Handle | None:
+        return next((one for one in await self.list() if one.launch_id == launch_id), None)
+
+    async def memory(self, handles: Sequence[Handle]) -> Mapping[str, Memory]:
+        forks = self._forks is not None
+        return await asyncio.to_thread(self._memory.measure, handles, forks=forks)
+
+    def workers(self, handle: Handle) -> WorkerCounts | None:
+        return worker_counts(handle)
+
+    def identity(self, handle: Handle) -> Mapping[str, str | int]:
+        pid, _ = _leader(handle)
+        return {"pid": pid} if pid > 0 else {}
+
+    async def update_log(self, launch_id: str) -> None:
+        return
+
+    async def tail(self, launch_id: str, lines: int) -> str:
+        return await asyncio.to_thread(self._logs.tail, launch_id, lines)
+
+    async def tidy(self, keep: Iterable[str]) -> None:
+        await asyncio.to_thread(self._logs.tidy, keep)
 
     async def close(self) -> None:
         for launch_id in self._watched:

@@ -3,11 +3,19 @@
 import contextlib
 import os
 import shutil
+import time
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
+from model_deployment.runtime import log_lines
+from model_deployment.runtime.log_lines import LogLine, MessageFilter
+from model_deployment.worker.timed_output import stamp
+
 #: Bytes of the end of a file that are read for its last lines.
 _WINDOW = 1024 * 1024
+#: The same where lines are searched for.
+_SEARCHED = 16 * 1024 * 1024
 #: Lines of the end of a log that explain why a launch has ended: a long traceback or two.
 _ENDING = 600
 #: In the place of a launch id: the log of the warm parent, and those of companions by their kind.
@@ -23,20 +31,42 @@ class LaunchLogs:
         return self.root / f"{launch_id}.log"
 
     def tail(self, launch_id: str, lines: int) -> str:
-        """The last lines, without control characters that could steer a terminal."""
-        try:
-            with self.path(launch_id).open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _WINDOW))
-                text = file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
-        kept = text.splitlines()[-lines:] if lines > 0 else []
-        return "".join(f"{_printable(line)}\n" for line in kept)
+        """The last lines, without their times, and without characters that could steer a terminal."""
+        kept = self._end(launch_id, _WINDOW)[-lines:] if lines > 0 else []
+        return "".join(f"{log_lines.untimed(line)}\n" for line in kept)
 
     def ending(self, launch_id: str) -> str:
         """Enough of the end of a log to explain why a launch has ended."""
         return self.tail(launch_id, _ENDING)
+
+    def search(self, launch_id: str, lines: int, matches: MessageFilter) -> list[LogLine]:
+        """The last lines of the messages that match; a message is not cut but at the first line."""
+        found = self._end(launch_id, _WINDOW if matches.everything else _SEARCHED)
+        kept: deque[LogLine] = deque(maxlen=lines)
+        for message in log_lines.messages(log_lines.read(found)):
+            if matches(message):
+                kept.extend(message)
+        return [*kept]
+
+    def exists(self, launch_id: str) -> bool:
+        """Whether there is a log of this launch."""
+        return self.path(launch_id).exists()
+
+    def _end(self, launch_id: str, most: int) -> list[str]:
+        """The lines in the last bytes of a log, and of what was moved out of it."""
+        path, parts = self.path(launch_id), []
+        for file in (path, path.with_suffix(".log.1")):
+            with contextlib.suppress(FileNotFoundError), file.open("rb") as opened:
+                size = opened.seek(0, os.SEEK_END)
+                opened.seek(max(0, size - most))
+                content = opened.read(most)
+                # Without the rest of a line.
+                parts.append(content.partition(b"\n")[2] if size > most else content)
+                most -= len(content)
+            if most <= 0:
+                break
+        text = b"".join(reversed(parts)).decode(errors="replace")
+        return [_printable(line) for line in text.splitlines()]
 
     def append(self, launch_id: str, text: str) -> None:
         """Add lines to the log of a launch, if there is one."""
@@ -45,7 +75,9 @@ class LaunchLogs:
             # Not created: a launch whose log was cleared away is over.
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(descriptor, "ab", buffering=0) as file:
-                file.write(f"{text.rstrip()}\n".encode(errors="replace"))
+                now = stamp(time.time())
+                lines = "".join(f"{now}{line}\n" for line in text.rstrip().split("\n"))
+                file.write(lines.encode(errors="replace"))
 
     def tidy(self, keep: Iterable[str]) -> None:
         """Remove the logs of other launches, and empty logs that are too long.

@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,15 @@ from model_deployment.runtime.starter import (
     launch_environment,
     spawn,
 )
+from model_deployment.worker import timed_output
+from model_deployment.worker.timed_output import stamp
 from model_deployment.worker.tracking import NO_TRACKING, NO_TRACKING_HINT
 
 #: Seconds that the other threads of a process may outlive the first one.
 _LAST_THREAD = 5.0
+
+#: Has a module that Python imports at its start.
+_STARTUP = Path(timed_output.__file__).parent / "startup"
 
 Command = Callable[[LaunchSpec], Sequence[str]]
 
@@ -76,14 +82,25 @@ class ServeStarter:
             "UVICORN_TIMEOUT_KEEP_ALIVE": "75",
             "UVICORN_ACCESS_LOG": "0",
         }
+        log = self.logs / f"{spec.launch_id}.log"
+        environment |= _with_times(environment, log)
         command = [*self.command(spec)]
-        header = f"$ {' '.join(command)}\n"
+        now = stamp(time.time())
+        header = f"{now}$ {' '.join(command)}\n"
         if environment.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
-            header += f"$ # {NO_TRACKING_HINT}\n"
+            header += f"{now}$ # {NO_TRACKING_HINT}\n"
         # Not in the model's folder: Python puts the working directory on its path, and a file in the
         # artifacts must not stand in for a library.
-        log = self.logs / f"{spec.launch_id}.log"
         return spawn(command, log, header, environment, self.work)
+
+
+def _with_times(environment: Mapping[str, str], log: Path) -> Mapping[str, str]:
+    """Variables that have every Python of a launch write times to its log."""
+    before = environment.get("PYTHONPATH", "")
+    return {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_STARTUP), before])),
+        timed_output.LOG: str(log),
+    }
 
 
 class _ServeProcess:

@@ -7,7 +7,8 @@ they have loaded the model, and are replaced silently.
 import re
 from pathlib import Path
 
-from model_deployment.core.domain import Handle, WorkerCounts
+from model_deployment.core.domain import Handle
+from model_deployment.core.measures import WorkerCounts
 from model_deployment.runtime import identity
 
 _TITLE = re.compile(r": (\d+) of (\d+) workers serve(?:; ([^\0]*))?")

@@ -40,6 +40,7 @@ class ForkBench(Bench):
             instance=self.instance,
             serve=make_serve_starter(self),
             forks=self.forks,
+            logs=self.launch_logs,
             on_exit=self.exited.set,
             add_event=lambda key, text: self.told.append(text),
         )
@@ -57,9 +58,7 @@ async def forks(tmp_path: Path) -> AsyncIterator[ForkBench]:
     bench = ForkBench(make_forkserver, tmp_path)
     bench.use()
     yield bench
-    await bench.runtime.close()
-    bench.end_worker()
-    audit.kill_all(bench.instance)
+    await bench.close()
     until_sync(lambda: not parents(tmp_path), what="the end of the warm parent")
     audit.collect(before)
 

@@ -37,10 +37,10 @@ async def test_next_controller_holds_the_ports_of_running_models(
         await until(lambda: parents(tmp_path) == [])
     forks.use(preload=("string",) if around == "another" else ())
     assert forks.runtime.warming(Options())
-    await until(lambda: forks.runtime.holds(handle.address))
+    await until(lambda: forks.runtime.holds(handle.address.port))
     os.kill(handle.ref["pid"], signal.SIGKILL)
     await forks.ended(handle)
-    assert forks.runtime.holds(handle.address)
+    assert forks.runtime.holds(handle.address.port)
     spec = replace(forks.spec(), launch_id="successor", address=handle.address)
     successor = await forks.runtime.start(spec)
     assert await ping(successor.address.port) == b"HTTP/1.1 200 OK"
@@ -53,7 +53,7 @@ async def test_program_that_is_served_keeps_its_socket_to_itself(forks: ForkBenc
     handle = await forks.runtime.start(spec)
     await until(lambda: forks.runtime.listening(handle))
     await forks.parent()
-    assert not forks.runtime.holds(handle.address)
+    assert not forks.runtime.holds(handle.address.port)
 
 
 async def test_parent_without_ports_is_replaced_too(
@@ -70,10 +70,10 @@ async def test_port_that_was_released_meanwhile_is_not_held(forks: ForkBench) ->
     await forks.forks.hold(address)
     await forks.runtime.close()
     forks.use(linger=5.0)
-    await forks.runtime.release(address)
+    await forks.runtime.release(address.port)
     await forks.parent()
     await until(lambda: not forks.runtime.warming(Options()))
-    assert not forks.runtime.holds(address)
+    assert not forks.runtime.holds(address.port)
 
 
 async def test_parent_that_hung_before_it_was_found_is_ended(
@@ -88,7 +88,7 @@ async def test_parent_that_hung_before_it_was_found_is_ended(
     # It is followed by another one, which takes over what goes on.
     assert await forks.parent() != hung
     assert hung not in parents(tmp_path)
-    await until(lambda: forks.runtime.holds(handle.address))
+    await until(lambda: forks.runtime.holds(handle.address.port))
     assert await forks.runtime.poll(handle) is None
 
 
@@ -121,7 +121,7 @@ async def test_parent_that_hangs_is_followed_by_another_at_once(
         await forks.runtime.close()
         forks.use(patience=0.5)
         assert await forks.parent() == hung
-    await until(lambda: forks.runtime.holds(handle.address))
+    await until(lambda: forks.runtime.holds(handle.address.port))
     os.kill(hung, signal.SIGSTOP)
     addresses = [forks.spec().address for _ in range(3)]
     asked = [forks.forks.hold(address) for address in addresses]
@@ -159,7 +159,7 @@ async def test_imports_of_the_parent_delay_nothing(forks: ForkBench) -> None:
     began = time.monotonic()
     assert forks.runtime.warming(Options())
     spec = forks.spec()
-    await forks.runtime.release(spec.address)
+    await forks.runtime.release(spec.address.port)
     served = Options(start_method=StartMethod.SERVE)
     assert not forks.runtime.warming(served)
     handle = await forks.runtime.start(replace(spec, options=served))

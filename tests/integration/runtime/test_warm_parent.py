@@ -27,7 +27,7 @@ async def test_models_outlive_the_parent_and_the_next_one_holds_their_ports(
     assert await ping(handle.address.port) == b"HTTP/1.1 200 OK"
     assert await forks.runtime.poll(handle) is None
     await until(lambda: forks.forks.parent_pid not in (0, first))
-    await until(lambda: forks.runtime.holds(handle.address))
+    await until(lambda: forks.runtime.holds(handle.address.port))
     os.kill(handle.ref["pid"], signal.SIGKILL)
     await forks.ended(handle)
     spec = replace(forks.spec(), launch_id="successor", address=handle.address)
@@ -42,7 +42,7 @@ async def test_new_controller_finds_parent_and_held_ports(forks: ForkBench) -> N
     await forks.runtime.close()
     forks.use()
     assert await forks.parent() == first
-    assert forks.runtime.holds(handle.address)
+    assert forks.runtime.holds(handle.address.port)
     assert await forks.runtime.list() == [handle]
     os.kill(handle.ref["pid"], signal.SIGKILL)
     # It is no child of this controller's, but the parent tells.
@@ -109,7 +109,7 @@ async def test_parent_that_hangs_is_ended_and_does_not_keep_its_ports(forks: For
     handle = await forks.runtime.start(spec)
     await until(lambda: "stub: listening" in forks.log(handle).read_text())
     assert "did not answer" in forks.told[0]
-    assert not forks.runtime.holds(spec.address)
+    assert not forks.runtime.holds(spec.address.port)
     assert await forks.runtime.poll(first) is None
 
 

@@ -29,7 +29,8 @@ if config.get("stubborn"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if "fd" in config:
     socket.socket(fileno=config["fd"]).sendall(b"inherited")
-print(json.dumps({"config": config, "rest": len(rest), "arguments": sys.argv[1:]}), flush=True)
+said = json.dumps({"config": config, "rest": len(rest), "arguments": sys.argv[1:]})
+os.write(1, f"{said}\\n".encode())  # at once, since several write to the same file
 if "status" in config:
     sys.exit(config["status"])
 signal.pause()

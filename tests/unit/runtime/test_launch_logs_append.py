@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_deployment.runtime.log_lines import MessageFilter
 from model_deployment.runtime.logs import LaunchLogs
 
 
@@ -20,7 +21,9 @@ def test_lines_go_to_the_end_of_a_log(logs: LaunchLogs) -> None:
     logs.path("a").write_text("the model's own\n")
     logs.append("a", "request 7: status 500\n\n")
     logs.append("a", "one\ntwo")
-    assert logs.path("a").read_text() == "the model's own\nrequest 7: status 500\none\ntwo\n"
+    assert logs.tail("a", 9) == "the model's own\nrequest 7: status 500\none\ntwo\n"
+    lines = logs.search("a", 9, MessageFilter())
+    assert [line.at is not None for line in lines] == [False, True, True, True]
 
 
 def test_launch_without_a_log_does_not_get_one(logs: LaunchLogs) -> None:
@@ -88,4 +91,5 @@ def test_log_that_was_cut_goes_on_at_its_new_end(logs: LaunchLogs) -> None:
     logs.path("a").write_bytes(b"x" * 5000)
     logs.tidy(["a"])
     logs.append("a", "after")
-    assert logs.path("a").read_bytes() == b"after\n"
+    assert logs.path("a").read_bytes().endswith(b"Z after\n")
+    assert logs.path("a").stat().st_size < 99

@@ -6,13 +6,14 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import Address, Handle, Memory
+from model_deployment.core.domain import Address, Handle
+from model_deployment.core.measures import Memory
 from model_deployment.runtime import identity
 from model_deployment.runtime.launch_memory import LaunchMemory, measure
 from model_deployment.runtime.memory import MemoryGauge
@@ -231,12 +232,11 @@ def test_memory_shared_by_forks_is_not_private(launches: Launches) -> None:
 
 async def test_gauge_remembers_figures_and_does_not_wait_for_a_slow_measurement() -> None:
     looks, slow = 0, asyncio.Event()
-    loop = asyncio.get_running_loop()
 
-    def look(handles: list[Handle]) -> dict[str, Memory]:
+    async def look(handles: Sequence[Handle]) -> dict[str, Memory]:
         nonlocal looks
         looks += 1
-        asyncio.run_coroutine_threadsafe(slow.wait(), loop).result(10)
+        await slow.wait()
         return {one.launch_id: Memory(looks, None) for one in handles}
 
     gauge, known = MemoryGauge(look), handle("l", 1)
@@ -245,18 +245,18 @@ async def test_gauge_remembers_figures_and_does_not_wait_for_a_slow_measurement(
     slow.set()
     assert await gauge.all([known], 10) == {"l": Memory(1, None)}
     assert await gauge.all([known], 0) == {"l": Memory(1, None)}
-    assert await gauge.one(known) == Memory(1, None)
+    assert await gauge.fresh([known]) == {"l": Memory(1, None)}
     assert await gauge.all([], 0) == {}
     assert looks == 1
     # One that the last look did not know is looked at by itself.
-    assert await gauge.one(handle("new", 1)) == Memory(2, None)
+    assert await gauge.fresh([handle("new", 1)]) == {"new": Memory(2, None)}
     await gauge.close()
 
 
 async def test_gauge_without_a_readable_proc_returns_nothing() -> None:
-    def broken(handles: list[Handle]) -> dict[str, Memory]:
+    async def broken(handles: Sequence[Handle]) -> dict[str, Memory]:
         raise OSError("too many open files")
 
     gauge = MemoryGauge(broken)
     assert await gauge.all([handle("l", 1)], 10) == {}
-    assert await gauge.one(handle("l", 1)) is None
+    assert await gauge.fresh([handle("l", 1)]) == {}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from model_deployment.core.domain import LOST, Address, Handle, LaunchSpec
 from model_deployment.core.options import Options
 from model_deployment.runtime import identity
 from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.starter import LaunchProcess
 from model_deployment.runtime.suspended import SUSPENDED_AFTER, SuspensionDetector
 from tests.support.waiting import until_sync
@@ -173,6 +175,9 @@ def test_zombie_is_not_suspended(clock: Clock, launch: tuple[int, int, int]) -> 
     assert checks(clock, leader, alone=True) == [False] * 4
 
 
+NO_LOGS = LaunchLogs(Path("/nonexistent"), 0)
+
+
 def handle(pid: int, started: int, **ref: object) -> Handle:
     own = {"boot": identity.boot_id(), "pid": pid, "started": started, "method": identity.FORK}
     return Handle("launch", Address("127.0.0.1", 1), {**own, **ref})
@@ -191,13 +196,13 @@ def test_runtime_reads_a_process_once_to_tell_whether_it_is_stopped(
         return read(pid)
 
     monkeypatch.setattr(identity, "read_process", counted)
-    runtime = LocalRuntime(instance="test", serve=NoStarter())
-    assert not runtime.stopped(handle(leader.pid, leader.started), Options())
+    runtime = LocalRuntime(instance="test", serve=NoStarter(), logs=NO_LOGS)
+    assert not runtime.suspended(handle(leader.pid, leader.started), Options())
     assert reads == [leader.pid]
     stop(leader.pid)
-    assert not runtime.stopped(handle(leader.pid, leader.started - 1), Options())
-    assert not runtime.stopped(handle(leader.pid, leader.started, boot="another"), Options())
-    assert not runtime.stopped(handle(2**22 + 1, 1), Options())
+    assert not runtime.suspended(handle(leader.pid, leader.started - 1), Options())
+    assert not runtime.suspended(handle(leader.pid, leader.started, boot="another"), Options())
+    assert not runtime.suspended(handle(2**22 + 1, 1), Options())
 
 
 async def test_running_launch_is_polled_without_a_look_at_its_process(
@@ -206,7 +211,7 @@ async def test_running_launch_is_polled_without_a_look_at_its_process(
     leader = identity.read_process(launch[0])
     assert leader is not None
     ended = asyncio.Event()
-    runtime = LocalRuntime(instance="test", serve=NoStarter(), on_exit=ended.set)
+    runtime = LocalRuntime(instance="test", serve=NoStarter(), logs=NO_LOGS, on_exit=ended.set)
     own = handle(leader.pid, leader.started)
     assert await runtime.poll(own) is None
     with monkeypatch.context() as patched:
@@ -245,7 +250,9 @@ async def test_launch_whose_main_thread_ended_is_announced_once_and_has_ended(
     leader = identity.read_process(headless.pid)
     assert leader is not None
     exits: list[str] = []
-    runtime = LocalRuntime(instance="test", serve=NoStarter(), on_exit=lambda: exits.append("exit"))
+    runtime = LocalRuntime(
+        instance="test", serve=NoStarter(), logs=NO_LOGS, on_exit=lambda: exits.append("exit")
+    )
     own = handle(leader.pid, leader.started)
     assert await runtime.poll(own) is None
     assert headless.stdin is not None
@@ -253,7 +260,7 @@ async def test_launch_whose_main_thread_ended_is_announced_once_and_has_ended(
     headless.stdin.flush()
     until_sync(lambda: (found := identity.read_process(leader.pid)) is None or found.zombie)
     for _ in range(2):
-        assert not runtime.stopped(own, Options())
+        assert not runtime.suspended(own, Options())
     assert exits == ["exit"]
     assert await runtime.poll(own) == LOST
     await runtime.close()

@@ -1,0 +1,1 @@
+"""Launches in containers: images of models' environments, limits, sockets, logs."""
