@@ -11,8 +11,10 @@ UNWRITABLE = b"answer: "
 #: Begins the value where the input does not fit the signature, and the model failed; the reason follows.
 UNFIT = b"input: "
 
-#: Functions that write an answer: MLflow's, and that of ``fast_path``.
-_WRITERS = frozenset({"predictions_to_json", "unwrapped_predictions_to_json", "encode_answer"})
+#: Functions that write an answer: MLflow's, and those of ``fast_path`` and ``streaming``.
+_WRITERS = frozenset({
+    "predictions_to_json", "unwrapped_predictions_to_json", "encode_answer", "encode_value",
+})  # fmt: skip
 _NO_TYPE = re.compile(r"Object of type (\S{1,100}) is not JSON serializable")
 _NO_KEY = re.compile(r"keys must be str, int, float, bool or None, not (\S{1,100})")
 #: Begins MLflow's message where the check of a type hint raised an exception that is not MLflow's.

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from model_deployment.worker import timed_output
+
 #: Hold the padding of the parent.
 PADDING_VARIABLE = "MODEL_DEPLOYMENT_PADDING"
 PADDING_ARGUMENT = "--padding="
@@ -29,13 +31,11 @@ def close_all_but(kept: Iterable[int]) -> None:
 
 
 def point_output_at(log: int) -> None:
-    """Standard input from nowhere, both outputs to a file."""
+    """Standard input from nowhere, both outputs to a file, with times."""
     nowhere = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nowhere, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    timed_output.install()
 
 
 def reset_signals() -> None:

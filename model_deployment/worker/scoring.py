@@ -1,7 +1,8 @@
 """Serves a model: MLflow's scoring protocol, on an inherited socket.
 
 The answers are those of ``mlflow models serve``, by MLflow's own code (``mlflow.pyfunc.scoring_server``),
-except for the requests that :mod:`model_deployment.worker.fast_path` takes.
+except for the requests that :mod:`model_deployment.worker.fast_path` takes, and for streams
+(:mod:`model_deployment.worker.streaming`).
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import os
 import signal
 import socket
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, NamedTuple
 
 import uvicorn
@@ -28,8 +29,11 @@ from model_deployment.worker.failure_header import (
     is_a_bug_of_a_check,
     unwritable,
 )
+from model_deployment.worker.model_stream import ModelStream
 from model_deployment.worker.param_defaults import copy_defaults
 from model_deployment.worker.parquet_errors import PARQUET, signature_mismatch
+from model_deployment.worker.stream_frames import MEDIA_TYPE, failure_frame
+from model_deployment.worker.streaming import Streaming
 from model_deployment.worker.tracking import log_first_dropped_trace
 
 _log = logging.getLogger("uvicorn.error")
@@ -58,6 +62,11 @@ _CUT_OFF = ScoringAnswer(
     JSON,
     b'{"error_code": "BAD_REQUEST", "message": "The body is shorter than its Content-Length."}',
 )
+_STREAM_HEAD: Message = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", MEDIA_TYPE), (b"cache-control", b"no-cache")],
+}
 _NOT_FOUND = ScoringAnswer(404, JSON, b'{"detail":"Not Found"}')
 _NOT_ALLOWED = ScoringAnswer(405, JSON, b'{"detail":"Method Not Allowed"}')
 
@@ -104,7 +113,10 @@ class Application:
     """Answers the four paths of MLflow's server, and one for the controller."""
 
     def __init__(self, model: Any, timeout: float) -> None:
-        """``timeout``: seconds that a prediction may take."""
+        """
+        Args:
+            timeout: seconds that a prediction may take, or each value of a stream.
+        """
         from mlflow.version import VERSION
 
         from model_deployment.worker.fast_path import build_fast_path
@@ -113,13 +125,18 @@ class Application:
         self._timeout = timeout
         self._schema = model.metadata.get_input_schema()
         self._fast_path = build_fast_path(model)
+        self._streaming = Streaming(model)
+        #: Calls of generators, which may outlast their answers.
+        self._generators: set[asyncio.Future[None]] = set()
         self._calls = PredictionExecutor()
         self._version = ScoringAnswer(200, JSON, VERSION.encode())
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        answer = await self._answer(scope, receive)
+        answer = await self._answer(scope, receive, send)
+        if answer is None:
+            return
         headers = [
             (b"content-type", answer.media_type),
             (b"content-length", b"%d" % len(answer.content)),
@@ -129,10 +146,11 @@ class Application:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.content})
 
-    async def _answer(self, scope: Message, receive: Receive) -> ScoringAnswer:
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> ScoringAnswer | None:
+        """The answer; None if it has been sent."""
         match scope["method"], scope["path"]:
             case "POST", "/invocations":
-                return await self._invocations(scope, receive)
+                return await self._invocations(scope, receive, send)
             case "GET", "/ping" | "/health":
                 return _PONG
             case "GET", "/version":
@@ -151,20 +169,67 @@ class Application:
             verdict = row_wise.Verdict(False, f"its parts cannot be looked at: {error!r}")
         return ScoringAnswer(200, JSON, json.dumps(verdict.as_dict()).encode())
 
-    async def _invocations(self, scope: Message, receive: Receive) -> ScoringAnswer:
+    async def _invocations(
+        self, scope: Message, receive: Receive, send: Send
+    ) -> ScoringAnswer | None:
         try:
             async with asyncio.timeout(self._timeout):
                 body = await _body(receive)
                 if body is None or len(body) != int(_header(scope, b"content-length") or len(body)):
                     return _CUT_OFF
                 content_type = _header(scope, b"content-type")
-                return await self._calls.run(lambda: self._predict(body, content_type))
+                if not self._streaming.may_be_asked_by(body, content_type):
+                    return await self._calls.run(lambda: self._predict(body, content_type))
         except TimeoutError:
             return _TIMEOUT
+        return await self._stream(body, content_type, receive, send)
+
+    async def _stream(
+        self, body: bytes, content_type: str | None, receive: Receive, send: Send
+    ) -> ScoringAnswer | None:
+        """Send what the model yields, as it comes; an answer if it is none of a stream."""
+        stream: ModelStream[bytes | ScoringAnswer] = ModelStream()
+        call = asyncio.ensure_future(
+            self._calls.run(lambda: stream.run(lambda: self._frames(body, content_type)))
+        )
+        self._generators.add(call)
+        call.add_done_callback(self._generators.discard)
+        hung_up = asyncio.ensure_future(_hung_up(receive, stream))
+        begun = False
+        try:
+            while values := await stream.take(self._timeout):
+                first = values[0]
+                if not begun and isinstance(first, ScoringAnswer):
+                    return first
+                if not begun:
+                    begun = True
+                    await send(_STREAM_HEAD)
+                await send(_piece(b"".join(map(_frame, values))))
+            if begun:
+                await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            if not begun:
+                return _TIMEOUT
+            await send(_piece(_frame(_TIMEOUT)))
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            hung_up.cancel()
+            stream.close()
+        return None
+
+    def _frames(self, body: bytes, content_type: str | None) -> Iterator[bytes | ScoringAnswer]:
+        """In a thread. The frames of a stream, the last of which is the answer to an exception."""
+        asked = self._streaming.asked_by(body)
+        if asked is None:
+            yield self._predict(body, content_type)
+            return
+        try:
+            yield from self._streaming.frames(asked)
+        except Exception as error:
+            yield self._failed(error, body, content_type)
 
     def _predict(self, body: bytes, content_type: str | None) -> ScoringAnswer:
         """In a thread. An exception is answered as MLflow's server answers it."""
-        from mlflow.exceptions import MlflowException
         from mlflow.pyfunc.scoring_server import invocations
 
         try:
@@ -173,20 +238,42 @@ class Application:
                 if content is not None:
                     return ScoringAnswer(200, JSON, content)
             found = invocations(body, content_type, self._model, self._schema)
-        except MlflowException as error:
-            content = error.serialize_as_json().encode()
-            fault = b""
-            if is_a_bug_of_a_check(error, error.message):
-                _log.error("Exception in a check of the input\n%s", traceback.format_exc())
-                fault = CHECK
-            elif content_type == PARQUET and (why := signature_mismatch(body, self._model)):
-                fault = UNFIT + why.encode("ascii", "backslashreplace")
-            return ScoringAnswer(error.get_http_status_code(), JSON, content, fault)
         except Exception as error:
-            _log.error("Exception in a prediction\n%s", traceback.format_exc())
-            return _BROKEN._replace(fault=unwritable(error))
+            return self._failed(error, body, content_type)
         media_type = TEXT if found.mimetype == "text/plain" else found.mimetype.encode()
         return ScoringAnswer(found.status, media_type, found.response.encode())
+
+    def _failed(self, error: Exception, body: bytes, content_type: str | None) -> ScoringAnswer:
+        from mlflow.exceptions import MlflowException
+
+        if not isinstance(error, MlflowException):
+            _log.error("Exception in a prediction", exc_info=error)
+            return _BROKEN._replace(fault=unwritable(error))
+        content = error.serialize_as_json().encode()
+        fault = b""
+        if is_a_bug_of_a_check(error, error.message):
+            _log.error("Exception in a check of the input", exc_info=error)
+            fault = CHECK
+        elif content_type == PARQUET and (why := signature_mismatch(body, self._model)):
+            fault = UNFIT + why.encode("ascii", "backslashreplace")
+        return ScoringAnswer(error.get_http_status_code(), JSON, content, fault)
+
+
+def _piece(content: bytes) -> Message:
+    return {"type": "http.response.body", "body": content, "more_body": True}
+
+
+def _frame(value: bytes | ScoringAnswer) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return failure_frame(value.status, value.content, value.fault)
+
+
+async def _hung_up(receive: Receive, stream: ModelStream[Any]) -> None:
+    """Close the stream when its caller leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stream.close()
 
 
 async def _body(receive: Receive) -> bytes | None:

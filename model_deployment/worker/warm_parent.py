@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from model_deployment.worker import child, protocol, socket_copy
 from model_deployment.worker.connections import ControllerConnections
+from model_deployment.worker.timed_output import stamp
 
 #: Connections that wait for a process that is down, or not up yet.
 BACKLOG = 2048
@@ -181,7 +182,10 @@ class Parent:
         log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         reading, writing = os.pipe()
         try:
-            os.write(log, f"$ {order.title}\n".encode(errors="replace"))
+            header = (
+                f"{stamp(time.time())}$ # a fork of the warm parent {os.getpid()}: {order.name}\n"
+            )
+            os.write(log, header.encode(errors="replace"))
             sys.stdout.flush()
             sys.stderr.flush()
             pid = os.fork()

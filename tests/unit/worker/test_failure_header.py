@@ -95,7 +95,7 @@ def test_cause_of_an_unwritable_answer_is_named(name: str, write: Callable[[Any]
     assert type(refused.error) is OddAnswer
     assert refused.error.status == 502
     assert says in refused.error.detail
-    assert says in refused.trace
+    assert says in refused.internals
 
 
 def test_answers_that_mlflow_writes_are_written() -> None:

@@ -182,7 +182,7 @@ def test_parquet_body_that_explains_a_failure_is_the_callers_fault(
     told = answer_error(
         ModelKey("m", 1), UpstreamAnswer(400, [(FAULT, found.fault)], found.content)
     )
-    assert "cannot convert this" in told.trace
+    assert "cannot convert this" in told.traceback
     if why:
         assert isinstance(told.error, InvalidRequest)
         assert str(told.error).endswith(f"the body does not fit its signature: {why}")
