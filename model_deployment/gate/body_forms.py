@@ -17,6 +17,8 @@ INPUTS = "inputs"
 FORMS = frozenset({SPLIT, RECORDS, INSTANCES, INPUTS})
 FRAMES = frozenset({SPLIT, RECORDS})
 PARAMS = "params"
+#: Asks a model that can stream for a stream.
+STREAM = "stream"
 #: With one of these keys MLflow reads the whole body as a chat, completion or embedding call.
 _LLM = frozenset({"messages", "prompt", "input"})
 

@@ -34,14 +34,21 @@ class Gate:
     """What one deployment accepts, compiled once."""
 
     def __init__(
-        self, signature: Signature | None, mapping: Mapping[str, Any], validation: Validation
+        self,
+        signature: Signature | None,
+        mapping: Mapping[str, Any],
+        validation: Validation,
+        *,
+        streams: bool = False,
     ) -> None:
         """
         Args:
             signature: as the ``MLmodel`` file has it. Without one, or with one that MLflow would not
                 write, every body passes that has one of MLflow's forms.
             mapping: ``type_mapping.json``.
+            streams: the model can stream, so a request may have the member ``stream``.
         """
+        self._streams = streams
         self._validation = Validation(validation)
         self._lenient = validation is Validation.COERCE
         self._hinted = signature is not None and signature.from_type_hint
@@ -101,6 +108,20 @@ class Gate:
 
     def check(self, body: Any) -> CheckResult:
         """Check a parsed JSON body. The body is not changed; the payload may share parts with it."""
+        stream = body.get(body_forms.STREAM) if self._streams and type(body) is dict else None
+        if type(stream) is not bool or body_forms.STREAM in self._columns:
+            return self._check(body)
+        rest = {name: value for name, value in body.items() if name != body_forms.STREAM}
+        result = self._check(rest)
+        if result.refused:
+            return result
+        payload = rest if result.payload is None else result.payload
+        # Each stream is a call of its own.
+        if stream:
+            return replace(result, payload=payload | {body_forms.STREAM: True}, table=None)
+        return replace(result, payload=payload)
+
+    def _check(self, body: Any) -> CheckResult:
         findings = Findings(self._lenient)
         request = body_forms.parse(
             body, self._columns, findings, nested=self._hinted or bool(self._columns)

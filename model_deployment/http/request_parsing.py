@@ -14,12 +14,14 @@ import httptools
 _log = logging.getLogger(__name__)
 
 _MALFORMED = (
-    b'{"type":"about:blank","title":"Malformed request","status":400,"detail":"cannot read the request: it '
+    b'{"type":"urn:model-deployment:problem:malformed-request","title":"Malformed request"'
+    b',"status":400,"detail":"cannot read the request: it '
     b"is no HTTP of version 1.1, or leaves open where its body ends. Nothing was done; send it with one "
     b'Content-Length, or chunked"}'
 )
 _LONG_HEAD = (
-    b'{"type":"about:blank","title":"Head too large","status":431,"detail":"cannot read the request: its '
+    b'{"type":"urn:model-deployment:problem:head-too-large","title":"Head too large"'
+    b',"status":431,"detail":"cannot read the request: its '
     b'request line and headers, or its trailers, are larger than %d bytes. Nothing was done; send fewer"}'
 )
 

@@ -25,6 +25,8 @@ class BodyTable:
     types: Sequence[Mapping[str, Any] | None] = ()
     #: Whether the body has parameters beside the table.
     has_params: bool = False
+    #: Whether the body is one call of a chat model: its members are the columns of one row.
+    is_chat: bool = False
 
     @property
     def numbered(self) -> bool:
@@ -56,8 +58,11 @@ def read(media_type: str, body: bytes, *, nested: bool = False) -> BodyTable | N
 
 def _from_json(body: Any, nested: bool) -> BodyTable | None:
     request = body_forms.parse(body, frozenset(), Findings())
-    if request is None or request.llm:
+    if request is None:
         return None
+    if request.llm:
+        columns = [[value] for value in body.values()]
+        return BodyTable(list(body), columns, 1, is_chat=True)
     table = _from_request(request, nested)
     return replace(table, has_params=True) if table is not None and request.params else table
 

@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 
 from model_deployment.api.guard import Guard
-from model_deployment.core.domain import Address, Route, State
 from model_deployment.core.errors import IncompleteBody
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
 from model_deployment.http.framing import announces_body, content_length, ensure_whole
 from model_deployment.proxy.caller_request import CallerRequest
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.forward import Proxy
 from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.upstream import UpstreamLimits
+from tests.support.routes import ready_route
 
 
 def raw(*headers: tuple[str, str]) -> list[tuple[bytes, bytes]]:
@@ -144,8 +143,7 @@ async def test_prediction_needs_its_whole_body(pieces: tuple[bytes, ...]) -> Non
     """If the server ever lost a piece of it."""
     routes = Routes(UpstreamLimits())
     key = ModelKey("m", 1)
-    nowhere = Address("127.0.0.1", 9)
-    routes.publish([Route(key, State.READY, "launch", nowhere, "", Options())])
+    routes.publish([ready_route(key, "launch", 9)])
     line, scope = Silent(), Lossy().scope("/m-1", b"10")
     request = CallerRequest(line, scope, dict(scope["headers"]), keep_alive=True)
     for piece in pieces:
