@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Mapping
 
-from model_deployment.core.domain import LaunchTraffic, ProxyCounters
+from model_deployment.core.measures import LaunchTraffic, ProxyCounters
 from model_deployment.core.names import ModelKey
 from model_deployment.core.rollout_counts import RolloutCounts, StageCounts
 from model_deployment.data_plane.sums import (

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_deployment.core.domain import LaunchTraffic, ProxyCounters, Route
-from model_deployment.core.endpoints import EndpointRoute
+from model_deployment.core.endpoints import EndpointName, EndpointRoute
 from model_deployment.core.errors import NotEnoughMemory
+from model_deployment.core.measures import LaunchTraffic, ProxyCounters
 from model_deployment.core.names import ModelKey
 from model_deployment.core.rollout_counts import RolloutCounts
+from model_deployment.core.routes import Route
 from model_deployment.data_plane import decide as rules
 from model_deployment.data_plane.counts import PlaneCounts
 from model_deployment.data_plane.decide import Kill, Phase, Retire, Start, decide
@@ -214,6 +215,12 @@ class DataPlane:
         """Give all proxies these endpoints, now or with the first route table."""
         if self._table.endpoints != [*routes]:
             self._table.set_endpoints(routes)
+            self._push_to_all()
+
+    def publish_timeseries(self, endpoint: EndpointName | None) -> None:
+        """Have all proxies ask this endpoint at the path for time series; None: no endpoint."""
+        if self._table.timeseries != endpoint:
+            self._table.set_timeseries(endpoint)
             self._push_to_all()
 
     def rollout_counts(self, rollout_id: int) -> Mapping[str, RolloutCounts]:

@@ -64,6 +64,8 @@ class Member:
         self.phase = phase
         self.since = time.monotonic()
         self.link: ProxyLink | None = None
+        #: Whether it understands tables. One of another release routes by its last one until it retires.
+        self.reads_tables = False
         #: Numbers of the tables that were sent and acknowledged last.
         self.sent = self.acknowledged = -1
         self._sent_at = 0.0
@@ -109,13 +111,20 @@ class Member:
             self.phase, self.since = phase, time.monotonic()
 
     def push(
-        self, number: int, routes: Sequence[Message], endpoints: Sequence[Message] = ()
+        self,
+        number: int,
+        routes: Sequence[Message],
+        endpoints: Sequence[Message] = (),
+        timeseries: Sequence[str] | None = None,
     ) -> None:
         """Send a table, unless the one before is still to be acknowledged: then this is called again."""
-        if self.link is None or self.sent > self.acknowledged or self.acknowledged == number:
+        if self.link is None or not self.reads_tables:
+            return
+        if self.sent > self.acknowledged or self.acknowledged == number:
             return
         self.sent, self._sent_at = number, time.monotonic()
-        self.link.send("table", number=number, routes=routes, endpoints=endpoints)
+        table = {"routes": routes, "endpoints": endpoints, "timeseries": timeseries}
+        self.link.send("table", number=number, **table)
 
     def retire(self, *, last: bool, patience: float) -> None:
         """Have it take no connections any more, and end."""
@@ -158,7 +167,8 @@ class Member:
                 return
             self.link, self.sent, self.acknowledged = link, -1, -1
             self.heard = True
-            if hello.result().get("protocol") == protocol.VERSION:
+            self.reads_tables = hello.result().get("protocol") == protocol.VERSION
+            if self.reads_tables:
                 linked(self)
             else:
                 _log.warning(

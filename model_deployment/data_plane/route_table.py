@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from model_deployment.core.domain import Route
-from model_deployment.core.endpoints import EndpointRoute
+from model_deployment.core.endpoints import EndpointName, EndpointRoute
+from model_deployment.core.routes import Route
 from model_deployment.data_plane.counts import PlaneCounts
 from model_deployment.data_plane.member import Member
 from model_deployment.data_plane.usage_rows import UsageRows
@@ -22,6 +22,8 @@ class RouteTable:
         self.routes: list[Route] | None = None
         #: None until they are known: after a start, what proxies counted of rollouts is kept.
         self.endpoints: list[EndpointRoute] | None = None
+        #: The endpoint that is asked at the path for time series.
+        self.timeseries: EndpointName | None = None
         self._rows = UsageRows(rows)
         self._route_messages: list[Message] = []
         self._endpoint_messages: list[Message] = []
@@ -40,15 +42,23 @@ class RouteTable:
         if self.routes is not None:
             self.number += 1
 
+    def set_timeseries(self, endpoint: EndpointName | None) -> None:
+        self.timeseries = endpoint
+        if self.routes is not None:
+            self.number += 1
+
     def push(self, member: Member) -> None:
         """Send the table to a proxy that has not got it."""
         if self.routes is not None:
-            member.push(self.number, self._route_messages, self._endpoint_messages)
+            asked = self.timeseries
+            named = None if asked is None else (asked.model, asked.alias)
+            member.push(self.number, self._route_messages, self._endpoint_messages, named)
 
     def trim(self, counts: PlaneCounts) -> None:
         """Forget what was counted of anything that is not in the table."""
         if self.routes is not None:
-            launches = {one.launch_id for one in self.routes if one.launch_id is not None}
+            targets = (one for r in self.routes for one in (*r.targets, *r.retiring))
+            launches = {one.launch_id for one in targets if one.launch_id is not None}
             counts.keep({one.key for one in self.routes}, launches)
         if self.endpoints is not None:
             counts.keep_rollouts({one.rollout for one in self.endpoints})

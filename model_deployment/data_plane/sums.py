@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from model_deployment.core.domain import LaunchTraffic, ProxyCounters
+from model_deployment.core.measures import LaunchTraffic, ProxyCounters
 from model_deployment.proxy.protocol import Message, traffic_of
 
 

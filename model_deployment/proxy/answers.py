@@ -1,7 +1,7 @@
 """Makes the answers of model servers fit for callers: valid JSON, the right status, no internals. Pure.
 
 MLflow's server answers NaN as a bare ``NaN`` with status 200, which is not JSON. It answers an exception
-inside the model with 400, as if the caller had erred, and a stack trace in the body
+inside the model with 400, as if the caller had erred, and a traceback in the body
 (``mlflow.pyfunc.scoring_server.invocations``).
 """
 
@@ -29,7 +29,7 @@ from model_deployment.worker.failure_header import CHECK, FAULT, UNFIT, UNWRITAB
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|-?Infinity|NaN', re.DOTALL)
 #: MLflow's words for an exception of the model's own code.
 _INSIDE_THE_MODEL = "unexpected error while evaluating the model"
-#: MLflow's words for CSV or Parquet that cannot be read; the answer has a stack trace as well.
+#: MLflow's words for CSV or Parquet that cannot be read; the answer has a traceback as well.
 _UNREADABLE = "Failed to parse input as a Pandas DataFrame"
 #: What MLflow writes before the data, and after it, where a prediction raised an ``MlflowException``.
 _PREDICTING, _END_OF_DATA = "Failed to predict data '", "'. \nError: "
@@ -43,7 +43,7 @@ _CHECKS = (
 #: The body of MLflow's answer to an exception outside of the model.
 _BROKEN = b"Internal Server Error"
 _LONGEST_REASON = 300
-_LONGEST_TRACE = 20_000
+_LONGEST_TRACEBACK = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,15 @@ class UpstreamAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AnswerError:
-    """What the caller is told instead of a prediction, and what goes to the log only."""
+    """What the caller is told instead of a prediction, and what operators may see only."""
 
     error: ModelDeploymentError
-    trace: str = ""
+    #: What the model server said, for the log; empty if it is the caller's fault.
+    internals: str = ""
+    #: The traceback of the model's exception; empty if the server told none.
+    traceback: str = ""
+    #: The message of the model's exception where there is no traceback.
+    message: str = ""
 
 
 def valid_json(content: bytes) -> bytes:
@@ -119,7 +124,7 @@ def answer_error(key: ModelKey, answer: UpstreamAnswer, *, rows: int | None = No
     """
     said = _parsed_object(answer.content)
     message = str(said.get("message") or "")
-    trace = str(said.get("stack_trace") or "")
+    traceback = str(said.get("stack_trace") or "")
     if answer.status == 504:
         return AnswerError(
             UpstreamTimeout(f"cannot get a prediction from {key}: it did not answer in time")
@@ -131,15 +136,26 @@ def answer_error(key: ModelKey, answer: UpstreamAnswer, *, rows: int | None = No
             )
         )
     fault = dict(answer.headers).get(FAULT, b"")
-    if fault != CHECK and (reason := _type_hint_reason(message, trace)):
+    if fault != CHECK and (reason := _type_hint_reason(message, traceback)):
         return AnswerError(InvalidRequest(f"cannot predict with {key}: {reason}"))
-    if answer.status in (400, 422) and _is_about_the_input(message, trace):
+    if answer.status in (400, 422) and _is_about_the_input(message, traceback):
         return AnswerError(InvalidRequest(f"cannot predict with {key}: {_reason(message)}"))
-    internals = trace or message or answer.content.decode(errors="replace")
+    internals = traceback or message or answer.content.decode(errors="replace")
     internals += f" ({fault.decode('latin-1')})" if fault else ""
     return AnswerError(
-        _failure(key, answer, fault, rows), f"status {answer.status}: {internals[-_LONGEST_TRACE:]}"
+        _failure(key, answer, fault, rows),
+        f"the model server answered {answer.status}: {internals[-_LONGEST_TRACEBACK:]}",
+        traceback[-_LONGEST_TRACEBACK:],
+        _own_message(message),
     )
+
+
+def _own_message(message: str) -> str:
+    """What the model's exception says, without the data that MLflow repeats before it."""
+    if message.startswith(_PREDICTING):
+        _, end, message = message.rpartition(_END_OF_DATA)
+        message = message if end else ""
+    return "" if _INSIDE_THE_MODEL in message else message[:_LONGEST_TRACEBACK]
 
 
 def _failure(
@@ -173,15 +189,15 @@ def _failure(
     )
 
 
-def _type_hint_reason(message: str, trace: str) -> str | None:
-    if trace or not message.startswith(_PREDICTING):
+def _type_hint_reason(message: str, traceback: str) -> str | None:
+    if traceback or not message.startswith(_PREDICTING):
         return None
     reason = type_hint_error(message.rpartition(_END_OF_DATA)[2])
     return None if reason is None else _one_line(reason, 2 * _LONGEST_REASON)
 
 
-def _is_about_the_input(message: str, trace: str) -> bool:
-    if trace:
+def _is_about_the_input(message: str, traceback: str) -> bool:
+    if traceback:
         return message.startswith(_UNREADABLE)
     if message.startswith(_PREDICTING):
         # The model's own code or MLflow's check may have raised it. Only the text behind the repeated

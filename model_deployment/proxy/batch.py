@@ -16,7 +16,7 @@ from model_deployment.proxy.answers import UpstreamAnswer, answer_of, prediction
 from model_deployment.proxy.batch_queue import BatchQueue, QueuedRows, RowRange
 from model_deployment.proxy.offload import LARGE, run
 from model_deployment.proxy.upstream import LaunchRemoved
-from model_deployment.proxy.upstream_call import UpstreamRequest
+from model_deployment.proxy.upstream_call import Unsent, UpstreamRequest
 
 _log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class Batcher:
             for request in requests:
                 request.answer.cancel()
             raise
-        except LaunchRemoved as error:
+        except (LaunchRemoved, *Unsent) as error:  # another target may have them
             for request in requests:
                 request.fail(error)
             return

@@ -9,6 +9,7 @@ from model_deployment.http.asgi import App, Scope
 from model_deployment.proxy import headers
 from model_deployment.proxy.answer_head import head
 from model_deployment.proxy.caller_line import Line
+from model_deployment.proxy.dialect import MLFLOW, Dialect
 from model_deployment.proxy.headers import RawHeader
 
 #: Bytes of a body that are buffered before somebody asks for them.
@@ -50,6 +51,7 @@ class CallerRequest:
         "answer_complete",
         "body_complete",
         "buffered",
+        "dialect",
         "ends_with_connection",
         "expects_continue",
         "gone",
@@ -89,6 +91,7 @@ class CallerRequest:
         self.headers: list[RawHeader] = scope["headers"]
         self.named = named
         self.request_id = headers.request_id(named)
+        self.dialect: Dialect = MLFLOW
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self._pieces: list[bytes] = []
@@ -145,6 +148,18 @@ class CallerRequest:
         return body
 
     # ---- The body
+
+    def redirect(self, path: bytes, content: bytes) -> None:
+        """Become a request for another path, with another body, which is JSON. The body has been read."""
+        self.path, self.query = path, b""
+        described = (
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(content)),
+        )
+        dropped = {b"content-encoding", b"transfer-encoding", *(name for name, _ in described)}
+        self.headers = [one for one in self.headers if one[0] not in dropped] + [*described]
+        self.named = dict(self.headers)
+        self._pieces, self.received = [content], 0
 
     async def read(
         self, *, declared: int | None, limit: int, timeout: float, hold: Callable[[int], None]

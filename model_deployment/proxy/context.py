@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from model_deployment.core.domain import Route
 from model_deployment.core.names import ModelKey
+from model_deployment.core.routes import Route
+from model_deployment.recording.model_errors import Failure
 
 
 class RequestRecorder(Protocol):
@@ -17,15 +18,20 @@ class RequestRecorder(Protocol):
         request_id: str,
         media_type: str,
         body: bytes,
-        answer: bytes,
+        answer: bytes | Callable[[], bytes],
         rows: int,
         seconds: float,
         endpoint: str = "",
+        unkept: int = 0,
+        launch_id: str | None = None,
     ) -> None:
         """A prediction is about to be sent to its caller, behind the next :meth:`flush`.
 
         Args:
+            answer: the prediction, or what makes it: called only if it is captured.
             endpoint: the endpoint that the request named; empty if it named the deployment.
+            unkept: bytes of an answer that nobody has kept, so that it is recorded without bodies.
+            launch_id: the launch that answered.
         """
 
     def shadowed(
@@ -36,12 +42,14 @@ class RequestRecorder(Protocol):
         answer: bytes,
         status: int,
         seconds: float,
+        launch_id: str | None = None,
     ) -> None:
         """A candidate has answered a copy of a request.
 
         Args:
             request_id: of the request.
             status: 200, or what its caller would have been told instead.
+            launch_id: the launch that answered.
         """
 
     def flush(self) -> None:
@@ -52,6 +60,9 @@ class RequestRecorder(Protocol):
 
     def failed(self, key: ModelKey, status: int) -> None:
         """A request is answered with an error."""
+
+    def broke(self, route: Route, failure: Failure) -> None:
+        """A request got no prediction, which is not its caller's fault."""
 
     def violated(
         self, key: ModelKey, tally: Mapping[tuple[str, str], int], *, passed: bool = False

@@ -14,16 +14,18 @@ from model_deployment.core.errors import (
 from model_deployment.gate import CheckResult
 from model_deployment.proxy import problems
 from model_deployment.proxy.answers import UpstreamAnswer
+from model_deployment.proxy.body_reservation import BodyReservation
 from model_deployment.proxy.caller_request import CallerRequest
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.endpoint_table import EndpointEntry
 from model_deployment.proxy.exchange import Exchange
 from model_deployment.proxy.outbox import Outbox
 from model_deployment.proxy.rollout_counter import REFUSED, Arm, RequestOutcome
-from model_deployment.proxy.route_entry import RouteEntry, Service
+from model_deployment.proxy.route_entry import RouteEntry
+from model_deployment.proxy.service import Service
 from model_deployment.proxy.shadow import RequestCopy, Shadows
 from model_deployment.proxy.split import ROUTE_KEY, SHADOW, position
-from model_deployment.proxy.upstream import BodyReservation
+from model_deployment.proxy.upstream_call import Unsent
 from model_deployment.proxy.validate import Validated
 
 _NOT_ENOUGH_MEMORY = 507
@@ -125,7 +127,7 @@ class EndpointExchange(Exchange):
             False if the champion is to answer: nothing was sent to the candidate.
         """
         # The champion's budget, as it may have to answer.
-        holder = self._champion.service or service
+        holder = (self._champion.service or service).targets[0]
         with BodyReservation(holder.upstream) as reservation:
             content = await self._read(reservation)
             self._entry, self._arm = candidate, Arm.CANDIDATE
@@ -135,9 +137,9 @@ class EndpointExchange(Exchange):
                 self._refused = True
                 return False
         try:
-            await self._call(service, validated, request)
-        except NotReached:
-            self._count(str(NotReached.status))
+            await self._ask(service.targets[0], validated, request, set())
+        except Unsent as error:
+            self._count(str(error.status))
             return False
         except TooBusy:
             self._settled = True
@@ -148,7 +150,7 @@ class EndpointExchange(Exchange):
         """The candidate does not serve: its fault if it did before, and its process is gone."""
         counter = self._endpoint.counter
         served = counter is not None and counter.candidate_served
-        if served and candidate is not None and candidate.route.address is None:
+        if served and candidate is not None and not candidate.route.serves:
             self._arm = Arm.CANDIDATE
             self._count(str(NotReached.status))
         self._settled = True
@@ -176,10 +178,13 @@ class EndpointExchange(Exchange):
         else:
             counter.count(stage, self._arm, outcome, self._route_key)
 
-    def _record_prediction(self, validated: Validated, content: bytes) -> None:
-        self._said = content
+    def _record_prediction(
+        self, validated: Validated, content: bytes | Callable[[], bytes], unkept: int = 0
+    ) -> None:
+        # Streams are not compared.
+        self._said = content if isinstance(content, bytes) else None
         self._count()
-        super()._record_prediction(validated, content)
+        super()._record_prediction(validated, content, unkept)
 
     def _record_relayed(self) -> None:
         self._count()
@@ -211,7 +216,8 @@ class EndpointExchange(Exchange):
         route, request = self._endpoint.route, self._request
         if self._content is None:
             return
-        if position(route.rollout, request.request_id, SHADOW) >= route.shadow:
+        streamed = self._stream is not None
+        if streamed or position(route.rollout, request.request_id, SHADOW) >= route.shadow:
             if (counter := self._endpoint.counter) is not None:
                 counter.leave(route.stage, champion, self._route_key)
             return

@@ -2,21 +2,25 @@
 
 import asyncio
 import logging
-from time import monotonic
+from collections.abc import Container
 
 from model_deployment.core.errors import ModelBroke, ModelDeploymentError, NotReached
 from model_deployment.gate import CheckResult, Gate
 from model_deployment.http.framing import content_length, ensure_whole
 from model_deployment.proxy import headers, problems, upstream_call
 from model_deployment.proxy.answers import UpstreamAnswer, answer_error, valid_json
+from model_deployment.proxy.body_reservation import BodyReservation
 from model_deployment.proxy.caller_request import CallerGone, CallerRequest
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.model_connection import ModelConnection
 from model_deployment.proxy.offload import LARGE, run
 from model_deployment.proxy.outbox import Outbox
-from model_deployment.proxy.route_entry import RouteEntry, Service
-from model_deployment.proxy.upstream import BodyReservation, LaunchRemoved, UpstreamCall
-from model_deployment.proxy.upstream_call import UpstreamRequest
+from model_deployment.proxy.recorded_request import RecordedRequest
+from model_deployment.proxy.route_entry import RouteEntry
+from model_deployment.proxy.service import Service, ServiceTarget
+from model_deployment.proxy.stream_relay import StreamFailed, StreamRelay
+from model_deployment.proxy.upstream import LaunchRemoved, UpstreamCall
+from model_deployment.proxy.upstream_call import Unsent, UpstreamRequest
 from model_deployment.proxy.validate import Validated, rejection, validate
 from model_deployment.proxy.wake_queue import Waiter
 
@@ -25,25 +29,20 @@ _log = logging.getLogger(__name__)
 _UNCHECKED = CheckResult()
 
 
-class Exchange:
+class Exchange(RecordedRequest):
     """One request, from its first byte to the last one of its answer."""
-
-    #: The endpoint that was asked; empty if it was the deployment itself.
-    endpoint = ""
 
     def __init__(
         self, context: ExchangeContext, outbox: Outbox, entry: RouteEntry, request: CallerRequest
     ) -> None:
-        self._context = context
+        super().__init__(context, entry, request)
         self._outbox = outbox
-        self._entry = entry
-        self._request = request
-        self._began = monotonic()
-        self._media_type = b""
         #: Until when it waits for a launch; time of the event loop.
         self._wait_until: float | None = None
         #: The caller may still be sending the body.
         self._reading = False
+        #: The answer is a stream.
+        self._stream: StreamRelay | None = None
 
     async def run(self) -> None:
         """Answer the request, whatever happens."""
@@ -56,12 +55,15 @@ class Exchange:
             return
         except ModelDeploymentError as error:
             self._record_failure(error.status)
+            if error.status >= 500:
+                self._record_error(error)
             if self._reading:
                 await problems.refuse(self._request, error, self._entry.version)
             else:
                 problems.respond(self._request, error, self._entry.version)
         except Exception:
             self._record_failure(500)
+            self._record_error(problems.INTERNAL_ERROR)
             _log.exception(
                 "cannot answer a request for %s", self._entry.route.key, extra=self._log_fields()
             )
@@ -72,7 +74,8 @@ class Exchange:
         """Have the deployment answer, once it serves."""
         service = self._entry.service
         if service is not None:
-            with BodyReservation(service.upstream) as reservation:
+            self._target = service.targets[0]
+            with BodyReservation(self._target.upstream) as reservation:
                 content = await self._read(reservation)
                 validated, request = await self._prepare(service, content)
         elif self._entry.route.waits:
@@ -80,20 +83,55 @@ class Exchange:
                 content = await self._read(reservation)
                 reservation.resize(len(content))
                 service = await self._wait_for_service()
-                with BodyReservation(service.upstream):
+                self._target = service.targets[0]
+                with BodyReservation(self._target.upstream):
                     validated, request = await self._prepare(service, content)
         else:
             raise problems.not_ready(self._entry.route)
+        gone: set[str | None] = set()
         while True:
             try:
-                return await self._call(service, validated, request)
+                return await self._ask(self._target, validated, request, gone)
             except NotReached:
                 if self._entry.wake_queue.stopped:
                     raise
-                # The next launch may have the request: this one has seen nothing of it.
+                # The next launch may have the request: those so far have seen nothing of it.
                 with BodyReservation(self._entry.wake_queue) as reservation:
                     reservation.resize(len(request.content))
-                    service = await self._wait_for_service(service.upstream.launch_id)
+                    await self._wait_for_service(gone)
+
+    async def _ask(
+        self,
+        target: ServiceTarget,
+        validated: Validated,
+        request: UpstreamRequest,
+        gone: set[str | None],
+    ) -> None:
+        """Have the best launch answer. While nothing is sent, the request goes from one to the next.
+
+        Args:
+            target: is asked if no launch serves any more: it may still take what came before.
+            gone: ids of launches that turned out to be gone; more are added.
+
+        Raises:
+            ModelDeploymentError: there is no prediction. Nothing was sent if it is one of ``Unsent``.
+        """
+        self._target = self._other(gone) or target
+        while True:
+            try:
+                return await self._call(self._target, validated, request)
+            except Unsent:
+                gone.add(self._target.upstream.launch_id)
+                other = self._other(gone)
+                if other is None:
+                    raise
+                self._target = other
+
+    def _other(self, gone: Container[str | None]) -> ServiceTarget | None:
+        """The target to be asked now, but none of these."""
+        # While the body came, launches may have come and gone.
+        newest = self._entry.wake_queue.serving
+        return newest.service.choose_but(gone) if newest and newest.service else None
 
     async def _read(self, reservation: BodyReservation) -> bytes:
         declared = content_length(self._request.named)
@@ -109,9 +147,9 @@ class Exchange:
             ensure_whole(declared, len(content))
         return content
 
-    async def _wait_for_service(self, excluded_launch: str | None = None) -> Service:
-        """What serves the deployment, once a launch other than the excluded one does."""
-        waiter: Waiter[RouteEntry] = Waiter(excluded_launch)
+    async def _wait_for_service(self, gone: Container[str | None] = ()) -> Service:
+        """What serves the deployment, once a launch does that is not gone."""
+        waiter: Waiter[RouteEntry] = Waiter(gone)
         queue = self._entry.wake_queue
         if self._wait_until is None:
             self._wait_until = asyncio.get_running_loop().time() + queue.timeout
@@ -144,19 +182,24 @@ class Exchange:
                 raise rejection(self._entry.route.key, result)
         return validated
 
-    async def _call(self, service: Service, validated: Validated, request: UpstreamRequest) -> None:
+    async def _call(
+        self, target: ServiceTarget, validated: Validated, request: UpstreamRequest
+    ) -> None:
         """Call the model and answer; ends early if the caller or the launch is gone."""
-        call = UpstreamCall(service.upstream, len(request.content))
+        call = UpstreamCall(target.upstream, len(request.content))
         try:
             with call:
                 self._request.watch(call)
-                answer = await self._send_upstream(service, call, validated, request)
+                answer = await self._send_upstream(target, call, validated, request)
                 if answer is not None:
                     await self._answer(answer, validated)
         except (ModelDeploymentError, LaunchRemoved) as error:
             problem = self._removed(call) if isinstance(error, LaunchRemoved) else error
             if not self._request.answer_begun:
                 raise problem from None
+            if self._stream is not None:
+                self._fail_stream(problem)
+                return
             # Ending without the last piece makes the server cut the connection, and the caller sees that
             # the answer is incomplete.
             self._note_cut(problem)
@@ -164,17 +207,22 @@ class Exchange:
             self._request.unwatch()
 
     async def _send_upstream(
-        self, service: Service, call: UpstreamCall, validated: Validated, request: UpstreamRequest
+        self,
+        target: ServiceTarget,
+        call: UpstreamCall,
+        validated: Validated,
+        request: UpstreamRequest,
     ) -> UpstreamAnswer | None:
         """The whole answer, or None if it was passed on already."""
-        table, batcher = validated.result.table, service.batcher
-        if batcher is not None and batcher.merging and table is not None and not request.query:
+        table, batcher = validated.result.table, target.batcher
+        merging = batcher is not None and batcher.merging and not self._entry.counts.unmergeable
+        if batcher is not None and merging and table is not None and not request.query:
             return await batcher.predict(table, request, call.mark_sent)
 
         async def relay(connection: ModelConnection) -> None:
-            await self._relay(call, connection)
+            await self._relay(target, call, connection, validated)
 
-        return await upstream_call.send(service.upstream, call, request, relay)
+        return await upstream_call.send(target.upstream, call, request, relay)
 
     async def _answer(self, answer: UpstreamAnswer, validated: Validated) -> None:
         """Send a whole answer to the caller, as valid JSON.
@@ -185,21 +233,31 @@ class Exchange:
         content = answer.content
         large = len(content) > LARGE
         if not answer.successful:
-            # MLflow repeats the request in its error, which may be as long.
-            key, rows = self._entry.route.key, validated.result.rows
-            found = await run(large, answer_error, key, answer, rows=rows)
-            if found.trace:
-                text = f"request {self._request.request_id.decode()}: {found.trace}"
-                self._context.log_failure(str(self._launch_id), text)
-            raise found.error
+            raise await self._failure(answer, validated)
         if headers.is_json(answer.headers):
             content = await run(large, valid_json, content)
-        raw = [header for header in answer.headers if header[0] != b"content-length"]
-        raw += (b"content-length", b"%d" % len(content)), self._entry.version
+        dialect = self._request.dialect
+        written = await run(large, dialect.answer, content)
+        replaced = [(b"content-length", b"%d" % len(written))]
+        replaced += [headers.STREAM_TYPE] if dialect.streams else []
+        raw = headers.without(answer.headers, frozenset(name for name, _ in replaced))
+        raw += *replaced, self._entry.version
         self._record_prediction(validated, content)
         if self._request.backed_up:
             await self._wait_for_caller()
-        self._outbox.put(self._request, answer.status, raw, content)
+        self._outbox.put(self._request, answer.status, raw, written)
+
+    async def _failure(self, answer: UpstreamAnswer, validated: Validated) -> ModelDeploymentError:
+        """What the caller is told in place of a prediction; the rest goes to the log of the launch."""
+        # MLflow repeats the request in its error, which may be as long.
+        key, rows = self._entry.route.key, validated.result.rows
+        found = await run(len(answer.content) > LARGE, answer_error, key, answer, rows=rows)
+        if found.internals:
+            self._server_error = found
+            name, error = self._request.request_id.decode(), found.error
+            text = f"request {name}: answered {error.status} ({error.title}); {found.internals}"
+            self._context.log_failure(str(self._launch_id), text)
+        return found.error
 
     async def _wait_for_caller(self) -> None:
         """Wait until the caller has accepted earlier answers."""
@@ -210,9 +268,18 @@ class Exchange:
                 self._context.recorder.flush()
             raise
 
-    async def _relay(self, call: UpstreamCall, answer: ModelConnection) -> None:
+    async def _relay(
+        self,
+        target: ServiceTarget,
+        call: UpstreamCall,
+        answer: ModelConnection,
+        validated: Validated,
+    ) -> None:
         """Pass an answer on as it comes, byte for byte."""
         call.stop_clock()
+        if headers.is_event_stream(answer.headers):
+            await self._relay_stream(target, answer, validated)
+            return
         request, timeout = self._request, self._context.caller_timeout
         await request.accepted(timeout)
         request.begin(answer.status, [*answer.headers, self._entry.version])
@@ -222,51 +289,39 @@ class Exchange:
         request.end()
         self._record_relayed()
 
+    async def _relay_stream(
+        self, target: ServiceTarget, answer: ModelConnection, validated: Validated
+    ) -> None:
+        """Pass a stream on, frame by frame."""
+        request, context = self._request, self._context
+        kept_bytes = self._entry.route.options.max_capture_bytes if context.recorder else 0
+        stream = StreamRelay(request, timeout=context.caller_timeout, kept_bytes=kept_bytes)
+        raw = [*answer.headers, self._entry.version]
+        try:
+            self._stream = stream
+            await stream.run(answer, raw, longest=target.upstream.limits.answer_bytes)
+        except StreamFailed as failed:
+            if failed.answer.status == 504:
+                raise TimeoutError from None
+            target.upstream.count_answer(failed.answer.status)
+            raise await self._failure(failed.answer, validated) from None
+        self._record_prediction(validated, stream.joined, stream.unkept)
+        if context.recorder:
+            context.recorder.flush()
+        request.send(request.dialect.end())
+        request.end()
+
+    def _fail_stream(self, problem: ModelDeploymentError) -> None:
+        """End a stream with an error: it is too late for another status."""
+        self._record_failure(problem.status)
+        if problem.status >= 500:
+            self._record_error(problem)
+        self._request.send(self._request.dialect.failure(problem))
+        self._request.end()
+
     def _note_cut(self, problem: ModelDeploymentError) -> None:
         """An answer was begun, so that it is too late for another status."""
         _log.warning("an answer was cut off: %s", problem, extra=self._log_fields())
-
-    def _record_violations(self, result: CheckResult) -> None:
-        self._entry.counts.count_check(result)
-        if self._context.recorder:
-            key = self._entry.route.key
-            self._context.recorder.violated(key, result.tally, passed=not result.refused)
-
-    def _record_relayed(self) -> None:
-        if self._context.recorder:
-            self._context.recorder.relayed(self._entry.route.key, monotonic() - self._began)
-
-    def _record_prediction(self, validated: Validated, content: bytes) -> None:
-        """Record the prediction before the caller knows it."""
-        if self._context.recorder:
-            self._context.recorder.predicted(
-                self._entry.route,
-                self._request.request_id.decode("ascii"),
-                self._media_type.decode("ascii"),
-                validated.content,
-                content,
-                validated.result.rows or 0,
-                monotonic() - self._began,
-                self.endpoint,
-            )
-
-    def _record_failure(self, status: int) -> None:
-        if self._context.recorder:
-            self._context.recorder.failed(self._entry.route.key, status)
-
-    @property
-    def _launch_id(self) -> str | None:
-        service = self._entry.service
-        return service.upstream.launch_id if service else self._entry.route.launch_id
-
-    def _log_fields(self) -> dict[str, object]:
-        route = self._entry.route
-        return {
-            "model": route.key.model,
-            "version": route.key.version,
-            "launch_id": self._launch_id,
-            "request_id": self._request.request_id.decode("ascii"),
-        }
 
     def _removed(self, call: UpstreamCall) -> ModelDeploymentError:
         key = self._entry.route.key

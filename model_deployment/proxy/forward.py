@@ -11,10 +11,12 @@ from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.endpoint_exchange import answer_endpoint
 from model_deployment.proxy.exchange import Exchange
 from model_deployment.proxy.forwarder import SCOPE_ID
+from model_deployment.proxy.openai.paths import OpenAiPaths
 from model_deployment.proxy.outbox import Outbox
 from model_deployment.proxy.route_entry import RouteEntry
 from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.shadow import Shadows
+from model_deployment.proxy.timeseries import TimeseriesPath
 
 #: Raises a ModelDeploymentError if the request must not be answered.
 Admit = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[None]]
@@ -46,6 +48,8 @@ class Proxy:
         recorder = context.recorder
         self._outbox = Outbox(recorder.flush if recorder else lambda: None)
         self._shadows = Shadows(context)
+        self._openai = OpenAiPaths(routes, context)
+        self._timeseries = TimeseriesPath(routes, context)
 
     async def answer(self, request: CallerRequest) -> None:
         """Answer one request.
@@ -55,6 +59,7 @@ class Proxy:
         """
         if request.backed_up:  # else refusals, which are short, would pile up
             await request.accepted(self._context.caller_timeout)
+        openai = self._openai.claims(request)
         try:
             await self._admit(request.scope, request.named)
         except ModelDeploymentError as error:
@@ -62,6 +67,10 @@ class Proxy:
                 await problems.refuse(request, error)
             else:
                 problems.respond(request, error)
+            return
+        if openai and not await self._openai.prepare(request):
+            return
+        if self._timeseries.claims(request) and not await self._timeseries.prepare(request):
             return
         entry = self._routes.lookup(request.path)
         if entry is None:

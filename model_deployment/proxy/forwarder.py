@@ -19,6 +19,7 @@ from model_deployment.http.asgi import Message, Receive, Scope, Send
 from model_deployment.http.framing import announces_body
 from model_deployment.http.paths import NON_CANONICAL
 from model_deployment.proxy import problems
+from model_deployment.proxy.dialect import document
 from model_deployment.proxy.headers import CLOSE, HOP_BY_HOP, REQUEST_ID, without
 
 #: Seconds after which a caller may find a controller again.
@@ -129,16 +130,12 @@ class _Forwarding:
 
     async def refuse(self, error: ModelDeploymentError) -> None:
         unread = self._has_body and not self._body_read.is_set()
-        status, raw, content = problems.document(error)
+        status, raw, content = document(error)
         raw += [CLOSE] * unread
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
         await self._send({"type": "http.response.body", "body": content, "more_body": unread})
         if unread:
-            # As problems.refuse does it: the answer is complete, and the connection closed a moment later.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(problems.LINGER):
-                    while (await self._receive()).get("more_body", False):
-                        pass
+            await self._linger()
             await self._send({"type": "http.response.body", "body": b""})
 
     async def _relay(self, session: aiohttp.ClientSession) -> None:
@@ -159,7 +156,16 @@ class _Forwarding:
             )
             async for piece in answer.content.iter_any():
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-            await self._send({"type": "http.response.body", "body": b""})
+        if not self._body_read.is_set():
+            await self._linger()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _linger(self) -> None:
+        """Read on for a moment: as :func:`problems.refuse` does it, the answer is complete by now."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(problems.LINGER):
+                while (await self._receive()).get("more_body", False):
+                    pass
 
     async def _body(self) -> AsyncIterator[bytes]:
         more = True

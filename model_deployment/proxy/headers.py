@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from model_deployment.core.errors import UnsupportedMediaType
+from model_deployment.worker.stream_frames import MEDIA_TYPE as EVENT_STREAM
 
 RawHeader = tuple[bytes, bytes]
 
@@ -24,6 +25,8 @@ REQUEST_ID = b"x-request-id"
 VERSION = b"x-model-version"
 #: Browsers must not guess the type of an answer.
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+#: Of a stream.
+STREAM_TYPE = (b"content-type", EVENT_STREAM)
 #: Of the last answer on a connection.
 CLOSE = (b"connection", b"close")
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -129,6 +132,11 @@ def is_json(headers: list[RawHeader]) -> bool:
     named = dict(headers)
     media_type = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
     return media_type == JSON and b"content-encoding" not in named
+
+
+def is_event_stream(headers: list[RawHeader]) -> bool:
+    """Whether the headers of an answer say that it is a stream of values."""
+    return dict(headers).get(b"content-type", b"").startswith(EVENT_STREAM)
 
 
 def without(headers: list[RawHeader], dropped: frozenset[bytes]) -> list[RawHeader]:

@@ -1,8 +1,10 @@
 """The connections to the server of one launch: opened when needed, kept while they are in use."""
 
 import asyncio
+from pathlib import Path
 
 from model_deployment.core.domain import Address
+from model_deployment.http.unix_sockets import connected
 from model_deployment.proxy.model_connection import ModelConnection
 
 #: Seconds. uvicorn closes a connection that was idle for 5 s. Only by closing it first is a request never
@@ -18,6 +20,10 @@ class NotConnected(Exception):
     """The server does not accept connections."""
 
 
+class NotAccepted(Exception):
+    """The server has not accepted a connection in time."""
+
+
 class ModelPool:
     """Connections for one request at a time each; the most recently used one is used next."""
 
@@ -27,7 +33,7 @@ class ModelPool:
             read_timeout: seconds without a sign of life after which a call is given up.
             answer_bytes: bytes that an answer which is read whole may have.
         """
-        self._endpoint = address
+        self._address = address
         self._read_timeout = read_timeout
         self._answer_bytes = answer_bytes
         self._loop = asyncio.get_running_loop()
@@ -42,7 +48,7 @@ class ModelPool:
 
         Raises:
             NotConnected: there is none.
-            TimeoutError: the server does not accept one in time.
+            NotAccepted: the server does not accept one in time.
         """
         connection = self._take_idle()
         if connection is None:
@@ -80,13 +86,22 @@ class ModelPool:
     async def _connect(self) -> ModelConnection:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
-                _, connection = await self._loop.create_connection(
-                    self._new, self._endpoint.host, self._endpoint.port
-                )
-        except TimeoutError:
-            raise
+                return await self._open()
+        except TimeoutError as error:
+            raise NotAccepted from error
         except OSError as error:
             raise NotConnected(str(error)) from error
+
+    async def _open(self) -> ModelConnection:
+        address = self._address
+        if address.path:
+            _, connection = await self._loop.create_unix_connection(
+                self._new, sock=await connected(Path(address.path))
+            )
+        else:
+            _, connection = await self._loop.create_connection(
+                self._new, address.host, address.port
+            )
         return connection
 
     def _new(self) -> ModelConnection:

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 
-import orjson
-
-from model_deployment.core.domain import Route, State
+from model_deployment.core.domain import State
 from model_deployment.core.endpoints import EndpointRoute
 from model_deployment.core.errors import (
     MethodNotAllowed,
@@ -15,7 +13,10 @@ from model_deployment.core.errors import (
 )
 from model_deployment.core.hints import with_advice
 from model_deployment.core.names import ModelKey
+from model_deployment.core.routes import Route
+from model_deployment.http.navigation import is_navigation
 from model_deployment.proxy.caller_request import CallerGone, CallerRequest
+from model_deployment.proxy.error_page import page
 from model_deployment.proxy.headers import RawHeader
 
 #: Seconds that a caller may go on sending a body which is refused.
@@ -42,7 +43,7 @@ def not_reached(key: ModelKey) -> NotReached:
 
 def not_ready(route: Route) -> NotReady:
     """The deployment does not serve; the error names its state."""
-    if route.address is not None:
+    if route.serves:
         return NotReady(
             f"cannot predict with {route.key}: its signature cannot be read now", retry_after=2
         )
@@ -64,14 +65,15 @@ def no_champion(endpoint: EndpointRoute) -> NotReady:
 
 
 def respond(request: CallerRequest, error: ModelDeploymentError, *more: RawHeader) -> None:
-    """Answer with a problem document, and these headers."""
-    status, raw, content = document(error)
+    """Answer with an error, and these headers."""
+    navigates = is_navigation(request.method, request.named)
+    status, raw, content = page(error) if navigates else request.dialect.problem(error)
     request.answer(status, [*raw, *more], content)
 
 
 async def refuse(request: CallerRequest, error: ModelDeploymentError, *more: RawHeader) -> None:
     """Answer a caller who is still sending the body, and close the connection."""
-    status, raw, content = document(error)
+    status, raw, content = request.dialect.problem(error)
     request.keep_alive = False
     request.begin(status, [*raw, *more])
     request.send(content)
@@ -81,14 +83,3 @@ async def refuse(request: CallerRequest, error: ModelDeploymentError, *more: Raw
         async with asyncio.timeout(LINGER):
             await request.discard_body()
     request.end()
-
-
-def document(error: ModelDeploymentError) -> tuple[int, list[RawHeader], bytes]:
-    """Status, headers and body of an answer."""
-    content = orjson.dumps(error.problem())
-    raw = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", b"%d" % len(content)),
-        *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
-    ]
-    return error.status, raw, content

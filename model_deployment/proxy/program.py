@@ -14,8 +14,10 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
-from model_deployment.core.domain import Route
+from model_deployment.core.endpoints import EndpointName
+from model_deployment.core.model_kind import ModelKind
 from model_deployment.core.names import ModelKey
+from model_deployment.core.routes import Route
 from model_deployment.credentials.access import Access
 from model_deployment.credentials.verify import Credentials
 from model_deployment.gate import Gate
@@ -89,6 +91,7 @@ class ProxyProgram:
             UpstreamLimits(**config.limits),
             usage=self._usage_of,
             gates=self._gate,
+            kinds=self._kind,
             on_failure=lambda: self._control.send({"event": "look"}),
             add_event=self._note,
             wake=self._wake,
@@ -105,13 +108,14 @@ class ProxyProgram:
         self._forwarder = Forwarder(
             config.folder / protocol.API_SOCKET, lambda: self._control.connected
         )
+        self._recorder = Recorder(self._spool, windows, self._counters)
         logs = LaunchLogs(data / "logs", config.log_max_bytes)
         self._server = ProxyServer(
             self._forwarder,
             self._routes,
             ExchangeContext(
                 config.max_body_bytes,
-                recorder=Recorder(self._spool, windows, self._counters),
+                recorder=self._recorder,
                 log_failure=logs.append,
             ),
             Access(self._credentials, config.hosts, config.open_calls).admit,
@@ -147,7 +151,7 @@ class ProxyProgram:
             OSError: the control socket cannot be made.
         """
         await self._control.start()
-        upkeep = SpoolUpkeep(self._spool)
+        upkeep = SpoolUpkeep(self._spool, self._recorder)
         beside = [
             asyncio.create_task(upkeep.run()),
             asyncio.create_task(self._report_changes()),
@@ -167,6 +171,7 @@ class ProxyProgram:
             if self._usage is not None:
                 self._usage.close()
             await self._forwarder.close()
+            self._recorder.write_errors(everything=True)
             self._spool.close()
             self._credentials.close()
 
@@ -176,6 +181,10 @@ class ProxyProgram:
     def _gate(self, route: Route) -> Gate:
         path = self._artifacts.path(route.artifact)
         return self._descriptions.gate(path, route.options.validation)
+
+    def _kind(self, route: Route) -> ModelKind | None:
+        path = self._artifacts.path(route.artifact)
+        return self._descriptions.kind(path) if (path / "MLmodel").exists() else None
 
     def _note(self, key: ModelKey, text: str) -> None:
         self._control.send({"event": "note", "key": [key.model, key.version], "text": text})
@@ -216,8 +225,9 @@ class ProxyProgram:
     async def _replace_table(self, message: Message) -> None:
         routes = [protocol.route_of(one) for one in message["routes"]]
         endpoints = [protocol.endpoint_of(one) for one in message["endpoints"]]
+        timeseries = EndpointName(*named) if (named := message.get("timeseries")) else None
         await asyncio.to_thread(self._read_signatures, routes)
-        complete = self._routes.publish(routes, endpoints)
+        complete = self._routes.publish(routes, endpoints, timeseries)
         self._counters.keep(route.key for route in routes)
         if self._phase is _Phase.STARTING:
             self._phase = _Phase.SERVING
@@ -237,6 +247,7 @@ class ProxyProgram:
             if route.artifact:
                 with contextlib.suppress(Exception):  # publishing says why
                     self._gate(route)
+                    self._kind(route)
 
     def _changes(self, *, everything: bool = False) -> dict[str, Any]:
         counts = self._counts.changes(time.time(), everything=everything)

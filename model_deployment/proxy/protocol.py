@@ -7,7 +7,7 @@ message  members                               the proxy then
 ======== ===================================== ==========================================================
 listener                                       sends its listening socket (SCM_RIGHTS), and the address
 hello    id                                    answers with its protocol, and begins to report
-table    number, routes, endpoints             replaces its route table, then sends ``acknowledged``
+table    number, routes, endpoints, timeseries replaces its route table, then sends ``acknowledged``
 report   id                                    answers with a report
 stored   revisions                             forgets counts that are in the document store
 discard  key                                   forgets counts of a name that stands for another model
@@ -31,14 +31,16 @@ from typing import Any
 
 import orjson
 
-from model_deployment.core.domain import Address, LaunchTraffic, ProxyCounters, Route, State
+from model_deployment.core.domain import Address, State
 from model_deployment.core.endpoints import EndpointName, EndpointRoute
 from model_deployment.core.errors import NotEnoughMemory
+from model_deployment.core.measures import LaunchTraffic, ProxyCounters
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.core.routes import Route, Target
 
 #: Of this protocol. A proxy of another version is replaced.
-VERSION = 3
+VERSION = 5
 #: Bytes of a line; a longer one ends the connection.
 LONGEST = 256 * 1024 * 1024
 #: Below the data directory; only its owner may enter.
@@ -131,17 +133,28 @@ def route_of(message: Mapping[str, Any]) -> Route:
     Raises:
         LookupError, TypeError, ValueError: it is no route.
     """
-    address = message["address"]
     known = {name: message[name] for name in Route.__dataclass_fields__ if name in message}
     return Route(
         **known
         | {
             "key": ModelKey(*message["key"]),
             "state": State(message["state"]),
-            "address": Address(**address) if address else None,
             "options": Options.from_dict(message["options"]),
+            "targets": tuple(map(_target_of, message["targets"])),
+            "retiring": tuple(map(_target_of, message["retiring"])),
         }
     )
+
+
+def _target_of(message: Mapping[str, Any]) -> Target:
+    address = message["address"]
+    return Target(
+        message["launch_id"], message["session"], None if address is None else _address_of(address)
+    )
+
+
+def _address_of(message: Mapping[str, Any]) -> Address:
+    return Address(message["host"], message["port"], message["path"])
 
 
 def endpoint_message(route: EndpointRoute) -> Message:

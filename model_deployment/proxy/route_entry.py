@@ -4,11 +4,12 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
-from model_deployment.core.domain import BATCH_ROWS, Route
-from model_deployment.gate import CheckResult, Gate
-from model_deployment.proxy.batch import Batcher
+from model_deployment.core.measures import BATCH_ROWS
+from model_deployment.core.model_kind import PLAIN, ModelKind
+from model_deployment.core.routes import Route
+from model_deployment.gate import CheckResult
 from model_deployment.proxy.headers import VERSION, RawHeader
-from model_deployment.proxy.upstream import Upstream
+from model_deployment.proxy.service import Service
 from model_deployment.proxy.wake_queue import WakeQueue
 
 
@@ -36,15 +37,6 @@ class RouteCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What serves the requests for one launch."""
-
-    upstream: Upstream
-    gate: Gate | None
-    batcher: Batcher | None
-
-
-@dataclass(frozen=True, slots=True)
 class RouteEntry:
     """The deployment that a path leads to. ``service`` is None while it does not serve."""
 
@@ -55,6 +47,7 @@ class RouteEntry:
     wake_queue: "WakeQueue[RouteEntry]"
     #: Of its answers: which version they are of.
     version: RawHeader
+    kind: ModelKind
 
     @classmethod
     def of(
@@ -63,6 +56,7 @@ class RouteEntry:
         service: Service | None,
         counts: RouteCounts,
         wake_queue: "WakeQueue[RouteEntry]",
+        kind: ModelKind = PLAIN,
     ) -> "RouteEntry":
         version = VERSION, b"%d" % route.key.version
-        return cls(route, service, counts, wake_queue, version)
+        return cls(route, service, counts, wake_queue, version, kind)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from model_deployment.core.domain import LaunchTraffic, ProxyCounters
+from model_deployment.core.measures import LaunchTraffic, ProxyCounters
 from model_deployment.core.names import ModelKey
 from model_deployment.proxy import protocol
 from model_deployment.proxy.routes import Routes

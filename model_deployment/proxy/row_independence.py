@@ -20,6 +20,7 @@ import aiohttp
 from model_deployment.core.domain import Address
 from model_deployment.core.merging import Finding
 from model_deployment.gate import Gate, MalformedJson, MergeableTable, dumps, loads
+from model_deployment.http.model_session import model_session
 from model_deployment.proxy.answers import predictions
 from model_deployment.proxy.varied_rows import concatenated, varied_rows
 from model_deployment.worker import row_wise
@@ -52,7 +53,7 @@ async def compare(address: Address, gate: Gate, example: Any, timeout: float) ->
     Raises:
         OSError, aiohttp.ClientError, TimeoutError: the model server does not answer.
     """
-    async with _session(timeout) as session:
+    async with model_session(address, timeout) as session:
         return await _compare(gate, example, _predict(session, address, gate, sys.maxsize))
 
 
@@ -69,7 +70,7 @@ async def examine(
     Raises:
         OSError, aiohttp.ClientError: the model server does not answer.
     """
-    async with _session(_LONGEST) as session:
+    async with model_session(address, _LONGEST) as session:
         verdict = await _ask(session, address) or row_wise.judge_file(flavors)
         if not verdict.row_wise:
             return Finding(False, verdict.reason)
@@ -146,10 +147,6 @@ def _first_difference(
                 f"and {_shown(other)} alone"
             )
     return ""
-
-
-def _session(timeout: float) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout))
 
 
 def _predict(session: aiohttp.ClientSession, address: Address, gate: Gate, most: int) -> Predict:

@@ -22,7 +22,8 @@ from model_deployment.proxy.endpoint_table import EndpointEntry
 from model_deployment.proxy.headers import RawHeader
 from model_deployment.proxy.offload import LARGE, run
 from model_deployment.proxy.rollout_counter import REFUSED, RequestOutcome
-from model_deployment.proxy.route_entry import RouteEntry, Service
+from model_deployment.proxy.route_entry import RouteEntry
+from model_deployment.proxy.service import Service, ServiceTarget
 from model_deployment.proxy.upstream import LaunchRemoved, UpstreamCall
 from model_deployment.proxy.upstream_call import UpstreamRequest
 from model_deployment.proxy.validate import rejection, validate
@@ -114,12 +115,13 @@ class Shadows:
     async def _send(self, copy: RequestCopy) -> None:
         candidate = copy.endpoint.candidate
         service = None if candidate is None else candidate.service
-        if candidate is None or service is None or service.upstream.callers:
+        target = None if service is None else service.choose()
+        if candidate is None or service is None or target is None or target.upstream.callers:
             _drop(copy)
             return
         began = monotonic()
         try:
-            answer = await self._answer(copy, candidate, service)
+            answer = await self._answer(copy, candidate, service, target)
         except (LaunchRemoved, TooBusy):
             _drop(copy)
             return
@@ -140,9 +142,12 @@ class Shadows:
                 answer.content,
                 answer.status,
                 seconds,
+                target.upstream.launch_id,
             )
 
-    async def _answer(self, copy: RequestCopy, candidate: RouteEntry, service: Service) -> _Answer:
+    async def _answer(
+        self, copy: RequestCopy, candidate: RouteEntry, service: Service, target: ServiceTarget
+    ) -> _Answer:
         key, media_type, content, rows = candidate.route.key, None, copy.content, None
         if service.gate is not None:
             try:
@@ -160,30 +165,30 @@ class Shadows:
             return headers.for_upstream(copy.headers, copy.request_id, media_type)
 
         request = UpstreamRequest(content, lines, copy.query)
-        with UpstreamCall(service.upstream, callers=0) as call:
+        with UpstreamCall(target.upstream, callers=0) as call:
             try:
-                found = await upstream_call.send(service.upstream, call, request)
+                found = await upstream_call.send(target.upstream, call, request)
                 assert found is not None  # noqa: S101 - only a relay makes it None
             except TooBusy:
                 raise
             except ModelDeploymentError as error:
                 return _Answer(error.status, failure=str(error.status))
-        return await self._read(copy, candidate, service, found, rows)
+        return await self._read(copy, candidate, target, found, rows)
 
     async def _read(
         self,
         copy: RequestCopy,
         candidate: RouteEntry,
-        service: Service,
+        target: ServiceTarget,
         answer: UpstreamAnswer,
         rows: int | None,
     ) -> _Answer:
         large = len(answer.content) > LARGE
         if not answer.successful:
             found = await run(large, answer_error, candidate.route.key, answer, rows=rows)
-            if found.trace:
-                text = f"copy of request {copy.request_id.decode()}: {found.trace}"
-                self._context.log_failure(str(service.upstream.launch_id), text)
+            if found.internals:
+                text = f"copy of request {copy.request_id.decode()}: {found.internals}"
+                self._context.log_failure(str(target.upstream.launch_id), text)
             return _Answer(found.error.status, failure=str(found.error.status))
         content = answer.content
         if headers.is_json(answer.headers):

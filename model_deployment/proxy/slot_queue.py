@@ -30,6 +30,13 @@ class SlotQueue:
         self._waiters: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
+    def resize(self, limit: int) -> None:
+        """Adopt another limit, at least 1. Calls under way keep their slots."""
+        larger = limit > self._limit
+        self._limit = limit
+        if larger and self._waiters:
+            self._grant()
+
     def take(self) -> bool:
         """Take a slot if it is to be had at once."""
         return not self._waiters and self._slots.take(self._limit)

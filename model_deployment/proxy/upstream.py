@@ -6,23 +6,25 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from model_deployment.core.domain import Address, LaunchTraffic
+from model_deployment.core.domain import Address
 from model_deployment.core.errors import TooBusy
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.proxy.model_pool import ModelPool
-from model_deployment.proxy.shared_limits import DeploymentUsage, SharedNumber, unshared_usage
+from model_deployment.proxy.shared_limits import DeploymentUsage, SharedNumber
 from model_deployment.proxy.slot_queue import SlotQueue
+from model_deployment.proxy.standing import Standing, Tally
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamLimits:
     """What one deployment may be asked at the same time, by all proxies together."""
 
-    #: Calls of the model at the same time.
+    #: Calls of each target at the same time.
     connections: int = 128
-    #: Requests that may wait for one of these.
+    #: Requests that may wait for one of these, for each target.
     queue: int = 1024
-    #: Bytes of the bodies of all of them.
+    #: Bytes of the bodies of all of them, however many targets there are.
     queue_bytes: int = 256 * 1024 * 1024
     #: Seconds without a sign of life after which a call is given up.
     read_timeout: float = 70.0
@@ -39,27 +41,39 @@ class LaunchRemoved(Exception):
 
 
 class Shares:
-    """What a proxy uses of the limits of a deployment, whichever launch answers."""
+    """What a proxy uses of the limits of a deployment, whichever of its targets answers."""
 
     def __init__(self, usage: DeploymentUsage, limits: UpstreamLimits) -> None:
         self.usage = usage
+        self.limits = limits
         #: Calls beyond the limit wait here, where their age does not count against the model.
         self.slots = SlotQueue(usage.slots, limits.connections)
+        #: Requests that may be in calls, or wait for one.
+        self.places = limits.connections + limits.queue
+        #: What the targets have answered.
+        self.tally = Tally()
+
+    def resize(self, targets: int) -> None:
+        """Adopt the number of targets, at least 1."""
+        self.places = targets * (self.limits.connections + self.limits.queue)
+        self.slots.resize(targets * self.limits.connections)
 
 
 class Budget:
     """What may wait for one model: a number of requests, and the bytes of their bodies."""
 
     def __init__(
-        self, key: ModelKey, limits: UpstreamLimits, places: SharedNumber, bodies: SharedNumber
+        self, key: ModelKey, shares: Shares, places: SharedNumber, bodies: SharedNumber
     ) -> None:
         """
         Args:
+            shares: the limits.
             places: the requests, of all proxies.
             bodies: bytes of their bodies, of all proxies.
         """
         self.key = key
-        self.limits = limits
+        self.limits = shares.limits
+        self._shares = shares
         self.now = asyncio.get_running_loop().time
         #: Bytes of bodies, of this launch and proxy.
         self.held = 0
@@ -76,7 +90,7 @@ class Budget:
         Raises:
             TooBusy: it may not.
         """
-        if not self._places.add(1, self.limits.connections + self.limits.queue):
+        if not self._places.add(1, self._shares.places):
             raise self._too_busy(f"{self._places.total} requests are waiting for it")
         try:
             self.hold(size)
@@ -127,19 +141,19 @@ class Upstream(Budget):
         self,
         key: ModelKey,
         address: Address,
-        limits: UpstreamLimits,
+        shares: Shares,
         on_failure: Callable[[], None] = lambda: None,
-        shares: Shares | None = None,
     ) -> None:
         """
         Args:
-            on_failure: called when the model did not answer as a living server does.
             shares: what the launch shares with other launches and proxies.
+            on_failure: called when the model did not answer as a living server does.
         """
-        shares = shares or Shares(unshared_usage(), limits)
-        super().__init__(key, limits, shares.usage.callers, shares.usage.held)
+        super().__init__(key, shares, shares.usage.callers, shares.usage.held)
+        limits = shares.limits
         self._host = f"{address.host}:{address.port}".encode("ascii")
-        self.on_failure = on_failure
+        self._on_failure = on_failure
+        self._standing = Standing(shares.tally)
         self.slots = shares.slots
         self.pool = ModelPool(
             address, read_timeout=limits.read_timeout, answer_bytes=limits.answer_bytes
@@ -162,6 +176,7 @@ class Upstream(Budget):
         if ready and launch_id != self._ready:
             self._ready = launch_id
             self._timeouts_in_row = 0
+            self._standing.reset()
             self.clocks = dict.fromkeys(self.clocks, self.now())
 
     def head(self, query: bytes, lines: bytes, size: int) -> bytes:
@@ -178,9 +193,21 @@ class Upstream(Budget):
         """Count a whole answer; 504 stands for a time-out as well."""
         if status == 504:
             self._timeouts_in_row += 1
+            self._standing.broke(self.now())
         else:
             self._answered += 1
             self._timeouts_in_row = 0
+            self._standing.answered(status, self.now())
+
+    def count_break(self) -> None:
+        """The model did not answer as a living server does."""
+        self._standing.broke(self.now())
+        self._on_failure()
+
+    @property
+    def left_out_until(self) -> float | None:
+        """From when on it may prove itself, since it has broken; a time of the event loop."""
+        return self._standing.left_out_until
 
     @property
     def waiting(self) -> int:
@@ -204,43 +231,6 @@ class Upstream(Budget):
         for call in self.calls:
             call.abort(LaunchRemoved())
         self.pool.close()
-
-
-class BodyReservation:
-    """Holds the bytes of a body while it is received or checked, before there is a call for it."""
-
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
-        self._size = 0
-
-    def __enter__(self) -> Self:
-        self._budget.begin_reading()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._budget.let_go(self._size)
-        self._budget.end_reading()
-
-    def add(self, size: int) -> None:
-        """Hold ``size`` more bytes.
-
-        Raises:
-            TooBusy: other bodies hold too many.
-        """
-        self._budget.hold(size, self._size)
-        self._size += size
-
-    def resize(self, size: int) -> None:
-        """Hold ``size`` bytes in all.
-
-        Raises:
-            TooBusy: other bodies hold too many.
-        """
-        if size >= self._size:
-            self.add(size - self._size)
-        else:
-            self._budget.let_go(self._size - size)
-            self._size = size
 
 
 class UpstreamCall:
@@ -308,7 +298,6 @@ class UpstreamCall:
 
     def start_clock(self) -> None:
         """It is the model's turn: to accept the request, or to answer."""
-        self.sent = True
         self._upstream.clocks[self] = self._upstream.now()
 
     def stop_clock(self) -> None:

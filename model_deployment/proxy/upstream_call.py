@@ -3,12 +3,20 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from model_deployment.core.errors import ModelBroke, UpstreamTimeout
+from model_deployment.core.errors import ModelBroke, NotReached, UpstreamTimeout
 from model_deployment.proxy.answers import UpstreamAnswer
 from model_deployment.proxy.model_connection import AnswerTooLarge, BrokenAnswer, ModelConnection
-from model_deployment.proxy.model_pool import NotConnected
+from model_deployment.proxy.model_pool import NotAccepted, NotConnected
 from model_deployment.proxy.problems import not_reached
 from model_deployment.proxy.upstream import Upstream, UpstreamCall
+
+
+class ConnectTimeout(UpstreamTimeout):
+    """The model did not accept a connection in time, so nothing of the request has reached it."""
+
+
+#: Nothing of the request was sent: another target may have it.
+Unsent = (NotReached, ConnectTimeout)
 
 #: Passes an answer on piece by piece.
 Relay = Callable[[ModelConnection], Awaitable[None]]
@@ -35,23 +43,29 @@ async def send(
 
     Raises:
         UpstreamTimeout, ModelBroke: there was no answer.
-        NotReached: nothing was sent.
+        NotReached, ConnectTimeout: nothing was sent.
     """
     async with upstream.slots:
         call.start_clock()
         try:
             return await _send(upstream, call, request, relay)
+        except NotAccepted:
+            upstream.count_answer(504)
+            upstream.count_break()
+            raise ConnectTimeout(
+                f"cannot get a prediction from {upstream.key}: it did not accept a connection in time"
+            ) from None
         except TimeoutError:
             upstream.count_answer(504)
-            upstream.on_failure()
+            upstream.count_break()
             raise UpstreamTimeout(
                 f"cannot get a prediction from {upstream.key}: it did not answer in time"
             ) from None
         except NotConnected:
-            upstream.on_failure()
+            upstream.count_break()
             raise not_reached(upstream.key) from None
         except BrokenAnswer:
-            upstream.on_failure()
+            upstream.count_break()
             raise ModelBroke(
                 f"cannot get a prediction from {upstream.key}: its process broke off the connection"
             ) from None
@@ -66,6 +80,7 @@ async def _send(
     upstream: Upstream, call: UpstreamCall, request: UpstreamRequest, relay: Relay | None
 ) -> UpstreamAnswer | None:
     connection = await upstream.pool.take()
+    call.mark_sent()
     try:
         head = upstream.head(request.query, request.headers(), len(request.content))
         await connection.ask(head, request.content, may_relay=relay is not None)

@@ -1,15 +1,15 @@
 """Requests that wait for a parked or recovering deployment, until one of its launches serves them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Generic, TypeVar
 
-from model_deployment.core.domain import Route, State
+from model_deployment.core.domain import State
 from model_deployment.core.errors import DeployFailed, ModelDeploymentError, NotReady
 from model_deployment.core.hints import with_advice
+from model_deployment.core.routes import Route
 from model_deployment.proxy.problems import not_reached, not_ready
-from model_deployment.proxy.shared_limits import DeploymentUsage
-from model_deployment.proxy.upstream import Budget, UpstreamLimits
+from model_deployment.proxy.upstream import Budget, Shares
 
 T = TypeVar("T")
 
@@ -18,9 +18,9 @@ _STOP_TIMEOUT = 2.0
 
 
 class Waiter(Generic[T]):
-    def __init__(self, excluded_launch: str | None = None) -> None:
-        """``excluded_launch``: the launch that has turned out to be gone; any other will do."""
-        self.excluded_launch = excluded_launch
+    def __init__(self, gone: Container[str | None] = ()) -> None:
+        """``gone``: launches that have turned out to be gone; any other will do."""
+        self.gone = gone
         self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
     def abort(self, why: Exception) -> None:
@@ -31,14 +31,13 @@ class Waiter(Generic[T]):
 class WakeQueue(Budget, Generic[T]):
     """The waiting requests of one deployment; ``T`` is what serves them."""
 
-    def __init__(
-        self, route: Route, limits: UpstreamLimits, wake: Callable[[], None], usage: DeploymentUsage
-    ) -> None:
+    def __init__(self, route: Route, shares: Shares, wake: Callable[[], None]) -> None:
         """``wake``: has the deployment started, if it is parked."""
-        super().__init__(route.key, limits, usage.queued, usage.queued_bytes)
+        super().__init__(route.key, shares, shares.usage.queued, shares.usage.queued_bytes)
         self._route = route
         self._wake = wake
-        self._serving: T | None = None
+        #: What serves the deployment now; None if nothing does.
+        self.serving: T | None = None
         self._waiters: set[Waiter[T]] = set()
         self._stopping = False
         self._first_start = False
@@ -93,10 +92,10 @@ class WakeQueue(Budget, Generic[T]):
         Args:
             first_start: whether requests may wait until it is ready for the first time.
         """
-        self._route, self._serving, self._first_start = route, serving, first_start
+        self._route, self.serving, self._first_start = route, serving, first_start
         if serving is not None:
             for waiter in self._waiters:
-                if not waiter.future.done() and route.launch_id != waiter.excluded_launch:
+                if not waiter.future.done() and _has_other(route, waiter.gone):
                     waiter.future.set_result(serving)
         elif not route.waits:
             self.fail_all(_unavailable(route))
@@ -116,9 +115,9 @@ class WakeQueue(Budget, Generic[T]):
         Raises:
             ModelDeploymentError: nothing serves it.
         """
-        if self._serving is not None and self._route.launch_id != waiter.excluded_launch:
-            return self._serving
-        if self._serving is None and not self._route.waits:
+        if self.serving is not None and _has_other(self._route, waiter.gone):
+            return self.serving
+        if self.serving is None and not self._route.waits:
             raise _unavailable(self._route)
         self._waiters.add(waiter)
         self._wake_if_parked()
@@ -126,10 +125,15 @@ class WakeQueue(Budget, Generic[T]):
             async with asyncio.timeout_at(until):
                 return await waiter.future
         except TimeoutError:
-            gone = self._serving is not None
+            gone = self.serving is not None
             raise (not_reached(self.key) if gone else not_ready(self._route)) from None
         finally:
             self._waiters.discard(waiter)
+
+
+def _has_other(route: Route, gone: Container[str | None]) -> bool:
+    """Whether requests can be sent to a launch that is not gone."""
+    return any(one.address is not None and one.launch_id not in gone for one in route.targets)
 
 
 def _unavailable(route: Route) -> ModelDeploymentError:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from model_deployment.app.proxies import build_data_plane
-from model_deployment.core.domain import Address, Route, State
 from model_deployment.core.endpoints import EndpointName, EndpointRoute
 from model_deployment.core.names import ModelKey
 from model_deployment.core.rollout_counts import StageCounts, total
@@ -22,6 +21,7 @@ from model_deployment.settings import Settings
 from tests.support import audit
 from tests.support.harness import HOST
 from tests.support.marked_callers import MarkedCallers
+from tests.support.routes import ready_route
 from tests.support.stubs import Stub, Stubs
 from tests.support.waiting import until
 
@@ -84,8 +84,7 @@ async def versions(tmp_path: Path, stubs: Stubs, proxies: int) -> AsyncIterator[
         found = Versions(plane, listener.getsockname()[1], started)
         await found.publish()
         routes = [
-            Route(key, State.READY, str(key), Address(HOST, stub.port), artifact="m")
-            for key, stub in started.items()
+            ready_route(key, str(key), stub.port, artifact="m") for key, stub in started.items()
         ]
         await until(lambda: plane.publish(routes), timeout=30, what="the proxies")
         await until(lambda: plane.serving == max(1, proxies), timeout=30, what="all proxies")

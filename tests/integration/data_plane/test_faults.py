@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 
-from model_deployment.core.domain import Role
+from model_deployment.core.users import Role
 from model_deployment.credentials import htpasswd
 from model_deployment.http.unix_sockets import bind_in
 from tests.support.data_plane import proxies

@@ -10,7 +10,8 @@ import pytest
 from model_deployment.app import server
 from model_deployment.app.components import StandIn
 from model_deployment.settings import Settings
-from tests.support.harness import HOST, claim_ports
+from tests.support.harness import HOST
+from tests.support.ports import claim_ports
 from tests.support.stub_controller import PROGRAM, stub_command
 from tests.support.waiting import until
 

@@ -149,7 +149,9 @@ async def test_of_an_exception_inside_the_model_only_its_log_knows(
     is_told_nowhere(answer)
     [(launch, text)] = front.traces
     assert launch == LAUNCH
-    assert text.startswith("request mine: status 400: Traceback")
+    assert text.startswith(
+        "request mine: answered 502 (Model failed); the model server answered 400: Traceback"
+    )
     assert CANARY in text
     # The process is well, and nobody need look at it.
     assert front.failures == 0
@@ -226,7 +228,7 @@ async def test_any_other_status_is_a_failure_of_the_model(
     assert answer.get("location") is None
     assert answer.get("retry-after") is None
     [(_, text)] = front.traces
-    assert text.partition(": ")[2] == f"status {status}: {content.decode()}"
+    assert text.partition("; ")[2] == f"the model server answered {status}: {content.decode()}"
     assert len(front.upstream.requests) == 1
     assert front.failures == 0
 

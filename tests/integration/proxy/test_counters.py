@@ -1,6 +1,7 @@
 """What the proxy tells of a deployment from outside: who waits, what is held, how large calls were."""
 
-from model_deployment.core.domain import BATCH_ROWS, ProxyCounters, State
+from model_deployment.core.domain import State
+from model_deployment.core.measures import BATCH_ROWS, ProxyCounters
 from tests.support.held_requests import batching, send, send_all
 from tests.support.proxy_front import KEY, Front, Serve
 from tests.support.raw_http import Wire, post

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import Route, State
+from model_deployment.core.domain import State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.rollout_counts import ArmCounts, StageCounts
+from model_deployment.core.routes import Route
 from model_deployment.proxy.split import position
 from tests.support.endpoint_front import (
     CANDIDATE,

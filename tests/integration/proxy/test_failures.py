@@ -1,11 +1,17 @@
 """Models that do not answer as they should: every caller gets a clear answer, and the counters hold."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from model_deployment.core.domain import State
-from tests.support.proxy_front import LIMIT, Front, Serve
+from model_deployment.core.routes import Route
+from model_deployment.recording.model_errors import Failure
+from model_deployment.recording.recorder import Recorder
+from model_deployment.recording.spool import Spool
+from model_deployment.recording.windows import TrafficWindows
+from tests.support.proxy_front import KEY, LAUNCH, LIMIT, Front, Serve
 from tests.support.raw_http import Message, chunks, post, post_chunked
 from tests.support.upstreams import Behave, HeldUpstream, Peer, answers, echo, silent
 from tests.support.waiting import until
@@ -263,3 +269,46 @@ async def test_counts_answers(serve: Serve) -> None:
         await caller.ask(post())
     assert front.traffic.answered == 5
     assert front.upstream.connections == 1
+
+
+class Notes(Recorder):
+    """Notes what is recorded of failures."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(Spool(folder, max_bytes=0), TrafficWindows("test"))
+        self.failures: list[Failure] = []
+
+    def broke(self, route: Route, failure: Failure) -> None:
+        assert route.key == KEY
+        self.failures.append(failure)
+
+
+@pytest.mark.parametrize(
+    ("behave", "status", "title"),
+    [
+        (answers(b"{}", 500), 502, "Model failed"),
+        (answers(b'{"message": "the columns are too few"}', 422), 422, None),
+        (answers(b"", 504), 504, "Model timed out"),
+        (silent, 504, "Model timed out"),
+        (says(b"HTTP/1.1 200 OK\r\n"), 502, "Model process broke"),
+    ],
+)
+async def test_what_is_not_the_callers_fault_is_recorded(
+    serve: Serve, tmp_path: Path, behave: Behave, status: int, title: str | None
+) -> None:
+    notes = Notes(tmp_path)
+    front = await serve(behave, recorder=notes, read_timeout=0.2)
+    answer = await front.ask(post(b"x", x_request_id="mine"))
+    assert answer.status == status
+    told = [(one.request_id, one.status, one.launch_id, one.title) for one in notes.failures]
+    assert told == ([("mine", status, LAUNCH, title)] if title else [])
+
+
+async def test_a_request_to_a_failed_deployment_is_recorded_too(
+    serve: Serve, tmp_path: Path
+) -> None:
+    notes = Notes(tmp_path)
+    front = await serve(echo, recorder=notes)
+    front.publish(front.route(state=State.FAILED))
+    (await front.ask(post(b"x"))).problem(503)
+    assert [one.title for one in notes.failures] == ["Not ready"]

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import LaunchTraffic, Route, State
+from model_deployment.core.domain import State
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
+from model_deployment.core.routes import Route
 from model_deployment.gate import Gate
 from model_deployment.proxy import exchange
 from model_deployment.proxy.model_pool import ModelPool

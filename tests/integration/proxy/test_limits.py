@@ -144,7 +144,7 @@ async def test_bodies_that_are_still_coming_count_too(serve: Serve) -> None:
     entry = front.routes.lookup(b"/iris-1")
     assert isinstance(entry, RouteEntry)
     assert entry.service
-    upstream = entry.service.upstream
+    upstream = entry.service.choose().upstream
     slow = await front.call()
     await slow.send(post_chunked(bytes(100_000), end=False))
     await until(lambda: upstream.held == 100_000, what="the first body in the proxy")

@@ -198,7 +198,7 @@ async def test_a_problem_is_one_document_and_no_more(serve: Serve) -> None:
     front.publish(front.route(state=State.STARTING))
     answer = await front.ask(post())
     assert json.loads(answer.body) == {
-        "type": "about:blank",
+        "type": "urn:model-deployment:problem:not-ready",
         "title": "Not ready",
         "status": 503,
         "detail": "cannot predict with iris-1: it is starting",

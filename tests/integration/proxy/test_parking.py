@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import ProxyCounters, State
+from model_deployment.core.domain import State
 from model_deployment.core.errors import NotEnoughMemory
+from model_deployment.core.measures import ProxyCounters
 from model_deployment.core.options import Options
 from tests.support.proxy_front import KEY, LAUNCH, Front, Serve
 from tests.support.raw_http import Wire, post, post_chunked
@@ -170,21 +171,25 @@ async def test_who_is_still_sending_is_seen_and_counts_as_use(serve: Serve) -> N
 async def test_calls_outlive_a_launch_whose_port_is_held(serve: Serve) -> None:
     gate = HeldUpstream()
     front = await serve(gate)
-    first = replace(front.route(), session=LAUNCH)
-    front.publish(first)
+    held = front.route()
+    (target,) = held.targets
     waiting = await front.call()
     await waiting.send(post(b"1"))
     await until(lambda: front.traffic.in_flight == 1, what="a call")
-    front.publish(replace(first, state=State.PENDING, launch_id=None))
+    without = replace(target, launch_id=None, address=None)
+    front.publish(replace(held, state=State.PENDING, targets=(without,), waits=True))
     late = await front.call()
     await late.send(post(b"2"))
-    starting = replace(first, state=State.STARTING, launch_id="launch-2")
-    front.publish(starting)
+    await until(lambda: front.routes.counters(KEY).waiting == 1, what="a request that waits")
+    coming = replace(target, launch_id="launch-2")
+    starting = replace(coming, address=None)
+    front.publish(replace(held, state=State.STARTING, targets=(starting,), waits=True))
+    assert front.routes.traffic("launch-2").in_flight == 1
+    oldest = front.routes.traffic("launch-2").oldest
+    front.publish(replace(held, targets=(coming,)))
+    # The time that it has waited is not held against the new launch.
+    assert front.routes.traffic("launch-2").oldest < oldest
     await until(lambda: front.routes.traffic("launch-2").in_flight == 2, what="both calls")
-    before = front.routes.traffic("launch-2").oldest
-    front.publish(replace(starting, state=State.READY))
-    # The time they have waited is not held against the new launch.
-    assert front.routes.traffic("launch-2").oldest < before
     gate.open()
     assert [(await caller.receive()).body for caller in (waiting, late)] == [b"1", b"2"]
     assert front.failures == 0
@@ -196,5 +201,5 @@ async def test_calls_do_not_outlive_a_session(serve: Serve) -> None:
     caller = await front.call()
     await caller.send(post(b"1"))
     await until(lambda: front.traffic.in_flight == 1, what="a call")
-    front.publish(replace(front.route(launch="launch-2"), session="launch-2"))
+    front.publish(front.route(launch="launch-2"))
     (await caller.receive()).problem(502)

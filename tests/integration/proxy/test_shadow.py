@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import LaunchTraffic, Route, State
+from model_deployment.core.domain import State
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.rollout_counts import StageCounts
+from model_deployment.core.routes import Route
 from model_deployment.proxy import shadow
 from tests.support.endpoint_front import (
     CANDIDATE,
@@ -34,7 +36,8 @@ class Recorder:
         self.violations = 0
 
     def predicted(self, *told: Any) -> None:
-        self.endpoints.append(told[-1])
+        *_, endpoint, _, _ = told
+        self.endpoints.append(endpoint)
 
     def shadowed(
         self,
@@ -44,7 +47,9 @@ class Recorder:
         answer: bytes,
         status: int,
         seconds: float,
+        launch_id: str | None = None,
     ) -> None:
+        assert launch_id == f"launch-{CANDIDATE}"
         assert 0 < seconds < 30
         self.shadowed_answers.append((route.key, rollout, request_id, answer, status))
 
@@ -55,6 +60,9 @@ class Recorder:
         pass
 
     def failed(self, *told: Any) -> None:
+        pass
+
+    def broke(self, *told: Any) -> None:
         pass
 
     def violated(self, *told: Any, passed: bool = False) -> None:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from model_deployment.core.domain import Route, State
+from model_deployment.core.domain import State
 from model_deployment.core.endpoints import EndpointName, EndpointRoute
 from model_deployment.core.names import ModelKey
 from model_deployment.core.rollout_counts import ArmCounts, StageCounts, total
+from model_deployment.core.routes import Route
 from model_deployment.data_plane.counts import PlaneCounts
 from model_deployment.data_plane.route_table import RouteTable
 from model_deployment.proxy.protocol import decode, encode, endpoint_message, endpoint_of

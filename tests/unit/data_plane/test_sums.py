@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from model_deployment.core.domain import LaunchTraffic, ProxyCounters
+from model_deployment.core.measures import LaunchTraffic, ProxyCounters
 from model_deployment.data_plane.sums import LaunchReports, ended, sum_counters, sum_traffic
 from model_deployment.proxy.protocol import (
     counters_message,

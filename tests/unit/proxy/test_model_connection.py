@@ -185,7 +185,7 @@ async def test_model_that_says_nothing_is_given_up() -> None:
 async def test_no_server_is_not_connected() -> None:
     model = Model(lambda: [], closes=True)
     async with served(model) as pool:
-        address = pool._endpoint
+        address = pool._address
     nobody = ModelPool(address, read_timeout=1, answer_bytes=1)
     with pytest.raises(NotConnected):
         await nobody.take()

@@ -138,7 +138,7 @@ def test_what_does_not_fit_a_type_hint_is_the_caller_s_fault(
     assert CANARY not in refused.error.detail
     assert refused.error.detail.isprintable()
     assert len(refused.error.detail) < 700
-    assert refused.trace == ""
+    assert refused.internals == ""
     assert not is_a_bug_of_a_check(error, error.message)
 
 
@@ -147,7 +147,7 @@ def test_an_exception_of_the_model_s_own_code_is_not() -> None:
     refused = answer_error(KEY, found)
     assert type(refused.error) is ModelFailed
     assert CANARY not in refused.error.detail
-    assert CANARY in refused.trace
+    assert CANARY in refused.internals
     assert not is_a_bug_of_a_check(error, error.message)
 
 

@@ -10,10 +10,10 @@ import pytest
 from model_deployment.core.domain import Address
 from model_deployment.core.errors import TooBusy
 from model_deployment.core.names import ModelKey
+from model_deployment.proxy.body_reservation import BodyReservation
 from model_deployment.proxy.limits_file import create_limits_file
-from model_deployment.proxy.shared_limits import SharedLimits
+from model_deployment.proxy.shared_limits import SharedLimits, unshared_usage
 from model_deployment.proxy.upstream import (
-    BodyReservation,
     LaunchRemoved,
     Shares,
     Upstream,
@@ -26,7 +26,8 @@ KEY = ModelKey("m", 1)
 
 @asynccontextmanager
 async def launch(**limits: int) -> AsyncIterator[Upstream]:
-    made = Upstream(KEY, Address("127.0.0.1", 1), UpstreamLimits(**limits))
+    shares = Shares(unshared_usage(), UpstreamLimits(**limits))
+    made = Upstream(KEY, Address("127.0.0.1", 1), shares)
     try:
         yield made
     finally:
@@ -125,7 +126,7 @@ async def test_upstreams_of_two_proxies_share_the_limits(tmp_path: Path) -> None
         for column in range(2):
             usage = stack.enter_context(closing(SharedLimits.open(tmp_path / "limits", column)))
             shares = Shares(usage.row(0), limits)
-            made.append(Upstream(KEY, Address("127.0.0.1", 1), limits, shares=shares))
+            made.append(Upstream(KEY, Address("127.0.0.1", 1), shares))
         here, there = made
         with UpstreamCall(here, 1), UpstreamCall(there, 1):
             for upstream in made:
