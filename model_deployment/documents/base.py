@@ -21,11 +21,12 @@ class Collection(StrEnum):
 
     CAPTURES = "captures"  # one answered request: columns, data, predictions, latency
     SHADOWS = "shadows"  # what a candidate answered to the copy of a request
+    ERRORS = "errors"  # predictions that a model failed to make, in groups of the same kind
     LABELS = "labels"  # late ground truth, one row of one request
     METRICS = "metrics"  # metrics that were set or computed at one moment
     TRAFFIC = "traffic"  # what was served in one minute
     REFERENCES = "references"  # frozen rows that reports compare with
-    REPORTS = "reports"  # verdicts; a blob with the same id holds the page
+    REPORTS = "reports"  # verdicts; blobs hold the page (with the same id) and Evidently's page
     DEAD_LETTERS = "dead_letters"  # captures that the store refused, with the reason
     ERASED = "erased"  # requests whose captures must no longer be stored
 
@@ -34,6 +35,7 @@ class Collection(StrEnum):
 RETENTION_DAYS: Mapping[Collection, float | None] = {
     Collection.CAPTURES: 30,
     Collection.SHADOWS: 30,
+    Collection.ERRORS: 30,
     Collection.LABELS: 90,
     Collection.METRICS: 5 * 365,
     Collection.TRAFFIC: 30,
@@ -42,6 +44,11 @@ RETENTION_DAYS: Mapping[Collection, float | None] = {
     Collection.DEAD_LETTERS: 30,
     Collection.ERASED: 7,
 }
+
+
+def evidently_blob(report: str) -> str:
+    """The id of the blob with Evidently's page of a report."""
+    return f"{report}.evidently"
 
 
 @dataclass(frozen=True, slots=True)

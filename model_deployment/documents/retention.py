@@ -7,7 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from model_deployment.core.names import ModelKey
-from model_deployment.documents.base import RETENTION_DAYS, Collection, Query, StoreUnavailable
+from model_deployment.documents.base import (
+    RETENTION_DAYS,
+    Collection,
+    Query,
+    StoreUnavailable,
+    evidently_blob,
+)
 from model_deployment.documents.opening import OpenedStore
 
 _log = logging.getLogger(__name__)
@@ -15,7 +21,7 @@ _log = logging.getLogger(__name__)
 #: Seconds between two rounds.
 _PAUSE = 3600.0
 #: Reports of a deployment that are kept, and how many of them with their pages.
-_REPORTS, _PAGES = 200, 50
+_REPORTS, _PAGES, _EVIDENTLY_PAGES = 200, 50, 20
 #: The resolution of times in the stores.
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -30,6 +36,8 @@ class Retention:
         self._chosen_days = chosen_days
         #: Reports of a deployment from this moment on have pages.
         self._pages: dict[ModelKey, datetime] = {}
+        #: The same for Evidently's pages.
+        self._evidently: dict[ModelKey, datetime] = {}
 
     async def run(self) -> None:
         """Delete old documents every hour, until cancelled."""
@@ -57,7 +65,7 @@ class Retention:
             elif days is not None:
                 await self._delete(collection, now - timedelta(days=days))
         for key, own in chosen.items():
-            for collection in (Collection.LABELS, Collection.SHADOWS):
+            for collection in (Collection.LABELS, Collection.SHADOWS, Collection.ERRORS):
                 if own < (RETENTION_DAYS[collection] or math.inf):
                     await self._delete(collection, now - timedelta(days=own), key)
             await self._thin_out_reports(key)
@@ -100,13 +108,26 @@ class Retention:
             ids = [found["_id"] async for found in documents.find(query)]
             for id in ids:
                 await documents.delete_blob(id)
+                await documents.delete_blob(evidently_blob(id))
             await documents.delete(Query(reports, ids=ids))
-        since = self._pages.get(key)
-        excess = await documents.count(Query.of(reports, key, since=since)) - _PAGES
+        await self._thin_out_pages(key, self._pages, _PAGES, lambda id: id)
+        await self._thin_out_pages(key, self._evidently, _EVIDENTLY_PAGES, evidently_blob)
+
+    async def _thin_out_pages(
+        self,
+        key: ModelKey,
+        kept_since: dict[ModelKey, datetime],
+        most: int,
+        blob: Callable[[str], str],
+    ) -> None:
+        """Delete the blobs of all but the newest reports."""
+        documents, since = self._documents, kept_since.get(key)
+        excess = await documents.count(Query.of(Collection.REPORTS, key, since=since)) - most
         if excess > 0:
-            async for found in documents.find(Query.of(reports, key, since=since, limit=excess)):
-                await documents.delete_blob(found["_id"])
-                self._pages[key] = found["ts"] + _MILLISECOND
+            query = Query.of(Collection.REPORTS, key, since=since, limit=excess)
+            async for found in documents.find(query):
+                await documents.delete_blob(blob(found["_id"]))
+                kept_since[key] = found["ts"] + _MILLISECOND
 
     async def _delete(
         self, collection: Collection, until: datetime, key: ModelKey | None = None
@@ -115,6 +136,7 @@ class Retention:
         if collection is Collection.REPORTS:
             for report in [found["_id"] async for found in self._documents.find(query)]:
                 await self._documents.delete_blob(report)
+                await self._documents.delete_blob(evidently_blob(report))
         if deleted := await self._documents.delete(query):
             _log.info("deleted %s old documents: %s", deleted, collection)
         return deleted

@@ -5,9 +5,10 @@ An entry is a folder ``<name>`` with the artifacts in ``model/`` and their SHA-2
 code that will run. A damaged entry is not used, but stays until its replacement is complete, since a model
 may still read it.
 
-Models are not served from ``model/``, because some write among their artifacts. Each start gets a fresh
-copy in ``served/``. What the launch before wrote is reported once, and stays in ``left/`` until a later
-launch has written something.
+Models are not served from ``model/``, because some write among their artifacts. Each start gets a copy in
+``served/`` to which nobody has written: a fresh one takes the place of the one before at once, since other
+launches may be loading the model. What the launch before wrote is reported once, and stays in ``left/``
+until a later launch has written something.
 """
 
 import asyncio
@@ -153,18 +154,21 @@ class ArtifactCache:
         try:
             work.mkdir(mode=0o700)
             names = sorted(_read_manifest(entry / "manifest.json"))
-            stamps = model_copy.make(self.path(name), work / "new", names)
             found = model_copy.Changes()
             if served.exists() and before.files:
                 found = model_copy.written(served, before.files)
+                compiled = next(served.rglob(model_copy.COMPILED), None)
+                if not (found or compiled) and sorted(before.files) == names:
+                    return served, ""  # another launch may be loading the model from it
+            stamps = model_copy.make(self.path(name), work / "new", names)
             record = {"files": stamps, "told": before.reported or bool(found)}
             (work / "stamps").write_text(json.dumps(record), encoding="utf-8")
-            # From here on no step needs room on the disk.
-            with contextlib.suppress(FileNotFoundError):
-                served.rename(work / "old")
-                _keep(entry, work, found)
+            # From here on no step needs room on the disk. Without stamps nothing is taken for written.
+            (entry / _STAMPS).unlink(missing_ok=True)
+            model_copy.put(work / "new", served, work / "old")
             (work / "stamps").rename(entry / _STAMPS)
-            (work / "new").rename(served)
+            if (work / "old").exists():
+                _keep(entry, work, found)
         except OSError as error:
             # An old copy is better than letting the model write into the downloaded files.
             left = (served / "MLmodel").is_file()
@@ -283,7 +287,7 @@ async def _uncancelled(work: Callable[[], T]) -> T:
 
 def _remove_compiled(folder: Path) -> None:
     """Python would load compiled files in place of the source."""
-    for compiled in [*folder.rglob("__pycache__")]:
+    for compiled in [*folder.rglob(model_copy.COMPILED)]:
         if compiled.is_dir() and not compiled.is_symlink():
             shutil.rmtree(compiled)
 

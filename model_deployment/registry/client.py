@@ -11,7 +11,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,6 @@ from model_deployment.registry.errors import (
     found_or_none,
     is_absent,
     no_model,
-    shown,
 )
 from model_deployment.registry.mlflow_client import connect, create_database, import_mlflow
 from model_deployment.registry.run_metrics import RunMetrics
@@ -41,7 +40,9 @@ from model_deployment.registry.values import (
     in_words,
     read_model,
     read_version,
+    shown,
 )
+from model_deployment.registry.version_list import VersionRange, all_pages, read_versions
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -90,22 +91,40 @@ class Registry:
         """
         return await self.ask("list the registered models", _models)
 
-    async def versions(self, name: str) -> list[RegisteredVersion]:
+    async def versions(
+        self,
+        name: str,
+        *,
+        limit: int | None = None,
+        before: int | None = None,
+        patience: float | None = None,
+    ) -> list[RegisteredVersion]:
         """The versions of a model, newest first, with the metrics of their runs.
 
         Metrics of ended runs are remembered for some minutes. Metrics that are late or fail are left out:
         the list matters more.
 
+        Args:
+            limit: versions at most; None: all.
+            before: only versions with a lower number.
+            patience: seconds that metrics may take; None: most of what a look-up may take.
+
         Raises:
             UnknownModel: there is no such model.
             RegistryUnavailable: the registry did not answer in time.
         """
-        end = time.monotonic() + _METRICS_SHARE * self._timeout
+        share = _METRICS_SHARE * self._timeout
+        end = time.monotonic() + (share if patience is None else min(share, patience))
         return await self.ask(
             f"list the versions of {name}",
-            lambda client: self._versions(client, name, end),
+            partial(read_versions, name, VersionRange(limit, before), self._metrics, end),
             about=name,
         )
+
+    async def registered(self, key: ModelKey) -> RegisteredVersion | None:
+        """One version with the metrics of its run; None if there is none. Raises as :meth:`versions`."""
+        found = await self.versions(key.model, limit=1, before=key.version + 1)
+        return next((one for one in found if one.key == key), None)
 
     async def version(self, key: ModelKey) -> RegisteredVersion:
         """
@@ -165,6 +184,23 @@ class Registry:
             self._download_timeout,
             lambda: self._downloads.run(work, late=clear),
         )
+
+    def download_files(
+        self, key: ModelKey, destination: Path, names: Sequence[str], client: Any
+    ) -> None:
+        """Download single files of a version; those that it has not are left out. Blocks."""
+        from mlflow import artifacts
+
+        for name in names:
+            found_or_none(
+                partial(
+                    artifacts.download_artifacts,
+                    artifact_uri=f"models:/{key.model}/{key.version}/{name}",
+                    dst_path=str(destination),
+                    tracking_uri=self._tracking_uri,
+                    registry_uri=self._registry_uri,
+                )
+            )
 
     async def ask(
         self,
@@ -226,23 +262,6 @@ class Registry:
                 self._client = connect(self._tracking_uri, self._registry_uri, self._timeout)
             return self._client
 
-    def _versions(self, client: Any, name: str, end: float) -> list[RegisteredVersion]:
-        aliases = client.get_registered_model(name).aliases
-        search = partial(client.search_model_versions, f"name='{name}'")
-        versions = sorted(_all_pages(search), key=lambda version: -int(version.version))
-        metrics = self._metrics.of(client, versions, end)
-        if missing := metrics.count(None):
-            _log.warning(
-                "cannot read the metrics of %s of the %s versions of %s",
-                missing,
-                len(versions),
-                name,
-            )
-        return [
-            read_version(version, aliases, found or {})
-            for version, found in zip(versions, metrics, strict=True)
-        ]
-
     async def _limited(self, what: str, limit: float, call: Callable[[], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(limit):
@@ -271,19 +290,8 @@ class Registry:
         return shown(self._registry_uri)
 
 
-def _all_pages(search: Callable[..., Any]) -> list[Any]:
-    found: list[Any] = []
-    token = None
-    while True:
-        page = search(max_results=1000, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
 def _models(client: Any) -> list[RegisteredModel]:
-    return [read_model(model) for model in _all_pages(client.search_registered_models)]
+    return [read_model(model) for model in all_pages(client.search_registered_models)]
 
 
 def _version(key: ModelKey, client: Any) -> RegisteredVersion:

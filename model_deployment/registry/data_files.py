@@ -14,15 +14,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from model_deployment.registry.errors import shown
 from model_deployment.registry.links import is_circle
+from model_deployment.registry.s3_objects import S3Object, read_prefix
+from model_deployment.registry.values import shown
 
 _CHUNK = 1024 * 1024
 _LONGEST_HEADER = 1024 * 1024
 _FILE_URL = re.compile(
     r"file:(?://(?:localhost)?)?(/(?!/).*)", re.ASCII | re.DOTALL | re.IGNORECASE
 )
-_REMOTE_URL = re.compile(r"(https?|s3)://", re.ASCII | re.IGNORECASE)
+_WEB_URL = re.compile(r"https?://", re.ASCII | re.IGNORECASE)
+_S3_URL = "s3://"
 #: The file is missing, is not ours to read, or is not a file.
 _PERMANENT = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO}
@@ -41,26 +43,35 @@ def local_path(text: str) -> Path | None:
 
 
 def allowed_folders(entries: Iterable[str]) -> list[Path]:
-    """Read the list of folders that logged datasets may be copied from.
+    """Read the folders in the list of places that logged datasets may be copied from.
 
-    Web and S3 addresses, which earlier releases took, are left out: see :func:`no_longer_read`.
+    Web addresses, which earlier releases took, are left out: see :func:`no_longer_read`.
 
     Raises:
-        ValueError: an entry is not an absolute folder, or is the root folder.
+        ValueError: an entry is no absolute folder (the root folder is none) and no address of S3.
     """
     folders = []
     for entry in entries:
-        if _REMOTE_URL.match(entry):
+        if _WEB_URL.match(entry) or (entry.startswith(_S3_URL) and read_prefix(entry)):
             continue
         if not entry.startswith("/") or "\0" in entry or Path(entry).resolve() == Path("/"):
-            raise ValueError(f"cannot allow training data from {entry!r}: write an absolute path")
+            raise ValueError(
+                f"cannot allow training data from {shown(entry)!r}: write an absolute path, or s3://BUCKET/PREFIX/"
+            )
         folders.append(Path(entry))
     return folders
 
 
+def allowed_prefixes(entries: Iterable[str]) -> list[S3Object]:
+    """Read the prefixes ``s3://bucket/prefix/`` in the list."""
+    return [
+        prefix for entry in entries if entry.startswith(_S3_URL) and (prefix := read_prefix(entry))
+    ]
+
+
 def no_longer_read(entries: Iterable[str]) -> list[str]:
-    """The web and S3 addresses in the list, as they may be shown."""
-    return [shown(entry) for entry in entries if _REMOTE_URL.match(entry)]
+    """The web addresses in the list, as they may be shown."""
+    return [shown(entry) for entry in entries if _WEB_URL.match(entry)]
 
 
 def containing(path: Path, folders: Sequence[Path]) -> Path | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from model_deployment.log.masking import mask
+from model_deployment.registry.values import shown
 
 _LONGEST = 200
 #: Similarity from which on a name is suggested, from 0 to 1.
@@ -29,7 +29,8 @@ _NO_DIALECT = re.compile(r"Can't load plugin: sqlalchemy\.dialects:([\w.]+)")
 #: Packages of database drivers whose names differ from the module.
 _PACKAGES = {
     "psycopg2": "psycopg2-binary",
-    "psycopg": "'psycopg[binary]'",
+    # What postgresql:// means to SQLAlchemy 2.1; MLflow does not work with it.
+    "psycopg": "psycopg2-binary, and write postgresql+psycopg2://",
     "MySQLdb": "mysqlclient",
 }
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
@@ -169,11 +170,6 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = shown(lines[0] if lines else type(error).__name__)
     return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(" ")[0] + " ..."
-
-
-def shown(text: str) -> str:
-    """Text without the user, password and signed query of the addresses in it."""
-    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?...", mask(re.sub(r"//\S*@", "//", text)))
 
 
 def no_model(name: str, names: Sequence[str]) -> str:

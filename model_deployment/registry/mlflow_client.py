@@ -54,6 +54,8 @@ def connect(tracking_uri: str, registry_uri: str, timeout: float) -> Any:
     default(variables.MLFLOW_HTTP_REQUEST_TIMEOUT, max(1, int(timeout * 0.6)))
     default(variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, 1)
     default(variables.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, False)
+    # Lines with links to runs would stand among the log's.
+    default(variables.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT, True)
     # Process-wide too: a database registry resolves models:/<id> with these addresses.
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(registry_uri)

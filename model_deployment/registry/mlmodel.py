@@ -8,7 +8,10 @@ from typing import Any
 
 import yaml
 
+from model_deployment.core.agent import agent_of
+from model_deployment.core.model_kind import ModelKind
 from model_deployment.core.options import Validation
+from model_deployment.core.series import series_of
 from model_deployment.core.signature import Signature, from_mlmodel, sample
 from model_deployment.gate import Gate, MalformedJson, fitting, loads
 
@@ -63,16 +66,31 @@ class MLmodelReader:
 
     def gate(self, model_path: Path, validation: Validation) -> Gate:
         """The gate for the signature; without a signature it accepts everything."""
-        return Gate(self._signature_and_example(model_path)[0], self._mapping, validation)
+        signature, document = _read(model_path)
+        signature = self._with_gaps(signature, _scoring_example(model_path, document))
+        streams = agent_of(document).streams
+        return Gate(signature, self._mapping, validation, streams=streams)
+
+    def kind(self, model_path: Path) -> ModelKind:
+        """What the model is to callers who chat with it, or give it the values of a series."""
+        signature, document = _read(model_path)
+        if signature is None:
+            return ModelKind(agent_of(document), series_of(document))
+        inputs, params = signature.inputs or (), signature.params or ()
+        names = frozenset(str(one["name"]) for one in (*inputs, *params) if "name" in one)
+        return ModelKind(agent_of(document, names or None), series_of(document, inputs, params))
 
     def _signature_and_example(self, model_path: Path) -> tuple[Signature | None, Any]:
         """The signature, extended by the gaps of the example, and the example."""
         signature, document = _read(model_path)
-        example = _scoring_example(model_path, document) if document else None
+        example = _scoring_example(model_path, document)
+        return self._with_gaps(signature, example), example
+
+    def _with_gaps(self, signature: Signature | None, example: Any) -> Signature | None:
         if signature is not None and example is not None:
             gaps = Gate(signature, self._mapping, Validation.OBSERVE).gaps(example)
             signature = replace(signature, gaps=gaps) if gaps else signature
-        return signature, example
+        return signature
 
 
 def _read(model_path: Path) -> tuple[Signature | None, Any]:
@@ -90,6 +108,8 @@ def _read(model_path: Path) -> tuple[Signature | None, Any]:
 
 def _scoring_example(model_path: Path, document: Any) -> Any:
     """The request that MLflow saved beside the model, in the form of its scoring server."""
+    if not document:
+        return None
     info = document.get("saved_input_example_info")
     if not isinstance(info, dict):
         info = {}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from model_deployment.core.model_kind import ModelKind
 from model_deployment.core.options import Validation
 from model_deployment.gate import Gate
 from model_deployment.registry.mlmodel import MLmodelReader
@@ -39,6 +40,9 @@ class MLmodelCache:
     def flavors(self, model_path: Path) -> Any:
         """As :meth:`MLmodelReader.flavors`; the result is shared and must not be changed."""
         return self._once("flavors", model_path, lambda: self._reader.flavors(model_path))
+
+    def kind(self, model_path: Path) -> ModelKind:
+        return self._once("kind", model_path, lambda: self._reader.kind(model_path))
 
     def gate(self, model_path: Path, validation: Validation) -> Gate:
         def make() -> Gate:

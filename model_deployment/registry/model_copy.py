@@ -5,6 +5,7 @@ cloned if the file system can, else shared by a hard link and made read-only.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
@@ -19,8 +20,10 @@ _FICLONE = 0x40049409
 #: Offset and bytes that mark a database: SQLite, DuckDB, LMDB.
 _DATABASES = ((0, b"SQLite format 3\0"), (8, b"DUCK"), (16, b"\xde\xc0\xef\xbe"))
 _WRITABLE = 0o222
+#: See renameat2(2): paths are relative to the working directory, and both change places.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 #: Folders of files that Python and Numba compiled.
-_COMPILED = "__pycache__"
+COMPILED = "__pycache__"
 
 #: Size, time of the last change in nanoseconds, and inode. A written file has a different stamp.
 Stamp = tuple[int, int, int]
@@ -67,7 +70,7 @@ def make(source: Path, target: Path, names: Iterable[str]) -> dict[str, Stamp]:
     target.mkdir(mode=0o700)
     for folder, _, _ in os.walk(source):
         inside = Path(folder).relative_to(source)
-        if _COMPILED not in inside.parts:
+        if COMPILED not in inside.parts:
             (target / inside).mkdir(exist_ok=True)
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -77,12 +80,30 @@ def make(source: Path, target: Path, names: Iterable[str]) -> dict[str, Stamp]:
 
 def written(folder: Path, stamps: Mapping[str, Stamp]) -> Changes:
     """The changes since a copy was made. Compiled files do not count."""
-    found = {name for name in files(folder) if _COMPILED not in Path(name).parts[:-1]}
+    found = {name for name in files(folder) if COMPILED not in Path(name).parts[:-1]}
     return Changes(
         tuple(sorted(found - stamps.keys())),
         tuple(n for n in sorted(found & stamps.keys()) if _stamp(folder / n) != tuple(stamps[n])),
         tuple(sorted(stamps.keys() - found)),
     )
+
+
+def put(new: Path, place: Path, before: Path) -> None:
+    """Move a folder to its place; the one that was there, if any, moves to ``before``.
+
+    A process that reads the folder at its place always finds one or the other, where the kernel and the
+    file system can exchange two folders.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    if not place.exists():
+        new.rename(place)
+    elif _exchange(new, place):
+        new.rename(before)
+    else:
+        place.rename(before)
+        new.rename(place)
 
 
 def keep_only(folder: Path, names: Iterable[str]) -> None:
@@ -121,6 +142,15 @@ def _clone(source: Path, target: Path) -> bool:
         target.unlink(missing_ok=True)
         return False
     return True
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False if that is not possible here."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    paths = os.fsencode(one), os.fsencode(other)
+    return bool(rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0)
 
 
 def _is_database(path: Path) -> bool:

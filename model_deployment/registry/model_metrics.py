@@ -74,17 +74,20 @@ def _baseline(key: ModelKey, artifact: str, client: Any) -> dict[str, float]:
             f"cannot look up the metrics of {key}: another model was registered under this name and "
             "version since it was deployed"
         )
-    of_run: dict[str, float] = {}
-    if version.run_id and (run := found_or_none(client.get_run, version.run_id)):
-        of_run = run.data.metrics
+    run = found_or_none(client.get_run, version.run_id) if version.run_id else None
+    model_id = logged_model(version)
+    model = found_or_none(client.get_logged_model, model_id) if model_id else None
+    return metrics_of(run, model)
+
+
+def metrics_of(run: Any, model: Any) -> dict[str, float]:
+    """The finite metrics of a run and of a logged model, which take precedence; either may be None."""
+    of_run = dict(run.data.metrics) if run else {}
     found = dict(of_run)
-    if (model_id := logged_model(version)) and (
-        model := found_or_none(client.get_logged_model, model_id)
-    ):
-        for metric in newest_last(model):
-            # A database stores NaN as zero, and marks it for runs only.
-            if metric.value or not math.isnan(of_run.get(metric.key, 0.0)):
-                found[metric.key] = metric.value
+    for metric in newest_last(model) if model else ():
+        # A database stores NaN as zero, and marks it for runs only.
+        if metric.value or not math.isnan(of_run.get(metric.key, 0.0)):
+            found[metric.key] = metric.value
     return {
         name: float(value)
         for name, value in found.items()

@@ -29,6 +29,8 @@ _ENTRIES = 10_000
 #: Deleted runs too (mlflow.entities.ViewType.ALL).
 _ALL_RUNS = 3
 _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
+#: The tag that MLflow's client gives each run.
+_USER_TAG = "mlflow.user"
 _LOGGED_MODEL = re.compile(r"models:/(m-[A-Za-z0-9-]+)/?", re.ASCII)
 
 
@@ -45,6 +47,13 @@ def newest_last(model: Any) -> list[Any]:
     return sorted(model.metrics or [], key=lambda one: (one.timestamp, one.step or 0))
 
 
+def user_of(run: Any) -> str:
+    """The user who ran a run; empty if MLflow does not know."""
+    tags = getattr(run.data, "tags", None) or {}
+    user = tags.get(_USER_TAG) or getattr(run.info, "user_id", None) or ""
+    return "" if user == "unknown" else str(user)
+
+
 class RunMetrics:
     """Finds the metrics of versions. Thread-safe."""
 
@@ -53,6 +62,13 @@ class RunMetrics:
         #: By the id of a run or of a logged model: metrics, and when they expire.
         self._known: OrderedDict[str, tuple[Mapping[str, float], float]] = OrderedDict()
         self._forgotten = 0
+        #: By the id of a run; never changes.
+        self._users: OrderedDict[str, str] = OrderedDict()
+
+    def user(self, run_id: str | None) -> str:
+        """The user of a run whose metrics were found; empty if unknown."""
+        with self._lock:
+            return self._users.get(run_id or "", "")
 
     def of(self, client: Any, versions: Sequence[Any], end: float) -> list[dict[str, float] | None]:
         """The metrics of each version's run, or of its logged model where it has no run.
@@ -71,14 +87,14 @@ class RunMetrics:
                     found[source] = self._known[source][0]
                     self._known.move_to_end(source)
         runs = {version.run_id for version in versions if version.run_id} - found.keys()
-        ended = _find_runs(
-            client, [run for run in dict.fromkeys(sources) if run in runs], found, end
-        )
+        users: dict[str, str] = {}
+        wanted = [run for run in dict.fromkeys(sources) if run in runs]
+        ended = _find_runs(client, wanted, found, users, end)
         models = [*dict.fromkeys(one for one in sources if one not in found and one not in runs)]
         asked = in_time(partial(_metrics_of_model, client), models, threads=_THREADS, end=end)
         of_models = {id: got for id, got in zip(models, asked, strict=True) if got is not None}
         found |= of_models
-        self._remember({**{id: found[id] for id in ended}, **of_models}, before)
+        self._remember({**{id: found[id] for id in ended}, **of_models}, users, before)
         return [dict(found[one]) if one in found else None for one in sources]
 
     def forget(self, id: str) -> None:
@@ -87,9 +103,14 @@ class RunMetrics:
             self._forgotten += 1
             self._known.pop(id, None)
 
-    def _remember(self, metrics: Mapping[str, Mapping[str, float]], before: int) -> None:
+    def _remember(
+        self, metrics: Mapping[str, Mapping[str, float]], users: Mapping[str, str], before: int
+    ) -> None:
         until = time.monotonic() + _REMEMBERED
         with self._lock:
+            self._users |= users
+            while len(self._users) > _ENTRIES:
+                self._users.popitem(last=False)
             if self._forgotten != before:
                 return  # some may have been read before a write
             for id, found in metrics.items():
@@ -100,9 +121,13 @@ class RunMetrics:
 
 
 def _find_runs(
-    client: Any, wanted: Sequence[str], found: dict[str, Mapping[str, float]], end: float
+    client: Any,
+    wanted: Sequence[str],
+    found: dict[str, Mapping[str, float]],
+    users: dict[str, str],
+    end: float,
 ) -> set[str]:
-    """Add the metrics of runs to ``found``; returns the ids of those that have ended."""
+    """Add the metrics of runs to ``found``, and their users; returns the ids of runs that have ended."""
     ended: set[str] = set()
     asked: set[str] = set()
 
@@ -110,6 +135,7 @@ def _find_runs(
         before = len(found)
         for run in runs:
             found[run.info.run_id] = dict(run.data.metrics)
+            users[run.info.run_id] = user_of(run)
             if run.info.status in _ENDED:
                 ended.add(run.info.run_id)
         return len(found) - before

@@ -1,8 +1,9 @@
 """Finds the data a version was trained on, and copies them to a local file.
 
 Two places are searched: an artifact ``dataset/*.parquet`` or ``dataset/*.csv`` of the version's run, and
-the local file of a dataset that was logged with the context ``training``, if it lies in a folder that the
-user allows. MLflow's own loader of datasets is not used: it reads ``/etc/passwd`` when a source says so.
+the local file, or object of S3, of a dataset that was logged with the context ``training``, if it lies in a
+folder, or under a prefix, that the operator allows. MLflow's own loader of datasets is not used: it reads
+``/etc/passwd`` when a source says so.
 """
 
 import asyncio
@@ -19,10 +20,12 @@ from weakref import WeakValueDictionary
 
 from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.core.names import ModelKey
+from model_deployment.registry import s3_objects
 from model_deployment.registry.client import Registry
 from model_deployment.registry.data_files import (
     NotRetrievable,
     allowed_folders,
+    allowed_prefixes,
     brief,
     column_names,
     containing,
@@ -33,6 +36,7 @@ from model_deployment.registry.data_files import (
 )
 from model_deployment.registry.errors import found_or_none
 from model_deployment.registry.run_metrics import logged_model
+from model_deployment.registry.s3_objects import NoObject, S3Object, is_under, read_address
 from model_deployment.registry.threads import DaemonThreads
 from model_deployment.registry.values import INDEX
 
@@ -71,8 +75,8 @@ class _Candidates:
     artifact: str = ""
     artifact_root: str = ""
     size: int = 0
-    #: Names and local files of the datasets that the run has logged.
-    datasets: Sequence[tuple[str, Path]] = ()
+    #: Names, and local files or objects of S3, of the datasets that the run has logged.
+    datasets: Sequence[tuple[str, Path | S3Object]] = ()
 
 
 class TrainingDataFinder:
@@ -89,15 +93,17 @@ class TrainingDataFinder:
         """Ask nothing yet.
 
         Args:
-            allowed: absolute folders that logged datasets may be copied from.
+            allowed: absolute folders, and prefixes ``s3://bucket/prefix/``, that logged datasets may be
+                copied from.
             timeout: seconds one copy may take.
             max_bytes: size limit of the training data.
 
         Raises:
-            ValueError: an entry is not an absolute folder.
+            ValueError: an entry is neither.
         """
         self._registry = registry
         self._folders = allowed_folders(allowed)
+        self._prefixes = allowed_prefixes(allowed)
         self._timeout = timeout
         self._max_bytes = max_bytes
         # Apart from the downloads of models: the store of a run's artifacts may hang on its own.
@@ -106,9 +112,15 @@ class TrainingDataFinder:
         for address in no_longer_read(allowed):
             _log.warning(
                 "MODEL_DEPLOYMENT_TRAINING_DATA: ignoring %s: training data is no longer read from the "
-                "web or from S3; log it with the training run instead: "
+                "web; log it with the training run instead: "
                 'mlflow.log_artifact("train.parquet", "dataset")',
                 address,
+            )
+        if self._prefixes and not s3_objects.can_read():
+            _log.warning(
+                "MODEL_DEPLOYMENT_TRAINING_DATA: cannot read %s: %s",
+                self._prefixes[0],
+                s3_objects.INSTALL,
             )
 
     async def cached(self, key: ModelKey, folder: Path) -> TrainingData | None:
@@ -144,13 +156,13 @@ class TrainingDataFinder:
             suffix = PurePosixPath(candidates.artifact).suffix
             if found := await self._place(key, folder, suffix, origin, work):
                 return found
-        for name, path in candidates.datasets:
-            if await asyncio.to_thread(containing, path, self._folders) is None:
-                _log.info("%s: %s is not in an allowed folder", key, path)
+        for name, source in candidates.datasets:
+            if not await asyncio.to_thread(self._is_allowed, source):
+                _log.info("%s: %s is not in an allowed folder", key, source)
                 continue
-            origin = f"dataset {name} logged by run {run_id}, from {path}"
-            work = partial(self._copy, path)
-            if found := await self._place(key, folder, path.suffix, origin, work):
+            origin = f"dataset {name} logged by run {run_id}, from {source}"
+            work = partial(self._copy, source)
+            if found := await self._place(key, folder, source.suffix, origin, work):
                 return found
         return None
 
@@ -197,8 +209,19 @@ class TrainingDataFinder:
             await asyncio.to_thread(remove_folder, partial_folder)
         return TrainingData(target, origin, outcome)
 
-    def _copy(self, path: Path, client: Any, target: Path) -> None:
-        copy(path, self._folders, target, self._max_bytes)
+    def _is_allowed(self, source: Path | S3Object) -> bool:
+        if isinstance(source, S3Object):
+            return is_under(source, self._prefixes)
+        return containing(source, self._folders) is not None
+
+    def _copy(self, source: Path | S3Object, client: Any, target: Path) -> None:
+        if isinstance(source, Path):
+            copy(source, self._folders, target, self._max_bytes)
+            return
+        try:
+            s3_objects.copy(source, target, self._max_bytes)
+        except NoObject as error:
+            raise NotRetrievable(str(error)) from None
 
     def _download(self, candidates: _Candidates, client: Any, target: Path) -> None:
         if candidates.size > self._max_bytes:
@@ -242,22 +265,22 @@ def _candidates(key: ModelKey, client: Any) -> _Candidates:
     )
 
 
-def _logged_datasets(run: Any) -> list[tuple[str, Path]]:
+def _logged_datasets(run: Any) -> list[tuple[str, Path | S3Object]]:
     found = []
     for one in (run.inputs.dataset_inputs if run.inputs else None) or []:
         context = {tag.key: tag.value for tag in one.tags or []}.get("mlflow.data.context")
-        path = _source_path(one.dataset.source) if context in _CONTEXTS else None
-        if path is not None and path.suffix.lower() in _FORMATS:
-            found.append((str(one.dataset.name)[:200], path))
+        source = _source(one.dataset.source) if context in _CONTEXTS else None
+        if source is not None and source.suffix.lower() in _FORMATS:
+            found.append((str(one.dataset.name)[:200], source))
     return found
 
 
-def _source_path(text: Any) -> Path | None:
-    """The local file in MLflow's JSON of a source; None for code, tables and other sources."""
+def _source(text: Any) -> Path | S3Object | None:
+    """The file or object in MLflow's JSON of a source; None for code, tables and other sources."""
     with contextlib.suppress(ValueError, TypeError, RecursionError):
         source = json.loads(text)
         if isinstance(source, dict) and isinstance(uri := source.get("uri"), str):
-            return local_path(uri)
+            return read_address(uri) or local_path(uri)
     return None
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.core.names import ModelKey
+from model_deployment.log.masking import mask
 
 #: Names that pandas gives an index when it writes the index as a column.
 INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0|")
@@ -31,6 +32,14 @@ class RegisteredVersion:
     aliases: list[str] = field(default_factory=list)
     run_id: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    #: Whether the metrics could not be read in time.
+    late: bool = False
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    #: Who registered the version, or ran its run; empty if the registry does not say.
+    user: str = ""
+    #: Where the registered files came from.
+    source: str = ""
 
     @property
     def artifact(self) -> str:
@@ -68,7 +77,9 @@ def read_model(model: Any) -> RegisteredModel:
     )
 
 
-def read_version(version: Any, aliases: Any, metrics: dict[str, float]) -> RegisteredVersion:
+def read_version(
+    version: Any, aliases: Any, metrics: dict[str, float], run_user: str = ""
+) -> RegisteredVersion:
     """``version`` is MLflow's object; ``aliases`` are those of the whole model."""
     number = int(version.version)
     return RegisteredVersion(
@@ -78,4 +89,13 @@ def read_version(version: Any, aliases: Any, metrics: dict[str, float]) -> Regis
         aliases=sorted(alias for alias, at in (aliases or {}).items() if int(at) == number),
         run_id=version.run_id or None,
         metrics=metrics,
+        description=getattr(version, "description", None) or "",
+        tags=dict(getattr(version, "tags", None) or {}),
+        user=getattr(version, "user_id", None) or run_user,
+        source=shown(getattr(version, "source", None) or ""),
     )
+
+
+def shown(text: str) -> str:
+    """Text without the user, password and signed query of the addresses in it."""
+    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?...", mask(re.sub(r"//\S*@", "//", text)))

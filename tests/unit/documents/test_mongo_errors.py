@@ -9,7 +9,7 @@ import pytest
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.documents.connect import connect
 from model_deployment.documents.mongo.errors import explain, first_line
-from tests.support.stubs import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """Retention: old documents go, and what a deployment chose is kept."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,13 @@ import pytest
 
 from model_deployment.core.names import ModelKey
 from model_deployment.documents import retention as module
-from model_deployment.documents.base import RETENTION_DAYS, Collection, Query, StoreUnavailable
+from model_deployment.documents.base import (
+    RETENTION_DAYS,
+    Collection,
+    Query,
+    StoreUnavailable,
+    evidently_blob,
+)
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.documents.opening import OpenedStore
 from model_deployment.documents.retention import Retention
@@ -139,14 +145,16 @@ async def test_reports_and_pages_of_a_deployment_are_limited(
 ) -> None:
     monkeypatch.setattr(module, "_REPORTS", 4)
     monkeypatch.setattr(module, "_PAGES", 2)
+    monkeypatch.setattr(module, "_EVIDENTLY_PAGES", 1)
     bench.chosen = {A: 30, B: 30}
 
     async def report(key: ModelKey, days: float) -> None:
         await bench.put(Collection.REPORTS, key, days)
         await bench.store.put_blob(f"{key}/{days:g}", b"page")
+        await bench.store.put_blob(evidently_blob(f"{key}/{days:g}"), b"page")
 
-    async def pages(key: ModelKey) -> list[float]:
-        return [d for d in range(20) if await bench.store.get_blob(f"{key}/{d}") is not None]
+    async def pages(key: ModelKey, blob: Callable[[str], str] = str) -> list[float]:
+        return [d for d in range(20) if await bench.store.get_blob(blob(f"{key}/{d}")) is not None]
 
     for days in range(10, 16):
         await report(A, days)
@@ -156,11 +164,13 @@ async def test_reports_and_pages_of_a_deployment_are_limited(
         "a-1/10", "a-1/11", "a-1/12", "a-1/13", "b-1/10",
     ]  # fmt: skip
     assert (await pages(A), await pages(B)) == ([10, 11], [10])
+    assert (await pages(A, evidently_blob), await pages(B, evidently_blob)) == ([10], [10])
     # A new one, and another controller.
     for days in (9, 8):
         await report(A, days)
         await bench.retention.purge()
         assert await pages(A) == [days, days + 1]
+        assert await pages(A, evidently_blob) == [days]
         bench.restart()
     assert await bench.names(Collection.REPORTS) == [
         "a-1/10", "a-1/11", "a-1/8", "a-1/9", "b-1/10",
@@ -170,7 +180,9 @@ async def test_reports_and_pages_of_a_deployment_are_limited(
 async def test_the_page_of_a_report_goes_with_it(bench: RetentionBench) -> None:
     for days in (1, 200):
         await bench.put(Collection.REPORTS, A, days)
-        await bench.store.put_blob(f"a-1/{days}", b"page")
+        for id in (f"a-1/{days}", evidently_blob(f"a-1/{days}")):
+            await bench.store.put_blob(id, b"page")
     await bench.retention.purge()
-    assert await bench.store.get_blob("a-1/1") == b"page"
-    assert await bench.store.get_blob("a-1/200") is None
+    for days, kept in ((1, b"page"), (200, None)):
+        for id in (f"a-1/{days}", evidently_blob(f"a-1/{days}")):
+            assert await bench.store.get_blob(id) == kept

@@ -249,3 +249,33 @@ async def test_damage_is_found_whatever_the_model_wrote(cache: Cache, root: Path
         await cache.start()
     cache.source.error = None
     assert content(await cache.start()) == cache.source.files
+
+
+async def test_a_copy_to_which_nobody_wrote_stays_for_those_that_load_it(cache: Cache) -> None:
+    path = await cache.start()
+    loaded = path.stat().st_ino
+    assert await cache.start() == path
+    assert path.stat().st_ino == loaded
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+async def test_a_launch_that_loads_the_model_finds_it_while_another_one_starts(
+    cache: Cache, *, can_exchange: bool
+) -> None:
+    path = await cache.start()
+    missing: list[str] = []
+    rename = Path.rename
+
+    def watched(self: Path, target: Path) -> Path:
+        moved = rename(self, target)
+        if not (path / "MLmodel").is_file():
+            missing.append(f"{self.name} -> {target.name}")
+        return moved
+
+    found = model_copy._exchange if can_exchange else lambda one, other: False
+    for _ in range(3):
+        (path / "cache").write_text("written by the model")
+        with patch.object(Path, "rename", watched), patch.object(model_copy, "_exchange", found):
+            assert content(await cache.start()) == cache.source.files
+    # Without an exchange nothing better than two steps is possible.
+    assert missing == ([] if can_exchange else ["served -> old"] * 3)

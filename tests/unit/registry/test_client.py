@@ -73,7 +73,7 @@ class Server:
             name=name, version=version, status="READY", creation_timestamp=0, run_id=f"run{version}"
         )
 
-    def _versions(self, filter: str, *, max_results: int, page_token: str | None = None) -> Any:
+    def _versions(self, filter: str, *, max_results: int, **_: Any) -> Any:
         page = Page(self._version("m", str(version)) for version in range(1, self.versions + 1))
         page.token = None
         return page

@@ -18,7 +18,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.registry.client import Registry
 from model_deployment.registry.errors import explain, first_line
 from model_deployment.registry.mlflow_client import create_database
-from tests.support.stubs import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's
 
@@ -194,7 +194,9 @@ async def test_useless_answers_are_explained(
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
-        ("mysql+pymysql://ana:hush@db/mlflow", "the driver pymysql is not installed: pip install pymysql"),
+        ("mysql://ana:hush@db/mlflow", "the driver MySQLdb is not installed: pip install mysqlclient"),
+        ("postgresql://ana:hush@db/mlflow", "the driver psycopg is not installed: "
+         "pip install psycopg2-binary, and write postgresql+psycopg2://"),
         ("mssql+pyodbc://ana:hush@db/mlflow", "the driver pyodbc is not installed: pip install pyodbc"),
         ("gopher://db", "that is not the address of a registry: write http://HOST:PORT, "
          "sqlite:////PATH/mlflow.db, or that of another database"),

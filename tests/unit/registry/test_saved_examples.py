@@ -69,7 +69,7 @@ def test_the_request_that_is_shown_passes(tmp_path: Path, name: str, keep: bool)
 
 
 def typed(token: Any) -> Any:
-    """What the page makes of a field, as predict.js does."""
+    """What the page makes of a field, as predict-body.js does."""
     if token.value == "":
         return None
     return token.value if token.widget == "text" else json.loads(token.value)
@@ -95,7 +95,7 @@ def test_the_form_of_the_dashboard_passes_as_it_is_filled_in(
             for one in made.columns
             if one.widget == "boolean" and one.required and one.value == ""
         }
-        body = {"dataframe_records": [fields]}
+        body = {"inputs": [*fields.values()]} if made.unnamed else {"dataframe_records": [fields]}
     validated = sent(tmp_path, dumps(body))
     assert (validated.result.refused, kinds(validated.result)) == (False, [])
 

@@ -16,12 +16,14 @@ from model_deployment.registry.client import Registry
 from model_deployment.registry.data_files import (
     NotRetrievable,
     allowed_folders,
+    allowed_prefixes,
     column_names,
     containing,
     local_path,
     no_longer_read,
 )
 from model_deployment.registry.model_metrics import ModelMetrics
+from model_deployment.registry.s3_objects import S3Object
 from model_deployment.registry.training_data import TrainingDataFinder
 from tests.support.waiting import until
 
@@ -98,18 +100,22 @@ async def test_concurrent_callers_share_one_download(server: Server, tmp_path: P
     assert found[0].path.read_text() == "x,y\n1,2\n"
 
 
-@pytest.mark.parametrize("entry", ["data", "/", "", "~/data", "ftp://host/", "gs://bucket/", "a\0"])
+@pytest.mark.parametrize(
+    "entry",
+    ["data", "/", "", "~/data", "ftp://host/", "gs://bucket/", "a\0", "s3://", "s3://b/../c"],
+)
 def test_allowed_folders_refuse_what_is_not_an_absolute_folder(entry: str) -> None:
     with pytest.raises(ValueError, match="cannot allow training data from"):
         TrainingDataFinder(registry(), allowed=[entry])
 
 
-def test_web_and_s3_addresses_are_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_web_addresses_are_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     allowed = ["https://u:secret@host/a?sig=secret", "/data", "s3://bucket/", "HTTP://host/"]
     TrainingDataFinder(registry(), allowed=allowed)
     assert allowed_folders(allowed) == [Path("/data")]
+    assert allowed_prefixes(allowed) == [S3Object("bucket", "")]
     warnings = [one.getMessage() for one in caplog.records]
-    assert len(warnings) == len(no_longer_read(allowed)) == 3
+    assert len(warnings) == len(no_longer_read(allowed)) == 2
     assert all('mlflow.log_artifact("train.parquet", "dataset")' in text for text in warnings)
     assert "ignoring https://host/a?...: training data is no longer read" in warnings[0]
     assert "secret" not in caplog.text
