@@ -7,7 +7,7 @@ A stream that fails raises; the sender has to abort the response, or half a data
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,6 +31,10 @@ _CELLS = 400_000
 _COLUMNS_FROM = 1000
 
 
+#: Names the reasons why a row is wanted, by its columns, values and prediction; none if it is not wanted.
+Select = Callable[[Sequence[str], Sequence[Any], Any], Sequence[str]]
+
+
 class _Layout:
     """The columns of a dataset.
 
@@ -38,11 +42,14 @@ class _Layout:
         keys: of each input its name in the captures, and how many columns of that name come before it: a
             request may have two.
         version: whether there is a column of the version.
+        select: which rows there are; None: all.
     """
 
-    def __init__(self, keys: Sequence[tuple[str, int]], labels: bool, version: bool) -> None:
-        self.keys, self.labels, self.version = keys, labels, version
-        before = ["request_id", "ts", "row", *["version"] * version]
+    def __init__(
+        self, keys: Sequence[tuple[str, int]], labels: bool, version: bool, select: Select | None
+    ) -> None:
+        self.keys, self.labels, self.version, self.select = keys, labels, version, select
+        before = ["request_id", "ts", "row", *["version"] * version, *["drifted"] * bool(select)]
         after = ["prediction", *["label"] * labels]
         #: For each column the name of the input; None for other columns.
         self.inputs = [*[None] * len(before), *(name for name, _ in keys), *[None] * len(after)]
@@ -58,6 +65,8 @@ async def captured(
     format: Format,
     inputs: ModelInputs | None = None,
     endpoint: str | None = None,
+    select: Select | None = None,
+    most_captures: int | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Captured rows, each with its prediction and, if there is one, its label.
 
@@ -68,6 +77,8 @@ async def captured(
         inputs: of the model, for captures of earlier releases, whose values are not converted.
         endpoint: only captures that came by this endpoint, with a column of the version that answered; None
             for all.
+        select: which rows, with a column of the reasons; None for all.
+        most_captures: captures that are looked at; None for all.
 
     Raises:
         StoreUnavailable: the parts so far are not the whole dataset.
@@ -80,11 +91,11 @@ async def captured(
         limit=None,
         until=query.until or datetime.now(UTC),
     )
-    source = _Source(documents, query, inputs or ModelInputs(), endpoint)
+    source = _Source(documents, query, inputs or ModelInputs(), endpoint, most_captures)
     keys = (
         await _keys(source) if columns is None else [(name, 0) for name in dict.fromkeys(columns)]
     )
-    layout = _Layout(keys, labels, version=endpoint is not None)
+    layout = _Layout(keys, labels, endpoint is not None, select)
     kinds = KindFinder([_expected(source.inputs, name) for name in layout.inputs])
     if format is Format.PARQUET:
         async with aclosing(_rows(source, layout, limit)) as parts:
@@ -131,9 +142,12 @@ class _Source:
     inputs: ModelInputs
     #: None: those of all endpoints and of none.
     endpoint: str | None
+    #: Captures at most; None: all.
+    most: int | None = None
 
     async def captures(self, limit: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
         """At most ``limit`` captures, with the values as the model got them."""
+        limit = min((one for one in (limit, self.most) if one is not None), default=None)
         number = 0
         query = self.query if self.endpoint else replace(self.query, limit=limit)
         async with aclosing(stream(self.documents, query)) as captures:
@@ -232,10 +246,17 @@ def _table(
         found = capture["predictions"]
         by_row = isinstance(found, list) and len(found) == len(data)
         predictions = found if by_row else [None] * len(data)
+        if capture.get("chat"):
+            predictions = [found]
         for number, values in enumerate(data):
             if len(made) >= most:
                 return made
             row = [id, ts, number, *[version] * layout.version]
+            if layout.select is not None:
+                reasons = layout.select(capture["columns"], values, predictions[number])
+                if not reasons:
+                    continue
+                row.append(", ".join(reasons))
             row += [None if place is None else values[place] for place in wanted]
             row.append(predictions[number])
             if layout.labels:

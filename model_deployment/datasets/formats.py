@@ -210,7 +210,7 @@ def _text(value: Any) -> str:
     """Any value as text: lists and objects as JSON."""
     match value:
         case datetime():
-            return value.isoformat()
+            return value.isoformat().replace("+00:00", "Z")
         case bytes():
             return base64.b64encode(value).decode()
         case None | bool() | int() | float() | list() | tuple() | dict():
@@ -222,7 +222,7 @@ def _text(value: Any) -> str:
 def _json(value: Any) -> bytes:
     """JSON with null for NaN and infinity."""
     try:
-        return orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
     except TypeError:  # large integers and lone surrogates: rare, and slower
         return json.dumps(_finite(value), default=_text, separators=(",", ":")).encode()
 

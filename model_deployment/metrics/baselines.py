@@ -5,8 +5,6 @@ They are stored in a file for each copy of the artifacts: a version that is regi
 
 import asyncio
 import json
-import logging
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,16 +12,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from model_deployment.core.errors import ModelDeploymentError, RegistryUnavailable, UnknownModel
+from model_deployment.core.errors import ModelDeploymentError, UnknownModel
 from model_deployment.core.names import ModelKey
-
-_log = logging.getLogger(__name__)
+from model_deployment.registry.kept_copies import keep_renewed, write_copy
 
 _FILE = "baseline.json"
 #: Seconds that the registry may take if stored metrics can be shown instead.
 _PATIENCE = 3.0
-#: Seconds between looks for versions without stored metrics; age at which metrics are fetched again.
-_LOOK, _OLD = 30.0, timedelta(hours=1)
+#: Age at which metrics are fetched again.
+_OLD = timedelta(hours=1)
 #: Age up to which an unchanged file is not written again.
 _FRESH = timedelta(minutes=1)
 
@@ -81,15 +78,7 @@ class Baselines:
 
     async def run(self, deployed: Callable[[], Awaitable[Sequence[ModelKey]]]) -> None:
         """Fetch and store the metrics of all deployments ahead of time, until cancelled."""
-        while True:
-            try:
-                for key in await deployed():
-                    await self._renew(key)
-            except RegistryUnavailable:
-                pass  # for all deployments; the registry has logged the reason
-            except Exception as error:
-                _log.warning("cannot store baselines: %s", error)
-            await asyncio.sleep(_LOOK)
+        await keep_renewed(deployed, self._renew, "baselines")
 
     async def _renew(self, key: ModelKey) -> None:
         """Fetch the metrics again if the stored ones are old."""
@@ -117,14 +106,5 @@ def _read(file: Path) -> StoredBaseline | None:
 
 
 def _write(file: Path, baseline: StoredBaseline) -> None:
-    """Replace the file as a whole. A full disk is logged and not raised."""
     content: dict[str, Any] = {"metrics": baseline.metrics, "at": baseline.at.isoformat()}
-    draft = file.with_name(f".{_FILE}-{secrets.token_hex(4)}")
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft.write_text(json.dumps(content), encoding="utf-8")
-        draft.replace(file)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        _log.warning("cannot write %s: %s", file, error.strerror)
+    write_copy(file, content)

@@ -2,13 +2,14 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.core.errors import InvalidRequest
 from model_deployment.core.names import ModelKey
+from model_deployment.core.series import next_value, predicts_series
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.owner_view import CaptureSource
 from model_deployment.metrics.scores import scores
@@ -40,9 +41,19 @@ class _Measured:
     coverage: float | None
 
 
+async def _no_signature(key: ModelKey) -> None:
+    return None
+
+
 class Feedback:
-    def __init__(self, store: CaptureSource) -> None:
+    def __init__(
+        self,
+        store: CaptureSource,
+        signature: Callable[[ModelKey], Awaitable[Mapping[str, Any] | None]] = _no_signature,
+    ) -> None:
+        """``signature`` finds that of a deployment, in JSON form."""
         self.store = store
+        self._signature = signature
 
     async def add(self, key: ModelKey, items: Sequence[Label]) -> dict[str, Any]:
         """Store labels, and compute metrics. A label that comes again replaces the earlier one.
@@ -128,6 +139,8 @@ class Feedback:
             for row, label in labels[request_id].items()
             if row < len(predictions)
         ]
+        if pairs and predicts_series(await self._signature(key)):
+            pairs = [(label, next_value(predicted)) for label, predicted in pairs]
         scored = scores(pairs)
         if scored.values and changed and oldest is not None:
             # One entry a minute: feedback may come row by row.

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from model_deployment.degradation.metric_names import baselines, direction
+from model_deployment.core.metric_names import baselines, direction
 from model_deployment.degradation.metric_verdict import (
     SET,
     Measurement,
@@ -158,7 +158,7 @@ def _of_amounts(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
 def _of_classes(pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
     n = len(pairs)
     found = {"accuracy": sum(label == predicted for label, predicted in pairs) / n}
-    classes = sorted({name for pair in pairs for name in pair}, key=_rank)
+    classes = sorted({name for pair in pairs for name in pair}, key=class_rank)
     if len(classes) == 2:
         # The greater of two classes is the positive one, as in scikit-learn for 0 and 1.
         positive = classes[1]
@@ -279,7 +279,7 @@ def are_classes(pairs: Sequence[tuple[float, float]]) -> bool:
     return all(map(float.is_integer, values)) and len(values) <= _MOST_CLASSES
 
 
-def _rank(name: str) -> tuple[float, str]:
+def class_rank(name: str) -> tuple[float, str]:
     """Sort key: numbers first, by size."""
     try:
         value = float(name)

@@ -15,6 +15,7 @@ from model_deployment.degradation.job import recorded_metrics
 from model_deployment.degradation.metric_verdict import MIN_LABELS, SET
 from model_deployment.documents.base import Collection, Query
 from model_deployment.documents.owner_view import DocumentSource
+from model_deployment.metrics.model_errors import ModelErrors
 from model_deployment.metrics.scores import Scores, comparison
 from model_deployment.recording.reported_counts import ReportedCounts
 from model_deployment.recording.windows import TrafficWindow
@@ -23,6 +24,14 @@ from model_deployment.recording.windows import TrafficWindow
 _HISTORY = 200
 #: Minutes of traffic in one answer: a day.
 _WINDOWS = 1440
+
+#: What is erased with the captures of a request.
+_ERASED_TOO = (
+    Collection.LABELS,
+    Collection.REFERENCES,
+    Collection.ERRORS,
+    Collection.DEAD_LETTERS,
+)
 
 #: The metrics of a version's run and logged model.
 Baseline = Callable[[ModelKey], Awaitable[dict[str, float]]]
@@ -53,6 +62,7 @@ class Monitoring:
             refresh: has the newest counts come in.
         """
         self._store = store
+        self.errors = ModelErrors(store)
         self._counts = counts
         self._fetch_baseline = baseline
         self._write_back = write_back
@@ -136,7 +146,7 @@ class Monitoring:
         erasure = {**envelope(f"{key}/{request_id}", key), "request_id": request_id}
         await documents.replace(Collection.ERASED, erasure)
         erased = await documents.delete(query)
-        for collection in (Collection.LABELS, Collection.REFERENCES, Collection.DEAD_LETTERS):
+        for collection in _ERASED_TOO:
             await documents.delete(Query.of(collection, key, request_ids=[request_id]))
         await self._erase_shadows(key.model, request_id)
         return erased

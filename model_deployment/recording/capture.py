@@ -156,6 +156,8 @@ def document(
     if table is None:
         return made | _without(LeftOut.UNREADABLE, f"{_NO_TABLE} ({head['media_type']})")
     made["typed"], made["params"] = inputs is not None, table.has_params
+    if table.is_chat:
+        made["chat"] = True
     exclude, hashed = head.get("exclude", ()), head.get("hash", ())
     return made | _inputs(table, inputs or ModelInputs(), exclude, hashed, salt)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model_deployment.core.names import ModelKey
+from model_deployment.recording.error_kinds import caller_errors, model_errors
 from model_deployment.recording.histogram import Histogram
 
 #: Upper bounds of Prometheus' latency buckets, in seconds; one more bucket has no bound.
@@ -40,6 +41,16 @@ class RequestCounts:
     def answered(self) -> int:
         """Requests that got a prediction."""
         return sum(self.buckets)
+
+    @property
+    def caller_errors(self) -> int:
+        """Requests without a prediction whose caller has to change something (status 4xx)."""
+        return caller_errors(self.errors)
+
+    @property
+    def model_errors(self) -> int:
+        """Requests without a prediction that the model, or its server, failed to answer (status 5xx)."""
+        return model_errors(self.errors)
 
     def copy(self) -> "RequestCounts":
         """A value that later requests do not change."""

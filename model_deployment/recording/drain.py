@@ -27,6 +27,7 @@ from model_deployment.log import lines
 from model_deployment.recording.capture import document, envelope, redacted
 from model_deployment.recording.drain_state import STATE_FILE, only_one, read_state, write_state
 from model_deployment.recording.erasures import erased_ids
+from model_deployment.recording.model_errors import error_document
 from model_deployment.recording.shadow import shadow_document
 from model_deployment.recording.spool import Record, age, extent, hold_ended, read, segments
 from model_deployment.runtime.companions import read_config, until_terminated
@@ -142,7 +143,7 @@ class Drain:
         lost = sum(record.damaged for record in records)
         by_id = {record.id: record for record in records}
         inserted = refused = 0
-        for collection in (Collection.CAPTURES, Collection.SHADOWS):
+        for collection in (Collection.CAPTURES, Collection.SHADOWS, Collection.ERRORS):
             if kept[collection]:
                 written = await self._documents.insert(collection, kept[collection])
                 if collection is Collection.CAPTURES:
@@ -168,28 +169,29 @@ class Drain:
         }
 
     def _documents_of(self, records: list[Record]) -> dict[Collection, list[dict[str, Any]]]:
-        """Captures, shadows, and dead letters of the records that cannot be parsed."""
-        captures: list[dict[str, Any]] = []
-        shadows: list[dict[str, Any]] = []
-        dead: list[dict[str, Any]] = []
+        """Captures, shadows, errors, and dead letters of the records that cannot be parsed."""
+        made: dict[Collection, list[dict[str, Any]]] = {
+            Collection.CAPTURES: [],
+            Collection.SHADOWS: [],
+            Collection.ERRORS: [],
+            Collection.DEAD_LETTERS: [],
+        }
         limit, salt = self._config.max_capture_bytes, self._config.salt.encode()
         for record in records:
             if record.damaged:
                 continue
             try:
-                shadow = shadow_document(record.id, record.payload, limit)
-                if shadow is not None:
-                    shadows.append(shadow)
+                if error := error_document(record.id, record.payload):
+                    made[Collection.ERRORS].append(error)
+                elif shadow := shadow_document(record.id, record.payload, limit):
+                    made[Collection.SHADOWS].append(shadow)
                 else:
-                    captures.append(document(record.id, record.payload, limit, salt, self._inputs))
+                    capture = document(record.id, record.payload, limit, salt, self._inputs)
+                    made[Collection.CAPTURES].append(capture)
             except Exception as error:
                 # Any failure would repeat with each try, and stop the drain.
-                dead.append(_dead(record, repr(error)[:300]))
-        return {
-            Collection.CAPTURES: captures,
-            Collection.SHADOWS: shadows,
-            Collection.DEAD_LETTERS: dead,
-        }
+                made[Collection.DEAD_LETTERS].append(_dead(record, repr(error)[:300]))
+        return made
 
     def _finish(self, segment: Path, offset: int) -> None:
         """Delete a segment without more readable records, if it is ended."""

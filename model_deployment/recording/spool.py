@@ -2,17 +2,15 @@
 
 A record is written with one system call before its answer is sent. What the kernel has taken survives
 ``kill -9``; once a second it is forced to the disk, against a power failure. Several processes may write,
-each to segments of its own. Another process, the drain, carries the records to the document store, and
-deletes the files that it has emptied.
+each to segments of its own. The drain, another process, carries the records to the document store.
 
 A segment is a file of frames: length of the payload and its CRC-32, little-endian, four bytes each, then
 the payload. The name of a segment is the time of its creation and never comes twice, so a record's id
 is the name of its segment and its offset.
 
-A segment may grow while its writer holds a lock on it (flock(2)), which ends with the writer, however that
-ends. The segment gets its name when it is locked already, so the drain never takes it for an ended one. The
-writer begins a new one now and then, so that the older ones can be deleted once they are read. While
-the drain is away, segments last longer: listing the folder each second stays cheap.
+A segment may grow while its writer holds a lock on it (flock(2)), which ends with the writer. It gets its
+name when it is locked already, so the drain never takes it for an ended one. The writer begins a new one
+now and then, for older ones to be deleted, and less often while the drain is away: the folder stays short.
 """
 
 import contextlib

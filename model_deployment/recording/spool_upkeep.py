@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from model_deployment.recording.recorder import Recorder
 from model_deployment.recording.spool import Spool, extents
 
 _log = logging.getLogger(__name__)
@@ -14,8 +15,9 @@ _SEGMENT_SECONDS = 60.0
 
 
 class SpoolUpkeep:
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, recorder: Recorder | None = None) -> None:
         self._spool = spool
+        self._recorder = recorder
         self._reported = 0
 
     async def run(self) -> None:
@@ -30,6 +32,8 @@ class SpoolUpkeep:
     async def sync(self) -> None:
         """Force captures to the disk, look how full the spool is, and log how many were dropped."""
         spool = self._spool
+        if self._recorder is not None:
+            self._recorder.write_errors()
         try:
             await asyncio.to_thread(spool.sync)
         except OSError as error:

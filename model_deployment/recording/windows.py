@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from model_deployment.core.names import ModelKey
+from model_deployment.recording.error_kinds import caller_errors, kind_of, model_errors
 from model_deployment.recording.histogram import Histogram
 
 #: Seconds of one window.
@@ -19,21 +20,6 @@ WINDOW = 60
 #: Minutes of a deployment that may wait for the store; beyond, so many become one window.
 _WAITING = 240
 _MERGED = 60
-
-#: Kinds of requests without a prediction, by the status of their answer.
-_KINDS = {
-    400: "malformed", 408: "caller_slow", 413: "too_large", 415: "media_type", 422: "refused",
-    429: "too_busy", 502: "model_failed", 503: "not_ready", 504: "timeout",
-}  # fmt: skip
-_OTHER = "internal"
-KINDS = (*_KINDS.values(), _OTHER)
-#: Kinds that are the caller's fault: the model never sees these requests.
-REFUSED = frozenset({"malformed", "too_large", "media_type", "refused"})
-
-
-def kind_of(status: int) -> str:
-    """The kind of a request without a prediction, by the status of its answer."""
-    return _KINDS.get(status, _OTHER)
 
 
 @dataclass(slots=True)
@@ -67,6 +53,8 @@ class TrafficWindow:
             "requests": self.requests,
             "rows": self.rows,
             "errors": dict(sorted(self.errors.items())),
+            "caller_errors": caller_errors(self.errors),
+            "model_errors": model_errors(self.errors),
             "p50_ms": self.latencies.percentile(0.5),
             "p95_ms": self.latencies.percentile(0.95),
             "p99_ms": self.latencies.percentile(0.99),

@@ -5,6 +5,7 @@ rows and bytes.
 """
 
 import asyncio
+import contextlib
 import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.metrics.service import Monitoring
-from model_deployment.recording.windows import REFUSED
+from model_deployment.recording.error_kinds import REFUSED
 from model_deployment.registry.training_data import TrainingData
 from model_deployment.tabular.input_columns import ModelInputs
 
@@ -103,12 +104,26 @@ class InputWriter:
         )
         await _stream(folder / "labels.jsonl", _labels(documents, window, list(ids)))
         reference = replace(reference, worse_before=await _worse_before(documents, window))
-        job = await self._job(window, reference)
+        job = {"id": folder.name, **await self._job(window, reference)}
         await asyncio.to_thread((folder / "job.json").write_bytes, _line(job))
         if as_of := self._monitoring.baseline_as_of(window.key):
             dated = f"{reference.description}; the baseline as of {as_of:%Y-%m-%d %H:%M}"
             reference = replace(reference, description=dated)
         return reference
+
+    async def has_reference(self, documents: Documents, key: ModelKey) -> bool:
+        """Whether there is something to compare with: training data, a baseline, or enough captured rows.
+
+        Raises:
+            StoreUnavailable: the document store does not answer.
+        """
+        with contextlib.suppress(ModelDeploymentError):
+            if await self._training(key) is not None:
+                return True
+        if (await self._monitoring.baseline(key))[0]:
+            return True
+        now = datetime.now(UTC)
+        return bool(await _frozen(documents, ReportWindow(key, now, now)))
 
     async def _reference(
         self, documents: Documents, window: ReportWindow, folder: Path

@@ -1,94 +1,74 @@
-"""Makes reports on a schedule, and sounds the alarm when a verdict has become worse."""
+"""Makes reports on a schedule: of deployments that have a reference, and were asked since the last one."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
-from model_deployment.degradation.wording.verdict_words import Verdict, words
 from model_deployment.documents.base import StoreUnavailable
+from model_deployment.reports.last_reports import LastReports
 from model_deployment.reports.service import Reporter
-from model_deployment.reports.webhook import Webhook
 
 _log = logging.getLogger(__name__)
 
+#: Seconds between two looks at which reports are due, at most.
+_LOOK = 600.0
 
-class Alarm:
-    def __init__(self, write_event: Callable[[ModelKey, str], None], webhook: Webhook) -> None:
-        self._write_event = write_event
-        self._webhook = webhook
 
-    async def __call__(
-        self, key: ModelKey, made: Mapping[str, Any], before: Mapping[str, Any] | None
+class Schedule:
+    def __init__(
+        self,
+        reporter: Reporter,
+        last: LastReports,
+        served: Callable[[], Awaitable[Iterable[tuple[ModelKey, datetime]]]],
+        *,
+        every: timedelta,
+        window: timedelta,
     ) -> None:
-        """Write an event and call the webhook if something has become worse since the report before.
-
-        That is: the verdict is more severe, or callers have begun to send many wrong requests.
         """
-        was = str(before["verdict"]) if before else None
-        now = str(made["verdict"])
-        least = words(Verdict.OK).severity
-        worse = words(now).severity > max(least, words(was).severity if was else 0)
-        wrong = _many_refused(made) and not (before and _many_refused(before))
-        if not worse and not wrong:
-            return
-        why = _reason(made["report"].get("reasons") or [], worse)
-        past = f"was {was}" if was else "the first report"
-        headline = str(made.get("headline") or words(now).name)
-        self._write_event(key, f"report {made['_id']}: {now} ({past}). {headline}. {why}".strip())
-        await self._webhook.call(
-            {
-                "model": key.model,
-                "version": key.version,
-                "report": made["_id"],
-                "verdict": now,
-                "previous": was,
-                "headline": headline,
-                "reason": why,
-            }
-        )
+        Args:
+            served: the deployments that answer, and since when they have been deployed.
+            every: from one report of a deployment to the next.
+            window: how far back a report looks.
+        """
+        self._reporter = reporter
+        self._last = last
+        self._served = served
+        self._every = every
+        self._window = window
 
-
-def _many_refused(made: Mapping[str, Any]) -> bool:
-    """Whether callers send many wrong requests; reports of earlier releases do not say."""
-    return bool(made["report"].get("refused", {}).get("many"))
-
-
-def _reason(reasons: Sequence[Mapping[str, Any]], worse: bool) -> str:
-    """The first bad finding of a report: about the model if ``worse``, else about the callers."""
-    bad = [one for one in reasons if one.get("severity") != "good"]
-    fitting = [one for one in bad if (one.get("code") != "refused") == worse]
-    return next((str(one.get("message", ""))[:300] for one in fitting or bad), "")
-
-
-async def run(
-    reporter: Reporter,
-    ready: Callable[[], Awaitable[Sequence[ModelKey]]],
-    *,
-    every: float,
-    window: timedelta,
-) -> None:
-    """Make a report of each ready deployment, round after round, until cancelled.
-
-    Args:
-        every: seconds from one round to the next.
-        window: how far back a report looks.
-    """
-    while True:
-        await asyncio.sleep(every)
-        try:
-            keys = await ready()
-        except Exception:
-            _log.exception("cannot list the deployments")
-            continue
-        for key in keys:
-            now = datetime.now(UTC)
+    async def run(self) -> None:
+        """Make what is due, until cancelled."""
+        pause = min(_LOOK, self._every.total_seconds())
+        while True:
+            await asyncio.sleep(pause)
             try:
-                await reporter.wait(key, reporter.begin(key, now - window, now), 3600)
-            except (StoreUnavailable, ModelDeploymentError, OSError) as error:
-                _log.error("cannot make the report of %s: %s", key, error)
+                served = dict(await self._served())
+                # Else a report would be made anew after each start.
+                known = await self._last.read(served)
             except Exception:
-                _log.exception("cannot make the report of %s", key)
+                _log.exception("cannot list the deployments")
+                continue
+            for key in self.due(served.items(), datetime.now(UTC)) if known else ():
+                await self._make(key)
+
+    def due(self, served: Iterable[tuple[ModelKey, datetime]], now: datetime) -> list[ModelKey]:
+        """The deployments whose last report, or else whose deployment, is long enough ago."""
+        return [key for key, since in served if now - self._begun(key, since) >= self._every]
+
+    def _begun(self, key: ModelKey, since: datetime) -> datetime:
+        last = self._last.of(key)
+        return since if last is None else max(since, last.at)
+
+    async def _make(self, key: ModelKey) -> None:
+        last, now = self._last.of(key), datetime.now(UTC)
+        try:
+            if await self._reporter.is_worthwhile(key, last.at if last else None):
+                id = self._reporter.begin(key, now - self._window, now)
+                await self._reporter.wait(key, id, 3600)
+        except (StoreUnavailable, ModelDeploymentError, OSError) as error:
+            _log.error("cannot make the report of %s: %s", key, error)
+        except Exception:
+            _log.exception("cannot make the report of %s", key)

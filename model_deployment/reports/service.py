@@ -1,6 +1,7 @@
 """Makes degradation reports: writes the inputs, runs the process that judges them, stores the outcome."""
 
 import asyncio
+import gzip
 import logging
 import secrets
 import shutil
@@ -14,13 +15,17 @@ import orjson
 
 from model_deployment.core.errors import ModelDeploymentError, TooBusy, Unavailable
 from model_deployment.core.names import ModelKey
+from model_deployment.degradation.page import shared_parts
+from model_deployment.degradation.report_files import EVIDENTLY, PAGE, shared
 from model_deployment.degradation.wording.verdict_words import Verdict, words
-from model_deployment.documents.base import Collection, Documents, Query
+from model_deployment.documents.base import Collection, Documents, Query, evidently_blob
 from model_deployment.documents.owner_view import DocumentSource
 from model_deployment.reports.inputs import SECONDS, InputWriter, Reference, ReportWindow
 
 _log = logging.getLogger(__name__)
 
+#: Begins the ids of blobs that the pages of all reports share.
+_SHARED = "evidently-"
 #: Reports that may wait to be made.
 _WAITING = 16
 
@@ -85,6 +90,17 @@ class Reporter:
         except TimeoutError:
             return None
 
+    async def is_worthwhile(self, key: ModelKey, last: datetime | None) -> bool:
+        """Whether a report could say anything: there are captures since the last one, and a reference.
+
+        Raises:
+            StoreUnavailable: the document store does not answer.
+        """
+        documents = await self._store.opened()
+        query = Query.of(Collection.CAPTURES, key, since=last, limit=1)
+        captured = [one async for one in documents.find(query)]
+        return bool(captured) and await self._inputs.has_reference(documents, key)
+
     def is_running(self, key: ModelKey, id: str) -> bool:
         return (key, id) in self._running
 
@@ -98,6 +114,26 @@ class Reporter:
         """The page of a report: HTML, compressed with gzip."""
         documents = await self._store.opened()
         return await documents.get_blob(id)
+
+    async def has_evidently(self, id: str) -> bool:
+        """Whether Evidently's page of a report is kept."""
+        documents = await self._store.opened()
+        return await documents.get_blob(evidently_blob(id)) is not None
+
+    async def evidently(self, id: str) -> str | None:
+        """Evidently's page of a report; None if there is none, or it was deleted."""
+        documents = await self._store.opened()
+        page = await documents.get_blob(evidently_blob(id))
+        if page is None:
+            return None
+        html = await asyncio.to_thread(_unpacked, page)
+        parts = {}
+        for name in shared_parts.names(html):
+            part = await documents.get_blob(f"{_SHARED}{name}")
+            if part is None:
+                return None
+            parts[name] = await asyncio.to_thread(_unpacked, part)
+        return shared_parts.join(html, parts)
 
     async def list(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
         """The newest reports first, without their details."""
@@ -124,9 +160,7 @@ class Reporter:
                 await _run(folder)
                 content = await asyncio.to_thread((folder / "report.json").read_bytes)
                 made = _document(id, window, reference, orjson.loads(content))
-                page = folder / "report.html.gz"
-                if await asyncio.to_thread(page.exists):
-                    await documents.put_blob(id, await asyncio.to_thread(page.read_bytes))
+                await _store_pages(documents, id, folder)
             except ModelDeploymentError as error:
                 made = _failed(id, window, error.detail)
             finally:
@@ -144,6 +178,21 @@ class Reporter:
     async def _last(self, documents: Documents, key: ModelKey) -> dict[str, Any] | None:
         query = Query.of(Collection.REPORTS, key, newest_first=True, limit=1)
         return next(iter([found async for found in documents.find(query)]), None)
+
+
+async def _store_pages(documents: Documents, id: str, folder: Path) -> None:
+    """Store the page, Evidently's page, and what the latter shares with others, once."""
+    for name, blob in ((PAGE, id), (EVIDENTLY, evidently_blob(id))):
+        file = folder / name
+        if await asyncio.to_thread(file.exists):
+            await documents.put_blob(blob, await asyncio.to_thread(file.read_bytes))
+    for name, file in (await asyncio.to_thread(shared, folder)).items():
+        if await documents.get_blob(f"{_SHARED}{name}") is None:
+            await documents.put_blob(f"{_SHARED}{name}", await asyncio.to_thread(file.read_bytes))
+
+
+def _unpacked(content: bytes) -> str:
+    return gzip.decompress(content).decode("utf-8")
 
 
 def _document(

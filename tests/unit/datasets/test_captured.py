@@ -92,11 +92,11 @@ def documents() -> MemoryDocuments:
 
 async def test_one_row_for_each_captured_row(documents: MemoryDocuments) -> None:
     assert await rows(documents) == [
-        {"request_id": "a", "ts": "2026-01-31T12:00:00+00:00", "row": 0, "x": 1, "s": "u", "y": None,
+        {"request_id": "a", "ts": "2026-01-31T12:00:00Z", "row": 0, "x": 1, "s": "u", "y": None,
          "prediction": 0.5, "label": None},
-        {"request_id": "a", "ts": "2026-01-31T12:00:00+00:00", "row": 1, "x": 2, "s": None, "y": None,
+        {"request_id": "a", "ts": "2026-01-31T12:00:00Z", "row": 1, "x": 2, "s": None, "y": None,
          "prediction": 1.5, "label": 7},
-        {"request_id": "b", "ts": "2026-01-31T12:00:01+00:00", "row": 0, "x": None, "s": "v", "y": True,
+        {"request_id": "b", "ts": "2026-01-31T12:00:01Z", "row": 0, "x": None, "s": "v", "y": True,
          "prediction": 2, "label": 9},
     ]  # fmt: skip
 
@@ -105,9 +105,9 @@ async def test_dataset_as_csv(documents: MemoryDocuments) -> None:
     content = await whole(captured(documents.store, CAPTURES, None, True, Format.CSV))
     assert content == (
         b"request_id,ts,row,x,s,y,prediction,label\r\n"
-        b"a,2026-01-31T12:00:00+00:00,0,1,u,,0.5,\r\n"
-        b"a,2026-01-31T12:00:00+00:00,1,2,,,1.5,7\r\n"
-        b"b,2026-01-31T12:00:01+00:00,0,,v,true,2,9\r\n"
+        b"a,2026-01-31T12:00:00Z,0,1,u,,0.5,\r\n"
+        b"a,2026-01-31T12:00:00Z,1,2,,,1.5,7\r\n"
+        b"b,2026-01-31T12:00:01Z,0,,v,true,2,9\r\n"
     )
 
 

@@ -11,6 +11,7 @@ from model_deployment.core.errors import RegistryUnavailable, UnknownModel
 from model_deployment.core.names import ModelKey
 from model_deployment.metrics import baselines
 from model_deployment.metrics.baselines import Baselines
+from model_deployment.registry import kept_copies
 from tests.support.waiting import until
 
 KEY = ModelKey("wine", 3)
@@ -145,7 +146,7 @@ async def test_baseline_folder_read_only_is_logged(
 async def test_baselines_of_deployments_are_stored_ahead_of_time(
     registry: Registry, deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "_LOOK", 0.01)
+    monkeypatch.setattr(kept_copies, "_LOOK", 0.01)
 
     async def ready() -> list[ModelKey]:
         return [KEY]
@@ -169,7 +170,7 @@ async def test_baselines_of_deployments_are_stored_ahead_of_time(
 async def test_baseline_of_a_deleted_version_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "_LOOK", 0.01)
+    monkeypatch.setattr(kept_copies, "_LOOK", 0.01)
     monkeypatch.setattr(baselines, "_OLD", timedelta(0))
     keys = [ModelKey("deleted", 1), ModelKey("anew", 1), KEY]
     gone: set[ModelKey] = set()

@@ -170,3 +170,15 @@ async def test_labels_without_a_row_are_counted_by_reason(desk: FeedbackDesk) ->
         "1 of the labels: the request has no such row (rows count from 0)",
         "1 of the labels: several requests have this request_id, so the labels are not used",
     ]
+
+
+async def test_the_truth_of_a_series_is_the_next_value(desk: FeedbackDesk) -> None:
+    async def signature(key: ModelKey) -> dict[str, Any]:
+        return {"inputs": [], "params": [{"name": "prediction_step"}]}
+
+    await desk.captured("a", [1.5, 7.0, 9.0])
+    await desk.captured("b", [2.5])
+    await desk.told(("a", 0, 1.0))
+    assert (await desk.told(("b", 0, 2.5)))["metrics"] == {}  # two and three outputs: of what?
+    found = await Feedback(desk, signature).add(KEY, [Label("b", 0, 2.0)])
+    assert found["metrics"]["mae"] == 0.5

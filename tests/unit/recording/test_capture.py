@@ -137,6 +137,13 @@ def test_each_form_of_a_body_is_a_table(body: Any, columns: list[str], data: Any
     assert (found["rows"], found["note"]) == (len(data), "")
 
 
+def test_chat_is_stored_as_one_row_and_marked() -> None:
+    messages = [{"role": "user", "content": "hi"}]
+    found = taken({"messages": messages, "stream": True})
+    assert (found["columns"], found["data"]) == (["messages", "stream"], [[messages, True]])
+    assert (found["rows"], found["chat"], found["left_out"]) == (1, True, "")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -147,7 +154,6 @@ def test_each_form_of_a_body_is_a_table(body: Any, columns: list[str], data: Any
         {"inputs": "text"},
         {"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}},
         {"dataframe_records": [{"a": 1}, 2]},
-        {"messages": [{"role": "user"}]},
         {"inputs": [1], "instances": [1]},
         {},
         [],

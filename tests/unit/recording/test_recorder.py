@@ -1,14 +1,15 @@
 """What is noted down of a request, and of which ones."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from model_deployment.core.domain import Route, State
+from model_deployment.core.domain import State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.core.routes import Route
 from model_deployment.recording.capture import decode
 from model_deployment.recording.counters import RequestCounters
 from model_deployment.recording.recorder import Recorder
@@ -27,11 +28,11 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def predict(recorder: Recorder, *names: str, **options: Any) -> None:
-    route = Route(
-        KEY, State.READY, launch_id="launch", options=Options(**options), artifact="m-1-0"
-    )
+    route = Route(KEY, State.READY, options=Options(**options), artifact="m-1-0")
     for name in names:
-        recorder.predicted(route, name, "application/json", b'{"x": 1}', b"[2]", 1, 0.0125)
+        recorder.predicted(
+            route, name, "application/json", b'{"x": 1}', b"[2]", 1, 0.0125, launch_id="launch"
+        )
     recorder.flush()
 
 
@@ -135,8 +136,8 @@ def test_shadows_are_recorded_and_never_counted(
     traffic, counters = TrafficWindows("i"), RequestCounters()
     recorder = Recorder(spool, traffic, counters)
     options = Options(capture_rate=0.0, max_capture_bytes=6)
-    route = Route(KEY, State.READY, launch_id="launch", options=options, artifact="m-1-0")
-    recorder.shadowed(route, 7, "r1", b"[2, 3]", 200, 0.0125)
+    route = Route(KEY, State.READY, options=options, artifact="m-1-0")
+    recorder.shadowed(route, 7, "r1", b"[2, 3]", 200, 0.0125, "launch")
     recorder.shadowed(route, 7, "r2", b"[2, 3, 4]", 200, 0.0125)
     recorder.shadowed(route, 7, "r3", b"", 504, 60)
     (first, body, answer), (second, _, large), (third, _, _) = captured(spool)
@@ -157,3 +158,26 @@ def test_shadows_are_recorded_and_never_counted(
     assert counters.all() == {}
     recorder.shadowed(route, 7, "r4", None, 200, 0.1)  # type: ignore[arg-type]
     assert (spool.dropped, len(captured(spool))) == (1, 3)
+
+
+def test_a_stream_is_joined_only_for_a_capture(spool: Spool) -> None:
+    recorder = Recorder(spool, TrafficWindows("i"))
+
+    def broken() -> bytes:
+        raise TypeError
+
+    def stream(made: Callable[[], bytes], unkept: int = 0, **options: Any) -> None:
+        route = Route(KEY, State.READY, options=Options(**options), artifact="a")
+        recorder.predicted(route, "r", "", b"{}", made, 1, 0.1, unkept=unkept)
+        recorder.flush()
+
+    stream(broken, capture_rate=0.0)
+    stream(broken, unkept=2_000_000_000)
+    assert [(head["omitted"], body, said) for head, body, said in captured(spool)] == [
+        (2_000_000_002, b"", b"")
+    ]
+    # A capture that cannot be made does not cost the caller the end of the stream.
+    stream(broken)
+    assert spool.dropped == 1
+    stream(lambda: b"[3]")
+    assert [said for _, _, said in captured(spool)] == [b"", b"[3]"]

@@ -277,6 +277,8 @@ def test_window_summary_has_percentiles() -> None:
         "requests": 3,
         "rows": 5,
         "errors": {"refused": 1},
+        "caller_errors": 1,
+        "model_errors": 0,
         "p50_ms": pytest.approx(5.0, rel=0.1),
         "p95_ms": pytest.approx(5.0, rel=0.1),
         "p99_ms": pytest.approx(5.0, rel=0.1),
