@@ -6,7 +6,7 @@ The event loop only gathers numbers; threads read ``/proc`` and write the page, 
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -14,18 +14,27 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model_deployment import __version__
 from model_deployment.control.missing_workers import serving
-from model_deployment.core.domain import Deployment, Handle, Memory, PortUsage, ProxyCounters, State
+from model_deployment.core.domain import Deployment, Handle, State
+from model_deployment.core.measures import (
+    LaunchTraffic,
+    MachineMemory,
+    Memory,
+    ProxyCounters,
+    WorkerCounts,
+)
 from model_deployment.core.names import ModelKey
+from model_deployment.core.port_usage import PortUsage
 from model_deployment.endpoints.views import EndpointView
+from model_deployment.flows.figures import FlowFigures
 from model_deployment.recording.reported_counts import ReportedTotals
 from model_deployment.recording.upkeep import CaptureStatus
-from model_deployment.runtime.memory import MemoryGauge
-from model_deployment.runtime.worker_counts import worker_counts
+from model_deployment.reports.last_reports import LastReport
+from model_deployment.runtime.memory import MemoryGauge, machine_memory
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.ports import Ports
 from model_deployment.telemetry.page import MetricsPage
-from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot
+from model_deployment.telemetry.prometheus import DeploymentSnapshot, LaunchSnapshot, Snapshot
 
 #: Seconds that a scrape waits for the memory of models; then it shows the previous figures.
 _PATIENCE = 0.05
@@ -39,19 +48,25 @@ class Telemetry:
         ports: Ports,
         endpoints: Callable[[], Awaitable[Sequence[EndpointView]]],
         counters: Callable[[ModelKey], ProxyCounters],
+        traffic: Callable[[str], LaunchTraffic],
         totals: ReportedTotals,
         captures: Callable[[], CaptureStatus],
         idle: Callable[[], float],
         memory: MemoryGauge,
+        workers: Callable[[Handle], WorkerCounts | None],
+        last_report: Callable[[ModelKey], LastReport | None],
         refresh: Callable[[], Awaitable[None]],
         proxies: Callable[[], tuple[int, int]],
+        flows: Callable[[], FlowFigures] = FlowFigures,
     ) -> None:
         """Remember the sources.
 
         Args:
             counters: the proxies' counts of a deployment.
+            traffic: what proxies have seen of a launch.
             captures: the status of captures; may read a file.
             idle: seconds since the reconciler's last successful tick.
+            workers: how many workers of a launch serve; may read a file.
             refresh: has the newest counts of the proxies come in.
             proxies: how many proxies serve, and how many have ended unasked.
         """
@@ -59,12 +74,16 @@ class Telemetry:
         self._ports = ports
         self._endpoints = endpoints
         self._counters = counters
+        self._traffic = traffic
         self._totals = totals
         self._captures = captures
         self._idle = idle
         self._memory = memory
+        self._workers = workers
+        self._last_report = last_report
         self._refresh = refresh
         self._proxies = proxies
+        self._flows = flows
         self._rows: Sequence[Deployment] = ()
         self._views: Sequence[EndpointView] = ()
         self._restarts = Restarts()
@@ -86,18 +105,33 @@ class Telemetry:
             lambda: self._page.write(snapshot, self._process.collect(), accept)
         )
 
-    async def memory(self, handle: Handle) -> Memory | None:
-        return await self._memory.one(handle)
+    async def memory(self, handles: Sequence[Handle]) -> Mapping[str, Memory]:
+        """Memory of launches by their ids, without those that have ended."""
+        return await self._memory.fresh(handles)
+
+    async def launches(self, row: Deployment) -> Sequence[LaunchSnapshot]:
+        """The launches of a deployment, with their memory and requests now."""
+        memory = await self.memory([one.handle for one in row.launches if one.handle])
+        await self._refresh()
+        return self._launches(row, memory)
+
+    async def machine_memory(self) -> MachineMemory | None:
+        """Memory of the machine; None where it cannot be read."""
+        try:
+            return await asyncio.to_thread(machine_memory)
+        except OSError:
+            return None
 
     async def workers(self, row: Deployment) -> int | None:
         """Workers that serve; None if unknown."""
-        return await asyncio.to_thread(serving, row, worker_counts)
+        return await asyncio.to_thread(serving, row, self._workers)
 
     async def snapshot(self) -> Snapshot:
         usage, readable = await self._state()
-        handles = [row.handle for row in self._rows if row.handle is not None]
+        handles = [one.handle for row in self._rows for one in row.launches if one.handle]
         memory = await self._memory.all(handles, _PATIENCE)
         captures = await self._capture_status()
+        machine = await self.machine_memory()
         await self._refresh()
         # No await from here on, so that the figures are of one moment.
         proxies, restarts = self._proxies()
@@ -111,6 +145,8 @@ class Telemetry:
             proxies=proxies,
             proxy_restarts=restarts,
             endpoints=self._views,
+            machine=machine,
+            flows=self._flows(),
         )
 
     async def _state(self) -> tuple[PortUsage | None, bool]:
@@ -142,9 +178,20 @@ class Telemetry:
             total=self._totals.of(row.key),
             counters=self._counters(row.key),
             restarts=self._restarts.of(row.key, row.restarts),
-            memory=memory.get(row.launch_id or ""),
-            workers=serving(row, worker_counts),
+            launches=self._launches(row, memory),
+            workers=serving(row, self._workers),
+            last_report=self._last_report(row.key),
         )
+
+    def _launches(self, row: Deployment, memory: Mapping[str, Memory]) -> list[LaunchSnapshot]:
+        return [
+            LaunchSnapshot(
+                one,
+                memory.get(one.launch_id or ""),
+                self._traffic(one.launch_id).in_flight if one.launch_id else 0,
+            )
+            for one in row.launches
+        ]
 
 
 class Restarts:

@@ -1,19 +1,21 @@
 """Scrapes of a controller whose parts do not answer: what is known is told, and counters do not fall."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from model_deployment.core.domain import Deployment, Desired, PortUsage, ProxyCounters, State
+from model_deployment.core.domain import Deployment, Handle, State
+from model_deployment.core.measures import LaunchTraffic, Memory, ProxyCounters
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
+from model_deployment.core.port_usage import PortUsage
 from model_deployment.endpoints.views import EndpointView
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.runtime.memory import MemoryGauge
 from model_deployment.state.database import DatabaseError
 from model_deployment.telemetry.collect import Telemetry
 from tests.support.counting import LocalCounts
+from tests.support.launched import deployed
 
 KEY = ModelKey("m", 1)
 
@@ -26,12 +28,7 @@ class StateDatabase:
     async def all(self) -> list[Deployment]:
         if self.away:
             raise DatabaseError("disk I/O error")
-        now = datetime.now(UTC)
-        options = Options()
-        return [
-            Deployment(KEY, Desired.RUNNING, State.READY, options, "a", created_at=now, launches=3),
-            Deployment(ModelKey("old", 1), Desired.STOPPED, State.STOPPED, options, "a", now),
-        ]
+        return [deployed("m-1", starts=3), deployed("old-1", State.STOPPED)]
 
     async def usage(self, now: float) -> PortUsage:
         return PortUsage(8001, 8002, 1, 0, ())
@@ -39,6 +36,10 @@ class StateDatabase:
 
 async def _nothing() -> None:
     pass
+
+
+async def _unmeasured(handles: Sequence[Handle]) -> Mapping[str, Memory]:
+    return {}
 
 
 async def _no_endpoints() -> list[EndpointView]:
@@ -58,7 +59,10 @@ class Scraped:
             totals=self.served.reported.totals,
             captures=lambda: self.captures,
             idle=lambda: 0.0,
-            memory=MemoryGauge(lambda handles: {}),
+            traffic=lambda launch_id: LaunchTraffic(),
+            memory=MemoryGauge(_unmeasured),
+            workers=lambda handle: None,
+            last_report=lambda key: None,
             refresh=_nothing,
             proxies=lambda: (1, 0),
         )

@@ -14,27 +14,30 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from prometheus_client.registry import Collector
 
-from model_deployment.core.domain import (
-    BATCH_ROWS,
-    BlockedPort,
-    Deployment,
-    Desired,
-    Memory,
-    PortUsage,
-    ProxyCounters,
-    State,
-)
+from model_deployment.core.domain import Deployment, Desired, LaunchRole, LaunchState, State
 from model_deployment.core.endpoints import EndpointName, RolloutState
+from model_deployment.core.measures import BATCH_ROWS, Memory, ProxyCounters
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
+from model_deployment.core.port_usage import BlockedPort, PortUsage
 from model_deployment.endpoints.views import EndpointView
+from model_deployment.flows.base import FlowState, FlowType
+from model_deployment.flows.figures import EndCounts
+from model_deployment.flows.service_file import ServiceState
 from model_deployment.gate import ViolationKind
 from model_deployment.recording.counters import LATENCIES, RequestCounts
+from model_deployment.recording.error_kinds import KINDS
 from model_deployment.recording.upkeep import CaptureStatus
-from model_deployment.recording.windows import KINDS
+from model_deployment.reports.last_reports import LastReport
 from model_deployment.telemetry.page import MetricsPage
-from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot, families
+from model_deployment.telemetry.prometheus import (
+    DeploymentSnapshot,
+    LaunchSnapshot,
+    Snapshot,
+    families,
+)
 from tests.support import endpoint_views
+from tests.support.flow_runs import record
+from tests.support.launched import deployed, launch
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,9 +54,7 @@ COUNTERS = ProxyCounters(
 
 
 def served(key: ModelKey, **changes: Any) -> DeploymentSnapshot:
-    row = Deployment(
-        key, Desired.RUNNING, State.READY, Options(), "artifact", created_at=NOW, ready_at=NOW
-    )
+    row = replace(deployed("m-1", created_at=NOW, ready_at=NOW), key=key)
     total = RequestCounts(rows=7, seconds=0.75)
     total.buckets[2] = 2  # up to 5 ms
     total.errors["timeout"] = 1
@@ -62,7 +63,8 @@ def served(key: ModelKey, **changes: Any) -> DeploymentSnapshot:
         "total": total,
         "counters": COUNTERS,
         "restarts": 4,
-        "memory": Memory(1000, 900),
+        "launches": [LaunchSnapshot(one, Memory(1000, 900), 2) for one in row.launches],
+        "last_report": LastReport("r1", "drift", "Data drift", NOW, NOW),
     }
     return DeploymentSnapshot(**{**given, **changes})
 
@@ -108,11 +110,24 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-ONE = seen(served(ModelKey("diabetes", 1)), endpoints=(endpoint_views.view(),))
+ONE = seen(
+    served(ModelKey("diabetes", 1)),
+    endpoints=(endpoint_views.view(),),
+    flows=EndCounts().figures([record()], ServiceState.READY),
+)
 
 #: What dashboards and alerts are made of: a change here breaks them.
 NAMES = {
     "build_info": ("gauge", {"version", "mlflow_version", "python_version"}),
+    "report_verdict": ("gauge", {"model", "version", "verdict"}),
+    "report_timestamp_seconds": ("gauge", {"model", "version"}),
+    "machine_memory_total_bytes": ("gauge", set()),
+    "machine_memory_available_bytes": ("gauge", set()),
+    "flow_runs_active": ("gauge", {"flow", "state"}),
+    "flow_runs": ("counter", {"flow", "state"}),
+    "flow_duration_seconds": ("gauge", {"flow"}),
+    "flow_completed_timestamp_seconds": ("gauge", {"flow"}),
+    "flow_service_up": ("gauge", set()),
     "requests": ("counter", {"model", "version", "outcome"}),
     "request_duration_seconds": ("histogram", {"model", "version", "le"}),
     "rows": ("counter", {"model", "version"}),
@@ -122,12 +137,19 @@ NAMES = {
     "batch_rows": ("histogram", {"model", "version", "le"}),
     "violations": ("counter", {"model", "version", "kind"}),
     "refused_requests": ("counter", {"model", "version"}),
+    "caller_errors": ("counter", {"model", "version"}),
+    "model_errors": ("counter", {"model", "version"}),
     "state": ("gauge", {"model", "version", "state"}),
     "restarts": ("counter", {"model", "version"}),
     "deployed_timestamp_seconds": ("gauge", {"model", "version"}),
     "ready_timestamp_seconds": ("gauge", {"model", "version"}),
     "resident_memory_bytes": ("gauge", {"model", "version"}),
     "proportional_memory_bytes": ("gauge", {"model", "version"}),
+    "replicas_wanted": ("gauge", {"model", "version"}),
+    "replicas_ready": ("gauge", {"model", "version"}),
+    "launch_resident_memory_bytes": ("gauge", {"model", "version", "replica", "role"}),
+    "launch_proportional_memory_bytes": ("gauge", {"model", "version", "replica", "role"}),
+    "launch_requests_in_flight": ("gauge", {"model", "version", "replica", "role"}),
     "endpoint_champion": ("gauge", {"endpoint", "model"}),
     "endpoint_share": ("gauge", {"endpoint", "model", "version"}),
     "rollout_state": ("gauge", {"endpoint", "model", "version", "state"}),
@@ -166,7 +188,9 @@ def test_values_of_labels_are_from_closed_sets() -> None:
     assert values["outcome"] == {"answered", *KINDS}
     assert values["kind"] == set(ViolationKind)
     ports = {"free", "leased", "quarantined", "blocked"}
-    assert values["state"] == {*State, *RolloutState, *ports}
+    assert values["state"] == {*State, *RolloutState, *ports, *FlowState}
+    assert values["flow"] == {*FlowType}
+    assert values["role"] <= {*LaunchRole}
     assert values["guard"] == {"errors", "latency"}
     # No column, whatever callers sent.
     assert values["model"] == {"diabetes"}
@@ -237,16 +261,72 @@ def test_buckets_hold_all_smaller_ones() -> None:
 
 
 def test_series_of_unknown_values_are_missing() -> None:
-    row = Deployment(
-        ModelKey("m", 1), Desired.RUNNING, State.PENDING, Options(), "a", created_at=NOW
-    )
-    found = {
-        name for name, _ in samples(page(seen(served(row.key, row=row, memory=None), ports=None)))
-    }
+    row = deployed("m-1", State.PENDING)
+    parts = [LaunchSnapshot(one) for one in row.launches]
+    what = seen(served(row.key, row=row, launches=parts), ports=None)
+    found = {name for name, _ in samples(page(what))}
     assert not {one for one in found if "memory" in one or "ready_" in one or "ports" in one}
-    found = {name for name, _ in samples(page(seen(served(row.key, memory=Memory(1, None)))))}
+    assert "model_deployment_launch_requests_in_flight" not in found
+    ready = [LaunchSnapshot(launch(), Memory(1, None))]
+    found = {name for name, _ in samples(page(seen(served(row.key, launches=ready))))}
     assert "model_deployment_resident_memory_bytes" in found
     assert "model_deployment_proportional_memory_bytes" not in found
+
+
+def of_launches(*parts: LaunchSnapshot, **row: Any) -> dict[str, float]:
+    """Samples of a deployment with these launches, by name, replica and role."""
+    made = deployed("m-1", launches=[one.launch for one in parts], **row)
+    found = samples(page(seen(served(made.key, row=made, launches=parts))))
+    return {
+        " ".join([name.removeprefix("model_deployment_"), *more]): sample
+        for (name, labels), sample in found.items()
+        for more in [[dict(labels)[key] for key in ("replica", "role") if key in dict(labels)]]
+    }
+
+
+def test_launches_have_memory_and_requests_of_their_own() -> None:
+    coming, retiring = LaunchRole.COMING, LaunchRole.RETIRING
+    stopping = LaunchState.STOPPING
+    found = of_launches(
+        LaunchSnapshot(launch(replica=0), Memory(1000, 900), 2),
+        LaunchSnapshot(launch(replica=1), Memory(500, 400), 0),
+        LaunchSnapshot(launch(LaunchState.PENDING, 2)),
+        LaunchSnapshot(launch(LaunchState.STARTING, 3, coming), Memory(100, 90), 0),
+        # Two launches that had the same number finish their requests.
+        LaunchSnapshot(launch(stopping, 1, retiring), Memory(10, 9), 4),
+        LaunchSnapshot(launch(stopping, 1, retiring, launch_id="r"), Memory(10, 9), 5),
+        replicas=3,
+    )
+    assert {name: found[name] for name in found if name.startswith("launch_requests")} == {
+        "launch_requests_in_flight 0 serving": 2,
+        "launch_requests_in_flight 1 serving": 0,
+        "launch_requests_in_flight 3 coming": 0,
+        "launch_requests_in_flight 1 retiring": 9,
+    }
+    assert found["launch_resident_memory_bytes 0 serving"] == 1000
+    assert found["launch_proportional_memory_bytes 1 retiring"] == 18
+    assert (found["resident_memory_bytes"], found["proportional_memory_bytes"]) == (1620, 1408)
+    assert (found["replicas_wanted"], found["replicas_ready"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        (deployed("m-1", State.PARKED, replicas=3), 0),
+        (deployed("m-1", State.STOPPED, replicas=3), 0),
+        (deployed("m-1", State.STOPPING, replicas=3, parking=True), 0),
+        (deployed("m-1", State.FAILED, replicas=3), 3),
+        (deployed("m-1", State.PENDING, replicas=3), 3),
+        (deployed("m-1", State.READY, replicas=3, desired=Desired.STOPPED), 0),
+    ],
+)
+def test_replicas_are_wanted_while_requests_are_to_be_answered(
+    row: Deployment, wanted: int
+) -> None:
+    found = {
+        name: sample for (name, _), sample in samples(page(seen(served(row.key, row=row)))).items()
+    }
+    assert found["model_deployment_replicas_wanted"] == wanted
 
 
 def test_store_that_refuses_is_down() -> None:
@@ -295,7 +375,7 @@ def test_page_is_the_librarys_whatever_was_written_before(accept: str) -> None:
         seen(*map(served, keys)),
         seen(*map(served, keys)),
         seen(*(served(key, restarts=5) for key in reversed(keys)), idle=2.0),
-        seen(served(keys[1], memory=None)),
+        seen(served(keys[1], launches=())),
     ):
         content, media_type = it.write(what, [], accept)
         assert content.decode() == page_by_library(what, accept)
