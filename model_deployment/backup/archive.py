@@ -1,4 +1,4 @@
-"""The file of a backup: a gzipped tar with a manifest first, then files of known names.
+"""The file of a backup: a gzipped tar with a manifest first, then the files that the manifest names.
 
 An archive may come from anywhere, so it is read as a stream in which only plain files with the names, order
 and sizes of the manifest are accepted. Links, long names and other extensions of tar are refused.
@@ -12,7 +12,7 @@ import re
 import shutil
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Self, cast
@@ -20,14 +20,16 @@ from typing import IO, BinaryIO, Self, cast
 from model_deployment.core.errors import ModelDeploymentError
 
 #: Increased when older releases can no longer read an archive.
-FORMAT = 1
+FORMAT = 2
+#: The format of an archive without further files, which releases before them can read.
+DATABASES_ONLY = 1
 MANIFEST = "manifest.json"
 STATE, INSTANCE, DOCUMENTS = "state.db", "instance-id", "documents.db"
 
-#: In this order. The state and the instance id are always present.
+#: In this order, and first. The state and the instance id are always present.
 _NAMES = (INSTANCE, STATE, DOCUMENTS)
 #: Bytes at most.
-_SMALL = {MANIFEST: 64 * 1024, INSTANCE: 64}
+_SMALL = {MANIFEST: 8 * 1024 * 1024, INSTANCE: 64}
 #: Bytes of zeros that may follow the last file.
 _LONGEST_END = 2 * tarfile.RECORDSIZE
 #: Bytes that have to stay free on the disk.
@@ -86,18 +88,33 @@ def write(target: BinaryIO, manifest: Manifest, folder: Path) -> None:
 
     Raises:
         OSError: the disk is full, or a file cannot be read.
+        BadArchive: the manifest is larger than :func:`extract` takes.
     """
+    text = json.dumps(asdict(manifest), indent=2).encode()
+    if len(text) > _SMALL[MANIFEST]:
+        raise BadArchive(
+            f"cannot write a backup of {len(manifest.members)} files: its manifest would have "
+            f"{len(text)} bytes, and may have {_SMALL[MANIFEST]}; delete old versions of the training data"
+        )
     with (
         # A low level is enough: captures are text, and shrink to a tenth.
         gzip.GzipFile(fileobj=target, mode="wb", compresslevel=3, filename="") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as tar,
     ):
-        text = json.dumps(asdict(manifest), indent=2).encode()
         tar.addfile(_header(MANIFEST, len(text)), io.BytesIO(text))
-        for name in _NAMES:
-            if name in manifest.members:
-                with (folder / name).open("rb") as file:
-                    tar.addfile(_header(name, manifest.members[name].size), file)
+        for name, stored in _stored(manifest):
+            with (folder / name).open("rb") as file:
+                tar.addfile(_header(stored, manifest.members[name].size), file)
+
+
+def _stored(manifest: Manifest) -> list[tuple[str, str]]:
+    """The members in their order, each with its name in the tar, which has no room for long ones."""
+    first = [name for name in _NAMES if name in manifest.members]
+    more = sorted(manifest.members.keys() - _NAMES)
+    return [
+        *((name, name) for name in first),
+        *((name, f"file-{place}") for place, name in enumerate(more)),
+    ]
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:
@@ -106,8 +123,13 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
     return info
 
 
-def extract(path: Path, folder: Path) -> Manifest:
+def extract(
+    path: Path, folder: Path, further: Callable[[str, Member], bool] = lambda name, member: False
+) -> Manifest:
     """Check an archive, and write its files into an empty folder.
+
+    Args:
+        further: whether a file besides the databases is accepted under its name.
 
     Raises:
         BadArchive: it is not a backup, is damaged, or of a newer release; or the disk has no room for it.
@@ -117,7 +139,7 @@ def extract(path: Path, folder: Path) -> Manifest:
             gzip.open(path) as packed,
             tarfile.open(fileobj=packed, mode="r|", tarinfo=_PlainFile) as tar,
         ):
-            return _extract(tar, folder)
+            return _extract(tar, folder, further)
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, ValueError) as error:
         raise BadArchive(
             f"cannot read the backup {path}: it is damaged or cut ({error})"
@@ -128,23 +150,27 @@ def extract(path: Path, folder: Path) -> Manifest:
         raise BadArchive(f"cannot read the backup {path}: {error.strerror or error}") from error
 
 
-def _extract(tar: tarfile.TarFile, folder: Path) -> Manifest:
+def _extract(
+    tar: tarfile.TarFile, folder: Path, further: Callable[[str, Member], bool]
+) -> Manifest:
     info = tar.next()
     if info is None or info.name != MANIFEST or info.size > _SMALL[MANIFEST]:
         raise BadArchive("it does not begin with a manifest")
     manifest = _parse(_content(tar, info).read())
+    if not all(further(name, one) for name, one in manifest.members.items() if name not in _NAMES):
+        raise BadArchive("its manifest names files that no backup has")
     needed = sum(member.size for member in manifest.members.values())
     free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
         raise BadArchive(
             f"it needs {needed} bytes, but only {free} bytes are free on the disk of {folder.parent}"
         )
-    for name in _NAMES:
-        if (member := manifest.members.get(name)) is None:
-            continue
+    for name, stored in _stored(manifest):
+        member = manifest.members[name]
         info = tar.next()
-        if info is None or (info.name, info.size) != (name, member.size):
+        if info is None or (info.name, info.size) != (stored, member.size):
             raise BadArchive(f"{name} is missing or out of place")
+        (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (folder / name).open("xb") as file:
             (folder / name).chmod(0o600)
             shutil.copyfileobj(_content(tar, info), file)
@@ -183,8 +209,9 @@ def _is_sound(manifest: Manifest) -> bool:
     names = set(manifest.members)
     return (
         type(manifest.format) is int
-        and manifest.format == FORMAT
-        and {STATE, INSTANCE} <= names <= {*_NAMES}
+        and DATABASES_ONLY <= manifest.format <= FORMAT
+        and {STATE, INSTANCE} <= names
+        and (manifest.format > DATABASES_ONLY or names <= {*_NAMES})
         and re.fullmatch(r"[0-9a-f]{12}", manifest.instance) is not None
         and all(
             type(member.size) is int

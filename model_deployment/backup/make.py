@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from model_deployment import __version__
+from model_deployment.backup import data_files
 from model_deployment.backup.archive import (
+    DATABASES_ONLY,
     DOCUMENTS,
     FORMAT,
     INSTANCE,
@@ -43,6 +45,7 @@ def backup(data_dir: Path, target: Path, *, documents: str, force: bool = False)
 
     Raises:
         StateError: there is nothing to back up, the data are damaged, or the file cannot be written.
+        BadArchive: there are more files than an archive can list.
     """
     _check(data_dir, target, force=force)
     try:
@@ -93,9 +96,9 @@ def _work_folder(target: Path) -> Iterator[Path]:
 
 
 def _copy_all(data_dir: Path, folder: Path, documents: str) -> Manifest:
-    """Copy state, instance id and documents, and describe them.
+    """Copy state, instance id, documents and further files, and describe them.
 
-    The documents come last, so that the state has every deployment that a document names.
+    The documents come behind the state, so that the state has every deployment that a document names.
     """
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     _copy_state(data_dir, folder / STATE)
@@ -114,7 +117,9 @@ def _copy_all(data_dir: Path, folder: Path, documents: str) -> Manifest:
     had_store = files.recorded(folder / STATE, files.DOCUMENTS) is not None
     if documents == "embedded" and (had_store or (data_dir / DOCUMENTS).exists()):
         members[DOCUMENTS] = _copy_documents(data_dir / DOCUMENTS, folder / DOCUMENTS)
-    return Manifest(FORMAT, __version__, moment, instance_id, documents, members)
+    further = data_files.copy(data_dir, folder)
+    format = FORMAT if further else DATABASES_ONLY
+    return Manifest(format, __version__, moment, instance_id, documents, members | further)
 
 
 def _copy_state(data_dir: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_deployment.backup import data_files
 from model_deployment.backup.archive import (
     DOCUMENTS,
     INSTANCE,
@@ -26,7 +27,7 @@ from model_deployment.core.errors import StateError
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.documents.embedded import file as documents_file
 from model_deployment.runtime import identity
-from model_deployment.state import files, instance
+from model_deployment.state import files, instance, restored
 from model_deployment.state.database import DatabaseError, Lock, unusable
 from model_deployment.state.snapshot import BESIDE, sync
 
@@ -73,7 +74,7 @@ def restore(
         with contextlib.ExitStack() as stack:
             stack.callback(lock.release)
             folder = stack.enter_context(_work_folder(data_dir))
-            manifest = extract(archive, folder)
+            manifest = extract(archive, folder, data_files.is_sound)
             _check(archive, folder, manifest)
             instance_id = _choose_instance_id(data_dir, manifest, force=force, clone=clone)
             if not force:
@@ -81,9 +82,9 @@ def restore(
             end_drain(data_dir)
             # The rows of another data directory name processes that are not ours to signal.
             foreign = instance_id != manifest.instance or clone
-            files.prepare_restored(folder / STATE, foreign=foreign)
+            restored.prepare(folder / STATE, foreign=foreign)
             instance.write(folder / INSTANCE, instance_id)
-            for file in (*folder.iterdir(), data_dir / "controller.lock"):
+            for file in (*folder.rglob("*"), data_dir / "controller.lock"):
                 files.give_to_owner(file, data_dir)
             return Restored(manifest, [*_exchange(data_dir, folder, manifest, step)])
     except (OSError, DatabaseError) as error:
@@ -167,6 +168,7 @@ def _exchange(
     for name in (INSTANCE, *_databases(manifest)):
         (folder / name).rename(data_dir / name)
         step(f"placed {name}")
+    data_files.place(folder, data_dir)
     sync(data_dir)
     step("placed all")
     marker.unlink()

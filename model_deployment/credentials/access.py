@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from model_deployment.core.domain import User
 from model_deployment.core.errors import CrossSite, DoubleHeader, Misdirected, Unauthenticated
+from model_deployment.core.users import User
 
 Scope = MutableMapping[str, Any]
 
-#: Key of the ASGI scope for the user: a :class:`~model_deployment.core.domain.User`, or None.
+#: Key of the ASGI scope for the user: a :class:`~model_deployment.core.users.User`, or None.
 USER = "model_deployment.user"
 
 #: Headers that say who sends the request, and to whom.
@@ -26,7 +26,11 @@ class Authenticator(Protocol):
     """Finds out who sends a request."""
 
     async def user(self, authorization: bytes | None) -> User | None:
-        """The user whose password the ``Authorization`` header carries; None if it is not valid."""
+        """The user whose password the ``Authorization`` header carries; None if it is not valid.
+
+        Raises:
+            Unauthenticated: it is not valid, and the error says why.
+        """
         ...
 
 
@@ -63,15 +67,24 @@ class Access:
         if len(headers) != len(scope["headers"]):
             refuse_repeated_headers([name for name, _ in scope["headers"]])
         self._check_host(headers.get(b"host", b""))
-        user = await self._credentials.user(headers.get(b"authorization"))
+        scope[USER] = await self._user(scope, headers)
+        if scope["method"] not in _SAFE:
+            refuse_cross_site(headers)
+
+    async def _user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> User | None:
+        try:
+            user = await self._credentials.user(headers.get(b"authorization"))
+        except Unauthenticated:
+            if not self._is_open(scope):
+                raise
+            return None
         if user is None and not self._is_open(scope):
             raise Unauthenticated(
                 "cannot do this without a user name and a password: send them with HTTP basic "
-                "authentication (curl -u NAME); 'model-deployment users add NAME' adds a user"
+                "authentication (curl -u NAME), or the password as a bearer token (OpenAI's clients: as "
+                "api_key); 'model-deployment users add NAME' adds a user"
             )
-        scope[USER] = user
-        if scope["method"] not in _SAFE:
-            refuse_cross_site(headers)
+        return user
 
     def _is_open(self, scope: Scope) -> bool:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]

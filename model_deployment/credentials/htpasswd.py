@@ -15,8 +15,8 @@ from pathlib import Path
 
 import bcrypt
 
-from model_deployment.core.domain import Role
 from model_deployment.core.errors import CredentialsError
+from model_deployment.core.users import Role
 
 OPERATORS, CALLERS = "operators.htpasswd", "callers.htpasswd"
 
@@ -58,6 +58,11 @@ class Users:
         """The hash that takes longest to check."""
         return max([*self.operators.values(), *self.callers.values(), _DUMMY], key=lambda h: h[4:6])
 
+    @property
+    def highest_cost(self) -> int:
+        """The cost of :attr:`slowest`: each one more doubles the time."""
+        return int(self.slowest[4:6])
+
     def hashed(self, name: str) -> str | None:
         return self.operators.get(name) or self.callers.get(name)
 
@@ -95,6 +100,11 @@ def _read(path: Path) -> dict[str, str]:
             )
         found[name] = hashed
     return found
+
+
+def is_name(text: str) -> bool:
+    """Whether a user may be called so."""
+    return _NAME.fullmatch(text) is not None
 
 
 def new_password() -> str:

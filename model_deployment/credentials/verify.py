@@ -1,4 +1,10 @@
-"""Authenticates requests by HTTP basic authentication (RFC 7617).
+"""Authenticates requests by HTTP basic authentication (RFC 7617), or by bearer tokens (RFC 6750).
+
+OpenAI's clients have bearer tokens only. A token is a password, or ``<name>:<password>``. Only the hashes
+tell whose password it is, so a password alone is compared with the hash of each user, once: the result is
+cached. Anyone can send such tokens, so few of them are checked at a time. With more than
+:data:`USERS_OF_TOKENS` users, or with a hash of a higher cost than :data:`COST_OF_TOKENS`, a token has to
+name its user.
 
 Results are cached by a keyed digest of the header, so that no password stays in memory; the key is of this
 process. Changed files are read again within a second.
@@ -12,15 +18,15 @@ import os
 import secrets
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import bcrypt
 
-from model_deployment.core.domain import Role, User
-from model_deployment.core.errors import CredentialsError, Unavailable
+from model_deployment.core.errors import CredentialsError, Unauthenticated, Unavailable
+from model_deployment.core.users import Role, User
 from model_deployment.credentials import htpasswd
 from model_deployment.credentials.htpasswd import CALLERS, OPERATORS, Users
 
@@ -30,6 +36,13 @@ _log = logging.getLogger(__name__)
 _RELOAD = 1.0
 _CACHED = 1024
 _WAITING = 64
+#: Checks of tokens without a name that may wait: each takes as many hashes as there are users.
+_NAMELESS_WAITING = 4
+
+#: Users with whose hashes a token is compared that does not name its user, and the highest cost of these
+#: hashes: at cost 4, 32 hashes take about 30 ms, and each further cost doubles that.
+USERS_OF_TOKENS = 32
+COST_OF_TOKENS = 5
 
 #: The user of all requests while there are no credentials, which only a controller on loopback allows.
 NOBODY = User("", Role.OPERATOR)
@@ -61,6 +74,8 @@ class Credentials:
         self._bad: dict[bytes, None] = {}
         #: Concurrent requests with equal headers share one check.
         self._checking: dict[bytes, asyncio.Future[User | None]] = {}
+        #: Those of them that are of tokens without a name.
+        self._nameless: set[bytes] = set()
         self._key = secrets.token_bytes(32)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="passwords")
 
@@ -92,6 +107,7 @@ class Credentials:
 
         Raises:
             Unavailable: too many password checks wait.
+            Unauthenticated: it is a token without a name, and these users need one.
         """
         self._reload_if_changed()
         users = self._users
@@ -105,24 +121,44 @@ class Credentials:
         given = None if digest in self._bad else _decode(authorization)
         if given is None:
             return None
-        checking = self._checking.get(digest)
-        if checking is None:
-            if len(self._checking) >= _WAITING:
-                raise Unavailable(
-                    "cannot check the password now: too many checks wait", retry_after=1
-                )
-            checking = asyncio.ensure_future(self._verify(users, digest, *given))
-            self._checking[digest] = checking
-            checking.add_done_callback(lambda _: self._checking.pop(digest, None))
+        checking = self._checking.get(digest) or self._begin_check(users, digest, *given)
         # Shielded: other requests may wait for the same check.
         return await asyncio.shield(checking)
 
-    async def _verify(self, users: Users, digest: bytes, name: str, password: bytes) -> User | None:
-        role, hashed = users.role(name), users.hashed(name)
+    def _begin_check(
+        self, users: Users, digest: bytes, name: str | None, password: bytes
+    ) -> asyncio.Future[User | None]:
+        names = _users_of_token(users) if name is None else [name]
+        waiting, most = len(self._checking) - len(self._nameless), _WAITING
+        if name is None:
+            waiting, most = len(self._nameless), _NAMELESS_WAITING
+        if waiting >= most:
+            raise Unavailable("cannot check the password now: too many checks wait", retry_after=1)
+        checking = asyncio.ensure_future(self._verify(users, digest, names, password))
+        self._checking[digest] = checking
+        if name is None:
+            self._nameless.add(digest)
+        checking.add_done_callback(lambda _: self._end_check(digest))
+        return checking
+
+    def _end_check(self, digest: bytes) -> None:
+        self._checking.pop(digest, None)
+        self._nameless.discard(digest)
+
+    async def _verify(
+        self, users: Users, digest: bytes, names: Sequence[str], password: bytes
+    ) -> User | None:
         loop = asyncio.get_running_loop()
-        # An unknown name costs a hash too, so that the time does not reveal whether the name exists.
-        good = await loop.run_in_executor(self._thread, _check, password, hashed or users.slowest)
-        found = User(name, role) if good and role is not None and hashed else None
+        found = hashed = None
+        for name in names:
+            role, hashed = users.role(name), users.hashed(name)
+            # An unknown name costs a hash too, so that the time does not reveal whether the name exists.
+            good = await loop.run_in_executor(
+                self._thread, _check, password, hashed or users.slowest
+            )
+            if good and role is not None and hashed:
+                found = User(name, role)
+                break
         if users is self._users:  # else the files have changed meanwhile
             if found is None:
                 _cache(self._bad, digest, None)
@@ -178,15 +214,38 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _decode(authorization: bytes) -> tuple[str, bytes] | None:
+def _decode(authorization: bytes) -> tuple[str | None, bytes] | None:
+    """The name and the password of a header; the name is None for a token that has none."""
     scheme, _, encoded = authorization.partition(b" ")
+    if scheme.lower() == b"bearer":
+        token = encoded.strip()
+        before, colon, after = token.partition(b":")
+        if colon and htpasswd.is_name(name := before.decode("latin-1")):
+            return name, after
+        return None, token
     if scheme.lower() != b"basic":
         return None
     try:
-        name, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
-        return (name.decode(), password) if colon else None
+        before, colon, password = b64decode(encoded.strip(), validate=True).partition(b":")
+        return (before.decode(), password) if colon else None
     except (binascii.Error, UnicodeDecodeError):
         return None
+
+
+def _users_of_token(users: Users) -> Sequence[str]:
+    """The users whose password a token without a name may be.
+
+    Raises:
+        Unauthenticated: they are too many, or their hashes take too long.
+    """
+    known = {*users.callers, *users.operators}
+    if len(known) > USERS_OF_TOKENS or users.highest_cost > COST_OF_TOKENS:
+        raise Unauthenticated(
+            "cannot tell whose password this bearer token is: send <name>:<password> as the token "
+            "(OpenAI's clients: as api_key). A password alone does only for at most "
+            f"{USERS_OF_TOKENS} users, with bcrypt hashes of at most cost {COST_OF_TOKENS}"
+        )
+    return sorted(known)
 
 
 def _check(password: bytes, hashed: str) -> bool:

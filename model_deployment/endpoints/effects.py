@@ -176,7 +176,9 @@ class RolloutEffects:
             options = OptionOverrides()  # shared as it is
         else:
             await self._world.store.claim(key)
-        await self._world.controller.deploy(key, options, 0.0, admit=admit)
+        await self._world.controller.deploy(
+            key, options, 0.0, by=f"endpoint {endpoint.name}", admit=admit
+        )
 
     async def _recreate(self, endpoint: Endpoint, rollout: Rollout, reason: str) -> None:
         """The candidate takes the place of the champion: requests wait for it, then the champion stops.

@@ -15,7 +15,7 @@ class KeptReady:
 
     def replace(self, keys: Iterable[ModelKey], rows: Iterable[Deployment]) -> None:
         self._keys = frozenset(keys)
-        needed = (row.launch_id for row in rows if row.key in self._keys)
+        needed = (one.launch_id for row in rows if row.key in self._keys for one in row.launches)
         self._launches = frozenset(launch for launch in needed if launch is not None)
 
     def has(self, key: ModelKey) -> bool:

@@ -5,12 +5,19 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from model_deployment.core.endpoints import Endpoint, Rollout
+from model_deployment.alerts.alert import Alert, AlertKind
+from model_deployment.core.endpoints import Endpoint, Rollout, RolloutState
 
 _log = logging.getLogger(__name__)
 
 #: Writes tags on the versions, and the comparison as metrics; returns what could not be written, in words.
 WriteBack = Callable[[Endpoint, Rollout, Mapping[str, Any]], Awaitable[str]]
+
+_ENDS = {
+    RolloutState.PROMOTED: (AlertKind.ROLLOUT_PROMOTED, "serves"),
+    RolloutState.ROLLED_BACK: (AlertKind.ROLLOUT_ROLLED_BACK, "was rolled back"),
+    RolloutState.SUPERSEDED: (AlertKind.ROLLOUT_SUPERSEDED, "was superseded"),
+}
 
 
 class RolloutNews:
@@ -18,7 +25,7 @@ class RolloutNews:
 
     def __init__(
         self,
-        call: Callable[[Mapping[str, Any]], Awaitable[None]],
+        call: Callable[[Alert], Awaitable[None]],
         compare: Callable[[Endpoint, Rollout], Awaitable[dict[str, Any]]],
         write_back: WriteBack | None,
         told: Callable[[Rollout], Awaitable[None]],
@@ -26,7 +33,7 @@ class RolloutNews:
         """
         Args:
             told: notes that a rollout need not be told of any more.
-            call: calls the webhook with a message.
+            call: calls the webhook.
             write_back: None: nothing is written to the registry.
         """
         self._call = call
@@ -51,17 +58,7 @@ class RolloutNews:
 
     async def _tell(self, endpoint: Endpoint, rollout: Rollout) -> None:
         try:
-            await self._call(
-                {
-                    "endpoint": str(endpoint.name),
-                    "model": endpoint.name.model,
-                    "version": rollout.candidate,
-                    "rollout": rollout.id,
-                    "state": str(rollout.state),
-                    "champion": rollout.champion,
-                    "reason": rollout.reason,
-                }
-            )
+            await self._call(_alert(endpoint, rollout))
             if self._write_back is not None:
                 compared = await self._compare(endpoint, rollout)
                 if left_out := await self._write_back(endpoint, rollout, compared):
@@ -71,3 +68,19 @@ class RolloutNews:
         except Exception:
             _log.exception("cannot tell of rollout %s of %s", rollout.id, endpoint.name)
         await self._told(rollout)
+
+
+def _alert(endpoint: Endpoint, rollout: Rollout) -> Alert:
+    kind, fate = _ENDS[rollout.state]
+    return Alert(
+        kind,
+        endpoint.key(rollout.candidate),
+        f"{endpoint.name}: version {rollout.candidate} {fate}",
+        rollout.reason,
+        {
+            "endpoint": str(endpoint.name),
+            "rollout": rollout.id,
+            "state": str(rollout.state),
+            "champion": rollout.champion,
+        },
+    )

@@ -67,7 +67,7 @@ def observe(
 
 
 def _first_measured(known: RolloutEvidence, candidate: Deployment) -> RolloutEvidence:
-    launches = candidate.launches if known.launches is None else known.launches
+    launches = candidate.starts if known.launches is None else known.launches
     memory = candidate.memory if known.memory is None else known.memory
     return replace(known, deployed=True, launches=launches, memory=memory)
 
@@ -75,7 +75,7 @@ def _first_measured(known: RolloutEvidence, candidate: Deployment) -> RolloutEvi
 def _restarts(known: RolloutEvidence, candidate: Deployment | None) -> int:
     if candidate is None or known.launches is None:
         return 0
-    return max(0, candidate.launches - known.launches)
+    return max(0, candidate.starts - known.launches)
 
 
 def _leak(

@@ -108,6 +108,15 @@ class EndpointReader:
             )
         return await self._compare(endpoint, newest)
 
+    async def comparing(self, key: ModelKey) -> EndpointName | None:
+        """The endpoint whose rollout compares a deployment with another now."""
+        for endpoint, rollout in await self.pairs():
+            if rollout is not None and rollout.active:
+                compared = (endpoint.key(rollout.candidate), rollout.champion)
+                if key == compared[0] or key == (compared[1] and endpoint.key(compared[1])):
+                    return endpoint.name
+        return None
+
     def users_of(self, key: ModelKey) -> list[EndpointName]:
         """The endpoints that use a deployment now, as champion, candidate or previous champion."""
         return [endpoint.name for endpoint in self._loop.users_of(key)]

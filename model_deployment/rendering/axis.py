@@ -9,6 +9,8 @@ _MIN_SPAN = 0.05
 _ROUNDING = 1e-12
 #: Values beyond it overflow when they are added.
 _HUGE = 1e300
+#: Share of a step by which a tick may lie beyond an end, because of rounding.
+_SLACK = 1e-6
 _ROUND = (1, 2, 2.5, 5, 10)
 
 
@@ -57,3 +59,13 @@ def top(values: Sequence[float | None]) -> float:
     return next(
         power * factor for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 20) if power * factor >= largest
     )
+
+
+def ticks(low: float, high: float) -> tuple[float, ...]:
+    """Round numbers from one end of an axis to the other, about five."""
+    span = high / 2 - low / 2
+    if not 0 < span < _HUGE:
+        return (low, high)
+    step = _round_up(span / 2)
+    first, last = math.ceil(low / step - _SLACK), math.floor(high / step + _SLACK)
+    return tuple(place * step for place in range(first, last + 1))

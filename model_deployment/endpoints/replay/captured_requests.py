@@ -36,6 +36,8 @@ class NotReplayable(StrEnum):
     TOO_LARGE = "too_large"
     UNREADABLE = "unreadable"
     PARAMS = "params"
+    #: An agent acts: it sends, orders and pays, and nobody asked it to do so again.
+    CHAT = "chat"
     HIDDEN = "hidden"
     EMPTY = "empty"
     #: The version that answered the request refuses what was captured of it.
@@ -50,6 +52,10 @@ _WORDS: Mapping[NotReplayable, tuple[str, str]] = {
     NotReplayable.UNREADABLE: (
         "are no tables of rows, so their inputs were not captured",
         "leave replay and signature out of the endpoint's checks, and use shadow",
+    ),
+    NotReplayable.CHAT: (
+        "are chats, which an agent may act upon, so they are not sent twice",
+        "leave replay and signature out of the endpoint's checks, and use a canary",
     ),
     NotReplayable.PARAMS: ("had params, which are not captured", "use shadow instead of replay"),
     NotReplayable.HIDDEN: (
@@ -232,8 +238,8 @@ def _request(
     if names := _hidden(capture, version):
         hidden |= names
         return NotReplayable.HIDDEN
-    if capture.get("params"):
-        return NotReplayable.PARAMS
+    if capture.get("chat") or capture.get("params"):
+        return NotReplayable.CHAT if capture.get("chat") else NotReplayable.PARAMS
     if not columns or not rows:
         return NotReplayable.EMPTY
     if not capture.get("typed"):

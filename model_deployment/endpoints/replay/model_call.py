@@ -18,6 +18,7 @@ from model_deployment.gate import (
     dumps_nan,
     loads,
 )
+from model_deployment.http.model_session import model_session
 
 #: Bytes of an answer that are read at most.
 _LONGEST = 64 * 1024 * 1024
@@ -74,41 +75,45 @@ async def call(
     """Ask a model server for predictions. It never raises for what the model server does.
 
     Args:
+        session: keeps the connections to servers that listen on ports.
         timeout: seconds the answer may take.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
-        async with (
-            asyncio.timeout(timeout),
-            session.post(
-                f"{address.url}/invocations",
-                data=sent,
-                headers={"content-type": "application/json"},
-                allow_redirects=False,
-            ) as answer,
-        ):
-            found = await _read(answer)
+        async with asyncio.timeout(timeout):
+            if address.path:
+                async with model_session(address, timeout) as own:
+                    status, found = await _post(own, address, sent)
+            else:
+                status, found = await _post(session, address, sent)
     except TimeoutError:
         return ModelAnswer("504", latency_ms=1000 * (loop.time() - began))
     except (aiohttp.ClientError, OSError):
         return ModelAnswer("502", latency_ms=1000 * (loop.time() - began))
     latency = 1000 * (loop.time() - began)
-    if answer.status != 200:
-        return ModelAnswer(str(answer.status), latency_ms=latency)
+    if status != 200:
+        return ModelAnswer(str(status), latency_ms=latency)
     try:
         return ModelAnswer("", _predictions(found), latency)
     except ValueError:
         return ModelAnswer("no_json", latency_ms=latency)
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    found = bytearray()
-    async for part in answer.content.iter_any():
-        found += part
-        if len(found) > _LONGEST:
-            break  # cut off, so it is no JSON
-    return bytes(found)
+async def _post(session: aiohttp.ClientSession, address: Address, sent: bytes) -> tuple[int, bytes]:
+    """Status and body of an answer."""
+    async with session.post(
+        f"{address.url}/invocations",
+        data=sent,
+        headers={"content-type": "application/json"},
+        allow_redirects=False,
+    ) as answer:
+        found = bytearray()
+        async for part in answer.content.iter_any():
+            found += part
+            if len(found) > _LONGEST:
+                break  # cut off, so it is no JSON
+        return answer.status, bytes(found)
 
 
 def _predictions(answer: bytes) -> Any:

@@ -100,6 +100,9 @@ DAMAGES: dict[str, Damage] = {
     "a table dropped": sql("DROP TABLE ports"),
     "a trigger": sql("CREATE TRIGGER t AFTER INSERT ON events BEGIN DELETE FROM meta; END"),
     "unreadable options": sql("UPDATE deployments SET options = '{'"),
+    "unreadable options of a launch": sql("UPDATE launches SET options = '{'"),
+    "unreadable address": sql("UPDATE launches SET handle = '{}'"),
+    "launches of nothing": sql("DELETE FROM deployments WHERE id = 3"),
     "unreadable policy": sql("UPDATE endpoints SET policy = '{\"canary\": 7}'"),
     "unreadable evidence": sql("UPDATE rollouts SET evidence = '[]'"),
     "unreadable counts": sql(

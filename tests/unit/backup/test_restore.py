@@ -1,7 +1,9 @@
 """Backups while others write, restores that are killed at any point, and what a restore leaves."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,16 @@ from model_deployment.backup.restore import restore
 from model_deployment.core.domain import State
 from model_deployment.core.endpoints import RolloutState
 from model_deployment.core.errors import StateError
+from model_deployment.core.options import Options
+from model_deployment.core.replacement import Strategy
 from model_deployment.core.rollout_policy import RolloutPolicy
 from model_deployment.documents.base import Collection, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.state import instance
+from model_deployment.state.deployments import live_launches
+from tests.support import earlier_layouts
 from tests.support.document_store_bench import documents as some_documents
-from tests.support.stored import ENDPOINTS, NOW, opened
+from tests.support.stored import ENDPOINTS, NOW, by_number, leader, opened
 from tests.support.waiting import until_sync
 
 ROOT = Path(__file__).parents[3]
@@ -193,9 +199,7 @@ async def test_restored_state_has_no_old_times_or_foreign_launches(
     data.mkdir()
     async with opened(data) as store:
         await store.bring(State.STARTING)
-        await store.execute(
-            "UPDATE deployments SET not_before = 5, ready_since = ?, tries = 2", NOW
-        )
+        await store.execute("UPDATE launches SET not_before = 5, ready_since = ?, tries = 2", NOW)
         await store.execute("UPDATE ports SET quarantined_until = 5, blocked_until = 5")
     archive = tmp_path / "backup.tar.gz"
     backup(data, archive, documents="mongodb")
@@ -204,15 +208,80 @@ async def test_restored_state_has_no_old_times_or_foreign_launches(
     async with opened(target) as store:
         (row,) = await store.deployments.all()
         (resting,) = await store.execute("SELECT max(quarantined_until + blocked_until) FROM ports")
-        assert (row.not_before, row.ready_since, row.tries, resting[0]) == (0, None, 0, 0)
+        launch = leader(row)
+        assert (launch.not_before, launch.ready_since, launch.tries) == (0, None, 0)
+        assert resting[0] == 0
         if own:
-            assert (row.state, row.deadline) == (State.STARTING, 0)
+            assert (row.state, launch.deadline) == (State.STARTING, 0)
             assert row.launch_id
         else:
             assert (row.state, row.launch_id, row.handle, row.port) == (
                 State.PENDING, None, None, None,
             )  # fmt: skip
             assert (await store.ports.usage(NOW)).leased == 0
+
+
+async def test_a_copy_has_no_launches_of_the_original(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    async with opened(tmp_path / "data") as store:
+        row = await store.grow(await store.bring(State.READY), 3)
+        row = await store.launches.retire(row, by_number(row, 2), "2 are enough", NOW)
+        row = await store.replacements.ask(row, Options(workers=2), Strategy.BESIDE, "change", NOW)
+        assert row.coming
+        await store.launch(row, launch=row.coming)
+        gone = await store.serve(await store.deploy("gone"))
+        await store.deployments.park(gone, "idle")
+        await store.deployments.want_stopped(gone.key)
+        before = await store.deployments.all()
+    archive = tmp_path / "backup.tar.gz"
+    backup(tmp_path / "data", archive, documents="mongodb")
+    restore(tmp_path / "data", archive, force=True)
+    async with opened(tmp_path / "data") as store:
+        row, gone = await store.deployments.all()
+        assert live_launches([row, gone]) == live_launches(before)
+        assert row.replacement is not None
+        assert row.replacement.under_way
+        assert gone.parking == "idle"
+    restore(tmp_path / "copy", archive, clone=True)
+    async with opened(tmp_path / "copy") as store:
+        row, gone = await store.deployments.all()
+        assert [(one.role, one.replica, one.state) for one in row.launches] == [
+            ("serving", 0, "pending"),
+            ("serving", 1, "pending"),
+        ]
+        assert live_launches([row, gone]) == set()
+        assert row.replacement is None
+        assert (gone.state, gone.launches, gone.parking) == (State.STOPPED, (), "")
+        assert (await store.ports.usage(NOW)).leased == 0
+        row = await store.launch(row)  # and they can be started
+        assert row.state is State.STARTING
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_backup_of_the_release_before_is_restored(tmp_path: Path, own: bool) -> None:
+    (data := tmp_path / "data").mkdir()
+    earlier_layouts.write(data / "state.db", earlier_layouts.LAYOUT_6, 6)
+    instance.write(data / "instance-id", "0123456789ab")
+    with closing(sqlite3.connect(data / "state.db", isolation_level=None)) as connection:
+        connection.execute("INSERT INTO meta VALUES ('instance_id', '0123456789ab')")
+        for id, state in enumerate(State, 1):
+            earlier_layouts.deployment(connection, id, state)
+        earlier_layouts.replacement(connection, 3, "starting")
+    archive = tmp_path / "backup.tar.gz"
+    backup(data, archive, documents="mongodb")
+    restore(tmp_path / "other", archive, clone=not own)
+    async with opened(tmp_path / "other") as store:
+        rows = await store.deployments.all()
+        if own:
+            assert [row.state for row in rows] == [*State]
+            assert live_launches(rows) == {"l2", "l3", "l4", "r3"}
+            assert leader(rows[1]).deadline == 0
+        else:
+            assert [row.state for row in rows[:4]] == [State.PENDING] * 4
+            assert [row.state for row in rows[4:]] == [*State][4:]
+            assert live_launches(rows) == set()
+        leases = await store.execute("SELECT launch_id FROM ports WHERE launch_id NOT NULL")
+        assert {lease["launch_id"] for lease in leases} == live_launches(rows)
 
 
 async def test_endpoints_and_their_rollouts_are_restored(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ async def test_captures_that_cannot_be_sent_again_are_counted_and_said() -> None
     )
     assert [request.id for request in found.requests] == ["good"]
     assert found.figures()["unusable"] == {
-        "too_large": 1, "unreadable": 1, "params": 1, "empty": 1, "incomplete": 1
+        "too_large": 1, "chat": 1, "params": 1, "empty": 1, "incomplete": 1
     }  # fmt: skip
     assert found.left_out.startswith("5 of 6 captured requests cannot be sent again: ")
     assert "raise max_capture_bytes" in found.advice

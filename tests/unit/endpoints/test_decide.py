@@ -54,7 +54,7 @@ GOOD = Judgement(Outcome.PASSED, "no difference")
 
 
 def candidate(state: State = State.READY, **changes: Any) -> Deployment:
-    return replace(deployment(state), key=ModelKey("m", 2), **changes)
+    return deployment(state, key=ModelKey("m", 2), **changes)
 
 
 def seen(**changes: Any) -> RolloutSeen:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from model_deployment.alerts.alert import Alert
+from model_deployment.alerts.formats import WebhookFormat, body
 from model_deployment.core.endpoints import Endpoint, Rollout, RolloutState
 from model_deployment.endpoints.news import RolloutNews
 from tests.support.endpoint_views import endpoint, rollout
@@ -19,8 +21,8 @@ class World:
         self.error: Exception | None = None
         self.news = RolloutNews(self._call, self._compare, self._write, self._told)
 
-    async def _call(self, message: Mapping[str, Any]) -> None:
-        self.called.append(message)
+    async def _call(self, alert: Alert) -> None:
+        self.called.append(body(alert, WebhookFormat.JSON))
 
     async def _compare(self, endpoint: Endpoint, rollout: Rollout) -> dict[str, Any]:
         if self.error:
