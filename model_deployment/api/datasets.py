@@ -2,12 +2,12 @@
 
 import logging
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi import Query as Parameter
@@ -28,6 +28,7 @@ from model_deployment.datasets.captured import (
     captured,
     training,
 )
+from model_deployment.datasets.drifted import CAPTURES, ROWS, frequent_now, selector
 from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
 from model_deployment.reports.inputs import FindInputs, FindTraining
 from model_deployment.tabular.input_columns import ModelInputs
@@ -41,6 +42,18 @@ _MEDIA_TYPES = {
     Format.CSV: "text/csv; charset=utf-8",
     Format.PARQUET: "application/vnd.apache.parquet",
     Format.JSONL: "application/x-ndjson",
+}
+#: How each is described; a Parquet file has no example in text.
+_CONTENT: Mapping[str, dict[str, Any]] = {
+    _MEDIA_TYPES[Format.CSV]: {
+        "schema": {"type": "string"},
+        "example": "age,bmi,prediction,label\n0.03,0.06,152.1,131.0\n",
+    },
+    _MEDIA_TYPES[Format.PARQUET]: {"schema": {"type": "string", "format": "binary"}},
+    _MEDIA_TYPES[Format.JSONL]: {
+        "schema": {"type": "string"},
+        "example": '{"age": 0.03, "bmi": 0.06, "prediction": 152.1, "label": 131.0}\n',
+    },
 }
 
 
@@ -119,6 +132,44 @@ class DatasetCalls:
         stream = captured(self.documents, query, None, True, format, inputs, endpoint)
         return await _send(str(found), Source.CAPTURED, format, stream)
 
+    async def get_drifted_rows(
+        self,
+        name: KeyOrEndpoint,
+        id: Annotated[str, Parameter(max_length=64, description="Id of a stored report.")],
+    ) -> Response:
+        """A CSV file of captured rows in the report's window, the newest first, with the column `drifted`
+        that names the reasons.
+
+        A row is there if one of the report's drifted columns has a value in it that has become frequent: it
+        falls into a bin of the report's histogram (or is a category) whose share of all rows is at least
+        twice as large as in the reference; where no share has doubled, into the one that rose most. At most
+        10,000 rows of the newest 20,000 captured requests.
+        """
+        key = (await self.names.find(name)).key
+        try:
+            made = await self.documents.get(Collection.REPORTS, id)
+        except StoreUnavailable as error:
+            raise _unavailable(error) from error
+        if made is None or (made["model"], made["version"]) != (key.model, key.version):
+            raise NotFound(f"cannot find report {id!a} of {key}")
+        found = frequent_now(made["report"])
+        if not found:
+            raise NotFound(f"cannot find drifted rows: no column of report {id!a} has drifted")
+        query = Query.of(
+            Collection.CAPTURES,
+            key,
+            since=datetime.fromisoformat(made["since"]),
+            until=datetime.fromisoformat(made["until"]),
+            newest_first=True,
+            limit=ROWS,
+        )
+        inputs = await self.find_inputs(key)
+        stream = captured(
+            self.documents, query, None, True, Format.CSV, inputs,
+            select=selector(found), most_captures=CAPTURES,
+        )  # fmt: skip
+        return await _send(f"{key}-drifted", Source.CAPTURED, Format.CSV, stream)
+
     async def _check_captured(self, found: Named, wants_training: bool) -> None:
         endpoint = str(found.endpoint) if found.endpoint else None
         try:
@@ -152,13 +203,32 @@ def router(calls: DatasetCalls) -> APIRouter:
         responses={
             200: {
                 "description": "The dataset",
-                "content": {media_type: {} for media_type in _MEDIA_TYPES.values()},
+                "content": {**_CONTENT},
             },
             404: problem("Not deployed, or there is no such dataset"),
             422: problem("A time, a format or a limit that cannot be used"),
             503: problem("The registry, or the document store, does not answer"),
         },
     )(calls.get_dataset)
+    routes.get(
+        "/model/{name}/drifted_rows",
+        summary="The captured rows that a report's drift comes from",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The rows",
+                "content": {
+                    "text/csv": {
+                        "schema": {"type": "string"},
+                        "example": "request_id,ts,row,drifted,bmi,prediction,label\n"
+                        "7f1c,2026-01-31T11:59:00.000Z,0,bmi,38.2,211.4,\n",
+                    }
+                },
+            },
+            404: problem("Not deployed, no such report, or no column has drifted"),
+            503: problem("The document store does not answer"),
+        },
+    )(calls.get_drifted_rows)
     return routes
 
 

@@ -1,41 +1,64 @@
 """The calls that deploy and undeploy model versions, and show deployments."""
 
 import asyncio
-import hashlib
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import PlainTextResponse
 
+from model_deployment.api.launch_schemas import LaunchFigures
 from model_deployment.api.options import DeployOptions
-from model_deployment.api.parameters import Key, ModelName, ModelVersion, Wait
+from model_deployment.api.paging import After, Limit, page
+from model_deployment.api.parameters import (
+    ChangeStrategy,
+    Key,
+    ModelFilter,
+    ModelName,
+    ModelVersion,
+    Wait,
+)
 from model_deployment.api.problems import problem, respond
+from model_deployment.api.registry_schemas import RegisteredOut
 from model_deployment.api.request_scope import user_name
 from model_deployment.api.schemas import DeploymentOut, EventOut, ModelOut, ServingOut
 from model_deployment.api.unknown_parameters import StrictRoute
+from model_deployment.control.changes import Changes
 from model_deployment.control.controller import Controller
-from model_deployment.core.domain import Deployment, Handle, Memory, ProxyCounters, State
+from model_deployment.core.domain import Deployment, Handle, State
 from model_deployment.core.endpoints import EndpointName
-from model_deployment.core.errors import Conflict, DeployFailed
+from model_deployment.core.errors import (
+    ChangeFailed,
+    Conflict,
+    DeployFailed,
+    InvalidRequest,
+    NotDeployed,
+)
 from model_deployment.core.hints import advice, with_advice
+from model_deployment.core.measures import LaunchTraffic, Memory, ProxyCounters
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import OptionOverrides
+from model_deployment.core.replacement import Strategy
 from model_deployment.gate import dumps
+from model_deployment.registry.version_details import VersionDetails
+from model_deployment.runtime.base import Identify
 
 #: Reads the files of a deployment's model: ``(signature, example, request to show)``.
 Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
 #: The last lines of a launch's log.
-Tail = Callable[[str, int], str]
+Tail = Callable[[str, int], Awaitable[str]]
 #: What the proxies have counted of a deployment.
 Count = Callable[[ModelKey], ProxyCounters]
-#: Memory of the processes of a launch; None if they have ended.
-Measure = Callable[[Handle], Awaitable[Memory | None]]
+#: Memory of launches by their ids, without those that have ended.
+Measure = Callable[[Sequence[Handle]], Awaitable[Mapping[str, Memory]]]
+#: What proxies have seen of a launch.
+Traffic = Callable[[str], LaunchTraffic]
 #: Number of workers that serve; None where that is unknown.
 Workers = Callable[[Deployment], Awaitable[int | None]]
 
+#: What the registry says of a version; None if it does not answer and was never asked.
+FindDetails = Callable[[ModelKey], Awaitable[VersionDetails | None]]
 #: The endpoints that use a deployment.
 UsedBy = Callable[[ModelKey], Sequence[EndpointName]]
 
@@ -52,11 +75,15 @@ class DeploymentCalls:
     tail: Tail
     counters: Count
     memory: Measure
+    traffic: Traffic
+    identify: Identify
     workers: Workers
     refresh: Callable[[], Awaitable[None]]
     used_by: UsedBy
     #: Told of a version that a user deploys: no endpoint undeploys it any more.
     disown: Callable[[ModelKey], Awaitable[None]]
+    changes: Changes
+    registered: FindDetails
 
     async def deploy(
         self,
@@ -65,20 +92,47 @@ class DeploymentCalls:
         model: ModelName,
         version: ModelVersion,
         wait: Wait = 60.0,
+        replace: Annotated[
+            bool,
+            Query(
+                description="Change other options of a deployed version in place, as PATCH does."
+            ),
+        ] = False,
+        strategy: ChangeStrategy = Strategy.BESIDE,
         options: DeployOptions | None = None,
     ) -> Any:
         """Starts a model server for the version, and waits until it is ready or has failed.
 
         A deploy of a deployed version starts nothing, unless the deployment is parked: then it is started.
+        With other options than it is deployed with, it is answered 409, or with `replace` changes them.
         """
         key = ModelKey.of(model, version)
         overrides = options.overrides() if options else OptionOverrides()
-        row = await self.controller.deploy(key, overrides, wait, wanted=self.disown)
+        by = user_name(request.scope) or None
+        try:
+            row = await self.changes.deploy(
+                key,
+                overrides,
+                wait,
+                by=by,
+                strategy=strategy if replace else None,
+                wanted=self.disown,
+            )
+        except ChangeFailed as error:
+            raise await self.explain(error) from error
+        return await self.answer(row, request, response)
+
+    async def answer(self, row: Deployment, request: Request, response: Response) -> Any:
+        """A deployment after a call that had it started: 502 if it failed, 202 if it is not done yet."""
         if row.state is State.FAILED:
             return await self._failed(row)
-        if row.state not in (State.READY, State.PARKED):
+        changing = row.replacement is not None and row.replacement.under_way
+        if row.state not in (State.READY, State.PARKED) or changing:
             response.status_code = 202
-        return DeploymentOut.of(row, str(request.base_url))
+        return self.show(row, request)
+
+    def show(self, row: Deployment, request: Request) -> DeploymentOut:
+        return DeploymentOut.of(row, str(request.base_url), self.identify)
 
     async def _failed(self, row: Deployment) -> Response:
         error = DeployFailed(
@@ -87,17 +141,22 @@ class DeploymentCalls:
                 "name": str(row.key),
                 "reason": row.reason,
                 "advice": advice(row.reason),
-                "log": (await self._last_lines(row.key, _LAST_LINES))[1].splitlines(),
+                "log": (await self._last_lines(row.key)).splitlines(),
             },
         )
         return respond(error)
 
-    async def _last_lines(self, key: ModelKey, lines: int) -> tuple[str, str]:
-        """The id of the newest launch, and the end of its log; both empty if there was no launch."""
+    async def _last_lines(self, key: ModelKey) -> str:
+        """The end of the log of the newest launch; empty if there was no launch."""
         launch_id = await self.controller.last_launch(key)
-        if not launch_id:
-            return "", ""
-        return launch_id, await asyncio.to_thread(self.tail, launch_id, lines)
+        return await self.tail(launch_id, _LAST_LINES) if launch_id else ""
+
+    async def explain(self, error: ChangeFailed) -> ChangeFailed:
+        """The error of a change with advice, and with the end of the log of the launch that failed."""
+        launch_id = error.extra["launch_id"]
+        log = await self.tail(launch_id, _LAST_LINES) if launch_id else ""
+        told = {"advice": advice(str(error.extra["reason"])), "log": log.splitlines()}
+        return ChangeFailed(error.detail, extra={**error.extra, **told})
 
     async def undeploy(self, request: Request, response: Response, name: str, wait: float) -> Any:
         key = ModelKey.parse(name)
@@ -106,49 +165,53 @@ class DeploymentCalls:
         row = await self.controller.undeploy(key, wait)
         if row.state is not State.STOPPED:
             response.status_code = 202
-        return DeploymentOut.of(row, str(request.base_url))
+        return self.show(row, request)
 
     async def get_deployed_models(
         self,
         request: Request,
+        response: Response,
         stopped: Annotated[bool, Query(description="Include undeployed model versions.")] = False,
+        model: ModelFilter = None,
+        state: Annotated[
+            list[State] | None, Query(description="Only these states; may be repeated.")
+        ] = None,
+        limit: Limit = None,
+        after: After = None,
     ) -> Any:
-        rows = await self.controller.all(stopped=stopped)
-        return [DeploymentOut.of(row, str(request.base_url)) for row in rows]
+        stopped = stopped or State.STOPPED in (state or ())
+        rows = [
+            row
+            for row in await self.controller.all(stopped=stopped)
+            if (model is None or row.key.model == model) and (not state or row.state in state)
+        ]
+        begin = None if after is None else _place(after)
+        shown = page(
+            rows, lambda row: row.key, limit=limit, after=begin, request=request, response=response
+        )
+        return [self.show(row, request) for row in shown]
 
     async def get_model(self, request: Request, name: Key) -> Any:
         row = await self.controller.get(ModelKey.parse(name))
         signature, example, request_body = await asyncio.to_thread(self.describe, row)
-        memory = await self.memory(row.handle) if row.handle else None
-        members = ModelOut.members(row, str(request.base_url))
+        memory = await self.memory([one.handle for one in row.launches if one.handle])
+        registered = await self.registered(row.key)
         await self.refresh()
+        launch_ids = [one.launch_id for one in row.launches if one.launch_id]
+        figures = LaunchFigures(memory, {id: self.traffic(id).in_flight for id in launch_ids})
+        members = ModelOut.members(row, str(request.base_url), self.identify, figures)
         return ModelOut(
             **members,
             workers_serving=await self.workers(row),
             signature=signature,
             input_example=example,
             curl=_curl(members["url"], dumps(request_body).decode(), user_name(request.scope)),
-            rss=memory.rss if memory else None,
-            pss=memory.pss if memory else None,
+            rss=figures.total("rss"),
+            pss=figures.total("pss"),
+            registered=RegisteredOut.of(registered) if registered else None,
             memory_needed=self.controller.memory_needed(row),
             serving=ServingOut.of(row, self.counters(row.key)),
         )
-
-    async def get_logs(
-        self,
-        request: Request,
-        name: Key,
-        lines: Annotated[int, Query(ge=1, le=10_000, description="Number of last lines.")] = 100,
-    ) -> Response:
-        """The log of the newest launch, as text. With ``If-None-Match``, 304 if the text is the same."""
-        row = await self.controller.get(ModelKey.parse(name))
-        launch_id, text = await self._last_lines(row.key, lines)
-        tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
-        # A follower polls, hence the tag. Browsers must not store logs, which are for operators.
-        headers = {"X-Launch-Id": launch_id, "ETag": tag}
-        if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
-            return Response(status_code=304, headers=headers)
-        return PlainTextResponse(text, headers=headers)
 
     async def get_events(
         self,
@@ -157,6 +220,15 @@ class DeploymentCalls:
     ) -> Any:
         events = await self.controller.events(ModelKey.parse(name), limit)
         return [EventOut.of(event) for event in events]
+
+
+def _place(after: str) -> ModelKey:
+    try:
+        return ModelKey.parse(after)
+    except NotDeployed:
+        raise InvalidRequest(
+            f"cannot begin behind {after[:60]!r}: it is no <model>-<version>"
+        ) from None
 
 
 def _in_use(key: ModelKey, users: Sequence[EndpointName]) -> Conflict:
@@ -230,12 +302,6 @@ def router(calls: DeploymentCalls, *, undeploy_wait: float) -> APIRouter:
         response_model=ModelOut,
         responses=_ONE,
     )(calls.get_model)
-    routes.get(
-        f"{one}/logs",
-        summary="The end of the log",
-        response_class=PlainTextResponse,
-        responses=_ONE,
-    )(calls.get_logs)
     routes.get(
         f"{one}/events",
         summary="State changes, with times and reasons",

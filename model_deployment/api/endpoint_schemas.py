@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from model_deployment.api.examples import example
 from model_deployment.api.parameters import encodable
 from model_deployment.core.domain import State
 from model_deployment.core.endpoints import (
@@ -21,6 +22,11 @@ from model_deployment.endpoints.findings import CandidateFinding, Judgement, Out
 from model_deployment.endpoints.views import EndpointView, ServedVersion, VersionRole
 
 _AT = "2026-01-31T12:00:00Z"
+_ROLLOUT = {
+    "id": 7, "candidate": 2, "champion": 1, "kind": "forward", "state": "canary", "step": 0,
+    "order": "advance", "reason": "12 of 50 requests answered", "active": True,
+    "started_at": _AT, "since": _AT, "ended_at": None,
+}  # fmt: skip
 
 
 class ServedVersionOut(BaseModel):
@@ -39,6 +45,8 @@ class ServedVersionOut(BaseModel):
 
 class RolloutOut(BaseModel):
     """A candidate on its way, or how it ended."""
+
+    model_config = example(_ROLLOUT)
 
     id: int
     candidate: int = Field(description="Version.")
@@ -65,6 +73,11 @@ class RolloutOut(BaseModel):
 
 class RolloutEventOut(BaseModel):
     """Something that happened to an endpoint or its rollout."""
+
+    model_config = example({
+        "at": _AT, "rollout_id": 7, "version": 2, "previous": "shadowing", "state": "canary",
+        "reason": "200 requests answered alike",
+    })  # fmt: skip
 
     at: datetime
     rollout_id: int | None
@@ -116,29 +129,28 @@ class GuardsOut(BaseModel):
         return None if judgement is None else cls(**asdict(judgement))
 
 
+_ENDPOINT = {
+    "name": "diabetes@champion", "model": "diabetes", "alias": "champion",
+    "url": "http://127.0.0.1:8000/diabetes@champion", "default": True,
+    "short_url": "http://127.0.0.1:8000/diabetes",
+    "status": "version 1 serves; version 2 answers 5 % of the requests: 12 of 50 requests answered",
+    "champion": 1, "champion_since": _AT, "previous": None, "previous_until": None,
+    "alias_version": 2, "notice": "", "deleting": False, "created_at": _AT,
+    "policy": RolloutPolicy().as_dict(),
+    "versions": [
+        {"version": 1, "role": "champion", "share": 0.95, "state": "ready", "reason": "healthy"},
+        {"version": 2, "role": "candidate", "share": 0.05, "state": "ready", "reason": "healthy"},
+    ],
+    "rollout": _ROLLOUT,
+    "check": {"outcome": "passed", "reason": "the example is predicted", "figures": {}},
+    "replay": None, "guards": None,
+}  # fmt: skip
+
+
 class EndpointOut(BaseModel):
     """An endpoint, what serves it, and what is on its way."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{
-        "name": "diabetes@champion", "model": "diabetes", "alias": "champion",
-        "url": "http://127.0.0.1:8000/diabetes@champion", "default": True,
-        "short_url": "http://127.0.0.1:8000/diabetes",
-        "status": "version 1 serves; version 2 answers 5 % of the requests: 12 of 50 requests answered",
-        "champion": 1, "champion_since": _AT, "previous": None, "previous_until": None,
-        "alias_version": 2, "notice": "", "deleting": False, "created_at": _AT,
-        "policy": RolloutPolicy().as_dict(),
-        "versions": [
-            {"version": 1, "role": "champion", "share": 0.95, "state": "ready", "reason": "healthy"},
-            {"version": 2, "role": "candidate", "share": 0.05, "state": "ready", "reason": "healthy"},
-        ],
-        "rollout": {
-            "id": 7, "candidate": 2, "champion": 1, "kind": "forward", "state": "canary", "step": 0,
-            "order": "advance", "reason": "12 of 50 requests answered", "active": True,
-            "started_at": _AT, "since": _AT, "ended_at": None,
-        },
-        "check": {"outcome": "passed", "reason": "the example is predicted", "figures": {}},
-        "replay": None, "guards": None,
-    }]})  # fmt: skip
+    model_config = example(_ENDPOINT)
 
     name: str
     model: str
@@ -199,6 +211,14 @@ class EndpointOut(BaseModel):
 class EndpointDetailOut(EndpointOut):
     """An endpoint with its history."""
 
+    model_config = example({
+        **_ENDPOINT, "rollouts": [_ROLLOUT],
+        "events": [{
+            "at": _AT, "rollout_id": 7, "version": 2, "previous": None, "state": "deploying",
+            "reason": "the alias names version 2",
+        }],
+    })  # fmt: skip
+
     rollouts: list[RolloutOut] = Field(description="The newest ones, newest first.")
     events: list[RolloutEventOut] = Field(description="The newest ones, newest first.")
 
@@ -233,11 +253,11 @@ class SetModelIn(BaseModel):
 class SetModelOut(BaseModel):
     """The default endpoint, and which version serves it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{
+    model_config = example({
         "name": "diabetes@champion", "model": "diabetes", "alias": "champion", "version": 2,
         "alias_version": 2, "serves": True, "url": "http://127.0.0.1:8000/diabetes@champion",
         "status": "version 2 serves",
-    }]})  # fmt: skip
+    })  # fmt: skip
 
     name: str
     model: str
@@ -266,11 +286,11 @@ class SetModelOut(BaseModel):
 class ModelInfoOut(BaseModel):
     """What an endpoint serves now."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{
+    model_config = example({
         "endpoint": "diabetes@champion", "model": "diabetes", "alias": "champion", "version": 2,
         "since": _AT, "run_id": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
         "metrics": {"rmse": 53.4}, "signature": None, "registry": "", "status": "version 2 serves",
-    }]})  # fmt: skip
+    })  # fmt: skip
 
     endpoint: str
     model: str

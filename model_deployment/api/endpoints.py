@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from model_deployment.api.comparison_schema import ComparisonOut
 from model_deployment.api.endpoint_policy import PolicyIn
 from model_deployment.api.endpoint_schemas import (
     EndpointDetailOut,
@@ -16,7 +17,8 @@ from model_deployment.api.endpoint_schemas import (
     SetModelIn,
     SetModelOut,
 )
-from model_deployment.api.parameters import EndpointPath, Wait
+from model_deployment.api.paging import After, Limit, page
+from model_deployment.api.parameters import EndpointPath, ModelFilter, Wait
 from model_deployment.api.problems import problem
 from model_deployment.api.request_scope import TARGET, user_name
 from model_deployment.api.unknown_parameters import StrictRoute
@@ -38,7 +40,7 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-store",
 }
 
-Limit = Annotated[int, Query(ge=1, le=500, description="Number of newest ones.")]
+Newest = Annotated[int, Query(ge=1, le=500, description="Number of newest ones.")]
 RolloutId = Annotated[
     int | None, Query(ge=1, le=2**53, description="Id of a rollout; the newest one if left out.")
 ]
@@ -68,8 +70,24 @@ class EndpointCalls:
             response.status_code = 201
         return self._shown(request, view)
 
-    async def get_endpoints(self, request: Request) -> Any:
-        return [self._shown(request, view) for view in await self.endpoints.all()]
+    async def get_endpoints(
+        self,
+        request: Request,
+        response: Response,
+        model: ModelFilter = None,
+        limit: Limit = None,
+        after: After = None,
+    ) -> Any:
+        views = [
+            view
+            for view in await self.endpoints.all()
+            if model is None or view.endpoint.name.model == model
+        ]
+        shown = page(
+            views, lambda view: str(view.endpoint.name),
+            limit=limit, after=after, request=request, response=response,
+        )  # fmt: skip
+        return [self._shown(request, view) for view in shown]
 
     async def get_endpoint(self, request: Request, name: EndpointPath) -> Any:
         parsed = EndpointName.parse(name)
@@ -114,11 +132,11 @@ class EndpointCalls:
         view = await order(EndpointName.parse(name), user_name(request.scope))
         return self._shown(request, view)
 
-    async def get_rollouts(self, name: EndpointPath, limit: Limit = 100) -> Any:
+    async def get_rollouts(self, name: EndpointPath, limit: Newest = 100) -> Any:
         found = await self.endpoints.history(EndpointName.parse(name), limit)
         return [RolloutOut.of(rollout) for rollout in found]
 
-    async def get_endpoint_events(self, name: EndpointPath, limit: Limit = 100) -> Any:
+    async def get_endpoint_events(self, name: EndpointPath, limit: Newest = 100) -> Any:
         found = await self.endpoints.events(EndpointName.parse(name), limit)
         return [RolloutEventOut.of(event) for event in found]
 
@@ -133,7 +151,7 @@ class EndpointCalls:
         """
         found = await self.endpoints.comparison(EndpointName.parse(name), rollout)
         if format == "json":
-            return JSONResponse(found)
+            return JSONResponse(ComparisonOut(**found).model_dump(mode="json"))
         return HTMLResponse(self.page(found), headers=_PAGE_HEADERS)
 
     async def set_model(
@@ -173,7 +191,11 @@ _SET: Answers = {
     **_AWAY,
 }
 _COMPARISON: Answers = {
-    200: {"content": {"text/html": {}, "application/json": {}}},
+    200: {
+        "description": "The comparison",
+        "model": ComparisonOut,
+        "content": {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>…"}},
+    },
     404: problem("There is no such endpoint or rollout"),
 }
 

@@ -30,16 +30,23 @@ class Guard:
     """ASGI middleware."""
 
     def __init__(
-        self, app: App, *, max_body_bytes: int, authorise: Callable[[Message], int | None]
+        self,
+        app: App,
+        *,
+        max_body_bytes: int,
+        authorise: Callable[[Message], int | None],
+        reads_body: Callable[[Message], bool] = lambda scope: False,
     ) -> None:
         """Guard an application.
 
         Args:
             authorise: raises the reason why a request is refused; returns a smaller limit of its body, or
                 None.
+            reads_body: whether the call itself reads the body of a request as it comes, and limits it.
         """
         self._app = app
         self._authorise = authorise
+        self._reads_body = reads_body
         self._limit = max_body_bytes
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
@@ -54,6 +61,9 @@ class Guard:
             if not is_canonical(scope["raw_path"], scope["path"]):
                 raise NonCanonicalPath(NON_CANONICAL)
             limit = self._authorise(scope)
+            if self._reads_body(scope):
+                await self._app(scope, receive, with_security_headers(scope, send))
+                return
             body = await self._read(receive, limit)
             declared = content_length(dict(scope["headers"]))
             if body is not None and declared is not None:

@@ -9,6 +9,12 @@ from model_deployment.api.unknown_parameters import StrictRoute
 #: Writes the page in a format that an ``Accept`` header names; returns it with its media type.
 Page = Callable[[str], Awaitable[tuple[bytes, str]]]
 
+_EXAMPLE = """\
+# HELP model_deployment_proxies Proxies that serve.
+# TYPE model_deployment_proxies gauge
+model_deployment_proxies 1.0
+"""
+
 
 def router(page: Page) -> APIRouter:
     routes = APIRouter(tags=["system"], route_class=StrictRoute)
@@ -20,7 +26,7 @@ def router(page: Page) -> APIRouter:
         responses={
             200: {
                 "description": "Prometheus text format, or OpenMetrics if the request accepts it",
-                "content": {"text/plain": {"schema": {"type": "string"}}},
+                "content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}},
             }
         },
     )

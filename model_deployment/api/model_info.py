@@ -26,8 +26,8 @@ class ModelInfo:
     """The handler, and what it uses."""
 
     endpoints: Endpoints
-    #: The versions of a model, by the registry.
-    versions: Callable[[str], Awaitable[list[RegisteredVersion]]]
+    #: One version, by the registry; None if the registry has it not.
+    registered: Callable[[ModelKey], Awaitable[RegisteredVersion | None]]
     #: Returns a deployment, or raises NotDeployed.
     deployment: Callable[[ModelKey], Awaitable[Deployment]]
     #: Reads the files of a deployment's model: ``(signature, example, request to show)``.
@@ -74,12 +74,11 @@ class ModelInfo:
             return None, ""
         try:
             async with asyncio.timeout(_REGISTRY_LIMIT):
-                versions = await self.versions(model)
+                found = await self.registered(ModelKey(model, version))
         except ModelDeploymentError as error:
             return None, error.detail
         except TimeoutError:
             return None, f"no answer from the MLflow registry within {_REGISTRY_LIMIT:g} s"
-        found = next((one for one in versions if one.key.version == version), None)
         return found, "" if found else f"the registry has no version {version} of {model}"
 
     async def _signature(self, key: ModelKey) -> dict[str, Any] | None:

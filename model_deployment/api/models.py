@@ -1,14 +1,14 @@
 """The calls that list the models of the MLflow registry."""
 
-import math
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Request, Response
 
+from model_deployment.api.paging import After, Limit, next_page, page
 from model_deployment.api.parameters import ModelName
 from model_deployment.api.problems import problem
-from model_deployment.api.schemas import RegisteredModelOut, RegisteredVersionOut
+from model_deployment.api.registry_schemas import RegisteredModelOut, RegisteredVersionOut
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
 from model_deployment.core.domain import State
@@ -29,8 +29,14 @@ def router(controller: Controller, registry: Registry) -> APIRouter:
         response_model=list[RegisteredModelOut],
         responses=unavailable,
     )
-    async def get_model_list() -> Any:
+    async def get_model_list(
+        request: Request, response: Response, limit: Limit = None, after: After = None
+    ) -> Any:
         deployed = await states()
+        shown = page(
+            await registry.models(), lambda model: model.name,
+            limit=limit, after=after, request=request, response=response,
+        )  # fmt: skip
         return [
             RegisteredModelOut(
                 **asdict(model),
@@ -38,33 +44,32 @@ def router(controller: Controller, registry: Registry) -> APIRouter:
                     key.version for key in deployed if key.model == model.name
                 ),
             )
-            for model in await registry.models()
+            for model in shown
         ]
 
     @routes.get(
         "/get_model_version_list/{model}",
-        summary="All versions of a registered model, newest first",
+        summary="Versions of a registered model, newest first",
         response_model=list[RegisteredVersionOut],
         responses={**unavailable, 404: problem("The registry has no such model")},
     )
-    async def get_model_version_list(model: ModelName) -> Any:
+    async def get_model_version_list(
+        request: Request,
+        response: Response,
+        model: ModelName,
+        limit: Limit = None,
+        after: Annotated[
+            int | None,
+            Query(ge=1, lt=2**31, description="Begin behind this version: only older ones."),
+        ] = None,
+    ) -> Any:
         ModelKey.of(model, 1)  # refuses a name that would be a filter for the registry
         deployed = await states()
-        return [
-            RegisteredVersionOut(
-                version=version.key.version,
-                aliases=version.aliases,
-                status=version.status,
-                run_id=version.run_id,
-                created_at=version.created_at,
-                # MLflow has NaN; JSON has not.
-                metrics={
-                    name: value if math.isfinite(value) else None
-                    for name, value in version.metrics.items()
-                },
-                state=deployed.get(version.key),
-            )
-            for version in await registry.versions(model)
-        ]
+        more = None if limit is None else limit + 1
+        found = await registry.versions(model, limit=more, before=after)
+        if limit is not None and len(found) > limit:
+            found = found[:limit]
+            next_page(request, response, after=found[-1].key.version)
+        return [RegisteredVersionOut.of(version, deployed.get(version.key)) for version in found]
 
     return routes

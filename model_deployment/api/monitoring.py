@@ -15,8 +15,14 @@ from pydantic import (
     Field,
 )
 
+from model_deployment.api.monitoring_schemas import (
+    ErasedOut,
+    FeedbackOut,
+    MetricsOut,
+    SetMetricsOut,
+)
 from model_deployment.api.names import Names
-from model_deployment.api.parameters import Key, KeyOrEndpoint, ModelName, encodable
+from model_deployment.api.parameters import Key, KeyOrEndpoint, encodable
 from model_deployment.api.problems import problem
 from model_deployment.api.request_scope import ITEMS
 from model_deployment.api.times import parse_moment
@@ -114,7 +120,12 @@ class LabelIn(BaseModel):
 class FeedbackIn(BaseModel):
     """Ground truth of predictions."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"items": [{"request_id": "0b6e3c1a9f", "row": 0, "label": 131.0}]}]
+        },
+    )
 
     items: list[LabelIn] = Field(min_length=1, max_length=MAX_ITEMS)
 
@@ -181,29 +192,19 @@ class MonitoringCalls:
         erased = [await self.monitoring.erase(key, request_id) for key in found.keys]
         return {"erased": sum(erased)}
 
-    async def compare(
-        self,
-        model: ModelName,
-        versions: Annotated[str, Query(description="Such as `1,2`.", max_length=200)],
-    ) -> dict[str, Any]:
-        keys = [ModelKey.addressed(model, text.strip()) for text in versions.split(",")]
-        if not 1 <= len(set(keys)) == len(keys) <= 10:
-            raise InvalidRequest("cannot compare: name one to ten versions, each once")
-        for key in keys:
-            await self.controller.get(key)
-        return await self.monitoring.compare(model, [key.version for key in keys])
-
 
 def router(calls: MonitoringCalls) -> APIRouter:
     routes = APIRouter(tags=["monitoring"], route_class=StrictRoute)
     responses: dict[int | str, dict[str, Any]] = {404: problem("Not deployed"), 503: STORE_AWAY}
     one = "/model/{name}"
-    for method, path, handler, summary, status in (
-        ("GET", f"{one}/metrics", calls.get_metrics, "Baseline, current metrics, request counters", 200),
-        ("POST", f"{one}/set_new_metrics", calls.set_new_metrics, "Store metrics that you measured", 201),
-        ("POST", f"{one}/feedback", calls.feedback, "Store the ground truth of predictions", 200),
-        ("DELETE", f"{one}/captures", calls.erase, "Delete the capture of a request", 200),
-        ("GET", "/compare/{model}", calls.compare, "Metrics of versions side by side", 200),
+    for method, path, handler, summary, status, answer in (
+        ("GET", f"{one}/metrics", calls.get_metrics, "Baseline, current metrics, request counters", 200,
+         MetricsOut),
+        ("POST", f"{one}/set_new_metrics", calls.set_new_metrics, "Store metrics that you measured", 201,
+         SetMetricsOut),
+        ("POST", f"{one}/feedback", calls.feedback, "Store the ground truth of predictions", 200,
+         FeedbackOut),
+        ("DELETE", f"{one}/captures", calls.erase, "Delete the capture of a request", 200, ErasedOut),
     ):  # fmt: skip
         routes.add_api_route(
             path,
@@ -211,13 +212,23 @@ def router(calls: MonitoringCalls) -> APIRouter:
             methods=[method],
             summary=summary,
             status_code=status,
+            response_model=answer,
+            # What is said of endpoints alone is left out of the answer for a version.
+            response_model_exclude_unset=True,
             responses=responses,
         )
     return routes
 
 
 def window(since: str | None, until: str | None) -> tuple[datetime, datetime]:
-    """Start and end of a window in a query; without ``since`` it starts in 1970."""
+    """Start and end of a window in a query; without ``since`` it starts in 1970.
+
+    Raises:
+        InvalidRequest: a time has none of the known forms, or the window ends before it starts.
+    """
     now = datetime.now(UTC)
     end = parse_moment(until, now) if until else now + timedelta(seconds=1)
-    return parse_moment(since, now) if since else datetime.fromtimestamp(0, UTC), end
+    begin = parse_moment(since, now) if since else datetime.fromtimestamp(0, UTC)
+    if begin >= end:
+        raise InvalidRequest("cannot use this window: `since` has to be before `until`")
+    return begin, end

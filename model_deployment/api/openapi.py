@@ -5,9 +5,12 @@ from typing import Any
 from fastapi import FastAPI
 
 from model_deployment.api.access import POLICIES
+from model_deployment.api.examples import restore_nulls
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-_BASIC = "basic"
+#: OpenAI's paths have OpenAI's errors.
+_OPENAI = {"application/json": {"schema": {"type": "object"}}}
+_BASIC, _BEARER = "basic", "bearer"
 #: Answers that every call may get.
 _ALWAYS = {
     "400": "The path is not canonical",
@@ -28,10 +31,11 @@ def complete(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             found = plain()
+            restore_nulls(found)
             for path, methods in found["paths"].items():
                 for method, call in methods.items():
                     _complete(call, method.upper(), path)
-            schemes = {_BASIC: {"type": "http", "scheme": "basic"}}
+            schemes = {name: {"type": "http", "scheme": name} for name in (_BASIC, _BEARER)}
             found["components"]["securitySchemes"] = schemes
             app.openapi_schema = found
         return app.openapi_schema
@@ -44,15 +48,16 @@ def _complete(call: dict[str, Any], method: str, path: str) -> None:
     answers = call["responses"]
     more = dict(_ALWAYS)
     if role is not None:
-        call["security"] = [{_BASIC: []}]
+        call["security"] = [{_BASIC: []}, {_BEARER: []}]
         call["description"] = "\n\n".join(
             text for text in (call.get("description"), f"For: {role}s.") if text
         )
         more |= _GUARDED
     if method != "GET":
         more |= _WITH_BODY | {"403": _GUARDED["403"]}
+    error = _OPENAI if path.startswith("/v1/") else _PROBLEM
     for status, description in more.items():
-        answers.setdefault(status, {"description": description, "content": dict(_PROBLEM)})
+        answers.setdefault(status, {"description": description, "content": dict(error)})
     for answer in answers.values():
         if _is_problem(answer.get("content", {})):
             answer["content"] = dict(_PROBLEM)

@@ -8,6 +8,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     create_model,
@@ -15,12 +17,23 @@ from pydantic import (
 
 from model_deployment.api.parameters import encodable
 from model_deployment.core import units
-from model_deployment.core.options import Declaration, OptionOverrides, Options
+from model_deployment.core.options import Declaration, OptionOverrides, Options, as_json
+from model_deployment.core.replicas import MAX_REPLICAS, Replicas
 
 _ColumnName = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(encodable)]
 _MAX_COLUMNS = 1000
 #: By unit: text that certainly lies within the limits, and an example of it.
 _DURATION_TEXTS = {"s": ("^[0-9]{1,3}[smh]$", "30m"), "d": ("^[1-9][0-9]{0,2}[hd]$", "12h")}
+_RANGE_TEXT = "^1-[1-9]$"
+
+
+class ReplicaRange(BaseModel):
+    """From how many to how many model servers of a deployment serve."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min: int = Field(1, strict=True, ge=1, le=MAX_REPLICAS)
+    max: int = Field(strict=True, ge=1, le=MAX_REPLICAS)
 
 
 class DeployBody(BaseModel):
@@ -35,6 +48,10 @@ class DeployBody(BaseModel):
 
     def overrides(self) -> OptionOverrides:
         return OptionOverrides(**dict(self))
+
+    def named(self) -> dict[str, Any]:
+        """The options that the body names; None is the default."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
 def deploy_model(options: type[Options]) -> type[DeployBody]:
@@ -60,8 +77,12 @@ def _accepted(one: Declaration) -> Any:
     """The annotation of a member of the request."""
     if one.is_list:
         return tuple[_ColumnName, ...]
+    if one.is_range:
+        return _REPLICAS
     if one.words:
         return _number_or_word(one)
+    if one.is_size:
+        return _number_or_size(one)
     if not one.is_duration:
         return one.kind
     limits = {"gt" if one.positive else "ge": one.minimum, "le": one.maximum}
@@ -74,14 +95,44 @@ def _accepted(one: Declaration) -> Any:
     return Annotated[number, BeforeValidator(read, json_schema_input_type=number | text)]
 
 
+_REPLICAS = Annotated[
+    Replicas,
+    PlainValidator(
+        Replicas.read,
+        json_schema_input_type=Annotated[int, Field(ge=1, le=MAX_REPLICAS)]
+        | Annotated[str, Field(pattern=_RANGE_TEXT)]
+        | ReplicaRange,
+    ),
+    PlainSerializer(as_json),
+]
+
+
+def _size_unit(one: Declaration) -> str:
+    """Of a size with three digits that certainly lies within the limits."""
+    return "MiB" if (one.minimum or 0) >= units.size("1MiB") else "KiB"
+
+
+def _number_or_size(one: Declaration) -> Any:
+    number = Annotated[int, Field(ge=one.minimum, le=one.maximum)]
+    text = Annotated[str, Field(pattern=f"^[1-9][0-9]{{2}}{_size_unit(one)}$")]
+
+    def read(value: Any) -> Any:
+        return units.size(value) if isinstance(value, str) else value
+
+    return Annotated[number, BeforeValidator(read, json_schema_input_type=number | text)]
+
+
 def _number_or_word(one: Declaration) -> Any:
-    number = Annotated[int, Field(strict=True, ge=one.minimum, le=one.maximum)]
+    kind: Any = one.kind
+    number = Annotated[kind, Field(strict=True, ge=one.minimum, le=one.maximum)]
     words: Any = Literal[one.words]
 
     def read(value: Any, read_number: ValidatorFunctionWrapHandler) -> Any:
         return value if value in one.words else read_number(value)
 
-    return Annotated[number, WrapValidator(read, json_schema_input_type=number | words)]
+    # Written as it is: the serializer of a whole number warns about a word.
+    as_it_is = PlainSerializer(lambda value: value)
+    return Annotated[number, WrapValidator(read, json_schema_input_type=number | words), as_it_is]
 
 
 def _details(one: Declaration) -> dict[str, Any]:
@@ -90,15 +141,19 @@ def _details(one: Declaration) -> dict[str, Any]:
     if one.is_duration:
         example = _DURATION_TEXTS[one.unit][1]
         return {"description": f"{one.description} Text like `{example}` is accepted as well."}
-    if one.words:
+    if one.is_size:
+        example = f"512{_size_unit(one)}"
+        return {"description": f"{one.description} Text like `{example}` is accepted as well."}
+    if one.words or one.is_range:
         return {"description": one.description}
     details = {"description": one.description, "ge": one.minimum, "le": one.maximum}
-    # A size may be written as 1e6; a count may not.
-    return details | ({"strict": True} if one.is_whole and one.unit != "bytes" else {})
+    return details | ({"strict": True} if one.is_whole else {})
 
 
 def _answered(one: Declaration, *, optional: bool) -> Any:
     kind: Any = list[str] if one.is_list else one.kind
+    if one.is_range:
+        kind = int | ReplicaRange
     if one.words:
         kind |= Literal[one.words]
     return kind | None if optional else kind

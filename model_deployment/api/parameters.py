@@ -6,6 +6,7 @@ from fastapi import Path, Query
 
 from model_deployment.core.endpoints import ALIAS
 from model_deployment.core.names import NAME, VERSION
+from model_deployment.core.replacement import Strategy
 
 
 def _in_path(description: str, example: str, pattern: str) -> Any:
@@ -41,8 +42,18 @@ EndpointPath = Annotated[
     str,
     _in_path("`<model>@<alias>`.", "diabetes@champion", f"{NAME.pattern}@{ALIAS.pattern}"),
 ]
+ModelFilter = Annotated[str | None, Query(description="Only this model.", max_length=300)]
 Wait = Annotated[
     float, Query(ge=0, le=3600, description="Seconds to wait for the outcome; 0 answers at once.")
+]
+
+ChangeStrategy = Annotated[
+    Strategy,
+    Query(
+        description="`beside` starts the new launch beside the one that serves. `recreate` stops that one "
+        "first: memory is needed for one launch only, and requests wait as in a restart, for at most "
+        "`MODEL_DEPLOYMENT_RECOVERY_TIMEOUT`."
+    ),
 ]
 
 

@@ -30,11 +30,15 @@ _BODY = {
                 "schema": {"type": "object"},
                 "examples": {name: {"value": value} for name, value in _EXAMPLES.items()},
             },
-            "text/csv": {"schema": {"type": "string"}},
+            "text/csv": {"schema": {"type": "string"}, "example": "age,bmi\n0.03,0.06\n"},
         },
     }
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The predictions, as MLflow answers them",
+        "content": {"application/json": {"example": {"predictions": [152.1]}}},
+    },
     400: problem("Not JSON, or JSON that programs read differently"),
     404: problem("Not deployed, or no such endpoint"),
     413: problem("The body is too large"),
@@ -54,6 +58,7 @@ def router(controller: Controller) -> APIRouter:
     @routes.post("/{name}", summary="Predict", responses=_ANSWERS, openapi_extra=_BODY)
     @routes.post(
         "/{name}/invocations",
+        name="predict_invocations",
         summary="Predict (MLflow's path)",
         responses=_ANSWERS,
         openapi_extra=_BODY,

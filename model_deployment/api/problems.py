@@ -13,20 +13,29 @@ from starlette.exceptions import HTTPException
 from model_deployment.api.access import NO_PATH
 from model_deployment.api.request_scope import REQUEST_ID, user_name
 from model_deployment.api.validation_messages import describe_errors
-from model_deployment.core.errors import DiskFull, InvalidRequest, ModelDeploymentError, Unavailable
+from model_deployment.core.errors import (
+    DiskFull,
+    InvalidRequest,
+    ModelDeploymentError,
+    NotFound,
+    Unavailable,
+    problem_type,
+)
 from model_deployment.documents.base import DocumentRefused, StoreUnavailable
 from model_deployment.log.masking import mask
 from model_deployment.state.database import DatabaseError, is_full
 
 _log = logging.getLogger(__name__)
 
-_TITLES = {404: "Not found", 405: "Method not allowed"}
+_TITLES = {404: NotFound.title, 405: "Method not allowed"}
 
 
 class Problem(BaseModel):
     """An error (RFC 9457, `application/problem+json`)."""
 
-    type: str
+    type: str = Field(
+        description="A URI that names the kind of problem, and stays: compare this, not the texts."
+    )
     title: str
     status: int
     detail: str
@@ -95,8 +104,8 @@ async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     field = getattr(request.scope.get("route"), "body_field", None)
     body = field.field_info.annotation if field is not None else None
-    content = {"type": "about:blank", "title": "Invalid request", "status": 422}
-    return ProblemResponse(content | describe_errors(error.errors(), body), status_code=422)
+    content = InvalidRequest("").problem() | describe_errors(error.errors(), body)
+    return ProblemResponse(content, status_code=InvalidRequest.status)
 
 
 async def _on_http(request: Request, error: Exception) -> ProblemResponse:
@@ -105,10 +114,11 @@ async def _on_http(request: Request, error: Exception) -> ProblemResponse:
         404: NO_PATH,
         405: f"cannot {request.method} this path",
     }.get(error.status_code, str(error.detail))
+    title = _TITLES.get(error.status_code, "Request failed")
     return ProblemResponse(
         {
-            "type": "about:blank",
-            "title": _TITLES.get(error.status_code, "Request failed"),
+            "type": problem_type(title),
+            "title": title,
             "status": error.status_code,
             "detail": detail,
         },

@@ -1,5 +1,6 @@
 """The calls that make and show degradation reports."""
 
+import asyncio
 import gzip
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -11,17 +12,33 @@ from model_deployment.api.monitoring import STORE_AWAY, Since, Until, window
 from model_deployment.api.names import Names
 from model_deployment.api.parameters import KeyOrEndpoint
 from model_deployment.api.problems import problem
+from model_deployment.api.report_schemas import ReportOut, ReportRunningOut, ReportSummaryOut
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.core.errors import NotFound
 from model_deployment.core.names import ModelKey
 from model_deployment.reports.service import Reporter
 
 #: Restricts what the page of a report may do: the page contains values that callers have sent.
-_PAGE_HEADERS = {
+PAGE_HEADERS = {
     "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:; font-src data:; "
     "frame-src 'self' data: blob:; frame-ancestors 'self'",
     "Cache-Control": "no-store",
+}
+
+
+_ONE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The report",
+        "model": ReportOut,
+        "content": {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>…"}},
+    },
+    202: {
+        "model": ReportRunningOut,
+        "description": "Not finished yet; `Location` is the address of the report",
+    },
+    404: problem("Not deployed, or no such report"),
+    503: STORE_AWAY,
 }
 
 
@@ -31,17 +48,19 @@ def router(names: Names, reporter: Reporter) -> APIRouter:
     @routes.get(
         "/model/{name}/degradation_report",
         summary="A degradation report, new or stored",
-        responses={
-            200: {"content": {"text/html": {}, "application/json": {}}},
-            202: {"description": "Not finished yet; `Location` is the address of the report"},
-            404: problem("Not deployed, or no such report"),
-            503: STORE_AWAY,
-        },
+        response_class=Response,
+        responses=_ONE,
     )
     async def degradation_report(
         request: Request,
         name: KeyOrEndpoint,
-        format: Literal["html", "json"] = "html",
+        format: Annotated[
+            Literal["html", "json", "evidently"],
+            Query(
+                description="`html`: a page to keep. `evidently`: the page that Evidently makes of the "
+                "same rows, which is kept for the newest 20 reports of a deployment."
+            ),
+        ] = "html",
         since: Since = "30d",
         until: Until = None,
         id: Annotated[
@@ -61,23 +80,23 @@ def router(names: Names, reporter: Reporter) -> APIRouter:
                 raise NotFound(f"cannot find report {id!a} of {key}")
             return _running(request, key, id, format)
         if format == "json":
-            return JSONResponse(_public(made))
-        page = await reporter.page(made["_id"])
-        if page is None:
-            raise NotFound(f"cannot find a page of report {id!a}: its verdict is {made['verdict']}")
-        return _page(page, request.headers.get("accept-encoding", ""))
+            return JSONResponse(_public(made, key))
+        stored = _evidently if format == "evidently" else _own_page
+        return _page(await stored(reporter, made), request.headers.get("accept-encoding", ""))
 
     @routes.get(
         "/model/{name}/reports",
         summary="Stored reports, with verdict and headline",
+        response_model=list[ReportSummaryOut],
         responses={404: problem("Not deployed"), 503: STORE_AWAY},
     )
     async def reports(
         name: KeyOrEndpoint, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-    ) -> list[dict[str, Any]]:
+    ) -> Any:
         """Of an endpoint: the reports of the version that serves now."""
         key = await names.key(name)
-        return [_public(one) for one in await reporter.list(key, limit)]
+        found = await reporter.list(key, limit)
+        return [ReportSummaryOut(**ReportSummaryOut.members(one, key.path)) for one in found]
 
     return routes
 
@@ -92,9 +111,31 @@ def _running(request: Request, key: ModelKey, id: str, format: str) -> Response:
     )
 
 
-def _public(made: Mapping[str, Any]) -> dict[str, Any]:
-    public = {name: value for name, value in made.items() if name not in ("_id", "ts", "worse")}
-    return {"id": made["_id"], "ts": made["ts"].isoformat(), **public}
+async def _own_page(reporter: Reporter, made: Mapping[str, Any]) -> bytes:
+    """Compressed with gzip."""
+    page = await reporter.page(made["_id"])
+    if page is None:
+        raise NotFound(
+            f"cannot find a page of report {made['_id']!a}: its verdict is {made['verdict']}"
+        )
+    return page
+
+
+async def _evidently(reporter: Reporter, made: Mapping[str, Any]) -> bytes:
+    """Compressed with gzip."""
+    html = await reporter.evidently(made["_id"])
+    if html is None:
+        raise NotFound(
+            f"cannot find a page by Evidently of report {made['_id']!a}: no column could be compared, or "
+            "the report is not among the newest 20, or an earlier release made it"
+        )
+    return await asyncio.to_thread(gzip.compress, html.encode(), 1)
+
+
+def _public(made: Mapping[str, Any], key: ModelKey) -> dict[str, Any]:
+    members = ReportOut.members(made, key.path)
+    out = ReportOut(**members, model=key.model, version=key.version, report=made["report"])
+    return out.model_dump(mode="json")
 
 
 def _page(packed: bytes, accepted: str) -> Response:
@@ -102,8 +143,8 @@ def _page(packed: bytes, accepted: str) -> Response:
         return Response(
             packed,
             media_type="text/html; charset=utf-8",
-            headers=_PAGE_HEADERS | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"},
+            headers=PAGE_HEADERS | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"},
         )
     return Response(
-        gzip.decompress(packed), media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS
+        gzip.decompress(packed), media_type="text/html; charset=utf-8", headers=PAGE_HEADERS
     )

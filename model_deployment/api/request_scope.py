@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from model_deployment.core.domain import User
+from model_deployment.core.users import User
 from model_deployment.credentials.access import USER
 
 #: The ``X-Request-Id`` of the answer; set by the proxy.

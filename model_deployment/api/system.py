@@ -8,9 +8,17 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from model_deployment import __version__
-from model_deployment.api.schemas import CapturesOut, PortsOut, ReadyOut
+from model_deployment.api.schemas import (
+    CapturesOut,
+    HealthOut,
+    MemoryOut,
+    PortsOut,
+    ReadyOut,
+    VersionOut,
+)
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
+from model_deployment.core.measures import MachineMemory
 from model_deployment.recording.upkeep import CaptureStatus
 
 #: Seconds without a tick of the control loop after which the controller is not ready.
@@ -24,6 +32,7 @@ def router(
     monitoring: Callable[[], CaptureStatus],
     mlflow_version: str,
     refresh: Callable[[], Awaitable[None]],
+    memory: Callable[[], Awaitable[MachineMemory | None]],
 ) -> APIRouter:
     """The routes.
 
@@ -31,10 +40,11 @@ def router(
         idle: seconds since the last good tick of the control loop.
         monitoring: the state of captures.
         refresh: has the newest counts of the proxies come in.
+        memory: that of the machine.
     """
     routes = APIRouter(tags=["system"], route_class=StrictRoute)
 
-    @routes.get("/health", summary="Predictions are answered")
+    @routes.get("/health", summary="Predictions are answered", response_model=HealthOut)
     async def health() -> dict[str, str]:
         """Answered by a proxy, with or without a controller: without one, `controller` is `away`."""
         return {"status": "ok"}
@@ -50,6 +60,7 @@ def router(
         await refresh()
         usage = await controller.ports()
         rows = await controller.all()
+        machine = await memory()
         stuck = idle() > STUCK_AFTER
         if stuck:
             response.status_code = 503
@@ -64,11 +75,12 @@ def router(
                 quarantined=usage.quarantined,
                 blocked=[{"port": held.port, "holder": held.holder} for held in usage.blocked],
             ),
+            memory=MemoryOut(**asdict(machine)) if machine else None,
             # No reason to be unready: predictions go on without the document store.
             captures=CapturesOut(**asdict(monitoring())),
         )
 
-    @routes.get("/version", summary="Versions")
+    @routes.get("/version", summary="Versions", response_model=VersionOut)
     async def version() -> dict[str, str]:
         return {"model_deployment": __version__, "mlflow": mlflow_version}
 

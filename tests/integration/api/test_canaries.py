@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import audit
 from tests.support.harness import CALLER, OPERATOR, Controller, Controllers
-from tests.support.stubs import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 
 CANARY = "c4n4ry-in-the-mine"

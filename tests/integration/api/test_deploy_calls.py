@@ -1,17 +1,20 @@
 """The calls that deploy, undeploy and predict, where all goes well or the caller is at fault."""
 
+import json
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from tests.support.echo_server import Echo
 from tests.support.filled_registry import NO_ARTIFACTS, NO_MLMODEL, NOT_READY
 from tests.support.harness import Controller, Controllers
 from tests.support.tools import at_once, check_problem
+from tests.support.waiting import until_sync
 
 MEMBERS = {
-    "name", "model", "version", "state", "desired", "url", "port", "pid", "reason", "advice", "restarts",
-    "created_at", "ready_at", "options",
+    "name", "model", "version", "state", "desired", "url", "port", "pid", "container", "reason", "advice",
+    "restarts", "created_at", "ready_at", "options", "deployed_by", "replacement", "replicas", "launches",
 }  # fmt: skip
 
 
@@ -25,6 +28,9 @@ def test_deploy_answers_when_the_model_is_ready(controller: Controller) -> None:
         "env_manager": "local",
         "start_method": "serve",  # of this controller
         "workers": 1,
+        "replicas": 1,
+        "memory_limit": 2 * 1024**3,
+        "cpu_limit": "auto",
         "validation": "strict",
         "batch_max_rows": "auto",
         "capture_rate": 1.0,
@@ -142,6 +148,8 @@ def test_other_options_are_a_conflict_until_undeployed(controller: Controller) -
     ['{"workers": 0}', '{"validation": "loose"}', '{"batch_max_rows": -1}', '{"batch_max_rows": "9"}',
      '{"capture_rate": 2}', '{"capture_exclude": [""]}',
      '{"capture_hash": ["\\ud800"]}', '{"retention_days": 0}', '{"max_capture_bytes": 99999999}',
+     '{"replicas": 0}', '{"replicas": "4-1"}', '{"replicas": {"min": 2, "max": 65}}', '{"replicas": true}',
+     '{"memory_limit": "1MiB"}', '{"cpu_limit": 0}', '{"cpu_limit": "all"}', '{"cpu_limit": "0.5"}',
      '{"workers": "2"}', '{"workers": 1.5}', '{"env_manager": "docker"}',
      '{"shell": "sh"}', '{"workers": 1', "[]", '"uv"', "workers=1"],
 )  # fmt: skip
@@ -279,7 +287,11 @@ def test_unknown_endpoint_says_how_to_make_one(controller: Controller, name: str
 
 
 def test_a_deployment_that_failed_can_be_deployed_again(controllers: Controllers) -> None:
-    controller = controllers(TRIES=1).up()
+    """The webhook is told of both."""
+    receiver = Echo()
+    receiver.start()
+    url = f"http://{receiver.address}/hook"
+    controller = controllers(TRIES=1, WEBHOOK_URL=url, WEBHOOK_PRIVATE=True).up()
     flaky = controller.data / "work" / "flaky"
     flaky.touch()
     controller.deploy("flaky-1", status=502)
@@ -288,3 +300,13 @@ def test_a_deployment_that_failed_can_be_deployed_again(controllers: Controllers
     flaky.unlink()
     assert controller.deploy("flaky-1")["state"] == "ready"
     controller.undeploy("flaky-1")
+    until_sync(lambda: len(receiver.seen) == 2, what="both alerts")
+    receiver.stop()
+    failed, recovered = (json.loads(one.body) for one in receiver.seen)
+    assert (failed["event"], failed["model"], failed["version"]) == (
+        "deployment_failed",
+        "flaky",
+        1,
+    )
+    assert "in the way" in failed["reason"]
+    assert recovered["event"] == "deployment_recovered"

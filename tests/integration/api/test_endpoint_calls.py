@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.cli.test_command_line import run
+from tests.support.command_line import run
 from tests.support.harness import Controller
 from tests.support.tools import check_problem
 from tests.support.waiting import until_sync

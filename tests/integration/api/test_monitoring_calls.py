@@ -137,6 +137,16 @@ def test_a_report_says_that_it_cannot_tell(controller: Controller, asked: list[s
     assert made["verdict"] in ("insufficient_data", "no_reference")
     listed = controller.get(f"/model/{KEY}/reports")
     assert made["id"] in [one["id"] for one in listed]
+    problem = controller.get(path, 404, id=made["id"], format="evidently")
+    assert "cannot find a page by Evidently" in problem["detail"]
+    problem = controller.get(f"/model/{KEY}/drifted_rows", 404, id=made["id"])
+    assert "no column" in problem["detail"]
+    own = controller.call("GET", made["page"])
+    assert own.status_code == 200
+    assert f"<h1>{made['headline']}</h1>" in own.text
+    assert "unsafe" not in own.headers["content-security-policy"]
+    assert ' style="' not in own.text
+    assert controller.call("GET", f"/dashboard/reports/{KEY}/none").status_code == 404
     page = controller.call("GET", path, params={"id": made["id"]})
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "sandbox" in page.headers["content-security-policy"]
@@ -158,6 +168,12 @@ def test_versions_stand_side_by_side(controller: Controller) -> None:
     assert shown["metrics"]["mae"]["62"]["current"] == 1
     assert shown["metrics"]["mae"]["61"]["current"] is None
     assert shown["serving"].keys() == {"61", "62"}
+    assert shown["better"]["mae"] == {"direction": "lower", "baseline": [], "current": []}
+    never = controller.get("/compare/many?versions=62,70")
+    (column,) = never["sections"]["inputs"]
+    assert column["values"] == {"62": "double", "70": "double"}
+    assert never["registered"]["70"]["flavors"] == {"python_function": ""}
+    controller.get("/compare/many?versions=62,999", 404)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,7 +16,8 @@ CALLS = {
     ("get", "/get_model_list"), ("get", "/get_model_version_list/{model}"),
     ("post", "/deploy/{model}/{version}"), ("get", "/get_deployed_models"),
     ("post", "/undeploy/{name}"), ("post", "/{name}"), ("post", "/{name}/invocations"),
-    ("get", "/model/{name}"), ("get", "/model/{name}/logs"), ("get", "/model/{name}/events"),
+    ("get", "/model/{name}"), ("get", "/model/{name}/logs"),
+    ("get", "/model/{name}/launches"), ("get", "/model/{name}/errors"), ("get", "/model/{name}/events"),
     ("get", "/model/{name}/metrics"), ("post", "/model/{name}/set_new_metrics"),
     ("post", "/model/{name}/feedback"), ("get", "/model/{name}/dataset"),
     ("get", "/model/{name}/degradation_report"), ("get", "/model/{name}/reports"),
@@ -28,7 +29,19 @@ CALLS = {
     ("post", "/endpoints/{name}/pause"), ("post", "/endpoints/{name}/resume"),
     ("get", "/endpoints/{name}/rollouts"), ("get", "/endpoints/{name}/events"),
     ("get", "/endpoints/{name}/comparison"), ("post", "/set_model"), ("get", "/model_info"),
-    ("post", "/mlflow/webhook"),
+    ("post", "/mlflow/webhook"), ("get", "/model/{name}/drifted_rows"),
+    ("get", "/deploy/{model}/{version}"), ("patch", "/model/{name}"),
+    ("post", "/model/{name}/restart"), ("post", "/model/{name}/park"),
+    ("post", "/v1/chat/completions"), ("post", "/v1/responses"), ("get", "/v1/models"),
+    ("get", "/v1/models/{name}"), ("post", "/predict_timeseries"), ("post", "/upload_data"),
+    ("get", "/datasets"), ("get", "/datasets/{sha256}"), ("delete", "/datasets/{sha256}"),
+    ("get", "/datasets/{sha256}/report"), ("get", "/datasets/{sha256}/file"),
+    ("post", "/api/run_flow/{flow_type}"), ("get", "/api/flow-runs"), ("get", "/api/flow-runs/{id}"),
+    ("get", "/api/flow-runs/{id}/logs"), ("post", "/api/flow-runs/{id}/cancel"),
+    ("post", "/api/flow-runs/{id}/retry"), ("get", "/api/flow-monitoring-data"),
+    ("get", "/api/flow-project"), ("get", "/api/flow-project/settings"),
+    ("put", "/api/flow-project/settings"), ("post", "/api/flow-project/settings/check"),
+    ("get", "/api/flow-project/history"), ("get", "/api/flow-project/history/{number}"),
 }  # fmt: skip
 
 
@@ -55,7 +68,8 @@ def test_the_list_of_versions_is_newest_first(controller: Controller) -> None:
     assert [version["version"] for version in versions] == [4, 3, 2, 1]
     newest, _, second, first = versions
     assert newest.keys() == {
-        "version", "aliases", "status", "run_id", "created_at", "metrics", "state",
+        "version", "aliases", "status", "description", "tags", "user", "source", "run_id",
+        "created_at", "metrics", "state",
     }  # fmt: skip
     assert (newest["status"], newest["state"], newest["aliases"]) == ("READY", None, [])
     assert newest["metrics"] == {"rmse": 1.5, "odd": None}  # NaN is no JSON
@@ -63,6 +77,19 @@ def test_the_list_of_versions_is_newest_first(controller: Controller) -> None:
     assert second["aliases"] == ["champion"]
     assert (first["state"], first["run_id"]) == ("ready", None)
     assert datetime.fromisoformat(first["created_at"]).tzinfo is not None
+    page = controller.call("GET", "/get_model_version_list/stub", params={"limit": 3})
+    assert page.json() == versions[:3]
+    assert page.headers["link"] == '</get_model_version_list/stub?limit=3&after=2>; rel="next"'
+    last = controller.call("GET", page.headers["link"].partition(">")[0].strip("<"))
+    assert (last.json(), last.headers.get("link")) == (versions[3:], None)
+
+
+def test_a_deployment_tells_what_the_registry_says_of_it(controller: Controller) -> None:
+    controller.deploy("stub-4")
+    registered = controller.row("stub-4")["registered"]
+    assert registered["metrics"] == {"rmse": 1.5}
+    assert registered["flavors"] == {"python_function": ""}
+    assert (registered["aliases"], registered["as_of"]) == ([], None)
 
 
 def test_versions_of_a_model_that_is_not_there_are_404(controller: Controller) -> None:
@@ -96,7 +123,34 @@ def test_the_log_is_text_of_the_newest_launch(controller: Controller) -> None:
     controller.undeploy("many-6")
     assert controller.call("GET", path).text == whole.text
     controller.deploy("many-6")
-    assert controller.call("GET", path).headers["x-launch-id"] != whole.headers["x-launch-id"]
+    newest = controller.call("GET", path)
+    assert newest.headers["x-launch-id"] != whole.headers["x-launch-id"]
+    # The log of the launch before is still there.
+    launches = controller.get("/model/many-6/launches")
+    ids = [one["launch_id"] for one in launches]
+    assert ids == [answer.headers["x-launch-id"] for answer in (newest, whole)]
+    assert [one["ended_at"] is None for one in launches] == [True, False]
+    assert launches[1]["started_at"] < launches[1]["ready_at"] < launches[1]["ended_at"]
+    assert controller.call("GET", path, params={"launch": ids[1]}).text == whole.text
+    controller.get(path, 404, launch="0" * 12)
+
+
+def test_lines_of_a_log_are_found(controller: Controller) -> None:
+    controller.deploy("many-6")
+    path = "/model/many-6/logs"
+    first, *_ = controller.get(path, format="json")
+    assert first["at"] <= datetime.now(UTC).isoformat(timespec="milliseconds")
+    assert first["text"].startswith("$ ")
+    assert "Z $ " in controller.call("GET", path).text.splitlines()[0]
+    (found,) = controller.get(path, search="STUB: loading", format="json")
+    assert found["text"] == "stub: loading"
+    assert controller.get(path, search="nothing like this", format="json") == []
+    assert controller.get(path, level="error", format="json") == []
+    assert controller.get(path, since="2100-01-01", format="json") == []
+    assert len(controller.get(path, since="1h", format="json")) > 1
+    tag = controller.call("GET", path, params={"search": "stub"}).headers["etag"]
+    again = {"params": {"search": "stub"}, "headers": {"If-None-Match": tag}}
+    assert controller.call("GET", path, **again).status_code == 304
 
 
 @pytest.mark.parametrize(
@@ -110,7 +164,10 @@ def test_the_events_tell_what_happened_newest_first(controller: Controller) -> N
     controller.deploy("many-7")
     controller.undeploy("many-7")
     events = controller.get("/model/many-7/events")
-    assert events[0].keys() == {"at", "previous", "state", "launch_id", "reason", "advice"}
+    assert events[0].keys() == {
+        "at", "previous", "state", "launch_id", "replica", "reason", "advice",
+    }  # fmt: skip
+    assert {event["replica"] for event in events} <= {0, None}
     assert [event["at"] for event in events] == sorted(
         (event["at"] for event in events), reverse=True
     )
@@ -170,7 +227,7 @@ def test_the_description_of_the_api_lists_every_call_with_its_errors(
         ("GET", "/nothing/at/all", 404),
         ("GET", "/stub-1", 405),
         ("DELETE", "/model/stub-1", 405),
-        ("GET", "/deploy/stub/1", 405),
+        ("DELETE", "/deploy/stub/1", 405),
         ("GET", "/undeploy/stub-1", 405),
         ("PUT", "/health", 405),
         ("OPTIONS", "/deploy/stub/1", 405),

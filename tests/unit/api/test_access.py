@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from model_deployment.api.access import OPEN_CALLS, POLICIES, authorise, policies
-from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import (
     CrossSite,
     Forbidden,
@@ -15,6 +14,7 @@ from model_deployment.core.errors import (
     NotFound,
     Unauthenticated,
 )
+from model_deployment.core.users import Role, User
 from model_deployment.credentials.access import USER, Access, is_ours, refuse_cross_site
 
 OPERATOR, CALLER = User("olga", Role.OPERATOR), User("carl", Role.CALLER)

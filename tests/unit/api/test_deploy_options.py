@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from model_deployment.api.options import DeployOptions, OptionsOut, deploy_model, options_model
-from model_deployment.cli.deployments import with_option_flags
+from model_deployment.cli.option_flags import with_option_flags
 from model_deployment.core.options import OptionOverrides, Options, option
+from model_deployment.core.replicas import Replicas
 from model_deployment.settings.deploy_defaults import DeployDefaults, deploy_defaults
 
 
@@ -70,11 +71,16 @@ def test_new_option_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_new_option_is_a_field_of_the_form() -> None:
-    page = files("model_deployment.dashboard") / "templates" / "versions.html.jinja"
-    macro = page.read_text().partition("{% macro field")[2].partition("{% block main %}")[0]
-    fields: Any = Template("{% macro field" + macro).module
-    html = fields.field("priority", More.declarations()["priority"], 3)
-    assert 'name="priority" type="number" min="0" max="9" placeholder="3"' in html
+    page = files("model_deployment.dashboard") / "templates" / "option_fields.html.jinja"
+    fields: Any = Template(page.read_text()).module
+    declared = More.declarations()["priority"]
+    html = fields.field("priority", declared, 3)
+    assert 'name="priority" id="new-priority"' in html
+    assert 'type="number" min="0" max="9" placeholder="3"' in html
+    assert declared.description.replace("`", "") in html
+    html = fields.field("priority", declared, 3, 5, "change")
+    assert 'value="5"' in html
+    assert "Needs a new launch." in html
 
 
 @pytest.mark.parametrize("value", ["auto", 0, 64])
@@ -97,6 +103,115 @@ def test_other_words_are_refused(value: Any) -> None:
 def test_the_command_line_says_which_word_there_is() -> None:
     with pytest.raises(AssertionError, match="neither a whole number nor auto"):
         command_line("--batch-max-rows", "most")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant", "answered"),
+    [
+        (2, Replicas(2, 2), 2),
+        ("2", Replicas(2, 2), 2),
+        (" 1 - 4 ", Replicas(1, 4), {"min": 1, "max": 4}),
+        ({"min": 1, "max": 4}, Replicas(1, 4), {"min": 1, "max": 4}),
+        ({"min": 3, "max": 3}, Replicas(3, 3), 3),
+        ({"max": 64}, Replicas(1, 64), {"min": 1, "max": 64}),
+    ],
+)
+def test_replicas_are_a_number_or_a_range(given: Any, meant: Replicas, answered: Any) -> None:
+    asked = DeployOptions.model_validate({"replicas": given})
+    options = asked.overrides().apply_to(Options())
+    assert options.replicas == meant
+    assert OptionsOut(**options.as_dict()).model_dump(mode="json")["replicas"] == answered
+    assert asked.model_dump(mode="json", exclude_none=True) == {"replicas": answered}
+    if isinstance(given, str):
+        assert command_line("--replicas", given)["replicas"] == answered
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0, -1, 65, True, 1.0, 2.5, "", "two", "4-1", "1-65", "0-2", "1-2-3", "1\u20134", "٣", [], [1], {},
+        {"min": 2, "max": 1}, {"min": "1", "max": "4"}, {"min": 1, "most": 4}, {"min": None}, "9" * 5000,
+    ],
+)  # fmt: skip
+def test_other_replicas_are_refused(value: Any) -> None:
+    with pytest.raises(ValidationError, match="a whole number from 1 to 64, or a range like 1-4"):
+        DeployOptions.model_validate({"replicas": value})
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [(2**28, 2**28), ("512MiB", 2**29), ("1.5 GB", 15 * 10**8)]
+)
+def test_sizes_may_be_text(given: Any, meant: int) -> None:
+    asked = DeployOptions.model_validate({"memory_limit": given})
+    assert asked.overrides().apply_to(Options()).memory_limit == meant
+    assert command_line("--memory-limit", str(given))["memory_limit"] == str(given)
+
+
+@pytest.mark.parametrize("value", ["64KiB", "1 parsec", "", True, 0, -1, 2**51, "1e9"])
+def test_other_sizes_are_refused(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        DeployOptions.model_validate({"memory_limit": value})
+
+
+@pytest.mark.parametrize("value", ["auto", 0.5, 2])
+def test_processors_are_a_number_or_a_word(value: Any) -> None:
+    asked = DeployOptions.model_validate({"cpu_limit": value, "workers": 3})
+    options = asked.overrides().apply_to(Options())
+    assert (options.cpu_limit, options.processors) == (value, 3.0 if value == "auto" else value)
+    assert command_line("--cpu-limit", str(value))["cpu_limit"] == value
+
+
+@pytest.mark.parametrize("value", [0, 0.01, 1025, True, "1", "all", float("nan"), float("inf")])
+def test_other_processors_are_refused(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        DeployOptions.model_validate({"cpu_limit": value})
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "said"),
+    [
+        ("--replicas", "4-1", "neither a whole number from 1 to 64 nor a range like 1-4"),
+        ("--cpu-limit", "nan", "neither a number nor auto"),
+        ("--cpu-limit", "many", "neither a number nor auto"),
+    ],
+)
+def test_command_line_says_what_to_write(flag: str, text: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        command_line(flag, text)
+
+
+def test_limits_of_containers_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = deploy_defaults(Options)
+    assert (defaults().model_dump()["memory_limit"], defaults().model_dump()["cpu_limit"]) == (
+        2**31,
+        "auto",
+    )
+    monkeypatch.setenv("MEMORY_LIMIT", "4GiB")
+    monkeypatch.setenv("CPU_LIMIT", "1.5")
+    monkeypatch.setenv("START_METHOD", "container")
+    found = defaults().model_dump()
+    assert (found["memory_limit"], found["cpu_limit"]) == (2**32, 1.5)
+    assert Options(start_method=found["start_method"]).contained
+    for name, value in (("CPU_LIMIT", "0"), ("CPU_LIMIT", "2000"), ("MEMORY_LIMIT", "1MiB")):
+        with monkeypatch.context() as other:
+            other.setenv(name, value)
+            with pytest.raises(ValidationError):
+                defaults()
+
+
+def test_form_shows_replicas_as_they_are_written() -> None:
+    page = files("model_deployment.dashboard") / "templates" / "option_fields.html.jinja"
+    fields: Any = Template(page.read_text()).module
+    declared = Options.declarations()["replicas"]
+    html = fields.field("replicas", declared, 1, {"min": 1, "max": 4}, "change")
+    assert 'value="1-4"' in html
+    assert 'placeholder="1"' in html
+    assert 'data-kind="range"' in html
+    assert "Changes at once." in html
+    assert 'value="3"' in fields.field("replicas", declared, 1, 3, "change")
+    # A form for a new deployment has the default itself, which is not JSON.
+    assert 'placeholder="1"' in fields.field("replicas", declared, Replicas(1, 1))
+    assert 'placeholder="2-3"' in fields.field("replicas", declared, Replicas(2, 3))
 
 
 def test_every_option_of_today_is_everywhere() -> None:

@@ -10,13 +10,13 @@ import pytest
 
 from model_deployment.api import model_info
 from model_deployment.api.model_info import ModelInfo
-from model_deployment.core.domain import Deployment, Desired, State
+from model_deployment.core.domain import Deployment
 from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
 from model_deployment.core.rollout_policy import Canary, Checks, RolloutPolicy, ShadowPolicy
 from model_deployment.endpoints.views import EndpointView
 from model_deployment.registry.values import RegisteredVersion
+from tests.support.launched import deployed
 from tests.support.memory_endpoints import NAME, NOW, MemoryEndpoints, application, view_of
 
 ONE = "/endpoints/diabetes@champion"
@@ -36,14 +36,14 @@ class Caller:
         assert answer.status_code == status, answer.text
         return answer.json() if answer.content else None
 
-    async def versions(self, model: str) -> list[RegisteredVersion]:
+    async def version(self, key: ModelKey) -> RegisteredVersion | None:
         if self.registered is None:
             raise RegistryUnavailable("cannot list the versions: the registry is away")
-        return self.registered
+        return next((one for one in self.registered if one.key == key), None)
 
 
 async def deployment(key: ModelKey) -> Deployment:
-    return Deployment(key, Desired.RUNNING, State.READY, Options(), "artifact", NOW)
+    return deployed(str(key))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def caller() -> AsyncIterator[Caller]:
     async with httpx.AsyncClient(transport=transport, base_url="http://test/") as http:
         found = Caller(endpoints, http)
         described: Any = ({"inputs": []}, None, None)
-        info = ModelInfo(endpoints, found.versions, deployment, lambda row: described)
+        info = ModelInfo(endpoints, found.version, deployment, lambda row: described)
         app.include_router(model_info.router(info))
         yield found
 
