@@ -17,7 +17,8 @@ _NOW = 2
 @dataclass(frozen=True, slots=True)
 class _Step:
     requests: int
-    errors: int
+    caller_errors: int
+    model_errors: int
     latencies: Histogram
     p95: float | None
     seconds: float
@@ -31,10 +32,19 @@ class Figures:
     p95s: tuple[float | None, ...] = ()
     #: Requests per second now.
     rate: float = 0.0
+    #: Of these, requests that the model failed to answer.
+    model_error_rate: float = 0.0
     #: Milliseconds; None without an answer in these minutes.
     p95: float | None = None
     requests: int = 0
-    errors: int = 0
+    #: Requests whose caller has to change something, and requests that the model failed to answer.
+    caller_errors: int = 0
+    model_errors: int = 0
+
+    @property
+    def errors(self) -> int:
+        """Requests without a prediction."""
+        return self.caller_errors + self.model_errors
 
 
 @dataclass(slots=True)
@@ -75,16 +85,19 @@ class Activity:
 
 def _figures(steps: Sequence[_Step]) -> Figures:
     newest = list(steps)[-_NOW:]
+    seconds = sum(step.seconds for step in newest)
     latencies = Histogram()
     for step in steps:
         latencies.update(step.latencies)
     return Figures(
         rates=tuple(step.requests / step.seconds for step in steps),
         p95s=tuple(step.p95 for step in steps),
-        rate=sum(s.requests for s in newest) / sum(s.seconds for s in newest),
+        rate=sum(s.requests for s in newest) / seconds,
+        model_error_rate=sum(s.model_errors for s in newest) / seconds,
         p95=latencies.percentile(0.95),
         requests=sum(step.requests for step in steps),
-        errors=sum(step.errors for step in steps),
+        caller_errors=sum(step.caller_errors for step in steps),
+        model_errors=sum(step.model_errors for step in steps),
     )
 
 
@@ -92,6 +105,7 @@ def _difference(before: RequestCounts, now: RequestCounts, seconds: float) -> _S
     if now.answered < before.answered or now.errors.total() < before.errors.total():
         before = RequestCounts()  # deployed anew, and counted from nothing
     latencies = now.latencies.since(before.latencies)
-    errors = now.errors.total() - before.errors.total()
-    answered = latencies.total()
-    return _Step(answered + errors, errors, latencies, latencies.percentile(0.95), seconds)
+    callers = now.caller_errors - before.caller_errors
+    models = now.model_errors - before.model_errors
+    requests = latencies.total() + callers + models
+    return _Step(requests, callers, models, latencies, latencies.percentile(0.95), seconds)

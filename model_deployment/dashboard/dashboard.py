@@ -4,14 +4,21 @@ from fastapi import APIRouter, Request, Response
 
 from model_deployment.dashboard import (
     compare_page,
+    datasets_page,
     deployment_page,
     endpoint_page,
+    flow_settings_page,
+    flows_page,
     registry_pages,
+    report_page,
+    versions_page,
 )
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.hub import EventStream, Hub
 from model_deployment.dashboard.pages import Pages
+from model_deployment.dashboard.problem_pages import ProblemPages
 from model_deployment.dashboard.static_files import StaticFiles
+from model_deployment.http.asgi import App
 
 
 class Dashboard:
@@ -25,6 +32,10 @@ class Dashboard:
         """Keep open pages fresh until cancelled."""
         await self._hub.run()
 
+    def around(self, app: App) -> App:
+        """An application whose errors are pages for people who came with a browser."""
+        return ProblemPages(app, self._pages.problem_page)
+
     def router(self) -> APIRouter:
         dependencies, pages, hub = self._dependencies, self._pages, self._hub
         routes, streams = pages.router(), pages.router(part=True)
@@ -32,24 +43,32 @@ class Dashboard:
         @routes.get("/")
         @routes.get("/dashboard")
         async def overview(request: Request) -> Response:
-            found = await hub.page_snapshot()
+            found = (await hub.page_snapshot()).seen_by(dependencies.identify(request.scope))
             return pages.send(request, "overview", at="overview", build=hub.build, seen=found)
 
         @streams.get("/dashboard/events")
         async def events(request: Request) -> Response:
             user = dependencies.identify(request.scope)
             hub.admit(user)
-            return EventStream(hub, user)
+            gzipped = "gzip" in request.headers.get("accept-encoding", "")
+            return EventStream(hub, user, gzipped=gzipped)
 
         for router in (
             streams,
             self._files.router(),
             registry_pages.router(dependencies, pages),
+            versions_page.router(dependencies, pages),
             deployment_page.router(dependencies, pages, hub),
             deployment_page.parts(dependencies, pages, hub),
+            deployment_page.monitoring_parts(dependencies, pages),
             endpoint_page.router(dependencies, pages, hub),
             endpoint_page.parts(dependencies, pages),
             compare_page.router(dependencies, pages),
+            report_page.router(dependencies, pages),
+            flow_settings_page.router(dependencies, pages),
+            flows_page.router(dependencies, pages),
+            datasets_page.router(dependencies, pages),
+            flows_page.parts(dependencies, pages),
         ):
             routes.include_router(router)
         return routes

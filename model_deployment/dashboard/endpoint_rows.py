@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from model_deployment.core.endpoints import RolloutState
 from model_deployment.core.names import ModelKey
+from model_deployment.dashboard.attention import Problem, endpoint_problems
 from model_deployment.endpoints.views import EndpointView, ServedVersion, VersionRole
 
 
@@ -24,6 +25,8 @@ class EndpointRow:
     candidate: int | None
     reason: str
     notice: str
+    #: What needs attention, the most urgent first.
+    problems: tuple[Problem, ...]
     #: Changes with everything that the endpoint's page shows, but for the time.
     mark: int
 
@@ -56,6 +59,7 @@ def endpoint_row(view: EndpointView) -> EndpointRow:
         candidate=shown.candidate if shown else None,
         reason=shown.reason if shown else "",
         notice=view.endpoint.notice,
+        problems=endpoint_problems(view),
         mark=zlib.crc32(repr(view).encode()),
     )
 

@@ -1,18 +1,42 @@
-"""What the overview shows: a row for each deployment, and facts about the controller above them. Pure."""
+"""What the overview shows: a row for each deployment, and the order of all. Pure."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from types import MappingProxyType
 
 from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.hints import advice
 from model_deployment.core.names import ModelKey
+from model_deployment.core.replica_counts import missing_replicas
 from model_deployment.dashboard.activity import KEPT, Activity, Figures
+from model_deployment.dashboard.arrangement import Arrangement, Item, arrange
+from model_deployment.dashboard.attention import (
+    ERROR_SHARE,
+    LastError,
+    Problem,
+    deployment_problems,
+    model_error_share,
+)
 from model_deployment.dashboard.endpoint_rows import EndpointRow
+from model_deployment.dashboard.facts import Facts
+from model_deployment.dashboard.flow_troubles import FlowTrouble
+from model_deployment.dashboard.launch_rows import replicas_shown
 from model_deployment.rendering import axis, numbers, paths
+from model_deployment.rendering.natural_order import natural
 from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot
 
+#: Filters of the overview: the states that each stands for. Every state is in one of them.
+FILTERS = {
+    "failed": (State.FAILED,),
+    "starting": (State.PENDING, State.STARTING),
+    "stopping": (State.STOPPING, State.STOPPED),
+    "ready": (State.READY,),
+    "parked": (State.PARKED,),
+}
+_FILTER_OF = {state: name for name, states in FILTERS.items() for state in states}
 #: The order in which states want attention.
 _URGENCY = {
     State.FAILED: 0,
@@ -35,7 +59,11 @@ class Row:
 
     name: str
     path: str
+    model: str
+    version: int
     state: str
+    #: The name of the filter that shows it.
+    filter: str
     urgency: int
     #: It stops because it was idle, and still answers requests.
     parking: bool
@@ -43,125 +71,159 @@ class Row:
     #: What helps after a failure.
     advice: str
     port: int | None
-    uptime: str
+    ready_at: datetime | None
     #: Sort key of the uptime: the longer a deployment has been ready, the larger.
     uptime_value: float
     rate: str
     p95: str
+    #: Shares of the requests of the last minutes: those that the model failed to answer, and those whose
+    #: callers have to change something.
     errors: str
+    caller_errors: str
     memory: str
     memory_value: int
     verdict: str
     rate_line: str
-    p95_line: str
     rate_value: float
     p95_value: float
     error_share: float
+    caller_error_share: float
+    #: The model fails too often.
+    failing: bool
+    requests: int
     restarts: int
-    #: How many workers serve, if some are missing.
-    missing_workers: str
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """The controller as a whole."""
-
-    ports_free: int | None
-    ports_size: int
-    ports: str
-    ports_blocked: int
-    database: bool
-    stuck: bool
-    store: str
-    store_waiting: str
-    #: Why the store cannot be read.
-    store_unreadable: str
-    store_lost: int
-    #: Why the registry does not answer; empty if it does, None before the first check.
-    registry: str | None
+    #: How many replicas serve of those that are to, if there are several.
+    replicas: str
+    #: How many replicas or workers serve, if some are missing.
+    missing: str
+    #: What needs attention, the most urgent first.
+    problems: tuple[Problem, ...]
+    #: How long it has been ready; changes with the time, and nothing else does.
+    uptime: str = field(compare=False, default=numbers.NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    #: By name, in the order of the page.
+    #: By name, in the order of names.
     rows: dict[str, Row]
     facts: Facts
-    #: By name, in the order of the page.
+    #: By name, in the order of names.
     endpoints: dict[str, EndpointRow] = field(default_factory=dict)
+    arrangement: Arrangement = field(default_factory=lambda: Arrangement((), ()))
+    #: By name, runs of flows that need attention.
+    flows: dict[str, FlowTrouble] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """By filter, how much it shows. Each deployment counts for one of :data:`FILTERS`."""
+        found = Counter(row.filter for row in self.rows.values())
+        return {
+            "all": len(self.rows),
+            "attention": len(self.arrangement.attention),
+            **{name: found[name] for name in FILTERS},
+            "endpoints": len(self.endpoints),
+        }
 
 
-def row(served: DeploymentSnapshot, figures: Figures, verdict: str, now: datetime) -> Row:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a deployment beside its row and its figures."""
+
+    error: LastError | None = None
+    #: When it ceased to be ready, or failed.
+    since: datetime | None = None
+
+
+def overview(
+    seen: Snapshot,
+    activity: Activity,
+    known: Mapping[ModelKey, Known],
+    endpoints: dict[str, EndpointRow],
+    facts: Facts,
+    now: datetime,
+    flows: Mapping[str, FlowTrouble] = MappingProxyType({}),
+) -> Overview:
+    ordered = sorted(seen.deployments, key=lambda one: _order(one.row))
+    made = [
+        row(one, activity.of(one.row.key), known.get(one.row.key, Known()), now) for one in ordered
+    ]
+    rows = {one.name: one for one in made}
+    items = [*_items(rows.values(), endpoints.values())]
+    items += [Item(one.name, "", need=one.problems[0].need) for one in flows.values()]
+    return Overview(rows, facts, endpoints, arrange(items), dict(flows))
+
+
+def _items(rows: Iterable[Row], endpoints: Iterable[EndpointRow]) -> Iterable[Item]:
+    for one in rows:
+        need = one.problems[0].need if one.problems else None
+        parked = one.state == State.PARKED
+        yield Item(one.name, one.model, one.version, parked, need, one.requests)
+    for endpoint in endpoints:
+        need = endpoint.problems[0].need if endpoint.problems else None
+        yield Item(endpoint.name, endpoint.model, need=need)
+
+
+def _order(deployment: Deployment) -> tuple[list[tuple[str, int]], int]:
+    return natural(deployment.key.model), deployment.key.version
+
+
+def row(served: DeploymentSnapshot, figures: Figures, known: Known, now: datetime) -> Row:
     deployment = served.row
     ready = deployment.ready_at if deployment.state is State.READY else None
     measured = served.memory
     memory = (measured.pss or measured.rss) if measured else None
+    few = missing_replicas(deployment)
+    missing = few or _missing_workers(deployment, served.workers)
+    share = model_error_share(figures)
+    requests = figures.requests
     return Row(
         name=str(deployment.key),
         path=deployment.key.path,
+        model=deployment.key.model,
+        version=deployment.key.version,
         state=str(deployment.state),
+        filter=_FILTER_OF[deployment.state],
         urgency=_URGENCY[deployment.state],
-        parking=deployment.parking
+        parking=bool(deployment.parking)
         and deployment.state is State.STOPPING
         and deployment.desired is Desired.RUNNING,
         reason=deployment.reason,
         advice=advice(deployment.reason) if deployment.state is State.FAILED else "",
         port=deployment.port,
-        uptime=numbers.duration((now - ready).total_seconds()) if ready else numbers.NONE,
+        ready_at=ready,
         uptime_value=-ready.timestamp() if ready else _NOT_READY,
         rate=numbers.number(round(figures.rate, 1)),
         p95=numbers.milliseconds(figures.p95),
-        errors=numbers.percent(figures.errors, figures.requests),
+        errors=numbers.percent(figures.model_errors, requests),
+        caller_errors=numbers.percent(figures.caller_errors, requests),
         memory=numbers.size(memory),
         memory_value=memory or 0,
-        verdict=verdict,
+        verdict=served.last_report.verdict if served.last_report else "",
         rate_line=_line(figures.rates),
-        p95_line=_line(figures.p95s),
         rate_value=round(figures.rate, 2),
         p95_value=round(figures.p95 or 0, 2),
-        error_share=figures.errors / figures.requests if figures.requests else 0,
+        error_share=share,
+        caller_error_share=figures.caller_errors / requests if requests else 0,
+        failing=share >= ERROR_SHARE,
+        requests=requests,
         restarts=deployment.restarts,
-        missing_workers=_missing_workers(deployment, served.workers),
+        replicas=replicas_shown(deployment),
+        missing=missing,
+        problems=deployment_problems(
+            deployment, figures, served.last_report, known.error, missing, known.since, now
+        ),
+        uptime=numbers.duration((now - ready).total_seconds()) if ready else numbers.NONE,
     )
 
 
 @lru_cache(_LINES)
 def _line(values: tuple[float | None, ...]) -> str:
-    return paths.line(values, axis.top(values), KEPT)
+    """Empty without a request: a flat line says nothing, and would change while it grows."""
+    return paths.line(values, axis.top(values), KEPT) if any(values) else ""
 
 
 def _missing_workers(deployment: Deployment, serving: int | None) -> str:
-    workers = deployment.options.workers
+    workers = sum(one.options.workers for one in deployment.serving)
     if deployment.state is not State.READY or serving is None or serving >= workers:
         return ""
     return f"{serving} of {workers} workers serve"
-
-
-def rows(
-    seen: Snapshot, activity: Activity, verdicts: Mapping[ModelKey, str], now: datetime
-) -> dict[str, Row]:
-    made = [
-        row(served, activity.of(served.row.key), verdicts.get(served.row.key, ""), now)
-        for served in sorted(seen.deployments, key=lambda one: _order(one.row))
-    ]
-    return {one.name: one for one in made}
-
-
-def _order(deployment: Deployment) -> tuple[str, int]:
-    return deployment.key.model.lower(), deployment.key.version
-
-
-def facts(seen: Snapshot, registry: str | None, store: str, stuck_after: float) -> Facts:
-    ports, captures = seen.ports, seen.captures
-    return Facts(
-        ports_free=ports.free if ports else None,
-        ports_size=ports.size if ports else 0,
-        ports=f"{ports.first}\u2013{ports.last}" if ports else "",
-        ports_blocked=len(ports.blocked) if ports else 0,
-        database=seen.database,
-        stuck=seen.idle > stuck_after,
-        store=captures.error,
-        store_waiting=numbers.size(captures.spool_bytes) if captures.error else "",
-        store_unreadable=store,
-        store_lost=captures.dropped + captures.dead,
-        registry=registry,
-    )

@@ -1,8 +1,10 @@
 """Fills templates and sends pages. Templates escape every value; headers allow only our own files."""
 
+import contextlib
 import gzip
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from model_deployment import __version__
-from model_deployment.core.domain import Role, User
-from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.errors import InvalidRequest, ModelDeploymentError, NotDeployed
+from model_deployment.core.names import ModelKey
+from model_deployment.core.users import Role, User
+from model_deployment.degradation.page import render as report_page
 from model_deployment.degradation.wording import verdict_words
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.log.masking import mask
@@ -49,7 +53,7 @@ class Pages:
         """
         self._identify = identify
         self._environment = environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            loader=FileSystemLoader([Path(__file__).parent / "templates", report_page.FOLDER]),
             autoescape=True,
             undefined=StrictUndefined,
             auto_reload=False,  # it looks at each file again for each row
@@ -62,11 +66,18 @@ class Pages:
             "dash": numbers.NONE,
             "version": __version__,
         }
+        environment.filters["astuple"] = astuple
+        report_page.install(environment)
         environment.filters["segment"] = lambda text: quote(str(text), safe="@")
 
     def text(self, name: str, **values: Any) -> str:
         """A filled template."""
         return self._environment.get_template(f"{name}.html.jinja").render(values)
+
+    def is_operator(self, request: Request) -> bool:
+        """Whether the user of a request may deploy."""
+        user = self._identify(request.scope)
+        return user is not None and user.may(Role.OPERATOR)
 
     def send(
         self,
@@ -81,7 +92,7 @@ class Pages:
         text = self.text(
             name,
             user=user.name if user else "",
-            operator=user is not None and user.may(Role.OPERATOR),
+            operator=self.is_operator(request),
             **values,
         )
         more = {**_PAGE_HEADERS, **(headers or {})}
@@ -118,8 +129,32 @@ class Pages:
         more = error.headers if isinstance(error, ModelDeploymentError) else {}
         # What is unavailable comes back: the page reloads itself.
         again = int(more.get("Retry-After", _RETRY_AFTER)) if status == 503 else 0
-        return self.send(request, "part_error" if part else "error", status, more, title=title,
-                         detail=detail, again=again, at="")  # fmt: skip
+        return self.send(
+            request,
+            "part_error" if part else "error",
+            status,
+            more,
+            title=title,
+            detail=detail,
+            again=again,
+            at="",
+            model=_model_without(error, request),
+        )
+
+    def problem_page(self, request: Request, status: int, title: str, detail: str) -> Response:
+        """An error that the API has described already, as a page."""
+        return self.send(
+            request, "error", status, title=title, detail=detail, again=0, at="", model=""
+        )
+
+
+def _model_without(error: Exception, request: Request) -> str:
+    """The model whose version, named by the path, is not deployed; else empty."""
+    if not isinstance(error, NotDeployed):
+        return ""
+    with contextlib.suppress(InvalidRequest, NotDeployed):
+        return ModelKey.parse(request.path_params.get("name", "")).model
+    return ""
 
 
 def _describe(request: Request, error: Exception) -> tuple[int, str, str]:

@@ -1,22 +1,19 @@
-"""The pages of the registry: all models; the versions of one, with a form to deploy a version."""
+"""The page of all registered models, and the page that stands for the registry while it is away."""
 
 import asyncio
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
 from model_deployment.core.domain import Deployment
-from model_deployment.core.errors import InvalidName
+from model_deployment.core.errors import InvalidName, RegistryUnavailable
 from model_deployment.core.names import ModelKey
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.pages import Pages
-from model_deployment.registry.model_metrics import OURS
-from model_deployment.registry.values import RegisteredVersion
 
-#: Metrics of a version that have a column of their own, and others that can be unfolded.
-_SHOWN, _UNFOLDED = 6, 60
+#: Seconds after which the browser asks again while the registry is away.
+_AGAIN = 10
 
 
 def router(dependencies: Dependencies, pages: Pages) -> APIRouter:
@@ -24,7 +21,13 @@ def router(dependencies: Dependencies, pages: Pages) -> APIRouter:
 
     @routes.get("/dashboard/registry")
     async def registry(request: Request) -> Response:
-        models, rows = await asyncio.gather(dependencies.models(), dependencies.controller.all())
+        rows, endpoints = await asyncio.gather(
+            dependencies.controller.all(), dependencies.endpoints.all()
+        )
+        try:
+            models = await dependencies.models()
+        except RegistryUnavailable as error:
+            return away(pages, request, error, "", rows)
         deployed: defaultdict[str, list[Deployment]] = defaultdict(list)
         for row in rows:
             deployed[row.key.model].append(row)
@@ -36,28 +39,36 @@ def router(dependencies: Dependencies, pages: Pages) -> APIRouter:
             "registry",
             at="registry",
             models=listed,
-        )
-
-    @routes.get("/dashboard/registry/{model}")
-    async def versions(request: Request, model: str) -> Response:
-        ModelKey.of(model, 1)  # the registry would take an invalid name as a filter
-        found, rows = await asyncio.gather(
-            dependencies.versions(model), dependencies.controller.all()
-        )
-        return pages.send(
-            request,
-            "versions",
-            at="registry",
-            model=model,
-            versions=found,
-            metrics=metric_names(found),
-            states={row.key: row for row in rows},
-            shown=_SHOWN,
-            most=_UNFOLDED,
-            defaults=dependencies.controller.defaults,
+            followed={str(view.endpoint.name) for view in endpoints},
         )
 
     return routes
+
+
+def away(
+    pages: Pages,
+    request: Request,
+    error: RegistryUnavailable,
+    model: str,
+    rows: Sequence[Deployment],
+) -> Response:
+    """The page that says why the registry cannot be shown and what goes on without it.
+
+    Args:
+        model: only its deployments are listed; empty: all are.
+    """
+    shown = [row for row in rows if model in ("", row.key.model)]
+    return pages.send(
+        request,
+        "registry_away",
+        503,
+        {"Retry-After": str(_AGAIN)},
+        at="registry",
+        model=model,
+        why=error.detail,
+        rows=shown,
+        again=_AGAIN,
+    )
 
 
 def refusal(name: str) -> str:
@@ -67,16 +78,3 @@ def refusal(name: str) -> str:
     except InvalidName as error:
         return error.detail
     return ""
-
-
-def metric_names(versions: Sequence[RegisteredVersion]) -> list[str]:
-    """Metrics with a finite value, those that most versions have first.
-
-    Metrics that were measured in service and written back are left out: they are on the pages of
-    deployments, and here they would displace the metrics from training.
-    """
-    counts: defaultdict[str, int] = defaultdict(int)
-    for version in versions:
-        for name, value in version.metrics.items():
-            counts[name] += math.isfinite(value) and not name.startswith(OURS)
-    return sorted((name for name in counts if counts[name]), key=lambda name: (-counts[name], name))

@@ -1,12 +1,14 @@
-"""What takes too long to ask for each snapshot: registry, document store, and the last verdicts."""
+"""What takes too long to ask for each snapshot: registry, document store, and errors of models."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
+from model_deployment.dashboard.attention import LastError
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.state.database import DatabaseError
@@ -15,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between two checks.
 _PERIOD = 15.0
+#: How far back errors of models are looked at.
+_ERRORS = timedelta(hours=1)
 
 
 class SlowChecks:
@@ -26,8 +30,8 @@ class SlowChecks:
         self.registry: str | None = None
         #: Why the document store cannot be read; empty if it can.
         self.store = ""
-        #: The verdict of the last report of each deployment.
-        self.verdicts: dict[ModelKey, str] = {}
+        #: What models failed with in the last minutes, by deployment.
+        self.errors: dict[ModelKey, LastError] = {}
         self._task: asyncio.Task[None] | None = None
         self._started_at = float("-inf")
 
@@ -43,10 +47,6 @@ class SlowChecks:
         if self.registry is None and self._task is not None:
             await asyncio.wait({self._task}, timeout=timeout)
 
-    def expire(self) -> None:
-        """Have the next snapshot check again, because a report was made."""
-        self._started_at = float("-inf")
-
     def cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
@@ -54,24 +54,24 @@ class SlowChecks:
     async def _run(self) -> None:
         dependencies = self._dependencies
         try:
-            self.registry, self.store, self.verdicts = await asyncio.gather(
+            self.registry, self.store, self.errors = await asyncio.gather(
                 _problem(dependencies.ping_registry),
                 # Captures show only whether the store takes writes, and only if there are captures.
                 _problem(dependencies.ping_documents),
-                self._read_verdicts(),
+                self._read_errors(),
             )
         except Exception:
-            _log.exception("cannot check registry, document store and reports for the dashboard")
+            _log.exception("cannot check registry, document store and errors for the dashboard")
 
-    async def _read_verdicts(self) -> dict[ModelKey, str]:
-        found = {}
+    async def _read_errors(self) -> dict[ModelKey, LastError]:
         try:
-            for row in await self._dependencies.controller.all():
-                for report in await self._dependencies.reporter.list(row.key, 1):
-                    found[row.key] = str(report["verdict"])
+            newest = await self._dependencies.monitoring.errors.newest(_ERRORS)
         except (StoreUnavailable, DatabaseError):
-            return self.verdicts
-        return found
+            return self.errors
+        return {
+            key: LastError(group.line, group.first_at, group.public_line)
+            for key, group in newest.items()
+        }
 
 
 async def _problem(ping: Callable[[], Awaitable[object]]) -> str:

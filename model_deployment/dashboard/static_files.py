@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from model_deployment.core.errors import NotFound
 from model_deployment.dashboard.pages import compressed
+from model_deployment.degradation.page.render import STYLE
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -16,13 +17,13 @@ _TYPES = {
 
 
 class StaticFiles:
-    """The files of the folder ``static``, in memory."""
+    """The files of the folder ``static``, and the style of reports, in memory."""
 
     def __init__(self) -> None:
         folder = Path(__file__).parent / "static"
         self._files = {
             file.name: (file.read_bytes(), _TYPES[file.suffix])
-            for file in sorted(folder.iterdir())
+            for file in [*sorted(folder.iterdir()), STYLE]
             if file.suffix in _TYPES
         }
         #: A hash of all files: pages reload themselves when it changes.

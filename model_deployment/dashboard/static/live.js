@@ -18,7 +18,7 @@ let hiding = 0;
 let receivedAt = 0;
 let unloadAt = -Infinity;
 
-/** Call a function with each change: {build, rows, names, facts}; null stands for what has not changed. */
+/** Call a function with each change: {build, rows, names, endpoints, endpointNames, attention, attentionNames, order, counts, facts}; null stands for what has not changed. */
 export function onChange(listener) {
   listeners.add(listener);
 }
@@ -27,6 +27,58 @@ export function onChange(listener) {
 function checkBuild(build) {
   const own = document.body.dataset.build;
   if (own && build !== own) location.reload();
+}
+
+/** HTML by name, for each of these members of a change: a row that is known comes as the lines that differ. */
+const KEYED = ["rows", "endpoints", "attention"];
+const known = new Map();
+
+function completed(change) {
+  for (const member of KEYED) {
+    for (const [name, sent] of Object.entries(change[member])) {
+      const key = `${member} ${name}`;
+      let html = sent;
+      if (typeof sent !== "string") {
+        const lines = known.get(key).split("\n");
+        for (const [place, line] of Object.entries(sent)) lines[place] = line;
+        html = lines.join("\n");
+      }
+      known.set(key, html);
+      change[member][name] = html;
+    }
+  }
+  return change;
+}
+
+/** How many deployments and endpoints need attention: in the title of every page, and in its head. */
+function tellUrgent({ order }) {
+  if (order === null) return;
+  const count = order.attention.length;
+  document.title = `${count ? `(${count}) ` : ""}${document.title.replace(/^\(\d+\) /, "")}`;
+  const badge = document.getElementById("urgent");
+  badge.hidden = count === 0;
+  badge.textContent = count ? `${count}` : "";
+  badge.title = count === 1 ? "1 needs attention" : `${count} need attention`;
+}
+
+function duration(seconds) {
+  const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60), days = Math.floor(hours / 24);
+  if (minutes < 1) return "< 1 min";
+  if (hours < 1) return `${minutes} min`;
+  return days < 1 ? `${hours} h ${minutes % 60} min` : `${days} d ${hours % 24} h`;
+}
+
+/** Say of each moment within an element how long ago it was. */
+export function tellAges(root = document) {
+  for (const element of root.querySelectorAll("time[data-age]")) {
+    const moment = element.dateTime;
+    const age = duration((Date.now() - Date.parse(moment)) / 1000);
+    const [day, time] = moment.replace("Z", "").split("T");
+    const today = new Date().toISOString().startsWith(day);
+    const text = element.dataset.age === "age" ? age : `${today ? "" : `${day} `}${time.slice(0, 5)} (${age})`;
+    if (element.textContent !== text) element.textContent = text;
+    if (!element.title) element.title = `${day} ${time} UTC`;
+  }
 }
 
 function say(text, good) {
@@ -38,6 +90,7 @@ function say(text, good) {
 function disconnected(text) {
   clearTimeout(hiding);
   away = true;
+  document.body.classList.add("away");
   if (banner.textContent !== text || banner.hidden) say(text, false);
 }
 
@@ -45,6 +98,7 @@ function reconnected() {
   clearTimeout(timer);
   if (!away) return;
   away = false;
+  document.body.classList.remove("away");
   say("The controller is back. This page is live again.", true);
   hiding = setTimeout(() => { banner.hidden = true; }, 4000);
   document.dispatchEvent(new Event("back"));
@@ -65,9 +119,11 @@ function connect() {
   own.addEventListener("alive", received);
   own.addEventListener("change", (event) => {
     received();
-    const change = JSON.parse(event.data);
+    const change = completed(JSON.parse(event.data));
     checkBuild(change.build);
+    tellUrgent(change);
     for (const listener of listeners) listener(change);
+    tellAges();
   });
   own.addEventListener("error", () => {
     clearTimeout(timer);
@@ -111,6 +167,9 @@ setInterval(() => {
   disconnected(SILENT);
 }, 1000);
 
+tellAges();
+setInterval(() => { if (!document.hidden) tellAges(); }, 10000);
+
 // Browsers open at most six connections to a server; hidden pages need none.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) disconnect();
@@ -129,12 +188,15 @@ export function parse(html) {
   return template.content.firstElementChild;
 }
 
-/** Replace those cells of a row that differ from the new row. */
+/** Replace those children of a row that differ from those of the new row. */
 export function patchRow(old, fresh) {
+  tellAges(fresh);
   for (const { name, value } of fresh.attributes) if (name.startsWith("data-")) old.setAttribute(name, value);
+  while (old.children.length > fresh.children.length) old.lastElementChild.remove();
   [...fresh.children].forEach((cell, place) => {
     const before = old.children[place];
-    if (before.outerHTML !== cell.outerHTML) before.replaceWith(cell.cloneNode(true));
+    if (!before) old.append(cell.cloneNode(true));
+    else if (before.outerHTML !== cell.outerHTML) before.replaceWith(cell.cloneNode(true));
   });
 }
 

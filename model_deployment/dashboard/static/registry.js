@@ -1,5 +1,6 @@
-// Models and versions: filter, compare two versions, deploy one.
+// Models and versions: filter, live states, deploy one.
 import { call, onChange, parse } from "./live.js";
+import { curl, flags, named, quote, room } from "./option-form.js";
 
 const filter = document.getElementById("filter");
 const rows = () => [...(document.querySelector("#models tbody")?.rows ?? [])];
@@ -80,15 +81,6 @@ if (cells.size) onChange(({ rows: changed, names }) => {
   for (const [model, cell] of cells) drawDeployed(cell, names.filter((name) => modelOf(name) === model));
 });
 
-const compare = document.getElementById("compare");
-if (compare) {
-  const chosen = () => [...document.querySelectorAll("[name=version]:checked")].map((box) => box.value);
-  const update = () => { compare.disabled = chosen().length !== 2; };
-  document.addEventListener("change", update);
-  addEventListener("pageshow", update);
-  compare.addEventListener("click", () => { location.href = `${compare.dataset.path}?versions=${chosen().join(",")}`; });
-}
-
 const dialog = document.getElementById("deploy");
 if (dialog) {
   const form = dialog.querySelector("form");
@@ -102,6 +94,8 @@ if (dialog) {
       document.getElementById("deploy-version").textContent = version;
       problem.hidden = true;
       form.reset();
+      document.getElementById("deploy-advanced").open = false;
+      describe();
       dialog.showModal();
       go.focus();
     });
@@ -109,25 +103,34 @@ if (dialog) {
   dialog.addEventListener("close", () => { if (stale) location.reload(); });
   document.getElementById("deploy-cancel").addEventListener("click", () => dialog.close());
 
-  const chosen = () => {
-    const options = {};
-    for (const field of form.elements) {
-      if (!field.name || field.value.trim() === "") continue;
-      if (field.dataset.kind === "number") options[field.name] = Number(field.value);
-      else if (field.dataset.kind === "word") options[field.name] = /^\d+$/.test(field.value) ? Number(field.value) : field.value;
-      else if (field.dataset.kind === "list") options[field.name] = field.value.split(",").map((name) => name.trim()).filter(Boolean);
-      else options[field.name] = field.value;
-    }
-    return options;
-  };
+  /** The same as a command, and the memory that it takes. */
+  let asked = 0;
+  async function describe() {
+    const options = named(form);
+    const path = `/deploy/${dialog.dataset.segment}/${version}`;
+    const number = ++asked;
+    document.getElementById("deploy-cli").textContent = `model-deployment deploy ${quote(dialog.dataset.model)} ${version} ${flags(options)}`.trim();
+    document.getElementById("deploy-curl").textContent = curl("POST", path, options, dialog.dataset.user);
+    const found = await room(path, options);
+    if (number !== asked) return;
+    const box = document.getElementById("deploy-room");
+    box.textContent = found.text;
+    box.className = found.short ? "bad" : "";
+  }
+  form.addEventListener("input", describe);
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (!form.checkValidity()) {
+      document.getElementById("deploy-advanced").open = true;
+      form.reportValidity();
+      return;
+    }
     go.disabled = true;
     go.textContent = "Deploying …";
     problem.hidden = true;
     try {
-      await call("POST", `/deploy/${dialog.dataset.segment}/${version}?wait=0`, chosen());
+      await call("POST", `/deploy/${dialog.dataset.segment}/${version}?wait=0`, named(form));
       location.href = `/dashboard/deployments/${dialog.dataset.segment}-${version}`;
     } catch (error) {
       problem.textContent = error.message;
@@ -137,5 +140,10 @@ if (dialog) {
     }
   });
   // After "Back" the browser shows the page as it was left.
-  addEventListener("pageshow", () => { go.disabled = false; go.textContent = "Deploy"; dialog.close(); });
+  addEventListener("pageshow", ({ persisted }) => {
+    if (!persisted) return;
+    go.disabled = false;
+    go.textContent = "Deploy";
+    dialog.close();
+  });
 }

@@ -5,11 +5,11 @@ import sqlite3
 from contextlib import closing
 from typing import Any
 
-import pytest
-
 from tests.support.browser import Tab, expect
+from tests.support.captured import captured_requests
 from tests.support.filled_registry import SCRIPT
 from tests.support.harness import Controller, Controllers
+from tests.support.waiting import until_sync
 
 #: Bytes of the first view, as they come over the line.
 FIRST_VIEW = 60_000
@@ -17,6 +17,11 @@ FIRST_VIEW = 60_000
 
 def state(page: Any) -> Any:
     return page.locator("[data-live-cell=state] .badge")
+
+
+def open_tab(page: Any, label: str) -> None:
+    page.get_by_role("navigation", name="Deployment").get_by_role("link", name=label).click()
+    expect(page.locator(".tabs [aria-current]")).to_have_text(label)
 
 
 def test_deployment_is_deployed_used_and_undeployed(controllers: Controllers, tab: Tab) -> None:
@@ -27,10 +32,14 @@ def test_deployment_is_deployed_used_and_undeployed(controllers: Controllers, ta
     page.get_by_role("link", name="registry", exact=True).click()
     page.get_by_role("link", name="stub", exact=True).click()
     page.locator("[data-deploy='3']").click()
+    page.locator("#deploy-advanced summary").click()
     page.get_by_label("Request validation").select_option("coerce")
     page.locator("#deploy-go").click()
     page.wait_for_url("**/dashboard/deployments/stub-3")
     expect(state(page)).to_have_text("ready")
+    open_tab(page, "Logs and events")
+    expect(page.locator("#lines")).to_contain_text("stub: listening")
+    open_tab(page, "Predict")
     expect(page.locator("#curl")).to_contain_text('{"dataframe_records": [{"x": 1.5}]}')
     page.get_by_role("button", name="Predict").click()
     expect(page.locator("#outcome")).to_have_text("Answered")
@@ -41,11 +50,16 @@ def test_deployment_is_deployed_used_and_undeployed(controllers: Controllers, ta
     expect(page.locator("#outcome")).to_contain_text("422")
     expect(page.locator(".wrong")).to_contain_text("expected double")
     tab.trouble.clear()  # the console calls every 422 an error
-    expect(page.locator("#lines")).to_contain_text("stub: listening")
+    open_tab(page, "Quality")
     page.get_by_role("button", name="Create report").click()
-    expect(page.locator("#viewer")).to_be_visible()
-    expect(page.frame_locator("#frame").locator("h1")).to_be_visible()
-    assert page.locator("#frame").get_attribute("sandbox") == "allow-scripts"
+    expect(page.locator("#made-link")).to_be_focused()
+    report = page.locator("#list").get_by_role("link", name="Open the report")
+    assert report.get_attribute("href") == page.locator("#made-link").get_attribute("href")
+    page.goto(controller.url + str(report.get_attribute("href")))
+    expect(page.get_by_role("link", name="Compare with version 2")).to_be_visible()
+    expect(page.get_by_text("How the verdict is decided")).to_be_visible()
+    page.get_by_role("link", name="stub-3", exact=True).click()
+    page.wait_for_url("**/dashboard/deployments/stub-3**")  # with its scripts
     page.get_by_role("button", name="Undeploy").click()
     page.get_by_role("button", name="Cancel").click()
     expect(state(page)).to_have_text("ready")
@@ -68,27 +82,46 @@ def test_deployment_is_deployed_used_and_undeployed(controllers: Controllers, ta
     assert tab.trouble == []
 
 
+def test_versions_are_sorted_compared_and_followed(controller: Controller, tab: Tab) -> None:
+    page = tab.page
+    page.goto(f"{controller.url}/dashboard/registry/stub")
+    expect(page.locator("tbody tr")).to_have_count(4)
+    page.get_by_role("link", name="rmse").click()
+    expect(page.locator("th[aria-sort=ascending]")).to_contain_text("rmse")
+    compare = page.get_by_role("button", name="Compare")
+    expect(compare).to_be_disabled()
+    page.get_by_label("compare version 4").check()
+    chosen = page.get_by_label("Versions", exact=True)
+    expect(chosen).to_have_value("4")
+    chosen.fill("4, 1")
+    expect(page.get_by_label("compare version 1")).to_be_checked()
+    compare.click()
+    expect(page.locator("h1")).to_have_text("stub: versions 4 and 1")
+    page.go_back()
+    page.get_by_role("button", name="champion").click()
+    dialog = page.get_by_role("dialog", name="Serve stub@champion?")
+    dialog.get_by_role("button", name="Create endpoint").click()
+    page.wait_for_url("**/dashboard/endpoints/stub@champion")
+    assert controller.call("DELETE", "/endpoints/stub@champion").status_code == 204
+    assert [told for told in tab.trouble if "404" not in told] == []
+
+
 def test_hostile_values_are_shown_as_text(controller: Controller, tab: Tab) -> None:
     controller.deploy("hostile-1")
     page = tab.page
     page.goto(f"{controller.url}/dashboard/registry")
     expect(page.get_by_text(SCRIPT[:40]).first).to_be_visible()
-    page.goto(f"{controller.url}/dashboard/deployments/hostile-1")
+    page.goto(f"{controller.url}/dashboard/deployments/hostile-1?tab=logs")
     expect(page.locator("#lines")).to_contain_text(SCRIPT)
+    open_tab(page, "Predict")
     page.get_by_role("button", name="Predict").click()
     expect(page.locator("#outcome")).to_have_text("Answered")
     assert str(2**60 + 1) in page.locator("#curl").inner_text()
 
-    def has_captures() -> bool:
-        page.locator("#load-columns").click()
-        expect(page.locator("#load-columns")).to_have_text("Load again")
-        return int(page.locator("#columns th", has_text="</script>").count()) > 0
-
-    for _ in range(100):
-        if has_captures():
-            break
-    else:
-        pytest.fail("the prediction was not captured")
+    # The page shows what is captured when it is opened.
+    until_sync(lambda: captured_requests(controller, "hostile-1"), timeout=20, what="the capture")
+    open_tab(page, "Inputs")
+    expect(page.locator("#columns th", has_text="</script>").first).to_be_visible()
     assert page.locator("main img, main b img, #columns script").count() == 0
     assert tab.trouble == []
 
@@ -120,24 +153,20 @@ def test_overview_of_fifty_deployments_stays_readable(controllers: Controllers, 
 
     page.on("requestfinished", add_size)
     page.goto(controller.url)
-    rows = page.locator("#deployments tbody tr:visible")
-    expect(rows).to_have_count(50)
+    lines = page.locator("#attention li:visible")
+    expect(lines).to_have_count(50)
+    expect(lines.first.locator(".text")).to_contain_text("stub: cannot load model")
+    expect(lines.last.locator(".since")).to_contain_text("since")
     page.wait_for_load_state("load")
     assert 0 < sum(sizes) < FIRST_VIEW
-    page.keyboard.press("/")
-    page.keyboard.type("fails-17")
-    expect(rows).to_have_count(1)
-    page.keyboard.press("Escape")
+    page.get_by_label("Sort").select_option("name")
+    rows = page.locator("#deployments tbody tr:visible")
     expect(rows).to_have_count(50)
-    page.get_by_role("button", name="Deployment").click()
+    page.get_by_role("button", name="Name").click()
     expect(rows.first.locator("a")).to_have_text("fails-50")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowDown")
-    expect(page.locator("a:focus")).to_have_text("fails-49")
-    page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/dashboard/deployments/fails-49")
+    assert page.url.endswith("/?sort=name&down=1")
+    page.go_back()
+    expect(rows.first.locator("a")).to_have_text("fails-1")
     assert tab.trouble == []
 
 

@@ -24,7 +24,8 @@ def test_activity_covers_the_last_steps() -> None:
     totals.failed(KEY, "refused")
     activity.sample(10, totals.all())
     found = activity.of(KEY)
-    assert (found.requests, found.errors, found.rate) == (51, 1, 5.1)
+    assert (found.requests, found.caller_errors, found.model_errors) == (51, 1, 0)
+    assert (found.errors, found.rate) == (1, 5.1)
     assert found.p95s[1] is None
     assert found.p95 == pytest.approx(3, rel=0.1)
     totals.keep(())

@@ -6,8 +6,11 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from model_deployment.dashboard.captured_columns import ColumnSummary, _compare
+from model_deployment.dashboard.captured_columns import _compare
+from model_deployment.dashboard.column_summary import ColumnSummary, distance
 
 GREATEST = sys.float_info.max
 
@@ -32,7 +35,7 @@ def test_columns_of_numbers_and_of_texts() -> None:
     sent = lines(*[{**own, "n": 1, "word": "a", "prediction": 1.5}] * 3)
     trained = lines({"n": 0, "word": "b"}, {"n": 1, "word": "b"}, {"n": None, "word": "b"})
     found = _compare(sent, trained, "somewhere")
-    number, word, prediction = found.columns
+    prediction, word, number = found.columns
     assert (number.name, number.low, number.high, number.note) == ("n", "0", "1", "")
     assert number.before.endswith("Z")
     assert number.now.endswith("V60")
@@ -85,7 +88,7 @@ def test_histogram_tolerates_32_bit_rounding() -> None:
 
 def test_columns_not_sent_by_callers_are_shown() -> None:
     found = _compare(lines({"x": 1}), lines({"x": 1, "gone": 5, "word": "a"}), "")
-    x, gone, word = found.columns
+    gone, word, x = found.columns
     assert (x.note, gone.note, word.note) == ("", "not sent by callers", "not sent by callers")
     assert bins(gone.before) == 1
     assert gone.now == ""
@@ -97,3 +100,58 @@ def test_pandas_index_is_not_a_training_column() -> None:
     assert [one.name for one in _compare(lines({"x": 1.0}), trained, "").columns] == ["x"]
     sent = lines({"x": 1.0, "__index_level_0__": 7})
     assert len(_compare(sent, trained, "").columns) == 2
+
+
+def names(sent: list[dict[str, Any]], trained: list[dict[str, Any]]) -> list[str]:
+    return [one.name for one in _compare(lines(*sent), lines(*trained), "").columns]
+
+
+def test_predictions_come_first_and_then_what_differs_most() -> None:
+    trained = [{"same": x % 5, "moved": x, "word": "a"} for x in range(50)]
+    sent = [
+        {"same": x % 5, "moved": x + 25, "word": "a" if x < 40 else "b", "prediction": x}
+        for x in range(50)
+    ]
+    assert names(sent, trained) == ["prediction", "moved", "word", "same"]
+    assert names(sent, []) == ["prediction", "same", "moved", "word"]
+    wide = [{**{f"c{n:02}": 0 for n in range(70)}, "c65": x, "prediction": x} for x in range(9)]
+    shown = names(wide, [{f"c{n:02}": 0 for n in range(70)}])
+    assert (len(shown), shown[:2]) == (60, ["prediction", "c65"])
+
+
+def test_outputs_and_lists_are_columns_of_their_own() -> None:
+    outputs = [{"prediction": {"label": "a", "score": x / 9}, "pair": [x, 1]} for x in range(9)]
+    assert names(outputs, []) == ["prediction.label", "prediction.score", "pair[0]", "pair[1]"]
+    (lists,) = _compare(lines({"x": [1]}, {"x": [1, 2]}), b"", "").columns
+    assert (lists.note, lists.low, lists.high) == ("number of elements", "1", "2")
+    (texts,) = _compare(lines(*({"x": "a" * x} for x in range(30))), b"", "").columns
+    assert (texts.note, texts.high) == ("length of the text", "29")
+
+
+def test_bar_of_a_histogram_says_what_it_stands_for() -> None:
+    found = column([0.0, 24.0], [12.5, 12.5, 30.0])
+    assert len(found.bins) == 25
+    assert (found.bins[0].label, found.bins[0].before, found.bins[12].now) == (
+        "0\u20131",
+        "50 %",
+        "67 %",
+    )
+    assert (found.bins[-1].label, found.bins[-1].now) == ("above 24", "33 %")
+    assert column([], [3]).bins[0].before == ""
+
+
+VALUES = st.lists(st.none() | st.integers(-5, 5) | st.sampled_from("ab"), min_size=1, max_size=30)
+
+
+@given(VALUES, VALUES)
+def test_distance_is_symmetric_and_between_0_and_1(before: list[Any], now: list[Any]) -> None:
+    assert distance(before, before) == pytest.approx(0)
+    assert 0 <= distance(before, now) <= 1
+    assert distance(before, now) == pytest.approx(distance(now, before))
+
+
+def test_distance_of_known_distributions() -> None:
+    assert distance([1, 2], [3, 4]) == 1
+    assert distance([1, None], [1, 1]) == 0.5
+    assert distance(["a", "b"], ["a", "a"]) == 0.5
+    assert (distance([], [1]), distance([1], None)) == (0, 1)

@@ -4,8 +4,8 @@ import re
 
 import httpx
 
-from model_deployment.core.domain import Role
 from model_deployment.core.endpoints import EndpointName, RolloutState
+from model_deployment.core.users import Role
 from tests.support.dashboard_app import application
 from tests.support.endpoint_views import MemoryEndpoints, endpoint, rollout, steady, view
 
@@ -62,7 +62,7 @@ async def test_overview_shows_what_serves_what_comes_and_what_is_wrong() -> None
     name = EndpointName("wine", "live")
     gone = steady(endpoint=endpoint(name, notice="the alias was deleted; version 1 serves on"))
     page = (await fetch(MemoryEndpoints(view(), gone), "/")).text
-    diabetes, wine = re.findall(r'<tr data-name="[^"]+@.*?</tr>', page, re.DOTALL)
+    wine, diabetes = re.findall(r'<tr class="endpoint" .*?</tr>', page, re.DOTALL)
     assert 'href="/dashboard/endpoints/diabetes@champion"' in diabetes
     assert "also /diabetes" in diabetes
     assert re.search(r"version 2 <span[^>]*>canary</span> <b>25 %", diabetes)

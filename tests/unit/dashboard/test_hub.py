@@ -1,29 +1,35 @@
 """Snapshots are shared by all pages, each page receives what it does not show, and pages are limited."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from model_deployment.core.domain import Role, User
 from model_deployment.core.errors import TooBusy
+from model_deployment.core.users import Role, User
 from model_deployment.dashboard import hub as hub_module
 from model_deployment.dashboard.dependencies import Dependencies
+from model_deployment.dashboard.facts import Facts
 from model_deployment.dashboard.hub import (
     MAX_PAGES,
     OPERATOR_PAGES,
     USER_PAGES,
     EventStream,
     Hub,
+    gzip,
     refusal,
 )
-from model_deployment.dashboard.overview import Facts, Overview, Row
-from model_deployment.dashboard.snapshots import PageSnapshot, changes, render
+from model_deployment.dashboard.overview import Overview, Row
+from model_deployment.dashboard.snapshots import PageSnapshot, changes, difference, render
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.telemetry.prometheus import Snapshot
@@ -53,6 +59,9 @@ class StubController:
     async def ping_registry(self) -> None:
         return None
 
+    async def newest(self, window: timedelta) -> dict[Any, Any]:
+        return {}
+
     async def all(self) -> list[Any]:
         return []
 
@@ -62,6 +71,9 @@ class StubController:
             ping_documents=self.ping_documents,
             ping_registry=self.ping_registry,
             controller=self,
+            events=None,
+            flow_runs=SimpleNamespace(known=list),
+            monitoring=SimpleNamespace(errors=SimpleNamespace(newest=self.newest)),
         )
         return Hub(cast(Dependencies, dependencies), template, "build")
 
@@ -129,16 +141,22 @@ async def next_change(events: AsyncIterator[bytes]) -> Any:
 async def test_events_begin_with_everything_and_go_on_with_what_differs() -> None:
     controller = StubController()
     hub = controller.hub()
-    events = hub.events()
-    nothing: dict[str, Any] = {"build": "build", "rows": {}, "endpoints": {}}
-    everything = {**nothing, "names": [], "endpointNames": [], "facts": "0"}
+    events = hub.events(ANN)
+    nothing = {"build": "build", **changes(first := snapshot(), first)}
+    everything = {
+        **nothing,
+        **{names: [] for names in ("names", "endpointNames", "attentionNames")},
+        "facts": "0",
+        "order": {"attention": [], "groups": []},
+        "counts": first.overview.counts,
+    }
     assert await next_change(events) == everything
     following = asyncio.create_task(next_change(events))
     await settle()
     assert not following.done()
     controller.dropped = 2
     await hub.overview()
-    assert await following == {**nothing, "names": None, "endpointNames": None, "facts": "2"}
+    assert await following == {**nothing, "facts": "2"}
     # A slow page skips what came between.
     for controller.dropped in (3, 4):
         await hub.overview()
@@ -147,12 +165,23 @@ async def test_events_begin_with_everything_and_go_on_with_what_differs() -> Non
 
 async def test_heartbeat_is_an_event_that_scripts_see(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "_HEARTBEAT", 0.01)
-    events = StubController().hub().events()
+    events = StubController().hub().events(ANN)
     await next_change(events)
     heartbeat = await anext(events)
     # Browsers give listeners events with a name and data, but no comments.
     assert heartbeat.startswith(b"event: alive\ndata")
     assert heartbeat.endswith(b"\n\n")
+
+
+async def test_gzipped_events_can_be_read_as_they_come() -> None:
+    async def events() -> AsyncIterator[bytes]:
+        for number in range(3):
+            yield b"event %d\n\n" % number
+
+    unpacked = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    read = [unpacked.decompress(part) async for part in gzip(events())]
+    assert read == [b"event 0\n\n", b"event 1\n\n", b"event 2\n\n", b""]
+    assert unpacked.eof
 
 
 async def test_store_that_cannot_be_read_is_shown() -> None:
@@ -220,8 +249,15 @@ FACTS = Facts(1, 1, "", 0, True, False, "", "", "", 0, "")
 
 def overview(**reasons: str) -> Overview:
     """Rows by name, each with a reason."""
-    named = {name: cast(Row, SimpleNamespace(reason=reason)) for name, reason in reasons.items()}
+    named = {
+        name: cast(Row, SimpleNamespace(reason=reason, filter="ready"))
+        for name, reason in reasons.items()
+    }
     return Overview(named, FACTS)
+
+
+def snapshot() -> PageSnapshot:
+    return PageSnapshot(overview(), {}, "facts")
 
 
 def test_rows_that_are_equal_are_not_rendered_again() -> None:
@@ -239,19 +275,46 @@ def test_rows_that_are_equal_are_not_rendered_again() -> None:
     assert second.rows == {"b": "2", "c": "3"}
 
 
-@pytest.mark.parametrize(("rows", "names"), [("rows", "names"), ("endpoints", "endpointNames")])
+@pytest.mark.parametrize(
+    ("rows", "names"),
+    [("rows", "names"), ("endpoints", "endpointNames"), ("attention", "attentionNames")],
+)
 def test_changes_hold_only_what_the_page_does_not_show(rows: str, names: str) -> None:
-    def snapshot(**html: str) -> PageSnapshot:
+    def seen(**html: str) -> PageSnapshot:
         given: dict[str, Any] = {rows: html}
-        return replace(PageSnapshot(overview(), {}, "facts"), **given)
+        return replace(snapshot(), **given)
 
-    nothing: dict[str, Any] = {"facts": None}
-    nothing |= {"rows": {}, "names": None, "endpoints": {}, "endpointNames": None}
-    now = snapshot(a="1", b="2")
+    now = seen(a="1", b="2")
+    nothing = changes(now, now)
+    assert {str(value) for value in nothing.values()} == {"None", "{}"}
     everything = changes(None, now)
     assert (everything["facts"], everything[names]) == ("facts", ["a", "b"])
     assert everything[rows] == {"a": "1", "b": "2"}
-    assert changes(snapshot(a="1", b="2"), now) == nothing
-    assert changes(snapshot(a="0", b="2"), now) == {**nothing, rows: {"a": "1"}}
-    gone = changes(snapshot(a="1", b="2", c="3"), now)
+    assert changes(seen(a="1", b="2"), now) == nothing
+    assert changes(seen(a="0", b="2"), now) == {**nothing, rows: {"a": {"0": "1"}}}
+    gone = changes(seen(a="1", b="2", c="3"), now)
     assert gone == {**nothing, names: ["a", "b"]}
+    assert changes(seen(b="2", a="1"), now) == {**nothing, names: ["a", "b"]}
+
+
+LINES = st.lists(st.text(alphabet="<a", max_size=2), min_size=1, max_size=4).map("\n".join)
+
+
+@given(LINES, LINES)
+def test_difference_and_what_is_shown_make_what_is_now(shown: str, now: str) -> None:
+    sent = difference(shown, now)
+    if isinstance(sent, dict):
+        lines = shown.split("\n")
+        for place, line in sent.items():
+            assert lines[int(place)] != line
+            lines[int(place)] = line
+        sent = "\n".join(lines)
+    assert sent == now
+    assert difference(None, now) == now
+
+
+def test_callers_do_not_see_what_a_model_said() -> None:
+    private, public = {"m-1": "ValueError: Ada"}, {"m-1": "ValueError"}
+    taken = replace(snapshot(), attention=private, public_attention=public)
+    assert taken.seen_by(OTTO).attention == private
+    assert (taken.seen_by(CARL).attention, taken.seen_by(None).attention) == (public, public)

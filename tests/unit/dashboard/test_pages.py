@@ -1,30 +1,8 @@
-"""Small pure parts of pages: metrics of the registry, headlines of reports."""
-
-import math
-from datetime import UTC, datetime
+"""Small pure parts of pages: headlines of reports."""
 
 import pytest
 
-from model_deployment.core.names import ModelKey
 from model_deployment.dashboard.deployment_page import detail
-from model_deployment.dashboard.registry_pages import metric_names
-from model_deployment.registry.model_metrics import DEPLOYED
-from model_deployment.registry.values import RegisteredVersion
-
-KEY = ModelKey("iris", 1)
-
-
-def registered(**metrics: float) -> RegisteredVersion:
-    return RegisteredVersion(KEY, "READY", datetime(2026, 1, 1, tzinfo=UTC), metrics=metrics)
-
-
-def test_metric_names_leave_out_those_measured_in_service() -> None:
-    of_service = {f"{DEPLOYED}r2": 0.1, f"{DEPLOYED}mae": 1.0}
-    versions = [
-        registered(r2=0.9, loss=math.nan, **of_service),
-        registered(r2=0.8, mae=2, **of_service),
-    ]
-    assert metric_names(versions) == ["r2", "mae"]
 
 
 @pytest.mark.parametrize(

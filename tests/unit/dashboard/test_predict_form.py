@@ -79,14 +79,33 @@ def test_example_that_cannot_be_written_is_replaced() -> None:
 @pytest.mark.parametrize(
     "signature",
     [
-        None,
         {"inputs": [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]},
         {"inputs": [{"type": "long"}]},
         columns(**{f"c{n}": "long" for n in range(400)}),
     ],
 )
 def test_signature_without_named_columns_has_a_json_form(signature: Any) -> None:
-    made = form(signature, {"inputs": [[0]]})
+    made = form(signature, {"inputs": [[0, 1], [2, 3]]})
     assert made.columns is None
     assert made.why
-    assert made.body.split() == ["{", '"inputs":', "[", "[", "0", "]", "]", "}"]
+    assert made.body == '{\n  "inputs": [\n    [0, 1],\n    [2, 3]\n  ]\n}'
+
+
+def test_model_of_which_nothing_is_known_has_an_empty_form() -> None:
+    assert form(None, {"inputs": ["a, b"]}).body == '{\n  "inputs": ["a, b"]\n}'
+    made = form(None, None)
+    assert (made.columns, made.body) == (None, "")
+    assert "no example" in made.why
+
+
+def test_rows_of_the_example_are_offered() -> None:
+    example = {"dataframe_split": {"columns": ["b", "a"], "data": [["x", 1], ["y", None]]}}
+    assert form(columns(a="long", b="string"), example).rows == (("1", "x"), ("", "y"))
+    assert form(columns(a="long"), {"inputs": {"a": [[1]]}}).rows == (("[1]",),)
+
+
+def test_model_that_takes_texts_has_a_field_for_each() -> None:
+    made = form({"inputs": [{"type": "string"}]}, {"inputs": ["so", "or so"]})
+    assert (made.unnamed, made.rows) == (True, (("so",), ("or so",)))
+    assert made.columns is not None
+    assert (made.columns[0].widget, made.columns[0].value) == ("text", "so")
