@@ -13,8 +13,9 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_deployment.registry.errors import check_file, explain, first_line, shown
+from model_deployment.registry.errors import check_file, explain, first_line
 from model_deployment.registry.mlflow_client import connect, create_database
+from model_deployment.registry.values import shown
 from model_deployment.settings import Settings
 
 if TYPE_CHECKING:

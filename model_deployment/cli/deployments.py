@@ -1,194 +1,187 @@
-"""The commands that call a running controller: deploy, undeploy, list, logs, predict."""
+"""The commands that show deployments: list, describe, events."""
 
-import inspect
-import json
-import sys
-import time
-from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from model_deployment.cli.client import Client, client_from
-from model_deployment.cli.output import answer_of, err, fail, out
-from model_deployment.core.options import Declaration, Options
-from model_deployment.settings import load, misspelt
-
-Url = Annotated[
-    str, typer.Option("--url", help="Address of the controller (default: from the settings).")
-]
-Name = Annotated[str, typer.Argument(metavar="MODEL-VERSION", help="For example diabetes-1.")]
-
-_CONTENT_TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
-
-
-def with_option_flags(options: type[Options]) -> Callable[[Callable[..., None]], Any]:
-    """Give a command ``(…, url, **flags)`` one flag for each deploy option; a flag not given is None."""
-
-    def decorate(command: Callable[..., None]) -> Any:
-        signature = inspect.signature(command)
-        *arguments, url, _ = signature.parameters.values()
-        flags = [
-            url.replace(name=name, default=None, annotation=_flag(one))
-            for name, one in options.declarations().items()
-        ]
-        made = signature.replace(parameters=[*arguments, *flags, url])
-        command.__signature__ = made  # type: ignore[attr-defined]
-        return command
-
-    return decorate
-
-
-def _flag(one: Declaration) -> Any:
-    """The annotation of a flag: enumerations and durations stay text, which the controller reads."""
-    if one.is_list:
-        return Annotated[
-            list[str] | None, typer.Option(help=f"{one.description} One column; may be repeated.")
-        ]
-    if one.is_duration:
-        return Annotated[str | None, typer.Option(help=f"{one.description} Or text like `12h`.")]
-    if one.words:
-        read = _number_or_word(one.words)
-        return Annotated[Any, typer.Option(help=one.description, parser=read, metavar="VALUE")]
-    return Annotated[(str if one.choices else one.kind) | None, typer.Option(help=one.description)]
-
-
-def _number_or_word(words: tuple[str, ...]) -> Callable[[str], int | str]:
-    def read(text: str) -> int | str:
-        if text in words:
-            return text
-        try:
-            return int(text)
-        except ValueError:
-            raise typer.BadParameter(
-                f"{text!r} is neither a whole number nor {' or '.join(words)}"
-            ) from None
-
-    return read
-
-
-@with_option_flags(Options)
-def deploy(
-    model: Annotated[str, typer.Argument(help="Name of a registered model.")],
-    version: Annotated[str, typer.Argument(help="Version, a whole number.")],
-    url: Url = "",
-    **flags: Any,
-) -> None:
-    """Serve a model version, and wait until it is ready."""
-    client = controller_at(url)
-    options = {name: value for name, value in flags.items() if value not in (None, [])}
-
-    def step() -> dict[str, Any]:
-        return client.deploy(model, version, options, wait=1.0)
-
-    row = _follow(f"deploying {model}-{version}", step, "ready")
-    out.print(f"{row['name']} is ready after {_seconds(row)}: {row['url']}")
-    shown = client.model(row["name"])
-    if merging := shown["serving"]["merging"]:
-        how = f"up to {merging['max_rows']} rows" if merging["max_rows"] else "no"
-        out.print(f"Requests merged: {how}; {merging['reason']}")
-    out.print(shown["curl"])
-
-
-def undeploy(name: Name, url: Url = "") -> None:
-    """Stop serving a model version; requests in flight may finish."""
-    client = controller_at(url)
-    row = _follow(f"undeploying {name}", lambda: client.undeploy(name, wait=1.0), "stopped")
-    out.print(f"{row['name']} is {row['state']}")
+from model_deployment.cli import figures, launch_view
+from model_deployment.cli.connection import AnyName, AsJson, Url, controller_at
+from model_deployment.cli.output import (
+    answer_of,
+    out,
+    print_json,
+    print_table,
+    print_text,
+)
+from model_deployment.core.domain import State
+from model_deployment.core.options import Options
+from model_deployment.rendering import numbers
 
 
 def list_(
     stopped: Annotated[
-        bool, typer.Option("--all", help="Include undeployed model versions.")
+        bool, typer.Option("--all", metavar="", help="Include undeployed model versions.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: Annotated[str | None, typer.Option(help="Only of this registered model.")] = None,
+    state: Annotated[State | None, typer.Option(help="Only in this state.")] = None,
+    as_json: AsJson = False,
     url: Url = "",
 ) -> None:
     """Show the deployments."""
-    rows = answer_of(lambda: controller_at(url).deployed(stopped=stopped))
+    found = answer_of(lambda: controller_at(url).deployments(stopped=stopped))
+    # Chosen here: a controller of an earlier release does not choose.
+    rows = [
+        one
+        for one in found
+        if (model or one["model"], state or one["state"]) == (one["model"], one["state"])
+    ]
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_json(rows)
         return
     if not rows:
-        out.print("Nothing is deployed. Try: model-deployment deploy MODEL VERSION")
+        none = "Nothing is deployed" if not found else "No deployment is like that"
+        out.print(f"{none}. Try: model-deployment deploy MODEL VERSION")
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("NAME", "STATE", "PORT", "PID", "RESTARTS", "REASON"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        cells = (row["name"], row["state"], row["port"], row["pid"], row["restarts"], row["reason"])
-        table.add_row(*("" if cell is None else str(cell) for cell in cells))
-    out.print(table)
+    usual = Options(retention_days=30.0).as_dict()
+    columns = ("NAME", "STATE", "UP", "RESTARTS", "PORT", "OPTIONS", "REASON")
+    print_table(columns, (_row(one, usual) for one in rows))
 
 
-def logs(
-    name: Name,
-    lines: Annotated[int, typer.Option(help="Number of last lines.", min=1, max=10_000)] = 100,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines too.")] = False,
-    url: Url = "",
-) -> None:
-    """Show the end of a model's log."""
+def _row(one: Mapping[str, Any], usual: dict[str, Any]) -> tuple[Any, ...]:
+    change = one.get("replacement")
+    reason = launch_view.reason(one)
+    if change:
+        reason = f"{change['purpose']}: {change['state']}: {change['reason']}"
+    return (
+        one["name"],
+        launch_view.state(one),
+        figures.since(one["ready_at"] if one["state"] == "ready" else None),
+        one["restarts"],
+        one["port"],
+        figures.options(one["options"], usual),
+        reason,
+    )
+
+
+def describe(name: AnyName, as_json: AsJson = False, url: Url = "") -> None:
+    """Show all that is known of a deployment or an endpoint."""
     client = controller_at(url)
-    launch, text = answer_of(lambda: client.logs(name, lines))
-    sys.stdout.write(text)
-    while follow:
-        sys.stdout.flush()
-        time.sleep(1)
-        next_launch, next_text = answer_of(lambda: client.logs(name, 2000))
-        sys.stdout.write(next_text if next_launch != launch else _appended(text, next_text))
-        launch, text = next_launch, next_text
+    if "@" in name:
+        from model_deployment.cli.endpoints import print_endpoint
+
+        print_endpoint(client, name, as_json=as_json)
+        return
+    shown: Mapping[str, Any] = answer_of(lambda: client.deployment(name))
+    if as_json:
+        print_json(shown)
+        return
+    facts = [(label, text) for label, text in _facts(shown) if text not in ("", None)]
+    width = max(len(label) for label, _ in facts)
+    for label, text in facts:
+        out.print(f"{label:<{width}}  {text}")
+    if launches := launch_view.launches(shown):
+        print_text("\n".join(["", *launches]))
 
 
-def predict(
-    name: Name,
-    file: Annotated[str, typer.Argument(help="JSON, .csv or .parquet file; - for standard input.")],
+def _facts(shown: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "Name", shown["name"]
+    yield "State", f"{shown['state']}: {shown['reason']}" if shown["reason"] else shown["state"]
+    yield "What helps", shown["advice"]
+    if change := shown.get("replacement"):
+        yield _change(change)
+    yield "Address", shown["url"]
+    by = f" by {shown['deployed_by']}" if shown.get("deployed_by") else ""
+    yield "Deployed", f"{figures.at(shown['created_at'])}{by}"
+    yield "Ready since", figures.at(shown["ready_at"])
+    yield "Restarts", shown["restarts"]
+    yield from launch_view.facts(shown)
+    if shown["pss"] is not None:
+        yield "Memory", f"{numbers.size(shown['pss'])} ({numbers.size(shown['rss'])} resident)"
+    yield "Options", figures.options(shown["options"], {})
+    yield from _registered(shown.get("registered") or {})
+    yield from _signature(shown["signature"] or {})
+    serving = shown["serving"]
+    if merging := serving["merging"]:
+        how = f"up to {merging['max_rows']} rows" if merging["max_rows"] else "no"
+        yield "Merging", f"{how}; {merging['reason']}"
+    if serving["refused"]:
+        yield "Refused", f"{numbers.count(serving['refused'], 'request')} did not fit the signature"
+    yield "Try it", shown["curl"]
+
+
+def _change(change: Mapping[str, Any]) -> tuple[str, str]:
+    what, state, reason = change["purpose"], change["state"], change["reason"]
+    match state:
+        case "failed":
+            return "Change failed", f"{what}: {reason}"
+        case "retiring":
+            return "Changed", f"{what}; the launch before ends: {reason}"
+        case _:
+            return "Being changed", f"{what}: {state}: {reason}"
+
+
+def _registered(known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "Description", known.get("description")
+    yield "Aliases", ", ".join(known.get("aliases") or ())
+    yield "Tags", ", ".join(f"{name}={value}" for name, value in (known.get("tags") or {}).items())
+    yield "Run", known.get("run_url") or known.get("run_id")
+    yield (
+        "Registered",
+        " ".join(
+            filter(
+                None,
+                (figures.at(known.get("created_at")), known.get("user") and f"by {known['user']}"),
+            )
+        ),
+    )
+    flavors = known.get("flavors") or ()
+    yield "Flavors", ", ".join(flavors)
+    metrics = known.get("metrics") or {}
+    yield "Metrics", ", ".join(f"{name} {figures.number(value)}" for name, value in metrics.items())
+
+
+def _signature(signature: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for part in ("inputs", "outputs", "params"):
+        columns = signature.get(part) or ()
+        yield part.capitalize(), ", ".join(_column(one) for one in columns)
+
+
+def _column(one: Mapping[str, Any]) -> str:
+    kind = one["type"]
+    if kind == "tensor":
+        spec = one["tensor-spec"]
+        kind = f"{spec['dtype']}{spec['shape']}"
+    optional = "" if one.get("required", True) else ", optional"
+    return f"{one['name']} ({kind}{optional})" if one.get("name") else kind
+
+
+def events(
+    name: AnyName,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Number of newest events.")] = 50,
+    as_json: AsJson = False,
     url: Url = "",
 ) -> None:
-    """Send a file to a model and print the answer."""
-    try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        fail(f"cannot read {file}: {error.strerror}")
-    content_type = _CONTENT_TYPES.get(Path(file).suffix.lower(), "application/json")
-    answer = answer_of(lambda: controller_at(url).predict(name, content, content_type))
-    sys.stdout.write(answer.decode(errors="replace").rstrip("\n") + "\n")
-
-
-def controller_at(url: str) -> Client:
-    """A client of the controller at an address, or of the one in the settings."""
-    settings = load()
-    for slip in misspelt(settings.model_env):
-        err.print(f"warning: {slip}")
-    return answer_of(lambda: client_from(settings, url))
-
-
-def _follow(what: str, step: Callable[[], dict[str, Any]], state: str) -> dict[str, Any]:
-    """Call the controller until the deployment has reached a state, and show the progress."""
-    began = time.monotonic()
-    shown = ""
-    with err.status(escape(what)) as status:
-        while True:
-            row = answer_of(step)
-            if row["state"] == state:
-                return row
-            progress = f"{row['state']}: {row['reason']}"
-            if not err.is_terminal and progress != shown:
-                err.print(f"{what}: {progress}")
-            shown = progress
-            status.update(escape(f"{what}: {progress} ({time.monotonic() - began:.0f} s)"))
-
-
-def _seconds(row: dict[str, Any]) -> str:
-    began, ready = (datetime.fromisoformat(row[name]) for name in ("created_at", "ready_at"))
-    return f"{(ready - began).total_seconds():.1f} s"
-
-
-def _appended(before: str, after: str) -> str:
-    """What a log has gained between two reads of its end."""
-    last = before.splitlines(keepends=True)[-50:]
-    position = after.rfind("".join(last)) if last else 0
-    return after if position < 0 else after[position + len("".join(last)) :]
+    """Show what happened to a deployment or an endpoint, newest last."""
+    client = controller_at(url)
+    found: list[Any]
+    columns: tuple[str, ...]
+    keys: tuple[str, ...]
+    if "@" in name:
+        found = answer_of(lambda: client.endpoint_events(name, limit=limit))
+        columns, keys = ("AT", "ROLLOUT", "VERSION", "STATE", "REASON"), ("rollout_id", "version")
+    else:
+        found = answer_of(lambda: client.events(name, limit=limit))
+        columns, keys = ("AT", "LAUNCH", "STATE", "REASON"), ("launch_id",)
+        if any(one.get("replica") for one in found):
+            columns, keys = ("AT", "REPLICA", *columns[1:]), ("replica", *keys)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        columns,
+        (
+            (figures.at(one["at"]), *(one[key] for key in keys), one["state"], one["reason"])
+            for one in reversed(found)
+        ),
+    )

@@ -3,36 +3,51 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from model_deployment.cli import comparison_view, endpoint_view
-from model_deployment.cli.client import CallFailed, Client
-from model_deployment.cli.deployments import Url, controller_at, with_option_flags
-from model_deployment.cli.output import answer_of, err, fail, out
+from model_deployment.cli import comparison_view, completion, endpoint_view
+from model_deployment.cli.connection import AsJson, Url, controller_at
+from model_deployment.cli.option_flags import with_option_flags
+from model_deployment.cli.output import (
+    INTERRUPTED,
+    answer_of,
+    err,
+    out,
+    print_json,
+    print_table,
+    writing,
+)
 from model_deployment.cli.policy_flags import changed, with_policy_flags
 from model_deployment.core.options import Options
+
+if TYPE_CHECKING:
+    from model_deployment.client import Client
+    from model_deployment.client.sync.endpoints import Steering
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Serve what an alias of the registry names, and steer the rollouts of new versions.",
 )
 
-Name = Annotated[str, typer.Argument(metavar="MODEL@ALIAS", help="For example diabetes@champion.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL@ALIAS",
+        help="For example diabetes@champion.",
+        autocompletion=completion.endpoints,
+    ),
+]
 
 #: Seconds between two looks at a rollout.
 _EVERY = 1.0
 #: Seconds within which the controller notices an alias that has moved.
 _BEGINS = 10.0
-#: A process that SIGINT ends: 128 and the signal's number.
-_INTERRUPTED = 130
 
 
 @app.command("set")
@@ -44,21 +59,22 @@ def set_(name: Name, url: Url = "", **flags: Any) -> None:
     Deploy options are those of the deployments that the endpoint makes.
     """
     client = controller_at(url)
-    before = answer_of(lambda: _policy(client, name))
-    shown, new = answer_of(lambda: client.set_endpoint(name, changed(before, flags)))
+    policy: Any = changed(answer_of(lambda: _policy(client, name)), flags)
+    shown, new = answer_of(lambda: client.put_endpoint(name, policy))
     out.print(f"{name} is {'made' if new else 'changed'}: {shown['url']}")
     out.print(shown["status"])
 
 
-def _policy(client: Client, name: str) -> dict[str, Any]:
+def _policy(client: "Client", name: str) -> dict[str, Any]:
     """The policy of an endpoint; empty if there is no such endpoint."""
+    from model_deployment.client.errors import ApiError
+
     try:
-        found: dict[str, Any] = client.endpoint(name)["policy"]
-    except CallFailed as error:
-        if error.problem.get("status") == 404:
+        return dict(client.endpoint(name)["policy"])
+    except ApiError as error:
+        if error.status == 404:
             return {}
         raise
-    return found
 
 
 @app.command("list")
@@ -66,7 +82,7 @@ def list_(as_json: AsJson = False, url: Url = "") -> None:
     """Show the endpoints."""
     endpoints = answer_of(lambda: controller_at(url).endpoints())
     if as_json:
-        _print_json(endpoints)
+        print_json(endpoints)
         return
     if not endpoints:
         out.print("There are no endpoints. Try: model-deployment endpoint set MODEL@ALIAS")
@@ -75,12 +91,12 @@ def list_(as_json: AsJson = False, url: Url = "") -> None:
         (
             one["name"],
             "yes" if one["default"] else "",
-            "" if one["champion"] is None else str(one["champion"]),
+            one["champion"],
             one["status"],
         )
         for one in endpoints
     )
-    _print_table(("NAME", "DEFAULT", "SERVES", "STATUS"), rows)
+    print_table(("NAME", "DEFAULT", "SERVES", "STATUS"), rows)
 
 
 @app.command()
@@ -91,6 +107,7 @@ def show(
         typer.Option(
             "--follow",
             "-f",
+            metavar="",
             help="Show the rollout until it ends, or none begins; status 1 if it was rolled back.",
         ),
     ] = False,
@@ -102,15 +119,19 @@ def show(
     if follow:
         _follow(client, name, as_json=as_json)
         return
+    print_endpoint(client, name, as_json=as_json)
+
+
+def print_endpoint(client: "Client", name: str, *, as_json: bool) -> None:
     shown = answer_of(lambda: client.endpoint(name))
     if as_json:
-        _print_json(shown)
+        print_json(shown)
         return
     for line in endpoint_view.lines(shown):
         out.print(line)
 
 
-def _follow(client: Client, name: str, *, as_json: bool) -> None:
+def _follow(client: "Client", name: str, *, as_json: bool) -> None:
     """Show a rollout until it ends: in place on a terminal, else a line for each change."""
     looks = _looks(client, name)
     try:
@@ -118,12 +139,12 @@ def _follow(client: Client, name: str, *, as_json: bool) -> None:
         last = _redraw(looks) if redraws else _print_changes(looks, as_json=as_json)
     except KeyboardInterrupt:
         err.print("the rollout goes on without this view")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if not endpoint_view.promoted(last):
         raise typer.Exit(1)
 
 
-def _looks(client: Client, name: str) -> Iterator[dict[str, Any]]:
+def _looks(client: "Client", name: str) -> Iterator[Any]:
     """The endpoint, again and again, until its rollout has ended, or none has begun for a while."""
     began, seen = time.monotonic(), False
     while True:
@@ -157,32 +178,50 @@ def _print_changes(looks: Iterator[dict[str, Any]], *, as_json: bool) -> dict[st
 
 
 @app.command()
-def promote(name: Name, url: Url = "") -> None:
+def promote(name: Name, as_json: AsJson = False, url: Url = "") -> None:
     """Make the candidate the champion now, whatever its rollout waits for."""
-    _steer(name, "promote", url)
+    _steer(name, "promote", url, as_json=as_json)
 
 
 @app.command()
-def pause(name: Name, url: Url = "") -> None:
+def pause(name: Name, as_json: AsJson = False, url: Url = "") -> None:
     """Keep the rollout where it is; the guards stay on."""
-    _steer(name, "pause", url)
+    _steer(name, "pause", url, as_json=as_json)
 
 
 @app.command()
-def resume(name: Name, url: Url = "") -> None:
+def resume(name: Name, as_json: AsJson = False, url: Url = "") -> None:
     """Let a paused rollout go on."""
-    _steer(name, "resume", url)
+    _steer(name, "resume", url, as_json=as_json)
 
 
 @app.command()
-def rollback(name: Name, url: Url = "") -> None:
+def rollback(name: Name, as_json: AsJson = False, url: Url = "") -> None:
     """Go back to the champion; without a rollout, to the previous champion."""
-    _steer(name, "rollback", url)
+    _steer(name, "rollback", url, as_json=as_json)
 
 
-def _steer(name: str, order: str, url: str) -> None:
+def _steer(name: str, order: "Steering", url: str, *, as_json: bool) -> None:
     shown = answer_of(lambda: controller_at(url).steer(name, order))
-    out.print(f"{shown['name']}: {shown['status']}")
+    if as_json:
+        print_json(shown)
+    else:
+        out.print(f"{shown['name']}: {shown['status']}")
+
+
+@app.command()
+def default(
+    name: Name,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Stop waiting after this time.")
+    ] = 60,
+    url: Url = "",
+) -> None:
+    """Let an endpoint answer at the address without an alias too; makes the endpoint if there is none."""
+    model, _, alias = name.partition("@")
+    client = controller_at(url)
+    shown = answer_of(lambda: client.set_default(alias, model=model, wait=timeout))
+    out.print(f"{shown['name']} is the default endpoint of {shown['model']}: {shown['status']}")
 
 
 @app.command()
@@ -207,31 +246,15 @@ def compare(
     """Compare the champion with the candidate; the verdict comes first."""
     client = controller_at(url)
     if html is not None:
-        page = answer_of(lambda: client.comparison_page(name, rollout))
-        try:
+        page = answer_of(lambda: client.comparison_page(name, rollout=rollout))
+        with writing(html):
             html.write_bytes(page)
-        except OSError as error:
-            fail(f"cannot write {html}: {error.strerror}")
         return
-    found = answer_of(lambda: client.comparison(name, rollout))
+    found = answer_of(lambda: client.comparison(name, rollout=rollout))
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     out.print(comparison_view.headline(found))
-    _print_table(comparison_view.COLUMNS, comparison_view.rows(found))
+    print_table(comparison_view.COLUMNS, comparison_view.rows(found))
     for line in comparison_view.remarks(found):
         out.print(line)
-
-
-def _print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    if table.row_count:
-        out.print(table)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")

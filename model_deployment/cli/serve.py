@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
-import uvloop
 
 from model_deployment.cli import backup
-from model_deployment.cli.client import CallFailed, client_from
 from model_deployment.cli.output import err, fail, out
 from model_deployment.core.errors import ModelDeploymentError
-from model_deployment.settings import Settings, load, misspelt
 
 if TYPE_CHECKING:
     from model_deployment.control.controller import Controller
+    from model_deployment.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -40,12 +38,16 @@ def serve(
     ] = None,
     new_state: Annotated[
         bool,
-        typer.Option("--new-state", help="Start with an empty state if it is lost or damaged."),
+        typer.Option(
+            "--new-state", metavar="", help="Start with an empty state if it is lost or damaged."
+        ),
     ] = False,
     new_documents: Annotated[
         bool,
         typer.Option(
-            "--new-documents", help="Start without captures, metrics and reports if these are lost."
+            "--new-documents",
+            metavar="",
+            help="Start without captures, metrics and reports if these are lost.",
         ),
     ] = False,
 ) -> None:
@@ -53,6 +55,8 @@ def serve(
 
     Models that an earlier controller left running are adopted, not restarted.
     """
+    from model_deployment.settings import load
+
     settings = load(host=host, port=port, data_dir=data_dir)
     if new_state or new_documents:
         backup.start_empty(settings.data_dir, state=new_state, documents=new_documents)
@@ -64,6 +68,8 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
 
     Prints a curl line that asks the model for a prediction, and goes on serving.
     """
+    from model_deployment.settings import load
+
     settings = load(host=host, port=port, data_dir=data_dir)
     err.print("Reading the registry; an empty one gets a demo model (some seconds) ...")
     # Imported here: training needs scikit-learn and MLflow, which a controller does not load.
@@ -89,15 +95,18 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
     os.execv(sys.executable, command)  # noqa: S606 - becomes the controller itself
 
 
-def run_controller(settings: Settings, names: list[str]) -> None:
+def run_controller(settings: "Settings", names: list[str]) -> None:
     """Run a controller until a signal stops it.
 
     Args:
         names: ``<model>-<version>``, deployed one after the other once the controller listens.
     """
     # Imported here, so that the other commands do not wait for the web framework.
+    import uvloop
+
     from model_deployment.app.server import serve
     from model_deployment.log import lines
+    from model_deployment.settings import misspelt
 
     as_json = lines.configure(settings.log_level, settings.log_format)
     for slip in misspelt(settings.model_env):
@@ -135,10 +144,11 @@ def run_controller(settings: Settings, names: list[str]) -> None:
 async def _deploy(
     controller: "Controller",
     name: str,
-    settings: Settings,
+    settings: "Settings",
     say: Callable[[str], None],
     complain: Callable[[str], None],
 ) -> None:
+    from model_deployment.client import ClientError
     from model_deployment.core.domain import State
     from model_deployment.core.hints import with_advice
     from model_deployment.core.names import ModelKey
@@ -151,18 +161,22 @@ async def _deploy(
             say(await asyncio.to_thread(_how_to_try, settings, name))
         else:
             say(with_advice(f"{name} is {row.state}: {row.reason}", row.reason))
-    except (ModelDeploymentError, CallFailed) as error:
+    except (ModelDeploymentError, ClientError) as error:
         complain(str(error))
     except Exception:  # the other deployments start all the same
         _log.exception("cannot deploy %s", name)
 
 
-def _how_to_try(settings: Settings, name: str) -> str:
+def _how_to_try(settings: "Settings", name: str) -> str:
+    from model_deployment.client import ApiError, Client
+
     address = settings.own_url
+    password = settings.password.get_secret_value()
     try:
-        return f"\nTry it:\n\n{client_from(settings, address).model(name)['curl']}\n"
-    except CallFailed as error:
-        if error.problem.get("status") != 401:
+        with Client(address, settings.user, password) as client:
+            return f"\nTry it:\n\n{client.deployment(name)['curl']}\n"
+    except ApiError as error:
+        if error.status != 401:
             raise
         # Calls need a password, and this process has none.
         return f"\nTo get a command to try: curl -u NAME {address}/model/{quote(name)}\n"

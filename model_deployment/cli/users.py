@@ -1,16 +1,16 @@
 """The commands for users and their passwords: users init, add, remove, list."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from model_deployment.cli.output import out
-from model_deployment.core.domain import Role
+from model_deployment.cli.connection import AsJson
+from model_deployment.cli.output import out, print_json, print_table
 from model_deployment.core.errors import CredentialsError
+from model_deployment.core.users import Role
 from model_deployment.credentials import htpasswd
-from model_deployment.settings import load
 
 app = typer.Typer(no_args_is_help=True, help="Add and remove users and their passwords.")
 
@@ -22,6 +22,13 @@ _FIRST = {"admin": Role.OPERATOR, "caller": Role.CALLER, "prometheus": Role.CALL
 _PROMETHEUS = "prometheus"
 
 
+def _folder() -> Path:
+    # Imported here, so that help does not wait for it.
+    from model_deployment.settings import load
+
+    return load().credentials
+
+
 @app.command()
 def init() -> None:
     """Add the first users with random passwords, and print the passwords once.
@@ -29,7 +36,7 @@ def init() -> None:
     `admin` may do everything, `caller` and `prometheus` may predict and read. The password of `prometheus`
     is also written to the file `prometheus.password`.
     """
-    folder = load().credentials
+    folder = _folder()
     if htpasswd.read(folder).operators:
         raise CredentialsError(
             f"cannot add the first users: {folder} already has users; see 'model-deployment users list'"
@@ -56,14 +63,15 @@ def add(
         ),
     ] = None,
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+        bool,
+        typer.Option("--password-stdin", metavar="", help="Read the password from standard input."),
     ] = False,
 ) -> None:
     """Add a user, or change the password or role of a user. A random password is printed once.
 
     A running controller and gateway read the change within a second.
     """
-    folder = load().credentials
+    folder = _folder()
     if password_stdin:
         password, cost = sys.stdin.readline().rstrip("\r\n"), htpasswd.COST_OF_CHOSEN
     else:
@@ -80,15 +88,16 @@ def add(
 @app.command()
 def remove(name: Name) -> None:
     """Remove a user."""
-    htpasswd.remove_user(load().credentials, name)
+    htpasswd.remove_user(_folder(), name)
     out.print(f"removed {name}")
 
 
 @app.command("list")
-def list_() -> None:
+def list_(as_json: AsJson = False) -> None:
     """Show the users."""
-    users = htpasswd.read(load().credentials)
-    table = Table("USER", "ROLE", box=None, pad_edge=False)
-    for name in sorted({*users.operators, *users.callers}):
-        table.add_row(name, str(users.role(name)))
-    out.print(table)
+    users = htpasswd.read(_folder())
+    names = sorted({*users.operators, *users.callers})
+    if as_json:
+        print_json([{"name": name, "role": users.role(name)} for name in names])
+        return
+    print_table(("USER", "ROLE"), ((name, users.role(name)) for name in names))

@@ -14,29 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from model_deployment.cli.main import app
-from tests.support.harness import HOST, Controller, Controllers
-from tests.support.stubs import free_port
+from tests.support.command_line import run, run_here
+from tests.support.harness import Controller, Controllers
 from tests.support.waiting import until_sync
-
-Done = subprocess.CompletedProcess[str]
-
-
-def run(controller: Controller | None, *arguments: str, stdin: str = "") -> Done:
-    """Run a command, for a controller or with the address of none."""
-    environment = controller.environment() if controller else dict(os.environ)
-    if controller is None:
-        environment["MODEL_DEPLOYMENT_URL"] = f"http://{HOST}:{free_port()}"
-    done = subprocess.run(
-        [sys.executable, "-m", "model_deployment", *arguments],
-        env=environment | {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "\nTraceback" not in f"\n{done.stderr}"  # but those of models, which are marked
-    return done
 
 
 def test_help_tells_what_can_be_done_and_how_to_begin() -> None:
@@ -67,8 +47,9 @@ def test_unknown_command_is_a_usage_error() -> None:
     for arguments in (
         ["destroy"],
         ["deploy", "stub"],
-        ["predict", "stub-1"],
         ["logs", "--lines", "x"],
+        ["deploy", "stub", "1", "--env-manager", "docker"],
+        ["undeploy"],
     ):
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == 2
@@ -97,9 +78,11 @@ def test_commands_deploy_predict_log_and_undeploy(controller: Controller, tmp_pa
 
     listed = run(controller, "list")
     port = controller.row("slow-start-3")["port"]
-    assert [line.split()[:3] for line in listed.stdout.splitlines()] == [
-        ["NAME", "STATE", "PORT"],
-        ["slow-start-3", "ready", str(port)],
+    heading, line = (line.split() for line in listed.stdout.splitlines())
+    assert heading == ["NAME", "STATE", "UP", "RESTARTS", "PORT", "OPTIONS", "REASON"]
+    assert [*line[:2], *line[3:]] == [
+        *("slow-start-3", "ready", "0", str(port)),
+        *("start_method=serve", "workers=2", "-"),
     ]
     assert json.loads(run(controller, "list", "--json").stdout)[0]["name"] == "slow-start-3"
 
@@ -127,24 +110,54 @@ def test_refusals_are_told_in_the_controllers_words(controller: Controller) -> N
         ("deploy", "nothing", "1"): "error: cannot look up nothing-1",
         ("deploy", "$(id)", "1"): "error: cannot use the model name '$(id)'",
         ("deploy", "stub", "01"): "error: cannot use the version '01'",
-        ("deploy", "stub", "1", "--workers", "7"): "error: cannot deploy stub-1 with other options",
-        ("deploy", "stub", "1", "--workers", "0"): "error: cannot use workers in the body",
         (
             "deploy",
             "stub",
             "1",
-            "--env-manager",
-            "docker",
-        ): "error: cannot use env_manager in the body",
-        ("undeploy", "other-9"): "error: cannot find other-9",
+            "--workers",
+            "7",
+        ): "error: cannot deploy stub-1 with other options: --workers is 1 there, not 7",
+        (
+            "deploy",
+            "stub",
+            "1",
+            "--workers",
+            "0",
+        ): "error: cannot use --workers: it must be greater than or equal to 1",
+        ("undeploy", "other-9"): "error: cannot find other-9: it is not deployed; deploy it with: "
+        "model-deployment deploy other 9",
         ("undeploy", "other"): "error: cannot find 'other'",
         ("logs", "other-9"): "error: cannot find other-9",
         ("predict", "other-9", "/dev/null"): "error: cannot find other-9",
         ("predict", "stub-1", "/nonexistent"): "error: cannot read /nonexistent: No such file",
     }.items():
-        done = run(controller, *arguments)
-        assert (done.returncode, done.stdout) == (1, ""), arguments
+        done = run_here(controller, *arguments)
+        assert (done.exit_code, done.stdout) == (1, ""), arguments
         assert done.stderr.splitlines()[-1].startswith(words), arguments
+
+
+def test_a_deploy_can_be_left_alone(controller: Controller) -> None:
+    begun = run(controller, "deploy", "slow-start", "3", "--no-wait")
+    assert (begun.returncode, begun.stderr) == (0, "")
+    assert begun.stdout.endswith("; look with 'model-deployment logs slow-start-3 --follow'\n")
+    late = run(controller, "deploy", "slow-start", "4", "--timeout", "0")
+    assert late.returncode == 1
+    assert "cannot wait for slow-start-4 longer than 0 s (" in late.stderr
+    command = [sys.executable, "-m", "model_deployment", "deploy", "never-ready", "4"]
+    environment = controller.environment()
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        lines = [waiting.stderr.readline()]
+        waiting.send_signal(signal.SIGINT)
+        lines += waiting.stderr.readlines()
+    assert lines[0].startswith("deploying never-ready-4: ")
+    assert lines[-1].startswith("never-ready-4 goes on without this command; look with 'model-dep")
+    assert waiting.returncode == 130
+    stopped = run(controller, "undeploy", "--all", "--yes", "--json")
+    assert stopped.returncode == 0
+    assert sorted(row["name"] for row in json.loads(stopped.stdout)) == [
+        *("never-ready-4", "slow-start-3", "slow-start-4"),
+    ]
 
 
 def test_a_deployment_that_fails_ends_with_its_last_log_lines(controllers: Controllers) -> None:

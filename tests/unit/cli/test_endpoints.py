@@ -1,6 +1,5 @@
 """The commands for endpoints, against the calls themselves in this process."""
 
-import asyncio
 import io
 import json
 import time
@@ -13,7 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from model_deployment.cli import endpoint_view, endpoints
-from model_deployment.cli.client import Client
+from model_deployment.client import Client
 from model_deployment.core.endpoints import Order, Rollout, RolloutKind, RolloutState
 from model_deployment.core.rollout_policy import (
     Canary,
@@ -23,22 +22,8 @@ from model_deployment.core.rollout_policy import (
     ShadowPolicy,
 )
 from model_deployment.endpoints.views import EndpointView
+from tests.support.in_this_process import InThisProcess
 from tests.support.memory_endpoints import NAME, ROLLOUT, MemoryEndpoints, application, view_of
-
-
-class InThisProcess(httpx.BaseTransport):
-    """Answers with an application, without a server."""
-
-    def __init__(self, app: Any) -> None:
-        self._asgi = httpx.ASGITransport(app)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            answer = await self._asgi.handle_async_request(request)
-            content = await answer.aread()
-            return httpx.Response(answer.status_code, headers=answer.headers, content=content)
-
-        return asyncio.run(ask())
 
 
 @pytest.fixture
@@ -130,7 +115,7 @@ def test_list_and_show(kept: MemoryEndpoints) -> None:
     kept.views[NAME] = view_of()
     heading, line, *_ = run("list").stdout.splitlines()
     assert heading.split() == ["NAME", "DEFAULT", "SERVES", "STATUS"]
-    assert line.split()[:3] == ["diabetes@champion", "1", "version"]
+    assert line.split()[:4] == ["diabetes@champion", "-", "1", "version"]
     assert json.loads(run("list", "--json").stdout)[0]["name"] == "diabetes@champion"
     assert json.loads(run("show", "diabetes@champion", "--json").stdout)["rollout"]["id"] == 7
     assert (
@@ -181,8 +166,8 @@ def test_compare_tells_the_verdict_first(kept: MemoryEndpoints) -> None:
         "rolled back: it fails more requests",
         "diabetes@champion, rollout 7: version 2 against version 1",
         "STAGE VERSION REQUESTS FAILED P50 MS P95 MS",
-        "canary 1 (champion) 1000 1 (0.1 %) 2.5",
-        "canary 2 (candidate) 50 5 (10 %) 2.5",
+        "canary 1 (champion) 1000 1 (0.1 %) 2.5 -",
+        "canary 2 (candidate) 50 5 (10 %) 2.5 -",
         "check: passed: the example is predicted",
         "replay: passed: the answers agree",
         "replay: predictions of 500 rows differ by 1.25; spread 70.5",
