@@ -2,7 +2,10 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("model-deployment")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
+__version__ = "0+unknown"  # of a source tree that was never installed
+for _distribution in ("model-deployment", "model-deployment-client"):
+    try:
+        __version__ = version(_distribution)
+        break
+    except PackageNotFoundError:
+        continue

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from model_deployment.api.access import OPEN_CALLS, authorise
+from model_deployment.alerts.deployments import DeploymentAlerts
+from model_deployment.alerts.webhook import Webhook
+from model_deployment.api.access import OPEN_CALLS, authorise, reads_body
 from model_deployment.api.forwarded import Forwarded
 from model_deployment.api.guard import Guard
 from model_deployment.api.mlflow_webhook import MlflowWebhook
@@ -19,18 +21,24 @@ from model_deployment.app.document_store import check_document_store
 from model_deployment.app.endpoints import build_endpoints, publish_known
 from model_deployment.app.monitoring import MonitoringParts, build_monitoring
 from model_deployment.app.proxies import take_address
+from model_deployment.app.retraining import build_retraining
 from model_deployment.app.serving import ServingParts, build_serving
+from model_deployment.app.timeseries import follow_timeseries_endpoint
+from model_deployment.control.changes import Changes
 from model_deployment.control.controller import Controller
+from model_deployment.control.option_checks import OptionChecks
 from model_deployment.control.reconciler import Reconciler
 from model_deployment.credentials.access import Access
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.data_plane import DataPlane
 from model_deployment.endpoints.comparison.page import render
 from model_deployment.endpoints.service import Endpoints
+from model_deployment.flows.runs import FlowRuns
+from model_deployment.http.asgi import App
 from model_deployment.http.unix_sockets import bind_in
 from model_deployment.proxy import protocol
 from model_deployment.runtime import identity
-from model_deployment.runtime.memory import MemoryGauge
+from model_deployment.runtime.memory import MemoryGauge, machine_memory
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database, DatabaseError, Lock, unusable
 from model_deployment.telemetry.collect import Telemetry
@@ -42,7 +50,7 @@ _log = logging.getLogger(__name__)
 class Running:
     """What the server and tests need of a controller at work."""
 
-    app: Forwarded
+    app: App
     #: Where proxies forward requests to; it listens already.
     api_socket: socket.socket
     controller: Controller
@@ -123,27 +131,31 @@ async def _build(
     sockets: Sockets,
     stack: contextlib.AsyncExitStack,
 ) -> Running:
-    serving = await build_serving(settings, stand_in, database, sockets.callers, credentials, stack)
+    webhook = Webhook(
+        settings.webhook_url, private=settings.webhook_private, format=settings.webhook_format
+    )
+    alerts = DeploymentAlerts(webhook.call)
+    stack.push_async_callback(alerts.close)
+    serving = await build_serving(
+        settings, stand_in, database, sockets.callers, credentials, alerts.changed, stack
+    )
+    alerts.remember(await serving.deployments.all())
     await publish_known(database, serving)
+    await follow_timeseries_endpoint(settings, serving.data_plane, stack)
     await serving.reconciler.recover()
     await _start_loop(serving.reconciler, settings, stack)
-    monitoring = build_monitoring(settings, serving, stack)
-    controller = Controller(
-        deployments=serving.deployments,
-        ports=serving.ports,
-        registry=serving.registry,
-        reconciler=serving.reconciler,
-        admission=serving.admission,
-        defaults=settings.options,
-        renewed=monitoring.begin_anew,
-        needed=serving.kept_ready.has,
-        routed=serving.data_plane.routed,
-    )
-    endpoints = build_endpoints(settings, database, controller, serving, monitoring, stack)
-    telemetry = _telemetry(serving, monitoring, endpoints, stack)
+    retraining = build_retraining(settings, database, serving, webhook, stack)
+    reported = retraining.verdicts.on_report
+    monitoring = build_monitoring(settings, serving, webhook, stack, reported)
+    controller = _controller(settings, serving, monitoring)
+    endpoints = build_endpoints(settings, database, controller, serving, monitoring, webhook, stack)
+    changes = _changes(settings, serving, controller, endpoints)
+    telemetry = _telemetry(serving, monitoring, endpoints, retraining.runs, stack)
     warm_up = asyncio.create_task(serving.registry.warm_up())
     stack.callback(warm_up.cancel)
-    dashboard = web.build_dashboard(controller, serving, monitoring, telemetry, endpoints)
+    dashboard = web.build_dashboard(
+        controller, serving, monitoring, telemetry, endpoints, retraining
+    )
     in_background(stack, dashboard.run(), "dashboard")
     policy = settings.policy
     app = web.build_api(
@@ -153,17 +165,17 @@ async def _build(
         telemetry,
         dashboard,
         endpoints,
+        changes,
+        retraining,
         comparison_page=render,
         webhook=MlflowWebhook(settings.mlflow_webhook_secret.get_secret_value(), endpoints.look),
         undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
     )
-    guarded = Guard(app, max_body_bytes=settings.max_body_bytes, authorise=authorise)
-    access = Access(credentials, settings.hosts, OPEN_CALLS)
     in_background(stack, serving.data_plane.run(), "data plane")
     if not settings.keep_proxies:
         stack.push_async_callback(serving.data_plane.retire, policy.drain_timeout)
     return Running(
-        app=Forwarded(guarded, access.admit),
+        app=dashboard.around(_guarded(app, settings, credentials)),
         api_socket=sockets.api,
         controller=controller,
         endpoints=endpoints,
@@ -173,24 +185,68 @@ async def _build(
     )
 
 
+def _guarded(app: App, settings: Settings, credentials: Credentials) -> App:
+    """An application that only answers whom its policies allow."""
+    guarded = Guard(
+        app, max_body_bytes=settings.max_body_bytes, authorise=authorise, reads_body=reads_body
+    )
+    return Forwarded(guarded, Access(credentials, settings.hosts, OPEN_CALLS).admit)
+
+
+def _controller(
+    settings: Settings, serving: ServingParts, monitoring: MonitoringParts
+) -> Controller:
+    return Controller(
+        deployments=serving.deployments,
+        ports=serving.ports,
+        registry=serving.registry,
+        reconciler=serving.reconciler,
+        admission=serving.admission,
+        defaults=settings.options,
+        renewed=monitoring.begin_anew,
+        needed=serving.kept_ready.has,
+        routed=serving.data_plane.routed,
+        checks=OptionChecks(serving.runtime.obstacle),
+    )
+
+
+def _changes(
+    settings: Settings, serving: ServingParts, controller: Controller, endpoints: Endpoints
+) -> Changes:
+    return Changes(
+        controller=controller,
+        deployments=serving.deployments,
+        replacements=serving.replacements,
+        reconciler=serving.reconciler,
+        policy=settings.policy,
+        memory=machine_memory,
+        compared_by=endpoints.comparing,
+    )
+
+
 def _telemetry(
     serving: ServingParts,
     monitoring: MonitoringParts,
     endpoints: Endpoints,
+    flow_runs: FlowRuns,
     stack: contextlib.AsyncExitStack,
 ) -> Telemetry:
-    memory = MemoryGauge(serving.memory.measure)
+    memory = MemoryGauge(serving.runtime.memory)
     stack.push_async_callback(memory.close)
     return Telemetry(
         deployments=serving.deployments,
         ports=serving.ports,
         endpoints=endpoints.all,
         counters=serving.data_plane.counters,
+        traffic=serving.data_plane.traffic,
         totals=serving.data_plane.counts.served.totals,
         refresh=serving.data_plane.refresh,
         captures=monitoring.upkeep.state,
         idle=lambda: serving.reconciler.idle,
         memory=memory,
+        workers=serving.runtime.workers,
+        last_report=monitoring.last_reports.of,
+        flows=flow_runs.figures,
         proxies=lambda: (serving.data_plane.serving, serving.data_plane.restarts),
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from model_deployment.core.domain import Deployment
+from model_deployment.core.domain import Deployment, Launch
 from model_deployment.core.errors import CredentialsError
 from model_deployment.core.merging import Finding
 from model_deployment.core.names import ModelKey
@@ -19,6 +19,7 @@ from model_deployment.proxy import row_independence
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel_cache import MLmodelCache
+from model_deployment.runtime.base import OnExit, Runtime
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.logs import PARENT, LaunchLogs
 from model_deployment.runtime.mlflow_serve import Command
@@ -26,6 +27,10 @@ from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+
+#: Makes a runtime from the name of the instance, the logs, and what is called when a launch has ended.
+MakeRuntime = Callable[[str, LaunchLogs, OnExit], Runtime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,10 @@ class StandIn:
     command: Command
     #: The program that forks run, started with nothing preloaded.
     program: str
+    #: What containers run, as their image has it; empty: a model's server.
+    contained: str = ""
+    #: Makes the runtime of all launches, in the place of this machine's.
+    runtime: MakeRuntime | None = None
 
 
 def credentials(settings: Settings, stack: contextlib.AsyncExitStack) -> Credentials:
@@ -90,17 +99,17 @@ def forks(
 
 def comparison(
     settings: Settings, description: MLmodelCache, cache: ArtifactCache
-) -> Callable[[Deployment], Awaitable[Finding]]:
+) -> Callable[[Deployment, Launch], Awaitable[Finding]]:
     """Finds out whether requests to a launch may be merged."""
 
-    async def compare(row: Deployment) -> Finding:
-        assert row.handle is not None  # noqa: S101 - it answers its health checks
-        path = cache.path(row.artifact)
+    async def compare(row: Deployment, launch: Launch) -> Finding:
+        assert launch.handle is not None  # noqa: S101 - it answers its health checks
+        path = cache.path(launch.artifact)
         # Forgiving: what MLflow itself saved as an example may not fit to the letter.
         gate = await asyncio.to_thread(description.gate, path, Validation.COERCE)
         example = await asyncio.to_thread(description.example, path)
-        address = row.handle.address
-        if row.options.batch_max_rows == AUTO:
+        address = launch.handle.address
+        if launch.options.batch_max_rows == AUTO:
             flavors = await asyncio.to_thread(description.flavors, path)
             return await row_independence.examine(address, gate, example, flavors, AUTO_MAX_ROWS)
         limit = settings.request_timeout
@@ -115,21 +124,21 @@ def preparation(
     registry: Registry,
     description: MLmodelCache,
     note: Callable[[ModelKey, str], None],
-) -> Callable[[Deployment], Awaitable[Path]]:
-    """Makes sure of the artifacts of a deployment, and reads what is told of them.
+) -> Callable[[Deployment, Launch], Awaitable[Path]]:
+    """Makes sure of the artifacts of a launch, and reads what is told of them.
 
     Args:
         note: puts something among the events of a deployment.
     """
 
-    async def prepare(row: Deployment) -> Path:
+    async def prepare(row: Deployment, launch: Launch) -> Path:
         path = await cache.ensure(
-            row.artifact, partial(registry.download, row.key), partial(note, row.key)
+            launch.artifact, partial(registry.download, row.key), partial(note, row.key)
         )
         # Here, on a thread, and not when the launch is ready: that is while others predict.
         with contextlib.suppress(Exception):  # is told when it is published
-            place = cache.path(row.artifact)
-            await asyncio.to_thread(description.gate, place, row.options.validation)
+            place = cache.path(launch.artifact)
+            await asyncio.to_thread(description.gate, place, launch.options.validation)
         return path
 
     return prepare

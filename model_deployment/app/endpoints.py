@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from model_deployment.alerts.webhook import Webhook
 from model_deployment.app.background import in_background
 from model_deployment.app.monitoring import MonitoringParts
 from model_deployment.app.serving import ServingParts
@@ -108,6 +109,7 @@ def build_endpoints(
     controller: Controller,
     serving: ServingParts,
     monitoring: MonitoringParts,
+    webhook: Webhook,
     stack: contextlib.AsyncExitStack,
 ) -> Endpoints:
     """Build the parts and start the loop; the stack ends it."""
@@ -116,7 +118,7 @@ def build_endpoints(
     store, rollouts = EndpointStore(database), RolloutStore(database)
     examinations = _Examinations(settings, serving, monitoring, session)
     news = RolloutNews(
-        monitoring.webhook.call,
+        webhook.call,
         examinations.compare,
         _write_back(serving.registry) if settings.metrics_to_mlflow else None,
         rollouts.note_told,

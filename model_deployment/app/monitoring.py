@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from model_deployment.alerts.webhook import Webhook
 from model_deployment.app.background import in_background
 from model_deployment.app.serving import ServingParts
 from model_deployment.core.domain import State
@@ -28,11 +29,12 @@ from model_deployment.recording.supervisor import Supervisor
 from model_deployment.recording.upkeep import Upkeep
 from model_deployment.registry.model_metrics import ModelMetrics
 from model_deployment.registry.training_data import TrainingData, TrainingDataFinder
-from model_deployment.reports import schedule
+from model_deployment.registry.version_details import DetailsReader
+from model_deployment.reports.alarm import Alarm
 from model_deployment.reports.inputs import FindInputs, FindTraining, InputWriter
-from model_deployment.reports.schedule import Alarm
+from model_deployment.reports.last_reports import LastReports
+from model_deployment.reports.schedule import Schedule
 from model_deployment.reports.service import Reporter
-from model_deployment.reports.webhook import Webhook
 from model_deployment.runtime.logs import DRAIN
 from model_deployment.settings import Settings
 from model_deployment.tabular.input_columns import ModelInputs
@@ -55,14 +57,15 @@ class MonitoringParts:
     reporter: Reporter
     #: Of the models that are deployed now.
     documents: OwnerView
+    #: What the registry says of versions.
+    details: DetailsReader
     #: What a deployed version was trained on.
     find_training: FindTraining
     #: What a deployed model takes.
     find_inputs: FindInputs
     #: To be told when a name stands for another model.
     begin_anew: Callable[[ModelKey], None]
-    #: The operator's.
-    webhook: Webhook
+    last_reports: LastReports
 
 
 class DeployedModels:
@@ -76,10 +79,18 @@ class DeployedModels:
         self._inputs = InputsCache(settings.data_dir / "models")
         self.metrics = ModelMetrics(serving.registry)
         self.baselines = Baselines(self._folder, self.metrics.baseline, self.artifact)
+        self.details = DetailsReader(
+            serving.registry, self._folder, self.files, settings.tracking_uri
+        )
 
     async def artifact(self, key: ModelKey) -> str | None:
         row = await self._get(key)
         return row.artifact if row else None
+
+    async def files(self, key: ModelKey) -> tuple[Path, str] | None:
+        """The folder of the model's files, and the name of its artifacts."""
+        row = await self._get(key)
+        return (self._serving.cache.path(row.artifact), row.artifact) if row else None
 
     async def options(self, key: ModelKey) -> Options | None:
         row = await self._get(key)
@@ -111,6 +122,13 @@ class DeployedModels:
         rows = await self._serving.deployments.all()
         return [row.key for row in rows if row.state in (State.READY, State.PARKED)]
 
+    async def served(self) -> list[tuple[ModelKey, datetime]]:
+        """The deployments that serve, and since when they have been deployed."""
+        rows = await self._serving.deployments.all()
+        return [
+            (row.key, row.created_at) for row in rows if row.state in (State.READY, State.PARKED)
+        ]
+
     async def retention(self) -> dict[ModelKey, float]:
         """Days that captures are kept, of the deployments that chose."""
         days = {
@@ -120,9 +138,13 @@ class DeployedModels:
 
 
 def build_monitoring(
-    settings: Settings, serving: ServingParts, stack: contextlib.AsyncExitStack
+    settings: Settings,
+    serving: ServingParts,
+    webhook: Webhook,
+    stack: contextlib.AsyncExitStack,
+    reported: Callable[[ModelKey, Mapping[str, Any]], Awaitable[None]],
 ) -> MonitoringParts:
-    """Build the parts and start their background work; the stack ends both.
+    """Build the parts and start their work, which the stack ends. ``reported`` is told of each report.
 
     Raises:
         StateError: the settings or the data directory cannot be used.
@@ -145,42 +167,78 @@ def build_monitoring(
         write_back=models.metrics.write if settings.metrics_to_mlflow else None,
         refresh=plane.refresh,
     )
-    webhook = Webhook(settings.webhook_url, private=settings.webhook_private)
-    reporter = Reporter(
-        present,
-        InputWriter(
-            monitoring,
-            training=models.find_training,
-            signature=models.signature,
-            options=models.options,
-        ),
-        work=settings.data_dir / "reports",
-        on_report=Alarm(serving.reconciler.note, webhook),
+    reporter, last_reports = _reporting(
+        settings, serving, models, monitoring, present, webhook, stack, reported
     )
-    reporter.open()
-    stack.push_async_callback(reporter.close)
     in_background(stack, upkeep.run(), "upkeep")
     in_background(stack, Retention(store, models.retention).run(), "retention")
     drain = _drain(settings, spool, serving.instance)
     stack.push_async_callback(drain.end, keep=settings.keep_models)
     in_background(stack, drain.run(), "drain")
     in_background(stack, models.baselines.run(models.ready), "baselines")
-    if settings.report_every:
-        window = timedelta(seconds=settings.report_window)
-        reports = schedule.run(reporter, models.ready, every=settings.report_every, window=window)
-        in_background(stack, reports, "reports")
+    in_background(stack, models.details.run(models.ready), "details of versions")
+
+    def begin_anew(key: ModelKey) -> None:
+        plane.discard(key)
+        last_reports.forget(key)
+
     return MonitoringParts(
         upkeep,
         store,
         monitoring,
-        Feedback(present),
+        Feedback(present, models.signature),
         reporter,
         present,
+        models.details,
         models.find_training,
         models.inputs,
-        plane.discard,
-        webhook,
+        begin_anew,
+        last_reports,
     )
+
+
+def _reporting(
+    settings: Settings,
+    serving: ServingParts,
+    models: DeployedModels,
+    monitoring: Monitoring,
+    present: OwnerView,
+    webhook: Webhook,
+    stack: contextlib.AsyncExitStack,
+    reported: Callable[[ModelKey, Mapping[str, Any]], Awaitable[None]],
+) -> tuple[Reporter, LastReports]:
+    """What makes reports, on demand and on a schedule, and what is known of the last ones."""
+    alarm = Alarm(serving.reconciler.note, webhook)
+
+    async def on_report(
+        key: ModelKey, made: Mapping[str, Any], before: Mapping[str, Any] | None
+    ) -> None:
+        last.made(key, made)
+        await alarm(key, made, before)
+        await reported(key, made)
+
+    inputs = InputWriter(
+        monitoring,
+        training=models.find_training,
+        signature=models.signature,
+        options=models.options,
+    )
+    work = settings.data_dir / "reports"
+    reporter = Reporter(present, inputs, work=work, on_report=on_report)
+    last = LastReports(reporter.list)
+    reporter.open()
+    stack.push_async_callback(reporter.close)
+    in_background(stack, last.run(models.ready), "last reports")
+    if settings.report_every:
+        schedule = Schedule(
+            reporter,
+            last,
+            models.served,
+            every=timedelta(seconds=settings.report_every),
+            window=timedelta(seconds=settings.report_window),
+        )
+        in_background(stack, schedule.run(), "reports")
+    return reporter, last
 
 
 def _spool(settings: Settings) -> Path:

@@ -1,6 +1,5 @@
 """Builds the serving side: state, registry, processes, the data plane, and the control loop."""
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
@@ -10,11 +9,13 @@ from typing import Any
 from model_deployment.app import components
 from model_deployment.app.components import StandIn
 from model_deployment.app.proxies import build_data_plane
+from model_deployment.app.runtimes import build_runtime
 from model_deployment.control.collaborators import Collaborators
 from model_deployment.control.probes import Prober
 from model_deployment.control.reconciler import Reconciler
 from model_deployment.core.admission import Admission
-from model_deployment.core.domain import Deployment, LaunchTraffic
+from model_deployment.core.domain import Deployment
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.data_plane import DataPlane, PlaneEvents
@@ -23,17 +24,15 @@ from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel import MLmodelReader
 from model_deployment.registry.mlmodel_cache import MLmodelCache
-from model_deployment.runtime import sockets
-from model_deployment.runtime.launch_memory import LaunchMemory
-from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.base import Runtime
 from model_deployment.runtime.logs import LaunchLogs
-from model_deployment.runtime.memory import free_memory
-from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
-from model_deployment.runtime.worker_counts import worker_counts
+from model_deployment.runtime.memory import machine_memory
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
+from model_deployment.state.launches import Launches
 from model_deployment.state.ports import Ports
+from model_deployment.state.replacements import Replacements
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,22 @@ class _Stores:
 
     instance: str
     deployments: Deployments
+    launches: Launches
+    replacements: Replacements
     ports: Ports
     cache: ArtifactCache
     description: MLmodelCache
     registry: Registry
     logs: LaunchLogs
     admission: Admission
-    memory: LaunchMemory
 
 
 @dataclass(frozen=True)
 class ServingParts(_Stores):
     """What deploys and serves models, whether its calls are recorded or not."""
 
+    #: What starts launches; the addresses, logs, memory and identity of launches are its own.
+    runtime: Runtime
     data_plane: DataPlane
     reconciler: Reconciler
     #: Deployments that are not parked, however idle they are.
@@ -86,18 +88,29 @@ async def build_serving(
     database: Database,
     listener: socket.socket,
     credentials: Credentials,
+    changed: Callable[[Deployment, Deployment], None],
     stack: contextlib.AsyncExitStack,
 ) -> ServingParts:
     """Build the parts; the stack closes them.
 
     Args:
         listener: the socket that callers connect to.
+        changed: told of each change of a deployment: the row before, and after.
     """
     stores = await _open_stores(settings, database)
     to_reconciler = _ToReconciler()
     events = PlaneEvents(to_reconciler.wake, to_reconciler.request_wake, to_reconciler.note)
     plane = await build_data_plane(settings, stores.instance, listener, credentials, events)
     stack.push_async_callback(plane.close)
+    runtime = build_runtime(
+        settings,
+        stores.instance,
+        stores.logs,
+        stand_in,
+        wake=to_reconciler.wake,
+        note=to_reconciler.note,
+    )
+    stack.push_async_callback(runtime.close)
     kept_ready = KeptReady()
 
     def traffic(launch_id: str) -> LaunchTraffic:
@@ -106,15 +119,22 @@ async def build_serving(
 
     to_reconciler.reconciler = Reconciler(
         deployments=stores.deployments,
+        launches=stores.launches,
+        replacements=stores.replacements,
         ports=stores.ports,
-        world=_collaborators(settings, stand_in, stores, plane, traffic, to_reconciler, stack),
+        world=replace(
+            _collaborators(settings, stores, runtime, plane, traffic, to_reconciler, stack),
+            changed=changed,
+        ),
         policy=settings.policy,
         probe_interval=settings.probe_interval,
         quarantine=settings.port_quarantine,
         start_concurrency=settings.start_concurrency,
+        scaling=settings.scaling,
     )
     return ServingParts(
         **vars(stores),
+        runtime=runtime,
         data_plane=plane,
         reconciler=to_reconciler.reconciler,
         kept_ready=kept_ready,
@@ -130,6 +150,8 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
     return _Stores(
         instance=instance,
         deployments=Deployments(database),
+        launches=Launches(database),
+        replacements=Replacements(database),
         ports=ports,
         cache=cache,
         description=MLmodelCache(MLmodelReader()),
@@ -142,40 +164,23 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
         ),
         logs=LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes),
         admission=Admission(
-            free_memory,
+            lambda: machine_memory().available,
             guess=settings.memory_guess,
             guess_of_fork=settings.memory_guess_fork,
             margin=settings.memory_margin,
         ),
-        memory=LaunchMemory(instance),
     )
 
 
 def _collaborators(
     settings: Settings,
-    stand_in: StandIn | None,
     stores: _Stores,
+    runtime: Runtime,
     plane: DataPlane,
     traffic: Callable[[str], LaunchTraffic],
     to_reconciler: _ToReconciler,
     stack: contextlib.AsyncExitStack,
 ) -> Collaborators:
-    instance, logs = stores.instance, stores.logs
-    forks = components.forks(settings, instance, logs, stand_in, to_reconciler.wake)
-    runtime = LocalRuntime(
-        instance=instance,
-        serve=ServeStarter(
-            instance=instance,
-            logs=logs.root,
-            work=settings.data_dir / "work",
-            command=stand_in.command if stand_in else mlflow_command(settings.request_timeout),
-            environment=settings.model_environment,
-        ),
-        forks=forks,
-        on_exit=to_reconciler.wake,
-        add_event=to_reconciler.note,
-    )
-    stack.push_async_callback(runtime.close)
     prober = Prober(
         timeout=settings.probe_timeout, listening=runtime.listening, changed=to_reconciler.wake
     )
@@ -190,13 +195,8 @@ def _collaborators(
         compare=components.comparison(settings, stores.description, stores.cache),
         publish=plane.publish,
         traffic=traffic,
-        holder=sockets.holder,
-        ending=logs.ending,
-        tidy=logs.tidy,
+        counters=plane.counters,
+        answered=lambda key: plane.counts.served.totals.of(key).answered,
         refuse=plane.refuse,
-        measure=lambda handles: asyncio.to_thread(
-            stores.memory.measure, handles, forks=forks is not None
-        ),
-        worker_counts=worker_counts,
         admission=stores.admission,
     )

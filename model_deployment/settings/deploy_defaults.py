@@ -1,8 +1,9 @@
 """The settings that hold the defaults of deploy options, made from the declared options."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, create_model
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, create_model
 from pydantic_settings import BaseSettings
 
 from model_deployment.core.options import Declaration, Options
@@ -23,7 +24,26 @@ def deploy_defaults(options: type[Options]) -> type[BaseSettings]:
 
 
 def _type(one: Declaration) -> Any:
+    if one.words:
+        return Annotated[Any, BeforeValidator(_number_or_word(one))]
     return Names if one.is_list else _BY_UNIT.get(one.unit, one.kind)
+
+
+def _number_or_word(one: Declaration) -> Callable[[Any], Any]:
+    kind: Any = Annotated[one.kind, Field(ge=one.minimum, le=one.maximum)]
+    number = TypeAdapter[Any](kind)
+
+    def read(value: Any) -> Any:
+        if value in one.words:
+            return value
+        try:
+            return number.validate_python(value)
+        except ValidationError:
+            raise ValueError(
+                f"write a number from {one.minimum:g} to {one.maximum:g}, or {' or '.join(one.words)}"
+            ) from None
+
+    return read
 
 
 def _field(one: Declaration, default: Any) -> Any:
@@ -31,12 +51,16 @@ def _field(one: Declaration, default: Any) -> Any:
     return Field(
         default if one.setting_default is None else one.setting_default,
         description=f"{one.description}{names} A deploy can choose another value.",
-        gt=one.minimum if one.positive else None,
-        ge=None if one.positive else one.minimum,
-        le=None
-        if one.is_duration
-        else one.maximum,  # the types of durations have a limit of their own
+        **_limits(one),
     )
+
+
+def _limits(one: Declaration) -> dict[str, Any]:
+    if one.words:  # the number beside the words has them
+        return {}
+    # The types of durations have a limit of their own.
+    most = None if one.is_duration else one.maximum
+    return {"gt" if one.positive else "ge": one.minimum, "le": most}
 
 
 # The type checker does not see the members.

@@ -20,14 +20,17 @@ _OTHERS = frozenset(
     {
         f"{_PREFIX}{name}"
         for name in (
-            *("DOCUMENTS_URL_FILE", "MLFLOW_WEBHOOK_SECRET_FILE"),
-            *("LAUNCH", "ENDPOINT", "METHOD", "PADDING", "BUILD"),
+            *("DOCUMENTS_URL_FILE", "MLFLOW_WEBHOOK_SECRET_FILE", "FLOWS_API_AUTH_FILE"),
+            *("FLOWS_THREADS", "PASSWORD_FILE"),  # of the service of flows
+            *("LAUNCH", "ENDPOINT", "METHOD", "PADDING", "BUILD", "LOG"),
         )
     }
 )
 _TESTS = f"{_PREFIX}TEST_"
 #: Settings whose values may contain a password: messages do not repeat them.
-_SECRET = frozenset({"password", "documents_url", "webhook_url", "mlflow_webhook_secret"})
+_SECRET = frozenset(
+    {"password", "documents_url", "webhook_url", "mlflow_webhook_secret", "flows_api_auth"}
+)
 #: Shorter messages for types of Pydantic errors.
 _PLAIN = {
     "int_parsing": "write a whole number",

@@ -22,6 +22,10 @@ _PROXY_VARIABLES = (
 )  # fmt: skip
 
 
+#: Of a tracking server, which might run with the same environment.
+_SERVER_ONLY = frozenset({"MLFLOW_BACKEND_STORE_URI", "MLFLOW_FLASK_SERVER_SECRET_KEY"})
+
+
 def for_model(env_manager: EnvManager, granted: Collection[str]) -> dict[str, str]:
     """The environment of a model process: few variables, and no credentials of the controller.
 
@@ -33,6 +37,38 @@ def for_model(env_manager: EnvManager, granted: Collection[str]) -> dict[str, st
         found = {name for name in os.environ if name.startswith(_BUILD_PREFIXES)}
         found |= {*_BUILD_VARIABLES, *_PROXY_VARIABLES}
         names |= {name for name in found if not _is_secret(name, os.environ.get(name, ""))}
+    return {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
+
+#: Where pip gets packages from, and how. Others of its variables name files of this
+#: machine; the one that ``PIP_CERT`` names is taken along.
+_INDEX_VARIABLES = (
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_TRUSTED_HOST",
+    "PIP_CERT", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT", "PIP_RETRIES", "PIP_PRE",
+    "PIP_PREFER_BINARY",
+)  # fmt: skip
+
+
+def for_image_builds() -> dict[str, str]:
+    """Where packages come from when an image is built, also with a password, and proxies.
+
+    No program of a package runs in a build, which could read it.
+    """
+    names = {*_INDEX_VARIABLES, *_PROXY_VARIABLES}
+    return {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
+
+#: What MLflow's client needs to reach the registry and its artifacts, with passwords.
+_REGISTRY_PREFIXES = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_APPLICATION_")
+
+
+def for_flows() -> dict[str, str]:
+    """The environment of the service of flows and of its runs: with the credentials of the registry.
+
+    Its runs train and register models, so they need what the controller has for MLflow; and nothing else.
+    """
+    found = {name for name in os.environ if name.startswith(_REGISTRY_PREFIXES)}
+    names = {*_MODEL_VARIABLES, *_PROXY_VARIABLES, *found} - _SERVER_ONLY
     return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
 

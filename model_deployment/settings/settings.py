@@ -9,14 +9,18 @@ from typing import Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from model_deployment.alerts.formats import WebhookFormat
 from model_deployment.core.actions import Policy
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.settings import model_environment
 from model_deployment.settings.deploy_defaults import DeployDefaults
+from model_deployment.settings.launch_settings import LaunchSettings
 from model_deployment.settings.types import (
     COMMON_MODULES,
     Bytes,
     DataFolders,
+    EndpointText,
+    FlowsUrl,
     Hours,
     LogLevel,
     Modules,
@@ -35,7 +39,7 @@ def _proxies() -> int:
     return min(MOST_PROXIES, max(1, (os.cpu_count() or 2) // 2)) if sys.platform == "linux" else 0
 
 
-class Settings(DeployDefaults):
+class Settings(LaunchSettings):
     """How the controller runs. Each field is ``MODEL_DEPLOYMENT_<NAME>`` in the environment."""
 
     model_config = SettingsConfigDict(
@@ -82,7 +86,7 @@ class Settings(DeployDefaults):
     """Seconds within which a model server must become ready."""
     build_timeout: Seconds = Field(1800.0, gt=0)
     """Seconds within which a model server must become ready if its environment must be built first
-    (`uv`, `virtualenv`, `conda`)."""
+    (`uv`, `virtualenv`, `conda`), and that the build of an image may take (`container`)."""
     start_concurrency: int = Field(default_factory=lambda: max(2, os.cpu_count() or 2), ge=1)
     """Model servers that may start at the same time. Default: cores, at least 2."""
     tries: int = Field(5, ge=1)
@@ -113,19 +117,25 @@ class Settings(DeployDefaults):
     """Proxy processes that answer predictions. Default: half the cores, from 1 to 32. 0 has the
     controller's own process answer them, which then ends with it."""
     request_timeout: Seconds = Field(60.0, gt=0)
-    """Seconds that a prediction may take before it is answered 504."""
+    """Seconds that a prediction, or each value of a stream, may take before it is answered 504."""
     recovery_timeout: Seconds = Field(30.0, ge=0)
     """Seconds that requests wait for a restarting model server. 0: answer 503 at once."""
     max_connections: int = Field(128, ge=1)
     """Requests that are sent to one model server at the same time; further requests wait."""
     max_queue: int = Field(1024, ge=0)
-    """Requests that may wait for one model; more are answered 429."""
+    """Requests that may wait for one model server; more are answered 429."""
     max_queue_bytes: Bytes = Field(256 * 1024 * 1024, ge=1)
     """Bytes of bodies that may wait for one model; more are answered 429."""
     max_body_bytes: Bytes = Field(10 * 1024 * 1024, ge=1)
     """Largest request body in bytes; larger bodies are answered 413."""
+    max_upload_bytes: Bytes = Field(1024 * 1024 * 1024, ge=1)
+    """Largest file of training data in bytes; larger uploads are answered 413."""
     max_answer_bytes: Bytes = Field(100 * 1024 * 1024, ge=1)
     """Largest JSON answer of a model in bytes."""
+
+    timeseries_endpoint: EndpointText = ""
+    """Endpoint that `POST /predict_timeseries` asks, `<model>@<alias>`. Default: that of the project of
+    flows (`timeseries_endpoint` in its `settings.yaml`)."""
 
     # -- captures and reports --
     documents_url: str = Field("", repr=False)
@@ -136,13 +146,18 @@ class Settings(DeployDefaults):
     dropped."""
     spool_hours: Hours = Field(72.0, gt=0)
     """Hours that captures may wait for the document store; older ones are dropped."""
-    report_every: Seconds = Field(0.0, ge=0)
-    """Seconds between two reports of a deployment; 0 turns scheduled reports off."""
+    report_every: Seconds = Field(86400.0, ge=0)
+    """Seconds between two reports of a deployment that has been asked since, and has a reference; 0
+    turns scheduled reports off."""
     report_window: Seconds = Field(7 * 86400.0, gt=0)
     """Seconds that a scheduled report covers, counted back from now."""
     webhook_url: WebhookUrl = Field("", repr=False)
-    """Address that gets a POST when the verdict of a report becomes worse, when callers begin to
-    send many requests that do not fit the model, and when a rollout ends."""
+    """Address that gets a POST when a deployment fails or recovers, when the verdict of a report
+    becomes worse or good again, when callers begin to send many requests that do not fit the model,
+    and when a rollout ends."""
+    webhook_format: WebhookFormat = WebhookFormat.JSON
+    """What it gets: `json` (all that is known), `slack` (a text, also for Mattermost), or
+    `alertmanager` (alerts for `/api/v2/alerts`)."""
     webhook_private: bool = False
     """Allow a webhook on this machine or in a private network."""
 
@@ -160,8 +175,11 @@ class Settings(DeployDefaults):
     download_timeout: Seconds = Field(1800.0, gt=0)
     """Seconds that the download of one model version may take."""
     training_data: DataFolders = ()
-    """Folders from which local files of logged data sets may be read, comma-separated. Default: only
-    artifacts of the run are read."""
+    """Folders, and prefixes `s3://BUCKET/PREFIX/`, from which logged data sets may be read,
+    comma-separated. Default: only artifacts of the run are read."""
+    keep_uploads: int = Field(0, ge=0)
+    """Uploaded versions of training data that are kept of each experiment; older ones are deleted,
+    unless a registered model was trained on them or a run uses them. 0 keeps all."""
     metrics_to_mlflow: bool = True
     """Write metrics sent to `set_new_metrics`, and what became of rollouts, to MLflow as well."""
     alias_poll: Seconds = Field(5.0, ge=0.5)
@@ -169,6 +187,24 @@ class Settings(DeployDefaults):
     mlflow_webhook_secret: SecretStr = SecretStr("")
     """Secret that MLflow signs its calls of `POST /mlflow/webhook` with. Default: such calls are
     refused."""
+
+    # -- flows --
+    flows_project: Path | None = None
+    """Folder of the project of flows, as `model-deployment flows init` writes one. Default: there are no
+    flows."""
+    flows_python: Path | None = None
+    """Python of the flows' environment. Default: `.venv-flows/bin/python` beside the controller's own
+    environment."""
+    flows_api_url: FlowsUrl = ""
+    """API of a Prefect server that others run: `http://HOST:PORT/api`. Default: the controller starts the
+    service of flows when something has to run."""
+    flows_api_auth: SecretStr = SecretStr("")
+    """User and password of that server, `USER:PASSWORD`."""
+    flows_idle_timeout: Seconds = Field(900.0, ge=10)
+    """Seconds without a run after which the service of flows ends."""
+    flows_priority: Literal["idle", "low", "normal"] = "idle"
+    """Processor time of a run: `idle`, only what nobody else wants; `low`, a tenth (nice 10), for a machine
+    that is never idle; `normal`."""
 
     # -- the log --
     log_level: LogLevel = "INFO"
@@ -186,7 +222,7 @@ class Settings(DeployDefaults):
     password: SecretStr = SecretStr("")
     """Password that the command line sends."""
 
-    @field_validator("data_dir", "credentials_dir")
+    @field_validator("data_dir", "credentials_dir", "flows_project", "flows_python")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
@@ -245,6 +281,16 @@ class Settings(DeployDefaults):
     def owns_registry(self) -> bool:
         """Whether the registry is the default one, in the data directory."""
         return not (self.mlflow_tracking_uri or self.mlflow_registry_uri)
+
+    @property
+    def flows_dir(self) -> Path:
+        return self.data_dir / "flows"
+
+    @property
+    def python_of_flows(self) -> Path:
+        # The environment's own, though it may be a link to the system's Python.
+        beside = Path(sys.prefix).parent / ".venv-flows" / "bin" / "python"
+        return self.flows_python or beside
 
     @property
     def options(self) -> Options:

@@ -5,14 +5,16 @@ from typing import Any
 from pydantic import AliasChoices, SecretStr
 
 from model_deployment.settings.deploy_defaults import DeployDefaults
+from model_deployment.settings.launch_settings import LaunchSettings
 from model_deployment.settings.settings import Settings
 
 
 def settings_table() -> str:
-    """One row for each setting, the defaults of deploy options last."""
+    """One row for each setting; those of launches and the defaults of deploy options come last."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     fields = Settings.model_fields
-    for name in sorted(fields, key=lambda name: name in DeployDefaults.model_fields):
+    bases = (LaunchSettings.model_fields, DeployDefaults.model_fields)
+    for name in sorted(fields, key=lambda name: sum(name in base for base in bases)):
         meaning = " ".join((fields[name].description or "").split())
         lines.append(f"| `{variable(name)}` | {_default(name, fields[name].default)} | {meaning} |")
     return "\n".join(lines)

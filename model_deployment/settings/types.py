@@ -7,6 +7,8 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
 from model_deployment.core import units
+from model_deployment.core.endpoints import EndpointName
+from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.registry.data_files import allowed_folders
 
 #: Modules that most models need: they take seconds to import, and memory that forked processes share.
@@ -83,6 +85,43 @@ def _check_webhook(value: str) -> str:
     return value
 
 
+def _check_flows_url(value: str) -> str:
+    value = value.rstrip("/")
+    try:
+        parts = urlsplit(value)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
+    except ValueError:
+        fine = False
+    if value and not (fine and value.endswith("/api")):
+        raise ValueError("write http://HOST:PORT/api")
+    return value
+
+
+def _check_engine(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        path = parts.path.rstrip("/")
+        fine = {
+            "unix": not parts.netloc and len(path) > 1,
+            "http": bool(parts.hostname) and not path and not parts.username,
+            "tcp": bool(parts.hostname and parts.port) and not path and not parts.username,
+        }.get(parts.scheme, False)
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError("write unix:///PATH of a socket, or http://HOST:PORT")
+    return value
+
+
+def _check_endpoint(value: str) -> str:
+    if value:
+        try:
+            EndpointName.parse(value)
+        except ModelDeploymentError as error:
+            raise ValueError(error.detail) from None
+    return value
+
+
 #: ``30s``, ``12h``, ``1h30m``; a bare number counts seconds, hours, days.
 Seconds = Annotated[float, *_read_duration("s", 86400)]
 Hours = Annotated[float, *_read_duration("h", 24)]
@@ -97,7 +136,10 @@ PortRange = Annotated[
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)]
 Modules = Annotated[Names, AfterValidator(_check_modules)]
 DataFolders = Annotated[Names, AfterValidator(_check_folders)]
+EndpointText = Annotated[str, AfterValidator(_check_endpoint)]
 WebhookUrl = Annotated[str, AfterValidator(_check_webhook)]
+EngineUrl = Annotated[str, AfterValidator(_check_engine)]
+FlowsUrl = Annotated[str, AfterValidator(_check_flows_url)]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),

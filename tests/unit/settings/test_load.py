@@ -13,10 +13,12 @@ from model_deployment.settings.types import Bytes, Days, Hours, Seconds
 
 #: What a bare number counts, for each kind that has units.
 UNITS = {Seconds: ("2m", 120), Hours: ("3d", 72), Days: ("36h", 1.5), Bytes: ("3MiB", 3 * 1024**2)}
+#: Settings that such a small value does not fit.
+LARGE = {"memory_limit": ("300MiB", 300 * 1024**2)}
 #: A setting of each number that takes no unit: it counts things.
 COUNTS = {
     "port", "probe_failures", "tries", "start_concurrency", "max_connections", "max_queue", "capture_rate",
-    "proxies",
+    "proxies", "keep_uploads",
 }  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def test_every_number_has_a_unit_or_counts_things() -> None:
 def test_every_duration_and_size_is_read_with_its_unit(
     environment: pytest.MonkeyPatch, name: str
 ) -> None:
-    text, expected = UNITS[kinds()[name]]  # type: ignore[index]
+    text, expected = LARGE.get(name) or UNITS[kinds()[name]]  # type: ignore[index]
     environment.setenv(variable(name), text)
     assert getattr(load(), name) == expected
     environment.setenv(variable(name), "many")
@@ -115,7 +117,9 @@ def test_no_secret_is_repeated(environment: pytest.MonkeyPatch) -> None:
         with pytest.raises(InvalidSettings) as refused:
             load(**{name: ["hush"]})  # of no kind that any of them takes
         assert "hush" not in refused.value.detail, name
-    assert secret == {"password", "documents_url", "webhook_url", "mlflow_webhook_secret"}
+    assert secret == {
+        *("password", "documents_url", "webhook_url", "mlflow_webhook_secret", "flows_api_auth")
+    }
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,27 @@ def test_a_model_sees_no_secrets(environment: pytest.MonkeyPatch, manager: EnvMa
     assert given == {name: f"{name}'s own" for name in PLAIN}
 
 
+def test_build_of_an_image_gets_no_variable_that_names_a_file_of_this_machine(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    # The file that ``PIP_CERT`` names is taken along.
+    index = {
+        "PIP_INDEX_URL": "https://ann:pw@example.org/simple",
+        "HTTPS_PROXY": "http://proxy:1",
+        "PIP_CERT": "/etc/x",
+    }
+    here = {
+        "PIP_CONFIG_FILE": "/etc/pip.conf",
+        "PIP_TARGET": "/srv",
+        "HOME": "/root",
+    }
+    for name, value in {**index, **here}.items():
+        environment.setenv(name, value)
+    found = Settings().build_environment
+    assert {name: found.get(name) for name in index} == index
+    assert not found.keys() & here.keys()
+
+
 @pytest.mark.parametrize("manager", EnvManager)
 def test_only_what_builds_an_environment_is_told_how(
     environment: pytest.MonkeyPatch, manager: EnvManager
@@ -308,3 +329,22 @@ def test_passwords_for_building_are_handed_on_by_name_only(monkeypatch: pytest.M
     assert SECRET.keys() & Settings().model_environment(EnvManager.UV).keys() == {
         "UV_INDEX_CORP_PASSWORD"
     }
+
+
+def test_pip_of_a_build_gets_what_is_not_about_this_machine(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    wanted = {
+        "PIP_INDEX_URL": "https://u:p@index",
+        "PIP_CERT": "/ca.pem",
+        "HTTPS_PROXY": "http://p",
+    }
+    here = {
+        "PIP_TARGET": "/here",
+        "PIP_CONSTRAINT": "/c.txt",
+        "PIP_USER": "1",
+        "PIP_CONFIG_FILE": "/c",
+    }
+    for name, value in {**wanted, **here, "SECRET": "canary"}.items():
+        environment.setenv(name, value)
+    assert Settings().build_environment == wanted

@@ -1,0 +1,63 @@
+"""Builds what starts and watches launches, from the settings."""
+
+from collections.abc import Callable
+
+from model_deployment.app import components
+from model_deployment.app.components import StandIn
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import EnvManager
+from model_deployment.runtime.base import Runtime
+from model_deployment.runtime.by_method import RuntimeByMethod
+from model_deployment.runtime.container.container_settings import ContainerSettings
+from model_deployment.runtime.container.runtime import ContainerRuntime
+from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.logs import LaunchLogs
+from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
+from model_deployment.settings import Settings
+
+
+def build_runtime(
+    settings: Settings,
+    instance: str,
+    logs: LaunchLogs,
+    stand_in: StandIn | None,
+    *,
+    wake: Callable[[], None],
+    note: Callable[[ModelKey, str], None],
+) -> Runtime:
+    """The runtime of a controller, which its caller closes.
+
+    Args:
+        instance: name of the data directory, which all launches carry.
+        wake: has the control loop observe what has changed.
+        note: adds a line to the events of a deployment.
+    """
+    if stand_in is not None and stand_in.runtime is not None:
+        return stand_in.runtime(instance, logs, wake)
+    local = LocalRuntime(
+        instance=instance,
+        serve=ServeStarter(
+            instance=instance,
+            logs=logs.root,
+            work=settings.data_dir / "work",
+            command=stand_in.command if stand_in else mlflow_command(settings.request_timeout),
+            environment=settings.model_environment,
+        ),
+        forks=components.forks(settings, instance, logs, stand_in, wake),
+        logs=logs,
+        on_exit=wake,
+        add_event=note,
+    )
+    containers = ContainerSettings(
+        instance=instance,
+        root=settings.data_dir / "containers",
+        url=settings.container_engine,
+        base=settings.image_base,
+        request_timeout=settings.request_timeout,
+        build_timeout=settings.build_timeout,
+        network=settings.image_network,
+        environment=lambda: settings.model_environment(EnvManager.LOCAL),
+        index=lambda: settings.build_environment,
+        program=stand_in.contained if stand_in else "",
+    )
+    return RuntimeByMethod(local, ContainerRuntime(containers, logs, on_exit=wake))
