@@ -98,14 +98,18 @@ if [ -n "${MODEL_DEPLOYMENT_DOCUMENTS_URL_FILE-}" ] && [ -z "${MODEL_DEPLOYMENT_
     esac
 fi
 
-if [ -n "${MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET_FILE-}" ] && [ -z "${MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET-}" ]; then
-    case $1 in
-    serve | demo)
-        MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET=$(from_file MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET_FILE "$MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET_FILE")
-        export MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET
-        ;;
-    esac
-fi
+case $1 in
+serve | demo)
+    for name in MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET MODEL_DEPLOYMENT_FLOWS_API_AUTH; do
+        eval "file=\${${name}_FILE-} value=\${$name-}"
+        # shellcheck disable=SC2154 # eval has set them
+        if [ -n "$file" ] && [ -z "$value" ]; then
+            value=$(from_file "${name}_FILE" "$file")
+            export "$name=$value"
+        fi
+    done
+    ;;
+esac
 
 case $1 in
 serve | demo)

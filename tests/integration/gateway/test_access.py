@@ -20,8 +20,8 @@ WHO: dict[str, dict[str, str]] = {
 
 READ = (
     "/", "/get_model_list", "/get_deployed_models", "/get_deployed_models?stopped=true",
-    "/get_model_version_list/m", "/get_model_version_list/my%20model", "/model/m-1",
-    "/model/my%20model-1", "/model/m-1/metrics", "/model/m-1/metrics?since=24h", "/model/m-1/reports",
+    "/get_model_version_list/m", "/get_model_version_list/my%20model",
+    "/model/m-1/metrics", "/model/m-1/metrics?since=24h", "/model/m-1/reports",
     "/model/m-1/degradation_report", "/model/m-1/degradation_report?format=json", "/model/m-1/events",
     "/compare/m", "/compare/m?versions=1,2",
     "/endpoints", "/endpoints/m@a/events", "/endpoints/m@a/rollouts", "/model_info?alias=a",
@@ -34,15 +34,16 @@ READ = (
     "/dashboard/deployments/m-1/reports", "/dashboard/compare/m?versions=1,2",
 )  # fmt: skip
 PREDICT = (
-    "/m-1", "/m-1/invocations", "/m-999999999", "/my%20model-1", "/a.b_c-d-12/invocations",
+    "/m-1", "/m-1/invocations", "/m-999999999",
+    "/dashboard/deployments/m-1/rows", "/my%20model-1", "/a.b_c-d-12/invocations",
     "/health-1", "/deploy-1", "/v1-3", "/endpoints-1/invocations", f"/{'m' * 128}-1", "/model/m-1/feedback",
     "/m", "/m/invocations", "/m@champion", "/m@champion/invocations", "/m%40champion",
     "/my%20model@a-b_c", "/m@%C3%BC",
     "/m-0", "/m-01", "/m-1000000000", "/healthz",
 )  # fmt: skip
 CHANGE = (
-    "/deploy/m/1",
-    "/deploy/my%20model/1?wait=0",
+    "/model/m-1/restart",
+    "/model/m-1/park?wait=0",
     "/undeploy/m-1",
     "/undeploy/endpoints-1",
     "/model/m-1/set_new_metrics",
@@ -137,6 +138,18 @@ def test_an_endpoint_is_read_by_callers_and_changed_by_operators(
         dict.fromkeys(("PUT", "DELETE"), "operator"),
     )
     check_roles(gateway, echo, "/endpoints/my%20model@champion", reading | changing)
+
+
+@pytest.mark.parametrize(
+    ("path", "changing"),
+    [("/model/m-1", "PATCH"), ("/model/my%20model-1", "PATCH"), ("/deploy/m/1", "POST"),
+     ("/deploy/my%20model/1?wait=0", "POST")],
+)  # fmt: skip
+def test_a_deployment_is_read_by_callers_and_changed_by_operators(
+    gateway: Gateway, echo: Echo, path: str, changing: str
+) -> None:
+    reading = dict.fromkeys(("GET", "HEAD"), "caller")
+    check_roles(gateway, echo, path, reading | {changing: "operator"})
 
 
 @pytest.mark.parametrize("path", SECRET)

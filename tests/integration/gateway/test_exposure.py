@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 
 from tests.support.harness import ROOT
-from tests.support.nginx_gateway import missing
+from tests.support.missing import missing
 
 #: Only inside of the two namespaces.
 SERVER, CLIENT = "192.0.2.1", "192.0.2.2"

@@ -17,7 +17,8 @@ from tests.integration.gateway.conftest import Gateways
 from tests.support.dns import Dns
 from tests.support.echo_server import Echo
 from tests.support.nginx_gateway import AS, Gateway, basic, certificates, credentials, htpasswd
-from tests.support.stubs import HOST, free_port
+from tests.support.ports import free_port
+from tests.support.stubs import HOST
 from tests.support.tools import PROBLEM
 from tests.support.waiting import until_sync
 

@@ -44,6 +44,15 @@ def test_the_largest_body(gateway: Gateway, echo: Echo) -> None:
     assert [len(seen.body) for seen in echo.seen] == [LARGEST]
 
 
+def test_an_upload_is_passed_on_as_it_comes_whatever_its_size(gateway: Gateway, echo: Echo) -> None:
+    path = "/upload_data?experiment=income"
+    assert gateway.ask("POST", path, AS["operator"], b"x" * (LARGEST + 1)).status == 200
+    assert [len(seen.body) for seen in echo.seen] == [LARGEST + 1]
+    assert gateway.ask("POST", path, AS["caller"], b"x").status == 403
+    assert gateway.ask("GET", "/datasets", AS["caller"]).status == 200
+    assert gateway.ask("POST", "/upload_data/", AS["operator"], b"x").status == 404
+
+
 async def test_a_body_that_says_it_is_too_large(gateway: Gateway, echo: Echo) -> None:
     more = f"Content-Length: {LARGEST + 1}\r\nExpect: 100-continue\r\n"
     answer = await send(gateway, head("POST", "/m-1", "caller", more))
@@ -116,3 +125,18 @@ def test_connections_of_one_address(gateways: Gateways, echo: Echo) -> None:
         echo.release()
         assert [one.result() for one in held] == [200] * 3
     until_sync(lambda: gateway.ask("GET", "/version", AS["caller"]).status == 200)
+
+
+def test_tokens_without_a_name(gateways: Gateways) -> None:
+    gateway = gateways()
+
+    def answered(token: str, times: int) -> set[int]:
+        who = {"Authorization": f"Bearer {token}"}
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(gateway.ask, "GET", "/v1/models", who) for _ in range(times)]
+            return {one.result().status for one in asked}
+
+    # As many as may come at once, and far more than may come in the time that they take.
+    assert answered("caller:a password", 300) == {200}
+    assert answered("a password", 1000) == {200, 429}
+    assert answered("caller:a password", 9) == {200}

@@ -105,7 +105,7 @@ def test_old_ciphers_are_refused(tls: Gateway, context: ssl.SSLContext) -> None:
     [
         ("/version", "caller", b"200"),
         ("/version", None, b"401"),
-        ("/deploy/m/1", "caller", b"405"),
+        ("/undeploy/m-1", "caller", b"405"),
         ("/x/../version", "caller", b"400"),
         ("/%76ersion", "caller", b"400"),
         ("//version", "caller", b"400"),

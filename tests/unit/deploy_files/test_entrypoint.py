@@ -140,8 +140,9 @@ def test_the_address_of_mongodb_may_be_in_a_file(box: Box) -> None:
     assert given.stdout.split()[1:] == ["serve", "mongodb://other"]
 
 
-def test_the_secret_of_mlflows_webhook_may_be_in_a_file(box: Box) -> None:
-    name = "MODEL_DEPLOYMENT_MLFLOW_WEBHOOK_SECRET"
+@pytest.mark.parametrize("what", ["MLFLOW_WEBHOOK_SECRET", "FLOWS_API_AUTH"])
+def test_secrets_may_be_in_files(box: Box, what: str) -> None:
+    name = f"MODEL_DEPLOYMENT_{what}"
     (file := box.folder / "secret").write_text("s3cret\n")
     box.program(f'echo "${{{name}-}}"')
     assert box.run("serve", **{f"{name}_FILE": str(file)}).stdout == "s3cret\n"
