@@ -5,6 +5,7 @@ And what all tests have in common: errors that they bring about can be read.
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from model_deployment.core.errors import ModelDeploymentError
 
-EXAMPLES = 200
+EXAMPLES = 100
 #: Folders whose tests run the product in processes of its own, which coverage does not see.
 _ELSEWHERE = (
     "e2e",
@@ -36,14 +37,22 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("quick", settings.get_profile("ci"), max_examples=EXAMPLES // 8)
+settings.register_profile("quick", settings.get_profile("ci"), max_examples=EXAMPLES // 4)
 settings.register_profile(
-    "nightly", settings.get_profile("ci"), derandomize=False, max_examples=20 * EXAMPLES
+    "nightly", settings.get_profile("ci"), derandomize=False, max_examples=40 * EXAMPLES
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+# Runs of flows would wait for the other tests: there is no idle processor meanwhile.
+os.environ.setdefault("MODEL_DEPLOYMENT_FLOWS_PRIORITY", "normal")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_unconfigure() -> None:
+    """End the container engine of this process's tests, if one of them has started it."""
+    if (engine := sys.modules.get("tests.support.engine")) is not None:
+        engine.destroy_shared()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Measure coverage where it tells something: Python that is traced takes half as long again.
 
     Slow tests repeat, in another order and often, what quicker ones run once.
@@ -52,6 +61,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.parent.relative_to(Path(__file__).parent).as_posix()
         if folder in _ELSEWHERE or item.get_closest_marker("slow"):
             item.add_marker("no_cover")
+    # On a process of pytest-xdist.
+    if workers := getattr(config, "workerinput", {}).get("workercount"):
+        items[:] = _shared_out(items, workers)
+
+
+def _shared_out(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The tests in an order in which every worker begins with long ones, and ends with short ones.
+
+    pytest-xdist gives each worker a stretch of the list, and a worker that is done takes from the end of
+    another's. A module of long tests stays together, since they share what they have started; so do all
+    tests of containers, whose engine and images take half a minute.
+    """
+    long: dict[Path | str, list[pytest.Item]] = {}
+    short: list[pytest.Item] = []
+    for item in items:
+        if "unit" in item.path.parts and not item.get_closest_marker("slow"):
+            short.append(item)
+        else:
+            engine = "engine" in getattr(item, "fixturenames", ())
+            long.setdefault("engine" if engine else item.path, []).append(item)
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    # Those of containers and of e2e, at the front, are the longest.
+    for place, path in enumerate(sorted(long, key=_place)):
+        shares[place % workers] += long[path]
+    size = -(-len(items) // workers)
+    for share in shares:
+        room = max(0, size - len(share))
+        share.extend(short[:room])
+        del short[:room]
+    return [item for share in shares for item in share] + short
+
+
+def _place(path: Path | str) -> int:
+    """How early tests of a module begin."""
+    return 0 if isinstance(path, str) else 1 if "e2e" in path.parts else 2
 
 
 @pytest.fixture(autouse=True)

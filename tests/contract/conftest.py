@@ -1,12 +1,15 @@
 """Gives each contract test a bench, and clears it away."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import audit
-from tests.support.runtime_bench import IMPLEMENTATIONS, Bench
+from tests.support.benches import IMPLEMENTATIONS, LOCAL, MakeBench
+from tests.support.engine import shared_engine
+from tests.support.runtime_bench import Bench
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -14,12 +17,31 @@ async def bench(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bench]:
     """One bench for each implementation; nothing of it outlives the test."""
+    if request.param == "container":
+        shared_engine()  # a process that outlives the test
+    async with _bench(IMPLEMENTATIONS[request.param], tmp_path, monkeypatch) as it:
+        yield it
+
+
+@pytest.fixture(params=LOCAL)
+async def local_bench(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
+    """The same, of those whose launches are processes of this machine."""
+    async with _bench(LOCAL[request.param], tmp_path, monkeypatch) as it:
+        yield it
+
+
+@contextlib.asynccontextmanager
+async def _bench(
+    make: MakeBench, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bench]:
     for name in ("MONGO_PASSWORD", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "canary")
     before = audit.children()
-    it = Bench(IMPLEMENTATIONS[request.param], tmp_path)
-    yield it
-    await it.runtime.close()
-    it.end_worker()
-    audit.kill_all(it.instance)
-    audit.collect(before)
+    with contextlib.ExitStack() as stack:
+        it = make(root, stack)
+        await it.prepare()
+        yield it
+        await it.close()
+        audit.collect(before)

@@ -1,41 +1,38 @@
 """The contract of a runtime: what ``runtime/base.py`` promises, for every implementation."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
-import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from model_deployment.core.domain import LOST, Address, Exit, Handle
-from model_deployment.runtime import identity
+from model_deployment.core.domain import LOST, Exit, Handle
+from model_deployment.core.options import Options
+from model_deployment.runtime.exit_reasons import of_status
+from tests.support.ports import free_port
 from tests.support.runtime_bench import Bench, open_files
-from tests.support.stubs import HOST, free_port
 from tests.support.waiting import until
 
 
-@pytest.fixture
-def victim() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is not ours, and that leads a group of its own."""
-    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def needs_ports(bench: Bench) -> None:
+    if not bench.ports:
+        assert not bench.runtime.needs_port(Options())
+        pytest.skip("its launches listen on no port")
 
 
-def pid_of(handle: Handle) -> int:
-    return int(handle.ref["pid"])
+def unseen(bench: Bench, code: int) -> Exit:
+    """The end of a launch of an earlier runtime object."""
+    return of_status(code) if bench.remembers else LOST
 
 
 def parent_and_child(bench: Bench, handle: Handle) -> tuple[int, int]:
     """The two processes of a stub that was started with ``wrapper``."""
     child = [pid for pid, cmdline in bench.pids(handle).items() if "--wrapped" in cmdline]
     assert len(child) == 1
-    return pid_of(handle), child[0]
+    return bench.main(handle), child[0]
 
 
 async def test_started_launch_runs_and_comes_to_listen_where_it_was_told(bench: Bench) -> None:
@@ -45,19 +42,21 @@ async def test_started_launch_runs_and_comes_to_listen_where_it_was_told(bench: 
     assert await bench.runtime.poll(handle) is None
     await until(lambda: bench.runtime.listening(handle))
     assert await bench.runtime.poll(handle) is None
-    assert [*bench.pids(handle)] == [pid_of(handle)]
+    assert [*bench.pids(handle)] == [bench.main(handle)]
 
 
 async def test_launch_that_does_not_listen_yet_is_not_listening(bench: Bench) -> None:
     handle = await bench.start(never_ready=True)
-    await until(lambda: "stub: loading" in bench.log(handle).read_text())
+    await until(lambda: bench.has_written(handle, "stub: loading"))
     # Where sockets are held, they listen before anybody is there to answer.
-    assert await bench.runtime.listening(handle) == bench.holds
+    assert await bench.runtime.listening(handle) == bench.early
 
 
 async def test_foreign_process_on_the_port_is_not_the_launch(bench: Bench) -> None:
+    needs_ports(bench)
     spec = bench.spec(never_ready=True)
-    with socket.create_server((HOST, spec.address.port)):
+    with bench.occupied(spec.address.port):
+        assert await asyncio.to_thread(bench.runtime.occupant, spec.address.port)
         if bench.holds:
             with pytest.raises(OSError, match="in use"):
                 await bench.runtime.start(spec)
@@ -80,8 +79,8 @@ async def test_launch_that_exits_by_itself_is_reported_with_its_status(bench: Be
 
 async def test_end_of_a_launch_is_announced_unasked(bench: Bench) -> None:
     handle = await bench.serve()
-    os.kill(pid_of(handle), signal.SIGKILL)
-    await asyncio.wait_for(bench.exited.wait(), 1)
+    os.kill(bench.main(handle), signal.SIGKILL)
+    await asyncio.wait_for(bench.exited.wait(), bench.patience)
     assert await bench.ended(handle) == Exit("the process was killed by SIGKILL", -signal.SIGKILL)
 
 
@@ -132,7 +131,7 @@ async def test_rest_of_a_launch_without_main_process_is_ended_by_poll(
     bench: Bench, how: str
 ) -> None:
     handle = await bench.serve(fork_grandchild=how)
-    os.kill(pid_of(handle), signal.SIGKILL)
+    os.kill(bench.main(handle), signal.SIGKILL)
     assert (await bench.ended(handle)).code == -signal.SIGKILL
     assert bench.pids(handle) == {}
 
@@ -153,7 +152,7 @@ async def test_server_that_is_killed_ends_the_launch(bench: Bench) -> None:
 
 
 async def test_unknown_launch_is_lost(bench: Bench) -> None:
-    unknown = Handle("unknown", Address(HOST, free_port()))
+    unknown = Handle("unknown", bench.runtime.address("unknown", free_port()))
     assert await bench.runtime.poll(unknown) == LOST
     assert not await bench.runtime.listening(unknown)
     await bench.runtime.stop(unknown, force=True)
@@ -164,33 +163,7 @@ async def test_launch_that_ended_unseen_is_lost(bench: Bench) -> None:
     await bench.runtime.stop(handle, force=True)
     await until(lambda: not bench.pids(handle))
     await bench.replace_runtime()
-    assert await bench.runtime.poll(handle) == LOST
-
-
-async def test_foreign_process_with_the_same_pid_is_never_signalled(
-    bench: Bench, victim: subprocess.Popen[bytes]
-) -> None:
-    handle = await bench.serve()
-    await bench.runtime.stop(handle, force=True)
-    await bench.ended(handle)
-    # The victim started before the launch did, so this is surely another time than its own.
-    later = handle.ref["started"] + 1
-    reused = replace(handle, ref={**handle.ref, "pid": victim.pid, "started": later})
-    assert await bench.runtime.poll(reused) == LOST
-    assert not await bench.runtime.listening(reused)
-    for force in (False, True):
-        await bench.runtime.stop(reused, force=force)
-    assert await bench.runtime.poll(reused) == LOST
-    assert victim.poll() is None
-
-
-async def test_launch_of_another_boot_is_lost_and_not_signalled(bench: Bench) -> None:
-    handle = await bench.serve()
-    old = replace(handle, ref={**handle.ref, "boot": "another boot"})
-    assert await bench.runtime.poll(old) == LOST
-    await bench.runtime.stop(old, force=True)
-    assert await bench.runtime.poll(handle) is None
-    assert await bench.runtime.listening(handle)
+    assert await bench.ended(handle) == unseen(bench, -signal.SIGKILL)
 
 
 async def test_list_has_the_living_launches_only(bench: Bench) -> None:
@@ -226,9 +199,9 @@ async def test_end_of_an_adopted_launch_is_announced_too(bench: Bench) -> None:
     (handle,) = await bench.runtime.list()
     assert await bench.runtime.poll(handle) is None
     bench.exited.clear()
-    os.kill(pid_of(handle), signal.SIGKILL)
-    await asyncio.wait_for(bench.exited.wait(), 1)
-    assert await bench.ended(handle) == LOST
+    os.kill(bench.main(handle), signal.SIGKILL)
+    await asyncio.wait_for(bench.exited.wait(), bench.patience)
+    assert await bench.ended(handle) == unseen(bench, -signal.SIGKILL)
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -236,11 +209,13 @@ async def test_adopted_launch_can_be_stopped(bench: Bench, force: bool) -> None:
     handle = await bench.serve(wrapper=True)
     await bench.replace_runtime()
     await bench.runtime.stop(handle, force=force)
-    assert await bench.ended(handle) == LOST
+    assert await bench.ended(handle) == unseen(bench, -signal.SIGKILL if force else -signal.SIGTERM)
     assert bench.pids(handle) == {}
 
 
 async def test_orphans_of_a_launch_that_broke_unseen_are_ended_by_poll(bench: Bench) -> None:
+    if bench.remembers:
+        pytest.skip("such a launch ends as a whole")
     handle = await bench.serve(wrapper=True)
     await bench.runtime.close()
     parent, child = parent_and_child(bench, handle)
@@ -256,15 +231,16 @@ async def test_close_leaves_the_launches_running_and_may_be_repeated(bench: Benc
     handle = await bench.serve()
     await bench.runtime.close()
     await bench.runtime.close()
-    with socket.create_connection((handle.address.host, handle.address.port), timeout=1):
+    with bench.connect(handle):
         assert bench.pids(handle)
 
 
 async def test_program_that_is_not_there_raises_and_leaves_nothing(bench: Bench) -> None:
-    before = open_files()
     await bench.replace_runtime(program="/nonexistent/python")
+    assert await bench.runtime.list() == []
+    before = open_files()
     spec = bench.spec()
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(OSError, match=bench.not_there):
         await bench.runtime.start(spec)
     assert await bench.runtime.list() == []
     assert bench.pids(Handle(spec.launch_id, spec.address)) == {}
@@ -272,26 +248,112 @@ async def test_program_that_is_not_there_raises_and_leaves_nothing(bench: Bench)
 
 
 async def test_runtime_tells_whether_it_holds_a_port(bench: Bench) -> None:
-    address = Address(HOST, free_port())
-    assert not bench.runtime.holds(address)
-    handle = await bench.runtime.start(replace(bench.spec(), address=address))
-    assert bench.runtime.holds(address) == bench.holds
+    needs_ports(bench)
+    spec = bench.spec()
+    port = spec.address.port
+    assert not bench.runtime.holds(port)
+    handle = await bench.runtime.start(spec)
+    assert bench.runtime.holds(port) == bench.holds
     await bench.runtime.stop(handle, force=True)
     await bench.ended(handle)
-    assert bench.runtime.holds(address) == bench.holds
+    assert bench.runtime.holds(port) == bench.holds
     for _ in range(2):
-        await bench.runtime.release(address)
-        assert not bench.runtime.holds(address)
-    with socket.create_server((address.host, address.port)):
-        assert not bench.runtime.holds(address)
+        await bench.runtime.release(port)
+        assert not bench.runtime.holds(port)
+    assert await asyncio.to_thread(bench.runtime.occupant, port) is None
+    with bench.occupied(port):
+        assert not bench.runtime.holds(port)
 
 
-async def test_stop_reaches_a_launch_that_has_no_environment_yet(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As in the moment between the start of a program and its first instruction."""
+async def test_launch_with_a_port_listens_at_the_address_that_is_told_before(bench: Bench) -> None:
+    needs_ports(bench)
+    assert bench.runtime.needs_port(Options())
+    spec = bench.spec()
+    assert bench.runtime.address(spec.launch_id, spec.address.port) == spec.address
+    handle = await bench.runtime.start(spec)
+    await until(lambda: bench.runtime.listening(handle))
+    with socket.create_connection((spec.address.host, spec.address.port), timeout=5):
+        pass
+
+
+async def test_living_launch_is_found_by_its_id_also_by_the_next_runtime(bench: Bench) -> None:
     handle = await bench.serve()
-    with monkeypatch.context() as patched:
-        patched.setattr(identity, "marker_of", lambda pid: None)
+    assert await bench.runtime.find(handle.launch_id, Options()) == handle
+    await bench.replace_runtime()
+    assert await bench.runtime.find(handle.launch_id, Options()) == handle
+    assert await bench.runtime.find("unknown", Options()) is None
+    await bench.runtime.stop(handle, force=True)
+    await bench.ended(handle)
+    assert await bench.runtime.find(handle.launch_id, Options()) is None
+
+
+async def test_memory_is_that_of_living_launches(bench: Bench) -> None:
+    first, second = await bench.serve(), await bench.serve(wrapper=True)
+    unknown = Handle("unknown", first.address)
+    found = await bench.runtime.memory([first, second, unknown])
+    assert set(found) == {first.launch_id, second.launch_id}
+    assert all(1_000_000 < one.rss < 1_000_000_000 for one in found.values()), found
+    assert await bench.runtime.memory([]) == {}
+    await bench.runtime.stop(first, force=True)
+    await bench.ended(first)
+    assert set(await bench.runtime.memory([first, second])) == {second.launch_id}
+
+
+async def test_identity_names_a_launch_in_words_and_numbers_that_json_can_hold(
+    bench: Bench,
+) -> None:
+    handle = await bench.serve()
+    names = bench.runtime.identity(handle)
+    assert names
+    assert json.loads(json.dumps(names)) == names
+    await bench.replace_runtime()
+    assert bench.runtime.identity(handle) == names
+    assert bench.runtime.identity(Handle("unknown", handle.address)) == {}
+
+
+async def test_log_can_be_read_while_a_launch_runs_and_after_its_end(bench: Bench) -> None:
+    handle = await bench.serve()
+    assert "stub: listening" in await bench.runtime.tail(handle.launch_id, 100)
+    await bench.runtime.stop(handle, force=True)
+    await bench.ended(handle)
+    await bench.replace_runtime()
+    tail = await bench.runtime.tail(handle.launch_id, 100)
+    # Read twice, nothing is there twice.
+    assert tail.count("stub: listening") == 1
+    assert await bench.runtime.tail(handle.launch_id, 1) == tail.splitlines(keepends=True)[-1]
+    assert await bench.runtime.tail("unknown", 100) == ""
+
+
+async def test_tidy_leaves_the_logs_that_are_to_be_kept(bench: Bench) -> None:
+    kept, old = await bench.serve(), await bench.serve()
+    for handle in (kept, old):
         await bench.runtime.stop(handle, force=True)
-        assert (await bench.ended(handle)).code == -signal.SIGKILL
+        await bench.ended(handle)
+    await bench.runtime.tidy([kept.launch_id])
+    assert await bench.runtime.tail(kept.launch_id, 100)
+    assert await bench.runtime.tail(old.launch_id, 100) == ""
+    assert not bench.log(old).exists()
+
+
+async def test_launch_that_is_stopped_by_a_signal_is_suspended_after_a_while(bench: Bench) -> None:
+    handle = await bench.serve()
+
+    async def suspended() -> bool:
+        assert await bench.runtime.poll(handle) is None
+        return bench.runtime.suspended(handle, Options())
+
+    assert not await suspended()
+    bench.suspend(handle)
+    await until(suspended, timeout=10, what="the suspension")
+    bench.resume(handle)
+    assert not bench.runtime.suspended(Handle("unknown", handle.address), Options())
+
+
+async def test_handle_survives_json(bench: Bench) -> None:
+    """As a row of the state holds it."""
+    handle = await bench.serve()
+    read = replace(handle, ref=json.loads(json.dumps(dict(handle.ref))))
+    await bench.replace_runtime()
+    assert await bench.runtime.poll(read) is None
+    await bench.runtime.stop(read, force=True)
+    await bench.ended(read)

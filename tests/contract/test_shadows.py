@@ -6,9 +6,10 @@ from typing import Any, cast
 
 import pytest
 
-from model_deployment.core.domain import Route, State
+from model_deployment.core.domain import State
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.core.routes import Route
 from model_deployment.documents.base import Collection, Documents, Query
 from model_deployment.documents.opening import OpenedStore
 from model_deployment.metrics.service import Monitoring
@@ -20,9 +21,9 @@ from model_deployment.recording.windows import TrafficWindows
 
 pytest_plugins = ["tests.support.document_store_fixtures"]
 
-CHAMPION = Route(ModelKey("m", 1), State.READY, launch_id="l1")
-CANDIDATE = Route(ModelKey("m", 2), State.READY, launch_id="l2", options=Options(capture_rate=0))
-OTHER = Route(ModelKey("other", 2), State.READY, launch_id="l3")
+CHAMPION = Route(ModelKey("m", 1), State.READY)
+CANDIDATE = Route(ModelKey("m", 2), State.READY, options=Options(capture_rate=0))
+OTHER = Route(ModelKey("other", 2), State.READY)
 
 
 class Way:
@@ -45,7 +46,15 @@ class Way:
         for name in names:
             body, answer = b'{"dataframe_records": [{"x": 1}]}', b'{"predictions": [1]}'
             self.recorder.predicted(
-                CHAMPION, name, "application/json", body, answer, 1, 0.5, endpoint
+                CHAMPION,
+                name,
+                "application/json",
+                body,
+                answer,
+                1,
+                0.5,
+                endpoint,
+                launch_id="l1",
             )
         self.recorder.flush()
 
@@ -53,7 +62,7 @@ class Way:
         self, *names: str, route: Route = CANDIDATE, answer: bytes = b"[2]", status: int = 200
     ) -> None:
         for name in names:
-            self.recorder.shadowed(route, 7, name, answer, status, 0.0125)
+            self.recorder.shadowed(route, 7, name, answer, status, 0.0125, "l2")
 
     async def arrived(self) -> None:
         while await self.drain.step():

@@ -75,7 +75,7 @@ def test_others_are_not_merged_and_serve(program: Program, name: str) -> None:
     assert f"requests are not merged: {merging['reason']}" in events(program, name)
     body = {"dataframe_split": {"columns": COLUMNS, "data": [[1.0, 2.0, 3.0]]}}
     assert program.post(f"/{name}-1", json=body).status_code == 200
-    page = program.get(f"/dashboard/deployments/{name}-1").text
+    page = program.get(f"/dashboard/deployments/{name}-1?tab=settings").text
     assert '<th scope="row">requests merged</th><td>no: ' in page
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import OpenAI
 
 from tests.support.controller_program import Program
+from tests.support.missing import missing
 from tests.support.waiting import until_sync
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+FLOWS = ROOT / ".venv-flows" / "bin" / "python"
 
 
 @pytest.mark.timeout(240)
@@ -46,6 +49,18 @@ def test_rollouts_end_as_they_should_and_no_caller_notices(tmp_path: Path) -> No
     assert ended[1].removeprefix("  rolled_back: ").split(";")[0] in page
 
 
+@pytest.mark.timeout(620)
+def test_a_degraded_model_is_retrained_and_no_caller_notices(tmp_path: Path) -> None:
+    if not FLOWS.exists():
+        missing("the environment of the flows is not installed (make flows)")
+    environment = {"MODEL_DEPLOYMENT_FLOWS_PYTHON": str(FLOWS)}
+    said = run_example(tmp_path, "retrain.py", "pages", timeout=600, environment=environment)
+    assert "degraded -> ok; failed requests: 0" in said
+    assert "outcome: serves" in said
+    new_data = (tmp_path / "pages" / "new-data.html").read_text(encoding="utf-8")
+    assert "education" in new_data
+
+
 @pytest.mark.timeout(300)
 def test_tutorial_examples_lead_to_a_report_of_drift(tmp_path: Path) -> None:
     registry = f"sqlite:///{tmp_path / 'data' / 'mlflow' / 'mlflow.db'}"
@@ -61,6 +76,31 @@ def test_tutorial_examples_lead_to_a_report_of_drift(tmp_path: Path) -> None:
     tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     quoted = [made["headline"], *(one["message"] for one in made["report"]["reasons"][:3])]
     assert [text for text in quoted if text not in tutorial] == []
+
+
+@pytest.mark.timeout(180)
+def test_the_agent_answers_openai_s_client_and_takes_ground_truth(tmp_path: Path) -> None:
+    tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'registry.db'}"}
+    run_example(tmp_path, "agents/register.py", environment=tracking)
+    with Program(tmp_path, tracking["MLFLOW_TRACKING_URI"]) as controller:
+        deployed = httpx.post(f"{controller.url}/deploy/words/1", params={"wait": 120}, timeout=150)
+        assert deployed.json()["state"] == "ready", deployed.text
+        with OpenAI(base_url=f"{controller.url}/v1", api_key="any", max_retries=0) as client:
+            assert [model.id for model in client.models.list()] == ["words-1"]
+            chunks = client.chat.completions.create(
+                model="words-1", messages=[{"role": "user", "content": "to be or not"}], stream=True
+            )
+            said = [chunk.choices[0].delta.content for chunk in chunks]
+            assert "".join(filter(None, said)) == "to be or not "
+            raw = client.responses.with_raw_response.create(model="words-1", input="to be")
+            assert raw.parse().output_text == "to be "
+        truth = {"items": [{"request_id": raw.headers["x-request-id"], "label": "to be "}]}
+
+        def matched() -> bool:
+            fed = httpx.post(f"{controller.url}/model/words-1/feedback", json=truth)
+            return bool(fed.json()["matched"] or fed.json()["duplicate"])
+
+        until_sync(matched, timeout=30, what="the label")
 
 
 def run_example(

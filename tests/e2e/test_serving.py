@@ -10,6 +10,7 @@ import httpx
 import pandas as pd
 import pytest
 
+from model_deployment.client import Client
 from tests.support import flavor_models
 from tests.support.audit import assert_clean, read_state
 from tests.support.controller_program import Program
@@ -55,6 +56,34 @@ def test_a_proxied_prediction_is_what_pyfunc_computes(
     # MLflow writes NaN, which is not JSON, and Python reads it all the same.
     predictions = json.loads(answer.text, parse_constant=lambda _: None)["predictions"]
     assert predictions == flavor_models.expected(registry_template, model, version, payload)
+
+
+@pytest.mark.parametrize(
+    ("model", "version"),
+    [
+        ("diabetes", 1),
+        ("wine classifier", 1),
+        ("text.rules", 1),
+        ("mixed-types", 1),
+        ("numbered", 1),
+    ],
+)
+def test_a_frame_that_the_client_sends_is_what_pyfunc_computes(
+    program: Program, registry_template: str, model: str, version: int
+) -> None:
+    payload: dict[str, Any] = next(
+        one
+        for one in flavor_models.SAMPLES[model, version]
+        if "columns" in one.get("dataframe_split", {})
+    )
+    rows = payload["dataframe_split"]
+    frame = pd.DataFrame(rows["data"], columns=rows["columns"])
+    frame.index = pd.Index([f"row {number}" for number in range(len(frame))])
+    with Client(program.url) as client:
+        found = client.predict(f"{model}-{version}", frame)
+    assert found.answer == flavor_models.expected(registry_template, model, version, payload)
+    assert found.model_version == version
+    assert found.to_frame().index.equals(frame.index)
 
 
 def test_the_invocations_path_is_the_same(program: Program) -> None:
@@ -227,6 +256,6 @@ def test_a_restart_finds_the_artifacts_unchanged_by_serving(program: Program) ->
 def test_undeploy_leaves_nothing(program: Program) -> None:
     assert program.post("/undeploy/no_signature-1").json()["state"] == "stopped"
     stored = read_state(program.data / "state.db")
-    row = next(row for row in stored.rows if row.key == "no_signature-1")
+    row = next(row for row in stored.resting if row.key == "no_signature-1")
     assert (row.state, row.launch_id, row.port) == ("stopped", None, None)
     assert program.post("/no_signature-1", json={"inputs": [[1]]}).status_code == 404

@@ -13,10 +13,9 @@ import httpx
 import pytest
 
 from tests.support.audit import kill_all, marked_processes, read_state
-from tests.support.controller_program import free_range
 from tests.support.mongod import Mongod
 from tests.support.nginx_gateway import Gateway
-from tests.support.stubs import free_port
+from tests.support.ports import claim_range, free_port
 from tests.support.waiting import until_sync
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +33,7 @@ class Stack:
     def __init__(self, folder: Path, ending: ExitStack) -> None:
         self._folder, self._ending = folder, ending
         self._mlflow = f"http://127.0.0.1:{free_port()}"
-        self._first, self._last = free_range(5)
+        self._first, self._last = claim_range(5)
         self._controller = free_port()
         self.mongod = Mongod(folder / "mongo")
         self.data = folder / "data"

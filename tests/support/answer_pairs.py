@@ -20,12 +20,14 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
 from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.settings import Settings
 from tests.support.audit import children, collect, kill_all
+from tests.support.ports import free_port
 from tests.support.runtime_bench import retire
-from tests.support.stubs import HOST, free_port
+from tests.support.stubs import HOST
 from tests.support.waiting import until, until_sync
 
 #: Seconds that both give a prediction.
@@ -79,6 +81,7 @@ class Pairs(contextlib.ExitStack):
             LocalRuntime(
                 instance=self._instance,
                 serve=ServeStarter(**common, command=mlflow_command(TIMEOUT)),
+                logs=LaunchLogs(folder, 10 * 1024 * 1024),
                 forks=forks,
                 add_event=lambda key, text: self._told.append(text),
             )

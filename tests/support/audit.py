@@ -46,7 +46,7 @@ class Marked:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the checks need of a deployment."""
+    """What the checks need of a launch."""
 
     key: str
     state: str
@@ -61,7 +61,10 @@ class Row:
 class Stored:
     """The state database at one moment."""
 
+    #: Launches.
     rows: Sequence[Row] = ()
+    #: Deployments that rest, or have no launch that serves; with such a launch, if they have one.
+    resting: Sequence[Row] = ()
     #: Port and launch of each lease.
     leases: Sequence[tuple[int, str]] = ()
     instance: str | None = None
@@ -101,14 +104,17 @@ class World:
             *self._not_serving(),
             *self._leases(),
             *(self._companions(self.proxies) if self.proxies is not None else ()),
-            *(
-                f"{row} rests and still has a launch or a port"
-                for row in self.stored.rows
-                if row.state not in LIVE
-                and (row.launch_id or (row.port and row.state != "pending"))
-            ),
+            *self._resting(),
             *(f"zombie {zombie} was never reaped" for zombie in self.zombies),
         ]
+
+    def _resting(self) -> Iterator[str]:
+        """Deployments that rest and have launches, or have neither; ports of launches without processes."""
+        for row in self.stored.resting:
+            if row.state == "lost":
+                yield f"{row.key} has neither launches nor a state to rest in"
+            elif row.launch_id or row.port:
+                yield f"{row.key} rests ({row.state}) and still has a launch"
 
     def _strays(self) -> Iterator[str]:
         """Processes no row accounts for."""
@@ -141,6 +147,8 @@ class World:
                 continue
             if row.launch_id not in launches.values():
                 yield f"{row} has no living process"
+            if row.port is None:  # it listens on something else
+                continue
             if row.port not in self.listening:
                 yield f"{row} has no listener on its port"
             elif launches.get(self.listening[row.port] or 0) != row.launch_id and not any(
@@ -150,7 +158,9 @@ class World:
 
     def _leases(self) -> Iterator[str]:
         """Leases and live rows that do not belong to each other, one to one."""
-        wanted = Counter((r.port, r.launch_id) for r in self.stored.rows if r.state in LIVE)
+        wanted: Counter[tuple[int | None, str | None]] = Counter(
+            (r.port, r.launch_id) for r in self.stored.rows if r.state in LIVE and r.port
+        )
         # One that restarts may keep its port meanwhile.
         kept = {row.port for row in self.stored.rows if row.state == "pending"}
         leased: Counter[tuple[int | None, str | None]] = Counter(
@@ -263,15 +273,24 @@ def read_state(state_db: Path) -> Stored:
     uri = f"{state_db.resolve().as_uri()}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
         connection.execute("BEGIN")
+        key = "d.model || '-' || d.version"
         rows = connection.execute(
-            "SELECT model || '-' || version, state, launch_id, port FROM deployments ORDER BY id"
+            f"SELECT {key}, l.state, l.launch_id, l.port FROM launches l "
+            "JOIN deployments d ON d.id = l.deployment_id ORDER BY d.id, l.id"
         )
         stored = [Row(*row) for row in rows]
+        serving = "FROM launches WHERE deployment_id = d.id AND role = 'serving'"
+        rows = connection.execute(
+            f"SELECT {key}, coalesce(rest, 'lost'), (SELECT launch_id {serving}), "
+            f"(SELECT id {serving}) FROM deployments d WHERE rest IS NOT NULL "
+            f"OR NOT EXISTS (SELECT 1 {serving}) ORDER BY id"
+        )
+        resting = [Row(*row) for row in rows]
         leases = connection.execute(
             "SELECT port, launch_id FROM ports WHERE launch_id IS NOT NULL ORDER BY port"
         ).fetchall()
         owner = connection.execute("SELECT value FROM meta WHERE name = 'instance_id'").fetchone()
-        return Stored(stored, leases, owner[0] if owner else None)
+        return Stored(stored, resting, leases, owner[0] if owner else None)
 
 
 def check(

@@ -4,11 +4,24 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
-import pytest
+from tests.support.missing import missing
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+#: A person does not press a button within milliseconds of a page's first line, before its scripts
+#: have come; a test does. Until the page is loaded it takes no clicks, and Playwright tries again.
+LOADED_FIRST = """
+const still = (inert) => { document.documentElement.inert = inert; };
+new MutationObserver((_, observer) => {
+  if (!document.documentElement) return;
+  observer.disconnect();
+  if (document.readyState !== "complete") still(true);
+}).observe(document, { childList: true });
+addEventListener("load", () => still(false));
+"""
 
 
 class Tab:
@@ -16,6 +29,7 @@ class Tab:
 
     def __init__(self, page: Any) -> None:
         self.page = page
+        page.add_init_script(LOADED_FIRST)
         #: Dialogs of scripts, errors of scripts, and what the console calls an error.
         self.trouble: list[str] = []
         page.on("dialog", self._dialog)
@@ -57,9 +71,3 @@ def expect(target: Any) -> Any:
 
     wait.set_options(timeout=30_000)
     return wait(target)
-
-
-def missing(why: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"no browser to test with: {why}")
-    pytest.skip(f"no browser to test with: {why}")

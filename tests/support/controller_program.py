@@ -9,10 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-import psutil
 
 from tests.support.audit import kill_all, marked_processes, read_state
-from tests.support.stubs import free_port
+from tests.support.ports import claim_range, free_port
 from tests.support.waiting import until_sync
 
 
@@ -21,7 +20,7 @@ class Program:
 
     def __init__(self, folder: Path, tracking_uri: str) -> None:
         self.data = folder / "data"
-        self.ports = free_range(20)
+        self.ports = claim_range(20)
         self._log = folder / "controller.log"
         self._tracking_uri = tracking_uri
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,12 +119,3 @@ class Program:
             return self._http.get(f"{self.url}/ready").status_code == 200
         except httpx.HTTPError:
             return False
-
-
-def free_range(size: int) -> tuple[int, int]:
-    """Ports nobody listens on, below those the system gives out by itself."""
-    taken = {c.laddr.port for c in psutil.net_connections("tcp") if c.laddr}
-    for first in range(21_000, 31_000, 100):
-        if not taken & set(range(first, first + size)):
-            return first, first + size - 1
-    raise AssertionError("cannot find free ports")

@@ -5,18 +5,24 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 
-from model_deployment.core.domain import Role, User
 from model_deployment.core.endpoints import EndpointName, Order
+from model_deployment.core.events import Event
+from model_deployment.core.names import ModelKey
+from model_deployment.core.users import Role, User
 from model_deployment.dashboard.dashboard import Dashboard
 from model_deployment.dashboard.dependencies import Dependencies
+from model_deployment.flow_project import Project
+from model_deployment.flows.runs import FlowRuns
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.telemetry.prometheus import Snapshot
+from tests.support.crowd import Crowd
 from tests.support.endpoint_views import MemoryEndpoints
 from tests.support.waiting import until_sync
 
@@ -45,27 +51,54 @@ async def _nothing() -> None:
     return None
 
 
-def dashboard(endpoints: MemoryEndpoints, role: Role = Role.OPERATOR) -> Dashboard:
+async def _no_errors(window: timedelta) -> dict[ModelKey, Any]:
+    return {}
+
+
+async def _no_events(key: ModelKey, limit: int) -> list[Event]:
+    return []
+
+
+def dependencies(
+    endpoints: MemoryEndpoints,
+    role: Role = Role.OPERATOR,
+    crowd: Crowd | None = None,
+    project: Project | None = None,
+    flow_runs: FlowRuns | None = None,
+) -> Dependencies:
     async def collect() -> Snapshot:
         captures = CaptureStatus(0, 0, 0, 0, "")
         return Snapshot([], None, captures, 0.0, True, {}, endpoints=await endpoints.all())
 
-    dependencies = SimpleNamespace(
-        monitoring=None,
+    found = SimpleNamespace(
+        monitoring=SimpleNamespace(errors=SimpleNamespace(newest=_no_errors)),
         controller=_Controller(),
         endpoints=endpoints,
-        collect=collect,
-        totals=dict,
+        collect=crowd.collect if crowd else collect,
+        events=crowd.events if crowd else _no_events,
+        totals=crowd.totals if crowd else dict,
         ping_documents=_nothing,
         ping_registry=_nothing,
         identify=lambda scope: User("ann", role),
+        project=project or Project(None),
+        flow_runs=flow_runs or SimpleNamespace(known=list),
+        uploads=None,
+        trained_on=None,
     )
-    return Dashboard(cast(Dependencies, dependencies))
+    return cast(Dependencies, found)
 
 
-def application(endpoints: MemoryEndpoints, role: Role = Role.OPERATOR) -> FastAPI:
+def dashboard(
+    endpoints: MemoryEndpoints, role: Role = Role.OPERATOR, crowd: Crowd | None = None
+) -> Dashboard:
+    return Dashboard(dependencies(endpoints, role, crowd))
+
+
+def application(
+    endpoints: MemoryEndpoints, role: Role = Role.OPERATOR, crowd: Crowd | None = None
+) -> FastAPI:
     """The pages, which are live, and the calls that they steer rollouts with."""
-    pages = dashboard(endpoints, role)
+    pages = dashboard(endpoints, role, crowd)
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
@@ -86,12 +119,17 @@ def application(endpoints: MemoryEndpoints, role: Role = Role.OPERATOR) -> FastA
 
 
 @contextmanager
-def served(endpoints: MemoryEndpoints) -> Iterator[str]:
+def served(endpoints: MemoryEndpoints, crowd: Crowd | None = None) -> Iterator[str]:
     """The address of the pages."""
+    with serving(application(endpoints, crowd=crowd)) as address:
+        yield address
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The address of an application, which runs on a thread."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(
-            application(endpoints), log_level="warning", timeout_graceful_shutdown=1
-        )
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

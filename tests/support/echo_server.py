@@ -13,7 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from tests.support.stubs import HOST, free_port
+from tests.support.ports import free_port
+from tests.support.stubs import HOST
 from tests.support.waiting import until_sync
 
 

@@ -5,12 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from model_deployment.core.domain import Address, Route, State
+from model_deployment.core.domain import State
 from model_deployment.core.endpoints import EndpointName, EndpointRoute
 from model_deployment.core.names import ModelKey
 from model_deployment.core.rollout_counts import StageCounts
+from model_deployment.core.routes import Route
 from tests.support.proxy_front import Front
-from tests.support.raw_http import HOST, Message, post
+from tests.support.raw_http import Message, post
 from tests.support.upstreams import Behave, Server, answers
 
 CHAMPION, CANDIDATE = ModelKey("iris", 1), ModelKey("iris", 2)
@@ -33,8 +34,8 @@ class EndpointFront:
 
     def route(self, key: ModelKey, state: State = State.READY, **more: Any) -> Route:
         server = self.champion if key == CHAMPION else self.candidate
-        address = Address(HOST, server.port) if state is State.READY else None
-        return replace(self.front.route(key, state, f"launch-{key}"), address=address, **more)
+        route = self.front.route_to(server, key=key, state=state, launch=f"launch-{key}")
+        return replace(route, **more)
 
     def publish(self, *routes: Route, **endpoint: Any) -> None:
         """Both versions, unless routes are given."""

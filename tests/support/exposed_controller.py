@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.harness import Controller
 from tests.support.nginx_gateway import Gateway
-from tests.support.stubs import free_port
+from tests.support.ports import free_port
 
 
 def main(folder: Path, registry: str) -> None:

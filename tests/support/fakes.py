@@ -5,25 +5,18 @@ state database is not among the fakes: the tests run on the real one.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
 
 from model_deployment.control.probes import Target
-from model_deployment.core.domain import (
-    LOST,
-    Address,
-    Deployment,
-    Exit,
-    Handle,
-    Health,
-    LaunchSpec,
-)
+from model_deployment.core.domain import LOST, Address, Deployment, Exit, Handle, Launch, LaunchSpec
+from model_deployment.core.measures import Health, Memory, WorkerCounts
 from model_deployment.core.merging import Finding
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
+from model_deployment.core.options import Options, StartMethod
 from model_deployment.runtime.base import OnExit
 from tests.support.crash_points import CrashPoints
 
@@ -65,9 +58,9 @@ class Process:
         return self.spec.key
 
     @property
-    def port(self) -> int:
-        """Where it listens, once it does."""
-        return self.spec.address.port
+    def port(self) -> int | None:
+        """The port where it listens, once it does; None where that is a socket of its own."""
+        return None if self.spec.address.path else self.spec.address.port
 
     @property
     def alive(self) -> bool:
@@ -108,6 +101,11 @@ class FakeMachine:
         self.compare_gate: asyncio.Event | None = None
         #: Launches whose predictions were compared.
         self.compared: list[str | None] = []
+        #: The last lines of logs, by launch.
+        self.words: dict[str, str] = {}
+        #: What was kept when the rest was tidied away, each time; and the error of the next times.
+        self.kept: list[set[str]] = []
+        self.tidy_error: OSError | None = None
         #: Whether processes become healthy on their own as time goes by.
         self.prompt = False
         self.on_exit: OnExit = lambda: None
@@ -143,7 +141,8 @@ class FakeMachine:
         """Have a loading process begin to listen, or die of a port that is taken."""
         if process.life is not Life.LOADING:
             return
-        if self.holder("", process.port) and process.port not in self.held:
+        port = process.port
+        if port is not None and self.holder(port) and port not in self.held:
             self.end(process, 1)
         else:
             process.life = Life.HEALTHY
@@ -160,10 +159,10 @@ class FakeMachine:
 
     def squat(self, port: int) -> None:
         """Have a program of somebody else listen on a port, if it is free."""
-        if not self.holder("", port):
+        if not self.holder(port):
             self.strangers[port] = f"squatter on {port}"
 
-    def holder(self, host: str, port: int) -> str | None:
+    def holder(self, port: int) -> str | None:
         """Who listens on a port."""
         for process in self.live:
             if process.listens and process.port == port:
@@ -199,8 +198,8 @@ class FakeMachine:
         self.start_error = self.prepare_error = None
         self.prompt = True
 
-    async def prepare(self, row: Deployment) -> Path:
-        """The local artifacts of a deployment."""
+    async def prepare(self, row: Deployment, launch: Launch) -> Path:
+        """The local artifacts of a launch."""
         self.preparing.append(row.key)
         try:
             if self.prepare_gate is not None:
@@ -209,11 +208,11 @@ class FakeMachine:
                 raise self.prepare_error
         finally:
             self.preparing.remove(row.key)
-        return Path("/artifacts") / row.artifact
+        return Path("/artifacts") / launch.artifact
 
-    async def compare(self, row: Deployment) -> Finding:
+    async def compare(self, row: Deployment, launch: Launch) -> Finding:
         """Whether predictions together and apart are alike."""
-        self.compared.append(row.launch_id)
+        self.compared.append(launch.launch_id)
         if self.compare_gate is not None:
             await self.compare_gate.wait()
         if isinstance(self.difference, Exception):
@@ -231,6 +230,32 @@ class FakeRuntime:
         self._steps = steps or CrashPoints()
         self._children: set[str] = set()
         machine.on_exit = on_exit
+
+    async def obstacle(self, options: Options) -> str:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return ""
+
+    def needs_port(self, options: Options) -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return options.start_method is not StartMethod.CONTAINER
+
+    def address(self, launch_id: str, port: int | None) -> Address:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        if port is None:
+            return Address("localhost", 80, f"/sockets/{launch_id}")
+        return Address("127.0.0.1", port)
+
+    def occupant(self, port: int) -> str | None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return self._machine.holder(port)
+
+    def warming(self, options: Options, model_path: str = "") -> bool:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return self._machine.warming
+
+    def warming_reason(self, options: Options, model_path: str = "") -> str:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return "the warm parent, which is importing"
 
     async def start(self, spec: LaunchSpec) -> Handle:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
@@ -259,7 +284,7 @@ class FakeRuntime:
             self._machine.signal(process, number)
         await self._steps.step(f"after signal {number}")
 
-    def stopped(self, handle: Handle, options: Options) -> bool:
+    def suspended(self, handle: Handle, options: Options) -> bool:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
         process = self._find(handle)
         return process is not None and process.alive and process.stopped
@@ -273,29 +298,56 @@ class FakeRuntime:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
         return [self._handle(process) for process in self._machine.live]
 
-    def warming(self, options: Options) -> bool:
+    async def find(self, launch_id: str, options: Options) -> Handle | None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
-        return self._machine.warming
+        process = self._machine.processes.get(launch_id)
+        return None if process is None or not process.alive else self._handle(process)
+
+    async def memory(self, handles: Sequence[Handle]) -> Mapping[str, Memory]:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return {}
+
+    def workers(self, handle: Handle) -> WorkerCounts | None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return None
+
+    def identity(self, handle: Handle) -> Mapping[str, str | int]:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return {"pid": handle.ref["pid"]} if "pid" in handle.ref else {}
+
+    async def update_log(self, launch_id: str) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+
+    async def tail(self, launch_id: str, lines: int) -> str:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        return self._machine.words.get(launch_id, "")
+
+    async def tidy(self, keep: Iterable[str]) -> None:
+        """See :class:`~model_deployment.runtime.base.Runtime`."""
+        self._machine.kept.append({*keep})
+        if self._machine.tidy_error is not None:
+            raise self._machine.tidy_error
 
     async def _hold(self, address: Address) -> None:
-        if address.port in self._machine.held or not self._machine.holding:
+        held = address.path or address.port in self._machine.held
+        if held or not self._machine.holding:
             return
         await self._steps.step("before hold")
-        if self._machine.holder(address.host, address.port):
+        if self._machine.holder(address.port):
             raise OSError(98, "Address already in use")
         self._machine.held.add(address.port)
         await self._steps.step("after hold")
 
-    async def release(self, address: Address) -> None:
+    def holds(self, port: int) -> bool:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
-        if self.holds(address):
-            await self._steps.step("before release")
-            self._machine.held.discard(address.port)
-            await self._steps.step("after release")
+        return port in self._machine.held
 
-    def holds(self, address: Address) -> bool:
+    async def release(self, port: int) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
-        return address.port in self._machine.held
+        if self.holds(port):
+            await self._steps.step("before release")
+            self._machine.held.discard(port)
+            await self._steps.step("after release")
 
     async def close(self) -> None:
         """See :class:`~model_deployment.runtime.base.Runtime`."""
@@ -305,7 +357,7 @@ class FakeRuntime:
         return Handle(process.launch_id, process.spec.address, ref)
 
     def _find(self, handle: Handle) -> Process | None:
-        if handle.ref["boot"] != self._machine.boot:
+        if handle.ref.get("boot") != self._machine.boot:
             return None
         return self._machine.processes.get(handle.launch_id)
 

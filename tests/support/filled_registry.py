@@ -45,6 +45,17 @@ CORPUS = (
 )  # fmt: skip
 
 
+#: What MLflow's server answers if the model raises an exception.
+RAISED = {
+    "error_code": "BAD_REQUEST",
+    "message": "Encountered an unexpected error while evaluating the model. Verify …",
+    "stack_trace": "Traceback (most recent call last):\n"
+    '  File "/models/raises/code/model.py", line 12, in predict\n'
+    "    return scale(row)\n"
+    f"ValueError: could not scale {SCRIPT}\n",
+}
+
+
 class Registered(NamedTuple):
     """A registered model: how many versions, and what their servers do."""
 
@@ -89,6 +100,7 @@ MODELS: dict[str, Registered] = {
     "echo": Registered(1, {"echo_headers": True}),
     "wedges": Registered(1, {"wedge_file": WEDGE}),
     "times-out": Registered(1, {"timeout_504": True}),
+    "raises": Registered(1, {"status": 400, "body": json.dumps(RAISED)}),
     "dies-exit": Registered(1, {"die_on_request": "exit"}),
     "dies-sys.exit": Registered(1, {"die_on_request": "sys.exit"}),
     "dies-segfault": Registered(1, {"die_on_request": "segfault"}),
@@ -114,7 +126,7 @@ def fill(root: Path) -> None:
     for name, model in MODELS.items():
         client.create_registered_model(name)
         for version in range(1, model.versions + 1):
-            source = _write(root / "artifacts" / name / str(version), name, version, model)
+            source = write_model(root / "artifacts" / name / str(version), name, version, model)
             client.create_model_version(name, source.as_uri())
     _describe(client)
     _register_odd_ones(client, root)
@@ -125,7 +137,7 @@ def fill(root: Path) -> None:
         connection.commit()
 
 
-def _write(folder: Path, name: str, version: int, model: Registered) -> Path:
+def write_model(folder: Path, name: str, version: int, model: Registered) -> Path:
     folder.mkdir(parents=True)
     # JSON is YAML. The name tells the answers of all models and versions apart.
     inputs = [{"type": t, "name": name, "required": True} for name, t in model.columns.items()]

@@ -2,21 +2,20 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
-from model_deployment.core.domain import Role
+from model_deployment.core.users import Role
 from model_deployment.credentials import htpasswd
 from tests.support import audit
 from tests.support.controller_forks import ControllerForks, ForkedProcess
+from tests.support.ports import claim_ports
 from tests.support.tools import check_problem
 from tests.support.waiting import until_sync
 
@@ -336,31 +335,3 @@ class Controller:
 
 #: Makes controllers that do not run yet, and that end with the test.
 Controllers = Callable[..., Controller]
-
-
-_claims = count()
-
-
-def claim_ports(number: int) -> int:
-    """The first of a run of ports that nobody listens on and no other worker claims.
-
-    Below the ephemeral range, where any connection of anybody could take one, and apart from the
-    default 8001-8100.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
-    size = 1000
-    while True:
-        # Runs that are under way at the same time begin in different places.
-        offset = (os.getpid() * 7 + next(_claims) * 10) % (size - number)
-        first = 24000 + worker * size + offset
-        if all(_free(port) for port in range(first, first + number)):
-            return first
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe, suppress(OSError):
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((HOST, port))
-        probe.listen(1)
-        return True
-    return False

@@ -46,7 +46,8 @@ def _arm(requests: int, failed: int) -> dict[str, Any]:
 #: As :mod:`model_deployment.endpoints.comparison.comparison` makes it, as far as it is read.
 COMPARED: dict[str, Any] = {
     "verdict": "rolled_back", "reason": "it fails more requests", "endpoint": str(NAME), "rollout": 7,
-    "champion": 1, "candidate": 2, "note": "",
+    "champion": 1, "candidate": 2, "note": "", "state": "rolled_back",
+    "started_at": "2026-01-31T12:00:00Z", "ended_at": "2026-01-31T13:00:00Z", "canary_steps": [],
     "check": {"outcome": "passed", "reason": "the example is predicted", "figures": {}},
     "replay": {
         "outcome": "passed", "reason": "the answers agree",

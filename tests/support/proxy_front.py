@@ -1,21 +1,28 @@
 """The proxy as ``server.serve`` serves it, in the event loop of a test."""
 
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from model_deployment.core.domain import Address, LaunchTraffic, Route, State
+from model_deployment.core.domain import State
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.merging import in_force
+from model_deployment.core.model_kind import ModelKind
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
+from model_deployment.core.routes import Route
 from model_deployment.gate import Gate
 from model_deployment.http.asgi import Receive, Scope, Send
 from model_deployment.proxy.context import ExchangeContext, RequestRecorder
-from model_deployment.proxy.routes import Gates, Routes
+from model_deployment.proxy.forward import Admit, admit_all
+from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.server import ProxyServer
+from model_deployment.proxy.services import Gates
 from model_deployment.proxy.upstream import UpstreamLimits
 from tests.support.raw_http import HOST, Message, Wire
+from tests.support.routes import target
 from tests.support.upstreams import Behave, Server
 
 KEY = ModelKey("iris", 1)
@@ -38,10 +45,12 @@ class Front:
         queue_bytes: float = 256 * 1024 * 1024,
         gate: Gate | None = None,
         gates: Gates | None = None,
+        kinds: Callable[[Route], ModelKind | None] = lambda route: None,
         options: Options | None = None,
         wake_timeout: float = 30,
         recovery_timeout: float = 30,
         recorder: RequestRecorder | None = None,
+        admit: Admit = admit_all,
     ) -> None:
         self.upstream = upstream
         #: How often the proxy reported that a model did not answer.
@@ -68,20 +77,23 @@ class Front:
             log_failure=lambda launch, text: self.traces.append((launch, text)),
         )
         self._gates = gates or (lambda route: gate)
+        self._kinds = kinds
         self._options = options or Options()
+        self._admit = admit
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self.routes = Routes(
             self._limits,
             gates=self._gates,
+            kinds=self._kinds,
             on_failure=self._on_failure,
             add_event=lambda key, text: self.events.append((key, text)),
             wake=self.woken.append,
         )
         self._stack.push_async_callback(self.routes.close)
         self.publish(self.route())
-        await self._serve(ProxyServer(inside, self.routes, self._context))
+        await self._serve(ProxyServer(inside, self.routes, self._context, self._admit))
         return self
 
     async def __aexit__(
@@ -114,10 +126,25 @@ class Front:
         reason: str = "",
     ) -> Route:
         """A route to the upstream; one without an address where the state is not ready."""
-        ready = state is State.READY
-        address = Address(HOST, self.upstream.port) if ready else None
+        return self.route_to(self.upstream, key=key, state=state, launch=launch, reason=reason)
+
+    def route_to(
+        self,
+        *servers: Server,
+        key: ModelKey = KEY,
+        state: State = State.READY,
+        launch: str = LAUNCH,
+        reason: str = "",
+    ) -> Route:
+        """A route to several servers: to the launch that is named, and to those numbered after it."""
+        name, _, number = launch.rpartition("-")
+        numbered = [launch, *(f"{name}-{int(number) + n}" for n in range(1, len(servers)))]
+        targets = [
+            target(id, one.port if state is State.READY else None)
+            for id, one in zip(numbered, servers, strict=True)
+        ]
         rows = in_force(self._options.batch_max_rows, None).max_rows
-        return Route(key, state, launch, address, reason, self._options, max_batch_rows=rows)
+        return Route(key, state, (*targets,), reason, self._options, max_batch_rows=rows)
 
     def publish(self, *routes: Route) -> bool:
         return self.routes.publish(routes)

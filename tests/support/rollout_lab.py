@@ -98,11 +98,15 @@ class RolloutLab:
         self.registry.move(version)
         self.serves(version)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no rollout is under way."""
+        rollout = self.show()["rollout"]
+        return rollout is None or not rollout["active"]
+
     def serves(self, version: int) -> None:
         def served() -> bool:
-            shown = self.show()
-            rollout = shown["rollout"]
-            at_rest = rollout is None or not rollout["active"]
+            at_rest, shown = self.at_rest, self.show()
             assert (shown["champion"], at_rest) == (version, True), shown["status"]
             return True
 

@@ -17,7 +17,8 @@ from typing import Any, cast
 from unittest.mock import patch
 
 from model_deployment.control.controller import Controller
-from model_deployment.core.domain import Deployment, Desired, State
+from model_deployment.core.actions import Stop
+from model_deployment.core.domain import Deployment, Desired, State, Step
 from model_deployment.core.endpoints import (
     Endpoint,
     EndpointName,
@@ -33,6 +34,7 @@ from model_deployment.core.errors import (
     RegistryUnavailable,
     UnknownModel,
 )
+from model_deployment.core.merging import Merging
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import OptionOverrides, Options
 from model_deployment.core.rollout_counts import ArmCounts, RolloutCounts, StageCounts
@@ -50,7 +52,7 @@ from model_deployment.state.rollouts import RolloutStore
 from tests.support.crash_points import Crash, CrashingDatabase, CrashPoints
 from tests.support.rollout_checks import check_events, check_route
 from tests.support.simulation import FAST
-from tests.support.stored import Store
+from tests.support.stored import NOW, Store, leader
 
 MODEL = "m"
 #: Longer than any pause between two tries.
@@ -217,7 +219,13 @@ class RolloutSimulation:
         self._served |= served
 
     async def deploy(
-        self, key: ModelKey, overrides: OptionOverrides, wait: float, *, admit: bool = True
+        self,
+        key: ModelKey,
+        overrides: OptionOverrides,
+        wait: float,
+        *,
+        by: str | None = None,
+        admit: bool = True,
     ) -> Deployment:
         """As :meth:`Controller.deploy`."""
         row = await self.deployed.deployments.get(key)
@@ -255,13 +263,15 @@ class RolloutSimulation:
                 case State.STARTING if wanted and broken:
                     await self.deployed.end(row, State.FAILED, tries=5)
                 case State.STARTING if wanted:
-                    await self.deployed.deployments.move(row, State.READY, "healthy")
+                    await self.deployed.launches.promote(row, leader(row), Merging(), NOW)
                 case State.READY if wanted and broken:
                     await self.deployed.end(row, State.PENDING)
                 case State.READY if wanted:
                     pass
                 case State.STOPPED:
                     pass
+                case State.FAILED | State.PARKED if not wanted:
+                    await self.deployed.deployments.settle(row, State.STOPPED, "undeployed")
                 case _ if not wanted:
                     await self.deployed.end(row, State.STOPPED)
 
@@ -272,9 +282,8 @@ class RolloutSimulation:
             return
         if key in needed_ready(await self.store.all()):
             return
-        row = await self.deployed.deployments.move(
-            row, State.STOPPING, "idle", step="drain", deadline=0, parking=True
-        )
+        row = await self.deployed.deployments.park(row, "idle")
+        row = await self.deployed.launches.stop(row, leader(row), Stop("idle", Step.DRAIN, 0))
         await self.deployed.end(row, State.PARKED)
 
     async def person_deploys(self, key: ModelKey) -> None:

@@ -4,24 +4,30 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from model_deployment.core.domain import Address, Handle, LaunchSpec
+import psutil
+
+from model_deployment.core.domain import Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.base import Runtime
+from model_deployment.runtime.by_method import RuntimeByMethod
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
+from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.mlflow_serve import ServeStarter
 from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.settings import Settings
 from model_deployment.worker import protocol
 from tests.support import audit
-from tests.support.stubs import HOST, PROGRAM, free_port
+from tests.support.ports import free_port
+from tests.support.stubs import PROGRAM
 from tests.support.waiting import until
 
 
@@ -31,7 +37,17 @@ class Bench:
     def __init__(self, make: "Make", root: Path) -> None:
         self._make = make
         #: Whether the implementation holds the ports of its launches.
-        self.holds = make is make_forkserver
+        self.holds = make in (make_forkserver, make_by_method)
+        #: Whether sockets listen before the launch can answer.
+        self.early = self.holds
+        #: Whether launches listen on ports.
+        self.ports = True
+        #: Whether it knows how launches ended that no runtime object watched.
+        self.remembers = False
+        #: Seconds within which an end is noticed.
+        self.patience = 1.0
+        #: What the start of a program that is not there is refused with.
+        self.not_there = "No such file"
         #: What it noted among the events of deployments.
         self.told: list[str] = []
         self.root = root
@@ -39,6 +55,7 @@ class Bench:
         self.work = root / "work"
         self.logs.mkdir()
         self.work.mkdir()
+        self.launch_logs = LaunchLogs(self.logs, 10 * 1024 * 1024)
         self.instance = f"contract-{os.getpid()}-{root.name}"
         #: Set by ``on_exit`` of whichever runtime is at work.
         self.exited = asyncio.Event()
@@ -48,14 +65,15 @@ class Bench:
     def spec(self, **faults: Any) -> LaunchSpec:
         """Ask for a launch of a stub with these faults, on a port of its own."""
         self._launches += 1
+        launch_id = f"launch{self._launches}"
         model = self.root / f"model-{self._launches}"
         model.mkdir()
         (model / "stub.json").write_text(json.dumps(faults))
         return LaunchSpec(
-            launch_id=f"launch{self._launches}",
+            launch_id=launch_id,
             key=ModelKey("stub", self._launches),
             model_path=str(model),
-            address=Address(HOST, free_port()),
+            address=self.runtime.address(launch_id, free_port()),
             options=Options(),
         )
 
@@ -68,9 +86,16 @@ class Bench:
         handle = await self.start(**faults)
         await until(lambda: self.runtime.listening(handle), what="the stub's port")
         # A port that is held for it can be connected to before it is there.
-        log = self.log(handle)
-        await until(lambda: "stub: listening" in log.read_text(), what="the stub")
+        await until(lambda: self.has_written(handle, "stub: listening"), what="the stub")
         return handle
+
+    async def has_written(self, handle: Handle, text: str) -> bool:
+        """Whether a launch has written this, and it can be read."""
+        await self.runtime.update_log(handle.launch_id)
+        return text in self.log(handle).read_text()
+
+    async def prepare(self) -> None:
+        """Have all that starts of launches need, where that takes time."""
 
     async def ready(self) -> None:
         """Wait for what starts launches."""
@@ -78,7 +103,20 @@ class Bench:
 
     async def ended(self, handle: Handle) -> Any:
         """Poll until a launch has ended; how."""
-        return await until(lambda: self.runtime.poll(handle), timeout=5, what="the end of a launch")
+        return await until(
+            lambda: self.runtime.poll(handle), timeout=5 + self.patience, what="the end of a launch"
+        )
+
+    def connect(self, handle: Handle) -> socket.socket:
+        """A connection to a launch."""
+        return socket.create_connection((handle.address.host, handle.address.port), timeout=5)
+
+    def suspend(self, handle: Handle) -> None:
+        """Have a launch stand still, as an administrator does."""
+        os.kill(self.main(handle), signal.SIGSTOP)
+
+    def resume(self, handle: Handle) -> None:
+        os.kill(self.main(handle), signal.SIGCONT)
 
     async def replace_runtime(self, program: str = sys.executable) -> None:
         """What a new controller does: another object, which knows nothing of the old one."""
@@ -96,6 +134,12 @@ class Bench:
             linger=0.2,
         )
 
+    async def close(self) -> None:
+        """Leave nothing of it behind."""
+        await self.runtime.close()
+        self.end_worker()
+        audit.kill_all(self.instance)
+
     def end_worker(self) -> None:
         """Have the warm parent end with the last of its launches, if there is one."""
         for path in self.worker.folder.glob("*.sock"):
@@ -105,6 +149,14 @@ class Bench:
     def log(self, handle: Handle) -> Path:
         """Where a launch writes."""
         return self.logs / f"{handle.launch_id}.log"
+
+    def occupied(self, port: int) -> contextlib.AbstractContextManager[object]:
+        """A foreign program listens on a port where launches run."""
+        return socket.create_server((self.runtime.address("", port).host, port))
+
+    def main(self, handle: Handle) -> int:
+        """The pid of the main process of a launch, as this machine shows it."""
+        return min(self.pids(handle), key=lambda pid: psutil.Process(pid).create_time())
 
     def pids(self, handle: Handle) -> dict[int, str]:
         """Living processes of a launch with their command lines, as the machine shows them."""
@@ -137,7 +189,10 @@ class Make(Protocol):
 def make_serve(bench: Bench, program: str = sys.executable) -> LocalRuntime:
     """The runtime of ``mlflow models serve``, with the stub in its place."""
     return LocalRuntime(
-        instance=bench.instance, serve=make_serve_starter(bench, program), on_exit=bench.exited.set
+        instance=bench.instance,
+        serve=make_serve_starter(bench, program),
+        logs=bench.launch_logs,
+        on_exit=bench.exited.set,
     )
 
 
@@ -155,6 +210,7 @@ def make_forkserver(bench: Bench, program: str = sys.executable) -> LocalRuntime
         instance=bench.instance,
         serve=make_serve_starter(bench, program),
         forks=ForkStarter(terms, replace(bench.worker, python=program), bench.exited.set),
+        logs=bench.launch_logs,
         on_exit=bench.exited.set,
         add_event=lambda key, text: bench.told.append(text),
     )
@@ -176,7 +232,15 @@ def make_serve_starter(bench: Bench, program: str = sys.executable) -> ServeStar
     )  # fmt: skip
 
 
-IMPLEMENTATIONS: dict[str, Make] = {"serve": make_serve, "forkserver": make_forkserver}
+def make_by_method(bench: Bench, program: str = sys.executable) -> RuntimeByMethod:
+    """Forks beside another runtime, which gets none of the launches and must not see them."""
+    other = LocalRuntime(
+        instance=f"{bench.instance}-other",
+        serve=make_serve_starter(bench, program),
+        logs=bench.launch_logs,
+        on_exit=bench.exited.set,
+    )
+    return RuntimeByMethod(make_forkserver(bench, program), other)
 
 
 def open_files(pid: int | str = "self") -> set[str]:

@@ -1,34 +1,45 @@
 """One machine, one data directory, and controllers that come and go on them, ticked by hand.
 
-Every tick ends with a check of what has to hold whatever happened. Leases and events are read with
-SQL of its own: the code under test is not asked about itself.
+Every tick ends with a check of what has to hold whatever happened: ``tests/support/invariants.py``.
 """
 
 import contextlib
-import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 from unittest.mock import patch
 
 from model_deployment.control.collaborators import Collaborators
-from model_deployment.control.effects import BLOCKED_FOR
+from model_deployment.control.places import BLOCKED_FOR
 from model_deployment.control.probes import Prober
 from model_deployment.core.actions import Policy
 from model_deployment.core.admission import Admission
-from model_deployment.core.domain import Deployment, LaunchTraffic, Route, State
-from model_deployment.core.errors import Conflict, ModelDeploymentError, NoFreePort
-from model_deployment.core.lifecycle import LIVE, TRANSITIONS
+from model_deployment.core.domain import Address, Deployment, Desired, Launch, State
+from model_deployment.core.errors import (
+    Conflict,
+    IllegalTransition,
+    ModelDeploymentError,
+    NoFreePort,
+)
+from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
+from model_deployment.core.option_changes import merging_after, needs_launch
 from model_deployment.core.options import Options
+from model_deployment.core.replacement import Strategy
+from model_deployment.core.replicas import Replicas
+from model_deployment.core.routes import Route
 from model_deployment.state.deployments import Deployments
+from model_deployment.state.launches import Launches
 from model_deployment.state.ports import Ports
+from model_deployment.state.replacements import Replacements
 from tests.support.crash_points import Crash, CrashingDatabase, CrashPoints
 from tests.support.fakes import EACH, FakeMachine, FakeProber, FakeRuntime, Life, Process
+from tests.support.invariants import Invariants, query
 from tests.support.manual_loop import ManualLoop
 
 FIRST = 8001
@@ -43,6 +54,8 @@ class Simulation:
     """The machine, and the controller that is alive on it."""
 
     deployments: Deployments
+    launches: Launches
+    replacements: Replacements
     ports: Ports
     reconciler: ManualLoop
     prober: FakeProber
@@ -63,27 +76,25 @@ class Simulation:
         self.callers: set[ModelKey] = set()
         #: What requests were told that it does not start.
         self.refused: list[tuple[ModelKey, str]] = []
-        #: The last lines of logs.
-        self.words: dict[str, str] = {}
         self.database = CrashingDatabase(folder / "state.db", self.steps)
         self._last = FIRST + ports - 1
         self._start_concurrency = start_concurrency
         self._ends = contextlib.AsyncExitStack()
         self.machine.on_signal = self._note_if_published
         self._faults: list[str] = []
-        #: The newest event that was checked, and the state each row had after it.
-        self._event = 0
-        self._states: dict[int, str] = {}
+        self._invariants = Invariants(self.machine, policy)
 
     async def start(self) -> None:
         """A new controller, in the order of the composition root, up to its recovery's end."""
         self.database = CrashingDatabase(self.database.path, self.steps)
         await self.database.open()
         self._ends.push_async_callback(self.database.close)
-        await self._check_leases()
+        await self._invariants.check_leases(self.database)
         serving = await self._serving()
         await self.database.new_boot(self.machine.boot)
         self.deployments = Deployments(self.database)
+        self.launches = Launches(self.database)
+        self.replacements = Replacements(self.database)
         self.ports = Ports(self.database, FIRST, self._last)
         await self.ports.fill()
         self.reconciler = self._reconciler()
@@ -99,6 +110,8 @@ class Simulation:
         return ManualLoop(
             machine,
             deployments=self.deployments,
+            launches=self.launches,
+            replacements=self.replacements,
             ports=self.ports,
             world=Collaborators(
                 compare=machine.compare,
@@ -107,8 +120,6 @@ class Simulation:
                 prepare=machine.prepare,
                 publish=self._publish,
                 traffic=lambda launch_id: self.traffic.get(launch_id, LaunchTraffic()),
-                holder=machine.holder,
-                ending=lambda launch_id: self.words.get(launch_id, ""),
                 refuse=self._refuse,
                 admission=Admission(machine.free, guess=EACH, guess_of_fork=EACH, margin=1),
                 clock=machine.clock,
@@ -139,7 +150,8 @@ class Simulation:
 
     def _note_if_published(self, process: Process) -> None:
         # Not asserted here: the reconciler may take it for an error of the runtime.
-        if any(route.address and route.launch_id == process.launch_id for route in self.routes):
+        published = {one.launch_id for route in self.routes for one in route.targets if one.address}
+        if process.launch_id in published:
             self._faults.append(f"{process} was signalled while requests were sent to it")
 
     async def gone(self) -> None:
@@ -170,13 +182,47 @@ class Simulation:
     ) -> bool:
         """Wish, with the capacity the use case would name. False if it is refused for now."""
         usage = await self.ports.usage(self.machine.now)
-        capacity = usage.size - len(usage.blocked)
+        capacity = usage.usable
         with contextlib.suppress(NoFreePort, Conflict):
             row, _ = await self.deployments.want_running(key, options, artifact, capacity)
             if row.state is State.PARKED or row.parking:
                 await self.deployments.wake(key)
             return True
         return False
+
+    async def change(
+        self, key: ModelKey, options: Options, strategy: Strategy = Strategy.BESIDE
+    ) -> bool:
+        """Have other options, as the use case does. False if it is refused for now."""
+        row = await self.deployments.get(key)
+        if row is None or row.desired is Desired.STOPPED:
+            return False
+        with contextlib.suppress(Conflict, IllegalTransition):
+            at_once = row.state is State.READY and not needs_launch(row, options)
+            if at_once and options != row.options:
+                merging = merging_after(row, options)
+                await self.replacements.change_options(row, options, merging, "change")
+            elif row.state in (State.READY, State.STARTING):
+                deadline = self.machine.now + self.policy.start_timeout
+                await self.replacements.ask(row, options, strategy, "change", deadline)
+            else:
+                await self.replacements.change_options(row, options, None, "change")
+            return True
+        return False
+
+    async def scale(self, key: ModelKey, replicas: int) -> bool:
+        """Want another number of replicas, as the scaler does. False if its options do not allow it."""
+        row = await self.deployments.get(key)
+        if row is None:
+            return False
+        with contextlib.suppress(IllegalTransition):
+            await self.deployments.scale(row, replicas, "scaled")
+            return True
+        return False
+
+    async def park(self, key: ModelKey) -> None:
+        """An operator has it parked."""
+        self.reconciler.request_park(key, "parked by an operator")
 
     async def request(self, key: ModelKey) -> None:
         """Somebody asks for a prediction, and waits if that is possible, as in the proxy's lobby."""
@@ -191,7 +237,7 @@ class Simulation:
         await self.check()
         assert not self.machine.live
         assert not self.machine.held
-        assert not any(route.address for route in self.routes)
+        assert not any(route.serves for route in self.routes)
         await self.gone()
 
     async def undeploy(self, key: ModelKey) -> None:
@@ -204,20 +250,24 @@ class Simulation:
         assert row is not None
         return row
 
+    async def launch(self, key: ModelKey) -> Launch:
+        """The launch that stands for a deployment."""
+        return leader(await self.row(key))
+
     async def process(self, key: ModelKey) -> Process:
-        """The process of a row's launch."""
+        """Its process."""
         return self.machine.processes[(await self.row(key)).launch_id or ""]
 
     async def ready(self, *keys: ModelKey) -> None:
         """Deploy, and tick until ready."""
         for key in keys:
             assert await self.deploy(key)
-        for _ in range(5 * len(keys)):
+        for _ in range(15 * len(keys)):
             await self.tick(0.1)
             for process in self.machine.live:
                 if process.key in keys:
                     self.machine.load(process)
-            if all([(await self.row(key)).state is State.READY for key in keys]):
+            if all([is_complete(await self.row(key)) for key in keys]):
                 return
         raise AssertionError(f"not ready: {[await self.row(key) for key in keys]}")
 
@@ -229,6 +279,7 @@ class Simulation:
             for key in unwanted:
                 await self.undeploy(key)
             for key in wanted:  # failed ones are armed again; for others this changes nothing
+                await self._fit(key, len(wanted))
                 await self.deploy(key)
             await self.tick(5.0)
             if await self._settled(wanted):
@@ -237,95 +288,66 @@ class Simulation:
             raise AssertionError(f"did not settle: {await self.deployments.all()}")
         await self.tick(BLOCKED_FOR + QUARANTINE)
         assert await self._settled(wanted)
-        assert {process.key for process in self.machine.live} == set(wanted)
-        assert {route.key for route in self.routes if route.address} == set(wanted)
+        rows = await self.deployments.all()
+        expected = Counter({row.key: row.replicas for row in rows if row.key in wanted})
+        assert Counter(process.key for process in self.machine.live) == expected
+        published = {route.key: len(addresses(route)) for route in self.routes if route.serves}
+        assert published == expected
         usage = await self.ports.usage(self.machine.now)
-        assert usage.free == usage.size - len(wanted)
-        assert self.machine.held <= {process.port for process in self.machine.live}
+        taken = {process.port for process in self.machine.live if process.port is not None}
+        assert usage.free == usage.size - len(taken)
+        assert self.machine.held <= taken
+
+    async def _fit(self, key: ModelKey, deployments: int) -> None:
+        """Want no more replicas than so many deployments can have, and one more while they change."""
+        row = await self.deployments.get(key)
+        if row is None:
+            return
+        room = max(1, (self._last - FIRST + 1) // deployments - 1)
+        if row.options.replicas.min > room and row.options.start_method != "container":
+            await self.change(key, replace(row.options, replicas=Replicas(1, room)))
 
     async def _settled(self, wanted: Collection[ModelKey]) -> bool:
         rows = await self.deployments.all()
-        ready = {row.key for row in rows if row.state is State.READY}
+        if any(row.replacement is not None and not row.replacement.is_over for row in rows):
+            return False
+        if any(row.retiring for row in rows):
+            return False
+        ready = {row.key for row in rows if is_complete(row)}
         resting = all(row.state is State.STOPPED for row in rows if row.key not in wanted)
         return ready == set(wanted) and resting
 
     async def check(self) -> None:
         """What holds after every tick and every recovery."""
         assert not self._faults
-        await self._check_leases()
-        rows = await self.deployments.all()
-        launches = {row.launch_id: row for row in rows if row.launch_id is not None}
-        by_key = {row.key: row for row in rows}
-        for process in self.machine.live:
-            assert process.launch_id in launches, f"no row knows {process}"
-            self._check_process(process, launches[process.launch_id])
-        keys = Counter(process.key for process in self.machine.live)
-        assert max(keys.values(), default=0) <= 1, f"two processes of one deployment: {keys}"
-        for route in self.routes:
-            if route.address is not None:
-                row = by_key[route.key]
-                assert (route.launch_id, route.address.port) == (row.launch_id, row.port)
-                if row.state is not State.READY:  # requests wait for the next launch
-                    assert row.state in (State.PENDING, State.STARTING), f"{route} for {row}"
-                    assert row.port in self.machine.held
-                    assert row.session is not None
-        for row in rows:
-            self._check_row(row)
-        await self._check_events()
-
-    def _check_process(self, process: Process, row: Deployment) -> None:
-        assert process.key == row.key
-        if row.state is not State.STOPPING:  # then the row may speak of the launch to come
-            assert process.spec.options == row.options
-            assert process.spec.model_path == f"/artifacts/{row.artifact}"
-            assert not process.signals, f"{row.state}, and its process was told to end"
-
-    def _check_row(self, row: Deployment) -> None:
-        assert (row.launch_id is not None) == (row.state in LIVE)
-        assert (row.port is not None) == (row.state in LIVE) or row.state is State.PENDING
-        assert row.session is None or row.port is not None
-        assert (row.step is not None) == (row.state is State.STOPPING)
-        assert not row.parking or row.state is State.STOPPING
-        assert row.state is not State.PARKED or row.options.idle_timeout, row
-        assert row.state is not State.READY or row.handle is not None
-        if row.state is State.FAILED:
-            assert row.reason, row
-        elif row.state is State.STOPPING:  # its last try may be the one that is ending
-            assert row.tries <= self.policy.tries + 1, row
-        else:
-            assert row.tries < self.policy.tries, row
-
-    async def _check_leases(self) -> None:
-        leases = "SELECT port FROM ports WHERE launch_id IS NOT NULL ORDER BY port"
-        rows = "SELECT port FROM deployments WHERE port IS NOT NULL ORDER BY port"
-        assert await self._query(leases) == await self._query(rows)
-        others = (
-            "SELECT * FROM deployments d JOIN ports p ON p.port = d.port "
-            "WHERE d.launch_id IS NOT NULL AND d.launch_id IS NOT p.launch_id"
-        )
-        assert await self._query(others) == []
-
-    async def _check_events(self) -> None:
-        news = "SELECT id, deployment_id, previous, state FROM events WHERE id > ? ORDER BY id"
-        for event, deployment, previous, state in await self._query(news, self._event):
-            assert self._states.get(deployment) == previous, "an event does not follow the last"
-            assert previous == state or (previous, state) in TRANSITIONS
-            self._states[deployment], self._event = state, event
-        rows = await self._query("SELECT id, state FROM deployments")
-        assert self._states == dict(rows), "a state changed without an event"
+        await self._invariants.check(self.database, await self.deployments.all(), self.routes)
 
     async def _serving(self) -> set[str]:
         """Launches that are wanted, ready, and in fact healthy."""
-        wanted = "SELECT launch_id FROM deployments WHERE state = 'ready' AND desired = 'running'"
-        rows = await self._query(wanted)
+        wanted = (
+            "SELECT l.launch_id FROM launches l JOIN deployments d ON d.id = l.deployment_id "
+            "WHERE l.role = 'serving' AND l.state = 'ready' AND d.desired = 'running'"
+        )
+        rows = await query(self.database, wanted)
         found = [self.machine.processes.get(launch_id) for (launch_id,) in rows]
         return {process.launch_id for process in found if process and process.life is Life.HEALTHY}
 
-    async def _query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            return [tuple(row) for row in connection.execute(sql, values)]
 
-        return await self.database.read(work)
+def is_complete(row: Deployment) -> bool:
+    """Whether a deployment has all its replicas, and no more, with its options."""
+    current = all(one.generation == row.generation for one in row.serving)
+    return current and len(row.serving) == len(row.ready) == row.replicas
+
+
+def leader(row: Deployment) -> Launch:
+    """The launch that stands for a deployment, which has one."""
+    assert row.leader is not None, row
+    return row.leader
+
+
+def addresses(route: Route) -> list[Address]:
+    """Where requests for a deployment can be sent now."""
+    return [one.address for one in route.targets if one.address is not None]
 
 
 @contextlib.contextmanager

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
-from model_deployment.core.domain import Address, Deployment, Desired, Handle, State
+from model_deployment.core.actions import Release, Stop
+from model_deployment.core.domain import Address, Deployment, Desired, Handle, Launch, State, Step
 from model_deployment.core.endpoints import EndpointName, Rollout, RolloutKind, RolloutState
+from model_deployment.core.merging import Merging
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.core.rollout_counts import StageCounts
@@ -15,13 +17,31 @@ from model_deployment.core.rollout_policy import RolloutPolicy
 from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.endpoints import EndpointStore
+from model_deployment.state.launches import Launches
 from model_deployment.state.ports import Ports
+from model_deployment.state.replacements import Replacements
 from model_deployment.state.rollouts import RolloutStore
 
 FIRST, LAST = 8001, 8005
 #: The tables of endpoints.
 ENDPOINTS = ("endpoints", "rollouts", "rollout_events", "endpoint_deployments")
 NOW = 1000.0
+
+
+def leader(row: Deployment) -> Launch:
+    """The launch that stands for a deployment, which has one."""
+    assert row.leader is not None
+    return row.leader
+
+
+def by_id(row: Deployment, id: int) -> Launch:
+    """A launch as it is now."""
+    return next(one for one in row.launches if one.id == id)
+
+
+def by_number(row: Deployment, replica: int) -> Launch:
+    """A replica."""
+    return next(one for one in row.serving if one.replica == replica)
 
 
 class Store:
@@ -31,6 +51,7 @@ class Store:
         """Launches are numbered with ``numbers``."""
         self.database = database
         self.deployments = Deployments(database)
+        self.launches, self.replacements = Launches(database), Replacements(database)
         self.ports = Ports(database, FIRST, LAST)
         self.endpoints, self.rollouts = EndpointStore(database), RolloutStore(database)
         self._numbers = numbers or count(1)
@@ -41,10 +62,15 @@ class Store:
 
     async def dump(self) -> list[list[tuple[object, ...]]]:
         """All there is, to see whether anything has changed."""
-        return [
-            [tuple(row) for row in await self.execute(f"SELECT * FROM {table} ORDER BY 1")]
-            for table in ("deployments", "ports", "events", "meta", *ENDPOINTS)
-        ]
+        tables = (
+            "deployments", "launches", "replacements", "ports", "events", "meta", *ENDPOINTS,
+        )  # fmt: skip
+
+        def work(connection: sqlite3.Connection) -> list[list[tuple[object, ...]]]:
+            queries = (f"SELECT * FROM {table} ORDER BY 1" for table in tables)
+            return [[tuple(row) for row in connection.execute(query)] for query in queries]
+
+        return await self.database.read(work)
 
     async def deploy(self, model: str = "m", version: int = 1) -> Deployment:
         """A row that is wanted."""
@@ -68,44 +94,58 @@ class Store:
         )
         return rollout
 
-    async def launch(self, row: Deployment, port: int | None = None) -> Deployment:
-        """The row with a launch of its own, on the lowest free port."""
+    async def launch(
+        self, row: Deployment, port: int | None = None, launch: Launch | None = None
+    ) -> Deployment:
+        """The row with a launch that has processes (its leader's), on the lowest free port."""
+        launch = launch or leader(row)
         launch_id = f"launch{next(self._numbers)}"
         port = port or await self.ports.next_free(NOW)
         assert port is not None
-        row = await self.deployments.launch(row, launch_id, port, NOW + 120, NOW)
+        row = await self.launches.start(row, launch, launch_id, port, NOW + 120, NOW)
         handle = Handle(launch_id, Address("127.0.0.1", port), {"pid": 7})
-        await self.deployments.record_handle(handle)
+        await self.launches.record_handle(handle)
         return await self.reread(row)
 
+    async def serve(self, row: Deployment, launch: Launch | None = None) -> Deployment:
+        """The row with a launch that is ready: one that is pending, its leader if none is given."""
+        id = (launch or leader(row)).id
+        row = await self.launch(row, launch=launch)
+        return await self.launches.promote(row, by_id(row, id), Merging(), NOW)
+
+    async def grow(self, row: Deployment, replicas: int) -> Deployment:
+        """The row with so many replicas that are ready."""
+        while len(row.serving) < replicas:
+            row = await self.launches.add(row, "wanted")
+            row = await self.serve(row, row.serving[-1])
+        return row
+
     async def end(
-        self, row: Deployment, state: State, tries: int = 0, rests: float = 0.0
+        self,
+        row: Deployment,
+        state: State,
+        tries: int = 0,
+        rests: float = 0.0,
+        launch: Launch | None = None,
     ) -> Deployment:
-        """The row at rest; its port, if it had one, rests for some seconds."""
-        return await self.deployments.release(
-            row, state, "gone", tries=tries, not_before=0, quarantined_until=NOW + rests
-        )
+        """The row after the end of a launch (its leader); its port, if it had one, rests for seconds."""
+        return await self.launches.release(
+            row, launch or leader(row), Release(state, "gone", tries=tries),
+            keeps_port=False, quarantined_until=NOW + rests,
+        )  # fmt: skip
 
     async def bring(self, state: State, desired: Desired = Desired.RUNNING) -> Deployment:
         """A new row, brought to a state by legal moves."""
         row = await self.deploy()
         if state in (State.STARTING, State.READY, State.STOPPING, State.PARKED):
             row = await self.launch(row)
-        if state is State.READY:
-            row = await self.deployments.move(
-                row,
-                state,
-                "healthy",
-                deadline=None,
-                ready_since=NOW,
-                ready_at="2026-01-31T12:00:00",
-            )
+        if state in (State.READY, State.PARKED):
+            row = await self.launches.promote(row, leader(row), Merging(), NOW)
         if state is State.STOPPING:
-            row = await self.deployments.move(row, state, "sick", step="kill", deadline=NOW)
+            row = await self.launches.stop(row, leader(row), Stop("sick", Step.KILL, NOW))
         if state is State.PARKED:
-            row = await self.deployments.move(
-                row, State.STOPPING, "idle", step="drain", deadline=NOW, parking=True
-            )
+            row = await self.deployments.park(row, "idle")
+            row = await self.launches.stop(row, leader(row), Stop("idle", Step.DRAIN, NOW))
             row = await self.end(row, state)
         if state in (State.STOPPED, State.FAILED):
             row = await self.end(row, state, tries=5 if state is State.FAILED else 0)

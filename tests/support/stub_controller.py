@@ -1,18 +1,23 @@
 """The real command line and the real controller, with stub model servers in MLflow's place.
 
-Started as ``python -m tests.support.stub_controller serve``.
+Started as ``python -m tests.support.stub_controller serve``. With ``NODE`` in its environment, the host of
+a node, its models run there.
 """
 
 import atexit
 import gc
+import os
 from functools import partial
 from pathlib import Path
 
 from model_deployment.__main__ import main
 from model_deployment.app import server
 from model_deployment.app.components import StandIn
-from model_deployment.core.domain import LaunchSpec
+from model_deployment.core.domain import Address, LaunchSpec
+from model_deployment.runtime.base import OnExit
+from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.mlflow_serve import mlflow_command
+from tests.support.node_runtime import PORT, NodeRuntime
 
 PROGRAM = Path(__file__).with_name("stub_model_server.py")
 
@@ -25,12 +30,23 @@ def stub_command(spec: LaunchSpec) -> list[str]:
     return [python, "-S", "-E", str(PROGRAM), *vector[5:]]
 
 
+def on_node(instance: str, logs: LaunchLogs, on_exit: OnExit) -> NodeRuntime:
+    """See :data:`model_deployment.app.components.MakeRuntime`."""
+    return NodeRuntime(Address(os.environ["NODE"], PORT), logs, on_exit=on_exit)
+
+
 def run() -> None:
     """The command line of ``sys.argv``."""
     # Started a hundred times, it spends half of its time on looking for garbage in MLflow's modules.
     gc.set_threshold(100_000, 50, 100)
     atexit.register(gc.freeze)
-    server.serve = partial(server.serve, stand_in=StandIn(stub_command, str(PROGRAM)))
+    stand_in = StandIn(
+        stub_command,
+        str(PROGRAM),
+        contained="/stub/stub_model_server.py",
+        runtime=on_node if "NODE" in os.environ else None,
+    )
+    server.serve = partial(server.serve, stand_in=stand_in)
     main()
 
 

@@ -150,7 +150,8 @@ class Server:
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         hung_up = contextlib.suppress(ConnectionError)
         with connection, connection.makefile("rb") as stream, hung_up:
             while (request := read_request(stream, connection)) is not None:

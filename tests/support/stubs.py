@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from tests.support import audit
+from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 
 PROGRAM = Path(__file__).with_name("stub_model_server.py")
@@ -128,11 +129,3 @@ class Stubs(contextlib.ExitStack):
         stub = self.launch(**faults)
         until_sync(stub.listens, what="the stub's port")
         return stub
-
-
-def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from model_deployment.core.errors import problem_type
 from tests.support.waiting import until_sync
 
 S = TypeVar("S")
@@ -21,8 +22,7 @@ def check_problem(answer: httpx.Response) -> Any:
     assert answer.headers["content-type"] == PROBLEM, answer.text
     problem = answer.json()
     assert problem["status"] == answer.status_code
-    assert problem["type"] == "about:blank"
-    assert problem["title"]
+    assert problem["type"] == problem_type(problem["title"])
     assert problem["detail"].startswith("cannot "), problem
     assert "Traceback" not in problem["detail"]
     if answer.status_code == 503 and problem.get("state") != "failed":  # where trying again helps

@@ -5,21 +5,35 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
 
-from tests.support.harness import HOST, claim_ports
+from tests.support.harness import HOST
+from tests.support.ports import claim_ports
 from tests.support.waiting import until_sync
 
 
 @contextlib.contextmanager
-def tracking_server(database: Path, folder: Path) -> Iterator[str]:
-    """Serve a database; the address. All the server has started ends with it."""
+def tracking_server(
+    database: Path | None = None,
+    folder: Path = Path(),
+    *,
+    before: Sequence[str] = (),
+    environment: Mapping[str, str] = os.environ,
+) -> Iterator[str]:
+    """Serve a registry; the address. All the server has started ends with it.
+
+    Args:
+        database: SQLite's file; None where the environment names a database and a place for artifacts.
+        folder: where the server works, and keeps artifacts unless the environment says otherwise.
+        before: a command that becomes the server.
+    """
     port = claim_ports(1)
     address = f"http://{HOST}:{port}"
     command = [
+        *before,
         sys.executable,
         "-m",
         "mlflow",
@@ -31,17 +45,14 @@ def tracking_server(database: Path, folder: Path) -> Iterator[str]:
         "--port",
         str(port),
     ]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{database}",
-        "--artifacts-destination",
-        str(folder),
-    ]
+    if database is not None:
+        command += ["--backend-store-uri", f"sqlite:///{database}"]
+        command += ["--artifacts-destination", str(folder)]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            env={**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

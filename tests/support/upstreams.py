@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from model_deployment.http.unix_sockets import bind_in
 from tests.support.raw_http import HOST, Message, Wire, chunks, head
 
 Headers = Iterable[tuple[str, str]]
@@ -45,8 +47,10 @@ Behave = Callable[[Peer], Awaitable[None]]
 class Server:
     """Listens, and lets a function behave badly on every connection."""
 
-    def __init__(self, behave: Behave) -> None:
+    def __init__(self, behave: Behave, path: Path | None = None) -> None:
+        """``path``: of the Unix socket on which it listens; else it listens on a port."""
         self._behave = behave
+        self._path = path
         self._handlers: set[asyncio.Task[None]] = set()
         self._failed: list[BaseException] = []
         #: All requests whose headers came, in this order.
@@ -65,6 +69,10 @@ class Server:
         self._server.close()
 
     async def __aenter__(self) -> Self:
+        if self._path is not None:
+            listener = bind_in(self._path.parent, self._path.name)
+            self._server = await asyncio.start_unix_server(self._accept, sock=listener)
+            return self
         self._server = await asyncio.start_server(self._accept, HOST, 0, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self

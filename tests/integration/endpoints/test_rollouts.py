@@ -134,6 +134,11 @@ def test_a_rollout_survives_kills_of_everything(lab: RolloutLab) -> None:
             until_sync(lambda at=candidate: lab.show()["rollout"]["candidate"] == at, what="it")  # type: ignore[misc]
             failed = len(callers.failed())
             kill(lab, what, candidate, champion)
+            if what in ("candidate", "everything"):
+                # How long it is down decides whether what it failed meanwhile speaks against it.
+                until_sync(lambda: lab.at_rest, timeout=40, what="the rollout's end")
+                if lab.show()["champion"] != candidate:
+                    lab.order("resume")
             lab.serves(candidate)
             callers.more(20)
             if what in ("controller", "candidate"):

@@ -16,6 +16,9 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
+from model_deployment.alerts.alert import Alert
+from model_deployment.alerts.formats import WebhookFormat, body
+from model_deployment.alerts.webhook import Webhook
 from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Documents
@@ -26,10 +29,9 @@ from model_deployment.metrics.feedback import Feedback, Label
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.spool import Spool
 from model_deployment.recording.upkeep import Upkeep
+from model_deployment.reports.alarm import Alarm
 from model_deployment.reports.inputs import InputWriter, Reference, ReportWindow
-from model_deployment.reports.schedule import Alarm
 from model_deployment.reports.service import Reporter
-from model_deployment.reports.webhook import Webhook
 from tests.support.counting import LocalCounts
 
 KEY = ModelKey("diabetes", 1)
@@ -88,8 +90,8 @@ class ReportDesk:
         inputs = [{"name": name, "type": "double", "required": True} for name in X.columns]
         return {"inputs": inputs}
 
-    async def call(self, message: Mapping[str, Any]) -> None:
-        self.calls.append(message)
+    async def call(self, alert: Alert) -> None:
+        self.calls.append(body(alert, WebhookFormat.JSON))
 
     def logged(self) -> None:
         """The run has a reference."""

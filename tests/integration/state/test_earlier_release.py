@@ -3,9 +3,11 @@
 import json
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import pytest
 
+from tests.support import audit, earlier_layouts
 from tests.support.harness import Controller, Controllers
 from tests.support.waiting import until_sync
 
@@ -21,10 +23,7 @@ def captured(controller: Controller) -> list[str]:
 
 def age(controller: Controller) -> None:
     """Take away what the release before did not write."""
-    with closing(sqlite3.connect(controller.state_db)) as state, state:
-        for column in ("proven", "kills", "renewed_at", "merging"):
-            state.execute(f"ALTER TABLE deployments DROP COLUMN {column}")
-        state.execute("PRAGMA user_version=2")
+    earlier_layouts.age(controller.state_db)
     with closing(sqlite3.connect(controller.state_db.parent / "documents.db")) as store, store:
         for name in ("typed", "left_out", "let_through"):
             store.execute("UPDATE documents SET body = json_remove(body, ?)", (f"$.{name}",))
@@ -38,7 +37,9 @@ def test_requests_are_merged_as_they_were(controllers: Controllers, rows: int) -
     age(controller)
     with closing(sqlite3.connect(controller.state_db)) as state, state:
         state.execute(
-            "UPDATE deployments SET options = json_set(options, '$.batch_max_rows', ?)", [rows]
+            "UPDATE deployments SET merging = NULL, "
+            "options = json_set(options, '$.batch_max_rows', ?)",
+            [rows],
         )
     controller.up()
     row = controller.row(KEY)
@@ -65,3 +66,63 @@ def test_models_go_on_and_captures_are_read(controllers: Controllers) -> None:
     items = [{"request_id": "a", "row": 0, "label": 1.0}]
     answer = controller.call("POST", f"/model/{KEY}/feedback", json={"items": items}).json()
     assert answer["matched"] == 1
+
+
+def launches(controller: Controller, key: str) -> set[str | None]:
+    """Ids of the launches that live."""
+    return {row.launch_id for row in audit.read_state(controller.state_db).rows if row.key == key}
+
+
+def test_a_change_that_was_under_way_goes_on(controllers: Controllers) -> None:
+    controller = controllers().up()
+    controller.deploy(KEY)
+    controller.deploy("slow-start-1")
+    path = "/model/slow-start-1"
+    controller.call("PATCH", path, json={"workers": 2}, params={"wait": 0})
+
+    def two() -> bool:
+        found = launches(controller, "slow-start-1")
+        return len(found) == 2 and None not in found
+
+    until_sync(two, what="a launch beside the one that serves")
+    before = {key: launches(controller, key) for key in (KEY, "slow-start-1")}
+    pid = controller.row(KEY)["pid"]
+    controller.kill()
+    age(controller)
+    controller.up()
+    now = {key: launches(controller, key) for key in before}
+    assert now[KEY] == before[KEY]
+    assert now["slow-start-1"] <= before["slow-start-1"]  # the one before may have retired by now
+    assert controller.predict("slow-start-1").status_code == 200
+
+    def done() -> Any:
+        row = controller.row("slow-start-1")
+        assert (row["options"]["workers"], row["replacement"]) == (2, None)
+        assert (row["state"], row["restarts"]) == ("ready", 0)
+        return row
+
+    until_sync(done, what="the change")
+    assert launches(controller, "slow-start-1") < before["slow-start-1"]
+    assert controller.row(KEY)["pid"] == pid
+    assert "replaced: change of workers from 1 to 2" in [
+        event["reason"] for event in controller.events("slow-start-1")
+    ]
+
+
+def test_what_rested_rests(controllers: Controllers) -> None:
+    controller = controllers().up()
+    for key in (KEY, "flaky-1"):
+        controller.deploy(key)
+    controller.post(f"/model/{KEY}/park")
+    controller.undeploy("flaky-1")
+    events = controller.events(KEY)
+    controller.kill()
+    age(controller)
+    controller.up()
+    assert controller.row(KEY)["state"] == "parked"
+    assert controller.row("flaky-1")["state"] == "stopped"
+    # Whose of several replicas they are of, it did not write.
+    unnumbered = [{**event, "replica": None} for event in events]
+    assert [{**event, "replica": None} for event in controller.events(KEY)] == unnumbered
+    assert controller.predict(KEY).status_code == 200
+    assert controller.deploy("flaky-1")["state"] == "ready"

@@ -160,7 +160,7 @@ def test_every_error_is_a_whole_problem(kind: type[errors.ModelDeploymentError])
     more: dict[str, Any] = {"allowed": ["POST"]} if kind is errors.MethodNotAllowed else {}
     problem = kind(detail, **more).problem()
     assert problem == {
-        "type": "about:blank",
+        "type": errors.problem_type(kind.title),
         "title": kind.title,
         "status": kind.status,
         "detail": detail,

@@ -29,13 +29,22 @@ class Database:
             connection.execute(statement, values)
 
     def row(self, state: str, launch_id: str | None, port: int | None) -> None:
+        self.deployment()
         self.execute(
-            "INSERT INTO deployments (model, version, desired, state, step, options, artifact, "
-            "launch_id, port, created_at) VALUES ('m', 1, 'running', ?, ?, '{}', '', ?, ?, '')",
+            "INSERT INTO launches (deployment_id, role, state, replica, step, options, artifact, "
+            "generation, since, reason, launch_id, port) "
+            "VALUES (1, 'serving', ?, 0, ?, '{}', '', 1, '', '', ?, ?)",
             state,
             "kill" if state == "stopping" else None,
             launch_id,
             port,
+        )
+
+    def deployment(self, rest: str | None = None) -> None:
+        self.execute(
+            "INSERT INTO deployments (id, model, version, desired, rest, options, artifact, created_at) "
+            "VALUES (1, 'm', 1, 'running', ?, '{}', '', '')",
+            rest,
         )
 
     def lease(self, port: int, launch_id: str | None) -> None:
@@ -78,7 +87,7 @@ def test_a_launch_on_its_way_need_not_listen(database: Database, stub: Stub, sta
 
 
 def test_finds_processes_without_a_row(database: Database, stub: Stub) -> None:
-    database.row("stopped", None, None)
+    database.deployment("stopped")
     first, second = database.problems(stub)
     assert f"process {stub.pid} of launch launch" in first + second
     with pytest.raises(AssertionError, match=r"not clean:\nprocess .* belongs to no live row"):
@@ -116,11 +125,23 @@ def test_finds_leases_and_rows_that_differ(database: Database, stub: Stub) -> No
     ]
 
 
-def test_finds_a_port_of_a_row_at_rest(database: Database, stub: Stub) -> None:
+def test_finds_a_launch_of_what_rests(database: Database, stub: Stub) -> None:
     stub.destroy()
-    database.row("failed", None, stub.port)
-    (problem,) = database.problems(stub)
-    assert "rests and still has a launch or a port" in problem
+    database.row("pending", None, None)
+    assert database.problems(stub) == []
+    database.execute("UPDATE deployments SET rest = 'failed'")
+    assert database.problems(stub) == ["m-1 rests (failed) and still has a launch"]
+
+
+def test_finds_a_deployment_that_nobody_goes_on_with(database: Database, stub: Stub) -> None:
+    stub.destroy()
+    database.deployment()
+    assert database.problems(stub) == ["m-1 has neither launches nor a state to rest in"]
+
+
+def test_a_launch_without_a_port_needs_none(database: Database, stub: Stub) -> None:
+    database.row("ready", "launch", None)
+    assert database.problems(stub) == []
 
 
 def test_finds_that_it_looks_for_the_wrong_instance(database: Database, stub: Stub) -> None:
