@@ -31,17 +31,21 @@ from report import REPORT, ROOT
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.core.domain import Role
 from model_deployment.core.names import ModelKey
+from model_deployment.core.users import Role
 from model_deployment.credentials.htpasswd import set_user
 
 KEY = ModelKey("diabetes", 1)
 #: The last commit whose proxy was an ASGI application in front of aiohttp.
 BEFORE = "6707753"
+#: The release before deployments had several launches.
+RELEASE = "92bef9c"
 #: Highest ratio to it of the processor time a request, and of one caller's median latency.
 BAR, BAR_ALONE = 0.6, 1.0
 #: Highest ratio of the processor time a request: of four proxies to one, of a hundred deployments to one.
 BAR_FLAT = 1.1
+#: Highest ratio to the release before, and of three launches to one.
+BAR_RELEASE, BAR_LAUNCHES = 1.05, 1.1
 PAIRS = 5
 SECONDS = 2.0
 CALLERS = 64
@@ -116,6 +120,7 @@ def started(
     folder: Path | None = None,
     merged: int = 0,
     deployments: int = 1,
+    targets: int = 1,
     thinks: bool = False,
 ) -> Iterator[Server]:
     """A server in processes of its own. The arguments are those of :class:`Specification`."""
@@ -129,6 +134,7 @@ def started(
                 upstream=upstream,
                 merged=merged,
                 deployments=deployments,
+                targets=targets,
                 folder=str(folder or ""),
                 thinks=thinks,
                 shared=processes > 1,
@@ -219,6 +225,19 @@ class Bench:
                     )
         return found
 
+    def launches(self) -> list[Comparison]:
+        """A deployment with one launch, in the release before and now; and one with three."""
+        found = []
+        with checkout(RELEASE) as tree:
+            for name, merged in (("merged", MERGED), ("not merged", 0)):
+                with self._servers([{"root": tree, "merged": merged}, {"merged": merged}]) as pair:
+                    pairs = compare(*pair, self._others, CALLERS)
+                    label = f"commit {RELEASE}, 1 launch now, {name}"
+                    found.append(costs(label, pairs, BAR_RELEASE, self.failed))
+        with self._servers([{}, {"targets": 3}]) as pair:
+            pairs = compare(*pair, self._others, CALLERS)
+        return [*found, costs("1 launch, 3 launches", pairs, BAR_LAUNCHES, self.failed)]
+
     def processes(self) -> list[Comparison]:
         """One proxy, and several that share a listening socket; each has as many callers."""
         found = []
@@ -267,7 +286,7 @@ def table(found: list[Comparison], commit: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--against", default=BEFORE, metavar="COMMIT", help="default: %(default)s")
-    parser.add_argument("--only", choices=["against", "processes", "deployments"])
+    parser.add_argument("--only", choices=["against", "launches", "processes", "deployments"])
     parser.add_argument("--check", action="store_true", help="fail above a bar")
     parser.add_argument("--write", action="store_true", help=f"update {REPORT.name}")
     arguments = parser.parse_args()
@@ -276,6 +295,8 @@ def main() -> None:
         bench = Bench(Path(folder))
         if arguments.only in (None, "against"):
             found += bench.against(arguments.against)
+        if arguments.only in (None, "launches"):
+            found += bench.launches()
         if arguments.only in (None, "processes"):
             found += bench.processes()
         if arguments.only in (None, "deployments"):

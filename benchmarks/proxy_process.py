@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import gc
+import importlib
 import json
 import os
 import re
@@ -46,6 +47,8 @@ class Specification:
     merged: int = 0
     #: Deployments in the route table.
     deployments: int = 1
+    #: Launches of each deployment, where a commit can have several; all are the same model server.
+    targets: int = 1
     #: Folder for captures and credentials; empty for a proxy with neither.
     folder: str = ""
     #: The model server takes its time.
@@ -101,10 +104,6 @@ async def upstream(spec: Specification, listener: socket.socket) -> None:
 
 async def proxy(spec: Specification, listener: socket.socket, recorder: Any = None) -> None:
     """Serve a proxy until the parent ends."""
-    from model_deployment.core import domain
-    from model_deployment.core.domain import Route, State
-    from model_deployment.core.names import ModelKey
-    from model_deployment.core.options import Options
     from model_deployment.core.signature import Signature
     from model_deployment.gate import Gate, Validation
     from model_deployment.proxy.context import ExchangeContext
@@ -115,27 +114,7 @@ async def proxy(spec: Specification, listener: socket.socket, recorder: Any = No
     columns = [{"name": name, "type": "double", "required": True} for name in COLUMNS]
     gate = Gate(Signature(columns, None, None), mapping, Validation.STRICT)
     routes = Routes(UpstreamLimits(), gates=lambda route: gate, **_shared_limits(spec))
-    options = Options(batch_max_rows=spec.merged)
-    # Before this member there was the option only.
-    new = "max_batch_rows" in Route.__dataclass_fields__
-    merging: dict[str, Any] = {"max_batch_rows": spec.merged} if new else {}
-    # It had another name in earlier commits.
-    address_type: Any = getattr(domain, "Address", None) or vars(domain)["Endpoint"]
-    address = address_type(HOST, spec.upstream)
-    routes.publish(
-        [
-            Route(
-                ModelKey(spec.model, n + 1),
-                State.READY,
-                f"launch-{n}",
-                address,
-                "",
-                options,
-                **merging,
-            )
-            for n in range(spec.deployments)
-        ]
-    )
+    routes.publish([_route(spec, n) for n in range(spec.deployments)])
     admit: Any = None
     if spec.folder:
         recorder, admit = _recorder(Path(spec.folder)), _admit(Path(spec.folder))
@@ -144,6 +123,34 @@ async def proxy(spec: Specification, listener: socket.socket, recorder: Any = No
     context = ExchangeContext(10 * 1024 * 1024, recorder=recorder)
     await _serve(routes, context, admit, listener, shared=spec.shared)
     await routes.close()
+
+
+def _route(spec: Specification, number: int) -> Any:
+    """The route of a deployment, as this commit or another one has it."""
+    from model_deployment.core import domain
+    from model_deployment.core.domain import State
+    from model_deployment.core.names import ModelKey
+    from model_deployment.core.options import Options
+
+    try:
+        routes: Any = importlib.import_module("model_deployment.core.routes")
+    except ImportError:  # a commit before launches were apart from deployments
+        routes = domain
+    # It had another name in earlier commits.
+    address_type: Any = getattr(domain, "Address", None) or vars(domain)["Endpoint"]
+    address, launch = address_type(HOST, spec.upstream), f"launch-{number}"
+    fields = routes.Route.__dataclass_fields__
+    more: dict[str, Any] = {"options": Options(batch_max_rows=spec.merged)}
+    # Before this member there was the option only.
+    more |= {"max_batch_rows": spec.merged} if "max_batch_rows" in fields else {}
+    if "targets" in fields:
+        targets = [
+            routes.Target(f"{launch}-{n}", f"{launch}-{n}", address) for n in range(spec.targets)
+        ]
+        more["targets"] = (*targets,)
+    else:  # a deployment had one launch
+        more |= {"launch_id": launch, "address": address}
+    return routes.Route(ModelKey(spec.model, number + 1), State.READY, **more)
 
 
 def _shared_limits(spec: Specification) -> dict[str, Any]:

@@ -28,8 +28,10 @@ from model_deployment.registry.threads import in_time
 from tests.support.stubs import free_port
 
 NAME, VERSIONS, ROUNDS = "nightly", 300, 3
-#: What a first and a second list may take, as parts of one call for each version.
-FIRST, SECOND = 0.5, 0.15
+#: Versions of the first page of the dashboard.
+PAGE = 50
+#: What a first page, a first and a second list may take, as parts of one call for each version.
+NEWEST, FIRST, SECOND = 0.25, 0.5, 0.15
 
 
 def fill(uri: str) -> None:
@@ -64,18 +66,24 @@ async def measure(uri: str) -> dict[str, list[float]]:
     import mlflow
 
     client = mlflow.MlflowClient(uri, uri)
-    took: dict[str, list[float]] = {"each": [], "first": [], "second": []}
+    took: dict[str, list[float]] = {"each": [], "newest": [], "first": [], "second": []}
     for _ in range(ROUNDS):
         registry = Registry(tracking_uri=uri, registry_uri=uri, timeout=60, download_timeout=60)
         await registry.warm_up()
         began = time.perf_counter()
         await asyncio.to_thread(one_by_one, client)
         took["each"].append(time.perf_counter() - began)
-        for which in ("first", "second"):
+        page = Registry(tracking_uri=uri, registry_uri=uri, timeout=60, download_timeout=60)
+        await page.warm_up()
+        for which, source, limit in (
+            ("newest", page, PAGE),
+            ("first", registry, None),
+            ("second", registry, None),
+        ):
             began = time.perf_counter()
-            versions = await registry.versions(NAME)
+            versions = await source.versions(NAME, limit=limit)
             took[which].append(time.perf_counter() - began)
-            assert len(versions) == VERSIONS
+            assert len(versions) == (limit or VERSIONS)
             assert all(len(version.metrics) == 8 for version in versions)
     return took
 
@@ -126,17 +134,17 @@ def main() -> None:
             f"| `GET /get_model_version_list`, {words} | {took[which]:.2f} | "
             f"{took[which] / took['each']:.0%} (at most {bar:.0%}) |"
             for which, words, bar in (
-                ("first", "the first time", FIRST),
-                ("second", "then", SECOND),
+                ("newest", f"the newest {PAGE}, the first time", NEWEST),
+                ("first", "all, the first time", FIRST),
+                ("second", "all, then", SECOND),
             )
         ),
     ]
     print("\n".join(lines))
     if arguments.write:
         report.write("registry", "\n".join(lines), "## Lists of versions")
-    if arguments.check and (
-        took["first"] > FIRST * took["each"] or took["second"] > SECOND * took["each"]
-    ):
+    bars = {"newest": NEWEST, "first": FIRST, "second": SECOND}
+    if arguments.check and any(took[which] > bar * took["each"] for which, bar in bars.items()):
         raise SystemExit("above the bar")
 
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,16 +67,23 @@ def direct(model: Path, folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def controller(
-    registry: str, model: str, version: int, options: dict[str, Any], folder: Path
+    registry: str,
+    model: str,
+    version: int,
+    options: dict[str, Any],
+    folder: Path,
+    settings: Mapping[str, str] = {},
 ) -> Iterator[Server]:
-    """A controller with one deployment."""
-    with empty_controller(registry, 1, folder) as server:
+    """A controller with one deployment, and further settings."""
+    with empty_controller(registry, 1, folder, settings) as server:
         deploy(server, model, version, options)
         yield replace(server, path=f"/{model}-{version}")
 
 
 @contextmanager
-def empty_controller(registry: str, models: int, folder: Path) -> Iterator[Server]:
+def empty_controller(
+    registry: str, models: int, folder: Path, more: Mapping[str, str] = {}
+) -> Iterator[Server]:
     """A controller without deployments, and with ports for so many."""
     [port] = free_ports(1)
     first = _free_range(models)
@@ -88,6 +95,7 @@ def empty_controller(registry: str, models: int, folder: Path) -> Iterator[Serve
         "MODEL_DEPLOYMENT_KEEP_MODELS": "false",
         "MLFLOW_TRACKING_URI": registry,
         "PYTHONPATH": str(ROOT),
+        **more,
     }
     command = [sys.executable, "-m", "model_deployment", "serve"]
     with started("controller", command, folder, settings) as process:

@@ -26,13 +26,15 @@ from pathlib import Path
 
 import proxy
 import report
+import steady
 import uvloop
 from load import BODY, HOST
 from report import REPORT, ROOT
+from steady import median
 
 sys.path.insert(0, str(ROOT))
 
-from model_deployment.core.domain import Role
+from model_deployment.core.users import Role
 from model_deployment.credentials import htpasswd
 
 #: What p99 may become, as a multiple.
@@ -170,34 +172,15 @@ def crowded(port: int, core: int) -> Iterator[list[int]]:
         process.stdout.close()
 
 
-async def normal(port: int, seconds: float) -> tuple[list[float], int]:
-    """The others: latencies in milliseconds, from when a request was due, and how many failed."""
-    latencies: list[float] = []
-    failed = 0
-    begin = time.perf_counter()
-
-    async def caller(number: int) -> None:
-        nonlocal failed
-        reader, writer = await asyncio.open_connection(HOST, port)
-        due = begin + number / RATE
-        while due < begin + seconds:
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            writer.write(HEAD + b"\r\n" + BODY)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            latencies.append((time.perf_counter() - due) * 1e3)
-            failed += not head.startswith(b"HTTP/1.1 200 ")
-            due += CONNECTIONS / RATE
-        writer.close()
-
-    await asyncio.gather(*(caller(number) for number in range(CONNECTIONS)))
-    return latencies, failed
+def normal(port: int, seconds: float) -> tuple[list[float], int]:
+    """The others: latencies in milliseconds, and how many failed."""
+    request = HEAD + b"\r\n" + BODY
+    return uvloop.run(steady.calls(port, request, seconds, rate=RATE, connections=CONNECTIONS))
 
 
 def one_round(port: int, core: int, slow: bool) -> Seen:
     with crowded(port, core) if slow else nullcontext([0, 0]) as counts:
-        latencies, failed = uvloop.run(normal(port, SECONDS))
+        latencies, failed = normal(port, SECONDS)
     latencies.sort()
     p99 = latencies[len(latencies) * 99 // 100]
     return Seen(statistics.median(latencies), p99, failed, min(counts))
@@ -213,15 +196,11 @@ def measure() -> dict[bool, list[Seen]]:
         proxy.started("proxy", core, upstream.port) as controller,
         gateway(controller.port, Path(folder)) as port,
     ):
-        uvloop.run(normal(port, 1.0))
+        normal(port, 1.0)
         for number in range(2 * ROUNDS):
             slow = bool(number % 2)
             seen[slow].append(one_round(port, core, slow))
     return seen
-
-
-def _median(rounds: list[Seen], what: str) -> float:
-    return statistics.median(getattr(one, what) for one in rounds)
 
 
 def main() -> None:
@@ -236,7 +215,7 @@ def main() -> None:
         uvloop.run(crowd(int(port)))
         return
     seen = measure()
-    ratio = _median(seen[True], "p99") / _median(seen[False], "p99")
+    ratio = median(seen[True], "p99") / median(seen[False], "p99")
     there = min(one.slow for one in seen[True])
     lines = [
         f"{RATE} requests a second on {CONNECTIONS} connections through nginx and the proxy, with bcrypt "
@@ -246,7 +225,7 @@ def main() -> None:
         "| | p50 ms | p99 ms |",
         "| --- | ---: | ---: |",
         *(
-            f"| {name} | {_median(seen[slow], 'p50'):.2f} | {_median(seen[slow], 'p99'):.2f} |"
+            f"| {name} | {median(seen[slow], 'p50'):.2f} | {median(seen[slow], 'p99'):.2f} |"
             for slow, name in ((False, "alone"), (True, f"beside {there:,} slow ones"))
         ),
         "",

@@ -74,8 +74,10 @@ def train(lean: pd.DataFrame, folder: Path) -> str:
 
 
 @contextmanager
-def controller(folder: Path, registry: str, ports: int = 1) -> Iterator[httpx.Client]:
-    """A controller of its own, and a client of it."""
+def controller(
+    folder: Path, registry: str, ports: int = 1, **settings: str
+) -> Iterator[httpx.Client]:
+    """A controller of its own, and a client of it; ``settings`` are further ones, by their names."""
     port = free_port()
     first = free_port()
     environment = os.environ | {
@@ -84,6 +86,7 @@ def controller(folder: Path, registry: str, ports: int = 1) -> Iterator[httpx.Cl
         "MODEL_DEPLOYMENT_PORTS": f"{first}-{first + ports - 1}",
         "MLFLOW_TRACKING_URI": registry,
         "MODEL_DEPLOYMENT_REGISTRY_TIMEOUT": "60s",  # this machine may have other work
+        **{f"MODEL_DEPLOYMENT_{name}": value for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "model_deployment", "serve"]
     with (
