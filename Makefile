@@ -2,24 +2,33 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The environment of the flows: Prefect needs other versions of some libraries.
+FLOWS ?= .venv-flows
 # Four processes on the two cores of CI: many tests wait for processes of their own.
 PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
+# A Prefect server for each process, so few of them.
+PYTEST_FLOWS := $(FLOWS)/bin/python -m pytest -n 2 --dist loadfile flows/tests
+# Users need not have it; CI does.
+FLOWS_DEV := $(if $(CI),$(FLOWS)/dev,$(wildcard $(FLOWS)/dev))
+SKIPPED := echo "skipped: the tests of flows; make flows-dev installs what they need into $(FLOWS)"
 # pip names each package; the moving bar is left out where the output is no terminal.
 PIP := $(BIN)/pip install --disable-pip-version-check --progress-bar $$(test -t 1 && echo on || echo off)
+PIP_FLOWS := $(subst $(BIN),$(FLOWS)/bin,$(PIP)) -c flows/constraints.txt
 # Images for containers often forbid it, and each process of the tests would compile all of them anew.
 unit test: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run unit unit-newest test lint format bench docs screenshots clean
+.PHONY: help run flows flows-dev unit unit-newest test coverage lint format bench docs screenshots clean
 
 help:
 	@echo "make run    start a controller with a demo model on 127.0.0.1:8000 (the first time: installs 1.3 GB)"
+	@echo "make flows  install what retraining needs into $(FLOWS): Prefect, Optuna, Keras (1.9 GB); start it if a project is set"
 	@echo "make unit   run the quick tests (a minute); make unit-newest: with the newest Python that is here"
-	@echo "make test   run all tests, with coverage (those of CI)"
+	@echo "make test   run all tests (those of CI); make coverage: which lines they run"
 	@echo "make lint   style, types, layers"
 	@echo "make format format the code"
 	@echo "make bench  measure, side by side; writes docs/benchmarks.md (fifteen minutes)"
-	@echo "make docs   write docs/reference/ and the generated parts of docs/"
-	@echo "make screenshots  take the pictures of the dashboard (six minutes; needs Debian's chromium)"
+	@echo "make docs   write docs/reference/, the generated parts of docs/ and of the client"
+	@echo "make screenshots  take the pictures of the dashboard (ten minutes; needs Debian's chromium)"
 	@echo "make clean  remove .venv and caches (not data/)"
 
 # Installed again whenever one of these files changes.
@@ -36,26 +45,48 @@ $(VENV)/dev: $(VENV)/run
 	@$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(FLOWS)/run: pyproject.toml flows/pyproject.toml flows/constraints.txt
+	@echo "Installing Prefect, Optuna, Keras and MLflow into $(FLOWS): about 1.9 GB on disk, 3 to 6 minutes."
+	@$(PYTHON) -m venv $(FLOWS)
+	@$(PIP_FLOWS) -e . -e './flows[series]'
+	@touch $@
+	@echo "Installed."
+
+$(FLOWS)/dev: $(FLOWS)/run
+	@$(PIP_FLOWS) -e . -e './flows[series,postgresql,dev]'
+	@touch $@
+
+flows: $(VENV)/run $(FLOWS)/run
+	@if [ -n "$$MODEL_DEPLOYMENT_FLOWS_PROJECT" ]; then exec $(BIN)/model-deployment flows serve; fi; \
+	echo "Next: model-deployment flows init FOLDER. With MODEL_DEPLOYMENT_FLOWS_PROJECT=FOLDER a controller starts flows when they are needed, and make flows starts their service at once."
+
+flows-dev: $(FLOWS)/dev
+
 run: $(VENV)/run
 	@$(BIN)/model-deployment demo
 
 # Fewer made-up examples, and none of the tests that take seconds.
-unit: $(VENV)/dev
+unit: $(VENV)/dev $(FLOWS_DEV)
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/unit $(ARGS)
+	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS) -m "not slow",$(SKIPPED)))
 
 unit-newest:
 	@for minor in 15 14 13 12; do \
 		for python in python3.$$minor $(HOME)/.pyenv/versions/3.$$minor.*/bin/python; do \
 			if $$python -c 'import ensurepip' 2>/dev/null; then \
-				exec $(MAKE) unit PYTHON=$$python VENV=.venv-newest; \
+				exec $(MAKE) unit PYTHON=$$python VENV=.venv-newest FLOWS_DEV= SKIPPED=:; \
 			fi; \
 		done; \
 	done; \
 	echo "skipped: no Python newer than 3.11 is here"
 
-# With arguments only a part is run, of which the coverage says nothing.
-test: $(VENV)/dev
-	$(PYTEST) $(if $(ARGS),,--cov) $(ARGS)
+test: $(VENV)/dev $(FLOWS_DEV)
+	$(PYTEST) $(ARGS)
+	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS),$(SKIPPED)))
+
+# Apart from the tests: Python that is traced takes twice as long.
+coverage: $(VENV)/dev
+	$(PYTEST) --cov
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -74,18 +105,21 @@ bench: $(VENV)/dev
 	$(BIN)/python benchmarks/serving.py --write --check
 	$(BIN)/python benchmarks/peers.py --write --check
 	$(BIN)/python benchmarks/start.py --write --check
+	$(BIN)/python benchmarks/replicas.py --write --check
 	$(BIN)/python benchmarks/idle.py --write --check
 	$(BIN)/python benchmarks/capture.py --write
 	$(BIN)/python benchmarks/slow.py --write --check
 	$(BIN)/python benchmarks/registry.py --write --check
 	$(BIN)/python benchmarks/verdicts.py --write --check
 	$(BIN)/python benchmarks/rollouts.py --write --check
+	$(if $(wildcard $(FLOWS)/run),$(BIN)/python benchmarks/training.py --write --check,@$(SKIPPED))
 
 docs: $(VENV)/dev
 	$(BIN)/python scripts/docs.py
 
 screenshots: $(VENV)/dev
 	$(BIN)/python -W ignore scripts/screenshots.py
+	$(BIN)/python -W ignore scripts/flow_pictures.py
 
 clean:
-	rm -rf .venv .venv-newest .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-newest $(FLOWS) .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -3,7 +3,8 @@
 Tables kept by hand rot. These come from the code and stand between markers (``<!-- name -->``), in pages
 whose prose is written by hand: the calls (from OpenAPI), settings, commands, problems and metrics in
 docs/reference/, the glossary (from STYLE.md), the state machine and the rooms in docs/design.md, the names
-in docs/verdicts.md. So does the table of paths in nginx/routes.conf.
+in docs/verdicts.md. So do the table of paths in
+nginx/routes.conf, and code of the client (``client_code``).
 """
 
 import ast
@@ -25,11 +26,15 @@ from model_deployment.app import web
 from model_deployment.cli.main import app as command_line
 from model_deployment.core import errors
 from model_deployment.core import names as model_names
-from model_deployment.core.lifecycle import diagram
+from model_deployment.core.deployment_lifecycle import diagram
+from model_deployment.core.launch_lifecycle import diagram as launch_diagram
+from model_deployment.core.replacement import diagram as replacement_diagram
 from model_deployment.core.rollouts import diagram as rollout_diagram
 from model_deployment.degradation.wording import verdict_words
+from model_deployment.flow_project.table import settings_tables
 from model_deployment.settings import Settings, settings_table
 from model_deployment.telemetry.prometheus import families
+from scripts import client_code, client_reference
 
 ROOT = Path(__file__).parents[1]
 
@@ -279,12 +284,15 @@ def problems() -> str:
     kinds = list(_below(errors.ModelDeploymentError))
     # One line for each title; the class that has it first says what it means.
     root = errors.ModelDeploymentError
-    found = {(root.status, root.title): "An error of the controller; its trace is in the log."}
+    found = {(root.status, root.title): "An error of the controller; its traceback is in the log."}
     for kind in kinds:
         meaning = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0].replace("``", "`")
         found.setdefault((kind.status, kind.title), meaning)
-    rows = ((str(status), title, text) for (status, title), text in sorted(found.items()))
-    return table(("status", "title", "meaning"), rows)
+    rows = (
+        (str(status), title, f"`{errors.problem_type(title).rpartition(':')[2]}`", text)
+        for (status, title), text in sorted(found.items())
+    )
+    return table(("status", "title", "type", "meaning"), rows)
 
 
 def _below(kind: type[errors.ModelDeploymentError]) -> Iterator[type[errors.ModelDeploymentError]]:
@@ -363,10 +371,12 @@ def gateway_routes(text: str) -> str:
     lines = ['    default "";']
     # The first pattern that matches counts: what may be the name of a model comes last.
     ordered = sorted(POLICIES.items(), key=lambda one: one[0][1].startswith("/{name}"))
-    handlers: dict[str, str] = {}
+    handlers: dict[str, list[str]] = {}
     for (method, template), policy in ordered:
-        handlers[template] = f"{handlers.get(template, '')} {method} {policy.handler}".strip()
-    for template, allowed in handlers.items():
+        handlers.setdefault(template, []).append(f"{method} {policy.handler}")
+    for template, found in handlers.items():
+        # Reading comes before changing, as in the header Allow.
+        allowed = " ".join(sorted(found, key=lambda one: not one.startswith("GET ")))
         # Only a prediction's first segment needs the exact form: other paths begin with a fixed one.
         exact = patterns if template.startswith("/{name}") else {"path": ".+"}
         parts = re.split(r"\{(\w+)(?::\w+)?\}", template)
@@ -388,16 +398,20 @@ def parts() -> dict[Path, dict[str, str]]:
     return {
         docs / "design.md": {
             "states": f"```mermaid\n{diagram()}\n```",
+            "launch states": f"```mermaid\n{launch_diagram()}\n```",
+            "replacement states": f"```mermaid\n{replacement_diagram()}\n```",
             "rollout states": f"```mermaid\n{rollout_diagram()}\n```",
             "rooms": rooms(),
         },
         docs / "verdicts.md": {"names": verdict_words.table()},
         reference / "http.md": {"calls": http_calls(description_of_the_api())},
         reference / "settings.md": {"settings": settings_table()},
+        reference / "flow-settings.md": {"flow settings": settings_tables()},
         reference / "command-line.md": {"commands": command_line_sections()},
         reference / "problems.md": {"problems": problems()},
         reference / "metrics.md": {"metrics": metrics()},
         reference / "glossary.md": {"words": glossary()},
+        reference / "python-client.md": {"python calls": client_reference.calls()},
     }
 
 
@@ -411,13 +425,18 @@ def generated() -> dict[Path, str]:
         found[path] = text
     routes = ROOT / "nginx" / "routes.conf"
     found[routes] = gateway_routes(routes.read_text(encoding="utf-8"))
-    return found
+    found[client_code.ANSWERS] = client_code.answer_types(description_of_the_api())
+    return found | client_code.blocking_modules()
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def main() -> None:
     check = "--check" in sys.argv[1:]
     found = generated().items()
-    stale = [(path, text) for path, text in found if path.read_text(encoding="utf-8") != text]
+    stale = [(path, text) for path, text in found if _read(path) != text]
     for path, text in stale:
         if not check:
             path.write_text(text, encoding="utf-8")

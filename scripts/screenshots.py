@@ -42,9 +42,9 @@ POLICY = {
 PICTURES = (
     ("overview", "/", "", "body"),
     ("registry", "/dashboard/registry/diabetes", "[data-deploy]", "body"),
-    ("deployment", "/dashboard/deployments/diabetes-1", "#ask", "body"),
-    ("inputs", "/dashboard/deployments/diabetes-1", "#load-columns", "#inputs"),
-    ("quality", "/dashboard/deployments/diabetes-1", "", "#reports"),
+    ("deployment", "/dashboard/deployments/diabetes-1", "", "body"),
+    ("inputs", "/dashboard/deployments/diabetes-1?tab=inputs", "", "#inputs"),
+    ("quality", "/dashboard/deployments/diabetes-1?tab=quality", "", "#metrics"),
     ("compare", "/dashboard/compare/diabetes?versions=1,2", "", "body"),
     ("endpoint", f"/dashboard/endpoints/{ENDPOINT}", "", ">#guards"),
     ("comparison", f"/endpoints/{ENDPOINT}/comparison?format=html", "", ">body"),
@@ -184,8 +184,9 @@ def begin_rollout(client: httpx.Client, registry: str) -> None:
     raise SystemExit(f"version 2 gets no second share: {rollout}")
 
 
-def pictures(url: str) -> None:
-    """Take all of them."""
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, without a screen."""
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
@@ -193,22 +194,29 @@ def pictures(url: str) -> None:
         raise SystemExit("cannot take pictures without Chromium (Debian: apt-get install chromium)")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=arguments)
+        it = driver.chromium.launch(executable_path=program, args=arguments)
+        try:
+            yield it
+        finally:
+            it.close()
+
+
+def pictures(url: str) -> None:
+    """Take all of them."""
+    with browser() as it:
         for scheme in SCHEMES:
-            context = browser.new_context(
-                color_scheme=scheme, viewport={"width": 1180, "height": 720}
-            )
+            context = it.new_context(color_scheme=scheme, viewport={"width": 1180, "height": 720})
             for name, path, press, target in PICTURES:
-                _take(context.new_page(), url + path, press, target, f"dashboard-{name}-{scheme}")
+                take(context.new_page(), url + path, press, target, f"dashboard-{name}-{scheme}")
             context.close()
-        context = browser.new_context(viewport={"width": 390, "height": 780})
-        _take(context.new_page(), url, "", "body", "dashboard-phone-light")
+        context = it.new_context(viewport={"width": 390, "height": 780})
+        take(context.new_page(), url, "", "body", "dashboard-phone-light")
         page = f"{url}/dashboard/endpoints/{ENDPOINT}"
-        _take(context.new_page(), page, "", ">#rollout", "dashboard-endpoint-phone-light")
-        browser.close()
+        take(context.new_page(), page, "", ">#rollout", "dashboard-endpoint-phone-light")
 
 
-def _take(page: Any, url: str, press: str, target: str, name: str) -> None:
+def take(page: Any, url: str, press: str, target: str, name: str) -> None:
+    """One picture, below docs/images."""
     page.goto(url)
     page.wait_for_timeout(2000)
     if press:
