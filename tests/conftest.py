@@ -5,6 +5,7 @@ And what all tests have in common: errors that they bring about can be read.
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,9 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 # Runs of flows would wait for the other tests: there is no idle processor meanwhile.
 os.environ.setdefault("MODEL_DEPLOYMENT_FLOWS_PRIORITY", "normal")
+# A shell starts what runs in its background with Ctrl-C ignored, and programs of tests would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:
