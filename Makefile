@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
 # In CI, what failed beside all others is run once more, alone, and named: a failure that needs their load
 # is to be mended too, but says nothing of the change. A real one fails again.
 ALONE := --last-failed --last-failed-no-failures none --maxfail 3 -p no:xdist -rA
-ONCE_MORE := $(if $(CI),{ echo "failed beside the others; once more and alone:"; $(BIN)/python -m pytest $(ALONE); },false)
+once_more = $(if $(CI),{ echo "failed beside the others; once more and alone:"; $(1)/python -m pytest $(ALONE) $(2); },false)
 # A Prefect server for each process, so few of them.
 PYTEST_FLOWS := $(FLOWS)/bin/python -m pytest -n 2 --dist loadfile flows/tests
 # Users need not have it; CI does.
@@ -85,8 +85,8 @@ unit-newest:
 	echo "skipped: no Python newer than 3.11 is here"
 
 test: $(VENV)/dev $(FLOWS_DEV)
-	$(PYTEST) $(ARGS) || $(ONCE_MORE)
-	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS),$(SKIPPED)))
+	$(PYTEST) $(ARGS) || $(call once_more,$(BIN))
+	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS) || $(call once_more,$(FLOWS)/bin,flows/tests),$(SKIPPED)))
 
 # Apart from the tests: Python that is traced takes twice as long.
 coverage: $(VENV)/dev
