@@ -78,7 +78,12 @@ class RunningService:
         content = until_sync(self._ready, timeout=_READY, interval=0.2, what="a ready service")
         user, _, password = content["auth"].partition(":")
         self._client = httpx.Client(
-            base_url=content["api_url"], auth=(user, password), timeout=20, trust_env=False
+            base_url=content["api_url"],
+            auth=(user, password),
+            timeout=20,
+            trust_env=False,
+            # A server that has much to do may end an idle connection as the next request is sent on it.
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     def _ready(self) -> dict[str, Any] | None:
