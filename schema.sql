@@ -5,7 +5,8 @@
 -- a controller, but not a boot, so they are cleared when meta.boot_id has changed.
 
 CREATE TABLE IF NOT EXISTS meta (
-    name  TEXT PRIMARY KEY,      -- instance_id, boot_id, documents ("embedded": there is a documents.db)
+    name  TEXT PRIMARY KEY,      -- instance_id, boot_id, documents ("embedded": there is a documents.db),
+                                 -- last_number:<name in lower case> of a removed project of devices
     value TEXT NOT NULL
 ) STRICT;
 
@@ -168,3 +169,138 @@ CREATE TABLE IF NOT EXISTS endpoint_deployments (
     version INTEGER NOT NULL,
     PRIMARY KEY (model, version)
 ) STRICT;
+
+-- Devices at the edge. A project groups models and the devices that run them.
+CREATE TABLE IF NOT EXISTS device_projects (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    models     TEXT NOT NULL,            -- JSON: names of registered models
+    follows    TEXT,                     -- the endpoint whose champion becomes a release
+    policy     TEXT,                     -- JSON: of the releases that follow it
+    created_at TEXT NOT NULL,
+    last_number INTEGER NOT NULL DEFAULT 0 -- of its releases; a restore raises it
+) STRICT;
+
+-- Codes that let one device register, as SHA-256.
+CREATE TABLE IF NOT EXISTS enrolments (
+    id         INTEGER PRIMARY KEY,
+    project_id INTEGER NOT NULL REFERENCES device_projects (id) ON DELETE CASCADE,
+    code_hash  TEXT NOT NULL UNIQUE,
+    groups     TEXT NOT NULL,            -- JSON
+    device     TEXT,                     -- the only name that it may take
+    created_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    used_at    TEXT
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS devices (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id   INTEGER NOT NULL REFERENCES device_projects (id) ON DELETE CASCADE,
+    name         TEXT NOT NULL COLLATE NOCASE,
+    token_hash   TEXT NOT NULL UNIQUE,   -- SHA-256 of 256 random bits
+    groups       TEXT NOT NULL,          -- JSON
+    attributes   TEXT NOT NULL,          -- JSON
+    created_at   TEXT NOT NULL,
+    revoked_at   TEXT,
+    last_seen_at TEXT,                   -- when anything last came of it
+    agent        TEXT NOT NULL DEFAULT '',
+    stream       TEXT NOT NULL DEFAULT '',   -- names its store of unsent messages
+    received     INTEGER NOT NULL DEFAULT 0, -- number of the last stored message of the stream
+    generation   INTEGER NOT NULL DEFAULT 0, -- of its connections; only the newest one writes
+    running      INTEGER,                -- number of the release that it runs
+    health       TEXT NOT NULL DEFAULT '{}', -- JSON
+    UNIQUE (project_id, name)
+) STRICT;
+
+-- What devices should run. A release is the unit of its rollout; see TRANSITIONS in
+-- model_deployment/core/release_lifecycle.py.
+CREATE TABLE IF NOT EXISTS releases (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id INTEGER NOT NULL REFERENCES device_projects (id) ON DELETE CASCADE,
+    number     INTEGER NOT NULL CHECK (number > 0),
+    model      TEXT NOT NULL,
+    version    INTEGER NOT NULL CHECK (version > 0),
+    policy     TEXT NOT NULL,            -- JSON
+    state      TEXT NOT NULL CHECK (state IN ('preparing', 'rolling', 'paused', 'complete', 'stopped',
+        'superseded', 'failed')),
+    stage      INTEGER NOT NULL DEFAULT 0,
+    reason     TEXT NOT NULL,
+    endpoint   TEXT,                     -- that it follows
+    reverts    INTEGER,                  -- number of the release that it takes back
+    manifest   TEXT NOT NULL DEFAULT '', -- canonical JSON, as it is signed
+    signature  TEXT NOT NULL DEFAULT '', -- Ed25519, base64
+    created_at TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    since      TEXT NOT NULL,            -- when it entered its state or stage
+    settled_at TEXT,                     -- since when enough devices of the open stages run it
+    told       INTEGER NOT NULL DEFAULT 0, -- whether the webhook was told of its state
+    UNIQUE (project_id, number),
+    CHECK ((manifest = '') = (signature = '')),
+    CHECK (manifest != '' OR state NOT IN ('rolling', 'paused', 'complete'))
+) STRICT;
+
+-- A project has one release under way at most.
+CREATE UNIQUE INDEX IF NOT EXISTS release_under_way ON releases (project_id)
+    WHERE state IN ('preparing', 'rolling', 'paused');
+
+CREATE TABLE IF NOT EXISTS release_events (
+    id         INTEGER PRIMARY KEY,
+    project_id INTEGER NOT NULL REFERENCES device_projects (id) ON DELETE CASCADE,
+    number     INTEGER,
+    device     TEXT,
+    at         TEXT NOT NULL,
+    previous   TEXT,
+    state      TEXT,
+    reason     TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS events_of_project ON release_events (project_id, id);
+-- Those of single devices, and those of the project, are bounded apart.
+CREATE INDEX IF NOT EXISTS events_by_subject ON release_events (project_id, device IS NULL, id);
+
+-- What each device has made of each release that it was told of.
+CREATE TABLE IF NOT EXISTS device_updates (
+    device_id  INTEGER NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+    release_id INTEGER NOT NULL REFERENCES releases (id) ON DELETE CASCADE,
+    state      TEXT NOT NULL CHECK (state IN ('offered', 'downloading', 'verifying', 'trying', 'running',
+        'failed', 'refused')),
+    reason     TEXT NOT NULL,
+    since      TEXT NOT NULL,
+    bytes      INTEGER NOT NULL DEFAULT 0,
+    of         INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (device_id, release_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS updates_of_release ON device_updates (release_id);
+
+CREATE TABLE IF NOT EXISTS device_commands (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    device_id    INTEGER NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+    name         TEXT NOT NULL,
+    value        TEXT NOT NULL,          -- JSON
+    created_at   TEXT NOT NULL,
+    created_by   TEXT NOT NULL,
+    delivered_at TEXT,
+    answered_at  TEXT,
+    ok           INTEGER,
+    answer       TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS commands_of_device ON device_commands (device_id, id);
+
+-- Messages of devices that are stored, but are not in the document store yet; and the last lines of logs.
+CREATE TABLE IF NOT EXISTS device_messages (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    device_id   INTEGER NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+    stream      TEXT NOT NULL,
+    seq         INTEGER NOT NULL,
+    kind        TEXT NOT NULL CHECK (kind IN ('metrics', 'log', 'captures')),
+    at          TEXT NOT NULL,           -- by the clock of the device
+    received_at TEXT NOT NULL,
+    data        TEXT NOT NULL,           -- JSON
+    lines       INTEGER NOT NULL DEFAULT 0,  -- of a log
+    UNIQUE (device_id, stream, seq)
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS messages_of_kind ON device_messages (kind, id);
+CREATE INDEX IF NOT EXISTS log_of_device ON device_messages (device_id, id, lines) WHERE kind = 'log';

@@ -155,7 +155,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Vacate:
     """The launch is gone: wait for the next one in its place (``pending``), or give the place up.
 
     Any other state is the one in which the deployment rests if no replica is left.
@@ -184,7 +184,7 @@ class Forget:
 
 
 LaunchAction = (
-    Nothing | Prepare | Start | CheckBatching | Promote | Switch | Stop | Release | GiveUp | Forget
+    Nothing | Prepare | Start | CheckBatching | Promote | Switch | Stop | Vacate | GiveUp | Forget
 )
 
 

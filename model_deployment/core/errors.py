@@ -4,7 +4,8 @@ Messages begin with "cannot", name the thing, and say what helps.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 _TYPES = "urn:model-deployment:problem:"
@@ -97,6 +98,18 @@ class NoProject(NotFound, title="No project of flows"):
     """The controller is set to no project of flows."""
 
 
+class UnknownProject(NotFound, title="Unknown project"):
+    """There is no project of devices with this name."""
+
+
+class UnknownDevice(NotFound, title="Unknown device"):
+    """The project has no such device."""
+
+
+class UnknownRelease(NotFound, title="Unknown release"):
+    """The project has no release with this number."""
+
+
 class MethodNotAllowed(ModelDeploymentError, status=405, title="Method not allowed"):
     """The path exists, but not with this method."""
 
@@ -156,8 +169,21 @@ class InvalidProject(InvalidRequest, title="Invalid project"):
     """The settings of a project of flows cannot be used."""
 
 
+class UpgradeRequired(ModelDeploymentError, status=426, title="Upgrade required"):
+    """The path is for WebSockets (RFC 9110, section 15.5.22)."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """With the protocol, and its version (RFC 6455, section 4.4)."""
+        return super().headers | {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+
+
 class TooBusy(ModelDeploymentError, status=429, title="Too busy"):
     """Too many requests are waiting for the model."""
+
+
+class TooManyAttempts(ModelDeploymentError, status=429, title="Too many attempts"):
+    """Too many enrolment codes from this address were not good."""
 
 
 class DeployFailed(ModelDeploymentError, status=502, title="Deployment failed"):
@@ -239,3 +265,18 @@ class StateError(ModelDeploymentError, title="State database unusable"):
 
 class IllegalTransition(StateError):
     """A move the state machine does not have, or that somebody else made first."""
+
+
+@contextmanager
+def changed_meanwhile(what: str) -> Iterator[None]:
+    """Answer a row that changed since it was read with a Conflict.
+
+    Args:
+        what: cannot be done, as ``pause release 3 of halls``.
+    """
+    try:
+        yield
+    except IllegalTransition as error:
+        raise Conflict(
+            f"cannot {what}: it has just changed; look at it, and try again", retry_after=1
+        ) from error

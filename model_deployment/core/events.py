@@ -17,3 +17,8 @@ class Event:
     launch_id: str | None = None
     #: Number of the replica that it happened to.
     replica: int | None = None
+
+
+def by_user(reason: str, user: str) -> str:
+    """A reason with the user who asked, if there is one."""
+    return f"{reason} by {user}" if user else reason

@@ -2,7 +2,7 @@
 
 import zlib
 
-from model_deployment.core.actions import Forget, GiveUp, Policy, Release
+from model_deployment.core.actions import Forget, GiveUp, Policy, Vacate
 from model_deployment.core.domain import (
     Deployment,
     Desired,
@@ -30,7 +30,7 @@ def is_wanted(row: Deployment, launch: Launch) -> bool:
 
 def after_exit(
     row: Deployment, launch: Launch, exit: Exit, closing: bool, now: float, policy: Policy
-) -> Release | GiveUp | Forget:
+) -> Vacate | GiveUp | Forget:
     """The one rule for every exit: not wanted, tries left, or tries used up."""
     if launch.role is not LaunchRole.SERVING:
         return _after_other_exit(row, launch, exit, closing)
@@ -39,11 +39,11 @@ def after_exit(
 
 def _after_replica_exit(
     row: Deployment, launch: Launch, exit: Exit, closing: bool, now: float, policy: Policy
-) -> Release:
+) -> Vacate:
     if row.desired is Desired.STOPPED:
-        return Release(State.STOPPED, "undeployed")
+        return Vacate(State.STOPPED, "undeployed")
     if row.parking:
-        return Release(State.PARKED, row.parking)
+        return Vacate(State.PARKED, row.parking)
     if closing:
         return closed(launch, policy)
     if launch.state is LaunchState.STOPPING:
@@ -51,13 +51,13 @@ def _after_replica_exit(
         # was revoked, or an earlier controller that shut down.
         if launch.tries or launch.kills:
             return rest(row, launch, launch.reason, (launch.tries, launch.kills), now, policy)
-        return Release(State.PENDING, "stopped, and deployed again")
+        return Vacate(State.PENDING, "stopped, and deployed again")
     tries, kills = earlier(launch, now, policy)
     worked = launch.state is LaunchState.READY or row.proven
     if worked and exit.code in _OUTSIDE:
         return rest(row, launch, exit.reason, (tries, kills + 1), now, policy)
     if exit.permanent and not worked:
-        return Release(State.FAILED, f"{exit.reason} ({_PERMANENT})", tries + 1)
+        return Vacate(State.FAILED, f"{exit.reason} ({_PERMANENT})", tries + 1)
     return rest(row, launch, exit.reason, (tries + 1, kills), now, policy)
 
 
@@ -74,10 +74,10 @@ def _after_other_exit(
     return GiveUp(f"{exit.reason} ({_PERMANENT})" if exit.permanent else exit.reason)
 
 
-def closed(launch: Launch, policy: Policy) -> Release:
+def closed(launch: Launch, policy: Policy) -> Vacate:
     # A launch without tries left gets one with the next controller.
     tries = min(launch.tries, policy.tries - 1)
-    return Release(State.PENDING, "stopped by the controller", tries)
+    return Vacate(State.PENDING, "stopped by the controller", tries)
 
 
 def earlier(launch: Launch, now: float, policy: Policy) -> tuple[int, int]:
@@ -98,7 +98,7 @@ def rest(
     ends: tuple[int, int],
     now: float,
     policy: Policy,
-) -> Release:
+) -> Vacate:
     """Try again, now or after a back-off, or give up.
 
     Args:
@@ -111,14 +111,14 @@ def rest(
         # The model works elsewhere: the place is kept, and the last try is repeated now and then.
         delay = _jittered(row, launch, policy.backoff_limit)
         tries = policy.tries - 1
-        return Release(State.PENDING, cause, tries, now + delay, keeps_port=True, kills=kills)
+        return Vacate(State.PENDING, cause, tries, now + delay, keeps_port=True, kills=kills)
     if tries > policy.tries:
-        return Release(State.FAILED, cause, tries)
+        return Vacate(State.FAILED, cause, tries)
     if tries == policy.tries:
-        return Release(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
+        return Vacate(State.FAILED, f"{cause} (gave up after {tries} tries)", tries)
     counted = max(tries, kills - policy.free_restarts)
     not_before = now + backoff(row, launch, counted, policy) if counted > 0 else 0.0
-    return Release(State.PENDING, cause, tries, not_before, keeps_port=True, kills=kills)
+    return Vacate(State.PENDING, cause, tries, not_before, keeps_port=True, kills=kills)
 
 
 def backoff(row: Deployment, launch: Launch, tries: int, policy: Policy) -> float:

@@ -16,11 +16,11 @@ from model_deployment.core.actions import (
     Policy,
     Prepare,
     Promote,
-    Release,
     RowIndependence,
     Start,
     Stop,
     Switch,
+    Vacate,
 )
 from model_deployment.core.domain import (
     Deployment,
@@ -94,9 +94,9 @@ def _pending(
         if not is_wanted(row, launch):
             return Forget()
     elif row.desired is Desired.STOPPED:
-        return Release(State.STOPPED, "undeployed")
+        return Vacate(State.STOPPED, "undeployed")
     elif row.parking:
-        return Release(State.PARKED, row.parking)
+        return Vacate(State.PARKED, row.parking)
     elif recreating(row):
         return Nothing()  # its next launch has other options, which the deployment gets first
     elif seen.closing and launch.port is not None:
@@ -248,12 +248,12 @@ def diagnose(seen: Observation, policy: Policy) -> str:
 
 def after_failure(
     row: Deployment, launch: Launch, cause: str, now: float, policy: Policy
-) -> Release | GiveUp:
+) -> Vacate | GiveUp:
     """What follows for a launch that could not be started."""
     if launch.role is LaunchRole.COMING:
         return GiveUp(cause)
     if row.desired is Desired.STOPPED:
-        return Release(State.STOPPED, "undeployed")
+        return Vacate(State.STOPPED, "undeployed")
     return rest(row, launch, cause, (launch.tries + 1, launch.kills), now, policy)
 
 

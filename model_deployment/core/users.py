@@ -11,6 +11,8 @@ class Role(StrEnum):
     CALLER = "caller"
     #: Everything.
     OPERATOR = "operator"
+    #: What a device at the edge has to do in its own project, and nothing else. No person has this role.
+    DEVICE = "device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,10 @@ class User:
 
     name: str
     role: Role
+    #: Name of the project of a device; empty for people, and in a proxy, which cannot know it.
+    project: str = ""
+    #: Id of the device; None for people, and in a proxy.
+    device_id: int | None = None
 
     def may(self, role: Role) -> bool:
         """Whether the user may do what a role may do."""

@@ -16,11 +16,11 @@ from pathlib import Path
 from model_deployment.core.errors import StateError
 from model_deployment.core.options import Options
 from model_deployment.core.rollout_counts import StageCounts
-from model_deployment.state import endpoint_rows, rows
+from model_deployment.state import device_check, endpoint_rows, rows
 from model_deployment.state.snapshot import BESIDE, sync
 
 #: Raised when the layout of the tables changes; compared with ``PRAGMA user_version``.
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 #: A file that exists while a restore runs, or after it was interrupted.
 UNFINISHED = "restore-unfinished"
 #: Name of the entry in ``meta`` that says that there is an embedded document store.
@@ -151,6 +151,8 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
         yield from _unreadable(connection, table)
     if _has(connection, "endpoints"):
         yield from _endpoint_problems(connection)
+    if _has(connection, "devices"):
+        yield from device_check.problems(connection)
 
 
 def _has(connection: sqlite3.Connection, table: str) -> bool:

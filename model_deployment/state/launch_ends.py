@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Any
 
-from model_deployment.core.actions import Release
+from model_deployment.core.actions import Vacate
 from model_deployment.core.deployment_lifecycle import check
 from model_deployment.core.domain import Deployment, Launch, LaunchRole, LaunchState, State, Step
 from model_deployment.core.errors import IllegalTransition
@@ -17,7 +17,7 @@ def release(
     connection: sqlite3.Connection,
     row: Deployment,
     launch: Launch,
-    action: Release,
+    action: Vacate,
     keeps_port: bool,
     quarantined_until: float,
 ) -> Deployment:

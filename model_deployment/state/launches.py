@@ -7,7 +7,7 @@ only where it matters to the deployment.
 import sqlite3
 from typing import Any
 
-from model_deployment.core.actions import Release, Stop
+from model_deployment.core.actions import Stop, Vacate
 from model_deployment.core.domain import Deployment, Handle, Launch, LaunchRole, LaunchState, State
 from model_deployment.core.errors import IllegalTransition
 from model_deployment.core.merging import Merging
@@ -117,7 +117,7 @@ class Launches:
         self,
         row: Deployment,
         launch: Launch,
-        release: Release,
+        release: Vacate,
         *,
         keeps_port: bool,
         quarantined_until: float,

@@ -12,9 +12,9 @@ from model_deployment.core.actions import (
     Policy,
     Prepare,
     Promote,
-    Release,
     Start,
     Stop,
+    Vacate,
 )
 from model_deployment.core.domain import Deployment, Desired, Exit, Launch, LaunchState, State, Step
 from model_deployment.core.launch_ends import after_exit, backoff
@@ -78,11 +78,11 @@ def test_a_row_in_back_off_waits(not_before: float, waits: bool, artifact: Artif
 def test_artifacts_that_cannot_be_had_cost_a_try() -> None:
     seen = {"artifact": Artifact.FAILED, "artifact_error": "cannot download"}
     action = act(PENDING, seen=seen, tries=2)
-    assert isinstance(action, Release)
+    assert isinstance(action, Vacate)
     assert (action.state, action.reason, action.tries) == (PENDING, "cannot download", 3)
     assert action.not_before > NOW
     last = act(PENDING, seen=seen, tries=POLICY.tries - 1)
-    assert last == Release(FAILED, "cannot download (gave up after 5 tries)", 5)
+    assert last == Vacate(FAILED, "cannot download (gave up after 5 tries)", 5)
 
 
 @pytest.mark.parametrize("artifact", Artifact)
@@ -91,7 +91,7 @@ def test_a_pending_row_nobody_wants_is_stopped_at_once(
     artifact: Artifact, not_before: float
 ) -> None:
     action = act(PENDING, Desired.STOPPED, seen={"artifact": artifact}, not_before=not_before)
-    assert action == Release(STOPPED, "undeployed")
+    assert action == Vacate(STOPPED, "undeployed")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_an_exit_outweighs_all_else_that_was_seen(
 @pytest.mark.parametrize("tries", [0, 4])
 def test_a_death_nobody_minds_ends_in_stopped(state: State, closing: bool, tries: int) -> None:
     dead = row(state, Desired.STOPPED, tries=tries)
-    assert after_exit(dead, only(dead), CRASH, closing, NOW, POLICY) == Release(
+    assert after_exit(dead, only(dead), CRASH, closing, NOW, POLICY) == Vacate(
         STOPPED, "undeployed"
     )
 
@@ -235,7 +235,7 @@ def test_a_death_nobody_minds_ends_in_stopped(state: State, closing: bool, tries
 def test_a_death_by_the_controller_costs_no_try(state: State, tries: int) -> None:
     dead = row(state, tries=tries)
     rest = after_exit(dead, only(dead), CRASH, True, NOW, POLICY)
-    assert rest == Release(PENDING, "stopped by the controller", tries)
+    assert rest == Vacate(PENDING, "stopped by the controller", tries)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_death_costs_a_try_unless_it_was_up_long_enough(
     ready_since = None if up is None else NOW - up
     dead = row(READY, tries=tries, ready_since=ready_since)
     rest = after_exit(dead, only(dead), CRASH, False, NOW, POLICY)
-    assert isinstance(rest, Release)
+    assert isinstance(rest, Vacate)
     assert (rest.state, rest.tries) == (state, counted)
     if state is PENDING:
         assert rest.reason == CRASH.reason
@@ -281,15 +281,15 @@ def test_a_launch_that_was_stopped_died_of_why_it_was_stopped(
 ) -> None:
     dead = row(state, reason=reason, tries=tries)
     after = after_exit(dead, only(dead), CRASH, False, NOW, POLICY)
-    assert isinstance(after, Release)
+    assert isinstance(after, Vacate)
     assert (after.reason, after.tries) == rest
 
 
 @pytest.mark.parametrize(
     ("state", "desired", "seen", "action"),
     [
-        (PENDING, Desired.RUNNING, {"artifact": FETCHED}, Release(State.PARKED, "idle")),
-        (PENDING, Desired.STOPPED, {}, Release(STOPPED, "undeployed")),
+        (PENDING, Desired.RUNNING, {"artifact": FETCHED}, Vacate(State.PARKED, "idle")),
+        (PENDING, Desired.STOPPED, {}, Vacate(STOPPED, "undeployed")),
         (STARTING, Desired.RUNNING, {}, Stop("idle", Step.TERMINATE, NOW + POLICY.cancel_grace)),
         (
             STARTING,
@@ -298,8 +298,8 @@ def test_a_launch_that_was_stopped_died_of_why_it_was_stopped(
             Stop("idle", Step.TERMINATE, NOW + POLICY.cancel_grace),
         ),
         (READY, Desired.RUNNING, {}, Stop("idle", Step.DRAIN, NOW + POLICY.drain_timeout)),
-        (READY, Desired.RUNNING, {"exit": CRASH}, Release(State.PARKED, "idle")),
-        (STARTING, Desired.RUNNING, {"exit": CRASH}, Release(State.PARKED, "idle")),
+        (READY, Desired.RUNNING, {"exit": CRASH}, Vacate(State.PARKED, "idle")),
+        (STARTING, Desired.RUNNING, {"exit": CRASH}, Vacate(State.PARKED, "idle")),
     ],
 )
 def test_all_launches_of_a_deployment_that_is_parked_end(
@@ -335,14 +335,14 @@ def test_the_place_of_a_replica_without_tries_left_is_kept_while_another_one_ser
 ) -> None:
     deployment, second = beside(LaunchState.READY, state, **changes)
     action = decide_launch(deployment, second, Observation(**seen), NOW, POLICY)
-    assert isinstance(action, Release)
+    assert isinstance(action, Vacate)
     assert (action.state, action.reason, action.tries) == (PENDING, CRASH.reason, 4)
     assert POLICY.backoff_limit <= action.not_before - NOW <= 1.1 * POLICY.backoff_limit
     assert action.keeps_port
     for other in (LaunchState.PENDING, LaunchState.STARTING, LaunchState.STOPPING):
         deployment, second = beside(other, state, **changes)
         action = decide_launch(deployment, second, Observation(**seen), NOW, POLICY)
-        assert isinstance(action, Release)
+        assert isinstance(action, Vacate)
         assert action.state is FAILED
 
 
@@ -350,4 +350,4 @@ def test_with_tries_left_a_replica_waits_no_longer_because_another_one_serves() 
     deployment, second = beside(LaunchState.READY, LaunchState.STARTING, tries=1)
     action = decide_launch(deployment, second, Observation(exit=CRASH), NOW, POLICY)
     delay = backoff(deployment, second, 2, POLICY)
-    assert action == Release(PENDING, CRASH.reason, 2, NOW + delay, keeps_port=True)
+    assert action == Vacate(PENDING, CRASH.reason, 2, NOW + delay, keeps_port=True)

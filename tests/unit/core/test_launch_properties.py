@@ -19,11 +19,11 @@ from model_deployment.core.actions import (
     Policy,
     Prepare,
     Promote,
-    Release,
     RowIndependence,
     Start,
     Stop,
     Switch,
+    Vacate,
 )
 from model_deployment.core.domain import (
     LOST,
@@ -79,7 +79,7 @@ def target(action: LaunchAction, launch: Launch) -> LaunchState | None:
             return LaunchState.READY
         case Stop():
             return LaunchState.STOPPING
-        case Release(state):
+        case Vacate(state):
             return LaunchState.PENDING if state is State.PENDING else None
         case GiveUp() | Forget():
             return None
@@ -108,7 +108,7 @@ def test_each_role_has_actions_of_its_own(
 ) -> None:
     common = (Nothing, Stop)
     of = {
-        LaunchRole.SERVING: (*common, Prepare, Start, CheckBatching, Promote, Release),
+        LaunchRole.SERVING: (*common, Prepare, Start, CheckBatching, Promote, Vacate),
         LaunchRole.COMING: (
             *common, Prepare, Start, CheckBatching, Switch, GiveUp, Forget,
         ),
@@ -134,7 +134,7 @@ def test_deadlines_and_back_offs_lie_ahead(
         match action:
             case Start(deadline) | Stop(_, _, deadline):
                 assert deadline >= now
-            case Release(State.PENDING, _, tries, not_before):
+            case Vacate(State.PENDING, _, tries, not_before):
                 assert tries < policy.tries
                 assert not_before == 0 or not_before > now
             case _:
@@ -173,9 +173,9 @@ def test_a_place_is_given_up_only_where_no_other_replica_serves(
     before = replace(before, parking="", proven=True)
     for one, action in decided(before, seen, now, policy):
         match action:
-            case Release(State.PENDING):
+            case Vacate(State.PENDING):
                 pass
-            case Release():
+            case Vacate():
                 assert not [other for other in before.ready if other.id != one.id]
 
 
@@ -243,12 +243,12 @@ class World:
                 )  # fmt: skip
                 if step is Step.KILL or (step is Step.TERMINATE and self.obeys):
                     self.alive = False
-            case Release(State.PENDING, reason, tries, not_before, _, kills):
+            case Vacate(State.PENDING, reason, tries, not_before, _, kills):
                 self._become(
                     LaunchState.PENDING, reason=reason, tries=tries, kills=kills,
                     not_before=not_before, launch_id=None, handle=None, port=None, step=None,
                 )  # fmt: skip
-            case Release(state, reason, tries):
+            case Vacate(state, reason, tries):
                 assert check(only(self.row).state, None)
                 self.row = replace(
                     self.row, launches=(), rest=Rest(state, reason, tries), parking=""
@@ -288,7 +288,7 @@ def test_nothing_rests_parked_that_is_not_to_be(
     before: Deployment, seen: Observation, now: float, policy: Policy
 ) -> None:
     action = decide_launch(before, only(before), seen, now, policy)
-    if isinstance(action, Release) and action.state is State.PARKED:
+    if isinstance(action, Vacate) and action.state is State.PARKED:
         assert before.parking
 
 
@@ -333,7 +333,7 @@ def test_what_works_and_is_killed_from_outside_is_never_given_up(code: int | Non
     for _ in range(20):
         world.alive = world.row.state not in LIVE
         action = world.decide(POLICY, exit=Exit("gone", code) if not world.alive else None)
-        if isinstance(action, Release):
+        if isinstance(action, Vacate):
             assert (action.state, action.tries, action.keeps_port) == (State.PENDING, 0, True)
             pauses.append(max(0.0, action.not_before - world.now))
         world.step(action)
@@ -351,7 +351,7 @@ def test_an_end_costs_a_try_or_counts_as_a_kill_and_never_both(
 ) -> None:
     before, launch = replace(before, desired=Desired.RUNNING), only(before)
     rest = after_exit(before, launch, Exit("gone", code), False, now, policy)
-    assert isinstance(rest, Release)
+    assert isinstance(rest, Vacate)
     up = launch.ready_since is not None and now - launch.ready_since
     if not up:
         assert (rest.tries - launch.tries) + (rest.kills - launch.kills) == 1 or not rest.kills
@@ -374,13 +374,13 @@ def test_what_is_deployed_again_while_it_stops_comes_back_even_with_one_try() ->
     # As want_running leaves it: the tries and launches are forgotten, the reason is the undeploy's.
     again = row(State.STOPPING, step=Step.DRAIN, reason="undeployed", tries=0)
     rest = after_exit(again, only(again), LOST, False, 1000.0, Policy(tries=1))
-    assert rest == Release(State.PENDING, "stopped, and deployed again")
+    assert rest == Vacate(State.PENDING, "stopped, and deployed again")
 
 
 def test_after_failure_minds_the_wish() -> None:
     unwanted = row(State.PENDING, Desired.STOPPED)
     rest = after_failure(unwanted, only(unwanted), "no", 1000.0, POLICY)
-    assert rest == Release(State.STOPPED, "undeployed")
+    assert rest == Vacate(State.STOPPED, "undeployed")
 
 
 def test_back_off_doubles_up_to_its_limit() -> None:

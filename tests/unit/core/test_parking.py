@@ -12,9 +12,9 @@ from model_deployment.core.actions import (
     Park,
     Policy,
     RefuseWake,
-    Release,
     Settle,
     Stop,
+    Vacate,
     Wake,
 )
 from model_deployment.core.deployment_lifecycle import decide_deployment
@@ -164,11 +164,11 @@ def test_a_request_that_came_in_the_last_moment_is_answered(
 def test_its_end_is_no_failure(desired: Desired, closing: bool, state: State) -> None:
     parking = row(State.STOPPING, desired, step=Step.TERMINATE, parking="idle", tries=2)
     rest = after_exit(parking, only(parking), LOST, closing, NOW, POLICY)
-    assert isinstance(rest, Release)
+    assert isinstance(rest, Vacate)
     assert (rest.state, rest.tries, rest.not_before) == (state, 0, 0)
     revoked = replace(parking, parking="")
     again = after_exit(revoked, only(revoked), LOST, closing, NOW, POLICY)
-    assert isinstance(again, Release)
+    assert isinstance(again, Vacate)
     assert again.state is (State.STOPPED if state is State.STOPPED else State.PENDING)
 
 

@@ -13,9 +13,9 @@ from model_deployment.core.actions import (
     Observation,
     Policy,
     Promote,
-    Release,
     RowIndependence,
     Stop,
+    Vacate,
 )
 from model_deployment.core.domain import Desired, Exit, State, Step
 from model_deployment.core.launch_lifecycle import decide_launch
@@ -107,7 +107,7 @@ def test_undeploy_and_the_end_of_the_controller_go_first(promise: RowIndependenc
 @pytest.mark.parametrize("promise", RowIndependence)
 def test_a_launch_that_is_gone_is_not_judged(promise: RowIndependence) -> None:
     action = act(promise, seen={"exit": Exit("it died")})
-    assert isinstance(action, Release)
+    assert isinstance(action, Vacate)
     assert (action.state, action.reason, action.tries) == (State.PENDING, "it died", 1)
 
 
@@ -118,18 +118,18 @@ def ended(tries: int) -> LaunchAction:
 
 
 def test_a_broken_promise_is_the_end_and_its_reason_is_all_that_is_said() -> None:
-    assert ended(POLICY.tries + 1) == Release(State.FAILED, WHY, POLICY.tries + 1)
+    assert ended(POLICY.tries + 1) == Vacate(State.FAILED, WHY, POLICY.tries + 1)
 
 
 def test_the_last_of_several_failures_says_how_many_there_were() -> None:
-    assert ended(POLICY.tries) == Release(State.FAILED, f"{WHY} (gave up after 5 tries)", 5)
+    assert ended(POLICY.tries) == Vacate(State.FAILED, f"{WHY} (gave up after 5 tries)", 5)
 
 
 @pytest.mark.parametrize(("tries", "kept"), [(0, 0), (3, 3), (5, 4), (6, 4)])
 def test_with_the_next_controller_there_is_a_try_left(tries: int, kept: int) -> None:
     stopping = row(State.STOPPING, tries=tries, reason=WHY)
     seen = Observation(exit=Exit("signal 15"), closing=True)
-    rest = Release(State.PENDING, "stopped by the controller", kept)
+    rest = Vacate(State.PENDING, "stopped by the controller", kept)
     assert decide_launch(stopping, only(stopping), seen, NOW, POLICY) == rest
 
 
@@ -138,7 +138,7 @@ def test_what_could_not_be_found_out_counts_as_one_failure_more() -> None:
     assert isinstance(action, Stop)
     assert action.tries == 4
     after = ended(4)
-    assert isinstance(after, Release)
+    assert isinstance(after, Vacate)
     assert (after.state, after.tries) == (State.PENDING, 4)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.core.actions import Release, Stop
+from model_deployment.core.actions import Stop, Vacate
 from model_deployment.core.domain import (
     Address,
     Deployment,
@@ -104,7 +104,7 @@ async def test_a_row_is_read_as_it_was_written(store: Store) -> None:
     assert await store.deployments.get(KEY) == ready
     assert await store.deployments.all() == [ready]
     resting = await store.launches.release(
-        ready, launch, Release(State.PENDING, "gone", tries=2, not_before=NOW + 1, kills=3),
+        ready, launch, Vacate(State.PENDING, "gone", tries=2, not_before=NOW + 1, kills=3),
         keeps_port=False, quarantined_until=NOW,
     )  # fmt: skip
     again = replace(

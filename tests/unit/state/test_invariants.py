@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_deployment.core.actions import Release, Stop
+from model_deployment.core.actions import Stop, Vacate
 from model_deployment.core.domain import Deployment, Launch, LaunchRole, LaunchState, State, Step
 from model_deployment.core.errors import Conflict, IllegalTransition, NoFreePort
 from model_deployment.core.merging import Merging
@@ -51,7 +51,7 @@ class Caller:
 
     async def release(self, row: Deployment, launch: Launch, number: int) -> object:
         state = (State.PENDING, *RESTING)[number % 4]
-        action = Release(state, "gone", tries=number, keeps_port=True)
+        action = Vacate(state, "gone", tries=number, keeps_port=True)
         return await self.store.launches.release(
             row, launch, action, keeps_port=bool(number % 2), quarantined_until=0.0
         )

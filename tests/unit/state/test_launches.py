@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.core.actions import Release, Stop
+from model_deployment.core.actions import Stop, Vacate
 from model_deployment.core.domain import (
     Deployment,
     Desired,
@@ -61,11 +61,11 @@ CHANGES: dict[str, tuple[State, Change]] = {
     ),
     "rest": (
         State.STOPPING,
-        lambda s, r: s.launches.release(r, leader(r), Release(State.PENDING, "gone"), **GONE),
+        lambda s, r: s.launches.release(r, leader(r), Vacate(State.PENDING, "gone"), **GONE),
     ),
     "give up": (
         State.STARTING,
-        lambda s, r: s.launches.release(r, leader(r), Release(State.FAILED, "gone"), **GONE),
+        lambda s, r: s.launches.release(r, leader(r), Vacate(State.FAILED, "gone"), **GONE),
     ),
 }
 
@@ -156,7 +156,7 @@ async def test_a_place_is_not_given_up_for_a_state_with_processes(
     row = await store.bring(State.STOPPING)
     before = await store.dump()
     with pytest.raises(IllegalTransition, match=f"from stopping to {target}"):
-        await store.launches.release(row, leader(row), Release(target, "odd"), **GONE)
+        await store.launches.release(row, leader(row), Vacate(target, "odd"), **GONE)
     assert await store.dump() == before
 
 
@@ -192,7 +192,7 @@ async def held(store: Store) -> Deployment:
     """A replica that waits for its next launch at the port of the one before."""
     row = await store.bring(State.READY)
     return await store.launches.release(
-        row, leader(row), Release(State.PENDING, "gone"), keeps_port=True, quarantined_until=NOW + 5
+        row, leader(row), Vacate(State.PENDING, "gone"), keeps_port=True, quarantined_until=NOW + 5
     )
 
 
@@ -287,7 +287,7 @@ async def test_a_live_replica_that_retires_has_its_step(
 async def test_a_pending_replica_that_retires_is_gone_with_its_port(store: Store) -> None:
     row = await store.grow(await store.bring(State.READY), 2)
     row = await store.launches.release(
-        row, by_number(row, 1), Release(State.PENDING, "gone"), keeps_port=True, quarantined_until=0
+        row, by_number(row, 1), Vacate(State.PENDING, "gone"), keeps_port=True, quarantined_until=0
     )
     assert by_number(row, 1).port == FIRST + 1
     row = await store.launches.retire(row, by_number(row, 1), "1 is enough", NOW)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.core.actions import Release, Stop
+from model_deployment.core.actions import Stop, Vacate
 from model_deployment.core.domain import (
     Deployment,
     Desired,
@@ -170,7 +170,7 @@ async def by_state(store: Store, state: LaunchState) -> Deployment:
     row = await begun(store)
     if state in (LaunchState.PENDING, LaunchState.STARTING):
         row = await store.launches.release(
-            row, leader(row), Release(State.PENDING, "gone"), keeps_port=True, quarantined_until=0
+            row, leader(row), Vacate(State.PENDING, "gone"), keeps_port=True, quarantined_until=0
         )
     if state is LaunchState.STARTING:
         row = await store.launch(row, leader(row).port)
@@ -420,7 +420,7 @@ async def test_a_change_beside_is_not_handed_over(store: Store) -> None:
 async def test_a_change_starts_at_once_what_waits_or_failed(store: Store, state: State) -> None:
     row = await store.bring(State.STARTING)
     row = await store.launches.release(
-        row, leader(row), Release(state, "it broke", 3, NOW + 60, kills=2),
+        row, leader(row), Vacate(state, "it broke", 3, NOW + 60, kills=2),
         keeps_port=False, quarantined_until=0,
     )  # fmt: skip
     row = await store.replacements.change_options(row, WORKERS, None, PURPOSE)
