@@ -156,6 +156,14 @@ def companions(instance: str, kind: str = "") -> Iterator[tuple[str, Process]]:
             yield id, process
 
 
+def of_kind(instance: str, kind: str) -> Iterator[Process]:
+    """Each living companion of a kind, and what they have started."""
+    for name, process in _marked(instance):
+        of, dot, _ = name.partition(DOT)
+        if dot and of == kind:
+            yield process
+
+
 def _marked(instance: str) -> Iterator[tuple[str, Process]]:
     """Each living process of an instance, with what its marker says behind the instance."""
     for pid in psutil.pids():

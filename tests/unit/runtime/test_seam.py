@@ -32,6 +32,7 @@ ADDRESSES = {
     "credentials/access.py": CONTROLLER,
     "flows/service_file.py": COMPANION,
     "proxy/server.py": "the gateway",
+    "proxy/tunnel.py": "the gateway",
     "settings/settings.py": CONTROLLER,
 }
 PIDS = {

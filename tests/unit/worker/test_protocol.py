@@ -26,7 +26,9 @@ import model_deployment.worker as worker
 from model_deployment.worker import __main__ as program, preload
 preload.preload([*program._OWN, *program._SERVING, *program._LATER])
 names = {f"model_deployment.worker.{module.name}" for module in pkgutil.iter_modules(worker.__path__)}
-names -= {"model_deployment.worker.contained"}  # it runs in containers, where nothing is forked
+# Programs of their own, for which nothing is forked: that of containers, and the trial of a release.
+others = "contained", "limits", "onnx_compare", "onnx_form", "onnx_inputs", "onnx_sklearn"
+names -= {f"model_deployment.worker.{name}" for name in others}
 print(*sorted(names - sys.modules.keys()))
 """
 
