@@ -67,6 +67,17 @@ class ArtifactCache:
         """The folder of an entry's artifacts, whether it exists or not."""
         return self._root / name / "model"
 
+    async def registered(
+        self, name: str, download: Download, report: Report = lambda text: None
+    ) -> Path:
+        """The artifacts as they were registered, to read only. A missing or damaged entry is downloaded.
+
+        Raises as :meth:`ensure`.
+        """
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            await self._ensure_whole(name, download, report)
+            return self.path(name)
+
     async def ensure(
         self, name: str, download: Download, report: Report = lambda text: None
     ) -> Path:
@@ -82,15 +93,18 @@ class ArtifactCache:
             Exception: ``download`` failed and there was no entry.
         """
         async with self._locks.setdefault(name, asyncio.Lock()):
-            damage = await asyncio.to_thread(self._damage, name)
-            if damage is not None:
-                await self._replace_damaged(name, damage, download, report)
-            self._reported_damage.pop(name, None)
+            await self._ensure_whole(name, download, report)
             path, message = await _uncancelled(lambda: self._serve(name))
             if message and self._reported_copies.get(name) != message:
                 report(message)
             self._reported_copies[name] = message
             return path
+
+    async def _ensure_whole(self, name: str, download: Download, report: Report) -> None:
+        damage = await asyncio.to_thread(self._damage, name)
+        if damage is not None:
+            await self._replace_damaged(name, damage, download, report)
+        self._reported_damage.pop(name, None)
 
     async def _replace_damaged(
         self, name: str, damage: str, download: Download, report: Report
@@ -128,6 +142,15 @@ class ArtifactCache:
             return str(error)
         return None
 
+    def digests(self, name: str) -> dict[str, str]:
+        """The SHA-256 of each file of an entry, or ``link to`` and where a link leads.
+
+        Raises:
+            FileNotFoundError: there is no such entry.
+            Damaged: its manifest cannot be read.
+        """
+        return _read_manifest(self._root / name / "manifest.json")
+
     def verify(self, name: str) -> None:
         """Compare an entry with its manifest.
 
@@ -136,7 +159,7 @@ class ArtifactCache:
             Damaged: a file was changed or removed since the download. Added files do not count: they are
                 not served.
         """
-        manifest = _read_manifest(self._root / name / "manifest.json")
+        manifest = self.digests(name)
         folder = self.path(name)
         missing = manifest.keys() - {*model_copy.files(folder)}
         if missing:
