@@ -36,6 +36,7 @@ HTTPS_PORT=${HTTPS_PORT:-8443}
 PUBLIC_HTTPS_PORT=${PUBLIC_HTTPS_PORT:-${HTTPS_PORT##*:}}
 GATEWAY_RUN=${GATEWAY_RUN:-/tmp/gateway}
 CONNECTIONS_PER_ADDRESS=${CONNECTIONS_PER_ADDRESS:-256}
+DEVICES_PER_ADDRESS=${DEVICES_PER_ADDRESS:-5000}
 HEADER_TIMEOUT=${HEADER_TIMEOUT:-10}
 BODY_TIMEOUT=${BODY_TIMEOUT:-30}
 AUTH_DELAY=${AUTH_DELAY:-1}
@@ -49,6 +50,7 @@ value HTTPS_PORT "$port" 'PORT or ADDRESS:PORT'
 value PUBLIC_HTTPS_PORT '[0-9]{1,5}' 'a port'
 value RESOLVER '[]0-9A-Fa-f.:[ ]*' 'addresses of name servers'
 value CONNECTIONS_PER_ADDRESS "$number" 'a number'
+value DEVICES_PER_ADDRESS "$number" 'a number'
 value HEADER_TIMEOUT "$number" 'a number of seconds'
 value BODY_TIMEOUT "$number" 'a number of seconds'
 value AUTH_DELAY '[0-9]{1,3}' 'a number of seconds'
@@ -173,6 +175,8 @@ fi
     # as a connection of its address meanwhile, so that guesses cannot keep the workers busy.
     echo "auth_delay ${AUTH_DELAY}s;"
 } > "$run/run-http.conf"
+
+echo "limit_conn sockets $DEVICES_PER_ADDRESS;" > "$run/run-sockets.conf"
 
 # -- where it listens ------------------------------------------------------------------------------
 # listen PORT OPTIONS: on every address, or on the address given with the port.

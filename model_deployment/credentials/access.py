@@ -46,13 +46,13 @@ class Access:
         """Create the check.
 
         Args:
-            open_calls: methods and paths of the calls that need no password.
+            open_calls: methods, and regular expressions of the paths, of the calls that need no password.
             hosts: names of the controller besides ``localhost`` and IP addresses, which no other site can
                 pretend to be.
         """
         self._credentials = credentials
         self._hosts = frozenset(host.lower() for host in hosts)
-        self._open_calls = frozenset(open_calls)
+        self._open_calls = [(method, re.compile(path)) for method, path in open_calls]
         self._good: set[bytes] = set()
 
     async def admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
@@ -68,7 +68,8 @@ class Access:
             refuse_repeated_headers([name for name, _ in scope["headers"]])
         self._check_host(headers.get(b"host", b""))
         scope[USER] = await self._user(scope, headers)
-        if scope["method"] not in _SAFE:
+        # A page may open a WebSocket to any site, which is not asked first (RFC 6455, section 10.2).
+        if is_socket(scope) or scope["method"] not in _SAFE:
             refuse_cross_site(headers)
 
     async def _user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> User | None:
@@ -87,8 +88,11 @@ class Access:
         return user
 
     def _is_open(self, scope: Scope) -> bool:
+        if is_socket(scope):
+            return False
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        return (method, scope["path"]) in self._open_calls
+        path = scope["path"]
+        return any(method == one and pattern.fullmatch(path) for one, pattern in self._open_calls)
 
     def _check_host(self, host: bytes) -> None:
         if host in self._good:
@@ -102,6 +106,11 @@ class Access:
             )
         if len(self._good) < _REMEMBERED:
             self._good.add(host)
+
+
+def is_socket(scope: Scope) -> bool:
+    """Whether a request is the handshake of a WebSocket; such scopes have no method."""
+    return bool(scope.get("type") == "websocket")
 
 
 def refuse_repeated_headers(names: Sequence[bytes]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bcrypt
 
+from model_deployment.core.devices import TOKEN_PREFIX
 from model_deployment.core.errors import CredentialsError
 from model_deployment.core.users import Role
 
@@ -109,7 +110,9 @@ def is_name(text: str) -> bool:
 
 def new_password() -> str:
     """A random password of 192 bits."""
-    return secrets.token_urlsafe(24)
+    while (made := secrets.token_urlsafe(24)).startswith(TOKEN_PREFIX):
+        pass  # once in 16 million times
+    return made
 
 
 def set_user(folder: Path, name: str, password: str, role: Role, *, cost: int = COST) -> None:
@@ -122,6 +125,11 @@ def set_user(folder: Path, name: str, password: str, role: Role, *, cost: int = 
         raise CredentialsError(
             f"cannot use {name!r} as a name: use 1 to 64 letters, digits, '.', '_', '@', '-', beginning "
             "with a letter or a digit"
+        )
+    if role is Role.DEVICE:
+        raise CredentialsError(
+            f"cannot make {name} a device: devices have tokens instead of passwords; they register with "
+            "a code"
         )
     hashed = _hash(password, cost)
     with _locked(folder) as users:
@@ -161,6 +169,11 @@ def _hash(password: str, cost: int) -> str:
         raise CredentialsError(
             f"cannot use this password: it must have at least {SHORTEST} characters and at most {LONGEST} "
             "bytes; without --password-stdin, a random password is generated"
+        )
+    if password.startswith(TOKEN_PREFIX):
+        raise CredentialsError(
+            f"cannot use this password: it begins with {TOKEN_PREFIX!r}, as tokens of devices do; choose "
+            "another one"
         )
     # The same hash under the prefix that Apache's tools know.
     return (

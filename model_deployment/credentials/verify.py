@@ -6,6 +6,8 @@ cached. Anyone can send such tokens, so few of them are checked at a time. With 
 :data:`USERS_OF_TOKENS` users, or with a hash of a higher cost than :data:`COST_OF_TOKENS`, a token has to
 name its user.
 
+A token of a device is never a password: see ``device_tokens``.
+
 Results are cached by a keyed digest of the header, so that no password stays in memory; the key is of this
 process. Changed files are read again within a second.
 """
@@ -27,7 +29,8 @@ import bcrypt
 
 from model_deployment.core.errors import CredentialsError, Unauthenticated, Unavailable
 from model_deployment.core.users import Role, User
-from model_deployment.credentials import htpasswd
+from model_deployment.credentials import device_tokens, htpasswd
+from model_deployment.credentials.device_tokens import DeviceTokens
 from model_deployment.credentials.htpasswd import CALLERS, OPERATORS, Users
 
 _log = logging.getLogger(__name__)
@@ -78,6 +81,7 @@ class Credentials:
         self._nameless: set[bytes] = set()
         self._key = secrets.token_bytes(32)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="passwords")
+        self._devices: DeviceTokens | None = None
 
     def open(self) -> None:
         """Read the files.
@@ -97,6 +101,10 @@ class Credentials:
                     "'model-deployment users add NAME --role operator'"
                 )
 
+    def look_devices_up(self, devices: DeviceTokens) -> None:
+        """Have tokens of devices looked up. Without it, as in a proxy, they are passed on unverified."""
+        self._devices = devices
+
     @property
     def required(self) -> bool:
         """Whether requests need a password. Once they do, they do until the end of this process."""
@@ -107,8 +115,14 @@ class Credentials:
 
         Raises:
             Unavailable: too many password checks wait.
-            Unauthenticated: it is a token without a name, and these users need one.
+            Unauthenticated: it is a token without a name, and these users need one; or a device's that is
+                not good.
         """
+        # First, also where nobody needs a password: a device is a device, and nothing more.
+        if (token := device_tokens.token_of(authorization)) is not None:
+            if self._devices is None:
+                return device_tokens.UNVERIFIED
+            return await self._devices.user(token)
         self._reload_if_changed()
         users = self._users
         if users is None:

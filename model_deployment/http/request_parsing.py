@@ -4,6 +4,8 @@ Java's ``HttpClient`` and ``curl --http2`` offer HTTP/2 with every request (``Co
 HTTP2-Settings`` and ``Upgrade: h2c``). A server may ignore an offer (RFC 9110, section 7.8). The parser
 cannot: at an offer it stops behind the headers, so the request loses its body, which is read as the next
 request if it comes later. So the head of such a request is parsed a second time without the offer.
+
+The one offer that a connection may take is the handshake of a WebSocket; behind it comes no HTTP any more.
 """
 
 import asyncio
@@ -54,6 +56,8 @@ class RequestParsing:
     progressed = False
     #: The head of a request without its offer; empty if the request must be refused.
     _head = b""
+    #: The last request is a handshake that is taken.
+    _taken = False
     _without_progress = 0
 
     def begin_request(self) -> None:
@@ -62,6 +66,14 @@ class RequestParsing:
 
     def end_request(self) -> None:
         """The body is complete."""
+        raise NotImplementedError
+
+    def takes_offer(self) -> bool:
+        """Whether the request whose headers are complete is a handshake to take."""
+        return False
+
+    def take_offer(self, rest: bytes) -> None:
+        """Take the offer of the last request; ``rest`` came behind its head."""
         raise NotImplementedError
 
     def refuse(self, answer: bytes) -> None:
@@ -90,23 +102,32 @@ class RequestParsing:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as offer:
-                self._parse_again(memoryview(data)[offer.args[0] :])
+                self._upgrade(memoryview(data)[offer.args[0] :])
         except httptools.HttpParserError:
             _log.warning("refused a request that is not valid HTTP/1.1")
             self.refuse_malformed()
 
     def on_headers_complete(self) -> None:
         """Begin a request, unless its head is to be parsed again."""
+        self._taken = False
         if self.parser.should_upgrade():
-            self._head = self._without_offer()
-            return
+            self._taken = self.takes_offer()
+            if not self._taken:
+                self._head = self._without_offer()
+                return
         self.begin_request()
         # Trailers, which follow the body, are not headers of the request (RFC 9110, section 6.5.1).
         self.headers = []
 
     def on_message_complete(self) -> None:
-        if not self.parser.should_upgrade():
+        if self._taken or not self.parser.should_upgrade():
             self.end_request()
+
+    def _upgrade(self, rest: memoryview) -> None:
+        if self._taken:
+            self.take_offer(bytes(rest))
+        else:
+            self._parse_again(rest)
 
     def _parse_again(self, rest: memoryview) -> None:
         """Parse a request again without its offer, then the bytes behind its headers."""
@@ -119,6 +140,9 @@ class RequestParsing:
                 return
             except httptools.HttpParserUpgrade as offer:  # of a later request
                 rest = rest[offer.args[0] :]
+                if self._taken:
+                    self.take_offer(bytes(rest))
+                    return
         self.refuse_malformed()
 
     def _without_offer(self) -> bytes:

@@ -1,10 +1,12 @@
-"""A request as an ASGI application has it."""
+"""A request as an ASGI application has it, and the answer as the caller gets it."""
 
+from collections.abc import Callable
 from urllib.parse import unquote
 
 import httptools
 
-from model_deployment.http.asgi import Scope
+from model_deployment.http.asgi import App, Message, Receive, Scope, Send
+from model_deployment.proxy import headers
 from model_deployment.proxy.headers import RawHeader
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -16,13 +18,13 @@ def asgi_scope(
     method: bytes,
     url: bytes,
     version: str,
-    headers: list[RawHeader],
+    raw: list[RawHeader],
     addresses: tuple[Address, Address],
 ) -> Scope:
     """
     Args:
         url: the target of the request line.
-        headers: names in lower case.
+        raw: headers, with names in lower case.
         addresses: of the server, and of the caller.
 
     Raises:
@@ -45,6 +47,26 @@ def asgi_scope(
         "path": unquote(text) if "%" in text else text,
         "raw_path": path,
         "query_string": query,
-        "headers": headers,
+        "headers": raw,
         "state": {},
     }
+
+
+def with_tags(app: App, request_id: bytes, closing: Callable[[], bool]) -> App:
+    """An application whose answers have the headers that all answers of a proxy have.
+
+    Args:
+        closing: whether the caller is to close the connection after the answer.
+    """
+
+    async def tagged(scope: Scope, receive: Receive, send: Send) -> None:
+        async def tag(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                more = (headers.CLOSE,) if closing() else ()
+                tags = (headers.REQUEST_ID, request_id), headers.NO_SNIFFING
+                message["headers"] = [*message.get("headers", ()), *tags, *more]
+            await send(message)
+
+        await app(scope, receive, tag)
+
+    return tagged

@@ -6,10 +6,8 @@ uvicorn's own ``RequestResponseCycle`` to an ASGI application.
 
 import asyncio
 import logging
-import select
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable
 from socket import SO_LINGER, SOL_SOCKET
 from time import time
 from typing import Any
@@ -18,12 +16,14 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 
-from model_deployment.http.asgi import App, Message, Receive, Scope, Send
+from model_deployment.http.asgi import App
+from model_deployment.http.handshake import is_handshake
 from model_deployment.http.request_parsing import RequestParsing, new_parser
-from model_deployment.proxy import headers
 from model_deployment.proxy.answer_head import date
-from model_deployment.proxy.asgi_scope import asgi_scope
+from model_deployment.proxy.asgi_scope import asgi_scope, with_tags
+from model_deployment.proxy.caller_line import has_hung_up
 from model_deployment.proxy.caller_request import BUFFERED, CallerGone, CallerRequest
+from model_deployment.proxy.callers import Callers
 from model_deployment.proxy.problems import INTERNAL_ERROR, respond
 
 _log = logging.getLogger(__name__)
@@ -33,22 +33,6 @@ _WAITING = 32
 
 #: Seconds between looks whether a caller from whom nothing is read is still there.
 _LOOK = 1.0
-
-
-class Callers:
-    """The connections of one server, and what they have in common."""
-
-    def __init__(self, answer: Callable[[CallerRequest], Awaitable[None]]) -> None:
-        """``answer``: answers one request."""
-        self.answer = answer
-        self.open: set[CallerConnection] = set()
-        #: Connections end with the next answer.
-        self.closing = False
-        #: Connections end wherever no request is under way.
-        self.closing_idle = False
-        #: Tasks of ASGI applications, which may go on after their answers.
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.loop = asyncio.get_running_loop()
 
 
 class CallerConnection(RequestParsing, asyncio.Protocol):
@@ -72,6 +56,8 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         self.backed_up = False
         #: What came behind the requests is none, which their caller hears after their answers.
         self._refusal = b""
+        #: What came behind a handshake that is taken.
+        self._behind = b""
         self._look_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -106,9 +92,12 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         self._current = self._reading = None
 
     def data_received(self, data: bytes) -> None:
-        self.quiet = 0
-        if not self._refusal:
+        if self._taken:
+            self.take_offer(data)
+        elif not self._refusal:
             super().data_received(data)
+        if self.progressed:  # a head that comes byte by byte is none for long
+            self.quiet = 0
 
     def refuse(self, answer: bytes) -> None:
         request, self._reading, self._refusal = self._reading, None, answer
@@ -148,18 +137,35 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
 
+    def takes_offer(self) -> bool:
+        paths = self._callers.sockets
+        return (
+            paths is not None
+            and self.url.startswith(paths)
+            and is_handshake(self.parser.get_method(), self.parser.get_http_version(), self.headers)
+        )
+
+    def take_offer(self, rest: bytes) -> None:
+        """Keep what comes before the handshake is answered. It is not allowed, so it is not much."""
+        self._behind += rest
+        self._pause_reading()
+        if len(self._behind) > BUFFERED:
+            self.transport.abort()
+
     def begin_request(self) -> None:
         version = self.parser.get_http_version()
         method = self.parser.get_method()
         addresses = self._server, self._client
         scope = asgi_scope(method, self.url, version, self.headers, addresses)
+        if self._taken:
+            scope.update(type="websocket", scheme="ws")
         named = dict(self.headers)
         modern = version != "1.0"
         request = CallerRequest(
             self,
             scope,
             named,
-            keep_alive=modern and self.parser.should_keep_alive(),
+            keep_alive=modern and not self._taken and self.parser.should_keep_alive(),
             expects_continue=modern and named.get(b"expect", b"").lower() == b"100-continue",
         )
         self._reading = request
@@ -227,6 +233,14 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         if not (self._waiting or self.transport.is_closing()):
             self._flow.resume_reading()
 
+    def hand_over(self, request: CallerRequest) -> tuple[asyncio.Transport, bytes]:
+        """Give the transport away, which has another protocol from now on."""
+        self._callers.open.discard(self)
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+        self._current = self._reading = None
+        return self.transport, self._behind
+
     # ---- Answering
 
     def _start(self, request: CallerRequest) -> None:
@@ -259,16 +273,6 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
     async def pass_on(self, request: CallerRequest, app: App) -> None:
         """Have an ASGI application answer the current request."""
 
-        async def tagged(scope: Scope, receive: Receive, send: Send) -> None:
-            async def tag(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    more = (headers.CLOSE,) if self.closing else ()
-                    tags = (headers.REQUEST_ID, request.request_id), headers.NO_SNIFFING
-                    message["headers"] = [*message.get("headers", ()), *tags, *more]
-                await send(message)
-
-            await app(scope, receive, tag)
-
         def answered() -> None:
             request.answer_complete = True
             request.keep_alive = cycle.keep_alive
@@ -297,6 +301,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         assert self._task is not None  # noqa: S101 - it runs here
         self._callers.tasks.add(self._task)
         self._task.add_done_callback(self._callers.tasks.discard)
+        tagged = with_tags(app, request.request_id, lambda: self.closing)
         await cycle.run_asgi(tagged)  # type: ignore[arg-type]
 
     def _feed_cycle(self, cycle: Any, piece: bytes) -> None:
@@ -319,9 +324,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         self._look_timer = None
         if not self._flow.read_paused or self.transport.is_closing():
             return
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
-        if poll.poll(0):
+        if has_hung_up(self.transport):
             self.transport.abort()
         else:
             self._pause_reading()

@@ -1,11 +1,20 @@
 """What a request of a caller needs of the connection that it came by."""
 
+import asyncio
+import select
 from typing import TYPE_CHECKING, Protocol
 
 from model_deployment.http.asgi import App
 
 if TYPE_CHECKING:
     from model_deployment.proxy.caller_request import CallerRequest
+
+
+def has_hung_up(transport: asyncio.Transport) -> bool:
+    """Whether a caller has hung up, also if nothing is read from the connection."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 class Line(Protocol):
@@ -35,3 +44,7 @@ class Line(Protocol):
 
     async def pass_on(self, request: "CallerRequest", app: App) -> None:
         """Have an ASGI application answer."""
+
+    def hand_over(self, request: "CallerRequest") -> tuple[asyncio.Transport, bytes]:
+        """Give the connection away: what comes next is no HTTP. Returns what has come of it already."""
+        ...

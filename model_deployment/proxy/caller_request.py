@@ -55,6 +55,7 @@ class CallerRequest:
         "ends_with_connection",
         "expects_continue",
         "gone",
+        "handshake",
         "headers",
         "keep_alive",
         "method",
@@ -94,6 +95,8 @@ class CallerRequest:
         self.dialect: Dialect = MLFLOW
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
+        #: It is the handshake of a WebSocket.
+        self.handshake: bool = scope["type"] == "websocket"
         self._pieces: list[bytes] = []
         #: Bytes of the body that nobody has taken yet, and of all of it.
         self.buffered = self.received = 0
@@ -239,6 +242,11 @@ class CallerRequest:
     async def pass_on(self, app: App) -> None:
         """Have an ASGI application answer."""
         await self._line.pass_on(self, app)
+
+    def hand_over(self) -> tuple[asyncio.Transport, bytes]:
+        """Give away the connection of a handshake, whose reading is paused, and what came behind it."""
+        self.answer_begun = self.answer_complete = True
+        return self._line.hand_over(self)
 
     # ---- The caller
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.errors import Forbidden, ModelDeploymentError
+from model_deployment.core.users import Role, User
+from model_deployment.credentials.access import USER
 from model_deployment.http.asgi import Scope
 from model_deployment.http.framing import announces_body
 from model_deployment.proxy import problems
@@ -11,6 +13,7 @@ from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.endpoint_exchange import answer_endpoint
 from model_deployment.proxy.exchange import Exchange
 from model_deployment.proxy.forwarder import SCOPE_ID
+from model_deployment.proxy.openai.paths import PREFIX as OPENAI
 from model_deployment.proxy.openai.paths import OpenAiPaths
 from model_deployment.proxy.outbox import Outbox
 from model_deployment.proxy.route_entry import RouteEntry
@@ -35,16 +38,19 @@ class Proxy:
         routes: Routes,
         context: ExchangeContext,
         admit: Admit = admit_all,
+        open_tunnel: Callable[[CallerRequest], Awaitable[None]] | None = None,
     ) -> None:
         """
         Args:
             pass_on: answers a request that is not for a model.
             admit: called with each request and its headers, before anything else is done.
+            open_tunnel: answers the handshake of a WebSocket; None: there are none.
         """
         self._pass_on = pass_on
         self._routes = routes
         self._context = context
         self._admit = admit
+        self._open_tunnel = open_tunnel
         recorder = context.recorder
         self._outbox = Outbox(recorder.flush if recorder else lambda: None)
         self._shadows = Shadows(context)
@@ -62,11 +68,16 @@ class Proxy:
         openai = self._openai.claims(request)
         try:
             await self._admit(request.scope, request.named)
+            self._refuse_device(request)
         except ModelDeploymentError as error:
             if announces_body(request.named):
                 await problems.refuse(request, error)
             else:
                 problems.respond(request, error)
+            return
+        if request.handshake and self._open_tunnel is not None:
+            request.scope[SCOPE_ID] = request.request_id.decode("ascii")
+            await self._open_tunnel(request)
             return
         if openai and not await self._openai.prepare(request):
             return
@@ -81,6 +92,22 @@ class Proxy:
         else:
             await answer_endpoint(
                 self._context, self._outbox, entry, request, self._shadows, self._routes.lookup
+            )
+
+    def _refuse_device(self, request: CallerRequest) -> None:
+        """Refuse a model to a device. Only the controller can verify its token.
+
+        Raises:
+            Forbidden: the request carries the token of a device, and is for a model.
+        """
+        user: User | None = request.scope.get(USER)
+        if user is None or user.role is not Role.DEVICE:
+            return
+        own = request.path.startswith(OPENAI) or self._timeseries.claims(request)
+        if own or self._routes.lookup(request.path) is not None:
+            raise Forbidden(
+                "cannot predict with the token of a device: a device may call the paths of its own project "
+                "only, and predicts with the release that it runs; users have passwords"
             )
 
     def close(self) -> None:

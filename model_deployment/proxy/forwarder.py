@@ -68,7 +68,7 @@ class Forwarder:
             return
         forwarding = _Forwarding(scope, receive, send)
         try:
-            if not _can_be_forwarded(scope):
+            if not can_be_forwarded(scope):
                 raise NonCanonicalPath(NON_CANONICAL)
             await forwarding.run(self._session)
         except _CallerGone:
@@ -142,7 +142,7 @@ class _Forwarding:
         async with session.request(
             self._scope["method"],
             _url(self._scope),
-            headers=_headers(self._scope),
+            headers=headers_for_controller(self._scope),
             data=self._body() if self._has_body else None,
             allow_redirects=False,
         ) as answer:
@@ -150,6 +150,8 @@ class _Forwarding:
             kept = without(raw, HOP_BY_HOP | _OURS)
             if not self._body_read.is_set():  # what comes of it now is no request
                 kept.append(CLOSE)
+            if answer.status == 426:  # it would not say to what (RFC 9110, section 15.5.22)
+                kept += [one for one in raw if one[0] == b"upgrade"] + [(b"connection", b"upgrade")]
             self.answering = True
             await self._send(
                 {"type": "http.response.start", "status": answer.status, "headers": kept}
@@ -187,7 +189,13 @@ class _Forwarding:
 
 
 def _away(error: Exception) -> Unavailable:
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    kinds = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
+    return controller_away(nothing_done=isinstance(error, kinds))
+
+
+def controller_away(*, nothing_done: bool) -> Unavailable:
+    """The controller gives no answer."""
+    if nothing_done:
         done = "Nothing was done; try again in a moment"
     else:
         done = "It may have been done; look before you try again"
@@ -197,7 +205,7 @@ def _away(error: Exception) -> Unavailable:
     )
 
 
-def _can_be_forwarded(scope: Scope) -> bool:
+def can_be_forwarded(scope: Scope) -> bool:
     """Whether the target can be written as it came; the controller looks at it more closely."""
     path: bytes = scope["raw_path"]
     return path.startswith(b"/") and path.isascii() and scope["query_string"].isascii()
@@ -210,7 +218,8 @@ def _url(scope: Scope) -> URL:
     return URL("http://controller" + whole.decode("ascii"), encoded=True)
 
 
-def _headers(scope: Scope) -> CIMultiDict[str]:
+def headers_for_controller(scope: Scope) -> CIMultiDict[str]:
+    """Those that the caller sent and may send, and what the proxy says of the caller."""
     kept = without(list(scope["headers"]), HOP_BY_HOP | _REPLACED)
     headers = CIMultiDict((n.decode("latin-1"), v.decode("latin-1")) for n, v in kept)
     if client := scope.get("client"):

@@ -21,6 +21,7 @@ from model_deployment.core.routes import Route
 from model_deployment.credentials.access import Access
 from model_deployment.credentials.verify import Credentials
 from model_deployment.gate import Gate
+from model_deployment.http.process import most_tunnels
 from model_deployment.proxy import protocol
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.control_server import ControlServer
@@ -30,6 +31,7 @@ from model_deployment.proxy.route_reports import RouteReports
 from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.server import ProxyServer
 from model_deployment.proxy.shared_limits import DeploymentUsage, SharedLimits, unshared_usage
+from model_deployment.proxy.tunnel import Tunnels
 from model_deployment.proxy.upstream import UpstreamLimits
 from model_deployment.recording.count_report import CountReport
 from model_deployment.recording.counters import RequestCounters
@@ -120,6 +122,11 @@ class ProxyProgram:
             ),
             Access(self._credentials, config.hosts, config.open_calls).admit,
             trusted_proxies=config.trusted_proxies,
+            tunnels=Tunnels(
+                config.folder / protocol.API_SOCKET,
+                most_tunnels(config.sockets),
+                config.trusted_proxies,
+            ),
         )
         self._phase = _Phase.STARTING
         self._retirement: asyncio.Future[_Retirement] = asyncio.get_running_loop().create_future()

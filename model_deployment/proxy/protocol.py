@@ -40,7 +40,7 @@ from model_deployment.core.options import Options
 from model_deployment.core.routes import Route, Target
 
 #: Of this protocol. A proxy of another version is replaced.
-VERSION = 5
+VERSION = 6
 #: Bytes of a line; a longer one ends the connection.
 LONGEST = 256 * 1024 * 1024
 #: Below the data directory; only its owner may enter.
@@ -69,7 +69,7 @@ class ProxyConfig:
     #: There were passwords when the controller started, so there always are.
     credentials_required: bool
     hosts: tuple[str, ...]
-    #: Methods and paths of the calls that need no password.
+    #: Methods, and regular expressions of the paths, of the calls that need no password.
     open_calls: tuple[tuple[str, str], ...]
     trusted_proxies: str
     #: :class:`~model_deployment.proxy.upstream.UpstreamLimits` by name.
@@ -86,6 +86,8 @@ class ProxyConfig:
     shared: bool
     #: Its column in the table of shared limits.
     column: int
+    #: WebSockets that may be open.
+    sockets: int
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> "ProxyConfig":

@@ -9,11 +9,13 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from model_deployment.http.asgi import App
 from model_deployment.http.listener import admit_no_more
-from model_deployment.proxy.caller_connection import CallerConnection, Callers
+from model_deployment.proxy.caller_connection import CallerConnection
 from model_deployment.proxy.caller_request import CallerRequest
+from model_deployment.proxy.callers import Callers
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.forward import Admit, Proxy, admit_all
 from model_deployment.proxy.routes import Routes
+from model_deployment.proxy.tunnel import PATHS, Tunnels
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class ProxyServer:
         *,
         trusted_proxies: str = "127.0.0.1",
         keep_alive: float = 75,
+        tunnels: Tunnels | None = None,
     ) -> None:
         """Prepare. Needs a running event loop.
 
@@ -55,13 +58,16 @@ class ProxyServer:
             trusted_proxies: addresses and networks, separated by commas, whose ``X-Forwarded-For`` and
                 ``X-Forwarded-Proto`` the application may believe.
             keep_alive: seconds that a connection may be idle.
+            tunnels: get the handshakes of WebSockets; None: there are none.
         """
         self._app: App = ProxyHeadersMiddleware(app, trusted_proxies)  # type: ignore[arg-type, assignment]
         self._routes = routes
         self._keep_alive = keep_alive
         self._loop = asyncio.get_running_loop()
-        self._proxy = Proxy(self._pass_on, routes, context, admit)
-        self._callers = Callers(self._proxy.answer)
+        self._tunnels = tunnels
+        open_tunnel = None if tunnels is None else tunnels.open
+        self._proxy = Proxy(self._pass_on, routes, context, admit, open_tunnel)
+        self._callers = Callers(self._proxy.answer, None if tunnels is None else PATHS)
         self._listener: socket.socket | None = None
         self._shared = False
         self._accepting: set[asyncio.Task[None]] = set()
@@ -94,6 +100,8 @@ class ProxyServer:
         late = self._loop.call_later(patience, self._routes.publish, ())
         try:
             await self._say_goodbye(last=last)
+            if self._tunnels is not None:
+                self._tunnels.close()  # they would have no end
             self._callers.closing_idle = True
             for connection in [*self._callers.open]:
                 connection.close_if_idle()
@@ -105,6 +113,8 @@ class ProxyServer:
                 self._look_timer.cancel()
             for connection in [*self._callers.open]:
                 connection.transport.abort()
+            if self._tunnels is not None:
+                self._tunnels.abort()
             for task in (*self._callers.tasks, *self._accepting):
                 task.cancel()
             await asyncio.gather(*self._callers.tasks, *self._accepting, return_exceptions=True)
@@ -188,7 +198,7 @@ class ProxyServer:
 
     async def _wait_for_end(self, seconds: float) -> None:
         end = self._loop.time() + seconds
-        while self._callers.open or self._callers.tasks or self._accepting:
+        while self._callers.open or self._callers.tasks or self._accepting or self._tunnels:
             if self._loop.time() >= end:
                 return
             await asyncio.sleep(0.01)

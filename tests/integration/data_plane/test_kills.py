@@ -141,7 +141,9 @@ def test_a_proxy_told_to_end_answers_what_it_has(controllers: Controllers) -> No
 def test_models_are_deployed_and_undeployed_on_every_proxy(controllers: Controllers) -> None:
     """Right after the answer no proxy sees the other world."""
     controller = controllers(PROXIES=3).up()
-    clients = [httpx.Client(base_url=controller.url, trust_env=False) for _ in range(24)]
+    clients = [
+        httpx.Client(base_url=controller.url, trust_env=False, verify=False) for _ in range(24)
+    ]
     for _ in range(5):
         controller.deploy("stub-1")
         body = {"instances": [1]}

@@ -137,6 +137,9 @@ class Silent:
     async def pass_on(self, request: CallerRequest, app: Any) -> None:
         raise AssertionError("the application got a prediction")
 
+    def hand_over(self, request: CallerRequest) -> Any:
+        raise AssertionError
+
 
 @pytest.mark.parametrize("pieces", [(), (b"{", b'"a"')])
 async def test_prediction_needs_its_whole_body(pieces: tuple[bytes, ...]) -> None:

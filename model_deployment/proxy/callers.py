@@ -1,0 +1,33 @@
+"""What the connections of one server have in common."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from model_deployment.proxy.caller_request import CallerRequest
+
+if TYPE_CHECKING:
+    from model_deployment.proxy.caller_connection import CallerConnection
+
+
+class Callers:
+    """The connections of one server, and what they have in common."""
+
+    def __init__(
+        self, answer: Callable[[CallerRequest], Awaitable[None]], sockets: bytes | None = None
+    ) -> None:
+        """
+        Args:
+            answer: answers one request.
+            sockets: beginning of the paths at which handshakes of WebSockets are taken; None: nowhere.
+        """
+        self.answer = answer
+        self.sockets = sockets
+        self.open: set[CallerConnection] = set()
+        #: Connections end with the next answer.
+        self.closing = False
+        #: Connections end wherever no request is under way.
+        self.closing_idle = False
+        #: Tasks of ASGI applications, which may go on after their answers.
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.loop = asyncio.get_running_loop()
