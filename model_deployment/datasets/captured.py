@@ -15,7 +15,7 @@ from typing import Any
 
 from model_deployment.datasets.formats import Format, KindFinder, encoder, unique
 from model_deployment.datasets.training import training
-from model_deployment.documents.base import Collection, Document, Documents, Query
+from model_deployment.documents.base import CapturedOn, Collection, Document, Documents, Query
 from model_deployment.documents.streams import stream
 from model_deployment.tabular.csv_file import UnreadableData
 from model_deployment.tabular.input_columns import ModelInputs
@@ -71,7 +71,7 @@ async def captured(
     """Captured rows, each with its prediction and, if there is one, its label.
 
     Args:
-        query: which captures; its ``limit`` counts rows.
+        query: which captures, of servers or of devices; its ``limit`` counts rows.
         columns: which inputs; None for all inputs of the first captures.
         labels: whether there is a column of labels.
         inputs: of the model, for captures of earlier releases, whose values are not converted.
@@ -85,12 +85,7 @@ async def captured(
     """
     limit = query.limit
     # Both passes of Parquet have to see the same captures.
-    query = replace(
-        query,
-        collection=Collection.CAPTURES,
-        limit=None,
-        until=query.until or datetime.now(UTC),
-    )
+    query = replace(query, limit=None, until=query.until or datetime.now(UTC))
     source = _Source(documents, query, inputs or ModelInputs(), endpoint, most_captures)
     keys = (
         await _keys(source) if columns is None else [(name, 0) for name in dict.fromkeys(columns)]
@@ -111,15 +106,19 @@ async def captured(
 
 
 async def any_captured(
-    documents: Documents, model: str, version: int | None, endpoint: str | None = None
+    documents: Documents,
+    model: str,
+    version: int | None,
+    endpoint: str | None = None,
+    source: CapturedOn = CapturedOn.SERVERS,
 ) -> bool:
-    """Whether a deployment has captures, or some version of the model has captures by an endpoint.
+    """Whether a version has captures, or some version of the model has captures by an endpoint.
 
     Raises:
         StoreUnavailable: unknown.
     """
     limit = 1 if endpoint is None else None
-    query = Query(Collection.CAPTURES, model=model, version=version, limit=limit, newest_first=True)
+    query = Query(source.captures, model=model, version=version, limit=limit, newest_first=True)
     async with aclosing(stream(documents, query)) as captures:
         async for capture in captures:
             if endpoint is None or capture.get("endpoint") == endpoint:

@@ -44,6 +44,8 @@ class ReportJob:
     excluded: frozenset[str] = frozenset()
     #: Columns that are captured as digests.
     hashed: frozenset[str] = frozenset()
+    #: Whose predictions they are: ``servers`` or ``devices``.
+    source: str = "servers"
     reference_source: str | None = None
     target: str | None = None
     task: str | None = None
@@ -167,7 +169,7 @@ def _text(value: Any) -> str | None:
 
 #: How the fields of ``job.json`` are read.
 _FIELDS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("id", "model", "version"), str),
+    **dict.fromkeys(("id", "model", "version", "source"), str),
     **dict.fromkeys(
         ("since", "until", "made_at", "reference_source", "target", "baseline_error"), _text
     ),

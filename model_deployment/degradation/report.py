@@ -130,6 +130,7 @@ def _context(job: ReportJob, inputs: ReportInputs, labels: sentences.LabelCounts
         "model": job.model,
         "version": job.version,
         "made_at": job.made_at,
+        "source": job.source,
         "reference_source": job.reference_source if inputs.reference else None,
         "windows_worse_before": max(
             map(job.windows_worse, job.worse_before or ()), default=job.windows_worse_before

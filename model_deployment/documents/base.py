@@ -25,10 +25,25 @@ class Collection(StrEnum):
     LABELS = "labels"  # late ground truth, one row of one request
     METRICS = "metrics"  # metrics that were set or computed at one moment
     TRAFFIC = "traffic"  # what was served in one minute
+    DEVICE_CAPTURES = "device_captures"  # as captures, of predictions that devices made
+    DEVICE_TRAFFIC = "device_traffic"  # as traffic, of one device
     REFERENCES = "references"  # frozen rows that reports compare with
     REPORTS = "reports"  # verdicts; blobs hold the page (with the same id) and Evidently's page
     DEAD_LETTERS = "dead_letters"  # captures that the store refused, with the reason
     ERASED = "erased"  # requests whose captures must no longer be stored
+
+
+class CapturedOn(StrEnum):
+    """Where captured predictions were made."""
+
+    SERVERS = "servers"
+    DEVICES = "devices"
+
+    @property
+    def captures(self) -> Collection:
+        """The collection of these captures."""
+        devices = self is CapturedOn.DEVICES
+        return Collection.DEVICE_CAPTURES if devices else Collection.CAPTURES
 
 
 #: Days a document is kept, unless its deployment chooses otherwise; None keeps it.
@@ -39,6 +54,8 @@ RETENTION_DAYS: Mapping[Collection, float | None] = {
     Collection.LABELS: 90,
     Collection.METRICS: 5 * 365,
     Collection.TRAFFIC: 30,
+    Collection.DEVICE_CAPTURES: 30,
+    Collection.DEVICE_TRAFFIC: 30,
     Collection.REFERENCES: None,
     Collection.REPORTS: 180,
     Collection.DEAD_LETTERS: 30,

@@ -14,6 +14,9 @@ from model_deployment.core.names import ModelKey
 from model_deployment.documents.base import Collection, Document, Documents, Query
 from model_deployment.documents.opening import OpenedStore
 
+#: Their documents carry the start of their minute.
+_BY_MINUTE = frozenset({Collection.TRAFFIC, Collection.DEVICE_TRAFFIC})
+
 #: The moment since which a name belongs to the model that is deployed now; None if it always did.
 FindSince = Callable[[ModelKey], Awaitable[datetime | None]]
 
@@ -107,6 +110,6 @@ class OwnerView:
         since = known[key]
         if since is None:
             return None
-        if collection is Collection.TRAFFIC:  # a traffic document carries the start of its minute
+        if collection in _BY_MINUTE:
             return since.replace(second=0, microsecond=0)
         return since.replace(microsecond=since.microsecond // 1000 * 1000)

@@ -22,6 +22,13 @@ _log = logging.getLogger(__name__)
 _PAUSE = 3600.0
 #: Reports of a deployment that are kept, and how many of them with their pages.
 _REPORTS, _PAGES, _EVIDENTLY_PAGES = 200, 50, 20
+#: Kept for as long as the captures of their deployment, if these are kept for a shorter time.
+_NO_LONGER_THAN_CAPTURES = (
+    Collection.LABELS,
+    Collection.SHADOWS,
+    Collection.ERRORS,
+    Collection.DEVICE_CAPTURES,
+)
 #: The resolution of times in the stores.
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -65,7 +72,7 @@ class Retention:
             elif days is not None:
                 await self._delete(collection, now - timedelta(days=days))
         for key, own in chosen.items():
-            for collection in (Collection.LABELS, Collection.SHADOWS, Collection.ERRORS):
+            for collection in _NO_LONGER_THAN_CAPTURES:
                 if own < (RETENTION_DAYS[collection] or math.inf):
                     await self._delete(collection, now - timedelta(days=own), key)
             await self._thin_out_reports(key)

@@ -13,7 +13,7 @@ from model_deployment.core.errors import InvalidRequest, ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.degradation.job import recorded_metrics
 from model_deployment.degradation.metric_verdict import MIN_LABELS, SET
-from model_deployment.documents.base import Collection, Query
+from model_deployment.documents.base import CapturedOn, Collection, Query
 from model_deployment.documents.owner_view import DocumentSource
 from model_deployment.metrics.model_errors import ModelErrors
 from model_deployment.metrics.scores import Scores, comparison
@@ -141,11 +141,12 @@ class Monitoring:
     async def erase(self, key: ModelKey, request_id: str) -> int:
         """Delete everything captured of a request; the number of captures deleted."""
         documents = await self._store.opened()
-        query = Query.of(Collection.CAPTURES, key, request_ids=[request_id])
         # First the erasure is stored, for captures that are still on their way to the store.
         erasure = {**envelope(f"{key}/{request_id}", key), "request_id": request_id}
         await documents.replace(Collection.ERASED, erasure)
-        erased = await documents.delete(query)
+        erased = 0
+        for captures in (Collection.CAPTURES, Collection.DEVICE_CAPTURES):
+            erased += await documents.delete(Query.of(captures, key, request_ids=[request_id]))
         for collection in _ERASED_TOO:
             await documents.delete(Query.of(collection, key, request_ids=[request_id]))
         await self._erase_shadows(key.model, request_id)
@@ -223,7 +224,7 @@ class Monitoring:
                     stored[window.id] = dict(window.document)
         counts = [(found["ts"], found) for found in stored.values()]
         # A day of minutes takes tens of milliseconds: not on the event loop.
-        return await asyncio.to_thread(_serving, counts, since, until)
+        return await asyncio.to_thread(added_up, counts, since, until)
 
     async def _history(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
         documents = await self._store.opened()
@@ -260,8 +261,10 @@ class Monitoring:
     async def _degraded(self, key: ModelKey) -> set[str]:
         """Metrics that the last report calls degraded."""
         documents = await self._store.opened()
-        query = Query.of(Collection.REPORTS, key, newest_first=True, limit=1)
+        query = Query.of(Collection.REPORTS, key, newest_first=True)
         async for found in documents.find(query):
+            if found.get("source", CapturedOn.SERVERS) != CapturedOn.SERVERS:
+                continue  # about predictions of devices
             metrics = found["report"].get("metrics", ())
             return {str(one["name"]) for one in metrics if one.get("degraded")}
         return set()
@@ -287,10 +290,10 @@ def envelope(id: str, key: ModelKey) -> dict[str, Any]:
     return {"_id": id, "model": key.model, "version": key.version, "ts": datetime.now(UTC)}
 
 
-def _serving(
+def added_up(
     counted: Sequence[tuple[datetime, Mapping[str, Any]]], since: datetime, until: datetime
 ) -> dict[str, Any]:
-    """Adds up windows in their stored form, by the minute and in total."""
+    """Add up windows in their stored form, by the minute and in total."""
     windows: defaultdict[datetime, TrafficWindow] = defaultdict(TrafficWindow)
     total = TrafficWindow()
     for moment, stored in counted:

@@ -19,9 +19,10 @@ import orjson
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from model_deployment.documents.base import Collection, Documents, Query
+from model_deployment.documents.base import CapturedOn, Collection, Documents, Query
 from model_deployment.metrics.service import Monitoring
 from model_deployment.recording.error_kinds import REFUSED
+from model_deployment.recording.windows import TrafficWindow
 from model_deployment.registry.training_data import TrainingData
 from model_deployment.tabular.input_columns import ModelInputs
 
@@ -53,6 +54,8 @@ class ReportWindow:
     key: ModelKey
     since: datetime
     until: datetime
+    #: Whose predictions it is about.
+    source: CapturedOn = CapturedOn.SERVERS
 
     def query(self, collection: Collection, **more: Any) -> Query:
         """Documents of the deployment in this window."""
@@ -99,12 +102,12 @@ class InputWriter:
         ids: dict[str, None] = {}
         await _stream(
             folder / "captures.jsonl",
-            documents.find(replace(current, since=first).query(Collection.CAPTURES)),
+            documents.find(replace(current, since=first).query(window.source.captures)),
             lambda capture: ids.setdefault(capture["request_id"]),
         )
         await _stream(folder / "labels.jsonl", _labels(documents, window, list(ids)))
         reference = replace(reference, worse_before=await _worse_before(documents, window))
-        job = {"id": folder.name, **await self._job(window, reference)}
+        job = {"id": folder.name, **await self._job(documents, window, reference)}
         await asyncio.to_thread((folder / "job.json").write_bytes, _line(job))
         if as_of := self._monitoring.baseline_as_of(window.key):
             dated = f"{reference.description}; the baseline as of {as_of:%Y-%m-%d %H:%M}"
@@ -151,14 +154,23 @@ class InputWriter:
         await _write(folder / "reference.jsonl", frozen)
         after = max(window.since, frozen[-1]["ts"] + timedelta(milliseconds=1))
         reference = Reference("captured", f"the first captured rows, because {why}")
-        return reference, ReportWindow(window.key, after, window.until)
+        return reference, replace(window, since=after)
 
-    async def _job(self, window: ReportWindow, reference: Reference) -> dict[str, Any]:
+    async def _job(
+        self, documents: Documents, window: ReportWindow, reference: Reference
+    ) -> dict[str, Any]:
         baseline, error = await self._monitoring.baseline(window.key)
-        serving = (await self._monitoring.serving(window.key, window.since, window.until))["total"]
-        history = await self._monitoring.history(window.key, _HISTORY)
-        options = await self._options(window.key)
+        devices = window.source is CapturedOn.DEVICES
+        if devices:
+            # What is known of servers tells nothing of devices; and devices hide no columns.
+            serving, history, options = await served_by_devices(documents, window), [], None
+        else:
+            found = await self._monitoring.serving(window.key, window.since, window.until)
+            serving = found["total"]
+            history = await self._monitoring.history(window.key, _HISTORY)
+            options = await self._options(window.key)
         return {
+            "source": str(window.source),
             "model": window.key.model,
             "version": window.key.version,
             "since": window.since.isoformat(),
@@ -183,10 +195,18 @@ class InputWriter:
         }
 
 
+async def served_by_devices(documents: Documents, window: ReportWindow) -> dict[str, Any]:
+    """What devices predicted in a window, as :meth:`Monitoring.serving` has it of servers in total."""
+    total = TrafficWindow()
+    async for found in documents.find(window.query(Collection.DEVICE_TRAFFIC)):
+        total.add(TrafficWindow.from_dict(found))
+    return total.summary()
+
+
 async def _first_moment(documents: Documents, window: ReportWindow) -> datetime:
     """The moment of the oldest capture that the limits of a report leave room for."""
     first, rows, size = window.until, 0, 0
-    newest = window.query(Collection.CAPTURES, newest_first=True, limit=_CAPTURES)
+    newest = window.query(window.source.captures, newest_first=True, limit=_CAPTURES)
     async for capture in documents.find(newest):
         rows += max(1, capture["rows"])
         size += len(_line(capture))
@@ -197,13 +217,21 @@ async def _first_moment(documents: Documents, window: ReportWindow) -> datetime:
 
 
 async def _frozen(documents: Documents, window: ReportWindow) -> list[dict[str, Any]]:
-    """The first captured rows; once there are enough, they are stored and never change. Empty before."""
-    kept = [one async for one in documents.find(window.always(Collection.REFERENCES))]
+    """The first captured rows; once there are enough, they are stored and never change. Empty before.
+
+    Those of servers and those of devices are two references.
+    """
+    devices = window.source is CapturedOn.DEVICES
+    kept = [
+        one
+        async for one in documents.find(window.always(Collection.REFERENCES))
+        if ("device" in one) is devices
+    ]
     # With fewer rows, an earlier write was interrupted: the same rows are written again.
     if sum(one["rows"] for one in kept) >= FROZEN:
         return kept
     first, rows, size = [], 0, 0
-    async for capture in documents.find(window.always(Collection.CAPTURES)):
+    async for capture in documents.find(window.always(window.source.captures)):
         first.append(capture)
         rows += capture["rows"]
         size += len(_line(capture))
@@ -233,9 +261,16 @@ async def _worse_before(documents: Documents, window: ReportWindow) -> dict[str,
     made = ReportWindow(window.key, earliest, window.since + _SLACK)
     query = made.query(Collection.REPORTS, newest_first=True, limit=20)
     async for report in documents.find(query):
+        if source_of(report) is not window.source:
+            continue
         if datetime.fromisoformat(report["until"]) <= window.since + _SLACK:
             return {name: int(count) for name, count in report.get("worse", {}).items()}
     return {}
+
+
+def source_of(report: Mapping[str, Any]) -> CapturedOn:
+    """Whose predictions a stored report is about; reports of earlier releases do not say."""
+    return CapturedOn(report.get("source", CapturedOn.SERVERS))
 
 
 async def _stream(

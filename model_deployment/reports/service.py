@@ -7,6 +7,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,22 @@ from model_deployment.core.names import ModelKey
 from model_deployment.degradation.page import shared_parts
 from model_deployment.degradation.report_files import EVIDENTLY, PAGE, shared
 from model_deployment.degradation.wording.verdict_words import Verdict, words
-from model_deployment.documents.base import Collection, Documents, Query, evidently_blob
+from model_deployment.documents.base import (
+    CapturedOn,
+    Collection,
+    Documents,
+    Query,
+    evidently_blob,
+)
 from model_deployment.documents.owner_view import DocumentSource
-from model_deployment.reports.inputs import SECONDS, InputWriter, Reference, ReportWindow
+from model_deployment.documents.streams import stream
+from model_deployment.reports.inputs import (
+    SECONDS,
+    InputWriter,
+    Reference,
+    ReportWindow,
+    source_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +73,13 @@ class Reporter:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def begin(self, key: ModelKey, since: datetime, until: datetime) -> str:
+    def begin(
+        self,
+        key: ModelKey,
+        since: datetime,
+        until: datetime,
+        source: CapturedOn = CapturedOn.SERVERS,
+    ) -> str:
         """Begin to make a report, and return its id. The report is made whether or not a caller waits.
 
         Raises:
@@ -72,7 +92,7 @@ class Reporter:
             )
         now = datetime.now(UTC)
         id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-        work = self._make(id, ReportWindow(key, since, until))
+        work = self._make(id, ReportWindow(key, since, until, source))
         task = asyncio.create_task(work, name=f"report {key}")
         # Retrieved, so that asyncio does not complain; who waits is given the exception as well.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -135,18 +155,23 @@ class Reporter:
             parts[name] = await asyncio.to_thread(_unpacked, part)
         return shared_parts.join(html, parts)
 
-    async def list(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
-        """The newest reports first, without their details."""
-        documents = await self._store.opened()
-        query = Query.of(Collection.REPORTS, key, newest_first=True, limit=limit)
+    async def list_of_servers(self, key: ModelKey, limit: int) -> list[dict[str, Any]]:
+        """As :meth:`list`, of what servers predicted: how the deployment does."""
+        return await self.list(key, limit, CapturedOn.SERVERS)
+
+    async def list(
+        self, key: ModelKey, limit: int, source: CapturedOn | None = None
+    ) -> list[dict[str, Any]]:
+        """The newest reports first, without their details; ``source``: only those about its predictions."""
         names = ("_id", "ts", "verdict", "since", "until", "reference", "rows")
         return [
             # Reports of earlier versions have no headline.
             {
                 **{name: one[name] for name in names},
+                "source": source_of(one),
                 "headline": one.get("headline") or words(one["verdict"]).name,
             }
-            async for one in documents.find(query)
+            for one in await _newest(await self._store.opened(), key, limit, source)
         ]
 
     async def _make(self, id: str, window: ReportWindow) -> dict[str, Any]:
@@ -154,7 +179,7 @@ class Reporter:
             folder = self._work / id
             await asyncio.to_thread(folder.mkdir, mode=0o700)
             documents = await self._store.opened()
-            before = await self._last(documents, window.key)
+            before = await _newest(documents, window.key, 1, window.source)
             try:
                 reference = await self._inputs.write(documents, window, folder)
                 await _run(folder)
@@ -169,15 +194,27 @@ class Reporter:
         key = window.key
         fields = {"model": key.model, "version": key.version}
         _log.info("report %s of %s: %s", id, key, made["verdict"], extra=fields)
+        if window.source is CapturedOn.DEVICES:
+            return made  # it says nothing of the deployment, and was asked for
         try:
-            await self._on_report(window.key, made, before)
+            await self._on_report(window.key, made, before[0] if before else None)
         except Exception:
             _log.exception("cannot announce report %s", id)
         return made
 
-    async def _last(self, documents: Documents, key: ModelKey) -> dict[str, Any] | None:
-        query = Query.of(Collection.REPORTS, key, newest_first=True, limit=1)
-        return next(iter([found async for found in documents.find(query)]), None)
+
+async def _newest(
+    documents: Documents, key: ModelKey, limit: int, source: CapturedOn | None
+) -> list[dict[str, Any]]:
+    query = Query.of(Collection.REPORTS, key, newest_first=True)
+    found: list[dict[str, Any]] = []
+    async with aclosing(stream(documents, query)) as reports:
+        async for report in reports:
+            if source is None or source_of(report) is source:
+                found.append(report)
+                if len(found) >= limit:
+                    break
+    return found
 
 
 async def _store_pages(documents: Documents, id: str, folder: Path) -> None:
@@ -204,6 +241,7 @@ def _document(
         "model": window.key.model,
         "version": window.key.version,
         "ts": datetime.now(UTC),
+        "source": str(window.source),
         "verdict": report["verdict"],
         "headline": report.get("headline") or words(report["verdict"]).name,
         "since": window.since.isoformat(),
@@ -219,7 +257,11 @@ def _document(
 def _failed(id: str, window: ReportWindow, why: str) -> dict[str, Any]:
     """A report that could not be made is stored too, or the one before would pass for the newest."""
     reason = {"severity": "error", "code": "error", "column": None, "message": why, "advice": ""}
-    report = {"verdict": str(Verdict.ERROR), "reasons": [reason]}
+    report = {
+        "verdict": str(Verdict.ERROR),
+        "source": str(window.source),
+        "reasons": [reason],
+    }
     return _document(id, window, Reference(None, "none"), report)
 
 

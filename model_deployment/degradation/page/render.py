@@ -41,6 +41,7 @@ _MISSING: Report = {
     "prediction": None,
     "target": None,
     "share_drifted": None,
+    "source": "servers",
     "reference_source": None,
     "refused": {"many": False},
     "window": {"since": None, "until": None},

@@ -527,7 +527,7 @@ class DatasetApi:
         self.app.include_router(
             datasets.router(
                 datasets.DatasetCalls(
-                    names=Names(self._get, MemoryEndpoints()),
+                    names=Names(self._get, MemoryEndpoints(), self.documents.store),
                     find_training=self._find,
                     documents=self.documents.store,
                 )
@@ -573,6 +573,28 @@ async def test_training_data_come_before_captures(api: DatasetApi) -> None:
     api.file = None
     answer = await api.get("/model/m-1/dataset?format=parquet")
     assert pq.read_table(io.BytesIO(answer.content))["x"].to_pylist() == [5]
+
+
+async def test_captures_of_devices_are_a_dataset_of_their_own(api: DatasetApi) -> None:
+    api.train()
+    api.documents.capture("a", ["x"], [[5]], [0])
+    answer = await api.get("/model/m-1/dataset?source=devices")
+    assert answer.status_code == 404
+    assert "devices have sent no captures of it" in answer.json()["detail"]
+    api.documents.capture("b", ["x"], [[6]], [1])
+    of_device = api.documents.kept[Collection.CAPTURES].pop()
+    # The second version is on devices only.
+    api.documents.kept[Collection.DEVICE_CAPTURES] += [of_device, of_device | {"model": "edge"}]
+    api.documents.label("b", 0, 7)
+    for path in ("m-1", "edge-1"):
+        answer = await api.get(f"/model/{path}/dataset?source=devices&format=jsonl")
+        found = answer.json()
+        assert (found["request_id"], found["x"], found["prediction"]) == ("b", 6, 1)
+        assert answer.headers["x-dataset-source"] == "devices"
+    assert (await api.get("/model/edge-1/dataset")).status_code == 404
+    assert (await api.get("/model/other-1/dataset?source=devices")).status_code == 404
+    answer = await api.get("/model/m-1/dataset?source=captured&format=jsonl")
+    assert answer.json()["request_id"] == "a"
 
 
 async def test_a_name_with_a_blank_is_a_safe_file_name(api: DatasetApi) -> None:

@@ -54,7 +54,10 @@ async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
     await store.close()
 
 
-@pytest.mark.parametrize("collection", [one for one in Collection if one is not Collection.TRAFFIC])
+BY_MINUTE = [Collection.TRAFFIC, Collection.DEVICE_TRAFFIC]
+
+
+@pytest.mark.parametrize("collection", [one for one in Collection if one not in BY_MINUTE])
 async def test_documents_of_an_earlier_model_are_hidden(kept: Kept, collection: Collection) -> None:
     await kept.put(collection, "old", RENEWED - MOMENT)
     await kept.put(collection, "new", RENEWED)
@@ -74,11 +77,14 @@ async def test_documents_of_an_earlier_model_are_hidden(kept: Kept, collection: 
     assert await kept.present.delete(Query(collection, ids=["old"])) == 1
 
 
-async def test_traffic_belongs_to_the_owner_from_its_minute_on(kept: Kept) -> None:
+@pytest.mark.parametrize("collection", BY_MINUTE)
+async def test_traffic_belongs_to_the_owner_from_its_minute_on(
+    kept: Kept, collection: Collection
+) -> None:
     minute = RENEWED.replace(second=0, microsecond=0)
-    await kept.put(Collection.TRAFFIC, "old", minute - timedelta(minutes=1))
-    await kept.put(Collection.TRAFFIC, "new", minute)
-    assert await kept.ids(Query.of(Collection.TRAFFIC, KEY)) == ["new"]
+    await kept.put(collection, "old", minute - timedelta(minutes=1))
+    await kept.put(collection, "new", minute)
+    assert await kept.ids(Query.of(collection, KEY)) == ["new"]
 
 
 def test_counts_of_that_minute_begin_anew() -> None:

@@ -91,9 +91,11 @@ async def test_captures_of_a_deployment_with_fewer_days_go_earlier(
             await bench.put(Collection.CAPTURES, key, days)
             await bench.put(Collection.LABELS, key, days)
             await bench.put(Collection.SHADOWS, key, days)
+            await bench.put(Collection.DEVICE_CAPTURES, key, days)
     await bench.retention.purge()
     assert await bench.names(Collection.CAPTURES) == ["a-1/1", "b-1/1", "b-1/3"]
     assert await bench.names(Collection.SHADOWS) == ["a-1/1", "b-1/1", "b-1/3"]
+    assert await bench.names(Collection.DEVICE_CAPTURES) == ["a-1/1", "b-1/1", "b-1/3"]
     assert await bench.names(Collection.LABELS) == ["a-1/1", "b-1/1", "b-1/3", "b-1/40"]
 
 

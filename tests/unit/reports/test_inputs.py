@@ -14,7 +14,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.degradation.job import parse
 from model_deployment.degradation.metric_verdict import RecordedMetrics
-from model_deployment.documents.base import Collection, Documents
+from model_deployment.documents.base import CapturedOn, Collection, Documents
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.metrics.service import Monitoring
 from model_deployment.reports import inputs as module
@@ -99,9 +99,14 @@ def gatherer(
 
 
 async def filled(
-    documents: Documents, folder: Path, since: datetime, until: datetime, **more: Any
+    documents: Documents,
+    folder: Path,
+    since: datetime,
+    until: datetime,
+    source: CapturedOn = CapturedOn.SERVERS,
+    **more: Any,
 ) -> tuple[Reference, dict[str, Any]]:
-    laid = await gatherer(**more).write(documents, ReportWindow(KEY, since, until), folder)
+    laid = await gatherer(**more).write(documents, ReportWindow(KEY, since, until, source), folder)
     return laid, json.loads((folder / "job.json").read_bytes())
 
 
@@ -242,3 +247,69 @@ async def test_reference_names_the_time_of_a_stored_baseline(
     )
     assert reference.description.endswith(f"; the baseline as of {NOW:%Y-%m-%d %H:%M}")
     assert job["baseline"] == {"rmse": 1.0}
+
+
+async def test_a_report_about_devices_reads_what_devices_sent(
+    documents: Documents, tmp_path: Path
+) -> None:
+    on_device = capture(2, NOW, device="camera-7")
+    await documents.insert(Collection.CAPTURES, [capture(1, NOW)])
+    await documents.insert(Collection.DEVICE_CAPTURES, [on_device])
+    labels = [
+        {
+            "_id": f"l{n}", "model": "iris", "version": 1, "ts": NOW, "request_id": f"r{n}", "row": 0,
+            "label": n,
+        }
+        for n in (1, 2)
+    ]  # fmt: skip
+    await documents.insert(Collection.LABELS, labels)
+    minutes = [
+        {
+            "_id": f"m{n}", "model": "iris", "version": 1, "ts": NOW + n * timedelta(minutes=1),
+            "requests": 5, "rows": 6, "errors": {"refused": 1}, "latencies": [[3, 4]], "violations": [],
+        }
+        for n in range(3)
+    ]  # fmt: skip
+    await documents.insert(Collection.DEVICE_TRAFFIC, minutes)
+    hidden = Options(capture_exclude=("ssn",))
+    devices = CapturedOn.DEVICES
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY, devices, options=hidden)
+    assert [one["request_id"] for one in lines(tmp_path / "captures.jsonl")] == ["r2"]
+    assert [one["label"] for one in lines(tmp_path / "labels.jsonl")] == [2]
+    assert (job["source"], job["requests"], job["refused"]) == ("devices", 15, {"refused": 3})
+    assert (job["excluded"], parse(job).source) == ([], "devices")
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY)
+    assert [one["request_id"] for one in lines(tmp_path / "captures.jsonl")] == ["r1"]
+    assert (job["source"], job["requests"]) == ("servers", 7)
+
+
+async def test_devices_and_servers_have_references_of_their_own(
+    documents: Documents, tmp_path: Path
+) -> None:
+    old = NOW - 3 * DAY
+    for collection, more in (
+        (Collection.CAPTURES, {}),
+        (Collection.DEVICE_CAPTURES, {"device": "camera-7"}),
+    ):
+        named = f"{collection}-"
+        some = [
+            capture(n, old, rows=500, **more) | {"_id": f"{named}{n}", "request_id": f"{named}{n}"}
+            for n in range(3)
+        ]
+        await documents.insert(collection, some)
+    for source, name in ((CapturedOn.SERVERS, "captures"), (CapturedOn.DEVICES, "device_captures")):
+        for _ in range(2):  # made, then read
+            reference, _ = await filled(documents, tmp_path, NOW, NOW + DAY, source)
+            assert reference.source == "captured"
+            frozen = [one["request_id"] for one in lines(tmp_path / "reference.jsonl")]
+            assert frozen == [f"{name}-0", f"{name}-1"]
+
+
+async def test_reports_about_devices_do_not_count_for_servers_nor_the_other_way_round(
+    documents: Documents, tmp_path: Path
+) -> None:
+    of_devices = report(NOW, {"rmse": 2}) | {"source": "devices"}
+    await documents.insert(Collection.REPORTS, [of_devices])
+    assert (await filled(documents, tmp_path, NOW, NOW + DAY))[1]["worse_before"] == {}
+    _, job = await filled(documents, tmp_path, NOW, NOW + DAY, CapturedOn.DEVICES)
+    assert job["worse_before"] == {"rmse": 2}
