@@ -21,6 +21,9 @@ class AlertKind(StrEnum):
     ROLLOUT_PROMOTED = "rollout_promoted"
     ROLLOUT_ROLLED_BACK = "rollout_rolled_back"
     ROLLOUT_SUPERSEDED = "rollout_superseded"
+    #: Too few devices can run a release, or it cannot be prepared.
+    RELEASE_STOPPED = "release_stopped"
+    RELEASE_COMPLETE = "release_complete"
     FLOW_RUN_FAILED = "flow_run_failed"
     #: A run of a flow has completed after one that had failed.
     FLOW_RUN_COMPLETED = "flow_run_completed"
@@ -32,6 +35,7 @@ ENDS = {
     AlertKind.VERDICT_RECOVERED: AlertKind.VERDICT_WORSE,
     AlertKind.ROLLOUT_PROMOTED: AlertKind.ROLLOUT_ROLLED_BACK,
     AlertKind.ROLLOUT_SUPERSEDED: AlertKind.ROLLOUT_ROLLED_BACK,
+    AlertKind.RELEASE_COMPLETE: AlertKind.RELEASE_STOPPED,
     AlertKind.FLOW_RUN_COMPLETED: AlertKind.FLOW_RUN_FAILED,
 }
 

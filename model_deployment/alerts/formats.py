@@ -14,6 +14,7 @@ _SEVERITIES = {
     AlertKind.VERDICT_WORSE: "warning",
     AlertKind.REQUESTS_REFUSED: "warning",
     AlertKind.ROLLOUT_ROLLED_BACK: "warning",
+    AlertKind.RELEASE_STOPPED: "warning",
     AlertKind.FLOW_RUN_FAILED: "warning",
 }
 
@@ -71,6 +72,9 @@ def _subject(alert: Alert) -> dict[str, str]:
     if alert.key is None:
         return {name: str(alert.details[name]) for name in ("flow", "experiment")}
     endpoint = alert.details.get("endpoint")
+    if project := alert.details.get("project"):
+        # Not the model: a release of another one ends what was bad as well.
+        return {"project": str(project)}
     # The version that an endpoint went back from is not the one that is promoted later.
     more = {"endpoint": str(endpoint)} if endpoint else {"version": str(alert.key.version)}
     return {"model": alert.key.model, **more}

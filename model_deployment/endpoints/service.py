@@ -1,8 +1,7 @@
 """The use cases: make, change, show and delete endpoints, and steer their rollouts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Unpack
 
 from model_deployment.core.domain import State
@@ -16,11 +15,12 @@ from model_deployment.core.endpoints import (
 )
 from model_deployment.core.errors import (
     Conflict,
-    IllegalTransition,
     InvalidRequest,
     Unavailable,
     UnknownModel,
+    changed_meanwhile,
 )
+from model_deployment.core.events import by_user
 from model_deployment.core.names import ModelKey
 from model_deployment.core.rollout_policy import RolloutPolicy
 from model_deployment.endpoints.aliases import AskAliases
@@ -63,7 +63,7 @@ class Endpoints(EndpointReader):
             raise InvalidRequest(f"cannot use this policy: {error}") from error
         if await self.find_pair(name) is None:
             await self._look_up(name)
-        new = await self._store.put(name, read, _said("policy set", by))
+        new = await self._store.put(name, read, by_user("policy set", by))
         self._loop.look()
         await self._ticked()
         return await self.get(name), new
@@ -85,7 +85,7 @@ class Endpoints(EndpointReader):
             NotDeployed: there is no such endpoint.
         """
         endpoint, _ = self.pair_of(name, await self.pairs())
-        await self._store.want_deleted(endpoint, _said("deleted", by))
+        await self._store.want_deleted(endpoint, by_user("deleted", by))
         self._loop.wake()
 
         async def gone() -> bool:
@@ -108,7 +108,9 @@ class Endpoints(EndpointReader):
         """
         endpoint, rollout = self.pair_of(name, await self.pairs())
         if rollout is None or not rollout.active:
-            return await self._begin_again(endpoint, Order.PROMOTE, _said("promote asked for", by))
+            return await self._begin_again(
+                endpoint, Order.PROMOTE, by_user("promote asked for", by)
+            )
         row = await self._deployments.get(endpoint.key(rollout.candidate))
         if row is None or row.state is not State.READY:
             state = row.state if row else "not deployed yet"
@@ -116,7 +118,7 @@ class Endpoints(EndpointReader):
                 f"cannot promote version {rollout.candidate} of {name}: its deployment is {state}; "
                 "wait until it is ready"
             )
-        return await self._order(endpoint, rollout, Order.PROMOTE, _said("promote asked for", by))
+        return await self._order(endpoint, rollout, Order.PROMOTE, by_user("promote asked for", by))
 
     async def _begin_again(self, endpoint: Endpoint, order: Order, reason: str) -> EndpointView:
         version = endpoint.alias_version
@@ -127,7 +129,7 @@ class Endpoints(EndpointReader):
                 f"cannot {what} {endpoint.name}: there is no candidate, and its alias names {named}; "
                 "move the alias in MLflow first"
             )
-        with _changed_meanwhile(endpoint.name):
+        with changed_meanwhile(f"begin a rollout of {endpoint.name}"):
             await self._rollouts.begin(
                 endpoint, version, RolloutKind.FORWARD, reason, order, follows=False
             )
@@ -141,7 +143,7 @@ class Endpoints(EndpointReader):
             raise Conflict(
                 f"cannot pause {name}: no rollout is under way; move the alias to begin one"
             )
-        return await self._order(endpoint, rollout, Order.PAUSE, _said("paused", by))
+        return await self._order(endpoint, rollout, Order.PAUSE, by_user("paused", by))
 
     async def resume(self, name: EndpointName, by: str) -> EndpointView:
         """Let a paused rollout go on; without one, try the alias's version again.
@@ -150,8 +152,8 @@ class Endpoints(EndpointReader):
         """
         endpoint, rollout = self.pair_of(name, await self.pairs())
         if rollout is None or not rollout.active:
-            return await self._begin_again(endpoint, Order.ADVANCE, _said("tried again", by))
-        return await self._order(endpoint, rollout, Order.ADVANCE, _said("resumed", by))
+            return await self._begin_again(endpoint, Order.ADVANCE, by_user("tried again", by))
+        return await self._order(endpoint, rollout, Order.ADVANCE, by_user("resumed", by))
 
     async def rollback(self, name: EndpointName, by: str) -> EndpointView:
         """Roll the candidate back; without one, make the previous champion the champion again.
@@ -163,13 +165,13 @@ class Endpoints(EndpointReader):
             Conflict: there is neither a candidate nor a previous champion that is kept ready.
         """
         endpoint, rollout = self.pair_of(name, await self.pairs())
-        asked = _said("rollback asked for", by)
+        asked = by_user("rollback asked for", by)
         if rollout is not None and rollout.active:
             by_hand = rollout.candidate != endpoint.alias_version
             goes_back = rollout.kind is RolloutKind.BACK and by_hand
             order = Order.ADVANCE if goes_back else Order.ROLL_BACK
             return await self._order(endpoint, rollout, order, asked)
-        with _changed_meanwhile(name):
+        with changed_meanwhile(f"begin a rollout of {name}"):
             if rollout is not None and rollout.state is RolloutState.PROMOTED and rollout.champion:
                 await self._loop.restore(endpoint, rollout, asked)
             elif endpoint.previous is not None and endpoint.previous_until is not None:
@@ -265,17 +267,3 @@ class Endpoints(EndpointReader):
         """Have what was written obeyed, and known to all proxies."""
         await self._loop.ticked()
         await self._loop.routed()
-
-
-@contextmanager
-def _changed_meanwhile(name: EndpointName) -> Iterator[None]:
-    try:
-        yield
-    except IllegalTransition as error:
-        raise Conflict(
-            f"cannot begin a rollout of {name}: it has just changed; try again", retry_after=1
-        ) from error
-
-
-def _said(what: str, by: str) -> str:
-    return f"{what} by {by}" if by else what

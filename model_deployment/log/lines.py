@@ -1,7 +1,7 @@
 """Log lines, one event each: text for a terminal, JSON for programs.
 
-Both have ``model``, ``endpoint``, ``version``, ``launch_id`` and ``request_id`` where known. Texts may
-come from a registry, a model or a caller: control characters are escaped, passwords masked, long texts cut.
+Both have the :data:`FIELDS` that are known. Texts may come from a registry, a model, a device or a caller:
+control characters are escaped, passwords masked, long texts cut.
 """
 
 import json
@@ -15,7 +15,9 @@ from pythonjsonlogger.core import BaseJsonFormatter
 from model_deployment.log.masking import mask
 
 #: Fields of an event beside its message.
-FIELDS = ("model", "endpoint", "version", "launch_id", "request_id", "user")
+FIELDS = (
+    "model", "endpoint", "version", "launch_id", "project", "device", "release", "request_id", "user",
+)  # fmt: skip
 #: Fields of the audit trail, in JSON only.
 _AUDIT_FIELDS = ("action", "status", "items", "client")
 #: Maximum characters of a field, of a message, and of the trace of an exception.

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model_deployment import __version__
 from model_deployment.control.missing_workers import serving
+from model_deployment.core.device_figures import DeviceFigures
 from model_deployment.core.domain import Deployment, Handle, State
 from model_deployment.core.measures import (
     LaunchTraffic,
@@ -58,6 +59,7 @@ class Telemetry:
         refresh: Callable[[], Awaitable[None]],
         proxies: Callable[[], tuple[int, int]],
         flows: Callable[[], FlowFigures] = FlowFigures,
+        devices: Callable[[], Awaitable[DeviceFigures]] | None = None,
     ) -> None:
         """Remember the sources.
 
@@ -69,6 +71,7 @@ class Telemetry:
             workers: how many workers of a launch serve; may read a file.
             refresh: has the newest counts of the proxies come in.
             proxies: how many proxies serve, and how many have ended unasked.
+            devices: the figures of devices; reads the database.
         """
         self._deployments = deployments
         self._ports = ports
@@ -84,8 +87,10 @@ class Telemetry:
         self._refresh = refresh
         self._proxies = proxies
         self._flows = flows
+        self._devices = devices
         self._rows: Sequence[Deployment] = ()
         self._views: Sequence[EndpointView] = ()
+        self._figures = DeviceFigures()
         self._restarts = Restarts()
         #: The highest counts so far: the file with the counts may be unreadable for a while.
         self._last = CaptureStatus(0, 0, 0, 0, "")
@@ -147,6 +152,7 @@ class Telemetry:
             endpoints=self._views,
             machine=machine,
             flows=self._flows(),
+            devices=self._figures,
         )
 
     async def _state(self) -> tuple[PortUsage | None, bool]:
@@ -155,6 +161,8 @@ class Telemetry:
             rows = await self._deployments.all()
             usage = await self._ports.usage(time.monotonic())
             views = await self._endpoints()
+            if self._devices is not None:
+                self._figures = await self._devices()
         except DatabaseError:
             return None, False
         self._views = views

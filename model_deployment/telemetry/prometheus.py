@@ -17,6 +17,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from model_deployment.core.device_figures import DeviceFigures
 from model_deployment.core.domain import Deployment, Launch, State
 from model_deployment.core.measures import (
     BATCH_ROWS,
@@ -35,6 +36,7 @@ from model_deployment.recording.counters import LATENCIES, RequestCounts
 from model_deployment.recording.error_kinds import KINDS
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.reports.last_reports import LastReport
+from model_deployment.telemetry.device_metrics import device_families
 from model_deployment.telemetry.endpoint_metrics import endpoint_families
 from model_deployment.telemetry.flow_metrics import flow_families
 
@@ -97,6 +99,7 @@ class Snapshot:
     #: None where it cannot be read.
     machine: MachineMemory | None = None
     flows: FlowFigures = FlowFigures()
+    devices: DeviceFigures = DeviceFigures()
 
 
 def _outcomes(one: DeploymentSnapshot) -> Iterator[tuple[str, float]]:
@@ -285,6 +288,7 @@ def controller_families(snapshot: Snapshot) -> Iterator[Metric]:
     for name, help, count in counters:
         yield CounterMetricFamily(PREFIX + name, help, value=count)
     yield from flow_families(snapshot.flows)
+    yield from device_families(snapshot.devices)
 
 
 def _memory_families(memory: MachineMemory | None) -> Iterator[Metric]:

@@ -80,11 +80,12 @@ def test_slack_gets_a_text_in_which_nothing_is_markup() -> None:
 
 @pytest.mark.parametrize("good", ENDS)
 def test_good_news_ends_the_alert_of_alertmanager_that_bad_news_began(good: AlertKind) -> None:
-    details = {"endpoint": "iris@champion"} if "rollout" in good else {}
+    subjects = {"rollout": {"endpoint": "iris@champion"}, "release": {"project": "halls"}}
+    details = subjects.get(good.partition("_")[0], {})
     began = datetime(2026, 1, 31, 11, tzinfo=UTC)
     later = datetime(2026, 1, 31, 12, tzinfo=UTC)
     [bad] = body(Alert(ENDS[good], KEY, "bad", "", details, began), WebhookFormat.ALERTMANAGER)
-    # The version that serves after a rollback is another one.
+    # The version that serves, or runs on devices, after a rollback is another one.
     key = ModelKey("iris", 2) if details else KEY
     [end] = body(Alert(good, key, "good", "", details, later), WebhookFormat.ALERTMANAGER)
     assert bad["labels"] == end["labels"]

@@ -1,5 +1,6 @@
 """The page of metrics: what Prometheus reads of it, and the names and labels that are a promise."""
 
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,11 +15,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from prometheus_client.registry import Collector
 
+from model_deployment.core.device_figures import DeviceFigures, ProjectFigures, ReleaseFigures
+from model_deployment.core.devices import Presence, UpdateState
 from model_deployment.core.domain import Deployment, Desired, LaunchRole, LaunchState, State
 from model_deployment.core.endpoints import EndpointName, RolloutState
 from model_deployment.core.measures import BATCH_ROWS, Memory, ProxyCounters
 from model_deployment.core.names import ModelKey
 from model_deployment.core.port_usage import BlockedPort, PortUsage
+from model_deployment.core.releases import ReleaseState
 from model_deployment.endpoints.views import EndpointView
 from model_deployment.flows.base import FlowState, FlowType
 from model_deployment.flows.figures import EndCounts
@@ -110,10 +114,27 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
+STOPPED = ReleaseFigures(
+    3, ModelKey("diabetes", 1), ReleaseState.STOPPED, "2 of 2 failed", NOW, None,
+    {UpdateState.FAILED: 2, UpdateState.RUNNING: 1},
+)  # fmt: skip
+BACK = replace(STOPPED, number=4, state=ReleaseState.COMPLETE, reverts=3, updates={})
+DEVICES = DeviceFigures(
+    [
+        ProjectFigures(
+            "hall", {Presence.ONLINE: 5, Presence.OFFLINE: 2}, {0: 1, 2: 6}, BACK, STOPPED
+        ),
+        ProjectFigures("mill"),
+    ],
+    received=812,
+    waiting=7,
+    sockets=5,
+)
 ONE = seen(
     served(ModelKey("diabetes", 1)),
     endpoints=(endpoint_views.view(),),
     flows=EndCounts().figures([record()], ServiceState.READY),
+    devices=DEVICES,
 )
 
 #: What dashboards and alerts are made of: a change here breaks them.
@@ -128,6 +149,15 @@ NAMES = {
     "flow_duration_seconds": ("gauge", {"flow"}),
     "flow_completed_timestamp_seconds": ("gauge", {"flow"}),
     "flow_service_up": ("gauge", set()),
+    "devices": ("gauge", {"project", "presence"}),
+    "devices_running": ("gauge", {"project", "release"}),
+    "release_number": ("gauge", {"project"}),
+    "release_state": ("gauge", {"project", "state"}),
+    "release_since_timestamp_seconds": ("gauge", {"project"}),
+    "release_devices": ("gauge", {"project", "state"}),
+    "device_messages": ("counter", set()),
+    "device_messages_waiting": ("gauge", set()),
+    "device_sockets": ("gauge", set()),
     "requests": ("counter", {"model", "version", "outcome"}),
     "request_duration_seconds": ("histogram", {"model", "version", "le"}),
     "rows": ("counter", {"model", "version"}),
@@ -188,7 +218,9 @@ def test_values_of_labels_are_from_closed_sets() -> None:
     assert values["outcome"] == {"answered", *KINDS}
     assert values["kind"] == set(ViolationKind)
     ports = {"free", "leased", "quarantined", "blocked"}
-    assert values["state"] == {*State, *RolloutState, *ports, *FlowState}
+    releases = {*ReleaseState, *UpdateState}
+    assert values["state"] == {*State, *RolloutState, *ports, *FlowState, *releases}
+    assert values["presence"] == {*Presence}
     assert values["flow"] == {*FlowType}
     assert values["role"] <= {*LaunchRole}
     assert values["guard"] == {"errors", "latency"}
@@ -218,6 +250,36 @@ def test_deployment_metrics_have_its_values() -> None:
     assert value("restarts_total") == 4
     assert (value("resident_memory_bytes"), value("proportional_memory_bytes")) == (1000, 900)
     assert value("ready_timestamp_seconds") == NOW.timestamp()
+
+
+def of_devices() -> dict[str, float]:
+    """By name and values of labels, in the order of the labels' names."""
+    return {
+        " ".join(
+            [name.removeprefix("model_deployment_"), *(text for _, text in sorted(labels))]
+        ): sample
+        for (name, labels), sample in samples(page(seen(devices=DEVICES))).items()
+        if re.search("device|release", name)
+    }
+
+
+def test_device_metrics_have_each_project_and_its_newest_release() -> None:
+    found = of_devices()
+    assert {name: found[name] for name in found if name.startswith("devices online")} == {
+        "devices online hall": 5, "devices online mill": 0,
+    }  # fmt: skip
+    assert (found["devices offline hall"], found["devices never hall"]) == (2, 0)
+    running = {name: count for name, count in found.items() if name.startswith("devices_running")}
+    assert running == {"devices_running hall 0": 1, "devices_running hall 2": 6}
+    # The number is of the newest one, which takes the stopped one back; the state tells of the stopped one.
+    assert (found["release_number hall"], found["release_number mill"]) == (4, 0)
+    states = {state: found[f"release_state hall {state}"] for state in ReleaseState}
+    assert states == {state: state is ReleaseState.STOPPED for state in ReleaseState}
+    assert not [name for name in found if name.startswith("release_state mill")]
+    assert found["release_since_timestamp_seconds hall"] == NOW.timestamp()
+    assert (found["release_devices hall failed"], found["release_devices hall offered"]) == (2, 0)
+    assert (found["device_messages_total"], found["device_messages_waiting"]) == (812, 7)
+    assert found["device_sockets"] == 5
 
 
 def of_endpoints(*views: EndpointView) -> dict[str, float]:
