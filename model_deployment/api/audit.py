@@ -1,15 +1,25 @@
 """The audit trail: one log event for each call that changes something, with its user and its status.
 
-The events contain nothing of bodies. Predictions change nothing and are not in the trail.
+The events contain nothing of bodies. Predictions change nothing and are not in the trail; nor is what
+devices send.
 """
 
 import logging
 from typing import Any
 
 from model_deployment.api.guard import App, Message
-from model_deployment.api.request_scope import ITEMS, REQUEST_ID, TARGET, user_name
+from model_deployment.api.request_scope import (
+    DEVICE,
+    ITEMS,
+    PROJECT,
+    REQUEST_ID,
+    TARGET,
+    user_name,
+)
 from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
+from model_deployment.core.users import Role
+from model_deployment.credentials.access import USER
 
 _log = logging.getLogger(__name__)
 
@@ -49,13 +59,20 @@ def _log_call(scope: Message, status: int) -> None:
     # A call without a route has changed nothing.
     if route is None or "predictions" in getattr(route, "tags", ()):
         return
-    model, version = _target(scope.get("path_params", {}))
+    # What devices tell of themselves is in their own log, and comes all the time.
+    if (user := scope.get(USER)) is not None and user.role is Role.DEVICE:
+        return
+    given = scope.get("path_params", {})
+    model, version = _target(given)
     model = scope.get(TARGET, model)
     fields = {
         "action": route.name,
         "status": status,
         "model": model,
         "version": version,
+        "project": scope.get(PROJECT, given.get("project")),
+        "device": scope.get(DEVICE, given.get("device")),
+        "release": given.get("number") if "project" in given else None,
         "user": user_name(scope),
         "request_id": scope.get(REQUEST_ID, ""),
         "items": scope.get(ITEMS),
@@ -66,6 +83,8 @@ def _log_call(scope: Message, status: int) -> None:
 
 def _target(given: dict[str, str]) -> tuple[str, int | str]:
     """The model and version in the path; as they came if they are not valid names."""
+    if "project" in given:
+        return "", ""
     try:
         key = (
             ModelKey.of(given["model"], given["version"])

@@ -29,8 +29,14 @@ from model_deployment.datasets.captured import (
     training,
 )
 from model_deployment.datasets.drifted import CAPTURES, ROWS, frequent_now, selector
-from model_deployment.documents.base import Collection, Documents, Query, StoreUnavailable
-from model_deployment.reports.inputs import FindInputs, FindTraining
+from model_deployment.documents.base import (
+    CapturedOn,
+    Collection,
+    Documents,
+    Query,
+    StoreUnavailable,
+)
+from model_deployment.reports.inputs import FindInputs, FindTraining, source_of
 from model_deployment.tabular.input_columns import ModelInputs
 
 _log = logging.getLogger(__name__)
@@ -62,6 +68,7 @@ class Source(StrEnum):
 
     TRAINING = "training"
     CAPTURED = "captured"
+    DEVICES = "devices"
 
 
 async def _no_inputs(key: ModelKey) -> ModelInputs:
@@ -84,7 +91,8 @@ class DatasetCalls:
             Source | None,
             Parameter(
                 description="`training`: the data that the model was trained on, if it can be found. "
-                "`captured`: captured requests, with predictions and labels. Default: training data if "
+                "`captured`: captured requests, with predictions and labels. `devices`: the same of what "
+                "devices predicted, also of a version that is not deployed here. Default: training data if "
                 "they can be found and neither `since` nor `until` is given, else captured requests."
             ),
         ] = None,
@@ -115,6 +123,8 @@ class DatasetCalls:
             raise InvalidRequest(
                 "cannot select training data by time: since and until apply to source=captured only"
             )
+        if source is Source.DEVICES:
+            return await self._of_devices(name, format, query)
         found = await self.names.find(name)
         inputs = await self.find_inputs(found.key)
         wants_training = source is not Source.CAPTURED and not timed
@@ -132,6 +142,24 @@ class DatasetCalls:
         stream = captured(self.documents, query, None, True, format, inputs, endpoint)
         return await _send(str(found), Source.CAPTURED, format, stream)
 
+    async def _of_devices(self, name: str, format: Format, query: Query) -> Response:
+        """What devices captured of a version; of an endpoint, of the version that serves now."""
+        try:
+            key = await self.names.version(name, CapturedOn.DEVICES)
+            known = await any_captured(
+                self.documents, key.model, key.version, source=CapturedOn.DEVICES
+            )
+        except StoreUnavailable as error:
+            raise _unavailable(error) from error
+        if not known:
+            raise NotFound(f"cannot find a dataset of {key}: devices have sent no captures of it")
+        query = replace(
+            query, collection=Collection.DEVICE_CAPTURES, model=key.model, version=key.version
+        )
+        inputs = await self.find_inputs(key)
+        stream = captured(self.documents, query, None, True, format, inputs)
+        return await _send(str(key), Source.DEVICES, format, stream)
+
     async def get_drifted_rows(
         self,
         name: KeyOrEndpoint,
@@ -145,8 +173,8 @@ class DatasetCalls:
         twice as large as in the reference; where no share has doubled, into the one that rose most. At most
         10,000 rows of the newest 20,000 captured requests.
         """
-        key = (await self.names.find(name)).key
         try:
+            key = await self.names.version(name, CapturedOn.DEVICES)
             made = await self.documents.get(Collection.REPORTS, id)
         except StoreUnavailable as error:
             raise _unavailable(error) from error
@@ -156,7 +184,7 @@ class DatasetCalls:
         if not found:
             raise NotFound(f"cannot find drifted rows: no column of report {id!a} has drifted")
         query = Query.of(
-            Collection.CAPTURES,
+            source_of(made).captures,
             key,
             since=datetime.fromisoformat(made["since"]),
             until=datetime.fromisoformat(made["until"]),

@@ -2,11 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from model_deployment.api import problems
-from model_deployment.api.guard import with_security_headers
+from model_deployment.api.guard import refuse
 from model_deployment.api.request_scope import REQUEST_ID
 from model_deployment.core.errors import ModelDeploymentError
-from model_deployment.http.asgi import App, Receive, Scope, Send
+from model_deployment.http.asgi import App, Message, Receive, Scope, Send
 
 #: Puts the user into the scope; raises a ModelDeploymentError if the request must not be answered.
 Admit = Callable[[Scope, Mapping[bytes, bytes]], Awaitable[None]]
@@ -20,15 +19,29 @@ class Forwarded:
         self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         named = dict(scope["headers"])
-        scope[REQUEST_ID] = named.get(b"x-request-id", b"").decode("latin-1")
+        request_id = named.get(b"x-request-id", b"")
+        scope[REQUEST_ID] = request_id.decode("latin-1")
+        if scope["type"] == "websocket":
+            send = _tagged(request_id, send)
         try:
             await self._admit(scope, named)
         except ModelDeploymentError as error:
-            answer = problems.respond(error, {"Connection": "close"})
-            await answer(scope, receive, with_security_headers(scope, send))
+            await refuse(scope, receive, send, error)
             return
         await self.app(scope, receive, send)
+
+
+def _tagged(request_id: bytes, send: Send) -> Send:
+    """A ``send`` that adds to answers to handshakes what proxies add to all other answers."""
+
+    async def tagged(message: Message) -> None:
+        if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+            tags = (b"x-request-id", request_id), (b"x-content-type-options", b"nosniff")
+            message["headers"] = [*message.get("headers", ()), *tags]
+        await send(message)
+
+    return tagged

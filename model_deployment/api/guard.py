@@ -23,6 +23,8 @@ _DOCS_POLICY = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     b"img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
 )
+#: A member of the scope of a request whose answer is sent without its body.
+BODILESS = "model_deployment.bodiless"
 App = Callable[..., Awaitable[None]]
 
 
@@ -51,16 +53,16 @@ class Guard:
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         """See the ASGI specification."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
-            else:  # a WebSocket, for which there is no policy
-                await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
             return
         try:
             if not is_canonical(scope["raw_path"], scope["path"]):
                 raise NonCanonicalPath(NON_CANONICAL)
             limit = self._authorise(scope)
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, send)
+                return
             if self._reads_body(scope):
                 await self._app(scope, receive, with_security_headers(scope, send))
                 return
@@ -69,14 +71,13 @@ class Guard:
             if body is not None and declared is not None:
                 ensure_whole(declared, len(body))
         except ModelDeploymentError as error:
-            answer = problems.respond(error, {"Connection": "close"})
-            await answer(scope, receive, with_security_headers(scope, send))
+            await refuse(scope, receive, send, error)
             return
         if body is None:
             return
         if scope["method"] == "HEAD":
             # Handled as a GET; the server leaves out the body.
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", BODILESS: True}
         await self._app(scope, _replay(body, receive), with_security_headers(scope, send))
 
     async def _read(self, receive: Any, limit: int | None) -> bytes | None:
@@ -100,12 +101,19 @@ class Guard:
                 return bytes(body)
 
 
+async def refuse(scope: Message, receive: Any, send: Any, error: ModelDeploymentError) -> None:
+    """Answer a request, or the handshake of a WebSocket, with an error; its connection ends."""
+    answer = problems.respond(error, {"Connection": "close"})
+    await answer(scope, receive, with_security_headers(scope, send))
+
+
 def with_security_headers(scope: Message, send: Any) -> Callable[[Message], Awaitable[None]]:
     """A ``send`` that adds headers against misuse in browsers, unless the answer has its own."""
     policy = _DOCS_POLICY if scope["path"] in ("/docs", "/redoc") else _API_POLICY
 
     async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
+        # Of the ASGI extension "WebSocket Denial Response", too.
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
             raw = list(message.get("headers", ()))
             present = {name.lower() for name, _ in raw}
             raw += [

@@ -28,8 +28,9 @@ from model_deployment.api.request_scope import ITEMS
 from model_deployment.api.times import parse_moment
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
-from model_deployment.core.errors import InvalidRequest
+from model_deployment.core.errors import InvalidRequest, NotDeployed
 from model_deployment.core.names import ModelKey
+from model_deployment.documents.base import CapturedOn
 from model_deployment.metrics.endpoint_feedback import EndpointFeedback
 from model_deployment.metrics.endpoint_metrics import endpoint_metrics
 from model_deployment.metrics.feedback import MAX_ITEMS, Feedback, Label
@@ -187,9 +188,14 @@ class MonitoringCalls:
         name: KeyOrEndpoint,
         request_id: Annotated[str, Query(min_length=1, max_length=128)],
     ) -> dict[str, int]:
-        """Of an endpoint: whichever of its versions answered the request."""
-        found = await self.names.find(name)
-        erased = [await self.monitoring.erase(key, request_id) for key in found.keys]
+        """Of an endpoint: whichever of its versions answered the request. Also what devices captured of
+        it; of a version that is not deployed here, too.
+        """
+        try:
+            keys = (await self.names.find(name)).keys
+        except NotDeployed:
+            keys = (await self.names.version(name, CapturedOn.DEVICES),)
+        erased = [await self.monitoring.erase(key, request_id) for key in keys]
         return {"erased": sum(erased)}
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from model_deployment.core.endpoints import EndpointName
 from model_deployment.core.errors import NotDeployed
 from model_deployment.core.names import ModelKey
+from model_deployment.datasets.captured import any_captured
+from model_deployment.documents.base import CapturedOn, Documents
 from model_deployment.endpoints.service import Endpoints
 
 #: Rollouts, newest first, whose versions are known as those of an endpoint.
@@ -39,9 +41,10 @@ class Named:
 class Names:
     """Finds deployments and endpoints by their names in paths."""
 
-    def __init__(self, get: Get, endpoints: Endpoints) -> None:
+    def __init__(self, get: Get, endpoints: Endpoints, documents: Documents) -> None:
         self._get = get
         self._endpoints = endpoints
+        self._documents = documents
 
     async def find(self, name: str) -> Named:
         """
@@ -63,6 +66,22 @@ class Names:
         newest_first = sorted((one for one in versions if one is not None), reverse=True)
         keys = tuple(found.key(version) for version in newest_first)
         return Named(found.key(found.champion), endpoint, keys)
+
+    async def version(self, name: str, source: CapturedOn) -> ModelKey:
+        """As :meth:`key`; of predictions of devices also a version that is not deployed here.
+
+        Raises:
+            StoreUnavailable: it is not deployed, and whether it runs on devices cannot be told.
+        """
+        try:
+            return await self.key(name)
+        except NotDeployed:
+            if source is not CapturedOn.DEVICES or "@" in name:
+                raise
+            key = ModelKey.parse(name)
+            if not await any_captured(self._documents, key.model, key.version, source=source):
+                raise
+            return key
 
     async def key(self, name: str) -> ModelKey:
         """The deployment; of an endpoint the one that serves now. Raises as :meth:`find`."""

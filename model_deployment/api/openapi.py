@@ -3,14 +3,19 @@
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import compile_path
 
-from model_deployment.api.access import POLICIES
 from model_deployment.api.examples import restore_nulls
+from model_deployment.api.policies import POLICIES
+from model_deployment.api.problems import PROBLEM_CONTENT, Problem
 
-_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 #: OpenAI's paths have OpenAI's errors.
 _OPENAI = {"application/json": {"schema": {"type": "object"}}}
 _BASIC, _BEARER = "basic", "bearer"
+#: Of a route, by its method and its path as the description has it: without the kinds of parameters.
+_POLICIES = {
+    (method, compile_path(template)[1]): policy for (method, template), policy in POLICIES.items()
+}
 #: Answers that every call may get.
 _ALWAYS = {
     "400": "The path is not canonical",
@@ -37,6 +42,9 @@ def complete(app: FastAPI) -> None:
                     _complete(call, method.upper(), path)
             schemes = {name: {"type": "http", "scheme": name} for name in (_BASIC, _BEARER)}
             found["components"]["securitySchemes"] = schemes
+            models = found["components"]["schemas"]
+            models[Problem.__name__] = Problem.model_json_schema(mode="serialization")
+            found["components"]["schemas"] = dict(sorted(models.items()))
             app.openapi_schema = found
         return app.openapi_schema
 
@@ -44,7 +52,7 @@ def complete(app: FastAPI) -> None:
 
 
 def _complete(call: dict[str, Any], method: str, path: str) -> None:
-    role = POLICIES[method, path].role
+    role = _POLICIES[method, path].role
     answers = call["responses"]
     more = dict(_ALWAYS)
     if role is not None:
@@ -55,12 +63,12 @@ def _complete(call: dict[str, Any], method: str, path: str) -> None:
         more |= _GUARDED
     if method != "GET":
         more |= _WITH_BODY | {"403": _GUARDED["403"]}
-    error = _OPENAI if path.startswith("/v1/") else _PROBLEM
+    error = _OPENAI if path.startswith("/v1/") else PROBLEM_CONTENT
     for status, description in more.items():
         answers.setdefault(status, {"description": description, "content": dict(error)})
     for answer in answers.values():
         if _is_problem(answer.get("content", {})):
-            answer["content"] = dict(_PROBLEM)
+            answer["content"] = dict(PROBLEM_CONTENT)
 
 
 def _is_problem(content: dict[str, Any]) -> bool:

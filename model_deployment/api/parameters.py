@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 
+from model_deployment.core.devices import DEVICE_NAME
 from model_deployment.core.endpoints import ALIAS
 from model_deployment.core.names import NAME, VERSION
 from model_deployment.core.replacement import Strategy
@@ -41,6 +42,13 @@ KeyOrEndpoint = Annotated[
 EndpointPath = Annotated[
     str,
     _in_path("`<model>@<alias>`.", "diabetes@champion", f"{NAME.pattern}@{ALIAS.pattern}"),
+]
+ProjectName = Annotated[
+    str, _in_path("Name of a project of devices, or its id.", "warehouse", DEVICE_NAME.pattern)
+]
+DeviceName = Annotated[str, _in_path("Name of a device.", "camera-7", DEVICE_NAME.pattern)]
+ReleaseNumber = Annotated[
+    int, Path(ge=1, le=2**31 - 1, description="Number of a release of the project.", examples=[4])
 ]
 ModelFilter = Annotated[str | None, Query(description="Only this model.", max_length=300)]
 Wait = Annotated[

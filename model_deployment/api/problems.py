@@ -46,9 +46,17 @@ class ProblemResponse(JSONResponse):
     media_type = "application/problem+json"
 
 
+#: The content of an error in the API's description; ``openapi.py`` adds the schema that it names.
+PROBLEM_CONTENT = {ProblemResponse.media_type: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
 def problem(description: str) -> dict[str, Any]:
-    """An error in the API's description."""
-    return {"model": Problem, "description": description}
+    """An error in the API's description.
+
+    Not with the model of :class:`Problem`: FastAPI would build it anew for each error of each call, which
+    took a fifth of the time in which a controller builds its calls.
+    """
+    return {"description": description, "content": dict(PROBLEM_CONTENT)}
 
 
 def respond(

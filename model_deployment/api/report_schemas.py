@@ -8,12 +8,13 @@ from pydantic import BaseModel, Field
 
 from model_deployment.api.examples import example
 from model_deployment.degradation.wording.verdict_words import words
+from model_deployment.documents.base import CapturedOn
 
 _SUMMARY = {
     "id": "20260131T120000-0a1b2c3d", "at": "2026-01-31T12:00:20Z", "verdict": "drift",
     "verdict_name": "Data drift",
     "headline": "As good as its baseline on 700 labelled rows, but the data has drifted",
-    "since": "2026-01-24T12:00:00Z", "until": "2026-01-31T12:00:00Z",
+    "source": "servers", "since": "2026-01-24T12:00:00Z", "until": "2026-01-31T12:00:00Z",
     "reference": "dataset/train.parquet of run 0b5f6c9e",
     "rows": {"reference": 265, "current": 400, "labelled": 400},
     "page": "/dashboard/reports/diabetes-1/20260131T120000-0a1b2c3d",
@@ -30,6 +31,7 @@ class ReportSummaryOut(BaseModel):
     verdict: str
     verdict_name: str = Field(description="The verdict as people read it.")
     headline: str
+    source: CapturedOn = Field(description="Whose predictions it is about.")
     since: datetime = Field(description="Start of the window that it is about.")
     until: datetime
     reference: str = Field(description="What the captures were compared with.")
@@ -43,6 +45,7 @@ class ReportSummaryOut(BaseModel):
         return {
             "id": made["_id"],
             "at": made["ts"],
+            "source": made.get("source", CapturedOn.SERVERS),
             "verdict_name": words(made["verdict"]).name,
             "page": f"/dashboard/reports{path}/{made['_id']}",
             **{name: made[name] for name in names},

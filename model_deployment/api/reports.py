@@ -16,6 +16,7 @@ from model_deployment.api.report_schemas import ReportOut, ReportRunningOut, Rep
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.core.errors import NotFound
 from model_deployment.core.names import ModelKey
+from model_deployment.documents.base import CapturedOn
 from model_deployment.reports.service import Reporter
 
 #: Restricts what the page of a report may do: the page contains values that callers have sent.
@@ -26,6 +27,21 @@ PAGE_HEADERS = {
     "Cache-Control": "no-store",
 }
 
+
+Format = Annotated[
+    Literal["html", "json", "evidently"],
+    Query(
+        description="`html`: a page to keep. `evidently`: the page that Evidently makes of the same rows, "
+        "which is kept for the newest 20 reports of a deployment."
+    ),
+]
+Source = Annotated[
+    CapturedOn,
+    Query(
+        description="Whose predictions the report is about: those of servers, or those of devices. Of "
+        "devices, also of a version that is not deployed here."
+    ),
+]
 
 _ONE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -54,13 +70,7 @@ def router(names: Names, reporter: Reporter) -> APIRouter:
     async def degradation_report(
         request: Request,
         name: KeyOrEndpoint,
-        format: Annotated[
-            Literal["html", "json", "evidently"],
-            Query(
-                description="`html`: a page to keep. `evidently`: the page that Evidently makes of the "
-                "same rows, which is kept for the newest 20 reports of a deployment."
-            ),
-        ] = "html",
+        format: Format = "html",
         since: Since = "30d",
         until: Until = None,
         id: Annotated[
@@ -69,16 +79,17 @@ def router(names: Names, reporter: Reporter) -> APIRouter:
         wait: Annotated[
             float, Query(ge=0, le=600, description="Seconds to wait for the report.")
         ] = 60.0,
+        source: Source = CapturedOn.SERVERS,
     ) -> Response:
         """Of an endpoint: the report of the version that serves now."""
-        key = await names.key(name)
+        key = await names.version(name, source)
         if id is None:
-            id = reporter.begin(key, *window(since, until))
+            id = reporter.begin(key, *window(since, until), source)
         made = await reporter.wait(key, id, wait) or await reporter.get(key, id)
         if made is None:
             if not reporter.is_running(key, id):
                 raise NotFound(f"cannot find report {id!a} of {key}")
-            return _running(request, key, id, format)
+            return _running(request, key, id, format, source)
         if format == "json":
             return JSONResponse(_public(made, key))
         stored = _evidently if format == "evidently" else _own_page
@@ -91,19 +102,25 @@ def router(names: Names, reporter: Reporter) -> APIRouter:
         responses={404: problem("Not deployed"), 503: STORE_AWAY},
     )
     async def reports(
-        name: KeyOrEndpoint, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+        name: KeyOrEndpoint,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        source: Annotated[
+            CapturedOn | None, Query(description="Only reports about predictions of these.")
+        ] = None,
     ) -> Any:
         """Of an endpoint: the reports of the version that serves now."""
-        key = await names.key(name)
-        found = await reporter.list(key, limit)
+        key = await names.version(name, source or CapturedOn.SERVERS)
+        found = await reporter.list(key, limit, source)
         return [ReportSummaryOut(**ReportSummaryOut.members(one, key.path)) for one in found]
 
     return routes
 
 
-def _running(request: Request, key: ModelKey, id: str, format: str) -> Response:
+def _running(request: Request, key: ModelKey, id: str, format: str, source: CapturedOn) -> Response:
     path = key.path.replace("/", "/model/", 1)
     where = f"{path}/degradation_report?id={id}&format={format}"
+    if source is not CapturedOn.SERVERS:
+        where += f"&source={source}"
     return JSONResponse(
         {"id": id, "status": "running", "url": str(request.base_url).rstrip("/") + where},
         202,

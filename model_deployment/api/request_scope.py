@@ -10,8 +10,10 @@ from model_deployment.credentials.access import USER
 REQUEST_ID = "model_deployment.request_id"
 #: The number of items in the body of a call.
 ITEMS = "model_deployment.items"
-#: The endpoint that a call concerns whose path does not name it.
+#: The endpoint or deployment that a call concerns whose path does not name it.
 TARGET = "model_deployment.target"
+#: The project and the device that a call concerns, where its path does not name them.
+PROJECT, DEVICE = "model_deployment.project", "model_deployment.device"
 
 
 def user_name(scope: Mapping[str, Any]) -> str:

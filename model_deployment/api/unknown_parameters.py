@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.requests import HTTPConnection
 from fastapi.routing import APIRoute
 
 from model_deployment.core.errors import IncompleteBody, InvalidRequest, UnsupportedMediaType
@@ -17,6 +18,9 @@ _EMPTY = (b"", b"{}", b"null")
 class StrictRoute(APIRoute):
     """A route that reads JSON and refuses every other body."""
 
+    #: Whether a key that occurs twice is refused here; if not, the call looks at the body itself.
+    unique_keys = True
+
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """Check the body before FastAPI, which would ignore a body of another type."""
         handle = super().get_route_handler()
@@ -24,7 +28,7 @@ class StrictRoute(APIRoute):
         async def checked(request: Request) -> Response:
             body = await request.body()
             if self.body_field is not None:
-                _ensure_json(request, body)
+                _ensure_json(request, body, unique_keys=self.unique_keys)
             elif body.strip() not in _EMPTY:
                 known = sorted(parameter.alias for parameter in self.dependant.query_params)
                 takes = f"; query parameters are {', '.join(known)}" if known else ""
@@ -34,8 +38,8 @@ class StrictRoute(APIRoute):
         return checked
 
 
-async def known_parameters_only(request: Request) -> None:
-    """Refuse a query parameter that the call does not have; a dependency of all calls.
+async def known_parameters_only(request: HTTPConnection) -> None:
+    """Refuse a query parameter that the call does not have; a dependency of all calls, and of WebSockets.
 
     Raises:
         InvalidRequest: with the unknown parameter and the known ones.
@@ -51,13 +55,13 @@ async def known_parameters_only(request: Request) -> None:
             raise InvalidRequest(f"cannot use the query parameter {name[:60]!a}: {takes}{more}")
 
 
-def _ensure_json(request: Request, body: bytes) -> None:
+def _ensure_json(request: Request, body: bytes, *, unique_keys: bool) -> None:
     """Refuse a body of which FastAPI would ignore something.
 
     Raises:
         IncompleteBody: the headers announce a body, and none came.
         UnsupportedMediaType: the headers name another type than JSON, or a compression.
-        InvalidRequest: a key occurs twice, or the text is not UTF-8.
+        InvalidRequest: a key occurs twice, the text is not UTF-8, or it is nested too deeply to be read.
     """
     if not body:
         if "transfer-encoding" in request.headers:
@@ -80,15 +84,19 @@ def _ensure_json(request: Request, body: bytes) -> None:
     try:
         loads(body)
     except MalformedJson:
-        _ensure_unique(body)
+        _ensure_readable(body, _members if unique_keys else dict)
 
 
-def _ensure_unique(body: bytes) -> None:
+def _ensure_readable(body: bytes, members: Callable[[list[tuple[str, Any]]], Any]) -> None:
     try:
-        json.loads(body, object_pairs_hook=_members)
+        json.loads(body, object_pairs_hook=members)
     except UnicodeDecodeError:
         raise InvalidRequest("cannot use the body: it is not UTF-8") from None
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise InvalidRequest(
+            "cannot use the body: it is nested too deeply to be read; send fewer levels"
+        ) from None
+    except ValueError:
         return  # FastAPI names the place
 
 

@@ -4,10 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.harness import OPERATOR, Controllers
+import pytest
+
+from tests.support.harness import OPERATOR, Controller, Controllers
 
 #: Reports take seconds each; they have tests of their own. The last ones are like others of endpoints.
 _NOT = "degradation_report|/(pause|resume|rollback|rollouts)$"
+#: Devices send messages with their tokens only; the last one is like `revoke`.
+_DEVICES_NOT = "/(messages|resume|rotate)$"
 #: No pattern can say which times and column names there are.
 _UNCHECKED = "positive_data_acceptance"
 #: The first fields of this body are those of a deploy, which all are tried; the rest has unit tests.
@@ -20,16 +24,27 @@ phases.coverage.enabled = false
 """
 
 
+@pytest.mark.parametrize(
+    "which",
+    [
+        ["--exclude-path-regex", f"{_NOT}|^/projects"],
+        ["--include-path-regex", "^/projects", "--exclude-path-regex", _DEVICES_NOT],
+    ],
+    ids=["all but devices", "devices"],
+)
 def test_every_answer_is_as_described_and_every_wrong_question_is_refused(
-    controllers: Controllers,
+    controllers: Controllers, which: list[str]
 ) -> None:
     """Positive and negative, stateful, without and with the wrong password, a thousand calls."""
     guarded = controllers(MLFLOW_WEBHOOK_SECRET="s" * 16).with_users().up()
-    guarded.deploy("stub-1")
+    if "--include-path-regex" in which:
+        _with_a_device(guarded)
+    else:
+        guarded.deploy("stub-1")
     (guarded.data / "schemathesis.toml").write_text(_CONFIGURATION)
     arguments = [
         "run", f"{guarded.url}/openapi.json", "--auth", ":".join(OPERATOR), "--max-examples", "6",
-        "--exclude-path-regex", _NOT, "--exclude-checks", _UNCHECKED, "--request-timeout", "20",
+        *which, "--exclude-checks", _UNCHECKED, "--request-timeout", "20",
         "--continue-on-failure", "--generation-deterministic", "--no-color",
     ]  # fmt: skip
     done = subprocess.run(
@@ -38,3 +53,12 @@ def test_every_answer_is_as_described_and_every_wrong_question_is_refused(
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
     assert guarded.running
+
+
+def _with_a_device(guarded: Controller) -> None:
+    """What the examples of the description name."""
+    guarded.post("/projects", 201, {"name": "warehouse", "models": ["stub"]})
+    code = guarded.post("/warehouse/enrolments", 201, {"groups": ["canary"]})["code"]
+    guarded.post("/warehouse/registerDevice", 201, {"code": code, "device": "camera-7"})
+    for _ in range(4):
+        guarded.post("/warehouse/setModel", 202, {"version": 1})

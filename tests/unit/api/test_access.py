@@ -3,22 +3,28 @@
 from typing import Any
 
 import pytest
+from starlette.routing import compile_path
 
-from model_deployment.api.access import OPEN_CALLS, POLICIES, authorise, policies
+from model_deployment.api.access import OPEN_CALLS, authorise, policies
+from model_deployment.api.policies import POLICIES, SOCKET
 from model_deployment.core.errors import (
     CrossSite,
     Forbidden,
     MethodNotAllowed,
     Misdirected,
-    ModelDeploymentError,
     NotFound,
     Unauthenticated,
+    UpgradeRequired,
 )
+from model_deployment.core.names import RESERVED_NAMES
 from model_deployment.core.users import Role, User
 from model_deployment.credentials.access import USER, Access, is_ours, refuse_cross_site
+from model_deployment.credentials.device_tokens import UNVERIFIED
+from model_deployment.credentials.verify import NOBODY
 
 OPERATOR, CALLER = User("olga", Role.OPERATOR), User("carl", Role.CALLER)
-SECRETS = {b"olga": OPERATOR, b"carl": CALLER}
+DEVICE = User("camera-7", Role.DEVICE, "Halls", 7)
+SECRETS = {b"olga": OPERATOR, b"carl": CALLER, b"device": DEVICE}
 
 
 class FakeCredentials:
@@ -28,7 +34,8 @@ class FakeCredentials:
 
 def scope(method: str, path: str, query: str = "", **headers: str) -> dict[str, Any]:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return {"method": method, "path": path, "query_string": query.encode(), "headers": raw}
+    kind = {"type": "websocket"} if method == SOCKET else {"type": "http", "method": method}
+    return {**kind, "path": path, "query_string": query.encode(), "headers": raw}
 
 
 async def ask(method: str, path: str, user: str = "", query: str = "", **headers: str) -> None:
@@ -39,9 +46,15 @@ async def ask(method: str, path: str, user: str = "", query: str = "", **headers
     authorise(one)
 
 
-def concrete(template: str) -> str:
-    """A path of a route."""
+def concrete(template: str, project: str = "halls", device: str = "Camera-7") -> str:
+    """A path of a route; names of projects and devices are the same in any case."""
     named = {
+        "{project}": project,
+        "{client_id}": device,
+        "{device}": device,
+        "{sha256}": "0" * 64,
+        "{number}": "3",
+        "{file:path}": "model/MLmodel",
         "{path:path}": "x.js",
         "{file}": "x.js",
         "{model}": "iris",
@@ -147,14 +160,117 @@ async def test_cross_site_get_of_scarce_resources_is_refused(path: str) -> None:
 @pytest.mark.parametrize(("method", "template"), POLICIES)
 async def test_route_needs_the_role_of_its_policy(method: str, template: str) -> None:
     role = POLICIES[method, template].role
-    for user, rank in (("", 0), ("wrong", 0), ("carl", 1), ("olga", 2)):
-        needed = {None: 0, Role.CALLER: 1, Role.OPERATOR: 2}[role]
-        if rank >= needed:
-            await ask(method, concrete(template), user)
+    path = concrete(template)
+    may = {
+        None: {"", "wrong", "carl", "device", "olga"},
+        Role.CALLER: {"carl", "olga"},
+        Role.OPERATOR: {"olga"},
+        # A socket is for the device itself.
+        Role.DEVICE: {"device"} if method == SOCKET else {"device", "olga"},
+    }[role]
+    for user in ("", "wrong", "carl", "device", "olga"):
+        if user in may:
+            await ask(method, path, user)
             continue
-        error: type[ModelDeploymentError] = Forbidden if rank else Unauthenticated
-        with pytest.raises(error):
-            await ask(method, concrete(template), user)
+        refusal = Unauthenticated if user in ("", "wrong") else Forbidden
+        with pytest.raises(refusal):
+            await ask(method, path, user)
+
+
+FOR_DEVICES = [one for one, policy in POLICIES.items() if policy.role is Role.DEVICE]
+
+
+@pytest.mark.parametrize(("method", "template"), FOR_DEVICES)
+async def test_device_is_let_in_to_its_own_project_and_socket_only(
+    method: str, template: str
+) -> None:
+    other = concrete(template, "hall", "camera-70")
+    with pytest.raises(Forbidden, match=r"own project|another device"):
+        await ask(method, other, "device")
+    if method != SOCKET:
+        # The number of its project could be the name of another one.
+        with pytest.raises(Forbidden):
+            await ask(method, concrete(template, "7"), "device")
+        # Where it stands in the path does not matter.
+        await ask(method, concrete(template, "halls", "camera-70"), "device")
+
+
+@pytest.mark.parametrize(("method", "template"), FOR_DEVICES)
+async def test_device_that_nobody_has_looked_up_is_let_in_nowhere(
+    method: str, template: str
+) -> None:
+    one = scope(method, concrete(template)) | {USER: UNVERIFIED}
+    with pytest.raises(Forbidden):
+        authorise(one)
+
+
+def test_every_policy_of_devices_names_their_project_or_the_device() -> None:
+    for _, template in FOR_DEVICES:
+        assert ("{project}" in template) != ("{client_id}" in template)
+
+
+async def test_socket_without_a_token_is_told_what_it_needs() -> None:
+    # Nobody needs a password, yet a socket needs a device.
+    one = scope(SOCKET, "/ws/camera-7") | {USER: NOBODY}
+    with pytest.raises(Unauthenticated, match="token of a device"):
+        authorise(one)
+
+
+@pytest.mark.parametrize("user", ["device", "olga"])
+async def test_get_of_a_socket_is_told_to_upgrade(user: str) -> None:
+    if user == "olga":
+        with pytest.raises(Forbidden):
+            await ask("GET", "/ws/camera-7", user)
+        return
+    with pytest.raises(UpgradeRequired) as caught:
+        await ask("GET", "/ws/camera-7", user)
+    assert caught.value.headers == {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    with pytest.raises(MethodNotAllowed) as refused:
+        await ask("POST", "/ws/camera-7", user)
+    assert refused.value.headers["Allow"] == "GET"
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/", "/ws/a/b", "/WS/camera-7", "/halls/ws", "/ready"])
+async def test_socket_elsewhere_is_not_found(path: str) -> None:
+    with pytest.raises((NotFound, MethodNotAllowed)):
+        await ask(SOCKET, path, "device")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": "http://evil.example"}, {"sec_fetch_site": "cross-site"}]
+)
+async def test_socket_is_refused_to_pages_of_other_sites(headers: dict[str, str]) -> None:
+    await ask(SOCKET, "/ws/camera-7", "device", origin="http://127.0.0.1:8000")
+    with pytest.raises(CrossSite):
+        await ask(SOCKET, "/ws/camera-7", "device", **headers)
+
+
+SHORT = [(method, path) for method, path in POLICIES if path.startswith("/{project}/")]
+
+
+@pytest.mark.parametrize("name", [*sorted(RESERVED_NAMES), "V1", "Model", "WS"])
+def test_reserved_name_is_not_taken_for_a_project(name: str) -> None:
+    for _, template in SHORT:
+        path = concrete(template, name)
+        own = [
+            (method, policy)
+            for (method, known), policy in POLICIES.items()
+            if not known.startswith("/{") and compile_path(known)[0].fullmatch(path)
+        ]
+        assert policies(path) == own
+
+
+@pytest.mark.parametrize(("method", "template"), SHORT)
+def test_both_paths_of_a_project_have_the_same_policy(method: str, template: str) -> None:
+    assert POLICIES[method, template] == POLICIES[method, "/projects" + template]
+    for name in ("iris-1", "a", "Halls.2", "modelx", "v1-3", "x" * 64):
+        [found] = {one for one in policies(concrete(template, name)) if one[0] == method}
+        assert found == (method, POLICIES[method, template])
+
+
+def test_predictions_are_not_taken_for_calls_of_projects() -> None:
+    for path in ("/iris-1/invocations", "/endpoints-1/invocations", "/halls", "/models-1"):
+        assert [method for method, _ in policies(path)] == ["POST"]
 
 
 async def test_path_of_a_call_is_not_a_prediction() -> None:
@@ -180,12 +296,20 @@ async def test_method_without_policy_is_405_for_every_user() -> None:
     assert caught.value.headers["Allow"] == "DELETE"
 
 
-async def test_health_alone_needs_no_password_and_the_webhook_a_signature_instead() -> None:
-    assert {("GET", "/health"), ("POST", "/mlflow/webhook")} == OPEN_CALLS
+async def test_no_password_is_needed_for_health_and_with_a_signature_or_a_code() -> None:
+    opened = {one for one, policy in POLICIES.items() if policy.role is None}
+    assert opened == {
+        ("GET", "/health"), ("POST", "/mlflow/webhook"),
+        ("POST", "/{project}/registerDevice"), ("POST", "/projects/{project}/registerDevice"),
+    }  # fmt: skip
+    assert len(OPEN_CALLS) == len(opened)
     await ask("HEAD", "/health")
     await ask("POST", "/mlflow/webhook")
     for method, path in (
         ("GET", "/health/"), ("POST", "/health"), ("GET", "/mlflow/webhook"), ("POST", "/mlflow/webhook/"),
+        ("GET", "/a/registerDevice"), ("POST", "/a/registerDevice/"), ("POST", "/registerDevice"),
+        ("POST", "/v1/registerDevice"), ("POST", "/a/b/registerDevice"), (SOCKET, "/health"),
+        ("POST", "/projects/registerDevice"),
     ):  # fmt: skip
         with pytest.raises(Unauthenticated):
             await ask(method, path)
@@ -193,8 +317,10 @@ async def test_health_alone_needs_no_password_and_the_webhook_a_signature_instea
         await ask("POST", "/mlflow/webhook", sec_fetch_site="cross-site")
 
 
-def test_only_what_is_signed_has_a_smaller_body() -> None:
+def test_bodies_that_nobody_has_a_password_for_are_small() -> None:
     assert authorise({**scope("POST", "/mlflow/webhook"), USER: None}) == 65536
+    assert authorise({**scope("POST", "/halls/registerDevice"), USER: None}) == 65536
+    assert authorise({**scope("POST", "/halls/messages"), USER: DEVICE}) == 1024 * 1024
     assert authorise({**scope("POST", "/deploy/iris/1"), USER: OPERATOR}) is None
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.api.guard import Guard
+from model_deployment.core.errors import Forbidden, Misdirected, NotFound, Unauthenticated
 from model_deployment.http.paths import is_canonical
 
 LIMIT = 100
@@ -263,18 +264,53 @@ def test_path_is_checked_before_the_body_is_read() -> None:
     assert problem["title"] == "Path not canonical"
 
 
-async def test_websocket_is_refused_by_the_guard() -> None:
+SOCKET = {"type": "websocket", "path": "/ws/a", "raw_path": b"/ws/a", "headers": []}
+
+
+async def handshake(scope: dict[str, Any], error: Exception | None = None) -> list[Any]:
+    """What a guard sends to a handshake; it is "passed" if the application gets it."""
     sent: list[Any] = []
 
     async def app(*call: Any) -> None:
-        raise AssertionError(call)
+        sent.append("passed")
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "websocket", "path": "/ws", "raw_path": b"/ws", "headers": []}
-    await Guard(app, max_body_bytes=0, authorise=lambda _: None)(scope, object(), send)
-    assert sent == [{"type": "websocket.close", "code": 1008}]
+    def authorise(scope: Any) -> None:
+        if error is not None:
+            raise error
+
+    guard = Guard(app, max_body_bytes=0, authorise=authorise)
+    await guard({**SOCKET, **scope}, object(), send)
+    return sent
+
+
+async def test_handshake_that_is_allowed_passes() -> None:
+    assert await handshake({}) == ["passed"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "error", "status"),
+    [
+        ({}, Unauthenticated("cannot"), 401),
+        ({}, Forbidden("cannot"), 403),
+        ({}, NotFound("cannot"), 404),
+        ({}, Misdirected("cannot"), 421),
+        ({"raw_path": b"/ws/%61"}, None, 400),
+        ({"raw_path": b"/ws//a", "path": "/ws//a"}, None, 400),
+    ],
+)
+async def test_handshake_is_refused_before_it_is_accepted(
+    scope: dict[str, Any], error: Exception | None, status: int
+) -> None:
+    start, body = await handshake(scope, error)
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", status)
+    assert body["type"] == "websocket.http.response.body"
+    assert json.loads(body["body"])["status"] == status
+    headers = dict(start["headers"])
+    assert headers[b"connection"] == b"close"
+    assert headers[b"cache-control"] == b"no-store"
 
 
 async def test_lifespan_passes_unchanged() -> None:

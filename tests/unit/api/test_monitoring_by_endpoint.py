@@ -17,8 +17,9 @@ from model_deployment.api.datasets import DatasetCalls
 from model_deployment.api.monitoring import MonitoringCalls
 from model_deployment.api.names import Names
 from model_deployment.core.endpoints import RolloutState
+from model_deployment.core.errors import NotDeployed
 from model_deployment.core.names import ModelKey
-from model_deployment.documents.base import Collection, Documents, Query
+from model_deployment.documents.base import CapturedOn, Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.metrics.endpoint_feedback import EndpointFeedback
 from model_deployment.metrics.feedback import Feedback
@@ -35,8 +36,22 @@ class Reported:
 
     def __init__(self) -> None:
         self.asked: list[ModelKey] = []
+        self.begun: list[tuple[str, CapturedOn]] = []
 
-    async def list(self, key: ModelKey, limit: int) -> list[Any]:
+    def begin(self, key: ModelKey, since: datetime, until: datetime, source: CapturedOn) -> str:
+        self.begun.append((str(key), source))
+        return "new"
+
+    async def wait(self, key: ModelKey, id: str, seconds: float) -> None:
+        return None
+
+    async def get(self, key: ModelKey, id: str) -> None:
+        return None
+
+    def is_running(self, key: ModelKey, id: str) -> bool:
+        return True
+
+    async def list(self, key: ModelKey, limit: int, source: CapturedOn | None) -> list[Any]:
         self.asked.append(key)
         return []
 
@@ -54,7 +69,7 @@ class Desk:
         self._number = 0
         measured = Monitoring(self, ReportedCounts(), baseline=self._baseline, write_back=None)
         feedback = Feedback(self)
-        names = Names(self._get, self.endpoints)
+        names = Names(self._get, self.endpoints, documents)
         self.app = FastAPI()
         problems.install(self.app)
         for router in (
@@ -118,7 +133,8 @@ class Desk:
         return [*csv.DictReader(io.StringIO(answer.text))]
 
     async def _get(self, key: ModelKey) -> None:
-        pass
+        if key.model == "edge":
+            raise NotDeployed("cannot find it")
 
     async def _baseline(self, key: ModelKey) -> dict[str, float]:
         return {"mae": float(key.version)}
@@ -238,7 +254,7 @@ async def test_a_request_is_erased_whichever_version_answered(desk: Desk) -> Non
 async def test_earlier_versions_are_known_by_their_rollouts(desk: Desk) -> None:
     promoted = replace(ROLLOUT, candidate=3, champion=2, state=RolloutState.PROMOTED)
     desk.endpoints.views[NAME] = replace(view_of(champion=3, previous=2), rollout=promoted)
-    found = await Names(desk._get, desk.endpoints).find(str(NAME))
+    found = await Names(desk._get, desk.endpoints, desk.documents).find(str(NAME))
     assert (found.key.version, [key.version for key in found.keys]) == (3, [3, 2])
 
 
@@ -249,3 +265,44 @@ async def test_an_endpoint_without_a_version_says_so(desk: Desk) -> None:
         assert "no version serves yet" in answer.json()["detail"]
     await desk.call("GET", "diabetes@nobody/metrics", 404)
     await desk.call("GET", "diabetes@no+body/metrics", 422)
+
+
+async def _capture_on_device(desk: Desk, key: ModelKey, name: str) -> None:
+    capture = {
+        **desk._envelope(key.version), "_id": f"{key.model}-{name}", "model": key.model,
+        "request_id": name, "predictions": [1], "rows": 1, "columns": ["x"], "data": [[1]],
+        "device": "camera-7",
+    }  # fmt: skip
+    await desk.documents.insert(Collection.DEVICE_CAPTURES, [capture])
+
+
+async def test_captures_of_devices_are_erased_also_of_a_version_that_is_not_deployed(
+    desk: Desk,
+) -> None:
+    for version, model in ((1, "diabetes"), (2, "edge")):
+        for name in ("a", "b"):
+            await _capture_on_device(desk, ModelKey(model, version), name)
+    for path in ("diabetes-1", "edge-2"):
+        answer = await desk.call("DELETE", f"{path}/captures?request_id=a")
+        assert answer.json() == {"erased": 1}
+    left = desk.documents.find(Query(Collection.DEVICE_CAPTURES))
+    assert sorted([one["_id"] async for one in left]) == ["diabetes-b", "edge-b"]
+    await desk.call("DELETE", "edge-3/captures?request_id=a", 404)
+
+
+async def test_a_report_about_devices_needs_no_deployment(desk: Desk) -> None:
+    await _capture_on_device(desk, ModelKey("edge", 2), "a")
+    answer = await desk.call("GET", "edge-2/degradation_report?source=devices", 202)
+    where = "/model/edge-2/degradation_report?id=new&format=html&source=devices"
+    assert answer.headers["location"] == where
+    assert answer.json()["url"] == f"http://t{where}"
+    await desk.call("GET", "diabetes-1/degradation_report", 202)
+    await desk.call("GET", "diabetes-1/degradation_report?source=devices", 202)
+    assert desk.reporter.begun == [
+        ("edge-2", CapturedOn.DEVICES),
+        ("diabetes-1", CapturedOn.SERVERS),
+        ("diabetes-1", CapturedOn.DEVICES),
+    ]
+    for path in ("edge-2/degradation_report", "edge-3/degradation_report?source=devices"):
+        await desk.call("GET", path, 404)
+    await desk.call("GET", "edge-2/degradation_report?source=phones", 422)

@@ -11,7 +11,7 @@ from scripts.docs import description_of_the_api
 
 METHODS = ("get", "put", "post", "delete", "patch")
 #: Files, which nobody reads in a description.
-BINARY = {"application/vnd.apache.parquet"}
+BINARY = {"application/vnd.apache.parquet", "application/octet-stream"}
 
 
 @cache
