@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+CapturedOn = Literal["servers", "devices"]
 ChangeState = Literal["pending", "starting", "stopping", "retiring", "failed"]
 Desired = Literal["running", "stopped"]
 EnvManager = Literal["local", "uv", "virtualenv", "conda"]
@@ -28,6 +29,16 @@ LaunchState = Literal["pending", "starting", "ready", "stopping"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Order = Literal["advance", "pause", "promote", "roll_back"]
 Outcome = Literal["passed", "failed", "inconclusive"]
+Presence = Literal["never", "online", "offline", "revoked"]
+ReleaseState = Literal[
+    "preparing",
+    "rolling",
+    "paused",
+    "complete",
+    "stopped",
+    "superseded",
+    "failed",
+]
 RolloutKind = Literal["forward", "back"]
 RolloutState = Literal[
     "deploying",
@@ -40,13 +51,44 @@ RolloutState = Literal[
     "superseded",
 ]
 ServiceState = Literal["away", "starting", "ready", "stopping"]
-Source = Literal["training", "captured"]
+Source = Literal["training", "captured", "devices"]
 StartMethod = Literal["auto", "forkserver", "serve", "container"]
 State = Literal["pending", "starting", "ready", "stopping", "parked", "stopped", "failed"]
 Step = Literal["drain", "terminate", "kill"]
 Strategy = Literal["beside", "recreate"]
+UpdateState = Literal[
+    "offered",
+    "downloading",
+    "verifying",
+    "trying",
+    "running",
+    "failed",
+    "refused",
+]
 Validation = Literal["strict", "coerce", "observe"]
 VersionRole = Literal["champion", "candidate", "previous"]
+
+
+class AbortIn(TypedDict):
+    """When a release stops by itself."""
+
+    failed: NotRequired[int]
+    of: NotRequired[int]
+
+
+class AbortRule(TypedDict):
+    """Stop a release once `failed` devices have failed, and they are at least `failed`/`of` of those"""
+
+    failed: NotRequired[int]
+    of: NotRequired[int]
+
+
+class ActiveModel(TypedDict):
+    """What a device should run."""
+
+    release: SignedRelease | None
+    commands: list[OpenCommand]
+    time: int
 
 
 class Better(TypedDict):
@@ -104,6 +146,15 @@ class ChecksIn(TypedDict):
 class Column(TypedDict):
     name: str
     type: str
+
+
+class CommandIn(TypedDict):
+    """A value that devices are to take."""
+
+    devices: NotRequired[list[str] | None]
+    groups: NotRequired[list[str] | None]
+    name: str
+    value: Any
 
 
 class ComparedLine(TypedDict):
@@ -170,6 +221,14 @@ class CurrentLaunch(TypedDict):
     current: bool
     memory: int | None
     in_flight: int | None
+
+
+class DarkIn(TypedDict):
+    """Whether devices are to be dark."""
+
+    devices: NotRequired[list[str] | None]
+    groups: NotRequired[list[str] | None]
+    value: bool
 
 
 class DataCopy(TypedDict):
@@ -255,6 +314,100 @@ class Deployment(TypedDict):
     launches: list[CurrentLaunch]
 
 
+class DeviceChangeIn(TypedDict):
+    """What changes of a device; what is left out stays."""
+
+    groups: NotRequired[list[str] | None]
+    attributes: NotRequired[dict[str, str | float | bool | None] | None]
+
+
+class DeviceCommand(TypedDict):
+    """A command to one device, and what the device has answered."""
+
+    id: int
+    device: str
+    name: str
+    value: Any
+    created_at: str
+    created_by: str
+    delivered_at: str | None
+    answered_at: str | None
+    ok: bool | None
+    answer: str
+
+
+class DeviceLogLine(TypedDict):
+    """A line of a device's log."""
+
+    id: int
+    at: str
+    level: str
+    text: str
+
+
+class Device(TypedDict):
+    """A device: whether it is there, and what it runs."""
+
+    id: int
+    name: str
+    project: str
+    state: Presence
+    connected: bool
+    groups: list[str]
+    attributes: dict[str, Any]
+    agent: str
+    release: DeviceRelease
+    health: dict[str, Any]
+    last_seen_at: str | None
+    created_at: str
+    revoked_at: str | None
+
+
+class DevicePresences(TypedDict):
+    """Number of devices by presence."""
+
+    never: NotRequired[int]
+    online: NotRequired[int]
+    offline: NotRequired[int]
+    revoked: NotRequired[int]
+
+
+class DeviceProject(TypedDict):
+    """A project: models, and the devices that run them."""
+
+    id: int
+    name: str
+    models: list[str]
+    created_at: str
+    devices: DevicePresences
+    follows: FollowedEndpoint | None
+    release: Release | None
+
+
+class DeviceRelease(TypedDict):
+    """What a device should run, what it runs, and how far it is."""
+
+    wanted: int | None
+    running: int | None
+    state: UpdateState | None
+    reason: str
+    since: str | None
+    bytes: int
+    of: int
+
+
+class DeviceUpdate(TypedDict):
+    """What a device has made of a release."""
+
+    device: str
+    release: int
+    state: UpdateState
+    reason: str
+    since: str
+    bytes: int
+    of: int
+
+
 class EndpointDetail(TypedDict):
     """An endpoint with its history."""
 
@@ -307,6 +460,25 @@ class Endpoint(TypedDict):
     check: Finding | None
     replay: Finding | None
     guards: Guards | None
+
+
+class EnrolmentIn(TypedDict):
+    """For which device an enrolment code is."""
+
+    groups: NotRequired[list[str]]
+    device: NotRequired[str | None]
+
+
+class Enrolment(TypedDict):
+    """A code with which one device registers. It is shown once."""
+
+    project: str
+    code: str
+    groups: list[str]
+    device: str | None
+    created_at: str
+    expires_at: str
+    command: str
 
 
 class Erased(TypedDict):
@@ -475,6 +647,13 @@ class FlowTask(TypedDict):
     child: str | None
 
 
+class FollowedEndpoint(TypedDict):
+    """An endpoint whose versions a project releases."""
+
+    endpoint: str
+    policy: ReleasePolicy
+
+
 class GuardIn(TypedDict):
     """What rolls a candidate back."""
 
@@ -566,6 +745,16 @@ class Merging(TypedDict):
 
     max_rows: int
     reason: str
+
+
+class MessagesIn(TypedDict):
+    """What a device without a socket sends."""
+
+    agent: str
+    stream: str
+    running: NotRequired[int | None]
+    health: NotRequired[dict[str, Any] | None]
+    messages: NotRequired[list[dict[str, Any]]]
 
 
 class MetricsEntry(TypedDict):
@@ -668,6 +857,14 @@ class Model(TypedDict):
     serving: Serving
 
 
+class OpenCommand(TypedDict):
+    """A command that the device has not answered."""
+
+    id: int
+    name: str
+    value: Any
+
+
 class Options(TypedDict):
     """The options in force."""
 
@@ -685,6 +882,28 @@ class Options(TypedDict):
     max_capture_bytes: int
     retention_days: float | None
     idle_timeout: float
+
+
+class Ordered(TypedDict):
+    """A command that devices get now, or as soon as they are there."""
+
+    name: str
+    value: Any
+    devices: list[str]
+
+
+class PlaceStats(TypedDict):
+    """What a version did in one place: on the devices together, or on the server."""
+
+    requests: int
+    rows: int
+    errors: dict[str, int]
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    predictions: dict[str, Any] | None
+    verdict: str | None
+    sampled: bool
 
 
 class PolicyIn(TypedDict):
@@ -718,6 +937,27 @@ class Problem(TypedDict):
     errors: NotRequired[list[dict[str, Any]]]
 
 
+class ProjectChangeIn(TypedDict):
+    """What changes of a project."""
+
+    models: list[str]
+
+
+class ProjectIn(TypedDict):
+    """A new project of devices."""
+
+    name: str
+    models: list[str]
+
+
+class ProjectStats(TypedDict):
+    """What the versions of a project did in a span of time."""
+
+    since: str
+    until: str
+    versions: list[VersionStats]
+
+
 class Ready(TypedDict):
     """Whether the controller is ready."""
 
@@ -727,6 +967,29 @@ class Ready(TypedDict):
     ports: Ports
     memory: Memory | None
     captures: Captures
+
+
+class Received(TypedDict):
+    """How far a stream is stored."""
+
+    received: int
+
+
+class RegisterIn(TypedDict):
+    """What a device sends to register."""
+
+    code: str
+    device: str
+    attributes: NotRequired[dict[str, str | float | bool | None]]
+
+
+class RegisteredDevice(TypedDict):
+    """A device and its token, which is shown once."""
+
+    device: str
+    project: str
+    token: str
+    key: ReleaseKey
 
 
 class RegisteredModel(TypedDict):
@@ -772,6 +1035,114 @@ class RegisteredVersion(TypedDict):
     state: State | None
 
 
+class ReleasableVersion(TypedDict):
+    """A version that may be released, and where it runs."""
+
+    model: str
+    version: int
+    created_at: str
+    aliases: list[str]
+    status: str
+    metrics: dict[str, float | None]
+    state: State | None
+    devices: int
+    releases: list[int]
+
+
+class ReleaseDetail(TypedDict):
+    """A release with its stages, events and manifest."""
+
+    project: str
+    number: int
+    model: str
+    version: int
+    state: ReleaseState
+    active: bool
+    stage: int
+    stage_count: int
+    reason: str
+    policy: ReleasePolicy
+    endpoint: str | None
+    reverts: int | None
+    created_at: str
+    created_by: str
+    since: str
+    offered: bool
+    stages: list[ReleaseStage]
+    events: list[ReleaseEvent]
+    manifest: dict[str, Any] | None
+    signature: str | None
+
+
+class ReleaseEvent(TypedDict):
+    """Something that happened to a release, to all devices or to one."""
+
+    at: str
+    number: int | None
+    previous: ReleaseState | None
+    state: ReleaseState | None
+    device: str | None
+    reason: str
+
+
+class ReleaseKey(TypedDict):
+    """The public key of releases."""
+
+    id: str
+    public: str
+
+
+class Release(TypedDict):
+    """What devices should run, and how far that is."""
+
+    project: str
+    number: int
+    model: str
+    version: int
+    state: ReleaseState
+    active: bool
+    stage: int
+    stage_count: int
+    reason: str
+    policy: ReleasePolicy
+    endpoint: str | None
+    reverts: int | None
+    created_at: str
+    created_by: str
+    since: str
+
+
+class ReleasePolicy(TypedDict):
+    """How a release reaches devices."""
+
+    groups: NotRequired[list[str]]
+    percent: NotRequired[list[float]]
+    success: NotRequired[float]
+    soak: NotRequired[float]
+    abort: NotRequired[AbortRule]
+
+
+class ReleasePolicyIn(TypedDict):
+    """How a release reaches devices; a member that is left out takes the default."""
+
+    groups: NotRequired[list[str]]
+    percent: NotRequired[list[float]]
+    success: NotRequired[float]
+    soak: NotRequired[float | str]
+    abort: NotRequired[AbortIn]
+
+
+class ReleaseStage(TypedDict):
+    """Devices that are told of a release together."""
+
+    number: int
+    name: str
+    open: bool
+    devices: int
+    counts: UpdateCounts
+    updates: list[DeviceUpdate]
+
+
 class Replacement(TypedDict):
     """New launches that take the places of those that serve, in a change of options or a restart."""
 
@@ -806,6 +1177,7 @@ class Report(TypedDict):
     verdict: str
     verdict_name: str
     headline: str
+    source: CapturedOn
     since: str
     until: str
     reference: str
@@ -832,6 +1204,7 @@ class ReportSummary(TypedDict):
     verdict: str
     verdict_name: str
     headline: str
+    source: CapturedOn
     since: str
     until: str
     reference: str
@@ -988,6 +1361,23 @@ class SetModel(TypedDict):
     status: str
 
 
+class SetReleaseIn(TypedDict):
+    """What the devices of a project should run: a version, or whatever an endpoint serves."""
+
+    model: NotRequired[str | None]
+    version: NotRequired[int | None]
+    endpoint: NotRequired[str | None]
+    policy: NotRequired[ReleasePolicyIn | None]
+
+
+class SetRelease(TypedDict):
+    """What a project releases from now on."""
+
+    project: str
+    release: Release | None
+    follows: FollowedEndpoint | None
+
+
 class SettingsCheck(TypedDict):
     """Whether a text could be saved."""
 
@@ -1019,6 +1409,14 @@ class ShadowPolicy(TypedDict):
     requests: NotRequired[int]
 
 
+class SignedRelease(TypedDict):
+    """A release as devices get it."""
+
+    manifest: str
+    signature: str
+    key: str
+
+
 class StartedRun(TypedDict):
     """A run that was asked for."""
 
@@ -1048,6 +1446,18 @@ class TrainedModel(TypedDict):
     version: int
 
 
+class UpdateCounts(TypedDict):
+    """Number of devices by what they have made of a release."""
+
+    offered: NotRequired[int]
+    downloading: NotRequired[int]
+    verifying: NotRequired[int]
+    trying: NotRequired[int]
+    running: NotRequired[int]
+    failed: NotRequired[int]
+    refused: NotRequired[int]
+
+
 class Uploaded(TypedDict):
     """A file that was kept."""
 
@@ -1068,6 +1478,18 @@ class Version(TypedDict):
 
     model_deployment: str
     mlflow: str
+
+
+class VersionStats(TypedDict):
+    """A version on devices and on the server, side by side."""
+
+    model: str
+    version: int
+    running: int
+    devices: PlaceStats
+    server: PlaceStats | None
+    drift: float | None
+    drift_reason: str
 
 
 class VersionsCompared(TypedDict):

@@ -1,6 +1,8 @@
 """The client with all calls."""
 
 from model_deployment.client.aio.deployments import AsyncDeployments
+from model_deployment.client.aio.device_projects import AsyncDeviceProjects
+from model_deployment.client.aio.devices import AsyncDevices
 from model_deployment.client.aio.endpoints import AsyncEndpoints
 from model_deployment.client.aio.flow_project import AsyncProjectOfFlows
 from model_deployment.client.aio.flows import AsyncFlows
@@ -13,6 +15,8 @@ class AsyncClient(
     AsyncPredicting,
     AsyncDeployments,
     AsyncEndpoints,
+    AsyncDeviceProjects,
+    AsyncDevices,
     AsyncFlows,
     AsyncProjectOfFlows,
     AsyncRegistry,

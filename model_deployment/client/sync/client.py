@@ -1,6 +1,8 @@
 """The client with all calls."""
 
 from model_deployment.client.sync.deployments import Deployments
+from model_deployment.client.sync.device_projects import DeviceProjects
+from model_deployment.client.sync.devices import Devices
 from model_deployment.client.sync.endpoints import Endpoints
 from model_deployment.client.sync.flow_project import ProjectOfFlows
 from model_deployment.client.sync.flows import Flows
@@ -13,6 +15,8 @@ class Client(
     Predicting,
     Deployments,
     Endpoints,
+    DeviceProjects,
+    Devices,
     Flows,
     ProjectOfFlows,
     Registry,

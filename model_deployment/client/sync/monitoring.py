@@ -22,7 +22,7 @@ from model_deployment.client.retries import Resend
 from model_deployment.client.sync.connection import Connection
 
 Moment = str | datetime
-DataSource = Literal["training", "captured"]
+DataSource = Literal["training", "captured", "devices"]
 Format = Literal["csv", "parquet", "jsonl"]
 #: Labels that one call takes.
 LABELS_PER_CALL = 10_000
@@ -91,22 +91,27 @@ class Monitoring(Connection):
         until: Moment | None = None,
         id: str | None = None,
         wait: float = 300.0,
+        source: Literal["servers", "devices"] | None = None,
     ) -> Report:
         """Make a degradation report, by default of the last 30 days, or fetch the stored one with an id.
+
+        Args:
+            source: whose predictions it is about; servers if None.
 
         Raises:
             Unfinished: it is not finished within ``wait`` seconds (at most 600).
             ApiError: 404 there is no such deployment or report.
         """
         where = path("/model/{}/degradation_report", name)
-        params = {"format": "json", "since": since, "until": until, "id": id, "wait": wait}
+        asked = {"since": since, "until": until, "id": id, "wait": wait, "source": source}
+        params = {"format": "json", **asked}
         # Without an id the call begins a report, and a second one would begin another.
         resend = Resend.REFUSED if id is None else Resend.LOST
         answer = self.request("GET", where, params=params, wait=wait, resend=resend)
         facts = data_of(answer)
         if answer.status_code == 202:
             raise Unfinished(name, facts["id"])
-        shown = {"format": "html", "id": facts["id"]}
+        shown = {"format": "html", "id": facts["id"], "source": source}
         try:
             page = (self.request("GET", where, params=shown)).text
         except ApiError as error:

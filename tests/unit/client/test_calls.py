@@ -11,15 +11,17 @@ from model_deployment.client import AsyncClient, Client
 from scripts.docs import description_of_the_api
 from tests.support.scripted_server import Answer, scripted
 
-#: Calls of other programs: MLflow's, Prometheus's, and OpenAI's clients'.
+#: Calls of other programs: MLflow's, Prometheus's, OpenAI's clients', and devices'.
 OTHERS = {
     ("POST", "/mlflow/webhook"), ("GET", "/metrics"), ("POST", "/{name}/invocations"),
-    ("GET", "/v1/models/{name}"),
+    ("GET", "/v1/models/{name}"), ("POST", "/projects/{project}/messages"),
 }  # fmt: skip
 #: Of parameters that have no default.
 VALUES: dict[str, Any] = {
     "name": "m-1", "model": "m", "version": 1, "versions": [1, 2], "data": [1], "messages": [],
     "input": "x",
+    "project": "p", "models": ["m"], "device": "d", "code": "c", "endpoint": "m@champion", "value": True,
+    "place": "model/MLmodel",
     "alias": "champion", "order": "promote", "metrics": {"rmse": 1.0}, "labels": [],
     "text": "experiments: {}", "number": 1, "id": "r", "flow": "full_flow", "experiment": "income",
     "sha256": "a" * 64,
@@ -71,7 +73,8 @@ def _call(method: Any, file: Path) -> None:
 
 
 def _fits(call: tuple[str, str], made: tuple[str, str]) -> bool:
-    pattern = re.sub(r"\{\w+\}", "[^/]+", call[1])
+    # A path of a file has slashes.
+    pattern = re.sub(r"\{\w+\}", "[^/]+", call[1].replace("{file}", ".+"))
     return call[0] == made[0] and re.fullmatch(pattern, made[1]) is not None
 
 
