@@ -57,10 +57,25 @@ def _versions(client: "Client", context: typer.Context) -> list[str]:
     return [str(one["version"]) for one in client.versions(context.params["model"], limit=50)]
 
 
+def _device_projects(client: "Client", context: typer.Context) -> list[str]:
+    return [one["name"] for one in client.projects()]
+
+
+def _devices(client: "Client", context: typer.Context) -> list[str]:
+    return [one["name"] for one in client.devices(context.params["project"])]
+
+
+def _releases(client: "Client", context: typer.Context) -> list[str]:
+    return [str(one["number"]) for one in client.releases(context.params["project"], limit=50)]
+
+
 deployments = _completing(_deployments)
 endpoints = _completing(_endpoints)
 models = _completing(_models)
 versions = _completing(_versions)
+device_projects = _completing(_device_projects)
+devices = _completing(_devices)
+releases = _completing(_releases)
 deployments_and_endpoints = _completing(
     lambda client, context: _deployments(client, context) + _endpoints(client, context)
 )

@@ -1,23 +1,18 @@
 """The commands for endpoints: what they serve, and the rollouts of new versions."""
 
-import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.live import Live
-from rich.text import Text
 
 from model_deployment.cli import comparison_view, completion, endpoint_view
 from model_deployment.cli.connection import AsJson, Url, controller_at
+from model_deployment.cli.live_view import show_until_end
 from model_deployment.cli.option_flags import with_option_flags
 from model_deployment.cli.output import (
-    INTERRUPTED,
     answer_of,
-    err,
     out,
     print_json,
     print_table,
@@ -134,12 +129,9 @@ def print_endpoint(client: "Client", name: str, *, as_json: bool) -> None:
 def _follow(client: "Client", name: str, *, as_json: bool) -> None:
     """Show a rollout until it ends: in place on a terminal, else a line for each change."""
     looks = _looks(client, name)
-    try:
-        redraws = out.is_terminal and not as_json
-        last = _redraw(looks) if redraws else _print_changes(looks, as_json=as_json)
-    except KeyboardInterrupt:
-        err.print("the rollout goes on without this view")
-        raise typer.Exit(INTERRUPTED) from None
+    last = show_until_end(
+        looks, endpoint_view.lines, endpoint_view.progress, what="rollout", as_json=as_json
+    )
     if not endpoint_view.promoted(last):
         raise typer.Exit(1)
 
@@ -155,26 +147,6 @@ def _looks(client: "Client", name: str) -> Iterator[Any]:
             return
         seen = seen or not ended
         time.sleep(_EVERY)
-
-
-def _redraw(looks: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    last: dict[str, Any] = {}
-    with Live(console=out, auto_refresh=False) as live:
-        for last in looks:
-            live.update(Text("\n".join(endpoint_view.lines(last))), refresh=True)
-    return last
-
-
-def _print_changes(looks: Iterator[dict[str, Any]], *, as_json: bool) -> dict[str, Any]:
-    last: dict[str, Any] = {}
-    before = ""
-    for last in looks:
-        line = endpoint_view.progress(last)
-        if line != before:
-            sys.stdout.write((json.dumps(last) if as_json else line) + "\n")
-            sys.stdout.flush()
-            before = line
-    return last
 
 
 @app.command()

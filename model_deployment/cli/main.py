@@ -10,13 +10,16 @@ from model_deployment.cli import (
     changes,
     controller,
     deployments,
+    devices,
     endpoints,
     flows,
     logs,
     monitoring,
     predictions,
+    projects,
     registry,
     registry_move,
+    releases,
     serve,
     timeseries,
     top,
@@ -106,6 +109,9 @@ for panel, commands in _PANELS.items():
     for command in commands:
         app.command(command.__name__.strip("_").replace("_", "-"), rich_help_panel=panel)(command)
 app.add_typer(endpoints.app, name="endpoint", rich_help_panel="Deployments")
+app.add_typer(projects.app, name="project", rich_help_panel="Devices at the edge")
+app.add_typer(devices.app, name="device", rich_help_panel="Devices at the edge")
+app.add_typer(releases.app, name="release", rich_help_panel="Devices at the edge")
 app.add_typer(flows.app, name="flows", rich_help_panel="Models")
 app.add_typer(training_data.app, name="datasets", rich_help_panel="Models")
 app.add_typer(users.app, name="users", rich_help_panel="Controller")

@@ -98,5 +98,9 @@ def _cell(value: Any) -> str:
     """One line, without characters that steer a terminal."""
     if value is None:
         return _NOTHING
-    text = " ".join(str(value).split())
-    return "".join(letter if letter.isprintable() else "?" for letter in text) or _NOTHING
+    return printable(" ".join(str(value).split())) or _NOTHING
+
+
+def printable(text: str) -> str:
+    """A line without characters that steer a terminal: devices and models have sent parts of it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,6 +1,7 @@
 """The commands for users and their passwords: users init, add, remove, list."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,14 @@ from model_deployment.credentials import htpasswd
 app = typer.Typer(no_args_is_help=True, help="Add and remove users and their passwords.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+class _PersonRole(StrEnum):
+    """The roles of people; devices have tokens of their own."""
+
+    CALLER = Role.CALLER
+    OPERATOR = Role.OPERATOR
+
 
 #: The users that `init` makes.
 _FIRST = {"admin": Role.OPERATOR, "caller": Role.CALLER, "prometheus": Role.CALLER}
@@ -56,10 +65,10 @@ def init() -> None:
 def add(
     name: Name,
     role: Annotated[
-        Role | None,
+        _PersonRole | None,
         typer.Option(
             help="`operator` may do everything, `caller` may predict and read. Default: the role that the "
-            "user has, or caller."
+            "user has, or caller.",
         ),
     ] = None,
     password_stdin: Annotated[
@@ -76,11 +85,12 @@ def add(
         password, cost = sys.stdin.readline().rstrip("\r\n"), htpasswd.COST_OF_CHOSEN
     else:
         password, cost = htpasswd.new_password(), htpasswd.COST
-    role = role or htpasswd.read(folder).role(name) or Role.CALLER
-    htpasswd.set_user(folder, name, password, role, cost=cost)
+    given = role and Role(role)
+    becomes = given or htpasswd.read(folder).role(name) or Role.CALLER
+    htpasswd.set_user(folder, name, password, becomes, cost=cost)
     if name == _PROMETHEUS:
         htpasswd.write_secret(folder / f"{_PROMETHEUS}.password", password)
-    out.print(f"{name} is {'an' if role is Role.OPERATOR else 'a'} {role}")
+    out.print(f"{name} is {'an' if becomes is Role.OPERATOR else 'a'} {becomes}")
     if not password_stdin:
         out.print(password)
 

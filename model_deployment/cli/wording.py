@@ -75,6 +75,25 @@ _CALLS: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"\bDELETE /endpoints/([^\s)]+)"), _endpoint("delete")),
     (re.compile(r"\bPUT /endpoints/(\S+)"), _endpoint("set")),
     (re.compile(r"\bGET /endpoints/([^\s/]+)/rollouts"), _endpoint("show")),
+    (
+        re.compile(r"\bPOST /projects(?= makes)"),
+        "model-deployment project create PROJECT --model MODEL",
+    ),
+    (
+        re.compile(r"\badd (.+) with PATCH /projects/(\S+)"),
+        lambda found: (
+            f"add {found[1]} with: {_command('project', 'change', found[2])} --model MODEL …"
+        ),
+    ),
+    (
+        re.compile(r'\bPOST /([^\s/]+)/setModel with \{?"endpoint": null\}?(?=\))'),
+        lambda found: _command("release", "unfollow", found[1]),
+    ),
+    (
+        re.compile(r"\bGET /([^\s/]+)/devices(?= (?:lists|shows))"),
+        lambda found: _command("device", "list", found[1]),
+    ),
+    (re.compile(r"\bwith force=true\b"), "with --force"),
     (re.compile(r"\bGET /model/([^\s/]+)/launches"), lambda found: _command("launches", found[1])),
     (re.compile(r"\bPOST /set_model makes"), "model-deployment endpoint default MODEL@ALIAS makes"),
     (re.compile(r"\bGET /datasets (?=lists)"), "model-deployment datasets list "),

@@ -43,6 +43,12 @@ def test_help_tells_what_can_be_done_and_how_to_begin() -> None:
     assert "MLFLOW_TRACKING_URI" in done.stdout
 
 
+def test_a_program_without_a_controller_ends_with_status_1() -> None:
+    done = run(None, "list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: cannot reach the controller at http://127.0.0.1:")
+
+
 def test_unknown_command_is_a_usage_error() -> None:
     for arguments in (
         ["destroy"],
@@ -60,14 +66,14 @@ def test_unknown_command_is_a_usage_error() -> None:
     "arguments", [["list"], ["deploy", "stub", "1"], ["undeploy", "stub-1"], ["logs", "stub-1"]]
 )
 def test_without_a_controller_it_says_how_to_start_one(arguments: list[str]) -> None:
-    done = run(None, *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
+    done = run_here(None, *arguments)
+    assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("error: cannot reach the controller at http://127.0.0.1:")
     assert "model-deployment serve" in done.stderr
 
 
 def test_commands_deploy_predict_log_and_undeploy(controller: Controller, tmp_path: Path) -> None:
-    assert "Nothing is deployed" in run(controller, "list").stdout
+    assert "Nothing is deployed" in run_here(controller, "list").stdout
     deployed = run(controller, "deploy", "slow-start", "3", "--workers", "2")
     assert deployed.returncode == 0
     assert "slow-start-3 is ready after " in deployed.stdout
@@ -84,24 +90,26 @@ def test_commands_deploy_predict_log_and_undeploy(controller: Controller, tmp_pa
         *("slow-start-3", "ready", "0", str(port)),
         *("start_method=serve", "workers=2", "-"),
     ]
-    assert json.loads(run(controller, "list", "--json").stdout)[0]["name"] == "slow-start-3"
+    assert json.loads(run_here(controller, "list", "--json").stdout)[0]["name"] == "slow-start-3"
 
     file = tmp_path / "rows.json"
     file.write_text('{"inputs": [1, 2]}')
     for predicted in (
-        run(controller, "predict", "slow-start-3", str(file)),
-        run(controller, "predict", "slow-start-3", "-", stdin=file.read_text()),
+        run_here(controller, "predict", "slow-start-3", str(file)),
+        run_here(controller, "predict", "slow-start-3", "-", stdin=file.read_text()),
     ):
-        assert predicted.returncode == 0
+        assert predicted.exit_code == 0
         assert json.loads(predicted.stdout)["predictions"] == [1, 2]
 
-    assert "stub: loading" in run(controller, "logs", "slow-start-3").stdout
-    assert len(run(controller, "logs", "slow-start-3", "--lines", "1").stdout.splitlines()) == 1
+    assert "stub: loading" in run_here(controller, "logs", "slow-start-3").stdout
+    assert (
+        len(run_here(controller, "logs", "slow-start-3", "--lines", "1").stdout.splitlines()) == 1
+    )
 
-    undeployed = run(controller, "undeploy", "slow-start-3")
-    assert (undeployed.returncode, undeployed.stdout) == (0, "slow-start-3 is stopped\n")
-    assert "Nothing is deployed" in run(controller, "list").stdout
-    assert "slow-start-3" in run(controller, "list", "--all").stdout
+    undeployed = run_here(controller, "undeploy", "slow-start-3")
+    assert (undeployed.exit_code, undeployed.stdout) == (0, "slow-start-3 is stopped\n")
+    assert "Nothing is deployed" in run_here(controller, "list").stdout
+    assert "slow-start-3" in run_here(controller, "list", "--all").stdout
 
 
 def test_refusals_are_told_in_the_controllers_words(controller: Controller) -> None:
@@ -129,7 +137,7 @@ def test_refusals_are_told_in_the_controllers_words(controller: Controller) -> N
         ("undeploy", "other"): "error: cannot find 'other'",
         ("logs", "other-9"): "error: cannot find other-9",
         ("predict", "other-9", "/dev/null"): "error: cannot find other-9",
-        ("predict", "stub-1", "/nonexistent"): "error: cannot read /nonexistent: No such file",
+        ("predict", "stub-1", "/nonexistent/rows"): "error: cannot read /nonexistent/rows: No such",
     }.items():
         done = run_here(controller, *arguments)
         assert (done.exit_code, done.stdout) == (1, ""), arguments
@@ -140,8 +148,8 @@ def test_a_deploy_can_be_left_alone(controller: Controller) -> None:
     begun = run(controller, "deploy", "slow-start", "3", "--no-wait")
     assert (begun.returncode, begun.stderr) == (0, "")
     assert begun.stdout.endswith("; look with 'model-deployment logs slow-start-3 --follow'\n")
-    late = run(controller, "deploy", "slow-start", "4", "--timeout", "0")
-    assert late.returncode == 1
+    late = run_here(controller, "deploy", "slow-start", "4", "--timeout", "0")
+    assert late.exit_code == 1
     assert "cannot wait for slow-start-4 longer than 0 s (" in late.stderr
     command = [sys.executable, "-m", "model_deployment", "deploy", "never-ready", "4"]
     environment = controller.environment()
@@ -153,8 +161,8 @@ def test_a_deploy_can_be_left_alone(controller: Controller) -> None:
     assert lines[0].startswith("deploying never-ready-4: ")
     assert lines[-1].startswith("never-ready-4 goes on without this command; look with 'model-dep")
     assert waiting.returncode == 130
-    stopped = run(controller, "undeploy", "--all", "--yes", "--json")
-    assert stopped.returncode == 0
+    stopped = run_here(controller, "undeploy", "--all", "--yes", "--json")
+    assert stopped.exit_code == 0
     assert sorted(row["name"] for row in json.loads(stopped.stdout)) == [
         *("never-ready-4", "slow-start-3", "slow-start-4"),
     ]
@@ -252,8 +260,8 @@ def test_an_ipv6_address_is_served_on_and_found(controllers: Controllers) -> Non
 @pytest.mark.parametrize("url", ["http://::1:8000", "http://[::1:8000", "http://here:port", "here"])
 @pytest.mark.parametrize("arguments", [["list"], ["deploy", "m", "1"], ["undeploy", "m-1"]])
 def test_invalid_url_of_the_controller_is_named(url: str, arguments: list[str]) -> None:
-    done = run(None, *arguments, "--url", url)
-    assert done.returncode == 1
+    done = run_here(None, *arguments, "--url", url)
+    assert done.exit_code == 1
     assert done.stderr.startswith("error: cannot ")
     assert url in done.stderr
 

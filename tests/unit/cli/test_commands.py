@@ -107,7 +107,8 @@ def test_what_shows_something_can_show_it_as_json() -> None:
         "flows serve",
         *(f"flows settings {n}" for n in ("check", "edit", "bring-back")),
     }
-    assert without == orders | steering | as_it_is | users | data | flows | {"move-registry"}
+    devices = {"project delete", "device delete"}
+    assert without == orders | steering | as_it_is | users | data | flows | devices
 
 
 def test_help_waits_for_no_library_that_it_does_not_need() -> None:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from model_deployment.cli import endpoint_view, endpoints
+from model_deployment.cli import endpoint_view, endpoints, live_view
 from model_deployment.client import Client
 from model_deployment.core.endpoints import Order, Rollout, RolloutKind, RolloutState
 from model_deployment.core.rollout_policy import (
@@ -225,7 +225,7 @@ def test_follow_redraws_in_place_on_a_terminal(
     kept: MemoryEndpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(endpoints, "out", Console(file=screen, force_terminal=True, width=100))
+    monkeypatch.setattr(live_view, "out", Console(file=screen, force_terminal=True, width=100))
     follow(kept, view_of(), rolled(state=RolloutState.PROMOTED, reason="all steps passed"))
     assert run("show", "diabetes@champion", "--follow").exit_code == 0
     first, _, last = screen.getvalue().partition("promoted: all steps passed")
