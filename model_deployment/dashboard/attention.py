@@ -35,6 +35,7 @@ class Need(IntEnum):
     DRIFT = 4
     ROLLOUT = 5
     FLOW = 6
+    DEVICES = 7
 
 
 @dataclass(frozen=True, slots=True)

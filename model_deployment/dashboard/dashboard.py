@@ -6,9 +6,12 @@ from model_deployment.dashboard import (
     compare_page,
     datasets_page,
     deployment_page,
+    device_page,
     endpoint_page,
     flow_settings_page,
     flows_page,
+    project_page,
+    projects_page,
     registry_pages,
     report_page,
     versions_page,
@@ -69,6 +72,18 @@ class Dashboard:
             flows_page.router(dependencies, pages),
             datasets_page.router(dependencies, pages),
             flows_page.parts(dependencies, pages),
+            *self._device_routers(),
         ):
             routes.include_router(router)
         return routes
+
+    def _device_routers(self) -> tuple[APIRouter, ...]:
+        pages, hub, devices = self._pages, self._hub, self._dependencies.devices
+        endpoints, traffic = self._dependencies.endpoints, self._dependencies.device_traffic
+        return (
+            projects_page.router(devices, pages, hub),
+            project_page.router(devices, endpoints, pages, hub),
+            project_page.parts(devices, pages),
+            device_page.router(devices, traffic, pages, hub),
+            device_page.parts(devices, traffic, pages),
+        )

@@ -10,6 +10,8 @@ from model_deployment.core.events import Event
 from model_deployment.core.measures import ProxyCounters
 from model_deployment.core.names import ModelKey
 from model_deployment.core.users import User
+from model_deployment.dashboard.device_charts import ReadTraffic
+from model_deployment.devices.service import Devices
 from model_deployment.documents.base import Documents
 from model_deployment.endpoints.reader import EndpointReader
 from model_deployment.flow_project import Project
@@ -75,3 +77,6 @@ class Dependencies:
     uploads: Uploads
     #: The registered versions that were trained on a version of the training data.
     trained_on: Callable[[str], Awaitable[Sequence[ModelKey]]]
+    devices: Devices
+    #: What a device served, by the minute.
+    device_traffic: ReadTraffic

@@ -20,6 +20,7 @@ from model_deployment.dashboard.attention import (
     deployment_problems,
     model_error_share,
 )
+from model_deployment.dashboard.device_troubles import DeviceTrouble
 from model_deployment.dashboard.endpoint_rows import EndpointRow
 from model_deployment.dashboard.facts import Facts
 from model_deployment.dashboard.flow_troubles import FlowTrouble
@@ -49,6 +50,8 @@ _URGENCY = {
 }
 #: Lines that are remembered: figures change each five seconds, and are shown more often.
 _LINES = 1000
+#: What needs attention, and has no row.
+Trouble = FlowTrouble | DeviceTrouble
 #: Sorts deployments that are not ready as if they had become ready last.
 _NOT_READY = -1e12
 
@@ -110,8 +113,8 @@ class Overview:
     #: By name, in the order of names.
     endpoints: dict[str, EndpointRow] = field(default_factory=dict)
     arrangement: Arrangement = field(default_factory=lambda: Arrangement((), ()))
-    #: By name, runs of flows that need attention.
-    flows: dict[str, FlowTrouble] = field(default_factory=dict)
+    #: By name, runs of flows and projects of devices that need attention.
+    troubles: dict[str, Trouble] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -141,7 +144,7 @@ def overview(
     endpoints: dict[str, EndpointRow],
     facts: Facts,
     now: datetime,
-    flows: Mapping[str, FlowTrouble] = MappingProxyType({}),
+    troubles: Mapping[str, Trouble] = MappingProxyType({}),
 ) -> Overview:
     ordered = sorted(seen.deployments, key=lambda one: _order(one.row))
     made = [
@@ -149,8 +152,8 @@ def overview(
     ]
     rows = {one.name: one for one in made}
     items = [*_items(rows.values(), endpoints.values())]
-    items += [Item(one.name, "", need=one.problems[0].need) for one in flows.values()]
-    return Overview(rows, facts, endpoints, arrange(items), dict(flows))
+    items += [Item(one.name, "", need=one.problems[0].need) for one in troubles.values()]
+    return Overview(rows, facts, endpoints, arrange(items), dict(troubles))
 
 
 def _items(rows: Iterable[Row], endpoints: Iterable[EndpointRow]) -> Iterable[Item]:

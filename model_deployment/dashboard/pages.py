@@ -19,6 +19,8 @@ from model_deployment import __version__
 from model_deployment.core.errors import InvalidRequest, ModelDeploymentError, NotDeployed
 from model_deployment.core.names import ModelKey
 from model_deployment.core.users import Role, User
+from model_deployment.dashboard import device_text
+from model_deployment.dashboard.device_rows import update_text
 from model_deployment.degradation.page import render as report_page
 from model_deployment.degradation.wording import verdict_words
 from model_deployment.documents.base import StoreUnavailable
@@ -64,9 +66,12 @@ class Pages:
             "numbers": numbers,
             "verdicts": verdict_words,
             "dash": numbers.NONE,
+            "update_text": update_text,
             "version": __version__,
         }
         environment.filters["astuple"] = astuple
+        environment.filters["plain"] = device_text.plain
+        environment.filters["value"] = device_text.value
         report_page.install(environment)
         environment.filters["segment"] = lambda text: quote(str(text), safe="@")
 

@@ -11,6 +11,7 @@ from typing import Any
 from model_deployment.core.users import Role, User
 from model_deployment.dashboard.activity import Activity
 from model_deployment.dashboard.dependencies import Dependencies
+from model_deployment.dashboard.device_troubles import device_troubles
 from model_deployment.dashboard.endpoint_rows import endpoint_rows
 from model_deployment.dashboard.facts import facts
 from model_deployment.dashboard.flow_troubles import flow_troubles
@@ -80,9 +81,9 @@ def render(overview: Overview, before: PageSnapshot | None, template: Template) 
 
 
 def _attention(overview: Overview) -> dict[str, object]:
-    """The deployments, endpoints and runs of flows that need attention, in the order of the page."""
+    """All that needs attention, in the order of the page."""
     return {
-        name: overview.rows.get(name) or overview.endpoints.get(name) or overview.flows[name]
+        name: overview.rows.get(name) or overview.endpoints.get(name) or overview.troubles[name]
         for name in overview.arrangement.attention
     }
 
@@ -202,5 +203,8 @@ class Snapshotter:
             endpoint_rows(seen.endpoints),
             facts(seen, activity, checks.registry, checks.store, _STUCK_AFTER),
             datetime.now(UTC),
-            flow_troubles(self._dependencies.flow_runs.known()),
+            {
+                **flow_troubles(self._dependencies.flow_runs.known()),
+                **device_troubles(seen.devices.projects),
+            },
         )
