@@ -20,7 +20,7 @@ from typing import IO, BinaryIO, Self, cast
 from model_deployment.core.errors import ModelDeploymentError
 
 #: Increased when older releases can no longer read an archive.
-FORMAT = 2
+FORMAT = 3
 #: The format of an archive without further files, which releases before them can read.
 DATABASES_ONLY = 1
 MANIFEST = "manifest.json"

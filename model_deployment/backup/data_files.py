@@ -1,4 +1,7 @@
-"""The files of a backup besides the databases: versions of training data, and ended runs of flows."""
+"""The files of a backup besides the databases and the key.
+
+These are versions of training data, ended runs of flows, and what was generated for releases to devices.
+"""
 
 import contextlib
 import errno
@@ -13,14 +16,18 @@ from model_deployment.backup.archive import Member, measure
 from model_deployment.state.files import give_to_owner
 from model_deployment.state.snapshot import sync
 
-_VERSIONS, _RUNS = "training-data", "flows/requests"
-#: Names within the data directory, in groups: the SHA-256 of a version, and whether it is its data.
+_VERSIONS, _RUNS, _BLOBS = "training-data", "flows/requests", "releases/blobs"
+#: Names within the data directory, in groups: the SHA-256 of a version, whether it is its data, and the
+#: SHA-256 of a file of a release.
 _NAME = re.compile(
     rf"{_VERSIONS}/([0-9a-f]{{64}})/(?:(data\.(?:csv|parquet))|version\.json|registry\.json"
     r"|analysis/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\.(?:json|html))"
-    rf"|{_RUNS}/[A-Za-z0-9-]{{1,80}}\.(?:json|log)",
+    rf"|{_RUNS}/[A-Za-z0-9-]{{1,80}}\.(?:json|log)"
+    rf"|{_BLOBS}/([0-9a-f]{{64}})",
     re.ASCII,
 )
+#: Begins the paths of generated files in a manifest.
+_GENERATED = "onnx/"
 #: States of a run that has ended. One that has not would be started a second time after a restore.
 _ENDED = frozenset({"completed", "failed", "crashed", "cancelled"})
 
@@ -28,19 +35,40 @@ _ENDED = frozenset({"completed", "failed", "crashed", "cancelled"})
 def is_sound(name: str, member: Member) -> bool:
     """Whether a member of an archive may be restored under its name."""
     found = _NAME.fullmatch(name)
-    return found is not None and (found[2] is None or member.sha256 == found[1])
+    if found is None:
+        return False
+    digest = found[3] or (found[1] if found[2] else None)
+    return digest is None or member.sha256 == digest
 
 
-def copy(data_dir: Path, folder: Path) -> dict[str, Member]:
+def generated(manifests: Iterable[str]) -> set[str]:
+    """The SHA-256 of what releases have besides the files of the registry, which are fetched again.
+
+    Args:
+        manifests: of the releases, as they were signed (docs/reference/device-protocol.md).
+    """
+    found = set()
+    for text in manifests:
+        # One that cannot be read keeps no backup from being made.
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            files = json.loads(text)["files"]
+            found |= {str(one["sha256"]) for one in files if one["path"].startswith(_GENERATED)}
+    return found
+
+
+def copy(data_dir: Path, folder: Path, blobs: Iterable[str] = ()) -> dict[str, Member]:
     """Put the files into a folder, without a copy where the disk is the same, and describe them.
 
-    A version that is deleted meanwhile may be left out.
+    A version that is deleted meanwhile may be left out, and so is a file of a release that has changed.
+
+    Args:
+        blobs: SHA-256 of files of releases.
 
     Raises:
         OSError: they cannot be read, or the disk is full.
     """
     members = {}
-    for name in _names(data_dir):
+    for name in (*_names(data_dir), *_blobs(data_dir, blobs)):
         target = folder / name
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -50,7 +78,8 @@ def copy(data_dir: Path, folder: Path) -> dict[str, Member]:
     return {
         name: one
         for name, one in members.items()
-        if name.startswith(_RUNS) or "/".join(name.split("/")[:2]) in whole
+        if (not name.startswith(_VERSIONS) or "/".join(name.split("/")[:2]) in whole)
+        and (not name.startswith(_BLOBS) or is_sound(name, one))
     }
 
 
@@ -78,6 +107,13 @@ def _names(data_dir: Path) -> Iterator[str]:
                 yield f"{_RUNS}/{log.name}"
 
 
+def _blobs(data_dir: Path, digests: Iterable[str]) -> Iterator[str]:
+    for digest in sorted(digests):
+        name = f"{_BLOBS}/{digest}"
+        if _NAME.fullmatch(name) and _is_plain(data_dir / name, data_dir / _BLOBS):
+            yield name
+
+
 def _is_plain(path: Path, root: Path) -> bool:
     """Whether it is a file that no link below ``root`` leads to: one could lead anywhere."""
     return path.is_file() and path.resolve() == root.resolve() / path.relative_to(root)
@@ -94,7 +130,9 @@ def _has_ended(path: Path) -> bool:
 
 def place(folder: Path, data_dir: Path) -> None:
     """Put what an archive had into a data directory; what is there already stays."""
-    for source in (*folder.glob(f"{_VERSIONS}/*"), *folder.glob(f"{_RUNS}/*")):
+    for source in (
+        path for name in (_VERSIONS, _RUNS, _BLOBS) for path in folder.glob(f"{name}/*")
+    ):
         target = data_dir / source.relative_to(folder)
         if not target.exists():
             for parent in (*target.relative_to(data_dir).parents,)[-2::-1]:
@@ -130,9 +168,12 @@ def in_words(names: Iterable[str]) -> list[str]:
     found = list(names)
     versions = len({name.split("/")[1] for name in found if name.startswith(_VERSIONS)})
     runs = sum(name.startswith(_RUNS) and name.endswith(".json") for name in found)
+    blobs = sum(name.startswith(_BLOBS) for name in found)
     said = [name for name in found if "/" not in name]
     if versions:
         said.append(f"{versions} version{'' if versions == 1 else 's'} of training data")
     if runs:
         said.append(f"{runs} run{'' if runs == 1 else 's'} of flows")
+    if blobs:
+        said.append(f"{blobs} file{'' if blobs == 1 else 's'} of releases")
     return said

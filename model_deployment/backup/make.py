@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from model_deployment import __version__
-from model_deployment.backup import data_files
+from model_deployment.backup import data_files, release_key
 from model_deployment.backup.archive import (
     DATABASES_ONLY,
     DOCUMENTS,
@@ -26,7 +26,7 @@ from model_deployment.backup.archive import (
 from model_deployment.core.errors import StateError
 from model_deployment.documents.base import StoreUnavailable
 from model_deployment.documents.embedded import file as documents_file
-from model_deployment.state import files, instance
+from model_deployment.state import files, instance, release_files
 from model_deployment.state.database import DatabaseError, InUse, Lock
 from model_deployment.state.snapshot import NeedsOwner, Unreadable, copy, sync
 
@@ -117,7 +117,8 @@ def _copy_all(data_dir: Path, folder: Path, documents: str) -> Manifest:
     had_store = files.recorded(folder / STATE, files.DOCUMENTS) is not None
     if documents == "embedded" and (had_store or (data_dir / DOCUMENTS).exists()):
         members[DOCUMENTS] = _copy_documents(data_dir / DOCUMENTS, folder / DOCUMENTS)
-    further = data_files.copy(data_dir, folder)
+    blobs = data_files.generated(release_files.manifests_in(folder / STATE))
+    further = data_files.copy(data_dir, folder, blobs) | release_key.copy(data_dir, folder)
     format = FORMAT if further else DATABASES_ONLY
     return Manifest(format, __version__, moment, instance_id, documents, members | further)
 

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_deployment.backup import data_files
+from model_deployment.backup import data_files, release_key
 from model_deployment.backup.archive import (
     DOCUMENTS,
     INSTANCE,
     STATE,
     BadArchive,
     Manifest,
+    Member,
     extract,
 )
 from model_deployment.backup.drain import end_drain
@@ -74,7 +75,7 @@ def restore(
         with contextlib.ExitStack() as stack:
             stack.callback(lock.release)
             folder = stack.enter_context(_work_folder(data_dir))
-            manifest = extract(archive, folder, data_files.is_sound)
+            manifest = extract(archive, folder, _is_sound)
             _check(archive, folder, manifest)
             instance_id = _choose_instance_id(data_dir, manifest, force=force, clone=clone)
             if not force:
@@ -89,6 +90,10 @@ def restore(
             return Restored(manifest, [*_exchange(data_dir, folder, manifest, step)])
     except (OSError, DatabaseError) as error:
         raise unusable(data_dir, error) from error
+
+
+def _is_sound(name: str, member: Member) -> bool:
+    return data_files.is_sound(name, member) or release_key.is_sound(name, member)
 
 
 @contextlib.contextmanager
@@ -135,7 +140,8 @@ def _choose_instance_id(data_dir: Path, manifest: Manifest, *, force: bool, clon
 
 def _refuse_to_replace(data_dir: Path, manifest: Manifest) -> None:
     names = [f"{name}{more}" for name in _databases(manifest) for more in ("", *BESIDE)]
-    if there := [name for name in names if os.path.lexists(data_dir / name)]:
+    there = [name for name in names if os.path.lexists(data_dir / name)]
+    if there := there + release_key.replaced(data_dir, manifest):
         raise StateError(
             f"cannot restore to {data_dir}: {', '.join(there)} would be replaced; with --force they "
             f"are moved aside first"
@@ -161,6 +167,9 @@ def _exchange(
         for moved in files.set_aside(data_dir / name, moment):
             step(f"moved {moved.name}")
             yield moved
+    for moved in release_key.set_aside(data_dir, manifest, moment):
+        step(f"moved {moved.name}")
+        yield moved
     if DOCUMENTS in manifest.members and (progress := data_dir / _PROGRESS).exists():
         # Captures in the spool may have reached only the replaced store. Writing twice is harmless.
         yield progress.rename(progress.with_name(f"{progress.name}.{moment}.replaced"))
@@ -168,6 +177,8 @@ def _exchange(
     for name in (INSTANCE, *_databases(manifest)):
         (folder / name).rename(data_dir / name)
         step(f"placed {name}")
+    release_key.place(folder, data_dir)
+    step("placed the release key")
     data_files.place(folder, data_dir)
     sync(data_dir)
     step("placed all")

@@ -16,6 +16,7 @@ from model_deployment.core.errors import StateError
 from model_deployment.core.options import Options
 from model_deployment.core.replacement import Strategy
 from model_deployment.core.rollout_policy import RolloutPolicy
+from model_deployment.devices.signing import open_key
 from model_deployment.documents.base import Collection, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.state import instance
@@ -98,13 +99,20 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from model_deployment.backup.restore import restore
 from model_deployment.core.errors import StateError
+from model_deployment.devices.signing import open_key
 from tests.support.stored import opened
 
 data, archive = Path(sys.argv[1]), Path(sys.argv[2])
 
 async def look():
     async with opened(data) as store:
-        return sorted(str(row.key) for row in await store.deployments.all())
+        models = sorted(str(row.key) for row in await store.deployments.all())
+    # The key of what was restored, not of the one before, and its public half.
+    assert open_key(data, trusted=True).id == (old_key if models == ["old-1"] else new_key)
+    return models
+
+old_key, new_key = open_key(data).id, open_key(Path(sys.argv[2]).with_name("new")).id
+assert old_key != new_key
 
 def killed(at):
     if (pid := os.fork()) == 0:
@@ -139,6 +147,7 @@ async def populate(folder: Path, model: str) -> Path:
     folder.mkdir()
     async with opened(folder) as store:
         await store.deploy(model)
+    open_key(folder)
     documents = EmbeddedDocuments(folder / "documents.db")
     await documents.open()
     for collection in Collection:
@@ -168,7 +177,7 @@ async def test_killed_restore_is_complete_or_refused(tmp_path: Path) -> None:
     told = [line.split(": ", 1) for line in done.stdout.splitlines()]
     assert told[0] == ["checked", "old-1"]
     assert told[-1] == ["done", "new-1"]
-    assert len(told) >= 9
+    assert len(told) >= 12
     for name, said in told[1:-1]:
         assert "a restore was interrupted" in said, name
         assert "model-deployment restore --force FILE" in said
@@ -320,7 +329,7 @@ async def test_backup_without_its_document_store_is_refused(tmp_path: Path) -> N
     with pytest.raises(StateError, match="cannot find the document store"):
         backup(tmp_path / "data", tmp_path / "other.tar.gz", documents="embedded")
     manifest = backup(tmp_path / "data", tmp_path / "other.tar.gz", documents="mongodb")
-    assert {*manifest.members} == {"state.db", "instance-id"}
+    assert {*manifest.members} == {"state.db", "instance-id", "release.key"}
 
 
 #: Makes a backup where no file may grow beyond so many bytes, and prints the message.
