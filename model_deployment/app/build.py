@@ -17,6 +17,8 @@ from model_deployment.api.mlflow_webhook import MlflowWebhook
 from model_deployment.app import components, web
 from model_deployment.app.background import in_background
 from model_deployment.app.components import StandIn
+from model_deployment.app.device_tokens import device_tokens
+from model_deployment.app.devices import EdgeParts, build_devices
 from model_deployment.app.document_store import check_document_store
 from model_deployment.app.endpoints import build_endpoints, publish_known
 from model_deployment.app.monitoring import MonitoringParts, build_monitoring
@@ -31,6 +33,7 @@ from model_deployment.control.reconciler import Reconciler
 from model_deployment.credentials.access import Access
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.data_plane import DataPlane
+from model_deployment.devices.connections import DeviceConnections
 from model_deployment.endpoints.comparison.page import render
 from model_deployment.endpoints.service import Endpoints
 from model_deployment.flows.runs import FlowRuns
@@ -55,6 +58,7 @@ class Running:
     api_socket: socket.socket
     controller: Controller
     endpoints: Endpoints
+    devices: DeviceConnections
     reconciler: Reconciler
     data_plane: DataPlane
     instance: str
@@ -131,6 +135,8 @@ async def _build(
     sockets: Sockets,
     stack: contextlib.AsyncExitStack,
 ) -> Running:
+    tokens = device_tokens(database)
+    credentials.look_devices_up(tokens)
     webhook = Webhook(
         settings.webhook_url, private=settings.webhook_private, format=settings.webhook_format
     )
@@ -149,28 +155,23 @@ async def _build(
     monitoring = build_monitoring(settings, serving, webhook, stack, reported)
     controller = _controller(settings, serving, monitoring)
     endpoints = build_endpoints(settings, database, controller, serving, monitoring, webhook, stack)
+    edge = build_devices(settings, database, serving, monitoring, tokens, webhook, stack)
     changes = _changes(settings, serving, controller, endpoints)
-    telemetry = _telemetry(serving, monitoring, endpoints, retraining.runs, stack)
+    telemetry = _telemetry(serving, monitoring, endpoints, retraining.runs, edge, stack)
     warm_up = asyncio.create_task(serving.registry.warm_up())
     stack.callback(warm_up.cancel)
     dashboard = web.build_dashboard(
-        controller, serving, monitoring, telemetry, endpoints, retraining
-    )
+        controller, serving, monitoring, telemetry, endpoints, retraining,
+        edge.devices, edge.traffic.minutes,
+    )  # fmt: skip
     in_background(stack, dashboard.run(), "dashboard")
     policy = settings.policy
     app = web.build_api(
-        controller,
-        serving,
-        monitoring,
-        telemetry,
-        dashboard,
-        endpoints,
-        changes,
-        retraining,
+        controller, serving, monitoring, telemetry, dashboard, endpoints, changes, retraining, edge,
         comparison_page=render,
         webhook=MlflowWebhook(settings.mlflow_webhook_secret.get_secret_value(), endpoints.look),
         undeploy_wait=policy.drain_timeout + policy.stop_grace + 5,
-    )
+    )  # fmt: skip
     in_background(stack, serving.data_plane.run(), "data plane")
     if not settings.keep_proxies:
         stack.push_async_callback(serving.data_plane.retire, policy.drain_timeout)
@@ -179,6 +180,7 @@ async def _build(
         api_socket=sockets.api,
         controller=controller,
         endpoints=endpoints,
+        devices=edge.connections,
         reconciler=serving.reconciler,
         data_plane=serving.data_plane,
         instance=serving.instance,
@@ -229,6 +231,7 @@ def _telemetry(
     monitoring: MonitoringParts,
     endpoints: Endpoints,
     flow_runs: FlowRuns,
+    edge: EdgeParts,
     stack: contextlib.AsyncExitStack,
 ) -> Telemetry:
     memory = MemoryGauge(serving.runtime.memory)
@@ -247,6 +250,7 @@ def _telemetry(
         workers=serving.runtime.workers,
         last_report=monitoring.last_reports.of,
         flows=flow_runs.figures,
+        devices=edge.figures,
         proxies=lambda: (serving.data_plane.serving, serving.data_plane.restarts),
     )
 

@@ -225,7 +225,7 @@ def _reporting(
     )
     work = settings.data_dir / "reports"
     reporter = Reporter(present, inputs, work=work, on_report=on_report)
-    last = LastReports(reporter.list)
+    last = LastReports(reporter.list_of_servers)
     reporter.open()
     stack.push_async_callback(reporter.close)
     in_background(stack, last.run(models.ready), "last reports")

@@ -99,6 +99,7 @@ def _template(
         log_max_bytes=settings.log_max_bytes,
         shared=settings.proxies > 1,
         column=0,
+        sockets=settings.devices,
     )
 
 

@@ -13,11 +13,19 @@ import uvicorn
 from model_deployment.app.build import Running, running
 from model_deployment.app.components import StandIn
 from model_deployment.control.controller import Controller
-from model_deployment.http.connection import Connection
+from model_deployment.http.api_connection import QuietWebSocket, SocketConnection
+from model_deployment.http.asgi import App
 from model_deployment.http.process import prepare_for_connections
 from model_deployment.settings import Settings
 
 _log = logging.getLogger(__name__)
+
+#: Seconds in which devices are told that the controller ends.
+_FAREWELL = 2.0
+#: Connections of proxies that may wait to be accepted.
+_WAITING = 1024
+#: Bytes that a message of a device may have; a larger one ends its connection with code 1009.
+_LARGEST_FRAME = 1024 * 1024
 
 
 class _ApiServer(uvicorn.Server):
@@ -39,7 +47,7 @@ class _ApiServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         [listener] = sockets or []
         loop = asyncio.get_running_loop()
-        server = await loop.create_unix_server(self._protocol, sock=listener)
+        server = await loop.create_unix_server(self._protocol, sock=listener, backlog=_WAITING)
         self.servers = [server]
         self.started = True
 
@@ -50,10 +58,51 @@ class _ApiServer(uvicorn.Server):
         )
         return made
 
+    async def _end_sockets(self) -> None:
+        """Wait a moment until devices have heard why: proxies that retire only cut their connections."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _FAREWELL
+        while left := [
+            one for one in self.server_state.connections if isinstance(one, QuietWebSocket)
+        ]:
+            if loop.time() >= end:
+                for one in left:
+                    one.shutdown()
+                return
+            await asyncio.sleep(0.02)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._end_sockets()
         if not self._settings.keep_proxies:
             await self._it.data_plane.retire(self._settings.drain_timeout)
         await super().shutdown(sockets)
+
+
+def api_config(app: App, *, drain: float) -> uvicorn.Config:
+    """How the API is served.
+
+    Args:
+        drain: seconds that requests under way may take at the end.
+    """
+    return uvicorn.Config(
+        app,
+        http=SocketConnection,
+        loop="uvloop",
+        ws=QuietWebSocket,
+        ws_max_size=_LARGEST_FRAME,
+        # Devices send something often enough by themselves, and what comes of them is what counts.
+        ws_ping_interval=None,
+        # It would take memory for each of thousands of connections.
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Only proxies can reach the socket; they have checked what they say of their callers.
+        forwarded_allow_ips="*",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=round(drain) + 5,
+    )
 
 
 async def serve(
@@ -74,20 +123,7 @@ async def serve(
     told = asyncio.Event()
     _on_signals(told.set)
     async with running(settings, stand_in) as it:
-        config = uvicorn.Config(
-            it.app,
-            http=Connection,
-            loop="uvloop",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Only proxies can reach the socket; they have checked what they say of their callers.
-            forwarded_allow_ips="*",
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=round(settings.drain_timeout) + 5,
-        )
+        config = api_config(it.app, drain=settings.drain_timeout)
         server = _ApiServer(config, it, settings)
         _on_signals(partial(_stop, server, it))
         if told.is_set():  # while it started
@@ -116,6 +152,7 @@ def _stop(server: uvicorn.Server, it: Running) -> None:
     server.should_exit = True
     it.controller.stop_waiting()
     it.endpoints.stop_waiting()
+    it.devices.stop()
     it.data_plane.dismiss()
 
 

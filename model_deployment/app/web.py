@@ -45,6 +45,8 @@ from model_deployment.api.names import Names
 from model_deployment.api.training_data import TrainingDataCalls
 from model_deployment.api.training_data import router as training_data_router
 from model_deployment.api.unknown_parameters import known_parameters_only
+from model_deployment.app.device_routes import device_routers
+from model_deployment.app.devices import EdgeParts
 from model_deployment.app.monitoring import MonitoringParts
 from model_deployment.app.retraining import RetrainingParts
 from model_deployment.app.serving import ServingParts
@@ -53,6 +55,8 @@ from model_deployment.control.controller import Controller
 from model_deployment.credentials.access import USER
 from model_deployment.dashboard.dashboard import Dashboard
 from model_deployment.dashboard.dependencies import Dependencies
+from model_deployment.dashboard.device_charts import ReadTraffic
+from model_deployment.devices.service import Devices
 from model_deployment.documents.base import Collection
 from model_deployment.endpoints.service import Endpoints
 from model_deployment.flows.parameters import allowed
@@ -68,6 +72,11 @@ _AREAS = [
     {"name": "predictions", "description": "Ask models."},
     {"name": "endpoints", "description": "Addresses that follow an alias of the registry."},
     {"name": "deployments", "description": "Model versions that are served."},
+    {
+        "name": "devices",
+        "description": "Devices at the edge: projects, releases and what devices are told. Each path "
+        "below `/projects/<project>/` is also there below `/<project>/`.",
+    },
     {"name": "registry", "description": "What the MLflow registry has."},
     {"name": "monitoring", "description": "Metrics, ground truth, captures and reports."},
     {
@@ -87,6 +96,7 @@ def build_api(
     endpoints: Endpoints,
     changes: Changes,
     retraining: RetrainingParts,
+    edge: EdgeParts | None = None,
     *,
     webhook: MlflowWebhook,
     comparison_page: Page,
@@ -99,7 +109,7 @@ def build_api(
         undeploy_wait: seconds that an undeploy waits unless its caller says otherwise.
     """
     app = _application()
-    names = Names(controller.get, endpoints)
+    names = Names(controller.get, endpoints, monitoring.documents)
     problems.install(app)
     app.add_middleware(Audit)
     for router in (
@@ -127,7 +137,8 @@ def build_api(
         dashboard.router(),
         openai.router(),
         timeseries.router(),
-        # The last one: its paths could be taken for others.
+        # The last ones: their paths could be taken for others, and POST /projects for a prediction.
+        *(device_routers(edge) if edge else ()),
         predictions.router(controller),
     ):
         app.include_router(router)
@@ -236,8 +247,14 @@ def build_dashboard(
     telemetry: Telemetry,
     endpoints: Endpoints,
     retraining: RetrainingParts,
+    devices: Devices,
+    device_traffic: ReadTraffic,
 ) -> Dashboard:
-    """The pages for people."""
+    """The pages for people.
+
+    Args:
+        device_traffic: reads what a device served.
+    """
     registry = serving.registry
 
     async def ping_registry() -> None:
@@ -272,5 +289,7 @@ def build_dashboard(
         flow_runs=retraining.runs,
         uploads=retraining.data.uploads,
         trained_on=retraining.data.trained_on,
+        devices=devices,
+        device_traffic=device_traffic,
     )
     return Dashboard(dependencies)

@@ -26,10 +26,10 @@ from model_deployment.core.actions import (
     Policy,
     Prepare,
     Promote,
-    Release,
     Start,
     Stop,
     Switch,
+    Vacate,
 )
 from model_deployment.core.domain import (
     Deployment,
@@ -102,7 +102,7 @@ class LaunchEffects:
                 return await self._serve(row, launch, action)
             case Stop():
                 return await self._stop(row, launch, action, tick)
-            case Release():
+            case Vacate():
                 return await self._release(row, launch, action)
             case GiveUp() | Forget():
                 return await self._end(row, launch, action)
@@ -202,7 +202,7 @@ class LaunchEffects:
         self.wake()
         return row
 
-    async def _release(self, row: Deployment, launch: Launch, action: Release) -> Deployment:
+    async def _release(self, row: Deployment, launch: Launch, action: Vacate) -> Deployment:
         self.background.drop_artifact(row, launch)
         port = launch.port
         if port is not None and launch.state is LaunchState.STARTING:

@@ -132,6 +132,8 @@ class Settings(LaunchSettings):
     """Largest file of training data in bytes; larger uploads are answered 413."""
     max_answer_bytes: Bytes = Field(100 * 1024 * 1024, ge=1)
     """Largest JSON answer of a model in bytes."""
+    devices: int = Field(5000, ge=0)
+    """Devices that may be connected by WebSocket at the same time; further ones are answered 503."""
 
     timeseries_endpoint: EndpointText = ""
     """Endpoint that `POST /predict_timeseries` asks, `<model>@<alias>`. Default: that of the project of

@@ -18,7 +18,7 @@ LARGE = {"memory_limit": ("300MiB", 300 * 1024**2)}
 #: A setting of each number that takes no unit: it counts things.
 COUNTS = {
     "port", "probe_failures", "tries", "start_concurrency", "max_connections", "max_queue", "capture_rate",
-    "proxies", "keep_uploads",
+    "proxies", "keep_uploads", "devices",
 }  # fmt: skip
 
 
