@@ -110,7 +110,8 @@ def wait_for(client: httpx.Client) -> None:
             if client.get("/ready").is_success:
                 return
         except httpx.TransportError:
-            time.sleep(0.1)
+            pass
+        time.sleep(0.1)
     raise TimeoutError("the controller did not start")
 
 
