@@ -45,6 +45,9 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 # Runs of flows would wait for the other tests: there is no idle processor meanwhile.
 os.environ.setdefault("MODEL_DEPLOYMENT_FLOWS_PRIORITY", "normal")
+# Threads of numpy and scikit-learn that find no idle processor spin until they do.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 # A shell starts what runs in its background with Ctrl-C ignored, and programs of tests would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

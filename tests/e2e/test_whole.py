@@ -81,7 +81,7 @@ class Stack:
 
     def _registry_answers(self) -> bool:
         try:
-            return httpx.get(f"{self._mlflow}/health").status_code == 200
+            return httpx.get(f"{self._mlflow}/health", verify=False).status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -32,9 +32,11 @@ def run(controller: Controller | None, *arguments: str, stdin: str = "") -> Done
     return done
 
 
-def run_here(controller: Controller, *arguments: str) -> Result:
-    """Run a command in this process, which starts in no time."""
+def run_here(controller: Controller | None, *arguments: str, stdin: str = "") -> Result:
+    """Run a command in this process: a program of its own takes most of a second to start."""
+    url = controller.url if controller else f"http://{HOST}:{free_port()}"
+    given = () if "--url" in arguments else ("--url", url)
     try:
-        return CliRunner().invoke(app, [*arguments, "--url", controller.url])
+        return CliRunner().invoke(app, [*arguments, *given], input=stdin)
     finally:
         connection.clients.close()

@@ -90,11 +90,16 @@ class ControllerForks:
 
 
 def _serve(path: str) -> None:
+    import gc
+
     import mlflow.tracking  # noqa: F401 - what the controller's first call imports
+    import pydantic.v1  # noqa: F401 - what FastAPI imports for the first call that it builds
 
     from tests.support import stub_controller  # noqa: F401
 
     assert threading.active_count() == 1, threading.enumerate()
+    # A collection in a fork would copy the pages of everything that has been imported.
+    gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path + ".new")
         listener.listen()

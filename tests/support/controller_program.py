@@ -24,7 +24,7 @@ class Program:
         self._log = folder / "controller.log"
         self._tracking_uri = tracking_uri
         self._process: subprocess.Popen[bytes] | None = None
-        self._http = httpx.Client(timeout=150)
+        self._http = httpx.Client(timeout=150, verify=False)
         self.url = f"http://127.0.0.1:{free_port()}"
 
     def __enter__(self) -> Self:

@@ -12,18 +12,21 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 
+from model_deployment.core.device_figures import DeviceFigures
 from model_deployment.core.endpoints import EndpointName, Order
 from model_deployment.core.events import Event
 from model_deployment.core.names import ModelKey
 from model_deployment.core.users import Role, User
 from model_deployment.dashboard.dashboard import Dashboard
 from model_deployment.dashboard.dependencies import Dependencies
+from model_deployment.devices.service import Devices
 from model_deployment.flow_project import Project
 from model_deployment.flows.runs import FlowRuns
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.telemetry.prometheus import Snapshot
 from tests.support.crowd import Crowd
 from tests.support.endpoint_views import MemoryEndpoints
+from tests.support.memory_devices import MemoryDevices, traffic
 from tests.support.waiting import until_sync
 
 _ORDERS = {
@@ -65,10 +68,22 @@ def dependencies(
     crowd: Crowd | None = None,
     project: Project | None = None,
     flow_runs: FlowRuns | None = None,
+    devices: Devices | None = None,
+    figures: DeviceFigures | None = None,
 ) -> Dependencies:
     async def collect() -> Snapshot:
         captures = CaptureStatus(0, 0, 0, 0, "")
-        return Snapshot([], None, captures, 0.0, True, {}, endpoints=await endpoints.all())
+        endpoint_views = await endpoints.all()
+        return Snapshot(
+            [],
+            None,
+            captures,
+            0.0,
+            True,
+            {},
+            endpoints=endpoint_views,
+            devices=figures or DeviceFigures(),
+        )
 
     found = SimpleNamespace(
         monitoring=SimpleNamespace(errors=SimpleNamespace(newest=_no_errors)),
@@ -84,6 +99,8 @@ def dependencies(
         flow_runs=flow_runs or SimpleNamespace(known=list),
         uploads=None,
         trained_on=None,
+        devices=devices or MemoryDevices().use_cases(),
+        device_traffic=traffic,
     )
     return cast(Dependencies, found)
 

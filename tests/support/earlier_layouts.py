@@ -304,6 +304,7 @@ def age(path: Path) -> None:
         script = "".join(f"DROP TABLE {table};" for table in reversed(tables))
         kept = LAYOUT_6.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
         kept = kept.replace("INDEX", "INDEX IF NOT EXISTS")
+        script += "".join(f"DROP TABLE {table};" for table in reversed(_OF_DEVICES))
         connection.executescript(f"PRAGMA foreign_keys=OFF; BEGIN; {script} {kept}")
         launches = {(one["deployment_id"], one["role"]): dict(one) for one in now["launches"]}
         for row in now["deployments"]:
@@ -318,6 +319,10 @@ def age(path: Path) -> None:
         connection.execute("COMMIT")
 
 
+_OF_DEVICES = (
+    "device_projects", "enrolments", "devices", "releases", "release_events", "device_updates",
+    "device_commands", "device_messages",
+)  # fmt: skip
 _OF_LAUNCH = ("launch_id", "port", "session", "step", "deadline")
 _COUNTS = ("tries", "kills", "not_before", "ready_since", "ready_at")
 

@@ -27,13 +27,13 @@ from model_deployment.core.actions import (
     Prepare,
     Promote,
     RefuseWake,
-    Release,
     Retire,
     RowIndependence,
     Settle,
     Start,
     Stop,
     Switch,
+    Vacate,
     Wake,
 )
 from model_deployment.core.domain import (
@@ -251,9 +251,9 @@ class ReplicaWorld(RowInMemory):
                 )  # fmt: skip
                 if step is Step.KILL or (step is Step.TERMINATE and self.process(one).obeys):
                     self.process(one).exit = ENDED
-            case Release(State.PENDING):
+            case Vacate(State.PENDING):
                 self.release(one, action)
-            case Release(state, reason, tries):
+            case Vacate(state, reason, tries):
                 self.drop(one)
                 if not self.row.serving:
                     self.become(rest=Rest(state, reason, tries), parking="")

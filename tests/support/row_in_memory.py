@@ -7,7 +7,7 @@ from typing import Any
 
 from model_deployment.core import launch_lifecycle
 from model_deployment.core import replacement as replacements
-from model_deployment.core.actions import Release
+from model_deployment.core.actions import Vacate
 from model_deployment.core.domain import Deployment, Launch, LaunchRole, LaunchState, State, Step
 from model_deployment.core.options import Options
 from model_deployment.core.replacement import ReplacementState
@@ -84,7 +84,7 @@ class RowInMemory:
         )
         return None
 
-    def release(self, one: Launch, to: Release) -> None:
+    def release(self, one: Launch, to: Vacate) -> None:
         self.move(
             one, LaunchState.PENDING, reason=to.reason, tries=to.tries, kills=to.kills,
             not_before=to.not_before, launch_id=None, handle=None, step=None, deadline=None,

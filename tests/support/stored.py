@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
-from model_deployment.core.actions import Release, Stop
+from model_deployment.core.actions import Stop, Vacate
 from model_deployment.core.domain import Address, Deployment, Desired, Handle, Launch, State, Step
 from model_deployment.core.endpoints import EndpointName, Rollout, RolloutKind, RolloutState
 from model_deployment.core.merging import Merging
@@ -130,7 +130,7 @@ class Store:
     ) -> Deployment:
         """The row after the end of a launch (its leader); its port, if it had one, rests for seconds."""
         return await self.launches.release(
-            row, launch or leader(row), Release(state, "gone", tries=tries),
+            row, launch or leader(row), Vacate(state, "gone", tries=tries),
             keeps_port=False, quarantined_until=NOW + rests,
         )  # fmt: skip
 

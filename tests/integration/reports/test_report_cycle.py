@@ -21,7 +21,7 @@ from model_deployment.alerts.formats import WebhookFormat, body
 from model_deployment.alerts.webhook import Webhook
 from model_deployment.core.errors import RegistryUnavailable
 from model_deployment.core.names import ModelKey
-from model_deployment.documents.base import Collection, Documents
+from model_deployment.documents.base import CapturedOn, Collection, Documents, Query
 from model_deployment.documents.embedded import EmbeddedDocuments
 from model_deployment.documents.opening import OpenedStore
 from model_deployment.documents.owner_view import OwnerView
@@ -128,7 +128,7 @@ class ReportDesk:
         items = [Label(id, 0, float(one)) for id, one in zip(ids, truth, strict=True)]
         return await Feedback(self.store).add(KEY, items)
 
-    async def report(self) -> tuple[dict[str, Any], str]:
+    async def report(self, source: CapturedOn = CapturedOn.SERVERS) -> tuple[dict[str, Any], str]:
         """What it says, and its page."""
         gather = Quick(
             self.monitoring,
@@ -140,12 +140,13 @@ class ReportDesk:
         reporter = Reporter(self.store, gather, work=self.work / "reports", on_report=alarm)
         reporter.open()
         now = datetime.now(UTC)
-        id = reporter.begin(KEY, now - timedelta(days=1), now)
+        id = reporter.begin(KEY, now - timedelta(days=1), now, source)
         made = await reporter.wait(KEY, id, 120)
         assert made is not None
         page = await reporter.page(id)
         assert page is not None, made
-        assert (await reporter.list(KEY, 1))[0]["headline"] == made["headline"]
+        (listed,) = await reporter.list(KEY, 1, source)
+        assert (listed["headline"], listed["source"]) == (made["headline"], source)
         return made["report"], gzip.decompress(page).decode()
 
     async def compared(self) -> dict[str, dict[str, Any]]:
@@ -340,3 +341,28 @@ async def test_documents_of_an_earlier_version_are_read(desk: ReportDesk) -> Non
     assert listed["old-report"] == "Data drift"
     [note] = desk.notes  # refused by more than a tenth, which the old report does not tell
     assert "(was drift)" in note
+
+
+async def test_predictions_of_devices_have_reports_of_their_own(desk: ReportDesk) -> None:
+    desk.logged()
+    ids = await desk.served()
+    moved = [
+        {
+            **capture, "_id": f"i/1/s/{place}/0", "request_id": f"d{place}", "device": "camera-7",
+            "project": "hall", "release": 1, "typed": False,
+            "data": [[value + 900 for value in row] for row in capture["data"]],
+        }
+        for place, capture in enumerate(
+            [one async for one in desk.documents.find(Query.of(Collection.CAPTURES, KEY))]
+        )
+    ]  # fmt: skip
+    await desk.documents.insert(Collection.DEVICE_CAPTURES, moved)
+    await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
+    servers, page = await desk.report()
+    assert servers["rows"]["labelled"] == 60
+    assert "predictions of devices" not in page
+    devices, page = await desk.report(CapturedOn.DEVICES)
+    assert (devices["source"], devices["verdict"]) == ("devices", "drift")
+    assert (devices["rows"]["current"], devices["rows"]["labelled"]) == (len(moved), 0)
+    assert "predictions of devices" in page
+    assert not desk.notes  # no alarm: it was asked for

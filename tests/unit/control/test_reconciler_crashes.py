@@ -261,7 +261,7 @@ COURSES = {
 
 #: All of them in the night: each takes the square of its points.
 NIGHTLY = settings().max_examples > 1000
-TWICE = [*COURSES] if NIGHTLY else ["deploy", "undeploy", "stop escalation"]
+TWICE = [*COURSES] if NIGHTLY else ["deploy", "undeploy"]
 
 
 @pytest.mark.parametrize("name", COURSES)

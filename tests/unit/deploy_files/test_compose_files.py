@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from model_deployment.core.devices import Presence
 from model_deployment.core.domain import State
 from model_deployment.core.endpoints import RolloutState
 from model_deployment.core.port_usage import PortUsage
+from model_deployment.core.releases import ReleaseState
 from model_deployment.degradation.wording.verdict_words import Verdict
 from model_deployment.recording.error_kinds import KINDS, OF_CALLERS
 from model_deployment.recording.upkeep import CaptureStatus
@@ -173,10 +175,13 @@ def test_dashboard_and_alerts_ask_for_metrics_that_there_are() -> None:
 
 def test_dashboard_and_alerts_name_states_that_there_are() -> None:
     for asking in (json.dumps(BOARD).replace('\\"', '"'), ALERTS):
-        for metric, states in (("state", State), ("rollout_state", RolloutState)):
+        named = (("state", State), ("rollout_state", RolloutState), ("release_state", ReleaseState))
+        for metric, states in named:
             asked = re.findall(rf'model_deployment_{metric}{{[^}}]*state[=!~]+"([^"]+)"', asking)
             assert asked
             assert {name for names in asked for name in names.split("|")} <= {*states}
+        asked = re.findall(r'presence[=!~]+"([^"]+)"', asking)
+        assert {name for names in asked for name in names.split("|")} <= {*Presence}
 
 
 def test_alerts_fire_when_they_should() -> None:
