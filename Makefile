@@ -44,9 +44,9 @@ $(VENV)/run: pyproject.toml constraints.txt
 	@touch $@
 	@echo "Installed."
 
-$(VENV)/dev: $(VENV)/run
+$(VENV)/dev: $(VENV)/run agent/pyproject.toml
 	@echo "Installing the tools for tests and checks into $(VENV): some minutes more. Only the first run does this."
-	@$(PIP) -c constraints.txt -e '.[dev]'
+	@$(PIP) -c constraints.txt -e '.[dev]' -e './agent[onnx]'
 	@touch $@
 
 $(FLOWS)/run: pyproject.toml flows/pyproject.toml flows/constraints.txt
@@ -116,6 +116,7 @@ bench: $(VENV)/dev
 	$(BIN)/python benchmarks/registry.py --write --check
 	$(BIN)/python benchmarks/verdicts.py --write --check
 	$(BIN)/python benchmarks/rollouts.py --write --check
+	$(BIN)/python benchmarks/devices.py --write --check
 	$(if $(wildcard $(FLOWS)/run),$(BIN)/python benchmarks/training.py --write --check,@$(SKIPPED))
 
 docs: $(VENV)/dev

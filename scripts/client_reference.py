@@ -6,6 +6,8 @@ from typing import Any
 
 from model_deployment.client.aio import (
     deployments,
+    device_projects,
+    devices,
     endpoints,
     flow_project,
     flows,
@@ -19,6 +21,8 @@ _AREAS: tuple[tuple[str, type[Any]], ...] = (
     ("Predictions", predictions.AsyncPredicting),
     ("Deployments", deployments.AsyncDeployments),
     ("Endpoints", endpoints.AsyncEndpoints),
+    ("Projects of devices", device_projects.AsyncDeviceProjects),
+    ("Devices", devices.AsyncDevices),
     ("Monitoring", monitoring.AsyncMonitoring),
     ("Training data", training_data.AsyncTrainingData),
     ("Project of flows", flow_project.AsyncProjectOfFlows),

@@ -21,13 +21,14 @@ from unittest.mock import MagicMock
 import typer
 from fastapi import APIRouter
 
-from model_deployment.api.access import POLICIES
+from model_deployment.api.policies import POLICIES, SOCKET
 from model_deployment.app import web
 from model_deployment.cli.main import app as command_line
 from model_deployment.core import errors
 from model_deployment.core import names as model_names
 from model_deployment.core.deployment_lifecycle import diagram
 from model_deployment.core.launch_lifecycle import diagram as launch_diagram
+from model_deployment.core.release_lifecycle import diagram as release_diagram
 from model_deployment.core.replacement import diagram as replacement_diagram
 from model_deployment.core.rollouts import diagram as rollout_diagram
 from model_deployment.degradation.wording import verdict_words
@@ -99,7 +100,15 @@ def http_calls(api: dict[str, Any]) -> str:
 
 
 def _area(tag: str) -> int:
-    order = ("predictions", "endpoints", "deployments", "registry", "monitoring", "system")
+    order = (
+        "predictions",
+        "endpoints",
+        "deployments",
+        "devices",
+        "registry",
+        "monitoring",
+        "system",
+    )
     return order.index(tag) if tag in order else len(order)
 
 
@@ -357,7 +366,7 @@ def _purpose(name: str) -> str:
 
 def _prediction_names() -> str:
     """Matches what predictions are sent to: ``<model>-<version>``, ``<model>@<alias>``, ``<model>``."""
-    reserved = "|".join(map(re.escape, sorted(model_names.RESERVED_NAMES)))
+    reserved = _reserved()
     version = model_names.VERSION.pattern
     # nginx matches bytes; an alias may have letters of any script.
     alias = r"[\w\x80-\xFF-]{1,512}"
@@ -365,24 +374,40 @@ def _prediction_names() -> str:
     return rf"(?:{model}-{version}|(?!(?i:{reserved})(?:[/@]|\z)){model}(?:@{alias})?)"
 
 
+def _reserved() -> str:
+    return "|".join(map(re.escape, sorted(model_names.RESERVED_NAMES)))
+
+
+def _place(template: str) -> int:
+    return 2 if template.startswith("/{project}") else template.startswith("/{name}")
+
+
 def gateway_routes(text: str) -> str:
     """The gateway's routes.conf with its table of paths made from the controller's table of policies."""
-    patterns = {"name": _prediction_names(), "path": ".+"}
     lines = ['    default "";']
-    # The first pattern that matches counts: what may be the name of a model comes last.
-    ordered = sorted(POLICIES.items(), key=lambda one: one[0][1].startswith("/{name}"))
+    # The first pattern that matches counts: names of models come behind our own, those of projects last.
+    ordered = sorted(POLICIES.items(), key=lambda one: _place(one[0][1]))
     handlers: dict[str, list[str]] = {}
+    reserved = ""
     for (method, template), policy in ordered:
-        handlers.setdefault(template, []).append(f"{method} {policy.handler}")
+        # A handshake is a GET.
+        sent = "GET" if method == SOCKET else method
+        handlers.setdefault(template, []).append(f"{sent} {policy.handler}")
     for template, found in handlers.items():
         # Reading comes before changing, as in the header Allow.
         allowed = " ".join(sorted(found, key=lambda one: not one.startswith("GET ")))
-        # Only a prediction's first segment needs the exact form: other paths begin with a fixed one.
-        exact = patterns if template.startswith("/{name}") else {"path": ".+"}
-        parts = re.split(r"\{(\w+)(?::\w+)?\}", template)
+        # Only a prediction's first segment needs the exact form: other paths begin with a fixed one, or are
+        # of a project.
+        exact = {"name": _prediction_names()} if template.startswith("/{name}") else {}
+        parts = re.split(r"\{(\w+(?::\w+)?)\}", template)
         parts[::2] = map(re.escape, parts[::2])
-        parts[1::2] = [exact.get(name, "[^/]+") for name in parts[1::2]]
+        parts[1::2] = [
+            exact.get(name, ".+" if name.endswith(":path") else "[^/]+") for name in parts[1::2]
+        ]
         key = '"~^' + "".join(parts) + r'\z"'
+        if not reserved and template.startswith("/{project}"):
+            reserved = f'"~^/(?i:{_reserved()})/"'
+            lines.append(f'    {reserved:<51} "";')
         lines.append(f'    {key:<51} "{allowed}";')
     before, opening, rest = text.partition("map $uri $route {\n")
     return before + opening + "\n".join(lines) + "\n" + rest[rest.index("}\n") :]
@@ -401,6 +426,7 @@ def parts() -> dict[Path, dict[str, str]]:
             "launch states": f"```mermaid\n{launch_diagram()}\n```",
             "replacement states": f"```mermaid\n{replacement_diagram()}\n```",
             "rollout states": f"```mermaid\n{rollout_diagram()}\n```",
+            "release states": f"```mermaid\n{release_diagram()}\n```",
             "rooms": rooms(),
         },
         docs / "verdicts.md": {"names": verdict_words.table()},
