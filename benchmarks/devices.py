@@ -204,8 +204,8 @@ def table(found: Found) -> str:
             for (name, seen), bar in zip(rows, ("", f" ({BAR:g})", ""), strict=True)
         ),
         "",
-        f"- They registered in {found.registered:.0f} s, and were all online "
-        f"{statistics.median(found.connected):.1f} s after they began to connect.",
+        f"- They registered in {found.registered:.0f} s. Once all had connected, the controller said so "
+        f"{statistics.median(found.connected):.1f} s later.",
         f"- A release in two stages was complete after {statistics.median(found.released):.1f} s, and all "
         f"devices ran it after {statistics.median(found.reached):.1f} s. {found.downloaded:,} bytes were "
         "loaded by every fiftieth.",

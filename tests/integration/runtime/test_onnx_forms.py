@@ -20,12 +20,13 @@ from tests.support.small_disk import small_disk
 
 #: Saves and converts all models in one process, since MLflow and scikit-learn take seconds to import.
 _CONVERT = """
-import sys, warnings
+import os, sys, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
 from model_deployment.worker import onnx_form
 from tests.support.device_models import MODELS, save_all
 models, forms = map(Path, sys.argv[1:])
+os.chdir(forms)  # one of the models writes a file where it runs
 save_all(models, [])
 for name in MODELS:
     (forms / name).mkdir()
