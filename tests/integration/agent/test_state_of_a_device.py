@@ -312,10 +312,13 @@ def test_a_folder_that_lost_something_is_made_whole(
     # Where the controller is away as well, the release before serves.
     edge.want(edge.signer.release(3))
     device.until_running(3)
-    # Until then its files are there twice, and it would be made of them.
-    until_sync(lambda: device.status()["update"]["state"] == "running", what="the end of the watch")
     device.stop()
     shutil.rmtree(current.resolve())
+    # It would be made of them: they go a while after the switch.
+    shutil.rmtree(device.folder / "blobs")
     edge.refuse_sockets = 503
+    edge.hold.set()  # nor can it be loaded again
     device.start("--watch", 0.2)
     until_sync(lambda: device.predict() == [4.5], timeout=60)
+    edge.hold.clear()
+    device.until_running(3)
