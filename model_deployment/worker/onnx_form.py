@@ -303,6 +303,7 @@ def main() -> None:
     limits.end_with(task["parent"])
     limits.limit_resources(task["memory"], task["cpu_seconds"], task["file_bytes"])
     os.environ.update(ENVIRONMENT)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime since 1.29 reports its use otherwise
     # -m put the folder of this package first; the modules of Python and its libraries come before it.
     sys.path.append(sys.path.pop(0))
     out = Path(task["out"])
