@@ -1,7 +1,5 @@
 """The bodies of calls about devices: what one is, what it is told, and what it says."""
 
-import math
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -9,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from model_deployment.api.examples import example
 from model_deployment.api.json_values import plain_json
+from model_deployment.api.registry_schemas import finite
 from model_deployment.api.release_policy import GroupNames
 from model_deployment.api.release_schemas import AT
 from model_deployment.core.device_messages import DeviceLogLine
@@ -114,7 +113,7 @@ class DeviceOut(BaseModel):
             connected=view.connected,
             groups=[*device.groups],
             attributes=dict(device.attributes),
-            health=_finite(device.health),
+            health=finite(device.health),
             release=DeviceReleaseOut(
                 wanted=view.wanted,
                 running=device.running,
@@ -125,14 +124,6 @@ class DeviceOut(BaseModel):
                 of=update.of if update else 0,
             ),
         )
-
-
-def _finite(health: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as JSON has them, whatever a device has sent."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in health.items()
-    }
 
 
 class DeviceChangeIn(BaseModel):

@@ -1,7 +1,6 @@
 """The call that tells which version of a model an endpoint serves now."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from fastapi import APIRouter, Query
 
 from model_deployment.api.endpoint_schemas import ModelInfoOut
 from model_deployment.api.problems import problem
+from model_deployment.api.registry_schemas import finite
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.core.domain import Deployment
 from model_deployment.core.errors import ModelDeploymentError, NotDeployed
@@ -57,10 +57,7 @@ class ModelInfo:
             version=version,
             since=view.endpoint.champion_since,
             run_id=found.run_id if found else None,
-            # MLflow has NaN; JSON has not.
-            metrics={
-                key: value if math.isfinite(value) else None for key, value in metrics.items()
-            },
+            metrics=finite(metrics),
             signature=await self._signature(view.endpoint.key(version)) if version else None,
             registry=why,
             status=view.status,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -103,6 +104,9 @@ class RegisteredOut(BaseModel):
         )
 
 
-def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Metrics as JSON has them: MLflow has NaN, JSON has not."""
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics or health as JSON has them: MLflow and devices have NaN, JSON has not."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }

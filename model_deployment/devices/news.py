@@ -1,10 +1,10 @@
 """Tells the operator's webhook how releases end."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
 from model_deployment.alerts.alert import Alert, AlertKind
+from model_deployment.alerts.background import BackgroundNews
 from model_deployment.core.devices import DeviceProject
 from model_deployment.core.releases import Release, ReleaseState
 
@@ -32,23 +32,15 @@ class ReleaseNews:
         """
         self._call = call
         self._told = told
-        self._tasks: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._background = BackgroundNews()
 
     def tell(self, project: DeviceProject, release: Release) -> None:
         """Begin to tell of a release that has ended, unless that is under way."""
-        what = (release.id, str(release.state))
-        if what not in self._tasks:
-            task = asyncio.create_task(
-                self._tell(project, release), name=f"news of release {release.id}"
-            )
-            self._tasks[what] = task
-            task.add_done_callback(lambda _: self._tasks.pop(what, None))
+        what = release.id, str(release.state)
+        self._background.begin(what, lambda: self._tell(project, release))
 
     async def close(self) -> None:
-        tasks = [*self._tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
 
     async def _tell(self, project: DeviceProject, release: Release) -> None:
         try:

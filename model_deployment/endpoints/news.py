@@ -1,11 +1,11 @@
 """Tells the world of a rollout that has ended: the operator's webhook, and the registry."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from model_deployment.alerts.alert import Alert, AlertKind
+from model_deployment.alerts.background import BackgroundNews
 from model_deployment.core.endpoints import Endpoint, Rollout, RolloutState
 
 _log = logging.getLogger(__name__)
@@ -40,21 +40,15 @@ class RolloutNews:
         self._compare = compare
         self._write_back = write_back
         self._told = told
-        self._tasks: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._background = BackgroundNews()
 
     def tell(self, endpoint: Endpoint, rollout: Rollout) -> None:
         """Begin to tell of a rollout, unless that is under way."""
-        what = (rollout.id, str(rollout.state))
-        if what not in self._tasks:
-            task = asyncio.create_task(self._tell(endpoint, rollout))
-            self._tasks[what] = task
-            task.add_done_callback(lambda _: self._tasks.pop(what, None))
+        what = rollout.id, str(rollout.state)
+        self._background.begin(what, lambda: self._tell(endpoint, rollout))
 
     async def close(self) -> None:
-        tasks = [*self._tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
 
     async def _tell(self, endpoint: Endpoint, rollout: Rollout) -> None:
         try:
