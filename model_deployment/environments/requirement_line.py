@@ -1,0 +1,202 @@
+"""One line of requirements: what kind it is, and the one form of it that all spellings have.
+
+The format is pip's: https://pip.pypa.io/en/stable/reference/requirements-file-format/
+"""
+
+import os.path
+import re
+import shlex
+from dataclasses import dataclass
+from enum import StrEnum
+
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
+
+class LineKind(StrEnum):
+    """What a line is."""
+
+    PACKAGE = "package"  # by its name, or from an address
+    LOCAL = "local"  # a file or a folder of the model
+    OPTION = "option"  # says where packages come from, or which are taken
+    FOLDER_OPTION = "folder option"  # the same, with a folder of the model
+    REQUIREMENTS = "requirements"  # another file of them
+    CONSTRAINTS = "constraints"
+    NOTHING = "nothing"  # its marker is not met
+
+
+class InvalidLine(ValueError):
+    """pip could not read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementLine:
+    """One line."""
+
+    kind: LineKind
+    #: In its one form, as it is given to pip or uv.
+    text: str
+    #: Name of the package, in lower case and with dashes; empty if the line does not say.
+    name: str = ""
+    #: The versions that it takes, such as ``==2.9.2``.
+    versions: str = ""
+    #: Of a file or a folder: its path below the model's folder.
+    path: str = ""
+
+
+#: Options with a value that name a file or a folder; others that have a value; those without.
+_FILES = {"-r": LineKind.REQUIREMENTS, "--requirement": LineKind.REQUIREMENTS}
+_FILES |= {"-c": LineKind.CONSTRAINTS, "--constraint": LineKind.CONSTRAINTS}
+_EDITABLE = ("-e", "--editable")
+_LINKS = ("-f", "--find-links")
+_LONG = {"-i": "--index-url", "--pypi-url": "--index-url", "-f": "--find-links"}
+#: ``--hash`` and the like, behind a package.
+_OF_PACKAGE = re.compile(
+    r"\s+--(hash|config-settings?|global-option|install-option)\b.*$", re.DOTALL
+)
+_ADDRESS = re.compile(r"(?:[a-z0-9]+\+)?[a-z]{2,}://|file:", re.IGNORECASE)
+_ARCHIVE = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
+_EXTRAS = re.compile(r"(?P<path>[^\[\];]+?)(?P<extras>\[[^\]]*\])?\s*(?P<marker>;.*)?")
+
+
+def parse(line: str, python: str) -> RequirementLine:
+    """What a line without its comment is, for a Python version.
+
+    Raises:
+        InvalidLine: it is nothing that pip reads.
+    """
+    if any(not char.isprintable() and char != "\t" for char in line):
+        raise InvalidLine("it has characters that cannot be printed")
+    if line.startswith("-"):
+        return _option(line, python)
+    match = _OF_PACKAGE.search(line)
+    further = " ".join(match[0].split()) if match else ""
+    text = line[: match.start()].strip() if match else line
+    if _is_path(text):
+        return _local(text, further, python)
+    if _ADDRESS.match(text):
+        return RequirementLine(LineKind.PACKAGE, _with(text, further))
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise InvalidLine(str(error).splitlines()[0]) from error
+    if _applies(requirement, python) is False:
+        return RequirementLine(LineKind.NOTHING, "")
+    name = canonicalize_name(requirement.name)
+    requirement.name = name
+    return RequirementLine(
+        LineKind.PACKAGE, _with(str(requirement), further), name, str(requirement.specifier)
+    )
+
+
+def _applies(requirement: Requirement, python: str) -> bool | None:
+    """Whether its marker is met; the marker is removed where that is certain."""
+    marker = requirement.marker
+    if marker is None:
+        return True
+    if "_full_version" in str(marker) or "implementation_version" in str(marker):
+        return None  # the last number of the Python version may become another one
+    try:
+        met = marker.evaluate({"python_version": ".".join(python.split(".")[:2])})
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return None
+    if met:
+        requirement.marker = None
+    return met
+
+
+def _is_path(text: str) -> bool:
+    named = _EXTRAS.fullmatch(text)
+    path = named["path"].strip() if named else text
+    if _ADDRESS.match(path) or " @" in path or "@ " in path:
+        return False
+    return "/" in path or path.startswith(".") or path.lower().endswith(_ARCHIVE)
+
+
+def _local(text: str, further: str, python: str) -> RequirementLine:
+    named = _EXTRAS.fullmatch(text)
+    if named is None:
+        raise InvalidLine("it is neither a package nor a path")
+    if named["marker"]:
+        probe = Requirement(f"x{named['marker']}")
+        if _applies(probe, python) is False:
+            return RequirementLine(LineKind.NOTHING, "")
+    if named["path"].startswith("/"):
+        return RequirementLine(
+            LineKind.PACKAGE, _with(text, further), *_of_file(named["path"].strip())
+        )
+    path = _below(named["path"].strip())
+    name, versions = _of_file(path)
+    # Without "./", pip and uv take "src" for a package.
+    return RequirementLine(
+        LineKind.LOCAL,
+        _with(f"./{path}{named['extras'] or ''}", further),
+        name,
+        versions,
+        path,
+    )
+
+
+def _of_file(path: str) -> tuple[str, str]:
+    """Name and version of the package in a file, by the file's name."""
+    file = path.rpartition("/")[2]
+    try:
+        if file.endswith(".whl"):
+            name, version = parse_wheel_filename(file)[:2]
+        else:
+            name, version = parse_sdist_filename(file)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return "", ""
+    return name, f"=={version}"
+
+
+def _option(line: str, python: str) -> RequirementLine:
+    name, value = _split(line)
+    if name in _FILES:
+        return RequirementLine(_FILES[name], line, path=_below(value))
+    if name in _EDITABLE:
+        # The place where it would be linked to is not there any more after the build.
+        value = value.partition("#egg=")[0] if _ADDRESS.match(value) else value
+        return parse(value if _ADDRESS.match(value) or "/" in value else f"./{value}", python)
+    if name in _LINKS and value and not _ADDRESS.match(value) and not value.startswith("/"):
+        path = _below(value)
+        return RequirementLine(LineKind.FOLDER_OPTION, f"--find-links ./{path}", path=path)
+    return RequirementLine(LineKind.OPTION, _with(_LONG.get(name, name), value))
+
+
+def _split(line: str) -> tuple[str, str]:
+    match = re.fullmatch(r"(--[A-Za-z0-9-]+|-[A-Za-z])(?:\s*=\s*|\s+)?(.*)", line)
+    if match is None:
+        raise InvalidLine("there is no such option")
+    value = match[2].strip()
+    if value[:1] in "'\"" and value:
+        try:
+            value = " ".join(shlex.split(value))
+        except ValueError as error:
+            raise InvalidLine(str(error)) from error
+    return match[1], value
+
+
+def _below(path: str) -> str:
+    """A path below the model's folder, in its shortest form.
+
+    Raises:
+        InvalidLine: it is elsewhere.
+    """
+    short = os.path.normpath(path.removeprefix("file:")) if path else ""
+    if not short:
+        raise InvalidLine("it names no file")
+    if short.startswith("/") or short == ".." or short.startswith("../"):
+        raise InvalidLine("the path is not below the model's folder")
+    return short
+
+
+def _with(text: str, further: str) -> str:
+    return f"{text} {further}" if further else text
