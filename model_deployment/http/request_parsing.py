@@ -9,6 +9,7 @@ The one offer that a connection may take is the handshake of a WebSocket; behind
 """
 
 import asyncio
+import contextlib
 import logging
 
 import httptools
@@ -24,7 +25,8 @@ _MALFORMED = (
 _LONG_HEAD = (
     b'{"type":"urn:model-deployment:problem:head-too-large","title":"Head too large"'
     b',"status":431,"detail":"cannot read the request: its '
-    b'request line and headers, or its trailers, are larger than %d bytes. Nothing was done; send fewer"}'
+    b"request line and headers, or its trailers, are larger than %d bytes, or too many. Nothing was done; "
+    b'send fewer"}'
 )
 
 
@@ -38,7 +40,8 @@ def _refusal(status: bytes, content: bytes) -> bytes:
 def new_parser(protocol: object) -> httptools.HttpRequestParser:
     """A parser that ignores what follows the last request of a connection, as uvicorn's does."""
     parser = httptools.HttpRequestParser(protocol)
-    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    with contextlib.suppress(AttributeError):  # httptools before 0.6.3 has no such switch
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
 
 
@@ -84,6 +87,10 @@ class RequestParsing:
     def refuse_malformed(self) -> None:
         self.refuse(_refusal(b"400 Bad Request", _MALFORMED))
 
+    def refuse_long_head(self) -> None:
+        status = b"431 Request Header Fields Too Large"
+        self.refuse(_refusal(status, _LONG_HEAD % self.longest_head))
+
     def data_received(self, data: bytes) -> None:
         """Parse bytes, which may belong to several requests."""
         self.progressed = False
@@ -94,8 +101,7 @@ class RequestParsing:
         self._without_progress += len(data)
         limit = self.longest_head
         if limit and self._without_progress > limit and not self.transport.is_closing():
-            status = b"431 Request Header Fields Too Large"
-            self.refuse(_refusal(status, _LONG_HEAD % limit))
+            self.refuse_long_head()
 
     def _parse(self, data: bytes) -> None:
         try:

@@ -5,16 +5,26 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from model_deployment.worker import preload, protocol
+from model_deployment.worker import fitness, preload, process_setup, program_files, protocol
 from model_deployment.worker.process_setup import PADDING_ARGUMENT
 
-#: What every model's process needs besides the model's own libraries.
+#: What every process of a launch needs besides the model's own libraries.
 _OWN = ("ctypes", "model_deployment.worker.warm_parent")
-_SERVING = ("model_deployment.worker.scoring",)
-#: Imported before the first fork too, since the files may be replaced while the parent lives.
-_LATER = ("model_deployment.worker.fast_path",)
+#: What serves models. Imported before the first fork, since the files may be replaced meanwhile.
+_SERVING = (
+    *_OWN,
+    "model_deployment.worker.scoring",
+    "model_deployment.worker.shared_model",
+    "model_deployment.worker.fast_path",
+)
+
+
+#: Seconds that our own modules may take, with uvicorn, NumPy and pandas.
+_OWN_IMPORTS = 60.0
 
 
 def main() -> None:
@@ -22,25 +32,26 @@ def main() -> None:
     options = _read()
     # -m put the folder of this package first; the modules of Python and its libraries come before it.
     sys.path.append(sys.path.pop(0))
+    process_setup.keep(program_files.hold())
     os.environ.update(preload.ENVIRONMENT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C in a terminal is for the controller
     # Every fork shares what is allocated now, as long as the collector does not touch it.
     gc.disable()
     wanted = [name for name in options.preload.split(",") if name]
     refused = [name for name in options.refuse.split(",") if name]
-    own = (*_OWN, *(_SERVING if wanted else ()))
-    done = preload.preload([*wanted, *own, *(_LATER if wanted else ())], refused)
+    _import_own(_SERVING if wanted else _OWN)
+    done = preload.preload(wanted, refused)
     if done.culprit:
         names = preload.thread_names()
         print(f"{done.culprit} starts threads ({names}): restarting without it", flush=True)  # noqa: T201
-        if done.culprit in own:
-            sys.exit(f"cannot fork: {done.culprit} is needed, and starts threads")
         _restart([*refused, done.culprit])
+    if any(name.startswith("mlflow.") for name in wanted) and (why := fitness.obstacle()):
+        _give_up(f"this environment cannot fork model servers: {why}")
     from model_deployment.worker import warm_parent
 
     preload.cache_installed_packages()
     if preload.threads() > 1:
-        sys.exit(f"cannot fork: several threads are running ({preload.thread_names()})")
+        _give_up(f"cannot fork: several threads are running ({preload.thread_names()})")
     gc.collect()
     gc.freeze()
     hello = {
@@ -53,6 +64,20 @@ def main() -> None:
         "refused": done.refused,
     }
     warm_parent.serve(Path(options.folder), options.name, hello, options.linger)
+
+
+def _import_own(modules: Sequence[str]) -> None:
+    done = preload.preload(modules, longest=_OWN_IMPORTS, altogether=_OWN_IMPORTS)
+    if done.culprit:
+        _give_up(f"cannot fork: {done.culprit} is needed, and starts threads")
+    for module, why in done.refused.items():
+        _give_up(f"this environment cannot fork model servers: {module} {why}")
+
+
+def _give_up(why: str) -> NoReturn:
+    """End with the reason as the last line of the log, which the controller reads."""
+    print(why, flush=True)  # noqa: T201
+    sys.exit(protocol.UNFIT)
 
 
 def _restart(refused: list[str]) -> None:

@@ -1,16 +1,19 @@
 """A forked process, from the fork to its end."""
 
+from __future__ import annotations
+
 import gc
 import os
 import runpy
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from model_deployment.worker import multiprocess, process_setup
+from model_deployment.worker import multiprocess, process_setup, threads
+from model_deployment.worker.preload import THREADS
 
 #: What a fork reports when it has a session, descriptors and an environment of its own.
 READY = b"."
@@ -35,11 +38,13 @@ class LaunchOrder:
     #: Shown where a title is too long, in ``/proc/<pid>/comm``.
     name: str = ""
     oom_score_adj: int = 0
+    #: Files that take ``0`` from a process that enters their control group.
+    control_groups: Sequence[str] = ()
     #: A program that runs in place of the model's server, for tests.
     program: str = ""
 
     @classmethod
-    def from_message(cls, message: dict[str, Any]) -> "LaunchOrder":
+    def from_message(cls, message: dict[str, Any]) -> LaunchOrder:
         """
         Raises:
             TypeError: a member is missing.
@@ -66,12 +71,10 @@ def run(order: LaunchOrder, listener: int, log: int, report: int) -> NoReturn:
         process_setup.close_all_but({0, 1, 2, listener, report})
         os.write(report, READY)
         os.close(report)
-        status = multiprocess.run(
-            order.workers, _work(order, listener), lambda text: _show_in_title(order, text)
-        )
+        status = _serve(order, listener)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if not isinstance(end.code, int | None):
+        if not isinstance(end.code, (int, type(None))):
             print(end.code, file=sys.stderr)  # noqa: T201 - as Python does
     except BaseException:
         traceback.print_exc()
@@ -87,24 +90,35 @@ def _set_up(order: LaunchOrder, kept: set[int]) -> None:
     process_setup.reset_signals()
     os.setsid()
     process_setup.close_all_but({0, 1, 2, *kept})
+    for path in order.control_groups:
+        Path(path).write_text("0")
     process_setup.replace_environment(order.environment, _FIRST)
     process_setup.set_title(order.title, order.name)
     process_setup.raise_oom_score(order.oom_score_adj)
+    threads.apply(THREADS)
     os.chdir(order.cwd)
     gc.enable()  # the parent has frozen its objects, which stay shared
 
 
-def _work(order: LaunchOrder, listener: int) -> Callable[[Callable[[], None]], int]:
-    """What each worker process does; it calls its argument once the model is loaded."""
+def _serve(order: LaunchOrder, listener: int) -> int:
+    def show(text: str) -> None:
+        _show_in_title(order, text)
+
+    if order.program:
+        return multiprocess.run(order.workers, _program(order, listener), show)
+    from model_deployment.worker import scoring, shared_model
+
+    model = scoring.ServedModel(order.model, listener, order.timeout)
+    return shared_model.run(order.workers, model, show)
+
+
+def _program(order: LaunchOrder, listener: int) -> Callable[[Callable[[], None]], int]:
+    """What each worker process does with a program in place of the model's server."""
 
     def serve(loaded: Callable[[], None]) -> int:
         process_setup.reseed()
-        if order.program:
-            loaded()
-            return _run_program(order, listener)
-        from model_deployment.worker import scoring
-
-        return scoring.serve(order.model, listener, order.timeout, loaded)
+        loaded()
+        return _run_program(order, listener)
 
     return serve
 

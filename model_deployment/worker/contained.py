@@ -28,8 +28,6 @@ PROGRAM = "SERVE_PROGRAM"
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Seconds between attempts to get the socket.
 _PAUSE = 0.1
-#: What :mod:`model_deployment.worker.scoring` needs at least: of Python, and of MLflow.
-_PYTHON, _MLFLOW = (3, 11), (3, 17)
 #: Added to the number of a signal in an exit status, as shells do.
 _KILLED = 128
 
@@ -109,17 +107,17 @@ def _serve() -> int:
     program = os.environ.get(PROGRAM)
     if program:
         return _run_program(program, descriptor)
-    why = _unfit()
+    from model_deployment.worker import fitness
+
+    why = fitness.obstacle()
     if why:
         print("served by MLflow's own application: " + why, file=sys.stderr)  # noqa: T201
         return _serve_plainly(descriptor)
-    from model_deployment.worker import multiprocess, process_setup, scoring
+    from model_deployment.worker import scoring, shared_model, threads
 
-    def work(loaded):  # type: ignore[no-untyped-def] # a callable, see multiprocess.py
-        process_setup.reseed()
-        return scoring.serve(MODEL, descriptor, float(os.environ[TIMEOUT]), loaded)
-
-    return multiprocess.run(int(os.environ[WORKERS]), work)
+    threads.apply(before=0)
+    model = scoring.ServedModel(MODEL, descriptor, float(os.environ[TIMEOUT]))
+    return shared_model.run(int(os.environ[WORKERS]), model)
 
 
 def take_socket(path: str = OFFER) -> int:
@@ -140,22 +138,6 @@ def take_socket(path: str = OFFER) -> int:
                 if error.errno == errno.EMFILE:
                     raise
         time.sleep(_PAUSE)
-
-
-def _unfit() -> str:
-    """Why this environment cannot run our own server; empty if it can."""
-    if sys.version_info < _PYTHON:
-        return f"it needs Python {_PYTHON[0]}.{_PYTHON[1]}"
-    try:
-        import mlflow.version
-
-        found = tuple(int(part) for part in mlflow.version.VERSION.split(".")[:2])
-        if not _MLFLOW <= found < (_MLFLOW[0] + 1, 0):
-            return f"it needs MLflow {_MLFLOW[0]}.{_MLFLOW[1]} or a later {_MLFLOW[0]}"
-        from model_deployment.worker import scoring  # noqa: F401
-    except (ImportError, ValueError) as error:
-        return str(error)
-    return ""
 
 
 def _serve_plainly(descriptor: int) -> int:

@@ -11,6 +11,8 @@ while the process computes, such a call counts. Time that a thread has waited fo
 where the kernel shows it. The next sample corrects a wrong guess: a call that computes again counts again.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import os
@@ -21,6 +23,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
+
+from model_deployment.worker.threads import begin_thread
 
 #: Seconds to the first sample of a call, and from there to the second. Each later pause is twice the one
 #: before, up to the longest.
@@ -61,7 +65,7 @@ class _Slot:
         before, self._sample = self._sample, now
         if before is None:
             return True
-        passed, own, whole = (new - old for new, old in zip(now, before, strict=True))
+        passed, own, whole = (new - old for new, old in zip(now, before))
         if own >= _COMPUTES * passed or (own > 0 and whole >= _BUSY * passed):
             self._idle_samples = 0
             return True
@@ -91,7 +95,7 @@ class PredictionExecutor:
         self._room_to_wait = at_once * WAITING
         self._queue: deque[asyncio.Future[None]] = deque()
         threads = at_once + self._room_to_wait
-        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
+        self._threads = ThreadPoolExecutor(threads, "predict", initializer=begin_thread)
 
     async def run(self, call: Callable[[], T]) -> T:
         """The result of a call, made in a thread. After a cancellation the call goes on, and counts."""

@@ -5,7 +5,10 @@ nothing needs a conversion the outcome is known beforehand, and is built at once
 every one that is not certainly of this kind, is left to MLflow: :class:`FastPath` returns None.
 """
 
+from __future__ import annotations
+
 import contextlib
+import copy
 import functools
 import inspect
 import itertools
@@ -13,13 +16,15 @@ import json
 import logging
 import math
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 import pandas as pd
+
+from model_deployment.worker.mlflow_server import Invocations
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +38,12 @@ _TYPES: dict[str, tuple[frozenset[type], str]] = {
     "string": (frozenset({str}), ""),
 }
 _SAMPLES = {"double": 1.5, "float": 0.5, "long": 7, "integer": 7, "boolean": True, "string": "a"}
+
+#: Methods of MLflow's description of a model, which older versions do not have, and what they mean.
+_TYPE_HINTS = {
+    "_is_signature_from_type_hint": "its signature is from a type hint",
+    "_is_type_hint_from_example": "its type is from an example",
+}
 
 #: Column indexes that are kept: a request may leave out any of the optional columns.
 _INDEXES = 32
@@ -60,7 +71,7 @@ def _mlflow() -> SimpleNamespace:
     return SimpleNamespace(**locals())
 
 
-def build_fast_path(model: Any) -> "FastPath | None":
+def build_fast_path(model: Any) -> FastPath | None:
     """The fast path of a loaded model; None for a model whose requests MLflow has to parse."""
     try:
         return FastPath(model)
@@ -77,6 +88,15 @@ class Unsupported(Exception):
     """The model's requests need MLflow's own parser; the message says why."""
 
 
+class _Tried(NamedTuple):
+    """What MLflow or the fast path did with a sample."""
+
+    #: The answer, or the exception.
+    told: Any
+    #: The arguments of the model's function.
+    given: dict[str, Any]
+
+
 class FastPath:
     """For one model with a signature of named, flat columns."""
 
@@ -90,10 +110,9 @@ class FastPath:
         schema = model.metadata.get_input_schema()
         if type(model) is not self._mlflow.PyFuncModel or schema is None or schema.is_tensor_spec():
             raise Unsupported("it has no column signature")
-        if model.metadata._is_signature_from_type_hint():
-            raise Unsupported("its signature is from a type hint")
-        if model.metadata._is_type_hint_from_example():
-            raise Unsupported("its type is from an example")
+        for name, why in _TYPE_HINTS.items():
+            if getattr(model.metadata, name, bool)():
+                raise Unsupported(why)
         if not schema.has_input_names():
             raise Unsupported("its columns have no names")
         #: "" is a type whose values MLflow has to convert.
@@ -114,12 +133,40 @@ class FastPath:
         self._compare_with_mlflow()
 
     def _compare_with_mlflow(self) -> None:
-        """Raise if MLflow makes another frame of a sample, with the versions that are installed."""
+        """Raise if the installed MLflow gives the model other input for a sample, or answers otherwise."""
         sample = {name: _SAMPLES[kind] for name, kind in self._kinds.items() if kind}
-        data = {"dataframe_records": [sample, sample]}
-        parsed = self._mlflow.infer_and_parse_data(data, self._schema)
-        theirs = self._mlflow._enforce_schema(parsed, self._schema)
-        pd.testing.assert_frame_equal(self.frame(data), theirs)
+        body = json.dumps({"dataframe_records": [sample, sample]}).encode()
+        invocations = Invocations(self._model)
+        failures = (None, ValueError("a sample"), self._mlflow.MlflowException("a sample"))
+        for failure in failures:
+            theirs = self._try(failure, lambda: invocations(body, "application/json").response)
+            ours = self._try(failure, lambda: self(body))
+            if theirs.told != ours.told or theirs.given.keys() != ours.given.keys():
+                raise ValueError(f"MLflow answers {theirs.told}, and the fast path {ours.told}")
+            pd.testing.assert_frame_equal(ours.given.pop("data"), theirs.given.pop("data"))
+            if ours.given != theirs.given:
+                raise ValueError(f"MLflow passes {theirs.given}, and the fast path {ours.given}")
+
+    def _try(self, failure: Exception | None, ask: Callable[[], Any]) -> _Tried:
+        """Ask with a stand-in for the model, which does not run."""
+        given: dict[str, Any] = {}
+        predict = self._model._predict_fn
+
+        @functools.wraps(predict)
+        def stand_in(data: Any, **more: Any) -> Any:
+            given.update(more, data=data)
+            if failure is not None:
+                raise copy.copy(failure)
+            return np.array([0.5, 1.5])
+
+        self._model._predict_fn = stand_in
+        try:
+            told = json.loads(ask())
+        except self._mlflow.MlflowException as error:
+            told = (error.error_code, error.message, error.get_http_status_code())
+        finally:
+            self._model._predict_fn = predict
+        return _Tried(told, given)
 
     def __call__(self, body: bytes) -> bytes | None:
         """The body of the answer to a request; None if MLflow has to parse the request.
@@ -142,21 +189,16 @@ class FastPath:
         if len(data) != 1:
             return None
         ((form, content),) = data.items()
-        match form:
-            case "dataframe_split":
-                table = _read_split(content)
-            case "dataframe_records":
-                table = _read_records(content)
-            case _:
-                return None
+        read = _READERS.get(form)
+        table = read(content) if read is not None else None
         if table is None:
             return None
         names, rows = table
         if not (names == [*self._kinds] or self._fits(names)):
             return None
-        columns = list(zip(*rows, strict=True))
+        columns = list(zip(*rows))
         if names != [*self._kinds]:
-            given = dict(zip(names, columns, strict=True))
+            given = dict(zip(names, columns))
             names = [name for name in self._kinds if name in given]
             columns = [given[name] for name in names]
         return self._build(names, columns)
@@ -174,7 +216,7 @@ class FastPath:
             block = np.array(columns, dtype=np.float64)
             return pd.DataFrame(block.T, columns=self._index(names), copy=False)
         try:
-            return pd.DataFrame(dict(zip(names, map(_column, kinds, columns), strict=True)))
+            return pd.DataFrame(dict(zip(names, map(_column, kinds, columns))))
         except OverflowError:  # an integer that is too large for its column
             return None
 
@@ -210,8 +252,8 @@ class FastPath:
         with mlflow.set_prediction_context(context):
             if schema := mlflow._get_dependencies_schema_from_model(model._model_meta):
                 context.update(**schema)
-            if model.model_id:
-                context.update(model_id=model.model_id)
+            if model_id := getattr(model, "model_id", None):  # since MLflow 3
+                context.update(model_id=model_id)
             params = mlflow._enforce_params_schema(params, self._params)
             if self._takes_params:
                 return model._predict_fn(frame, params=params)
@@ -242,6 +284,10 @@ def _read_records(content: Any) -> tuple[list[str], Rows] | None:
     if not names or any(row.keys() != content[0].keys() for row in content):
         return None
     return names, [[row[name] for name in names] for row in content]
+
+
+#: By the member of a body that has the table.
+_READERS = {"dataframe_split": _read_split, "dataframe_records": _read_records}
 
 
 def _needs_no_conversion(kind: str, column: tuple[Any, ...]) -> bool:

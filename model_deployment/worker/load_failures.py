@@ -6,6 +6,8 @@ over by then, also where it was turned into an exception of another kind. After 
 is repeated.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +51,7 @@ _PASSING_WORDS = re.compile(
 _ENDS_EARLY = re.compile(r"out of input|end-of-stream|truncated", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RaisedException:
     """One exception."""
 

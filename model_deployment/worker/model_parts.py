@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from model_deployment.worker import keras_rows, onnx_rows, torch_rows
 from model_deployment.worker.row_wise import FLAVORS, Verdict, flavor_of
 
 #: Parts that are looked at. A forest of 10,000 trees has about 50,000.
@@ -61,6 +62,15 @@ _EXCEPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+#: What looks into networks, by their flavor.
+_FINDERS: dict[str, Callable[[Any], str]] = {
+    "pytorch": torch_rows.find_problem,
+    "keras": keras_rows.find_problem,
+    "tensorflow": keras_rows.find_problem,
+    "onnx": onnx_rows.find_problem,
+}
+
+
 def judge(model: Any) -> Verdict:
     """Whether a model that ``mlflow.pyfunc`` has loaded predicts each row by itself, by construction."""
     flavor = flavor_of(model.metadata.flavors)
@@ -69,7 +79,8 @@ def judge(model: Any) -> Verdict:
     wrapper = model._model_impl
     if not type(wrapper).__module__.startswith("mlflow."):
         return Verdict(False, "it is not wrapped as MLflow wraps models of its flavor")
-    if problem := find_problem(wrapper.get_raw_model()):
+    find = _FINDERS.get(flavor.name, find_problem)
+    if problem := find(wrapper.get_raw_model()):
         return Verdict(False, problem)
     return Verdict(True, flavor.reason)
 

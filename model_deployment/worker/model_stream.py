@@ -5,12 +5,16 @@ MLflow's tracing does, stays valid. It is a few values ahead of its caller at mo
 it at its next value; nothing can end a generator that never yields again.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
+
+from model_deployment.worker.time_limit import time_limit
 
 #: Values that a generator may be ahead of its caller.
 AHEAD = 16
@@ -73,7 +77,7 @@ class ModelStream(Generic[T]):
         if not (self._values or self._ended):
             self._waiter = self._loop.create_future()
             try:
-                async with asyncio.timeout(timeout):
+                async with time_limit(timeout):
                     await self._waiter
             finally:
                 self._waiter = None

@@ -1,7 +1,8 @@
 """Several worker processes on one socket: the first process of the launch, the leader, starts them.
 
 The leader serves no request and has one thread, so it can fork at any time. Each worker loads the model by
-itself, as uvicorn's workers do: a library may have threads once a model is loaded.
+itself, as uvicorn's workers do, unless the leader has loaded it already: see
+:mod:`model_deployment.worker.shared_model`.
 
 A model that no worker can load ends the launch. Once one worker has loaded it, another worker that cannot
 does no harm: the leader starts it again, as long as there is another one.
@@ -9,6 +10,8 @@ does no harm: the leader starts it again, as long as there is another one.
 The leader shows in its title how many workers have loaded the model, and why another one did not: ``ps``
 shows that, and so does every controller, also one that is started later.
 """
+
+from __future__ import annotations
 
 import os
 import select
@@ -23,7 +26,7 @@ Work = Callable[[Callable[[], None]], int]
 Show = Callable[[str], None]
 
 #: A worker announces a report with SIGUSR1.
-_AWAITED = {signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1}
+AWAITED = {signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1}
 _LOADED = b"."
 #: Added to the number of a signal in an exit status, as shells do.
 _KILLED = 128
@@ -37,10 +40,21 @@ def run(workers: int, work: Work, show: Show = lambda text: None) -> int:
     """Do the work in this many processes, and return the exit status."""
     if workers <= 1:
         return work(lambda: None)
-    return _WorkerGroup(workers, work, show).lead()
+    return WorkerGroup(workers, work, show).lead()
 
 
-class _WorkerGroup:
+def exit_status(status: int) -> int:
+    """The exit status of a launch whose worker ended with this wait status before it served."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code > 0 else _KILLED - code if code else 1
+
+
+def serving(serve: int, workers: int) -> str:
+    """How many workers serve, as the title of a launch shows it."""
+    return f"{serve} of {workers} workers serve"
+
+
+class WorkerGroup:
     """The leader: waits for signals, and never handles one in the middle of something else."""
 
     def __init__(self, workers: int, work: Work, show: Show) -> None:
@@ -61,9 +75,21 @@ class _WorkerGroup:
         self._due: float | None = None
         self._over = False
 
+    def adopt(self, pid: int, pipe: int, *, over: bool) -> None:
+        """Take a child of this process for a worker that has loaded the model.
+
+        Args:
+            pipe: from which nothing is read any more.
+            over: the worker was told to end.
+        """
+        self._running[pid] = pipe
+        self._loaded.add(pid)
+        self._proven, self._over = True, over
+
     def lead(self) -> int:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-        while len(self._running) < self._workers:
+        """Start the workers, replace those that end, and return the exit status of the launch."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+        while len(self._running) < self._workers and not self._over:
             self._start()
         while self._running or not self._over:
             self._show_state()
@@ -81,8 +107,8 @@ class _WorkerGroup:
 
     def _wait(self) -> int | None:
         if self._due is None:
-            return signal.sigwait(_AWAITED)
-        found = signal.sigtimedwait(_AWAITED, max(0.0, self._due - time.monotonic()))
+            return signal.sigwait(AWAITED)
+        found = signal.sigtimedwait(AWAITED, max(0.0, self._due - time.monotonic()))
         return found and found.si_signo
 
     def _reap(self) -> int | None:
@@ -98,8 +124,7 @@ class _WorkerGroup:
             if self._over:
                 continue
             if not loaded and not self._running:
-                code = os.waitstatus_to_exitcode(status)
-                return code if code > 0 else _KILLED - code if code else 1
+                return exit_status(status)
             self._failures = 0 if loaded else self._failures + 1
             if self._proven:
                 self._replace(pid, "exited" if loaded else "did not load the model")
@@ -123,9 +148,8 @@ class _WorkerGroup:
 
     def _show_state(self) -> None:
         self._read_reports()
-        serving = len(self._loaded)
-        text = f"{serving} of {self._workers} workers serve"
-        if serving < self._workers and self._failures:
+        text = serving(len(self._loaded), self._workers)
+        if len(self._loaded) < self._workers and self._failures:
             text += f"; {self._load_failure or 'another one did not load the model'}"
         if text != self._shown:
             self._shown = text
@@ -177,6 +201,6 @@ def _work(work: Work, descriptor: int) -> int:
     except BaseException as error:
         cause = error.__cause__ if isinstance(error, SystemExit) else error
         if not reported and cause is not None:
-            why = traceback.format_exception_only(cause)[-1].split("\n")[0]
+            why = traceback.format_exception_only(type(cause), cause)[-1].split("\n")[0]
             report(why[:_REASON].encode(errors="replace") or b"?")
         raise

@@ -38,7 +38,7 @@ def _columns_with_gaps(model: Any) -> frozenset[Any]:
     """Columns in which the model's own example has missing values."""
     import pandas as pd
 
-    example = model.input_example
+    example = getattr(model, "input_example", None)  # MLflow 2.9 has no such thing
     if not isinstance(example, pd.DataFrame):
         return frozenset()
     return frozenset(name for name in example.columns if example[name].isna().any())

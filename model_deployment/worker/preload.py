@@ -2,24 +2,34 @@
 
 A fork has only the thread that forked. A lock that another thread held at that moment, of malloc or of a
 library, is never released in the child, so the parent must never have had a second thread.
+
+A module of a model's environment may do anything when it is imported: so the time is limited that a module
+may take, and that all of them may.
 """
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from model_deployment.worker.threads import environment as threads_environment
+
+#: With which libraries are loaded here: a pool of more would have threads.
+THREADS = 1
 #: Set before the first import. One thread for each pool of linear algebra, no thread of pyarrow's allocator
 #: (pandas imports pyarrow), and none that reports the use of MLflow.
 ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
+    **threads_environment(THREADS),
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+#: Seconds that one import may take, and all of them together. The controller waits for longer.
+LONGEST_IMPORT, LONGEST_IMPORTS = 30.0, 50.0
 
 
 @dataclass
@@ -35,15 +45,34 @@ def threads() -> int:
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208
 
 
-def preload(modules: Iterable[str], refused: Iterable[str] = ()) -> Preloaded:
-    """Import one after the other, up to the first that starts a thread."""
+class TookTooLong(BaseException):
+    """Raised in an import. No library takes it for an error of its own."""
+
+
+def preload(
+    modules: Iterable[str],
+    refused: Iterable[str] = (),
+    longest: float = LONGEST_IMPORT,
+    altogether: float = LONGEST_IMPORTS,
+) -> Preloaded:
+    """Import one after the other, up to the first that starts a thread.
+
+    Args:
+        longest, altogether: seconds that one of them and all of them may take.
+    """
     done = Preloaded(refused=dict.fromkeys(refused, "starts threads when it is imported"))
+    end = time.monotonic() + altogether
     for module in modules:
         if module in done.refused:
             continue
+        left = min(longest, end - time.monotonic())
         try:
-            importlib.import_module(module)
-        except Exception as error:  # a library may raise anything; a model that needs it reports it
+            with _within(left):
+                importlib.import_module(module)
+        except TookTooLong:
+            done.refused[module] = f"was not imported within {max(0.0, left):.0f} s"
+        except (Exception, SystemExit) as error:
+            # A library may raise anything; a model that needs it reports it.
             done.refused[module] = f"cannot be imported: {error!r}"[:300]
         else:
             done.modules.append(module)
@@ -51,6 +80,24 @@ def preload(modules: Iterable[str], refused: Iterable[str] = ()) -> Preloaded:
             done.culprit = module
             return done
     return done
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Limit the time of what follows, as far as it runs in Python or waits for something."""
+    if seconds <= 0:
+        raise TookTooLong
+
+    def give_up(*_: object) -> None:
+        raise TookTooLong
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def cache_installed_packages() -> None:

@@ -20,10 +20,17 @@ from model_deployment.worker import timed_output
 PADDING_VARIABLE = "MODEL_DEPLOYMENT_PADDING"
 PADDING_ARGUMENT = "--padding="
 _PR_SET_NAME = 15
+#: Descriptors that stay open in forks, and are never used.
+_kept: set[int] = set()
+
+
+def keep(descriptor: int) -> None:
+    """Leave a descriptor open in forks of this process; negative: there is none."""
+    _kept.add(descriptor)
 
 
 def close_all_but(kept: Iterable[int]) -> None:
-    keep = set(kept)
+    keep = _kept.union(kept)
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - one is that of the folder itself
         if int(name) not in keep:
             with contextlib.suppress(OSError):

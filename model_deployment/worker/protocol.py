@@ -30,27 +30,19 @@ import json
 import sys
 from collections.abc import Iterable
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
+from model_deployment.worker import program_files
+
 VERSION = 2
-#: The packages of model_deployment whose code a parent and its forks run.
-PACKAGES = ("http", "worker")
+#: Exit status of a parent that cannot fork here, whenever it is started; the last line of its log says why.
+UNFIT = 78
 #: Bytes of a line; a longer one ends the connection.
 LONGEST = 1024 * 1024
 
 
-def code_digest(root: Path) -> str:
-    """A digest of the modules in :data:`PACKAGES` of the package in this folder: names and contents."""
-    digest = hashlib.sha256()
-    for path in sorted(path for name in PACKAGES for path in (root / name).rglob("*.py")):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
 #: Of the code that this process runs; the files may be replaced meanwhile.
-CODE = code_digest(Path(__file__).parent.parent)
+CODE = program_files.digest(program_files.read())
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -74,13 +66,24 @@ def package() -> str:
 
 
 def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "?"
+    # Python's own finder alone: metadata.version would ask those of libraries too, and that of
+    # importlib_metadata fails while another thread imports it, as MLflow does.
+    context = metadata.DistributionFinder.Context(name=name)
+    for found in metadata.MetadataPathFinder.find_distributions(context):
+        return found.version
+    return "?"
 
 
-def socket_name(preload: Iterable[str]) -> str:
-    """The file name of a parent's socket: another one for other code, versions or modules."""
-    text = "\n".join([str(VERSION), CODE, package(), sys.executable, sys.version, *preload])
+def own_interpreter() -> str:
+    """Names this very interpreter and its packages: after a change of it, another parent is needed."""
+    return "\n".join([package(), sys.executable, sys.version])
+
+
+def socket_name(preload: Iterable[str], interpreter: str) -> str:
+    """The file name of a parent's socket: another one for other code, modules or another interpreter.
+
+    Args:
+        interpreter: names the Python and the packages that are installed for it.
+    """
+    text = "\n".join([str(VERSION), CODE, interpreter, *preload])
     return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.sock"

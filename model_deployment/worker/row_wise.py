@@ -3,6 +3,8 @@
 Pure, and standard library only: the controller reads it as well.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 PATH = "/row-independence"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Flavor:
     """A flavor of MLflow whose models predict row by row."""
 
@@ -44,11 +46,21 @@ FLAVORS: Mapping[str, Flavor] = {
     ),
 }  # fmt: skip
 
+#: Networks, whose layers and operations are looked at one by one.
+NETWORKS: Mapping[str, Flavor] = {
+    "mlflow.pytorch": Flavor(
+        "pytorch", "its layers and operations look at one row at a time", "torch"
+    ),
+    "mlflow.keras": Flavor("keras", "its layers look at one row at a time", "keras"),
+    "mlflow.tensorflow": Flavor("tensorflow", "its layers look at one row at a time", "keras"),
+    "mlflow.onnx": Flavor("onnx", "its operations look at one row at a time", "onnx"),
+}
+
 #: Methods that predict. Of others, ``score`` and ``fit_predict`` look at all rows.
 _METHODS = frozenset({"predict", "predict_proba", "predict_log_proba", "predict_joint_log_proba"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verdict:
     """Whether a model predicts row by row by construction, and why."""
 
@@ -59,7 +71,7 @@ class Verdict:
         return {"row_wise": self.row_wise, "reason": self.reason}
 
     @classmethod
-    def from_dict(cls, value: Any) -> "Verdict | None":
+    def from_dict(cls, value: Any) -> Verdict | None:
         """The inverse; None if the value is something else."""
         if not isinstance(value, dict) or value.keys() != {"row_wise", "reason"}:
             return None
@@ -78,7 +90,7 @@ def flavor_of(flavors: Any) -> Flavor | str:
     if pyfunc is None:
         return "its MLmodel file has no python_function flavor"
     loader = str(pyfunc.get("loader_module"))
-    flavor = FLAVORS.get(loader)
+    flavor = FLAVORS.get(loader) or NETWORKS.get(loader)
     if flavor is None or _member(flavors, flavor.name) is None:
         custom = loader.startswith("mlflow.pyfunc")
         what = "a custom Python model" if custom else f"loaded by {loader[:100]}"

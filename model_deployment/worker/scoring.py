@@ -5,14 +5,16 @@ except for the requests that :mod:`model_deployment.worker.fast_path` takes, and
 (:mod:`model_deployment.worker.streaming`).
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import logging
-import os
 import signal
 import socket
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import uvicorn
@@ -20,7 +22,14 @@ import uvicorn.lifespan.off
 import uvicorn.loops.uvloop
 
 from model_deployment.http.connection import Connection
-from model_deployment.worker import load_failures, model_parts, row_wise
+from model_deployment.worker import (
+    load_failures,
+    mlflow_server,
+    model_parts,
+    packed_tensors,
+    row_wise,
+    tensor_requests,
+)
 from model_deployment.worker.executor import PredictionExecutor
 from model_deployment.worker.failure_header import (
     CHECK,
@@ -30,11 +39,10 @@ from model_deployment.worker.failure_header import (
     unwritable,
 )
 from model_deployment.worker.model_stream import ModelStream
-from model_deployment.worker.param_defaults import copy_defaults
 from model_deployment.worker.parquet_errors import PARQUET, signature_mismatch
 from model_deployment.worker.stream_frames import MEDIA_TYPE, failure_frame
 from model_deployment.worker.streaming import Streaming
-from model_deployment.worker.tracking import log_first_dropped_trace
+from model_deployment.worker.time_limit import time_limit
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -67,18 +75,36 @@ _STREAM_HEAD: Message = {
     "status": 200,
     "headers": [(b"content-type", MEDIA_TYPE), (b"cache-control", b"no-cache")],
 }
+#: Of MLflow's server.
+_PATHS = frozenset({"/invocations", "/ping", "/health", "/version"})
 _NOT_FOUND = ScoringAnswer(404, JSON, b'{"detail":"Not Found"}')
 _NOT_ALLOWED = ScoringAnswer(405, JSON, b'{"detail":"Method Not Allowed"}')
 
 
-def serve(path: str, descriptor: int, timeout: float, loaded: Callable[[], None]) -> int:
-    """Load a model and serve it until SIGTERM; returns the exit status."""
-    try:
-        app = Application(_load(path), timeout)
-    except Exception as error:
-        traceback.print_exc()
-        raise SystemExit(load_failures.status(error, path)) from error
-    loaded()
+@dataclass(frozen=True)
+class ServedModel:
+    """Implements :class:`~model_deployment.worker.shared_model.Model`."""
+
+    path: str
+    #: Of the listening socket.
+    descriptor: int
+    #: Seconds, see :class:`Application`.
+    timeout: float
+
+    def load(self) -> Application:
+        """See :class:`~model_deployment.worker.shared_model.Model`."""
+        try:
+            return Application(mlflow_server.load(self.path), self.timeout)
+        except Exception as error:
+            traceback.print_exc()
+            raise SystemExit(load_failures.status(error, self.path)) from error
+
+    def serve(self, loaded: Application) -> int:
+        """See :class:`~model_deployment.worker.shared_model.Model`."""
+        return _serve(loaded, self.descriptor)
+
+
+def _serve(app: Application, descriptor: int) -> int:
     # uvicorn sends itself once more the signals that it caught, when it is done.
     signal.signal(signal.SIGTERM, lambda *_: None)
     config = uvicorn.Config(
@@ -98,17 +124,6 @@ def serve(path: str, descriptor: int, timeout: float, loaded: Callable[[], None]
     return 0
 
 
-def _load(path: str) -> Any:
-    from mlflow.environment_variables import _MLFLOW_IS_IN_SERVING_ENVIRONMENT
-    from mlflow.pyfunc import scoring_server
-
-    os.environ[_MLFLOW_IS_IN_SERVING_ENVIRONMENT.name] = "true"
-    log_first_dropped_trace()
-    model = scoring_server.load_model_with_mlflow_config(path)
-    copy_defaults(model)
-    return model
-
-
 class Application:
     """Answers the four paths of MLflow's server, and one for the controller."""
 
@@ -123,12 +138,14 @@ class Application:
 
         self._model = model
         self._timeout = timeout
-        self._schema = model.metadata.get_input_schema()
+        self._mlflow = mlflow_server.Invocations(model)
+        schema = model.metadata.get_input_schema()
+        self._takes_tensors = schema is not None and schema.is_tensor_spec()
         self._fast_path = build_fast_path(model)
         self._streaming = Streaming(model)
         #: Calls of generators, which may outlast their answers.
         self._generators: set[asyncio.Future[None]] = set()
-        self._calls = PredictionExecutor()
+        self._calls = PredictionExecutor(self._mlflow.at_once)
         self._version = ScoringAnswer(200, JSON, VERSION.encode())
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -148,18 +165,16 @@ class Application:
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> ScoringAnswer | None:
         """The answer; None if it has been sent."""
-        match scope["method"], scope["path"]:
-            case "POST", "/invocations":
-                return await self._invocations(scope, receive, send)
-            case "GET", "/ping" | "/health":
-                return _PONG
-            case "GET", "/version":
-                return self._version
-            case "GET", row_wise.PATH:
-                return await asyncio.to_thread(self._row_independence)
-            case _, "/invocations" | "/ping" | "/health" | "/version":
-                return _NOT_ALLOWED
-        return _NOT_FOUND
+        method, path = scope["method"], scope["path"]
+        if path == "/invocations" and method == "POST":
+            return await self._invocations(scope, receive, send)
+        if path == row_wise.PATH and method == "GET":
+            return await asyncio.to_thread(self._row_independence)
+        if path not in _PATHS:
+            return _NOT_FOUND
+        if method != "GET" or path == "/invocations":
+            return _NOT_ALLOWED
+        return self._version if path == "/version" else _PONG
 
     def _row_independence(self) -> ScoringAnswer:
         """Whether the model predicts each row by itself, for the controller, which asks at a start."""
@@ -173,7 +188,7 @@ class Application:
         self, scope: Message, receive: Receive, send: Send
     ) -> ScoringAnswer | None:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with time_limit(self._timeout):
                 body = await _body(receive)
                 if body is None or len(body) != int(_header(scope, b"content-length") or len(body)):
                     return _CUT_OFF
@@ -230,14 +245,17 @@ class Application:
 
     def _predict(self, body: bytes, content_type: str | None) -> ScoringAnswer:
         """In a thread. An exception is answered as MLflow's server answers it."""
-        from mlflow.pyfunc.scoring_server import invocations
+        from model_deployment.worker.fast_path import encode_answer
 
         try:
             if self._fast_path is not None and content_type == "application/json":
                 content = self._fast_path(body)
                 if content is not None:
                     return ScoringAnswer(200, JSON, content)
-            found = invocations(body, content_type, self._model, self._schema)
+            if content_type == packed_tensors.MEDIA_TYPE and self._takes_tensors:
+                raw = tensor_requests.predict(self._model, body)
+                return ScoringAnswer(200, JSON, encode_answer(raw))
+            found = self._mlflow(body, content_type)
         except Exception as error:
             return self._failed(error, body, content_type)
         media_type = TEXT if found.mimetype == "text/plain" else found.mimetype.encode()

@@ -4,6 +4,8 @@ A model's process outlives its parent, and has the model's socket then. The next
 so that it holds the port again. Where the system does not allow that, only the process has the port.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import os

@@ -6,6 +6,8 @@ for each value, and ``data: [DONE]`` as the last one. A stream that fails ends w
 sent yet. A model cannot write it, since each of its values is one line behind ``data:``.
 """
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

@@ -5,6 +5,8 @@ streams functions of a program, but no registered models. Here ``predict_stream`
 with the input as the scoring server reads it.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import traceback
@@ -97,6 +99,10 @@ def encode_value(value: Any) -> bytes:
 def _can_stream(model: Any) -> bool:
     """MLflow's own classes have a ``predict_stream`` that only says that there is none."""
     if getattr(model, "_predict_stream_fn", None) is None:
+        return False
+    try:
+        from mlflow.pyfunc.scoring_server import _parse_json_data, is_unified_llm_input  # noqa: F401
+    except ImportError:  # MLflow 2.12 has streams, and a server that parses in another way
         return False
     try:
         own = type(model.unwrap_python_model())

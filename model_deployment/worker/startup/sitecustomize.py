@@ -1,4 +1,5 @@
-"""Python imports this module at its start, if the folder is on ``PYTHONPATH``: logs of launches get times.
+"""Python imports this module at its start, if the folder is on ``PYTHONPATH``: logs of launches get times,
+and onnxruntime computes with the threads of its launch.
 
 ``mlflow models serve`` starts other programs, perhaps with a Python of the model's own. Their output goes
 to the same log (https://docs.python.org/3/library/site.html).
@@ -15,13 +16,14 @@ import sys
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
-def _write_times() -> None:
-    path = os.path.join(os.path.dirname(_FOLDER), "timed_output.py")
-    spec = importlib.util.spec_from_file_location("_model_deployment_timed_output", path)
+def _run(name: str, function: str, **arguments: int) -> None:
+    """Call a function of a module of the folder above, which is on no path of this program."""
+    path = os.path.join(os.path.dirname(_FOLDER), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"_model_deployment_{name}", path)
     if spec is not None and spec.loader is not None:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        module.install_if_logging()
+        getattr(module, function)(**arguments)
 
 
 def _import_the_next() -> None:
@@ -41,5 +43,7 @@ def _import_the_next() -> None:
 
 
 with contextlib.suppress(Exception):  # without times, then
-    _write_times()
+    _run("timed_output", "install_if_logging")
+with contextlib.suppress(Exception):  # with as many threads as libraries choose, then
+    _run("threads", "apply", before=0)
 _import_the_next()

@@ -216,7 +216,10 @@ def test_fast_path_takes_requests_with_the_installed_mlflow(
 
     application = Application(scoring_server.load_model_with_mlflow_config(str(saved_model)), 30)
     theirs = scoring_server.invocations(
-        body(ROW, ROW).decode(), "application/json", application._model, application._schema
+        body(ROW, ROW).decode(),
+        "application/json",
+        application._model,
+        application._model.metadata.get_input_schema(),
     )
 
     def fall_back(*_: Any) -> None:

@@ -1,72 +1,60 @@
-"""A parent is another one for other code, and has its code in memory."""
+"""A parent is another one for other code, modules or interpreters, and has its code in memory."""
 
-import shutil
 import subprocess
 import sys
-from pathlib import Path
+from importlib import metadata
 
 import pytest
 
-import model_deployment
-from model_deployment.worker import protocol
+from model_deployment.worker import program_files, protocol
 
-ROOT = Path(model_deployment.__file__).parent
-#: Prints the files of this package that the processes of a model import.
-IMPORTS = """
-import importlib, pkgutil, sys
-import model_deployment.worker as worker
-for module in pkgutil.iter_modules(worker.__path__):
-    importlib.import_module(f"model_deployment.worker.{module.name}")
-print(*(module.__file__ for name, module in sys.modules.items() if name.startswith("model_deployment.")))
-"""
 #: Prints the modules of a model server that a parent has not imported when it forks.
 MISSING = """
-import pkgutil, sys
-import model_deployment.worker as worker
-from model_deployment.worker import __main__ as program, preload
-preload.preload([*program._OWN, *program._SERVING, *program._LATER])
-names = {f"model_deployment.worker.{module.name}" for module in pkgutil.iter_modules(worker.__path__)}
-# Programs of their own, for which nothing is forked: that of containers, and the trial of a release.
-others = "contained", "limits", "onnx_compare", "onnx_form", "onnx_inputs", "onnx_sklearn"
-names -= {f"model_deployment.worker.{name}" for name in others}
-print(*sorted(names - sys.modules.keys()))
+import sys
+from model_deployment.worker import __main__ as program, preload, program_files
+preload.preload(program._SERVING)
+names = {name[:-3].replace("/", ".") for name in program_files.FILES if "__init__" not in name}
+print(*sorted({f"model_deployment.{name}" for name in names} - sys.modules.keys()))
 """
-
-
-def printed(program: str) -> list[str]:
-    answer = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    return answer.stdout.split()
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """The package in another place."""
-    made = tmp_path / "model_deployment"
-    for name in protocol.PACKAGES:
-        shutil.copytree(ROOT / name, made / name)
-    return made
-
-
-def test_same_code_has_the_same_digest_in_another_place(copy: Path) -> None:
-    assert protocol.code_digest(copy) == protocol.CODE
-
-
-def test_module_of_another_name_or_content_changes_the_digest(copy: Path) -> None:
-    module = copy / "worker" / "fast_path.py"
-    module.rename(copy / "worker" / "lean.py")
-    renamed = protocol.code_digest(copy)
-    (copy / "worker" / "lean.py").rename(module)
-    module.write_text(module.read_text() + "#")
-    changed = protocol.code_digest(copy)
-    assert len({protocol.CODE, renamed, changed}) == 3
-
-
-def test_digest_covers_all_that_a_model_server_imports() -> None:
-    packages = {Path(file).relative_to(ROOT).parts[0] for file in printed(IMPORTS)}
-    assert packages == set(protocol.PACKAGES)
 
 
 def test_fork_finds_all_its_code_imported() -> None:
-    assert printed(MISSING) == []
+    answer = subprocess.run(
+        [sys.executable, "-c", MISSING], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.split() == []
+
+
+def test_code_is_that_of_the_files_of_a_model_server() -> None:
+    assert program_files.digest(program_files.read()) == protocol.CODE
+
+
+def test_socket_is_another_one_for_other_modules_or_interpreters() -> None:
+    names = [
+        protocol.socket_name(("a", "b"), "x"),
+        protocol.socket_name(("b", "a"), "x"),
+        protocol.socket_name(("a",), "x"),
+        protocol.socket_name(("a", "b"), "y"),
+        protocol.socket_name((), protocol.own_interpreter()),
+    ]
+    assert len({*names}) == len(names)
+    assert names[0] == protocol.socket_name(["a", "b"], "x")
+
+
+def test_socket_is_another_one_for_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = protocol.socket_name((), "x")
+    monkeypatch.setattr(protocol, "CODE", "another")
+    assert protocol.socket_name((), "x") != before
+
+
+def test_versions_are_found_while_a_library_with_a_finder_is_half_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class HalfImported:
+        @staticmethod
+        def find_distributions(context: object) -> object:
+            raise NameError("name 'PathDistribution' is not defined")
+
+    versions = [f"{name} {metadata.version(name)}" for name in ("model-deployment", "mlflow")]
+    monkeypatch.setattr(sys, "meta_path", [HalfImported, *sys.meta_path])
+    assert protocol.package() == ", ".join(versions)

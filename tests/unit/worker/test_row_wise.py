@@ -42,7 +42,11 @@ def test_trees_are_known_by_their_class(name: str, own: Any) -> None:
             {"python_function": {"loader_module": "own.loader"}, "sklearn": {}},
             "loaded by own.loader",
         ),
-        (flavors("pytorch"), "loaded by mlflow.pytorch"),
+        (flavors("spacy"), "loaded by mlflow.spacy"),
+        *(
+            (flavors(name), f"does not say of which classes the {name} model is made")
+            for name in ("pytorch", "keras", "tensorflow", "onnx")
+        ),
         (flavors("xgboost", XGBOOST, code="code"), "code of its own (code_paths)"),
         (flavors("sklearn", predict_fn="score"), "come from score()"),
         (flavors("sklearn", predict_fn="fit_predict"), "come from fit_predict()"),
