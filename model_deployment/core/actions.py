@@ -14,7 +14,7 @@ class Policy:
     """Limits of the lifecycle. Times in seconds."""
 
     start_timeout: float = 120.0
-    #: Time to start where an environment has to be built first.
+    #: The same for the build of an environment or of an image, before the first start.
     build_timeout: float = 1800.0
     drain_timeout: float = 30.0
     #: Between SIGTERM and SIGKILL of a process that has served.

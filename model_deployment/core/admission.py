@@ -1,6 +1,6 @@
 """Whether memory has room for one more model, and which deployment is parked if it has not. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from model_deployment.core.domain import Deployment, Desired, Launch, LaunchRole, LaunchState, State
@@ -27,15 +27,29 @@ class Admission:
     guess_of_fork: int
     #: Memory that has to stay free; 0 turns the check off.
     margin: int
+    #: What a launch with these artifacts and options needs beside itself, and other launches may share: the
+    #: name of a warm parent that has to be started, and its bytes (0: there is one, or none is needed).
+    parent: Callable[[str, Options], tuple[str, int]] = lambda artifact, options: ("", 0)
 
-    def need(self, options: Options, measured: int | None) -> int:
-        """Memory that a deployment needs: the last measurement, else a guess."""
+    #: Bytes that a process takes for these artifacts while it loads them; 0 where that is not known.
+    loading: Callable[[str], int] = lambda artifact: 0
+
+    def need(self, options: Options, measured: int | None, artifact: str) -> int:
+        """Memory that a deployment needs: the last measurement, else a guess from the size of its files."""
         if measured is not None:
             return measured
-        return (self.guess_of_fork if options.forks else self.guess) * options.workers
+        process = self.guess_of_fork if options.forks else self.guess
+        # Forks load a model once, and most share it; other processes load it each, and all at once.
+        times = 1 if options.forks or options.contained else options.workers
+        return process * options.workers + times * self.loading(artifact)
 
     def shortage(
-        self, key: ModelKey, options: Options, measured: int | None, rows: Sequence[Deployment]
+        self,
+        key: ModelKey,
+        options: Options,
+        measured: int | None,
+        rows: Sequence[Deployment],
+        artifact: str = "",
     ) -> str:
         """Why memory has no room for one more launch of a deployment beside the others; empty if it has.
 
@@ -45,13 +59,16 @@ class Admission:
         """
         if not self.margin:
             return ""
-        coming = sum(
-            self._needed(row, one)
+        starting = [
+            (row, one)
             for row in rows
             if row.key != key or row.ready
             for one in row.launches
             if _is_starting(row, one)
-        )
+        ]
+        artifact = artifact or next((row.artifact for row in rows if row.key == key), "")
+        own = dict([self.parent(artifact, options)])
+        coming = self._together(starting, but=own)
         parkable = sum(
             self._needed(row, one)
             for row in rows
@@ -59,10 +76,13 @@ class Admission:
             for one in row.serving
             if one.is_live
         )
-        need, free = self.need(options, measured), self.free()
+        need, free = self.need(options, measured, artifact) + sum(own.values()), self.free()
         if need + coming + self.margin <= free + parkable:
             return ""
+        loading = self.loading(artifact) if measured is None else 0
         how = "as last measured" if measured is not None else "an estimate"
+        if loading > _MEGABYTE:
+            how += f", {_shown(loading)} of it to load its files"
         on_their_way = (
             f", {_shown(coming)} of it reserved for models that are starting" if coming else ""
         )
@@ -75,17 +95,25 @@ class Admission:
         """Whether memory has no room for the processes of a pending launch now."""
         if not self.margin:
             return False
-        starting = sum(
-            self._needed(other, one)
+        starting = [
+            (other, one)
             for other in rows
             for one in other.launches
             if one.state is LaunchState.STARTING
-        )
-        return self._needed(row, launch) + starting + self.margin > self.free()
+        ]
+        return self._together([(row, launch), *starting], but={}) + self.margin > self.free()
+
+    def _together(
+        self, launches: Sequence[tuple[Deployment, Launch]], but: Mapping[str, int]
+    ) -> int:
+        """What launches need, and the parents that they share, without those that are counted already."""
+        parents = dict(self.parent(one.artifact, one.options) for _, one in launches)
+        shared = sum(size for name, size in parents.items() if name not in but)
+        return shared + sum(self._needed(row, one) for row, one in launches)
 
     def _needed(self, row: Deployment, launch: Launch) -> int:
         alike = measured_alike(row, launch.options, launch.artifact)
-        return self.need(launch.options, row.memory if alike else None)
+        return self.need(launch.options, row.memory if alike else None, launch.artifact)
 
 
 def _is_starting(row: Deployment, launch: Launch) -> bool:

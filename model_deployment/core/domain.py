@@ -68,6 +68,10 @@ class LaunchSpec:
     #: Where it listens, as :meth:`Runtime.address` has said.
     address: Address
     options: Options
+    #: That each worker process computes with.
+    threads: int = 1
+    #: Files that its first process writes ``0`` to before it does anything else, to enter control groups.
+    control_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,15 @@ class MethodNotAllowed(ModelDeploymentError, status=405, title="Method not allow
         return super().headers | {"Allow": self._allowed}
 
 
+class BodyTimeout(ModelDeploymentError, status=408, title="Request timeout"):
+    """The caller began to send a body, and stopped or was too slow."""
+
+    @classmethod
+    def of(cls, received: int) -> "BodyTimeout":
+        """``received``: bytes of the body."""
+        return cls(f"cannot wait for the body: only {received} bytes of it arrived in time")
+
+
 class Conflict(ModelDeploymentError, status=409, title="Conflict"):
     """The request contradicts an earlier request."""
 
@@ -180,6 +189,10 @@ class UpgradeRequired(ModelDeploymentError, status=426, title="Upgrade required"
 
 class TooBusy(ModelDeploymentError, status=429, title="Too busy"):
     """Too many requests are waiting for the model."""
+
+
+class TooManyBodies(ModelDeploymentError, status=429, title="Too many bodies"):
+    """The bodies and answers of all requests together take as many bytes as they may."""
 
 
 class TooManyAttempts(ModelDeploymentError, status=429, title="Too many attempts"):

@@ -20,9 +20,9 @@ _ADVICE = {
         "MODEL_DEPLOYMENT_BUILD_TIMEOUT, or use a base image (MODEL_DEPLOYMENT_IMAGE_BASE) that has the "
         "large packages.",
     "cannot build the model's environment":
-        "pip could not install the model's requirements in the base image; the reason has its last lines. "
-        "Check that each version exists as a wheel for this Python, and that builds reach the package "
-        "index (PIP_INDEX_URL, MODEL_DEPLOYMENT_IMAGE_NETWORK). Then deploy again.",
+        "The model's requirements could not be installed; the reason has the lines that matter. Check that "
+        "the versions exist for this Python and fit together, and that builds reach the package index "
+        "(UV_INDEX_URL or PIP_INDEX_URL; of images MODEL_DEPLOYMENT_IMAGE_NETWORK). Then deploy again.",
     "cannot pull the base image":
         "The engine has no such image, and cannot fetch it. Check MODEL_DEPLOYMENT_IMAGE_BASE.",
     "cannot use the requirement ":
@@ -109,6 +109,7 @@ _NO_TROUBLE = (
     "verifying the local artifacts",
     "making sure of the local artifacts",  # as earlier releases stored it
     "waiting for the warm parent",
+    "waiting for its environment",
 )
 #: The name of an exception, which a reason begins with: capital, or one that is not.
 _EXCEPTION = re.compile(r"([A-Z]\w*|\w*[Ee]rror|timeout)(?=:|$| \()")

@@ -121,6 +121,18 @@ def rest(
     return Vacate(State.PENDING, cause, tries, not_before, keeps_port=True, kills=kills)
 
 
+def without_another_try(
+    row: Deployment, launch: Launch, cause: str, now: float, policy: Policy
+) -> Vacate:
+    """Give up, since another try would fail the same way.
+
+    Where the model works elsewhere, its place is kept, and the last try is repeated now and then.
+    """
+    if any(one.id != launch.id for one in row.ready):
+        return rest(row, launch, cause, (policy.tries, launch.kills), now, policy)
+    return Vacate(State.FAILED, f"{cause} ({_PERMANENT})", launch.tries + 1)
+
+
 def backoff(row: Deployment, launch: Launch, tries: int, policy: Policy) -> float:
     """Seconds before try number ``tries + 1``: doubling, with up to 10 % of jitter on top."""
     delay = min(policy.backoff_limit, policy.backoff_first * 2.0 ** min(tries - 1, 60))

@@ -31,9 +31,16 @@ from model_deployment.core.domain import (
     State,
     Step,
 )
-from model_deployment.core.launch_ends import after_exit, closed, earlier, is_wanted, rest
+from model_deployment.core.launch_ends import (
+    after_exit,
+    closed,
+    earlier,
+    is_wanted,
+    rest,
+    without_another_try,
+)
 from model_deployment.core.merging import Merging
-from model_deployment.core.options import AUTO, EnvManager, Options
+from model_deployment.core.options import AUTO, Options
 
 #: Every legal transition, with its cause. ``docs/design.md`` draws its diagram from this. None: there is no
 #: row.
@@ -116,15 +123,14 @@ def _fetched(
         case Artifact.MISSING:
             return Prepare()
         case Artifact.READY if seen.may_start and not seen.memory_pressure:
-            return Start(deadline=now + time_to_start(launch.options, policy))
+            return Start(deadline=now + policy.start_timeout)
         case _:
             return Nothing()
 
 
-def time_to_start(options: Options, policy: Policy) -> float:
-    """Seconds that a start may take."""
-    builds = options.env_manager is not EnvManager.LOCAL
-    return policy.build_timeout if builds else policy.start_timeout
+def time_to_begin(options: Options, policy: Policy) -> float:
+    """Seconds that a launch may be pending which is to prove a change."""
+    return policy.start_timeout + (policy.build_timeout if options.builds else 0.0)
 
 
 def _starting(
@@ -140,7 +146,7 @@ def _starting(
     # A new controller may find the deadline passed, and has to check health at least once.
     asked = seen.health.failures > 0
     if asked and launch.deadline is not None and now >= launch.deadline:
-        reason = f"not ready within {time_to_start(launch.options, policy):g} s"
+        reason = f"not ready within {policy.start_timeout:g} s"
         return Stop(reason, Step.TERMINATE, until, launch.tries + 1)
     return Nothing()
 
@@ -247,13 +253,25 @@ def diagnose(seen: Observation, policy: Policy) -> str:
 
 
 def after_failure(
-    row: Deployment, launch: Launch, cause: str, now: float, policy: Policy
+    row: Deployment,
+    launch: Launch,
+    cause: str,
+    now: float,
+    policy: Policy,
+    *,
+    permanent: bool = False,
 ) -> Vacate | GiveUp:
-    """What follows for a launch that could not be started."""
+    """What follows for a launch that could not be started.
+
+    Args:
+        permanent: another try would fail the same way.
+    """
     if launch.role is LaunchRole.COMING:
         return GiveUp(cause)
     if row.desired is Desired.STOPPED:
         return Vacate(State.STOPPED, "undeployed")
+    if permanent:
+        return without_another_try(row, launch, cause, now, policy)
     return rest(row, launch, cause, (launch.tries + 1, launch.kills), now, policy)
 
 

@@ -50,6 +50,18 @@ class ProxyCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldFigures:
+    """What proxies hold in memory for callers, by kind: ``prediction``, ``call`` or ``answer``."""
+
+    #: Bytes that they may hold together.
+    limit: int = 0
+    #: Bytes now.
+    held: Mapping[str, int] = field(default_factory=dict)
+    #: Requests that were refused since the controller began.
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Memory of all processes of a launch, in bytes."""
 

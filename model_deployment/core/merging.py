@@ -56,11 +56,13 @@ def changed(recorded: Merging | None, batch_max_rows: int | Literal["auto"]) -> 
     """
     if batch_max_rows == 0:
         return Merging()
-    if recorded is None or not recorded.max_rows:
+    rows = AUTO_MAX_ROWS if batch_max_rows == AUTO else int(batch_max_rows)
+    # A call of so many rows was tried before a launch was ready, and none of more.
+    if recorded is None or min(rows, AUTO_MAX_ROWS) > recorded.max_rows:
         return None
     if batch_max_rows == AUTO:
-        return Merging(AUTO_MAX_ROWS, "its rows are independent")
-    return Merging(int(batch_max_rows), f"batch_max_rows is {batch_max_rows}")
+        return Merging(rows, "its rows are independent")
+    return Merging(rows, f"batch_max_rows is {batch_max_rows}")
 
 
 def turned_off(merging: Merging, unmergeable: str) -> Merging:

@@ -8,9 +8,6 @@ from model_deployment.core.merging import Merging
 from model_deployment.core.options import Options, StartMethod
 from model_deployment.core.replicas import Replicas
 
-#: Options that only launches in containers obey.
-_OF_CONTAINERS = frozenset({"memory_limit", "cpu_limit"})
-
 
 def changed(before: Options, after: Options) -> dict[str, tuple[Any, Any]]:
     """The options that differ, with both values."""
@@ -21,13 +18,11 @@ def changed(before: Options, after: Options) -> dict[str, tuple[Any, Any]]:
 def needs_launch(row: Deployment, options: Options) -> tuple[str, ...]:
     """The options that only another launch of a ready deployment can have."""
     declared = Options.declarations()
-    contained = StartMethod.CONTAINER in (row.options.start_method, options.start_method)
     return tuple(
         name
         for name in changed(row.options, options)
         if not declared[name].applies_at_once
         and not (name == "batch_max_rows" and merging.changed(row.merging, options.batch_max_rows))
-        and (contained or name not in _OF_CONTAINERS)
     )
 
 

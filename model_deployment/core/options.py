@@ -30,7 +30,7 @@ class EnvManager(StrEnum):
 class StartMethod(StrEnum):
     """How the processes of a model are started."""
 
-    AUTO = "auto"  # forkserver where possible: on Linux, with env_manager local
+    AUTO = "auto"  # forkserver where possible: on Linux
     FORKSERVER = "forkserver"  # a fork of the warm parent
     SERVE = "serve"  # mlflow models serve
     CONTAINER = "container"  # a container of its own
@@ -54,8 +54,8 @@ MAX_CAPTURE_BYTES = 6 * 1024 * 1024
 
 #: Bytes below which no model server starts, and which is more than an engine demands.
 MIN_CONTAINER_MEMORY = 64 * 1024 * 1024
-#: What only containers obey.
-CONTAINER_LIMITS = ("memory_limit", "cpu_limit")
+#: Bytes of memory of a container where nothing else is said.
+CONTAINER_MEMORY = 2 * 1024**3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,22 +152,31 @@ class Options:
     workers: int = option(
         1, int, "Worker processes", "Worker processes of the model server.", minimum=1, maximum=64
     )
+    threads: int | Literal["auto"] = option(
+        AUTO, int, "Computing threads",
+        "Threads that each worker process computes with: those of OpenMP, BLAS, PyTorch, ONNX Runtime, "
+        "XGBoost, LightGBM, TensorFlow and joblib. `auto` divides half of the processors among the worker "
+        "processes of all deployments when a launch starts, at least 1.",
+        minimum=1, maximum=1024, words=(AUTO,), setting=True,
+    )  # fmt: skip
     replicas: Replicas = option(
         Replicas(), Replicas, "Replicas",
         "Model servers of the deployment that serve at the same time: a number like `2`, or a range like "
         "`1-4`, within which the controller follows the requests.",
         minimum=1, maximum=MAX_REPLICAS, applies_at_once=True,
     )  # fmt: skip
-    memory_limit: int = option(
-        2 * 1024**3, int, "Memory of a container",
-        "Bytes of memory that a container may use, with all its worker processes and its temporary files. "
-        "The kernel ends what needs more. Only for `start_method=container`.",
-        minimum=MIN_CONTAINER_MEMORY, maximum=2**50, unit="bytes", setting=True,
+    memory_limit: int | Literal["auto"] = option(
+        AUTO, int, "Memory limit",
+        "Bytes of memory that a launch may use, with all its worker processes; in a container with its "
+        "temporary files too. The kernel ends what needs more. `auto` is 2 GiB in a container, and no "
+        "limit elsewhere. Outside of containers the system must let the controller make control groups.",
+        minimum=MIN_CONTAINER_MEMORY, maximum=2**50, unit="bytes", words=(AUTO,), setting=True,
     )  # fmt: skip
     cpu_limit: float | Literal["auto"] = option(
-        AUTO, float, "Processors of a container",
-        "Processors that a container may use, for example 0.5. `auto` is one for each worker process. Only "
-        "for `start_method=container`.",
+        AUTO, float, "Processor limit",
+        "Processors that a launch may use, for example 0.5. `auto` is one for each worker process in a "
+        "container, and no limit elsewhere. Outside of containers the system must let the controller make "
+        "control groups.",
         minimum=0.1, maximum=1024, words=(AUTO,), setting=True,
     )  # fmt: skip
     validation: Validation = option(
@@ -224,13 +233,23 @@ class Options:
     @property
     def forks(self) -> bool:
         """Whether the processes are forked from a warm parent, where that can work."""
-        local = self.env_manager is EnvManager.LOCAL and sys.platform == "linux"
-        return local and self.start_method in (StartMethod.AUTO, StartMethod.FORKSERVER)
+        forked = self.start_method in (StartMethod.AUTO, StartMethod.FORKSERVER)
+        return forked and sys.platform == "linux"
+
+    @property
+    def builds(self) -> bool:
+        """Whether a start may have to wait for the build of an environment, or of an image."""
+        return self.contained or self.env_manager is not EnvManager.LOCAL
 
     @property
     def contained(self) -> bool:
         """Whether each launch is a container of its own."""
         return self.start_method is StartMethod.CONTAINER
+
+    @property
+    def container_memory(self) -> int:
+        """How many bytes of memory a container may use."""
+        return CONTAINER_MEMORY if self.memory_limit == AUTO else int(self.memory_limit)
 
     @property
     def processors(self) -> float:
@@ -253,7 +272,11 @@ class Options:
             for name, one in cls.declarations().items()
             if name in values
         }
-        return cls(**known)
+        found = cls(**known)
+        if "threads" not in values and not found.contained:
+            # Of a release whose limits meant nothing here: they must not begin to hold with this one.
+            return replace(found, memory_limit=AUTO, cpu_limit=AUTO)
+        return found
 
 
 class OptionOverrides:

@@ -9,7 +9,7 @@ from model_deployment.core.admission import Admission, choose_evicted, longest_i
 from model_deployment.core.domain import Deployment, Desired, LaunchRole, LaunchState, State
 from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
+from model_deployment.core.options import Options, StartMethod
 from model_deployment.core.replacement import ReplacementState
 from tests.support.rows import launch, replacement, row
 
@@ -41,6 +41,60 @@ def test_what_was_measured_counts_and_not_the_guess() -> None:
     assert "needs 30 MB of memory (as last measured)" in shortage(79, measured=30 * MB)
     assert shortage(249, workers=2)
     assert not shortage(250, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        (Options(), 1000),
+        (Options(workers=4), 1000),
+        (Options(workers=4, start_method=StartMethod.SERVE), 4000),
+        (Options(workers=4, start_method=StartMethod.CONTAINER), 1000),
+    ],
+)
+def test_files_are_loaded_by_forks_once(options: Options, files: int) -> None:
+    admission = Admission(
+        lambda: 0,
+        10 * MB,
+        10 * MB,
+        margin=50 * MB,
+        loading=lambda name: 1000 * MB * (name == "large"),
+    )
+    assert admission.need(options, None, "large") == (10 * options.workers + files) * MB
+    assert admission.need(options, None, "small") == 10 * options.workers * MB
+    assert admission.need(options, 70 * MB, "large") == 70 * MB
+    told = admission.shortage(KEY, options, None, [], "large")
+    assert (
+        f"needs {files + 10 * options.workers} MB of memory (an estimate, 1000 MB of it to load its files)"
+        in told
+    )
+
+
+def test_a_parent_counts_once_for_all_that_share_it() -> None:
+    parents = {"a": ("one", 30 * MB), "b": ("two", 70 * MB), "there": ("three", 0)}
+    rows = [
+        other(State.STARTING, version, artifact=artifact)
+        for version, artifact in enumerate(("a", "a", "b", "there"), 1)
+    ]
+
+    def least(own: str) -> int:
+        admission = Admission(
+            lambda: free * MB,
+            guess=100 * MB,
+            guess_of_fork=100 * MB,
+            margin=50 * MB,
+            parent=lambda artifact, options: parents[artifact],
+        )
+        wanted = row(State.PENDING, key=KEY, artifact=own)
+        for free in range(2000):
+            full = admission.is_full_for(wanted, wanted.launches[0], rows)
+            assert full == bool(admission.shortage(KEY, Options(), None, [*rows, wanted]))
+            if not full:
+                return free
+        raise AssertionError("it never fits")
+
+    assert least("there") == 500 + 50 + 30 + 70
+    assert least("a") == least("b") == 500 + 50 + 30 + 70
 
 
 @pytest.mark.parametrize(

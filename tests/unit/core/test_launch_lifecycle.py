@@ -1,5 +1,6 @@
 """The rules of a launch's life, one table per question: here of a replica, alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,9 +19,9 @@ from model_deployment.core.actions import (
 )
 from model_deployment.core.domain import Deployment, Desired, Exit, Launch, LaunchState, State, Step
 from model_deployment.core.launch_ends import after_exit, backoff
-from model_deployment.core.launch_lifecycle import decide_launch
+from model_deployment.core.launch_lifecycle import after_failure, decide_launch, time_to_begin
 from model_deployment.core.measures import Health, LaunchTraffic
-from model_deployment.core.options import EnvManager, Options
+from model_deployment.core.options import EnvManager, Options, StartMethod
 from tests.support.rows import LIVE, launch, only, row
 
 NOW = 1000.0
@@ -62,10 +63,37 @@ def test_a_pending_row_is_prepared_then_launched(
 
 
 @pytest.mark.parametrize("manager", EnvManager)
-def test_building_an_environment_takes_longer(manager: EnvManager) -> None:
-    limit = 120 if manager is EnvManager.LOCAL else 1800
+def test_a_start_takes_as_long_in_an_environment_which_is_built_before(manager: EnvManager) -> None:
     action = act(PENDING, seen={"artifact": FETCHED}, options=Options(manager))
-    assert action == Start(NOW + limit)
+    assert action == Start(NOW + POLICY.start_timeout)
+
+
+@pytest.mark.parametrize("method", StartMethod)
+@pytest.mark.parametrize("manager", EnvManager)
+def test_a_change_has_time_to_build_what_it_needs(method: StartMethod, manager: EnvManager) -> None:
+    builds = method is StartMethod.CONTAINER or manager is not EnvManager.LOCAL
+    limit = time_to_begin(Options(manager, start_method=method), POLICY)
+    assert limit == POLICY.start_timeout + (POLICY.build_timeout if builds else 0)
+
+
+def test_what_cannot_be_started_at_all_is_not_tried_again() -> None:
+    wanted = row(PENDING)
+    once = after_failure(wanted, only(wanted), "no such version", NOW, POLICY, permanent=True)
+    assert once == Vacate(
+        State.FAILED, "no such version (another start would fail the same way)", 1
+    )
+    again = after_failure(wanted, only(wanted), "no such version", NOW, POLICY)
+    assert isinstance(again, Vacate)
+    assert (again.state, again.tries) == (PENDING, 1)
+
+
+def test_a_place_is_kept_for_what_works_elsewhere() -> None:
+    places = (launch(LaunchState.READY), launch(LaunchState.PENDING, replica=1))
+    served = replace(row(READY), launches=places)
+    later = after_failure(served, places[1], "no such version", NOW, POLICY, permanent=True)
+    assert isinstance(later, Vacate)
+    assert (later.state, later.keeps_port) == (PENDING, True)
+    assert later.not_before >= NOW + POLICY.backoff_limit
 
 
 @pytest.mark.parametrize(("not_before", "waits"), [(NOW + 0.01, True), (NOW, False), (0, False)])
@@ -123,9 +151,9 @@ def test_a_starting_launch_is_promoted_or_ended(
     assert act(STARTING, seen=seen, deadline=deadline, tries=2) == action
 
 
-def test_the_reason_of_a_late_start_names_the_limit_that_applied() -> None:
+def test_the_reason_of_a_late_start_names_the_limit() -> None:
     action = act(STARTING, seen={"health": SICK}, options=Options(EnvManager.UV), deadline=NOW)
-    assert getattr(action, "reason", "") == "not ready within 1800 s"
+    assert getattr(action, "reason", "") == "not ready within 120 s"
 
 
 @pytest.mark.parametrize("health", [Health(), HEALTHY])

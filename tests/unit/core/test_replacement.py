@@ -278,11 +278,12 @@ def test_options_say_what_needs_a_launch(changes: dict[str, Any], names: tuple[s
     assert needs_launch(row(State.READY, options=Options()), Options(**changes)) == names
 
 
-def test_limits_of_containers_need_a_launch_only_in_containers() -> None:
-    limits: dict[str, Any] = {"memory_limit": 2**29, "cpu_limit": 0.5}
-    assert needs_launch(row(State.READY, options=Options()), Options(**limits)) == ()
-    contained = Options(start_method=StartMethod.CONTAINER)
-    assert needs_launch(row(State.READY, options=contained), replace(contained, **limits)) == (
+@pytest.mark.parametrize("method", StartMethod)
+def test_limits_need_a_launch(method: StartMethod) -> None:
+    limits: dict[str, Any] = {"memory_limit": 2**29, "cpu_limit": 0.5, "threads": 3}
+    before = Options(start_method=method)
+    assert needs_launch(row(State.READY, options=before), replace(before, **limits)) == (
+        "threads",
         "memory_limit",
         "cpu_limit",
     )

@@ -31,7 +31,8 @@ options = st.builds(
     replicas=st.tuples(st.integers(1, 64), st.integers(1, 64)).map(
         lambda n: Replicas(min(n), max(n))
     ),
-    memory_limit=st.integers(2**26, 2**50),
+    threads=st.just(AUTO) | st.integers(1, 1024),
+    memory_limit=st.just(AUTO) | st.integers(2**26, 2**50),
     cpu_limit=st.just(AUTO) | st.floats(0.1, 1024),
 )
 overrides = st.fixed_dictionaries(
@@ -66,7 +67,7 @@ def test_replicas_have_an_order_and_limits(least: int, most: int) -> None:
 def test_only_containers_are_no_forks() -> None:
     forks = {one: Options(start_method=one).forks for one in StartMethod}
     assert forks == {"auto": True, "forkserver": True, "serve": False, "container": False}
-    assert not Options(EnvManager.UV).forks
+    assert all(Options(one).forks for one in EnvManager)
     assert [one for one in StartMethod if Options(start_method=one).contained] == ["container"]
 
 
@@ -75,6 +76,16 @@ def test_options_of_an_earlier_release_have_one_replica() -> None:
     assert (options.replicas, options.processors) == (Replicas(1, 1), 2.0)
     with pytest.raises(ValueError, match="a range like 1-4"):
         Options.from_dict({"replicas": {"min": 3, "max": 2}})
+
+
+@pytest.mark.parametrize("method", StartMethod)
+def test_limits_of_an_earlier_release_hold_in_containers_only(method: StartMethod) -> None:
+    saved = {"start_method": str(method), "memory_limit": 2**31, "cpu_limit": 0.5}
+    kept = (2**31, 0.5) if method is StartMethod.CONTAINER else (AUTO, AUTO)
+    before = Options.from_dict(saved)
+    assert (before.memory_limit, before.cpu_limit) == kept
+    now = Options.from_dict({**saved, "threads": AUTO})
+    assert (now.memory_limit, now.cpu_limit) == (2**31, 0.5)
 
 
 def test_options_of_an_earlier_release_are_strict_and_merge_as_they_did() -> None:
