@@ -5,10 +5,15 @@ from typing import Protocol
 
 from model_deployment.core.domain import Address, Exit, Handle, LaunchSpec
 from model_deployment.core.measures import Memory, WorkerCounts
+from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 
 #: Called, from the event loop, when some launch has probably ended. A hint, never a promise.
 OnExit = Callable[[], None]
+#: Adds a line to the events of a deployment.
+AddEvent = Callable[[ModelKey, str], None]
+#: The member of a handle's ``ref``, and of an identity, for the threads of each worker process.
+THREADS = "threads"
 #: What names a launch to people where it runs, see :meth:`Runtime.identity`.
 Identify = Callable[[Handle], Mapping[str, str | int]]
 
@@ -20,6 +25,15 @@ class PartlySeen(OSError):
         """``seen`` are the launches of those that could."""
         super().__init__(why)
         self.seen = seen
+
+
+class StartFailed(OSError):
+    """A launch cannot be started, for a reason that lies in what it needs."""
+
+    def __init__(self, why: str, *, permanent: bool) -> None:
+        """``permanent``: another try would fail the same way."""
+        super().__init__(why)
+        self.permanent = permanent
 
 
 class Runtime(Protocol):
@@ -52,8 +66,9 @@ class Runtime(Protocol):
     def warming(self, options: Options, model_path: str = "") -> bool:
         """Whether a start of such a launch has to wait for something that many launches share.
 
-        The warm parent, or the image of the model in the folder ``model_path``. Where there is none, it is
-        begun. ``on_exit`` is called when the wait is over. What went wrong with it is told by ``start``.
+        The warm parent, or the image or the environment of the model in the folder ``model_path``. Where
+        there is none, it is begun. ``on_exit`` is called when the wait is over. What went wrong with it is
+        told by ``start``.
         """
 
     def warming_reason(self, options: Options, model_path: str = "") -> str:
@@ -76,6 +91,7 @@ class Runtime(Protocol):
         while no process of the launch lives: callers that connect meanwhile wait for the next launch there.
 
         Raises:
+            StartFailed: what it needs (an environment, an image) could not be made.
             OSError: the launch could not be started; nothing of it is left behind.
         """
 
@@ -135,7 +151,10 @@ class Runtime(Protocol):
         """The workers of a launch; None if there is one only, or the number is unknown."""
 
     def identity(self, handle: Handle) -> Mapping[str, str | int]:
-        """What names the launch to people where it runs: ``pid``, or ``container`` and ``image``."""
+        """What names the launch to people where it runs: ``pid``, or ``container`` and ``image``.
+
+        With ``threads``, the number that each worker process computes with, where it is known.
+        """
 
     async def update_log(self, launch_id: str) -> None:
         """Have the log file of a launch hold all that the launch has written.

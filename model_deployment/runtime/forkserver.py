@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from typing import Any
 
 from model_deployment.core.domain import Address, LaunchSpec
 from model_deployment.core.options import EnvManager
+from model_deployment.environments.environment import Environment
 from model_deployment.runtime import identity
 from model_deployment.runtime import parent_lifecycle as lifecycle
 from model_deployment.runtime.parent_client import ParentClient
-from model_deployment.runtime.parent_connection import ParentRefused, ParentUnavailable
+from model_deployment.runtime.parent_connection import ParentRefused, ParentUnavailable, ParentUnfit
 from model_deployment.runtime.parent_lifecycle import Action, Event, Ready, Starting
 from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.runtime.starter import LaunchProcess, ModelEnvironment, launch_environment
@@ -26,9 +28,9 @@ _log = logging.getLogger(__name__)
 _OOM_SCORE = 300
 #: Seconds that the processes of a launch which is given up may take to end.
 _KILL_TIMEOUT = 2.0
+#: Seconds that a parent without launches may take to end.
+_END_TIMEOUT = 2.0
 _NO_GROUP = -1
-#: One thread for each pool of linear algebra, as in the parent: there are as many pools as models.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,12 @@ class ForkSettings:
     request_timeout: float
     #: A program that forks run in place of a model's server, for tests.
     program: str = ""
+    #: The environment of the parent; None for that of this program.
+    built: Environment | None = None
 
 
 class ForkStarter:
-    """Implements :class:`~model_deployment.runtime.starter.Starter` with forks.
+    """Starts forks of one parent; all of them run in its environment.
 
     One task at a time connects to a parent and gives it the ports to hold;
     :mod:`~model_deployment.runtime.parent_lifecycle` decides when.
@@ -61,6 +65,9 @@ class ForkStarter:
         self._client = ParentClient(process, lost=lambda: self._apply(Event.LOST))
         self._state: lifecycle.ParentState = lifecycle.Absent()
         self._connecting: asyncio.Task[None] | None = None
+        self._patience = lifecycle.PATIENCE_WHEN_BUILT if settings.built else lifecycle.PATIENCE
+        #: Why no parent can ever run in this environment; empty as long as that is not known.
+        self.unfit = ""
         #: What the parent holds; without one, what the next one is to hold.
         self._held: set[Address] = set()
         #: What the parent still has to release.
@@ -71,10 +78,20 @@ class ForkStarter:
         """The pid of the warm parent; 0 while none is ready."""
         return int(self._client.hello["pid"]) if isinstance(self._state, Ready) else 0
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a parent is connected."""
+        return isinstance(self._state, Ready)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether ports are held, by this parent or for the next one."""
+        return bool(self._held)
+
     def warming(self) -> bool:
         """Whether a launch has to wait for a parent; where there is none, one is started."""
         self._apply(Event.WANTED)
-        return lifecycle.launches_wait(self._state, time.monotonic())
+        return lifecycle.launches_wait(self._state, time.monotonic(), self._patience)
 
     def _apply(self, event: lifecycle.ParentEvent) -> None:
         self._state, actions = lifecycle.next_state(self._state, event, time.monotonic())
@@ -90,6 +107,7 @@ class ForkStarter:
                 await self._client.connect()
                 await self._hand_over()
             except Exception as error:  # a parent of another version may answer anything
+                self.unfit = str(error) if isinstance(error, ParentUnfit) else ""
                 _log.warning("%s; models are started with 'mlflow models serve' for now", error)
                 self._apply(lifecycle.Failed(str(error), await self._holds_missing()))
             else:
@@ -121,11 +139,13 @@ class ForkStarter:
             return True
 
     def _served(self) -> Mapping[Address, list[int]]:
-        """The addresses that forks serve, and the processes of each."""
+        """The addresses that forks of this environment serve, and the processes of each."""
         found: dict[Address, list[int]] = {}
+        built = self._settings.built.digest if self._settings.built else ""
         for _, process in identity.launched_processes(self._settings.instance):
             environment = identity.environment(process.pid) or b""
-            if identity.variable(environment, identity.METHOD) == identity.FORK:
+            of = identity.variable(environment, identity.ENVIRONMENT) or ""
+            if of == built and identity.variable(environment, identity.METHOD) == identity.FORK:
                 host, port = identity.address(environment)
                 if port:
                     found.setdefault(Address(host, port), []).append(process.pid)
@@ -139,7 +159,7 @@ class ForkStarter:
         """
         self._apply(Event.WANTED)
         if isinstance(self._state, Starting) and self._connecting is not None:
-            left = self._state.since + lifecycle.PATIENCE - time.monotonic()
+            left = lifecycle.waits_until(self._state, self._patience) - time.monotonic()
             await asyncio.wait({self._connecting}, timeout=left)
         if not isinstance(self._state, Ready):
             why = self._state.why if isinstance(self._state, Starting | lifecycle.Resting) else ""
@@ -178,10 +198,11 @@ class ForkStarter:
         return isinstance(self._state, Ready) and address in self._held
 
     async def start(self, spec: LaunchSpec) -> LaunchProcess:
-        """See :class:`~model_deployment.runtime.starter.Starter`.
+        """Fork a launch; after an error nothing of it is left.
 
         Raises:
             ParentUnavailable: there is no parent that can do it.
+            OSError: the system lets it start no process.
         """
         await self.ready()
         try:
@@ -216,6 +237,7 @@ class ForkStarter:
             "model": spec.model_path,
             "log": str(settings.logs / f"{spec.launch_id}.log"),
             "workers": spec.options.workers,
+            "control_groups": [*spec.control_groups],
             "environment": self._environment(spec, timeout),
             "title": f"mlflow models serve {spec.key}",
             "name": str(spec.key),
@@ -229,8 +251,7 @@ class ForkStarter:
         settings = self._settings
         given = settings.environment(EnvManager.LOCAL)
         return {
-            **_ONE_THREAD,
-            **launch_environment(settings.instance, spec, given, identity.FORK),
+            **launch_environment(settings.instance, spec, given, identity.FORK, settings.built),
             # What the command line of ``mlflow models serve`` gives to its server.
             "__pyfunc_model_path__": spec.model_path,
             "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": str(timeout),
@@ -241,13 +262,37 @@ class ForkStarter:
         """The exit status of a launch's process, if the parent reported it."""
         return self._client.seen(launch_id, pid)
 
+    async def end(self) -> None:
+        """Have the parent end, with the last of its launches, and hang up.
+
+        Without launches it is gone when this returns.
+        """
+        connection = self._client.connection
+        self._state = lifecycle.Absent()  # it is not replaced
+        with contextlib.suppress(ParentUnavailable, OSError):
+            await self._ask("end")
+        end = time.monotonic() + _END_TIMEOUT
+        while (peer := connection and connection.peer) and time.monotonic() < end:
+            if not identity.is_running(peer.pid, peer.started):
+                break
+            await asyncio.sleep(0.02)
+        await self.close()
+
     async def close(self) -> None:
         """Hang up; the parent goes on as long as it has launches."""
+        await self._stop_connecting()
+        await self._client.close()
+
+    async def detach(self) -> "subprocess.Popen[bytes] | None":
+        """The same; returns the parent for its end to be collected, if it is a child of this process."""
+        await self._stop_connecting()
+        return await self._client.detach()
+
+    async def _stop_connecting(self) -> None:
+        self._state = lifecycle.Absent()
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
-        await self._client.close()
-        self._state = lifecycle.Absent()
 
     async def _ask(self, op: str, **more: Any) -> dict[str, Any]:
         try:

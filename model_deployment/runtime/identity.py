@@ -28,6 +28,8 @@ ENDPOINT = "MODEL_DEPLOYMENT_ENDPOINT"
 #: How the launch was started: ``FORK`` or ``SERVE``.
 METHOD = "MODEL_DEPLOYMENT_METHOD"
 FORK, SERVE = "fork", "serve"
+#: Digest of the environment that the launch runs in; not set for the controller's own.
+ENVIRONMENT = "MODEL_DEPLOYMENT_ENVIRONMENT"
 
 _PROC = Path("/proc")
 #: Bytes; more than most files there have.

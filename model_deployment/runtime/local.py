@@ -6,35 +6,35 @@ is the same: polling, stopping, listing, adopting.
 
 import asyncio
 import contextlib
-import os
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import psutil
 
 from model_deployment.core.domain import LOST, Address, Exit, Handle, LaunchSpec
 from model_deployment.core.measures import Memory, WorkerCounts
-from model_deployment.core.names import ModelKey
-from model_deployment.core.options import Options
+from model_deployment.core.options import EnvManager, Options
+from model_deployment.environments.environment import Environment
 from model_deployment.runtime import identity, sockets
-from model_deployment.runtime.base import OnExit
+from model_deployment.runtime.base import THREADS, AddEvent, OnExit
+from model_deployment.runtime.control_groups import ControlGroups, limits_of
+from model_deployment.runtime.end_watch import EndWatch
 from model_deployment.runtime.exit_reasons import of_status
-from model_deployment.runtime.forkserver import ForkStarter
+from model_deployment.runtime.launch_marks import marks_of
 from model_deployment.runtime.launch_memory import LaunchMemory
 from model_deployment.runtime.logs import LaunchLogs
+from model_deployment.runtime.model_environments import ModelEnvironments
 from model_deployment.runtime.parent_connection import ParentUnavailable
+from model_deployment.runtime.parents import DIGEST, Parents
 from model_deployment.runtime.starter import LaunchProcess, Starter
 from model_deployment.runtime.suspended import SuspensionDetector
 from model_deployment.runtime.worker_counts import worker_counts
 
 #: Model servers listen here and nowhere else, if nothing else is said.
 HOST = "127.0.0.1"
-#: In the place of a pidfd, for a launch that need not or cannot be watched.
-_NO_DESCRIPTOR = -1
 
 _NO_CONTAINERS = "this controller starts no containers"
-
-AddEvent = Callable[[ModelKey, str], None]
 
 
 class LocalRuntime:
@@ -46,7 +46,8 @@ class LocalRuntime:
         instance: str,
         serve: Starter,
         logs: LaunchLogs,
-        forks: ForkStarter | None = None,
+        parents: Parents | None = None,
+        environments: ModelEnvironments | None = None,
         host: str = HOST,
         on_exit: OnExit = lambda: None,
         add_event: AddEvent = lambda key, text: None,
@@ -56,7 +57,9 @@ class LocalRuntime:
         Args:
             serve: starts ``mlflow models serve``.
             logs: where the starters have launches write.
-            forks: starts forks of a warm parent; without it, ``serve`` starts all launches.
+            parents: start forks of warm parents; without them, ``serve`` starts all launches.
+            environments: builds those of models that have one of their own; without it, ``serve`` sees to
+                them at each start.
             host: address of this machine that launches listen on.
             on_exit: called when a launch has probably ended.
             add_event: adds a line to the events of a deployment.
@@ -64,19 +67,28 @@ class LocalRuntime:
         self._instance = instance
         self._serve = serve
         self._logs = logs
-        self._forks = forks
+        self._parents = parents
+        self._environments = environments
         self._host = host
         self._memory = LaunchMemory(instance)
         self._on_exit = on_exit
         self._add_event = add_event
+        self._groups = ControlGroups(instance)
         self._boot = identity.boot_id()
         self._children: dict[str, LaunchProcess] = {}
-        self._watched: dict[str, int] = {}
+        self._ends = EndWatch(on_exit)
         self._stopping: set[str] = set()
         self._suspensions = SuspensionDetector()
 
     async def obstacle(self, options: Options) -> str:
-        return _NO_CONTAINERS if options.contained else ""
+        if options.contained:
+            return _NO_CONTAINERS
+        limits = limits_of(options)
+        if limits and (why := await asyncio.to_thread(self._groups.obstacle, limits)):
+            return why
+        if self._environments is None or options.env_manager is EnvManager.LOCAL:
+            return ""
+        return self._environments.obstacle(options.env_manager)
 
     def needs_port(self, options: Options) -> bool:
         return True
@@ -94,26 +106,46 @@ class LocalRuntime:
         return sockets.holder(self._host, port)
 
     def warming(self, options: Options, model_path: str = "") -> bool:
-        return self._forks is not None and options.forks and self._forks.warming()
+        if options.env_manager is not EnvManager.LOCAL:
+            if self._environments is None or not model_path:
+                return False
+            forks = self._parents is not None and options.forks
+            return self._environments.warming(options, Path(model_path), forks=forks)
+        own = self._parents.own if self._parents is not None else None
+        return own is not None and options.forks and own.warming()
 
     def warming_reason(self, options: Options, model_path: str = "") -> str:
+        if self._environments is not None and options.env_manager is not EnvManager.LOCAL:
+            return self._environments.waits_for(options, Path(model_path))
         return "the warm parent, which is importing"
 
     async def release(self, port: int) -> None:
-        if self._forks is not None:
-            await self._forks.release(Address(self._host, port))
+        if self._parents is not None:
+            await self._parents.release(Address(self._host, port))
 
     def holds(self, port: int) -> bool:
-        return self._forks is not None and self._forks.holds(Address(self._host, port))
+        return self._parents is not None and self._parents.holds(Address(self._host, port))
 
     async def start(self, spec: LaunchSpec) -> Handle:
-        child = await self._start_process(spec)
+        if spec.options.contained:  # never outside of one
+            raise OSError(_NO_CONTAINERS)
+        built = None
+        if self._environments is not None and spec.options.env_manager is not EnvManager.LOCAL:
+            built = self._environments.take(spec.key, spec.options, Path(spec.model_path))
+        spec = await asyncio.to_thread(self._groups.limit, spec, self._add_event)
+        child = await self._start_process(spec, built)
         self._children[spec.launch_id] = child
         try:
             # It was there a moment ago, and no pid is reused so soon.
             leader = identity.read_process(child.pid)
             started = leader.started if leader else 0
-            handle = self._handle(spec.launch_id, spec.address, child.pid, started, child.method)
+            environment = identity.environment(child.pid) or b""  # empty within execve(2)
+            marks = {THREADS: spec.threads, **marks_of(environment)}
+            if built:
+                marks[DIGEST] = built.digest
+            handle = self._handle(
+                spec.launch_id, spec.address, child.pid, started, child.method, marks
+            )
             self._watch(handle)
         except BaseException:
             # The caller gives the port of a launch that was not started to the next one.
@@ -122,26 +154,25 @@ class LocalRuntime:
             raise
         return handle
 
-    async def _start_process(self, spec: LaunchSpec) -> LaunchProcess:
-        if spec.options.contained:  # never outside of one
-            raise OSError(_NO_CONTAINERS)
-        if self._forks is not None and spec.options.forks:
+    async def _start_process(self, spec: LaunchSpec, built: Environment | None) -> LaunchProcess:
+        if self._parents is not None and spec.options.forks:
             try:
-                return await self._forks.start(spec)
+                return await self._parents.start(spec, built)
             except ParentUnavailable as error:
+                whose = "warm parent of its environment" if built else "warm parent"
                 self._add_event(
                     spec.key,
-                    f"started with 'mlflow models serve', because the warm parent cannot be used: {error}",
+                    f"started with 'mlflow models serve', because the {whose} cannot be used: {error}",
                 )
         await self.release(spec.address.port)
-        return await self._serve.start(spec)
+        return await self._serve.start(spec, built)
 
     async def poll(self, handle: Handle) -> Exit | None:
         if handle.ref.get("boot") != self._boot:
             return LOST
         pid, started = _leader(handle)
         self._watch(handle)
-        if self._is_watched(handle.launch_id) or identity.is_running(pid, started):
+        if self._ends.lives(handle.launch_id) or identity.is_running(pid, started):
             return None
         left = await asyncio.to_thread(identity.members, self._instance, handle.launch_id, pid)
         if left:
@@ -154,10 +185,12 @@ class LocalRuntime:
         code = None
         if (child := self._children.get(handle.launch_id)) is not None:
             code = await child.exit_code()
-        elif self._forks is not None:  # an earlier controller may have had it forked
-            code = self._forks.seen(handle.launch_id, pid)
+        elif self._parents is not None:  # an earlier controller may have had it forked
+            code = self._parents.seen(handle.launch_id, pid)
+        stopped = handle.launch_id in self._stopping
         self._forget(handle.launch_id)
-        return LOST if code is None else of_status(code)
+        gone = LOST if code is None else of_status(code)
+        return await asyncio.to_thread(self._groups.end, handle.launch_id, gone, stopped=stopped)
 
     async def stop(self, handle: Handle, *, force: bool) -> None:
         if handle.ref.get("boot", self._boot) != self._boot:
@@ -181,9 +214,9 @@ class LocalRuntime:
         leader = identity.read_process(pid)
         if leader is None or leader.started != started:
             return False
-        if leader.zombie and self._is_watched(handle.launch_id):
+        if leader.zombie and self._ends.lives(handle.launch_id):
             # Its descriptor waits for its last thread, which may go on.
-            self._ended(handle.launch_id)
+            self._ends.ended(handle.launch_id)
         alone = handle.ref.get("method") == identity.FORK and options.workers == 1
         return self._suspensions.is_suspended(handle.launch_id, leader, alone=alone)
 
@@ -215,19 +248,26 @@ class LocalRuntime:
         environment = identity.environment(leader.pid) or b""
         method = identity.variable(environment, identity.METHOD) or ""
         address = Address(*identity.address(environment))
-        return self._handle(launch_id, address, leader.pid, leader.started, method)
+        marks = marks_of(environment)
+        return self._handle(launch_id, address, leader.pid, leader.started, method, marks)
 
     def _handle(
-        self, launch_id: str, address: Address, pid: int, started: int, method: str
+        self,
+        launch_id: str,
+        address: Address,
+        pid: int,
+        started: int,
+        method: str,
+        marks: Mapping[str, str | int],
     ) -> Handle:
         ref = {"boot": self._boot, "pid": pid, "started": started, "method": method}
-        return Handle(launch_id, address, ref)
+        return Handle(launch_id, address, {**ref, **marks})
 
     async def find(self, launch_id: str, options: Options) -> Handle | None:
         return next((one for one in await self.list() if one.launch_id == launch_id), None)
 
     async def memory(self, handles: Sequence[Handle]) -> Mapping[str, Memory]:
-        forks = self._forks is not None
+        forks = self._parents is not None
         return await asyncio.to_thread(self._memory.measure, handles, forks=forks)
 
     def workers(self, handle: Handle) -> WorkerCounts | None:
@@ -235,7 +275,8 @@ class LocalRuntime:
 
     def identity(self, handle: Handle) -> Mapping[str, str | int]:
         pid, _ = _leader(handle)
-        return {"pid": pid} if pid > 0 else {}
+        counted = {THREADS: int(handle.ref[THREADS])} if THREADS in handle.ref else {}
+        return {"pid": pid, **counted} if pid > 0 else {}
 
     async def update_log(self, launch_id: str) -> None:
         return
@@ -244,54 +285,30 @@ class LocalRuntime:
         return await asyncio.to_thread(self._logs.tail, launch_id, lines)
 
     async def tidy(self, keep: Iterable[str]) -> None:
-        await asyncio.to_thread(self._logs.tidy, keep)
+        kept = {*keep}
+        await asyncio.to_thread(self._logs.tidy, kept)
+        await asyncio.to_thread(self._groups.tidy, kept)
 
     async def close(self) -> None:
-        for launch_id in self._watched:
-            self._unwatch(launch_id)
-        self._watched.clear()
+        self._ends.close()
         for child in self._children.values():
             child.forget()
         self._children.clear()
-        if self._forks is not None:
-            await self._forks.close()
+        if self._parents is not None:
+            await self._parents.close()
+        if self._environments is not None:
+            await asyncio.to_thread(self._environments.close)
 
     def _watch(self, handle: Handle) -> None:
-        """Learn at once when the main process ends, also of an adopted launch (pidfd_open(2))."""
-        if handle.launch_id in self._watched:
-            return
-        pid, started = _leader(handle)
-        descriptor, running = _NO_DESCRIPTOR, False
-        with contextlib.suppress(OSError):  # gone already, or none left: the next poll finds out
-            descriptor = os.pidfd_open(pid)
-        try:
-            running = descriptor != _NO_DESCRIPTOR and identity.is_running(pid, started)
-        finally:
-            if descriptor != _NO_DESCRIPTOR and not running:
-                os.close(descriptor)
-        self._watched[handle.launch_id] = descriptor if running else _NO_DESCRIPTOR
-        if running:
-            asyncio.get_running_loop().add_reader(descriptor, self._ended, handle.launch_id)
-
-    def _is_watched(self, launch_id: str) -> bool:
-        """Whether the main process lives: its end would have ended the watch."""
-        return self._watched.get(launch_id, _NO_DESCRIPTOR) != _NO_DESCRIPTOR
-
-    def _ended(self, launch_id: str) -> None:
-        self._unwatch(launch_id)
-        self._on_exit()
-
-    def _unwatch(self, launch_id: str) -> None:
-        descriptor = self._watched.get(launch_id, _NO_DESCRIPTOR)
-        if descriptor != _NO_DESCRIPTOR:
-            asyncio.get_running_loop().remove_reader(descriptor)
-            os.close(descriptor)
-            self._watched[launch_id] = _NO_DESCRIPTOR
+        """Learn at once when the main process ends, and have its parent live as long."""
+        if self._ends.begin(handle.launch_id, *_leader(handle)) and self._parents is not None:
+            self._parents.adopt(handle)
 
     def _forget(self, launch_id: str) -> None:
-        self._unwatch(launch_id)
+        self._ends.forget(launch_id)
         self._suspensions.forget(launch_id)
-        self._watched.pop(launch_id, None)
+        if self._parents is not None:
+            self._parents.forget(launch_id)
         self._children.pop(launch_id, None)
         self._stopping.discard(launch_id)
 

@@ -32,8 +32,7 @@ class LaunchLogs:
 
     def tail(self, launch_id: str, lines: int) -> str:
         """The last lines, without their times, and without characters that could steer a terminal."""
-        kept = self._end(launch_id, _WINDOW)[-lines:] if lines > 0 else []
-        return "".join(f"{log_lines.untimed(line)}\n" for line in kept)
+        return tail_of(self.path(launch_id), lines)
 
     def ending(self, launch_id: str) -> str:
         """Enough of the end of a log to explain why a launch has ended."""
@@ -41,32 +40,11 @@ class LaunchLogs:
 
     def search(self, launch_id: str, lines: int, matches: MessageFilter) -> list[LogLine]:
         """The last lines of the messages that match; a message is not cut but at the first line."""
-        found = self._end(launch_id, _WINDOW if matches.everything else _SEARCHED)
-        kept: deque[LogLine] = deque(maxlen=lines)
-        for message in log_lines.messages(log_lines.read(found)):
-            if matches(message):
-                kept.extend(message)
-        return [*kept]
+        return search_in(self.path(launch_id), lines, matches)
 
     def exists(self, launch_id: str) -> bool:
         """Whether there is a log of this launch."""
         return self.path(launch_id).exists()
-
-    def _end(self, launch_id: str, most: int) -> list[str]:
-        """The lines in the last bytes of a log, and of what was moved out of it."""
-        path, parts = self.path(launch_id), []
-        for file in (path, path.with_suffix(".log.1")):
-            with contextlib.suppress(FileNotFoundError), file.open("rb") as opened:
-                size = opened.seek(0, os.SEEK_END)
-                opened.seek(max(0, size - most))
-                content = opened.read(most)
-                # Without the rest of a line.
-                parts.append(content.partition(b"\n")[2] if size > most else content)
-                most -= len(content)
-            if most <= 0:
-                break
-        text = b"".join(reversed(parts)).decode(errors="replace")
-        return [_printable(line) for line in text.splitlines()]
 
     def append(self, launch_id: str, text: str) -> None:
         """Add lines to the log of a launch, if there is one."""
@@ -96,6 +74,39 @@ class LaunchLogs:
                     with contextlib.suppress(OSError):  # a full disk needs space, not old lines
                         shutil.copy(file, file.with_suffix(".log.1"))  # with its mode
                     os.truncate(file, 0)
+
+
+def tail_of(path: Path, lines: int) -> str:
+    """The last lines of any log, as :meth:`LaunchLogs.tail` has them."""
+    kept = _end(path, _WINDOW)[-lines:] if lines > 0 else []
+    return "".join(f"{log_lines.untimed(line)}\n" for line in kept)
+
+
+def search_in(path: Path, lines: int, matches: MessageFilter) -> list[LogLine]:
+    """The last lines of the messages in any log that match, as :meth:`LaunchLogs.search`."""
+    found = _end(path, _WINDOW if matches.everything else _SEARCHED)
+    kept: deque[LogLine] = deque(maxlen=lines)
+    for message in log_lines.messages(log_lines.read(found)):
+        if matches(message):
+            kept.extend(message)
+    return [*kept]
+
+
+def _end(path: Path, most: int) -> list[str]:
+    """The lines in the last bytes of a log, and of what was moved out of it."""
+    parts = []
+    for file in (path, path.with_suffix(".log.1")):
+        with contextlib.suppress(FileNotFoundError), file.open("rb") as opened:
+            size = opened.seek(0, os.SEEK_END)
+            opened.seek(max(0, size - most))
+            content = opened.read(most)
+            # Without the rest of a line.
+            parts.append(content.partition(b"\n")[2] if size > most else content)
+            most -= len(content)
+        if most <= 0:
+            break
+    text = b"".join(reversed(parts)).decode(errors="replace")
+    return [_printable(line) for line in text.splitlines()]
 
 
 def _printable(line: str) -> str:

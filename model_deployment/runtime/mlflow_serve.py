@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_deployment.core.domain import LaunchSpec
+from model_deployment.core.options import EnvManager
+from model_deployment.environments.environment import Environment
 from model_deployment.runtime import identity
 from model_deployment.runtime.starter import (
     LaunchProcess,
@@ -33,7 +35,8 @@ _LAST_THREAD = 5.0
 #: Has a module that Python imports at its start.
 _STARTUP = Path(timed_output.__file__).parent / "startup"
 
-Command = Callable[[LaunchSpec], Sequence[str]]
+#: The argument vector for a launch, in a built environment or in that of this program.
+Command = Callable[[LaunchSpec, Environment | None], Sequence[str]]
 
 
 def mlflow_command(request_timeout: float) -> Command:
@@ -42,18 +45,25 @@ def mlflow_command(request_timeout: float) -> Command:
     https://mlflow.org/docs/latest/api_reference/cli.html#mlflow-models-serve
     """
 
-    def command(spec: LaunchSpec) -> list[str]:
+    def command(spec: LaunchSpec, built: Environment | None) -> list[str]:
+        # What is built needs nothing at a start: MLflow would install it again.
+        manager = EnvManager.LOCAL if built else spec.options.env_manager
         return [
-            sys.executable, "-m", "mlflow", "models", "serve",
+            str(built.python) if built else sys.executable, "-m", _module(built), "models", "serve",
             "--model-uri", spec.model_path,
             "--host", spec.address.host,
             "--port", str(spec.address.port),
             "--workers", str(spec.options.workers),
-            "--env-manager", str(spec.options.env_manager),
+            "--env-manager", str(manager),
             "--timeout", str(max(1, round(request_timeout))),
         ]  # fmt: skip
 
     return command
+
+
+def _module(built: Environment | None) -> str:
+    """What Python runs as MLflow's command line: before version 2 the package itself could not be run."""
+    return "mlflow.cli" if built and built.mlflow_version.startswith("1.") else "mlflow"
 
 
 @dataclass(frozen=True)
@@ -66,16 +76,18 @@ class ServeStarter:
     command: Command
     environment: ModelEnvironment
 
-    async def start(self, spec: LaunchSpec) -> LaunchProcess:
-        return _ServeProcess(await asyncio.to_thread(self._spawn, spec))
+    async def start(self, spec: LaunchSpec, built: Environment | None = None) -> LaunchProcess:
+        return _ServeProcess(await asyncio.to_thread(self._spawn, spec, built))
 
-    def _spawn(self, spec: LaunchSpec) -> subprocess.Popen[bytes]:
+    def _spawn(self, spec: LaunchSpec, built: Environment | None) -> subprocess.Popen[bytes]:
+        manager = EnvManager.LOCAL if built else spec.options.env_manager
         environment = {
             **launch_environment(
                 self.instance,
                 spec,
-                self.environment(spec.options.env_manager),
+                self.environment(manager),
                 identity.SERVE,
+                built,
             ),
             # uvicorn reads its options from the environment too. The server must keep idle connections
             # longer than the proxy's pool does, or a request meets a server that just hung up.
@@ -84,14 +96,25 @@ class ServeStarter:
         }
         log = self.logs / f"{spec.launch_id}.log"
         environment |= _with_times(environment, log)
-        command = [*self.command(spec)]
+        command = [*self.command(spec, built)]
         now = stamp(time.time())
         header = f"{now}$ {' '.join(command)}\n"
         if environment.get("MLFLOW_TRACKING_URI") == NO_TRACKING:
             header += f"{now}$ # {NO_TRACKING_HINT}\n"
         # Not in the model's folder: Python puts the working directory on its path, and a file in the
         # artifacts must not stand in for a library.
-        return spawn(command, log, header, environment, self.work)
+        return spawn([*_entering(spec), *command], log, header, environment, self.work)
+
+
+def _entering(spec: LaunchSpec) -> list[str]:
+    """What runs a command in the control groups of a launch, in the place of the process that it is."""
+    if not spec.control_groups:
+        return []
+    enter = (
+        'for file do [ "$file" = -- ] && break; echo 0 >"$file" || exit 1; shift; done; shift; '
+        'exec "$@"'
+    )
+    return ["/bin/sh", "-c", enter, "sh", *spec.control_groups, "--"]
 
 
 def _with_times(environment: Mapping[str, str], log: Path) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from model_deployment.runtime.parent_connection import (
     ParentConnection,
     ParentRefused,
     ParentUnavailable,
+    ParentUnfit,
     open_streams,
 )
 from model_deployment.runtime.parent_process import ParentProcess
@@ -23,8 +24,6 @@ from model_deployment.worker import protocol
 
 _log = logging.getLogger(__name__)
 
-#: Seconds that a parent may take to import everything.
-_START_TIMEOUT = 60.0
 #: Seconds within which the parent reports an exit that was already observed.
 _EXIT_REPORT = 2.0
 #: Seconds that another parent may take to answer that it ends.
@@ -56,6 +55,7 @@ class ParentClient:
         """Have a parent, started if need be. One caller at a time.
 
         Raises:
+            ParentUnfit: the interpreter cannot run one.
             ParentUnavailable: there is none to be had.
         """
         if self.connection is not None:
@@ -89,12 +89,14 @@ class ParentClient:
     async def _start(self) -> ParentConnection:
         await self._reap()
         self._process = await asyncio.to_thread(self._settings.spawn)
-        end = time.monotonic() + _START_TIMEOUT
+        end = time.monotonic() + self._settings.start_timeout
         while True:
             # It may have ended because another controller's parent is there.
             status = self._process.poll()
             if (connection := await self._open()) is not None:
                 return connection
+            if status == protocol.UNFIT:
+                raise ParentUnfit(await asyncio.to_thread(_last_line, self._settings.log))
             if status is not None:
                 raise ParentUnavailable(
                     f"the warm parent ended with status {status}; {self._settings.log} says why"
@@ -102,7 +104,7 @@ class ParentClient:
             if time.monotonic() > end:
                 await self._reap()
                 raise ParentUnavailable(
-                    f"the warm parent was not ready within {_START_TIMEOUT:g} s"
+                    f"the warm parent was not ready within {self._settings.start_timeout:g} s"
                 )
             await asyncio.sleep(0.02)
 
@@ -214,7 +216,16 @@ class ParentClient:
 
     async def close(self) -> None:
         """Hang up; the parent goes on as long as it has something to do."""
+        if (process := await self.detach()) is not None:
+            process.returncode = process.poll() or 0  # no ResourceWarning
+
+    async def detach(self) -> "subprocess.Popen[bytes] | None":
+        """The same; returns the parent for its end to be collected, if it is a child of this process."""
         await self._hang_up()
-        if self._process is not None:
-            self._process.returncode = self._process.poll() or 0  # no ResourceWarning
-        self._process = None
+        process, self._process = self._process, None
+        return process
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").rstrip().splitlines() if log.is_file() else []
+    return lines[-1][:500] if lines else "the warm parent did not say why it ended"

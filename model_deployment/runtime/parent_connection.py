@@ -22,6 +22,10 @@ class ParentUnavailable(Exception):
     """There is no warm parent, or it cannot be used; the message says why."""
 
 
+class ParentUnfit(ParentUnavailable):
+    """The interpreter cannot run a warm parent, however often one is started; the message says why."""
+
+
 class ParentRefused(Exception):
     """The warm parent answered that it cannot do this."""
 

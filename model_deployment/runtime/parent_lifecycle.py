@@ -8,6 +8,9 @@ from enum import Enum, auto
 
 #: Seconds that launches wait for a parent that is starting.
 PATIENCE = 20.0
+#: The same in an environment that was just built: Python compiles all that is imported for the first time.
+#: ``mlflow models serve`` would import it as well, and have nothing to share afterwards.
+PATIENCE_WHEN_BUILT = 100.0
 #: Seconds between a failed attempt and the next one; each failure in a row doubles them.
 FIRST_REST, LONGEST_REST = 1.0, 60.0
 #: A parent that lived this many seconds is replaced at once.
@@ -121,9 +124,18 @@ def next_state(
     return state, ()
 
 
-def launches_wait(state: ParentState, now: float) -> bool:
+def launches_wait(state: ParentState, now: float, patience: float = PATIENCE) -> bool:
     """Whether a launch waits for the parent rather than being started without it."""
-    return isinstance(state, Starting) and now - state.since < PATIENCE
+    return isinstance(state, Starting) and now < waits_until(state, patience)
+
+
+def waits_until(state: Starting, patience: float = PATIENCE) -> float:
+    """When launches wait no longer, by the monotonic clock.
+
+    Args:
+        patience: seconds of the first attempt. After one that failed it is no more than ``PATIENCE``.
+    """
+    return state.since + (min(patience, PATIENCE) if state.failures else patience)
 
 
 def _doubled(first: float, times: int, longest: float) -> float:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from model_deployment.core.domain import LaunchSpec
-from model_deployment.core.options import EnvManager
+from model_deployment.core.options import AUTO, EnvManager
+from model_deployment.environments.environment import Environment
 from model_deployment.runtime import identity
+from model_deployment.worker import threads
 from model_deployment.worker.tracking import NO_TRACKING
 
 ModelEnvironment = Callable[[EnvManager], Mapping[str, str]]
@@ -39,8 +41,11 @@ class LaunchProcess(Protocol):
 class Starter(Protocol):
     """Starts processes in one way."""
 
-    async def start(self, spec: LaunchSpec) -> LaunchProcess:
+    async def start(self, spec: LaunchSpec, built: Environment | None = None) -> LaunchProcess:
         """Start a launch; after an error nothing of it is left.
+
+        Args:
+            built: the environment that it runs in; None for that of this program.
 
         Raises:
             OSError: it could not be started.
@@ -70,20 +75,43 @@ def spawn(
         )
 
 
+def _computing(spec: LaunchSpec, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables for the threads of a launch; what the operator gives goes before our guess."""
+    said, guessed = given.get("OMP_NUM_THREADS", ""), spec.options.threads == AUTO
+    found = threads.environment(int(said) if guessed and said.isdigit() else spec.threads)
+    if guessed:
+        found |= {name: given[name] for name in found.keys() & given.keys()}
+    return found
+
+
 def launch_environment(
-    instance: str, spec: LaunchSpec, environment: Mapping[str, str], method: str
+    instance: str,
+    spec: LaunchSpec,
+    environment: Mapping[str, str],
+    method: str,
+    built: Environment | None = None,
 ) -> dict[str, str]:
-    """The environment of a launch's processes: what is given, the launch's marks, and our own programs."""
-    # MLflow starts programs by name: these must be the ones beside this interpreter.
-    own = str(Path(sys.executable).parent)
-    path = os.pathsep.join(filter(None, [own, environment.get("PATH", os.defpath)]))
+    """The variables of a launch's processes: what is given, the launch's marks, and where programs are.
+
+    Args:
+        built: the environment that it runs in; None for that of this program.
+    """
+    marks = {identity.ENVIRONMENT: built.digest} if built else {}
     return {
+        **marks,
         # Without one, MLflow silently makes a database of its own in the working directory.
         "MLFLOW_TRACKING_URI": NO_TRACKING,
         **environment,
-        "PATH": path,
+        **_computing(spec, environment),
+        "PATH": path_with(built, environment),
         "PYTHONUNBUFFERED": "1",
         identity.MARKER: f"{instance}/{spec.launch_id}",
         identity.ENDPOINT: f"{spec.address.host}:{spec.address.port}",
         identity.METHOD: method,
     }
+
+
+def path_with(built: Environment | None, environment: Mapping[str, str]) -> str:
+    """``PATH`` with the programs beside the interpreter first, which MLflow starts by name."""
+    python = built.python if built else Path(sys.executable)
+    return os.pathsep.join(filter(None, [str(python.parent), environment.get("PATH", os.defpath)]))

@@ -64,7 +64,7 @@ async def test_stop_reaches_a_launch_that_has_no_environment_yet(
 
 async def test_identity_is_the_pid(local_bench: Bench) -> None:
     handle = await local_bench.serve()
-    assert local_bench.runtime.identity(handle) == {"pid": local_bench.main(handle)}
+    assert local_bench.runtime.identity(handle) == {"pid": local_bench.main(handle), "threads": 1}
 
 
 @pytest.mark.parametrize("step", ["read_process", "is_running"])

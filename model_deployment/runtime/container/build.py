@@ -15,20 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model_deployment import worker
+from model_deployment.environments.environment import BuildFailed
 from model_deployment.runtime.container import build_program, spec
 from model_deployment.runtime.container.engine import Engine, EngineAway, Missing
 from model_deployment.runtime.container.environment import Recipe
+from model_deployment.worker import program_files
 
-_PACKAGE = Path(worker.__file__).parents[1]
-#: Of ``model_deployment``, what runs in containers.
-_OURS = (
-    "__init__.py",
-    "worker/*.py",
-    "http/__init__.py",
-    "http/connection.py",
-    "http/request_parsing.py",
-)
 #: Seconds between looks at a build that runs.
 _PAUSE = 0.5
 #: Limits of the container: bytes, processors, processes.
@@ -40,15 +32,21 @@ _ERROR = re.compile(r"^\s*(ERROR|error)[: ]")
 #: Lines of pip that repeat another one, or advise.
 _NOISE = re.compile(r"^\s*(\[notice\]|WARNING: Running pip as|note: )|Retrying \(Retry")
 
+#: What pip says where no version fits, with the versions that the index has; or none of them fit together.
+_REFUSED = re.compile(
+    r"ResolutionImpossible|conflicting dependencies|requires a different Python|Invalid requirement"
+    r"|Could not find a version that satisfies .*\(from versions: (?!none\))"
+)
+#: What it says where the index could not be asked, or not always.
+_UNREACHED = re.compile(
+    r"Retrying \(Retry|ConnectionError|Connection refused|timed out|HTTP error 5"
+)
+
 #: Names a file of certificates that pip trusts.
 _CERTIFICATES = "PIP_CERT"
 
 #: Says how far a build is.
 Progress = Callable[[str], None]
-
-
-class BuildFailed(OSError):
-    """No image could be built; the message has the lines that matter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +91,13 @@ class Builder:
         except OSError as error:
             raise BuildFailed(
                 f"cannot pull the base image {name}: {error}; pull it by hand, or set "
-                "MODEL_DEPLOYMENT_IMAGE_BASE to one that the engine has"
+                "MODEL_DEPLOYMENT_IMAGE_BASE to one that the engine has",
+                permanent=False,
             ) from error
         if found is None:
-            raise BuildFailed(f"cannot find the base image {name} after it was pulled")
+            raise BuildFailed(
+                f"cannot find the base image {name} after it was pulled", permanent=False
+            )
         return found
 
     def _build(self, recipe: Recipe, base: str, tell: Progress) -> str:
@@ -111,7 +112,10 @@ class Builder:
             status = self._wait(name, tell)
             if status:
                 said = self.engine.logs(name, 0).decode(errors="replace")
-                raise BuildFailed(f"cannot build the model's environment: {what_matters(said)}")
+                raise BuildFailed(
+                    f"cannot build the model's environment: {what_matters(said)}",
+                    permanent=is_lasting(said),
+                )
             tell("storing the image")
             labels = {
                 spec.INSTANCE: self.instance,
@@ -152,7 +156,8 @@ class Builder:
             if time.monotonic() > end:
                 raise BuildFailed(
                     f"cannot build the model's environment: it took longer than {self.timeout:g} s "
-                    "(MODEL_DEPLOYMENT_BUILD_TIMEOUT)"
+                    "(MODEL_DEPLOYMENT_BUILD_TIMEOUT)",
+                    permanent=False,
                 )
             time.sleep(_PAUSE)
             now = time.time()
@@ -169,9 +174,8 @@ def _names(instance: str) -> str:
 
 def programs() -> list[tuple[str, bytes]]:
     """The programs of ours that an image has, by their paths below the folder for them."""
-    found = [path for pattern in _OURS for path in sorted(_PACKAGE.glob(pattern))]
-    ours = [(f"{_PACKAGE.name}/{path.relative_to(_PACKAGE)}", path.read_bytes()) for path in found]
-    return [*ours, ("build_program.py", Path(build_program.__file__).read_bytes())]
+    ours = program_files.read((*program_files.FILES, *program_files.CONTAINED))
+    return [*ours.items(), ("build_program.py", Path(build_program.__file__).read_bytes())]
 
 
 def _archive(recipe: Recipe, index: Mapping[str, str]) -> bytes:
@@ -205,7 +209,8 @@ def _certificates(path: str) -> bytes:
         return Path(path).read_bytes() if path else b""
     except OSError as error:
         raise BuildFailed(
-            f"cannot build the model's environment: cannot read {_CERTIFICATES} ({path}): {error.strerror}"
+            f"cannot build the model's environment: cannot read {_CERTIFICATES} ({path}): {error.strerror}",
+            permanent=False,
         ) from error
 
 
@@ -233,6 +238,11 @@ def what_matters(log: str) -> str:
     errors = [line for line in lines if _ERROR.match(line)]
     told = " / ".join(" ".join(line.split()) for line in (errors or lines)[-4:])
     return told[-_TOLD:] or "it wrote nothing"
+
+
+def is_lasting(log: str) -> bool:
+    """Whether another build would fail the same way: pip reached the index, and refused what is wanted."""
+    return bool(_REFUSED.search(log)) and not _UNREACHED.search(log)
 
 
 def remove_left(engine: Engine, instance: str, running: set[str]) -> None:

@@ -11,14 +11,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
+from model_deployment.environments.environment import BuildFailed
+from model_deployment.environments.environment_files import (
+    UnreadableFile,
+    read_conda,
+    read_python_env,
+    read_text,
+    uncommented,
+)
 
 #: Replaced in the name of a base image by the Python version of the model, such as ``3.11``.
 PYTHON = "{python}"
-#: Bytes that are read of a file of requirements.
-_LONGEST = 256 * 1024
 _VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?")
 #: What MLflow's server needs besides MLflow. A model that names its own version gets that.
 _SERVER = ("mlflow", "uvicorn", "uvloop", "httptools", "orjson")
@@ -33,8 +37,11 @@ _WHEEL = re.compile(
 _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*([<>=!~(;].*)?")
 
 
-class UnusableRequirements(OSError):
+class UnusableRequirements(BuildFailed):
     """No image can be built from what a model requires."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why, permanent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,46 +96,17 @@ def recipe(model: Path, base: str, programs: str) -> Recipe:
 
 def _requirements(model: Path) -> tuple[list[str], str]:
     """The lines of requirements, and the Python version or an empty text."""
-    python = _python(model)
-    if (model / "requirements.txt").is_file():
-        lines = _read(model / "requirements.txt").splitlines()
-        return [line for line in map(_uncommented, lines) if line], python
-    conda = _yaml(model / "conda.yaml")
-    for one in conda.get("dependencies") or ():
-        if isinstance(one, dict) and isinstance(one.get("pip"), list):
-            return [line for line in map(_uncommented, map(str, one["pip"])) if line], python
-    return [], python
-
-
-def _python(model: Path) -> str:
-    if version := _yaml(model / "python_env.yaml").get("python"):
-        return str(version)
-    for one in _yaml(model / "conda.yaml").get("dependencies") or ():
-        if isinstance(one, str) and (found := re.fullmatch(r"python\s*=+\s*(\S+)", one)):
-            return found[1]
-    return ""
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
     try:
-        found = yaml.safe_load(_read(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UnusableRequirements(f"cannot read {path.name} of the model: {error}") from error
-    return found if isinstance(found, dict) else {}
-
-
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        content = file.read(_LONGEST + 1)
-    if len(content) > _LONGEST:
-        raise UnusableRequirements(f"cannot use {path.name} of the model: it is too long")
-    return content.decode(errors="replace")
-
-
-def _uncommented(line: str) -> str:
-    return re.sub(r"(^|\s)#.*$", "", line).strip()
+        conda = read_conda(model / "conda.yaml")
+        env = read_python_env(model / "python_env.yaml")
+        python = (env.python if env else "") or conda.python
+        if (model / "requirements.txt").is_file():
+            lines = read_text(model / "requirements.txt").splitlines()
+        else:
+            lines = [*conda.pip]
+    except UnreadableFile as error:
+        raise UnusableRequirements(str(error)) from error
+    return [line for line in map(uncommented, lines) if line], python
 
 
 def _checked(line: str) -> str:

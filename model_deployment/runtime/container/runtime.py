@@ -11,7 +11,8 @@ from pathlib import Path
 from model_deployment.core.domain import LOST, Address, Exit, Handle, LaunchSpec
 from model_deployment.core.measures import Memory, WorkerCounts
 from model_deployment.core.options import Options
-from model_deployment.runtime.base import OnExit
+from model_deployment.environments.environment import BuildFailed
+from model_deployment.runtime.base import THREADS, OnExit, StartFailed
 from model_deployment.runtime.container import ends
 from model_deployment.runtime.container import spec as of_launch
 from model_deployment.runtime.container.build import Builder, programs
@@ -127,8 +128,11 @@ class ContainerRuntime:
     # A launch
 
     async def start(self, spec: LaunchSpec) -> Handle:
-        wanted = self._recipe(spec.model_path)
-        image = self._images.take(wanted)
+        try:
+            wanted = self._recipe(spec.model_path)
+            image = self._images.take(wanted)
+        except BuildFailed as error:
+            raise StartFailed(str(error), permanent=error.permanent) from error
         name = of_launch.name_of(self._settings.instance, spec.launch_id)
         starting = asyncio.ensure_future(self._start(spec, name, image, wanted))
         try:
@@ -155,7 +159,8 @@ class ContainerRuntime:
                 lambda: self._create(it, name, (image, wanted.repository), folder), _LONG
             )
             self._containers.outdated()
-            return self._handle(it.launch_id, name, container, wanted.repository)
+            labels = {of_launch.IMAGE: wanted.repository, of_launch.THREADS: str(it.threads)}
+            return self._handle(it.launch_id, name, container, labels)
         except BaseException as error:
             if isinstance(error, Missing):
                 self._images.forget(wanted)
@@ -185,9 +190,10 @@ class ContainerRuntime:
             _log.warning("cannot remove the container %s now: %s", name, error)
         self._containers.outdated()
 
-    def _handle(self, launch_id: str, name: str, container: str, image: str) -> Handle:
-        ref = {"runtime": "container", "container": name, "id": container, "image": image}
-        return Handle(launch_id, self.address(launch_id, None), ref)
+    def _handle(self, launch_id: str, name: str, id: str, labels: Mapping[str, str]) -> Handle:
+        ref = {"runtime": "container", "container": name, "id": id}
+        marks = of_launch.marks_of(labels)
+        return Handle(launch_id, self.address(launch_id, None), {**ref, **marks})
 
     async def poll(self, handle: Handle) -> Exit | None:
         launch_id = handle.launch_id
@@ -257,7 +263,7 @@ class ContainerRuntime:
             return []
         self._containers.outdated()
         return [
-            self._handle(launch_id, one.name, one.id, one.labels.get(of_launch.IMAGE, ""))
+            self._handle(launch_id, one.name, one.id, one.labels)
             for launch_id, one in (await self._containers.seen()).items()
             if one.lives
         ]
@@ -283,8 +289,8 @@ class ContainerRuntime:
         return None
 
     def identity(self, handle: Handle) -> Mapping[str, str | int]:
-        known = ((name, handle.ref.get(name)) for name in ("container", "image"))
-        return {name: str(value) for name, value in known if value}
+        known = ((name, handle.ref.get(name)) for name in ("container", "image", THREADS))
+        return {name: value for name, value in known if value}
 
     async def update_log(self, launch_id: str) -> None:
         if not self._folders.of(launch_id).is_dir():

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_deployment.core.domain import LaunchSpec
-from model_deployment.worker import contained
+from model_deployment.runtime import base
+from model_deployment.runtime.control_groups import most_processes
+from model_deployment.worker import contained, threads
 from model_deployment.worker.tracking import NO_TRACKING
 
 #: Labels, with what follows them.
@@ -24,13 +26,12 @@ BUILD, ENVIRONMENT = f"{_LABEL}build", f"{_LABEL}environment"
 BASE = f"{_LABEL}base"
 #: Of a container: the name of the image that it was started from.
 IMAGE = f"{_LABEL}image"
+#: Of a container: with how many threads each of its worker processes computes.
+THREADS = f"{_LABEL}threads"
 
 #: User ids of launches: those of systemd's DynamicUser, which no file belongs to. Within what a rootless
 #: Podman has. A launch has its own, since some limits of the kernel are per user, not per container.
 _FIRST_USER, _USERS = 61184, 65519 - 61184 + 1
-#: Processes and threads of a container: for each worker process, which has a thread for each prediction
-#: that waits, and besides.
-_PROCESSES_EACH, _PROCESSES = 1024, 64
 #: Share of the memory limit that temporary files may take. They count as memory.
 _TEMPORARY = 4
 _SHARED_MEMORY = 64 * 1024 * 1024
@@ -109,14 +110,28 @@ def body(
         "OpenStdin": False,
         "Tty": False,
         "Healthcheck": {"Test": ["NONE"]},
-        "Labels": {INSTANCE: instance, LAUNCH: spec.launch_id, KEY: str(spec.key), IMAGE: image[1]},
+        "Labels": {
+            INSTANCE: instance,
+            LAUNCH: spec.launch_id,
+            KEY: str(spec.key),
+            IMAGE: image[1],
+            THREADS: str(spec.threads),
+        },
         "HostConfig": _host_config(spec, places),
     }  # fmt: skip
 
 
+def marks_of(labels: Mapping[str, str]) -> dict[str, str | int]:
+    """Members of a handle's ``ref`` from the labels of its container; one of before has no threads."""
+    found: dict[str, str | int] = {"image": labels.get(IMAGE, "")}
+    if (threads_in_force := labels.get(THREADS, "")).isdigit():
+        found[base.THREADS] = int(threads_in_force)
+    return found
+
+
 def _host_config(spec: LaunchSpec, places: Places) -> dict[str, Any]:
     options = spec.options
-    memory, processes = options.memory_limit, _PROCESSES + _PROCESSES_EACH * options.workers
+    memory, processes = options.container_memory, most_processes(options)
     common = hardened(memory, options.processors, processes)
     return {
         **common,
@@ -173,9 +188,8 @@ def _environment(
     spec: LaunchSpec, given: Mapping[str, str], request_timeout: float
 ) -> list[tuple[str, str]]:
     timeout = str(max(1, round(request_timeout)))
-    threads = str(max(1, round(spec.options.processors / spec.options.workers)))
     found = {
-        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads),
+        **threads.environment(spec.threads),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_TRACKING_URI": NO_TRACKING,
         **{name: value for name, value in given.items() if name not in _PLACES},

@@ -71,7 +71,7 @@ async def test_options_choose_and_the_handle_stays_with_its_runtime(both: Both) 
     local = await both.serve(both.here, LOCAL)
     contained = await both.serve(both.there, CONTAINED)
     assert (local.address.path, bool(contained.address.path)) == ("", True)
-    assert set(both.runtime.identity(local)) == {"pid"}
+    assert set(both.runtime.identity(local)) == {"pid", "threads"}
     assert "container" in both.runtime.identity(contained)
     assert set(await both.runtime.memory([local, contained])) == {
         local.launch_id,

@@ -15,9 +15,10 @@ import certifi
 import pytest
 
 from model_deployment.core.options import Options
+from model_deployment.environments.environment import BuildFailed
 from model_deployment.runtime.container import images as images_module
 from model_deployment.runtime.container import spec
-from model_deployment.runtime.container.build import Builder, BuildFailed
+from model_deployment.runtime.container.build import Builder
 from model_deployment.runtime.container.engine import Engine, EngineRefused
 from model_deployment.runtime.container.environment import Recipe
 from model_deployment.runtime.container.images import Failed, Images, Making, Ready

@@ -10,6 +10,7 @@ from model_deployment.core.options import EnvManager
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.parent_process import ParentProcess
+from model_deployment.runtime.parents import Parents
 from model_deployment.settings import Settings
 from tests.support import audit
 from tests.support.runtime_bench import Bench, make_forkserver, make_serve_starter
@@ -24,22 +25,22 @@ class ForkBench(Bench):
 
     forks: ForkStarter
 
-    def use(self, program: Path = PROGRAM, **parent: object) -> None:
-        """Fork this program from such a parent."""
+    def use(self, program: Path | None = PROGRAM, **parent: object) -> None:
+        """Fork this program from such a parent; None: the server of models."""
         terms = ForkSettings(
             instance=self.instance,
             logs=self.logs,
             work=self.work,
             environment=Settings().model_environment,
             request_timeout=60,
-            program=str(program),
+            program=str(program or ""),
         )
         chosen: ParentProcess = replace(self.worker, **{"linger": 5.0, **parent})  # type: ignore[arg-type]
         self.forks = ForkStarter(terms, chosen, self.exited.set)
         self.runtime = LocalRuntime(
             instance=self.instance,
             serve=make_serve_starter(self),
-            forks=self.forks,
+            parents=Parents(self.forks),
             logs=self.launch_logs,
             on_exit=self.exited.set,
             add_event=lambda key, text: self.told.append(text),

@@ -10,6 +10,7 @@ from model_deployment.runtime.parent_lifecycle import (
     LONGEST_PAUSE,
     LONGEST_REST,
     PATIENCE,
+    PATIENCE_WHEN_BUILT,
     STABLE,
     Absent,
     Action,
@@ -112,6 +113,22 @@ def test_pauses_after_short_lives_double_up_to_the_longest() -> None:
 )
 def test_launches_wait_for_a_start_up_to_a_limit(state: ParentState, waits: bool) -> None:
     assert launches_wait(state, NOW) is waits
+
+
+@pytest.mark.parametrize(
+    ("failures", "waited", "waits"),
+    [
+        (0, PATIENCE + 1, True),
+        (0, PATIENCE_WHEN_BUILT, False),
+        (1, PATIENCE - 1, True),
+        (1, PATIENCE, False),
+    ],
+)
+def test_launches_wait_longer_for_the_first_imports_of_a_built_environment(
+    failures: int, waited: float, waits: bool
+) -> None:
+    state = Starting(NOW - waited, NOW, failures=failures)
+    assert launches_wait(state, NOW, PATIENCE_WHEN_BUILT) is waits
 
 
 @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.floats(0, 200)), max_size=60))

@@ -36,6 +36,8 @@ ADDRESSES = {
     "settings/settings.py": CONTROLLER,
 }
 PIDS = {
+    "api/environment_schemas.py": "shows the pid of a warm parent, as the runtime tells it",
+    "environments/sessions.py": "ends the programs of builds, which are no launches",
     "api/launch_schemas.py": SHOWN,
     "api/schemas.py": SHOWN,
     "cli/launch_view.py": SHOWN,
@@ -105,7 +107,7 @@ def above() -> dict[str, ast.Module]:
     [
         ("address", ADDRESSES),
         ("pid", PIDS),
-        ("proc", {}),
+        ("proc", {"environments/sessions.py": "finds what builds of killed controllers left"}),
         ("ref", REFS),
     ],
 )

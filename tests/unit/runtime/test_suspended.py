@@ -13,6 +13,7 @@ import pytest
 
 from model_deployment.core.domain import LOST, Address, Handle, LaunchSpec
 from model_deployment.core.options import Options
+from model_deployment.environments.environment import Environment
 from model_deployment.runtime import identity
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
@@ -41,7 +42,7 @@ class Clock:
 class NoStarter:
     """Starts nothing."""
 
-    async def start(self, spec: LaunchSpec) -> LaunchProcess:
+    async def start(self, spec: LaunchSpec, built: Environment | None = None) -> LaunchProcess:
         raise OSError(spec)
 
 

@@ -1,0 +1,3 @@
+"""Takes 200 MB of memory, and ends."""
+
+taken = bytearray(200 * 1024 * 1024)

@@ -1,0 +1,300 @@
+"""What launches wait for, what they are told, and what is kept: with a scripted store."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from model_deployment.core.names import ModelKey
+from model_deployment.core.options import EnvManager, Options, StartMethod
+from model_deployment.environments.environment import (
+    BuildFailed,
+    Building,
+    Environment,
+    EnvironmentState,
+    Failed,
+    Ready,
+)
+from model_deployment.runtime.base import StartFailed
+from model_deployment.runtime.environment_views import BuildState
+from model_deployment.runtime.model_environments import ModelEnvironments
+
+UV = EnvManager.UV
+OPTIONS = Options(UV)
+KEYS = [ModelKey("m", number) for number in range(1, 9)]
+CONFLICT = BuildFailed("a needs b<2, and c needs b>2", permanent=True)
+AWAY = BuildFailed("the index does not answer", permanent=False)
+
+
+class ScriptedStore:
+    """One environment for all models whose names begin with the same letter."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.states: dict[str, EnvironmentState] = {}
+        self.builds = 0
+        self.tidied: list[set[str]] = []
+
+    def digest(self, model: Path, manager: EnvManager) -> str:
+        if not model.name:
+            raise BuildFailed("there is no MLmodel file", permanent=True)
+        return model.name[0]
+
+    known = digest
+
+    def state(self, model: Path, manager: EnvManager) -> EnvironmentState:
+        digest = self.digest(model, manager)
+        if digest not in self.states:
+            self.builds += 1
+            self.states[digest] = Building("resolving")
+        return self.states[digest]
+
+    def take(self, model: Path, manager: EnvManager) -> Environment:
+        found = self.states[self.digest(model, manager)]
+        if isinstance(found, Failed):
+            del self.states[self.digest(model, manager)]
+            raise found.error
+        if isinstance(found, Building):
+            raise BlockingIOError("its environment is not ready")
+        return found.environment
+
+    def finish(self, digest: str, *, serves: bool = True) -> None:
+        built = Environment(digest, self.folder / digest, "3.11.7", "2.22.0", serves=serves)
+        self.states[digest] = Ready(built)
+
+    def find(self, digest: str) -> Environment | None:
+        found = self.states.get(digest)
+        return found.environment if isinstance(found, Ready) else None
+
+    def log(self, digest: str) -> Path:
+        return self.folder / f"{digest}.log"
+
+    def obstacle(self, manager: EnvManager) -> str:
+        return ""
+
+    def tidy(self, needed: Collection[str]) -> None:
+        self.tidied.append({*needed})
+
+    def sizes(self) -> Mapping[str, int]:
+        return {one: 7 for one in self.states if self.find(one)}
+
+    def close(self) -> None:
+        return
+
+
+class ScriptedParents:
+    def __init__(self) -> None:
+        self.waits = False
+        self.wanted: list[str] = []
+        self.pids: dict[str, int] = {}
+        self.used: set[str] = set()
+
+    def warming(self, built: Environment) -> bool:
+        self.wanted.append(built.digest)
+        return self.waits
+
+    def misfit(self, built: Environment) -> str:
+        return "" if built.serves else "it has no uvicorn"
+
+    def was_used(self, digest: str) -> bool:
+        return digest in self.used
+
+    def missing_memory(self, digest: str, guess: int) -> int:
+        return 0 if digest in self.pids else guess
+
+    def tidy(self, needed: set[str]) -> None:
+        return
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.store, self.parents = ScriptedStore(folder), ScriptedParents()
+        self.told: list[tuple[ModelKey, str]] = []
+        self.environments = ModelEnvironments(
+            self.store, cast(Any, self.parents), lambda *note: self.told.append(note), grace=0.0
+        )
+
+    def warming(self, model: str = "a", *, forks: bool = True) -> bool:
+        return self.environments.warming(OPTIONS, Path(model), forks=forks)
+
+    def take(self, key: ModelKey = KEYS[0], model: str = "a") -> Environment:
+        return self.environments.take(key, OPTIONS, Path(model))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_launch_waits_for_the_build_and_then_for_the_parent(bench: Bench) -> None:
+    assert bench.warming()
+    assert bench.environments.waits_for(OPTIONS, Path("a")) == "its environment: resolving"
+    assert bench.parents.wanted == []
+    bench.store.finish("a")
+    bench.parents.waits = True
+    assert bench.warming()
+    assert "the warm parent" in bench.environments.waits_for(OPTIONS, Path("a"))
+    bench.parents.waits = False
+    assert not bench.warming()
+    assert bench.take().digest == "a"
+    assert bench.store.builds == 1
+
+
+@pytest.mark.parametrize(("serves", "forks"), [(False, True), (True, False)])
+def test_no_parent_is_started_where_none_forks(bench: Bench, serves: bool, forks: bool) -> None:
+    bench.store.finish("a", serves=serves)
+    assert not bench.warming(forks=forks)
+    assert bench.parents.wanted == []
+
+
+@pytest.mark.parametrize("error", [CONFLICT, AWAY])
+def test_all_that_waited_fail_with_the_one_build(bench: Bench, error: BuildFailed) -> None:
+    models = [f"a{number}" for number in range(8)]
+    assert [bench.warming(model) for model in models] == [True] * 8
+    bench.store.states["a"] = Failed(error)
+    for key, model in zip(KEYS, models, strict=True):
+        assert not bench.warming(model)
+        with pytest.raises(StartFailed, match=str(error)) as failed:
+            bench.take(key, model)
+        assert failed.value.permanent == error.permanent
+    assert bench.store.builds == 1
+    # The next try is one for all of them, too.
+    assert [bench.warming(model) for model in models] == [True] * 8
+    assert bench.store.builds == 2
+
+
+def test_who_comes_later_has_a_failed_build_tried_again(bench: Bench) -> None:
+    bench.warming("a1")
+    bench.store.states["a"] = Failed(AWAY)
+    with pytest.raises(StartFailed):
+        bench.take(model="a1")
+    assert bench.warming("a2")
+    assert bench.store.builds == 2
+
+
+def test_events_tell_once_where_an_environment_is_from(bench: Bench) -> None:
+    bench.warming()
+    bench.store.finish("a")
+    for key in (*KEYS[:2], *KEYS[:2]):
+        bench.warming()
+        bench.take(key)
+    (first, built), (second, shared) = bench.told
+    assert (first, second) == (KEYS[0], KEYS[1])
+    assert built.startswith("the environment a (Python 3.11.7, MLflow 2.22.0) was built in ")
+    assert shared.endswith("was there already, and is shared by models with the same needs")
+    del bench.store.states["a"]
+    bench.warming()
+    bench.store.finish("a")
+    bench.warming()
+    bench.take(KEYS[1])
+    assert "was rebuilt, since it was gone, in" in bench.told[-1][1]
+    assert len(bench.told) == 3
+
+
+def test_build_that_a_start_had_begun_is_told_of_too(bench: Bench) -> None:
+    bench.store.finish("a")
+    bench.take()
+    # It turns out at the start that it is not whole any longer.
+    bench.store.states["a"] = Building("resolving")
+    with pytest.raises(BlockingIOError):
+        bench.take()
+    bench.store.finish("a")
+    bench.warming()
+    bench.take()
+    assert "was rebuilt, since it was gone, in" in bench.told[-1][1]
+
+
+def test_view_begins_nothing(bench: Bench, tmp_path: Path) -> None:
+    view = bench.environments.view
+    assert view(Options(), Path("a")) is None
+    assert view(Options(UV, start_method=StartMethod.CONTAINER), Path("a")) is None
+    seen = view(OPTIONS, Path("a"))
+    assert seen is not None
+    assert (seen.state, seen.has_log, bench.store.builds) == (BuildState.MISSING, False, 0)
+    bench.warming()
+    (tmp_path / "a.log").write_text("")
+    seen = view(OPTIONS, Path("a"))
+    assert seen is not None
+    assert (seen.state, seen.progress, seen.has_log) == (BuildState.BUILDING, "resolving", True)
+    bench.store.states["a"] = Failed(CONFLICT)
+    bench.warming()
+    with pytest.raises(StartFailed):
+        bench.take()
+    seen = view(OPTIONS, Path("a"))
+    assert seen is not None
+    assert (seen.state, seen.progress) == (BuildState.FAILED, str(CONFLICT))
+    bench.store.finish("a")
+    seen = view(OPTIONS, Path("a"))
+    assert seen is not None
+    assert (seen.state, seen.python_version, seen.mlflow_version) == (
+        BuildState.READY,
+        "3.11.7",
+        "2.22.0",
+    )
+
+
+def test_what_living_models_need_is_built_ahead(bench: Bench) -> None:
+    local, contained = Options(), Options(UV, start_method=StartMethod.CONTAINER)
+    models = [
+        (OPTIONS, Path("a1")),
+        (OPTIONS, Path("a2")),
+        (local, Path("b")),
+        (contained, Path("c")),
+    ]
+    bench.environments.prepare(models)
+    assert {*bench.store.states} == {"a"}
+    seen = bench.environments.view(OPTIONS, Path("a1"))
+    assert seen is not None
+    assert seen.state is BuildState.BUILDING
+    # One that failed waits for a start, which tells it.
+    bench.store.states["a"] = Failed(AWAY)
+    bench.environments.prepare(models)
+    assert bench.store.builds == 1
+    seen = bench.environments.view(OPTIONS, Path("a1"))
+    assert seen is not None
+    assert seen.state is BuildState.FAILED
+    bench.store.finish("a")
+    bench.environments.prepare(models)
+    assert not bench.warming("a1")
+    assert bench.take(model="a1").digest == "a"
+    assert bench.store.builds == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "needs"),
+    [
+        (Options(), "a", ("", 0)),
+        (Options(UV, start_method=StartMethod.SERVE), "a", ("", 0)),
+        (OPTIONS, None, ("", 100)),
+        (OPTIONS, "", (".", 100)),  # it cannot be read, so nothing is known
+        (OPTIONS, "a", ("a", 100)),
+        (OPTIONS, "there", ("t", 0)),
+        (OPTIONS, "served by MLflow", ("", 0)),
+    ],
+)
+def test_memory_of_the_parent_that_is_missing(
+    bench: Bench, options: Options, model: str | None, needs: tuple[str, int]
+) -> None:
+    bench.parents.pids["t"] = 1
+    bench.store.finish("t")
+    bench.store.finish("s", serves=False)
+    place = None if model is None else Path(model)
+    assert bench.environments.missing_parent(options, place, 100) == needs
+
+
+def test_what_a_parent_runs_from_is_kept(bench: Bench) -> None:
+    for digest in "abc":
+        bench.store.finish(digest)
+    needed = bench.environments.needed([(OPTIONS, Path("a1")), (Options(), Path("b1"))])
+    assert needed == {"a"}
+    bench.parents.pids["b"] = 1
+    environments = ModelEnvironments(
+        bench.store, cast(Any, bench.parents), lambda *note: None, grace=60.0
+    )
+    environments.tidy(needed)
+    # Of one that is seen for the first time it is not known how long nobody has needed it.
+    assert bench.store.tidied[-1] == {"a", "b", "c"}
+    bench.environments.tidy(needed)
+    assert bench.store.tidied[-1] == {"a", "b"}
+    assert {one.digest for one in bench.environments.built() if one.needed} == {"a", "b"}
