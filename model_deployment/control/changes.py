@@ -16,7 +16,7 @@ from model_deployment.core.errors import (
     Conflict,
     IllegalTransition,
 )
-from model_deployment.core.launch_lifecycle import time_to_start
+from model_deployment.core.launch_lifecycle import time_to_begin
 from model_deployment.core.measures import MachineMemory
 from model_deployment.core.names import ModelKey
 from model_deployment.core.option_changes import (
@@ -118,9 +118,7 @@ class Changes:
             return row
         purpose = _by(f"change of {difference}", by)
         at_once = row.state is State.READY and not needs_launch(row, options)
-        await self.controller.checks.check(
-            f"change {key}", row.options, options, self.controller.defaults, starts=not at_once
-        )
+        await self.controller.checks.check(f"change {key}", options, starts=not at_once)
         await self.controller.room.check_replicas(key, row.options, options)
         if at_once:
             merging = merging_after(row, options)
@@ -176,9 +174,11 @@ class Changes:
         alike = row is not None and measured_alike(row, options, row.artifact)
         measured = row.memory if row is not None and alike else None
         memory, ports = self.memory(), await self.controller.ports()
+        artifact = row.artifact if row else ""
+        admission = self.controller.room.admission
         return Estimate(
-            memory_needed=self.controller.room.admission.need(options, measured)
-            * options.replicas.min,
+            memory_needed=admission.need(options, measured, artifact) * options.replicas.min
+            + admission.parent(artifact, options)[1],
             memory_available=memory.available,
             memory_total=memory.total,
             ports_free=ports.free,
@@ -225,7 +225,7 @@ class Changes:
             strategy = Strategy.RECREATE
         if strategy is Strategy.BESIDE:
             await self.controller.room.check_second_launch(row, options)
-        deadline = time.monotonic() + time_to_start(options, self.policy)
+        deadline = time.monotonic() + time_to_begin(options, self.policy)
         asked = await self._write(
             self.replacements.ask(row, options, strategy, purpose, deadline), key
         )

@@ -16,6 +16,10 @@ from model_deployment.core.routes import Route
 from model_deployment.runtime.base import Runtime
 
 
+async def _keep_all(rows: Sequence[Deployment]) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Collaborators:
     """Everything that touches the machine; the control loop gets it passed in."""
@@ -39,4 +43,8 @@ class Collaborators:
     admission: Admission = Admission(lambda: 0, 0, 0, 0)
     #: Told of each change of a row by the control loop: the row before, and after.
     changed: Callable[[Deployment, Deployment], None] = lambda before, after: None
+    #: Processors that this machine lets its processes use.
+    cores: Callable[[], int] = lambda: 1
+    #: Removes environments that none of these deployments needs.
+    tidy_environments: Callable[[Sequence[Deployment]], Awaitable[None]] = _keep_all
     clock: Callable[[], float] = time.monotonic

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from model_deployment.control.option_checks import UNCHECKED, OptionChecks
 from model_deployment.control.reconciler import Reconciler
-from model_deployment.control.room import Room
+from model_deployment.control.room import AskSize, Room, ask_nobody
 from model_deployment.core.admission import Admission
 from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.errors import (
@@ -47,6 +47,7 @@ class Controller:
         needed: Callable[[ModelKey], bool] = lambda key: False,
         routed: Callable[[], Awaitable[None]] = _at_once,
         checks: OptionChecks = UNCHECKED,
+        ask_size: AskSize = ask_nobody,
     ) -> None:
         """Put together.
 
@@ -57,9 +58,16 @@ class Controller:
             routed: waits until all proxies route as the rows say. What is shown as ready can be asked, and
                 what is shown as stopped cannot, through every proxy.
             checks: of options that a deployment is to get.
+            ask_size: finds out how large artifacts are that were not downloaded yet, if it can.
         """
         self._deployments = deployments
-        self.room = Room(deployments=deployments, ports=ports, admission=admission, needed=needed)
+        self.room = Room(
+            deployments=deployments,
+            ports=ports,
+            admission=admission,
+            needed=needed,
+            ask_size=ask_size,
+        )
         self._registry = registry
         self._reconciler = reconciler
         self.defaults = defaults
@@ -108,7 +116,7 @@ class Controller:
             )
         if row.state is State.PARKED or row.parking:
             if admit:
-                await self.room.check_memory(key, row.options, row.memory)
+                await self.room.check_memory(key, row.options, row.memory, row.artifact)
             row = await self._deployments.wake(key) or row
             self._tell()
         elif row.replacement is not None and row.replacement.is_over:
@@ -151,11 +159,11 @@ class Controller:
             raise Conflict(f"cannot deploy {key}: its status in the registry is {version.status}")
         options = overrides.apply_to(self.defaults)
         before = await self._deployments.get(key)
-        had = before.options if before else self.defaults
-        await self.checks.check(f"deploy {key}", had, options, self.defaults, starts=True)
+        await self.checks.check(f"deploy {key}", options, starts=True)
         alike = before is not None and measured_alike(before, options, version.artifact)
         if admit:
-            await self.room.check_memory(key, options, before.memory if before and alike else None)
+            known = before.memory if before and alike else None
+            await self.room.check_memory(key, options, known, version.artifact)
         usage = await self.room.usage()
         try:
             row, _ = await self._deployments.want_running(
@@ -170,7 +178,11 @@ class Controller:
 
     def memory_needed(self, row: Deployment) -> int:
         """Bytes of memory that the next launch of a deployment is expected to need."""
-        return self.room.admission.need(row.options, row.memory)
+        admission = self.room.admission
+        return (
+            admission.need(row.options, row.memory, row.artifact)
+            + admission.parent(row.artifact, row.options)[1]
+        )
 
     async def undeploy(self, key: ModelKey, wait: float) -> Deployment:
         """Want a deployment to be stopped; wait until it is.

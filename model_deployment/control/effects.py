@@ -41,10 +41,12 @@ from model_deployment.core.domain import (
     State,
     Step,
 )
-from model_deployment.core.launch_lifecycle import after_failure, time_to_start
+from model_deployment.core.launch_lifecycle import after_failure, time_to_begin
 from model_deployment.core.merging import Merging
 from model_deployment.core.option_changes import measured_alike
 from model_deployment.core.options import AUTO, Options
+from model_deployment.core.threads import threads_of, worker_processes
+from model_deployment.runtime.base import StartFailed
 from model_deployment.state.deployments import Deployments
 from model_deployment.state.launches import Launches
 from model_deployment.state.replacements import Replacements
@@ -134,7 +136,7 @@ class LaunchEffects:
             if it.reason == reason and it.deadline is not None:
                 return row
             # None: the clock that it was counted by ended with a reboot.
-            late = self.world.clock() + time_to_start(it.options, self.policy)
+            late = self.world.clock() + time_to_begin(it.options, self.policy)
             return await self.replacements.hold(row, reason, it.deadline or late)
         if launch.tries or launch.kills or launch.reason == reason:
             return row
@@ -157,16 +159,19 @@ class LaunchEffects:
         launch_id = new_launch_id()
         address = runtime.address(launch_id, place.port)
         row = await self.launches.start(row, launch, launch_id, place.port, deadline, clock())
-        spec = LaunchSpec(launch_id, row.key, folder, address, launch.options)
+        processes = worker_processes(one if one.key != row.key else row for one in tick.rows)
+        threads = threads_of(launch.options, self.world.cores(), processes)
+        spec = LaunchSpec(launch_id, row.key, folder, address, launch.options, threads)
         try:
             handle = await runtime.start(spec)
         except OSError as error:
-            why = f"cannot start a process: {error.strerror or error}"
+            known = isinstance(error, StartFailed)
+            why = str(error) if known else f"cannot start a process: {error.strerror or error}"
+            permanent = isinstance(error, StartFailed) and error.permanent
             started = find(row, launch.id)
             assert started is not None  # noqa: S101 - it was just written
-            return await self._apply(
-                row, started, after_failure(row, started, why, clock(), self.policy), tick
-            )
+            action = after_failure(row, started, why, clock(), self.policy, permanent=permanent)
+            return await self._apply(row, started, action, tick)
         await self.launches.record_handle(handle)
         return _with_handle(row, launch.id, handle)
 

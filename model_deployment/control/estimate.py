@@ -7,7 +7,7 @@ from model_deployment.core.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a deploy would take. Memory in bytes."""
+    """What a deploy would take. Memory in bytes, with that of a warm parent which has to be started."""
 
     memory_needed: int
     memory_available: int

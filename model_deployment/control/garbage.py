@@ -1,10 +1,10 @@
-"""Removes what no deployment needs: processes, port leases, old logs and events."""
+"""Removes what no deployment needs: processes, environments, port leases, old logs and events."""
 
 import contextlib
 import logging
 
 from model_deployment.control.adoption import living
-from model_deployment.runtime.base import Runtime
+from model_deployment.control.collaborators import Collaborators
 from model_deployment.state.deployments import Deployments, live_launches
 from model_deployment.state.ports import Ports
 
@@ -15,12 +15,13 @@ EVENTS_KEPT = 500
 LOGS_KEPT = 5
 
 
-async def sweep(deployments: Deployments, ports: Ports, runtime: Runtime) -> None:
+async def sweep(deployments: Deployments, ports: Ports, world: Collaborators) -> None:
     """Sweep once.
 
     Processes go first: a launch that begins meanwhile has a row, and is not in this list. Logs go before
     anything is written: on a full disk that makes the room which writing needs.
     """
+    runtime = world.runtime
     handles, _ = await living(runtime)
     rows = await deployments.all()
     known = live_launches(rows)
@@ -37,6 +38,10 @@ async def sweep(deployments: Deployments, ports: Ports, runtime: Runtime) -> Non
     except OSError as error:
         # Leases of launches that are gone are pruned all the same.
         _log.error("cannot remove what ended launches left: %s", error)
+    try:
+        await world.tidy_environments(rows)
+    except OSError as error:
+        _log.error("cannot remove environments that no deployment needs: %s", error)
     ports_of_rows = {one.port for row in rows for one in row.launches if one.port is not None}
     for port in await ports.prune(known, kept=ports_of_rows):
         _log.warning("released port %s: its launch belongs to no deployment", port)

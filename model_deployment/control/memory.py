@@ -1,6 +1,7 @@
 """Measures the memory of each deployment's processes, for admission when it is started next.
 
-A launch that should have been a fork and was not is left out: the next launch is a fork again.
+A launch that should have been a fork and was not is left out: the next launch is a fork again. With an
+environment of its own it counts: what cannot be forked there once cannot be forked there the next time.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from model_deployment.core.domain import Deployment, Handle, Launch
 from model_deployment.core.measures import Memory
+from model_deployment.core.options import EnvManager
 from model_deployment.state.database import DatabaseError
 from model_deployment.state.launches import Launches
 
@@ -80,11 +82,13 @@ class MemorySampler:
 
     def _size(self, launch: Launch, memory: Memory | None) -> int | None:
         """Bytes that predict those of the next launch; None if that is not known."""
-        forks = launch.options.forks
-        if memory is not None and forks and memory.forked is False:
+        if memory is None:
+            return None
+        forks = launch.options.forks and memory.forked is not False
+        if launch.options.forks and not forks and launch.options.env_manager is EnvManager.LOCAL:
             self._unrepresentative.add(launch.launch_id)
             return None
-        return None if memory is None else reclaimable_bytes(memory, forks=forks)
+        return reclaimable_bytes(memory, forks=forks)
 
     async def _record(self, row: Deployment, size: int, launch_id: str) -> None:
         if row.memory is None or abs(size - row.memory) > _MIN_CHANGE * row.memory:

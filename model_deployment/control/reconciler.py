@@ -295,7 +295,7 @@ class Reconciler:
 
     async def _sweep_if_possible(self) -> None:
         try:
-            await sweep(self._deployments, self._ports, self._world.runtime)
+            await sweep(self._deployments, self._ports, self._world)
         except DatabaseError as error:
             _log.error("cannot sweep: %s; trying again in %g s", error, SWEEP)
         except Exception:

@@ -1,7 +1,7 @@
 """Whether memory and ports have room for launches that are asked for."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from model_deployment.core.admission import Admission
@@ -21,6 +21,14 @@ _RECREATE = (
 )
 
 
+#: Finds out how large the artifacts of a version are, if it can.
+AskSize = Callable[[ModelKey, str], Awaitable[None]]
+
+
+async def ask_nobody(key: ModelKey, artifact: str) -> None:
+    return
+
+
 @dataclass(frozen=True, kw_only=True)
 class Room:
     """Refuses what has no room, before it is written."""
@@ -30,28 +38,37 @@ class Room:
     admission: Admission
     #: Whether a deployment may not be parked to make room.
     needed: Callable[[ModelKey], bool]
+    #: Finds out how large artifacts are that were not downloaded yet, if it can.
+    ask_size: AskSize = ask_nobody
 
     async def usage(self) -> PortUsage:
         """How many ports are in use now."""
         return await self.ports.usage(time.monotonic())
 
-    async def shortage(self, key: ModelKey, options: Options, measured: int | None) -> str:
+    async def shortage(
+        self, key: ModelKey, options: Options, measured: int | None, artifact: str = ""
+    ) -> str:
         """Why memory has no room for one more launch of a deployment; empty if it has.
 
         Args:
             measured: bytes that such a launch took before; None if that is not known.
+            artifact: what it is to load; empty: that of the deployment, where there is one.
         """
+        if measured is None and artifact and self.admission.margin:
+            await self.ask_size(key, artifact)
         rows = await self.deployments.all()
         rows = [one.unparkable if self.needed(one.key) else one for one in rows]
-        return self.admission.shortage(key, options, measured, rows)
+        return self.admission.shortage(key, options, measured, rows, artifact)
 
-    async def check_memory(self, key: ModelKey, options: Options, measured: int | None) -> None:
+    async def check_memory(
+        self, key: ModelKey, options: Options, measured: int | None, artifact: str
+    ) -> None:
         """Check that memory has room for a deployment.
 
         Raises:
             NotEnoughMemory: it has not.
         """
-        if shortage := await self.shortage(key, options, measured):
+        if shortage := await self.shortage(key, options, measured, artifact):
             raise NotEnoughMemory.of(f"deploy {key}", shortage)
 
     async def check_replicas(self, key: ModelKey, before: Options, after: Options) -> None:

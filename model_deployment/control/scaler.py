@@ -122,7 +122,7 @@ class Scaler:
             usage = await self.ports.usage(self.world.clock())
             if more > (free := max(0, usage.free + usage.quarantined)):
                 more, why = free, "no port is free"
-        need = self.world.admission.need(row.options, row.memory)
+        need = self.world.admission.need(row.options, row.memory, row.artifact)
         while more > 0 and (shortage := self._shortage(row, rows, need * more)):
             more, why = more - 1, shortage
         if more == 0:

@@ -117,15 +117,12 @@ def test_replicas_follow_the_requests(forking: Callable[..., Controller]) -> Non
     assert any("replicas would have been enough" in reason for reason in said), said
 
 
-def test_options_of_containers_are_refused_without_them(controllers: Controllers) -> None:
+def test_containers_are_refused_without_an_engine(controllers: Controllers) -> None:
     controller = controllers().up()
     problem = controller.deploy(KEY, status=503, start_method="container")
     assert problem["detail"].startswith(f"cannot deploy {KEY} with start_method=container: ")
     assert "choose start_method=auto" in problem["detail"]
-    problem = controller.deploy(KEY, status=422, memory_limit="512MiB")
-    assert "name start_method=container too" in problem["detail"]
     controller.deploy(KEY)
-    assert "only containers have limits" in change(controller, KEY, 422, cpu_limit=0.5)["detail"]
     assert change(controller, KEY, 503, start_method="container")["type"].endswith(
         "cannot-be-started"
     )

@@ -1,6 +1,7 @@
 """What was measured of memory, and what the machine has."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from model_deployment.control.memory import INTERVAL, SOON, MemorySampler, reclaimable_bytes
 from model_deployment.core.domain import Handle, State
 from model_deployment.core.measures import Memory
-from model_deployment.core.options import Options
+from model_deployment.core.options import EnvManager, Options
 from model_deployment.runtime.memory import machine_memory
 from tests.support.stored import Store, opened
 
@@ -76,6 +77,18 @@ async def test_a_fork_that_was_served_otherwise_is_not_noted(store: Store) -> No
         await sampler.close()
     assert (await store.reread(ready)).memory is None
     assert looks == [1]
+
+
+async def test_what_cannot_be_forked_in_its_environment_is_measured(store: Store) -> None:
+    async def measure(handles: Sequence[Handle]) -> dict[str, Memory]:
+        return {handle.launch_id: Memory(9000, 7000, 5000, forked=False) for handle in handles}
+
+    ready = await store.bring(State.READY)
+    own = [replace(one, options=Options(EnvManager.UV)) for one in ready.launches]
+    sampler = MemorySampler(store.launches, measure)
+    sampler.maybe_sample([replace(ready, launches=tuple(own))], 0.0)
+    await sampler.close()
+    assert (await store.reread(ready)).memory == 7000
 
 
 def test_what_is_shared_counts_where_no_parent_keeps_it() -> None:
