@@ -5,9 +5,15 @@ signature (``column_schema``, ``tensor_schema``, ``param_schema``) and applies a
 """
 
 from model_deployment.core.options import Validation
-from model_deployment.gate.check_result import CheckResult, MergeableTable, Violation, ViolationKind
+from model_deployment.gate.check_result import CheckResult, Violation, ViolationKind
 from model_deployment.gate.csv_body import MalformedText
 from model_deployment.gate.examples import fitting
+from model_deployment.gate.mergeable import (
+    Mergeable,
+    MergeableTable,
+    MergeableTensors,
+    TensorKind,
+)
 from model_deployment.gate.request_check import Gate
 from model_deployment.gate.strict_json import (
     MalformedJson,
@@ -23,7 +29,10 @@ __all__ = [
     "Gate",
     "MalformedJson",
     "MalformedText",
+    "Mergeable",
     "MergeableTable",
+    "MergeableTensors",
+    "TensorKind",
     "Validation",
     "Violation",
     "ViolationKind",

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import nsmallest
 from itertools import islice
 from typing import Any
+
+from model_deployment.gate.mergeable import Mergeable
 
 #: Violations that are listed; the others are only counted.
 SHOWN = 20
@@ -66,29 +68,6 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class MergeableTable:
-    """A checked JSON frame by columns. Tables with equal keys can be merged into one call."""
-
-    columns: tuple[str | int | float, ...]
-    values: tuple[Sequence[Any], ...]
-    rows: int
-    params: Mapping[str, Any] | None = None
-    #: Types of the values, where there is no signature.
-    types: tuple[type, ...] = ()
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Equal for tables that can be merged."""
-        return self.columns, self.types, repr(self.params) if self.params else ""
-
-    def part(self, first: int, rows: int) -> "MergeableTable":
-        if rows == self.rows:
-            return self
-        values = tuple([column[first : first + rows] for column in self.values])
-        return replace(self, values=values, rows=rows)
-
-
-@dataclass(frozen=True, slots=True)
 class CheckResult:
     """What is to become of a request."""
 
@@ -103,7 +82,7 @@ class CheckResult:
     #: callers can send any number of names.
     tally: Mapping[tuple[str, str], int] = field(default_factory=lambda: NOTHING)
     #: The rows, if they can be merged with those of other requests.
-    table: MergeableTable | None = None
+    table: Mergeable | None = None
     rows: int | None = None
     #: Whether the violations are those of a signature.
     checked: bool = True
@@ -115,6 +94,8 @@ class Findings:
 
     #: Whether forgivable violations are repaired.
     lenient: bool = False
+    #: Whether there may be true or false in the body.
+    truths: bool = True
     count: int = 0
     #: Violations that cannot be repaired.
     fatal: int = 0

@@ -10,11 +10,11 @@ from model_deployment.gate.body_forms import ABSENT, Frame, ParsedBody
 from model_deployment.gate.check_result import (
     Fault,
     Findings,
-    MergeableTable,
     ViolationKind,
     clip,
 )
 from model_deployment.gate.column_names import ColumnNames, Name
+from model_deployment.gate.mergeable import Mergeable, MergeableTable
 from model_deployment.gate.nested_rules import COMPLEX, column_rule
 from model_deployment.gate.scalar_rules import Rule
 from model_deployment.gate.table_reading import KEPT, TableReader, has_gap
@@ -29,7 +29,7 @@ _NOTHING_KNOWN = "at least one column of the signature"
 @dataclass(slots=True)
 class CheckedData:
     rows: int | None = None
-    table: MergeableTable | None = None
+    table: Mergeable | None = None
     #: Form and data to send, if others than those that came.
     form: str | None = None
     data: Any = None

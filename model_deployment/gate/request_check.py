@@ -10,13 +10,15 @@ from model_deployment.core.options import Validation
 from model_deployment.core.signature import Signature
 from model_deployment.gate import body_forms
 from model_deployment.gate.body_forms import ParsedBody
-from model_deployment.gate.check_result import (
-    CheckResult,
-    Findings,
-    MergeableTable,
-)
+from model_deployment.gate.check_result import CheckResult, Findings
 from model_deployment.gate.column_schema import CheckedData, ColumnSchema
 from model_deployment.gate.csv_body import check_csv
+from model_deployment.gate.mergeable import (
+    Mergeable,
+    MergeableTable,
+    MergeableTensors,
+    joined_tensors,
+)
 from model_deployment.gate.nested_rules import COMPLEX
 from model_deployment.gate.param_schema import ParamSchema
 from model_deployment.gate.tensor_schema import TensorSchema
@@ -85,6 +87,15 @@ class Gate:
         return self._hinted
 
     @property
+    def takes_tensors(self) -> bool:
+        return isinstance(self._data, TensorSchema)
+
+    @property
+    def unmergeable(self) -> str:
+        """Why no requests can be merged, in a clause; empty if some can be."""
+        return self._data.unmergeable if isinstance(self._data, TensorSchema) else ""
+
+    @property
     def checked(self) -> bool:
         """Whether the data is checked against a signature."""
         return self._data is not None
@@ -106,13 +117,17 @@ class Gate:
             return frozenset()
         return self._data.gaps(request)
 
-    def check(self, body: Any) -> CheckResult:
-        """Check a parsed JSON body. The body is not changed; the payload may share parts with it."""
+    def check(self, body: Any, *, truths: bool = True) -> CheckResult:
+        """Check a parsed JSON body. The body is not changed; the payload may share parts with it.
+
+        Args:
+            truths: there may be true or false in it; a text without them is checked faster.
+        """
         stream = body.get(body_forms.STREAM) if self._streams and type(body) is dict else None
         if type(stream) is not bool or body_forms.STREAM in self._columns:
-            return self._check(body)
+            return self._check(body, truths)
         rest = {name: value for name, value in body.items() if name != body_forms.STREAM}
-        result = self._check(rest)
+        result = self._check(rest, truths)
         if result.refused:
             return result
         payload = rest if result.payload is None else result.payload
@@ -121,8 +136,8 @@ class Gate:
             return replace(result, payload=payload | {body_forms.STREAM: True}, table=None)
         return replace(result, payload=payload)
 
-    def _check(self, body: Any) -> CheckResult:
-        findings = Findings(self._lenient)
+    def _check(self, body: Any, truths: bool) -> CheckResult:
+        findings = Findings(self._lenient, truths)
         request = body_forms.parse(
             body, self._columns, findings, nested=self._hinted or bool(self._columns)
         )
@@ -150,17 +165,23 @@ class Gate:
         rows = check_csv(text, self._specs, rules, findings, single=self._single)
         return self._result(findings, None, CheckedData(rows), None)
 
-    def join(self, tables: Sequence[MergeableTable]) -> dict[str, Any]:
-        """One body for the tables of several requests, whose keys must be equal; rows in order."""
-        if isinstance(self._data, ColumnSchema):
-            data = self._data.join(tables)
+    def join(self, tables: Sequence[Mergeable]) -> dict[str, Any]:
+        """One body for the rows of several requests, whose keys must be equal; rows in order."""
+        tensors = [one for one in tables if isinstance(one, MergeableTensors)]
+        if tensors:
+            payload: dict[str, Any] = {body_forms.INPUTS: joined_tensors(tensors)}
         else:
-            rows = [row for table in tables for row in zip(*table.values, strict=True)]
-            data = {"columns": list(tables[0].columns), "data": rows}
-        payload: dict[str, Any] = {body_forms.SPLIT: data}
+            frames = [one for one in tables if isinstance(one, MergeableTable)]
+            payload = {body_forms.SPLIT: self._joined_frames(frames)}
         if tables[0].params:
             payload[body_forms.PARAMS] = tables[0].params
         return payload
+
+    def _joined_frames(self, tables: Sequence[MergeableTable]) -> dict[str, Any]:
+        if isinstance(self._data, ColumnSchema):
+            return self._data.join(tables)
+        rows = [row for table in tables for row in zip(*table.values, strict=True)]
+        return {"columns": list(tables[0].columns), "data": rows}
 
     def _check_data(self, request: ParsedBody, findings: Findings) -> CheckedData | None:
         if self._data is not None:

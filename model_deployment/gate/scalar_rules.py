@@ -27,6 +27,9 @@ _CODES = {
     },
     **{(0, (1 << 8 * array(c).itemsize) - 1): c for c in "BHIQ"},
 }
+#: Has zero in single precision in it, or is the end of one number and the begin of the next.
+_ZEROS = bytes(4)
+_ANY: "set[type]" = {int, float}
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,307})(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False, "True": True, "False": False}
 
@@ -45,6 +48,16 @@ class Rule(ABC):
     @abstractmethod
     def accepts(self, values: Sequence[Any]) -> bool:
         """Whether all values are surely valid as they are."""
+
+    def packed(self, values: Sequence[Any], *, truths: bool = True) -> "array[Any] | None":
+        """The values as they are, without Python's objects, where a check of them makes that anyway.
+
+        None says nothing; otherwise they are valid.
+
+        Args:
+            truths: there may be true and false among them, which are numbers to Python.
+        """
+        return None
 
     @abstractmethod
     def coerce(self, value: Any, lenient: bool) -> Any:
@@ -112,14 +125,21 @@ class IntegerRule(ScalarRule):
         self._maximum = int(entry["maximum"])
         self._code = _CODES.get((self._minimum, self._maximum))
 
+    def packed(self, values: Sequence[Any], *, truths: bool = True) -> "array[Any] | None":
+        if self._code is None or not set(map(type, values)) <= self._types:
+            return None
+        return self._array(values)
+
+    def _array(self, values: Sequence[Any]) -> "array[Any] | None":
+        try:
+            return array(self._code or "q", values)
+        except OverflowError:
+            return None
+
     def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
         if self._code is None:
             return not values or (min(values) >= self._minimum and max(values) <= self._maximum)
-        try:
-            array(self._code, values)
-        except OverflowError:
-            return False
-        return True
+        return self._array(values) is not None
 
     def _fault_in(self, value: Any) -> Fault | None:
         return None if self._minimum <= value <= self._maximum else self._range
@@ -146,21 +166,40 @@ class FloatRule(ScalarRule):
         self._exact = float(entry["exact_integers"])
         self._maximum = float(entry.get("maximum", math.inf))
         self._vanishes = float(entry.get("vanishes", 0))
+        self._is_single = entry["bits"] == 32
+
+    def packed(self, values: Sequence[Any], *, truths: bool = True) -> "array[Any] | None":
+        if not self._is_single:
+            return None
+        try:
+            # Of the types only truths matter then: of small numbers all are exact, and no others pack.
+            if truths or not self._fit(values, _ANY):
+                types = set(map(type, values))
+                if not types <= self._types or not self._fit(values, types):
+                    return None
+            packed = array("f", values)
+        except TypeError:  # text, null or a list
+            return None
+        # A number that is too small for the type has become zero, or it was zero.
+        return packed if _ZEROS not in packed.tobytes() or self._are_large(values) else None
+
+    def _fit(self, values: Sequence[Any], types: set[type]) -> bool:
+        """Whether none is surely too large."""
+        try:
+            # An upper bound of the absolute values, by far the fastest to compute. A value just
+            # above the limit may have been rounded to it.
+            return math.hypot(*values) < (self._exact if int in types else self._maximum)
+        except OverflowError:
+            return False
+
+    def _are_large(self, values: Sequence[Any]) -> bool:
+        """Whether none but zero is too small."""
+        return bool(min(map(abs, filter(None, values)), default=1.0) > self._vanishes)
 
     def _all_valid(self, values: Sequence[Any], types: set[type]) -> bool:
-        if int in types or self._vanishes:
-            limit = self._exact if int in types else self._maximum
-            try:
-                # An upper bound of the absolute values, by far the fastest to compute. A value just
-                # above the limit may have been rounded to it.
-                if math.hypot(*values) >= limit:
-                    return False
-            except OverflowError:
-                return False
-        if self._vanishes:
-            smallest = min(map(abs, filter(None, values)), default=1.0)
-            return bool(smallest > self._vanishes)
-        return True
+        if (int in types or self._vanishes) and not self._fit(values, types):
+            return False
+        return not self._vanishes or self._are_large(values)
 
     def _fault_in(self, value: Any) -> Fault | None:
         try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
+from types import NoneType
 from typing import Any
 
 from model_deployment.gate import body_forms
@@ -12,9 +13,18 @@ from model_deployment.gate.body_forms import ABSENT, Frame, ParsedBody
 from model_deployment.gate.check_result import Fault, Findings, ViolationKind, clip, describe
 from model_deployment.gate.column_schema import CheckedData
 from model_deployment.gate.datetime_rules import TensorDatetimeRule
+from model_deployment.gate.mergeable import (
+    MergeableTensors,
+    TensorKind,
+    is_mergeable_type,
+    reshaped,
+)
 from model_deployment.gate.nested_rules import SCALARS
 from model_deployment.gate.scalar_rules import ArrayStringRule, FloatRule, Rule
 
+#: Values of which NumPy makes one object each; of lists and dicts beside each other it may make more axes.
+_SINGLE = frozenset({str, int, float, bool, NoneType})
+_RAGGED = -1
 _RULES = {**SCALARS, "string": ArrayStringRule, "datetime": TensorDatetimeRule}
 
 
@@ -31,9 +41,25 @@ class Tensor:
         return f"{self.dtype} tensor of shape {list(self.shape)}"
 
     @property
+    def is_free(self) -> bool:
+        """Whether its values may be of any type, even lists."""
+        return isinstance(self.rule, AnyRule)
+
+    @property
     def ragged(self) -> bool:
         """Whether it may have rows of unequal length: MLflow accepts any list as objects."""
         return self.dtype == "object" and self.shape == (-1,)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A tensor of a request, checked."""
+
+    #: As it is sent; the same object if it needs no change.
+    value: Any
+    #: Its values, the last axis varies fastest; None if there is a fault in it.
+    leaves: Sequence[Any] | None = None
+    sizes: Sequence[int] = ()
 
 
 class TensorSchema:
@@ -58,6 +84,7 @@ class TensorSchema:
         if not self._named and len(self._tensors) > 1:
             raise ValueError("several tensors without names")
         self.names = [tensor.name for tensor in self._tensors] if self._named else []
+        self.unmergeable = next(filter(None, map(_unmergeable, self._tensors)), "")
 
     def check(self, request: ParsedBody, findings: Findings) -> CheckedData | None:
         """Check the data; None if it has no tensors."""
@@ -69,7 +96,7 @@ class TensorSchema:
             known = f"one of {clip(', '.join(self.names))}"
             unknown = values.keys() - self._by_name.keys()
             findings.add_unknown(unknown, lambda name: known, "another input")
-        taken = {}
+        taken: dict[str, Taken] = {}
         for tensor in self._tensors:
             if tensor.name in values:
                 value = values[tensor.name]
@@ -81,11 +108,32 @@ class TensorSchema:
                 )
         rows = next((len(value) for value in values.values() if type(value) is list), None)
         outcome = CheckedData(rows)
-        same = len(taken) == len(values) and all(taken[name] is values[name] for name in taken)
-        if not findings.fatal and not (faithful and same):
+        same = len(taken) == len(values) and all(taken[n].value is values[n] for n in taken)
+        if findings.fatal:
+            return outcome
+        if not self.unmergeable:
+            outcome.table = self._mergeable(taken, request.form)
+        if not (faithful and same):
             outcome.form = body_forms.INPUTS
-            outcome.data = taken if self._named else taken[""]
+            data = {name: one.value for name, one in taken.items()}
+            outcome.data = data if self._named else data[""]
         return outcome
+
+    def _mergeable(self, taken: Mapping[str, "Taken"], form: str) -> MergeableTensors | None:
+        """The rows, if they can be merged with those of other requests."""
+        several = [taken[tensor.name] for tensor in self._tensors]
+        rows = {one.sizes[0] for one in several if one.sizes}
+        if len(rows) != 1 or not all(0 not in one.sizes for one in several):
+            return None
+        kinds = []
+        for tensor, one in zip(self._tensors, several, strict=True):
+            if one.leaves is None or (
+                tensor.is_free and not _SINGLE.issuperset(map(type, one.leaves))
+            ):
+                return None
+            kinds.append(TensorKind(tensor.name, tensor.dtype, tuple(one.sizes[1:])))
+        leaves = tuple(one.leaves for one in several if one.leaves is not None)
+        return MergeableTensors(tuple(kinds), leaves, rows.pop(), form)
 
     def gaps(self, request: ParsedBody) -> frozenset[int]:
         """The places of the tensors in which a request has missing values."""
@@ -175,46 +223,75 @@ def _compile(spec: Mapping[str, Any], mapping: Mapping[str, Any], *, gap: bool) 
     return Tensor(spec.get("name") or "", str(dtype), shape, rule)
 
 
-def _take(tensor: Tensor, value: Any, findings: Findings) -> Any:
-    """The tensor to send; the same object if it needs no change."""
+def _unmergeable(tensor: Tensor) -> str:
+    """Why requests with a tensor cannot be merged, in a clause; empty if they can be."""
+    name = f"input {clip(tensor.name)!a}" if tensor.name else "input"
+    if not tensor.shape:
+        return f"its {name} has no axes, so it has no rows"
+    if tensor.shape[0] != -1:
+        return (
+            f"the first axis of its {name} has the fixed size {tensor.shape[0]} in its signature; log the "
+            f"model with a signature of shape (-1, …) if it takes any number of rows"
+        )
+    if not is_mergeable_type(tensor.dtype):
+        return f"values of the type {clip(tensor.dtype)} of its {name} depend on those beside them"
+    return ""
+
+
+def _take(tensor: Tensor, value: Any, findings: Findings) -> Taken:
+    level, sizes = _innermost(tensor, value)
+    if level is not None and not tensor.is_free:
+        packed = tensor.rule.packed(level, truths=findings.truths)
+        if packed is not None or tensor.rule.accepts(level):  # no list among them
+            return Taken(value, level if packed is None else packed, sizes)
     leaves, sizes = _leaves(tensor, value, findings)
-    if leaves is None or tensor.rule.accepts(leaves):
-        return value
+    if leaves is None:
+        return Taken(value)
+    if tensor.rule.accepts(leaves):
+        return Taken(value, leaves, sizes)
     taken = [tensor.rule.coerce(leaf, findings.lenient) for leaf in leaves]
     if Fault in set(map(type, taken)):
         width = prod(sizes[1:])
         findings.add_faults(
             tensor.name, taken, leaves, lambda place: place // width if tensor.shape else None
         )
-        return value
+        return Taken(value)
     if all(new is old for new, old in zip(taken, leaves, strict=True)):
-        return value
-    return _reshaped(taken, sizes)
+        return Taken(value, leaves, sizes)
+    return Taken(reshaped(taken, sizes), taken, sizes)
 
 
 def _leaves(
     tensor: Tensor, value: Any, findings: Findings
 ) -> tuple[Sequence[Any] | None, list[int]]:
     """The values of a tensor and its sizes; None, and a violation, if it has another shape."""
-    level, sizes = [value], list[int]()
-    kind = ViolationKind.SHAPE
-    for wanted in tensor.shape:
-        if not level or set(map(type, level)) != {list}:
-            break
-        found = set(map(len, level))
-        if len(found) > 1:
-            kind = ViolationKind.RAGGED
-            break
-        sizes.append(found.pop())
-        if wanted not in (-1, sizes[-1]):
-            break
-        level = list(chain.from_iterable(level))
-    else:
-        if tensor.ragged or list not in set(map(type, level)):
-            return level, sizes
-    got = "rows of unequal length" if kind is ViolationKind.RAGGED else _shape(value)
+    level, sizes = _innermost(tensor, value)
+    if level is not None and (tensor.ragged or list not in set(map(type, level))):
+        return level, sizes
+    ragged = level is None and sizes == [_RAGGED]
+    kind = ViolationKind.RAGGED if ragged else ViolationKind.SHAPE
+    got = "rows of unequal length" if ragged else _shape(value)
     findings.add(kind, tensor.expected, got, column=tensor.name or None)
     return None, sizes
+
+
+def _innermost(tensor: Tensor, value: Any) -> tuple[Sequence[Any] | None, list[int]]:
+    """What is nested as deep as a tensor has axes, which should be values, and the sizes of the axes.
+
+    None if the value has another shape; the sizes are ``[_RAGGED]`` if its rows are of unequal length.
+    """
+    level, sizes = [value], list[int]()
+    for wanted in tensor.shape:
+        if not level or set(map(type, level)) != {list}:
+            return None, []
+        found = set(map(len, level))
+        if len(found) > 1:
+            return None, [_RAGGED]
+        sizes.append(found.pop())
+        if wanted not in (-1, sizes[-1]):
+            return None, []
+        level = list(chain.from_iterable(level))
+    return level, sizes
 
 
 def _shape(value: Any) -> str:
@@ -238,14 +315,4 @@ def _unflattened(cell: Any, tensor: Tensor) -> Any:
         or prod(inner) != len(cell)
     ):
         return cell
-    return _reshaped(cell, list(inner))
-
-
-def _reshaped(flat: Sequence[Any], sizes: Sequence[int]) -> Any:
-    """Nested lists of these sizes; the last dimension varies fastest."""
-    if not sizes:
-        return flat[0]
-    parts: list[Any] = list(flat)
-    for size in reversed(sizes[1:]):
-        parts = [parts[start : start + size] for start in range(0, len(parts), size)]
-    return parts
+    return reshaped(cell, list(inner))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model_deployment.core.errors import ModelDeploymentError, UpstreamTimeout
-from model_deployment.gate import MergeableTable, dumps
+from model_deployment.gate import Mergeable, dumps
+from model_deployment.proxy import packed_rows
 from model_deployment.proxy.answers import UpstreamAnswer, answer_of, predictions
 from model_deployment.proxy.batch_queue import BatchQueue, QueuedRows, RowRange
 from model_deployment.proxy.offload import LARGE, run
@@ -29,8 +30,8 @@ _JSON_LINE = b"content-type: application/json\r\n"
 
 #: Sends a request to the model and returns the whole answer.
 Send = Callable[[UpstreamRequest], Awaitable[UpstreamAnswer]]
-#: Makes one body of several tables.
-Join = Callable[[list[MergeableTable]], Any]
+#: Makes one body of the rows of several requests.
+Join = Callable[[list[Mergeable]], Any]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -98,12 +99,14 @@ class Batcher:
         self._on_turned_off = on_turned_off
         self._on_merged = on_merged
         self._tasks: set[asyncio.Task[None]] = set()
+        #: False once the model server has refused tensors that are not JSON.
+        self._packs = True
         #: False once an answer could not be split by rows: from then on each request goes alone.
         self.merging = True
 
     async def predict(
         self,
-        table: MergeableTable,
+        table: Mergeable,
         request: UpstreamRequest,
         on_sent: Callable[[], None] = lambda: None,
     ) -> UpstreamAnswer:
@@ -122,6 +125,12 @@ class Batcher:
                 return await self._send(request)
             finally:
                 self._call_ended()
+        # Here, and not when the call is made, so that it need not be done for all requests at once.
+        if packed_rows.may_be_packed(table):
+            table = await run(table.cells > _MANY_CELLS, packed_rows.packed, table)
+            if not self.merging:
+                on_sent()
+                return await self._send(request)
         answer: asyncio.Future[UpstreamAnswer] = asyncio.get_running_loop().create_future()
         self._queue.append(
             QueuedRequest(
@@ -212,9 +221,7 @@ class Batcher:
         rows = sum(one.rows for one in ranges)
         if len(ranges) > 1:
             self._on_merged(rows)
-        cells = rows * len(ranges[0].request.table.columns)
-        content = await run(cells > _MANY_CELLS, self._body, ranges)
-        answer = await self._send(UpstreamRequest(content, lambda: _JSON_LINE))
+        answer = await self._send_joined([one.table for one in ranges])
         if not answer.successful:
             return False
         found = await run(len(answer.content) > LARGE, predictions, answer.content)
@@ -230,8 +237,18 @@ class Batcher:
             request.resolve(UpstreamAnswer(answer.status, answer.headers, content))
         return True
 
-    def _body(self, ranges: list[RowRange[QueuedRequest]]) -> bytes:
-        return dumps(self._join([one.table for one in ranges]))
+    async def _send_joined(self, tables: list[Mergeable]) -> UpstreamAnswer:
+        large = sum(one.cells for one in tables) > _MANY_CELLS
+        if self._packs and (content := await run(large, packed_rows.body_of, tables)) is not None:
+            answer = await self._send(UpstreamRequest(content, lambda: packed_rows.HEADERS))
+            if answer.status != 415:
+                return answer
+            self._packs = False  # MLflow's own server, or the worker of an earlier release
+        content = await run(large, self._body, tables)
+        return await self._send(UpstreamRequest(content, lambda: _JSON_LINE))
+
+    def _body(self, tables: list[Mergeable]) -> bytes:
+        return dumps(self._join(tables))
 
     def _turn_off(self, why: str) -> None:
         if self.merging:

@@ -5,14 +5,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from model_deployment.gate import MergeableTable
+from model_deployment.gate import Mergeable
+
+#: Cells of a merged call at most: 13 colour images of 224 by 224 have as many. One call for more of them is
+#: hardly faster than two, and takes memory in the proxy and in the model.
+MOST_CELLS = 1 << 21
+
+
+def rows_at_once(rows: Mergeable, most: int) -> int:
+    """How many rows like these a merged call may have, if it may have ``most`` small ones."""
+    return max(1, min(most, MOST_CELLS * rows.rows // max(rows.cells, 1)))
 
 
 @dataclass(slots=True, eq=False)
 class QueuedRows:
     """The rows of one request. They may go to the model in several calls."""
 
-    table: MergeableTable
+    table: Mergeable
     #: Requests with equal keys may be merged.
     key: tuple[object, ...]
     #: Rows that are with the model, or back from it.
@@ -40,7 +49,7 @@ class RowRange(Generic[T]):
         return self.rows == self.request.table.rows
 
     @property
-    def table(self) -> MergeableTable:
+    def table(self) -> Mergeable:
         return self.request.table.part(self.first, self.rows)
 
 
@@ -76,13 +85,14 @@ class BatchQueue(Generic[T]):
         A request of more rows than any call may have gives as many as there is room for and queues
         again behind the others, so that one caller's ten thousand rows do not hold up other callers.
         """
+        most = rows_at_once(self._requests[0].table, self._max_rows) if self._requests else 0
         # A request that waits alone need not be cut small.
-        room = self._max_rows if len(self._requests) > 1 else self._max_rows_alone
+        room = most if len(self._requests) > 1 else self._max_rows_alone
         taken: list[RowRange[T]] = []
         skipped: deque[T] = deque()
         unfinished: list[T] = []
         for request in self._requests:
-            may_split = room > 0 and request.table.rows > self._max_rows
+            may_split = room > 0 and request.table.rows > most
             fits = request.rows_left <= room or may_split
             if not fits or request.key != self._requests[0].key:
                 skipped.append(request)

@@ -52,7 +52,7 @@ def _validate_json(gate: Gate, body: bytes) -> Validated:
     if keeps_nan:
         # Without a signature MLflow does not turn null into the NaN that was sent.
         value = loads_nan(body)
-    result = gate.check(value)
+    result = gate.check(value, truths=b"true" in body or b"false" in body)
     if keeps_nan:
         result = replace(result, table=None)
     if result.payload is not None:

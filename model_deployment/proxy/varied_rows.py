@@ -1,23 +1,44 @@
 """Makes varied rows of a model's input example, for comparing predictions alone and in a batch. Pure."""
 
+import math
 import random
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
-from model_deployment.gate import MergeableTable
+from model_deployment.gate import Mergeable, MergeableTable, MergeableTensors
+from model_deployment.proxy import varied_tensors
 
 #: Rows of an example that are looked at.
 _EXAMPLE_ROWS = 64
 
 
-def concatenated(rows: Sequence[MergeableTable]) -> MergeableTable:
-    """One table of several, which have equal keys."""
+def concatenated(rows: Sequence[Mergeable]) -> Mergeable:
+    """One table, or set of tensors, of several, which have equal keys."""
     values = tuple(
-        [value for row in rows for value in row.values[place]]
-        for place in range(len(rows[0].values))
+        _chained([row.values[place] for row in rows]) for place in range(len(rows[0].values))
     )
-    return replace(rows[0], values=values, rows=len(rows))
+    return replace(rows[0], values=values, rows=sum(row.rows for row in rows))
+
+
+def _chained(several: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """Their values in order; an array if all are."""
+    arrays = [one for one in several if isinstance(one, array)]
+    if len(arrays) < len(several):
+        return [*chain.from_iterable(several)]
+    joined = arrays[0][:0]
+    for one in arrays:
+        joined += one
+    return joined
+
+
+def varied(rows: Mergeable, each: int) -> Iterator[Mergeable]:
+    """Rows that all differ, as :func:`varied_rows` and :func:`varied_tensors` make them."""
+    if isinstance(rows, MergeableTensors):
+        return varied_tensors.varied_tensors(rows, each)
+    return varied_rows(rows, each)
 
 
 def varied_rows(table: MergeableTable, each: int) -> Iterator[MergeableTable]:
@@ -84,5 +105,29 @@ def _other(value: Any, draw: random.Random, texts: bool) -> Any:
             return [_other(one, draw, texts) for one in value]
         case dict():
             return {key: _other(one, draw, texts) for key, one in value.items()}
+        case _:
+            return value
+
+
+def changed_row(row: MergeableTable) -> MergeableTable:
+    """Another row of the same types."""
+    values = tuple([_changed_value(value) for value in column] for column in row.values)
+    return replace(row, values=values)
+
+
+def _changed_value(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case float():
+            return value * 1.25 + math.copysign(0.5, value)
+        case str():
+            return value + "x"
+        case list():
+            return [_changed_value(one) for one in value]
+        case dict():
+            return {key: _changed_value(one) for key, one in value.items()}
         case _:
             return value

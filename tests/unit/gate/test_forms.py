@@ -19,7 +19,7 @@ FRAME = {"dataframe_split": {"columns": ["age", "name"], "data": [[36, "Ada"], [
 
 def table(gated: Gate, body: Any) -> MergeableTable:
     found = gated.check(body).table
-    assert found is not None
+    assert isinstance(found, MergeableTable)
     return found
 
 
@@ -27,7 +27,7 @@ def table(gated: Gate, body: Any) -> MergeableTable:
 def test_frames_pass_as_they_are(body: Any) -> None:
     result = PEOPLE.check(body)
     assert (result.refused, result.payload, result.rows) == (False, None, 2)
-    assert result.table is not None
+    assert isinstance(result.table, MergeableTable)
     assert (result.table.columns, result.table.rows) == (("age", "name"), 2)
     assert [list(one) for one in result.table.values] == [[36, 41], ["Ada", "Bob"]]
 

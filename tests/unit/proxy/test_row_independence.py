@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from model_deployment.gate import Gate, MergeableTable
+from model_deployment.gate import Gate, Mergeable
+from model_deployment.proxy import row_independence
 from model_deployment.proxy.row_independence import _compare
 from tests.support.gates import column, gate, param, split
 
@@ -22,7 +23,7 @@ async def compared(model: Model, example: Any, one: Gate = GATE) -> tuple[str, l
     """What was found out, and the values of each call."""
     calls: list[list[Any]] = []
 
-    async def predict(table: MergeableTable) -> list[Any] | None:
+    async def predict(table: Mergeable) -> list[Any] | None:
         assert all(len(values) == table.rows for values in table.values)
         calls.append([*table.values[0]])
         return model([*table.values[0]])
@@ -196,7 +197,7 @@ async def test_unknown_without_a_table(example: Any) -> None:
 async def test_params_of_the_example_are_kept() -> None:
     asked = []
 
-    async def predict(table: MergeableTable) -> list[Any]:
+    async def predict(table: Mergeable) -> list[Any]:
         asked.append(table.params)
         return [1] * table.rows
 
@@ -258,3 +259,33 @@ async def test_difference_is_described_briefly() -> None:
     )
     assert 0 < len(found) < 500
     assert found.isprintable()
+
+
+async def test_a_call_as_large_as_a_merged_one_is_tried() -> None:
+    sizes: list[int] = []
+
+    async def predict(table: Mergeable) -> list[Any] | None:
+        rows = [*table.values[0]]
+        sizes.append(len(rows))
+        mean = sum(rows) / len(rows) if len(rows) >= 32 else 0.0
+        return [row - mean for row in rows]
+
+    assert await _compare(GATE, split(0.5, 1.5, 2.5), predict, 31) == ""
+    assert max(sizes) == 31
+    found = await _compare(GATE, split(0.5, 1.5, 2.5), predict, 64)
+    assert "its prediction for row 0 of its input example is" in found
+    assert "together with 63 other rows, and 0.5 alone" in found
+
+
+async def test_a_slow_model_is_tried_with_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(row_independence, "monotonic", lambda: clock[0])
+    sizes: list[int] = []
+
+    async def predict(table: Mergeable) -> list[Any] | None:
+        sizes.append(table.rows)
+        clock[0] += table.rows * 0.5
+        return [2 * row for row in table.values[0]]
+
+    assert await _compare(GATE, split(0.5, 1.5, 2.5), predict, 256) == ""
+    assert max(sizes) == 20

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model_deployment.gate import Gate, MergeableTable
+from model_deployment.gate import Gate, Mergeable
 from model_deployment.proxy.row_independence import _MOST_BYTES, _VARIED, _compare_varied
 from tests.support.gates import column, gate, split
 
@@ -18,7 +18,7 @@ async def compared(model: Model, example: Any, one: Gate = GATE) -> tuple[str, l
     """What was found out, and the values of each call."""
     calls: list[list[Any]] = []
 
-    async def predict(table: MergeableTable) -> list[Any] | None:
+    async def predict(table: Mergeable) -> list[Any] | None:
         calls.append([*table.values[0]])
         return model([*table.values[0]])
 
