@@ -23,6 +23,8 @@ class EmbeddedProxy:
         self.pid = os.getpid()
         self._program = ProxyProgram(config, listener)
         self._task = asyncio.create_task(self._program.run(), name=f"proxy {self.id}")
+        # It may end before it was given routes, and so before it began to listen.
+        self._task.add_done_callback(lambda _: listener.close())
 
     async def ended(self) -> int | None:
         await asyncio.wait({self._task})

@@ -83,21 +83,33 @@ def valid_json(content: bytes) -> bytes:
     )
 
 
+class Outputs(dict[str, Any]):
+    """The predictions for a row of a model that answers with several arrays by name, one of each."""
+
+
 def predictions(content: bytes) -> list[Any] | None:
     """The predictions in an answer, one for each row; None if it has no such list.
 
-    Only an answer of nothing but predictions can be split by rows.
+    Only an answer of nothing but predictions can be split by rows: a list, or arrays by name of equal
+    lengths, as ONNX and Keras models with several outputs give them.
     """
     found = _parsed(valid_json(content))
     if type(found) is not dict or found.keys() != {"predictions"}:
         return None
     rows = found["predictions"]
+    if type(rows) is dict and set(map(type, rows.values())) == {list}:
+        if len(set(map(len, rows.values()))) != 1:
+            return None
+        return [Outputs(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
     return rows if type(rows) is list else None
 
 
 def answer_of(rows: list[Any]) -> bytes:
     """The inverse of :func:`predictions`: the body of an answer."""
-    answer = {"predictions": rows}
+    together: Any = rows
+    if rows and type(rows[0]) is Outputs:
+        together = {name: [row[name] for row in rows] for name in rows[0]}
+    answer = {"predictions": together}
     try:
         return dumps(answer)
     except UnicodeEncodeError:  # a lone surrogate, which MLflow writes as it is

@@ -9,30 +9,29 @@ import logging
 import struct
 from collections import deque
 from socket import SO_LINGER, SOL_SOCKET
-from time import time
 from typing import Any
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 
 from model_deployment.http.asgi import App
 from model_deployment.http.handshake import is_handshake
 from model_deployment.http.request_parsing import RequestParsing, new_parser
-from model_deployment.proxy.answer_head import date
+from model_deployment.proxy.asgi_cycle import new_cycle
 from model_deployment.proxy.asgi_scope import asgi_scope, with_tags
-from model_deployment.proxy.caller_line import has_hung_up
+from model_deployment.proxy.caller_line import HangUpWatch
 from model_deployment.proxy.caller_request import BUFFERED, CallerGone, CallerRequest
 from model_deployment.proxy.callers import Callers
+from model_deployment.proxy.fair_reading import LARGE_PIECE, FairFlow
 from model_deployment.proxy.problems import INTERNAL_ERROR, respond
+from model_deployment.proxy.unread_answers import UnreadAnswers
 
 _log = logging.getLogger(__name__)
 
 #: Requests that may wait for the answer to an earlier one before reading is paused.
 _WAITING = 32
-
-#: Seconds between looks whether a caller from whom nothing is read is still there.
-_LOOK = 1.0
+#: Headers that a request may have.
+MOST_HEADERS = 256
 
 
 class CallerConnection(RequestParsing, asyncio.Protocol):
@@ -53,12 +52,12 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         self._cycle: RequestResponseCycle | None = None
         #: Turns of the server's clock since anything came, while no request was under way.
         self.quiet = 0
-        self.backed_up = False
+        #: What the caller has not accepted; None while it accepts what is written as fast as it comes.
+        self._unread: UnreadAnswers | None = None
         #: What came behind the requests is none, which their caller hears after their answers.
         self._refusal = b""
         #: What came behind a handshake that is taken.
         self._behind = b""
-        self._look_timer: asyncio.TimerHandle | None = None
 
     @property
     def idle(self) -> bool:
@@ -69,33 +68,45 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
     def closing(self) -> bool:
         return self._callers.closing
 
+    @property
+    def backed_up(self) -> bool:
+        return self._unread is not None
+
     # ---- The transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
-        self._flow = FlowControl(transport)
+        self._flow = FairFlow(transport, self._callers.turns)
+        self._watch = HangUpWatch(transport, lambda: self._flow.read_paused)
         self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
         self._callers.open.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._callers.open.discard(self)
-        self._flow.resume_writing()
-        self.backed_up = False
-        if self._look_timer is not None:
-            self._look_timer.cancel()
+        self.resume_writing()
+        self._watch.end()
         if self._cycle is not None and not self._cycle.response_complete:
             self._cycle.disconnected = True
+            self._cycle.body = bytearray()
             self._cycle.message_event.set()
         if self._current is not None:
             self._current.lose_caller()
         self._waiting.clear()
         self._current = self._reading = None
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._callers.came  # data_received would be given up to 256 KiB at once
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._callers.came[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
         if self._taken:
             self.take_offer(data)
         elif not self._refusal:
             super().data_received(data)
+        if len(data) > LARGE_PIECE:
+            self._flow.wait_turn()
         if self.progressed:  # a head that comes byte by byte is none for long
             self.quiet = 0
 
@@ -113,11 +124,14 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
             super().refuse(answer)
 
     def pause_writing(self) -> None:
-        self.backed_up = True
+        if self._unread is None:
+            self._unread = UnreadAnswers(self.transport, self._callers.patience)
         self._flow.pause_writing()
 
     def resume_writing(self) -> None:
-        self.backed_up = False
+        if self._unread is not None:
+            self._unread.end()
+            self._unread = None
         self._flow.resume_writing()
 
     def close_if_idle(self) -> None:
@@ -135,7 +149,9 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        # Each takes a hundred bytes beside its own: a head of nothing else would take megabytes.
+        if len(self.headers) <= MOST_HEADERS:
+            self.headers.append((name.lower(), value))
 
     def takes_offer(self) -> bool:
         paths = self._callers.sockets
@@ -153,10 +169,14 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
             self.transport.abort()
 
     def begin_request(self) -> None:
+        if len(self.headers) > MOST_HEADERS and not self._refusal:
+            self._reading = None
+            self.refuse_long_head()
+        if self._refusal:
+            return
         version = self.parser.get_http_version()
         method = self.parser.get_method()
-        addresses = self._server, self._client
-        scope = asgi_scope(method, self.url, version, self.headers, addresses)
+        scope = asgi_scope(method, self.url, version, self.headers, (self._server, self._client))
         if self._taken:
             scope.update(type="websocket", scheme="ws")
         named = dict(self.headers)
@@ -217,6 +237,11 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
 
     def answered(self, request: CallerRequest) -> None:
         """Go on with the next request."""
+        if (held := request.held_answer) is not None:
+            if self._unread is None:
+                held.release()
+            else:
+                self._unread.keep(held)
         if request is not self._current:
             return
         self._current = self._cycle = None
@@ -236,8 +261,8 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
     def hand_over(self, request: CallerRequest) -> tuple[asyncio.Transport, bytes]:
         """Give the transport away, which has another protocol from now on."""
         self._callers.open.discard(self)
-        if self._look_timer is not None:
-            self._look_timer.cancel()
+        self.resume_writing()
+        self._watch.end()
         self._current = self._reading = None
         return self.transport, self._behind
 
@@ -276,26 +301,12 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         def answered() -> None:
             request.answer_complete = True
             request.keep_alive = cycle.keep_alive
+            cycle.body = (
+                bytearray()
+            )  # it refers to this function, so only the garbage collector frees it
             self.answered(request)
 
-        cycle = RequestResponseCycle(
-            scope=request.scope,  # type: ignore[arg-type]
-            transport=self.transport,
-            flow=self._flow,
-            logger=_log,
-            access_logger=_log,
-            access_log=False,
-            default_headers=[date(int(time()))],
-            message_event=asyncio.Event(),
-            expect_100_continue=request.expects_continue,
-            keep_alive=request.keep_alive,
-            on_response=answered,
-        )
-        cycle.disconnected = request.gone
-        cycle.more_body = not request.body_complete
-        cycle.body = bytearray(request.take_body())
-        if cycle.body or request.body_complete or request.gone:
-            cycle.message_event.set()
+        cycle = new_cycle(request, self.transport, self._flow, answered)
         if request is self._current:
             self._cycle = cycle
         assert self._task is not None  # noqa: S101 - it runs here
@@ -316,15 +327,4 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
     def _pause_reading(self) -> None:
         """Read no more for now. The event loop no longer tells when the caller hangs up."""
         self._flow.pause_reading()
-        if self._look_timer is None:
-            self._look_timer = self._callers.loop.call_later(_LOOK, self._look_for_end)
-
-    def _look_for_end(self) -> None:
-        """End the connection of a caller who hung up behind bytes that are not read."""
-        self._look_timer = None
-        if not self._flow.read_paused or self.transport.is_closing():
-            return
-        if has_hung_up(self.transport):
-            self.transport.abort()
-        else:
-            self._pause_reading()
+        self._watch.begin()

@@ -2,12 +2,16 @@
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from model_deployment.http.asgi import App
 
 if TYPE_CHECKING:
     from model_deployment.proxy.caller_request import CallerRequest
+
+#: Seconds between looks whether a caller from whom nothing is read is still there.
+_LOOK = 1.0
 
 
 def has_hung_up(transport: asyncio.Transport) -> bool:
@@ -17,11 +21,44 @@ def has_hung_up(transport: asyncio.Transport) -> bool:
     return bool(poll.poll(0))
 
 
+class HangUpWatch:
+    """Ends the connection of a caller who hung up behind bytes that are not read."""
+
+    __slots__ = ("_paused", "_timer", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, paused: Callable[[], bool]) -> None:
+        """``paused``: whether nothing is read."""
+        self._transport = transport
+        self._paused = paused
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Nothing is read from now on."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
+
+    def end(self) -> None:
+        """The connection has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._paused() or self._transport.is_closing():
+            return
+        if has_hung_up(self._transport):
+            self._transport.abort()
+        else:
+            self.begin()
+
+
 class Line(Protocol):
     """What a request needs of its connection."""
 
-    #: Whether the caller does not accept what is written as fast as it comes.
-    backed_up: bool
+    @property
+    def backed_up(self) -> bool:
+        """Whether the caller does not accept what is written as fast as it comes."""
+        ...
 
     @property
     def closing(self) -> bool:

@@ -1,24 +1,22 @@
 """One request of a caller: its body as it comes in, and the way back for the answer."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
-from model_deployment.core.errors import ModelDeploymentError, PayloadTooLarge
 from model_deployment.http.asgi import App, Scope
 from model_deployment.proxy import headers
 from model_deployment.proxy.answer_head import head
+from model_deployment.proxy.body_pieces import append_piece
 from model_deployment.proxy.caller_line import Line
 from model_deployment.proxy.dialect import MLFLOW, Dialect
 from model_deployment.proxy.headers import RawHeader
+from model_deployment.proxy.held_bytes import Holding
 
 #: Bytes of a body that are buffered before somebody asks for them.
 BUFFERED = 64 * 1024
 #: Bytes of an answer up to which it is copied behind its head, to be sent with one system call.
 _COPIED = 64 * 1024
-#: The whole body may take this many times as long as a pause in it.
-_TIMEOUTS_IN_ALL = 10
-
 #: Seconds that work for a caller who hung up may go on: most calls are shorter, and to abort one costs a
 #: connection to the model.
 _GRACE = 0.25
@@ -32,10 +30,6 @@ class Abortable(Protocol):
 
 class CallerGone(Exception):
     """The caller hung up, so that no answer can be sent."""
-
-
-class BodyTimeout(ModelDeploymentError, status=408, title="Request timeout"):
-    """The caller began to send a body and stopped."""
 
 
 class CallerRequest:
@@ -57,6 +51,7 @@ class CallerRequest:
         "gone",
         "handshake",
         "headers",
+        "held_answer",
         "keep_alive",
         "method",
         "named",
@@ -110,6 +105,8 @@ class CallerRequest:
         self.pending = False
         #: Only the end of the connection tells the caller that the answer is complete.
         self.ends_with_connection = False
+        #: Counts the bytes of the answer until the caller has accepted it.
+        self.held_answer: Holding | None = None
         self._chunked = False
         self._waiter: asyncio.Future[None] | None = None
         self._watched: Abortable | None = None
@@ -120,7 +117,7 @@ class CallerRequest:
         """A piece of the body has come."""
         if self.answer_complete:
             return
-        self._pieces.append(piece)
+        append_piece(self._pieces, piece)
         self.buffered += len(piece)
         if self.buffered > BUFFERED:
             self._line.pause_body(self)
@@ -136,6 +133,7 @@ class CallerRequest:
     def lose_caller(self) -> None:
         """The connection has ended."""
         self.gone = True
+        self._pieces.clear()
         if self._waiter is not None:
             self._wake()
         if self._watched is not None:
@@ -164,59 +162,18 @@ class CallerRequest:
         self.named = dict(self.headers)
         self._pieces, self.received = [content], 0
 
-    async def read(
-        self, *, declared: int | None, limit: int, timeout: float, hold: Callable[[int], None]
-    ) -> bytes:
-        """The whole body.
-
-        Args:
-            declared: the length in bytes that the headers announce.
-            limit: bytes that a body may have.
-            timeout: seconds the caller may send nothing.
-            hold: counts the bytes of a body that comes in several pieces.
-
-        Raises:
-            PayloadTooLarge: it is declared, or turns out to be, over the limit.
-            BodyTimeout: the rest of it does not come.
-            TooBusy: other bodies hold too many bytes.
-            CallerGone: the caller hung up.
-        """
-        if declared is not None and declared > limit:
-            raise PayloadTooLarge.of(limit, declared)
-        if self.gone:
-            raise CallerGone
-        if self.body_complete:
-            body = self.take_body()
-            self._count(len(body), limit, declared)
-            return body
-        loop = asyncio.get_running_loop()
-        end = loop.time() + _TIMEOUTS_IN_ALL * timeout
-        pieces: list[bytes] = []
-        complete = False
-        while not complete:
-            try:
-                # A caller whose machine is gone never hangs up.
-                async with asyncio.timeout_at(min(end, loop.time() + timeout)):
-                    await self._more()
-            except TimeoutError:
-                raise BodyTimeout(
-                    f"cannot wait for the body: only {self.received} bytes of it arrived in time"
-                ) from None
-            complete = self.body_complete
-            piece = self.take_body()
-            self._count(len(piece), limit, declared)
-            hold(len(piece))
-            pieces.append(piece)
-        return b"".join(pieces)
-
     async def discard_body(self) -> None:
         """Read the rest of the body, and throw it away."""
         while not (self.gone or self.body_complete):
-            await self._more()
+            await self.more()
             self.take_body()
 
-    async def _more(self) -> None:
-        """Wait for something that was not taken yet."""
+    async def more(self) -> None:
+        """Wait for something of the body that was not taken yet, or its end.
+
+        Raises:
+            CallerGone: the caller hung up.
+        """
         if self.expects_continue:
             self.expects_continue = False
             self._line.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -229,11 +186,6 @@ class CallerRequest:
                 self._waiter = None
         if self.gone:
             raise CallerGone
-
-    def _count(self, size: int, limit: int, declared: int | None) -> None:
-        self.received += size
-        if self.received > limit:
-            raise PayloadTooLarge.of(limit, declared)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

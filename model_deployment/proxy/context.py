@@ -1,11 +1,12 @@
 """What all exchanges share: the limits for callers, and who is told of each request."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from model_deployment.core.names import ModelKey
 from model_deployment.core.routes import Route
+from model_deployment.proxy.held_bytes import HeldBytes, HeldKind, Holding, Pace
 from model_deployment.recording.model_errors import Failure
 
 
@@ -77,6 +78,17 @@ class ExchangeContext:
     max_body_bytes: int
     #: Seconds a caller may send nothing of its body, or accept nothing of its answer.
     caller_timeout: float = 30.0
+    #: Seconds that a whole body may take, and one more for each :data:`held_bytes.SLOWEST` bytes of it.
+    body_timeout: float = 60.0
+    held: HeldBytes = field(default_factory=HeldBytes.unshared)
     recorder: RequestRecorder | None = None
     #: Writes a text to the log of a launch: what failed inside its model.
     log_failure: Callable[[str, str], None] = lambda launch_id, text: None
+
+    def hold(self, kind: HeldKind) -> Holding:
+        """What counts the bytes of a request."""
+        return Holding(self.held, kind)
+
+    def pace(self, holding: Holding) -> Pace:
+        """How slow the caller of a body may be that begins now."""
+        return Pace(self.caller_timeout, self.body_timeout, holding)

@@ -4,18 +4,20 @@ import asyncio
 import logging
 from collections.abc import Container
 
-from model_deployment.core.errors import ModelBroke, ModelDeploymentError, NotReached
+from model_deployment.core.errors import ModelDeploymentError, NotReached
 from model_deployment.gate import CheckResult, Gate
-from model_deployment.http.framing import content_length, ensure_whole
 from model_deployment.proxy import headers, problems, upstream_call
 from model_deployment.proxy.answers import UpstreamAnswer, answer_error, valid_json
+from model_deployment.proxy.body_reading import receive_body
 from model_deployment.proxy.body_reservation import BodyReservation
 from model_deployment.proxy.caller_request import CallerGone, CallerRequest
 from model_deployment.proxy.context import ExchangeContext
+from model_deployment.proxy.held_bytes import SMALL, HeldKind
 from model_deployment.proxy.model_connection import ModelConnection
 from model_deployment.proxy.offload import LARGE, run
 from model_deployment.proxy.outbox import Outbox
 from model_deployment.proxy.recorded_request import RecordedRequest
+from model_deployment.proxy.relayed_answer import relay_answer
 from model_deployment.proxy.route_entry import RouteEntry
 from model_deployment.proxy.service import Service, ServiceTarget
 from model_deployment.proxy.stream_relay import StreamFailed, StreamRelay
@@ -39,6 +41,8 @@ class Exchange(RecordedRequest):
         self._outbox = outbox
         #: Until when it waits for a launch; time of the event loop.
         self._wait_until: float | None = None
+        self._body = context.hold(HeldKind.PREDICTION)
+        self._held_answer = context.hold(HeldKind.ANSWER)
         #: The caller may still be sending the body.
         self._reading = False
         #: The answer is a stream.
@@ -54,10 +58,11 @@ class Exchange(RecordedRequest):
         except CallerGone:
             return
         except ModelDeploymentError as error:
+            self._body.release()
             self._record_failure(error.status)
             if error.status >= 500:
                 self._record_error(error)
-            if self._reading:
+            if self._reading and not self._request.body_complete:
                 await problems.refuse(self._request, error, self._entry.version)
             else:
                 problems.respond(self._request, error, self._entry.version)
@@ -69,6 +74,10 @@ class Exchange(RecordedRequest):
             )
             if not self._request.answer_begun:
                 problems.respond(self._request, problems.INTERNAL_ERROR, self._entry.version)
+        finally:
+            self._body.release()
+            if self._request.held_answer is None:
+                self._held_answer.release()
 
     async def _predict(self) -> None:
         """Have the deployment answer, once it serves."""
@@ -134,17 +143,9 @@ class Exchange(RecordedRequest):
         return newest.service.choose_but(gone) if newest and newest.service else None
 
     async def _read(self, reservation: BodyReservation) -> bytes:
-        declared = content_length(self._request.named)
         self._reading = True
-        content = await self._request.read(
-            declared=declared,
-            limit=self._context.max_body_bytes,
-            timeout=self._context.caller_timeout,
-            hold=reservation.add,
-        )
+        content = await receive_body(self._request, self._context, self._body, reservation.add)
         self._reading = False
-        if declared is not None:
-            ensure_whole(declared, len(content))
         return content
 
     async def _wait_for_service(self, gone: Container[str | None] = ()) -> Service:
@@ -187,6 +188,7 @@ class Exchange(RecordedRequest):
     ) -> None:
         """Call the model and answer; ends early if the caller or the launch is gone."""
         call = UpstreamCall(target.upstream, len(request.content))
+        call.answer = self._held_answer
         try:
             with call:
                 self._request.watch(call)
@@ -194,7 +196,11 @@ class Exchange(RecordedRequest):
                 if answer is not None:
                     await self._answer(answer, validated)
         except (ModelDeploymentError, LaunchRemoved) as error:
-            problem = self._removed(call) if isinstance(error, LaunchRemoved) else error
+            problem = (
+                problems.removed(self._entry.route.key, sent=call.sent)
+                if isinstance(error, LaunchRemoved)
+                else error
+            )
             if not self._request.answer_begun:
                 raise problem from None
             if self._stream is not None:
@@ -243,8 +249,11 @@ class Exchange(RecordedRequest):
         raw = headers.without(answer.headers, frozenset(name for name, _ in replaced))
         raw += *replaced, self._entry.version
         self._record_prediction(validated, content)
+        if len(written) > SMALL:
+            self._held_answer.ensure(len(written))
         if self._request.backed_up:
             await self._wait_for_caller()
+        self._request.held_answer = self._held_answer
         self._outbox.put(self._request, answer.status, raw, written)
 
     async def _failure(self, answer: UpstreamAnswer, validated: Validated) -> ModelDeploymentError:
@@ -280,13 +289,9 @@ class Exchange(RecordedRequest):
         if headers.is_event_stream(answer.headers):
             await self._relay_stream(target, answer, validated)
             return
-        request, timeout = self._request, self._context.caller_timeout
-        await request.accepted(timeout)
-        request.begin(answer.status, [*answer.headers, self._entry.version])
-        async for piece in answer.pieces():
-            request.send(piece)
-            await request.accepted(timeout)
-        request.end()
+        raw = [*answer.headers, self._entry.version]
+        timeout = self._context.caller_timeout
+        await relay_answer(self._request, answer, raw, self._held_answer, timeout)
         self._record_relayed()
 
     async def _relay_stream(
@@ -295,7 +300,8 @@ class Exchange(RecordedRequest):
         """Pass a stream on, frame by frame."""
         request, context = self._request, self._context
         kept_bytes = self._entry.route.options.max_capture_bytes if context.recorder else 0
-        stream = StreamRelay(request, timeout=context.caller_timeout, kept_bytes=kept_bytes)
+        hold = self._held_answer.ensure
+        stream = StreamRelay(request, context.caller_timeout, kept_bytes=kept_bytes, hold=hold)
         raw = [*answer.headers, self._entry.version]
         try:
             self._stream = stream
@@ -322,9 +328,3 @@ class Exchange(RecordedRequest):
     def _note_cut(self, problem: ModelDeploymentError) -> None:
         """An answer was begun, so that it is too late for another status."""
         _log.warning("an answer was cut off: %s", problem, extra=self._log_fields())
-
-    def _removed(self, call: UpstreamCall) -> ModelDeploymentError:
-        key = self._entry.route.key
-        if call.sent:
-            return ModelBroke(f"cannot get a prediction from {key}: its process was stopped")
-        return NotReached(f"cannot predict with {key}: its process was stopped", retry_after=1)

@@ -1,4 +1,4 @@
-"""Forwards what is no prediction to the controller, over a Unix socket; nothing is held in memory.
+"""Forwards what is no prediction to the controller, over a Unix socket; nothing is held in this process.
 
 While no controller is there, ``GET /health`` is answered all the same, and everything else with 503.
 """
@@ -6,21 +6,31 @@ While no controller is there, ``GET /health`` is answered all the same, and ever
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import aiohttp
 import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from model_deployment.core.errors import ModelDeploymentError, NonCanonicalPath, Unavailable
+from model_deployment.core.errors import (
+    BodyTimeout,
+    ModelDeploymentError,
+    NonCanonicalPath,
+    TooManyBodies,
+    Unavailable,
+)
 from model_deployment.http.asgi import Message, Receive, Scope, Send
-from model_deployment.http.framing import announces_body
+from model_deployment.http.framing import announces_body, content_length
 from model_deployment.http.paths import NON_CANONICAL
 from model_deployment.proxy import problems
+from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.dialect import document
 from model_deployment.proxy.headers import CLOSE, HOP_BY_HOP, REQUEST_ID, without
+from model_deployment.proxy.held_bytes import HeldKind, Pace
 
 #: Seconds after which a caller may find a controller again.
 _RETRY_AFTER = 2
@@ -38,16 +48,27 @@ _REPLACED = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"expect", REQU
 class Forwarder:
     """An ASGI application."""
 
-    def __init__(self, socket: Path, connected: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        connected: Callable[[], bool],
+        context: ExchangeContext,
+        streamed_calls: Iterable[tuple[str, str]] = (),
+    ) -> None:
         """
         Args:
             socket: where the controller's API listens.
             connected: whether a controller is there.
+            context: counts the bytes of bodies, which the controller holds until it has answered.
+            streamed_calls: methods, and regular expressions of the paths, of calls whose bodies the
+                controller writes to its disk as they come, and times.
 
         Raises:
             OSError: the folder of the socket cannot be opened.
         """
         self._connected = connected
+        self._context = context
+        self._streamed = [(method, re.compile(path)) for method, path in streamed_calls]
         # The address of a Unix socket has room for 108 bytes.
         self._folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY)
         self._session = aiohttp.ClientSession(
@@ -66,7 +87,7 @@ class Forwarder:
         if scope["path"] == "/health" and scope["method"] in ("GET", "HEAD"):
             await self._answer_health(send)
             return
-        forwarding = _Forwarding(scope, receive, send)
+        forwarding = _Forwarding(scope, receive, send, self._context, streamed=self._streams(scope))
         try:
             if not can_be_forwarded(scope):
                 raise NonCanonicalPath(NON_CANONICAL)
@@ -79,6 +100,12 @@ class Forwarder:
                 await forwarding.refuse(_away(error))
         except ModelDeploymentError as error:
             await forwarding.refuse(error)
+
+    def _streams(self, scope: Scope) -> bool:
+        return any(
+            method == scope["method"] and path.fullmatch(scope["path"])
+            for method, path in self._streamed
+        )
 
     async def _answer_health(self, send: Send) -> None:
         away = {} if self._connected() else {"controller": "away"}
@@ -99,34 +126,56 @@ class _CallerGone(Exception):
 class _Forwarding:
     """One request, from its head to the last byte of its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        context: ExchangeContext,
+        *,
+        streamed: bool,
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._has_body = announces_body(dict(scope["headers"]))
         self._body_read = asyncio.Event()
         self.answering = False
+        self._context = context
+        self._streamed = streamed
+        self._holding = context.hold(HeldKind.CALL)
+        #: Why the body is not read on.
+        self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """
         Raises:
             aiohttp.ClientError, OSError: the controller gave no answer, or not all of it.
+            BodyTimeout: the rest of the body does not come.
+            TooManyBodies: other bodies hold too many bytes.
             _CallerGone: nobody waits for the answer.
         """
         if not self._has_body:
             self._body_read.set()
+        elif not self._streamed:
+            declared = content_length(dict(self._scope["headers"]))
+            self._context.held.ensure_room(HeldKind.CALL, declared)
         relay = asyncio.ensure_future(self._relay(session))
         watcher = asyncio.ensure_future(self._hung_up())
         try:
-            await asyncio.wait({relay, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            ends = {relay, watcher, self._refused}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._refused.done() and not self.answering:
+                self._refused.result()
             if not relay.done():
                 raise _CallerGone
             relay.result()
         finally:
-            for task in (relay, watcher):
+            for task in (relay, watcher, self._refused):
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(relay, watcher, return_exceptions=True)
+            self._holding.release()
 
     async def refuse(self, error: ModelDeploymentError) -> None:
         unread = self._has_body and not self._body_read.is_set()
@@ -170,16 +219,57 @@ class _Forwarding:
                     pass
 
     async def _body(self) -> AsyncIterator[bytes]:
-        more = True
-        while more:
-            message: Message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise _CallerGone
-            more = message.get("more_body", False)
-            if not more:
-                self._body_read.set()
-            if piece := message.get("body", b""):
-                yield piece
+        more, message, piece = True, None, b""
+        received = 0
+        pace = self._context.pace(self._holding)
+        try:
+            while more:
+                message = await self._next(pace, received)
+                if message["type"] == "http.disconnect":
+                    raise _CallerGone
+                piece = message.get("body", b"")
+                received += len(piece)
+                more = message.get("more_body", False)
+                if not self._streamed:
+                    self._hold(len(piece))
+                if not more:
+                    self._body_read.set()
+                if piece:
+                    yield piece
+        finally:
+            # A refusal refers to this frame, and the other way round: the bytes need not wait for the
+            # garbage collector.
+            message, piece = None, b""
+
+    async def _next(self, pace: Pace, received: int) -> Message:
+        """The next piece of the body."""
+        if self._streamed:
+            return await self._receive()
+        while True:
+            try:
+                async with asyncio.timeout_at(pace.next()):
+                    message = await self._receive()
+            except TimeoutError:
+                if pace.too_slow():
+                    self._give_up(BodyTimeout.of(received))
+                continue
+            pace.moved(len(message.get("body", b"")))
+            if message.get("more_body", False) and pace.too_slow():
+                self._give_up(BodyTimeout.of(received))
+            return message
+
+    def _hold(self, size: int) -> None:
+        try:
+            self._holding.add(size)
+        except TooManyBodies as error:
+            self._give_up(error)
+
+    def _give_up(self, error: ModelDeploymentError) -> NoReturn:
+        """End the request with an error, which the task that sends it to the controller cannot tell."""
+        if not self._refused.done():
+            self._refused.set_exception(error)
+            self._refused.exception()  # it may be too late to tell anybody
+        raise error
 
     async def _hung_up(self) -> None:
         """Return when the caller hangs up; the body before it is read by :meth:`_body`."""

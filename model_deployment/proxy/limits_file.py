@@ -1,8 +1,9 @@
 """The memory-mapped file in which each proxy writes what it uses, and which other proxies live.
 
-The file has a column for each proxy and a row for each deployment. Where both meet is a record of 64-bit
-integers, one cache line long. A proxy writes only its own column, so there is no lock to be left locked by
-a process that is killed, and what a dead process used is simply not added up any more.
+The file has a column for each proxy and a row for each deployment, and one more row for what belongs to no
+deployment. Where both meet is a record of 64-bit integers, one cache line long. A proxy writes only its own
+column, so there is no lock to be left locked by a process that is killed, and what a dead process used is
+simply not added up any more.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ _FORMAT, _BOOT, _ROWS, _COLUMNS, _CLAIMED = range(5)
 _PID, _STARTED, HEARTBEAT = range(3)
 
 #: The format of the file, in its first eight bytes.
-_NAME = int.from_bytes(b"limits-1", "little")
+_NAME = int.from_bytes(b"limits-2", "little")
 
 #: Rows of a file. Few columns are enough for few proxies, and as many again that they replace.
 ROWS = 1024
@@ -56,6 +57,32 @@ def create_limits_file(path: Path, rows: int = ROWS, columns: int = _MANY) -> No
         # Written rather than left sparse: a full disk must not kill a process that writes to a page later.
         file.write(head.ljust(size, b"\0"))
     new.replace(path)
+
+
+def living_columns(path: Path) -> dict[tuple[int, int, int], list[int]]:
+    """The record of each living proxy that belongs to no deployment, by column, pid and its start.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it has another format.
+    """
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapping,
+        memoryview(mapping) as view,
+        view.cast("q") as words,
+    ):
+        if words[_FORMAT] != _NAME or len(words) != _integers(words[_ROWS], words[_COLUMNS]):
+            raise ValueError(f"cannot read {path}: it has another format")
+        rows, columns = words[_ROWS], words[_COLUMNS]
+        found = {}
+        for column in range(columns):
+            header = RECORD * (1 + column)
+            pid, started = words[header + _PID], words[header + _STARTED]
+            if pid and is_running(pid, started):
+                start = RECORD * (1 + columns + column * (rows + 1) + rows)
+                found[column, pid, started] = words[start : start + RECORD].tolist()
+        return found
 
 
 class LimitsFile:
@@ -111,6 +138,11 @@ class LimitsFile:
         if not 0 <= index < self._rows:
             raise IndexError(f"cannot count requests in row {index}: there are {self._rows} rows")
         return index * RECORD
+
+    @property
+    def common_row(self) -> int:
+        """Where the record begins that belongs to no deployment, counted from the beginning of a column."""
+        return self._rows * RECORD
 
     def fence(self) -> None:
         """Make what was written before visible to other processes before anything is read after.
@@ -170,7 +202,7 @@ class LimitsFile:
         process = read_process(os.getpid())
         assert process is not None  # noqa: S101 - it is this one
         words[header + _PID] = 0
-        size = self._rows * RECORD
+        size = (self._rows + 1) * RECORD
         words[self.own : self.own + size] = memoryview(bytes(size * _INTEGER)).cast("q")
         words[header + _STARTED] = process.started
         words[header + HEARTBEAT] = 0
@@ -217,11 +249,11 @@ class LimitsFile:
 
     def _start(self, column: int) -> int:
         # A column in one piece: 64 deployments in a page of memory, whatever the number of columns.
-        return RECORD * (1 + self._columns + column * self._rows)
+        return RECORD * (1 + self._columns + column * (self._rows + 1))
 
 
 def _integers(rows: int, columns: int) -> int:
-    return RECORD * (1 + columns + columns * rows)
+    return RECORD * (1 + columns + columns * (rows + 1))
 
 
 def _description(rows: int, columns: int) -> list[int]:

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Callable
 
 import httptools
 
+from model_deployment.core.errors import TooManyBodies
 from model_deployment.proxy.headers import RawHeader, is_json, to_caller
+from model_deployment.proxy.held_bytes import SMALL, Holding
 
 #: Answers up to this many bytes are read whole before the first byte is passed on, so that an answer that
 #: breaks off half way is still a clean 502.
@@ -45,6 +47,8 @@ class ModelConnection(asyncio.Protocol):
         self.reusable = True
         self._unsent = 0
         self._paused = False
+        #: Counts the bytes of an answer that is read whole, if it is large.
+        self.holding: Holding | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -76,6 +80,7 @@ class ModelConnection(asyncio.Protocol):
 
         Raises:
             BrokenAnswer, AnswerTooLarge: there is no such answer.
+            TooManyBodies: other answers take too many bytes.
             TimeoutError: :meth:`expire` was called.
         """
         if self.status:
@@ -120,6 +125,7 @@ class ModelConnection(asyncio.Protocol):
     def done(self) -> bool:
         """End the exchange. Returns whether the connection can be kept for another one."""
         self._asked, self._pieces = False, []
+        self.holding = None
         self.since = self._loop.time()
         return (
             self._complete
@@ -215,6 +221,12 @@ class ModelConnection(asyncio.Protocol):
         elif self._size > self._answer_bytes:
             self._fail(AnswerTooLarge())
             self.transport.abort()
+        elif self._size > SMALL and self.holding is not None:
+            try:
+                self.holding.ensure(self._size)
+            except TooManyBodies as error:
+                self._fail(error)
+                self.transport.abort()
 
     def on_message_complete(self) -> None:
         if not self._headers_complete:  # an interim answer

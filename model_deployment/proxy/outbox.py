@@ -31,3 +31,5 @@ class Outbox:
             request.pending = False
             if not request.gone:
                 request.answer(status, raw, content)
+            elif request.held_answer is not None:
+                request.held_answer.release()

@@ -7,6 +7,7 @@ from model_deployment.core.domain import State
 from model_deployment.core.endpoints import EndpointRoute
 from model_deployment.core.errors import (
     MethodNotAllowed,
+    ModelBroke,
     ModelDeploymentError,
     NotReached,
     NotReady,
@@ -39,6 +40,13 @@ def not_reached(key: ModelKey) -> NotReached:
     return NotReached(
         f"cannot predict with {key}: its process does not accept connections", retry_after=1
     )
+
+
+def removed(key: ModelKey, *, sent: bool) -> ModelDeploymentError:
+    """The launch of a deployment was stopped; ``sent``: after it had got something of the request."""
+    if sent:
+        return ModelBroke(f"cannot get a prediction from {key}: its process was stopped")
+    return NotReached(f"cannot predict with {key}: its process was stopped", retry_after=1)
 
 
 def not_ready(route: Route) -> NotReady:

@@ -26,11 +26,13 @@ from model_deployment.proxy import protocol
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.control_server import ControlServer
 from model_deployment.proxy.forwarder import Forwarder
+from model_deployment.proxy.held_bytes import HeldBytes
 from model_deployment.proxy.protocol import Message, ProxyConfig
 from model_deployment.proxy.route_reports import RouteReports
 from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.server import ProxyServer
 from model_deployment.proxy.shared_limits import DeploymentUsage, SharedLimits, unshared_usage
+from model_deployment.proxy.spare_memory import give_memory_back
 from model_deployment.proxy.tunnel import Tunnels
 from model_deployment.proxy.upstream import UpstreamLimits
 from model_deployment.recording.count_report import CountReport
@@ -82,10 +84,7 @@ class ProxyProgram:
         self._config = config
         self._listener = listener
         data = Path(config.data_dir)
-        self._credentials = Credentials(
-            Path(config.credentials_dir), required=config.credentials_required
-        )
-        self._credentials.open()
+        self._credentials = _open_credentials(config)
         self._artifacts = ArtifactCache(data / "models")
         self._descriptions = MLmodelCache(MLmodelReader())
         self._usage = _open_limits(config)
@@ -107,26 +106,28 @@ class ProxyProgram:
         self._control = ControlServer(
             config.folder, config.socket, listener, self._handle, self._on_controller
         )
-        self._forwarder = Forwarder(
-            config.folder / protocol.API_SOCKET, lambda: self._control.connected
-        )
         self._recorder = Recorder(self._spool, windows, self._counters)
-        logs = LaunchLogs(data / "logs", config.log_max_bytes)
+        self._held = _held_bytes(config, self._usage)
+        context = ExchangeContext(
+            config.max_body_bytes,
+            body_timeout=config.body_timeout,
+            held=self._held,
+            recorder=self._recorder,
+            log_failure=LaunchLogs(data / "logs", config.log_max_bytes).append,
+        )
+        self._forwarder = Forwarder(
+            config.folder / protocol.API_SOCKET,
+            lambda: self._control.connected,
+            context,
+            config.streamed_calls,
+        )
         self._server = ProxyServer(
             self._forwarder,
             self._routes,
-            ExchangeContext(
-                config.max_body_bytes,
-                recorder=self._recorder,
-                log_failure=logs.append,
-            ),
+            context,
             Access(self._credentials, config.hosts, config.open_calls).admit,
             trusted_proxies=config.trusted_proxies,
-            tunnels=Tunnels(
-                config.folder / protocol.API_SOCKET,
-                most_tunnels(config.sockets),
-                config.trusted_proxies,
-            ),
+            tunnels=_tunnels(config),
         )
         self._phase = _Phase.STARTING
         self._retirement: asyncio.Future[_Retirement] = asyncio.get_running_loop().create_future()
@@ -163,6 +164,7 @@ class ProxyProgram:
             asyncio.create_task(upkeep.run()),
             asyncio.create_task(self._report_changes()),
             asyncio.create_task(self._end_if_forgotten()),
+            asyncio.create_task(give_memory_back(self._held)),
         ]
         try:
             retirement = await self._retirement
@@ -291,6 +293,12 @@ class ProxyProgram:
                 sent = loop.time()
 
 
+def _open_credentials(config: ProxyConfig) -> Credentials:
+    found = Credentials(Path(config.credentials_dir), required=config.credentials_required)
+    found.open()
+    return found
+
+
 def _open_limits(config: ProxyConfig) -> SharedLimits | None:
     """The table of shared limits; None where there is none: to predict is worth more than to share."""
     try:
@@ -298,3 +306,13 @@ def _open_limits(config: ProxyConfig) -> SharedLimits | None:
     except (OSError, ValueError) as error:
         _log.error("this proxy has limits of its own: %s", error)
         return None
+
+
+def _tunnels(config: ProxyConfig) -> Tunnels:
+    most = most_tunnels(config.sockets)
+    return Tunnels(config.folder / protocol.API_SOCKET, most, config.trusted_proxies)
+
+
+def _held_bytes(config: ProxyConfig, usage: SharedLimits | None) -> HeldBytes:
+    budget = config.held_bytes
+    return HeldBytes.unshared(budget) if usage is None else usage.held_bytes(budget)

@@ -71,10 +71,16 @@ class ProxyConfig:
     hosts: tuple[str, ...]
     #: Methods, and regular expressions of the paths, of the calls that need no password.
     open_calls: tuple[tuple[str, str], ...]
+    #: The same, of the calls whose bodies the controller writes to its disk as they come.
+    streamed_calls: tuple[tuple[str, str], ...]
     trusted_proxies: str
     #: :class:`~model_deployment.proxy.upstream.UpstreamLimits` by name.
     limits: Mapping[str, Any]
     max_body_bytes: int
+    #: Bytes that all proxies may hold for callers together.
+    held_bytes: int
+    #: Seconds that a whole body may take, see :class:`~model_deployment.proxy.held_bytes.Pace`.
+    body_timeout: float
     #: As :class:`~model_deployment.recording.spool.Spool` has it.
     spool_bytes: int
     #: Seconds that requests under way may take when the proxy is told to end by a signal.
@@ -91,8 +97,11 @@ class ProxyConfig:
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> "ProxyConfig":
-        open_calls = tuple((method, path) for method, path in message["open_calls"])
-        return cls(**{**message, "hosts": tuple(message["hosts"]), "open_calls": open_calls})
+        calls = {
+            name: tuple((method, path) for method, path in message[name])
+            for name in ("open_calls", "streamed_calls")
+        }
+        return cls(**{**message, "hosts": tuple(message["hosts"]), **calls})
 
     @property
     def folder(self) -> Path:

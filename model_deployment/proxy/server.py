@@ -67,7 +67,8 @@ class ProxyServer:
         self._tunnels = tunnels
         open_tunnel = None if tunnels is None else tunnels.open
         self._proxy = Proxy(self._pass_on, routes, context, admit, open_tunnel)
-        self._callers = Callers(self._proxy.answer, None if tunnels is None else PATHS)
+        paths = None if tunnels is None else PATHS
+        self._callers = Callers(self._proxy.answer, paths, context.caller_timeout)
         self._listener: socket.socket | None = None
         self._shared = False
         self._accepting: set[asyncio.Task[None]] = set()

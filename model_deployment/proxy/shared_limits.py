@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Self
 
+from model_deployment.proxy.held_bytes import HeldBytes
 from model_deployment.proxy.limits_file import LimitsFile
 
 # The integers of a record.
@@ -177,6 +178,10 @@ class SharedLimits:
         if index not in self._rows:
             self._rows[index] = _usage(self._table, self._table.row(index))
         return self._rows[index]
+
+    def held_bytes(self, budget: int) -> HeldBytes:
+        """What the requests for all deployments and for the API hold together."""
+        return HeldBytes(self._table, budget)
 
     def close(self) -> None:
         """Leave the other proxies, which no longer count what this one uses."""

@@ -1,8 +1,11 @@
 """Passes a stream of a model on to its caller: frame by frame, as they come."""
 
+from collections.abc import Callable
+
 from model_deployment.proxy.answers import UpstreamAnswer
 from model_deployment.proxy.caller_request import CallerRequest
 from model_deployment.proxy.headers import RawHeader
+from model_deployment.proxy.held_bytes import RELAYED, SMALL
 from model_deployment.proxy.joined_answer import joined
 from model_deployment.proxy.model_connection import AnswerTooLarge, BrokenAnswer, ModelConnection
 from model_deployment.worker.failure_header import FAULT
@@ -51,15 +54,24 @@ class FrameReader:
 class StreamRelay:
     """One stream, from the head of its answer to its end."""
 
-    def __init__(self, request: CallerRequest, *, timeout: float, kept_bytes: int) -> None:
+    def __init__(
+        self,
+        request: CallerRequest,
+        timeout: float,
+        *,
+        kept_bytes: int,
+        hold: Callable[[int], None] = lambda size: None,
+    ) -> None:
         """
         Args:
             timeout: seconds the caller may accept nothing.
             kept_bytes: bytes up to which the values are kept for :meth:`joined`.
+            hold: counts at least so many bytes for the stream; may raise TooManyBodies.
         """
         self._request = request
         self._timeout = timeout
         self._kept_bytes = kept_bytes
+        self._hold = hold
         self._kept: list[bytes] = []
         self._size = 0
         self._reader = FrameReader()
@@ -74,6 +86,7 @@ class StreamRelay:
         Raises:
             StreamFailed: the model raised an exception, or yields nothing any more.
             BrokenAnswer, AnswerTooLarge, TimeoutError: the stream has no end.
+            TooManyBodies: other answers take too many bytes.
             CallerGone: the caller has left.
         """
         request = self._request
@@ -86,6 +99,8 @@ class StreamRelay:
             frames = self._reader.feed(piece)
             if self._reader.held > longest:
                 raise AnswerTooLarge
+            if self._reader.held > SMALL or request.backed_up:
+                self._hold(max(self._reader.held, RELAYED))
             failure = read_failure(frames[-1]) if frames else None
             complete = bool(frames) and frames[-1] == _DONE
             if failure or complete:

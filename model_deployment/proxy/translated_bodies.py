@@ -3,13 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from model_deployment.core.errors import TooBusy
-from model_deployment.http.framing import content_length, ensure_whole
+from model_deployment.proxy.body_reading import receive_body
 from model_deployment.proxy.caller_request import CallerRequest
 from model_deployment.proxy.context import ExchangeContext
-
-#: Bytes of such bodies that a proxy holds.
-_MOST_BYTES = 256 * 1024 * 1024
+from model_deployment.proxy.held_bytes import HeldKind
 
 
 class TranslatedBodies:
@@ -17,7 +14,6 @@ class TranslatedBodies:
 
     def __init__(self, context: ExchangeContext) -> None:
         self._context = context
-        self._size = 0
 
     @asynccontextmanager
     async def received(self, request: CallerRequest) -> AsyncIterator[bytes]:
@@ -26,25 +22,5 @@ class TranslatedBodies:
         Raises:
             ModelDeploymentError: it is too large, incomplete, or others hold too many bytes.
         """
-        held = 0
-
-        def hold(size: int) -> None:
-            nonlocal held
-            held += size
-            self._size += size
-            if self._size > _MOST_BYTES and held < self._size:
-                raise TooBusy("cannot read the body now: others hold too many bytes", retry_after=1)
-
-        declared = content_length(request.named)
-        try:
-            content = await request.read(
-                declared=declared,
-                limit=self._context.max_body_bytes,
-                timeout=self._context.caller_timeout,
-                hold=hold,
-            )
-            if declared is not None:
-                ensure_whole(declared, len(content))
-            yield content
-        finally:
-            self._size -= held
+        with self._context.hold(HeldKind.PREDICTION) as holding:
+            yield await receive_body(request, self._context, holding)

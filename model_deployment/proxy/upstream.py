@@ -10,6 +10,7 @@ from model_deployment.core.domain import Address
 from model_deployment.core.errors import TooBusy
 from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
+from model_deployment.proxy.held_bytes import Holding
 from model_deployment.proxy.model_pool import ModelPool
 from model_deployment.proxy.shared_limits import DeploymentUsage, SharedNumber
 from model_deployment.proxy.slot_queue import SlotQueue
@@ -253,6 +254,8 @@ class UpstreamCall:
         self._abort_error: Exception | None = None
         #: Something may have reached the model.
         self.sent = False
+        #: Counts the bytes of the answer, if it is large.
+        self.answer: Holding | None = None
 
     def __enter__(self) -> Self:
         """

@@ -83,6 +83,7 @@ async def _send(
     call.mark_sent()
     try:
         head = upstream.head(request.query, request.headers(), len(request.content))
+        connection.holding = call.answer
         await connection.ask(head, request.content, may_relay=relay is not None)
         if relay is not None and connection.relayed:
             await relay(connection)

@@ -220,7 +220,7 @@ async def test_a_caller_who_stops_sending(serve: Serve, data: bytes) -> None:
 
 
 async def test_a_caller_who_never_comes_to_an_end(serve: Serve) -> None:
-    front = await serve(echo, patience=0.1)
+    front = await serve(echo, patience=5, body_timeout=0.5)
     caller = await front.call()
     await caller.send(post_chunked(b"x", end=False))
     answer = asyncio.create_task(caller.receive())

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from model_deployment.http import api_connection
+from model_deployment.http.api_connection import QuietWebSocket
 from model_deployment.proxy import tunnel
 from tests.support.raw_http import Wire
 from tests.support.socket_front import CAMERA, TOKEN, SocketFront, handshake
@@ -484,3 +486,25 @@ async def test_hundreds_of_devices_connect_at_once(fronts: Fronts) -> None:
 
     await asyncio.gather(*map(one, range(600)))
     assert len(front.tunnels) == 600
+
+
+async def test_messages_that_are_not_complete_are_limited_for_all_sockets_together(
+    front: SocketFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_connection, "MOST_HELD", 300_000)
+    begun = frame(bytes(200_000))[:-1]
+    first = await opened(front)
+    await first.send(begun)
+    await until(lambda: QuietWebSocket.held >= 190_000, what="the first message")
+    second = await opened(front)
+    await second.send(begun)
+    assert await second.ended(), "closed with 1013"
+    await until(lambda: QuietWebSocket.held < 210_000, what="the end of the second one")
+    # A message in tiny pieces is whole, and the first one goes on.
+    await first.send(bytes(1))
+    await until(lambda: front.api.heard == ["\0" * 200_000], what="the first message")
+    third = await opened(front)
+    await third.send(frame(b"a", first=0x01), *[frame(b"b", first=0x00)] * 3000)
+    await third.send(frame(b"c", first=0x80))
+    await until(lambda: front.api.heard[1:] == ["a" + "b" * 3000 + "c"], what="the third message")
+    assert QuietWebSocket.held == 0

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_deployment.proxy.held_bytes import HeldKind
 from model_deployment.proxy.limits_file import LimitsFile, create_limits_file
 from model_deployment.proxy.shared_limits import SharedLimits, SharedNumber, unshared_usage
 
@@ -114,6 +115,26 @@ def test_a_file_of_another_form_is_not_opened(path: Path) -> None:
 
 
 # Every order of steps: each proxy is a thread, and only one of them runs until its next step.
+
+
+def test_the_file_of_the_release_before_is_replaced_and_its_proxies_go_on(path: Path) -> None:
+    before = path.with_name("before")
+    # As it was: no record beside those of deployments, and another name of the format.
+    boot = path.read_bytes()[8:16]
+    head = b"limits-1" + boot + (8).to_bytes(8, "little") + COLUMNS.to_bytes(8, "little")
+    before.write_bytes(head.ljust(64 * (1 + COLUMNS + COLUMNS * 8), b"\0"))
+    with pytest.raises(ValueError, match="another format"):
+        LimitsFile.open(before, 0)
+    with before.open("r+b") as mapped:
+        create_limits_file(before, rows=8, columns=COLUMNS)
+        mapped.write(b"limits-1")  # what an old proxy has mapped is another file by now
+    with closing(SharedLimits.open(before, 0)) as one, closing(SharedLimits.open(before, 1)) as two:
+        here, there = one.held_bytes(100), two.held_bytes(100)
+        here.take(HeldKind.CALL, 10, 0)
+        assert there.total(HeldKind.CALL) == 10
+        # The last row of deployments is not the common one.
+        one.row(7).held.add(5, 10)
+        assert there.total(HeldKind.PREDICTION) == 0
 
 
 class SteppedFile(LimitsFile):
