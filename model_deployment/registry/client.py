@@ -32,6 +32,7 @@ from model_deployment.registry.errors import (
     no_model,
 )
 from model_deployment.registry.mlflow_client import connect, create_database, import_mlflow
+from model_deployment.registry.mlflow_server import MlflowServer
 from model_deployment.registry.run_metrics import RunMetrics
 from model_deployment.registry.threads import DaemonThreads
 from model_deployment.registry.values import (
@@ -80,6 +81,8 @@ class Registry:
         # Apart from the others: aliases are looked up all the time, also while the registry hangs.
         self._alias_lookups = DaemonThreads("aliases", _ALIAS_LOOKUPS)
         self._metrics = RunMetrics()
+        servers = {uri: MlflowServer(uri) for uri in (tracking_uri, registry_uri)}
+        self._tracking, self._server = servers[tracking_uri], servers[registry_uri]
         self._client: Any = None
         self._client_lock = threading.Lock()
 
@@ -141,7 +144,7 @@ class Registry:
             UnknownModel: there is no such model.
             RegistryUnavailable: the registry did not answer in time.
         """
-        what, work = f"look up the aliases of {model}", partial(read_aliases, model)
+        what, work = f"look up the aliases of {model}", partial(read_aliases, model, self._server)
         return await self.ask(what, work, threads=self._alias_lookups)
 
     async def download(self, key: ModelKey, destination: Path) -> Path:
@@ -176,14 +179,9 @@ class Registry:
                 ) from error
             return Path(found)
 
-        def clear() -> None:
-            shutil.rmtree(destination, ignore_errors=True)
-
-        return await self._limited(
-            f"download {key}",
-            self._download_timeout,
-            lambda: self._downloads.run(work, late=clear),
-        )
+        clear = partial(shutil.rmtree, destination, ignore_errors=True)
+        call = partial(self._downloads.run, work, late=clear)
+        return await self._limited(f"download {key}", self._download_timeout, call)
 
     def download_files(
         self, key: ModelKey, destination: Path, names: Sequence[str], client: Any
@@ -225,12 +223,11 @@ class Registry:
             UnknownModel: what was asked for does not exist.
             RegistryUnavailable: the registry did not answer in time.
         """
-        slots = threads or self._lookups
+        run = (threads or self._lookups).run
         limit = self._timeout if limit is None else limit
         try:
-            return await self._limited(
-                what, limit, partial(slots.run, lambda: work(self._open_client()), late)
-            )
+            call = partial(run, lambda: work(self._open_client()), late)
+            return await self._limited(what, limit, call)
         except UnknownModel as error:
             found = ""
             if about is not None:
@@ -259,7 +256,7 @@ class Registry:
                 import_mlflow()
                 if self._own:
                     create_database(self._registry_uri)
-                self._client = connect(self._tracking_uri, self._registry_uri, self._timeout)
+                self._client = connect(self._tracking, self._server, self._timeout)
             return self._client
 
     async def _limited(self, what: str, limit: float, call: Callable[[], Awaitable[T]]) -> T:
@@ -275,7 +272,9 @@ class Registry:
         except ModelDeploymentError:
             raise
         except Exception as error:
-            raise _translate(what, error, self._address) from error
+            self._tracking.doubt()
+            self._server.doubt()
+            raise _translate(what, error, self._address, self._release) from error
 
     def _locked(self) -> str:
         """Why the file of the registry did not answer; empty if it is not a file, or is free."""
@@ -288,6 +287,10 @@ class Registry:
     @property
     def _address(self) -> str:
         return shown(self._registry_uri)
+
+    @property
+    def _release(self) -> str:  # of two servers nothing says which one failed
+        return self._server.last_version if self._server is self._tracking else ""
 
 
 def _models(client: Any) -> list[RegisteredModel]:
@@ -313,10 +316,10 @@ def _suggest(about: ModelKey | str, client: Any) -> str:
     return f"the registry has no version {about.version} of {name}, which has {in_words(versions)}{more}"
 
 
-def _translate(what: str, error: Exception, registry: str) -> ModelDeploymentError:
+def _translate(what: str, error: Exception, registry: str, version: str) -> ModelDeploymentError:
     if is_absent(error):
         return UnknownModel(_cannot(what, f"the registry says: {first_line(error)}"))
-    refusal = RegistryUnavailable(_cannot(what, explain(error, registry)), retry_after=10)
+    refusal = RegistryUnavailable(_cannot(what, explain(error, registry, version)), retry_after=10)
     _log.warning("registry call failed: %s", refusal.detail)
     return refusal
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from model_deployment.registry.server_features import is_missing_call, missing_path
 from model_deployment.registry.values import shown
 
 _LONGEST = 200
@@ -78,13 +79,20 @@ class RegistryUnusable(Exception):
     """A check before the call showed that the registry cannot be used; the text says why."""
 
 
-def explain(error: BaseException, registry: str) -> str:
+def explain(error: BaseException, registry: str, version: str = "") -> str:
     """A clause like ``cannot reach the MLflow registry at http://host:5000: connection refused``.
 
     Args:
         error: the exception of MLflow's client.
         registry: the address, without credentials.
+        version: the MLflow release of its server; empty if unknown.
     """
+    if version and is_missing_call(error):
+        path = missing_path(error)
+        return (
+            f"the MLflow server at {registry} is {version}, which has no such call{path and f' ({path})'}; "
+            "a newer server has it"
+        )
     chain = [*_chain(error)]
     if why := _unreachable(chain):
         return f"cannot reach the MLflow registry at {registry}: {why}"

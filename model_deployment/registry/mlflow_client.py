@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from model_deployment.log import lines
+from model_deployment.registry.mlflow_server import MlflowServer
+from model_deployment.registry.served_client import ServedClient
 
 
 def create_database(uri: str) -> None:
@@ -41,8 +43,11 @@ def import_mlflow() -> None:
     lines.adopt("mlflow", "alembic", "huey")
 
 
-def connect(tracking_uri: str, registry_uri: str, timeout: float) -> Any:
-    """A client that gives up within ``timeout`` seconds, unless the environment says otherwise."""
+def connect(tracking: MlflowServer, registry: MlflowServer, timeout: float) -> ServedClient:
+    """A client that gives up within ``timeout`` seconds, unless the environment says otherwise.
+
+    It asks the servers only for what they have.
+    """
     import mlflow
     from mlflow import environment_variables as variables
 
@@ -57,6 +62,7 @@ def connect(tracking_uri: str, registry_uri: str, timeout: float) -> Any:
     # Lines with links to runs would stand among the log's.
     default(variables.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT, True)
     # Process-wide too: a database registry resolves models:/<id> with these addresses.
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(registry_uri)
-    return mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)
+    mlflow.set_tracking_uri(tracking.address)
+    mlflow.set_registry_uri(registry.address)
+    client = mlflow.MlflowClient(tracking_uri=tracking.address, registry_uri=registry.address)
+    return ServedClient(client, tracking, registry)

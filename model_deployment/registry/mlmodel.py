@@ -27,6 +27,8 @@ _MALFORMED = (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, R
 #: Limits of a request that is shown: a word of a shell command has 128 KiB at most.
 _MOST_BYTES = 100_000
 _MOST_NUMBERS = 30_000
+#: Numbers of a tensor that is made to compare predictions: those of a colour image of 590 by 590.
+_MOST_COMPARED = 1 << 20
 
 
 class MLmodelReader:
@@ -58,6 +60,20 @@ class MLmodelReader:
         """A request to show: the model's own, else one made from its signature, else None."""
         signature, own, request = self.read(model_path)
         return request if signature or own is not None else None
+
+    def comparable(self, model_path: Path) -> Any:
+        """A request whose rows show whether the model predicts each by itself; None if there is none.
+
+        As :meth:`example`, but for a model of tensors of any size: its own rows tell more than one of
+        zeros, and one image may be larger than what anybody wants to be shown.
+        """
+        signature, own = self._signature_and_example(model_path)
+        gate = Gate(signature, self._mapping, Validation.COERCE)
+        if not gate.takes_tensors:
+            return self.example(model_path)
+        if own is not None and gate.check(own).table is not None:
+            return own
+        return sample(signature, self._examples, _MOST_COMPARED)
 
     def flavors(self, model_path: Path) -> Any:
         """The flavors of the model, as its file has them; None if there are none."""
@@ -107,7 +123,10 @@ def _read(model_path: Path) -> tuple[Signature | None, Any]:
 
 
 def _scoring_example(model_path: Path, document: Any) -> Any:
-    """The request that MLflow saved beside the model, in the form of its scoring server."""
+    """The request that MLflow saved beside the model, in the form of its scoring server.
+
+    MLflow 2.9 saved only the example, so the request is made of that.
+    """
     if not document:
         return None
     info = document.get("saved_input_example_info")
@@ -115,10 +134,37 @@ def _scoring_example(model_path: Path, document: Any) -> Any:
         info = {}
     # The model chooses the name, so only the last part of it is used.
     name = Path(str(info.get("serving_input_path", "serving_input_example.json"))).name
+    request = _json(model_path / name)
+    if request is not None or "artifact_path" not in info:
+        return request
+    return _request_of(_json(model_path / Path(str(info["artifact_path"])).name), info)
+
+
+def _json(path: Path) -> Any:
     try:
-        return loads((model_path / name).read_bytes())
+        return loads(path.read_bytes())
     except (OSError, ValueError, MalformedJson):
         return None
+
+
+def _request_of(example: Any, info: dict[str, Any]) -> Any:
+    """The scoring request of a saved example (``mlflow.models.utils._Example``); None for other kinds.
+
+    Args:
+        info: ``saved_input_example_info`` of the ``MLmodel`` file.
+    """
+    if not isinstance(example, dict):
+        return None
+    params = {}
+    if str(info.get("params")).lower() == "true":
+        params = {"params": example.get("params")}
+        example = example.get("inputs")
+    match info.get("type"), example:
+        case "dataframe", {"data": list()}:  # the orientation "values" has no columns
+            return {"dataframe_split": example, **params}
+        case "ndarray", {"inputs": inputs}:
+            return {"inputs": inputs, **params}
+    return None
 
 
 def _type_mapping() -> Path:

@@ -37,6 +37,10 @@ class MLmodelCache:
     def example(self, model_path: Path) -> Any:
         return self._once("example", model_path, lambda: self._reader.example(model_path))
 
+    def comparable(self, model_path: Path) -> Any:
+        """As :meth:`MLmodelReader.comparable`; not remembered: it is asked for once in a launch."""
+        return self._reader.comparable(model_path)
+
     def flavors(self, model_path: Path) -> Any:
         """As :meth:`MLmodelReader.flavors`; the result is shared and must not be changed."""
         return self._once("flavors", model_path, lambda: self._reader.flavors(model_path))

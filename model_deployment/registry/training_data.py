@@ -286,9 +286,10 @@ def _source(text: Any) -> Path | S3Object | None:
 
 def _target(key: ModelKey, names: Sequence[str]) -> str | None:
     try:
-        from mlflow.models import get_model_info
+        from mlflow.models import Model
 
-        signature = get_model_info(f"models:/{key.model}/{key.version}").signature
+        # Not MLflow's get_model_info, which asks the server for the logged model as well.
+        signature = Model.load(f"models:/{key.model}/{key.version}").signature
         inputs = signature.inputs.to_dict() if signature and signature.inputs else []
         known = {str(column["name"]) for column in inputs}  # files have numbers as text
     except Exception as error:  # without a signature the data are still useful

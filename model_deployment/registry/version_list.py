@@ -36,11 +36,7 @@ def read_versions(
         client: MLflow's; raises as that does.
     """
     aliases = client.get_registered_model(name).aliases
-    before = f" AND version_number < {wanted.before}" if wanted.before is not None else ""
-    search = partial(
-        client.search_model_versions, f"name='{name}'{before}", order_by=["version_number DESC"]
-    )
-    found = all_pages(search, wanted.limit)
+    found = _search(client, name, wanted)
     versions = sorted(found, key=lambda version: -int(version.version))
     of_runs = metrics.of(client, versions, end)
     if missing := of_runs.count(None):
@@ -54,6 +50,21 @@ def read_versions(
         )
         for version, of_run in zip(versions, of_runs, strict=True)
     ]
+
+
+def _search(client: Any, name: str, wanted: VersionRange) -> list[Any]:
+    newest_first = partial(client.search_model_versions, order_by=["version_number DESC"])
+    if wanted.before is None:
+        return all_pages(partial(newest_first, f"name='{name}'"), wanted.limit)
+    older = f"name='{name}' AND version_number < {wanted.before}"
+    try:
+        return all_pages(partial(newest_first, older), wanted.limit)
+    except Exception as error:
+        if getattr(error, "error_code", "") != "INVALID_PARAMETER_VALUE":
+            raise
+    # Servers of MLflow 1 compare no numbers.
+    found = all_pages(partial(newest_first, f"name='{name}'"))
+    return [one for one in found if int(one.version) < wanted.before][: wanted.limit]
 
 
 def all_pages(search: Callable[..., Any], limit: int | None = None) -> list[Any]:

@@ -183,6 +183,6 @@ def test_target_is_found_among_numbered_columns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     inputs = SimpleNamespace(to_dict=lambda: [{"type": "double", "name": n} for n in (0, 1)])
-    info = SimpleNamespace(signature=SimpleNamespace(inputs=inputs))
-    monkeypatch.setattr("mlflow.models.get_model_info", lambda uri: info)
+    model = SimpleNamespace(signature=SimpleNamespace(inputs=inputs))
+    monkeypatch.setattr("mlflow.models.Model.load", lambda uri: model)
     assert training_module._target(KEY, ["0", "1", "y"]) == "y"

@@ -56,3 +56,24 @@ def test_a_page_is_read_and_no_more(wanted: VersionRange, first: int | None, cou
     assert [one.key.version for one in found] == [*range(first or 0, (first or 0) - count, -1)]
     assert client.returned == count
     assert {one.key.version: one.aliases for one in found}.get(298, ["champion"]) == ["champion"]
+
+
+class ComparesNoNumbers(Client):
+    """A server of MLflow 1.30."""
+
+    def search_model_versions(self, filter: str, **named: Any) -> Any:
+        if "<" in filter:
+            raise Refusal
+        return super().search_model_versions(filter, **named)
+
+
+class Refusal(Exception):
+    """In the words of MLflow 1.30."""
+
+    error_code = "INVALID_PARAMETER_VALUE"
+
+
+def test_server_that_compares_no_numbers_has_its_versions_paged() -> None:
+    wanted = VersionRange(3, before=200)
+    found = read_versions("m", wanted, RunMetrics(), time.monotonic() + 30, ComparesNoNumbers())
+    assert [one.key.version for one in found] == [199, 198, 197]
