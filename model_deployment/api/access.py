@@ -51,6 +51,13 @@ OPEN_CALLS = frozenset(
     if policy.role is None
 )
 
+#: The same, of calls that write the body to the disk as it comes.
+STREAMED_CALLS = frozenset(
+    (method, _pattern(template).pattern)
+    for (method, template), policy in POLICIES.items()
+    if policy.streams
+)
+
 _COMPILED = [
     (method, _pattern(template), policy) for (method, template), policy in POLICIES.items()
 ]

@@ -26,6 +26,7 @@ from model_deployment.api.schemas import DeploymentOut, EventOut, ModelOut, Serv
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.changes import Changes
 from model_deployment.control.controller import Controller
+from model_deployment.control.deployment_environments import DeploymentEnvironments
 from model_deployment.core.domain import Deployment, Handle, State
 from model_deployment.core.endpoints import EndpointName
 from model_deployment.core.errors import (
@@ -43,6 +44,7 @@ from model_deployment.core.replacement import Strategy
 from model_deployment.gate import dumps
 from model_deployment.registry.version_details import VersionDetails
 from model_deployment.runtime.base import Identify
+from model_deployment.runtime.logs import tail_of
 
 #: Reads the files of a deployment's model: ``(signature, example, request to show)``.
 Describe = Callable[[Deployment], tuple[dict[str, Any] | None, Any, Any]]
@@ -84,6 +86,7 @@ class DeploymentCalls:
     disown: Callable[[ModelKey], Awaitable[None]]
     changes: Changes
     registered: FindDetails
+    environments: DeploymentEnvironments
 
     async def deploy(
         self,
@@ -132,7 +135,8 @@ class DeploymentCalls:
         return self.show(row, request)
 
     def show(self, row: Deployment, request: Request) -> DeploymentOut:
-        return DeploymentOut.of(row, str(request.base_url), self.identify)
+        environment = self.environments.view(row)
+        return DeploymentOut.of(row, str(request.base_url), self.identify, environment)
 
     async def _failed(self, row: Deployment) -> Response:
         error = DeployFailed(
@@ -141,15 +145,18 @@ class DeploymentCalls:
                 "name": str(row.key),
                 "reason": row.reason,
                 "advice": advice(row.reason),
-                "log": (await self._last_lines(row.key)).splitlines(),
+                "log": (await self._last_lines(row)).splitlines(),
             },
         )
         return respond(error)
 
-    async def _last_lines(self, key: ModelKey) -> str:
-        """The end of the log of the newest launch; empty if there was no launch."""
-        launch_id = await self.controller.last_launch(key)
-        return await self.tail(launch_id, _LAST_LINES) if launch_id else ""
+    async def _last_lines(self, row: Deployment) -> str:
+        """The end of the log of the newest launch, or where there is none, of the build before it."""
+        launch_id = await self.controller.last_launch(row.key)
+        found = await self.tail(launch_id, _LAST_LINES) if launch_id else ""
+        if found or (path := self.environments.log(row)) is None:
+            return found
+        return await asyncio.to_thread(tail_of, path, _LAST_LINES)
 
     async def explain(self, error: ChangeFailed) -> ChangeFailed:
         """The error of a change with advice, and with the end of the log of the launch that failed."""
@@ -199,7 +206,9 @@ class DeploymentCalls:
         await self.refresh()
         launch_ids = [one.launch_id for one in row.launches if one.launch_id]
         figures = LaunchFigures(memory, {id: self.traffic(id).in_flight for id in launch_ids})
-        members = ModelOut.members(row, str(request.base_url), self.identify, figures)
+        environment = self.environments.view(row)
+        base_url = str(request.base_url)
+        members = ModelOut.members(row, base_url, self.identify, environment, figures)
         return ModelOut(
             **members,
             workers_serving=await self.workers(row),

@@ -1,12 +1,22 @@
 """Checks every request before the application: canonical path, access rights, size of the body."""
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from model_deployment.api import problems
-from model_deployment.core.errors import ModelDeploymentError, NonCanonicalPath, PayloadTooLarge
+from model_deployment.core.errors import (
+    BodyTimeout,
+    ModelDeploymentError,
+    NonCanonicalPath,
+    PayloadTooLarge,
+    TooManyBodies,
+)
 from model_deployment.http.framing import content_length, ensure_whole
 from model_deployment.http.paths import NON_CANONICAL, is_canonical
+from model_deployment.proxy.held_bytes import UNCOUNTED, HeldBytes, HeldKind, Holding, Pace
+from model_deployment.proxy.problems import LINGER
 
 Message = MutableMapping[str, Any]
 
@@ -36,12 +46,19 @@ class Guard:
         app: App,
         *,
         max_body_bytes: int,
+        max_held_bytes: int = 256 * 1024 * 1024,
+        patience: float = 30.0,
+        body_timeout: float = 60.0,
         authorise: Callable[[Message], int | None],
         reads_body: Callable[[Message], bool] = lambda scope: False,
     ) -> None:
         """Guard an application.
 
         Args:
+            max_held_bytes: bytes of all bodies that are held. Proxies have counted and timed them already,
+                but a proxy of the release before has not, nor has a caller who uses its socket.
+            patience: seconds that a body may pause.
+            body_timeout: seconds that a whole body may take, as ``held_bytes.Pace`` has it.
             authorise: raises the reason why a request is refused; returns a smaller limit of its body, or
                 None.
             reads_body: whether the call itself reads the body of a request as it comes, and limits it.
@@ -50,6 +67,10 @@ class Guard:
         self._authorise = authorise
         self._reads_body = reads_body
         self._limit = max_body_bytes
+        #: The bodies that the controller holds.
+        self.held = HeldBytes.unshared(max_held_bytes)
+        self._patience = patience
+        self._body_timeout = body_timeout
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         """See the ASGI specification."""
@@ -66,10 +87,26 @@ class Guard:
             if self._reads_body(scope):
                 await self._app(scope, receive, with_security_headers(scope, send))
                 return
-            body = await self._read(receive, limit)
+        except ModelDeploymentError as error:
+            await refuse(scope, receive, send, error)
+            return
+        with Holding(self.held, HeldKind.CALL) as holding:
+            await self._pass_on(scope, receive, send, holding, limit)
+
+    async def _pass_on(
+        self, scope: Message, receive: Any, send: Any, holding: Holding, limit: int | None
+    ) -> None:
+        """Read the whole body, and have the application answer."""
+        try:
             declared = content_length(dict(scope["headers"]))
+            self.held.ensure_room(HeldKind.CALL, declared)
+            body = await self._read(receive, limit, holding)
             if body is not None and declared is not None:
                 ensure_whole(declared, len(body))
+        except (TooManyBodies, BodyTimeout) as error:
+            holding.release()
+            await refuse_unread(scope, receive, send, error)
+            return
         except ModelDeploymentError as error:
             await refuse(scope, receive, send, error)
             return
@@ -80,25 +117,76 @@ class Guard:
             scope = {**scope, "method": "GET", BODILESS: True}
         await self._app(scope, _replay(body, receive), with_security_headers(scope, send))
 
-    async def _read(self, receive: Any, limit: int | None) -> bytes | None:
+    async def _read(self, receive: Any, limit: int | None, holding: Holding) -> bytes | None:
         """The whole body, which is small for all calls but predictions; None if the caller disconnected."""
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            body += message.get("body", b"")
-            if limit is not None and len(body) > limit:
-                raise PayloadTooLarge(
-                    f"cannot accept the body: it is larger than the {limit} bytes that this call takes"
-                )
-            if len(body) > self._limit:
-                raise PayloadTooLarge(
-                    f"cannot accept the body: it is larger than {self._limit} bytes "
-                    "(MODEL_DEPLOYMENT_MAX_BODY_BYTES)"
-                )
-            if not message.get("more_body", False):
-                return bytes(body)
+        body, piece = bytearray(), b""
+        pace = Pace(self._patience, self._body_timeout, holding)
+        try:
+            while True:
+                message = await _next(receive, pace, len(body))
+                if message["type"] == "http.disconnect":
+                    return None
+                piece = message.get("body", b"")
+                body += piece
+                if limit is not None and len(body) > limit:
+                    raise PayloadTooLarge(
+                        f"cannot accept the body: it is larger than the {limit} bytes that this call takes"
+                    )
+                if len(body) > self._limit:
+                    raise PayloadTooLarge(
+                        f"cannot accept the body: it is larger than {self._limit} bytes "
+                        "(MODEL_DEPLOYMENT_MAX_BODY_BYTES)"
+                    )
+                if len(body) > UNCOUNTED:
+                    holding.ensure(len(body))
+                if not message.get("more_body", False):
+                    return bytes(body)
+        finally:
+            # The traceback of a refusal keeps this frame for as long as the refusal takes.
+            body.clear()
+            piece = b""
+
+
+async def _next(receive: Any, pace: Pace, received: int) -> Message:
+    """What comes next of a body.
+
+    Raises:
+        BodyTimeout: it is too slow.
+    """
+    while True:
+        try:
+            async with asyncio.timeout_at(pace.next()):
+                message: Message = await receive()
+        except TimeoutError:
+            if pace.too_slow():
+                raise BodyTimeout.of(received) from None
+            continue
+        pace.moved(len(message.get("body", b"")))
+        if message.get("more_body", False) and pace.too_slow():
+            raise BodyTimeout.of(received)
+        return message
+
+
+async def refuse_unread(
+    scope: Message, receive: Any, send: Any, error: ModelDeploymentError
+) -> None:
+    """Answer a caller who is still sending the body with an error; its connection ends.
+
+    If it ended with bytes unread, the caller might lose the answer (RFC 9112, section 9.6).
+    """
+
+    async def send_then_read(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b""})
+
+    await refuse(scope, receive, send_then_read, error)
 
 
 async def refuse(scope: Message, receive: Any, send: Any, error: ModelDeploymentError) -> None:

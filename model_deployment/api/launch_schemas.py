@@ -52,7 +52,7 @@ LAUNCH_EXAMPLE = {
     "replica": 0, "role": "serving", "state": "ready", "step": None, "reason": "healthy",
     "since": "2026-01-31T12:00:05Z", "ready_at": "2026-01-31T12:00:05Z", "launch_id": "6b1c0f9e2d",
     "port": 8001, "address": "127.0.0.1:8001", "pid": 4242, "container": None, "image": None,
-    "tries": 0, "current": True, "memory": 29_000_000, "in_flight": 2,
+    "threads": 2, "tries": 0, "current": True, "memory": 29_000_000, "in_flight": 2,
 }  # fmt: skip
 
 
@@ -89,6 +89,10 @@ class CurrentLaunchOut(BaseModel):
     pid: int | None = Field(description="Its process; null while it has none, and for a container.")
     container: str | None = Field(description="Its container; null for a process.")
     image: str | None = Field(description="The image of its container; null for a process.")
+    threads: int | None = Field(
+        description="Threads that each of its worker processes computes with; null while it has no "
+        "process, and for one of an earlier release."
+    )
     tries: int = Field(description="Failures in a row.")
     current: bool = Field(
         description="Whether it has the options and the artifacts that the deployment has now."
@@ -134,9 +138,9 @@ def current_launches(
 
 
 def identity_of(handle: Handle | None, identify: Identify) -> dict[str, Any]:
-    """The members ``pid``, ``container`` and ``image`` of an answer."""
+    """The members ``pid``, ``container``, ``image`` and ``threads`` of an answer."""
     found: Mapping[str, str | int] = identify(handle) if handle is not None else {}
-    return {name: found.get(name) for name in ("pid", "container", "image")}
+    return {name: found.get(name) for name in ("pid", "container", "image", "threads")}
 
 
 def _address(handle: Handle | None) -> str | None:

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field, TypeAdapter
 
+from model_deployment.api.environment_schemas import BUILD
 from model_deployment.api.examples import example
 from model_deployment.api.monitoring import Until
 from model_deployment.api.parameters import Key
@@ -19,11 +21,13 @@ from model_deployment.api.problems import problem
 from model_deployment.api.times import parse_moment
 from model_deployment.api.unknown_parameters import StrictRoute
 from model_deployment.control.controller import Controller
+from model_deployment.core.domain import Deployment, Desired, State
 from model_deployment.core.errors import InvalidRequest, NotFound
 from model_deployment.core.launches import LaunchRecord, launches_of
 from model_deployment.core.names import ModelKey
 from model_deployment.core.replica_counts import launch_of_replica
 from model_deployment.runtime.log_lines import LogLevel, LogLine, MessageFilter
+from model_deployment.runtime.logs import search_in
 
 #: The last lines of a launch's log that are wanted.
 Search = Callable[[str, int, MessageFilter], list[LogLine]]
@@ -95,6 +99,8 @@ class LogCalls:
     search: Search
     exists: Exists
     update: Update
+    #: The log of the build of a deployment's environment; None if there is none.
+    build_log: Callable[[Deployment], Path | None]
 
     async def get_logs(
         self,
@@ -103,7 +109,11 @@ class LogCalls:
         lines: Annotated[int, Query(ge=1, le=10_000, description="Number of last lines.")] = 100,
         launch: Annotated[
             str | None,
-            Query(max_length=64, description="Id of an earlier launch; default: the newest one."),
+            Query(
+                max_length=64,
+                description="Id of an earlier launch, or `build`: the build of its environment. Default: "
+                "the newest launch, and before there is one the build.",
+            ),
         ] = None,
         replica: Annotated[
             int | None,
@@ -140,21 +150,20 @@ class LogCalls:
 
         With `If-None-Match`, 304 if the answer is the same: so a log is followed.
         """
-        launch_id = await self._launch(ModelKey.parse(name), launch, replica)
+        key = ModelKey.parse(name)
+        launch_id = await self._launch(key, launch, replica)
         now = datetime.now(UTC)
         begin, end = (parse_moment(one, now) if one else None for one in (since, until))
         matches = MessageFilter(search, level, begin, end)
-        found = await self._search(launch_id, lines, matches) if launch_id else []
-        answer = _answer_of(found, format)
-        tag = f'"{hashlib.sha256(answer.body).hexdigest()[:16]}"'
-        # A follower polls, hence the tag. Browsers must not store logs, which are for operators.
-        headers = {"X-Launch-Id": launch_id, "ETag": tag}
-        if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
-            return Response(status_code=304, headers=headers)
-        answer.headers.update(headers)
-        return answer
+        found = await self._search(key, launch_id, lines, matches) if launch_id else []
+        return _unless_known(_answer_of(found, format), launch_id, request)
 
-    async def _search(self, launch_id: str, lines: int, matches: MessageFilter) -> list[LogLine]:
+    async def _search(
+        self, key: ModelKey, launch_id: str, lines: int, matches: MessageFilter
+    ) -> list[LogLine]:
+        if launch_id == BUILD:
+            path = self.build_log(await self.controller.get(key))
+            return await asyncio.to_thread(search_in, path, lines, matches) if path else []
         with contextlib.suppress(OSError):  # what was fetched before can be read
             await self.update(launch_id)
         return await asyncio.to_thread(self.search, launch_id, lines, matches)
@@ -174,14 +183,25 @@ class LogCalls:
                 )
             return await self._launch_of_replica(key, replica)
         if launch is None:
-            await self.controller.get(key)
-            return await self.controller.last_launch(key) or ""
+            return await self._newest(await self.controller.get(key))
+        if launch == BUILD:
+            return launch
         if launch not in {one.launch_id for one in await self._launches(key)}:
             raise NotFound(
                 f"cannot read the log of launch {launch!r}: {key} has no log of such a launch; "
                 f"GET /model/{key}/launches lists those that are kept"
             )
         return launch
+
+    async def _newest(self, row: Deployment) -> str:
+        """What has the newest log; empty if nothing has one."""
+        launch_id = await self.controller.last_launch(row.key) or ""
+        if row.launch_id is None and self.build_log(row) is not None:
+            # It waits for its environment, or that could not be built, since the launch before.
+            waits = row.state is State.PENDING and row.desired is Desired.RUNNING
+            if waits or not launch_id or not await asyncio.to_thread(self.exists, launch_id):
+                return BUILD
+        return launch_id
 
     async def _launch_of_replica(self, key: ModelKey, replica: int) -> str:
         row = await self.controller.get(key)
@@ -232,3 +252,13 @@ def _answer_of(lines: Sequence[LogLine], form: Literal["text", "json"]) -> Respo
         shown = [LogLineOut(at=one.at, level=one.level, text=one.text) for one in lines]
         return Response(_LINES.dump_json(shown), media_type="application/json")
     return PlainTextResponse("".join(f"{line}\n" for line in lines).encode())
+
+
+def _unless_known(answer: Response, launch_id: str, request: Request) -> Response:
+    """The answer with its tag, or 304: a follower polls. Browsers must not store logs of operators."""
+    tag = f'"{hashlib.sha256(answer.body).hexdigest()[:16]}"'
+    headers = {"X-Launch-Id": launch_id, "ETag": tag}
+    if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
+        return Response(status_code=304, headers=headers)
+    answer.headers.update(headers)
+    return answer

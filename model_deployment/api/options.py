@@ -125,14 +125,18 @@ def _number_or_size(one: Declaration) -> Any:
 def _number_or_word(one: Declaration) -> Any:
     kind: Any = one.kind
     number = Annotated[kind, Field(strict=True, ge=one.minimum, le=one.maximum)]
-    words: Any = Literal[one.words]
+    accepted: Any = number | Literal[one.words]
+    if one.is_size:
+        accepted |= Annotated[str, Field(pattern=f"^[1-9][0-9]{{2}}{_size_unit(one)}$")]
 
     def read(value: Any, read_number: ValidatorFunctionWrapHandler) -> Any:
-        return value if value in one.words else read_number(value)
+        if value in one.words:
+            return value
+        return read_number(units.size(value) if one.is_size and isinstance(value, str) else value)
 
     # Written as it is: the serializer of a whole number warns about a word.
     as_it_is = PlainSerializer(lambda value: value)
-    return Annotated[number, WrapValidator(read, json_schema_input_type=number | words), as_it_is]
+    return Annotated[number, WrapValidator(read, json_schema_input_type=accepted), as_it_is]
 
 
 def _details(one: Declaration) -> dict[str, Any]:

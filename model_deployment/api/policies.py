@@ -98,6 +98,7 @@ POLICIES: Mapping[tuple[str, str], RoutePolicy] = {
     ("GET", "/ready"): _CALLER,
     ("GET", "/version"): _CALLER,
     ("GET", "/metrics"): _CALLER,
+    ("GET", "/environments"): _CALLER,
     ("GET", "/get_model_list"): _CALLER,
     ("GET", "/get_model_version_list/{model}"): _CALLER,
     ("GET", "/get_deployed_models"): _CALLER,

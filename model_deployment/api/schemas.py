@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from model_deployment.api.change_schemas import ReplacementOut
+from model_deployment.api.environment_schemas import EnvironmentOut
 from model_deployment.api.examples import example
 from model_deployment.api.launch_schemas import (
     LAUNCH_EXAMPLE,
@@ -26,6 +27,7 @@ from model_deployment.core.measures import ProxyCounters
 from model_deployment.core.merging import turned_off
 from model_deployment.core.options import Options
 from model_deployment.runtime.base import Identify
+from model_deployment.runtime.environment_views import EnvironmentView
 
 
 class HealthOut(BaseModel):
@@ -50,11 +52,11 @@ class VersionOut(BaseModel):
 
 _DEPLOYMENT = {
     "name": "diabetes-1", "model": "diabetes", "version": 1, "state": "ready", "desired": "running",
-    "url": "http://127.0.0.1:8000/diabetes-1", "port": 8001, "pid": 4242, "container": None,
+    "url": "http://127.0.0.1:8000/diabetes-1", "port": 8001, "pid": 4242, "container": None, "threads": 2,
     "reason": "healthy", "advice": "", "restarts": 0, "replicas": {"wanted": 1, "ready": 1},
     "created_at": "2026-01-31T12:00:00Z", "ready_at": "2026-01-31T12:00:05Z",
     "options": Options(retention_days=30.0).as_dict(), "deployed_by": "ann", "replacement": None,
-    "launches": [{**LAUNCH_EXAMPLE, "memory": None, "in_flight": None}],
+    "launches": [{**LAUNCH_EXAMPLE, "memory": None, "in_flight": None}], "environment": None,
 }  # fmt: skip
 
 
@@ -72,6 +74,9 @@ class DeploymentOut(BaseModel):
     port: int | None = Field(description="Of the replica that stands for the deployment.")
     pid: int | None = Field(description="Likewise; null for a container.")
     container: str | None = Field(description="Likewise; null for a process.")
+    threads: int | None = Field(
+        description="Likewise: threads that each of its worker processes computes with; null if unknown."
+    )
     reason: str = Field(description="Reason of the state.")
     advice: str = Field(description="What helps after a failure; else empty.")
     restarts: int = Field(description="Starts since the deploy, not counting the first.")
@@ -89,6 +94,10 @@ class DeploymentOut(BaseModel):
         description="Its launches now: replicas, then one that is to prove a change, then those that "
         "finish their requests."
     )
+    environment: EnvironmentOut | None = Field(
+        description="The environment of its own that it runs in (`env_manager` `uv`, `virtualenv` or "
+        "`conda`); null where it runs in the controller's, or in a container."
+    )
 
     @classmethod
     def members(
@@ -96,6 +105,7 @@ class DeploymentOut(BaseModel):
         row: Deployment,
         base_url: str,
         identify: Identify,
+        environment: EnvironmentView | None,
         figures: LaunchFigures = NOT_MEASURED,
     ) -> dict[str, Any]:
         """The fields, for this class and its subclasses."""
@@ -110,6 +120,7 @@ class DeploymentOut(BaseModel):
             "port": row.port,
             "pid": identity["pid"],
             "container": identity["container"],
+            "threads": identity["threads"],
             "reason": row.reason,
             "advice": _advice(row.state, row.reason),
             "restarts": row.restarts,
@@ -120,11 +131,18 @@ class DeploymentOut(BaseModel):
             "deployed_by": row.deployed_by,
             "replacement": ReplacementOut.of(row),
             "launches": current_launches(row, identify, figures),
+            "environment": EnvironmentOut.of(row.key, environment),
         }
 
     @classmethod
-    def of(cls, row: Deployment, base_url: str, identify: Identify) -> "DeploymentOut":
-        return cls(**cls.members(row, base_url, identify))
+    def of(
+        cls,
+        row: Deployment,
+        base_url: str,
+        identify: Identify,
+        environment: EnvironmentView | None,
+    ) -> "DeploymentOut":
+        return cls(**cls.members(row, base_url, identify, environment))
 
 
 class ViolationsOut(BaseModel):

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from model_deployment.registry.errors import check_file, explain, first_line
 from model_deployment.registry.mlflow_client import connect, create_database
+from model_deployment.registry.mlflow_server import MlflowServer
+from model_deployment.registry.run_files import log_model_files
+from model_deployment.registry.server_features import ServerFeature
 from model_deployment.registry.values import shown
 from model_deployment.settings import Settings
 
@@ -57,7 +60,8 @@ def ensure_demo_model(
         check_file(registry_uri)
         if artifact_root is not None:
             create_database(registry_uri)
-        client = connect(tracking_uri, registry_uri, _TIMEOUT)
+        tracking, registry = MlflowServer(tracking_uri), MlflowServer(registry_uri)
+        client = connect(tracking, registry, _TIMEOUT)
         models = client.search_registered_models(max_results=2)
         if models and not (len(models) == 1 and _is_partial(models[0])):
             return None
@@ -85,13 +89,13 @@ def _complete(client: "MlflowClient", artifact_root: Path | None, *, registered:
     if found:
         version = min(int(candidate.version) for candidate in found)
     else:
-        run_id, model_id = _train(_experiment(client, artifact_root))
+        run_id, source, model_id = _train(_experiment(client, artifact_root), client)
         # Only now, so that other users of the registry do not see a model without a version for long.
         if not registered:
             client.create_registered_model(MODEL, {TAG: PARTIAL}, _MODEL_DESCRIPTION)
         created = client.create_model_version(
             MODEL,
-            f"models:/{model_id}",
+            source,
             run_id,
             tags={TAG: "true"},
             description=_VERSION_DESCRIPTION,
@@ -115,8 +119,8 @@ def _experiment(client: "MlflowClient", artifact_root: Path | None) -> str:
     return str(experiment.experiment_id)
 
 
-def _train(experiment_id: str) -> tuple[str, str]:
-    """Train and log a model; returns the ids of the run and of the logged model."""
+def _train(experiment_id: str, client: "MlflowClient") -> tuple[str, str, str | None]:
+    """Train and log a model; returns the id of the run, where the model is, and its id if it has one."""
     import mlflow
     from mlflow.models import infer_signature
     from sklearn.datasets import load_diabetes
@@ -135,11 +139,8 @@ def _train(experiment_id: str) -> tuple[str, str]:
     pipeline = make_pipeline(StandardScaler(), Ridge(alpha=params["alpha"]))
     pipeline.fit(inputs, train[_TARGET])
 
-    with mlflow.start_run(experiment_id=experiment_id, run_name=MODEL) as run:
-        mlflow.log_params({"model": "Ridge", **params, "training_rows": len(train)})
-        mlflow.log_metrics(_metrics(pipeline, test))
-        _log_dataset(train)
-        logged = mlflow.sklearn.log_model(
+    def save() -> Any:
+        return mlflow.sklearn.log_model(
             pipeline,
             name=MODEL,
             signature=infer_signature(inputs, pipeline.predict(inputs)),
@@ -147,7 +148,16 @@ def _train(experiment_id: str) -> tuple[str, str]:
             # Given: inferring them takes MLflow another process and seconds.
             pip_requirements=mlflow.sklearn.get_default_pip_requirements(include_skops=True),
         )
-    return run.info.run_id, logged.model_id
+
+    has_logged_models = MlflowServer(mlflow.get_tracking_uri()).has(ServerFeature.LOGGED_MODELS)
+    with mlflow.start_run(experiment_id=experiment_id, run_name=MODEL) as run:
+        mlflow.log_params({"model": "Ridge", **params, "training_rows": len(train)})
+        mlflow.log_metrics(_metrics(pipeline, test))
+        _log_dataset(train)
+        if has_logged_models:
+            id = save().model_id
+            return run.info.run_id, f"models:/{id}", id
+    return run.info.run_id, log_model_files(run.info.run_id, save, client), None
 
 
 def _metrics(pipeline: Any, test: Any) -> dict[str, float]:

@@ -15,6 +15,7 @@ _COLUMNS = (
     "LAUNCH",
     "PROCESS",
     "PORT",
+    "THREADS",
     "MEMORY",
     "REQUESTS",
     "REASON",
@@ -74,6 +75,19 @@ def facts(row: Answer) -> Iterator[tuple[str, Any]]:
         image = next((one["image"] for one in launches if one.get("image")), None)
         port = f", port {row['port']}" if row["port"] else ""
         yield "Process", f"{runs}{f' of {image}' if image else ''}{port}"
+    if row.get("threads"):
+        yield "Threads", f"{row['threads']} in each worker"
+    if (found := row.get("environment")) is not None:
+        yield "Environment", _environment(found)
+
+
+def _environment(found: Answer) -> str:
+    versions = found["python_version"] and f"Python {found['python_version']}"
+    mlflow = found["mlflow_version"] and f"MLflow {found['mlflow_version']}"
+    state = "" if found["state"] == "ready" else found["state"]
+    told = f"{state}: {found['progress']}" if found["progress"] else state
+    parts = (found["manager"], versions, mlflow, (found["digest"] or "")[:12], told)
+    return ", ".join(str(one) for one in parts if one)
 
 
 def launches(row: Answer) -> list[str]:
@@ -93,6 +107,7 @@ def _launch(one: Answer) -> tuple[Any, ...]:
         one["launch_id"] or "",
         process(one),
         one["port"] or "",
+        one.get("threads") or "",
         "" if one["memory"] is None else numbers.size(one["memory"]),
         "" if one["in_flight"] is None else one["in_flight"],
         "" if one["reason"] == "healthy" else one["reason"],

@@ -48,7 +48,10 @@ def _flag(one: Declaration) -> Any:
     if one.is_size:
         return Annotated[
             str | None,
-            typer.Option(help=f"{one.description} Or text like `512MiB`.", metavar="SIZE"),
+            typer.Option(
+                help=f"{one.description} Or text like `512MiB`.",
+                metavar="|".join(("SIZE", *one.words)),
+            ),
         ]
     if one.is_range:
         return Annotated[Any, typer.Option(help=one.description, parser=_replicas, metavar="N|N-N")]

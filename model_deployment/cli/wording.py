@@ -133,7 +133,7 @@ def _conflict(detail: str, in_force: Mapping[str, Any], named: Mapping[str, Any]
 def _value(name: str, given: Any) -> Any:
     """A flag's value as the controller has it."""
     one = Options.declarations()[name]
-    if isinstance(given, str):
+    if isinstance(given, str) and given not in one.words:
         try:
             if one.is_duration:
                 return units.duration(given, one.unit)

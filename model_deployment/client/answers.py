@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+BuildState = Literal["missing", "building", "ready", "failed"]
 CapturedOn = Literal["servers", "devices"]
 ChangeState = Literal["pending", "starting", "stopping", "retiring", "failed"]
 Desired = Literal["running", "stopped"]
@@ -97,6 +98,16 @@ class Better(TypedDict):
     direction: Literal["higher", "lower"] | None
     baseline: list[int]
     current: list[int]
+
+
+class BuiltEnvironment(TypedDict):
+    """An environment in the data directory."""
+
+    digest: str
+    python_version: str | None
+    mlflow_version: str | None
+    size: int
+    needed: bool
 
 
 class Canary(TypedDict):
@@ -217,6 +228,7 @@ class CurrentLaunch(TypedDict):
     pid: int | None
     container: str | None
     image: str | None
+    threads: int | None
     tries: int
     current: bool
     memory: int | None
@@ -277,8 +289,9 @@ class DeployOptions(TypedDict):
     env_manager: NotRequired[EnvManager | None]
     start_method: NotRequired[StartMethod | None]
     workers: NotRequired[int | None]
+    threads: NotRequired[int | Literal["auto"] | None]
     replicas: NotRequired[int | str | ReplicaRange | None]
-    memory_limit: NotRequired[int | str | None]
+    memory_limit: NotRequired[int | Literal["auto"] | str | None]
     cpu_limit: NotRequired[float | Literal["auto"] | None]
     validation: NotRequired[Validation | None]
     batch_max_rows: NotRequired[int | Literal["auto"] | None]
@@ -302,6 +315,7 @@ class Deployment(TypedDict):
     port: int | None
     pid: int | None
     container: str | None
+    threads: int | None
     reason: str
     advice: str
     restarts: int
@@ -312,6 +326,7 @@ class Deployment(TypedDict):
     deployed_by: str | None
     replacement: Replacement | None
     launches: list[CurrentLaunch]
+    environment: Environment | None
 
 
 class DeviceChangeIn(TypedDict):
@@ -479,6 +494,25 @@ class Enrolment(TypedDict):
     created_at: str
     expires_at: str
     command: str
+
+
+class Environment(TypedDict):
+    """The environment that a deployment's launches run in, where it is not the controller's own."""
+
+    manager: EnvManager
+    digest: str | None
+    state: BuildState
+    progress: str
+    python_version: str | None
+    mlflow_version: str | None
+    log: str | None
+
+
+class Environments(TypedDict):
+    """The warm parents, and the environments on the disk."""
+
+    parents: list[WarmParent]
+    environments: list[BuiltEnvironment]
 
 
 class Erased(TypedDict):
@@ -836,6 +870,7 @@ class Model(TypedDict):
     port: int | None
     pid: int | None
     container: str | None
+    threads: int | None
     reason: str
     advice: str
     restarts: int
@@ -846,6 +881,7 @@ class Model(TypedDict):
     deployed_by: str | None
     replacement: Replacement | None
     launches: list[CurrentLaunch]
+    environment: Environment | None
     workers_serving: int | None
     signature: dict[str, Any] | None
     input_example: Any
@@ -871,8 +907,9 @@ class Options(TypedDict):
     env_manager: EnvManager
     start_method: StartMethod
     workers: int
+    threads: int | Literal["auto"]
     replicas: int | ReplicaRange
-    memory_limit: int
+    memory_limit: int | Literal["auto"]
     cpu_limit: float | Literal["auto"]
     validation: Validation
     batch_max_rows: int | Literal["auto"]
@@ -1512,3 +1549,12 @@ class Violations(TypedDict):
     column: str
     kind: str
     count: int
+
+
+class WarmParent(TypedDict):
+    """A process that has imported what models need, and that models are forked from."""
+
+    environment: str | None
+    pid: int | None
+    models: int
+    memory: int | None

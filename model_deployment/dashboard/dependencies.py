@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from model_deployment.control.controller import Controller
+from model_deployment.control.deployment_environments import DeploymentEnvironments
 from model_deployment.core.domain import Deployment
 from model_deployment.core.events import Event
 from model_deployment.core.measures import ProxyCounters
@@ -80,3 +81,4 @@ class Dependencies:
     devices: Devices
     #: What a device served, by the minute.
     device_traffic: ReadTraffic
+    environments: DeploymentEnvironments

@@ -12,7 +12,8 @@ from model_deployment.core.replica_counts import replica_counts
 from model_deployment.dashboard import charts
 from model_deployment.dashboard.dependencies import Dependencies
 from model_deployment.dashboard.endpoint_rows import uses
-from model_deployment.dashboard.launch_rows import launch_rows, worth_a_table
+from model_deployment.dashboard.environment_lines import of_deployment
+from model_deployment.dashboard.launch_rows import launch_rows, threads_shown, worth_a_table
 from model_deployment.dashboard.overview import Overview
 from model_deployment.dashboard.predict_form import form
 
@@ -79,6 +80,8 @@ async def _overview(dependencies: Dependencies, opened: Opened) -> dict[str, Any
         **await launches(dependencies, opened.deployment),
         "uses": uses(opened.overview.endpoints.values(), opened.deployment.key),
         "windows": [*charts.WINDOWS],
+        "threads": threads_shown(opened.deployment.handle, dependencies.runs_as),
+        "environment": of_deployment(dependencies.environments.view(opened.deployment)),
     }
 
 

@@ -1,9 +1,10 @@
 """Facts about the controller and its machine, which stand above the rows of the overview. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from model_deployment.core.measures import MachineMemory
+from model_deployment.dashboard import environment_lines
 from model_deployment.dashboard.activity import Activity
 from model_deployment.rendering import numbers
 from model_deployment.telemetry.prometheus import DeploymentSnapshot, Snapshot
@@ -43,6 +44,9 @@ class Facts:
     rate: str = "0"
     model_error_rate: str = ""
     memory: MemoryBar | None = None
+    #: What warm parents and environments of models take: together, and each.
+    environments: str = ""
+    environment_lines: Sequence[str] = ()
 
 
 def facts(
@@ -66,6 +70,8 @@ def facts(
         rate=numbers.number(round(sum(one.rate for one in figures), 1)),
         model_error_rate=numbers.number(round(failed, 2)) if failed else "",
         memory=memory_bar(seen.machine, _models_memory(seen.deployments)) if seen.machine else None,
+        environments=environment_lines.summary(seen.parents, seen.environments),
+        environment_lines=environment_lines.lines(seen.parents, seen.environments),
     )
 
 

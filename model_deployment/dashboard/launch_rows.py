@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from model_deployment.core.domain import Deployment, LaunchRole, LaunchState
+from model_deployment.core.domain import Deployment, Handle, LaunchRole, LaunchState
 from model_deployment.core.replica_counts import replica_counts
 from model_deployment.rendering import numbers
-from model_deployment.runtime.base import Identify
+from model_deployment.runtime.base import THREADS, Identify
 from model_deployment.telemetry.prometheus import LaunchSnapshot
 
 #: Characters of the id of a container that are shown, as ``docker ps`` has them.
@@ -35,6 +35,8 @@ class LaunchRow:
     #: The whole id of a container, and its image.
     detail: str
     port: int | None
+    #: That each worker process computes with; empty while nothing runs, and where it is unknown.
+    threads: str
     memory: str
     #: Requests that it has not answered; empty while nothing runs.
     in_flight: str
@@ -57,6 +59,11 @@ def replicas_shown(row: Deployment) -> str:
     return f"{counts.ready}/{counts.wanted}" if max(counts.wanted, counts.ready) > 1 else ""
 
 
+def threads_shown(handle: Handle | None, identify: Identify) -> str:
+    """The threads that each worker process of a launch computes with; empty where that is unknown."""
+    return str(identify(handle).get(THREADS, "")) if handle is not None else ""
+
+
 def _row(one: LaunchSnapshot, identify: Identify) -> LaunchRow:
     launch = one.launch
     known = identify(launch.handle) if launch.handle is not None else {}
@@ -77,6 +84,7 @@ def _row(one: LaunchSnapshot, identify: Identify) -> LaunchRow:
         else "",
         detail=f"{container}{f' of {image}' if image else ''}",
         port=launch.port,
+        threads=threads_shown(launch.handle, identify),
         memory=numbers.size(memory),
         in_flight=str(one.in_flight) if launch.is_live else "",
         failing=launch.tries > 0 and launch.state is not LaunchState.READY,

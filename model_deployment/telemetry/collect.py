@@ -13,10 +13,15 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model_deployment import __version__
+from model_deployment.control.deployment_environments import (
+    NO_ENVIRONMENTS,
+    DeploymentEnvironments,
+)
 from model_deployment.control.missing_workers import serving
 from model_deployment.core.device_figures import DeviceFigures
 from model_deployment.core.domain import Deployment, Handle, State
 from model_deployment.core.measures import (
+    HeldFigures,
     LaunchTraffic,
     MachineMemory,
     Memory,
@@ -59,7 +64,9 @@ class Telemetry:
         refresh: Callable[[], Awaitable[None]],
         proxies: Callable[[], tuple[int, int]],
         flows: Callable[[], FlowFigures] = FlowFigures,
+        held: Callable[[], HeldFigures] = HeldFigures,
         devices: Callable[[], Awaitable[DeviceFigures]] | None = None,
+        environments: DeploymentEnvironments = NO_ENVIRONMENTS,
     ) -> None:
         """Remember the sources.
 
@@ -71,6 +78,7 @@ class Telemetry:
             workers: how many workers of a launch serve; may read a file.
             refresh: has the newest counts of the proxies come in.
             proxies: how many proxies serve, and how many have ended unasked.
+            held: what proxies hold for callers; reads a file.
             devices: the figures of devices; reads the database.
         """
         self._deployments = deployments
@@ -87,18 +95,16 @@ class Telemetry:
         self._refresh = refresh
         self._proxies = proxies
         self._flows = flows
+        self._held = held
         self._devices = devices
+        self._environments = environments
         self._rows: Sequence[Deployment] = ()
         self._views: Sequence[EndpointView] = ()
         self._figures = DeviceFigures()
         self._restarts = Restarts()
         #: The highest counts so far: the file with the counts may be unreadable for a while.
         self._last = CaptureStatus(0, 0, 0, 0, "")
-        self._build = {
-            "version": __version__,
-            "mlflow_version": version("mlflow"),
-            "python_version": platform.python_version(),
-        }
+        self._build = _build_info()
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         self._page = MetricsPage()
@@ -137,6 +143,7 @@ class Telemetry:
         memory = await self._memory.all(handles, _PATIENCE)
         captures = await self._capture_status()
         machine = await self.machine_memory()
+        parents, built = await self._environments.parents(), await self._environments.built()
         await self._refresh()
         # No await from here on, so that the figures are of one moment.
         proxies, restarts = self._proxies()
@@ -153,6 +160,9 @@ class Telemetry:
             machine=machine,
             flows=self._flows(),
             devices=self._figures,
+            held=self._held(),
+            parents=parents,
+            environments=built,
         )
 
     async def _state(self) -> tuple[PortUsage | None, bool]:
@@ -200,6 +210,14 @@ class Telemetry:
             )
             for one in row.launches
         ]
+
+
+def _build_info() -> dict[str, str]:
+    return {
+        "version": __version__,
+        "mlflow_version": version("mlflow"),
+        "python_version": platform.python_version(),
+    }
 
 
 class Restarts:

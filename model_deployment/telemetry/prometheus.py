@@ -21,6 +21,7 @@ from model_deployment.core.device_figures import DeviceFigures
 from model_deployment.core.domain import Deployment, Launch, State
 from model_deployment.core.measures import (
     BATCH_ROWS,
+    HeldFigures,
     MachineMemory,
     Memory,
     ProxyCounters,
@@ -36,9 +37,12 @@ from model_deployment.recording.counters import LATENCIES, RequestCounts
 from model_deployment.recording.error_kinds import KINDS
 from model_deployment.recording.upkeep import CaptureStatus
 from model_deployment.reports.last_reports import LastReport
+from model_deployment.runtime.environment_views import BuiltView, ParentView
 from model_deployment.telemetry.device_metrics import device_families
 from model_deployment.telemetry.endpoint_metrics import endpoint_families
+from model_deployment.telemetry.environment_metrics import environment_families
 from model_deployment.telemetry.flow_metrics import flow_families
+from model_deployment.telemetry.held_metrics import held_families
 
 PREFIX = "model_deployment_"
 #: Labels that name a deployment.
@@ -100,6 +104,9 @@ class Snapshot:
     machine: MachineMemory | None = None
     flows: FlowFigures = FlowFigures()
     devices: DeviceFigures = DeviceFigures()
+    held: HeldFigures = HeldFigures()
+    parents: Sequence[ParentView] = ()
+    environments: Sequence[BuiltView] = ()
 
 
 def _outcomes(one: DeploymentSnapshot) -> Iterator[tuple[str, float]]:
@@ -287,8 +294,10 @@ def controller_families(snapshot: Snapshot) -> Iterator[Metric]:
     )  # fmt: skip
     for name, help, count in counters:
         yield CounterMetricFamily(PREFIX + name, help, value=count)
+    yield from held_families(snapshot.held)
     yield from flow_families(snapshot.flows)
     yield from device_families(snapshot.devices)
+    yield from environment_families(snapshot.parents, snapshot.environments)
 
 
 def _memory_families(memory: MachineMemory | None) -> Iterator[Metric]:

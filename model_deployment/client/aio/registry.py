@@ -4,6 +4,7 @@ from typing import Any
 
 from model_deployment.client.aio.connection import AsyncConnection
 from model_deployment.client.answers import (
+    Environments,
     Health,
     Ready,
     RegisteredModel,
@@ -44,6 +45,11 @@ class AsyncRegistry(AsyncConnection):
     async def version(self) -> Version:
         """Versions of the controller and of its MLflow."""
         found: Version = await self.data("GET", "/version")
+        return found
+
+    async def environments(self) -> Environments:
+        """The built environments of models, and the warm parents, with their sizes."""
+        found: Environments = await self.data("GET", "/environments")
         return found
 
     async def openapi(self) -> dict[str, Any]:

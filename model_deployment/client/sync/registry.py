@@ -3,6 +3,7 @@
 from typing import Any
 
 from model_deployment.client.answers import (
+    Environments,
     Health,
     Ready,
     RegisteredModel,
@@ -44,6 +45,11 @@ class Registry(Connection):
     def version(self) -> Version:
         """Versions of the controller and of its MLflow."""
         found: Version = self.data("GET", "/version")
+        return found
+
+    def environments(self) -> Environments:
+        """The built environments of models, and the warm parents, with their sizes."""
+        found: Environments = self.data("GET", "/environments")
         return found
 
     def openapi(self) -> dict[str, Any]:

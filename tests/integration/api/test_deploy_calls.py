@@ -15,6 +15,7 @@ from tests.support.waiting import until_sync
 MEMBERS = {
     "name", "model", "version", "state", "desired", "url", "port", "pid", "container", "reason", "advice",
     "restarts", "created_at", "ready_at", "options", "deployed_by", "replacement", "replicas", "launches",
+    "threads", "environment",
 }  # fmt: skip
 
 
@@ -29,7 +30,8 @@ def test_deploy_answers_when_the_model_is_ready(controller: Controller) -> None:
         "start_method": "serve",  # of this controller
         "workers": 1,
         "replicas": 1,
-        "memory_limit": 2 * 1024**3,
+        "threads": "auto",
+        "memory_limit": "auto",
         "cpu_limit": "auto",
         "validation": "strict",
         "batch_max_rows": "auto",

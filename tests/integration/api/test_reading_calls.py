@@ -39,7 +39,7 @@ CALLS = {
     ("post", "/model/{name}/feedback"), ("get", "/model/{name}/dataset"),
     ("get", "/model/{name}/degradation_report"), ("get", "/model/{name}/reports"),
     ("delete", "/model/{name}/captures"), ("get", "/compare/{model}"),
-    ("get", "/health"), ("get", "/ready"), ("get", "/metrics"),
+    ("get", "/health"), ("get", "/ready"), ("get", "/metrics"), ("get", "/environments"),
     ("get", "/version"), ("get", "/endpoints"), ("get", "/endpoints/{name}"),
     ("put", "/endpoints/{name}"), ("delete", "/endpoints/{name}"),
     ("post", "/endpoints/{name}/promote"), ("post", "/endpoints/{name}/rollback"),

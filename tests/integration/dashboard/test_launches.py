@@ -14,6 +14,8 @@ def test_replicas_are_listed_scaled_and_their_logs_chosen(controller: Controller
     expect(page.locator("#charts")).not_to_have_text("Loading …")
     # One launch needs no table.
     expect(page.locator("#launches")).to_have_count(0)
+    about = page.locator("#about div").filter(has_text="Threads of each worker")
+    expect(about.locator("dd")).to_have_text(str(controller.row(KEY)["threads"]))
 
     page.goto(f"{where}?tab=settings")
     expect(page.locator("#replicas")).to_have_text("1 of 1 serve")
@@ -34,6 +36,9 @@ def test_replicas_are_listed_scaled_and_their_logs_chosen(controller: Controller
     _, second = controller.row(KEY)["launches"]
     expect(rows.nth(1)).to_contain_text(f"process {second['pid']}")
     expect(rows.nth(1)).to_contain_text(second["launch_id"])
+    titles = page.locator("#launches thead th").all_inner_texts()
+    threads = rows.nth(1).locator("th, td").nth(titles.index("Threads"))
+    expect(threads).to_have_text(str(second["threads"]))
     expect(page.locator("[data-part=launches]")).to_contain_text("2 of 2 replicas serve")
     # It is live: a third one appears without a reload.
     controller.call("PATCH", f"/model/{KEY}", json={"replicas": 3})

@@ -139,9 +139,10 @@ def test_other_replicas_are_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"), [(2**28, 2**28), ("512MiB", 2**29), ("1.5 GB", 15 * 10**8)]
+    ("given", "meant"),
+    [(2**28, 2**28), ("512MiB", 2**29), ("1.5 GB", 15 * 10**8), ("auto", "auto")],
 )
-def test_sizes_may_be_text(given: Any, meant: int) -> None:
+def test_sizes_may_be_text(given: Any, meant: Any) -> None:
     asked = DeployOptions.model_validate({"memory_limit": given})
     assert asked.overrides().apply_to(Options()).memory_limit == meant
     assert command_line("--memory-limit", str(given))["memory_limit"] == str(given)
@@ -183,7 +184,7 @@ def test_command_line_says_what_to_write(flag: str, text: str, said: str) -> Non
 def test_limits_of_containers_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     defaults = deploy_defaults(Options)
     assert (defaults().model_dump()["memory_limit"], defaults().model_dump()["cpu_limit"]) == (
-        2**31,
+        "auto",
         "auto",
     )
     monkeypatch.setenv("MEMORY_LIMIT", "4GiB")

@@ -322,3 +322,73 @@ async def test_lifespan_passes_unchanged() -> None:
     call = ({"type": "lifespan"}, object(), object())
     await Guard(app, max_body_bytes=0, authorise=lambda _: None)(*call)
     assert passed == [*call]
+
+
+class Body:
+    """A caller of a guard, who sends pieces when told to."""
+
+    def __init__(self, guard: Guard, declared: int | None = None) -> None:
+        self.pieces: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.sent: list[dict[str, Any]] = []
+        headers = [] if declared is None else [(b"content-length", b"%d" % declared)]
+        scope = {"type": "http", "method": "POST", "path": "/a", "raw_path": b"/a"}
+        self.task = asyncio.create_task(
+            guard({**scope, "headers": headers}, self.pieces.get, self._send)
+        )
+
+    async def send(self, size: int, *, more: bool = True) -> None:
+        self.pieces.put_nowait({"type": "http.request", "body": bytes(size), "more_body": more})
+        await asyncio.sleep(0)  # the guard takes it
+        await asyncio.sleep(0)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    async def status(self) -> int:
+        await asyncio.wait_for(self.task, 10)
+        return int(self.sent[0]["status"])
+
+
+async def answers(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_bodies_together_may_have_so_many_bytes() -> None:
+    guard = Guard(answers, max_body_bytes=10**6, max_held_bytes=10**6, authorise=lambda _: None)
+    first, second, declared = Body(guard), Body(guard), Body(guard, declared=500_000)
+    await first.send(500_000)
+    await second.send(500_000)
+    await second.send(500_000, more=False)  # is read and thrown away: else its answer might be lost
+    await declared.send(500_000, more=False)
+    for refused in (second, declared):
+        assert await refused.status() == 429
+        headers = dict(refused.sent[0]["headers"])
+        assert (headers[b"retry-after"], headers[b"connection"]) == (b"2", b"close")
+        assert json.loads(refused.sent[1]["body"])["title"] == "Too many bodies"
+        assert refused.sent[-1].get("more_body", False) is False
+    assert guard.held.held == 500_000
+    await first.send(100_000, more=False)
+    assert await first.status() == 200
+    assert guard.held.held == 0
+
+
+@pytest.mark.parametrize(("patience", "whole"), [(0.05, 60.0), (60.0, 0.05)])
+async def test_a_body_that_does_not_come_to_an_end_is_given_up(
+    patience: float, whole: float
+) -> None:
+    guard = Guard(
+        answers,
+        max_body_bytes=10**6,
+        patience=patience,
+        body_timeout=whole,
+        authorise=lambda _: None,
+    )
+    body = Body(guard)
+    await body.send(10)
+    while not body.sent:
+        if whole < patience:
+            await body.send(1)
+        await asyncio.sleep(0.001)
+    await body.send(0, more=False)
+    assert await body.status() == 408

@@ -42,7 +42,7 @@ def identify(handle: Handle) -> Mapping[str, str | int]:
 
 def shown(row: Deployment, figures: LaunchFigures | None = None) -> dict[str, Any]:
     """The answer, as JSON has it."""
-    members = DeploymentOut.members(row, BASE, identify, *([figures] if figures else []))
+    members = DeploymentOut.members(row, BASE, identify, None, *([figures] if figures else []))
     return DeploymentOut(**members).model_dump(mode="json")
 
 
@@ -54,6 +54,7 @@ def test_deployment_with_one_launch_has_the_members_that_it_always_had() -> None
     assert found == {
         "name": "a-1", "model": "a", "version": 1, "state": "ready", "desired": "running",
         "url": "http://test:8000/a-1", "port": 18500, "pid": 4000, "container": None,
+        "threads": None, "environment": None,
         "reason": "healthy", "advice": "", "restarts": 1, "created_at": "2026-01-31T12:00:00Z",
         "ready_at": "2026-01-31T12:00:00Z", "deployed_by": "ann", "replacement": None,
     }  # fmt: skip
@@ -234,7 +235,13 @@ def logged() -> Logged:
 async def http(logged: Logged) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     problems.install(app)
-    calls = LogCalls(cast(Any, logged), logged.search, lambda id: id in logged.kept, logged.update)
+    calls = LogCalls(
+        cast(Any, logged),
+        logged.search,
+        lambda id: id in logged.kept,
+        logged.update,
+        lambda row: None,
+    )
     app.include_router(logs.router(calls))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test/") as client:

@@ -15,7 +15,7 @@ LAUNCH: dict[str, Any] = {
     "replica": 0, "role": "serving", "state": "ready", "step": None, "reason": "healthy",
     "since": AT, "ready_at": AT, "launch_id": "aaa", "port": 8001, "address": "127.0.0.1:8001",
     "pid": 4242, "container": None, "image": None, "tries": 0, "current": True,
-    "memory": 30_000_000, "in_flight": 2,
+    "memory": 30_000_000, "in_flight": 2, "threads": 4,
 }  # fmt: skip
 PENDING = {
     **LAUNCH, "replica": 2, "state": "pending", "reason": "KeyError: 'age'", "launch_id": None,
@@ -76,11 +76,11 @@ def test_describe_has_a_table_of_several_launches(answering: Answering) -> None:
     lines = words(run("describe", "wine-1"))
     assert f"Replicas {MISSING}" in lines
     head, *rows = lines[lines.index("") + 1 :]
-    assert head == "REPLICA ROLE STATE SINCE LAUNCH PROCESS PORT MEMORY REQUESTS REASON"
+    assert head == "REPLICA ROLE STATE SINCE LAUNCH PROCESS PORT THREADS MEMORY REQUESTS REASON"
     assert [row.split()[:3] for row in rows] == [
         ["0", "serving", "ready"], ["1", "serving", "ready"], ["2", "serving", "pending"],
     ]  # fmt: skip
-    assert "4243 8001 29 MB 2" in rows[1]
+    assert "4243 8001 4 29 MB 2" in rows[1]
     assert rows[2].endswith("KeyError: 'age'")
 
 
@@ -90,6 +90,37 @@ def test_describe_of_one_launch_is_what_it_was(answering: Answering) -> None:
     lines = words(run("describe", "wine-1"))
     assert "Process 4242, port 8001" in lines
     assert "" not in lines
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [({"threads": 4}, ["Threads 4 in each worker"]), ({"threads": None}, []), ({}, [])],
+)
+def test_describe_shows_the_threads_in_force(
+    answering: Answering, answer: dict[str, Any], shown: list[str]
+) -> None:
+    one = {**DEPLOYED, **MORE, **answer}
+    answering.answers = {"deployment": one}
+    lines = words(run("describe", "wine-1"))
+    assert [line for line in lines if line.startswith("Threads")] == shown
+
+
+@pytest.mark.parametrize(
+    ("state", "progress", "told"),
+    [
+        ("ready", "", ""),
+        ("building", "numpy 12 of 30 MB", ", building: numpy 12 of 30 MB"),
+        ("failed", "no version fits", ", failed: no version fits"),
+    ],
+)
+def test_describe_shows_the_environment_of_its_own(
+    answering: Answering, state: str, progress: str, told: str
+) -> None:
+    known = {"manager": "uv", "digest": "3f6d0c1a9b2e4d5c6b7a8f90", "state": state,
+             "progress": progress, "python_version": "3.10.13", "mlflow_version": "2.9.2"}  # fmt: skip
+    answering.answers = {"deployment": {**DEPLOYED, **MORE, "environment": known}}
+    lines = words(run("describe", "wine-1"))
+    assert f"Environment uv, Python 3.10.13, MLflow 2.9.2, 3f6d0c1a9b2e{told}" in lines
 
 
 def test_describe_names_a_container_and_its_image(answering: Answering) -> None:

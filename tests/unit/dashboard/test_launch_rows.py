@@ -8,13 +8,22 @@ import pytest
 from model_deployment.core.domain import Address, Handle, Launch, LaunchRole, LaunchState, State
 from model_deployment.core.measures import Memory
 from model_deployment.core.replica_counts import missing_replicas
-from model_deployment.dashboard.launch_rows import launch_rows, replicas_shown, worth_a_table
+from model_deployment.dashboard.launch_rows import (
+    launch_rows,
+    replicas_shown,
+    threads_shown,
+    worth_a_table,
+)
 from model_deployment.telemetry.prometheus import LaunchSnapshot
 from tests.support.launched import deployed, launch
 
 
 def identify(handle: Handle) -> Mapping[str, str | int]:
-    return {name: handle.ref[name] for name in ("pid", "container", "image") if name in handle.ref}
+    return {
+        name: handle.ref[name]
+        for name in ("pid", "container", "image", "threads")
+        if name in handle.ref
+    }
 
 
 def rows(*launches: Launch) -> Any:
@@ -35,6 +44,14 @@ def test_line_of_a_container_shortens_its_id() -> None:
     (one,) = rows(launch(handle=handle, port=None))
     assert (one.runs, one.port) == ("container c0ffeec0ffee", None)
     assert one.detail == f"{'c0ffee' * 10} of md-model:3f6d"
+
+
+@pytest.mark.parametrize(("ref", "shown"), [({"threads": 4}, "4"), ({}, "")])
+def test_line_has_the_threads_where_they_are_known(ref: dict[str, int], shown: str) -> None:
+    handle = Handle("serving-0", Address("127.0.0.1", 18501), {"pid": 4001, **ref})
+    assert rows(launch(handle=handle))[0].threads == shown
+    assert threads_shown(handle, identify) == shown
+    assert threads_shown(None, identify) == ""
 
 
 def test_line_of_what_has_no_process_yet() -> None:

@@ -19,7 +19,7 @@ from model_deployment.core.device_figures import DeviceFigures, ProjectFigures, 
 from model_deployment.core.devices import Presence, UpdateState
 from model_deployment.core.domain import Deployment, Desired, LaunchRole, LaunchState, State
 from model_deployment.core.endpoints import EndpointName, RolloutState
-from model_deployment.core.measures import BATCH_ROWS, Memory, ProxyCounters
+from model_deployment.core.measures import BATCH_ROWS, HeldFigures, Memory, ProxyCounters
 from model_deployment.core.names import ModelKey
 from model_deployment.core.port_usage import BlockedPort, PortUsage
 from model_deployment.core.releases import ReleaseState
@@ -135,6 +135,7 @@ ONE = seen(
     endpoints=(endpoint_views.view(),),
     flows=EndCounts().figures([record()], ServiceState.READY),
     devices=DEVICES,
+    held=HeldFigures(1000, {"call": 5}, {"call": 2}),
 )
 
 #: What dashboards and alerts are made of: a change here breaks them.
@@ -194,6 +195,12 @@ NAMES = {
     "captures_dropped": ("counter", set()),
     "captures_dead": ("counter", set()),
     "proxies": ("gauge", set()),
+    "warm_parent_memory_bytes": ("gauge", set()),
+    "warm_parent_models": ("gauge", set()),
+    "environment_size_bytes": ("gauge", set()),
+    "held_bytes": ("gauge", {"use"}),
+    "held_limit_bytes": ("gauge", set()),
+    "held_refused": ("counter", {"use"}),
     "proxy_restarts": ("counter", set()),
 }
 
