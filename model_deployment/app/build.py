@@ -33,6 +33,7 @@ from model_deployment.control.reconciler import Reconciler
 from model_deployment.credentials.access import Access
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.data_plane import DataPlane
+from model_deployment.data_plane.held_figures import HeldReader
 from model_deployment.devices.connections import DeviceConnections
 from model_deployment.endpoints.comparison.page import render
 from model_deployment.endpoints.service import Endpoints
@@ -40,6 +41,7 @@ from model_deployment.flows.runs import FlowRuns
 from model_deployment.http.asgi import App
 from model_deployment.http.unix_sockets import bind_in
 from model_deployment.proxy import protocol
+from model_deployment.proxy.spare_memory import give_memory_back
 from model_deployment.runtime import identity
 from model_deployment.runtime.memory import MemoryGauge, machine_memory
 from model_deployment.settings import Settings
@@ -157,7 +159,7 @@ async def _build(
     endpoints = build_endpoints(settings, database, controller, serving, monitoring, webhook, stack)
     edge = build_devices(settings, database, serving, monitoring, tokens, webhook, stack)
     changes = _changes(settings, serving, controller, endpoints)
-    telemetry = _telemetry(serving, monitoring, endpoints, retraining.runs, edge, stack)
+    telemetry = _telemetry(settings, serving, monitoring, endpoints, retraining.runs, edge, stack)
     warm_up = asyncio.create_task(serving.registry.warm_up())
     stack.callback(warm_up.cancel)
     dashboard = web.build_dashboard(
@@ -176,7 +178,7 @@ async def _build(
     if not settings.keep_proxies:
         stack.push_async_callback(serving.data_plane.retire, policy.drain_timeout)
     return Running(
-        app=dashboard.around(_guarded(app, settings, credentials)),
+        app=dashboard.around(_guarded(app, settings, credentials, stack)),
         api_socket=sockets.api,
         controller=controller,
         endpoints=endpoints,
@@ -187,11 +189,19 @@ async def _build(
     )
 
 
-def _guarded(app: App, settings: Settings, credentials: Credentials) -> App:
+def _guarded(
+    app: App, settings: Settings, credentials: Credentials, stack: contextlib.AsyncExitStack
+) -> App:
     """An application that only answers whom its policies allow."""
     guarded = Guard(
-        app, max_body_bytes=settings.max_body_bytes, authorise=authorise, reads_body=reads_body
+        app,
+        max_body_bytes=settings.max_body_bytes,
+        max_held_bytes=settings.max_held_bytes,
+        body_timeout=settings.body_timeout,
+        authorise=authorise,
+        reads_body=reads_body,
     )
+    in_background(stack, give_memory_back(guarded.held), "memory")
     return Forwarded(guarded, Access(credentials, settings.hosts, OPEN_CALLS).admit)
 
 
@@ -209,6 +219,7 @@ def _controller(
         needed=serving.kept_ready.has,
         routed=serving.data_plane.routed,
         checks=OptionChecks(serving.runtime.obstacle),
+        ask_size=serving.sizes.ask,
     )
 
 
@@ -227,6 +238,7 @@ def _changes(
 
 
 def _telemetry(
+    settings: Settings,
     serving: ServingParts,
     monitoring: MonitoringParts,
     endpoints: Endpoints,
@@ -251,6 +263,10 @@ def _telemetry(
         last_report=monitoring.last_reports.of,
         flows=flow_runs.figures,
         devices=edge.figures,
+        held=HeldReader(
+            settings.data_dir / protocol.FOLDER / protocol.LIMITS_FILE, settings.max_held_bytes
+        ).figures,
+        environments=serving.environments,
         proxies=lambda: (serving.data_plane.serving, serving.data_plane.restarts),
     )
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,17 +12,16 @@ from model_deployment.core.domain import Deployment, Launch
 from model_deployment.core.errors import CredentialsError
 from model_deployment.core.merging import Finding
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import AUTO, AUTO_MAX_ROWS, EnvManager, StartMethod, Validation
+from model_deployment.core.options import AUTO, AUTO_MAX_ROWS, Validation
 from model_deployment.credentials.verify import Credentials
 from model_deployment.proxy import row_independence
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel_cache import MLmodelCache
 from model_deployment.runtime.base import OnExit, Runtime
-from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
-from model_deployment.runtime.logs import PARENT, LaunchLogs
+from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.mlflow_serve import Command
-from model_deployment.runtime.parent_process import ParentProcess
+from model_deployment.runtime.model_environments import EnvironmentStore
 from model_deployment.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -45,6 +43,9 @@ class StandIn:
     contained: str = ""
     #: Makes the runtime of all launches, in the place of this machine's.
     runtime: MakeRuntime | None = None
+    #: Makes what builds environments, given what is called when one is ready; None: nothing is built, and
+    #: what is started sees to its environment.
+    environments: Callable[[Settings, Callable[[], None]], EnvironmentStore] | None = None
 
 
 def credentials(settings: Settings, stack: contextlib.AsyncExitStack) -> Credentials:
@@ -66,37 +67,6 @@ def credentials(settings: Settings, stack: contextlib.AsyncExitStack) -> Credent
     return credentials
 
 
-def forks(
-    settings: Settings,
-    instance: str,
-    logs: LaunchLogs,
-    stand_in: StandIn | None,
-    changed: Callable[[], None],
-) -> ForkStarter | None:
-    """Starts forks of the warm parent; None where the system cannot."""
-    if sys.platform != "linux":
-        return None
-    terms = ForkSettings(
-        instance=instance,
-        logs=logs.root,
-        work=settings.data_dir / "work",
-        environment=settings.model_environment,
-        request_timeout=settings.request_timeout,
-        program=stand_in.program if stand_in else "",
-    )
-    program = ParentProcess(
-        folder=settings.data_dir / "worker",
-        log=logs.path(PARENT),
-        preload=() if stand_in else settings.preload,
-        environment=settings.model_environment(EnvManager.LOCAL),
-    )
-    forks = ForkStarter(terms, program, changed)
-    options = settings.options
-    if options.start_method is not StartMethod.SERVE and options.env_manager is EnvManager.LOCAL:
-        forks.warming()
-    return forks
-
-
 def comparison(
     settings: Settings, description: MLmodelCache, cache: ArtifactCache
 ) -> Callable[[Deployment, Launch], Awaitable[Finding]]:
@@ -107,13 +77,14 @@ def comparison(
         path = cache.path(launch.artifact)
         # Forgiving: what MLflow itself saved as an example may not fit to the letter.
         gate = await asyncio.to_thread(description.gate, path, Validation.COERCE)
-        example = await asyncio.to_thread(description.example, path)
+        example = await asyncio.to_thread(description.comparable, path)
         address = launch.handle.address
         if launch.options.batch_max_rows == AUTO:
             flavors = await asyncio.to_thread(description.flavors, path)
             return await row_independence.examine(address, gate, example, flavors, AUTO_MAX_ROWS)
+        most = int(launch.options.batch_max_rows)
         limit = settings.request_timeout
-        difference = await row_independence.compare(address, gate, example, limit)
+        difference = await row_independence.compare(address, gate, example, limit, most)
         return Finding(not difference, difference or "rows are predicted alike alone and together")
 
     return compare

@@ -7,7 +7,7 @@ import socket
 from dataclasses import asdict
 from pathlib import Path
 
-from model_deployment.api.access import OPEN_CALLS
+from model_deployment.api.access import OPEN_CALLS, STREAMED_CALLS
 from model_deployment.core.options import EnvManager
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.address import drop_stale_sockets, take_over_or_listen
@@ -89,9 +89,12 @@ def _template(
         credentials_required=credentials.required,
         hosts=settings.hosts,
         open_calls=tuple(sorted(OPEN_CALLS)),
+        streamed_calls=tuple(sorted(STREAMED_CALLS)),
         trusted_proxies=settings.trusted_proxies,
         limits=asdict(_limits(settings)),
         max_body_bytes=settings.max_body_bytes,
+        held_bytes=settings.max_held_bytes,
+        body_timeout=settings.body_timeout,
         spool_bytes=settings.spool_bytes,
         drain_timeout=settings.drain_timeout,
         log_level=settings.log_level,
@@ -107,7 +110,8 @@ def _limits(settings: Settings) -> UpstreamLimits:
     return UpstreamLimits(
         connections=settings.max_connections,
         queue=settings.max_queue,
-        queue_bytes=settings.max_queue_bytes,
+        # A model that many wait for leaves room for the large bodies of others.
+        queue_bytes=min(settings.max_queue_bytes, settings.max_held_bytes // 2),
         # Longer than the model server's own limit, so that its own 504 comes first, and longer than
         # the age of a request that gives a hanging server away: one cut off before has no age.
         read_timeout=settings.request_timeout + settings.policy.request_grace + 5,

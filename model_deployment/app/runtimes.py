@@ -1,11 +1,13 @@
 """Builds what starts and watches launches, from the settings."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from model_deployment.app import components
 from model_deployment.app.components import StandIn
+from model_deployment.app.parents import build_parents
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager
+from model_deployment.environments.store import Environments
 from model_deployment.runtime.base import Runtime
 from model_deployment.runtime.by_method import RuntimeByMethod
 from model_deployment.runtime.container.container_settings import ContainerSettings
@@ -13,10 +15,22 @@ from model_deployment.runtime.container.runtime import ContainerRuntime
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
+from model_deployment.runtime.model_environments import EnvironmentStore, ModelEnvironments
+from model_deployment.runtime.parents import Parents
 from model_deployment.settings import Settings
 
 
-def build_runtime(
+@dataclass(frozen=True, slots=True)
+class Launching:
+    """What starts launches."""
+
+    #: Its caller closes it.
+    runtime: Runtime
+    #: None where none is built: there is a stand-in for what is served.
+    environments: ModelEnvironments | None
+
+
+def build_launching(
     settings: Settings,
     instance: str,
     logs: LaunchLogs,
@@ -24,8 +38,8 @@ def build_runtime(
     *,
     wake: Callable[[], None],
     note: Callable[[ModelKey, str], None],
-) -> Runtime:
-    """The runtime of a controller, which its caller closes.
+) -> Launching:
+    """The runtime of a controller, with the environments of models.
 
     Args:
         instance: name of the data directory, which all launches carry.
@@ -33,7 +47,14 @@ def build_runtime(
         note: adds a line to the events of a deployment.
     """
     if stand_in is not None and stand_in.runtime is not None:
-        return stand_in.runtime(instance, logs, wake)
+        return Launching(stand_in.runtime(instance, logs, wake), None)
+    store = _store(settings, stand_in, wake)
+    parents = build_parents(settings, instance, logs, stand_in, store.find if store else None, wake)
+    environments = None
+    if store is not None:
+        environments = ModelEnvironments(
+            store, parents or Parents(None), note, settings.environment_grace
+        )
     local = LocalRuntime(
         instance=instance,
         serve=ServeStarter(
@@ -43,7 +64,8 @@ def build_runtime(
             command=stand_in.command if stand_in else mlflow_command(settings.request_timeout),
             environment=settings.model_environment,
         ),
-        forks=components.forks(settings, instance, logs, stand_in, wake),
+        parents=parents,
+        environments=environments,
         logs=logs,
         on_exit=wake,
         add_event=note,
@@ -60,4 +82,18 @@ def build_runtime(
         index=lambda: settings.build_environment,
         program=stand_in.contained if stand_in else "",
     )
-    return RuntimeByMethod(local, ContainerRuntime(containers, logs, on_exit=wake))
+    by_method = RuntimeByMethod(local, ContainerRuntime(containers, logs, on_exit=wake))
+    return Launching(by_method, environments)
+
+
+def _store(
+    settings: Settings, stand_in: StandIn | None, changed: Callable[[], None]
+) -> EnvironmentStore | None:
+    if stand_in is not None:
+        return stand_in.environments and stand_in.environments(settings, changed)
+    return Environments(
+        root=settings.data_dir / "environments",
+        environment=settings.model_environment,
+        timeout=settings.build_timeout,
+        changed=changed,
+    )

@@ -9,8 +9,9 @@ from typing import Any
 from model_deployment.app import components
 from model_deployment.app.components import StandIn
 from model_deployment.app.proxies import build_data_plane
-from model_deployment.app.runtimes import build_runtime
+from model_deployment.app.runtimes import build_launching
 from model_deployment.control.collaborators import Collaborators
+from model_deployment.control.deployment_environments import DeploymentEnvironments
 from model_deployment.control.probes import Prober
 from model_deployment.control.reconciler import Reconciler
 from model_deployment.core.admission import Admission
@@ -20,6 +21,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.credentials.verify import Credentials
 from model_deployment.data_plane.data_plane import DataPlane, PlaneEvents
 from model_deployment.endpoints.kept_ready import KeptReady
+from model_deployment.registry.artifact_sizes import ArtifactSizes, listing
 from model_deployment.registry.artifacts import ArtifactCache
 from model_deployment.registry.client import Registry
 from model_deployment.registry.mlmodel import MLmodelReader
@@ -27,6 +29,7 @@ from model_deployment.registry.mlmodel_cache import MLmodelCache
 from model_deployment.runtime.base import Runtime
 from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.memory import machine_memory
+from model_deployment.runtime.processors import processors
 from model_deployment.settings import Settings
 from model_deployment.state.database import Database
 from model_deployment.state.deployments import Deployments
@@ -47,6 +50,7 @@ class _Stores:
     cache: ArtifactCache
     description: MLmodelCache
     registry: Registry
+    sizes: ArtifactSizes
     logs: LaunchLogs
     admission: Admission
 
@@ -57,6 +61,7 @@ class ServingParts(_Stores):
 
     #: What starts launches; the addresses, logs, memory and identity of launches are its own.
     runtime: Runtime
+    environments: DeploymentEnvironments
     data_plane: DataPlane
     reconciler: Reconciler
     #: Deployments that are not parked, however idle they are.
@@ -102,7 +107,7 @@ async def build_serving(
     events = PlaneEvents(to_reconciler.wake, to_reconciler.request_wake, to_reconciler.note)
     plane = await build_data_plane(settings, stores.instance, listener, credentials, events)
     stack.push_async_callback(plane.close)
-    runtime = build_runtime(
+    launching = build_launching(
         settings,
         stores.instance,
         stores.logs,
@@ -110,12 +115,14 @@ async def build_serving(
         wake=to_reconciler.wake,
         note=to_reconciler.note,
     )
+    runtime = launching.runtime
     stack.push_async_callback(runtime.close)
+    environments = DeploymentEnvironments(
+        launching.environments, stores.cache.path, settings.memory_guess_parent
+    )
+    stores = replace(stores, admission=replace(stores.admission, parent=environments.parent))
     kept_ready = KeptReady()
-
-    def traffic(launch_id: str) -> LaunchTraffic:
-        found = plane.traffic(launch_id)
-        return replace(found, idle=0.0) if kept_ready.has_launch(launch_id) else found
+    traffic = _traffic(plane, kept_ready)
 
     to_reconciler.reconciler = Reconciler(
         deployments=stores.deployments,
@@ -125,6 +132,7 @@ async def build_serving(
         world=replace(
             _collaborators(settings, stores, runtime, plane, traffic, to_reconciler, stack),
             changed=changed,
+            tidy_environments=environments.tidy,
         ),
         policy=settings.policy,
         probe_interval=settings.probe_interval,
@@ -135,10 +143,21 @@ async def build_serving(
     return ServingParts(
         **vars(stores),
         runtime=runtime,
+        environments=environments,
         data_plane=plane,
         reconciler=to_reconciler.reconciler,
         kept_ready=kept_ready,
     )
+
+
+def _traffic(plane: DataPlane, kept_ready: KeptReady) -> Callable[[str], LaunchTraffic]:
+    """What proxies have seen of a launch; one that is kept ready is never idle."""
+
+    def traffic(launch_id: str) -> LaunchTraffic:
+        found = plane.traffic(launch_id)
+        return replace(found, idle=0.0) if kept_ready.has_launch(launch_id) else found
+
+    return traffic
 
 
 async def _open_stores(settings: Settings, database: Database) -> _Stores:
@@ -147,6 +166,15 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
     cache = ArtifactCache(settings.data_dir / "models")
     cache.open()
     instance = await database.instance_id()
+    registry = Registry(
+        tracking_uri=settings.tracking_uri,
+        registry_uri=settings.registry_uri,
+        timeout=settings.registry_timeout,
+        download_timeout=settings.download_timeout,
+        own=settings.owns_registry,
+    )
+    listed = listing(registry, settings.tracking_uri, settings.registry_uri)
+    sizes = ArtifactSizes(cache.path, listed)
     return _Stores(
         instance=instance,
         deployments=Deployments(database),
@@ -155,19 +183,15 @@ async def _open_stores(settings: Settings, database: Database) -> _Stores:
         ports=ports,
         cache=cache,
         description=MLmodelCache(MLmodelReader()),
-        registry=Registry(
-            tracking_uri=settings.tracking_uri,
-            registry_uri=settings.registry_uri,
-            timeout=settings.registry_timeout,
-            download_timeout=settings.download_timeout,
-            own=settings.owns_registry,
-        ),
+        registry=registry,
+        sizes=sizes,
         logs=LaunchLogs(settings.data_dir / "logs", settings.log_max_bytes),
         admission=Admission(
             lambda: machine_memory().available,
             guess=settings.memory_guess,
             guess_of_fork=settings.memory_guess_fork,
             margin=settings.memory_margin,
+            loading=sizes.of,
         ),
     )
 
@@ -199,4 +223,5 @@ def _collaborators(
         answered=lambda key: plane.counts.served.totals.of(key).answered,
         refuse=plane.refuse,
         admission=stores.admission,
+        cores=processors,
     )

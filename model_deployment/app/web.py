@@ -11,6 +11,7 @@ from model_deployment.api import (
     datasets,
     deployments,
     docs_page,
+    environments,
     flow_project,
     flows,
     logs,
@@ -121,6 +122,7 @@ def build_api(
             refresh=serving.data_plane.refresh,
             memory=telemetry.machine_memory,
         ),
+        environments.router(serving.environments),
         docs_page.router("model_deployment"),
         metrics.router(telemetry.page),
         *_monitoring_routers(controller, monitoring, names),
@@ -220,12 +222,17 @@ def _deployments_routers(
         disown=endpoints.disown,
         changes=changes,
         registered=monitoring.details.find,
+        environments=serving.environments,
     )
     return (
         deployments.router(calls, undeploy_wait=undeploy_wait),
         logs.router(
             LogCalls(
-                controller, serving.logs.search, serving.logs.exists, serving.runtime.update_log
+                controller,
+                serving.logs.search,
+                serving.logs.exists,
+                serving.runtime.update_log,
+                serving.environments.log,
             )
         ),
         changes_router(
@@ -291,5 +298,6 @@ def build_dashboard(
         trained_on=retraining.data.trained_on,
         devices=devices,
         device_traffic=device_traffic,
+        environments=serving.environments,
     )
     return Dashboard(dependencies)

@@ -30,7 +30,7 @@ def _type(one: Declaration) -> Any:
 
 
 def _number_or_word(one: Declaration) -> Callable[[Any], Any]:
-    kind: Any = Annotated[one.kind, Field(ge=one.minimum, le=one.maximum)]
+    kind: Any = Annotated[_BY_UNIT.get(one.unit, one.kind), Field(ge=one.minimum, le=one.maximum)]
     number = TypeAdapter[Any](kind)
 
     def read(value: Any) -> Any:

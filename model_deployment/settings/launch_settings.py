@@ -1,4 +1,4 @@
-"""The settings of replicas and of containers."""
+"""The settings of replicas, of containers, and of warm parents."""
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -6,11 +6,11 @@ from pydantic_settings import SettingsConfigDict
 from model_deployment.core.scaling import Scaling
 from model_deployment.settings import model_environment
 from model_deployment.settings.deploy_defaults import DeployDefaults
-from model_deployment.settings.types import EngineUrl, Seconds
+from model_deployment.settings.types import Bytes, EngineUrl, Seconds
 
 
 class LaunchSettings(DeployDefaults):
-    """What the settings have beside the defaults of options, for several launches and for containers."""
+    """What the settings have for several launches, containers and warm parents."""
 
     model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
@@ -29,6 +29,14 @@ class LaunchSettings(DeployDefaults):
     """Seconds that requests wait on average, above which a deployment gets more replicas."""
     scale_down_after: Seconds = Field(60.0, gt=0)
     """Seconds in which fewer replicas have to be enough, before a deployment gets fewer."""
+
+    # -- built environments, and their warm parents --
+    environment_grace: Seconds = Field(600.0, ge=0)
+    """Seconds after which a built environment (`env_manager` `uv`, `virtualenv`, `conda`) is removed that
+    no deployment needs."""
+    memory_guess_parent: Bytes = Field(250 * 1024 * 1024, ge=1)
+    """Bytes of memory that the warm parent of a built environment (`env_manager` `uv`, `virtualenv`,
+    `conda`) is expected to take, until it is measured."""
 
     @property
     def scaling(self) -> Scaling:

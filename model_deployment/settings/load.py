@@ -22,7 +22,7 @@ _OTHERS = frozenset(
         for name in (
             *("DOCUMENTS_URL_FILE", "MLFLOW_WEBHOOK_SECRET_FILE", "FLOWS_API_AUTH_FILE"),
             *("FLOWS_THREADS", "PASSWORD_FILE"),  # of the service of flows
-            *("LAUNCH", "ENDPOINT", "METHOD", "PADDING", "BUILD", "LOG"),
+            *("LAUNCH", "ENDPOINT", "METHOD", "ENVIRONMENT", "PADDING", "BUILD", "LOG"),
         )
     }
 )

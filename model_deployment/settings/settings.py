@@ -1,6 +1,5 @@
 """Every setting but the defaults of deploy options: type, default, limits, meaning."""
 
-import os
 import sys
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,7 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from model_deployment.alerts.formats import WebhookFormat
 from model_deployment.core.actions import Policy
 from model_deployment.core.options import EnvManager, Options
-from model_deployment.settings import model_environment
+from model_deployment.settings import machine_defaults, model_environment
 from model_deployment.settings.deploy_defaults import DeployDefaults
 from model_deployment.settings.launch_settings import LaunchSettings
 from model_deployment.settings.types import (
@@ -29,14 +28,6 @@ from model_deployment.settings.types import (
     Seconds,
     WebhookUrl,
 )
-
-#: As many columns as the table of shared limits has.
-MOST_PROXIES = 32
-
-
-def _proxies() -> int:
-    """How many there are if nobody says: they need Linux."""
-    return min(MOST_PROXIES, max(1, (os.cpu_count() or 2) // 2)) if sys.platform == "linux" else 0
 
 
 class Settings(LaunchSettings):
@@ -85,9 +76,9 @@ class Settings(LaunchSettings):
     start_timeout: Seconds = Field(120.0, gt=0)
     """Seconds within which a model server must become ready."""
     build_timeout: Seconds = Field(1800.0, gt=0)
-    """Seconds within which a model server must become ready if its environment must be built first
-    (`uv`, `virtualenv`, `conda`), and that the build of an image may take (`container`)."""
-    start_concurrency: int = Field(default_factory=lambda: max(2, os.cpu_count() or 2), ge=1)
+    """Seconds that the build of an environment (`uv`, `virtualenv`, `conda`) or of an image (`container`)
+    may take."""
+    start_concurrency: int = Field(default_factory=machine_defaults.start_concurrency, ge=1)
     """Model servers that may start at the same time. Default: cores, at least 2."""
     tries: int = Field(5, ge=1)
     """Failed starts in a row after which the controller gives up."""
@@ -113,7 +104,9 @@ class Settings(LaunchSettings):
     check off."""
 
     # -- requests --
-    proxies: int = Field(default_factory=_proxies, ge=0, le=MOST_PROXIES)
+    proxies: int = Field(
+        default_factory=machine_defaults.proxies, ge=0, le=machine_defaults.MOST_PROXIES
+    )
     """Proxy processes that answer predictions. Default: half the cores, from 1 to 32. 0 has the
     controller's own process answer them, which then ends with it."""
     request_timeout: Seconds = Field(60.0, gt=0)
@@ -125,9 +118,16 @@ class Settings(LaunchSettings):
     max_queue: int = Field(1024, ge=0)
     """Requests that may wait for one model server; more are answered 429."""
     max_queue_bytes: Bytes = Field(256 * 1024 * 1024, ge=1)
-    """Bytes of bodies that may wait for one model; more are answered 429."""
+    """Bytes of bodies that may wait for one model, at most half of `MAX_HELD_BYTES`; more are answered
+    429."""
     max_body_bytes: Bytes = Field(10 * 1024 * 1024, ge=1)
     """Largest request body in bytes; larger bodies are answered 413."""
+    max_held_bytes: Bytes = Field(default_factory=machine_defaults.held_bytes, ge=1)
+    """Bytes of bodies and answers that are held for all callers at the same time, by all proxies and the
+    controller; more are answered 429. Default: an eighth of the memory, from 32 MiB to 256 MiB."""
+    body_timeout: Seconds = Field(60.0, gt=0)
+    """Seconds that a whole body may take to arrive, and one more for each 64 KiB of it; a slower one is
+    answered 408. It may pause for 30 s."""
     max_upload_bytes: Bytes = Field(1024 * 1024 * 1024, ge=1)
     """Largest file of training data in bytes; larger uploads are answered 413."""
     max_answer_bytes: Bytes = Field(100 * 1024 * 1024, ge=1)

@@ -38,6 +38,8 @@ def _default(name: str, value: Any) -> str:
             return "cores"
         case "proxies", _:
             return "half the cores"
+        case "max_held_bytes", _:
+            return "an eighth of the memory"
         case _, bool():
             return f"`{str(value).lower()}`"
         case _, "" | () | None | SecretStr():

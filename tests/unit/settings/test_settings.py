@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from model_deployment.core.actions import Policy
 from model_deployment.core.options import EnvManager
-from model_deployment.settings import Settings, settings_table
+from model_deployment.settings import Settings, machine_defaults, settings_table
 
 SECRETS = (
     "MONGO_PASSWORD", "MONGODB_URI", "MODEL_DEPLOYMENT_MONGO_PASSWORD", "GATEWAY_PASSWORD",
@@ -221,11 +221,11 @@ def test_value_at_the_limit_and_every_choice_is_accepted(name: str, value: objec
     assert getattr(Settings.model_validate({name: value}), name) == value
 
 
-@pytest.mark.parametrize(("cores", "starts"), [(None, 2), (1, 2), (2, 2), (8, 8)])
+@pytest.mark.parametrize(("cores", "starts"), [(1, 2), (2, 2), (8, 8)])
 def test_as_many_may_start_at_once_as_there_are_cores(
-    environment: pytest.MonkeyPatch, cores: int | None, starts: int
+    environment: pytest.MonkeyPatch, cores: int, starts: int
 ) -> None:
-    environment.setattr(os, "cpu_count", lambda: cores)
+    environment.setattr(machine_defaults, "processors", lambda: cores)
     assert Settings().start_concurrency == starts
 
 
@@ -318,7 +318,9 @@ def test_the_table_shows_defaults_as_they_are_written() -> None:
     assert defaults["`MODEL_DEPLOYMENT_START_TIMEOUT`"] == "`120`"
     assert defaults["`MODEL_DEPLOYMENT_ENV_MANAGER`"] == "`local`"
     assert defaults["`MODEL_DEPLOYMENT_START_CONCURRENCY`"] == "cores"
+    assert defaults["`MODEL_DEPLOYMENT_MAX_HELD_BYTES`"] == "an eighth of the memory"
     assert defaults["`MLFLOW_TRACKING_URI`"] == ""
+    assert not [name for name, default in defaults.items() if "Undefined" in default]
 
 
 def test_passwords_for_building_are_handed_on_by_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
