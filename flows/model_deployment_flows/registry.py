@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import mlflow
@@ -19,6 +20,8 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from model_deployment.core.errors import NotFound
+from model_deployment.registry.mlflow_server import MlflowServer
+from model_deployment.registry.served_client import ServedClient
 from model_deployment_flows.environment import Environment
 
 #: Aliases that flows move: the newest version that was trained, and the newest that may serve.
@@ -61,6 +64,18 @@ def connect(environment: Environment) -> None:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
+@lru_cache
+def server(address: str) -> MlflowServer:
+    """The server at an address: what it is, it is asked once in a run."""
+    return MlflowServer(address)
+
+
+def served_client() -> ServedClient:
+    """MLflow's client, which asks the server only for what its release has."""
+    here = server(mlflow.get_tracking_uri())
+    return ServedClient(mlflow.MlflowClient(), here, here)
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether an error of a call may not happen again: the registry or its store of artifacts was away."""
     if isinstance(error, MlflowException):
@@ -95,8 +110,12 @@ def version_at(model: str, alias: str) -> ModelVersion | None:
 
 
 def move_alias(model: str, alias: str, version: int) -> None:
-    """Have an alias name a version."""
-    mlflow.MlflowClient().set_registered_model_alias(model, alias, str(version))
+    """Have an alias name a version.
+
+    Raises:
+        RegistryUnusable: the server is too old to have aliases.
+    """
+    served_client().set_registered_model_alias(model, alias, str(version))
 
 
 def tag_version(version: ModelVersion, tags: Mapping[str, str]) -> None:

@@ -30,6 +30,9 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from model_deployment.registry.artifact_location import beside
+from model_deployment.registry.run_files import log_model_files
+from model_deployment.registry.server_features import ServerFeature
+from model_deployment_flows import registry
 from model_deployment_flows.study import TrialResult
 
 #: Tags of runs: the key of the training, the number of a trial.
@@ -38,6 +41,8 @@ TRAINING_TAG, TRIAL_TAG = "training", "trial"
 CHOSEN_TAG = "chosen_trial"
 #: Its parameters: a study that was begun anew has other trials with the same numbers.
 _CHOSEN_PARAMS_TAG = "chosen_params"
+#: Where a run without logged models has its whole model; empty if the model is to be made anew.
+_FILES_TAG = "model_files"
 #: Where degradation reports look for the data that a version was trained on.
 REFERENCE_FOLDER = "dataset"
 #: Rows that the types of the columns are inferred from.
@@ -54,6 +59,16 @@ class TrainingRun:
 
     run_id: str
     experiment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """What can be registered."""
+
+    #: A URI of MLflow.
+    source: str
+    #: Of the logged model; None where the server has none, as MLflow 2.
+    model_id: str | None = None
 
 
 def open_run(experiment: str, key: str, name: str, tags: Mapping[str, str]) -> TrainingRun:
@@ -97,9 +112,11 @@ def choose(run: TrainingRun, trials: Sequence[TrialResult], best: TrialResult) -
         if one.scores and (str(one.number), _params_text(one)) == noted:
             return one
     # What was logged with other parameters is not the model of this trial.
-    for made in _logged_models(client, run):
+    for made in _logged_models(run):
         client.delete_logged_model(made.model_id)
     values = {CHOSEN_TAG: str(best.number), _CHOSEN_PARAMS_TAG: _params_text(best)}
+    if _FILES_TAG in tags:
+        values[_FILES_TAG] = ""
     client.log_batch(run.run_id, tags=[RunTag(*one) for one in values.items()])
     return best
 
@@ -158,17 +175,25 @@ def log_reference(run: TrainingRun, rows: pd.DataFrame, data: Path, name: str, s
         client.log_inputs(run.run_id, [DatasetInput(found, tags)])
 
 
-def log_model(run: TrainingRun, save: Callable[[], Any]) -> str:
-    """The id of the run's logged model; if no whole one is there, ``save`` makes it in the active run.
+def log_model(run: TrainingRun, save: Callable[[], Any]) -> SavedModel:
+    """The run's model; if no whole one is there, ``save`` makes it in the active run.
 
     ``save`` returns MLflow's ``ModelInfo``.
     """
-    found = _logged_models(mlflow.MlflowClient(), run)
+    client = registry.served_client()
+    found = _logged_models(run)
     ready = [one.model_id for one in found if one.status == LoggedModelStatus.READY]
     if ready:
-        return str(ready[0])
-    with mlflow.start_run(run_id=run.run_id):
-        return str(save().model_id)
+        return SavedModel(f"models:/{ready[0]}", str(ready[0]))
+    if registry.server(mlflow.get_tracking_uri()).has(ServerFeature.LOGGED_MODELS):
+        with mlflow.start_run(run_id=run.run_id):
+            id = str(save().model_id)
+        return SavedModel(f"models:/{id}", id)
+    source = client.get_run(run.run_id).data.tags.get(_FILES_TAG)
+    if not source:
+        source = log_model_files(run.run_id, save, client)
+        client.set_tag(run.run_id, _FILES_TAG, source)  # last: now it is whole
+    return SavedModel(source)
 
 
 def log_results(run: TrainingRun, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
@@ -183,9 +208,9 @@ def log_results(run: TrainingRun, params: Mapping[str, Any], metrics: Mapping[st
 
 
 def register(
-    run: TrainingRun, model: str, model_id: str, tags: Mapping[str, str], description: str
+    run: TrainingRun, model: str, saved: SavedModel, tags: Mapping[str, str], description: str
 ) -> int:
-    """Register the logged model, unless the run has a version already; returns the version.
+    """Register the run's model, unless the run has a version already; returns the version.
 
     Needs a client that does not repeat calls: a lost answer would become a second version.
     """
@@ -199,11 +224,11 @@ def register(
             raise
     made = client.create_model_version(
         model,
-        f"models:/{model_id}",
+        saved.source,
         run_id=run.run_id,
         tags=dict(tags),
         description=description,
-        model_id=model_id,
+        model_id=saved.model_id,
     )
     return int(made.version)
 
@@ -247,8 +272,9 @@ def _children(client: mlflow.MlflowClient, run: TrainingRun) -> dict[str, Any]:
             return found
 
 
-def _logged_models(client: mlflow.MlflowClient, run: TrainingRun) -> Sequence[Any]:
-    return list(client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'"))
+def _logged_models(run: TrainingRun) -> Sequence[Any]:
+    search = registry.served_client().search_logged_models
+    return list(search([run.experiment_id], f"source_run_id = '{run.run_id}'"))
 
 
 def _params_text(trial: TrialResult) -> str:

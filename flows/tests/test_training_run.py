@@ -13,6 +13,9 @@ from harness.tiny_experiment import Tiny, settings, table
 from model_deployment_flows import registry, training_run
 from model_deployment_flows.study import TrialResult
 
+from model_deployment.registry.mlflow_server import MlflowServer
+from model_deployment.registry.server_features import read_mlflow_version
+
 #: The calls of MLflow's client that change something.
 _WRITES = (
     "create_run",
@@ -95,9 +98,9 @@ def _train(key: str, data: Path) -> int:
         best = _TRIALS[0].params
         estimator = tiny.build(best).fit(split.X_train, split.y_train)
         example = tiny.example(split.X_train)
-        model_id = training_run.log_model(run, lambda: tiny.log(estimator, example, best))
+        saved = training_run.log_model(run, lambda: tiny.log(estimator, example, best))
         training_run.log_results(run, best, {"test_f1_score": 0.8})
-        version = training_run.register(run, key, model_id, tags, "")
+        version = training_run.register(run, key, saved, tags, "")
         training_run.finish(run)
     registry.move_alias(key, registry.NEWEST, version)
     return version
@@ -153,6 +156,38 @@ def test_a_training_keeps_the_trial_that_it_chose() -> None:
     other = replace(first, number=3)
     assert training_run.choose(run, [other, same_number], other) == other
     assert training_run.log_model(run, save) != old
+
+
+def test_without_logged_models_the_model_is_files_of_its_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = MlflowServer("http://mlflow:5000", ask=lambda _: read_mlflow_version("2.9.2"))
+    monkeypatch.setattr(registry, "server", lambda _: here)
+    data = tmp_path / "data.csv"
+    table().to_csv(data, index=False)
+    before = len(_logged_models())
+    assert _train("tiny-files", data) == 1
+    assert _train("tiny-files", data) == 1
+    client = mlflow.MlflowClient()
+    version = client.get_model_version("tiny-files", "1")
+    run = client.get_run(version.run_id)
+    assert version.source == f"{run.info.artifact_uri}/model"
+    assert len(_logged_models()) == before
+    loaded = mlflow.pyfunc.load_model("models:/tiny-files/1")
+    assert (loaded.metadata.run_id, loaded.metadata.model_id) == (version.run_id, None)
+    tiny = Tiny(settings())
+    example = tiny.example(tiny.divide(table()).X_train)
+    assert len(loaded.predict(example)) == len(example)
+    # Another trial was chosen: its model takes the place of the one that is there.
+    mine = training_run.TrainingRun(version.run_id, run.info.experiment_id)
+    training_run.choose(mine, [replace(_TRIALS[0], number=9)], replace(_TRIALS[0], number=9))
+    assert client.get_run(version.run_id).data.tags["model_files"] == ""
+
+
+def _logged_models() -> Any:
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("tiny")
+    return client.search_logged_models([experiment.experiment_id])
 
 
 def _assert_whole(client: mlflow.MlflowClient, key: str, run_id: str) -> None:

@@ -16,7 +16,7 @@ from model_deployment_flows.provenance import Recipe, commit, recipe
 from model_deployment_flows.run_context import Data, RunContext
 from model_deployment_flows.study import StudyResult, TrialResult, search
 from model_deployment_flows.tasks import Leave, leave_page, local_task, registry_task, run_id
-from model_deployment_flows.training_run import TrainingRun
+from model_deployment_flows.training_run import SavedModel, TrainingRun
 
 AUTO = "auto"
 
@@ -117,9 +117,9 @@ def _train(plan: Plan, run: TrainingRun) -> dict[str, Any]:
     best = choose_trial(run, found)
     estimator, scores = fit_best(experiment, best, split)
     log_reference(experiment, run, split, plan.data)
-    model_id = log_model(experiment, run, estimator, split, best)
+    saved = log_model(experiment, run, estimator, split, best)
     log_results(run, best, scores)
-    version = register_version(plan, run, model_id, best, scores)
+    version = register_version(plan, run, saved, best, scores)
     finish_run(run)
     leave_page("training", _page(plan, found, best, version, scores), "What was trained")
     return {
@@ -226,8 +226,8 @@ def log_reference(experiment: Experiment, run: TrainingRun, split: Split, data: 
 @registry_task(name="log model")
 def log_model(
     experiment: Experiment, run: TrainingRun, estimator: Estimator, split: Split, best: TrialResult
-) -> str:
-    """Log the model with its signature and example; returns the id of the logged model."""
+) -> SavedModel:
+    """Log the model with its signature and example."""
     example = experiment.example(split.X_train)
     return training_run.log_model(run, lambda: experiment.log(estimator, example, best.params))
 
@@ -242,14 +242,14 @@ def log_results(run: TrainingRun, best: TrialResult, scores: dict[str, float]) -
 
 @registry_task(name="register")
 def register_version(
-    plan: Plan, run: TrainingRun, model_id: str, best: TrialResult, scores: dict[str, float]
+    plan: Plan, run: TrainingRun, saved: SavedModel, best: TrialResult, scores: dict[str, float]
 ) -> int:
     """Register the model with all its tags in one call, unless it is registered already."""
     metric = plan.context.settings.metric
     tags = {**plan.tags, "model_type": str(best.params.get("model_type", ""))}
     said = f"{metric} {scores[metric]:.4g} on rows held out" if metric in scores else ""
     model = plan.context.settings.model
-    version = training_run.register(run, model, model_id, tags, said)
+    version = training_run.register(run, model, saved, tags, said)
     get_run_logger().info("registered version %d of %s", version, model)
     return version
 
