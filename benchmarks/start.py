@@ -39,6 +39,7 @@ from model_deployment.runtime.launch_memory import measure
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
 from model_deployment.runtime.parent_process import ParentProcess
+from model_deployment.runtime.parents import Parents
 from model_deployment.settings import Settings
 
 COUNTS = (1, 10, 100)
@@ -110,7 +111,7 @@ class Bench:
                 command=mlflow_command(60.0),
                 environment=environment,
             ),
-            forks=self._forks if forks else None,
+            parents=Parents(self._forks) if forks else None,
             add_event=lambda key, text: sys.exit(text),
         )
 
