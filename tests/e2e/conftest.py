@@ -12,6 +12,12 @@ SCRIPTS = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture(scope="session")
+def run_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all processes of this run have in common."""
+    return _shared_by_all(request.config, tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
 def registry_template(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
@@ -39,11 +45,15 @@ def row_wise_registry(
     return _shared_registry(request.config, tmp_path_factory.getbasetemp(), "row_wise_models.py")
 
 
-def _shared_registry(config: pytest.Config, base: Path, script: str) -> str:
-    """A registry that is made once for a whole run."""
+def _shared_by_all(config: pytest.Config, base: Path) -> Path:
     # Only a worker's own folder lies in one that belongs to this run: the parent of the main
     # process's is shared with the runs before, whose models may have been others.
-    shared = base.parent if hasattr(config, "workerinput") else base
+    return base.parent if hasattr(config, "workerinput") else base
+
+
+def _shared_registry(config: pytest.Config, base: Path, script: str) -> str:
+    """A registry that is made once for a whole run."""
+    shared = _shared_by_all(config, base)
     root = shared / f"registry-{script}"
     tracking_uri = f"sqlite:///{root / 'mlflow.db'}"
     complete = root / "complete"

@@ -18,11 +18,13 @@ from typing import Any
 from model_deployment.core.domain import Address, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import EnvManager, Options
+from model_deployment.environments.environment import Environment
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
-from model_deployment.runtime.mlflow_serve import ServeStarter, mlflow_command
-from model_deployment.runtime.parent_process import ParentProcess
+from model_deployment.runtime.mlflow_serve import Command, ServeStarter, mlflow_command
+from model_deployment.runtime.parent_process import ParentProcess, parent_of
+from model_deployment.runtime.parents import Parents
 from model_deployment.settings import Settings
 from tests.support.audit import children, collect, kill_all
 from tests.support.ports import free_port
@@ -58,18 +60,24 @@ class Pair:
 class Pairs(contextlib.ExitStack):
     """The pairs of some models; none of their processes outlives this."""
 
-    def __init__(self, folder: Path, models: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        models: Path,
+        environment: Environment | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """
+        Args:
+            environment: has the Python of both; without one, they run in this one.
+            timeout: seconds that both give a prediction.
+        """
         super().__init__()
         self._models = models
         self._instance = f"pairs-{os.getpid()}"
         self._before = children()
         self._runner = asyncio.Runner()
-        self._program = ParentProcess(
-            folder=folder / "worker",
-            log=folder / "worker.log",
-            preload=Settings().preload,
-            environment=Settings().model_environment(EnvManager.LOCAL),
-        )
+        self._program = _parent(folder, environment)
         common: dict[str, Any] = {
             "instance": self._instance,
             "logs": folder,
@@ -77,27 +85,25 @@ class Pairs(contextlib.ExitStack):
             "environment": Settings().model_environment,
         }
         self._told: list[str] = []
+        self._forks = ForkStarter(
+            ForkSettings(**common, request_timeout=timeout), self._program, lambda: None
+        )
         self._runtimes = [
             LocalRuntime(
                 instance=self._instance,
-                serve=ServeStarter(**common, command=mlflow_command(TIMEOUT)),
+                serve=ServeStarter(**common, command=_command(environment, timeout)),
                 logs=LaunchLogs(folder, 10 * 1024 * 1024),
-                forks=forks,
+                parents=Parents(forks) if forks else None,
                 add_event=lambda key, text: self._told.append(text),
             )
-            for forks in (
-                None,
-                ForkStarter(
-                    ForkSettings(**common, request_timeout=TIMEOUT), self._program, lambda: None
-                ),
-            )
+            for forks in (None, self._forks)
         ]
         self.callback(self._end)
 
     def start(self, names: tuple[str, ...]) -> dict[str, Pair]:
         """Have these models served, all at once."""
         # Before anything else keeps the machine busy.
-        self._runner.run(until(self._warm, timeout=60, what="the warm parent"))
+        self._runner.run(until(self._warm, timeout=120, what="the warm parent"))
         handles = {
             name: [self._launch(name, runtime) for runtime in self._runtimes] for name in names
         }
@@ -111,7 +117,8 @@ class Pairs(contextlib.ExitStack):
 
     def _warm(self) -> bool:
         """Whether there is a parent that forks."""
-        return not self._runtimes[1].warming(Options())
+        self._forks.warming()  # begins it
+        return self._forks.parent_pid != 0
 
     def _launch(self, name: str, runtime: LocalRuntime) -> Handle:
         number = self._runtimes.index(runtime)
@@ -135,10 +142,32 @@ class Pairs(contextlib.ExitStack):
         collect(self._before)
 
 
-def save(script: Path, folder: Path) -> None:
+def _parent(folder: Path, environment: Environment | None) -> ParentProcess:
+    socket, log = folder / "worker", folder / "worker.log"
+    variables = Settings().model_environment(EnvManager.LOCAL)
+    if environment is None:
+        return ParentProcess(socket, log, Settings().preload, variables)
+    return parent_of(environment, socket, log, folder / "programs", variables)
+
+
+def _command(environment: Environment | None, timeout: float) -> Command:
+    """``mlflow models serve``, of the environment as well."""
+    own = mlflow_command(timeout)
+    if environment is None:
+        return own
+    path = os.pathsep.join((str(environment.python.parent), os.environ.get("PATH", os.defpath)))
+
+    def command(spec: LaunchSpec, _: Environment | None) -> list[str]:
+        # MLflow starts programs by name.
+        return ["/usr/bin/env", f"PATH={path}", *own(spec, environment)]
+
+    return command
+
+
+def save(script: Path, folder: Path, python: str = sys.executable) -> None:
     """Save models in a process of its own."""
     done = subprocess.run(
-        [sys.executable, str(script), str(folder)],
+        [python, str(script), str(folder)],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -24,7 +24,7 @@ def body(*markers: int, p: int | None = None) -> dict[str, Any]:
 def table(*markers: int, p: int | None = None) -> MergeableTable:
     """The same, as the gate found it."""
     found = GATE.check(body(*markers, p=p)).table
-    assert found is not None
+    assert isinstance(found, MergeableTable)
     return found
 
 

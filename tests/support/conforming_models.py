@@ -1,7 +1,13 @@
-"""The models of the conformance suite; run with a FOLDER, this saves each in a folder of its name."""
+"""The models of the conformance suite; run with a FOLDER, this saves each in a folder of its name.
 
+It runs in environments of models too: with Python 3.9 and MLflow 2.9.
+"""
+
+import inspect
+import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 MODEL_CODE = Path(__file__).with_name("model_code")
 
@@ -21,13 +27,16 @@ def save_all(root: Path) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
+    # As MLflow before 2.10 says it.
+    old = "required" not in inspect.signature(ColSpec).parameters
+    left_out: dict[str, Any] = {"optional": True} if old else {"required": False}
     params = ParamSchema([ParamSpec("scale", "double", 1.0), ParamSpec("words", "string", "a")])
     flat = Schema([ColSpec(kind, name) for name, kind in COLUMNS.items()])
     optional = Schema(
         [
             ColSpec("double", "x"),
             ColSpec("double", "y"),
-            *(ColSpec(kind, name, required=False) for name, kind in OPTIONAL.items()),
+            *(ColSpec(kind, name, **left_out) for name, kind in OPTIONAL.items()),
         ]
     )
     tensor = Schema([TensorSpec(np.dtype("float32"), (-1, 2))])
@@ -42,10 +51,25 @@ def save_all(root: Path) -> None:
     for name in NAMES:
         mlflow.pyfunc.save_model(
             str(root / name),
-            python_model=str(MODEL_CODE / ("odd.py" if name == "odd" else "echo.py")),
+            python_model=_python_model(MODEL_CODE / ("odd.py" if name == "odd" else "echo.py")),
             signature=signatures[name],
             pip_requirements=[f"mlflow=={mlflow.__version__}"],
         )
+
+
+def _python_model(code: Path) -> Any:
+    """The code; for MLflow before 2.12.2, which saves no code, the object that it makes."""
+    import mlflow.models
+
+    if hasattr(mlflow.models, "set_model"):
+        return str(code)
+    made: list[Any] = []
+    mlflow.models.set_model = made.append
+    try:
+        runpy.run_path(str(code), run_name="saved by value")
+    finally:
+        del mlflow.models.set_model
+    return made[0]
 
 
 if __name__ == "__main__":

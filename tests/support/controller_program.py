@@ -14,6 +14,9 @@ from tests.support.audit import kill_all, marked_processes, read_state
 from tests.support.ports import claim_range, free_port
 from tests.support.waiting import until_sync
 
+#: Seconds within which it answers, on a machine that does much else.
+_START = 120
+
 
 class Program:
     """``model-deployment serve`` on a data directory and a range of ports of its own."""
@@ -84,7 +87,12 @@ class Program:
                 stdout=log,
                 stderr=log,
             )
-        until_sync(self._answers, timeout=30, what="the controller's /ready")
+        try:
+            until_sync(self._answers, timeout=_START, what="the controller's /ready")
+        except BaseException:
+            self._process.kill()
+            self._process.wait(10)
+            raise
 
     def kill(self) -> None:
         """SIGKILL, as the out-of-memory killer sends it."""

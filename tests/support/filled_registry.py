@@ -63,6 +63,8 @@ class Registered(NamedTuple):
     faults: dict[str, Any] = {}
     #: Its input columns by name, with their types.
     columns: dict[str, str] = {"x": "double"}
+    #: Lines of its requirements; empty: it says nothing of them.
+    requirements: str = ""
 
 
 #: Their log tells of each request as it arrives.
@@ -91,6 +93,10 @@ MODELS: dict[str, Registered] = {
     ),
     "corpus": Registered(2, {"say": "\n".join(CORPUS)}, dict.fromkeys(CORPUS, "string")),
     LONG: Registered(2),
+    # environments, of packages that tests/support/tiny_wheels.py has
+    "learner": Registered(9, requirements="learner==1.5\n"),
+    "counter": Registered(1, requirements="numbers-of-us==2.0\n"),
+    "conflict": Registered(1, requirements="learner==1.5\nnumbers-of-us==2.0\n"),
     # answers
     "slow": Registered(2, {"slow_seconds": 1.0, **_NOTES}),
     "slower": Registered(2, {"slow_seconds": 60.0, **_NOTES}),
@@ -144,6 +150,9 @@ def write_model(folder: Path, name: str, version: int, model: Registered) -> Pat
     signature = {"inputs": json.dumps(inputs), "outputs": None, "params": None}
     (folder / "MLmodel").write_text(json.dumps({**_MLMODEL, "signature": signature}))
     (folder / "stub.json").write_text(json.dumps({"name": f"{name}-{version}", **model.faults}))
+    if model.requirements:
+        (folder / "requirements.txt").write_text(model.requirements)
+        (folder / "python_env.yaml").write_text("dependencies:\n- -r requirements.txt\n")
     own = {"string": SCRIPT, "long": 2**60 + 1, "double": 1.5}
     split = {"columns": [*model.columns], "data": [[own[kind] for kind in model.columns.values()]]}
     example = {"dataframe_split": split}

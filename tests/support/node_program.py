@@ -11,6 +11,7 @@ from typing import Any
 
 from model_deployment.core.domain import Exit, Handle, LaunchSpec
 from model_deployment.core.options import Options
+from model_deployment.environments.environment import Environment
 from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.mlflow_serve import ServeStarter
@@ -43,7 +44,7 @@ class Node:
             on_exit=self._tell_of_exit,
         )
 
-    def _command(self, spec: LaunchSpec) -> list[str]:
+    def _command(self, spec: LaunchSpec, built: Environment | None) -> list[str]:
         return [
             self._python, str(PROGRAM),
             "--model-uri", spec.model_path,

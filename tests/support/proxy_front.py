@@ -17,6 +17,7 @@ from model_deployment.gate import Gate
 from model_deployment.http.asgi import Receive, Scope, Send
 from model_deployment.proxy.context import ExchangeContext, RequestRecorder
 from model_deployment.proxy.forward import Admit, admit_all
+from model_deployment.proxy.held_bytes import HeldBytes
 from model_deployment.proxy.routes import Routes
 from model_deployment.proxy.server import ProxyServer
 from model_deployment.proxy.services import Gates
@@ -41,6 +42,8 @@ class Front:
         read_timeout: float = 30,
         limit: float = LIMIT,
         patience: float = 30,
+        body_timeout: float = 60,
+        held_bytes: float = 256 * 1024 * 1024,
         queue: float = 1024,
         queue_bytes: float = 256 * 1024 * 1024,
         gate: Gate | None = None,
@@ -70,10 +73,12 @@ class Front:
             wake_timeout=wake_timeout,
             recovery_timeout=recovery_timeout,
         )
-        self._context = ExchangeContext(
+        self.context = ExchangeContext(
             int(limit),
             patience,
-            recorder,
+            body_timeout=body_timeout,
+            held=HeldBytes.unshared(int(held_bytes)),
+            recorder=recorder,
             log_failure=lambda launch, text: self.traces.append((launch, text)),
         )
         self._gates = gates or (lambda route: gate)
@@ -93,7 +98,7 @@ class Front:
         )
         self._stack.push_async_callback(self.routes.close)
         self.publish(self.route())
-        await self._serve(ProxyServer(inside, self.routes, self._context, self._admit))
+        await self._serve(ProxyServer(inside, self.routes, self.context, self._admit))
         return self
 
     async def __aexit__(

@@ -116,6 +116,83 @@ def register_all(tracking_uri: str, artifact_root: Path) -> None:
         catboost = importlib.import_module("catboost")
         quiet = catboost.CatBoostRegressor(iterations=5, verbose=False, allow_writing_files=False)
         log(mlflow.catboost.log_model, "catboost", quiet.fit(inputs, targets))
+    register_tensor_models(experiment_id)
+
+
+def _linear_network(weights: Any) -> Any:
+    """Of images: probabilities and labels, as an ONNX graph."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("Reshape", ["image", "shape"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["p"]),
+            helper.make_node("ArgMax", ["p"], ["label"], axis=1, keepdims=0),
+        ],
+        "net",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ("n", 2, 2, 3))],
+        [
+            helper.make_tensor_value_info("p", TensorProto.FLOAT, ("n", 4)),
+            helper.make_tensor_value_info("label", TensorProto.INT64, ("n",)),
+        ],
+        [
+            numpy_helper.from_array(weights, "w"),
+            numpy_helper.from_array(np.array([0, -1]), "shape"),
+        ],
+    )
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    network.ir_version = 9
+    return network
+
+
+def register_tensor_models(experiment_id: str) -> None:
+    """Networks of one layer: as an ONNX graph, as code, and as code that looks at the whole batch."""
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    weights = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+    single = np.dtype("float32")
+    images = ModelSignature(Schema([TensorSpec(single, (-1, 2, 2, 3))]))
+    windows = ModelSignature(
+        Schema([TensorSpec(single, (-1, -1, 12), "x"), TensorSpec(np.dtype("int64"), (-1,), "k")])
+    )
+    rows = np.random.default_rng(1).random((6, 12)).astype("float32")
+
+    class Windows(mlflow.pyfunc.PythonModel):
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            if (model_input["k"] < 0).any():
+                raise ValueError("a row that the model cannot predict")
+            last = model_input["x"][:, -1] @ weights
+            return {
+                "score": last * model_input["k"][:, None],
+                "steps": model_input["x"].sum((1, 2)),
+            }
+
+    class OverTheBatch(mlflow.pyfunc.PythonModel):
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            scores = np.exp(model_input.reshape(len(model_input), -1) @ weights)
+            return scores / scores.sum(axis=0)
+
+    def log(log_model: Any, name: str, signature: Any, example: Any, **model: Any) -> None:
+        with mlflow.start_run(experiment_id=experiment_id):
+            log_model(
+                name=name,
+                signature=signature,
+                input_example=example,
+                pip_requirements=[],
+                registered_model_name=name,
+                **model,
+            )
+
+    square = rows.reshape(6, 2, 2, 3)
+    log(mlflow.onnx.log_model, "images", images, square, onnx_model=_linear_network(weights))
+    log(mlflow.pyfunc.log_model, "batch-softmax", images, square, python_model=OverTheBatch())
+    example = {"x": np.stack([rows, rows[::-1]], axis=1), "k": np.arange(6)}
+    log(mlflow.pyfunc.log_model, "windows", windows, example, python_model=Windows())
 
 
 if __name__ == "__main__":

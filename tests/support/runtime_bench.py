@@ -23,6 +23,7 @@ from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.mlflow_serve import ServeStarter
 from model_deployment.runtime.parent_process import ParentProcess
+from model_deployment.runtime.parents import Parents
 from model_deployment.settings import Settings
 from model_deployment.worker import protocol
 from tests.support import audit
@@ -209,7 +210,9 @@ def make_forkserver(bench: Bench, program: str = sys.executable) -> LocalRuntime
     return LocalRuntime(
         instance=bench.instance,
         serve=make_serve_starter(bench, program),
-        forks=ForkStarter(terms, replace(bench.worker, python=program), bench.exited.set),
+        parents=Parents(
+            ForkStarter(terms, replace(bench.worker, python=program), bench.exited.set)
+        ),
         logs=bench.launch_logs,
         on_exit=bench.exited.set,
         add_event=lambda key, text: bench.told.append(text),
@@ -222,7 +225,7 @@ def make_serve_starter(bench: Bench, program: str = sys.executable) -> ServeStar
         instance=bench.instance,
         logs=bench.logs,
         work=bench.work,
-        command=lambda spec: [
+        command=lambda spec, built: [
             program, str(PROGRAM),
             "--model-uri", spec.model_path,
             "--host", spec.address.host,

@@ -22,6 +22,7 @@ def tracking_server(
     *,
     before: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
+    python: str = sys.executable,
 ) -> Iterator[str]:
     """Serve a registry; the address. All the server has started ends with it.
 
@@ -29,12 +30,13 @@ def tracking_server(
         database: SQLite's file; None where the environment names a database and a place for artifacts.
         folder: where the server works, and keeps artifacts unless the environment says otherwise.
         before: a command that becomes the server.
+        python: of the MLflow that serves.
     """
     port = claim_ports(1)
     address = f"http://{HOST}:{port}"
     command = [
         *before,
-        sys.executable,
+        python,
         "-m",
         "mlflow",
         "server",
