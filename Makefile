@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The environment of the flows: Prefect needs other versions of some libraries.
 FLOWS ?= .venv-flows
+# The environment with the library of each MLflow flavor.
+FLAVOURS ?= .venv-flavours
 # Four processes on the two cores of CI: many tests wait for processes of their own.
 PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
 # In CI, what failed beside all others is run once more, alone, and named: a failure that needs their load
@@ -17,17 +19,20 @@ FLOWS_DEV := $(if $(CI),$(FLOWS)/dev,$(wildcard $(FLOWS)/dev))
 SKIPPED := echo "skipped: the tests of flows; make flows-dev installs what they need into $(FLOWS)"
 # pip names each package; the moving bar is left out where the output is no terminal.
 PIP := $(BIN)/pip install --disable-pip-version-check --progress-bar $$(test -t 1 && echo on || echo off)
+PIP_FLAVOURS := $(subst $(BIN),$(FLAVOURS)/bin,$(PIP)) -c tests/flavors/constraints.txt
 PIP_FLOWS := $(subst $(BIN),$(FLOWS)/bin,$(PIP)) -c flows/constraints.txt
 # Images for containers often forbid it, and each process of the tests would compile all of them anew.
 unit test: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run flows flows-dev unit unit-newest test coverage lint format bench docs screenshots clean
+.PHONY: help run flows flows-dev flavours flavours-dev environments unit unit-newest test coverage lint format bench docs screenshots clean
 
 help:
 	@echo "make run    start a controller with a demo model on 127.0.0.1:8000 (the first time: installs 1.3 GB)"
 	@echo "make flows  install what retraining needs into $(FLOWS): Prefect, Optuna, Keras (1.9 GB); start it if a project is set"
 	@echo "make unit   run the quick tests (a minute); make unit-newest: with the newest Python that is here"
 	@echo "make test   run all tests (those of CI); make coverage: which lines they run"
+	@echo "make flavours  ask a model of each MLflow flavor in every form; writes docs/reference/flavors.md (the first time: installs 11 GB)"
+	@echo "make environments  what models pin: several versions of Python and MLflow; writes a table (twenty minutes)"
 	@echo "make lint   style, types, layers"
 	@echo "make format format the code"
 	@echo "make bench  measure, side by side; writes docs/benchmarks.md (fifteen minutes)"
@@ -88,6 +93,23 @@ test: $(VENV)/dev $(FLOWS_DEV)
 	$(PYTEST) $(ARGS) || $(call once_more,$(BIN))
 	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS) || $(call once_more,$(FLOWS)/bin,flows/tests),$(SKIPPED)))
 
+$(FLAVOURS)/dev: pyproject.toml tests/flavors/requirements.txt tests/flavors/constraints.txt
+	@echo "Installing the libraries of MLflow's flavors into $(FLAVOURS): about 11 GB on disk, 10 to 20 minutes."
+	@$(PYTHON) -m venv $(FLAVOURS)
+	@$(PIP_FLAVOURS) -r tests/flavors/requirements.txt -e .
+	@touch $@
+
+flavours-dev: $(FLAVOURS)/dev
+
+# Not among the tests: the libraries take gigabytes, and the models minutes. ARGS='--env-manager uv -k onnx' as well.
+flavours: $(FLAVOURS)/dev
+	$(FLAVOURS)/bin/python -m pytest tests/flavors/check_flavors.py $(if $(ARGS),$(ARGS),--write)
+
+# Each Python that is here with several versions of MLflow, in environments of their own.
+environments: $(VENV)/dev
+	ENVIRONMENTS=all $(BIN)/python -m pytest tests/e2e/test_environments.py $(ARGS)
+	$(BIN)/python benchmarks/environments.py --write
+
 # Apart from the tests: Python that is traced takes twice as long.
 coverage: $(VENV)/dev
 	$(PYTEST) --cov
@@ -107,12 +129,14 @@ bench: $(VENV)/dev
 	$(BIN)/python benchmarks/gate.py --write --check
 	$(BIN)/python benchmarks/proxy.py --write --check
 	$(BIN)/python benchmarks/serving.py --write --check
+	$(BIN)/python benchmarks/tensors.py --write --check
 	$(BIN)/python benchmarks/peers.py --write --check
 	$(BIN)/python benchmarks/start.py --write --check
 	$(BIN)/python benchmarks/replicas.py --write --check
 	$(BIN)/python benchmarks/idle.py --write --check
 	$(BIN)/python benchmarks/capture.py --write
 	$(BIN)/python benchmarks/slow.py --write --check
+	$(BIN)/python benchmarks/held_bodies.py --write --check
 	$(BIN)/python benchmarks/registry.py --write --check
 	$(BIN)/python benchmarks/verdicts.py --write --check
 	$(BIN)/python benchmarks/rollouts.py --write --check
@@ -127,4 +151,4 @@ screenshots: $(VENV)/dev
 	$(BIN)/python -W ignore scripts/flow_pictures.py
 
 clean:
-	rm -rf .venv .venv-newest $(FLOWS) .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-newest $(FLOWS) $(FLAVOURS) .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
