@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import load
 import psutil
-from load import HOST
+from load import HOST, Load
 from report import ROOT
 
 START = 120
@@ -52,6 +53,20 @@ class Server:
             with suppress(psutil.NoSuchProcess):
                 spent += sum(process.cpu_times()[:2])
         return spent
+
+
+@dataclass(frozen=True)
+class Way:
+    """A server that is measured, and how many requests of each load on it have failed."""
+
+    server: Server
+    failures: list[int]
+
+    def put(self, seconds: float, **what: Any) -> Load:
+        """Put a load on it, see :func:`load.put`."""
+        seen = load.put(self.server.port, self.server.path, seconds, **what)
+        self.failures.append(seen.failed)
+        return seen
 
 
 @contextmanager

@@ -25,7 +25,7 @@ import load
 import report
 from load import COLUMNS, Load
 from report import REPORT, ROOT
-from servers import Server, controller, direct, end_strays
+from servers import Server, Way, controller, direct, end_strays
 
 sys.path.insert(0, str(ROOT))
 
@@ -99,27 +99,6 @@ class Sample:
         )
 
 
-@dataclass(frozen=True)
-class Way:
-    """A server, and how many requests to it have failed."""
-
-    server: Server
-    failures: list[int]
-
-    def put(self, seconds: float, callers: int, rows: int) -> Load:
-        """Put a load on the server."""
-        seen = load.put(
-            self.server.port,
-            self.server.path,
-            seconds,
-            callers=callers,
-            rows=rows,
-            patience=PATIENCE,
-        )
-        self.failures.append(seen.failed)
-        return seen
-
-
 @contextmanager
 def serving() -> Iterator[tuple[Way, Way, list[Sample]]]:
     """A model served both ways, and some of its predictions."""
@@ -169,7 +148,7 @@ def wrong_answers(way: Way, wanted: list[Sample]) -> int:
     async def run() -> int:
         comparing = asyncio.create_task(compare())
         while not comparing.done():
-            await asyncio.to_thread(way.put, WARM_UP, BESIDE, 1)
+            await asyncio.to_thread(way.put, WARM_UP, callers=BESIDE, patience=PATIENCE)
         return await comparing
 
     return asyncio.run(run())
@@ -206,10 +185,11 @@ def measure(ways: tuple[Way, Way], seconds: float) -> Cells:
 
 def _measure(way: Way, ways: tuple[Way, Way], seconds: float, callers: int, rows: int) -> Load:
     """One way, warmed up, while neither has anything else to do."""
-    way.put(min(WARM_UP, seconds), callers, rows)
+    what = {"callers": callers, "rows": rows, "patience": PATIENCE}
+    way.put(min(WARM_UP, seconds), **what)
     for each in ways:
         each.server.settle()
-    return way.put(seconds, callers, rows)
+    return way.put(seconds, **what)
 
 
 def table(cells: Cells, seconds: float) -> str:

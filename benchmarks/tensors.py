@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import load
 import report
 from load import Load
 from report import REPORT, ROOT
-from servers import Server, deploy, empty_controller, end_strays
+from servers import Server, Way, deploy, empty_controller, end_strays
 
 sys.path.insert(0, str(ROOT))
 
@@ -46,27 +45,6 @@ SECTION = """## Merged tensors: a classifier of images
 The most that a request of one image costs is the reading of its JSON, and MLflow's server reads and copies
 it in Python. Merged requests go to the model as bytes, one call for all that wait. Model, controller and
 load generator share all cores; the model computes with one thread."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """A deployment."""
-
-    server: Server
-    failures: list[int]
-
-    def put(self, seconds: float, callers: int, content: bytes) -> Load:
-        """Put a load on it."""
-        seen = load.put(
-            self.server.port,
-            self.server.path,
-            seconds,
-            callers=callers,
-            content=content,
-            patience=PATIENCE,
-        )
-        self.failures.append(seen.failed)
-        return seen
 
 
 #: The rounds without and with merging, by turns, by the number of callers.
@@ -164,11 +142,12 @@ def measure(ways: tuple[Way, Way], seconds: float) -> Rounds:
     rounds: Rounds = {callers: [] for callers in CALLERS}
     for number in range(1, ROUNDS + 1):
         for callers, seen in rounds.items():
+            what = {"callers": callers, "content": content, "patience": PATIENCE}
             pair = []
             for way in ways:
-                way.put(min(WARM_UP, seconds), callers, content)
+                way.put(min(WARM_UP, seconds), **what)
                 way.server.settle()
-                pair.append(way.put(seconds, callers, content))
+                pair.append(way.put(seconds, **what))
             seen.append((pair[0], pair[1]))
             print(
                 f"round {number}: {callers} callers: {pair[0].rate:,.0f} and {pair[1].rate:,.0f} "
