@@ -8,10 +8,9 @@ from model_deployment.runtime.environment_views import (
     BuiltView,
     EnvironmentView,
     ParentView,
+    short,
+    versions,
 )
-
-#: Characters of a digest that are shown.
-_SHOWN = 12
 
 
 def summary(parents: Sequence[ParentView], built: Sequence[BuiltView]) -> str:
@@ -35,7 +34,7 @@ def lines(parents: Sequence[ParentView], built: Sequence[BuiltView]) -> list[str
 
 
 def _line(parent: ParentView, built: BuiltView | None) -> str:
-    whose = _name(built) if built else parent.digest[:_SHOWN] or "the controller\u2019s own"
+    whose = _name(built) if built else short(parent.digest) or "the controller\u2019s own"
     memory = numbers.size(parent.memory) if parent.memory is not None else "being started"
     disk = f", {numbers.size(built.size)} on the disk" if built else ""
     return f"{whose}: {numbers.count(parent.launches, 'model')}, {memory} of memory{disk}"
@@ -47,7 +46,7 @@ def _idle_line(built: BuiltView) -> str:
 
 
 def _name(built: BuiltView) -> str:
-    return f"{built.digest[:_SHOWN]} ({_versions(built.python_version, built.mlflow_version)})"
+    return f"{short(built.digest)} ({versions(built.python_version, built.mlflow_version)})"
 
 
 def of_deployment(view: EnvironmentView | None) -> str:
@@ -56,9 +55,9 @@ def of_deployment(view: EnvironmentView | None) -> str:
         return ""
     parts = [str(view.manager)]
     if view.python_version:
-        parts.append(_versions(view.python_version, view.mlflow_version))
+        parts.append(versions(view.python_version, view.mlflow_version))
     if view.digest:
-        parts.append(view.digest[:_SHOWN])
+        parts.append(short(view.digest))
     match view.state:
         case BuildState.READY:
             pass
@@ -69,7 +68,3 @@ def of_deployment(view: EnvironmentView | None) -> str:
         case BuildState.FAILED:
             parts.append(view.progress)
     return ", ".join(parts)
-
-
-def _versions(python: str, mlflow: str) -> str:
-    return f"Python {python}, MLflow {mlflow}" if mlflow else f"Python {python}"

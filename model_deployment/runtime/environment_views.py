@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from model_deployment.core.options import EnvManager
 
+#: Characters of a digest that are shown.
+_SHOWN = 12
+
 
 class BuildState(StrEnum):
     """How far the environment of a deployment is."""
@@ -56,3 +59,13 @@ class ParentView:
     launches: int
     #: Bytes of memory that would be free without it and its forks; None where it cannot be read.
     memory: int | None
+
+
+def short(digest: str) -> str:
+    """A digest as people are shown it."""
+    return digest[:_SHOWN]
+
+
+def versions(python: str, mlflow: str) -> str:
+    """What an environment was built with, in words; ``mlflow`` is empty where it has none."""
+    return f"Python {python}, MLflow {mlflow}" if mlflow else f"Python {python}"

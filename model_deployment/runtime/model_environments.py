@@ -26,6 +26,8 @@ from model_deployment.runtime.environment_views import (
     BuiltView,
     EnvironmentView,
     ParentView,
+    short,
+    versions,
 )
 from model_deployment.runtime.parents import Parents
 
@@ -37,8 +39,6 @@ GRACE = 600.0
 _OWED = 5.0
 #: Seconds for which sizes on the disk are not looked up again.
 _SIZES_HOLD = 30.0
-#: Characters of a digest that are shown.
-_SHOWN = 12
 
 
 class EnvironmentStore(Protocol):
@@ -169,7 +169,8 @@ class ModelEnvironments:
         self._were_ready.add(digest)
         known = (key, digest) in self._told
         self._told.add((key, digest))
-        name = f"the environment {digest[:_SHOWN]} ({_versions(built)})"
+        words = versions(built.python_version, built.mlflow_version)
+        name = f"the environment {short(digest)} ({words})"
         if took is not None:
             how = "rebuilt, since it was gone," if before else "built"
             self._note(key, f"{name} was {how} in {took:.1f} s")
@@ -295,8 +296,3 @@ class ModelEnvironments:
 
     def close(self) -> None:
         self._store.close()
-
-
-def _versions(built: Environment) -> str:
-    mlflow = f", MLflow {built.mlflow_version}" if built.mlflow_version else ""
-    return f"Python {built.python_version}{mlflow}"
