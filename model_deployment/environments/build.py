@@ -50,6 +50,10 @@ class EnvironmentBuilder:
         """Where the log of a build is."""
         return self.root / leftovers.LOGS / f"{digest}.log"
 
+    def failure(self, digest: str) -> str:
+        """Why the last build failed; empty if it did not, or none ended."""
+        return build_log.read_failure(self.log(digest))
+
     def find(self, digest: str) -> Environment | None:
         """One that is there and whole; see :func:`description.verified` for how it is told."""
         place = self.root / digest
@@ -66,6 +70,15 @@ class EnvironmentBuilder:
         """
         if found := self._there(needs.digest, tell):
             return found
+        build_log.forget_failure(self.log(needs.digest))
+        try:
+            return self._build_anew(needs, model, tell)
+        except BuildFailed as error:
+            if not self.stop.is_set():  # else it did not fail, but was ended
+                build_log.keep_failure(self.log(needs.digest), str(error))
+            raise
+
+    def _build_anew(self, needs: Needs, model: Path, tell: Tell) -> Environment:
         environment = self.environment(needs.manager)
         if why := tools.obstacle(needs.manager, environment):
             raise BuildFailed(why, permanent=True)

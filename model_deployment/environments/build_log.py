@@ -1,5 +1,6 @@
 """The log of one build: commands, output and times, without passwords."""
 
+import contextlib
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,8 @@ _USERINFO = re.compile(r"://([^\s/?#\"'<>]+)@")
 _SECRET_NAME = re.compile(r"PASSWORD|TOKEN|SECRET|_KEY$", re.IGNORECASE)
 #: Shorter values would mask parts of words.
 _SHORTEST = 4
+#: How the name of a file ends that says why a build failed.
+_FAILED = ".failed"
 #: Bytes of a log; the rest is left out.
 _LONGEST = 16 * 1024 * 1024
 
@@ -26,6 +29,29 @@ def secrets(environment: Mapping[str, str], lines: Iterable[str] = ()) -> tuple[
             user, colon, password = userinfo.partition(":")
             found |= {password, unquote(password)} if colon else {user, unquote(user)}
     return tuple(sorted((one for one in found if len(one) >= _SHORTEST), key=len, reverse=True))
+
+
+def keep_failure(log: Path, why: str) -> None:
+    """Keep beside a log why its build failed, for a controller that starts later. A full disk costs it."""
+    with contextlib.suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        draft = log.with_suffix(f"{_FAILED}.new")
+        draft.write_text(why, encoding="utf-8")
+        draft.replace(log.with_suffix(_FAILED))
+
+
+def read_failure(log: Path) -> str:
+    """Why the build of a log failed; empty if it did not fail, or has not ended."""
+    try:
+        return log.with_suffix(_FAILED).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def forget_failure(log: Path) -> None:
+    """Before another build."""
+    with contextlib.suppress(OSError):
+        log.with_suffix(_FAILED).unlink(missing_ok=True)
 
 
 class BuildLog:

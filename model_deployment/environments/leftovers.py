@@ -94,5 +94,5 @@ def delete_logs(root: Path, kept: Collection[str]) -> None:
         for path in (root / LOGS).iterdir():
             with contextlib.suppress(OSError):
                 old = path.stat().st_mtime + _LOG_KEPT < time.time()
-                if path.stem not in kept and old:
+                if path.name.partition(".")[0] not in kept and old:
                     path.unlink()

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from model_deployment.core.options import EnvManager
-from model_deployment.environments import leftovers, requirement_files, tools
+from model_deployment.environments import leftovers, output, requirement_files, tools
 from model_deployment.environments.environment import BuildFailed
 from model_deployment.environments.needs import Needs
 from model_deployment.environments.pythons import Python
@@ -90,7 +90,31 @@ def _virtualenv(job: Job, python: Python, work: Workshop) -> None:
     ]  # fmt: skip
     for files in requirement_files.write(job.needs, job.server, work.sources, uv=False):
         work.tell("resolving")
-        work.run([*install, *files])
+        try:
+            work.run([*install, *files])
+        except StepFailed as failed:
+            if not failed.explanation.uncertain:
+                raise
+            _install_again([*install, *files], work)
+
+
+def _install_again(command: Sequence[str], work: Workshop) -> None:
+    """Try once more, to find out whether pip found no version because its index answered with an error.
+
+    Its log is long, so it is written only in this case.
+
+    Raises:
+        StepFailed: it found none again. Not permanent if the index answered with an error.
+    """
+    log = work.sources / "pip.log"
+    try:
+        work.run([*command, "--log", str(log)])
+    except StepFailed as failed:
+        with contextlib.suppress(OSError), log.open(errors="replace") as lines:
+            if why := output.unread_page(lines):
+                told = work.log.masked(f"{failed.explanation.text} / {why}")
+                raise StepFailed(output.Explanation(told, permanent=False)) from None
+        raise
 
 
 def _new_virtualenv(folder: Path, python: Python, work: Workshop) -> None:

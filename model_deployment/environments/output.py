@@ -1,7 +1,7 @@
 """What pip, uv, conda and pyenv write: how far they are, and why they failed. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 #: How far a program is, by a line of its output.
@@ -59,6 +59,8 @@ class Explanation:
     permanent: bool
     #: Whether no versions of packages go together, or there are none.
     unsatisfiable: bool = False
+    #: Whether that may be because an index answered with an error, of which pip writes into its log alone.
+    uncertain: bool = False
 
 
 #: Characters that are told.
@@ -71,12 +73,23 @@ _DENIED = re.compile(
     r"permission denied|os error 13\b|errno 13\b|read-only file system|os error 30\b", re.IGNORECASE
 )
 _NETWORK = re.compile(
-    r"failed to fetch|request failed after|error sending request|dns error|client error|connect error"
+    r"failed to fetch(?! (?:branch|tag|commit|ref))|request failed after|error sending request"
+    r"|dns error|client error|connect error"
     r"|connection (?:refused|reset|broken|error|failed)|connectionerror|timed? ?out|stream error"
     r"|temporary failure in name|newconnectionerror|name or service not known|network is unreachable"
     r"|network (?:was|is) (?:disabled|down)|certificate verify failed|invalid peer certificate|sslerror"
     r"|proxyerror|condahttperror|http error:? [45]\d\d|status code:? 5\d\d|incompleteread"
-    r"|\b(?:40[137]|429|5\d\d) (?:client|server) error|could not fetch url|\((?:40[137]|429|5\d\d) [A-Z]",
+    r"|\b(?:40[137]|429|5\d\d) (?:client|server) error|could not fetch url|\((?:40[137]|429|5\d\d) [A-Z]"
+    r"|returned an? (?:40[137]|429|5\d\d)|too many (?:429|5\d\d) error"
+    # git
+    r"|could not resolve (?:host|proxy)|couldn't connect to server|failed to connect to"
+    r"|returned error: (?:40[137]|429|5\d\d)|remote end hung up|early eof|rpc failed",
+    re.IGNORECASE,
+)
+#: The other side answered, and has no such file, or no such revision.
+_NOT_THERE = re.compile(
+    r"\b(?:404|410) (?:not found|gone|client error)|http error:? (?:404|410)|returned error: (?:404|410)"
+    r"|couldn't find remote ref|did not match any file|not our ref|reference is not a tree",
     re.IGNORECASE,
 )
 _UNSATISFIABLE = re.compile(
@@ -86,16 +99,18 @@ _UNSATISFIABLE = re.compile(
     re.IGNORECASE,
 )
 _MEMORY = re.compile(r"memory allocation of \d+ bytes failed|cannot allocate memory|MemoryError")
+_UNREAD = re.compile(r"Could not fetch URL (.*?)(?: - skipping)?$")
 #: Where an explanation begins.
 _BEGINS = re.compile(
     r"\s*(?:\xd7|error:|ERROR:|\S*Error:|CondaError|BUILD FAILED|PackagesNotFoundError"
-    r"|ResolvePackageNotFound|Pip subprocess error|fatal:|virtualenv: error)",
+    r"|ResolvePackageNotFound|Pip subprocess error|fatal:|ssh:|virtualenv: error)",
 )
 #: What repeats, advises, or is a trace of the tool itself.
 _NOISE = re.compile(
     r"\s*(?:$|\[notice\]|WARNING: (?:Location|Running pip as|Retrying)|note:|Looking in |warning: "
     r"|hint: (?:Build|See|This)|To fix this you could|\d\. (?:loosen|remove) |\[end of output\]"
     r"|\[std(?:out|err)\]|File \"|[~^ ]+$|Traceback \(most|╰─> (?:See above|\[)|(?:│ )?exit code: "
+    r"|--- std(?:out|err)$|╰─> No available output"
     r"|INFO: pip is looking|Using (?:Python|CPython)|Requirement already"
     r"|(?:Processing|Collecting|Downloading) )"
 )
@@ -103,7 +118,7 @@ _NOISE = re.compile(
 _TREE = re.compile(r"[\xd7│├╰─▶>]+\s+|^\s*(?:cause|error|ERROR): ")
 _OF_PIP = "subprocess-exited-with-error"
 _PACKAGE_OF_PIP = re.compile(
-    r"\s*(?:Collecting|Processing|Building wheels? for(?: collected packages:)?) ([^\s(:]+)"
+    r"\s*(?:Collecting|Processing|Building wheels? for(?: collected packages:)?) ([^\s(]+?):?(?=[\s(]|$)"
 )
 _RAISED = re.compile(
     r"\s*[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning): .+|\s*fatal error: .+"
@@ -130,11 +145,22 @@ def explain(lines: Sequence[str], code: int) -> Explanation:
         return Explanation(told, permanent=False)
     unsatisfiable = bool(_UNSATISFIABLE.search(text))
     # pip says that there is no such package when it could not ask; uv has the network's error instead.
-    if _NETWORK.search(_of_network(lines)):
+    outside = _of_network(lines)
+    if _NETWORK.search(outside) and not _NOT_THERE.search(outside):
         return Explanation(_with_network(lines, told), permanent=False)
     if _DENIED.search(text):
         return Explanation(told, permanent=False)
-    return Explanation(told, permanent=True, unsatisfiable=unsatisfiable)
+    uncertain = "(from versions: none)" in text
+    return Explanation(told, permanent=True, unsatisfiable=unsatisfiable, uncertain=uncertain)
+
+
+def unread_page(lines: Iterable[str]) -> str:
+    """Of pip's log, why a page of an index could not be read; empty if all were, or are not there."""
+    for line in lines:
+        match = _UNREAD.search(line)
+        if match and _NETWORK.search(match[0]) and not _NOT_THERE.search(match[0]):
+            return _tidy(match[1])
+    return ""
 
 
 def _of_network(lines: Sequence[str]) -> str:
@@ -156,7 +182,8 @@ def _with_network(lines: Sequence[str], told: str) -> str:
         # Each layer of a network library adds a line. What was asked for comes first, why not last.
         parts = [one for one in told.split(" / ") if not one.startswith("hint: ")]
         hints = [one for one in told.split(" / ") if one.startswith("hint: ")]
-        return " / ".join([*parts[:2], *parts[2:][-1:], *hints])
+        reasons = [one for one in parts[2:] if _NETWORK.search(one)] or parts[2:]
+        return " / ".join([*parts[:2], *reasons[-1:], *hints])
     found = [one for one in lines if _NETWORK.search(one)]
     # pip writes the objects of its library.
     why = _tidy(re.sub(r"<[^<>]* at 0x[0-9a-f]+>:? ?", "", found[-1])) if found else ""

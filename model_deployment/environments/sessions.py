@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from model_deployment.worker.niceness import yield_to_others
+
 #: In the environment of each program of a build: the folder of the draft.
 MARKER = "MODEL_DEPLOYMENT_BUILD"
 #: Seconds between looks at whether to end, and those that output may come after the end of a program.
@@ -88,7 +90,7 @@ def run(
 
     try:
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, child.pid, _NICE)
+            yield_to_others(_NICE, child.pid)
         _follow(child, pipe, keep, end, stop)
     except BaseException:
         _end(child, environment)

@@ -46,7 +46,11 @@ class _KnownNeeds:
 
 @dataclass(kw_only=True)
 class Environments:
-    """Those of one data directory. All methods are called in the event loop, but ``tidy`` and ``sizes``."""
+    """Those of one data directory.
+
+    ``state``, ``take`` and ``known`` are called in the event loop. ``digest``, ``find``, ``failure``,
+    ``sizes`` and ``tidy`` read files, and any thread may call them.
+    """
 
     root: Path
     #: The variables of a build: where packages come from, and no password of the controller.
@@ -60,7 +64,9 @@ class Environments:
     _states: dict[str, EnvironmentState] = field(default_factory=dict)
     #: Of models whose needs are being read, or could not be read.
     _reading: dict[_Key, EnvironmentState] = field(default_factory=dict)
+    #: Threads read and write it, too.
     _known: dict[_Key, _KnownNeeds] = field(default_factory=dict)
+    _knowing: threading.Lock = field(default_factory=threading.Lock)
     #: Monotonic seconds of the last look, by digest.
     _looked: dict[str, float] = field(default_factory=dict)
     _room: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_AT_ONCE))
@@ -111,7 +117,7 @@ class Environments:
         raise BlockingIOError("its environment is not ready")
 
     def digest(self, model: Path, manager: EnvManager) -> str:
-        """The name of the environment for a model. Reads its files if its state was never asked for.
+        """The name of the environment for a model. Reads its files if that was not done. Blocking.
 
         Raises:
             BuildFailed: what the model needs cannot be read.
@@ -119,8 +125,9 @@ class Environments:
         key = (model, manager)
         found = self._remembered(key)
         if found is None:
+            files = signature(model)
             found = read_needs(model, manager)
-            self._remember(key, signature(model), found)
+            self._remember(key, files, found)
         return found.digest
 
     def known(self, model: Path, manager: EnvManager) -> str:
@@ -129,8 +136,12 @@ class Environments:
         return found.digest if found is not None else ""
 
     def find(self, digest: str) -> Environment | None:
-        """An environment by its name, if it is there and whole."""
+        """An environment by its name, if it is there and whole. Blocking."""
         return self._builder.find(digest) if leftovers.is_digest(digest) else None
+
+    def failure(self, digest: str) -> str:
+        """Why its last build failed, perhaps with an earlier controller; else empty. Blocking."""
+        return self._builder.failure(digest)
 
     def log(self, digest: str) -> Path:
         """The log of the last build; there may be none."""
@@ -187,9 +198,10 @@ class Environments:
         return known.needs if known is not None and known.files == signature(key[0]) else None
 
     def _remember(self, key: _Key, files: tuple[tuple[str, int, int], ...], needs: Needs) -> None:
-        if len(self._known) >= _REMEMBERED:
-            self._known.pop(next(iter(self._known)))
-        self._known[key] = _KnownNeeds(files, needs)
+        with self._knowing:
+            if len(self._known) >= _REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = _KnownNeeds(files, needs)
 
     def _state(self, needs: Needs, model: Path) -> EnvironmentState:
         digest = needs.digest

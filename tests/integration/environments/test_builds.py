@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -126,9 +127,13 @@ async def test_what_cannot_be_installed_fails_for_good_with_the_words_that_matte
         assert "\n" not in str(error)
         assert bench.drafts() == []
         assert not [*bench.root.glob("*/environment.json")]
-    # It was raised once. The next who wants it has it tried again, and may be lucky.
+    # It was raised once. The next controller knows of it.
+    digest = bench.store.digest(model, EnvManager.UV)
+    assert bench.restart().failure(digest) == str(error)
+    # The next who wants it has it tried again, and may be lucky.
     wheel(bench.index, "nobody-made-this", "1")
     assert installed(await bench.built(model))["nobody-made-this"] == "1"
+    assert bench.store.failure(digest) == ""
 
 
 async def test_server_that_does_not_fit_is_left_out(bench: EnvironmentBench) -> None:
@@ -154,6 +159,37 @@ async def test_index_that_is_away_is_tried_again_and_its_password_not_told(
     log = bench.store.log(bench.store.digest(model, EnvManager.UV)).read_text()
     for secret in ("s3cr%40t-pw", "s3cr@t-pw", "oth3r-pw"):
         assert secret not in str(error) + log + caplog.text
+
+
+@pytest.mark.parametrize(("status", "permanent"), [(503, False), (404, True)])
+async def test_pip_is_asked_what_its_index_answered(
+    bench: EnvironmentBench, status: int, permanent: bool
+) -> None:
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Index)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        bench.variables |= {
+            "PIP_INDEX_URL": f"http://127.0.0.1:{server.server_port}/simple",
+            "PIP_RETRIES": "0",
+        }
+        del bench.variables["PIP_NO_INDEX"]
+        model = bench.model("a", "never-seen\n", python=HERE)
+        error = await bench.failure(model, EnvManager.VIRTUALENV)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "never-seen" in str(error)
+    assert error.permanent == permanent
+    assert (str(status) in str(error)) == (not permanent)
 
 
 async def test_wheels_of_the_model_are_installed_without_any_index(bench: EnvironmentBench) -> None:

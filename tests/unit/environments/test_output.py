@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_deployment.environments.output import explain, progress
+from model_deployment.environments.output import explain, progress, unread_page
 
 OUTPUTS = Path(__file__).with_name("outputs")
 
@@ -23,6 +23,8 @@ def told(name: str, code: int = 1) -> tuple[str, bool, bool]:
         ("uv-conflict", "Because scipy==1.9.3 depends on numpy>=1.18.5,<1.26.0"),
         ("uv-conflict", "we can conclude that your requirements are unsatisfiable"),
         ("uv-no-such-package", "nosuchpackage-xyzzy was not found in the package registry"),
+        ("uv-newer-python", "does not satisfy Python>=3.14"),
+        ("pip-newer-python", "1.0 Requires-Python >=3.14"),
         ("pip-conflict", "scipy 1.9.3 depends on numpy<1.26.0 and >=1.18.5"),
         ("pip-no-such-package", "No matching distribution found for nosuchpackage-xyzzy==1"),
         ("conda-conflict", "nothing provides requested libnosuch 1.0"),
@@ -46,6 +48,20 @@ def test_versions_that_do_not_go_together_are_told_in_the_words_of_the_resolver(
         ("pip-sdist-fails", "RuntimeError: cannot find the compiler gcc"),
         ("uv-invalid", "foo bar baz"),
         ("uv-no-python", "No download found for request: cpython-3.4.1"),
+        ("uv-no-git", "Git executable not found"),
+        ("pip-no-git", "Cannot find command 'git'"),
+        ("uv-no-such-repository", "not found"),
+        ("pip-no-such-repository", "not found"),
+        ("uv-no-such-branch", "couldn't find remote ref refs/tags/nobranch"),
+        ("pip-no-such-branch", "pathspec 'nobranch' did not match"),
+        ("uv-git-password", "could not read Username"),
+        ("pip-git-password", "could not read Username"),
+        ("uv-no-such-file", "404 Not Found"),
+        ("pip-no-such-file", "404 Client Error"),
+        ("uv-file-of-index-gone", "404 Not Found"),
+        ("pip-file-of-index-gone", "404 Client Error"),
+        ("uv-other-hash", "Hash mismatch for `hashed==1.0`"),
+        ("pip-other-hash", "DO NOT MATCH THE HASHES"),
     ],
 )
 def test_what_the_model_is_to_blame_for_is_permanent(name: str, words: str) -> None:
@@ -63,6 +79,18 @@ def test_what_the_model_is_to_blame_for_is_permanent(name: str, words: str) -> N
         ("uv-offline", "network was disabled"),
         ("pip-index-away", "Connection refused"),
         ("conda-away", "CONNECTION FAILED"),
+        ("uv-git-away", "Couldn't connect to server"),
+        ("pip-git-away", "Couldn't connect to server"),
+        ("uv-git-no-name", "Could not resolve host: nosuch.invalid"),
+        ("pip-git-no-name", "Could not resolve host: nosuch.invalid"),
+        ("uv-ssh-no-name", "Could not resolve hostname nosuch.invalid"),
+        ("pip-ssh-no-name", "Could not resolve hostname nosuch.invalid"),
+        ("uv-git-503", "returned error: 503"),
+        ("pip-git-503", "returned error: 503"),
+        ("uv-file-503", "503 Service Unavailable"),
+        ("pip-file-503", "too many 503 error responses"),
+        ("uv-file-forbidden", "403 Forbidden"),
+        ("pip-file-forbidden", "403 Client Error"),
         ("uv-disk-full", "No space left on device"),
         ("pip-disk-full", "No space left on device"),
     ],
@@ -89,7 +117,7 @@ def test_explanation_is_one_line_without_traces_and_advice(path: Path) -> None:
         "error: ",
         " at 0x",
     ):
-        assert noise not in text
+        assert noise not in text.replace("URL returned error: ", "")
 
 
 @pytest.mark.parametrize(("code", "signal"), [(-9, 9), (-15, 15), (137, 9)])
@@ -103,6 +131,26 @@ def test_network_that_the_program_of_a_package_misses_is_the_fault_of_the_packag
     lines = (OUTPUTS / "uv-sdist-fails.txt").read_text().splitlines()
     lines = [line.replace("cannot find the compiler gcc", "connection refused") for line in lines]
     assert explain(lines, 1).permanent
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("/x/: 401 Client Error: Unauthorized for url: /x/ - skipping", "401 Client Error"),
+        ("/x/: Max retries (ResponseError('too many 503 error responses')) - skipping", "503"),
+        ("/x/: 404 Client Error: Not Found for url: /x/ - skipping", ""),
+    ],
+)
+def test_page_of_an_index_that_pip_could_not_read_is_found_in_its_log(line: str, why: str) -> None:
+    log = [
+        "2026-11-30T17:03:37,939 Looking in indexes: http://i",
+        f"17:03 Could not fetch URL http://i{line}",
+    ]
+    found = unread_page(log)
+    assert why in found
+    assert bool(found) == bool(why)
+    lines = (OUTPUTS / "pip-no-such-package.txt").read_text().splitlines()
+    assert explain(lines, 1).uncertain
 
 
 def test_silent_failure_says_so() -> None:
