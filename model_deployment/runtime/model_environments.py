@@ -3,6 +3,7 @@
 Nothing is installed at a start. An environment that is there costs a look at some files.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -20,7 +21,15 @@ from model_deployment.environments.environment import (
     Failed,
     Ready,
 )
+from model_deployment.runtime import environment_record
 from model_deployment.runtime.base import AddEvent, StartFailed
+from model_deployment.runtime.environment_record import (
+    Awaited,
+    EnvironmentRecord,
+    Model,
+    Unusable,
+    Usable,
+)
 from model_deployment.runtime.environment_views import (
     BuildState,
     BuiltView,
@@ -35,8 +44,6 @@ _log = logging.getLogger(__name__)
 
 #: Seconds after which an environment is removed that no deployment needs.
 GRACE = 600.0
-#: Seconds for which a failed build is told to the others that waited for it.
-_OWED = 5.0
 #: Seconds for which sizes on the disk are not looked up again.
 _SIZES_HOLD = 30.0
 
@@ -49,6 +56,7 @@ class EnvironmentStore(Protocol):
     def digest(self, model: Path, manager: EnvManager) -> str: ...
     def known(self, model: Path, manager: EnvManager) -> str: ...
     def find(self, digest: str) -> Environment | None: ...
+    def failure(self, digest: str) -> str: ...
     def log(self, digest: str) -> Path: ...
     def obstacle(self, manager: EnvManager) -> str: ...
     def tidy(self, needed: Collection[str]) -> None: ...
@@ -57,7 +65,7 @@ class EnvironmentStore(Protocol):
 
 
 class ModelEnvironments:
-    """Those of the models of one controller. All methods are called in the event loop, but for ``tidy``."""
+    """Those of the models of one controller. All methods are called in the event loop."""
 
     def __init__(
         self, store: EnvironmentStore, parents: Parents, note: AddEvent, grace: float = GRACE
@@ -69,23 +77,11 @@ class ModelEnvironments:
             grace: seconds after which an environment is removed that no deployment needs.
         """
         self._grace = grace
-        #: When environments were needed last; monotonic seconds, by digest.
-        self._last_needed: dict[str, float] = {}
         self._store = store
         self._parents = parents
         self._note = note
-        #: What was seen last of environments that are not ready.
-        self._states: dict[str, EnvironmentState] = {}
-        #: Since when they are built; and how long it took, until the first launch is told.
-        self._begun: dict[str, float] = {}
-        #: Models that wait for a build, by digest; and what they are to be told of it, until when.
-        self._waiting: dict[str, set[tuple[Path, EnvManager]]] = {}
-        self._owed: dict[tuple[Path, EnvManager], tuple[BuildFailed, float]] = {}
-        self._took: dict[str, float] = {}
-        self._were_ready: set[str] = set()
-        #: Deployments that were told where their environment comes from.
-        self._told: set[tuple[ModelKey, str]] = set()
-        self._needed: set[str] = set()
+        #: By digest.
+        self._records: dict[str, EnvironmentRecord] = {}
         self._sizes: Mapping[str, int] | None = None
         self._sized = 0.0
 
@@ -97,27 +93,25 @@ class ModelEnvironments:
 
     def state(self, options: Options, model: Path) -> EnvironmentState:
         """That of the environment of a model; one that is not there is begun."""
-        key = (model, options.env_manager)
-        if (owed := self._owed.get(key)) is not None:
-            if time.monotonic() < owed[1]:
-                return Failed(owed[0])
-            del self._owed[key]
-        found = self._store.state(model, options.env_manager)
-        if not (digest := self._store.known(model, options.env_manager)):
-            return found
-        self._states[digest] = found
-        match found:
-            case Building():
-                self._begun.setdefault(digest, time.monotonic())
-                self._waiting.setdefault(digest, set()).add(key)
-            case Ready():
-                self._waiting.pop(digest, None)
-                if (begun := self._begun.pop(digest, None)) is not None:
-                    self._took[digest] = time.monotonic() - begun
-                del self._states[digest]
-            case Failed():
-                self._begun.pop(digest, None)
+        which = (model, options.env_manager)
+        if (owed := self._debt(which)) is not None:
+            return Failed(owed)
+        return self._look(which, wanted=True)
+
+    def _look(self, which: Model, *, wanted: bool) -> EnvironmentState:
+        found = self._store.state(*which)
+        if digest := self._store.known(*which):
+            self._records[digest] = environment_record.observed(
+                self._record(digest), found, which if wanted else None, time.monotonic()
+            )
         return found
+
+    def _record(self, digest: str) -> EnvironmentRecord:
+        return self._records.get(digest) or EnvironmentRecord()
+
+    def _debt(self, which: Model) -> BuildFailed | None:
+        record = self._record(self._store.known(*which))
+        return environment_record.debt(record, which, time.monotonic())
 
     def warming(self, options: Options, model: Path, *, forks: bool) -> bool:
         """Whether a start has to wait for the environment, or for its warm parent."""
@@ -146,15 +140,17 @@ class ModelEnvironments:
             OSError: it is not ready.
         """
         which = (model, options.env_manager)
-        if (owed := self._owed.pop(which, None)) is not None:
-            raise StartFailed(str(owed[0]), permanent=owed[0].permanent)
+        now = time.monotonic()
+        if (owed := self._debt(which)) is not None:
+            digest = self._store.known(*which)
+            self._records[digest] = environment_record.paid(self._record(digest), which, now)
+            raise StartFailed(str(owed), permanent=owed.permanent)
         try:
-            built = self._store.take(model, options.env_manager)
+            built = self._store.take(*which)
         except BuildFailed as error:
-            # Those that waited for the same build have failed with it, and not each with one of its own.
-            until = time.monotonic() + _OWED
-            for other in self._waiting.pop(self._store.known(*which), set()) - {which}:
-                self._owed[other] = (error, until)
+            if digest := self._store.known(*which):
+                record = self._record(digest)
+                self._records[digest] = environment_record.failed(record, error, which, now)
             raise StartFailed(str(error), permanent=error.permanent) from error
         except BlockingIOError:  # it was gone, or not whole any longer
             self.state(options, model)  # the build that has begun is told of
@@ -164,37 +160,40 @@ class ModelEnvironments:
 
     def _tell(self, key: ModelKey, built: Environment) -> None:
         """Say once where a deployment has its environment from."""
-        digest, took = built.digest, self._took.pop(built.digest, None)
-        before = digest in self._were_ready or self._parents.was_used(digest)
-        self._were_ready.add(digest)
-        known = (key, digest) in self._told
-        self._told.add((key, digest))
-        words = versions(built.python_version, built.mlflow_version)
-        name = f"the environment {short(digest)} ({words})"
-        if took is not None:
-            how = "rebuilt, since it was gone," if before else "built"
-            self._note(key, f"{name} was {how} in {took:.1f} s")
-        elif not known:
-            self._note(
-                key, f"{name} was there already, and is shared by models with the same needs"
-            )
+        record = self._record(built.digest)
+        used = self._parents.was_used(built.digest)
+        if told := environment_record.origin(record, key, used_before=used):
+            words = versions(built.python_version, built.mlflow_version)
+            self._note(key, f"the environment {short(built.digest)} ({words}) {told}")
+        self._records[built.digest] = environment_record.taken(record, built, key)
 
     # What people want to know
 
-    def view(self, options: Options, model: Path) -> EnvironmentView | None:
+    async def view(self, options: Options, model: Path) -> EnvironmentView | None:
         """How far the environment of a deployment is; begins nothing. None: it needs none."""
-        manager = options.env_manager
-        if manager is EnvManager.LOCAL or options.contained:
+        if options.env_manager is EnvManager.LOCAL or options.contained:
             return None
+        seen = await asyncio.to_thread(self._on_disk, options.env_manager, model)
+        if seen.state is BuildState.READY:
+            return seen
+        match self._record(seen.digest).phase:
+            case Awaited(build):
+                return replace(seen, state=BuildState.BUILDING, progress=build.progress)
+            case Unusable(error):
+                return replace(seen, state=BuildState.FAILED, progress=str(error))
+            case _:
+                return seen
+
+    def _on_disk(self, manager: EnvManager, model: Path) -> EnvironmentView:
+        """What its files tell. Blocking."""
         try:
             digest = self._store.digest(model, manager)
         except BuildFailed as error:
             if not model.exists():
                 return EnvironmentView(manager, "", BuildState.MISSING)
             return EnvironmentView(manager, "", BuildState.FAILED, str(error))
-        seen = EnvironmentView(
-            manager, digest, BuildState.MISSING, has_log=self._store.log(digest).is_file()
-        )
+        has_log = self._store.log(digest).is_file()
+        seen = EnvironmentView(manager, digest, BuildState.MISSING, has_log=has_log)
         if (built := self._store.find(digest)) is not None:
             return replace(
                 seen,
@@ -202,17 +201,13 @@ class ModelEnvironments:
                 python_version=built.python_version,
                 mlflow_version=built.mlflow_version,
             )
-        match self._states.get(digest):
-            case Building(progress):
-                return replace(seen, state=BuildState.BUILDING, progress=progress)
-            case Failed(why):
-                return replace(seen, state=BuildState.FAILED, progress=str(why))
-            case _:
-                return seen
+        if failure := self._store.failure(digest):
+            return replace(seen, state=BuildState.FAILED, progress=failure)
+        return seen
 
-    def log(self, options: Options, model: Path) -> Path | None:
+    async def log(self, options: Options, model: Path) -> Path | None:
         """The log of the build of a deployment's environment; None if there is none."""
-        found = self.view(options, model)
+        found = await self.view(options, model)
         return self._store.log(found.digest) if found and found.has_log else None
 
     def missing_parent(self, options: Options, model: Path | None, guess: int) -> tuple[str, int]:
@@ -224,14 +219,11 @@ class ModelEnvironments:
         """
         if options.env_manager is EnvManager.LOCAL or not options.forks:
             return "", 0
-        try:
-            digest = self._store.digest(model, options.env_manager) if model else ""
-        except OSError:
-            digest = ""
+        digest = self._store.known(model, options.env_manager) if model else ""
         if not digest:
             return str(model or ""), guess
-        built = self._store.find(digest)
-        if built is not None and self._parents.misfit(built):
+        phase = self._record(digest).phase
+        if isinstance(phase, Usable) and self._parents.misfit(phase.environment):
             return "", 0
         return digest, self._parents.missing_memory(digest, guess)
 
@@ -239,16 +231,20 @@ class ModelEnvironments:
         """The warm parents."""
         return await self._parents.views()
 
-    def built(self) -> list[BuiltView]:
-        """The environments on the disk. Blocking."""
-        now = time.monotonic()
-        if self._sizes is None or now > self._sized + _SIZES_HOLD:
-            self._sizes, self._sized = self._store.sizes(), now
+    async def built(self) -> list[BuiltView]:
+        """The environments on the disk."""
+        if self._sizes is None or time.monotonic() > self._sized + _SIZES_HOLD:
+            self._sizes = await asyncio.to_thread(self._store.sizes)
+            self._sized = time.monotonic()
+        needed = {one for one, record in self._records.items() if record.needed}
+        return await asyncio.to_thread(self._built, self._sizes, needed)
+
+    def _built(self, sizes: Mapping[str, int], needed: Collection[str]) -> list[BuiltView]:
         found = []
-        for digest, size in self._sizes.items():
+        for digest, size in sizes.items():
             one = self._store.find(digest)
             versions = (one.python_version, one.mlflow_version) if one else ("", "")
-            found.append(BuiltView(digest, *versions, size, digest in self._needed))
+            found.append(BuiltView(digest, *versions, size, digest in needed))
         return sorted(found, key=lambda one: one.digest)
 
     def prepare(self, models: Iterable[tuple[Options, Path]]) -> None:
@@ -257,42 +253,53 @@ class ModelEnvironments:
         Such as for processes of a release that built none. What failed is not tried again before a start.
         """
         for options, model in models:
-            if options.env_manager is EnvManager.LOCAL or options.contained:
-                continue
-            found = self._store.state(model, options.env_manager)
-            digest = self._store.known(model, options.env_manager)
-            if digest and not isinstance(found, Ready):
-                self._states[digest] = found
+            if options.env_manager is not EnvManager.LOCAL and not options.contained:
+                self._look((model, options.env_manager), wanted=False)
 
     # The end
 
-    def needed(self, models: Iterable[tuple[Options, Path]]) -> set[str]:
+    async def needed(self, models: Iterable[tuple[Options, Path]]) -> set[str]:
         """The digests of the environments that models need."""
+        wanted = dict.fromkeys(
+            (model, options.env_manager)
+            for options, model in models
+            if options.env_manager is not EnvManager.LOCAL and not options.contained
+        )
+        return await asyncio.to_thread(self._digests, wanted)
+
+    def _digests(self, models: Iterable[Model]) -> set[str]:
         found: set[str] = set()
-        for options, model in models:
-            if options.env_manager is not EnvManager.LOCAL and not options.contained:
-                try:
-                    found.add(self._store.digest(model, options.env_manager))
-                except OSError as error:
-                    _log.debug("cannot tell what %s needs: %s", model, error)
+        for model, manager in models:
+            try:
+                found.add(self._store.digest(model, manager))
+            except OSError as error:
+                _log.debug("cannot tell what %s needs: %s", model, error)
         return found
 
-    def tidy(self, needed: Collection[str]) -> None:
-        """Remove environments that nobody has needed for a while. Blocking.
+    async def tidy(self, needed: Collection[str]) -> None:
+        """Remove environments that nobody has needed for a while, and forget them.
 
         Raises:
             OSError: something could not be removed.
         """
-        now, there = time.monotonic(), self._store.sizes()
-        self._needed = {*needed, *self._parents.pids}
-        # Of those that are seen for the first time it is not known.
-        self._last_needed |= {one: now for one in there if one not in self._last_needed}
-        self._last_needed |= dict.fromkeys(self._needed, now)
-        recent = {one for one, at in self._last_needed.items() if now < at + self._grace}
-        recent |= self._needed
-        self._last_needed = {one: self._last_needed[one] for one in recent}
-        self._store.tidy(recent)
-        self._parents.tidy({*self._store.sizes(), *recent})
+        there = await asyncio.to_thread(self._store.sizes)
+        now, wanted = time.monotonic(), {*needed, *self._parents.pids}
+        for one in {*self._records, *there, *wanted}:
+            self._records[one] = environment_record.swept(
+                self._record(one), needed=one in wanted, now=now
+            )
+        kept = {
+            one
+            for one, record in self._records.items()
+            if environment_record.is_kept(record, self._grace, now)
+        }
+        self._records = {one: self._records[one] for one in kept}
+        await asyncio.to_thread(self._remove_but, kept)
+
+    def _remove_but(self, kept: Collection[str]) -> None:
+        self._store.tidy(kept)
+        self._parents.tidy({*self._store.sizes(), *kept})
 
     def close(self) -> None:
+        """End the builds. Blocking."""
         self._store.close()

@@ -30,6 +30,8 @@ _EXIT_REPORT = 2.0
 _END_TIMEOUT = 2.0
 #: Seconds that a parent may take to be gone after SIGKILL.
 _KILL_TIMEOUT = 2.0
+#: Seconds between two looks whether a parent that was started listens; it imports for seconds.
+_LOOK = 0.03
 #: Exits that are remembered until somebody asks.
 _REMEMBERED = 1000
 
@@ -63,7 +65,9 @@ class ParentClient:
         async with self._killing:
             pass  # until the last one is gone
         try:
-            self.connection = await self._open() or await self._start()
+            # Once: it says which packages are installed, whose files are read for that.
+            name = self._settings.name
+            self.connection = await self._open(name) or await self._start(name)
             hello = await self.ask("hello")
             if hello.get("protocol") != protocol.VERSION:
                 raise ParentUnavailable(f"the warm parent speaks protocol {hello.get('protocol')}")
@@ -71,7 +75,7 @@ class ParentClient:
                 raise ParentUnavailable(
                     "the code of model_deployment changed while the controller runs; restart it"
                 )
-            await self._retire_others()
+            await self._retire_others(name)
         except (OSError, ParentRefused, ValueError) as error:
             await self._hang_up()
             raise ParentUnavailable(f"cannot start the warm parent: {error}") from None
@@ -82,18 +86,18 @@ class ParentClient:
             _log.info("cannot preload %s: it %s", module, why)
         self.hello = hello
 
-    async def _open(self) -> ParentConnection | None:
-        streams = await open_streams(self._settings.folder, self._settings.name)
+    async def _open(self, name: str) -> ParentConnection | None:
+        streams = await open_streams(self._settings.folder, name)
         return ParentConnection(streams, self._on_event, self._on_close) if streams else None
 
-    async def _start(self) -> ParentConnection:
+    async def _start(self, name: str) -> ParentConnection:
         await self._reap()
-        self._process = await asyncio.to_thread(self._settings.spawn)
+        self._process = await asyncio.to_thread(self._settings.spawn, name)
         end = time.monotonic() + self._settings.start_timeout
         while True:
             # It may have ended because another controller's parent is there.
             status = self._process.poll()
-            if (connection := await self._open()) is not None:
+            if (connection := await self._open(name)) is not None:
                 return connection
             if status == protocol.UNFIT:
                 raise ParentUnfit(await asyncio.to_thread(_last_line, self._settings.log))
@@ -106,13 +110,13 @@ class ParentClient:
                 raise ParentUnavailable(
                     f"the warm parent was not ready within {self._settings.start_timeout:g} s"
                 )
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_LOOK)
 
-    async def _retire_others(self) -> None:
+    async def _retire_others(self, name: str) -> None:
         """Parents of another version, or with other modules, end with the last of their launches."""
         folder = self._settings.folder
         for path in [*folder.glob("*.sock")]:
-            if path.name == self._settings.name:
+            if path.name == name:
                 continue
             try:
                 await self._retire(path)

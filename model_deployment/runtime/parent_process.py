@@ -50,11 +50,14 @@ class ParentProcess:
 
     @property
     def name(self) -> str:
-        """The file name of the socket."""
+        """The file name of the socket. Looks up what is installed, which takes milliseconds."""
         return protocol.socket_name(self.preload, self.interpreter or protocol.own_interpreter())
 
-    def spawn(self) -> "subprocess.Popen[bytes]":
+    def spawn(self, name: str) -> "subprocess.Popen[bytes]":
         """Start it. Blocks.
+
+        Args:
+            name: that of its socket, :attr:`name`.
 
         Raises:
             OSError: it cannot be started.
@@ -62,7 +65,7 @@ class ParentProcess:
         command = [
             self.python, "-m", "model_deployment.worker",
             "--folder", str(self.folder),
-            "--name", self.name,
+            "--name", name,
             "--preload", ",".join(self.preload),
             "--linger", str(self.linger),
             "--padding=" + "-" * _TITLE_ROOM,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model_deployment.environments import output
 from model_deployment.environments.environment import BuildFailed
 from model_deployment.runtime.container import build_program, spec
 from model_deployment.runtime.container.engine import Engine, EngineAway, Missing
@@ -25,22 +26,10 @@ from model_deployment.worker import program_files
 _PAUSE = 0.5
 #: Limits of the container: bytes, processors, processes.
 _MEMORY, _PROCESSORS, _PROCESSES = 4 * 1024**3, 64.0, 1024
-#: Characters of the output of a failed build that are told, and of a line of progress.
-_TOLD, _LINE = 600, 100
-#: Lines of pip that say why it failed. Those before say what it did.
-_ERROR = re.compile(r"^\s*(ERROR|error)[: ]")
-#: Lines of pip that repeat another one, or advise.
+#: Characters of a line of progress.
+_LINE = 100
+#: Lines of pip that are no progress.
 _NOISE = re.compile(r"^\s*(\[notice\]|WARNING: Running pip as|note: )|Retrying \(Retry")
-
-#: What pip says where no version fits, with the versions that the index has; or none of them fit together.
-_REFUSED = re.compile(
-    r"ResolutionImpossible|conflicting dependencies|requires a different Python|Invalid requirement"
-    r"|Could not find a version that satisfies .*\(from versions: (?!none\))"
-)
-#: What it says where the index could not be asked, or not always.
-_UNREACHED = re.compile(
-    r"Retrying \(Retry|ConnectionError|Connection refused|timed out|HTTP error 5"
-)
 
 #: Names a file of certificates that pip trusts.
 _CERTIFICATES = "PIP_CERT"
@@ -112,9 +101,10 @@ class Builder:
             status = self._wait(name, tell)
             if status:
                 said = self.engine.logs(name, 0).decode(errors="replace")
+                found = output.explain(plain(said), status)
                 raise BuildFailed(
-                    f"cannot build the model's environment: {what_matters(said)}",
-                    permanent=is_lasting(said),
+                    f"cannot build the model's environment: {found.text}",
+                    permanent=found.permanent and not found.uncertain,
                 )
             tell("storing the image")
             labels = {
@@ -230,19 +220,6 @@ def plain(log: str) -> list[str]:
     """The lines of a log without the times that the engine puts before them, and without empty ones."""
     lines = (line.partition(" ")[2].rstrip() for line in log.splitlines())
     return [line for line in lines if line.strip()]
-
-
-def what_matters(log: str) -> str:
-    """Of the output of a failed build, what explains the failure, as one line."""
-    lines = [line for line in plain(log) if not _NOISE.search(line)]
-    errors = [line for line in lines if _ERROR.match(line)]
-    told = " / ".join(" ".join(line.split()) for line in (errors or lines)[-4:])
-    return told[-_TOLD:] or "it wrote nothing"
-
-
-def is_lasting(log: str) -> bool:
-    """Whether another build would fail the same way: pip reached the index, and refused what is wanted."""
-    return bool(_REFUSED.search(log)) and not _UNREACHED.search(log)
 
 
 def remove_left(engine: Engine, instance: str, running: set[str]) -> None:

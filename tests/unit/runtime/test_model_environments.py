@@ -35,13 +35,15 @@ class ScriptedStore:
         self.states: dict[str, EnvironmentState] = {}
         self.builds = 0
         self.tidied: list[set[str]] = []
+        self.failures: dict[str, str] = {}
 
     def digest(self, model: Path, manager: EnvManager) -> str:
         if not model.name:
             raise BuildFailed("there is no MLmodel file", permanent=True)
         return model.name[0]
 
-    known = digest
+    def known(self, model: Path, manager: EnvManager) -> str:
+        return self.digest(model, manager) if model.name else ""
 
     def state(self, model: Path, manager: EnvManager) -> EnvironmentState:
         digest = self.digest(model, manager)
@@ -66,6 +68,9 @@ class ScriptedStore:
     def find(self, digest: str) -> Environment | None:
         found = self.states.get(digest)
         return found.environment if isinstance(found, Ready) else None
+
+    def failure(self, digest: str) -> str:
+        return self.failures.get(digest, "")
 
     def log(self, digest: str) -> Path:
         return self.folder / f"{digest}.log"
@@ -111,8 +116,12 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.store, self.parents = ScriptedStore(folder), ScriptedParents()
         self.told: list[tuple[ModelKey, str]] = []
-        self.environments = ModelEnvironments(
-            self.store, cast(Any, self.parents), lambda *note: self.told.append(note), grace=0.0
+        self.environments = self.restarted()
+
+    def restarted(self, grace: float = 0.0) -> ModelEnvironments:
+        """Those of the next controller."""
+        return ModelEnvironments(
+            self.store, cast(Any, self.parents), lambda *note: self.told.append(note), grace
         )
 
     def warming(self, model: str = "a", *, forks: bool = True) -> bool:
@@ -205,27 +214,32 @@ def test_build_that_a_start_had_begun_is_told_of_too(bench: Bench) -> None:
     assert "was rebuilt, since it was gone, in" in bench.told[-1][1]
 
 
-def test_view_begins_nothing(bench: Bench, tmp_path: Path) -> None:
+async def test_view_begins_nothing(bench: Bench, tmp_path: Path) -> None:
     view = bench.environments.view
-    assert view(Options(), Path("a")) is None
-    assert view(Options(UV, start_method=StartMethod.CONTAINER), Path("a")) is None
-    seen = view(OPTIONS, Path("a"))
+    assert await view(Options(), Path("a")) is None
+    assert await view(Options(UV, start_method=StartMethod.CONTAINER), Path("a")) is None
+    seen = await view(OPTIONS, Path("a"))
     assert seen is not None
     assert (seen.state, seen.has_log, bench.store.builds) == (BuildState.MISSING, False, 0)
     bench.warming()
     (tmp_path / "a.log").write_text("")
-    seen = view(OPTIONS, Path("a"))
+    seen = await view(OPTIONS, Path("a"))
     assert seen is not None
     assert (seen.state, seen.progress, seen.has_log) == (BuildState.BUILDING, "resolving", True)
     bench.store.states["a"] = Failed(CONFLICT)
     bench.warming()
     with pytest.raises(StartFailed):
         bench.take()
-    seen = view(OPTIONS, Path("a"))
+    seen = await view(OPTIONS, Path("a"))
     assert seen is not None
     assert (seen.state, seen.progress) == (BuildState.FAILED, str(CONFLICT))
+    # A controller that was started since knows what the one before has kept.
+    bench.store.failures["a"] = "a needs b<2"
+    seen = await bench.restarted().view(OPTIONS, Path("a"))
+    assert seen is not None
+    assert (seen.state, seen.progress) == (BuildState.FAILED, "a needs b<2")
     bench.store.finish("a")
-    seen = view(OPTIONS, Path("a"))
+    seen = await view(OPTIONS, Path("a"))
     assert seen is not None
     assert (seen.state, seen.python_version, seen.mlflow_version) == (
         BuildState.READY,
@@ -234,7 +248,7 @@ def test_view_begins_nothing(bench: Bench, tmp_path: Path) -> None:
     )
 
 
-def test_what_living_models_need_is_built_ahead(bench: Bench) -> None:
+async def test_what_living_models_need_is_built_ahead(bench: Bench) -> None:
     local, contained = Options(), Options(UV, start_method=StartMethod.CONTAINER)
     models = [
         (OPTIONS, Path("a1")),
@@ -244,14 +258,14 @@ def test_what_living_models_need_is_built_ahead(bench: Bench) -> None:
     ]
     bench.environments.prepare(models)
     assert {*bench.store.states} == {"a"}
-    seen = bench.environments.view(OPTIONS, Path("a1"))
+    seen = await bench.environments.view(OPTIONS, Path("a1"))
     assert seen is not None
     assert seen.state is BuildState.BUILDING
     # One that failed waits for a start, which tells it.
     bench.store.states["a"] = Failed(AWAY)
     bench.environments.prepare(models)
     assert bench.store.builds == 1
-    seen = bench.environments.view(OPTIONS, Path("a1"))
+    seen = await bench.environments.view(OPTIONS, Path("a1"))
     assert seen is not None
     assert seen.state is BuildState.FAILED
     bench.store.finish("a")
@@ -280,21 +294,34 @@ def test_memory_of_the_parent_that_is_missing(
     bench.store.finish("t")
     bench.store.finish("s", serves=False)
     place = None if model is None else Path(model)
+    if model and model != "a":
+        bench.environments.state(OPTIONS, Path(model))
     assert bench.environments.missing_parent(options, place, 100) == needs
 
 
-def test_what_a_parent_runs_from_is_kept(bench: Bench) -> None:
+async def test_what_a_parent_runs_from_is_kept(bench: Bench) -> None:
     for digest in "abc":
         bench.store.finish(digest)
-    needed = bench.environments.needed([(OPTIONS, Path("a1")), (Options(), Path("b1"))])
+    needed = await bench.environments.needed([(OPTIONS, Path("a1")), (Options(), Path("b1"))])
     assert needed == {"a"}
     bench.parents.pids["b"] = 1
-    environments = ModelEnvironments(
-        bench.store, cast(Any, bench.parents), lambda *note: None, grace=60.0
-    )
-    environments.tidy(needed)
+    environments = bench.restarted(grace=60.0)
+    await environments.tidy(needed)
     # Of one that is seen for the first time it is not known how long nobody has needed it.
     assert bench.store.tidied[-1] == {"a", "b", "c"}
-    bench.environments.tidy(needed)
+    await bench.environments.tidy(needed)
     assert bench.store.tidied[-1] == {"a", "b"}
-    assert {one.digest for one in bench.environments.built() if one.needed} == {"a", "b"}
+    assert {one.digest for one in await bench.environments.built() if one.needed} == {"a", "b"}
+
+
+async def test_a_build_that_begins_while_others_are_removed_is_told_of(bench: Bench) -> None:
+    environments = bench.environments = bench.restarted(grace=60.0)
+    needed = await environments.needed([])
+    assert bench.warming("a1")
+    assert bench.warming("a2")
+    await environments.tidy(needed)  # which was asked before
+    bench.store.states["a"] = Failed(AWAY)
+    for model in ("a1", "a2"):
+        with pytest.raises(StartFailed):
+            bench.take(model=model)
+    assert bench.store.builds == 1

@@ -11,7 +11,7 @@ from model_deployment.core.measures import Memory
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.runtime.container import ends, environment, output, spec
-from model_deployment.runtime.container.build import programs, what_matters
+from model_deployment.runtime.container.build import plain, programs
 from model_deployment.runtime.container.folders import LaunchFolders
 from model_deployment.runtime.container.host_paths import translated
 
@@ -174,15 +174,14 @@ def test_lines_that_were_fetched_before_are_left_out() -> None:
     assert output._lines(said, last) == ([], last)
 
 
-def test_failed_build_is_told_by_what_pip_calls_errors() -> None:
+def test_lines_of_a_build_are_without_the_times_of_the_engine() -> None:
     log = (
         "2026-11-30T05:24:42.1Z Collecting x\n"
-        "2026-11-30T05:24:42.2Z WARNING: Retrying (Retry(total=1))\n"
-        "2026-11-30T05:24:42.3Z ERROR: No matching distribution found for x==1\n"
-        "2026-11-30T05:24:42.4Z [notice] A new release of pip is available\n"
+        "2026-11-30T05:24:42.2Z \n"
+        "2026-11-30T05:24:42.3Z   ERROR: No matching distribution found for x==1\n"
     )
-    assert what_matters(log) == "ERROR: No matching distribution found for x==1"
-    assert what_matters("") == "it wrote nothing"
+    assert plain(log) == ["Collecting x", "  ERROR: No matching distribution found for x==1"]
+    assert plain("") == []
 
 
 def test_paths_are_those_of_the_engines_machine() -> None:
