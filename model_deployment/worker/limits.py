@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 
+from model_deployment.worker.niceness import yield_to_others
 from model_deployment.worker.process_setup import raise_oom_score
 
 #: prctl(2); signal(7).
@@ -27,7 +28,7 @@ def limit_resources(memory: int, cpu_seconds: int, file_bytes: int) -> None:
         cpu_seconds: of all its threads together.
         file_bytes: of a file that it writes.
     """
-    os.nice(10)
+    yield_to_others(10)
     raise_oom_score(_OOM_SCORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))

@@ -15,11 +15,12 @@ def read(body: bytes) -> tuple[dict[str, Any], Any]:
 
     start = 8 + int.from_bytes(body[:8], "little")
     header = json.loads(body[8:start])
+    view = memoryview(body)  # a slice of it is no copy
     params = json.loads(header.pop("__metadata__")["params"])
     arrays = {}
     for key, one in header.items():
         first, end = one["data_offsets"]
-        values = np.frombuffer(body[start + first : start + end], TYPES[one["dtype"]])
+        values = np.frombuffer(view[start + first : start + end], TYPES[one["dtype"]])
         arrays[key.removeprefix(NAME)] = values.reshape(one["shape"])
     return arrays, params
 

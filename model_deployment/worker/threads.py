@@ -5,7 +5,7 @@ with one thread each, so a fork tells those by calls. Two pools need more than o
 
 * OpenMP keeps a number for each thread (``omp_set_num_threads`` sets that of the calling thread), and
   PyTorch has MKL do so; every thread that predicts sets its own, see :func:`begin_thread`.
-* onnxruntime reads no variable; a session without a number of its own gets ours.
+* onnxruntime and CatBoost read no variable; a session or prediction without a number of its own gets ours.
 
 This module needs the standard library of Python 3.8 only. Where there is no ``threadpoolctl`` (a dependency
 of scikit-learn), libraries that were loaded before the fork keep the number of their parent.
@@ -14,6 +14,8 @@ of scikit-learn), libraries that were loaded before the fork keep the number of 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -31,7 +33,7 @@ _VARIABLES = (
 #: Threads of OpenMP that wait for work sleep: where several teams share the cores, one that spins takes the
 #: core of another that computes.
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
-_SESSIONS = "onnxruntime"
+_SESSIONS, _CATBOOST = "onnxruntime", "catboost"
 
 #: Each sets the number of the calling thread, for a library of OpenMP that was loaded with another one.
 _of_thread: list[Callable[[], None]] = []
@@ -60,6 +62,7 @@ def apply(before: int = 1) -> None:
     if before and wanted != before:
         _tell_loaded(wanted)
     limit_sessions(wanted)
+    _once_loaded(_CATBOOST, _limit_catboost, wanted)
 
 
 def begin_thread() -> None:
@@ -92,32 +95,39 @@ def _setter(library: Any, wanted: int) -> Callable[[], None]:
 
 def limit_sessions(wanted: int) -> None:
     """Have sessions of onnxruntime use this many threads, unless their options name a number."""
-    loaded = sys.modules.get(_SESSIONS)
+    _once_loaded(_SESSIONS, _limit_sessions_of, wanted)
+
+
+def _once_loaded(name: str, change: Callable[[Any, int], None], wanted: int) -> None:
+    """Change a module now, or once it is loaded."""
+    loaded = sys.modules.get(name)
     if loaded is not None:
-        _limit_sessions_of(loaded, wanted)
+        change(loaded, wanted)
     else:
-        sys.meta_path.insert(0, _AfterImport(wanted))
+        sys.meta_path.insert(0, _AfterImport(name, change, wanted))
 
 
 class _AfterImport:
-    """Finds onnxruntime as the other finders do, and changes the module once it is loaded."""
+    """Finds a module as the other finders do, and changes it once it is loaded."""
 
-    def __init__(self, wanted: int) -> None:
+    def __init__(self, name: str, change: Callable[[Any, int], None], wanted: int) -> None:
+        self._name = name
+        self._change = change
         self._wanted = wanted
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != _SESSIONS:
+        if name != self._name:
             return None
         sys.meta_path.remove(self)
         import importlib.util
 
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            load, wanted = spec.loader.exec_module, self._wanted
+            load, change, wanted = spec.loader.exec_module, self._change, self._wanted
 
             def load_and_limit(module: Any) -> None:
                 load(module)
-                _limit_sessions_of(module, wanted)
+                change(module, wanted)
 
             spec.loader.exec_module = load_and_limit  # type: ignore[method-assign]
         return spec
@@ -140,3 +150,29 @@ def _limit_sessions_of(module: Any, wanted: int) -> None:
 
     session.__init__ = begin_limited
     session.threads_by_default = wanted
+
+
+def _limit_catboost(module: Any, wanted: int) -> None:
+    """Have its models predict with this many threads, unless a call names a number (-1: all processors)."""
+    for kind in ("CatBoost", "CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker"):
+        made = getattr(module, kind, None)
+        for name, method in [*vars(made or object).items()]:
+            if name.startswith("predict") and not hasattr(method, "threads_by_default"):
+                with contextlib.suppress(TypeError, ValueError):  # another signature
+                    setattr(made, name, _with_threads(method, wanted))
+
+
+def _with_threads(method: Any, wanted: int) -> Any:
+    signature = inspect.signature(method)
+    if "thread_count" not in signature.parameters:
+        return method
+
+    @functools.wraps(method)
+    def call(*given: Any, **named: Any) -> Any:
+        bound = signature.bind(*given, **named)
+        if bound.arguments.get("thread_count", -1) == -1:
+            bound.arguments["thread_count"] = wanted
+        return method(*bound.args, **bound.kwargs)
+
+    call.threads_by_default = wanted  # type: ignore[attr-defined]
+    return call

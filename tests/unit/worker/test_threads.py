@@ -1,7 +1,9 @@
 """A process computes with the threads of its launch, whatever computes, and whenever it was loaded."""
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,44 @@ def test_pools_of_a_thread_that_predicts(loaded: str, wanted: int) -> None:
     words = [sys.executable, "-c", PROGRAM, loaded, str(wanted)]
     said = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout
     assert said.strip() == f"[('blas', {wanted}), ('openmp', {wanted})] [{wanted}, 3] {wanted}"
+
+
+#: With the signatures of CatBoost's own, and -1 for all processors.
+CATBOOST = """
+class CatBoost:
+    def predict(self, data, ntree_start=0, thread_count=-1, verbose=None):
+        return thread_count
+
+
+class CatBoostClassifier(CatBoost):
+    def predict_proba(self, X, thread_count=-1):
+        return self.predict(X, thread_count=thread_count)
+
+    def predict_plainly(self, X):
+        return X
+"""
+
+
+@pytest.mark.parametrize("loaded", ["before", "after"])
+def test_catboost_predicts_with_the_number_unless_a_call_names_one(
+    loaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "catboost.py").write_text(CATBOOST)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.delitem(sys.modules, "catboost", raising=False)
+    monkeypatch.setenv(threads.COUNT, "2")
+    try:
+        if loaded == "before":
+            importlib.import_module("catboost")
+        threads.apply(before=0)
+        catboost = importlib.import_module("catboost")
+        model = catboost.CatBoostClassifier()
+        assert [model.predict(1), model.predict(1, 0, -1), model.predict_proba(1)] == [2, 2, 2]
+        assert [model.predict(1, 0, 7), model.predict_proba(1, thread_count=7)] == [7, 7]
+        assert model.predict_plainly(5) == 5
+    finally:
+        sys.modules.pop("catboost", None)
 
 
 def test_variables_name_the_number_once_for_each_library() -> None:
