@@ -3,8 +3,13 @@
     python benchmarks/held_bodies.py [--check] [--write] [--proxies N] [--callers N] [--path PATH ...]
 
 A controller with stub models. The callers send 10 MB each, to the API and to a model, hold the last byte,
-and come again as soon as they are told to. Beside them somebody asks another model at a fixed rate. The
-memory is that of the controller and its proxies, shared pages divided among them (PSS).
+and come again as soon as they are told to. Beside them somebody asks another model at a fixed rate: while
+they are not there; while they call a server that does nothing but refuse them, since so many take the
+processors of this machine as well; and while they call the controller.
+
+The memory is that of the controller and its proxies, shared pages divided among them (PSS). It is read
+before and after: to read it the kernel holds up whoever takes memory. What it was at most is that before,
+and what the kernel saw each process have more.
 """
 
 import argparse
@@ -16,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +31,7 @@ import steady
 import uvloop
 from load import HOST
 from report import REPORT, ROOT
+from servers import free_ports
 from steady import median
 
 sys.path.insert(0, str(ROOT))
@@ -36,12 +42,16 @@ from tests.support.harness import Controller
 MB = 1024 * 1024
 CALLERS, SIZE = 500, 10_000_000
 PATHS = ["/model/stub-1/feedback", "/deploy/stub/2", "/slow-1"]
-#: Megabytes that all processes may take more meanwhile, and what p99 may become, as a multiple.
-MORE, BAR = 400, 2.0
+#: Megabytes that all processes may take more meanwhile.
+MORE = 400
+#: What p99 may become, as a multiple of what it is while the callers are busy with another server.
+BAR = 2.0
 #: Megabytes that they may have kept a while after.
 KEPT = 100
+#: Where the callers are.
+NOWHERE, ELSEWHERE, HERE = PLACES = ("nowhere", "at another server", "at the controller")
 RATE, CONNECTIONS = 50, 10
-ROUNDS, SECONDS = 1, 10.0
+ROUNDS, SECONDS = 2, 10.0
 #: Seconds after which memory is to be given back.
 AFTER = 12.0
 BODY = b'{"instances": [1]}'
@@ -58,8 +68,8 @@ class Seen:
     p50: float
     p99: float
     failed: int
-    #: The most that it was.
-    memory: float
+    #: What all processes had more at most.
+    more: float
 
 
 async def hold(port: int, callers: int, paths: list[str]) -> None:
@@ -106,12 +116,28 @@ async def hold(port: int, callers: int, paths: list[str]) -> None:
     print(dict(answers), flush=True)
 
 
+async def refuse_all(port: int) -> None:
+    """Be a server that refuses whatever comes, and reads the rest of it, until standard input ends."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n")
+            while await reader.read(256 * 1024):
+                pass
+        writer.close()
+
+    server = await asyncio.start_server(refuse, HOST, port, backlog=1024)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
+    async with server:
+        await ended.wait()
+
+
 @contextmanager
-def beside(port: int, callers: int, paths: list[str]) -> Iterator[None]:
-    arguments = [str(port), str(callers), *paths]
-    process = subprocess.Popen(
-        [sys.executable, __file__, "--hold", *arguments], stdin=subprocess.PIPE
-    )
+def child(*arguments: str) -> Iterator[None]:
+    """This program in another part."""
+    process = subprocess.Popen([sys.executable, __file__, *arguments], stdin=subprocess.PIPE)
     assert process.stdin is not None
     try:
         time.sleep(4)
@@ -121,6 +147,18 @@ def beside(port: int, callers: int, paths: list[str]) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def calling(where: str, port: int, callers: int, paths: list[str]) -> Iterator[None]:
+    """The callers are at one of the places."""
+    with ExitStack() as stack:
+        if where == ELSEWHERE:
+            [port] = free_ports(1)
+            stack.enter_context(child("--refuse", str(port)))
+        if where != NOWHERE:
+            stack.enter_context(child("--hold", str(port), str(callers), *paths))
+        yield
 
 
 def front(pid: int) -> list[psutil.Process]:
@@ -139,30 +177,46 @@ def memory(pid: int) -> float:
     return sum(one.memory_full_info().pss for one in front(pid)) / MB
 
 
-async def load(port: int, pid: int, seconds: float) -> Seen:
-    most = 0.0
+@dataclass
+class Peak:
+    """The most memory that each process of the front has had, from now on (proc_pid_status(5), VmHWM)."""
 
-    async def watch() -> None:
-        nonlocal most
-        while True:
-            most = max(most, await asyncio.to_thread(memory, pid))
-            await asyncio.sleep(0.5)
+    before: dict[int, int]
 
-    watching = asyncio.create_task(watch())
+    @classmethod
+    def of(cls, pid: int) -> "Peak":
+        before = {}
+        for one in front(pid):
+            Path(f"/proc/{one.pid}/clear_refs").write_text("5")
+            before[one.pid] = one.memory_info().rss
+        return cls(before)
+
+    def more(self) -> float:
+        """Megabytes that they had more at most; each at another time, perhaps."""
+        return sum(_peak(pid) - before for pid, before in self.before.items()) / MB
+
+
+def _peak(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"process {pid} has no peak of its memory")
+
+
+async def load(port: int, peak: Peak, seconds: float) -> Seen:
     latencies, failed = await steady.calls(
         port, REQUEST, seconds, rate=RATE, connections=CONNECTIONS
     )
-    watching.cancel()
     latencies.sort()
     p99 = latencies[len(latencies) * 99 // 100]
-    return Seen(statistics.median(latencies), p99, failed, most)
+    return Seen(statistics.median(latencies), p99, failed, peak.more())
 
 
 def measure(
     proxies: int, callers: int, paths: list[str]
-) -> tuple[dict[bool, list[Seen]], float, float]:
-    """Without and with them by turns; the memory before, and a while after."""
-    seen: dict[bool, list[Seen]] = {False: [], True: []}
+) -> tuple[dict[str, list[Seen]], float, float]:
+    """With the callers at each place by turns; the memory before, and a while after."""
+    seen: dict[str, list[Seen]] = {where: [] for where in PLACES}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fill(folder)
@@ -171,13 +225,13 @@ def measure(
             it.up()
             it.deploy("stub-1")
             it.deploy("slow-1")
-            uvloop.run(load(it.port, it.pid, 3))
+            uvloop.run(load(it.port, Peak.of(it.pid), 3))
             before = memory(it.pid)
-            for number in range(2 * ROUNDS):
-                held = bool(number % 2)
-                with beside(it.port, callers, paths) if held else nullcontext():
-                    seen[held].append(uvloop.run(load(it.port, it.pid, SECONDS)))
-                time.sleep(AFTER if held else 0)
+            for where in PLACES * ROUNDS:
+                peak = Peak.of(it.pid)
+                with calling(where, it.port, callers, paths):
+                    seen[where].append(uvloop.run(load(it.port, peak, SECONDS)))
+                time.sleep(AFTER if where == HERE else 0)
             after = memory(it.pid)
         finally:
             if it.running:
@@ -193,7 +247,11 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=CALLERS)
     parser.add_argument("--path", nargs="+", default=PATHS)
     parser.add_argument("--hold", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--refuse", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.refuse:
+        uvloop.run(refuse_all(arguments.refuse))
+        return
     if arguments.hold:
         port, callers, *paths = arguments.hold
         uvloop.run(hold(int(port), int(callers), paths))
@@ -203,25 +261,24 @@ def main() -> None:
         f"of {SIZE:,} bytes to {', '.join(arguments.path)} and come again when refused; medians of "
         f"{ROUNDS} rounds of {SECONDS:g} s each, by turns. Memory is that of controller and proxies (PSS).",
         "",
-        "| proxies | p50 ms | p99 ms | p50 ms beside | p99 ms beside | MB before | MB at most | MB after |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| proxies | {' | '.join(f'p50, p99 ms, {where}' for where in PLACES)} | MB before | MB at most | "
+        "MB after |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     missed = []
     for proxies in arguments.proxies:
         seen, before, after = measure(proxies, arguments.callers, arguments.path)
-        most = max(one.memory for one in seen[True])
-        alone, held = ([median(seen[which], p) for p in ("p50", "p99")] for which in (False, True))
-        figures = [*alone, *held]
-        lines.append(
-            f"| {proxies} | {' | '.join(f'{one:.2f}' for one in figures)} | {before:.0f} | {most:.0f} | "
-            f"{after:.0f} |"
-        )
+        most = before + max(one.more for one in seen[HERE])
+        p99 = {where: median(rounds, "p99") for where, rounds in seen.items()}
+        both = " | ".join(f"{median(seen[one], 'p50'):.2f}, {p99[one]:.2f}" for one in PLACES)
+        lines.append(f"| {proxies} | {both} | {before:.0f} | {most:.0f} | {after:.0f} |")
         if most - before > MORE:
             missed.append(f"{proxies} proxies: {most - before:.0f} MB more, above {MORE}")
         if after - before > KEPT:
             missed.append(f"{proxies} proxies: {after - before:.0f} MB are kept, above {KEPT}")
-        if held[1] > BAR * alone[1]:
-            missed.append(f"{proxies} proxies: p99 is {held[1] / alone[1]:.1f} times as long")
+        if p99[HERE] > BAR * p99[ELSEWHERE]:
+            times = p99[HERE] / p99[ELSEWHERE]
+            missed.append(f"{proxies} proxies: p99 is {times:.1f} times as long, above {BAR:g}")
         if failed := sum(one.failed for rounds in seen.values() for one in rounds):
             missed.append(f"{proxies} proxies: {failed} predictions failed")
     print("\n".join(lines))

@@ -16,7 +16,6 @@ from model_deployment.core.errors import (
 from model_deployment.http.framing import content_length, ensure_whole
 from model_deployment.http.paths import NON_CANONICAL, is_canonical
 from model_deployment.proxy.held_bytes import UNCOUNTED, HeldBytes, HeldKind, Holding, Pace
-from model_deployment.proxy.problems import LINGER
 
 Message = MutableMapping[str, Any]
 
@@ -33,6 +32,8 @@ _DOCS_POLICY = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     b"img-src 'self' data:; worker-src blob:; frame-ancestors 'none'"
 )
+#: Seconds that a caller may go on sending a body which is refused.
+_LINGER = 2.0
 #: A member of the scope of a request whose answer is sent without its body.
 BODILESS = "model_deployment.bodiless"
 App = Callable[..., Awaitable[None]]
@@ -181,7 +182,7 @@ async def refuse_unread(
             return
         await send({**message, "more_body": True})
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER):
+            async with asyncio.timeout(_LINGER):
                 while (await receive()).get("more_body", False):
                     pass
         await send({"type": "http.response.body", "body": b""})

@@ -84,6 +84,12 @@ class RequestParsing:
         self.transport.write(answer)
         self.transport.close()
 
+    def forget_parser(self) -> None:
+        """Nothing comes any more. Parser and protocol refer to each other: else only the garbage collector
+        would free them, and it holds up all other connections meanwhile.
+        """
+        self.parser = new_parser(None)
+
     def refuse_malformed(self) -> None:
         self.refuse(_refusal(b"400 Bad Request", _MALFORMED))
 

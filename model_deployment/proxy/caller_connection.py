@@ -20,7 +20,7 @@ from model_deployment.http.request_parsing import RequestParsing, new_parser
 from model_deployment.proxy.asgi_cycle import new_cycle
 from model_deployment.proxy.asgi_scope import asgi_scope, with_tags
 from model_deployment.proxy.caller_line import HangUpWatch
-from model_deployment.proxy.caller_request import BUFFERED, CallerGone, CallerRequest
+from model_deployment.proxy.caller_request import BUFFERED, CallerGone, CallerRequest, is_long
 from model_deployment.proxy.callers import Callers
 from model_deployment.proxy.fair_reading import LARGE_PIECE, FairFlow
 from model_deployment.proxy.problems import INTERNAL_ERROR, respond
@@ -34,7 +34,7 @@ _WAITING = 32
 MOST_HEADERS = 256
 
 
-class CallerConnection(RequestParsing, asyncio.Protocol):
+class CallerConnection(RequestParsing, asyncio.BufferedProtocol):
     """One request is answered at a time; further ones wait, as pipelining has it."""
 
     longest_head = 64 * 1024
@@ -77,7 +77,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
         self._flow = FairFlow(transport, self._callers.turns)
-        self._watch = HangUpWatch(transport, lambda: self._flow.read_paused)
+        self._watch = HangUpWatch(transport, self._flow)
         self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
         self._callers.open.add(self)
 
@@ -93,9 +93,10 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
             self._current.lose_caller()
         self._waiting.clear()
         self._current = self._reading = None
+        self.forget_parser()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._callers.came  # data_received would be given up to 256 KiB at once
+        return self._callers.came
 
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(bytes(self._callers.came[:nbytes]))
@@ -105,7 +106,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
             self.take_offer(data)
         elif not self._refusal:
             super().data_received(data)
-        if len(data) > LARGE_PIECE:
+        if len(data) > LARGE_PIECE and (self._taken or self._refusal or is_long(self._reading)):
             self._flow.wait_turn()
         if self.progressed:  # a head that comes byte by byte is none for long
             self.quiet = 0
@@ -201,6 +202,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         request = self._reading
         if request is None:
             return
+        request.came += len(piece)
         if self._cycle is not None and request is self._current:
             self._feed_cycle(self._cycle, piece)
         else:
@@ -231,6 +233,10 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         behind = sum(one.buffered for one in self._waiting)
         if len(self._waiting) < _WAITING and behind <= BUFFERED:
             self._flow.resume_reading()
+
+    def discard(self, request: CallerRequest, size: int | None) -> None:
+        if not self.transport.is_closing():  # else the request hears of the end of the connection
+            self._callers.unwanted.begin(self.transport, self._flow, size, self.end_request)
 
     async def accepted(self) -> None:
         await self._flow.drain()
@@ -264,6 +270,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         self.resume_writing()
         self._watch.end()
         self._current = self._reading = None
+        self.forget_parser()
         return self.transport, self._behind
 
     # ---- Answering
@@ -301,9 +308,7 @@ class CallerConnection(RequestParsing, asyncio.Protocol):
         def answered() -> None:
             request.answer_complete = True
             request.keep_alive = cycle.keep_alive
-            cycle.body = (
-                bytearray()
-            )  # it refers to this function, so only the garbage collector frees it
+            cycle.body = bytearray()  # the application may go on
             self.answered(request)
 
         cycle = new_cycle(request, self.transport, self._flow, answered)

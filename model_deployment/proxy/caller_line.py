@@ -2,8 +2,9 @@
 
 import asyncio
 import select
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
+
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from model_deployment.http.asgi import App
 
@@ -24,12 +25,12 @@ def has_hung_up(transport: asyncio.Transport) -> bool:
 class HangUpWatch:
     """Ends the connection of a caller who hung up behind bytes that are not read."""
 
-    __slots__ = ("_paused", "_timer", "_transport")
+    __slots__ = ("_flow", "_timer", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, paused: Callable[[], bool]) -> None:
-        """``paused``: whether nothing is read."""
+    def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
+        """``flow``: tells whether nothing is read."""
         self._transport = transport
-        self._paused = paused
+        self._flow = flow
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
@@ -44,7 +45,7 @@ class HangUpWatch:
 
     def _look(self) -> None:
         self._timer = None
-        if not self._paused() or self._transport.is_closing():
+        if not self._flow.read_paused or self._transport.is_closing():
             return
         if has_hung_up(self._transport):
             self._transport.abort()
@@ -72,6 +73,13 @@ class Line(Protocol):
 
     def resume_body(self, request: "CallerRequest") -> None:
         """Go on reading."""
+
+    def discard(self, request: "CallerRequest", size: int | None) -> None:
+        """Throw the rest of the body away, and say when it has ended. No other request can follow.
+
+        Args:
+            size: bytes of it that are still to come; None if nobody knows.
+        """
 
     async def accepted(self) -> None:
         """Wait until the caller has accepted most of what was written."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from model_deployment.http.asgi import App, Scope
+from model_deployment.http.framing import content_length
 from model_deployment.proxy import headers
 from model_deployment.proxy.answer_head import head
 from model_deployment.proxy.body_pieces import append_piece
@@ -12,6 +13,7 @@ from model_deployment.proxy.caller_line import Line
 from model_deployment.proxy.dialect import MLFLOW, Dialect
 from model_deployment.proxy.headers import RawHeader
 from model_deployment.proxy.held_bytes import Holding
+from model_deployment.proxy.offload import LARGE
 
 #: Bytes of a body that are buffered before somebody asks for them.
 BUFFERED = 64 * 1024
@@ -32,6 +34,12 @@ class CallerGone(Exception):
     """The caller hung up, so that no answer can be sent."""
 
 
+def is_long(request: "CallerRequest | None") -> bool:
+    """Whether a request is so long, or may be, that others should not wait for all of it."""
+    declared = 0 if request is None else content_length(request.named)
+    return declared is None or declared > LARGE
+
+
 class CallerRequest:
     """Fed by its connection, used by one task."""
 
@@ -45,6 +53,7 @@ class CallerRequest:
         "answer_complete",
         "body_complete",
         "buffered",
+        "came",
         "dialect",
         "ends_with_connection",
         "expects_continue",
@@ -93,8 +102,8 @@ class CallerRequest:
         #: It is the handshake of a WebSocket.
         self.handshake: bool = scope["type"] == "websocket"
         self._pieces: list[bytes] = []
-        #: Bytes of the body that nobody has taken yet, and of all of it.
-        self.buffered = self.received = 0
+        #: Bytes of the body that nobody has taken yet, that were taken, and that have come.
+        self.buffered = self.received = self.came = 0
         self.body_complete = False
         #: The caller has hung up.
         self.gone = False
@@ -163,10 +172,12 @@ class CallerRequest:
         self._pieces, self.received = [content], 0
 
     async def discard_body(self) -> None:
-        """Read the rest of the body, and throw it away."""
-        while not (self.gone or self.body_complete):
-            await self.more()
-            self.take_body()
+        """Throw the rest of the body away while somebody sends it. No other request can follow."""
+        if not self.body_complete:
+            declared = content_length(self.named)
+            self._line.discard(self, None if declared is None else declared - self.came)
+        while not (self.body_complete or self.gone):
+            await self._wait()
 
     async def more(self) -> None:
         """Wait for something of the body that was not taken yet, or its end.
@@ -179,13 +190,17 @@ class CallerRequest:
             self._line.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._line.resume_body(self)
         while not (self._pieces or self.body_complete or self.gone):
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._wait()
         if self.gone:
             raise CallerGone
+
+    async def _wait(self) -> None:
+        """Wait until something has come, or nothing can."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -5,10 +5,16 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from model_deployment.proxy.caller_request import CallerRequest
-from model_deployment.proxy.fair_reading import PIECE, Turns
+from model_deployment.proxy.fair_reading import Turns
+from model_deployment.proxy.unwanted_body import UnwantedBodies
 
 if TYPE_CHECKING:
     from model_deployment.proxy.caller_connection import CallerConnection
+
+
+#: Bytes that are read at once. The C library keeps such pieces in its heap (``http/process.py``): to get
+#: larger ones from the kernel takes longer than to read them.
+_PIECE = 96 * 1024
 
 
 class Callers:
@@ -38,5 +44,7 @@ class Callers:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.loop = asyncio.get_running_loop()
         self.turns = Turns()
+        #: Of those who send what nobody wants.
+        self.unwanted = UnwantedBodies()
         #: What has just come of any connection; it is copied at once.
-        self.came = memoryview(bytearray(PIECE))
+        self.came = memoryview(bytearray(_PIECE))

@@ -6,8 +6,6 @@ from time import perf_counter
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
-#: Bytes that are read at once from a connection: as many may lie at each step of their way.
-PIECE = 64 * 1024
 #: Bytes of a piece that is large.
 LARGE_PIECE = 32 * 1024
 #: Pieces that are read in one turn of the event loop.
@@ -21,7 +19,13 @@ _CROWD, _CROWDED = 8, 0.002
 class Turns:
     """The connections of one server whose callers send large pieces."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = _AT_ONCE, pause: float = 0.0) -> None:
+        """
+        Args:
+            at_once: pieces that are read in one turn of the event loop.
+            pause: seconds between two turns at least.
+        """
+        self._at_once, self._pause = at_once, pause
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[FairFlow] = deque()
 
@@ -34,11 +38,11 @@ class Turns:
     def _next(self, last: float) -> None:
         """Let some go on. The event loop is then there for everybody else for as long as that took."""
         now = perf_counter()
-        for _ in range(min(_AT_ONCE, len(self._waiting))):
+        for _ in range(min(self._at_once, len(self._waiting))):
             self._waiting.popleft().take_turn()
         if not self._waiting:
             return
-        pause = min(now - last, _LONGEST)
+        pause = max(min(now - last, _LONGEST), self._pause)
         if len(self._waiting) > _CROWD:
             pause = max(pause, _CROWDED)
         if pause < _SHORT:
@@ -64,6 +68,15 @@ class FairFlow(FlowControl):
         self._wanted = True
         if not self._waits:
             super().resume_reading()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is not its turn."""
+        return self._waits
+
+    def move(self, turns: Turns) -> None:
+        """Take its turns among others from now on."""
+        self._turns = turns
 
     def wait_turn(self) -> None:
         """A large piece has come."""

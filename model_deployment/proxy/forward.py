@@ -12,7 +12,7 @@ from model_deployment.proxy.caller_request import CallerRequest
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.endpoint_exchange import answer_endpoint
 from model_deployment.proxy.exchange import Exchange
-from model_deployment.proxy.forwarder import SCOPE_ID
+from model_deployment.proxy.forwarder import SCOPE_DISCARD, SCOPE_ID
 from model_deployment.proxy.openai.paths import PREFIX as OPENAI
 from model_deployment.proxy.openai.paths import OpenAiPaths
 from model_deployment.proxy.outbox import Outbox
@@ -86,7 +86,11 @@ class Proxy:
         entry = self._routes.lookup(request.path)
         if entry is None:
             request.scope[SCOPE_ID] = request.request_id.decode("ascii")
-            await self._pass_on(request)
+            request.scope[SCOPE_DISCARD] = request.discard_body
+            try:
+                await self._pass_on(request)
+            finally:
+                del request.scope[SCOPE_DISCARD]  # they refer to each other
         elif isinstance(entry, RouteEntry):
             await Exchange(self._context, self._outbox, entry, request).run()
         else:

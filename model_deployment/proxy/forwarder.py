@@ -26,7 +26,6 @@ from model_deployment.core.errors import (
 from model_deployment.http.asgi import Message, Receive, Scope, Send
 from model_deployment.http.framing import announces_body, content_length
 from model_deployment.http.paths import NON_CANONICAL
-from model_deployment.proxy import problems
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.dialect import document
 from model_deployment.proxy.headers import CLOSE, HOP_BY_HOP, REQUEST_ID, without
@@ -38,6 +37,8 @@ _RETRY_AFTER = 2
 _CONNECT_TIMEOUT = 5.0
 #: Key of an ASGI scope: the id of the request, which the proxy sets.
 SCOPE_ID = "model_deployment.request_id"
+#: And a coroutine function that throws the rest of the body away.
+SCOPE_DISCARD = "model_deployment.discard_body"
 
 #: What the proxy says in the controller's place, so that the controller need not say it again.
 _OURS = frozenset({b"date", b"server", REQUEST_ID, b"x-content-type-options"})
@@ -92,13 +93,15 @@ class Forwarder:
             if not can_be_forwarded(scope):
                 raise NonCanonicalPath(NON_CANONICAL)
             await forwarding.run(self._session)
-        except _CallerGone:
-            return
+        except _CallerGone as error:
+            _forget_frames(error)
         except (aiohttp.ClientError, OSError) as error:
+            _forget_frames(error)
             # Too late for another status: without its end the caller sees that the answer is incomplete.
             if not forwarding.answering:
                 await forwarding.refuse(_away(error))
         except ModelDeploymentError as error:
+            _forget_frames(error)
             await forwarding.refuse(error)
 
     def _streams(self, scope: Scope) -> bool:
@@ -184,7 +187,7 @@ class _Forwarding:
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
         await self._send({"type": "http.response.body", "body": content, "more_body": unread})
         if unread:
-            await self._linger()
+            await self._scope[SCOPE_DISCARD]()  # as problems.refuse() does it
             await self._send({"type": "http.response.body", "body": b""})
 
     async def _relay(self, session: aiohttp.ClientSession) -> None:
@@ -208,15 +211,8 @@ class _Forwarding:
             async for piece in answer.content.iter_any():
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         if not self._body_read.is_set():
-            await self._linger()
+            await self._scope[SCOPE_DISCARD]()  # as problems.refuse() does it
         await self._send({"type": "http.response.body", "body": b""})
-
-    async def _linger(self) -> None:
-        """Read on for a moment: as :func:`problems.refuse` does it, the answer is complete by now."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(problems.LINGER):
-                while (await self._receive()).get("more_body", False):
-                    pass
 
     async def _body(self) -> AsyncIterator[bytes]:
         more, message, piece = True, None, b""
@@ -276,6 +272,16 @@ class _Forwarding:
         await self._body_read.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Free the frames that an error came through, and the bytes of the request that they hold.
+
+    They refer to tasks and futures that refer to the error: only the garbage collector would free them.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _away(error: Exception) -> Unavailable:

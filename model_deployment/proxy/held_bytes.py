@@ -111,20 +111,18 @@ class HeldBytes:
         self.most = max(self.most, self.held)
 
     def ensure_room(self, kind: HeldKind, declared: int | None) -> None:
-        """Refuse a body before any of it is read, if not even its beginning may be held.
+        """Refuse a body before any of it is read, if it does not fit now.
 
         Args:
             declared: bytes that its headers announce; None if they do not.
 
         Raises:
-            TooManyBodies: it may not.
+            TooManyBodies: it does not.
         """
-        if declared is not None and declared > UNCOUNTED:
-            size = min(declared, SMALL + 1)
-            if not self._fits(kind, size, 0) and not (
-                self._table.drop_dead() and self._fits(kind, size, 0)
-            ):
-                raise self._refusal(kind)
+        if declared is None or declared <= UNCOUNTED or self._fits(kind, declared, 0):
+            return
+        if not (self._table.drop_dead() and self._fits(kind, declared, 0)):
+            raise self._refusal(kind)
 
     def give_back(self, kind: HeldKind, size: int) -> None:
         """Hold ``size`` bytes less."""

@@ -1,8 +1,5 @@
 """The problem documents that the proxy answers instead of a model."""
 
-import asyncio
-import contextlib
-
 from model_deployment.core.domain import State
 from model_deployment.core.endpoints import EndpointRoute
 from model_deployment.core.errors import (
@@ -16,12 +13,9 @@ from model_deployment.core.hints import with_advice
 from model_deployment.core.names import ModelKey
 from model_deployment.core.routes import Route
 from model_deployment.http.navigation import is_navigation
-from model_deployment.proxy.caller_request import CallerGone, CallerRequest
+from model_deployment.proxy.caller_request import CallerRequest
 from model_deployment.proxy.error_page import page
 from model_deployment.proxy.headers import RawHeader
-
-#: Seconds that a caller may go on sending a body which is refused.
-LINGER = 2.0
 
 _RETRY_AFTER = {State.PENDING: 2, State.STARTING: 2, State.STOPPING: 5, State.PARKED: 2}
 
@@ -87,7 +81,5 @@ async def refuse(request: CallerRequest, error: ModelDeploymentError, *more: Raw
     request.send(content)
     # If a connection is closed with bytes unread, TCP resets it, and the caller may lose the answer
     # (RFC 9112, section 9.6). So the answer is complete now, and only its end is held back a little.
-    with contextlib.suppress(TimeoutError, CallerGone):
-        async with asyncio.timeout(LINGER):
-            await request.discard_body()
+    await request.discard_body()
     request.end()

@@ -32,8 +32,11 @@ _LONGEST_WAIT_MS = 8
 _EXHAUSTED = 1.0
 #: Looks at the connections within the time that a connection may be idle.
 _LOOKS = 8
-#: Seconds that requests are given to end with an answer once their calls were dropped.
-_LAST_ANSWERS = 5.0
+#: Seconds that requests are given to end with an answer once their calls were dropped. The controller kills
+#: a proxy that takes :data:`model_deployment.data_plane.decide.GRACE` seconds longer than its requests may.
+_LAST_ANSWERS = 3.0
+#: Seconds that applications are given to notice that their callers' connections were cut.
+_CUT = 0.3
 
 
 class ProxyServer:
@@ -116,6 +119,9 @@ class ProxyServer:
                 connection.transport.abort()
             if self._tunnels is not None:
                 self._tunnels.abort()
+            # They end by themselves. uvicorn logs the traceback of one that is cancelled.
+            if self._callers.tasks:
+                await asyncio.wait(self._callers.tasks, timeout=_CUT)
             for task in (*self._callers.tasks, *self._accepting):
                 task.cancel()
             await asyncio.gather(*self._callers.tasks, *self._accepting, return_exceptions=True)

@@ -1,9 +1,9 @@
 """Gives memory back that a burst of large bodies has left behind, once it is over.
 
-Freed pieces lie between others in the heap, and requests that were refused leave cycles which only the
-garbage collector finds: it runs after many requests, and after the burst there may be none. So somebody has
-to look once, when nobody waits: it takes some ten milliseconds in a proxy, and up to two hundred in a
-controller with MLflow.
+Freed pieces lie between others in the heap, and what libraries leave in cycles only the garbage collector
+finds: it runs after many requests, and after the burst there may be none. So somebody has to look once,
+when nobody waits. It looks at young objects only, which takes some ten milliseconds: all of a controller
+with MLflow take two hundred to five hundred, in which nobody is answered.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ async def give_memory_back(held: HeldBytes, period: float = _PERIOD) -> None:
         if held.most < _WORTH or held.held > held.most * _OVER or held.pressed_within(period):
             continue
         held.most = held.held
-        gc.collect()
+        gc.collect(1)
         with contextlib.suppress(
             OSError, AttributeError
         ):  # a C library without it has no such heap

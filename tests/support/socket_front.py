@@ -153,8 +153,8 @@ class SocketFront:
         self.api = Api(folder, users)
         self.tunnels = Tunnels(folder / NAME, most, trusted_proxies)
         self.port = 0
-        self._context = ExchangeContext(100_000, 30)
-        self._forwarder = Forwarder(folder / NAME, lambda: True, self._context)
+        self.context = ExchangeContext(100_000, 30)
+        self._forwarder = Forwarder(folder / NAME, lambda: True, self.context)
         self._users = users
         self._trusted = trusted_proxies
         self._keep_alive = keep_alive
@@ -177,7 +177,7 @@ class SocketFront:
         self.server = ProxyServer(
             self._forwarder,
             routes,
-            self._context,
+            self.context,
             access.admit,
             tunnels=self.tunnels,
             trusted_proxies=self._trusted,

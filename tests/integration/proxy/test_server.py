@@ -6,6 +6,9 @@ from random import Random
 
 import pytest
 
+from model_deployment.data_plane.decide import GRACE
+from model_deployment.http.asgi import App, Receive, Scope, Send
+from model_deployment.proxy import server as proxy_server
 from model_deployment.proxy.context import ExchangeContext
 from model_deployment.proxy.server import ProxyServer
 from tests.support.proxy_front import Serve, inside
@@ -118,6 +121,29 @@ async def test_a_server_out_of_patience_drops_its_calls_with_an_answer(serve: Se
     await caller.close()
 
 
+async def test_a_server_that_stops_cuts_off_a_body_without_an_end(
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert proxy_server._GOODBYE + proxy_server._LAST_ANSWERS + proxy_server._CUT < GRACE - 1
+    monkeypatch.setattr(proxy_server, "_LAST_ANSWERS", 0.1)
+    front = await serve(echo)
+    began = asyncio.Event()
+
+    async def read_to_the_end(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] == "http.request":
+            if message["body"]:
+                began.set()
+
+    server, port = await started(front.routes, read_to_the_end)
+    caller = await Wire.connect(port)
+    await caller.send(b"POST /else HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
+    await began.wait()
+    await server.stop(last=True, patience=0.1)
+    assert await caller.ended()
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+    await caller.close()
+
+
 async def test_a_server_that_shares_its_socket_leaves_it_to_the_others(serve: Serve) -> None:
     front = await serve(echo)
     listener = socket.create_server((HOST, 0))
@@ -147,8 +173,8 @@ async def ask_again_and_again(port: int, number: int) -> int:
     return lost
 
 
-async def started(routes: object, **options: float) -> tuple[ProxyServer, int]:
+async def started(routes: object, app: App = inside, **options: float) -> tuple[ProxyServer, int]:
     listener = socket.create_server((HOST, 0))
-    server = ProxyServer(inside, routes, ExchangeContext(1000), **options)  # type: ignore[arg-type]
+    server = ProxyServer(app, routes, ExchangeContext(1000), **options)  # type: ignore[arg-type]
     await server.start(listener)
     return server, listener.getsockname()[1]

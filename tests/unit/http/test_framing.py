@@ -131,6 +131,9 @@ class Silent:
 
     resume_body = answered = pause_body
 
+    def discard(self, request: CallerRequest, size: int | None) -> None:
+        raise AssertionError("the body has ended")
+
     async def accepted(self) -> None:
         raise AssertionError
 
