@@ -22,6 +22,7 @@ from model_deployment.gate.strict_json import (
     has_nan,
     loads,
     loads_nan,
+    skeleton,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "has_nan",
     "loads",
     "loads_nan",
+    "skeleton",
 ]

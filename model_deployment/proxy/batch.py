@@ -7,14 +7,14 @@ takes, the more requests arrive meanwhile, and the larger is the next call.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from model_deployment.core.errors import ModelDeploymentError, UpstreamTimeout
-from model_deployment.gate import Mergeable, dumps
+from model_deployment.gate import Mergeable, MergeableTensors, dumps
 from model_deployment.proxy import packed_rows
 from model_deployment.proxy.answers import UpstreamAnswer, answer_of, predictions
-from model_deployment.proxy.batch_queue import BatchQueue, QueuedRows, RowRange
+from model_deployment.proxy.batch_queue import BatchQueue, QueuedRows
 from model_deployment.proxy.offload import LARGE, run
 from model_deployment.proxy.upstream import LaunchRemoved
 from model_deployment.proxy.upstream_call import Unsent, UpstreamRequest
@@ -39,21 +39,12 @@ class QueuedRequest(QueuedRows):
     #: What is sent if the request goes alone.
     request: UpstreamRequest
     answer: asyncio.Future[UpstreamAnswer]
-    #: Called when some of its rows go to the model.
+    #: Called when it goes to the model.
     on_sent: Callable[[], None]
-    #: When it came, or some of its rows went; time of the event loop.
+    #: When it came, or went; time of the event loop.
     waiting_since: float
-    #: Predictions by the row they begin with.
-    parts: dict[int, list[Any]] = field(default_factory=dict)
-    #: Bytes of the answers that the parts came in.
-    answer_bytes: int = 0
     #: A call that it was part of has failed, so it is sent alone.
     retried: bool = False
-
-    @property
-    def is_predicted(self) -> bool:
-        """Whether there are predictions for all rows."""
-        return sum(map(len, self.parts.values())) == self.table.rows
 
     def resolve(self, answer: UpstreamAnswer) -> None:
         if not self.answer.done():
@@ -75,16 +66,14 @@ class Batcher:
         max_rows: int,
         max_calls: int,
         queue_timeout: float = float("inf"),
-        max_rows_alone: int = 2000,
         on_turned_off: Callable[[str], None] = lambda why: None,
         on_merged: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """
         Args:
-            max_rows: rows in one call at most.
+            max_rows: rows in one merged call at most. A request of more goes whole and at once.
             max_calls: calls at the same time, one for each worker of the model.
             queue_timeout: seconds a request may wait for its turn.
-            max_rows_alone: rows in one call where only one request waits, if more than ``max_rows``.
             on_turned_off: called with the reason when merging turns out to be wrong for this model.
             on_merged: called with the rows of each merged call.
         """
@@ -92,8 +81,7 @@ class Batcher:
         self._join = join
         self._free_calls = max_calls
         self._queue_timeout = queue_timeout
-        self._max_rows_alone = max(max_rows_alone, max_rows)
-        self._queue = BatchQueue[QueuedRequest](max_rows, self._max_rows_alone)
+        self._queue = BatchQueue[QueuedRequest](max_rows)
         #: Limits retries, so that other requests go on meanwhile.
         self._retries = asyncio.Semaphore(_RETRIES_AT_ONCE)
         self._on_turned_off = on_turned_off
@@ -115,14 +103,14 @@ class Batcher:
         Raises:
             ModelDeploymentError: the model gave none.
         """
-        if not self.merging:
+        if not self.merging or not self._queue.fits(table):
             on_sent()
             return await self._send(request)
-        if self._free_calls and not self._queue and table.rows <= self._max_rows_alone:
+        if self._free_calls and not self._queue:
             on_sent()
             self._free_calls -= 1
             try:
-                return await self._send(request)
+                return await self._send_lone(table, request)
             finally:
                 self._call_ended()
         # Here, and not when the call is made, so that it need not be done for all requests at once.
@@ -153,12 +141,12 @@ class Batcher:
     def _dispatch(self) -> None:
         while self._free_calls and self._queue:
             self._queue.keep(self._is_waiting)
-            if not (ranges := self._queue.take()):
+            if not (requests := self._queue.take()):
                 return
-            for one in ranges:
-                one.request.waiting_since = _now()
+            for one in requests:
+                one.waiting_since = _now()
             self._free_calls -= 1
-            self._start(self._call(ranges))
+            self._start(self._call(requests))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -176,31 +164,43 @@ class Batcher:
             )
         return not request.answer.done()
 
-    async def _call(self, ranges: list[RowRange[QueuedRequest]]) -> None:
+    async def _call(self, requests: list[QueuedRequest]) -> None:
         try:
-            if len(ranges) == 1 and ranges[0].is_complete:
-                await self._send_alone(ranges[0].request)
+            if len(requests) == 1:
+                one = requests[0]
+                await self._send_alone(one, self._send_lone(one.table, one.request))
             else:
-                await self._send_merged(ranges)
+                await self._send_merged(requests)
         finally:
             self._call_ended()
 
-    async def _send_alone(self, request: QueuedRequest) -> None:
+    async def _send_lone(self, table: Mergeable, request: UpstreamRequest) -> UpstreamAnswer:
+        """Have one request answered. Tensors go as bytes, which the model's process reads in no time."""
+        if self._packs and isinstance(table, MergeableTensors):
+            large = table.cells > _MANY_CELLS
+            content = await run(large, lambda: packed_rows.body_of([packed_rows.packed(table)]))
+            if content is not None:
+                answer = await self._send_packed(content)
+                # Of a failure the model's server tells the reason as it would tell any caller.
+                if answer.successful or answer.status == 504:
+                    return answer
+        return await self._send(request)
+
+    async def _send_alone(self, request: QueuedRequest, sent: Awaitable[UpstreamAnswer]) -> None:
         request.on_sent()
         try:
-            request.resolve(await self._send(request.request))
+            request.resolve(await sent)
         except asyncio.CancelledError:
             request.answer.cancel()
             raise
         except Exception as error:
             request.fail(error)
 
-    async def _send_merged(self, ranges: list[RowRange[QueuedRequest]]) -> None:
-        requests = [one.request for one in ranges]
+    async def _send_merged(self, requests: list[QueuedRequest]) -> None:
         for request in requests:
             request.on_sent()
         try:
-            if await self._predict_merged(ranges):
+            if await self._predict_merged(requests):
                 return
         except asyncio.CancelledError:
             for request in requests:
@@ -216,36 +216,38 @@ class Batcher:
             _log.exception("a merged call failed in the controller itself")
         self._retry_alone(requests)
 
-    async def _predict_merged(self, ranges: list[RowRange[QueuedRequest]]) -> bool:
+    async def _predict_merged(self, requests: list[QueuedRequest]) -> bool:
         """Make one call for all; False if its answer does not serve, so that each has to go alone."""
-        rows = sum(one.rows for one in ranges)
-        if len(ranges) > 1:
-            self._on_merged(rows)
-        answer = await self._send_joined([one.table for one in ranges])
+        rows = sum(one.table.rows for one in requests)
+        self._on_merged(rows)
+        answer = await self._send_joined([one.table for one in requests])
         if not answer.successful:
             return False
-        found = await run(len(answer.content) > LARGE, predictions, answer.content)
+        large = len(answer.content) > LARGE
+        found = await run(large, predictions, answer.content)
         if found is None or len(found) != rows:
             got = "no list of predictions" if found is None else f"{len(found)} predictions"
             self._turn_off(f"the model answered a call of {rows} rows with {got}")
             return False
-        # Only the writing may be done in a thread: other calls deal to the same requests.
-        predicted = _deal(ranges, found, len(answer.content))
-        large = any(request.answer_bytes > LARGE for request in predicted)
-        contents = await run(large, _contents, predicted)
-        for request, content in zip(predicted, contents, strict=True):
+        contents = await run(large, _contents, requests, found)
+        for request, content in zip(requests, contents, strict=True):
             request.resolve(UpstreamAnswer(answer.status, answer.headers, content))
         return True
 
     async def _send_joined(self, tables: list[Mergeable]) -> UpstreamAnswer:
         large = sum(one.cells for one in tables) > _MANY_CELLS
         if self._packs and (content := await run(large, packed_rows.body_of, tables)) is not None:
-            answer = await self._send(UpstreamRequest(content, lambda: packed_rows.HEADERS))
+            answer = await self._send_packed(content)
             if answer.status != 415:
                 return answer
-            self._packs = False  # MLflow's own server, or the worker of an earlier release
         content = await run(large, self._body, tables)
         return await self._send(UpstreamRequest(content, lambda: _JSON_LINE))
+
+    async def _send_packed(self, content: bytes) -> UpstreamAnswer:
+        answer = await self._send(UpstreamRequest(content, lambda: packed_rows.HEADERS))
+        if answer.status == 415:
+            self._packs = False  # MLflow's own server, or the worker of an earlier release
+        return answer
 
     def _body(self, tables: list[Mergeable]) -> bytes:
         return dumps(self._join(tables))
@@ -259,41 +261,29 @@ class Batcher:
     def _retry_alone(self, requests: Iterable[QueuedRequest]) -> None:
         """Send each request by itself, since one may have spoilt the call for the others.
 
-        This is the only case in which a request is sent to a model twice. Several go at the same time,
-        so that a request that hangs holds up no other; not all, so that those behind have their turn.
+        Several go at the same time, so that a request that hangs holds up no other; not all, so that
+        those behind have their turn.
         """
         for request in requests:
             if not (request.retried or request.answer.done()):
                 request.retried = True
                 request.waiting_since = _now()
                 self._start(self._retry(request))
-        # The rows of a large request that still wait here went with it.
         self._queue.keep(lambda request: not request.retried)
 
     async def _retry(self, request: QueuedRequest) -> None:
         async with self._retries:
             if self._is_waiting(request):
-                await self._send_alone(request)
+                await self._send_alone(request, self._send(request.request))
 
 
-def _deal(
-    ranges: list[RowRange[QueuedRequest]], found: list[Any], size: int
-) -> list[QueuedRequest]:
-    """Give each request its own predictions of an answer of ``size`` bytes; those now complete."""
-    start = 0
-    for one in ranges:
-        one.request.parts[one.first] = found[start : start + one.rows]
-        one.request.answer_bytes += size
-        start += one.rows
-    return [one.request for one in ranges if one.request.is_predicted]
-
-
-def _contents(requests: list[QueuedRequest]) -> list[bytes]:
-    """The bodies of their answers."""
-    return [
-        answer_of([row for _, part in sorted(request.parts.items()) for row in part])
-        for request in requests
-    ]
+def _contents(requests: list[QueuedRequest], found: list[Any]) -> list[bytes]:
+    """The bodies of their answers, of the predictions for all rows."""
+    contents, start = [], 0
+    for one in requests:
+        contents.append(answer_of(found[start : start + one.table.rows]))
+        start += one.table.rows
+    return contents
 
 
 def _now() -> float:

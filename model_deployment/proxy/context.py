@@ -7,6 +7,7 @@ from typing import Protocol
 from model_deployment.core.names import ModelKey
 from model_deployment.core.routes import Route
 from model_deployment.proxy.held_bytes import HeldBytes, HeldKind, Holding, Pace
+from model_deployment.proxy.work_turns import WorkTurns
 from model_deployment.recording.model_errors import Failure
 
 
@@ -81,6 +82,7 @@ class ExchangeContext:
     #: Seconds that a whole body may take, and one more for each :data:`held_bytes.SLOWEST` bytes of it.
     body_timeout: float = 60.0
     held: HeldBytes = field(default_factory=HeldBytes.unshared)
+    work_turns: WorkTurns = field(default_factory=WorkTurns)
     recorder: RequestRecorder | None = None
     #: Writes a text to the log of a launch: what failed inside its model.
     log_failure: Callable[[str, str], None] = lambda launch_id, text: None

@@ -27,7 +27,6 @@ from model_deployment.proxy.validate import Validated, rejection, validate
 from model_deployment.proxy.wake_queue import Waiter
 
 _log = logging.getLogger(__name__)
-
 _UNCHECKED = CheckResult()
 
 
@@ -175,7 +174,8 @@ class Exchange(RecordedRequest):
         return validated, UpstreamRequest(validated.content, lines, request.query)
 
     async def _validate(self, gate: Gate, media_type: bytes, content: bytes) -> Validated:
-        validated = await run(len(content) > LARGE, validate, gate, media_type, content)
+        run_in_turn = self._context.work_turns.run
+        validated = await run_in_turn(len(content), validate, gate, media_type, content)
         result = validated.result
         if result.count:
             self._record_violations(result)

@@ -132,10 +132,19 @@ def decode(line: bytes) -> Message:
     return message
 
 
+#: The options that proxies use. A proxy of an earlier release refuses a route with a value that it does not
+#: know, so it is told of no others: those of a launch may get new values with each release.
+ROUTE_OPTIONS = (
+    "workers", "validation", "capture_rate", "capture_exclude", "capture_hash", "max_capture_bytes",
+    "idle_timeout",
+)  # fmt: skip
+
+
 def route_message(route: Route) -> Message:
-    """A route as JSON."""
+    """A route as JSON, with :data:`ROUTE_OPTIONS` of its options."""
     message = asdict(route) | {"key": [route.key.model, route.key.version]}
-    return message | {"options": route.options.as_dict()}
+    told = route.options.as_dict()
+    return message | {"options": {name: told[name] for name in ROUTE_OPTIONS}}
 
 
 def route_of(message: Mapping[str, Any]) -> Route:

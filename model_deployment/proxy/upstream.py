@@ -92,7 +92,10 @@ class Budget:
             TooBusy: it may not.
         """
         if not self._places.add(1, self._shares.places):
-            raise self._too_busy(f"{self._places.total} requests are waiting for it")
+            raise self._too_busy(
+                f"{self._places.total} requests are waiting for it (MODEL_DEPLOYMENT_MAX_QUEUE); try again "
+                "in a moment, or deploy it with more workers"
+            )
         try:
             self.hold(size)
         except TooBusy:
@@ -115,7 +118,11 @@ class Budget:
         """
         limit = self.limits.queue_bytes
         if not self._bodies.add(size, limit, own):
-            raise self._too_busy(f"the waiting bodies have reached the limit of {limit} bytes")
+            raise self._too_busy(
+                f"the bodies that wait for it may have {limit} bytes in all, the smaller of "
+                "MODEL_DEPLOYMENT_MAX_QUEUE_BYTES and half of MODEL_DEPLOYMENT_MAX_HELD_BYTES; try again "
+                "in a moment, send smaller bodies, or raise the settings"
+            )
         self.held += size
 
     def let_go(self, size: int) -> None:

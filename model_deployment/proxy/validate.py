@@ -14,6 +14,7 @@ from model_deployment.gate import (
     has_nan,
     loads,
     loads_nan,
+    skeleton,
 )
 from model_deployment.proxy.headers import CSV, JSON
 
@@ -46,13 +47,14 @@ def validate(gate: Gate, media_type: bytes, body: bytes) -> Validated:
 
 
 def _validate_json(gate: Gate, body: bytes) -> Validated:
-    value = loads(body)
-    bare_nan = b"NaN" in body and has_nan(body)
+    bare = skeleton(body)
+    value = loads(body, bare)
+    bare_nan = b"NaN" in bare and has_nan(body)
     keeps_nan = bare_nan and not gate.checked
     if keeps_nan:
         # Without a signature MLflow does not turn null into the NaN that was sent.
         value = loads_nan(body)
-    result = gate.check(value, truths=b"true" in body or b"false" in body)
+    result = gate.check(value, truths=b"true" in bare or b"false" in bare)
     if keeps_nan:
         result = replace(result, table=None)
     if result.payload is not None:

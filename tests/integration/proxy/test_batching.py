@@ -133,34 +133,22 @@ async def test_what_is_no_table_or_has_a_query_does_not_wait(serve: Serve) -> No
     assert (await model.next()).request.body == b"a\n5\n"
 
 
-async def test_a_large_body_goes_in_pieces_and_small_ones_pass_it(serve: Serve) -> None:
+async def test_a_large_body_goes_whole_beside_the_others(serve: Serve) -> None:
     front, model = await batching(serve)
-    await send(front, 0)
-    large = await send(front, *range(1, 11))
-    small = await send(front, 11)
-    for values in ([0], [1, 2, 3, 4], [11, 5, 6, 7]):
-        asked = await model.next()
-        assert asked.values == values
-        asked.predict()
-    assert predictions(await small.receive()) == ["of 11"]
-    asked = await model.next()
-    assert asked.values == [8, 9, 10]
+    first = await send(front, 0)
+    (asked,) = (await model.next_ones(1)).values()
+    small = [await send(front, marker) for marker in (1, 2)]
+    large = await send(front, *range(3, 14))
+    whole = await model.next()
+    assert whole.request.body == body(*range(3, 14))
+    whole.predict()
+    assert predictions(await large.receive()) == marked([*range(3, 14)])
     asked.predict()
-    assert predictions(await large.receive()) == marked(list(range(1, 11)))
-
-
-async def test_a_large_body_goes_in_pieces_also_where_nobody_waits(serve: Serve) -> None:
-    front, model = await batching(serve, workers=2)
-    rows = range(3000)
-    large = await send(front, *rows)
-    calls = await model.next_ones(2)
-    # Two thousand, and not four: nobody has to wait for them.
-    assert sorted(calls) == [(*rows[:2000],), (*rows[2000:],)]
-    # The last piece is back first.
-    calls[*rows[2000:],].predict()
-    calls[*rows[:2000],].predict()
-    assert predictions(await large.receive()) == marked([*rows])
-    assert counted(front) == (0, 0)
+    merged = await model.next()
+    assert merged.values == [1, 2]
+    merged.predict()
+    for marker, caller in zip((0, 1, 2), (first, *small), strict=True):
+        assert predictions(await caller.receive()) == [f"of {marker}"]
 
 
 async def test_a_body_that_nobody_waits_beside_goes_whole(serve: Serve) -> None:

@@ -110,98 +110,20 @@ async def test_batcher_request_that_does_not_fit_goes_next() -> None:
     assert desk.rows[3:] == [[7, 8, 9]]
 
 
-async def test_large_request_is_split_and_answered_as_one() -> None:
-    desk = Desk(max_rows=4)
-    caller = await desk.call(*range(10))
-    for place, rows in enumerate(([0, 1, 2, 3], [4, 5, 6, 7], [8, 9])):
-        assert desk.rows[place:] == [rows]
-        assert not caller.done()
-        await desk.asked[place].returns()
-    assert given(await caller) == [-marker for marker in range(10)]
-    assert desk.counted == []  # nothing of anybody else was in them
-
-
-@pytest.mark.parametrize(("rows", "pieces"), [(8, [8]), (9, [8, 1]), (20, [8, 8, 4])])
-async def test_large_request_alone_is_split_into_larger_pieces(
-    rows: int, pieces: list[int]
-) -> None:
-    desk = Desk(max_rows=3, max_rows_alone=8)
-    caller = await desk.call(*range(rows))
-    for place in range(len(pieces)):
-        await desk.asked[place].returns()
-    assert [len(asked.rows) for asked in desk.asked] == pieces
-    assert desk.asked[0].merged == (len(pieces) > 1)
-    assert given(await caller) == predicted(*range(rows))
-    assert desk.counted == []
-
-
-async def test_large_request_that_waited_alone_is_split_into_larger_pieces() -> None:
-    desk = Desk(max_rows=2, max_rows_alone=4)
-    first = await desk.busy()
-    caller = await desk.call(1, 2, 3, 4, 5)
-    await first.returns()
-    await desk.asked[1].returns()
-    await desk.asked[2].returns()
-    assert desk.rows[1:] == [[1, 2, 3, 4], [5]]
-    assert given(await caller) == [-1, -2, -3, -4, -5]
-
-
-async def test_large_request_beside_others_is_split_into_small_pieces() -> None:
-    desk = Desk(max_rows=2, max_rows_alone=4)
-    first = await desk.busy()
-    callers = [await desk.call(1, 2, 3, 4, 5, 6, 7), await desk.call(8)]
-    await first.returns()
-    for place in range(1, 4):
-        await desk.asked[place].returns()
-    # The first two rows, the small one with another, and then nobody waits beside the rest.
-    assert desk.rows[1:] == [[1, 2], [8, 3], [4, 5, 6, 7]]
-    assert [given(await one) for one in callers] == [[-1, -2, -3, -4, -5, -6, -7], [-8]]
-    assert desk.counted == [2]
-
-
-async def test_large_request_pieces_alone_are_never_smaller() -> None:
-    desk = Desk(max_rows=5, max_rows_alone=2)
-    await desk.call(1, 2, 3, 4, 5)
-    assert desk.rows == [[1, 2, 3, 4, 5]]
-    assert not desk.asked[0].merged
-
-
-async def test_large_request_pieces_may_be_answered_in_any_order() -> None:
-    desk = Desk(max_rows=2, calls=3)
-    caller = await desk.call(1, 2, 3, 4, 5)
-    assert desk.rows == [[1, 2], [3, 4], [5]]
-    for place in (2, 0, 1):
-        await desk.asked[place].returns()
-    assert given(await caller) == [-1, -2, -3, -4, -5]
-
-
-async def test_request_of_exactly_the_limit_is_not_split() -> None:
+async def test_large_request_goes_whole_and_at_once_beside_the_others() -> None:
     desk = Desk(max_rows=3)
-    await desk.call(1, 2, 3)
-    assert not desk.asked[0].merged
-
-
-async def test_small_request_waits_for_one_piece_of_a_large_one_at_most() -> None:
-    desk = Desk(max_rows=4)
-    await desk.call(*range(100, 200))
-    small = [await desk.call(1), await desk.call(2)]
-    await desk.asked[0].returns()
-    await desk.asked[1].returns()
-    # The turn of the large one, and now theirs; what is left of the room is the large one's again.
-    assert desk.rows[1:] == [[104, 105, 106, 107], [1, 2, 108, 109]]
-    await desk.asked[2].returns()
-    assert [given(await one) for one in small] == [[-1], [-2]]
-
-
-async def test_large_requests_take_turns() -> None:
-    desk = Desk(max_rows=2)
     first = await desk.busy()
-    callers = [await desk.call(1, 2, 3, 4), await desk.call(11, 12, 13)]
+    small = [await desk.call(marker) for marker in (1, 2)]
+    large = await desk.call(3, 4, 5, 6)
+    assert desk.rows[1:] == [[3, 4, 5, 6]]
+    assert not desk.asked[1].merged
+    await desk.asked[1].returns()
+    assert loads((await large).content) == {"predictions": predicted(3, 4, 5, 6)}
+    # It took no turn of the others.
     await first.returns()
-    for place in range(1, 5):
-        await desk.asked[place].returns()
-    assert desk.rows[1:] == [[1, 2], [11, 12], [3, 4], [13]]
-    assert [given(await one) for one in callers] == [[-1, -2, -3, -4], [-11, -12, -13]]
+    assert desk.rows[2:] == [[1, 2]]
+    await desk.asked[2].returns()
+    assert [(await one).status for one in small] == [200, 200]
 
 
 async def test_on_sent_is_called_when_rows_go_to_the_model() -> None:
@@ -257,39 +179,3 @@ async def test_large_calls_are_processed_in_a_thread(
     # The body, the answer to it, and the answers to both.
     assert threads == [rows == 1] * 4
     assert desk.counted == [2 * rows]
-
-
-async def test_pieces_answered_at_the_same_time_are_joined_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(batch, "LARGE", 0)
-    monkeypatch.setattr(batch, "_MANY_CELLS", 0)
-    markers = range(1000)
-    for _ in range(5):
-        desk = Desk(max_rows=20, calls=50)
-        caller = await desk.call(*markers)
-        await until(partial(desk.has_open, 50), what="all pieces")
-        for asked in desk.open:
-            asked.says({"predictions": predicted(*asked.rows)})
-        assert given(await caller) == predicted(*markers)
-        assert len(desk.asked) == 50
-
-
-async def test_large_answer_of_small_pieces_is_written_in_a_thread(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    threads: list[bool] = []
-
-    def spy(rows: list[Any]) -> bytes:
-        threads.append(threading.current_thread() is threading.main_thread())
-        return answer_of(rows)
-
-    monkeypatch.setattr(batch, "answer_of", spy)
-    monkeypatch.setattr(batch, "LARGE", 100)
-    desk = Desk(max_rows=10)
-    caller = await desk.call(*range(50))
-    for place in range(5):
-        await desk.asked[place].returns()
-        assert len(desk.asked[place].answer.result().content) <= 100
-    assert given(await caller) == predicted(*range(50))
-    assert threads == [False]

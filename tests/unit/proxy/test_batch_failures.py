@@ -82,16 +82,6 @@ async def test_retry_that_hangs_holds_up_no_other() -> None:
     assert desk.rows[4:] == [[3]]
 
 
-async def test_large_request_whose_pieces_fail_goes_alone_once() -> None:
-    desk = Desk(max_rows=2, calls=2)
-    caller = await desk.call(1, 2, 3, 4, 5)
-    await desk.asked[0].fails(ModelBroke("one"))
-    await desk.asked[1].fails(ModelBroke("two"))
-    assert desk.rows == [[1, 2], [3, 4], [1, 2, 3, 4, 5]]
-    await desk.asked[2].returns()
-    assert given(await caller) == [-1, -2, -3, -4, -5]
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -172,16 +162,6 @@ async def test_caller_that_leaves_frees_its_call() -> None:
     await settle()
     assert desk.rows == [[1], [2]]
     assert desk.asked[0].answer.cancelled()  # his connection is closed
-
-
-async def test_large_request_whose_caller_leaves_sends_no_more_rows() -> None:
-    desk = Desk(max_rows=2)
-    caller = await desk.call(1, 2, 3, 4)
-    await desk.call(5)
-    caller.cancel()
-    await settle()
-    await desk.asked[0].returns()
-    assert desk.rows == [[1, 2], [5]]
 
 
 async def test_queue_whose_callers_all_left_sends_nothing() -> None:
@@ -277,17 +257,6 @@ async def test_queue_timeout_fails_the_request(monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.status == 504
     await desk.asked[1].returns()
     assert given(await late) == [-2]
-
-
-async def test_queue_timeout_does_not_count_the_wait_for_an_answer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    desk = Desk(queue_timeout=70, max_rows=2)
-    large = await desk.call(1, 2, 3, 4, 5)
-    for place in range(3):
-        later(monkeypatch, 60)
-        await desk.asked[place].returns()
-    assert given(await large) == [-1, -2, -3, -4, -5]
 
 
 async def test_merged_call_that_fails_late_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:

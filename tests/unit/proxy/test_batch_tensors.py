@@ -40,6 +40,7 @@ class Model:
     calls: list[tuple[list[int], bool]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     answers: Any = None
+    failure: int = 400
 
     async def send(self, request: UpstreamRequest) -> UpstreamAnswer:
         packed = request.headers() == HEADERS
@@ -56,7 +57,7 @@ class Model:
         self.calls.append(([*data["y"]], packed))
         await self.gate.wait()
         if POISON in data["y"]:
-            return UpstreamAnswer(400, [], b'{"message": "poisoned"}')
+            return UpstreamAnswer(self.failure, [], b'{"message": "poisoned"}')
         return UpstreamAnswer(200, [], dumps({"predictions": self.predicted(data, params)}))
 
     def predicted(self, data: Any, params: Any) -> Any:
@@ -132,7 +133,7 @@ async def test_bytes_are_sent_where_the_server_reads_them() -> None:
     model.gate.set()
     answers = [loads((await task).content)["predictions"] for task in tasks]
     assert answers == [{"sum": [[1.5, 1]], "label": [n]} for n in range(4)]
-    assert model.calls == [([0], False), ([1, 2, 3], True)]
+    assert model.calls == [([0], True), ([1, 2, 3], True)]
 
 
 async def test_a_server_that_does_not_read_bytes_is_asked_once_only() -> None:
@@ -157,6 +158,16 @@ async def test_a_poisoned_request_fails_alone() -> None:
     assert [(await task).status for task in tasks] == [200, 200, 400, 200]
     assert sorted(rows[0] for rows, packed in model.calls[2:] if not packed) == [POISON, 1, 2]
     assert batcher.merging
+
+
+@pytest.mark.parametrize("status", [400, 500, 504])
+async def test_a_lone_request_fails_as_its_caller_sent_it(status: int) -> None:
+    model = Model(failure=status)
+    model.gate.set()
+    answer = await asked(IMAGES, merging(model), body_of(([1.5], POISON)))
+    assert answer.status == status
+    repeated = [([POISON], False)] * (status != 504)  # what took too long is not begun again
+    assert model.calls == [([POISON], True), *repeated]
 
 
 @pytest.mark.parametrize("answers", [{"a": [1], "b": [1, 2]}, {"a": [1]}, [1], 7, {"a": 1}])

@@ -55,7 +55,7 @@ async def test_upstream_holds_a_limited_number_of_bytes() -> None:
     async with launch(queue_bytes=10) as upstream:
         with UpstreamCall(upstream, 6):
             admit(upstream, 4)
-            with pytest.raises(TooBusy, match="reached the limit of 10 bytes"):
+            with pytest.raises(TooBusy, match="10 bytes in all, the smaller of MODEL_DEPLOY"):
                 admit(upstream, 5)
             with UpstreamCall(upstream, 4):
                 admit(upstream, 0)
@@ -133,7 +133,7 @@ async def test_upstreams_of_two_proxies_share_the_limits(tmp_path: Path) -> None
                 with pytest.raises(TooBusy, match="2 requests are waiting"):
                     admit(upstream, 1)
         with UpstreamCall(here, 6), BodyReservation(there) as reservation:
-            with pytest.raises(TooBusy, match="limit of 10 bytes"):
+            with pytest.raises(TooBusy, match="10 bytes in all"):
                 reservation.add(5)
             reservation.add(4)
             reservation.resize(1)
