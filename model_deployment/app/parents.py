@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_deployment.app.components import StandIn
-from model_deployment.core.options import EnvManager, StartMethod
+from model_deployment.core.options import EnvManager
 from model_deployment.environments.environment import Environment
 from model_deployment.runtime.forkserver import ForkSettings, ForkStarter
 from model_deployment.runtime.logs import PARENT, LaunchLogs
@@ -86,7 +86,7 @@ def build_parents(
     make = _ForksOf(settings, instance, logs, stand_in, changed)
     own = make.own()
     options = settings.options
-    if options.start_method is not StartMethod.SERVE and options.env_manager is EnvManager.LOCAL:
+    if options.forks and options.env_manager is EnvManager.LOCAL:
         own.warming()
     environments = find and EnvironmentForks(settings.data_dir / "worker", make.built, find)
     return Parents(own, environments, changed=changed)

@@ -1,11 +1,13 @@
 """Builds what starts and watches launches, from the settings."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from model_deployment.app.components import StandIn
 from model_deployment.app.parents import build_parents
-from model_deployment.core.names import ModelKey
+from model_deployment.core.events import Note
 from model_deployment.core.options import EnvManager
 from model_deployment.environments.store import Environments
 from model_deployment.runtime.base import Runtime
@@ -37,7 +39,7 @@ def build_launching(
     stand_in: StandIn | None,
     *,
     wake: Callable[[], None],
-    note: Callable[[ModelKey, str], None],
+    note: Note,
 ) -> Launching:
     """The runtime of a controller, with the environments of models.
 
@@ -53,7 +55,10 @@ def build_launching(
     environments = None
     if store is not None:
         environments = ModelEnvironments(
-            store, parents or Parents(None), note, settings.environment_grace
+            store,
+            parents or Parents(None),
+            partial(note, level=logging.INFO),
+            settings.environment_grace,
         )
     local = LocalRuntime(
         instance=instance,

@@ -1,6 +1,7 @@
 """Builds the serving side: state, registry, processes, the data plane, and the control loop."""
 
 import contextlib
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -80,8 +81,8 @@ class _ToReconciler:
     def wake(self) -> None:
         self.reconciler.wake()
 
-    def note(self, key: ModelKey, text: str) -> None:
-        self.reconciler.note(key, text)
+    def note(self, key: ModelKey, text: str, level: int = logging.WARNING) -> None:
+        self.reconciler.note(key, text, level)
 
     def request_wake(self, key: ModelKey) -> None:
         self.reconciler.request_wake(key)

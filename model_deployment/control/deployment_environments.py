@@ -1,6 +1,5 @@
 """The built environments of deployments: what is needed of them, what is kept, and what is shown."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +21,17 @@ class DeploymentEnvironments:
     #: Bytes of a warm parent that was never measured.
     guess: int
 
-    def view(self, row: Deployment) -> EnvironmentView | None:
+    async def view(self, row: Deployment) -> EnvironmentView | None:
         """The environment of a deployment, or of a change of it; None if it needs none."""
         if self.environments is None:
             return None
-        return self.environments.view(_options(row), self.artifacts(row.artifact))
+        return await self.environments.view(_options(row), self.artifacts(row.artifact))
 
-    def log(self, row: Deployment) -> Path | None:
+    async def log(self, row: Deployment) -> Path | None:
         """The log of the build of a deployment's environment; None if there is none."""
         if self.environments is None:
             return None
-        return self.environments.log(_options(row), self.artifacts(row.artifact))
+        return await self.environments.log(_options(row), self.artifacts(row.artifact))
 
     def parent(self, artifact: str, options: Options) -> tuple[str, int]:
         """See :attr:`model_deployment.core.admission.Admission.parent`."""
@@ -48,8 +47,7 @@ class DeploymentEnvironments:
             OSError: something could not be removed.
         """
         if (environments := self.environments) is not None:
-            needed = environments.needed(self._needing(rows))
-            await asyncio.to_thread(environments.tidy, needed)
+            await environments.tidy(await environments.needed(self._needing(rows)))
             # They restart while the index is away, although they were started without what is built.
             environments.prepare(self._living(rows))
 
@@ -78,7 +76,7 @@ class DeploymentEnvironments:
 
     async def built(self) -> Sequence[BuiltView]:
         """The environments on the disk, with their sizes."""
-        return await asyncio.to_thread(self.environments.built) if self.environments else ()
+        return await self.environments.built() if self.environments else ()
 
 
 #: Nothing is built.

@@ -1,8 +1,10 @@
 """Counts the workers of each launch, and notes an event where one cannot load the model."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 from model_deployment.core.domain import Deployment, Handle, Launch, LaunchState
+from model_deployment.core.events import Note
 from model_deployment.core.measures import WorkerCounts
 from model_deployment.core.names import ModelKey
 
@@ -33,7 +35,7 @@ class MissingWorkers:
     def __init__(
         self,
         worker_counts: Count,
-        note: Callable[[ModelKey, str], None],
+        note: Note,
     ) -> None:
         self._worker_counts = worker_counts
         self._note = note
@@ -73,4 +75,4 @@ class MissingWorkers:
             )
         elif not missing and self._missing.get(launch_id):
             self._missing[launch_id] = False
-            self._note(key, f"all {crew.workers} workers serve")
+            self._note(key, f"all {crew.workers} workers serve", level=logging.INFO)

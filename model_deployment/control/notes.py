@@ -17,11 +17,15 @@ class Notes:
 
     def __init__(self, deployments: Deployments) -> None:
         self._deployments = deployments
-        self._texts: deque[tuple[ModelKey, str]] = deque()
+        self._texts: deque[tuple[ModelKey, str, int]] = deque()
 
-    def add(self, key: ModelKey, text: str) -> None:
-        """Have a text written among the events of a deployment."""
-        self._texts.append((key, text))
+    def add(self, key: ModelKey, text: str, level: int = logging.WARNING) -> None:
+        """Have a text written among the events of a deployment.
+
+        Args:
+            level: that of the line in the log.
+        """
+        self._texts.append((key, text, level))
 
     async def write(self, rows: Sequence[Deployment]) -> None:
         """Write all texts; those of deployments that are gone are dropped.
@@ -31,8 +35,8 @@ class Notes:
         """
         known = {row.key: row for row in rows} if self._texts else {}
         while self._texts:
-            key, text = self._texts[0]
+            key, text, level = self._texts[0]
             if key in known:
                 await self._deployments.note(known[key], text)
-                _log.warning("%s", text, extra=log_fields(known[key]))
+                _log.log(level, "%s", text, extra=log_fields(known[key]))
             self._texts.popleft()

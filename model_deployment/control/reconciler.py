@@ -119,9 +119,9 @@ class Reconciler:
         self._park_requests[key] = reason
         self.wake()
 
-    def note(self, key: ModelKey, text: str) -> None:
+    def note(self, key: ModelKey, text: str, level: int = logging.WARNING) -> None:
         """Write a text among the events of a deployment."""
-        self._notes.add(key, text)
+        self._notes.add(key, text, level)
         self.wake()
 
     def held_up(self, key: ModelKey) -> str:

@@ -15,6 +15,7 @@ from model_deployment.control.tick import Tick
 from model_deployment.core.actions import AddReplica, Policy, RefuseWake, Wake
 from model_deployment.core.deployment_lifecycle import decide_deployment
 from model_deployment.core.domain import Deployment
+from model_deployment.core.events import Note
 from model_deployment.core.launch_lifecycle import decide_launch
 from model_deployment.core.names import ModelKey
 from model_deployment.core.replica_counts import progress
@@ -42,7 +43,7 @@ class Steps:
     #: Told that the requests that wait for a parked deployment were refused.
     refused: Callable[[ModelKey], None]
     #: Writes an event of a deployment.
-    note: Callable[[ModelKey, str], None]
+    note: Note
     #: Why deployments get no further replica now.
     held_up: dict[ModelKey, str] = field(default_factory=dict)
 
@@ -110,7 +111,7 @@ def build_steps(
     scaling: Scaling,
     wake: Callable[[], None],
     refused: Callable[[ModelKey], None],
-    note: Callable[[ModelKey, str], None],
+    note: Note,
 ) -> Steps:
     """Put together what observes and what applies.
 

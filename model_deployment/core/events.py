@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from model_deployment.core.domain import State
+from model_deployment.core.names import ModelKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,12 @@ class Event:
     launch_id: str | None = None
     #: Number of the replica that it happened to.
     replica: int | None = None
+
+
+class Note(Protocol):
+    """Writes a text among the events of a deployment, and into the log with a level of :mod:`logging`."""
+
+    def __call__(self, key: ModelKey, text: str, *, level: int = ...) -> None: ...
 
 
 def by_user(reason: str, user: str) -> str:

@@ -155,8 +155,8 @@ class Options:
     threads: int | Literal["auto"] = option(
         AUTO, int, "Computing threads",
         "Threads that each worker process computes with: those of OpenMP, BLAS, PyTorch, ONNX Runtime, "
-        "XGBoost, LightGBM, TensorFlow and joblib. `auto` divides half of the processors among the worker "
-        "processes of all deployments when a launch starts, at least 1.",
+        "XGBoost, LightGBM, CatBoost, TensorFlow and joblib. `auto` divides half of the processors among "
+        "the worker processes of all deployments when a launch starts, at least 1.",
         minimum=1, maximum=1024, words=(AUTO,), setting=True,
     )  # fmt: skip
     replicas: Replicas = option(

@@ -1,5 +1,6 @@
 """Starts proxies: as processes of their own, or in the controller's own event loop."""
 
+import os
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,9 @@ from model_deployment.runtime import companions
 
 #: The kind of the companions, in their markers.
 KIND = "proxy"
+#: A proxy speaks TLS with nobody, and aiohttp reads the certificates of all authorities as it is imported:
+#: an eighth of the time of a start.
+_NO_AUTHORITIES = {"SSL_CERT_FILE": os.devnull}
 
 
 class ProxyStarter:
@@ -67,7 +71,7 @@ class ProxyStarter:
             build=self.build,
             id=config.id,
             pass_fds=[config.descriptor],
-            environment=self._environment,
+            environment={**self._environment, **_NO_AUTHORITIES},
         )
 
     def start_here(self, taken: Iterable[str]) -> EmbeddedProxy:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from model_deployment.core.domain import (
@@ -204,7 +205,13 @@ def _replacement(row: Mapping[str, Any]) -> Replacement:
 
 
 def _options(row: Mapping[str, Any]) -> Options:
-    return Options.from_dict(json.loads(row["options"]))
+    return _read_options(row["options"])
+
+
+# Each tick of the control loop reads those of all launches, and they seldom change.
+@lru_cache(maxsize=1024)
+def _read_options(text: str) -> Options:
+    return Options.from_dict(json.loads(text))
 
 
 def _time(text: str | None) -> datetime | None:

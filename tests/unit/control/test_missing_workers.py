@@ -27,7 +27,7 @@ class Counted:
         self.looks = 0
         self._now = 0.0
         self._call = MissingWorkers(
-            self._look, lambda key, text: self.told.append(f"{key}: {text}")
+            self._look, lambda key, text, level=0: self.told.append(f"{key}: {text}")
         )
 
     def _look(self, handle: Handle) -> WorkerCounts | None:

@@ -5,17 +5,28 @@ from what the old one left, and has to bring about what is wished. A second cras
 that recovery, changes nothing.
 """
 
-from itertools import count
-
 import pytest
-from hypothesis import settings
 
 from model_deployment.core.domain import State
 from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.core.replacement import Strategy
-from tests.support.crash_courses import POLICY, TICKS, A, B, C, Course, D, E, crashed, reach
+from tests.support.crash_courses import (
+    NIGHTLY,
+    POLICY,
+    STEP,
+    TICKS,
+    A,
+    B,
+    C,
+    Course,
+    D,
+    E,
+    crashed,
+    points,
+    reach,
+)
 from tests.support.fakes import SIGTERM
 from tests.support.simulation import FIRST, PLAIN, Simulation
 
@@ -260,14 +271,13 @@ COURSES = {
 
 
 #: All of them in the night: each takes the square of its points.
-NIGHTLY = settings().max_examples > 1000
 TWICE = [*COURSES] if NIGHTLY else ["deploy", "undeploy"]
 
 
 @pytest.mark.parametrize("name", COURSES)
 async def test_a_crash_at_any_point_is_made_good(name: str) -> None:
     course = COURSES[name]
-    for point in count(1):
+    for point in points():
         reached, _ = await crashed(course, point)
         if not reached:
             break
@@ -277,12 +287,12 @@ async def test_a_crash_at_any_point_is_made_good(name: str) -> None:
 @pytest.mark.parametrize("name", TWICE)
 async def test_so_is_a_second_crash_while_recovering_from_it(name: str) -> None:
     course, crashes, reached = COURSES[name], 0, True
-    for first in count(1):
-        for second in count(1):
+    for first in points():
+        for second in points():
             reached, again = await crashed(course, first, second)
             if not again:
                 break
             crashes += 1
         if not reached:
             break
-    assert crashes >= 5 * course.points
+    assert crashes * STEP**2 >= 5 * course.points

@@ -1,6 +1,7 @@
 """What the proxy has to say of a deployment, among its events."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -43,6 +44,16 @@ async def test_notes_keep_their_order_and_strangers_have_none(sim: Simulation) -
         sim.reconciler.note(key, text)
     await sim.tick()
     assert (await reasons(sim))[:2] == ["two", "one"]
+
+
+async def test_good_news_are_no_warnings(sim: Simulation, caplog: pytest.LogCaptureFixture) -> None:
+    await sim.ready(A)
+    caplog.set_level("INFO")
+    sim.reconciler.note(A, "its environment was built", logging.INFO)
+    sim.reconciler.note(A, "turned off")
+    await sim.tick()
+    levels = {one.getMessage(): one.levelname for one in caplog.records}
+    assert (levels["its environment was built"], levels["turned off"]) == ("INFO", "WARNING")
 
 
 async def test_a_note_that_cannot_be_written_is_kept_and_holds_up_nothing(

@@ -216,4 +216,6 @@ class Controllers(LoopMachine):
 
 
 TestControllers = pytest.mark.timeout(1800)(Controllers.TestCase)
-TestControllers.settings = settings(stateful_step_count=50, max_examples=settings().max_examples)
+TestControllers.settings = settings(
+    stateful_step_count=50, max_examples=max(10, settings().max_examples // 2)
+)

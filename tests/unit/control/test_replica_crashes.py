@@ -1,7 +1,5 @@
 """A controller with several replicas, killed at every point of changes, scaling, deaths and stops."""
 
-from itertools import count
-
 import pytest
 
 from model_deployment.core.domain import LaunchState, State
@@ -9,7 +7,7 @@ from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.options import Options, StartMethod
 from model_deployment.core.replacement import Strategy
 from model_deployment.core.replicas import Replicas
-from tests.support.crash_courses import TICKS, A, B, Course, crashed, reach
+from tests.support.crash_courses import TICKS, A, B, Course, crashed, points, reach
 from tests.support.simulation import Simulation, is_complete
 
 pytestmark = pytest.mark.slow
@@ -146,7 +144,7 @@ COURSES = {
 @pytest.mark.parametrize("name", COURSES)
 async def test_a_crash_at_any_point_is_made_good(name: str) -> None:
     course = COURSES[name]
-    for point in count(1):
+    for point in points():
         reached, _ = await crashed(course, point)
         if not reached:
             break

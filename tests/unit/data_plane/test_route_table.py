@@ -1,10 +1,12 @@
 """The table of routes as proxies get it."""
 
+import re
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+import model_deployment
 from model_deployment.core.domain import Address, State
 from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
@@ -12,7 +14,14 @@ from model_deployment.core.options import Options
 from model_deployment.core.routes import Route, Target
 from model_deployment.data_plane.counts import PlaneCounts
 from model_deployment.data_plane.route_table import RouteTable
-from model_deployment.proxy.protocol import decode, encode, route_message, route_of, traffic_message
+from model_deployment.proxy.protocol import (
+    ROUTE_OPTIONS,
+    decode,
+    encode,
+    route_message,
+    route_of,
+    traffic_message,
+)
 from model_deployment.recording.reported_counts import ReportedCounts
 
 KEY = ModelKey("iris", 1)
@@ -39,6 +48,20 @@ _routes = st.builds(
 def test_a_route_survives_the_wire(route: Route) -> None:
     assert route_of(decode(encode(route_message(route)))) == route
     assert route_of({**route_message(route), "newer": 1}) == route
+
+
+def test_proxies_are_told_of_all_options_that_they_use_and_of_no_others() -> None:
+    used: set[str] = set()
+    for room in ("proxy", "recording"):
+        for file in Path(model_deployment.__file__).with_name(room).rglob("*.py"):
+            used |= {*re.findall(r"\boptions\.(\w+)", file.read_text())}
+    used &= {*Options.declarations()}
+    assert used == {*ROUTE_OPTIONS}
+    # A proxy of a release without the word "auto" reads what it is told.
+    route = Route(KEY, State.READY, options=Options(threads="auto", capture_exclude=("a",)))
+    told = decode(encode(route_message(route)))["options"]
+    assert {*told} == used
+    assert told["capture_exclude"] == ["a"]
 
 
 def test_counts_of_all_launches_of_the_table_are_kept(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ steps = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None)  # a database each
+@settings(max_examples=40, deadline=None)  # a database each
 @given(steps)
 def test_what_belongs_together_stays_together(
     steps: list[tuple[str, int, int, bool]],

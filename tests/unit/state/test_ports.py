@@ -189,7 +189,7 @@ uses = st.tuples(
 
 
 @pytest.mark.slow
-@settings(max_examples=50)  # a database each
+@settings(max_examples=25)  # a database each
 @given(st.lists(uses, max_size=12))
 def test_as_many_ports_as_are_free_can_be_leased(steps: list[tuple[str, int, float]]) -> None:
     async def run(folder: Path) -> None:
