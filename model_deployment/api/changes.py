@@ -38,7 +38,7 @@ class ChangeCalls:
     #: Tells more of a change that failed.
     explain: Callable[[ChangeFailed], Awaitable[ChangeFailed]]
     used_by: Callable[[ModelKey], Sequence[EndpointName]]
-    show: Callable[[Deployment, Request], DeploymentOut]
+    show: Callable[[Deployment, Request], Awaitable[DeploymentOut]]
 
     async def change(
         self,
@@ -94,7 +94,7 @@ class ChangeCalls:
         row = await self.changes.park(key, wait, by=user_name(request.scope) or None)
         if row.state is not State.PARKED:
             response.status_code = 202
-        return self.show(row, request)
+        return await self.show(row, request)
 
     async def estimate(
         self,

@@ -132,10 +132,10 @@ class DeploymentCalls:
         changing = row.replacement is not None and row.replacement.under_way
         if row.state not in (State.READY, State.PARKED) or changing:
             response.status_code = 202
-        return self.show(row, request)
+        return await self.show(row, request)
 
-    def show(self, row: Deployment, request: Request) -> DeploymentOut:
-        environment = self.environments.view(row)
+    async def show(self, row: Deployment, request: Request) -> DeploymentOut:
+        environment = await self.environments.view(row)
         return DeploymentOut.of(row, str(request.base_url), self.identify, environment)
 
     async def _failed(self, row: Deployment) -> Response:
@@ -154,7 +154,7 @@ class DeploymentCalls:
         """The end of the log of the newest launch, or where there is none, of the build before it."""
         launch_id = await self.controller.last_launch(row.key)
         found = await self.tail(launch_id, _LAST_LINES) if launch_id else ""
-        if found or (path := self.environments.log(row)) is None:
+        if found or (path := await self.environments.log(row)) is None:
             return found
         return await asyncio.to_thread(tail_of, path, _LAST_LINES)
 
@@ -172,7 +172,7 @@ class DeploymentCalls:
         row = await self.controller.undeploy(key, wait)
         if row.state is not State.STOPPED:
             response.status_code = 202
-        return self.show(row, request)
+        return await self.show(row, request)
 
     async def get_deployed_models(
         self,
@@ -196,7 +196,7 @@ class DeploymentCalls:
         shown = page(
             rows, lambda row: row.key, limit=limit, after=begin, request=request, response=response
         )
-        return [self.show(row, request) for row in shown]
+        return [await self.show(row, request) for row in shown]
 
     async def get_model(self, request: Request, name: Key) -> Any:
         row = await self.controller.get(ModelKey.parse(name))
@@ -206,7 +206,7 @@ class DeploymentCalls:
         await self.refresh()
         launch_ids = [one.launch_id for one in row.launches if one.launch_id]
         figures = LaunchFigures(memory, {id: self.traffic(id).in_flight for id in launch_ids})
-        environment = self.environments.view(row)
+        environment = await self.environments.view(row)
         base_url = str(request.base_url)
         members = ModelOut.members(row, base_url, self.identify, environment, figures)
         return ModelOut(

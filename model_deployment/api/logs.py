@@ -100,7 +100,7 @@ class LogCalls:
     exists: Exists
     update: Update
     #: The log of the build of a deployment's environment; None if there is none.
-    build_log: Callable[[Deployment], Path | None]
+    build_log: Callable[[Deployment], Awaitable[Path | None]]
 
     async def get_logs(
         self,
@@ -162,7 +162,7 @@ class LogCalls:
         self, key: ModelKey, launch_id: str, lines: int, matches: MessageFilter
     ) -> list[LogLine]:
         if launch_id == BUILD:
-            path = self.build_log(await self.controller.get(key))
+            path = await self.build_log(await self.controller.get(key))
             return await asyncio.to_thread(search_in, path, lines, matches) if path else []
         with contextlib.suppress(OSError):  # what was fetched before can be read
             await self.update(launch_id)
@@ -196,7 +196,7 @@ class LogCalls:
     async def _newest(self, row: Deployment) -> str:
         """What has the newest log; empty if nothing has one."""
         launch_id = await self.controller.last_launch(row.key) or ""
-        if row.launch_id is None and self.build_log(row) is not None:
+        if row.launch_id is None and await self.build_log(row) is not None:
             # It waits for its environment, or that could not be built, since the launch before.
             waits = row.state is State.PENDING and row.desired is Desired.RUNNING
             if waits or not launch_id or not await asyncio.to_thread(self.exists, launch_id):

@@ -81,7 +81,7 @@ async def _overview(dependencies: Dependencies, opened: Opened) -> dict[str, Any
         "uses": uses(opened.overview.endpoints.values(), opened.deployment.key),
         "windows": [*charts.WINDOWS],
         "threads": threads_shown(opened.deployment.handle, dependencies.runs_as),
-        "environment": of_deployment(dependencies.environments.view(opened.deployment)),
+        "environment": of_deployment(await dependencies.environments.view(opened.deployment)),
     }
 
 

@@ -120,7 +120,10 @@ class DeviceDelivery:
 
     def _note(self, error: str) -> None:
         if bool(error) != bool(self.error):
-            _log.warning("document store, for what devices have sent: %s", error or "answers again")
+            level = logging.WARNING if error else logging.INFO
+            _log.log(
+                level, "document store, for what devices have sent: %s", error or "answers again"
+            )
         self.error = error
 
 

@@ -217,7 +217,7 @@ class Inbox:
             self._put_back(taken)
             raise
         if self._failing:
-            _log.warning("messages of devices are stored again")
+            _log.info("messages of devices are stored again")
         self._failing = False
         self._bytes -= taken.bytes
         self.messages += taken.messages

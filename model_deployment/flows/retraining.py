@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from model_deployment.core.errors import ModelDeploymentError
+from model_deployment.core.events import Note
 from model_deployment.core.names import ModelKey
 from model_deployment.degradation.wording.verdict_words import Verdict
 from model_deployment.flow_project import ExperimentSettings
@@ -72,7 +73,7 @@ class Retraining:
         *,
         trained_on: Callable[[ModelKey], Awaitable[str | None]],
         champion: Callable[[str], Awaitable[int | None]],
-        note: Callable[[ModelKey, str], None],
+        note: Note,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """
@@ -110,7 +111,8 @@ class Retraining:
             made = await self._runs.request(
                 FlowType.FULL, experiment=experiment.name, by=BY, data=found.newest
             )
-            self._note(key, f"it has degraded, so {made.flow} was started: run {made.id}")
+            text = f"it has degraded, so {made.flow} was started: run {made.id}"
+            self._note(key, text, level=logging.INFO)
         except ModelDeploymentError as error:
             self._note(key, f"no retraining though it has degraded: {error.detail}")
 

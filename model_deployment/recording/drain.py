@@ -14,7 +14,6 @@ Captures of requests that were erased meanwhile are left out.
 import asyncio
 import base64
 import logging
-import os
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from model_deployment.recording.shadow import shadow_document
 from model_deployment.recording.spool import Record, age, extent, hold_ended, read, segments
 from model_deployment.runtime.companions import read_config, until_terminated
 from model_deployment.tabular.inputs_cache import InputsCache
+from model_deployment.worker.niceness import yield_to_others
 
 #: Not ``__name__``: in a program that is ``__main__``.
 _log = logging.getLogger("model_deployment.recording.drain")
@@ -45,7 +45,7 @@ _PAUSE = 0.3
 _LONGEST_PAUSE = 5.0
 #: Bytes of a refused record that are stored with the reason.
 _SAMPLE = 4096
-#: Niceness: predictions come first.
+#: Added to its niceness: predictions come first.
 _NICE = 10
 #: Exit status of a drain that found another one at work.
 OCCUPIED = 3
@@ -236,7 +236,8 @@ class Drain:
         if state == self.state:
             return
         if bool(state.error) != bool(self.state.error):
-            _log.warning("document store: %s", state.error or "answers again")
+            level = logging.WARNING if state.error else logging.INFO
+            _log.log(level, "document store: %s", state.error or "answers again")
         self.state = state
         try:
             write_state(self._root, state)
@@ -305,5 +306,5 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    os.nice(_NICE)
+    yield_to_others(_NICE)
     sys.exit(_main())

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from types import NoneType
 from typing import Any
 
@@ -26,6 +27,8 @@ _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?)?", re.ASCII
 )
 _FLOAT32 = struct.Struct("<f")
+#: Numbers whose short form is kept: the pixels of an image are thousands, and a few hundred different ones.
+_REMEMBERED = 4096
 #: Types of tensor elements, by the beginning of their NumPy type.
 _DTYPES = {
     "float64": "double", "float": "float", "int": "long", "uint": "long", "bool": "boolean",
@@ -96,6 +99,7 @@ def plain(value: Any) -> Any:
             return str(value)
 
 
+@lru_cache(_REMEMBERED)
 def short(value: float) -> float:
     """The shortest number with the same 32 bits: 0.1 instead of 0.10000000149011612."""
     try:
@@ -139,7 +143,9 @@ def _double(value: Any) -> Any:
 
 def _float(value: Any) -> Any:
     number = _double(value)
-    return short(number) if type(number) is float and math.isfinite(number) else number
+    if type(number) is not float or not number:  # to the cache the zeros of both signs are one
+        return number
+    return short(number) if math.isfinite(number) else number
 
 
 def _boolean(value: Any) -> Any:
