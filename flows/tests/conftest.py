@@ -19,16 +19,26 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """Ready, with the flows of the tests' project beside the real ones."""
+def one_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """It does not run yet."""
     running = RunningService(tmp_path_factory.mktemp("service"))
+    yield running
     try:
-        running.start("--idle-timeout", "0")
-        running.register_test_flows()
-        yield running
+        if running.is_running:
+            assert running.stop() == 0
+        assert not running.pids_of_runs()
+        assert not running.pids_of_servers()
+        assert not running.file.exists()
     finally:
-        ended = running.stop()
-    assert ended == 0
-    assert not running.pids_of_runs()
-    assert not running.pids_of_servers()
-    assert not running.file.exists()
+        running.kill_all()  # a test that failed may have left a server, and runs
+
+
+@pytest.fixture
+def service(one_service: RunningService) -> RunningService:
+    """Ready, with the flows of the tests' project beside the real ones; also after a test that ended it."""
+    if not one_service.is_running:
+        known = one_service.file.parent.exists()
+        one_service.start("--idle-timeout", "0")
+        if not known:
+            one_service.register_test_flows()
+    return one_service

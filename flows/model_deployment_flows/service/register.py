@@ -41,13 +41,15 @@ def deployment_of(flow: Flow[..., object]) -> RunnerDeployment:
 def _wait_for_server() -> None:
     settings = get_current_settings()
     end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
-        try:
-            if httpx.get(f"{settings.api.url}/health", timeout=5, trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
+    # One client: each reads all certificates of the machine, which would keep the server from its start.
+    with httpx.Client(timeout=5, trust_env=False) as client:
+        while time.monotonic() < end:
+            try:
+                if client.get(f"{settings.api.url}/health").is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.2)
     sys.exit(f"cannot register the flows: Prefect's server did not answer within {_PATIENCE:g} s")
 
 

@@ -54,6 +54,10 @@ class RunningService:
         return self._process
 
     @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def api(self) -> httpx.Client:
         assert self._client is not None
         return self._client
@@ -109,7 +113,7 @@ class RunningService:
         until_sync(lambda: not self.pids_of_runs() and not self.pids_of_servers())
 
     def stop(self) -> int:
-        """End it as a user does, if it runs; returns the exit code."""
+        """End it as a user does; returns the exit code."""
         self.process.terminate()
         return self.process.wait(timeout=60)
 
