@@ -69,6 +69,8 @@ def train(lean: pd.DataFrame, folder: Path) -> str:
             input_example=inputs.head(3),
             registered_model_name="diabetes",
             serialization_format="cloudpickle",
+            # Given: inferring them takes MLflow another process and seconds.
+            pip_requirements=mlflow.sklearn.get_default_pip_requirements(include_cloudpickle=True),
         )
     return uri
 

@@ -38,8 +38,10 @@ POLICY = {
     "checks": {"replay": 100},
     "canary": {"steps": [50], "minutes": 0.05, "requests": 40},
 }
-#: Labels that a caller sends together, and seconds between two of its requests.
-TOLD_TOGETHER, PAUSE = 20, 0.05
+#: Labels that a caller sends together.
+TOLD_TOGETHER = 20
+#: Seconds between two requests of a caller: as long as the story waits for answers, and otherwise.
+HURRY, PAUSE = 0.05, 0.15
 #: Seconds within which anything must have happened.
 LONGEST = 240
 #: What is told of the tasks of a run.
@@ -66,6 +68,7 @@ class Callers:
     def __init__(self, url: str, people: list[dict[str, Any]]) -> None:
         self.versions: Counter[str] = Counter()
         self.failed = 0
+        self.pause = PAUSE
         self._url, self._people = url, people
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(3)]
@@ -84,16 +87,18 @@ class Callers:
     def wait_for(self, version: str, answers: int) -> None:
         """Until a version has given so many answers."""
         end = time.monotonic() + LONGEST
+        self.pause = HURRY
         while self.versions[version] < answers:
             if time.monotonic() > end:
                 raise TimeoutError(f"version {version} gives no answers: {dict(self.versions)}")
             time.sleep(0.1)
+        self.pause = PAUSE
 
     def _ask(self, number: int) -> None:
         chance = random.Random(number)
         told: list[dict[str, Any]] = []
         with httpx.Client(base_url=self._url, timeout=30) as client:
-            while not self._end.wait(PAUSE):
+            while not self._end.wait(self.pause):
                 record = dict(chance.choice(self._people))
                 label = record.pop("income")
                 answer = client.post(f"/{ENDPOINT}", json={"dataframe_records": [record]})

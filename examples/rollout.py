@@ -34,6 +34,8 @@ from sklearn.preprocessing import StandardScaler
 TOLD_TOGETHER = 20
 #: Answers that a version gives before the next one comes.
 ANSWERS = 150
+#: Seconds between two requests of a caller.
+PAUSE = 0.05
 #: Short, so that the example is: real ones take minutes.
 POLICY = {
     "checks": {"replay": 60},
@@ -122,7 +124,7 @@ class Callers:
         told: list[dict[str, Any]] = []
         with httpx.Client(base_url=self._url, timeout=30) as client:
             for record, label in itertools.cycle(asked):
-                if self._end.wait(0.02):
+                if self._end.wait(PAUSE):
                     return
                 answer = client.post("/diabetes@champion", json=record)
                 self.versions[answer.headers.get("X-Model-Version", "none")] += 1

@@ -75,6 +75,8 @@ def main() -> None:
             # The example: a request that works, shown with the deployment.
             input_example=inputs.head(2).reset_index(drop=True),
             registered_model_name=MODEL,
+            # What the model needs. Without them MLflow finds out in another process, which takes seconds.
+            pip_requirements=mlflow.sklearn.get_default_pip_requirements(include_skops=True),
         )
     print(f"registered {MODEL} version {logged.registered_model_version}")
 
