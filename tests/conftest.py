@@ -3,6 +3,7 @@
 And what all tests have in common: errors that they bring about can be read.
 """
 
+import gc
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ EXAMPLES = 100
 #: Folders whose tests run the product in processes of its own, which coverage does not see.
 _ELSEWHERE = (
     "e2e",
+    "e2e/real_models",
     "integration/backup",
     "integration/control",
     "integration/dashboard",
@@ -59,6 +61,18 @@ def pytest_unconfigure() -> None:
         engine.destroy_shared()
 
 
+def pytest_collection() -> None:
+    """Look for no garbage among ten thousand tests: they stay, and each such look takes a second."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Nor among them later."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Measure coverage where it tells something: Python that is traced takes half as long again.
 
@@ -77,8 +91,8 @@ def _shared_out(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     """The tests in an order in which every worker begins with long ones, and ends with short ones.
 
     pytest-xdist gives each worker a stretch of the list, and a worker that is done takes from the end of
-    another's. A module of long tests stays together, since they share what they have started; so do all
-    tests of containers, whose engine and images take half a minute.
+    another's. A module of long tests stays together, since they share what they have started; so do a
+    package, and all tests of containers, whose engine and images take half a minute.
     """
     long: dict[Path | str, list[pytest.Item]] = {}
     short: list[pytest.Item] = []
@@ -86,8 +100,10 @@ def _shared_out(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
         if "unit" in item.path.parts and not item.get_closest_marker("slow"):
             short.append(item)
         else:
+            package = item.getparent(pytest.Package)
             engine = "engine" in getattr(item, "fixturenames", ())
-            long.setdefault("engine" if engine else item.path, []).append(item)
+            group = "engine" if engine else package.path if package else item.path
+            long.setdefault(group, []).append(item)
     shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
     # Those of containers and of e2e, at the front, are the longest.
     for place, path in enumerate(sorted(long, key=_place)):

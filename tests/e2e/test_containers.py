@@ -58,7 +58,7 @@ def program(engine: TestEngine, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "CONTAINER_ENGINE": engine.url, "IMAGE_BASE": "whole:latest", "IMAGE_NETWORK": "none",
-            "START_TIMEOUT": "240",
+            "START_METHOD": "container", "START_TIMEOUT": "240",
         }.items():  # fmt: skip
             patch.setenv(f"MODEL_DEPLOYMENT_{name}", value)
         patch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
@@ -87,7 +87,7 @@ def test_model_in_a_container_is_built_served_changed_adopted_and_removed(
 ) -> None:
     def deployed() -> bool:
         # The registry of a busy machine may need more than one attempt to make its database over.
-        asked = program.post("/deploy/line/1?wait=0", json={"start_method": "container"})
+        asked = program.post("/deploy/line/1?wait=0")
         assert asked.status_code in (200, 202), asked.text
         return True
 
@@ -129,7 +129,7 @@ def test_model_in_a_container_is_built_served_changed_adopted_and_removed(
         one.start()
     changed = program.post(
         "/deploy/line/1?wait=240&replace=true",
-        json={"start_method": "container", "memory_limit": 1024**3},
+        json={"memory_limit": 1024**3},
     )
     stop.set()
     for one in callers:

@@ -1,8 +1,9 @@
-"""Devices as a whole: fifty agents in processes, a controller with its proxies, real models.
+"""Devices as a whole: two dozen agents in processes, a controller with its proxies, real models.
 
 The story is one test, since each chapter needs what came of the one before.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -60,7 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeWorld]:
         assert "Traceback" not in it.controller.logged() + it.controller.logged_by_proxies()
 
 
-def test_fifty_devices_through_releases_kills_and_a_cut_line(world: EdgeWorld) -> None:
+def test_two_dozen_devices_through_releases_kills_and_a_cut_line(world: EdgeWorld) -> None:
     offline_rows = asked_while_away(world)
     world.promote(2)
     with line_cut_in_the_download(world) as cut:
@@ -79,6 +80,22 @@ def test_fifty_devices_through_releases_kills_and_a_cut_line(world: EdgeWorld) -
             what="the devices that were cut off, and only they, to be offline",
         )
     devices_that_come_back_get_what_is_wanted_now(world, cut, offline_rows)
+
+
+def test_commands_reach_devices_and_their_answers_come_back(world: EdgeWorld) -> None:
+    names = [one.name for one in world.canary]
+    world.controller.post(f"/{PROJECT}/setDark", 202, {"groups": ["canary"], "value": True})
+
+    def answered() -> bool:
+        told = world.controller.get(f"/{PROJECT}/commands")
+        found = {one["device"]: (one["name"], one["value"], one["ok"]) for one in told}
+        assert found == dict.fromkeys(names, ("dark", True, True))
+        return True
+
+    until_sync(answered, timeout=30, interval=0.1, what="the answers of the canary group")
+    values = [json.loads((one.folder / "values.json").read_text()) for one in world.canary]
+    assert values == [{"dark": True}] * CANARY
+    assert {world.devices()[name]["agent"] for name in names} == {"0.1.0"}
 
 
 def test_a_revoked_device_is_out_within_a_second(world: EdgeWorld) -> None:
@@ -154,7 +171,7 @@ def files_of(world: EdgeWorld, number: int) -> dict[str, str]:
 
 def killed_in_the_middle(world: EdgeWorld) -> None:
     """SIGKILL of the controller and of all its proxies, while devices are at work on release 2."""
-    world.until_running(world.hall, 2, some=5)
+    world.until_running(world.hall, 2, some=2)
     assert Counter(one.release for one in world.hall)[2] < HALL
     companions = world.controller.companions()
     world.controller.kill()
@@ -240,4 +257,6 @@ def devices_that_come_back_get_what_is_wanted_now(
 
     until_sync(captured, timeout=30, interval=0.5, what="each prediction to be captured once")
     stats = world.controller.get(f"/{PROJECT}/getStats")["versions"]
-    assert {(one["model"], one["version"], one["running"]) for one in stats} >= {(MODEL, 2, 50)}
+    assert {(one["model"], one["version"], one["running"]) for one in stats} >= {
+        (MODEL, 2, CANARY + AFAR + HALL)
+    }

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,46 @@ import pytest
 from openai import OpenAI
 
 from tests.support.controller_program import Program
+from tests.support.example_forks import EXAMPLES, ExampleForks
+from tests.support.harness import ROOT
+from tests.support.left_out import leave_evidently_out
 from tests.support.missing import missing
 from tests.support.waiting import until_sync
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
 FLOWS = ROOT / ".venv-flows" / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[ExampleForks]:
+    it = ExampleForks()
+    yield it
+    it.close()
+
+
+class Examples:
+    """Runs them in a folder."""
+
+    def __init__(self, forks: ExampleForks, folder: Path) -> None:
+        self._forks = forks
+        self.folder = folder
+
+    def run(self, name: str, *arguments: str, **environment: str) -> str:
+        """Run one to its end; what it says. ``environment`` are further variables."""
+        # Those of MLflow are of other tests in this process.
+        own = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+        code, said = self._forks.run(self.folder, name, *arguments, environment=own | environment)
+        assert code == 0, said
+        return said
+
+
+@pytest.fixture
+def examples(forks: ExampleForks, tmp_path: Path) -> Examples:
+    return Examples(forks, tmp_path)
 
 
 @pytest.mark.timeout(240)
 def test_real_drift_is_told_and_explained(tmp_path: Path) -> None:
+    """As a program, which imports what it needs itself; the others are forks."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "drift.py"), "report.html"],
         cwd=tmp_path,
@@ -34,24 +65,27 @@ def test_real_drift_is_told_and_explained(tmp_path: Path) -> None:
     assert "Verdict: degraded" in done.stdout
     assert "bmi" in done.stdout
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "own tests on a sample of the rows" in page  # by Evidently
     assert "<h1>Degraded: worse than its baseline on 400 labelled rows</h1>" in page
 
 
 @pytest.mark.timeout(420)
-def test_rollouts_end_as_they_should_and_no_caller_notices(tmp_path: Path) -> None:
-    said = run_example(tmp_path, "rollout.py", "page.html", timeout=400)
+def test_rollouts_end_as_they_should_and_no_caller_notices(examples: Examples) -> None:
+    said = examples.run("rollout.py", "page.html")
     assert "\npromoted, rolled_back, rolled_back.\n" in said
     assert "failed: 0." in said
     ended = [line for line in said.splitlines() if line.startswith("  rolled_back: ")]
     assert "version 3 is worse: rmse" in ended[0]
     assert "version 4 took longer than" in ended[1]
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = (examples.folder / "page.html").read_text(encoding="utf-8")
     assert ended[1].removeprefix("  rolled_back: ").split(";")[0] in page
 
 
 @pytest.mark.timeout(300)
-def test_a_promotion_reaches_devices_and_a_bad_one_only_the_canary_group(tmp_path: Path) -> None:
-    said = run_example(tmp_path, "edge.py", timeout=280)
+def test_a_promotion_reaches_devices_and_a_bad_one_only_the_canary_group(
+    examples: Examples,
+) -> None:
+    said = examples.run("edge.py")
     assert said.endswith("\ncomplete, stopped, complete, complete.\n")
     assert "it needs more than 128 MiB of memory (gate-1, gate-2)" in said
     answers = [line.rpartition(" ") for line in said.splitlines() if " predicts " in line]
@@ -59,78 +93,77 @@ def test_a_promotion_reaches_devices_and_a_bad_one_only_the_canary_group(tmp_pat
 
 
 @pytest.mark.timeout(620)
-def test_a_degraded_model_is_retrained_and_no_caller_notices(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("quick_reports")
+def test_a_degraded_model_is_retrained_and_no_caller_notices(examples: Examples) -> None:
     if not FLOWS.exists():
         missing("the environment of the flows is not installed (make flows)")
-    environment = {"MODEL_DEPLOYMENT_FLOWS_PYTHON": str(FLOWS)}
-    said = run_example(tmp_path, "retrain.py", "pages", timeout=600, environment=environment)
+    said = examples.run("retrain.py", "pages", MODEL_DEPLOYMENT_FLOWS_PYTHON=str(FLOWS))
     assert "degraded -> ok; failed requests: 0" in said
     assert "outcome: serves" in said
-    new_data = (tmp_path / "pages" / "new-data.html").read_text(encoding="utf-8")
+    new_data = (examples.folder / "pages" / "new-data.html").read_text(encoding="utf-8")
     assert "education" in new_data
 
 
+class Tutorial:
+    """Both models of the tutorials, registered, behind one controller."""
+
+    def __init__(self, examples: Examples, controller: Program) -> None:
+        self.examples = examples
+        self.url = controller.url
+
+    def deploy(self, model: str) -> None:
+        answer = httpx.post(
+            f"{self.url}/deploy/{model}/1", params={"wait": 120}, timeout=150, verify=False
+        )
+        assert answer.json()["state"] == "ready", answer.text
+
+
+@pytest.fixture(scope="module")
+def tutorial(forks: ExampleForks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tutorial]:
+    folder = tmp_path_factory.mktemp("tutorial")
+    examples = Examples(forks, folder)
+    registry = f"sqlite:///{folder / 'data' / 'mlflow' / 'mlflow.db'}"
+    assert "registered iris version 1" in examples.run("train.py")
+    examples.run("agents/register.py", MLFLOW_TRACKING_URI=registry)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_evidently_out(patch)
+        with Program(folder, registry) as controller:
+            yield Tutorial(examples, controller)
+
+
 @pytest.mark.timeout(300)
-def test_tutorial_examples_lead_to_a_report_of_drift(tmp_path: Path) -> None:
-    registry = f"sqlite:///{tmp_path / 'data' / 'mlflow' / 'mlflow.db'}"
-    assert "registered iris version 1" in run_example(tmp_path, "train.py")
-    with Program(tmp_path, registry) as controller:
-        deployed = httpx.post(f"{controller.url}/deploy/iris/1", params={"wait": 120}, timeout=150)
-        assert deployed.json()["state"] == "ready", deployed.text
-        url = {"MODEL_DEPLOYMENT_URL": controller.url}
-        said = run_example(tmp_path, "traffic.py", "iris-1", "--millimetres", environment=url)
-        assert '"labelled_rows":150' in said
-        made = report(controller.url, captured=150)
+def test_tutorial_examples_lead_to_a_report_of_drift(tutorial: Tutorial) -> None:
+    tutorial.deploy("iris")
+    url = {"MODEL_DEPLOYMENT_URL": tutorial.url}
+    said = tutorial.examples.run("traffic.py", "iris-1", "--millimetres", **url)
+    assert '"labelled_rows":150' in said
+    made = report(tutorial.url, captured=150)
     assert made["verdict"] == "drift"
-    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     quoted = [made["headline"], *(one["message"] for one in made["report"]["reasons"][:3])]
-    assert [text for text in quoted if text not in tutorial] == []
+    assert [text for text in quoted if text not in page] == []
 
 
-@pytest.mark.timeout(180)
-def test_the_agent_answers_openai_s_client_and_takes_ground_truth(tmp_path: Path) -> None:
-    tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'registry.db'}"}
-    run_example(tmp_path, "agents/register.py", environment=tracking)
-    with Program(tmp_path, tracking["MLFLOW_TRACKING_URI"]) as controller:
-        deployed = httpx.post(f"{controller.url}/deploy/words/1", params={"wait": 120}, timeout=150)
-        assert deployed.json()["state"] == "ready", deployed.text
-        with OpenAI(base_url=f"{controller.url}/v1", api_key="any", max_retries=0) as client:
-            assert [model.id for model in client.models.list()] == ["words-1"]
-            chunks = client.chat.completions.create(
-                model="words-1", messages=[{"role": "user", "content": "to be or not"}], stream=True
-            )
-            said = [chunk.choices[0].delta.content for chunk in chunks]
-            assert "".join(filter(None, said)) == "to be or not "
-            raw = client.responses.with_raw_response.create(model="words-1", input="to be")
-            assert raw.parse().output_text == "to be "
-        truth = {"items": [{"request_id": raw.headers["x-request-id"], "label": "to be "}]}
+@pytest.mark.timeout(300)
+def test_the_agent_answers_openai_s_client_and_takes_ground_truth(tutorial: Tutorial) -> None:
+    tutorial.deploy("words")
+    with OpenAI(base_url=f"{tutorial.url}/v1", api_key="any", max_retries=0) as client:
+        assert "words-1" in [model.id for model in client.models.list()]
+        chunks = client.chat.completions.create(
+            model="words-1", messages=[{"role": "user", "content": "to be or not"}], stream=True
+        )
+        said = [chunk.choices[0].delta.content for chunk in chunks]
+        assert "".join(filter(None, said)) == "to be or not "
+        raw = client.responses.with_raw_response.create(model="words-1", input="to be")
+        assert raw.parse().output_text == "to be "
+    truth = {"items": [{"request_id": raw.headers["x-request-id"], "label": "to be "}]}
 
-        def matched() -> bool:
-            fed = httpx.post(f"{controller.url}/model/words-1/feedback", json=truth, verify=False)
-            return bool(fed.json()["matched"] or fed.json()["duplicate"])
+    def matched() -> bool:
+        path = f"{tutorial.url}/model/words-1/feedback"
+        fed = httpx.post(path, json=truth, verify=False).json()
+        return bool(fed["matched"] or fed["duplicate"])
 
-        until_sync(matched, timeout=30, what="the label")
-
-
-def run_example(
-    folder: Path,
-    name: str,
-    *arguments: str,
-    timeout: float = 120,
-    environment: dict[str, str] | None = None,
-) -> str:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments],
-        cwd=folder,
-        env=os.environ | (environment or {}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    until_sync(matched, timeout=30, what="the label")
 
 
 def report(url: str, *, captured: int) -> dict[str, Any]:
@@ -141,6 +174,6 @@ def report(url: str, *, captured: int) -> dict[str, Any]:
 
     until_sync(written, timeout=30, what="the captures in the document store")
     path = "/model/iris-1/degradation_report"
-    answer = httpx.get(url + path, params={"format": "json"}, timeout=120)
+    answer = httpx.get(url + path, params={"format": "json"}, timeout=120, verify=False)
     made: dict[str, Any] = answer.raise_for_status().json()
     return made

@@ -28,6 +28,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     subprocess.run([sys.executable, MAKE_DATA], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     monkeypatch.setenv("MODEL_DEPLOYMENT_FLOWS_PROJECT", str(folder))
     monkeypatch.setenv("MODEL_DEPLOYMENT_FLOWS_PYTHON", str(PYTHON))
+    # No model is started, and so no warm parent is needed.
+    monkeypatch.setenv("MODEL_DEPLOYMENT_START_METHOD", "serve")
     return folder
 
 

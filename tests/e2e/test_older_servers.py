@@ -136,6 +136,7 @@ async def takes_metrics_and_tags(address: str, folder: Path) -> None:
     assert await uploaded.trained_on("ab" * 32) == [FIRST]
 
 
+@pytest.mark.usefixtures("quick_reports")
 def test_model_of_an_older_client_deploys_predicts_and_reports(
     older: Older, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

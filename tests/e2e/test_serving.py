@@ -205,7 +205,7 @@ def test_csv_is_checked_cell_by_cell(program: Program) -> None:
 
 def test_the_registry_is_listed_with_what_is_deployed(program: Program) -> None:
     listed = {model["name"]: model for model in program.get("/get_model_list").json()}
-    assert listed.keys() == {model for model, _ in flavor_models.SAMPLES}
+    assert listed.keys() >= {model for model, _ in flavor_models.SAMPLES}
     assert listed["diabetes"]["latest_version"] == 2
     assert listed["diabetes"]["aliases"] == {"champion": 2, "challenger": 1}
     assert listed["diabetes"]["deployed_versions"] == [1, 2]

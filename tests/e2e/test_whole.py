@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.support.audit import kill_all, marked_processes, read_state
+from tests.support.left_out import leave_evidently_out
 from tests.support.mongod import Mongod
 from tests.support.nginx_gateway import Gateway
 from tests.support.ports import claim_range, free_port
@@ -132,6 +133,8 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with ExitStack() as ending:
+        # It takes seconds; examples/drift.py has it.
+        leave_evidently_out(ending.enter_context(pytest.MonkeyPatch.context()))
         made = Stack(tmp_path_factory.mktemp("whole"), ending)
         made.up()
         yield made

@@ -1,7 +1,6 @@
 """Controllers for the integration tests, and a look at the machine after every one of them."""
 
 import contextlib
-import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import audit
+from tests.support import audit, shared_registry
 from tests.support.controller_forks import ControllerForks
-from tests.support.harness import ROOT, TROUBLE, Controller, Controllers
-from tests.support.tracking_server import tracking_server
+from tests.support.harness import TROUBLE, Controller, Controllers
+from tests.support.waiting import until_sync
 
 
 @pytest.fixture(scope="session")
@@ -21,32 +20,13 @@ def stub_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     """The folder of a registry with the models of ``registry.py``. Read only: all tests share it."""
     base = tmp_path_factory.getbasetemp()
     # A worker's own folder lies in one that belongs to this run alone; the main process's does not.
-    shared = base.parent if hasattr(request.config, "workerinput") else base
-    root = shared / "stub_registry"
-    with (shared / "stub_registry.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (root / "complete").exists():
-            root.mkdir()
-            done = subprocess.run(
-                [sys.executable, "-m", "tests.support.filled_registry", str(root)],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            assert done.returncode == 0, f"cannot fill the registry:\n{done.stdout}{done.stderr}"
-            (root / "complete").touch()
-    return root
+    return shared_registry.filled(base.parent if hasattr(request.config, "workerinput") else base)
 
 
 @pytest.fixture(scope="session")
-def registry_uri(stub_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def registry_uri(stub_registry: Path) -> Iterator[str]:
     """A tracking server of it: each controller that opened the file itself would take a second for that."""
-    with tracking_server(
-        stub_registry / "mlflow.db", tmp_path_factory.mktemp("registry")
-    ) as address:
+    with shared_registry.served(stub_registry) as address:
         yield address
 
 
@@ -201,15 +181,18 @@ def _stop(controller: Controller) -> list[str]:
 
 
 def _look(controller: Controller) -> list[str]:
-    audit.collect_late()
-    try:
+    def clean() -> bool:
+        audit.collect_late()
         audit.assert_clean(
             controller.state_db,
             controller.instance,
             controller.ports,
             proxies=int(controller.settings["PROXIES"]),
-            timeout=10,
         )
+        return True
+
+    try:
+        until_sync(clean, timeout=10, what="a clean world")
     except AssertionError as error:
         return [str(error)]
     return []

@@ -1,6 +1,6 @@
 """Real agents in processes of their own, many of them, that a test starts, cuts off and looks at.
 
-What they do is read from their folders, so that looking at fifty of them costs nothing.
+What they do is read from their folders, so that looking at many of them costs nothing.
 """
 
 import contextlib

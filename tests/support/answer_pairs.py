@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from model_deployment.runtime.parent_process import ParentProcess, parent_of
 from model_deployment.runtime.parents import Parents
 from model_deployment.settings import Settings
 from tests.support.audit import children, collect, kill_all
+from tests.support.harness import ROOT
 from tests.support.ports import free_port
 from tests.support.runtime_bench import retire
 from tests.support.stubs import HOST
@@ -74,6 +75,7 @@ class Pairs(contextlib.ExitStack):
         """
         super().__init__()
         self._models = models
+        self._timeout = timeout
         self._instance = f"pairs-{os.getpid()}"
         self._before = children()
         self._runner = asyncio.Runner()
@@ -100,20 +102,37 @@ class Pairs(contextlib.ExitStack):
         ]
         self.callback(self._end)
 
-    def start(self, names: tuple[str, ...]) -> dict[str, Pair]:
-        """Have these models served, all at once."""
+    def start(self, names: Sequence[str], together: Sequence[str] = ()) -> dict[str, Pair]:
+        """Have these models served, all at once.
+
+        Args:
+            together: those whose servers of MLflow share a process, which the command does not start.
+        """
         # Before anything else keeps the machine busy.
         self._runner.run(until(self._warm, timeout=120, what="the warm parent"))
-        handles = {
-            name: [self._launch(name, runtime) for runtime in self._runtimes] for name in names
+        serve, fork = self._runtimes
+        ports = self._start_together(together)
+        ports |= {name: self._launch(name, serve).address.port for name in names}
+        pairs = {
+            name: Pair(port, self._launch(name, fork).address.port) for name, port in ports.items()
         }
         assert not self._told, self._told
-        for name, both in handles.items():
-            for handle in both:
-                until_sync(partial(_pings, handle.address.port), timeout=60, what=name)
-        return {
-            name: Pair(both[0].address.port, both[1].address.port) for name, both in handles.items()
-        }
+        for name, pair in pairs.items():
+            for port in (pair.serve, pair.fork):
+                until_sync(partial(_pings, port), timeout=60, what=name)
+        return pairs
+
+    def _start_together(self, names: Sequence[str]) -> dict[str, int]:
+        """The ports of their servers."""
+        ports = {name: free_port() for name in names}
+        if names:
+            command = [sys.executable, "-m", "tests.support.scoring_servers", str(self._timeout)]
+            for name, port in ports.items():
+                command += [str(port), str(self._models / name)]
+            server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL)
+            self.callback(server.wait, 10)
+            self.callback(server.kill)
+        return ports
 
     def _warm(self) -> bool:
         """Whether there is a parent that forks."""

@@ -93,10 +93,8 @@ class Desk:
         calls: int = 1,
         join: Join = GATE.join,
         queue_timeout: float = float("inf"),
-        max_rows_alone: int = 1,
     ) -> None:
         self.max_rows = max_rows
-        self.max_rows_alone = max(max_rows_alone, max_rows)
         self.asked: list[Asked] = []
         self.counted: list[int] = []
         self.told: list[str] = []
@@ -108,7 +106,6 @@ class Desk:
             max_rows=max_rows,
             max_calls=calls,
             queue_timeout=queue_timeout,
-            max_rows_alone=max_rows_alone,
             on_turned_off=self.told.append,
             on_merged=self.counted.append,
         )
@@ -124,9 +121,6 @@ class Desk:
     def open(self) -> list[Asked]:
         """Calls without an answer yet."""
         return [asked for asked in self.asked if not asked.answer.done()]
-
-    def has_open(self, number: int) -> bool:
-        return len(self.open) == number
 
     @property
     def rows(self) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,11 @@ from tests.support.audit import marked_processes, read_state
 from tests.support.harness import Controller
 from tests.support.waiting import until_sync
 
+#: Seconds between an answer and the next request of a caller: while somebody waits for more of them, and
+#: while a test waits for something else, which would take longer on a machine that is kept busy.
+HURRY, REST = 0.002, 0.05
+#: Seconds for which callers go on in a hurry: what a test does next happens in the middle of their work.
+_AFTERWARDS = 0.5
 #: Asks a store for the request ids of its captures.
 Stored = Callable[[], Sequence[str]]
 
@@ -31,11 +37,21 @@ class Calls:
         self.failed: list[str] = []
         #: Calls that found no controller.
         self.unheard = 0
+        self._hurry_until = time.monotonic() + _AFTERWARDS
+
+    def hurry(self) -> None:
+        """Have the callers ask as fast as they can, for a moment."""
+        self._hurry_until = time.monotonic() + _AFTERWARDS
+
+    @property
+    def pause(self) -> float:
+        """Seconds that a caller waits before it asks again."""
+        return HURRY if time.monotonic() < self._hurry_until else REST
 
 
 @contextmanager
 def callers(controller: Controller, key: str, number: int = 3) -> Iterator[Calls]:
-    """Some callers who ask again as soon as they are answered, also while there is no controller."""
+    """Some callers who ask all the time, also while there is no controller; in a hurry if they have to."""
     calls = Calls()
     over = threading.Event()
 
@@ -44,7 +60,7 @@ def callers(controller: Controller, key: str, number: int = 3) -> Iterator[Calls
             base_url=controller.url, timeout=30, trust_env=False, verify=False
         ) as client:
             count = 0
-            while not over.wait(0.002):
+            while not over.wait(calls.pause):
                 count += 1
                 name = f"caller-{caller}-{count}"
                 calls.sent.append(name)
@@ -76,7 +92,12 @@ def callers(controller: Controller, key: str, number: int = 3) -> Iterator[Calls
 def more(calls: Calls, number: int = 150) -> None:
     """Wait for so many more predictions."""
     wanted = len(calls.answered) + number
-    until_sync(lambda: len(calls.answered) >= wanted, timeout=30, what="predictions")
+
+    def answered() -> bool:
+        calls.hurry()
+        return len(calls.answered) >= wanted
+
+    until_sync(answered, timeout=30, what="predictions")
 
 
 def check(calls: Calls, stored: Stored, timeout: float = 40) -> None:

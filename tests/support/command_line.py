@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from model_deployment.cli import connection
 from model_deployment.cli.main import app
+from tests.support import one_command_line  # noqa: F401
 from tests.support.harness import HOST, Controller
 from tests.support.ports import free_port
 

@@ -1,13 +1,18 @@
 // What on the page has too little contrast, by WCAG 2.2: texts 4.5 (large ones 3), fields and pictures 3.
 () => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const colour = (text) => {
+  // Computed once: a page has thousands of elements above its texts, and few colours.
+  const once = (compute, known = new Map()) => (what) => {
+    if (!known.has(what)) known.set(what, compute(what));
+    return known.get(what);
+  };
+  const colour = once((text) => {
     canvas.clearRect(0, 0, 1, 1);
     canvas.fillStyle = text;
     canvas.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
     return [r, g, b, a / 255];
-  };
+  });
   const over = ([r, g, b, a], below) => [r, g, b].map((part, place) => part * a + below[place] * (1 - a));
   const luminance = (rgb) => {
     const [r, g, b] = rgb.map((part) => part / 255).map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
@@ -17,12 +22,12 @@
     const [dark, light] = [luminance(one), luminance(other)].sort((a, b) => a - b);
     return (light + 0.05) / (dark + 0.05);
   };
-  const ground = (element) => {
+  const ground = once((element) => {
     if (!element) return [255, 255, 255];
     const own = colour(getComputedStyle(element).backgroundColor);
     return own[3] === 1 ? own.slice(0, 3) : over(own, ground(element.parentElement));
-  };
-  const opacity = (element) => (element ? Number(getComputedStyle(element).opacity) * opacity(element.parentElement) : 1);
+  });
+  const opacity = once((element) => (element ? Number(getComputedStyle(element).opacity) * opacity(element.parentElement) : 1));
   const seen = (element) => {
     const { width, height } = element.getBoundingClientRect();
     return width > 1 && height > 1 && element.checkVisibility({ checkVisibilityCSS: true, checkOpacity: true });

@@ -96,7 +96,9 @@ def _serve(path: str) -> None:
     import pydantic.v1  # noqa: F401 - what FastAPI imports for the first call that it builds
 
     from tests.support import stub_controller  # noqa: F401
+    from tests.support.prepared_controller import prepare
 
+    prepare()
     assert threading.active_count() == 1, threading.enumerate()
     # A collection in a fork would copy the pages of everything that has been imported.
     gc.freeze()

@@ -4,8 +4,11 @@ A point lies before and after each commit and each effect on a process. The new 
 from what the old one left, and has to bring about what is wished.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
+
+from hypothesis import settings
 
 from model_deployment.core.actions import Policy
 from model_deployment.core.domain import State
@@ -14,6 +17,10 @@ from tests.support.simulation import Simulation, simulation
 
 A, B, C, D, E = (ModelKey(name, 1) for name in "abcde")
 POLICY = Policy(tries=3, drain_timeout=2)
+NIGHTLY = settings().max_examples > 1000
+#: Of the numbers of points. A controller that is killed before an effect leaves what one leaves that is
+#: killed after the effect before that; in the night both are.
+STEP = 1 if NIGHTLY else 2
 #: Far more ticks than any course takes; reaching it means that the course never ends.
 TICKS = 30
 
@@ -31,6 +38,11 @@ class Course:
     holding: bool = False
     #: Of the pool.
     ports: int = 4
+
+
+def points() -> Iterator[int]:
+    """The numbers of the points to try, without end."""
+    return count(STEP, STEP)
 
 
 async def reach(sim: Simulation, key: ModelKey, *states: State, seconds: float = 0.1) -> None:

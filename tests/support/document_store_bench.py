@@ -114,7 +114,6 @@ class Lag:
 
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
-        gc.unfreeze()
 
 
 async def works(store: Documents) -> bool:

@@ -6,6 +6,7 @@ What it does follows ``docs/reference/device-protocol.md``; it shares no code wi
 
 import asyncio
 import base64
+import contextlib
 import json
 import secrets
 import threading
@@ -177,7 +178,9 @@ class EdgeController:
     def _say(self, frame: dict[str, Any]) -> None:
         async def send() -> None:
             for socket in list(self._sockets):
-                await socket.send_text(json.dumps(frame))
+                # One that has just ended: the device is told when it comes again.
+                with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+                    await socket.send_text(json.dumps(frame))
 
         self._on_loop(send())
 

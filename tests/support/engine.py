@@ -155,12 +155,13 @@ class TestEngine:
         labels: Mapping[str, str] = {},
     ) -> str:
         """A base image with these packages and further files, by their paths; its name."""
-        with self.client() as client, tempfile.TemporaryFile(dir=self.root) as file:
+        with self.client() as client, tempfile.NamedTemporaryFile(dir=self.root) as file:
             with tarfile.open(fileobj=file, mode="w", dereference=True) as archive:
                 _add_python(archive)
-                _add_packages(archive, distributions)
                 for path, content in files.items():
                     _text(archive, path.lstrip("/"), content)
+            file.flush()
+            _append_packages(file.name, distributions)
             file.seek(0)
             client.api.import_image(
                 file,
@@ -242,17 +243,26 @@ def _add_python(archive: tarfile.TarFile) -> None:
     _text(archive, "etc/group", b"root:x:0:\n")
 
 
-def _add_packages(archive: tarfile.TarFile, distributions: Sequence[str]) -> None:
+def _append_packages(archive: str, distributions: Sequence[str]) -> None:
+    """Append them to an archive, with the program that does it in a tenth of Python's time."""
     target = _inside(Path(os.__file__).parent / "site-packages")
-    added: set[str] = set()
+    names: dict[str, set[str]] = {}
     for one in _closure(distributions):
-        for file in one.files or ():
-            if file.parts[0] == ".." or _LEFT_OUT.search(f"/{file}"):
-                continue
-            path = Path(str(file.locate()))
-            if path.is_file() and str(file) not in added:
-                added.add(str(file))
-                archive.add(path, f"{target}/{file}", filter=_as_root)
+        folder = str(one.locate_file(""))
+        names.setdefault(folder, set()).update(
+            str(file)
+            for file in one.files or ()
+            if file.parts[0] != ".."
+            and not _LEFT_OUT.search(f"/{file}")
+            and Path(str(file.locate())).is_file()
+        )
+    for folder, wanted in names.items():
+        command = [
+            "tar", "--append", "--file", archive, "--directory", folder, "--dereference",
+            "--hard-dereference", "--owner=0", "--group=0", "--numeric-owner", "--mode=a+rX",
+            "--transform", f"flags=r;s,^,{target}/,", "--null", "--files-from=-",
+        ]  # fmt: skip
+        subprocess.run(command, input="\0".join(sorted(wanted)).encode(), check=True)
 
 
 def _closure(names: Sequence[str]) -> list[metadata.Distribution]:

@@ -41,6 +41,9 @@ class MarkedCallers:
     callers: int = 16
     #: Seconds that a caller waits before it connects again, after its connection was closed.
     pause: float = 0.01
+    #: Seconds between an answer and the next request. Without any, a few callers keep a processor busy
+    #: however long a test waits for something else.
+    rest: float = 0.04
     #: The model tells its version as its name: it has to be the one in the header.
     by_version: bool = False
     answers: list[Answer] = field(default_factory=list)
@@ -48,6 +51,8 @@ class MarkedCallers:
     wrong: list[str] = field(default_factory=list)
     #: Answers by the version that answered.
     versions: Counter[str] = field(default_factory=Counter)
+    #: Answers by their status.
+    statuses: Counter[int] = field(default_factory=Counter)
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -68,11 +73,7 @@ class MarkedCallers:
 
     @property
     def good(self) -> int:
-        return sum(answer.status == 200 for answer in self.answers)
-
-    @property
-    def statuses(self) -> Counter[int]:
-        return Counter(answer.status for answer in self.answers)
+        return self.statuses[200]
 
     def failed(self) -> list[Answer]:
         return [answer for answer in self.answers if answer.status != 200]
@@ -97,7 +98,7 @@ class MarkedCallers:
                 reader, writer = await asyncio.open_connection(HOST, self.port)
             except OSError as error:
                 now = time.monotonic()
-                self.answers.append(Answer(caller, number, "", -1, now, now, repr(error)))
+                self._note(Answer(caller, number, "", -1, now, now, repr(error)))
                 await asyncio.sleep(self.pause)
                 continue
             try:
@@ -105,6 +106,7 @@ class MarkedCallers:
                     number += 1
                     if not await self._ask(caller, number, reader, writer):
                         break
+                    await asyncio.sleep(self.rest)
             finally:
                 writer.close()
             await asyncio.sleep(self.pause)
@@ -142,8 +144,12 @@ class MarkedCallers:
         except (OSError, EOFError) as error:
             detail, stays = repr(error), False
         answered = time.monotonic()
-        self.answers.append(Answer(caller, number, request_id, status, asked, answered, detail))
+        self._note(Answer(caller, number, request_id, status, asked, answered, detail))
         return stays
+
+    def _note(self, answer: Answer) -> None:
+        self.answers.append(answer)
+        self.statuses[answer.status] += 1
 
 
 def p99(answers: list[Answer]) -> float:

@@ -15,6 +15,8 @@ from tests.support.waiting import until_sync
 MODEL, NAME = "rolling", "rolling@live"
 ENDPOINT = f"/endpoints/{NAME}"
 _NO_CHECKS = {"example": False, "signature": False, "replay": 0}
+#: Requests a second, of all callers together: what changes an endpoint needs a processor as well.
+RATE = 300
 #: Policies: at once, and with a short canary, and with one that only its guards end.
 STRAIGHT: dict[str, Any] = {"checks": _NO_CHECKS, "canary": {"steps": []}, "keep_previous": 2}
 SHORT: dict[str, Any] = {
@@ -91,7 +93,8 @@ class RolloutLab:
         self.controller.post(f"{ENDPOINT}/{what}")
 
     def callers(self, number: int = 16) -> MarkedCallers:
-        return MarkedCallers(self.controller.port, NAME, number, by_version=True)
+        rest = number / RATE
+        return MarkedCallers(self.controller.port, NAME, number, rest=rest, by_version=True)
 
     def serve(self, version: int) -> None:
         """Move the alias, and wait until its version serves and nothing is under way."""

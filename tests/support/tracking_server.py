@@ -61,17 +61,23 @@ def tracking_server(
             start_new_session=True,
         )
     try:
-        until_sync(lambda: _healthy(address, server), timeout=90, what="the tracking server")
+        with httpx.Client(base_url=address, verify=False, trust_env=False) as client:
+            until_sync(
+                lambda: _healthy(client, server),
+                timeout=90,
+                interval=0.1,
+                what="the tracking server",
+            )
         yield address
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
 
 
-def _healthy(address: str, server: subprocess.Popen[bytes]) -> bool:
+def _healthy(client: httpx.Client, server: subprocess.Popen[bytes]) -> bool:
     if server.poll() is not None:
         raise RuntimeError("the tracking server ended")
     try:
-        return httpx.get(f"{address}/health", verify=False).status_code == 200
+        return client.get("/health").status_code == 200
     except httpx.TransportError:
         return False

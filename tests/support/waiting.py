@@ -11,6 +11,11 @@ T = TypeVar("T")
 #: Raised by a predicate whose time has not come: a check that fails, a server that is not there.
 #: OSError holds ConnectionError and TimeoutError.
 NOT_YET = (AssertionError, OSError)
+#: Seconds between the first attempts; later ones take their time, up to the longest pause: what takes
+#: ten seconds is not asked for five hundred times, which would keep whoever answers from its work.
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
+#: Share of the time waited so far that a pause takes.
+_PATIENCE = 0.05
 
 
 class _Wait:
@@ -18,7 +23,8 @@ class _Wait:
 
     def __init__(self, timeout: float, what: str, predicate: object) -> None:
         self._timeout = timeout
-        self._end = time.monotonic() + timeout
+        self._begin = time.monotonic()
+        self._end = self._begin + timeout
         self._what = what or getattr(predicate, "__qualname__", repr(predicate))
         self._last = "nothing"
         self._cause: BaseException | None = None
@@ -27,6 +33,13 @@ class _Wait:
     def left(self) -> float:
         """Seconds to the deadline."""
         return max(0.0, self._end - time.monotonic())
+
+    def pause(self, interval: float | None) -> float:
+        """Seconds to the next attempt, which is not past the deadline."""
+        if interval is None:
+            waited = time.monotonic() - self._begin
+            interval = min(max(FIRST_PAUSE, _PATIENCE * waited), LONGEST_PAUSE)
+        return min(interval, self.left)
 
     def saw(self, value: object, cause: BaseException | None = None) -> None:
         """Note an attempt that was not it; past the deadline it was the last one."""
@@ -42,7 +55,7 @@ async def until(
     predicate: Callable[[], Awaitable[T | None]],
     *,
     timeout: float = ...,
-    interval: float = ...,
+    interval: float | None = ...,
     what: str = ...,
 ) -> T: ...
 @overload
@@ -50,14 +63,14 @@ async def until(
     predicate: Callable[[], T | None],
     *,
     timeout: float = ...,
-    interval: float = ...,
+    interval: float | None = ...,
     what: str = ...,
 ) -> T: ...
 async def until(
     predicate: Callable[[], object],
     *,
     timeout: float = 10.0,
-    interval: float = 0.02,
+    interval: float | None = None,
     what: str = "",
 ) -> object:
     """Ask again until the answer is truthy, and return it.
@@ -65,7 +78,7 @@ async def until(
     Args:
         predicate: synchronous or not; exceptions in ``NOT_YET`` count as "no".
         timeout: seconds; an attempt under way at the deadline is cut off.
-        interval: seconds between attempts.
+        interval: seconds between attempts; None: few at first, and more the longer it takes.
         what: what is waited for, for the message.
 
     Raises:
@@ -75,7 +88,7 @@ async def until(
     while True:
         try:
             # The last attempt begins at the deadline, and has to have some time as well.
-            async with asyncio.timeout(max(wait.left, interval)):
+            async with asyncio.timeout(max(wait.left, interval or FIRST_PAUSE)):
                 value = predicate()
                 if inspect.isawaitable(value):
                     value = await value
@@ -85,14 +98,14 @@ async def until(
             if value:
                 return value
             wait.saw(value)
-        await asyncio.sleep(min(interval, wait.left))
+        await asyncio.sleep(wait.pause(interval))
 
 
 def until_sync(
     predicate: Callable[[], T | None],
     *,
     timeout: float = 10.0,
-    interval: float = 0.02,
+    interval: float | None = None,
     what: str = "",
 ) -> T:
     """:func:`until` for tests without an event loop. An attempt that hangs is not cut off."""
@@ -106,4 +119,4 @@ def until_sync(
             if value:
                 return value
             wait.saw(value)
-        time.sleep(min(interval, wait.left))
+        time.sleep(wait.pause(interval))

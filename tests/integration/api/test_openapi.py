@@ -43,7 +43,7 @@ def test_every_answer_is_as_described_and_every_wrong_question_is_refused(
         guarded.deploy("stub-1")
     (guarded.data / "schemathesis.toml").write_text(_CONFIGURATION)
     arguments = [
-        "run", f"{guarded.url}/openapi.json", "--auth", ":".join(OPERATOR), "--max-examples", "6",
+        "run", f"{guarded.url}/openapi.json", "--auth", ":".join(OPERATOR), "--max-examples", "3",
         *which, "--exclude-checks", _UNCHECKED, "--request-timeout", "20",
         "--continue-on-failure", "--generation-deterministic", "--no-color",
     ]  # fmt: skip

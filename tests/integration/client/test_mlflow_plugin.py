@@ -25,7 +25,11 @@ ENDPOINT = "other@live"
 
 @pytest.fixture
 def target(controller: Controller, registry_uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry_uri)
+    for name in (
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_REGISTRY_URI",
+    ):  # other tests of this process set them
+        monkeypatch.setenv(name, registry_uri)
     return controller.url.replace("http", "model-deployment")
 
 
@@ -73,7 +77,7 @@ def test_a_deployment(target: str) -> None:
 @pytest.fixture
 def alias(registry_uri: str) -> Iterator[MlflowClient]:
     """``other@live`` names version 1."""
-    registry = MlflowClient(registry_uri)
+    registry = MlflowClient(registry_uri, registry_uri)
     registry.set_registered_model_alias("other", "live", "1")
     yield registry
     registry.delete_registered_model_alias("other", "live")

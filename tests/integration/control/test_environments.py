@@ -221,6 +221,9 @@ def test_conflicting_requirements_fail_at_once_and_leave_what_runs_alone(bench: 
     log = it.call("GET", "/model/conflict-1/logs")
     assert log.headers["x-launch-id"] == "build"
     assert "numbers-of-us" in log.text
+    it.terminate()
+    it.up()
+    assert it.row("conflict-1")["environment"] == row["environment"]
     # The same as a change of what serves.
     it.undeploy("conflict-1")
     serving = it.deploy("conflict-1", env_manager="local")

@@ -36,7 +36,7 @@ def callers(controller: Controller, key: str, number: int = 4) -> Iterator[Count
     over = threading.Event()
 
     def call() -> None:
-        while not over.wait(0.01):
+        while not over.wait(0.03):
             seen[controller.predict(key).status_code] += 1
 
     threads = [threading.Thread(target=call) for _ in range(number)]

@@ -177,6 +177,7 @@ def codes(report: Mapping[str, Any]) -> list[str]:
 
 
 async def test_correct_labels_keep_a_report_ok(desk: ReportDesk) -> None:
+    """With the child as the program that it is."""
     desk.logged()
     ids = await desk.served()
     await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
@@ -193,6 +194,7 @@ async def test_correct_labels_keep_a_report_ok(desk: ReportDesk) -> None:
     assert codes(report)[0] == "as_good"
 
 
+@pytest.mark.usefixtures("forked")
 async def test_report_without_a_reference_still_judges_labels(desk: ReportDesk) -> None:
     ids = await desk.served()
     await desk.labelled(ids[:60], SAID[LIVE][:60] + 1.5)
@@ -205,6 +207,7 @@ async def test_report_without_a_reference_still_judges_labels(desk: ReportDesk) 
     assert {row["verdict"] for row in (await desk.compared()).values()} == {"ok", "no_reference"}
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("why", ["MLflow does not answer", ""])
 async def test_baseline_unreadable_is_an_error_in_the_answer(desk: ReportDesk, why: str) -> None:
     desk.logged()
@@ -217,6 +220,7 @@ async def test_baseline_unreadable_is_an_error_in_the_answer(desk: ReportDesk, w
     assert "“”" not in page
 
 
+@pytest.mark.usefixtures("forked")
 async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: ReportDesk) -> None:
     desk.logged()
     desk.baseline = RUN
@@ -242,6 +246,7 @@ async def test_wrong_labels_degrade_in_the_report_and_in_the_api(desk: ReportDes
     )
 
 
+@pytest.mark.usefixtures("forked")
 async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: ReportDesk) -> None:
     desk.baseline = {"accuracy": 0.9}
     for accuracy, n, verdict, of_report in (
@@ -263,6 +268,7 @@ async def test_metrics_that_are_set_are_judged_as_the_report_does(desk: ReportDe
         assert answered["degraded"] is (None if n is None else there["degraded"])
 
 
+@pytest.mark.usefixtures("forked")
 async def test_a_few_refused_requests_are_no_drift(desk: ReportDesk) -> None:
     desk.logged()
     await desk.served()
@@ -280,6 +286,7 @@ async def test_a_few_refused_requests_are_no_drift(desk: ReportDesk) -> None:
     assert not desk.notes
 
 
+@pytest.mark.usefixtures("forked")
 async def test_refused_requests_in_numbers_give_one_alarm_and_no_drift(desk: ReportDesk) -> None:
     desk.logged()
     await desk.served()
@@ -303,6 +310,7 @@ async def test_refused_requests_in_numbers_give_one_alarm_and_no_drift(desk: Rep
     assert len(desk.notes) == 1
 
 
+@pytest.mark.usefixtures("forked")
 async def test_documents_of_an_earlier_version_are_read(desk: ReportDesk) -> None:
     """Minutes without what was let through, metrics without halves, reports without a headline."""
     desk.logged()
@@ -343,6 +351,7 @@ async def test_documents_of_an_earlier_version_are_read(desk: ReportDesk) -> Non
     assert "(was drift)" in note
 
 
+@pytest.mark.usefixtures("forked")
 async def test_predictions_of_devices_have_reports_of_their_own(desk: ReportDesk) -> None:
     desk.logged()
     ids = await desk.served()

@@ -231,6 +231,10 @@ def logged() -> Logged:
     return Logged(row, ended, {"gone", "serving-0"})
 
 
+async def no_build(row: Deployment) -> None:
+    return None
+
+
 @pytest.fixture
 async def http(logged: Logged) -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
@@ -240,7 +244,7 @@ async def http(logged: Logged) -> AsyncIterator[httpx.AsyncClient]:
         logged.search,
         lambda id: id in logged.kept,
         logged.update,
-        lambda row: None,
+        no_build,
     )
     app.include_router(logs.router(calls))
     transport = httpx.ASGITransport(app)

@@ -12,8 +12,8 @@ from model_deployment.documents.mongo.errors import explain, first_line
 from tests.support.ports import free_port
 
 
-@pytest.fixture(autouse=True)
-def _no_socket_is_left() -> Iterator[None]:
+@pytest.fixture
+def no_socket_is_left() -> Iterator[None]:
     """PyMongo forgets a socket whose connecting is cancelled: it goes here, and warns in no other test."""
     yield
     with warnings.catch_warnings():
@@ -31,12 +31,14 @@ async def said(url: str) -> str:
         await documents.close()
 
 
+@pytest.mark.usefixtures("no_socket_is_left")
 async def test_refused_connection_is_explained() -> None:
     port = free_port()
     told = await said(f"mongodb://ana:hush@127.0.0.1:{port}/captures")
     assert told == f"cannot reach MongoDB at 127.0.0.1:{port}: connection refused"
 
 
+@pytest.mark.usefixtures("no_socket_is_left")
 async def test_unknown_host_is_explained() -> None:
     told = await said("mongodb://store.invalid:27017/captures")
     assert told == "cannot reach MongoDB at store.invalid:27017: its host name cannot be resolved"

@@ -36,7 +36,7 @@ class Watched:
             self.scene.runs,
             trained_on=trained_on,
             champion=champion,
-            note=lambda key, text: self.notes.append(text),
+            note=lambda key, text, level=0: self.notes.append(text),
         )
         await retraining.on_report(key, {"verdict": verdict})
 

@@ -1,6 +1,7 @@
 """The wait helper returns what it waited for, and fails with what it saw last."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,18 @@ async def test_names_what_it_waited_for_and_what_it_saw() -> None:
         until_sync(answers(*[OSError("no")] * 99), timeout=0.01, what="the port")
     with pytest.raises(AssertionError, match="in vain for the row; last: ''"):
         await until(lambda: "", timeout=0.01, what="the row")
+
+
+def test_a_long_wait_asks_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    asked: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda pause: now.append(now.pop() + pause))
+    with pytest.raises(AssertionError, match="waited 30 s in vain"):
+        until_sync(lambda: asked.append(now[0]), timeout=30)
+    assert len([at for at in asked if at < 1000.19]) == 10
+    assert len(asked) < 250
+    assert asked[-1] == 1030
 
 
 async def test_cuts_off_an_attempt_that_hangs() -> None:

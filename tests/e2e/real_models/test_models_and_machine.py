@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,12 +11,6 @@ from tests.support.controller_program import Program
 from tests.support.waiting import until_sync
 
 pytestmark = pytest.mark.timeout(200)
-
-
-@pytest.fixture(scope="module")
-def program(difficult_registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with Program(tmp_path_factory.mktemp("machine"), difficult_registry) as running:
-        yield running
 
 
 def deploy(program: Program, name: str, **options: Any) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -12,12 +11,6 @@ from model_deployment.core.options import AUTO_MAX_ROWS
 from tests.support.controller_program import Program
 
 pytestmark = pytest.mark.timeout(200)
-
-
-@pytest.fixture(scope="module")
-def program(row_wise_registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with Program(tmp_path_factory.mktemp("tensors"), row_wise_registry) as running:
-        yield running
 
 
 def deployed(program: Program, name: str, **options: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -19,13 +18,11 @@ pytestmark = pytest.mark.timeout(200)
 TRACE = "a secret of the model"
 
 
-@pytest.fixture(scope="module")
-def program(difficult_registry: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A controller with the moody model, whose waiting requests are merged."""
-    with Program(tmp_path_factory.mktemp("difficult"), difficult_registry) as running:
-        answer = running.post("/deploy/moody/1?wait=120", json={"batch_max_rows": 50})
-        assert answer.status_code == 200, answer.text
-        yield running
+@pytest.fixture(scope="module", autouse=True)
+def moody(program: Program) -> None:
+    """The moody model serves, and merges waiting requests."""
+    answer = program.post("/deploy/moody/1?wait=120", json={"batch_max_rows": 50})
+    assert answer.status_code == 200, answer.text
 
 
 def ask(program: Program, *rows: tuple[str, Any], **more: Any) -> httpx.Response:

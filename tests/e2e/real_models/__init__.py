@@ -1,0 +1,1 @@
+"""Real models behind one controller, which ends with the last of these tests."""

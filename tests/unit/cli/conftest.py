@@ -1,0 +1,3 @@
+"""The command line is built once for all of these tests."""
+
+import tests.support.one_command_line  # noqa: F401
