@@ -44,3 +44,10 @@ def new_cycle(
     if cycle.body or request.body_complete or request.gone:
         cycle.message_event.set()
     return cycle
+
+
+def disconnect(cycle: RequestResponseCycle) -> None:
+    """Tell the application that its caller has gone, and forget what it has not read."""
+    cycle.disconnected = True
+    cycle.body = bytearray()
+    cycle.message_event.set()

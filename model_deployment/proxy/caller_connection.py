@@ -6,9 +6,7 @@ uvicorn's own ``RequestResponseCycle`` to an ASGI application.
 
 import asyncio
 import logging
-import struct
 from collections import deque
-from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -17,9 +15,9 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from model_deployment.http.asgi import App
 from model_deployment.http.handshake import is_handshake
 from model_deployment.http.request_parsing import RequestParsing, new_parser
-from model_deployment.proxy.asgi_cycle import new_cycle
+from model_deployment.proxy.asgi_cycle import disconnect, new_cycle
 from model_deployment.proxy.asgi_scope import asgi_scope, with_tags
-from model_deployment.proxy.caller_line import HangUpWatch
+from model_deployment.proxy.caller_line import HangUpWatch, end_with_reset
 from model_deployment.proxy.caller_request import BUFFERED, CallerGone, CallerRequest, is_long
 from model_deployment.proxy.callers import Callers
 from model_deployment.proxy.fair_reading import LARGE_PIECE, FairFlow
@@ -30,7 +28,6 @@ _log = logging.getLogger(__name__)
 
 #: Requests that may wait for the answer to an earlier one before reading is paused.
 _WAITING = 32
-#: Headers that a request may have.
 MOST_HEADERS = 256
 
 
@@ -86,9 +83,7 @@ class CallerConnection(RequestParsing, asyncio.BufferedProtocol):
         self.resume_writing()
         self._watch.end()
         if self._cycle is not None and not self._cycle.response_complete:
-            self._cycle.disconnected = True
-            self._cycle.body = bytearray()
-            self._cycle.message_event.set()
+            disconnect(self._cycle)
         if self._current is not None:
             self._current.lose_caller()
         self._waiting.clear()
@@ -236,7 +231,8 @@ class CallerConnection(RequestParsing, asyncio.BufferedProtocol):
 
     def discard(self, request: CallerRequest, size: int | None) -> None:
         if not self.transport.is_closing():  # else the request hears of the end of the connection
-            self._callers.unwanted.begin(self.transport, self._flow, size, self.end_request)
+            self._watch.end()
+        self._callers.unwanted.begin(self.transport, self._flow, size, self.end_request)
 
     async def accepted(self) -> None:
         await self._flow.drain()
@@ -295,8 +291,7 @@ class CallerConnection(RequestParsing, asyncio.BufferedProtocol):
     def _cut(self, request: CallerRequest) -> None:
         """End the connection so that its caller sees that the answer is incomplete."""
         if request.ends_with_connection:
-            linger = struct.pack("ii", 1, 0)  # RST instead of FIN
-            self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, linger)
+            end_with_reset(self.transport)
         if self.backed_up or request.ends_with_connection:
             self.transport.abort()
         else:

@@ -2,11 +2,12 @@
 
 import asyncio
 import select
+import struct
+from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING, Protocol
 
-from uvicorn.protocols.http.flow_control import FlowControl
-
 from model_deployment.http.asgi import App
+from model_deployment.proxy.fair_reading import FairFlow
 
 if TYPE_CHECKING:
     from model_deployment.proxy.caller_request import CallerRequest
@@ -22,13 +23,19 @@ def has_hung_up(transport: asyncio.Transport) -> bool:
     return bool(poll.poll(0))
 
 
+def end_with_reset(transport: asyncio.Transport) -> None:
+    """Have a connection end with RST instead of FIN when it is closed."""
+    linger = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, linger)
+
+
 class HangUpWatch:
     """Ends the connection of a caller who hung up behind bytes that are not read."""
 
     __slots__ = ("_flow", "_timer", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
-        """``flow``: tells whether nothing is read."""
+    def __init__(self, transport: asyncio.Transport, flow: FairFlow) -> None:
+        """``flow``: tells whether nothing is read, and whether more is read when it is its turn."""
         self._transport = transport
         self._flow = flow
         self._timer: asyncio.TimerHandle | None = None
@@ -47,7 +54,8 @@ class HangUpWatch:
         self._timer = None
         if not self._flow.read_paused or self._transport.is_closing():
             return
-        if has_hung_up(self._transport):
+        # Who waits for its turn may have closed one way only, and is read to the end.
+        if not self._flow.waits and has_hung_up(self._transport):
             self._transport.abort()
         else:
             self.begin()

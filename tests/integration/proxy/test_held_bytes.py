@@ -172,3 +172,16 @@ async def test_a_head_of_too_many_headers_is_refused(serve: Serve, path: str) ->
     fewer = "".join(f"x-{number}: 1\r\n" for number in range(250))
     data = f"POST /iris-1 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n{fewer}\r\nok".encode()
     assert (await front.ask(data)).body == b"ok"
+
+
+async def test_who_closes_one_way_behind_a_refused_body_is_answered(serve: Serve) -> None:
+    front = await serve(echo, held_bytes=BUDGET)
+    first = await hold(front, MOST)
+    callers = [await front.call() for _ in range(20)]
+    for caller in callers:
+        caller.writer.write(post(content_length=str(8 * MB)) + bytes(2 * MB))
+        caller.writer.write_eof()
+    for caller in callers:
+        is_refused(await caller.receive())
+        assert await caller.ended()
+    await first.close()
