@@ -120,7 +120,7 @@ async def refuse_all(port: int) -> None:
     """Be a server that refuses whatever comes, and reads the rest of it, until standard input ends."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n")
             while await reader.read(256 * 1024):
