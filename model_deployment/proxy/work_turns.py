@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from model_deployment.proxy.offload import LARGE
+from model_deployment.proxy.offload import LARGE, run
 
 #: Bytes of bodies that are processed in one turn: 0.3 ms of numbers.
 _AT_ONCE = 64 * 1024
@@ -31,11 +31,10 @@ class WorkTurns:
 
     async def run(self, size: int, work: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
         """The result of work on a body of so many bytes; in a thread if these are very many."""
-        if size > LARGE:
-            return await asyncio.to_thread(work, *given, **named)
-        if size > _LITTLE:
+        large = size > LARGE
+        if size > _LITTLE and not large:
             await self._turn(size)
-        return work(*given, **named)
+        return await run(large, work, *given, **named)
 
     async def _turn(self, size: int) -> None:
         loop = asyncio.get_running_loop()

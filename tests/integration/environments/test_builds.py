@@ -8,7 +8,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,13 +23,6 @@ from tests.support.tiny_wheels import sdist, wheel
 from tests.support.waiting import until
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[EnvironmentBench]:
-    found = EnvironmentBench(tmp_path)
-    yield found
-    found.close()
 
 
 async def test_environment_has_the_packages_of_the_model_and_of_its_server(

@@ -4,11 +4,8 @@ import asyncio
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
-import pytest
 
 from model_deployment.core.options import EnvManager
 from model_deployment.environments import sessions
@@ -18,13 +15,6 @@ from tests.support.tiny_wheels import sdist, wheel
 from tests.support.waiting import until, until_sync
 
 KILLS = 6
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[EnvironmentBench]:
-    found = EnvironmentBench(tmp_path)
-    yield found
-    found.close()
 
 
 def controller(bench: EnvironmentBench, name: str) -> "subprocess.Popen[bytes]":

@@ -1,10 +1,8 @@
 """Environments of virtualenv, built by real pip; and of conda, whose place is taken by a small program."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import yaml
 
 from model_deployment.core.options import EnvManager
@@ -32,13 +30,6 @@ info.mkdir()
 (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: mlflow\\nVersion: 3.17.2\\n")
 (info / "RECORD").write_text("mlflow/__init__.py,,\\n")
 """
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[EnvironmentBench]:
-    found = EnvironmentBench(tmp_path)
-    yield found
-    found.close()
 
 
 async def test_virtualenv_is_built_by_pip_and_works_where_it_is_published(
