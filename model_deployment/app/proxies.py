@@ -25,14 +25,21 @@ from model_deployment.settings import Settings
 _log = logging.getLogger(__name__)
 
 
-async def take_address(settings: Settings, stack: contextlib.AsyncExitStack) -> socket.socket:
+async def take_address(
+    settings: Settings, instance: str, stack: contextlib.AsyncExitStack
+) -> socket.socket:
     """The socket that callers connect to.
+
+    Args:
+        instance: name of the data directory, which all proxies carry.
 
     Raises:
         StateError: another program uses the address.
     """
     folder = settings.data_dir / protocol.FOLDER
-    taken = await asyncio.to_thread(take_over_or_listen, folder, settings.host, settings.port)
+    taken = await asyncio.to_thread(
+        take_over_or_listen, folder, instance, settings.host, settings.port
+    )
     stack.callback(taken.close)
     await asyncio.to_thread(drop_stale_sockets, folder)
     return taken

@@ -13,26 +13,61 @@ import time
 from pathlib import Path
 
 from model_deployment.core.errors import StateError
+from model_deployment.data_plane.decide import START_TIMEOUT
+from model_deployment.data_plane.starter import KIND
 from model_deployment.http.listener import admit_again, listen
 from model_deployment.http.unix_sockets import open_folder
 from model_deployment.proxy import protocol
-from model_deployment.runtime import identity
+from model_deployment.runtime import companions, identity
 
 _log = logging.getLogger(__name__)
 
 #: Seconds that a proxy may take to hand over the socket, and that the address may take to become free.
 _PATIENCE = 2.0
+_LOOK = 0.02
 
 
-def take_over_or_listen(folder: Path, host: str, port: int) -> socket.socket:
-    """The listening socket of an address. Blocks, for seconds at most.
+def take_over_or_listen(folder: Path, instance: str, host: str, port: int) -> socket.socket:
+    """The listening socket of an address.
+
+    Blocks for seconds at most, or until the proxies have started that the last controller was starting when
+    it was killed: such a one holds the address, and has nothing yet at which it could be asked for it.
 
     Args:
         folder: the one with the control sockets of proxies.
+        instance: name of the data directory, which all proxies carry.
 
     Raises:
         StateError: another program uses the address, or it cannot be used.
     """
+    with contextlib.suppress(StateError):
+        return _take_over_or_listen(folder, host, port)
+    _await_starting(folder, instance)
+    return _take_over_or_listen(folder, host, port)
+
+
+def _await_starting(folder: Path, instance: str) -> None:
+    if _starting(folder, instance):
+        _log.info("waiting for a proxy that the last controller has started")
+    end = time.monotonic() + START_TIMEOUT
+    while starting := _starting(folder, instance):
+        if time.monotonic() >= end:
+            for one in starting:
+                _log.warning("killing a proxy that does not start: pid %s", one.pid)
+                one.kill()
+        time.sleep(_LOOK)
+
+
+def _starting(folder: Path, instance: str) -> list[companions.Companion]:
+    """Living proxies without a control socket."""
+    return [
+        one
+        for one in companions.living(instance, KIND)
+        if not (folder / protocol.socket_name(one.id)).exists()
+    ]
+
+
+def _take_over_or_listen(folder: Path, host: str, port: int) -> socket.socket:
     unanswered: list[identity.Process] = []
     elsewhere: list[str] = []
     for path in _control_sockets(folder):
@@ -96,7 +131,7 @@ def _listen_soon(host: str, port: int) -> socket.socket:
         except StateError:
             if time.monotonic() >= end:
                 raise
-            time.sleep(0.02)
+            time.sleep(_LOOK)
 
 
 def _retire(folder: Path, name: str) -> None:

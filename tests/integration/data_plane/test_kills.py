@@ -109,6 +109,27 @@ def test_controller_and_proxies_killed_together(running: Controller) -> None:
     assert callers.wrong == []
 
 
+def test_a_controller_is_killed_while_it_starts_a_proxy(controllers: Controllers) -> None:
+    """The proxy holds the address already, and cannot hand it over yet."""
+    controller = controllers(PROXIES=1).up()
+    controller.deploy("stub-1")
+    (first,) = proxies(controller)
+    os.kill(first.pid, signal.SIGKILL)
+    until_sync(partial(replaced, controller, first.pid), timeout=10, interval=0.001)
+    (starting,) = proxies(controller)
+    os.kill(starting.pid, signal.SIGSTOP)
+    sockets = controller.data / "proxies"
+    assert not [*sockets.glob(f"{starting.launch_id.removeprefix('proxy.')}*")]
+    controller.kill()
+
+    controller.start()
+    until_sync(lambda: "waiting for a proxy" in controller.logged(), what="the wait")
+    os.kill(starting.pid, signal.SIGCONT)
+    controller.wait_ready()
+    assert controller.predict("stub-1").status_code == 200
+    assert proxies(controller) == [starting]
+
+
 def test_the_address_answers_while_the_controller_is_away(running: Controller) -> None:
     assert running.call("GET", "/health").json() == {"status": "ok"}
     running.kill()
