@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -24,13 +25,17 @@ ENDPOINT = "other@live"
 
 
 @pytest.fixture
-def target(controller: Controller, registry_uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name in (
-        "MLFLOW_TRACKING_URI",
-        "MLFLOW_REGISTRY_URI",
-    ):  # other tests of this process set them
+def target(
+    controller: Controller, registry_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, registry_uri)
-    return controller.url.replace("http", "model-deployment")
+    # What other tests of this process have set counts more than the environment.
+    mlflow.set_tracking_uri(registry_uri)
+    mlflow.set_registry_uri(registry_uri)
+    yield controller.url.replace("http", "model-deployment")
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
 
 
 def code(call: Callable[..., Any], *arguments: Any, **more: Any) -> str:
@@ -40,38 +45,38 @@ def code(call: Callable[..., Any], *arguments: Any, **more: Any) -> str:
 
 
 def test_a_deployment(target: str) -> None:
-    mlflow: Any = get_deploy_client(target)
-    made = mlflow.create_deployment("stub-1", "models:/stub/1", config={"workers": "1", "wait": 30})
+    plugin: Any = get_deploy_client(target)
+    made = plugin.create_deployment("stub-1", "models:/stub/1", config={"workers": "1", "wait": 30})
     assert (made["name"], made["flavor"], made["state"]) == ("stub-1", "python_function", "ready")
-    assert code(mlflow.create_deployment, "stub-1", "models:/stub/1") == "RESOURCE_ALREADY_EXISTS"
-    assert code(mlflow.create_deployment, "mine", "models:/stub/1") == "INVALID_PARAMETER_VALUE"
-    assert code(mlflow.create_deployment, "x-1", "runs:/0/model") == "INVALID_PARAMETER_VALUE"
-    assert code(mlflow.create_deployment, "stub-9", "models:/stub/9") == "RESOURCE_DOES_NOT_EXIST"
+    assert code(plugin.create_deployment, "stub-1", "models:/stub/1") == "RESOURCE_ALREADY_EXISTS"
+    assert code(plugin.create_deployment, "mine", "models:/stub/1") == "INVALID_PARAMETER_VALUE"
+    assert code(plugin.create_deployment, "x-1", "runs:/0/model") == "INVALID_PARAMETER_VALUE"
+    assert code(plugin.create_deployment, "stub-9", "models:/stub/9") == "RESOURCE_DOES_NOT_EXIST"
     assert (
-        code(mlflow.create_deployment, "stub-2", "models:/stub/2", "onnx")
+        code(plugin.create_deployment, "stub-2", "models:/stub/2", "onnx")
         == "INVALID_PARAMETER_VALUE"
     )
     wrong = ("stub-2", "models:/stub/2", None, {"workers": "x"})
-    assert code(mlflow.create_deployment, *wrong) == "INVALID_PARAMETER_VALUE"
-    assert [row["name"] for row in mlflow.list_deployments()] == ["stub-1"]
-    assert mlflow.get_deployment("stub-1")["signature"]
-    found = mlflow.predict("stub-1", FRAME)
+    assert code(plugin.create_deployment, *wrong) == "INVALID_PARAMETER_VALUE"
+    assert [row["name"] for row in plugin.list_deployments()] == ["stub-1"]
+    assert plugin.get_deployment("stub-1")["signature"]
+    found = plugin.predict("stub-1", FRAME)
     assert isinstance(found, PredictionsResponse)
     assert found["predictions"] == [1.5, 2.5]
     assert len(found.get_predictions()) == 2
     assert (
-        code(mlflow.predict, "stub-1", FRAME.rename(columns={"x": "y"}))
+        code(plugin.predict, "stub-1", FRAME.rename(columns={"x": "y"}))
         == "INVALID_PARAMETER_VALUE"
     )
-    assert code(mlflow.predict, None, FRAME) == "INVALID_PARAMETER_VALUE"
-    assert code(mlflow.explain, "stub-1", FRAME) == "NOT_IMPLEMENTED"
-    updated = mlflow.update_deployment("stub-1", config={"idle_timeout": "12h"})
+    assert code(plugin.predict, None, FRAME) == "INVALID_PARAMETER_VALUE"
+    assert code(plugin.explain, "stub-1", FRAME) == "NOT_IMPLEMENTED"
+    updated = plugin.update_deployment("stub-1", config={"idle_timeout": "12h"})
     assert (updated["flavor"], updated["options"]["idle_timeout"]) == ("python_function", 43200)
-    assert code(mlflow.update_deployment, "stub-1", "models:/stub/2") == "INVALID_PARAMETER_VALUE"
+    assert code(plugin.update_deployment, "stub-1", "models:/stub/2") == "INVALID_PARAMETER_VALUE"
     for _ in range(2):
-        mlflow.delete_deployment("stub-1")
-    assert code(mlflow.predict, "stub-1", FRAME) == "RESOURCE_DOES_NOT_EXIST"
-    assert mlflow.create_deployment("other-2", "models:/other/latest")["version"] == 2
+        plugin.delete_deployment("stub-1")
+    assert code(plugin.predict, "stub-1", FRAME) == "RESOURCE_DOES_NOT_EXIST"
+    assert plugin.create_deployment("other-2", "models:/other/latest")["version"] == 2
 
 
 @pytest.fixture
@@ -86,27 +91,27 @@ def alias(registry_uri: str) -> Iterator[MlflowClient]:
 def test_an_endpoint_serves_the_version_that_its_alias_names(
     target: str, controller: Controller, alias: MlflowClient
 ) -> None:
-    mlflow: Any = get_deploy_client(target)
+    plugin: Any = get_deploy_client(target)
     config = {"canary.steps": "[]", "checks.replay": "0"}
-    made = mlflow.create_deployment(ENDPOINT, "models:/other@live", config=config)
+    made = plugin.create_deployment(ENDPOINT, "models:/other@live", config=config)
     assert made["policy"]["canary"]["steps"] == []
-    assert code(mlflow.create_endpoint, ENDPOINT) == "RESOURCE_ALREADY_EXISTS"
-    until_sync(lambda: mlflow.get_endpoint(ENDPOINT)["champion"] == 1, what="a champion")
-    assert mlflow.predict(endpoint=ENDPOINT, inputs=FRAME)["predictions"] == [1.5, 2.5]
-    assert [row["name"] for row in mlflow.list_deployments(endpoint=ENDPOINT)] == ["other-1"]
+    assert code(plugin.create_endpoint, ENDPOINT) == "RESOURCE_ALREADY_EXISTS"
+    until_sync(lambda: plugin.get_endpoint(ENDPOINT)["champion"] == 1, what="a champion")
+    assert plugin.predict(endpoint=ENDPOINT, inputs=FRAME)["predictions"] == [1.5, 2.5]
+    assert [row["name"] for row in plugin.list_deployments(endpoint=ENDPOINT)] == ["other-1"]
 
-    updated = mlflow.update_deployment(ENDPOINT, "models:/other/2", config={"wait": "60"})
+    updated = plugin.update_deployment(ENDPOINT, "models:/other/2", config={"wait": "60"})
     assert updated["champion"] == 2
     with Client(controller.url) as client:
         assert client.predict(ENDPOINT, FRAME).model_version == 2
-    assert code(mlflow.update_deployment, ENDPOINT, "models:/other/9") == "INVALID_PARAMETER_VALUE"
+    assert code(plugin.update_deployment, ENDPOINT, "models:/other/9") == "INVALID_PARAMETER_VALUE"
 
-    changed = mlflow.update_endpoint(ENDPOINT, {"keep_previous": "2h"})
+    changed = plugin.update_endpoint(ENDPOINT, {"keep_previous": "2h"})
     assert (changed["policy"]["keep_previous"], changed["policy"]["canary"]["steps"]) == (7200, [])
-    assert [one["name"] for one in mlflow.list_endpoints()] == [ENDPOINT]
+    assert [one["name"] for one in plugin.list_endpoints()] == [ENDPOINT]
     for _ in range(2):
-        mlflow.delete_endpoint(ENDPOINT)
-    assert code(mlflow.get_endpoint, ENDPOINT) == "RESOURCE_DOES_NOT_EXIST"
+        plugin.delete_endpoint(ENDPOINT)
+    assert code(plugin.get_endpoint, ENDPOINT) == "RESOURCE_DOES_NOT_EXIST"
 
 
 def test_the_command_line(

@@ -166,7 +166,7 @@ def test_compare_shows_versions_that_were_never_deployed(controller: Controller)
         page = controller.call("GET", "/dashboard/compare/stub?versions=1,4,2").text
         return page if "<h2>stub-4</h2>" in page else ""
 
-    page = until_sync(compared, what="the versions as the registry has them")
+    page = until_sync(compared, timeout=60, what="the versions as the registry has them")
     assert page.count("Never deployed") >= 1
     assert '<td class="num">1.5</td>' in page  # the metric of its run
     # The files of a version that is not deployed are read as well.
