@@ -17,7 +17,7 @@ from model_deployment.http.handshake import is_handshake
 from model_deployment.http.request_parsing import RequestParsing, new_parser
 from model_deployment.proxy.asgi_cycle import disconnect, new_cycle
 from model_deployment.proxy.asgi_scope import asgi_scope, with_tags
-from model_deployment.proxy.caller_line import HangUpWatch, end_with_reset
+from model_deployment.proxy.caller_line import HangUpWatch, end_with_reset, has_unread
 from model_deployment.proxy.caller_request import BUFFERED, CallerGone, CallerRequest, is_long
 from model_deployment.proxy.callers import Callers
 from model_deployment.proxy.fair_reading import LARGE_PIECE, FairFlow
@@ -131,7 +131,8 @@ class CallerConnection(RequestParsing, asyncio.BufferedProtocol):
         self._flow.resume_writing()
 
     def close_if_idle(self) -> None:
-        if self._current is None:
+        """Close, unless a request is under way, or something has come that may be one."""
+        if self.idle and not self.transport.is_closing() and not has_unread(self.transport):
             self.transport.close()
 
     # ---- The parser
@@ -255,8 +256,6 @@ class CallerConnection(RequestParsing, asyncio.BufferedProtocol):
             self._start(self._waiting.popleft())
         elif self._refusal:
             super().refuse(self._refusal)
-        elif self._callers.closing_idle:
-            self.transport.close()
         if not (self._waiting or self.transport.is_closing()):
             self._flow.resume_reading()
 

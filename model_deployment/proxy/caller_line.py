@@ -18,8 +18,17 @@ _LOOK = 1.0
 
 def has_hung_up(transport: asyncio.Transport) -> bool:
     """Whether a caller has hung up, also if nothing is read from the connection."""
+    return _is(transport, select.POLLRDHUP)
+
+
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Whether something has come from a caller that is not read yet: bytes, or their end."""
+    return _is(transport, select.POLLIN)
+
+
+def _is(transport: asyncio.Transport, event: int) -> bool:
     poll = select.poll()
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    poll.register(transport.get_extra_info("socket").fileno(), event)
     return bool(poll.poll(0))
 
 

@@ -38,8 +38,6 @@ class Callers:
         self.open: set[CallerConnection] = set()
         #: Connections end with the next answer.
         self.closing = False
-        #: Connections end wherever no request is under way.
-        self.closing_idle = False
         #: Tasks of ASGI applications, which may go on after their answers.
         self.tasks: set[asyncio.Task[Any]] = set()
         self.loop = asyncio.get_running_loop()

@@ -106,9 +106,6 @@ class ProxyServer:
             await self._say_goodbye(last=last)
             if self._tunnels is not None:
                 self._tunnels.close()  # they would have no end
-            self._callers.closing_idle = True
-            for connection in [*self._callers.open]:
-                connection.close_if_idle()
             await self._wait_for_end(patience + _LAST_ANSWERS)
         finally:
             late.cancel()
@@ -206,6 +203,9 @@ class ProxyServer:
     async def _wait_for_end(self, seconds: float) -> None:
         end = self._loop.time() + seconds
         while self._callers.open or self._callers.tasks or self._accepting or self._tunnels:
+            # Again and again: what a busy server has not read yet may be no whole request.
+            for connection in [*self._callers.open]:
+                connection.close_if_idle()
             if self._loop.time() >= end:
                 return
             await asyncio.sleep(0.01)

@@ -144,6 +144,26 @@ async def test_a_server_that_stops_cuts_off_a_body_without_an_end(
     await caller.close()
 
 
+async def test_a_server_that_stops_answers_what_has_come_already(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_server, "_GOODBYE", 0)
+    front = await serve(echo)
+    server, port = await started(front.routes)
+    with (
+        socket.create_connection((HOST, port)) as complete,
+        socket.create_connection((HOST, port)) as begun,
+    ):
+        await until(lambda: server.connections == 2, what="both connections")
+        # The event loop sees neither before the server is told to stop.
+        complete.sendall(post(b"late"))
+        begun.sendall(b"POST /stub")
+        async with asyncio.timeout(2):
+            await server.stop(last=True, patience=30)
+        assert complete.recv(4096).endswith(b"late")
+        assert begun.recv(4096) == b""
+
+
 async def test_a_server_that_shares_its_socket_leaves_it_to_the_others(serve: Serve) -> None:
     front = await serve(echo)
     listener = socket.create_server((HOST, 0))
