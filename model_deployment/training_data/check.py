@@ -5,10 +5,7 @@ It reads a :class:`Task` from its standard input and writes a JSON object to its
 memory and processor time, because the file can be made to break its reader.
 """
 
-import ctypes
 import json
-import os
-import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +15,8 @@ import pyarrow as pa
 
 from model_deployment.training_data.columns import MISSING, ColumnCheck, Kind, kind_of_type
 from model_deployment.training_data.tables import Table, TooMuch, UnreadableTable, read, sniff
+from model_deployment.worker import limits
 
-#: prctl(2); signal(7).
-_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 #: Rows of the original data that say what its columns are.
 _ORIGINAL_ROWS = 200_000
 #: Columns that a message lists, and that the answer has.
@@ -122,29 +118,20 @@ def _refusal(kind: str, message: str, errors: list[dict[str, Any]] | None = None
     return {"refusal": kind, "message": message, "errors": errors or []}
 
 
-def _limit_resources(memory: int, seconds: int) -> None:
-    os.nice(10)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+def _limit(memory: int, seconds: int) -> None:
+    # It writes its answer to a pipe, and nothing else.
+    limits.limit_resources(memory, seconds, file_bytes=0)
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     # Its allocations fail at the limit; those of others are taken from a reserve made in advance.
     pa.set_memory_pool(pa.system_memory_pool())
 
 
-def _end_with(parent: int) -> None:
-    """End when the process that wants the answer ends; Linux only."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
-    if os.getppid() != parent:  # it has ended already
-        sys.exit(1)
-
-
 def main() -> None:
     """Check the file that the standard input names."""
     task = json.load(sys.stdin)
-    _end_with(task["parent"])
-    _limit_resources(task["memory"], task["seconds"])
+    limits.end_with(task["parent"])
+    _limit(task["memory"], task["seconds"])
     try:
         answer = check(task)
     except (MemoryError, pa.ArrowMemoryError):
