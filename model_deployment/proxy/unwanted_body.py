@@ -43,16 +43,16 @@ class UnwantedBodies:
             size: bytes of the body that are still to come; None if nobody knows.
             ended: called when they have come, or nobody waits for them any more.
         """
-        flow.move(self._turns)
-        one = UnwantedBody(transport.get_protocol(), flow, size)
-        self._open[one] = None
 
-        def finish() -> None:
+        def leave(one: UnwantedBody) -> None:
             del self._open[one]
             ended()
 
-        one.begin(finish)
+        one = UnwantedBody(transport.get_protocol(), flow, size, leave)
+        self._open[one] = None
         transport.set_protocol(one)
+        flow.move(self._turns)
+        flow.resume_reading()
         if len(self._open) > _MOST:
             next(iter(self._open)).finish()
 
@@ -60,19 +60,22 @@ class UnwantedBodies:
 class UnwantedBody(asyncio.BufferedProtocol):
     """The protocol of one connection. What is no body goes to the protocol before."""
 
-    def __init__(self, connection: asyncio.BaseProtocol, flow: FairFlow, size: int | None) -> None:
+    def __init__(
+        self,
+        connection: asyncio.BaseProtocol,
+        flow: FairFlow,
+        size: int | None,
+        ended: Callable[["UnwantedBody"], None],
+    ) -> None:
+        """``ended`` is called once, with this."""
         self._connection = connection
         self._flow = flow
         self._left = size
-        self._ended: Callable[[], None] | None = None
+        self._ended: Callable[[UnwantedBody], None] | None = ended
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + _LONGEST
         self._came = True
-
-    def begin(self, ended: Callable[[], None]) -> None:
-        self._ended = ended
         self._look()
-        self._flow.resume_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _READ
@@ -103,7 +106,7 @@ class UnwantedBody(asyncio.BufferedProtocol):
         self._timer.cancel()
         if self._ended is not None:
             ended, self._ended = self._ended, None
-            ended()
+            ended(self)
 
     def _look(self) -> None:
         """Wait no longer for a caller who sends nothing, or sends for ever."""
