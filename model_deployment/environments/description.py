@@ -95,7 +95,7 @@ def verified(place: Path) -> Description:
     """The description of an environment that is whole, as far as a look tells. Takes a millisecond.
 
     Packages that were removed are noticed by their entries in the folder of packages, and by one file
-    of each.
+    of each, and of each package in it.
 
     Raises:
         FileNotFoundError: there is none.
@@ -108,7 +108,7 @@ def verified(place: Path) -> Description:
     if found.fixed and str(place.resolve()) != found.folder:
         raise Broken("it was moved, which environments of conda do not survive")
     check_base(found)
-    packages = place / found.packages
+    packages = str(place / found.packages)
     try:
         with os.scandir(packages) as entries:
             there = {entry.name for entry in entries}
@@ -117,7 +117,7 @@ def verified(place: Path) -> Description:
     if missing := [name for name in found.entries if name not in there]:
         raise Broken(f"of its packages, {missing[0]} is missing")
     for witness in found.witnesses:
-        if not os.path.lexists(packages / witness):
+        if not os.path.lexists(f"{packages}/{witness}"):
             raise Broken(f"of its packages, {witness} is missing")
     return found
 

@@ -118,10 +118,18 @@ def read_mlmodel(model: Path) -> dict[str, Any]:
 def requirement_lines(text: str) -> list[str]:
     """The lines of a file of requirements, without comments and empty ones.
 
-    A line that ends with a backslash goes on in the next one, as pip reads it.
+    A line that ends with a backslash goes on in the next one, unless it is a comment, as pip reads it.
     """
-    joined = re.sub(r"\\[ \t]*\r?\n", " ", text)
-    return [line for line in map(uncommented, joined.splitlines()) if line]
+    found, begun = [], ""
+    for line in [*text.splitlines(), ""]:
+        comment = line.lstrip().startswith("#")
+        part = line.rstrip()
+        if part.endswith("\\") and not comment:
+            begun += f"{part[:-1]} "
+            continue
+        found.append(uncommented(f"{begun} {line}"))
+        begun = ""
+    return [line for line in found if line]
 
 
 def uncommented(line: str) -> str:

@@ -38,7 +38,7 @@ _NO_MODULE = frozenset(
     }
 )
 #: Files that are looked at in each verification, at most.
-_WITNESSES = 400
+_WITNESSES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +134,23 @@ def _top_level(one: importlib.metadata.Distribution, packages: Path) -> tuple[st
 
 
 def _witnesses(packages: Path, entries: Iterable[str]) -> list[str]:
-    """A file of each package: a folder that was emptied has none."""
-    found = []
-    for entry in entries:
-        for name in ("__init__.py", "RECORD"):
-            if (packages / entry / name).is_file():
-                found.append(f"{entry}/{name}")
-                break
-    return found[:_WITNESSES]
+    """Files of each package, and one of each package in it: a folder that was emptied has none."""
+    folders = [packages / entry for entry in entries if (packages / entry).is_dir()]
+    found = [file for folder in folders for file in _of_folder(folder)]
+    for folder in folders:
+        found += sorted(path for path in folder.glob("*/__init__.py") if path.is_file())
+    return [str(file.relative_to(packages)) for file in found[:_WITNESSES]]
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    for name in ("__init__.py", "RECORD"):
+        if (folder / name).is_file():
+            return [folder / name]
+    if folder.suffix == ".libs":  # the libraries that the modules of a wheel load
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    # One that several packages have in common, such as ``google``.
+    files = [path for path in folder.rglob("*") if path.suffix != ".pyc" and path.is_file()]
+    return [min(files)] if files else []
 
 
 def size(folder: Path) -> int:

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,8 @@ def _uv(job: Job, python: Python, work: Workshop) -> None:
             install.append(f"--allow-insecure-host={value}")
     for files in requirement_files.write(job.needs, job.server, work.sources, uv=True):
         work.tell("resolving")
-        work.run([*install, *files], further)
+        with _builders_may_miss(job, files, work):
+            work.run([*install, *files], further)
 
 
 def _uv_cache(work: Workshop) -> dict[str, str]:
@@ -90,12 +91,34 @@ def _virtualenv(job: Job, python: Python, work: Workshop) -> None:
     ]  # fmt: skip
     for files in requirement_files.write(job.needs, job.server, work.sources, uv=False):
         work.tell("resolving")
-        try:
-            work.run([*install, *files])
-        except StepFailed as failed:
-            if not failed.explanation.uncertain:
-                raise
-            _install_again([*install, *files], work)
+        with _builders_may_miss(job, files, work):
+            _install_with_pip([*install, *files], work)
+
+
+def _install_with_pip(command: Sequence[str], work: Workshop) -> None:
+    try:
+        work.run(command)
+    except StepFailed as failed:
+        if not failed.explanation.uncertain:
+            raise
+        _install_again(command, work)
+
+
+@contextlib.contextmanager
+def _builders_may_miss(job: Job, files: tuple[str, ...], work: Workshop) -> Iterator[None]:
+    """Go on without what builds packages, where a model brings packages and asks for no index.
+
+    MLflow writes versions of pip, setuptools and wheel beside each model, and nobody puts these among them.
+
+    Raises:
+        StepFailed: of anything else.
+    """
+    try:
+        yield
+    except StepFailed as failed:
+        if files != requirement_files.BUILD or "--no-index" not in job.needs.options:
+            raise
+        work.log.write(f"without {', '.join(job.needs.build_dependencies)}: {failed}")
 
 
 def _install_again(command: Sequence[str], work: Workshop) -> None:

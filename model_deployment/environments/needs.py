@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import os.path
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePosixPath
 
 from packaging.version import InvalidVersion, Version
 
@@ -154,8 +156,10 @@ class _Reader:
         return _sorted(one.text for one in lines if one.kind is LineKind.PACKAGE)
 
     def _add(self, text: str, source: str, depth: int) -> None:
-        for line in requirement_lines(text):
+        for line in chain.from_iterable(map(requirement_line.split, requirement_lines(text))):
             found = self._parsed(line, source)
+            if found.kind is LineKind.FOLDER_OPTION:
+                found = self._beside(found, source)
             if found.kind in (LineKind.REQUIREMENTS, LineKind.CONSTRAINTS):
                 if depth == _DEEPEST:
                     raise _refused(line, source, "its files name each other")
@@ -172,6 +176,13 @@ class _Reader:
             if found.kind is LineKind.PACKAGE:
                 self._constraints.add(found.text)
 
+    def _beside(self, line: RequirementLine, source: str) -> RequirementLine:
+        """A folder of packages, which pip takes beside the file that names it if there is one."""
+        path = os.path.normpath(PurePosixPath(source).parent / line.path)
+        if not (self._model / path).is_dir():
+            return line
+        return replace(line, text=f"--find-links ./{path}", path=path)
+
     def _file(self, line: RequirementLine, source: str) -> str:
         path = self._model / line.path
         if not path.is_file() or not path.resolve().is_relative_to(self._model.resolve()):
@@ -180,7 +191,7 @@ class _Reader:
 
     def _parsed(self, line: str, source: str) -> RequirementLine:
         try:
-            return requirement_line.parse(line, self._python)
+            return requirement_line.parse(line, self._python, str(PurePosixPath(source).parent))
         except InvalidLine as error:
             raise _refused(line, source, str(error)) from error
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ class Pythons:
     )
     #: What programs said they are, by path and time of change in nanoseconds.
     _asked: dict[tuple[str, int], Python | None] = field(default_factory=dict)
+    #: Held while one is asked: builds run in threads, and need the same ones.
+    _asking: threading.Lock = field(default_factory=threading.Lock)
 
     def find(self, wanted: str, manager: EnvManager, work: Workshop) -> Python:
         """That of a version, else of the same minor version.
@@ -66,7 +69,6 @@ class Pythons:
         if here:
             nearest = max(here, key=_numbers)
             note = f"Python {wanted} cannot be had: {why}; built with {nearest.version}"
-            work.log.write(note)
             work.tell(note)
             return Python(nearest.path, nearest.version, note)
         raise BuildFailed(
@@ -87,13 +89,12 @@ class Pythons:
             key = (path, Path(path).stat().st_mtime_ns)
         except OSError:
             return None
-        if key not in self._asked:
-            self._asked[key] = None
-            with contextlib.suppress(ValueError, TypeError):
-                name, version, level, base = json.loads(work.ask([path, "-I", "-c", _ASK]))
-                if name == "cpython" and level == "final":
-                    self._asked[key] = Python(base if os.access(base, os.X_OK) else path, version)
-        return self._asked[key]
+        with self._asking:
+            if key not in self._asked:
+                # One that did not answer, since the machine is busy, is asked again by the next build.
+                with contextlib.suppress(ValueError, TypeError):
+                    self._asked[key] = _answer(path, work.ask([path, "-I", "-c", _ASK]))
+            return self._asked.get(key)
 
     def _download(self, wanted: str, manager: EnvManager, work: Workshop) -> tuple[str, bool]:
         """Why a version could not be installed, and whether that is for ever; nothing if it was."""
@@ -127,6 +128,18 @@ class Pythons:
             parts = failed.explanation.text.split(" / ")
             return " / ".join(dict.fromkeys([parts[0], parts[-1]])), failed.explanation.permanent
         return "", False
+
+
+def _answer(path: str, said: str) -> Python | None:
+    """What a program is by what it says; None for another Python, or one that is no release.
+
+    Raises:
+        ValueError, TypeError: it did not say what was asked.
+    """
+    name, version, level, base = json.loads(said)
+    if name != "cpython" or level != "final":
+        return None
+    return Python(base if os.access(base, os.X_OK) else path, version)
 
 
 def _chosen(here: list[Python], wanted: str) -> Python | None:

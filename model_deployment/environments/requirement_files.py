@@ -3,9 +3,17 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from model_deployment.environments import server_packages
 from model_deployment.environments.needs import Needs
 
+#: The step of what builds packages.
+BUILD = ("-r", "build.txt")
+#: Asks for a hash of each package.
+_HASHES = "--require-hashes"
+#: Options for the packages of the model alone.
+_OF_THE_MODEL = (_HASHES, "--constraint")
 #: Options that uv takes on its command line, or does not know.
 _NOT_OF_UV = ("--pre", "--prefer-binary", "--trusted-host", "--use-feature", "--only-final")
 
@@ -20,10 +28,12 @@ def write(
     """
     options = [one for one in needs.options if not uv or one.partition(" ")[0] not in _NOT_OF_UV]
     constraints = [part for name in write_constraints(needs, folder) for part in ("-c", name)]
+    # What the model did not name itself has no hash, and is not among its constraints.
+    unhashed = [one for one in options if one.partition(" ")[0] not in _OF_THE_MODEL]
     if needs.build_dependencies:
-        _write(folder / "build.txt", [*options, *needs.build_dependencies])
-        yield "-r", "build.txt"
-    hashed = any(" --hash" in line for line in needs.requirements)
+        _write(folder / BUILD[-1], [*unhashed, *needs.build_dependencies])
+        yield BUILD
+    hashed = _HASHES in options or any(" --hash" in line for line in needs.requirements)
     first = needs.requirements if hashed else (*needs.requirements, *server)
     if first:
         _write(
@@ -32,9 +42,8 @@ def write(
         yield "-r", "requirements.txt", *constraints
     if hashed and server:
         # One hash has pip ask for those of all packages. So the server comes behind, and changes none.
-        plain = [line.partition(" --hash")[0] for line in needs.requirements]
-        _write(folder / "pinned.txt", [one for one in plain if not one.startswith("./")])
-        _write(folder / "server.txt", [*options, *only_wheels(server), *server])
+        _write(folder / "pinned.txt", filter(None, map(_constraint, needs.requirements)))
+        _write(folder / "server.txt", [*unhashed, *only_wheels(server), *server])
         yield "-r", "server.txt", "-c", "pinned.txt"
 
 
@@ -44,6 +53,16 @@ def write_constraints(needs: Needs, folder: Path) -> list[str]:
         return []
     _write(folder / "constraints.txt", needs.constraints)
     return ["constraints.txt"]
+
+
+def _constraint(line: str) -> str:
+    """A requirement as a constraint, which has no hash and no extras; empty for a file without a name."""
+    try:
+        requirement = Requirement(line.partition(" --")[0])
+    except InvalidRequirement:
+        return ""
+    requirement.extras = set()
+    return str(requirement)
 
 
 def only_wheels(server: Iterable[str]) -> list[str]:

@@ -6,8 +6,9 @@ The format is pip's: https://pip.pypa.io/en/stable/reference/requirements-file-f
 import os.path
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from urllib.parse import unquote
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -56,18 +57,40 @@ _FILES = {"-r": LineKind.REQUIREMENTS, "--requirement": LineKind.REQUIREMENTS}
 _FILES |= {"-c": LineKind.CONSTRAINTS, "--constraint": LineKind.CONSTRAINTS}
 _EDITABLE = ("-e", "--editable")
 _LINKS = ("-f", "--find-links")
-_LONG = {"-i": "--index-url", "--pypi-url": "--index-url", "-f": "--find-links"}
+_LONG = {
+    "-i": "--index-url",
+    "--pypi-url": "--index-url",
+    "-f": "--find-links",
+    "-c": "--constraint",
+}
 #: ``--hash`` and the like, behind a package.
 _OF_PACKAGE = re.compile(
     r"\s+--(hash|config-settings?|global-option|install-option)\b.*$", re.DOTALL
 )
+#: Before another option that is none of a package.
+_FURTHER = re.compile(
+    r"\s+(?=-(?:-(?!hash|config-setting|global-option|install-option)[a-z]|[a-zA-Z][\s=]))"
+)
 _ADDRESS = re.compile(r"(?:[a-z0-9]+\+)?[a-z]{2,}://|file:", re.IGNORECASE)
 _ARCHIVE = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
+#: A package, and where it is. Behind an address there is a space before a marker.
+_AT = re.compile(
+    r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<address>\S+)(?P<marker>\s+;.*)?"
+)
 _EXTRAS = re.compile(r"(?P<path>[^\[\];]+?)(?P<extras>\[[^\]]*\])?\s*(?P<marker>;.*)?")
 
 
-def parse(line: str, python: str) -> RequirementLine:
+def split(line: str) -> list[str]:
+    """The lines that a line stands for: pip takes several options in one, and uv does not."""
+    return _FURTHER.split(line) if line.startswith("-") else [line]
+
+
+def parse(line: str, python: str, folder: str = "") -> RequirementLine:
     """What a line without its comment is, for a Python version.
+
+    Args:
+        folder: where the file of the line is, below the model's folder. The files that it names are looked
+            for there, what is installed in the model's folder, as by pip.
 
     Raises:
         InvalidLine: it is nothing that pip reads.
@@ -75,10 +98,16 @@ def parse(line: str, python: str) -> RequirementLine:
     if any(not char.isprintable() and char != "\t" for char in line):
         raise InvalidLine("it has characters that cannot be printed")
     if line.startswith("-"):
-        return _option(line, python)
+        return _option(line, python, folder)
     match = _OF_PACKAGE.search(line)
     further = " ".join(match[0].split()) if match else ""
     text = line[: match.start()].strip() if match else line
+    named = _AT.fullmatch(text)
+    if (path := _relative(named["address"] if named else text)) is not None:
+        # pip knows no paths behind a name, and uv looks elsewhere for them.
+        behind = f"{named['extras'] or ''}{named['marker'] or ''}" if named else ""
+        found = _local(f"{path}{behind}", further, python)
+        return replace(found, name=canonicalize_name(named["name"])) if named else found
     if _is_path(text):
         return _local(text, further, python)
     if _ADDRESS.match(text):
@@ -110,6 +139,17 @@ def _applies(requirement: Requirement, python: str) -> bool | None:
     if met:
         requirement.marker = None
     return met
+
+
+def _relative(address: str) -> str | None:
+    """The path in an address such as ``file:wheels/own.whl``, or that stands in the place of one.
+
+    None for an address with a place of its own, and for what is none.
+    """
+    if address[:5].lower() == "file:":
+        path = unquote(address[5:].partition("#")[0])
+        return None if path.startswith("/") else path
+    return address if address.startswith(("./", "../")) else None
 
 
 def _is_path(text: str) -> bool:
@@ -157,18 +197,28 @@ def _of_file(path: str) -> tuple[str, str]:
     return name, f"=={version}"
 
 
-def _option(line: str, python: str) -> RequirementLine:
+def _option(line: str, python: str, folder: str) -> RequirementLine:
     name, value = _split(line)
-    if name in _FILES:
-        return RequirementLine(_FILES[name], line, path=_below(value))
+    path = _relative(value) or ("" if _ADDRESS.match(value) else value)
+    if name in _FILES and path:
+        return RequirementLine(_FILES[name], line, path=_below(os.path.join(folder, path)))  # noqa: PTH118
+    if _FILES.get(name) is LineKind.REQUIREMENTS:
+        raise InvalidLine("further requirements have to be in the model's folder")
     if name in _EDITABLE:
         # The place where it would be linked to is not there any more after the build.
-        value = value.partition("#egg=")[0] if _ADDRESS.match(value) else value
+        value = _without_egg(value) if _ADDRESS.match(value) else value
         return parse(value if _ADDRESS.match(value) or "/" in value else f"./{value}", python)
-    if name in _LINKS and value and not _ADDRESS.match(value) and not value.startswith("/"):
-        path = _below(value)
+    if name in _LINKS and path and not path.startswith("/"):
+        path = _below(path)
         return RequirementLine(LineKind.FOLDER_OPTION, f"--find-links ./{path}", path=path)
     return RequirementLine(LineKind.OPTION, _with(_LONG.get(name, name), value))
+
+
+def _without_egg(address: str) -> str:
+    """An address without the name of what is there, which uv does not want to be told."""
+    address, _, behind = address.partition("#")
+    further = "&".join(one for one in behind.split("&") if not one.startswith("egg="))
+    return f"{address}#{further}" if further else address
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -190,7 +240,7 @@ def _below(path: str) -> str:
     Raises:
         InvalidLine: it is elsewhere.
     """
-    short = os.path.normpath(path.removeprefix("file:")) if path else ""
+    short = os.path.normpath(path) if path else ""
     if not short:
         raise InvalidLine("it names no file")
     if short.startswith("/") or short == ".." or short.startswith("../"):

@@ -28,8 +28,9 @@ _log = logging.getLogger(__name__)
 _AT_ONCE, _READERS = 2, 4
 #: Seconds for which an environment is taken to be whole. Each start looks anew.
 _FRESH = 5.0
-#: Seconds for which ``tidy`` leaves one that was asked for, and ``close`` waits for a build.
-_WANTED, _ENDING = 5.0, 5.0
+#: Seconds for which ``tidy`` leaves one that was asked for, longer than a look holds.
+#: Seconds that ``close`` waits for a build.
+_WANTED, _ENDING = 2 * _FRESH, 5.0
 #: Models whose needs are remembered.
 _REMEMBERED = 4096
 
@@ -103,7 +104,8 @@ class Environments:
         found = self._reading.get(key)
         needs = self._remembered(key)
         if needs is not None:
-            self._looked.pop(needs.digest, None)
+            # Looked at anew, and wanted all the while.
+            self._looked[needs.digest] = time.monotonic() - _FRESH
             found = self._state(needs, model)
         if isinstance(found, Failed):
             self._reading.pop(key, None)

@@ -295,6 +295,7 @@ class ModelEnvironments:
         }
         self._records = {one: self._records[one] for one in kept}
         await asyncio.to_thread(self._remove_but, kept)
+        self._sizes = None  # what was removed is shown no longer
 
     def _remove_but(self, kept: Collection[str]) -> None:
         self._store.tidy(kept)

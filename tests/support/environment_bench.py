@@ -8,19 +8,17 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_deployment.core.options import EnvManager
-from model_deployment.environments.environment import (
-    BuildFailed,
-    Environment,
-    Failed,
-    Ready,
-)
+from model_deployment.environments.environment import BuildFailed, Environment, Failed, Ready
 from model_deployment.environments.store import Environments
 from tests.support import tiny_wheels
 from tests.support.waiting import until
 
 UV = EnvManager.UV
+#: The Python of the tests, as models ask for it.
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class EnvironmentBench:
@@ -55,7 +53,7 @@ class EnvironmentBench:
         for store in self._stores:
             store.close()
 
-    def model(self, name: str, requirements: str, **kwargs: str) -> Path:
+    def model(self, name: str, requirements: str, **kwargs: Any) -> Path:
         return tiny_wheels.model(self.folder / "models" / name, requirements, **kwargs)
 
     async def built(self, model: Path, manager: EnvManager = UV) -> Environment:

@@ -14,7 +14,7 @@ from tests.support.environment_bench import EnvironmentBench, installed
 from tests.support.tiny_wheels import sdist, wheel
 from tests.support.waiting import until, until_sync
 
-KILLS = 6
+KILLS = 4
 
 
 def controller(bench: EnvironmentBench, name: str) -> "subprocess.Popen[bytes]":

@@ -1,6 +1,5 @@
 """What a model needs, read from its folder: which spellings are the same, and which are not."""
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -8,19 +7,11 @@ import pytest
 
 from model_deployment.core.options import EnvManager
 from model_deployment.environments.environment import BuildFailed
-from model_deployment.environments.needs import Needs, read_needs, signature
+from model_deployment.environments.needs import read_needs, signature
 from tests.support import tiny_wheels
-from tests.support.tiny_wheels import wheel
+from tests.support.model_needs import needs
 
 UV = EnvManager.UV
-
-
-def needs(folder: Path, text: str, manager: EnvManager = UV, **kwargs: str) -> Needs:
-    model = folder / "model"
-    shutil.rmtree(model, ignore_errors=True)
-    return read_needs(tiny_wheels.model(model, text, **kwargs), manager)
-
-
 PLAIN = "mlflow==2.9.2\nnumpy==1.26.4\nscikit-learn[extra,more]>=1.3,<2\n"
 
 
@@ -36,9 +27,20 @@ PLAIN = "mlflow==2.9.2\nnumpy==1.26.4\nscikit-learn[extra,more]>=1.3,<2\n"
         "mlflow==2.9.2\nnumpy==1.26.4; python_version < '3.12'\n"
         "numpy==2.1; python_version >= '3.12'\nscikit-learn[extra,more]>=1.3,<2\n",
         "mlflow==2.9.2\nnumpy \\\n  ==1.26.4\nscikit-learn[extra,more]>=1.3,\\\r\n<2\n",
+        "# in C:\\models\\\nmlflow==2.9.2\n # \\\nnumpy==1.26.4\nscikit-learn[extra,more]>=1.3,<2 \\",
         "\ufeffmlflow==2.9.2\nnumpy==1.26.4\nscikit-learn[extra,more]>=1.3,<2\n",
     ],
-    ids=["order", "crlf", "comments", "names", "markers", "alternatives", "continued", "bom"],
+    ids=[
+        "order",
+        "crlf",
+        "comments",
+        "names",
+        "markers",
+        "alternatives",
+        "continued",
+        "backslash",
+        "bom",
+    ],
 )
 def test_spelling_of_requirements_does_not_change_the_digest(tmp_path: Path, text: str) -> None:
     plain = needs(tmp_path, PLAIN, python="3.11.7")
@@ -115,60 +117,12 @@ def test_requirements_that_are_corrupt_are_refused_for_good_and_named(
     assert named in str(raised.value)
 
 
-def test_files_that_name_each_other_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BuildFailed, match="name each other"):
-        needs(tmp_path, "-r requirements.txt\n")
-
-
 def test_yaml_that_is_corrupt_is_refused_for_good(tmp_path: Path) -> None:
     model = tiny_wheels.model(tmp_path, "numpy")
     (model / "python_env.yaml").write_text("python: [")
     with pytest.raises(BuildFailed, match=r"python_env\.yaml") as raised:
         read_needs(model, UV)
     assert raised.value.permanent
-
-
-def test_constraints_of_mlflow_are_constraints(tmp_path: Path) -> None:
-    model = tiny_wheels.model(tmp_path, "mlflow\n-c constraints.txt\n", python="3.11")
-    (model / "constraints.txt").write_text("numpy<2 # why\npywin32; sys_platform=='win32'\n")
-    before = read_needs(model, UV)
-    assert before.constraints == ("numpy<2",)
-    (model / "constraints.txt").write_text("numpy<1\n")
-    assert read_needs(model, UV).digest != before.digest
-
-
-def test_wheels_of_the_model_count_by_their_content(tmp_path: Path) -> None:
-    digests = set()
-    for folder, text in (("a", ""), ("b", ""), ("c", "other = 1\n")):
-        model = tiny_wheels.model(tmp_path / folder, "wheels/own-1.0-py3-none-any.whl\n")
-        wheel(model / "wheels", "own", "1.0", files={"own/more.py": text})
-        found = read_needs(model, UV)
-        assert found.requirements == ("./wheels/own-1.0-py3-none-any.whl",)
-        assert found.names == ("own",)
-        digests.add(found.files[0][1])
-    assert len(digests) == 2
-
-
-def test_sources_of_the_model_are_installed_not_linked_to(tmp_path: Path) -> None:
-    model = tiny_wheels.model(tmp_path, "-e ./code\n--find-links=wheels\n")
-    wheel(model / "wheels", "own", "1.0")
-    (model / "code").mkdir()
-    (model / "code/pyproject.toml").write_text("[project]\nname='x'\nversion='1'\n")
-    before = read_needs(model, UV)
-    assert before.requirements == ("./code",)
-    assert before.options == ("--find-links ./wheels",)
-    (model / "code/pyproject.toml").write_text("[project]\nname='x'\nversion='2'\n")
-    assert read_needs(model, UV).digest != before.digest
-
-
-def test_link_out_of_the_model_is_not_read(tmp_path: Path) -> None:
-    secret = tmp_path / "secret.txt"
-    secret.write_text("password\n")
-    model = tiny_wheels.model(tmp_path / "model", "-r more.txt\n")
-    (model / "more.txt").symlink_to(secret)
-    with pytest.raises(BuildFailed) as raised:
-        read_needs(model, UV)
-    assert "password" not in str(raised.value)
 
 
 CONDA = (

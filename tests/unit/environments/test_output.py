@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from model_deployment.environments.output import explain, progress, unread_page
+from tests.support.cases import each
 
 OUTPUTS = Path(__file__).with_name("outputs")
 
@@ -102,7 +103,7 @@ def test_what_another_try_may_mend_is_not_permanent(name: str, words: str) -> No
     assert not unsatisfiable
 
 
-@pytest.mark.parametrize("path", sorted(OUTPUTS.glob("*.txt")), ids=lambda path: path.stem)
+@each("path", sorted(OUTPUTS.glob("*.txt")))
 def test_explanation_is_one_line_without_traces_and_advice(path: Path) -> None:
     text = told(path.stem)[0]
     assert "\n" not in text

@@ -48,3 +48,18 @@ def test_model_with_hashes_gets_its_server_behind_it(tmp_path: Path) -> None:
     assert second[0] == ("-r", "server.txt", "-c", "pinned.txt")
     assert (tmp_path / "pinned.txt").read_text() == "numpy==1.0\n"
     assert "uvicorn" in second[1]
+
+
+def test_hashes_are_asked_for_of_the_models_own_packages_only(tmp_path: Path) -> None:
+    hashed = f"--hash=sha256:{'0' * 64}"
+    text = (
+        f"--require-hashes\nlearner[more]==1.0 {hashed}\n/srv/own-1.0-py3-none-any.whl {hashed}\n"
+    )
+    model = tiny_wheels.model(tmp_path / "m", text, build=["pip==23"])
+    build, own, server = written(tmp_path, read_needs(model, EnvManager.UV))
+    assert build[1] == ["pip==23"]
+    assert own[1][0] == "--require-hashes"
+    assert "uvicorn" in server[1]
+    assert "--require-hashes" not in server[1]
+    # A constraint has a name, and no extras.
+    assert (tmp_path / "pinned.txt").read_text() == "learner==1.0\n"
