@@ -2,10 +2,11 @@
 
 import argparse
 import gc
+import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,7 +29,7 @@ _OWN_IMPORTS = 60.0
 
 
 def main() -> None:
-    """Import, restart without the module that starts threads if one does, and serve."""
+    """Import, restart without the module that forks cannot share if there is one, and serve."""
     options = _read()
     # -m put the folder of this package first; the modules of Python and its libraries come before it.
     sys.path.append(sys.path.pop(0))
@@ -38,13 +39,12 @@ def main() -> None:
     # Every fork shares what is allocated now, as long as the collector does not touch it.
     gc.disable()
     wanted = [name for name in options.preload.split(",") if name]
-    refused = [name for name in options.refuse.split(",") if name]
+    refused = json.loads(options.refuse)
     _import_own(_SERVING if wanted else _OWN)
     done = preload.preload(wanted, refused)
     if done.culprit:
-        names = preload.thread_names()
-        print(f"{done.culprit} starts threads ({names}): restarting without it", flush=True)  # noqa: T201
-        _restart([*refused, done.culprit])
+        print(f"{done.culprit} {done.why}: restarting without it", flush=True)  # noqa: T201
+        _restart({**refused, done.culprit: done.why})
     if any(name.startswith("mlflow.") for name in wanted) and (why := fitness.obstacle()):
         _give_up(f"this environment cannot fork model servers: {why}")
     from model_deployment.worker import warm_parent
@@ -69,7 +69,7 @@ def main() -> None:
 def _import_own(modules: Sequence[str]) -> None:
     done = preload.preload(modules, longest=_OWN_IMPORTS, altogether=_OWN_IMPORTS)
     if done.culprit:
-        _give_up(f"cannot fork: {done.culprit} is needed, and starts threads")
+        _give_up(f"cannot fork: {done.culprit} is needed, and {done.why}")
     for module, why in done.refused.items():
         _give_up(f"this environment cannot fork model servers: {module} {why}")
 
@@ -80,9 +80,9 @@ def _give_up(why: str) -> NoReturn:
     sys.exit(protocol.UNFIT)
 
 
-def _restart(refused: list[str]) -> None:
+def _restart(refused: Mapping[str, str]) -> None:
     rest = [word for word in sys.argv[1:] if not word.startswith("--refuse=")]
-    words = ["-m", "model_deployment.worker", f"--refuse={','.join(refused)}", *rest]
+    words = ["-m", "model_deployment.worker", f"--refuse={json.dumps(refused)}", *rest]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *words])  # noqa: S606
 
@@ -92,7 +92,7 @@ def _read() -> argparse.Namespace:
     parser.add_argument("--folder", required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--preload", default="")
-    parser.add_argument("--refuse", default="")
+    parser.add_argument("--refuse", default="{}", help="modules and why, as JSON")
     parser.add_argument("--linger", type=float, default=5.0)
     parser.add_argument(PADDING_ARGUMENT.rstrip("="), default="", help="room for a fork's title")
     return parser.parse_args()

@@ -42,6 +42,7 @@ class Invocations:
         self._flask: Any = None
         if importlib.util.find_spec("mlflow.pyfunc.scoring_server.wsgi") is not None:
             import flask
+            import flask.testing  # else with the first request
 
             self._flask = flask.Flask(__name__)
 

@@ -1,7 +1,8 @@
-"""Imports what models need before the first fork, and refuses modules that start threads.
+"""Imports what models need before the first fork, and refuses modules that forks cannot share.
 
 A fork has only the thread that forked. A lock that another thread held at that moment, of malloc or of a
-library, is never released in the child, so the parent must never have had a second thread.
+library, is never released in the child, so the parent must never have had a second thread. Connections,
+event loops and devices that a module has opened belong to one process, and forks close what they inherit.
 
 A module of a model's environment may do anything when it is imported: so the time is limited that a module
 may take, and that all of them may.
@@ -12,11 +13,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
+from model_deployment.worker import process_setup, shareable
 from model_deployment.worker.threads import environment as threads_environment
 
 #: With which libraries are loaded here: a pool of more would have threads.
@@ -36,8 +39,9 @@ LONGEST_IMPORT, LONGEST_IMPORTS = 30.0, 50.0
 class Preloaded:
     modules: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    #: The module that started a thread; this process cannot fork any longer.
+    #: The module that forks cannot share, so that this process cannot fork any longer, and why.
     culprit: str = ""
+    why: str = ""
 
 
 def threads() -> int:
@@ -51,20 +55,22 @@ class TookTooLong(BaseException):
 
 def preload(
     modules: Iterable[str],
-    refused: Iterable[str] = (),
+    refused: Mapping[str, str] = MappingProxyType({}),
     longest: float = LONGEST_IMPORT,
     altogether: float = LONGEST_IMPORTS,
 ) -> Preloaded:
-    """Import one after the other, up to the first that starts a thread.
+    """Import one after the other, up to the first that starts a thread, or keeps something open for itself.
 
     Args:
+        refused: those that are left out, and why.
         longest, altogether: seconds that one of them and all of them may take.
     """
-    done = Preloaded(refused=dict.fromkeys(refused, "starts threads when it is imported"))
+    done = Preloaded(refused=dict(refused))
     end = time.monotonic() + altogether
     for module in modules:
         if module in done.refused:
             continue
+        opened = shareable.Opened()
         left = min(longest, end - time.monotonic())
         try:
             with _within(left):
@@ -76,9 +82,12 @@ def preload(
             done.refused[module] = f"cannot be imported: {error!r}"[:300]
         else:
             done.modules.append(module)
-        if threads() > 1:
-            done.culprit = module
+        started = f"starts threads ({thread_names()})" if threads() > 1 else ""
+        if why := started or opened.obstacle():
+            done.culprit, done.why = module, why
             return done
+        for number in opened.numbers():
+            process_setup.keep(number)
     return done
 
 

@@ -28,27 +28,50 @@ _SOURCES = (
 )
 
 
+class Opened:
+    """What a process has open, before it imports or loads something that may open more."""
+
+    def __init__(self) -> None:
+        self._descriptors = _descriptors()
+        self._children = _children()
+
+    def obstacle(self) -> str:
+        """Why forks may not share what was opened since, in words that follow "it"; empty if they may."""
+        if _children() - self._children:
+            return "started another program"
+        mapped = _mapped_files()
+        for number, found in self._new().items():
+            if not _may_be_shared(number, *found, mapped):
+                return f"keeps {found[1][:100]} open"
+        return ""
+
+    def numbers(self) -> list[int]:
+        """The descriptors that were opened since."""
+        return [*self._new()]
+
+    def _new(self) -> dict[int, tuple[int, str, tuple[int, int]]]:
+        return {
+            number: found
+            for number, found in _descriptors().items()
+            if self._descriptors.get(number) != found
+        }
+
+
 class Before:
     """What a process has before it loads a model."""
 
     def __init__(self) -> None:
-        self._descriptors = _descriptors()
+        self._opened = Opened()
         #: The objects themselves: another one could get the address of one that is gone.
         self._sources = _random_sources()
-        self._children = _children()
 
     def obstacle(self) -> str:
         """Why forks may not share what was loaded since, in words that follow "it"; empty if they may."""
         threads = os.listdir("/proc/self/task")  # noqa: PTH208
         if len(threads) > 1:
             return f"has {len(threads)} threads once it is loaded"
-        if _children() - self._children:
-            return "started another program"
-        mapped = _mapped_files()
-        for number, (kind, target, inode) in _descriptors().items():
-            new = self._descriptors.get(number) != (kind, target, inode)
-            if new and not _may_be_shared(number, kind, target, inode, mapped):
-                return f"keeps {target[:100]} open"
+        if why := self._opened.obstacle():
+            return why
         known = {id(one) for one in self._sources}
         if any(id(one) not in known for one in _random_sources()):
             return "has random numbers of its own"

@@ -12,7 +12,7 @@ from model_deployment.runtime.local import LocalRuntime
 from model_deployment.runtime.parent_process import ParentProcess
 from model_deployment.runtime.parents import Parents
 from model_deployment.settings import Settings
-from tests.support import audit
+from tests.support import children
 from tests.support.runtime_bench import Bench, make_forkserver, make_serve_starter
 from tests.support.stubs import PROGRAM
 from tests.support.waiting import until_sync
@@ -55,13 +55,13 @@ class ForkBench(Bench):
 @pytest.fixture
 async def forks(tmp_path: Path) -> AsyncIterator[ForkBench]:
     """A bench for one test; neither a launch nor a parent outlives it."""
-    before = audit.children()
+    before = children.children()
     bench = ForkBench(make_forkserver, tmp_path)
     bench.use()
     yield bench
     await bench.close()
     until_sync(lambda: not parents(tmp_path), what="the end of the warm parent")
-    audit.collect(before)
+    children.collect(before)
 
 
 def parents(root: Path) -> list[int]:

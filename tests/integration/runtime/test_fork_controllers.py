@@ -20,7 +20,7 @@ from tests.integration.runtime.conftest import parents
 from tests.support.harness import HOST, Controller, Controllers
 from tests.support.waiting import until_sync
 
-ROUNDS = int(os.environ.get("MODEL_DEPLOYMENT_TEST_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("MODEL_DEPLOYMENT_TEST_ROUNDS", "1"))
 CALLERS = 4
 KEY = "stub-1"
 BODY = json.dumps({"instances": [1]})

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import audit
 from tests.support.harness import Controller, Controllers
+from tests.support.listening import listeners
 from tests.support.network_node import NetworkNode, network_node
 from tests.support.node_bench import NodeProgram
 from tests.support.waiting import until_sync
@@ -54,7 +55,7 @@ def predicted(controller: Controller) -> bool:
     return controller.predict(KEY).status_code == 200
 
 
-def test_model_of_another_machine_is_deployed_predicts_and_is_undeployed(
+def test_model_of_another_machine_is_deployed_predicts_and_its_node_may_crash(
     controller: Controller, node: NodeProgram
 ) -> None:
     row = controller.deploy(KEY)
@@ -65,7 +66,7 @@ def test_model_of_another_machine_is_deployed_predicts_and_is_undeployed(
     assert [one.pid for one in launches(node)] == [answer.json()["pid"]]
     # Its port is one of the pool, and nothing listens on it here.
     assert controller.ports[0] <= row["port"] <= controller.ports[1]
-    assert audit.listeners(*controller.ports) == {}
+    assert listeners(*controller.ports) == {}
     shown = controller.row(KEY)
     assert shown["pid"] is None
     assert shown["rss"] > 1_000_000, shown
@@ -73,38 +74,7 @@ def test_model_of_another_machine_is_deployed_predicts_and_is_undeployed(
     assert "stub: listening" in controller.call("GET", f"/model/{KEY}/logs").text
     assert controller.call("GET", "/metrics").status_code == 200
     assert controller.call("GET", f"/dashboard/deployments/{KEY}").status_code == 200
-    controller.undeploy(KEY)
-    assert launches(node) == []
-
-
-def test_model_that_dies_there_is_started_again_and_its_end_is_explained(
-    controller: Controller, node: NodeProgram
-) -> None:
-    controller.deploy(KEY)
-    (first,) = launches(node)
-    os.kill(first.pid, signal.SIGKILL)
-    until_sync(lambda: launches(node) and launches(node)[0].pid != first.pid, timeout=20)
-    until_sync(lambda: predicted(controller), timeout=20)
-    assert any("SIGKILL" in one["reason"] for one in controller.events(KEY)), controller.events(KEY)
-
-
-def test_next_controller_adopts_the_launches_of_the_node(
-    controller: Controller, node: NodeProgram
-) -> None:
-    controller.deploy(KEY)
-    before = [one.launch_id for one in launches(node)]
-    controller.kill()
-    assert predicted(controller), "the proxy did not go on"
-    controller.up()
-    assert controller.wait_for(KEY, "ready")["launches"][0]["launch_id"] == before[0]
-    assert [one.launch_id for one in launches(node)] == before
-    assert predicted(controller)
-
-
-def test_node_that_crashes_leaves_its_launches_to_the_next_one(
-    controller: Controller, node: NodeProgram
-) -> None:
-    controller.deploy(KEY)
+    # A node that crashes leaves its launches to the next one.
     before = launches(node)
     node.kill()
     assert predicted(controller)
@@ -113,6 +83,23 @@ def test_node_that_crashes_leaves_its_launches_to_the_next_one(
     assert launches(node) == before
     controller.undeploy(KEY)
     assert launches(node) == []
+
+
+def test_next_controller_adopts_the_launches_and_starts_them_again(
+    controller: Controller, node: NodeProgram
+) -> None:
+    controller.deploy(KEY)
+    (first,) = launches(node)
+    controller.kill()
+    assert predicted(controller), "the proxy did not go on"
+    controller.up()
+    assert controller.wait_for(KEY, "ready")["launches"][0]["launch_id"] == first.launch_id
+    assert launches(node) == [first]
+    assert predicted(controller)
+    os.kill(first.pid, signal.SIGKILL)
+    until_sync(lambda: launches(node) and launches(node)[0].pid != first.pid, timeout=20)
+    until_sync(lambda: predicted(controller), timeout=20)
+    assert any("SIGKILL" in one["reason"] for one in controller.events(KEY)), controller.events(KEY)
 
 
 def test_silent_node_is_unknown_and_not_gone(

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-import pytest
 
 from model_deployment.core.measures import WorkerCounts
 from model_deployment.core.options import Options
@@ -44,18 +43,27 @@ flavors:
 """
 
 
-@pytest.mark.parametrize("threaded", [False, True])
-async def test_workers_share_what_they_can(
-    forks: ForkBench, tmp_path: Path, *, threaded: bool
-) -> None:
-    code = tmp_path / "saved/code"
-    code.mkdir(parents=True)
-    (code / "sum_of_many.py").write_text(CODE.format(count=SIZE // 8, threaded=threaded))
-    (tmp_path / "saved/MLmodel").write_text(DESCRIPTION)
+async def test_workers_share_what_they_can(forks: ForkBench, tmp_path: Path) -> None:
     forks.use(program=None, preload=("numpy", "pandas", "mlflow.pyfunc.scoring_server"))
-    spec = replace(
-        forks.spec(), model_path=str(tmp_path / "saved"), options=Options(workers=3), threads=1
-    )
+    own, log = await _served(forks, _saved(tmp_path / "plain", threaded=False))
+    assert max(own) < SIZE
+    assert "by itself" not in log
+    own, log = await _served(forks, _saved(tmp_path / "threaded", threaded=True))
+    assert min(own) > SIZE
+    assert "each worker loads the model by itself, since it has 2 threads" in log
+
+
+def _saved(folder: Path, *, threaded: bool) -> Path:
+    """The folder of a model."""
+    (folder / "code").mkdir(parents=True)
+    (folder / "code/sum_of_many.py").write_text(CODE.format(count=SIZE // 8, threaded=threaded))
+    (folder / "MLmodel").write_text(DESCRIPTION)
+    return folder
+
+
+async def _served(forks: ForkBench, model: Path) -> tuple[list[int], str]:
+    """Bytes that each worker of a model has for itself, and the log of its launch."""
+    spec = replace(forks.spec(), model_path=str(model), options=Options(workers=3), threads=1)
     handle = await forks.runtime.start(spec)
     await until(lambda: worker_counts(handle) == WorkerCounts(3, 3, ""), timeout=60)
     answered = set()
@@ -65,13 +73,7 @@ async def test_workers_share_what_they_can(
         answered.add(pid)
     assert len(answered) > 1
     own = [psutil.Process(pid).memory_full_info().uss for pid in answered]
-    log = forks.log(handle).read_text()
-    if threaded:
-        assert min(own) > SIZE
-        assert "each worker loads the model by itself, since it has 2 threads" in log
-    else:
-        assert max(own) < SIZE
-        assert "by itself" not in log
+    return own, forks.log(handle).read_text()
 
 
 def _predict(port: int) -> tuple[float, int]:

@@ -19,6 +19,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.proxy.answers import UpstreamAnswer, answer_error, predictions
 from model_deployment.worker.failure_header import FAULT, unwritable
 from model_deployment.worker.fast_path import encode_answer
+from tests.support.cases import each
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # importing MLflow warns
 
@@ -85,7 +86,7 @@ def unwrapped(found: Any) -> None:
 
 
 @pytest.mark.parametrize("write", [by_mlflow, unwrapped, encode_answer])
-@pytest.mark.parametrize("name", ODD)
+@each("name", ODD)
 def test_cause_of_an_unwritable_answer_is_named(name: str, write: Callable[[Any], Any]) -> None:
     make, says = ODD[name]
     with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever it is

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from model_deployment.worker.model_parts import find_problem, judge
+from tests.support.cases import each
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -99,7 +100,7 @@ def fitted(model: Any) -> Any:
     return None
 
 
-@pytest.mark.parametrize(("name", "kind"), ESTIMATORS)
+@each("name, kind", ESTIMATORS)
 def test_what_is_accepted_predicts_each_row_by_itself(name: str, kind: type[Any]) -> None:
     if not any(hasattr(kind, method) for method in METHODS):
         return

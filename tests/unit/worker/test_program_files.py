@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from model_deployment.worker import program_files, timed_output
+from tests.support.cases import each
 
 #: Read by Python 3.8 as well: where our server does not run, MLflow's is started.
 OLDER = (
@@ -86,15 +87,15 @@ def test_another_name_or_content_changes_the_digest() -> None:
     assert len(found) == 4
 
 
-@pytest.mark.parametrize(
-    ("name", "version"),
+@each(
+    "name, version",
     [(name, (3, 9)) for name in program_files.FILES] + [(name, (3, 8)) for name in OLDER],
 )
 def test_files_have_the_grammar_of_old_pythons(name: str, version: tuple[int, int]) -> None:
     ast.parse(source(name), feature_version=version)
 
 
-@pytest.mark.parametrize("name", program_files.FILES)
+@each("name", program_files.FILES)
 def test_files_use_nothing_that_is_newer_than_python_3_9(name: str) -> None:
     assert [*newer(ast.parse(source(name)))] == []
 

@@ -46,8 +46,7 @@ os.wait()
 """
 
 
-@pytest.mark.parametrize("wanted", [1, 2])
-@pytest.mark.parametrize("loaded", ["before", "after"])
+@pytest.mark.parametrize(("loaded", "wanted"), [("before", 2), ("after", 1)])
 def test_pools_of_a_thread_that_predicts(loaded: str, wanted: int) -> None:
     words = [sys.executable, "-c", PROGRAM, loaded, str(wanted)]
     said = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout
