@@ -168,15 +168,19 @@ class DetailsReader:
         return details
 
     async def _with_downloaded(self, details: VersionDetails) -> VersionDetails:
-        """With what the files say; without it where they cannot be read, since the rest matters more."""
+        """With what the files say; without it where they cannot be read, since the rest matters more.
+
+        Of files that came in part nothing is taken: what is kept of a registration stays.
+        """
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mlmodel-"))
         try:
-            with suppress(ModelDeploymentError):
-                await self._registry.ask(
-                    f"read the files of {details.key}",
-                    partial(self._registry.download_files, details.key, folder, _MODEL_FILES),
-                )
+            await self._registry.ask(
+                f"read the files of {details.key}",
+                partial(self._registry.download_files, details.key, folder, _MODEL_FILES),
+            )
             return await asyncio.to_thread(self._with_files, details, folder)
+        except ModelDeploymentError:
+            return details
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, True)
 

@@ -23,6 +23,8 @@ class FakeRegistry:
         self.away: Exception | None = None
         self.created = CREATED
         self.downloads = 0
+        #: Whether the second file does not come.
+        self.broken = False
         self.asked = 0
 
     async def ask(self, what: str, work: Callable[[Any], Any], **_: Any) -> Any:
@@ -53,6 +55,8 @@ class FakeRegistry:
     def download_files(self, key: ModelKey, folder: Path, names: Any, client: Any) -> None:
         self.downloads += 1
         (folder / "MLmodel").write_text("flavors: {sklearn: {sklearn_version: 1.9.1}}")
+        if self.broken:
+            raise RegistryUnavailable("connection reset", retry_after=10)
         (folder / "requirements.txt").write_text("mlflow==3.17.2\n# a remark\nnumpy  # fast\n")
 
 
@@ -104,6 +108,17 @@ async def test_files_of_a_registration_are_downloaded_once(tmp_path: Path) -> No
     registry.created += 1000  # registered again
     await reader(registry, tmp_path).of(KEY)
     assert registry.downloads == 2
+
+
+async def test_files_that_came_in_part_are_read_again(tmp_path: Path) -> None:
+    registry = FakeRegistry()
+    registry.broken = True
+    partly = await reader(registry, tmp_path).of(KEY)
+    assert (partly.flavors, partly.requirements, partly.description) == ({}, [], "better")
+    registry.broken = False
+    whole = await reader(registry, tmp_path).of(KEY)
+    assert whole.flavors == {"sklearn": "1.9.1"}
+    assert whole.requirements == ["mlflow==3.17.2", "numpy"]
 
 
 async def test_a_version_that_was_deleted_is_not_shown_from_memory(tmp_path: Path) -> None:
