@@ -12,6 +12,8 @@ PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
 # is to be mended too, but says nothing of the change. A real one fails again.
 ALONE := --last-failed --last-failed-no-failures none --maxfail 3 -p no:xdist -rA
 once_more = $(if $(CI),{ echo "failed beside the others; once more and alone:"; $(1)/python -m pytest $(ALONE) $(2); },false)
+# What shows in large what quicker tests show in small: make long. What comes later in ARGS counts instead.
+NOT_LONG := -m "not long"
 # A Prefect server for each process, so few of them.
 PYTEST_FLOWS := $(FLOWS)/bin/python -m pytest -n 2 --dist loadfile flows/tests
 # Users need not have it; CI does.
@@ -22,15 +24,16 @@ PIP := $(BIN)/pip install --disable-pip-version-check --progress-bar $$(test -t 
 PIP_FLAVOURS := $(subst $(BIN),$(FLAVOURS)/bin,$(PIP)) -c tests/flavors/constraints.txt
 PIP_FLOWS := $(subst $(BIN),$(FLOWS)/bin,$(PIP)) -c flows/constraints.txt
 # Images for containers often forbid it, and each process of the tests would compile all of them anew.
-unit test: export PYTHONDONTWRITEBYTECODE :=
+unit test long: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run flows flows-dev flavours flavours-dev environments unit unit-newest test coverage lint format bench docs screenshots clean
+.PHONY: help run flows flows-dev flavours flavours-dev environments unit unit-newest test long coverage lint format bench docs screenshots clean
 
 help:
 	@echo "make run    start a controller with a demo model on 127.0.0.1:8000 (the first time: installs 1.3 GB)"
 	@echo "make flows  install what retraining needs into $(FLOWS): Prefect, Optuna, Keras (1.9 GB); start it if a project is set"
 	@echo "make unit   run the quick tests (a minute); make unit-newest: with the newest Python that is here"
-	@echo "make test   run all tests (those of CI); make coverage: which lines they run"
+	@echo "make test   run the tests (those of CI); make coverage: which lines they run"
+	@echo "make long   run the long tests, which make test leaves out (ten minutes)"
 	@echo "make flavours  ask a model of each MLflow flavor in every form; writes docs/reference/flavors.md (the first time: installs 11 GB)"
 	@echo "make environments  what models pin: several versions of Python and MLflow; writes a table (twenty minutes)"
 	@echo "make lint   style, types, layers"
@@ -76,8 +79,8 @@ run: $(VENV)/run
 
 # Fewer made-up examples, and none of the tests that take seconds.
 unit: $(VENV)/dev $(FLOWS_DEV)
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/unit $(ARGS)
-	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS) -m "not slow",$(SKIPPED)))
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not long" tests/unit $(ARGS)
+	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS) -m "not slow and not long",$(SKIPPED)))
 
 unit-newest:
 	@for minor in 15 14 13 12; do \
@@ -90,8 +93,13 @@ unit-newest:
 	echo "skipped: no Python newer than 3.11 is here"
 
 test: $(VENV)/dev $(FLOWS_DEV)
-	$(PYTEST) $(ARGS) || $(call once_more,$(BIN))
-	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS) || $(call once_more,$(FLOWS)/bin,flows/tests),$(SKIPPED)))
+	$(PYTEST) $(NOT_LONG) $(ARGS) || $(call once_more,$(BIN))
+	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS) $(NOT_LONG) || $(call once_more,$(FLOWS)/bin,flows/tests),$(SKIPPED)))
+
+# pytest answers 5 where it finds none.
+long: $(VENV)/dev $(FLOWS_DEV)
+	$(PYTEST) -m long $(ARGS)
+	@$(if $(ARGS),:,$(if $(FLOWS_DEV),$(PYTEST_FLOWS) -m long || [ $$? = 5 ],$(SKIPPED)))
 
 $(FLAVOURS)/dev: pyproject.toml tests/flavors/requirements.txt tests/flavors/constraints.txt
 	@echo "Installing the libraries of MLflow's flavors into $(FLAVOURS): about 11 GB on disk, 10 to 20 minutes."
@@ -112,7 +120,7 @@ environments: $(VENV)/dev
 
 # Apart from the tests: Python that is traced takes twice as long.
 coverage: $(VENV)/dev
-	$(PYTEST) --cov
+	$(PYTEST) $(NOT_LONG) --cov
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
