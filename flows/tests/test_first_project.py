@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ PARAMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("first") / "project"
     create(folder)
     for options in ((), ("--drifted",)):
         subprocess.run([sys.executable, MAKE_DATA, *options], cwd=folder, check=True)
-    return folder
+    before = [*sys.path]
+    yield folder
+    sys.path[:] = before  # its modules would hide those of other projects
 
 
 def experiment(folder: Path, name: str) -> tuple[Experiment, ExperimentSettings]:

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[1] / "project"
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 #: Seconds: the machine may do much else meanwhile.
 _READY, _RUN = 120.0, 90.0
-_FLOWS = ("sleeper", "self_portrait", "glutton")
+_FLOWS = ("sleeper", "glutton")
 
 
 class RunningService:

@@ -13,8 +13,10 @@ from prefect import flow, task
 
 
 @task
-def nap(seconds: float) -> None:
-    time.sleep(seconds)
+def nap(until: Path, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not until.exists() and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 @flow(name="sleeper")
@@ -23,22 +25,17 @@ def sleeper(until: str, leave_child: bool = False) -> None:
     if leave_child:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     while not Path(until).exists():
-        nap(0.5)
+        nap(Path(until), 3.0)
 
 
-@flow(name="self_portrait")
-def self_portrait(file: str) -> None:
-    """Write down what the process may use."""
+@flow(name="glutton")
+def glutton(portrait: str) -> None:
+    """Write down what the process may use, and take more memory."""
     lines = [
         resource.getrlimit(resource.RLIMIT_DATA)[0],
         os.environ["OMP_NUM_THREADS"],
         Path.cwd(),
     ]
-    Path(file).write_text("\n".join(map(str, lines)))
-
-
-@flow(name="glutton")
-def glutton() -> None:
-    """Takes more memory than the project allows."""
+    Path(portrait).write_text("\n".join(map(str, lines)))
     taken = [bytearray(64 * 2**20) for _ in range(64)]
     raise AssertionError(f"took {len(taken)} pieces")

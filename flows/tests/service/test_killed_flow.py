@@ -39,6 +39,7 @@ def project(service: RunningService, empty_registry: Path) -> Iterator[Path]:
     module = Path(tiny_experiment.__file__).read_text()
     code = f"import time\nfrom pathlib import Path\n{module}{_HANGS}"
     (folder / "experiments" / "tiny.py").write_text(code)
+    settings = (folder / "settings.yaml").read_text()
     (folder / "settings.yaml").write_text(tiny_experiment.SETTINGS)
     tiny_experiment.table().to_csv(folder / "data" / "tiny.csv", index=False)
     shutil.copy(empty_registry, service.data_dir / "mlflow.db")
@@ -47,6 +48,7 @@ def project(service: RunningService, empty_registry: Path) -> Iterator[Path]:
     place = (service.data_dir / "artifacts").as_uri()
     mlflow.create_experiment("tiny", artifact_location=place)
     yield folder
+    (folder / "settings.yaml").write_text(settings)
     mlflow.set_tracking_uri(before)
 
 
