@@ -1,9 +1,10 @@
 """Links in the documents lead to files and headings that exist."""
 
 import re
+from functools import cache
 from pathlib import Path
 
-import pytest
+from tests.support.cases import each
 
 ROOT = Path(__file__).parents[3]
 #: Written by programs: the data directory of `make run`.
@@ -23,10 +24,11 @@ def prose(text: str) -> str:
     return _FENCE.sub("", text)
 
 
-def anchors(text: str) -> set[str]:
+@cache
+def anchors(page: Path) -> set[str]:
     """What GitHub calls the headings of a page in links; a repeated one gets a number."""
     found: set[str] = set()
-    for heading in re.findall(r"^#+ +(.+?) *$", prose(text), re.MULTILINE):
+    for heading in re.findall(r"^#+ +(.+?) *$", prose(page.read_text("utf-8")), re.MULTILINE):
         shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).replace("`", "")
         name = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
         number = 0
@@ -45,12 +47,12 @@ def broken(document: Path) -> list[str]:
         path, _, anchor = link.partition("#")
         target = document.parent / path if path else document
         exists = target.exists() and not path.startswith("/")
-        if not exists or (anchor and anchor not in anchors(target.read_text("utf-8"))):
+        if not exists or (anchor and anchor not in anchors(target)):
             found.append(link)
     return found
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@each("document", DOCUMENTS)
 def test_links_lead_to_files_and_headings(document: Path) -> None:
     assert broken(document) == []
 

@@ -14,6 +14,7 @@ from model_deployment.core import errors
 from model_deployment.settings import Settings
 from model_deployment.settings.load import _OTHERS, _TESTS
 from model_deployment.settings.table import variable
+from tests.support.cases import each
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "model_deployment"
@@ -27,6 +28,8 @@ NAMING = [
 #: What stands for any name: ``MODEL_DEPLOYMENT_...``, ``MODEL_DEPLOYMENT_<NAME>``, and the prefix in code.
 ANY = re.compile(r"MODEL_DEPLOYMENT_(?:\.\.\.|…|<NAME>|\"|\{name|TEST_\")")
 NAME = re.compile(r"MODEL_DEPLOYMENT[A-Za-z0-9_.{]*")
+#: Two texts of which the first may lack a space at its end: most files have none, and need no tokens.
+_PIECES = re.compile(r"""[\w.,:]["']+(?:\s|#.*\n)*[rbfRBF]{0,2}["']+[A-Za-z(]""")
 #: In the place of whatever a text is filled with.
 VALUE = "diabetes-1"
 
@@ -35,17 +38,19 @@ def names() -> frozenset[str]:
     return frozenset(variable(name) for name in Settings.model_fields) | _OTHERS
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in NAMING if path.is_file()], ids=lambda path: str(path.relative_to(ROOT))
-)  # fmt: skip
-def test_every_variable_that_is_named_exists(path: Path) -> None:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return  # a picture
-    named = {found.rstrip(".") for found in NAME.findall(ANY.sub("", text))}
-    unknown = {name for name in named - names() if not name.startswith(_TESTS)}
-    assert not unknown, f"{path}: there is no such setting: {sorted(unknown)}"
+def test_every_variable_that_is_named_exists() -> None:
+    known, unknown, seen = names(), dict[str, list[str]](), set[str]()
+    for path in NAMING:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, IsADirectoryError):
+            continue  # a picture, a folder
+        named = {found.rstrip(".") for found in NAME.findall(ANY.sub("", text))}
+        seen |= named
+        if lost := [name for name in named - known if not name.startswith(_TESTS)]:
+            unknown[str(path.relative_to(ROOT))] = sorted(lost)
+    assert not unknown, f"there is no such setting: {unknown}"
+    assert len(seen & known) > len(known) / 2
 
 
 def texts(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
@@ -87,11 +92,6 @@ def slips(text: str, filled: bool) -> list[str]:
     return found
 
 
-def trees() -> Iterator[tuple[Path, ast.AST]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
-
-
 def is_sentence(text: str) -> bool:
     """Not SQL, HTML or a policy of a page."""
     return (
@@ -101,49 +101,85 @@ def is_sentence(text: str) -> bool:
     )
 
 
-def test_message_texts_have_no_slips() -> None:
+def wrong_texts(tree: ast.AST) -> Iterator[str]:
+    for line, text, filled in texts(tree):
+        if is_sentence(text) and (found := slips(text, filled)):
+            yield f"{line}: {', '.join(found)}: {text!r}"
+
+
+def wrong_log_lines(tree: ast.AST) -> Iterator[str]:
+    """Those that have more places, or fewer, than values."""
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        if not (isinstance(node.func.value, ast.Name) and node.func.value.id == "_log"):
+            continue
+        first, *given = node.args[1:] if node.func.attr == "log" else node.args
+        if isinstance(first, ast.Constant) and not any(isinstance(a, ast.Starred) for a in given):
+            try:
+                # One is a number for %d and %.1f, and a text for %s.
+                written = str(first.value) % ((1,) * len(given)) if given else str(first.value)
+            except TypeError as error:
+                yield f"{node.lineno}: {error}: {first.value!r}"
+                continue
+            if "%" in re.sub(r"\d ?%", "", written):
+                yield f"{node.lineno}: a place without a value: {written!r}"
+
+
+def test_texts_and_log_lines_have_no_slips() -> None:
+    """Of all that is written in the code, which is read once for both."""
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = (*wrong_texts(tree), *wrong_log_lines(tree))
+        wrong += [f"{path.relative_to(ROOT)}:{one}" for one in found]
+    assert not wrong, "\n".join(wrong)
+
+
+def glued(source: str) -> list[tuple[int, str, str]]:
+    """Line and both texts where two pieces of a sentence have no space between them."""
+    if not _PIECES.search(source):
+        return []
+    found = []
+    before: tokenize.TokenInfo | None = None
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in (tokenize.NL, tokenize.COMMENT):
+            continue
+        if before is not None and token.type == before.type == tokenize.STRING:
+            left, right = before.string.rstrip("\"'"), token.string.lstrip("rbfRBF\"'")
+            if (
+                re.search(r"(?<!\\)[\w.,:]$", left)
+                and re.match(r"[A-Za-z(]", right)
+                and " " in left
+            ):
+                found.append((token.start[0], left[-30:], right[:30]))
+        before = token
+    return found
+
+
+def test_texts_that_are_written_in_pieces_have_a_space_between_them() -> None:
     wrong = [
-        f"{path}:{line}: {', '.join(found)}: {text!r}"
-        for path, tree in trees()
-        for line, text, filled in texts(tree)
-        if is_sentence(text) and (found := slips(text, filled))
+        f"{path}:{line}: {left!r} and {right!r}"
+        for path in PACKAGE.rglob("*.py")
+        for line, left, right in glued(path.read_text("utf-8"))
     ]
     assert not wrong, "\n".join(wrong)
 
 
-def test_texts_that_are_written_in_pieces_have_a_space_between_them() -> None:
-    wrong = []
-    for path in PACKAGE.rglob("*.py"):
-        before: tokenize.TokenInfo | None = None
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline):
-            if token.type in (tokenize.NL, tokenize.COMMENT):
-                continue
-            if before is not None and token.type == before.type == tokenize.STRING:
-                left, right = before.string.rstrip("\"'"), token.string.lstrip("rbfRBF\"'")
-                if (
-                    re.search(r"(?<!\\)[\w.,:]$", left)
-                    and re.match(r"[A-Za-z(]", right)
-                    and " " in left
-                ):
-                    wrong.append(f"{path}:{token.start[0]}: {left[-30:]!r} and {right[:30]!r}")
-            before = token
-    assert not wrong, "\n".join(wrong)
-
-
-def test_log_lines_have_as_many_places_as_values() -> None:
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-                continue
-            if ast.unparse(node.func.value) != "_log":
-                continue
-            first, *given = node.args[1:] if node.func.attr == "log" else node.args
-            if isinstance(first, ast.Constant) and not any(
-                isinstance(a, ast.Starred) for a in given
-            ):
-                # One is a number for %d and %.1f, and a text for %s.
-                written = str(first.value) % ((1,) * len(given)) if given else str(first.value)
-                assert "%" not in re.sub(r"\d ?%", "", written), f"{path}:{node.lineno}: {written}"
+@pytest.mark.parametrize(
+    ("code", "log", "pieces"),
+    [
+        ('_log.info("%s and %s", 1)', True, False),
+        ('_log.info("%s", 1, 2)', True, False),
+        ('_log.log(level, "100 %% of %d", 1)', False, False),
+        ("_log.info('%s', *all)", False, False),
+        ('fail("cannot do" # why\n     f"this")', False, True),
+        ('fail("cannot do "\n     "this")', False, False),
+        ("fail('cannot do: 1.'\n\n\t'(this)')", False, True),
+    ],
+)
+def test_slips_of_the_code_are_seen(code: str, log: bool, pieces: bool) -> None:
+    assert (any(wrong_log_lines(ast.parse(code))), bool(glued(code))) == (log, pieces)
 
 
 def all_errors() -> list[type[errors.ModelDeploymentError]]:
@@ -154,7 +190,7 @@ def all_errors() -> list[type[errors.ModelDeploymentError]]:
     ]
 
 
-@pytest.mark.parametrize("kind", all_errors(), ids=lambda kind: kind.__name__)
+@each("kind", all_errors())
 def test_every_error_is_a_whole_problem(kind: type[errors.ModelDeploymentError]) -> None:
     detail = f"cannot predict with {VALUE}: it is starting"
     more: dict[str, Any] = {"allowed": ["POST"]} if kind is errors.MethodNotAllowed else {}

@@ -1,4 +1,4 @@
-"""Writes the parts of the client that follow from something else; ``scripts/docs.py`` runs it.
+"""The parts of the client that follow from something else.
 
 ``client/answers.py`` has the types of bodies and answers, from OpenAPI. ``client/sync/`` is ``client/aio/``
 without its ``await``: each method is written once.
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "model_deployment" / "client"
 ANSWERS = CLIENT / "answers.py"
 

@@ -1,4 +1,4 @@
-"""The calls in docs/reference/python-client.md, from the client itself; ``scripts/docs.py`` runs it."""
+"""The calls in docs/reference/python-client.md, from the client itself."""
 
 import inspect
 import re
