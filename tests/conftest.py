@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from model_deployment.core.errors import ModelDeploymentError
 
-EXAMPLES = 100
+EXAMPLES = 50
 #: Folders whose tests run the product in processes of its own, which coverage does not see.
 _ELSEWHERE = (
     "e2e",
@@ -40,9 +40,9 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("quick", settings.get_profile("ci"), max_examples=EXAMPLES // 4)
+settings.register_profile("quick", settings.get_profile("ci"), max_examples=EXAMPLES // 2)
 settings.register_profile(
-    "nightly", settings.get_profile("ci"), derandomize=False, max_examples=40 * EXAMPLES
+    "nightly", settings.get_profile("ci"), derandomize=False, max_examples=80 * EXAMPLES
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 # Runs of flows would wait for the other tests: there is no idle processor meanwhile.
@@ -67,8 +67,7 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Nor among them later."""
-    gc.collect()
+    """Nor among them later; what little of it is garbage stays as well."""
     gc.freeze()
     gc.enable()
 
@@ -101,8 +100,7 @@ def _shared_out(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
             short.append(item)
         else:
             package = item.getparent(pytest.Package)
-            engine = "engine" in getattr(item, "fixturenames", ())
-            group = "engine" if engine else package.path if package else item.path
+            group = "engine" if _in_engine(item) else package.path if package else item.path
             long.setdefault(group, []).append(item)
     shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
     # Those of containers and of e2e, at the front, are the longest.
@@ -116,9 +114,27 @@ def _shared_out(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     return [item for share in shares for item in share] + short
 
 
+def _in_engine(item: pytest.Item) -> bool:
+    """Whether a test is one of containers: by its fixture, or of a contract that they keep as well."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return "engine" in getattr(item, "fixturenames", ()) or params.get("bench") == "container"
+
+
 def _place(path: Path | str) -> int:
     """How early tests of a module begin."""
     return 0 if isinstance(path, str) else 1 if "e2e" in path.parts else 2
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Have the next module choose its own registry: MLflow keeps one for a process and its programs."""
+    yield
+    if nextitem is not None and nextitem.path != item.path:
+        for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            os.environ.pop(variable, None)
+        if mlflow := sys.modules.get("mlflow"):
+            mlflow.set_tracking_uri(None)
+            mlflow.set_registry_uri(None)
 
 
 @pytest.fixture(autouse=True)

@@ -290,8 +290,9 @@ async def _drain_until_terminated(config: DrainConfig) -> None:
     await documents.close()
 
 
-def _main() -> int:
-    """The exit status."""
+def main() -> int:
+    """Drain until terminated; the exit status."""
+    yield_to_others(_NICE)
     try:
         config = DrainConfig(**read_config())
     except EOFError:  # the controller ended before it had written the line
@@ -306,5 +307,4 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    yield_to_others(_NICE)
-    sys.exit(_main())
+    sys.exit(main())

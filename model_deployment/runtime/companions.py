@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,26 +170,47 @@ def spawn(
         stdin = stack.enter_context(os.fdopen(_pipe_with(line), "rb"))
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         output = stack.enter_context(os.fdopen(os.open(log, flags, 0o600), "wb"))
-        child = subprocess.Popen(
-            [sys.executable, "-m", module],
-            stdin=stdin,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={
+        child = start_program(
+            module,
+            stdin.fileno(),
+            output.fileno(),
+            {
                 **environment,
                 "PYTHONUNBUFFERED": "1",
                 identity.MARKER: f"{instance}/{kind}{identity.DOT}{id}",
                 BUILD: build,
             },
-            # The folder of this very package, so that both are of one version.
-            cwd=Path(model_deployment.__file__).parent.parent,
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
+            tuple(pass_fds),
         )
     process = identity.read_process(child.pid)
     # It is not reaped yet, so it is there even if it has ended.
     assert process is not None  # noqa: S101
     return Companion(kind, id, process, build, child)
+
+
+def start_program(
+    module: str,
+    stdin: int,
+    output: int,
+    environment: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+) -> "subprocess.Popen[bytes]":
+    """Start ``python -m`` in a session of its own; see :func:`spawn`, which adds the marks.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=stdin,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        # The folder of this very package, so that both are of one version.
+        cwd=Path(model_deployment.__file__).parent.parent,
+        start_new_session=True,
+        pass_fds=pass_fds,
+    )
 
 
 def living(instance: str, kind: str) -> list[Companion]:

@@ -11,11 +11,10 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-import psutil
-
+from tests.support.children import zombies
+from tests.support.listening import listeners, listens, pids
 from tests.support.waiting import until_sync
 
 MARKER = b"MODEL_DEPLOYMENT_LAUNCH="
@@ -152,7 +151,7 @@ class World:
             if row.port not in self.listening:
                 yield f"{row} has no listener on its port"
             elif launches.get(self.listening[row.port] or 0) != row.launch_id and not any(
-                id == row.launch_id and _listens(pid, row.port) for pid, id in launches.items()
+                id == row.launch_id and listens(pid, row.port) for pid, id in launches.items()
             ):
                 yield f"{row} has a stranger on its port: pid {self.listening[row.port]}"
 
@@ -180,7 +179,7 @@ def control_sockets(data: Path) -> frozenset[str]:
 
 def marked_processes(instance: str | None = None) -> list[Marked]:
     """Every living process with a marker, of one instance or of all. No zombies."""
-    found = (_marked(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    found = map(_marked, pids())
     return [process for process in found if process and instance in (None, process.instance)]
 
 
@@ -197,73 +196,6 @@ def _marked(pid: int) -> Marked | None:
                 cmdline = os.fsdecode((process / "cmdline").read_bytes()).replace("\0", " ")
                 return Marked(pid, instance, launch_id, cmdline.strip(), os.getpgid(pid), *builds)
     return None
-
-
-def listeners(first: int, last: int) -> dict[int, int | None]:
-    """Who listens on which port of a range on 127.0.0.1 or 0.0.0.0; None: not ours to know."""
-    return {
-        connection.laddr.port: connection.pid
-        for connection in psutil.net_connections("tcp4")
-        if connection.laddr
-        and connection.status == psutil.CONN_LISTEN
-        and connection.laddr.ip in ("127.0.0.1", "0.0.0.0")
-        and first <= connection.laddr.port <= last
-    }
-
-
-def _listens(pid: int, port: int | None) -> bool:
-    """Whether a process itself listens on a port that others may share: a fork and its parent do."""
-    with contextlib.suppress(psutil.Error):
-        return any(
-            connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
-            for connection in psutil.Process(pid).net_connections("tcp4")
-        )
-    return False
-
-
-def children() -> set[psutil.Process]:
-    """Of this process."""
-    return set(psutil.Process().children())
-
-
-def collect(before: set[psutil.Process]) -> None:
-    """Wait for the end of children that came since.
-
-    A runtime that was closed does not collect its children any more, and nobody else would.
-    """
-    for child in children() - before:
-        with contextlib.suppress(ChildProcessError):
-            until_sync(partial(_ended, child.pid), timeout=30, what="the end of a child")
-
-
-def collect_late() -> None:
-    """Collect children of this process that ended after their test, and are nobody's any more.
-
-    A runtime that is closed while it starts a warm parent knows nothing of it.
-    """
-    for child in children():
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, ChildProcessError):
-            if child.status() == psutil.STATUS_ZOMBIE and os.getsid(child.pid) == child.pid:
-                os.waitpid(child.pid, os.WNOHANG)
-
-
-def _ended(pid: int) -> bool:
-    return os.waitpid(pid, os.WNOHANG)[0] == pid
-
-
-def zombies() -> list[str]:
-    """Launches among the descendants of this process that ended and that nobody waited for.
-
-    A zombie has no environment to look for a marker in. But a launch leads a session of its own,
-    and a zombie still shows that.
-    """
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if child.status() == psutil.STATUS_ZOMBIE and os.getsid(child.pid) == child.pid:
-                parent = psutil.Process(child.ppid())
-                found.append(f"{child.pid} of {parent.pid} ({' '.join(parent.cmdline())[:120]})")
-    return found
 
 
 def read_state(state_db: Path) -> Stored:

@@ -1,6 +1,5 @@
 """A controller in a process of its own, on ports and a data directory of its own."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,36 +13,17 @@ import httpx
 from model_deployment.core.users import Role
 from model_deployment.credentials import htpasswd
 from tests.support import audit
-from tests.support.controller_forks import ControllerForks, ForkedProcess
-from tests.support.ports import claim_ports
+from tests.support.controller_environment import DEFAULTS, program_environment
+from tests.support.controller_forks import ControllerForks
+from tests.support.forks import ForkedProcess
+from tests.support.listening import listeners
+from tests.support.ports import claim_ports, release_ports
 from tests.support.tools import check_problem
 from tests.support.waiting import until_sync
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 
-#: Quick to act, so that tests are, and patient where a busy machine could be slow.
-DEFAULTS: dict[str, Any] = {
-    "START_TIMEOUT": 20,
-    "DRAIN_TIMEOUT": 10,
-    "STOP_GRACE": 1,
-    "PROBE_INTERVAL": 1,
-    "PORT_QUARANTINE": 0.1,
-    # The import of MLflow is part of the first call's time.
-    "REGISTRY_TIMEOUT": 60,
-    # Stubs start in no time, and more of them at once than there are cores.
-    "START_CONCURRENCY": 8,
-    # Quicker for a few stubs; what is particular to forks is tested with forks.
-    "START_METHOD": "serve",
-    # Stubs take little, and what other programs take meanwhile is none of the tests' business.
-    "MEMORY_MARGIN": 0,
-    # A process more takes half a second to start; what proxies do is tested with proxies.
-    "PROXIES": os.environ.get("MODEL_DEPLOYMENT_TEST_PROXIES", "0"),
-    # What is said at the start is looked for beside the log.
-    "LOG_FORMAT": "text",
-}
-#: What a controller's environment may hold, and a model must never see.
-CREDENTIALS = {"MONGO_PASSWORD": "canary", "AWS_SECRET_ACCESS_KEY": "canary"}
 #: What a stub with ``spam_log_bytes`` writes as a request arrives.
 NOTED = "stub: spam"
 #: Users of a controller that has any.
@@ -61,6 +41,7 @@ class Controller:
         registry: str,
         *,
         forks: ControllerForks | None = None,
+        programs: bool = False,
         ports: int = 8,
         **settings: Any,
     ) -> None:
@@ -69,9 +50,11 @@ class Controller:
         Args:
             registry: its tracking URI; empty for the one it makes in its data directory.
             forks: starts it in little time; None starts a program of its own.
+            programs: its drain and its proxies are programs of their own in any case.
             ports: how many models it has room for.
         """
-        self._forks = forks
+        self.forks = forks
+        self._programs = programs
         first = claim_ports(ports + 1)
         self.data = folder / "data"
         self.log = folder / "controller.log"
@@ -124,9 +107,13 @@ class Controller:
         self.settings |= settings
         self._folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            if self._forks is not None:
-                self._process = self._forks.start(
-                    ["serve", *self.arguments], self._folder, self.environment(), log.fileno()
+            if self.forks is not None:
+                self._process = self.forks.start(
+                    ["serve", *self.arguments],
+                    self._folder,
+                    self.environment(),
+                    log.fileno(),
+                    programs=self._programs,
                 )
             else:
                 self._process = subprocess.Popen(
@@ -194,18 +181,7 @@ class Controller:
             "PORTS": f"{self.ports[0]}-{self.ports[1]}",
             **self.settings,
         }
-        inherited = {
-            name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ
-        }
-        registry = {"MLFLOW_TRACKING_URI": self.registry} if self.registry else {}
-        return {
-            **inherited,
-            **registry,
-            **CREDENTIALS,
-            "PYTHONPATH": str(ROOT),
-            **self.variables,
-            **{f"MODEL_DEPLOYMENT_{name}": str(value) for name, value in own.items()},
-        }
+        return program_environment(own, self.registry, self.variables)
 
     # Asking it
 
@@ -283,8 +259,8 @@ class Controller:
         processes = [str(process) for process in marked if orderly or not process.is_companion]
         # At its end a process loses its environment first, and its sockets a moment later.
         with suppress(AssertionError):
-            until_sync(lambda: None not in audit.listeners(*self.ports).values(), timeout=2)
-        listening = audit.listeners(*self.ports).items()
+            until_sync(lambda: None not in listeners(*self.ports).values(), timeout=2)
+        listening = listeners(*self.ports).items()
         sockets = audit.control_sockets(self.data) if orderly else ()
         stale = [f"the control socket of proxy {id}" for id in sockets]
         return [
@@ -321,6 +297,7 @@ class Controller:
             audit.kill_all(self._instance)
         for client in self._clients:
             client.close()
+        release_ports(self.port)
 
     def _client(self) -> httpx.Client:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)

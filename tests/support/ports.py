@@ -3,26 +3,41 @@
 import os
 import socket
 from contextlib import suppress
-from itertools import count
 
 HOST = "127.0.0.1"
-_claims = count()
+#: Ports of each worker, below the ephemeral range, where any connection of anybody could take one.
+_FIRST, _EACH, _WORKERS = 24000, 1000, 8
+#: Claims that count: how many ports from which one on, the oldest first.
+_claimed: dict[int, int] = {}
+_next = os.getpid() * 7  # runs that are under way at the same time begin in different places
 
 
 def claim_ports(number: int) -> int:
-    """The first of a run of ports that nobody listens on and no other worker claims.
+    """The first of a run of ports that nobody listens on, and no other test claims.
 
-    Below the ephemeral range, where any connection of anybody could take one, and apart from the
-    default 8001-8100.
+    A claim counts until :func:`release_ports`, or until there are no others left.
     """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
-    size = 1000
+    global _next  # noqa: PLW0603
+    # Of a run without workers, any place: others may be under way.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", f"gw{os.getpid()}")[2:]) % _WORKERS
     while True:
-        # Runs that are under way at the same time begin in different places.
-        offset = (os.getpid() * 7 + next(_claims) * 20) % (size - number)
-        first = 24000 + worker * size + offset
-        if all(_free(port) for port in range(first, first + number)):
-            return first
+        for _ in range(_EACH):
+            first = _FIRST + worker * _EACH + _next % (_EACH - number)
+            _next += 1
+            if _unclaimed(first, number) and all(map(_free, range(first, first + number))):
+                _claimed[first] = number
+                _next += number - 1
+                return first
+        release_ports(next(iter(_claimed)))
+
+
+def release_ports(first: int) -> None:
+    """Let others claim a run."""
+    _claimed.pop(first, None)
+
+
+def _unclaimed(first: int, number: int) -> bool:
+    return all(first + number <= other or other + size <= first for other, size in _claimed.items())
 
 
 def claim_range(number: int) -> tuple[int, int]:
@@ -32,11 +47,8 @@ def claim_range(number: int) -> tuple[int, int]:
 
 
 def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on."""
+    return claim_ports(1)
 
 
 def _free(port: int) -> bool:

@@ -21,6 +21,7 @@ from model_deployment.runtime.base import OnExit
 from model_deployment.runtime.logs import LaunchLogs
 from model_deployment.runtime.mlflow_serve import mlflow_command
 from model_deployment.settings import Settings
+from tests.support import companion_forks
 from tests.support.node_runtime import PORT, NodeRuntime
 
 PROGRAM = Path(__file__).with_name("stub_model_server.py")
@@ -54,6 +55,7 @@ def run() -> None:
     # Started a hundred times, it spends half of its time on looking for garbage in MLflow's modules.
     gc.set_threshold(100_000, 50, 100)
     atexit.register(gc.freeze)
+    companion_forks.install()
     stand_in = StandIn(
         stub_command,
         str(PROGRAM),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import audit
+from tests.support import audit, children
 from tests.support.stubs import Stub, Stubs
 from tests.support.waiting import until_sync
 
@@ -155,7 +155,7 @@ def test_finds_zombies_that_led_a_session(tmp_path: Path) -> None:
     ended = os.posix_spawnp("true", ["true"], {}, setsid=True)
 
     def found() -> list[str]:
-        return [zombie for zombie in audit.zombies() if zombie.startswith(f"{ended} of ")]
+        return [zombie for zombie in children.zombies() if zombie.startswith(f"{ended} of ")]
 
     try:
         until_sync(found, what="the zombie")

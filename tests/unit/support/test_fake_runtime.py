@@ -1,6 +1,6 @@
 """The runtime of the simulations keeps what ``runtime/base.py`` promises, as far as the control loop asks.
 
-The real ones are tested in ``tests/contract/test_runtime.py``; the names there are the same.
+The real ones are tested in ``tests/contract/test_runtime_*.py``; the names there are the same.
 """
 
 import json
@@ -12,7 +12,8 @@ from model_deployment.core.domain import LOST, Handle, LaunchSpec
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options, StartMethod
 from model_deployment.runtime.base import Runtime
-from tests.support.fakes import SIGKILL, SIGTERM, FakeMachine, FakeRuntime
+from tests.support.fake_collaborators import FakeRuntime
+from tests.support.fake_machine import SIGKILL, SIGTERM, FakeMachine
 
 PORT = 8001
 

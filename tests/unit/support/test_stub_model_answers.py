@@ -78,7 +78,7 @@ def test_slow_seconds(stubs: Stubs) -> None:
 
 
 def test_stream_chunks(stubs: Stubs) -> None:
-    stub = stubs.serve(stream_chunks=2, chunk_seconds=0.2)
+    stub = stubs.serve(stream_chunks=2, chunk_seconds=0.6)
     connection = http.client.HTTPConnection(HOST, stub.port, timeout=5)
     with contextlib.closing(connection):
         connection.request("POST", "/invocations", b"{}")
