@@ -11,6 +11,7 @@ from model_deployment.alerts.alert import ENDS, Alert, AlertKind
 from model_deployment.alerts.formats import WebhookFormat, body
 from model_deployment.alerts.webhook import Webhook
 from model_deployment.core.names import ModelKey
+from tests.support.cases import each
 
 KEY = ModelKey("iris", 1)
 ALERT = Alert(
@@ -94,7 +95,7 @@ def test_good_news_ends_the_alert_of_alertmanager_that_bad_news_began(good: Aler
     assert end["endsAt"] == "2026-01-31T12:00:00Z"
 
 
-@pytest.mark.parametrize("kind", AlertKind)
+@each("kind", AlertKind)
 @pytest.mark.parametrize("form", WebhookFormat)
 def test_every_alert_has_every_form(kind: AlertKind, form: WebhookFormat) -> None:
     assert body(Alert(kind, KEY, "summary"), form)

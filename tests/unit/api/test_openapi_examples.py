@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from scripts.docs import description_of_the_api
+from scripts.generators.api_description import description_of_the_api
 
 METHODS = ("get", "put", "post", "delete", "patch")
 #: Files, which nobody reads in a description.

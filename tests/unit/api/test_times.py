@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from model_deployment.api.times import parse_moment
 from model_deployment.core.errors import InvalidRequest
+from tests.support.cases import each
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -41,9 +42,7 @@ def test_time_is_read(text: str, moment: datetime) -> None:
     assert found.utcoffset() == timedelta(0)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+@each("text", [
         "", " ", "now", "24", "h", "-24h", "+24h", "1.5h", "24H", "24 h", "24h ", "24h\n", "1h30m", "1y",
         "\u0662h", "999999999w", "1e3h", "0001-01-01T00:00+01:00", "9999-12-31T23:59-01:00", "2026-13-01",
         "2026-02-30", "2026-01-31T24:00", "2026-01-31T12", "2026-01-31T12:60", "2026-01-31T12:00:60",
@@ -53,8 +52,7 @@ def test_time_is_read(text: str, moment: datetime) -> None:
         "2026-01-31T12:00:00.1234567890", "2026-01-31T12:00:00.5.5", "2026-01-31T12:00:0",
         "2026-01-31T12:0000", "2026-01-31T12:00:.5Z",
         "1769860800", "nan", "x" * 10_000, "\u0662\u0660\u0662\u0666-01-31",
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_time_in_another_form_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^cannot use the time ") as caught:
         parse_moment(text, NOW)

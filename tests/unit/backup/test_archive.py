@@ -1,7 +1,6 @@
 """Archives that are damaged, hostile, or of another release: refused before anything is changed."""
 
 import gzip
-import io
 import json
 import tarfile
 from collections.abc import Callable
@@ -17,9 +16,7 @@ from model_deployment.backup.restore import restore
 from model_deployment.core.errors import StateError
 from model_deployment.state.files import SCHEMA_VERSION
 from tests.support.stored import opened
-
-#: Headers and contents of an archive's members.
-Members = list[tuple[tarfile.TarInfo, bytes]]
+from tests.support.tar_members import Members, info, members, pack
 
 
 @pytest.fixture
@@ -34,17 +31,6 @@ async def archive(tmp_path: Path) -> Path:
     return path
 
 
-def members(path: Path) -> Members:
-    with tarfile.open(path) as tar:
-        return [(one, tar.extractfile(one).read()) for one in tar]  # type: ignore[union-attr]
-
-
-def pack(path: Path, members: Members, kind: int = tarfile.GNU_FORMAT) -> None:
-    with tarfile.open(path, "w:gz", format=kind) as tar:
-        for info, content in members:
-            tar.addfile(info, io.BytesIO(content))
-
-
 def refused(tmp_path: Path, path: Path) -> str:
     """Restoring it in vain; what is said."""
     target = tmp_path / "target"
@@ -54,14 +40,6 @@ def refused(tmp_path: Path, path: Path) -> str:
     assert not [one for one in tmp_path.iterdir() if one.name in {"escaped", "state.db"}]
     assert error.value.detail.startswith("cannot ")
     return error.value.detail
-
-
-def info(name: str, content: bytes = b"", **more: Any) -> tuple[tarfile.TarInfo, bytes]:
-    made = tarfile.TarInfo(name)
-    made.size = len(content)
-    for attribute, value in more.items():
-        setattr(made, attribute, value)
-    return made, content
 
 
 def test_archive_is_described_by_its_manifest(tmp_path: Path, archive: Path) -> None:

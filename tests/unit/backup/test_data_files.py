@@ -14,9 +14,9 @@ from model_deployment.backup.archive import BadArchive, Member
 from model_deployment.backup.make import backup
 from model_deployment.backup.restore import restore
 from model_deployment.training_data.versions import Versions
+from tests.support.kept_versions import kept
 from tests.support.stored import opened
-from tests.unit.backup.test_archive import info, members, pack
-from tests.unit.training_data.test_versions import kept
+from tests.support.tar_members import info, members, pack
 
 
 def note(data: Path, id: str, **record: Any) -> Path:

@@ -21,7 +21,7 @@ from model_deployment.devices import blobs, signing
 from model_deployment.devices.signing import UnusableKey, open_key
 from model_deployment.state import files
 from tests.support.stored_devices import SHORT, DeviceStores, metrics, opened, progress
-from tests.unit.backup.test_archive import info, members, pack
+from tests.support.tar_members import info, members, pack
 
 ONNX, MODEL = (hashlib.sha256(text).hexdigest() for text in (b"onnx", b"model"))
 MANIFEST = json.dumps({"files": [

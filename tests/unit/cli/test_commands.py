@@ -23,14 +23,8 @@ from model_deployment.cli import (
 )
 from model_deployment.cli.main import app
 from model_deployment.client import ApiError, Client, Report
-from model_deployment.core.options import Options
+from tests.support.answering_client import AT, DEPLOYED, Answering
 
-AT = "2026-01-31T12:00:00Z"
-DEPLOYED: dict[str, Any] = {
-    "name": "wine-1", "model": "wine", "version": 1, "state": "ready", "reason": "healthy",
-    "port": 8001, "restarts": 0, "ready_at": AT, "replacement": None,
-    "options": Options(workers=2).as_dict(),
-}  # fmt: skip
 REASONS = [{"severity": "error", "message": "rmse rose.", "advice": "Train again."}] * 9
 COMPARED: dict[str, Any] = {
     "metrics": {
@@ -46,29 +40,6 @@ COMPARED: dict[str, Any] = {
         ]
     },
 }
-
-
-class Answering:
-    """A client whose calls answer what a test gives them."""
-
-    url = "http://test"
-
-    def __init__(self, **answers: Any) -> None:
-        self.answers = answers
-        self.asked: list[tuple[str, tuple[Any, ...]]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self.answers:
-            raise AttributeError(name)
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            self.asked.append((name, arguments))
-            answer = self.answers[name]
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        return call
 
 
 @pytest.fixture

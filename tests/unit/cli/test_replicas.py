@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from model_deployment.cli import changes, deployments, launch_view, logs
 from model_deployment.cli.main import app
 from model_deployment.client.values import Log
-from tests.unit.cli.test_commands import AT, DEPLOYED, Answering
+from tests.support.answering_client import AT, DEPLOYED, Answering
 
 LAUNCH: dict[str, Any] = {
     "replica": 0, "role": "serving", "state": "ready", "step": None, "reason": "healthy",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from model_deployment.client import AsyncClient, Client
-from scripts.docs import description_of_the_api
+from scripts.generators.api_description import description_of_the_api
 from tests.support.scripted_server import Answer, scripted
 
 #: Calls of other programs: MLflow's, Prometheus's, OpenAI's clients', and devices'.

@@ -7,20 +7,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from model_deployment.client import (
-    ApiError,
-    AsyncClient,
-    Client,
-    StreamFailed,
-    Unfinished,
-    Unreachable,
-    Unsendable,
-)
+from model_deployment.client import ApiError, AsyncClient, Client, Unreachable, Unsendable
 from tests.support.scripted_server import DROPPED, Answer, scripted
 
 BUSY = Answer(503, b'{"detail": "cannot now"}', {"Retry-After": "0", "X-Request-Id": "r1"})
@@ -225,60 +216,6 @@ def test_a_client_is_shared_by_threads_and_by_tasks() -> None:
         assert len(server.requests) == 16
 
 
-STREAM = {"Content-Type": "text/event-stream; charset=utf-8"}
-
-
-def events(*lines: str) -> Answer:
-    body = "".join(f"data: {line}\n\n" for line in lines).encode()
-    return Answer(200, b": hello\n\n" + body, STREAM)
-
-
-def test_events_come_one_by_one_until_the_stream_is_done() -> None:
-    answer = events('{"a": 1}', '{"a": 2}', "[DONE]", '{"a": 3}')
-    with scripted(answer) as server, Client(server.url) as client:
-        assert list(client.stream("agent-1", {"input": []})) == [{"a": 1}, {"a": 2}]
-        assert json.loads(server.requests[0][2]) == {"input": [], "stream": True}
-        assert list(client.chat("agent-1", [], stream=True)) == [{"a": 1}, {"a": 2}]
-
-        async def first() -> list[Any]:
-            async with AsyncClient(server.url) as client:
-                return [event async for event in client.stream("agent-1", {})]
-
-        assert asyncio.run(first()) == [{"a": 1}, {"a": 2}]
-
-
-def test_the_answer_of_a_model_that_cannot_stream_is_the_only_event() -> None:
-    with scripted(FINE) as server, Client(server.url) as client:
-        assert list(client.stream("m-1", {"inputs": [1]})) == [{"predictions": [1]}]
-
-
-def test_openais_responses_end_without_a_mark() -> None:
-    last = {"type": "response.completed", "response": {}}
-    with scripted(events('{"a": 1}', json.dumps(last))) as server, Client(server.url) as client:
-        assert list(client.respond("agent-1", "hi", stream=True)) == [{"a": 1}, last]
-
-
-def test_a_stream_that_fails_says_so_after_its_events() -> None:
-    for answer, error in (
-        (events('{"a": 1}'), Unreachable),
-        (events('{"a": 1}', '{"error": {"message": "too hot"}}'), StreamFailed),
-        (
-            Answer(200, b'data: {"a": 1}\n\n', STREAM | {"Content-Length": "99"}, cut=99),
-            Unreachable,
-        ),
-    ):
-        seen: list[Any] = []
-
-        def read_all(url: str, seen: list[Any] = seen) -> None:
-            with Client(url) as client:
-                for event in client.stream("agent-1", {}):
-                    seen.append(event)
-
-        with scripted(answer) as server, pytest.raises(error):
-            read_all(server.url)
-        assert seen == [{"a": 1}]
-
-
 def test_a_download_that_breaks_leaves_no_file(tmp_path: Any) -> None:
     with (
         scripted(Answer(200, b"a,b\n1,2\n", cut=3)) as server,
@@ -287,38 +224,6 @@ def test_a_download_that_breaks_leaves_no_file(tmp_path: Any) -> None:
     ):
         client.save_dataset("m-1", tmp_path / "x.csv")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_report_that_takes_longer_can_be_asked_for_again() -> None:
-    with (
-        scripted(Answer(202, b'{"id": "r1", "status": "running"}')) as server,
-        Client(server.url) as client,
-        pytest.raises(Unfinished) as raised,
-    ):
-        client.report("m-1", wait=1)
-    assert raised.value.id == "r1"
-
-
-def test_a_report_is_begun_only_once() -> None:
-    done = Answer(200, b'{"id": "r1", "verdict": "ok"}')
-    for id, sent in ((None, 1), ("r1", 3)):
-        with scripted(DROPPED, done) as server, Client(server.url) as client:
-            with suppress(Unreachable):
-                assert client.report("m-1", id=id).id == "r1"
-            assert len(server.requests) == sent
-
-
-def test_a_report_is_shown_in_a_frame_that_cannot_touch_the_notebook(tmp_path: Any) -> None:
-    facts = Answer(200, b'{"id": "r1", "verdict": "ok", "headline": "as it was"}')
-    page = Answer(200, b'<a href="degradation_report?id=r1">\'', {"Content-Type": "text/html"})
-    with scripted(facts, page) as server, Client(server.url) as client:
-        report = client.report("m-1")
-    shown = report._repr_html_()
-    assert 'sandbox="allow-scripts allow-popups"' in shown
-    assert 'srcdoc="&lt;a target=&quot;_blank&quot; href=&quot;' in shown
-    link = f'href="{server.url}/model/m-1/degradation_report?id=r1"'
-    assert link in report.save(tmp_path / "r.html").read_text()
-    assert (report.verdict, report.headline, report.id) == ("ok", "as it was", "r1")
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,17 @@
 """The life of deployments under one controller: each test one story, told tick by tick."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from model_deployment.core.domain import Deployment, State, Step
 from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
-from tests.support.fakes import SIGKILL, SIGTERM
-from tests.support.simulation import FIRST, Simulation, leader, simulation
+from tests.support.fake_machine import SIGKILL, SIGTERM
+from tests.support.simulation import FIRST, Simulation
+from tests.support.stored import leader
 
 A, B, C, D = (ModelKey(name, 1) for name in "abcd")
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulation]:
-    with simulation() as made:
-        await made.start()
-        yield made
-        await made.gone()
 
 
 async def starting(sim: Simulation, key: ModelKey) -> Deployment:

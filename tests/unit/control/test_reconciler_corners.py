@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from itertools import count
 
@@ -14,18 +13,12 @@ from model_deployment.core.errors import ModelDeploymentError
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
 from model_deployment.core.replacement import ReplacementState
-from tests.support.fakes import SIGKILL, FakeRuntime, Life
-from tests.support.simulation import Simulation, leader, simulation
+from tests.support.fake_collaborators import FakeRuntime
+from tests.support.fake_machine import SIGKILL, Life
+from tests.support.simulation import Simulation, simulation
+from tests.support.stored import leader
 
 A, B = (ModelKey(name, 1) for name in "ab")
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulation]:
-    with simulation() as made:
-        await made.start()
-        yield made
-        await made.gone()
 
 
 async def disk_full() -> None:

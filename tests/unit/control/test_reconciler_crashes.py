@@ -27,7 +27,7 @@ from tests.support.crash_courses import (
     points,
     reach,
 )
-from tests.support.fakes import SIGTERM
+from tests.support.fake_machine import SIGTERM
 from tests.support.simulation import FIRST, PLAIN, Simulation
 
 pytestmark = pytest.mark.slow

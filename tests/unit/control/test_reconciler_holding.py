@@ -8,8 +8,10 @@ from model_deployment.core.domain import Address, State
 from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from tests.support.fakes import Life
-from tests.support.simulation import FIRST, POLICY, Simulation, addresses, leader, simulation
+from tests.support.fake_machine import Life
+from tests.support.settling import addresses
+from tests.support.simulation import FIRST, POLICY, Simulation, simulation
+from tests.support.stored import leader
 
 A, B = ModelKey("a", 1), ModelKey("b", 1)
 

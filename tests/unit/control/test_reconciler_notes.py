@@ -2,24 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 
 from model_deployment.control.reconciler import SWEEP
 from model_deployment.core.names import ModelKey
 from model_deployment.state.database import DatabaseError
-from tests.support.simulation import Simulation, simulation
+from tests.support.simulation import Simulation
 
 A, B = (ModelKey(name, 1) for name in "ab")
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulation]:
-    with simulation() as made:
-        await made.start()
-        yield made
-        await made.gone()
 
 
 async def reasons(sim: Simulation) -> list[str]:

@@ -13,7 +13,7 @@ from model_deployment.core.errors import IllegalTransition
 from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from tests.support.fakes import EACH
+from tests.support.fake_machine import EACH
 from tests.support.simulation import FIRST, QUARANTINE, Simulation, simulation
 
 IDLE = Options(idle_timeout=60)

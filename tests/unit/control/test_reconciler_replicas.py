@@ -19,8 +19,9 @@ from model_deployment.core.replacement import Strategy
 from model_deployment.core.replica_counts import stuck_launch
 from model_deployment.core.replicas import Replicas
 from model_deployment.registry.client import Registry
-from tests.support.fakes import EACH, Life
-from tests.support.simulation import PLAIN, Simulation, is_complete, simulation
+from tests.support.fake_machine import EACH, Life
+from tests.support.settling import is_complete
+from tests.support.simulation import PLAIN, Simulation, simulation
 
 KEY = ModelKey("diabetes", 1)
 REPLICAS = 3

@@ -1,7 +1,8 @@
 """Whatever happens in whatever order: the checks of every tick hold, and wishes come true in the end.
 
 Controllers are killed between any two effects, also during their recovery; wishes arrive in the
-middle of ticks; machines reboot. The checks are in ``tests/support/simulation.py``.
+middle of ticks; machines reboot. The checks are in ``tests/support/invariants.py``,
+and in ``settling.py`` beside it.
 """
 
 import sqlite3
@@ -20,7 +21,7 @@ from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options, StartMethod, Validation
 from model_deployment.core.replacement import Strategy
 from model_deployment.core.replicas import Replicas
-from tests.support.fakes import EACH, FakeMachine, Process
+from tests.support.fake_machine import EACH, FakeMachine, Process
 from tests.support.loop_machine import LoopMachine
 from tests.support.simulation import FIRST, PLAIN, Simulation, simulation
 

@@ -1,7 +1,6 @@
 """What a controller leaves behind when it goes, and what the next one makes of it."""
 
 import sqlite3
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,18 +9,12 @@ from model_deployment.core.domain import Address, Desired, LaunchSpec, State
 from model_deployment.core.measures import LaunchTraffic
 from model_deployment.core.names import ModelKey
 from model_deployment.core.options import Options
-from tests.support.fakes import SIGKILL, SIGTERM
-from tests.support.simulation import FIRST, Simulation, addresses, leader, simulation
+from tests.support.fake_machine import SIGKILL, SIGTERM
+from tests.support.settling import addresses
+from tests.support.simulation import FIRST, Simulation
+from tests.support.stored import leader
 
 A, B, C = (ModelKey(name, 1) for name in "abc")
-
-
-@pytest.fixture
-async def sim() -> AsyncIterator[Simulation]:
-    with simulation() as made:
-        await made.start()
-        yield made
-        await made.gone()
 
 
 async def restart(sim: Simulation) -> None:

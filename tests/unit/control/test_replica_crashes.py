@@ -8,7 +8,8 @@ from model_deployment.core.options import Options, StartMethod
 from model_deployment.core.replacement import Strategy
 from model_deployment.core.replicas import Replicas
 from tests.support.crash_courses import TICKS, A, B, Course, crashed, points, reach
-from tests.support.simulation import Simulation, is_complete
+from tests.support.settling import is_complete
+from tests.support.simulation import Simulation
 
 pytestmark = pytest.mark.slow
 

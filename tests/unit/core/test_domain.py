@@ -16,6 +16,7 @@ from model_deployment.core.options import EnvManager, Options
 from model_deployment.core.port_usage import BlockedPort, PortUsage
 from model_deployment.core.routes import Route, Target
 from model_deployment.http.paths import is_canonical
+from tests.support.cases import each
 from tests.support.rows import AT, AT_REST, launch, row
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
@@ -40,7 +41,7 @@ def test_accepts_plain_names(name: str) -> None:
     assert ModelKey.parse(f"{name}-1") == key
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "",

@@ -1,6 +1,5 @@
 """The rules of a launch's life, one table per question: here of a replica, alone."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +18,10 @@ from model_deployment.core.actions import (
 )
 from model_deployment.core.domain import Deployment, Desired, Exit, Launch, LaunchState, State, Step
 from model_deployment.core.launch_ends import after_exit, backoff
-from model_deployment.core.launch_lifecycle import after_failure, decide_launch, time_to_begin
+from model_deployment.core.launch_lifecycle import decide_launch, diagnose, time_to_begin
 from model_deployment.core.measures import Health, LaunchTraffic
 from model_deployment.core.options import EnvManager, Options, StartMethod
+from tests.support.cases import each
 from tests.support.rows import LIVE, launch, only, row
 
 NOW = 1000.0
@@ -74,26 +74,6 @@ def test_a_change_has_time_to_build_what_it_needs(method: StartMethod, manager: 
     builds = method is StartMethod.CONTAINER or manager is not EnvManager.LOCAL
     limit = time_to_begin(Options(manager, start_method=method), POLICY)
     assert limit == POLICY.start_timeout + (POLICY.build_timeout if builds else 0)
-
-
-def test_what_cannot_be_started_at_all_is_not_tried_again() -> None:
-    wanted = row(PENDING)
-    once = after_failure(wanted, only(wanted), "no such version", NOW, POLICY, permanent=True)
-    assert once == Vacate(
-        State.FAILED, "no such version (another start would fail the same way)", 1
-    )
-    again = after_failure(wanted, only(wanted), "no such version", NOW, POLICY)
-    assert isinstance(again, Vacate)
-    assert (again.state, again.tries) == (PENDING, 1)
-
-
-def test_a_place_is_kept_for_what_works_elsewhere() -> None:
-    places = (launch(LaunchState.READY), launch(LaunchState.PENDING, replica=1))
-    served = replace(row(READY), launches=places)
-    later = after_failure(served, places[1], "no such version", NOW, POLICY, permanent=True)
-    assert isinstance(later, Vacate)
-    assert (later.state, later.keeps_port) == (PENDING, True)
-    assert later.not_before >= NOW + POLICY.backoff_limit
 
 
 @pytest.mark.parametrize(("not_before", "waits"), [(NOW + 0.01, True), (NOW, False), (0, False)])
@@ -235,7 +215,7 @@ def test_a_stop_goes_from_drain_to_terminate_to_kill(
         assert action == Stop("because", following[0], NOW + following[1], tries=2)
 
 
-@pytest.mark.parametrize("state", sorted(LIVE))
+@each("state", sorted(LIVE))
 @pytest.mark.parametrize("desired", Desired)
 @pytest.mark.parametrize("closing", [False, True])
 @pytest.mark.parametrize("health", [Health(), HEALTHY, SICK])
@@ -246,71 +226,6 @@ def test_an_exit_outweighs_all_else_that_was_seen(
     seen = Observation(exit=CRASH, closing=closing, health=health)
     expected = after_exit(dead, only(dead), CRASH, closing, NOW, POLICY)
     assert decide_launch(dead, only(dead), seen, NOW, POLICY) == expected
-
-
-@pytest.mark.parametrize("state", sorted(LIVE))
-@pytest.mark.parametrize("closing", [False, True])
-@pytest.mark.parametrize("tries", [0, 4])
-def test_a_death_nobody_minds_ends_in_stopped(state: State, closing: bool, tries: int) -> None:
-    dead = row(state, Desired.STOPPED, tries=tries)
-    assert after_exit(dead, only(dead), CRASH, closing, NOW, POLICY) == Vacate(
-        STOPPED, "undeployed"
-    )
-
-
-@pytest.mark.parametrize("state", sorted(LIVE))
-@pytest.mark.parametrize("tries", [0, 4])
-def test_a_death_by_the_controller_costs_no_try(state: State, tries: int) -> None:
-    dead = row(state, tries=tries)
-    rest = after_exit(dead, only(dead), CRASH, True, NOW, POLICY)
-    assert rest == Vacate(PENDING, "stopped by the controller", tries)
-
-
-@pytest.mark.parametrize(
-    ("up", "tries", "state", "counted"),
-    [
-        (None, 0, PENDING, 1),
-        (None, 3, PENDING, 4),
-        (None, 4, FAILED, 5),
-        (29.9, 4, FAILED, 5),
-        (30.0, 4, PENDING, 1),
-        (3000.0, 4, PENDING, 1),
-    ],
-)
-def test_a_death_costs_a_try_unless_it_was_up_long_enough(
-    up: float | None, tries: int, state: State, counted: int
-) -> None:
-    ready_since = None if up is None else NOW - up
-    dead = row(READY, tries=tries, ready_since=ready_since)
-    rest = after_exit(dead, only(dead), CRASH, False, NOW, POLICY)
-    assert isinstance(rest, Vacate)
-    assert (rest.state, rest.tries) == (state, counted)
-    if state is PENDING:
-        assert rest.reason == CRASH.reason
-        assert rest.not_before == NOW + backoff(dead, only(dead), counted, POLICY)
-    else:
-        assert rest.reason == f"{CRASH.reason} (gave up after 5 tries)"
-
-
-@pytest.mark.parametrize(
-    ("state", "reason", "tries", "rest"),
-    [
-        # A failure was counted when it was stopped for it,
-        (STOPPING, "not ready within 120 s", 1, ("not ready within 120 s", 1)),
-        (STOPPING, "not ready within 120 s", 4, ("not ready within 120 s", 4)),
-        # and to be stopped without one is none.
-        (STOPPING, "undeployed", 0, ("stopped, and deployed again", 0)),
-        (STARTING, "launch on port 8001", 0, (CRASH.reason, 1)),
-        (READY, "healthy", 0, (CRASH.reason, 1)),
-    ],
-)
-def test_a_launch_that_was_stopped_died_of_why_it_was_stopped(
-    state: State, reason: str, tries: int, rest: tuple[str, int]
-) -> None:
-    dead = row(state, reason=reason, tries=tries)
-    after = after_exit(dead, only(dead), CRASH, False, NOW, POLICY)
-    assert isinstance(after, Vacate)
-    assert (after.reason, after.tries) == rest
 
 
 @pytest.mark.parametrize(
@@ -379,3 +294,30 @@ def test_with_tries_left_a_replica_waits_no_longer_because_another_one_serves() 
     action = decide_launch(deployment, second, Observation(exit=CRASH), NOW, POLICY)
     delay = backoff(deployment, second, 2, POLICY)
     assert action == Vacate(PENDING, CRASH.reason, 2, NOW + delay, keeps_port=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "sickness"),
+    [
+        (Observation(), ""),
+        (Observation(health=Health(failures=2)), ""),
+        (Observation(health=Health(failures=3)), "did not answer 3 health checks in a row"),
+        (Observation(traffic=LaunchTraffic(oldest=65.0)), ""),
+        (Observation(traffic=LaunchTraffic(oldest=65.1)), "did not answer a request for 65 s"),
+        (Observation(traffic=LaunchTraffic(timeouts_in_row=3)), ""),
+        (Observation(traffic=LaunchTraffic(timeouts_in_row=4)), "timed out on 4 requests in a row"),
+        # /ping answers while every thread hangs.
+        (
+            Observation(health=Health(healthy=True), traffic=LaunchTraffic(oldest=70)),
+            "did not answer a request for 70 s",
+        ),
+    ],
+)
+def test_a_launch_is_sick_when_checks_or_requests_say_so(seen: Observation, sickness: str) -> None:
+    assert diagnose(seen, POLICY) == sickness
+    ready = row(State.READY)
+    action = decide_launch(ready, only(ready), seen, 0, POLICY)
+    if sickness:
+        assert action == Stop(sickness, Step.TERMINATE, POLICY.stop_grace, tries=1)
+    else:
+        assert action == Nothing()

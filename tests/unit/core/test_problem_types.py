@@ -8,7 +8,8 @@ import pytest
 
 from model_deployment.core.errors import problem_type
 from model_deployment.http import request_parsing
-from scripts import docs
+from scripts.generators.problems import problems
+from tests.support.cases import each
 
 GATEWAY = Path(__file__).parents[3] / "nginx" / "problems.conf"
 
@@ -49,9 +50,9 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_a_kind_stays(kind: str) -> None:
-    assert f"`{kind}`" in docs.problems()
+    assert f"`{kind}`" in problems()
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from model_deployment.credentials.device_tokens import (
     token_of,
 )
 from model_deployment.credentials.verify import NOBODY, Credentials
+from tests.support.passwords import PASSWORD, Clock
 
 #: The same in all processes of the tests, which compare what they have collected.
 TOKEN = b"mdd_" + base64.urlsafe_b64encode(bytes(range(32))).rstrip(b"=")
 CAMERA = User("camera-7", Role.DEVICE, "halls", 7)
-PASSWORD = "correct horse battery"
 
 
 class Rows:
@@ -42,21 +42,9 @@ class Rows:
         return found
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def rows() -> Rows:
     return Rows()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from model_deployment.degradation.analysis import analyse
 from model_deployment.degradation.analysis import table as tables
+from tests.support.cases import each
 from tests.support.report_jobs import HOSTILE
 from tests.support.training_tables import codes, days, of_days, of_people, people
 
@@ -34,8 +35,8 @@ def doubled(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table, table.head(len(table) // 2)], ignore_index=True)
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
+@each(
+    "change, expected",
     [
         (lambda t: t.drop(columns="age"), "column_gone:age:ERROR"),
         (lambda t: t.assign(city="x"), "column_new:city:INFO"),

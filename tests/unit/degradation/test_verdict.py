@@ -5,6 +5,7 @@ import pytest
 from model_deployment.degradation.metric_verdict import MetricVerdict
 from model_deployment.degradation.statistics.drift import DriftScore
 from model_deployment.degradation.verdict import Evidence, decide, many_refused
+from tests.support.cases import each
 
 STILL = DriftScore("ks", 0.05, 0.5)
 MOVED = DriftScore("ks", 0.15, 0.005)
@@ -17,8 +18,8 @@ DEGRADED = MetricVerdict(-0.3, conclusive=True, worse=True, degraded=True)
 FEW = MetricVerdict(-0.3)
 
 
-@pytest.mark.parametrize(
-    ("evidence", "verdict"),
+@each(
+    "evidence, verdict",
     [
         (Evidence(100, 100, [STILL] * 4), "ok"),
         (Evidence(100, None, metrics=[FINE]), "ok"),

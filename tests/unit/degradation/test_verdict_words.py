@@ -3,11 +3,10 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from model_deployment.degradation.metric_verdict import MetricVerdict
 from model_deployment.degradation.wording import verdict_words
 from model_deployment.degradation.wording.verdict_words import OF_METRICS, WORDS, Verdict
+from tests.support.cases import each
 
 PACKAGE = Path(verdict_words.__file__).parents[2]
 
@@ -47,7 +46,7 @@ def test_table_has_the_verdicts_of_reports() -> None:
     assert {*listed} == {str(one) for one in Verdict} - OF_METRICS
 
 
-@pytest.mark.parametrize("page", sorted(PACKAGE.rglob("*.jinja")), ids=lambda path: path.name)
+@each("page", sorted(PACKAGE.rglob("*.jinja")))
 def test_templates_spell_no_verdict(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert not re.search(">worse<|>degraded<|has drifted<|Data drift|Unchanged", text)

@@ -1,20 +1,13 @@
-"""What a device should run, and when the next stage of a release is opened, or the release stopped."""
+"""When the next stage of a release is opened, or the release stopped, and with which reason."""
 
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from model_deployment.core.devices import UNSUCCESSFUL, Device, DeviceUpdate, UpdateState
-from model_deployment.core.releases import (
-    OFFERABLE,
-    AbortRule,
-    Release,
-    ReleasePolicy,
-    ReleaseState,
-)
+from model_deployment.core.releases import AbortRule, Release, ReleasePolicy, ReleaseState
 from model_deployment.devices.decide import (
     Finish,
     Halt,
@@ -23,180 +16,21 @@ from model_deployment.devices.decide import (
     PrepareRelease,
     ReleaseStanding,
     decide_release,
-    stage_name,
     stage_of,
-    wish,
 )
-from tests.support.release_rows import NOW, device, release, update
+from tests.support.release_rows import (
+    CANARY,
+    NOW,
+    device,
+    fleets,
+    release,
+    releases,
+    update,
+    updates,
+)
 
 RUNNING, FAILED, OFFERED = UpdateState.RUNNING, UpdateState.FAILED, UpdateState.OFFERED
 ALL_AT_ONCE = ReleasePolicy(groups=(), percent=())
-CANARY = ReleasePolicy(groups=("canary",), percent=())
-
-
-def updates(
-    *of: tuple[Device, UpdateState] | tuple[Device, UpdateState, str],
-) -> list[DeviceUpdate]:
-    return [update(*one) for one in of]
-
-
-# Stages.
-
-
-def test_device_belongs_to_its_first_group_of_the_policy_in_the_order_of_the_policy() -> None:
-    policy = ReleasePolicy(groups=("first", "second"), percent=())
-    assert stage_of(policy, 1, device(1, "second", "first")) == 0
-    assert stage_of(policy, 1, device(1, "second")) == 1
-    assert stage_of(policy, 1, device(1, "third")) == 2
-
-
-def test_shares_have_about_as_many_devices_as_they_say() -> None:
-    policy = ReleasePolicy(groups=(), percent=(10.0, 50.0))
-    stages = [stage_of(policy, 7, device(id)) for id in range(5000)]
-    shares = [stages.count(stage) / 5000 for stage in range(3)]
-    assert shares == pytest.approx([0.1, 0.4, 0.5], abs=0.03)
-
-
-def test_another_release_begins_with_other_devices() -> None:
-    policy = ReleasePolicy(groups=(), percent=(10.0,))
-    fleet = [device(id) for id in range(1000)]
-    first, second = (
-        {one.id for one in fleet if stage_of(policy, number, one) == 0} for number in (1, 2)
-    )
-    assert len(first & second) < 0.3 * len(first)
-
-
-def test_stage_does_not_depend_on_capitals_of_the_name() -> None:
-    policy = ReleasePolicy(groups=(), percent=(10.0, 30.0, 60.0))
-    for id in range(200):
-        one = device(id, name=f"Camera-{id}")
-        assert stage_of(policy, 3, one) == stage_of(policy, 3, replace(one, name=f"camera-{id}"))
-
-
-def test_stages_have_names() -> None:
-    policy = ReleasePolicy(groups=("canary", "hall-3"), percent=(2.5, 50.0))
-    names = [stage_name(policy, stage) for stage in range(policy.stages)]
-    assert names == ["group canary", "group hall-3", "2.5 %", "50 %", "the rest"]
-
-
-rising = st.lists(st.floats(0.01, 100), min_size=1, max_size=5, unique=True).map(sorted)
-
-
-@given(percent=rising, number=st.integers(1, 10**6), id=st.integers(1, 10**6))
-def test_device_of_a_share_is_in_each_larger_one(
-    percent: list[float], number: int, id: int
-) -> None:
-    whole = ReleasePolicy(groups=(), percent=tuple(percent))
-    stage = stage_of(whole, number, device(id))
-    for place, share in enumerate(percent):
-        alone = ReleasePolicy(groups=(), percent=(share,))
-        assert (stage_of(alone, number, device(id)) == 0) == (stage <= place)
-
-
-# The wish.
-
-
-def test_device_should_run_the_newest_release_whose_stage_is_open() -> None:
-    found = [
-        release(1, ReleaseState.COMPLETE),
-        release(2, ReleaseState.ROLLING, policy=CANARY),
-        release(3, ReleaseState.PREPARING),
-    ]
-    assert wish(device(1, "canary"), found) == found[1]
-    assert wish(device(2), found) == found[0]
-
-
-@pytest.mark.parametrize("state", [*ReleaseState])
-def test_only_offerable_releases_are_wanted(state: ReleaseState) -> None:
-    found = release(2, state, policy=CANARY)
-    assert (wish(device(1, "canary"), [found]) == found) == (state in OFFERABLE)
-
-
-def test_complete_release_is_wanted_by_devices_of_stages_that_it_never_opened() -> None:
-    found = release(1, ReleaseState.COMPLETE, stage=0)
-    assert wish(device(1), [found]) == found
-
-
-def test_paused_release_is_wanted_by_its_open_stages_only() -> None:
-    found = release(1, ReleaseState.PAUSED, policy=CANARY)
-    assert wish(device(1, "canary"), [found]) == found
-    assert wish(device(2), [found]) is None
-
-
-@pytest.mark.parametrize("replaced", [ReleaseState.SUPERSEDED, ReleaseState.STOPPED])
-def test_device_is_told_of_none_that_is_older_than_what_it_runs(replaced: ReleaseState) -> None:
-    """It would refuse it; the next release, which is being prepared, is for it."""
-    found = [release(1, ReleaseState.COMPLETE), release(2, replaced)]
-    assert wish(device(1, running=2), found) is None
-    assert wish(device(1, running=1), found) == found[0]
-    assert wish(device(1, running=2), [*found, release(3, ReleaseState.COMPLETE)]) is not None
-
-
-def test_revoked_device_and_one_of_another_project_should_run_nothing() -> None:
-    found = [release(1, ReleaseState.COMPLETE)]
-    assert wish(device(1, revoked_at=NOW), found) is None
-    assert wish(device(1, project_id=2), found) is None
-
-
-states = st.sampled_from(ReleaseState)
-groups = st.sampled_from([(), ("canary",), ("hall",), ("canary", "hall")])
-policies = st.builds(
-    ReleasePolicy,
-    groups=st.sampled_from([(), ("canary",), ("hall", "canary")]),
-    percent=rising.map(tuple) | st.just(()),
-    success=st.sampled_from([1.0, 50.0, 90.0, 100.0]),
-    soak=st.sampled_from([0.0, 60.0]),
-    abort=st.builds(lambda failed, more: AbortRule(failed=failed, of=failed + more),
-                    st.integers(1, 4), st.integers(0, 8)),
-)  # fmt: skip
-
-
-@st.composite
-def releases(draw: st.DrawFn, number: int = 1) -> Release:
-    policy = draw(policies)
-    settled = draw(st.sampled_from([None, NOW - timedelta(seconds=90), NOW + timedelta(days=1)]))
-    return release(
-        number,
-        draw(states),
-        policy=policy,
-        stage=draw(st.integers(0, policy.stages - 1)),
-        settled_at=settled,
-    )
-
-
-@st.composite
-def fleets(draw: st.DrawFn) -> list[tuple[Device, UpdateState | None]]:
-    one = st.tuples(groups, st.booleans(), st.booleans(), st.none() | st.sampled_from(UpdateState))
-    return [
-        (device(id, *named, online=online, revoked_at=NOW if revoked else None), state)
-        for id, (named, online, revoked, state) in enumerate(draw(st.lists(one, max_size=12)), 1)
-    ]
-
-
-@given(groups, st.data())
-def test_wish_is_the_highest_number_that_is_open_for_the_device(
-    named: tuple[str, ...], data: st.DataObject
-) -> None:
-    found = [data.draw(releases(number)) for number in range(1, data.draw(st.integers(0, 5)) + 1)]
-    running = data.draw(st.none() | st.integers(1, 5))
-    one = device(data.draw(st.integers(1, 99)), *named, running=running)
-    wanted = wish(one, data.draw(st.permutations(found)))
-    opened = [
-        each
-        for each in found
-        if each.number >= (running or 0)
-        and (
-            each.state is ReleaseState.COMPLETE
-            or (
-                each.state in (ReleaseState.ROLLING, ReleaseState.PAUSED)
-                and stage_of(each.policy, each.number, one) <= each.stage
-            )
-        )
-    ]
-    assert wanted == (max(opened, key=lambda each: each.number) if opened else None)
-
-
-# The rollout.
 
 
 def test_preparing_release_is_prepared() -> None:

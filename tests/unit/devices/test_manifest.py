@@ -16,6 +16,7 @@ from model_deployment.devices.manifest import (
     unsafe,
     wanted_blobs,
 )
+from tests.support.cases import each
 from tests.support.manifests import FULL, PLAIN
 
 
@@ -50,7 +51,7 @@ def _without(name: str) -> Callable[[dict[str, Any]], Any]:
     return lambda found: found.pop(name)
 
 
-@pytest.mark.parametrize(
+@each(
     "change",
     [
         *(_without(name) for name in json.loads(FULL.text())),

@@ -1,7 +1,7 @@
 """Whatever happens to endpoints: the checks of every tick hold, and aliases are obeyed in the end.
 
 Controllers are killed between any two effects; operators and aliases act in the middle of ticks. The
-checks are in ``tests/support/rollout_simulation.py``.
+checks are in ``tests/support/rollout_checks.py``.
 """
 
 from contextlib import suppress

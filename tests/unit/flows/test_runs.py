@@ -1,54 +1,23 @@
 """Requests of runs, over a stub of Prefect: nothing is lost, and nothing is started twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from model_deployment.alerts.alert import Alert
-from model_deployment.core.errors import Conflict, DiskFull, InvalidRequest, Unavailable
+from model_deployment.core.errors import Conflict, InvalidRequest
 from model_deployment.flow_project import Project
-from model_deployment.flows.base import (
-    FlowRun,
-    FlowState,
-    FlowsUnavailable,
-    FlowType,
-    NewRun,
-    RunQuery,
-    RunRefused,
-    UnknownRun,
-)
+from model_deployment.flows.base import FlowState, FlowType, NewRun, UnknownRun
 from model_deployment.flows.deletion import delete_unused
 from model_deployment.flows.news import RunNews
 from model_deployment.flows.prefect import PrefectFlows
-from model_deployment.flows.records import KEPT, Record, Records
+from model_deployment.flows.records import Record
 from model_deployment.flows.runs import FlowRuns
-from tests.support.flow_runs import SHA, Scene, flow_runs, record
-from tests.support.prefect_engine import Engine, stub_engine
+from tests.support.flow_runs import SHA, Scene, flow_runs, in_engine, record
+from tests.support.prefect_engine import Engine
 from tests.support.waiting import until
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    with stub_engine() as found:
-        found.serve()
-        yield found
-
-
-@pytest.fixture
-async def scene(tmp_path: Path, engine: Engine) -> AsyncIterator[Scene]:
-    async with flow_runs(tmp_path, engine) as found:
-        yield found
-
-
-async def in_engine(engine: Engine) -> list[str]:
-    flows = PrefectFlows(lambda: engine.address)
-    found = [one.id for one in await flows.runs(RunQuery())]
-    await flows.close()
-    return found
 
 
 async def test_a_request_is_kept_before_the_engine_has_it_and_then_handed_over(
@@ -125,92 +94,12 @@ async def test_a_long_log_keeps_its_begin_and_its_end(
     assert "3 lines are left out" in told[2]
 
 
-async def test_a_run_that_the_engine_refuses_has_failed_and_says_why(tmp_path: Path) -> None:
-    with stub_engine() as engine:
-        engine.serve({"type": "object", "properties": {}, "required": ["missing"]})
-        async with flow_runs(tmp_path, engine) as scene:
-            made = await scene.runs.request("train_flow", experiment="income", by="")
-            await scene.runs.tick()
-            found = await scene.runs.find(made.id)
-    assert found.state is FlowState.FAILED
-    assert "'missing' is a required property" in found.message
-    assert scene.ended == [found]
-
-
-async def test_one_request_that_breaks_the_engine_holds_up_no_other(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = await scene.runs.request("train_flow", experiment="income", by="", data=SHA)
-    second = await scene.runs.request("train_flow", experiment="income", by="")
-    start = PrefectFlows.start
-
-    async def broken(self: PrefectFlows, new: NewRun) -> FlowRun:
-        if new.key == first.id:
-            raise FlowsUnavailable("it answered 500")
-        return await start(self, new)
-
-    monkeypatch.setattr(PrefectFlows, "start", broken)
-    with pytest.raises(FlowsUnavailable) as told:
-        await scene.runs.tick()
-    assert first.id in told.value.detail
-    states = [(await scene.runs.find(one.id)).state for one in (first, second)]
-    assert states == [FlowState.REQUESTED, FlowState.SCHEDULED]
-
-
-async def test_a_run_that_the_engine_has_lost_has_crashed(scene: Scene, tmp_path: Path) -> None:
-    made = await scene.runs.request("train_flow", experiment="income", by="")
-    await scene.runs.tick()
-    with stub_engine() as other:
-        other.serve()
-        scene.switch.at = other.address
-        await scene.runs.tick()
-    found = await scene.runs.find(made.id)
-    assert found.state is FlowState.CRASHED
-    assert "does not know this run" in found.message
-    assert scene.ended == [found]
-
-
 async def test_runs_that_others_have_started_are_seen(scene: Scene, engine: Engine) -> None:
     flows = PrefectFlows(lambda: engine.address)
     foreign = await flows.start(NewRun(FlowType.EVAL, "key", {"experiment": "income"}))
     await flows.close()
     [found] = await scene.runs.all()
     assert (found.id, found.flow, found.experiment) == (foreign.id, "eval_flow", "income")
-
-
-async def test_cancelled_before_the_engine_had_it_a_run_never_begins(
-    tmp_path: Path, engine: Engine
-) -> None:
-    async with flow_runs(tmp_path, engine) as scene:
-        made = await scene.runs.request("train_flow", experiment="income", by="")
-        assert (await scene.runs.cancel(made.id)).state is FlowState.CANCELLED
-        await scene.runs.tick()
-        assert await in_engine(engine) == []
-        with pytest.raises(RunRefused, match="it has ended"):
-            await scene.runs.cancel(made.id)
-
-
-async def test_cancelled_while_the_engine_had_it_unsaid_a_run_is_cancelled_there(
-    scene: Scene, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = await scene.runs.request("train_flow", experiment="income", by="")
-    await scene.runs.tick()
-    handed = scene.runs.known()[0].run
-    assert handed
-    engine.enter(handed.id, "RUNNING")
-    # As if the engine's answer to the hand-over had not come in time.
-    scene.records.write(replace(scene.runs.known()[0], run=None))
-    assert (await scene.runs.cancel(made.id)).state is FlowState.CANCELLING
-    flows = PrefectFlows(lambda: engine.address)
-    assert (await flows.run(handed.id)).state is FlowState.CANCELLING
-    engine.enter(handed.id, "RUNNING")
-    # The same while the engine did not answer the cancelling either.
-    settled = replace(scene.runs.known()[0], run=None, settled=FlowState.CANCELLED)
-    scene.records.write(settled)
-    monkeypatch.setattr("model_deployment.flows.runs._FRESH", 0.0)
-    await scene.runs.all()
-    assert (await flows.run(handed.id)).state is FlowState.CANCELLING
-    await flows.close()
 
 
 async def test_the_end_of_a_run_is_told_though_its_reader_waits_no_longer(
@@ -272,20 +161,6 @@ async def test_a_webhook_that_hangs_holds_up_no_runs(scene: Scene) -> None:
     telling.cancel()
 
 
-async def test_a_running_run_is_cancelling_and_a_waiting_one_cancelled(
-    scene: Scene, engine: Engine
-) -> None:
-    first = await scene.runs.request("train_flow", experiment="income", by="")
-    second = await scene.runs.request("train_flow", experiment="income", by="")
-    await scene.runs.tick()
-    run = (await scene.runs.find(first.id)).run
-    assert run
-    engine.enter(run.id, "RUNNING")
-    assert (await scene.runs.cancel(first.id)).state is FlowState.CANCELLING
-    assert (await scene.runs.cancel(second.id)).state is FlowState.CANCELLED
-    assert [one.id for one in scene.ended] == [second.id]
-
-
 async def test_run_again_has_the_same_parameters(scene: Scene) -> None:
     made = await scene.runs.request(
         "train_flow", experiment="income", by="ann", data=SHA, parameters={"trials": 3}
@@ -314,104 +189,6 @@ async def test_the_newest_data_are_chosen_when_a_run_is_asked_for(tmp_path: Path
         assert made.parameters["data"] == SHA
         with pytest.raises(InvalidRequest, match="no such version is kept"):
             await scene.runs.request("train_flow", experiment="income", by="", data="cd" * 32)
-
-
-async def test_a_service_that_is_broken_is_unavailable(scene: Scene, engine: Engine) -> None:
-    made = await scene.runs.request("train_flow", experiment="income", by="")
-    await scene.runs.tick()
-    run = (await scene.runs.find(made.id)).run
-    assert run
-    engine.enter(run.id, "RUNNING")
-    await scene.runs.tick()
-    scene.switch.at = None
-    with pytest.raises(FlowsUnavailable):
-        await scene.runs.logs(made.id, 0, 9)
-    with pytest.raises(FlowsUnavailable):
-        await scene.runs.cancel(made.id)
-    assert (await scene.runs.find(made.id)).state is FlowState.RUNNING
-
-
-async def test_an_id_that_cannot_name_a_file_is_no_record(
-    scene: Scene, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sound = record("x").run
-    assert sound
-    strange = replace(sound, id="../../x")
-
-    async def runs(self: PrefectFlows, query: RunQuery) -> list[FlowRun]:
-        return [strange]
-
-    monkeypatch.setattr(PrefectFlows, "runs", runs)
-    assert await scene.runs.all() == []
-
-
-@pytest.mark.parametrize("answer", [{"detail": "another program"}, [{"id": "x"}], "text", None, 7])
-async def test_an_answer_that_is_not_prefects_is_told(
-    scene: Scene, engine: Engine, monkeypatch: pytest.MonkeyPatch, answer: object
-) -> None:
-    await scene.runs.request("train_flow", experiment="income", by="")
-    await scene.runs.tick()
-    assert engine.stub
-    monkeypatch.setattr(engine.stub, "answer", lambda *_: answer)
-    with pytest.raises(FlowsUnavailable):
-        await scene.runs.tick()
-    flows = PrefectFlows(lambda: engine.address)
-    for call in (flows.runs, flows.tasks, flows.logs, flows.run):
-        given: Any = RunQuery() if call == flows.runs else "r" if call == flows.run else ["r"]
-        with pytest.raises(FlowsUnavailable, match="is it Prefect 3"):
-            await call(given)
-    await flows.close()
-
-
-async def test_why_a_request_waits_is_told(tmp_path: Path) -> None:
-    with stub_engine() as engine:
-        async with flow_runs(tmp_path, engine) as scene:
-            await scene.runs.request("train_flow", experiment="income", by="")
-            with pytest.raises(FlowsUnavailable, match="no deployment 'model-deployment'"):
-                await scene.runs.tick()
-            assert engine.stub
-            engine.stub.broken = 401
-            with pytest.raises(FlowsUnavailable, match="MODEL_DEPLOYMENT_FLOWS_API_AUTH"):
-                await scene.runs.tick()
-            loop = asyncio.create_task(scene.runs.run())
-            await until(lambda: "refuses the password" in scene.runs.service[1])
-            loop.cancel()
-
-
-def test_records_survive_damage_and_the_oldest_are_forgotten(tmp_path: Path) -> None:
-    records = Records(tmp_path)
-    records.open()
-    for number in range(KEPT + 2):
-        records.write(record(f"r{number:04}"))
-    (tmp_path / "r0001.json").write_text("{")
-    (tmp_path / "left.json.new").write_text("{")
-    again = Records(tmp_path)
-    again.open()
-    assert len(again.all()) == KEPT + 1
-    again.forget_oldest()
-    assert len(again.all()) == KEPT
-    assert again.all()[0].id == f"r{KEPT + 1:04}"
-    assert not (tmp_path / "left.json.new").exists()
-
-
-async def test_runs_are_read_though_the_disk_is_full(
-    scene: Scene, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flows = PrefectFlows(lambda: engine.address)
-    await flows.start(NewRun(FlowType.EVAL, "key", {"experiment": "income"}))
-    await flows.close()
-
-    def full(*_: object, **__: object) -> None:
-        raise DiskFull("cannot save this run")
-
-    monkeypatch.setattr(Records, "write", full)
-    assert await scene.runs.all() == []
-
-
-def test_a_record_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
-    records = Records(tmp_path / "gone")
-    with pytest.raises(Unavailable, match="cannot save this run"):
-        records.write(record())
 
 
 async def test_without_a_project_nothing_runs(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model_deployment.gate import MalformedJson, dumps, has_nan, loads
+from tests.support.cases import each
 
 DEEP = 64
 
@@ -71,7 +72,7 @@ def test_colons_and_brackets_within_strings_are_no_keys(text: str) -> None:
     assert loads(text.encode()) == json.loads(text)
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",

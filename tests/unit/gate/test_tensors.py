@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_deployment.gate import dumps, loads
+from tests.support.cases import each
 from tests.support.enforcement import enforced
 from tests.support.gates import gate, kinds, tensor
 
@@ -43,8 +44,8 @@ def test_what_fits_passes_as_it_is_and_mlflow_takes_it(spec: Any, value: Any) ->
     enforced(dumps(body), [spec])
 
 
-@pytest.mark.parametrize(
-    ("spec", "value", "kind"),
+@each(
+    "spec, value, kind",
     [
         (MATRIX, [1, 2], "shape"),
         (MATRIX, [[1, 2, 3]], "shape"),

@@ -10,6 +10,7 @@ from model_deployment.core.signature import Signature
 from model_deployment.gate import Gate, MalformedJson, MalformedText, loads
 from model_deployment.proxy.headers import CSV, JSON, PARQUET
 from model_deployment.proxy.validate import rejection, validate
+from tests.support.cases import each
 from tests.support.gates import column, gate, param, split
 
 KEY = ModelKey("diabetes", 1)
@@ -82,7 +83,7 @@ def test_csv_in_another_encoding_is_malformed(sent: bytes) -> None:
 TWO = gate(column("string"), column("string", "b"))
 
 
-@pytest.mark.parametrize(
+@each(
     "rows",
     [
         b"1,2\n3,4\n",

@@ -1,37 +1,19 @@
 """The way from the spool to the store: nothing lost, nothing doubled, whatever the store does."""
 
 import asyncio
-import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from model_deployment.documents.base import Collection, Document, StoreUnavailable, Written
+from model_deployment.documents.base import Collection, StoreUnavailable
 from model_deployment.recording import drain as module
-from model_deployment.recording.capture import encode
-from model_deployment.recording.drain_state import STATE_FILE, DrainState, read_state
+from model_deployment.recording.drain_state import STATE_FILE
 from model_deployment.recording.spool import Spool, hold_ended, segments
 from tests.support.drains import Store, drain_of, empty, numbered, put
-from tests.support.waiting import until
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    it = Spool(tmp_path, max_bytes=10**8)
-    it.open()
-    yield it
-    it.close()
 
 
 async def test_captures_are_written_once_and_in_order(spool: Spool, store: Store) -> None:
@@ -144,9 +126,6 @@ async def test_drain_without_its_state_duplicates_nothing(spool: Spool, store: S
     assert drain.state.written == 0
 
 
-# Several writers
-
-
 @pytest.fixture
 def other(spool: Spool) -> Iterator[Spool]:
     it = Spool(spool.root, max_bytes=10**8)
@@ -219,135 +198,6 @@ async def test_record_written_just_before_its_segment_ended_is_not_deleted(
     monkeypatch.undo()
     await empty(drain)
     assert store.requests == ["late"]
-
-
-# The state
-
-
-async def test_drain_state_is_written_to_a_file(spool: Spool, store: Store) -> None:
-    assert read_state(spool.root) == DrainState()
-    put(spool, "a")
-    drain = drain_of(spool, store)
-    await empty(drain)
-    (newest,) = segments(spool.root)
-    told = json.loads((spool.root / STATE_FILE).read_text())
-    offsets = {newest.name: newest.stat().st_size}
-    assert told == {"written": 1, "dead": 0, "lost": 0, "error": "", "offsets": offsets}
-    assert read_state(spool.root) == drain.state
-
-
-async def test_drain_error_of_an_earlier_drain_is_cleared(spool: Spool, store: Store) -> None:
-    state = {"written": 7, "error": "it is away"}
-    (spool.root / STATE_FILE).write_text(json.dumps(state))
-    task = asyncio.create_task(drain_of(spool, store).run())
-    await until(lambda: read_state(spool.root) == DrainState(written=7))
-    task.cancel()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"odd": 1}', "\xff"])
-def test_drain_state_unreadable_is_empty(tmp_path: Path, text: str) -> None:
-    (tmp_path / STATE_FILE).write_text(text, encoding="latin-1")
-    assert read_state(tmp_path) == DrainState()
-
-
-async def test_drain_state_unwritable_does_not_stop_the_drain(spool: Spool, store: Store) -> None:
-    (spool.root / f"{STATE_FILE}.{os.getpid()}.tmp").mkdir()
-    put(spool, "a")
-    await empty(drain_of(spool, store))
-    assert store.requests == ["a"]
-
-
-async def test_two_drains_tell_their_states_by_files_of_their_own(
-    spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that was told to end may still be at it when the next one begins."""
-    renamed: list[str] = []
-    real = Path.rename
-
-    def rename(path: Path, target: Path) -> Path:
-        renamed.append(path.name)
-        return real(path, target)
-
-    monkeypatch.setattr(Path, "rename", rename)
-    for pid in (7, 8):
-        monkeypatch.setattr("os.getpid", lambda pid=pid: pid)
-        put(spool, f"from {pid}")
-        await empty(drain_of(spool, store))
-    assert {*renamed} == {f"{STATE_FILE}.7.tmp", f"{STATE_FILE}.8.tmp"}
-    assert not [*spool.root.glob("*.tmp")]
-
-
-# What was erased
-
-AT = 1.7e9
-
-
-async def test_erased_captures_in_the_spool_are_left_out(spool: Spool, store: Store) -> None:
-    put(spool, "a", "b", "c")
-    store.erase("b", AT + 0.5)
-    drain = drain_of(spool, store)
-    await empty(drain)
-    assert store.requests == ["a", "c"]
-    assert store.came.keys() == store.kept[Collection.CAPTURES].keys()
-    assert (drain.state.written, drain.state.lost, drain.state.dead) == (2, 0, 0)
-
-
-@pytest.mark.parametrize(("after", "kept"), [(-0.1, True), (0.0004, False), (0.1, False)])
-async def test_erasure_leaves_out_only_earlier_captures(
-    spool: Spool, store: Store, after: float, kept: bool
-) -> None:
-    put(spool, "a", at=AT + 0.1232)
-    store.erase("a", AT + 0.1232 + after)
-    await empty(drain_of(spool, store))
-    assert store.requests == (["a"] if kept else [])
-
-
-@pytest.mark.parametrize("other", [{"model": "other"}, {"version": 2}])
-async def test_the_same_request_id_of_another_deployment_is_not_erased(
-    spool: Spool, store: Store, other: dict[str, Any]
-) -> None:
-    put(spool, "a")
-    put(spool, "a", **other)
-    store.erase("a", AT + 1)
-    await empty(drain_of(spool, store))
-    (left,) = store.kept[Collection.CAPTURES].values()
-    assert (left["model"], left["version"]) == (other.get("model", "m"), other.get("version", 1))
-
-
-async def test_erasure_during_a_write_deletes_the_capture(spool: Spool, store: Store) -> None:
-    put(spool, "a", "b", "c")
-    real = store.insert
-
-    async def insert(collection: Collection, documents: Sequence[Document]) -> Written:
-        if collection is Collection.CAPTURES:
-            store.erase("a", AT + 1)
-            store.erase("b", AT + 1)
-        return await real(collection, documents)
-
-    store.insert = insert  # type: ignore[method-assign]
-    store.refused = {"b"}
-    await empty(drain_of(spool, store))
-    assert (store.requests, store.dead) == (["c"], [])
-
-
-async def test_erasures_are_queried_once_for_each_batch(spool: Spool, store: Store) -> None:
-    put(spool, *numbered(700))
-    drain = drain_of(spool, store)
-    await empty(drain)
-    # Before and after each of two writes.
-    assert [len(query.request_ids or ()) for query in store.queries] == [500, 500, 200, 200]
-    await empty(drain)
-    assert len(store.queries) == 4
-
-
-async def test_dead_letter_of_an_erased_request_is_deleted(spool: Spool, store: Store) -> None:
-    put(spool, "a", "b", latency_ms=None, launch_id=None)
-    for name in ("c", "d"):
-        spool.append(encode({"model": "m", "version": 1, "at": AT, "request_id": name}, b"", b""))
-    store.erase("d", AT + 1)
-    await empty(drain_of(spool, store))
-    assert store.requests == ["a", "b"]
-    assert [letter["request_id"] for letter in store.dead] == ["c"]
 
 
 @pytest.mark.parametrize("message", ["", '{"spool": "'])

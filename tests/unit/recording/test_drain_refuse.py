@@ -4,9 +4,8 @@ import asyncio
 import base64
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,20 +16,6 @@ from model_deployment.recording.drain_state import STATE_FILE, DrainState
 from model_deployment.recording.spool import Spool, read, segments
 from tests.support.drains import Store, drain_of, empty, numbered, put
 from tests.support.waiting import until
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    it = Spool(tmp_path, max_bytes=10**8)
-    it.open()
-    yield it
-    it.close()
-
 
 # What no store takes
 

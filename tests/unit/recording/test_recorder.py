@@ -1,6 +1,6 @@
 """What is noted down of a request, and of which ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,6 @@ from model_deployment.recording.spool import Spool, read, segments
 from model_deployment.recording.windows import TrafficWindows
 
 KEY = ModelKey("m", 1)
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    it = Spool(tmp_path, max_bytes=10**7)
-    it.open()
-    yield it
-    it.close()
 
 
 def predict(recorder: Recorder, *names: str, **options: Any) -> None:

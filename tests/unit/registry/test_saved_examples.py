@@ -1,7 +1,9 @@
 """Each model's own example passes by default, and so does the request that is shown for it."""
 
+import itertools
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from model_deployment.gate import Validation, dumps, loads
 from model_deployment.proxy.headers import JSON
 from model_deployment.proxy.validate import Validated, validate
 from model_deployment.registry.mlmodel import MLmodelReader
+from tests.support.cases import each
 from tests.support.enforcement import enforced
 from tests.support.gates import column, kinds, tensor
 from tests.support.logged_models import NAN, examples, saved
@@ -28,12 +31,27 @@ def sent(folder: Path, body: bytes) -> Validated:
     return validate(MLmodelReader().gate(folder, Validation.STRICT), JSON, body)
 
 
-@pytest.mark.parametrize("required", [False, True])
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_saved_example_passes_the_gate(tmp_path: Path, name: str, required: bool) -> None:
-    parts = saved(tmp_path, EXAMPLES[name], required=required)
-    body = (tmp_path / "serving_input_example.json").read_bytes()
-    validated = sent(tmp_path, body)
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[[], Path]:
+    """Makes folders for models."""
+    numbers = itertools.count()
+
+    def make() -> Path:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return folder
+
+    return make
+
+
+@each("name, required", itertools.product(EXAMPLES, [False, True]))
+def test_saved_example_passes_the_gate(
+    folders: Callable[[], Path], name: str, required: bool
+) -> None:
+    folder = folders()
+    parts = saved(folder, EXAMPLES[name], required=required)
+    body = (folder / "serving_input_example.json").read_bytes()
+    validated = sent(folder, body)
     assert (validated.result.refused, kinds(validated.result)) == (False, [])
     got, params = enforced(validated.content, parts["inputs"], parts["params"])
     if name in WITHOUT:
@@ -57,13 +75,15 @@ def test_a_gap_among_booleans_is_one_for_the_model(tmp_path: Path, name: str) ->
     assert enforced(body, parts["inputs"])[0]["a"].isna().sum() == 0
 
 
-@pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_the_request_that_is_shown_passes(tmp_path: Path, name: str, keep: bool) -> None:
-    parts = saved(tmp_path, EXAMPLES[name], keep=keep)
-    _, _, shown = MLmodelReader().read(tmp_path)
+@each("name, keep", itertools.product(EXAMPLES, [True, False]))
+def test_the_request_that_is_shown_passes(
+    folders: Callable[[], Path], name: str, keep: bool
+) -> None:
+    folder = folders()
+    parts = saved(folder, EXAMPLES[name], keep=keep)
+    _, _, shown = MLmodelReader().read(folder)
     assert shown is not None
-    validated = sent(tmp_path, dumps(shown))
+    validated = sent(folder, dumps(shown))
     assert (validated.result.refused, kinds(validated.result)) == (False, [])
     enforced(validated.content, parts["inputs"], parts["params"])
 
@@ -75,13 +95,13 @@ def typed(token: Any) -> Any:
     return token.value if token.widget == "text" else json.loads(token.value)
 
 
-@pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize("name", EXAMPLES)
+@each("name, keep", itertools.product(EXAMPLES, [True, False]))
 def test_the_form_of_the_dashboard_passes_as_it_is_filled_in(
-    tmp_path: Path, name: str, keep: bool
+    folders: Callable[[], Path], name: str, keep: bool
 ) -> None:
-    saved(tmp_path, EXAMPLES[name], keep=keep)
-    signature, _, shown = MLmodelReader().read(tmp_path)
+    folder = folders()
+    saved(folder, EXAMPLES[name], keep=keep)
+    signature, _, shown = MLmodelReader().read(folder)
     made = form(signature, shown)
     body: Any = loads(made.body.encode())
     if made.columns is not None:
@@ -96,7 +116,7 @@ def test_the_form_of_the_dashboard_passes_as_it_is_filled_in(
             if one.widget == "boolean" and one.required and one.value == ""
         }
         body = {"inputs": [*fields.values()]} if made.unnamed else {"dataframe_records": [fields]}
-    validated = sent(tmp_path, dumps(body))
+    validated = sent(folder, dumps(body))
     assert (validated.result.refused, kinds(validated.result)) == (False, [])
 
 

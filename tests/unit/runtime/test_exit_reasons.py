@@ -18,6 +18,7 @@ from model_deployment.core.domain import LOST, Exit
 from model_deployment.core.hints import advice, with_advice
 from model_deployment.runtime.exit_reasons import explain, of_status
 from model_deployment.worker.load_failures import STATUS, chain_of, lasts, status
+from tests.support.cases import each
 
 MODEL = "wine-1-1700000000000"
 FOLDER = f"/data/models/{MODEL}"
@@ -136,7 +137,7 @@ def printed(error: BaseException) -> str:
     return "$ mlflow models serve\nloading\n" + "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize(("error", "lasting", "begin"), KINDS, ids=lambda value: str(value)[:30])
+@each("error, lasting, begin", KINDS)
 @pytest.mark.parametrize("behind", ["", WRAPPER.format(1), "\n\n", "bye\n"])
 def test_reason_of_a_failed_load_begins_with_its_exception(
     error: Exception, lasting: bool, begin: str, behind: str
@@ -149,7 +150,7 @@ def test_reason_of_a_failed_load_begins_with_its_exception(
     assert found.permanent is lasting
 
 
-@pytest.mark.parametrize(("error", "lasting", "begin"), KINDS, ids=lambda value: str(value)[:30])
+@each("error, lasting, begin", KINDS)
 def test_worker_judges_a_failed_load_as_its_log_is_judged(
     error: Exception, lasting: bool, begin: str
 ) -> None:

@@ -1,6 +1,5 @@
 """Settings from variables: units, what is said of values that cannot be used, and slips in names."""
 
-import os
 import typing
 
 import pytest
@@ -20,14 +19,6 @@ COUNTS = {
     "port", "probe_failures", "tries", "start_concurrency", "max_connections", "max_queue", "capture_rate",
     "proxies", "keep_uploads", "devices",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment that says nothing."""
-    for name in [*os.environ]:
-        monkeypatch.delenv(name)
-    return monkeypatch
 
 
 def kinds() -> dict[str, object]:

@@ -1,6 +1,5 @@
-"""Settings: defaults, what the environment may say, and what of it a model gets to see."""
+"""Settings: defaults, what the environment may say, and what cannot be used."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,51 +7,7 @@ from pydantic import ValidationError
 
 from model_deployment.core.actions import Policy
 from model_deployment.core.options import EnvManager
-from model_deployment.settings import Settings, machine_defaults, settings_table
-
-SECRETS = (
-    "MONGO_PASSWORD", "MONGODB_URI", "MODEL_DEPLOYMENT_MONGO_PASSWORD", "GATEWAY_PASSWORD",
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "MLFLOW_S3_ENDPOINT_URL",
-    "AZURE_STORAGE_CONNECTION_STRING", "GOOGLE_APPLICATION_CREDENTIALS", "DATABRICKS_TOKEN",
-    "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN",
-    "HF_TOKEN", "SSH_AUTH_SOCK", "PYTHONPATH",
-)  # fmt: skip
-PLAIN = (
-    "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
-)  # fmt: skip
-#: What builds an environment could use, and a model would see: only if it is named in MODEL_ENV.
-SECRET = {
-    "PIP_EXTRA_INDEX_URL": "https://user:password@index.example",
-    "UV_INDEX_CORP_PASSWORD": "canary",
-    "UV_PUBLISH_TOKEN": "canary",
-    "ALL_PROXY": "http://user:password@proxy.example",
-}
-BUILD = {
-    "PIP_INDEX_URL": "https://index.example",
-    "UV_INDEX_URL": "https://index.example",
-    "MLFLOW_ENV_ROOT": "/envs",
-    "MLFLOW_CONDA_HOME": "/conda",
-    "PYENV_ROOT": "/pyenv",
-    "CONDA_EXE": "/conda/bin/conda",
-    "HTTP_PROXY": "http://proxy.example",
-    "HTTPS_PROXY": "http://proxy.example",
-    "NO_PROXY": "localhost",
-    "http_proxy": "http://proxy.example",
-    "https_proxy": "http://proxy.example",
-    "no_proxy": "localhost",
-}
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment that says nothing."""
-    for name in [*os.environ]:
-        monkeypatch.delenv(name)
-    return monkeypatch
+from model_deployment.settings import Settings, machine_defaults
 
 
 def refusal(**values: object) -> str:
@@ -247,106 +202,3 @@ def test_mlflow_variables_name_the_registry(environment: pytest.MonkeyPatch) -> 
     environment.delenv("MLFLOW_TRACKING_URI")
     assert not Settings().owns_registry
     assert Settings(mlflow_tracking_uri="http://given").tracking_uri == "http://given"
-
-
-@pytest.mark.parametrize("manager", EnvManager)
-def test_a_model_sees_no_secrets(environment: pytest.MonkeyPatch, manager: EnvManager) -> None:
-    for name in PLAIN:
-        environment.setenv(name, f"{name}'s own")
-    for name in SECRETS:
-        environment.setenv(name, "secret")
-    given = Settings().model_environment(manager)
-    assert given == {name: f"{name}'s own" for name in PLAIN}
-
-
-def test_build_of_an_image_gets_no_variable_that_names_a_file_of_this_machine(
-    environment: pytest.MonkeyPatch,
-) -> None:
-    # The file that ``PIP_CERT`` names is taken along.
-    index = {
-        "PIP_INDEX_URL": "https://ann:pw@example.org/simple",
-        "HTTPS_PROXY": "http://proxy:1",
-        "PIP_CERT": "/etc/x",
-    }
-    here = {
-        "PIP_CONFIG_FILE": "/etc/pip.conf",
-        "PIP_TARGET": "/srv",
-        "HOME": "/root",
-    }
-    for name, value in {**index, **here}.items():
-        environment.setenv(name, value)
-    found = Settings().build_environment
-    assert {name: found.get(name) for name in index} == index
-    assert not found.keys() & here.keys()
-
-
-@pytest.mark.parametrize("manager", EnvManager)
-def test_only_what_builds_an_environment_is_told_how(
-    environment: pytest.MonkeyPatch, manager: EnvManager
-) -> None:
-    for name, value in BUILD.items():
-        environment.setenv(name, value)
-    given = Settings().model_environment(manager)
-    assert given == ({} if manager is EnvManager.LOCAL else BUILD)
-
-
-@pytest.mark.parametrize("manager", EnvManager)
-def test_a_model_gets_the_variables_it_is_granted(
-    environment: pytest.MonkeyPatch, manager: EnvManager
-) -> None:
-    environment.setenv("HF_TOKEN", "granted")
-    environment.setenv("HF_HOME", "not granted")
-    settings = Settings(model_env=("HF_TOKEN", "ABSENT"))
-    assert settings.model_environment(manager) == {"HF_TOKEN": "granted"}
-
-
-def test_the_table_has_a_line_for_every_setting() -> None:
-    lines = settings_table().splitlines()
-    assert len(lines) == 2 + len(Settings.model_fields)
-    for name, field in Settings.model_fields.items():
-        variable = name.upper() if name.endswith("_uri") else f"MODEL_DEPLOYMENT_{name.upper()}"
-        (line,) = (line for line in lines if line.startswith(f"| `{variable}` |"))
-        assert field.description
-        assert line.endswith(f"| {' '.join(field.description.split())} |")
-
-
-def test_the_table_shows_defaults_as_they_are_written() -> None:
-    defaults = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in
-                settings_table().splitlines()}  # fmt: skip
-    assert defaults["`MODEL_DEPLOYMENT_PORTS`"] == "`8001-8100`"
-    assert defaults["`MODEL_DEPLOYMENT_KEEP_MODELS`"] == "`false`"
-    assert defaults["`MODEL_DEPLOYMENT_START_TIMEOUT`"] == "`120`"
-    assert defaults["`MODEL_DEPLOYMENT_ENV_MANAGER`"] == "`local`"
-    assert defaults["`MODEL_DEPLOYMENT_START_CONCURRENCY`"] == "cores"
-    assert defaults["`MODEL_DEPLOYMENT_MAX_HELD_BYTES`"] == "an eighth of the memory"
-    assert defaults["`MLFLOW_TRACKING_URI`"] == ""
-    assert not [name for name, default in defaults.items() if "Undefined" in default]
-
-
-def test_passwords_for_building_are_handed_on_by_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in SECRET.items():
-        monkeypatch.setenv(name, value)
-    assert not SECRET.keys() & Settings().model_environment(EnvManager.UV).keys()
-    monkeypatch.setenv("MODEL_DEPLOYMENT_MODEL_ENV", "UV_INDEX_CORP_PASSWORD")
-    assert SECRET.keys() & Settings().model_environment(EnvManager.UV).keys() == {
-        "UV_INDEX_CORP_PASSWORD"
-    }
-
-
-def test_pip_of_a_build_gets_what_is_not_about_this_machine(
-    environment: pytest.MonkeyPatch,
-) -> None:
-    wanted = {
-        "PIP_INDEX_URL": "https://u:p@index",
-        "PIP_CERT": "/ca.pem",
-        "HTTPS_PROXY": "http://p",
-    }
-    here = {
-        "PIP_TARGET": "/here",
-        "PIP_CONSTRAINT": "/c.txt",
-        "PIP_USER": "1",
-        "PIP_CONFIG_FILE": "/c",
-    }
-    for name, value in {**wanted, **here, "SECRET": "canary"}.items():
-        environment.setenv(name, value)
-    assert Settings().build_environment == wanted

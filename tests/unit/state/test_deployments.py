@@ -1,13 +1,11 @@
 """Deployments change by compare-and-set, with one event each, or not at all."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from model_deployment.core.actions import Stop, Vacate
+from model_deployment.core.actions import Vacate
 from model_deployment.core.domain import (
     Address,
     Deployment,
@@ -16,33 +14,16 @@ from model_deployment.core.domain import (
     Launch,
     LaunchRole,
     LaunchState,
-    Rest,
     State,
-    Step,
 )
-from model_deployment.core.errors import Conflict, IllegalTransition, NoFreePort
+from model_deployment.core.errors import Conflict
 from model_deployment.core.merging import Merging
 from model_deployment.core.names import ModelKey
-from model_deployment.core.options import EnvManager, Options, StartMethod
-from model_deployment.core.replicas import Replicas
-from tests.support.stored import FIRST, NOW, Store, by_number, leader, opened
+from model_deployment.core.options import EnvManager, Options
+from tests.support.stored import FIRST, KEY, NOW, Store, leader, moves
 
-KEY = ModelKey("m", 1)
 DEPLOYED = datetime(2026, 1, 31, tzinfo=UTC)
 OTHER = Options(EnvManager.UV, workers=4)
-LIVE = (State.STARTING, State.READY, State.STOPPING)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with opened(tmp_path) as store:
-        yield store
-
-
-async def moves(store: Store, key: ModelKey = KEY) -> list[tuple[State | None, State, str]]:
-    """The events, oldest first."""
-    events = reversed(await store.deployments.events(key))
-    return [(event.previous, event.state, event.reason) for event in events]
 
 
 async def test_a_row_is_read_as_it_was_written(store: Store) -> None:
@@ -267,177 +248,3 @@ async def test_asking_it_to_stop_changes_the_wish_and_nothing_else(
 async def test_there_is_nothing_to_stop_where_nothing_was_deployed(store: Store) -> None:
     assert await store.deployments.want_stopped(KEY) is None
     assert await store.deployments.all() == []
-
-
-@pytest.mark.parametrize("state", [None, State.STOPPED, State.FAILED])
-async def test_a_wish_beyond_the_capacity_is_refused(store: Store, state: State | None) -> None:
-    if state is not None:
-        await store.bring(state, Desired.STOPPED)
-    await store.deploy("a")
-    await store.deploy("b")
-    before = await store.dump()
-    with pytest.raises(NoFreePort, match="2 of 2 usable ports are taken") as refused:
-        await store.deployments.want_running(KEY, Options(), "x", 2)
-    assert refused.value.retry_after
-    assert await store.dump() == before
-    await store.deployments.want_running(KEY, Options(), "x", 3)
-
-
-@pytest.mark.parametrize(
-    ("state", "desired", "counts"),
-    [
-        (State.PENDING, Desired.RUNNING, True),
-        (State.PENDING, Desired.STOPPED, False),
-        *((state, desired, True) for state in LIVE for desired in Desired),
-        (State.STOPPED, Desired.STOPPED, False),
-        (State.FAILED, Desired.RUNNING, False),
-    ],
-)
-async def test_rows_that_have_or_will_have_a_port_take_capacity(
-    store: Store, state: State, desired: Desired, counts: bool
-) -> None:
-    await store.bring(state, desired)
-    if counts:
-        with pytest.raises(NoFreePort):
-            await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 1)
-    else:
-        await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 1)
-
-
-async def test_each_replica_that_is_always_there_takes_capacity(store: Store) -> None:
-    many = Options(replicas=Replicas(2, 5))
-    with pytest.raises(NoFreePort, match="2 replicas need 2 ports; usable: 1"):
-        await store.deployments.want_running(KEY, many, "x", 1)
-    row, _ = await store.deployments.want_running(KEY, many, "x", 2)
-    assert row.replicas == 2
-    with pytest.raises(NoFreePort, match="2 of 2 usable ports"):
-        await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 2)
-    await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 3)
-
-
-@pytest.mark.parametrize(
-    ("replicas", "said"),
-    [
-        (Replicas(3, 3), "3 replicas need 3 ports; usable: 2"),
-        (Replicas(2, 3), "1 of 2 usable ports are taken, and its 2 replicas need one each"),
-        (Replicas(1, 64), None),
-    ],
-)
-async def test_more_replicas_than_ports_are_no_options(
-    store: Store, replicas: Replicas, said: str | None
-) -> None:
-    before = Options()
-    await store.deployments.want_running(KEY, before, "x", 2)
-    await store.deployments.want_running(ModelKey("m", 2), before, "x", 2)
-    change = store.ports.check_change(KEY, before, Options(replicas=replicas), 2)
-    if said is None:
-        await change
-    else:
-        with pytest.raises(NoFreePort, match=said):
-            await change
-
-
-async def test_no_more_ports_are_said_to_be_taken_than_there_are(store: Store) -> None:
-    await store.deployments.want_running(KEY, Options(replicas=Replicas(3, 3)), "x", 3)
-    with pytest.raises(NoFreePort, match=r"^2 of 2 usable ports are taken$"):
-        await store.deployments.want_running(ModelKey("m", 2), Options(), "x", 2)
-
-
-async def test_deployments_that_can_be_parked_share_what_the_largest_needs(store: Store) -> None:
-    parkable = Options(idle_timeout=60, replicas=Replicas(2, 2))
-    await store.deployments.want_running(KEY, parkable, "x", 3)
-    await store.deployments.want_running(ModelKey("m", 2), replace(parkable), "x", 3)
-    await store.deployments.want_running(ModelKey("m", 3), Options(), "x", 3)
-    with pytest.raises(NoFreePort, match=r"1 of 3 .*, and 2 are reserved for models that can"):
-        await store.deployments.want_running(ModelKey("m", 4), Options(), "x", 3)
-
-
-async def test_a_container_takes_no_port(store: Store) -> None:
-    container = Options(start_method=StartMethod.CONTAINER)
-    for version in (1, 2, 3):
-        await store.deployments.want_running(ModelKey("m", version), container, "x", 1)
-    await store.deployments.want_running(ModelKey("m", 4), Options(), "x", 1)
-
-
-async def test_a_parked_deployment_is_roused_by_a_request(store: Store) -> None:
-    parked = await store.bring(State.PARKED)
-    assert parked.rest == Rest(State.PARKED, "gone")
-    assert (parked.launches, parked.parking, parked.starts, parked.proven) == ((), "", 0, True)
-    row = await store.deployments.rouse(parked, "started by a request")
-    assert (row.rest, row.state, row.reason) == (None, State.PENDING, "started by a request")
-    assert (await moves(store))[-1] == (State.PARKED, State.PENDING, "started by a request")
-    with pytest.raises(IllegalTransition):
-        await store.deployments.rouse(parked, "again")
-    with pytest.raises(IllegalTransition, match="it is pending"):
-        await store.deployments.rouse(row, "again")
-
-
-@pytest.mark.parametrize("state", [State.PARKED, State.FAILED])
-async def test_what_rests_settles_in_another_state(store: Store, state: State) -> None:
-    row = await store.bring(state, Desired.STOPPED)
-    stopped = await store.deployments.settle(row, State.STOPPED, "undeployed")
-    assert stopped.rest == Rest(State.STOPPED, "undeployed")
-    assert (await moves(store))[-1] == (state, State.STOPPED, "undeployed")
-    for again in (row, stopped):
-        with pytest.raises(IllegalTransition):
-            await store.deployments.settle(again, State.FAILED, "undeployed")
-
-
-async def test_what_has_launches_does_not_settle(store: Store) -> None:
-    row = await store.bring(State.READY)
-    with pytest.raises(IllegalTransition, match="from ready to stopped"):
-        await store.deployments.settle(row, State.STOPPED, "undeployed")
-
-
-async def test_parking_stops_all_replicas_and_drops_the_pending(store: Store) -> None:
-    row = await store.grow(await store.bring(State.READY), 2)
-    row = await store.launches.add(row, "one more")
-    parking = await store.deployments.park(row, "no request for 5 s")
-    assert parking.parking == "no request for 5 s"
-    assert [one.replica for one in parking.launches] == [0, 1]
-    for number in range(2):
-        assert parking.rest is None
-        assert parking.parking
-        stop = Stop(parking.parking, Step.DRAIN, NOW)
-        parking = await store.launches.stop(parking, leader(parking), stop)
-        parking = await store.end(parking, State.PARKED, launch=by_number(parking, number))
-    assert (parking.rest, parking.parking) == (Rest(State.PARKED, "gone"), "")
-
-
-async def test_parking_breaks_off_when_the_deployment_is_wanted(store: Store) -> None:
-    row = await store.bring(State.READY)
-    parking = await store.deployments.park(row, "idle")
-    awake = await store.deployments.wake(KEY)
-    assert awake is not None
-    assert (awake.parking, awake.state) == ("", State.READY)
-    with pytest.raises(IllegalTransition):  # decided before
-        await store.launches.stop(parking, leader(parking), Stop("idle", Step.DRAIN, NOW))
-
-
-@pytest.mark.parametrize("state", [one for one in State if one is not State.READY])
-async def test_only_what_is_ready_is_parked(store: Store, state: State) -> None:
-    row = await store.bring(state)
-    with pytest.raises(IllegalTransition, match=f"cannot park m-1: it is {state}"):
-        await store.deployments.park(row, "idle")
-
-
-async def test_scaling_stays_within_the_options(store: Store) -> None:
-    row, _ = await store.deployments.want_running(KEY, Options(replicas=Replicas(1, 3)), "x", 9)
-    more = await store.deployments.scale(row, 3, "requests wait")
-    assert more.replicas == 3
-    assert (await moves(store))[-1] == (State.PENDING, State.PENDING, "requests wait")
-    for number in (0, 4):
-        with pytest.raises(IllegalTransition, match=rf"cannot have {number} replicas .* 1 to 3"):
-            await store.deployments.scale(more, number, "odd")
-    with pytest.raises(IllegalTransition, match="has just changed"):
-        await store.deployments.scale(row, 2, "read before")
-
-
-async def test_deployed_again_it_begins_with_its_least_replicas(store: Store) -> None:
-    options = Options(replicas=Replicas(2, 5))
-    row, _ = await store.deployments.want_running(KEY, options, "x", 9)
-    row = await store.deployments.scale(row, 5, "requests wait")
-    await store.deployments.want_stopped(KEY)
-    again, _ = await store.deployments.want_running(KEY, options, "x", 9)
-    assert again.replicas == 2
-    assert len(again.launches) == 1  # a model that cannot be loaded fails once, not as often

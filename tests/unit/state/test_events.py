@@ -1,23 +1,13 @@
 """What happened to a deployment: events, and the launches they tell of."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
-
-import pytest
 
 from model_deployment.core.domain import Address, Desired, Handle, State
 from model_deployment.core.names import ModelKey
 from model_deployment.state.deployments import live_launches
-from tests.support.stored import FIRST, Store, opened
+from tests.support.stored import FIRST, Store
 
 KEY = ModelKey("m", 1)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with opened(tmp_path) as store:
-        yield store
 
 
 async def test_events_tell_the_whole_story_newest_first(store: Store) -> None:

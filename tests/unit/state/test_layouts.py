@@ -22,7 +22,7 @@ from tests.support.stored_devices import metrics, progress
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    earlier_layouts.write(tmp_path / "state.db", earlier_layouts.LAYOUT_1, 1)
+    earlier_layouts.write(tmp_path / "state.db", SCRIPTS[1], 1)
     return tmp_path
 
 

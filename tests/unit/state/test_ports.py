@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,6 @@ from model_deployment.core.errors import IllegalTransition
 from model_deployment.core.port_usage import BlockedPort
 from model_deployment.state.ports import Ports
 from tests.support.stored import FIRST, LAST, NOW, Store, leader, opened
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with opened(tmp_path) as store:
-        yield store
 
 
 async def leases(store: Store) -> dict[int, str]:

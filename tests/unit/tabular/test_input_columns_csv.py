@@ -9,6 +9,7 @@ import pytest
 
 from model_deployment.tabular.input_columns import ModelInputs
 from tests.support.bodies import CSV, spec, table, taken
+from tests.support.cases import each
 from tests.support.gates import gate
 
 CELLS = [
@@ -49,9 +50,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("cell", "type", "value"),
-    [
+@each("cell, type, value", [
         ("NA", "string", None), ("null", "string", None), ("None", "string", None),
         ("nan", "string", None), ("n/a", "string", None), ("NaN ", "string", "NaN "),
         ("N.A.", "string", "N.A."), ("00501", "string", "00501"), ("True", "string", "True"),
@@ -69,8 +68,7 @@ CELLS = [
         ("0.1", "float", 0.1), ("0.3333333333333333", "float", 0.33333334),
         ("2024-01-31", "datetime", "2024-01-31T00:00:00"), ("aGk=", "binary", "aGk="),
         ("[1, 2]", "array", "[1, 2]"),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_a_cell_is_what_the_signature_says_and_what_pandas_makes_of_it(
     cell: str, type: str, value: Any
 ) -> None:

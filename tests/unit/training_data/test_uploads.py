@@ -21,7 +21,7 @@ from model_deployment.training_data.body import UploadedFile, clean_name
 from model_deployment.training_data.receiving import UploadTimeout, ensure_room, receive
 from model_deployment.training_data.retention import Retention, beyond
 from model_deployment.training_data.versions import Versions
-from tests.unit.training_data.test_versions import kept
+from tests.support.kept_versions import kept
 
 MIB = 1024 * 1024
 

@@ -1,37 +1,12 @@
 """Versions of training data: whole or not at all, each file once, newest first."""
 
-import hashlib
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from model_deployment.core.errors import InvalidName, NotFound
-from model_deployment.training_data.versions import Column, KnownVersion, Version, Versions
-
-NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
-
-
-def kept(versions: Versions, content: bytes, experiment: str = "income", after: int = 0) -> Version:
-    """Keep a file."""
-    with versions.incoming() as folder:
-        path = folder / "data.csv"
-        path.write_bytes(content)
-        return versions.keep(
-            folder,
-            Version(
-                sha256=hashlib.sha256(content).hexdigest(),
-                experiment=experiment,
-                format="csv",
-                rows=1,
-                columns=(Column("a", "int64"),),
-                bytes=len(content),
-                uploaded_at=NOON + timedelta(seconds=after),
-                uploaded_by=None,
-                name="ärger.csv",
-                path=path,
-            ),
-        )
+from model_deployment.training_data.versions import KnownVersion, Versions
+from tests.support.kept_versions import kept
 
 
 def test_versions_are_listed_newest_first_and_by_experiment(tmp_path: Path) -> None:

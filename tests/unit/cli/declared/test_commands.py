@@ -1,8 +1,6 @@
 """The commands apply, diff and export against a simulated controller."""
 
 import json
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,120 +10,13 @@ from typer.testing import CliRunner, Result
 from model_deployment.cli.declared import apply as applying
 from model_deployment.cli.declared import commands
 from model_deployment.cli.main import app
-from model_deployment.client import ApiError, Unreachable
-from model_deployment.core.options import Options
 from model_deployment.core.rollout_policy import RolloutPolicy
-
-DEFAULTS: dict[str, Any] = json.loads(json.dumps(Options(retention_days=30.0).as_dict()))
-
-
-def refused(status: int, detail: str) -> ApiError:
-    return ApiError(status, {"status": status, "detail": detail})
-
-
-class Simulated:
-    """Answers as a controller does, as far as the commands ask. May be shared by threads."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.policies: dict[str, dict[str, Any]] = {}
-        self.held: dict[str, list[int]] = {}
-        self.calls: list[tuple[str, str]] = []
-        #: Deployments and endpoints that never become ready.
-        self.broken: set[str] = set()
-        #: Done, once, before the call that it is named for.
-        self.before: dict[tuple[str, str], Callable[[], None]] = {}
-        #: Looks at all deployments that are not answered.
-        self.away = 0
-        self._lock = threading.Lock()
-
-    def models(self) -> list[Any]:
-        return [{"name": "wine", "aliases": {"champion": 2}}]
-
-    def deployments(self) -> list[Any]:
-        if self.away:
-            self.away -= 1
-            raise Unreachable("gone away")
-        return list(self.rows.values())
-
-    def deployment(self, name: str) -> Any:
-        return self.rows[name]
-
-    def endpoints(self) -> list[Any]:
-        return [self._endpoint(name) for name in self.policies]
-
-    def _endpoint(self, name: str) -> dict[str, Any]:
-        held = self.held.get(name, ())
-        broken = name in self.broken
-        return {
-            "name": name, "model": name.partition("@")[0], "policy": self.policies[name],
-            "champion": next(iter(held), None), "versions": [{"version": one} for one in held],
-            "status": "version 2 was rolled back: it broke" if broken else "no version serves yet",
-            "rollout": {"state": "rolled_back", "active": False} if broken else None,
-            "previous": None, "previous_until": None, "deleting": False,
-        }  # fmt: skip
-
-    def endpoint(self, name: str) -> dict[str, Any]:
-        """The registry is slow: the alias is known at the second look."""
-        before = self._endpoint(name)
-        self._call("endpoint", name)
-        if name not in self.broken:
-            self.held.setdefault(name, [2])
-        return before
-
-    def deploy_needs(self, model: str, version: int) -> Any:
-        return {"options": {**DEFAULTS, "workers": 9}, "defaults": DEFAULTS}
-
-    def _call(self, call: str, name: str) -> None:
-        with self._lock:
-            self.calls.append((call, name))
-            meanwhile = self.before.pop((call, name), None)
-        if meanwhile:
-            meanwhile()
-
-    def deploy(self, model: str, version: str, *, wait: float, **options: Any) -> Any:
-        name = f"{model}-{version}"
-        self._call("deploy", name)
-        wanted = DEFAULTS | options
-        if name in self.rows and self.rows[name]["options"] != wanted:
-            raise refused(409, f"cannot deploy {name} with other options")
-        if name in self.broken:
-            raise refused(502, f"cannot deploy {name}: it broke")
-        self.put(name, wanted)
-        return self.rows[name]
-
-    def put(self, name: str, options: dict[str, Any]) -> None:
-        model, _, version = name.rpartition("-")
-        self.rows[name] = {
-            "name": name, "model": model, "version": int(version), "options": options,
-            "state": "ready", "desired": "running", "reason": "healthy", "replacement": None,
-        }  # fmt: skip
-
-    def change(self, name: str, *, wait: float, **options: Any) -> Any:
-        self._call("change", name)
-        named = {key: DEFAULTS[key] if value is None else value for key, value in options.items()}
-        self.put(name, self.rows[name]["options"] | named)
-        return self.rows[name]
-
-    def undeploy(self, name: str, *, wait: float) -> Any:
-        self._call("undeploy", name)
-        if name not in self.rows:
-            raise refused(404, f"cannot find {name}")
-        return self.rows.pop(name) | {"state": "stopped"}
-
-    def set_endpoint(self, name: str, policy: dict[str, Any]) -> Any:
-        self._call("set_endpoint", name)
-        self.policies[name] = policy
-        return self._endpoint(name)
-
-    def delete_endpoint(self, name: str, *, wait: float) -> None:
-        self._call("delete_endpoint", name)
-        del self.policies[name]
+from tests.support.simulated_controller import DEFAULTS, SimulatedController
 
 
 @pytest.fixture
-def controller(monkeypatch: pytest.MonkeyPatch) -> Simulated:
-    found = Simulated()
+def controller(monkeypatch: pytest.MonkeyPatch) -> SimulatedController:
+    found = SimulatedController()
     monkeypatch.setattr(commands, "controller_at", lambda url: found)
     monkeypatch.setattr(applying, "_EVERY", 0)
     return found
@@ -149,7 +40,9 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments])
 
 
-def test_apply_does_what_diff_shows_and_then_nothing(controller: Simulated, file: Path) -> None:
+def test_apply_does_what_diff_shows_and_then_nothing(
+    controller: SimulatedController, file: Path
+) -> None:
     controller.put("wine-1", DEFAULTS)
     shown = run("diff", "-f", str(file))
     assert (shown.exit_code, shown.stdout.splitlines()) == (
@@ -174,7 +67,9 @@ def test_apply_does_what_diff_shows_and_then_nothing(controller: Simulated, file
     assert not controller.calls
 
 
-def test_apply_waits_for_what_another_one_has_started(controller: Simulated, file: Path) -> None:
+def test_apply_waits_for_what_another_one_has_started(
+    controller: SimulatedController, file: Path
+) -> None:
     assert run("apply", "-f", str(file)).exit_code == 0
     controller.rows["wine-1"]["state"] = "starting"
     assert run("diff", "-f", str(file)).exit_code == 0
@@ -193,7 +88,9 @@ def test_apply_waits_for_what_another_one_has_started(controller: Simulated, fil
     assert "KeyError: 'age'" in done.output
 
 
-def test_export_is_a_file_that_changes_nothing(controller: Simulated, tmp_path: Path) -> None:
+def test_export_is_a_file_that_changes_nothing(
+    controller: SimulatedController, tmp_path: Path
+) -> None:
     controller.put("wine-1", DEFAULTS | {"workers": 2})
     controller.put("wine-2", DEFAULTS)
     controller.policies["wine@champion"] = RolloutPolicy().as_dict()
@@ -205,7 +102,9 @@ def test_export_is_a_file_that_changes_nothing(controller: Simulated, tmp_path: 
     assert "wine-2" not in target.read_text()
 
 
-def test_prune_asks_and_leaves_what_endpoints_use(controller: Simulated, file: Path) -> None:
+def test_prune_asks_and_leaves_what_endpoints_use(
+    controller: SimulatedController, file: Path
+) -> None:
     for name in ("wine-1", "wine-2", "wine-3", "wine-9"):
         controller.put(name, DEFAULTS)
     controller.policies |= {"wine@champion": {}, "wine@old": {}}
@@ -220,7 +119,9 @@ def test_prune_asks_and_leaves_what_endpoints_use(controller: Simulated, file: P
     assert {*controller.rows} == {"wine-1", "wine-2", "wine-3"}
 
 
-def test_a_step_that_fails_stops_only_what_removes(controller: Simulated, file: Path) -> None:
+def test_a_step_that_fails_stops_only_what_removes(
+    controller: SimulatedController, file: Path
+) -> None:
     controller.broken = {"wine-2"}
     controller.put("wine-9", DEFAULTS)
     done = run("apply", "-f", str(file), "--prune", "--yes")
@@ -235,7 +136,7 @@ def test_a_step_that_fails_stops_only_what_removes(controller: Simulated, file: 
     assert "wine@champion" in controller.policies
 
 
-def test_two_at_once_do_not_fail(controller: Simulated, file: Path) -> None:
+def test_two_at_once_do_not_fail(controller: SimulatedController, file: Path) -> None:
     """What somebody else does between the look and the call is planned again, or done already."""
     controller.put("wine-9", DEFAULTS)
     controller.before = {
@@ -250,7 +151,7 @@ def test_two_at_once_do_not_fail(controller: Simulated, file: Path) -> None:
 
 
 def test_a_version_goes_only_once_its_endpoint_serves_another(
-    controller: Simulated, tmp_path: Path
+    controller: SimulatedController, tmp_path: Path
 ) -> None:
     """The endpoint takes the version over that the file no longer lists."""
     file = tmp_path / "deployments.yaml"
@@ -277,7 +178,7 @@ def test_a_version_goes_only_once_its_endpoint_serves_another(
 
 
 def test_a_controller_that_goes_away_in_a_conflict_is_told_of(
-    controller: Simulated, file: Path
+    controller: SimulatedController, file: Path
 ) -> None:
     """The other steps are made; what removes waits for the next time."""
 
@@ -294,7 +195,7 @@ def test_a_controller_that_goes_away_in_a_conflict_is_told_of(
 
 
 def test_a_controller_that_goes_away_before_removals_removes_nothing(
-    controller: Simulated, file: Path
+    controller: SimulatedController, file: Path
 ) -> None:
     controller.put("wine-9", DEFAULTS)
     controller.held["wine@champion"] = [2]
@@ -321,7 +222,7 @@ def test_a_controller_that_goes_away_before_removals_removes_nothing(
     ],
 )
 def test_diff_tells_trouble_from_differences(
-    controller: Simulated, tmp_path: Path, text: str | None, said: str
+    controller: SimulatedController, tmp_path: Path, text: str | None, said: str
 ) -> None:
     file = tmp_path / "deployments.yaml"
     if text is not None:

@@ -1,44 +1,22 @@
-"""CSV: every cell is validated as what MLflow makes of it, and MLflow itself is the judge of that."""
+"""The cells of a CSV body: each is validated as what MLflow makes of it, and MLflow itself is the judge."""
 
 import csv
 import io
-import json
-import logging
-import warnings
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pandas._libs.parsers import STR_NA_VALUES
 
 from model_deployment.core.names import ModelKey
-from model_deployment.core.signature import Signature
-from model_deployment.gate import Gate, MalformedText, Validation
+from model_deployment.gate import MalformedText
 from model_deployment.gate.csv_text import MISSING
 from model_deployment.proxy.headers import CSV
 from model_deployment.proxy.validate import rejection, validate
-from tests.support.enforcement import same
-from tests.support.gates import MAPPING, Spec, column, gate, kinds, tensor
-
-
-def read(text: str, specs: list[Spec]) -> pd.DataFrame:
-    """What MLflow's server gives the model.
-
-    Raises:
-        Exception: of any kind, where it would answer 400 or 500.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from mlflow.pyfunc import _validate_prediction_input
-        from mlflow.pyfunc.scoring_server import parse_csv_input
-        from mlflow.types.schema import Schema
-
-        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-        schema = Schema.from_json(json.dumps(specs))
-        data = parse_csv_input(io.StringIO(text), schema)
-        return _validate_prediction_input(data, None, schema, None)[0]
+from tests.support.cases import each
+from tests.support.enforcement import enforced_csv, same
+from tests.support.gates import column, gate, kinds
 
 
 def text(names: list[str], *rows: list[str]) -> str:
@@ -115,9 +93,7 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("kind", "cell"), [(kind, one) for kind, all in GOOD.items() for one in all]
-)
+@each("kind, cell", [(kind, one) for kind, all in GOOD.items() for one in all])
 def test_a_cell_that_mlflow_keeps_passes(kind: str, cell: str) -> None:
     assert told(kind, cell) == []
     meant = cell if kind == "string" else cell.strip()
@@ -128,13 +104,11 @@ def test_a_cell_that_mlflow_keeps_passes(kind: str, cell: str) -> None:
         value = float(meant)
     elif kind == "boolean":
         value = meant.lower() == "true"
-    (got,) = read(text(["a", "b"], [cell, "1"]), [column(kind), column("long", "b")])["a"]
+    (got,) = enforced_csv(text(["a", "b"], [cell, "1"]), [column(kind), column("long", "b")])["a"]
     assert same(value, got, column(kind))
 
 
-@pytest.mark.parametrize(
-    ("kind", "cell", "what"), [(kind, *one) for kind, all in BAD.items() for one in all]
-)
+@each("kind, cell, what", [(kind, *one) for kind, all in BAD.items() for one in all])
 @pytest.mark.parametrize("rows", [1, 5000])
 def test_a_cell_that_mlflow_would_change_or_refuse_is_refused(
     kind: str, cell: str, what: str, rows: int
@@ -174,7 +148,7 @@ def test_whole_numbers_beside_one_with_a_point_lose_digits() -> None:
     assert told("long", "9007199254740993", "2") == []
     assert told("long", "9007199254740993", "1.0") == ["lossy"]
     assert told("long", "1.0", "9007199254740993") == ["lossy"]
-    got = read(text(["a"], ["9007199254740993"], ["1.0"]), [column("long")])["a"]
+    got = enforced_csv(text(["a"], ["9007199254740993"], ["1.0"]), [column("long")])["a"]
     assert got[0] == 9007199254740992
 
 
@@ -205,76 +179,6 @@ def test_of_thousands_of_bad_cells_the_first_are_told_and_all_are_counted() -> N
     assert len(detail) < 300
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "a,b\r\n1,x\r\n", "a,b\r1,x\r2,y", "\ufeffa,b\n1,x\n", '"a","b"\n"1","x"\n', "b,a\nx,1\n",
-        "\n\na,b\n\n1,x\n \n2,y\n\n", 'a,b\n1,"x\ny"\n', "a,b\n1, x \n", '\ufeff"a",b\n1,x',
-    ],
-)  # fmt: skip
-def test_bodies_that_pandas_reads_as_they_are_meant(body: str) -> None:
-    specs = [column("long"), column("string", "b")]
-    result = gate(*specs).check_csv(body)
-    assert kinds(result) == []
-    got = read(body.removeprefix("\ufeff"), specs)
-    assert result.rows == len(got)
-    assert set(got["a"]) <= {1, 2}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "a,b\n1,x\0y\n", "a,b\n1,x\n2\n", "a,b\n1,x,\n", "a,b\n1,x\n,,,\n", 'a,b\n1,x\n""\n',
-        "a,b\n\r1,x", "a,b\r1,x\r,", "a,b\r1,x\r 2,y", 'a,b\n1,x\n"  "\n',
-    ],
-)  # fmt: skip
-def test_bodies_that_pandas_reads_as_something_else(body: str) -> None:
-    with pytest.raises(MalformedText):
-        gate(column("long"), column("string", "b")).check_csv(body)
-
-
-def test_an_empty_value_of_a_single_column_is_a_row_and_a_blank_line_is_none() -> None:
-    specs = [column("string", required=False)]
-    result = gate(*specs).check_csv('a\nx\n""\n\ny\n')
-    assert (kinds(result), result.rows) == ([], 3)
-    assert len(read('a\nx\n""\n\ny\n', specs)) == 3
-    assert kinds(gate(column("string")).check_csv('a\n""\n')) == ["null"]
-    with pytest.raises(MalformedText, match="a line of only spaces, which pandas skips"):
-        gate(*specs).check_csv("a\nx\n  \n")
-
-
-def test_rows_without_a_known_column_vanish_in_pandas_and_are_refused() -> None:
-    gated = gate(column("string", required=False), mode="coerce")
-    result = gated.check_csv("x\n1\n2\n")
-    assert (result.refused, sorted(kinds(result))) == (True, ["form", "unknown"])
-    assert len(read("x\n1\n2\n", [column("string", required=False)])) == 0
-
-
-@given(st.text('a1,"\n\r \t#\x0b\xa0', max_size=25))
-def test_what_is_a_row_to_the_gate_is_one_to_pandas(rows: str) -> None:
-    specs = [column("string", required=False), column("string", "b", required=False)]
-    try:
-        result = gate(*specs).check_csv(f"a,b\n{rows}")
-    except MalformedText:
-        return
-    if result.rows and not result.refused:
-        assert len(read(f"a,b\n{rows}", specs)) == result.rows
-
-
-def test_columns_without_names_are_judged_by_their_place() -> None:
-    gated = gate({"type": "integer"}, {"type": "string"})
-    assert kinds(gated.check_csv("x,y\n1,z\n")) == []
-    assert kinds(gated.check_csv("x,y\n2147483648,\n")) == ["range", "null"]
-
-
-def test_a_model_without_a_signature_or_of_tensors_has_only_its_rows_counted() -> None:
-    from model_deployment.gate import Gate
-
-    free = Gate(None, {}, "strict").check_csv("a\nNA\ninf\n")  # type: ignore[arg-type]
-    assert (free.count, free.rows) == (0, 2)
-    assert kinds(gate(tensor("float64", -1, 1)).check_csv("a\nx\n")) == ["form"]
-
-
 CELLS = st.sampled_from(
     [
         "", "1", "0", "2", "-1", "1.0", "1.5", "x", "NA", "nan", "inf", "True", "false", "2147483648", " 3",
@@ -301,7 +205,7 @@ def test_what_passes_mlflow_reads_as_it_was_meant(data: st.DataObject) -> None:
         return
     if result.refused:
         return
-    got = read(body, specs)
+    got = enforced_csv(body, specs)
     assert len(got) == result.rows
     for spec, cells in zip(specs, zip(*rows, strict=True), strict=True):
         for cell, value in zip(cells, got[spec["name"]], strict=True):
@@ -318,25 +222,3 @@ def meant(cell: str, kind: str) -> Any:
         return {"true": True, "false": False}.get(cell.lower(), cell in ("1", "1.0"))
     number = float(cell) if set(cell) & set(".eE") else int(cell)
     return int(number) if kind in ("long", "integer") else number
-
-
-@pytest.mark.parametrize(
-    ("inputs", "single"),
-    [
-        ([{"type": "string"}], True),
-        ([{"type": "long"}], True),
-        ([{"type": "array", "items": {"type": "double"}}], True),
-        ([{"type": "object", "properties": {"a": {"type": "string"}}}], False),
-        ([{"type": "map", "values": {"type": "double"}}], False),
-        (None, False),
-    ],
-)
-def test_a_list_of_values_is_one_column_since_mlflow_drops_the_others(
-    inputs: list[Spec] | None, single: bool
-) -> None:
-    outputs = [{"type": "string"}]
-    hinted = Gate(Signature(inputs, outputs, None, from_type_hint=True), MAPPING, Validation.STRICT)
-    assert not hinted.check_csv("a\n1\n").refused
-    result = hinted.check_csv("a,b\n1,2\n3,4\n")
-    assert (result.refused, result.rows) == (single, 2)
-    assert [(one.expected, one.got) for one in result.violations] == [("1 column", "2")] * single
