@@ -1,12 +1,12 @@
 """Backups of a controller at work, and what comes back from them."""
 
-import subprocess
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tests.support.audit import marked_processes
+from tests.support.beside import run_beside
 from tests.support.capture_queries import callers, embedded, more
 from tests.support.harness import Controller, Controllers
 from tests.support.waiting import until_sync
@@ -14,19 +14,10 @@ from tests.support.waiting import until_sync
 
 def command(controller: Controller, *arguments: str, status: int = 0) -> str:
     """Run one command in the controller's surroundings; what it says."""
-    done = subprocess.run(
-        controller.command(*arguments),
-        env=controller.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == status, done.stdout
-    assert "Traceback" not in done.stdout
-    return done.stdout
+    ended, said = run_beside(controller, *arguments)
+    assert ended == status, said
+    assert "Traceback" not in said
+    return said
 
 
 def lose(controller: Controller) -> None:

@@ -171,7 +171,7 @@ def test_kills_under_load_cost_only_the_time_without_a_controller(
     keys = ["stub-1", "other-1", "wrapper-1"]
     rows = at_once(controller.deploy, keys)
     with load(controller, keys) as answers:
-        for _ in range(3):
+        for _ in range(2):
             until_sync(lambda: len([a for a in answers if a]) > 100)
             controller.kill()
             for row in rows:
@@ -190,7 +190,7 @@ def test_kills_at_any_moment_of_a_busy_controller_converge(controllers: Controll
     chance = random.Random(2)
     keys = ["stub-1", "wrapper-1", "slow-start-1", "deaf-1", "parent-setsid-1", "never-ready-1"]
     wanted: set[str] = set()
-    for _ in range(6):
+    for _ in range(4):
         controller.up()
         for key in keys:
             if chance.random() < 0.5:

@@ -1,31 +1,22 @@
 """A controller that is told to stop, and controllers that want what another one has."""
 
 import signal
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 
-from tests.support.harness import HOST, Controller, Controllers
+from tests.support.beside import run_beside
+from tests.support.harness import Controller, Controllers
 from tests.support.tools import at_once, check_problem, within
 from tests.support.waiting import until_sync
 
 
 def refused(controller: Controller, **settings: object) -> str:
-    """Start a second program with the same settings; what it says as it ends."""
-    changed = {f"MODEL_DEPLOYMENT_{name}": str(value) for name, value in settings.items()}
-    done = subprocess.run(
-        controller.command("serve"),
-        env=controller.environment() | changed,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    """Start a second one with the same settings; what it says as it ends."""
+    status, said = run_beside(controller, "serve", **settings)
+    assert status == 1
+    assert "Traceback" not in said
+    return said
 
 
 def test_sigterm_takes_the_models_down_and_the_next_start_brings_them_back(
@@ -129,45 +120,18 @@ def test_a_data_directory_that_cannot_be_made_is_refused(controllers: Controller
 
 
 def test_of_many_controllers_that_start_at_once_one_wins(controllers: Controllers) -> None:
-    number = 8
-    controller = controllers(ports=number)
-    controller.data.parent.mkdir(parents=True)
-    programs = []
-    for port in range(controller.ports[0], controller.ports[0] + number):
-        environment = controller.environment() | {
-            "MODEL_DEPLOYMENT_PORT": str(port),
-            "MODEL_DEPLOYMENT_PORTS": f"{controller.port}-{controller.port}",
-        }
-        programs.append(
-            subprocess.Popen(
-                controller.command("serve"),
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    try:
-        until_sync(
-            lambda: len([p for p in programs if p.poll() is not None]) == number - 1,
-            timeout=60,
-            what="all but one to give up",
-        )
-        (winner,) = (program for program in programs if program.poll() is None)
-        address = f"http://{HOST}:{controller.ports[0] + programs.index(winner)}/ready"
-        until_sync(lambda: _answers(address), timeout=60, what="the winner to be ready")
-        winner.terminate()
-    finally:
-        said = {program: program.communicate()[0] for program in programs}
-    assert winner.returncode == 0
-    for program in programs:
-        if program is not winner:
-            assert program.returncode == 1
-            assert "another controller" in said[program]
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(address, verify=False).is_success
-    except httpx.TransportError:
-        return False
+    many = [controllers(ports=1) for _ in range(8)]
+    for one in many:
+        one.data = many[0].data
+        one.start()
+    until_sync(
+        lambda: len([one for one in many if one.running]) == 1,
+        timeout=60,
+        what="all but one to give up",
+    )
+    (winner,) = (one for one in many if one.running)
+    winner.wait_ready()
+    for one in many:
+        if one is not winner:
+            assert one.wait() == 1
+            assert "another controller" in one.logged()

@@ -1,10 +1,21 @@
 """A controller that is killed between a request of a run, the hand-over, and the end of the run."""
 
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from model_deployment.flow_project.create import MAKE_DATA, create
 from tests.support.flow_runs import project
 from tests.support.harness import OPERATOR, Controller, Controllers
-from tests.support.prefect_engine import stub_engine
+from tests.support.missing import missing
+from tests.support.prefect_engine import PYTHON, stub_engine
 from tests.support.waiting import until_sync
 
 STATE = 20.0
@@ -56,3 +67,37 @@ def test_a_run_is_neither_lost_nor_started_twice_by_kills(
         password = (controller.data / "flows" / "password").read_text().strip()
         controller.user = ("flows", password)
         assert states(controller) == ["completed"]
+
+
+@pytest.mark.timeout(400)
+def test_the_real_service_is_started_and_a_run_survives_a_kill_of_the_controller(
+    controllers: Controllers, stub_registry: Path, tmp_path: Path
+) -> None:
+    if not PYTHON.exists():
+        missing("the flows' environment is not installed (make flows-dev)")
+    folder, database = tmp_path / "project", tmp_path / "mlflow.db"
+    create(folder)
+    subprocess.run(
+        [sys.executable, MAKE_DATA, "--rows", "600"], cwd=folder, check=True, stdout=subprocess.DEVNULL
+    )  # fmt: skip
+    # Runs write into it.
+    shutil.copyfile(stub_registry / "mlflow.db", database)
+    controller = controllers(
+        f"sqlite:///{database}",
+        FLOWS_PROJECT=folder,
+        FLOWS_PYTHON=PYTHON,
+        # It would wait for other tests.
+        FLOWS_PRIORITY="normal",
+    ).up()
+    service = controller.data / "flows" / "service.json"
+    try:
+        made = controller.post("/api/run_flow/data_flow", 202, {"experiment": "income"})
+        until_sync(lambda: states(controller) == ["running"], timeout=240, interval=0.5)
+        controller.kill()
+        controller.up()
+        until_sync(lambda: states(controller) == ["completed"], timeout=120, interval=0.5)
+        assert controller.get(made["place"])["id"] == made["id"]
+    finally:
+        if service.exists():
+            os.kill(json.loads(service.read_bytes())["pid"], signal.SIGTERM)
+            until_sync(lambda: not service.exists(), timeout=60, what="the service's end")

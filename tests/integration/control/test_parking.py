@@ -72,8 +72,8 @@ def test_a_controller_is_killed_while_models_are_parked_and_woken(controllers: C
 
 
 def test_many_models_share_a_few_ports(controllers: Controllers) -> None:
-    controller = controllers(ports=5, IDLE_TIMEOUT=LONG).up()
-    keys = [f"many-{version}" for version in range(1, 16)]
+    controller = controllers(ports=3, IDLE_TIMEOUT=LONG).up()
+    keys = [f"many-{version}" for version in range(1, 10)]
     for key in keys:
         assert controller.deploy(key)["state"] == "ready"
     for key in keys[::3]:
@@ -81,10 +81,10 @@ def test_many_models_share_a_few_ports(controllers: Controllers) -> None:
         assert answer.status_code == 200, answer.text
         assert answer.json()["model"] == key
     states = [row["state"] for row in controller.get("/get_deployed_models")]
-    assert states.count("parked") == 10
-    # All at once is more than five can be, and nobody is refused for it.
-    answers = at_once(controller.predict, keys[:8])
-    assert [answer.json().get("model") for answer in answers] == keys[:8]
+    assert states.count("parked") == 6
+    # All at once is more than three can be, and nobody is refused for it.
+    answers = at_once(controller.predict, keys[:5])
+    assert [answer.json().get("model") for answer in answers] == keys[:5]
 
 
 def test_a_start_that_fails_is_told_to_those_who_wait(controllers: Controllers) -> None:
@@ -112,7 +112,7 @@ def test_callers_who_wait_are_answered_when_the_controller_stops(controllers: Co
 def test_a_request_that_comes_as_it_is_parked_is_answered(controllers: Controllers) -> None:
     controller = controllers().up()
     controller.deploy("stub-1", idle_timeout=SHORT)
-    for _ in range(4):
+    for _ in range(3):
         until_sync(lambda: controller.row("stub-1")["state"] != "ready", interval=0.005)
         answer = controller.predict("stub-1")
         assert answer.status_code == 200, answer.text

@@ -67,7 +67,7 @@ def asking(controller: Controller, key: str, number: int) -> Iterator[Callers]:
         over.set()
 
 
-@pytest.mark.parametrize(("replicas", "proxies", "changes"), [(1, 2, 15), (3, 1, 5), (2, 0, 3)])
+@pytest.mark.parametrize(("replicas", "proxies", "changes"), [(1, 2, 6), (3, 1, 2), (2, 0, 2)])
 def test_no_request_is_lost_in_changes_of_replicas(
     forking: Callable[..., Controller], replicas: int, proxies: int, changes: int
 ) -> None:

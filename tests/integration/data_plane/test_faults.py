@@ -45,11 +45,11 @@ def retried(client: httpx.Client, key: str) -> int:
             continue
 
 
-def test_tables_that_come_while_proxies_start(controllers: Controllers) -> None:
-    controller = controllers(PROXIES=2).up()
+def test_tables_that_come_while_proxies_start(controller_with_proxies: Controller) -> None:
+    controller = controller_with_proxies
     controller.deploy("stub-1")
     with MarkedCallers(controller.port, "stub-1") as callers:
-        for number in range(3):
+        for number in range(2):
             before = pids(controller)
             os.kill(sorted(before)[number % 2], signal.SIGKILL)
             retried_post(controller, "/deploy/other/1?wait=60")
@@ -78,8 +78,8 @@ def whole(controller: Controller, wanted: int) -> bool:
     return len(proxies(controller)) == wanted
 
 
-def test_only_the_connections_of_a_stopped_proxy_wait(controllers: Controllers) -> None:
-    controller = controllers(PROXIES=2).up()
+def test_only_the_connections_of_a_stopped_proxy_wait(controller_with_proxies: Controller) -> None:
+    controller = controller_with_proxies
     controller.deploy("stub-1")
     with MarkedCallers(controller.port, "stub-1") as callers:
         stopped = proxies(controller)[0].pid
@@ -98,8 +98,8 @@ def test_only_the_connections_of_a_stopped_proxy_wait(controllers: Controllers) 
     assert callers.wrong == []
 
 
-def test_a_controller_that_is_stopped_for_a_while(controllers: Controllers) -> None:
-    controller = controllers(PROXIES=2).up()
+def test_a_controller_that_is_stopped_for_a_while(controller_with_proxies: Controller) -> None:
+    controller = controller_with_proxies
     controller.deploy("stub-1")
     before = pids(controller)
     with MarkedCallers(controller.port, "stub-1") as callers:
@@ -131,8 +131,10 @@ def test_a_path_that_is_longer_than_the_address_of_a_socket(
     assert controller.row("stub-1")["state"] == "ready"
 
 
-def test_a_second_controller_disturbs_nothing(controllers: Controllers) -> None:
-    controller = controllers(PROXIES=2).up()
+def test_a_second_controller_disturbs_nothing(
+    controllers: Controllers, controller_with_proxies: Controller
+) -> None:
+    controller = controller_with_proxies
     controller.deploy("stub-1")
     second = controllers(PROXIES=1)
     second.data = controller.data

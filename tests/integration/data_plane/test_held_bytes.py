@@ -57,7 +57,7 @@ def memory(controller: Controller) -> int:
 async def test_sixty_callers_get_the_budget_and_others_go_on(
     controllers: Controllers, proxies: int, paths: tuple[str, ...]
 ) -> None:
-    controller = controllers(PROXIES=proxies, MAX_HELD_BYTES=BUDGET).up()
+    controller = controllers(PROXIES=proxies, MAX_HELD_BYTES=BUDGET, programs=True).up()
     controller.deploy("stub-1")
     controller.deploy("slow-1")
     before = memory(controller)

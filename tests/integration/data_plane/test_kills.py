@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import httpx
@@ -11,22 +12,38 @@ import psutil
 import pytest
 
 from tests.support.captured import until_captured
+from tests.support.controller_forks import ControllerForks
 from tests.support.data_plane import proxies
 from tests.support.harness import Controller, Controllers
 from tests.support.marked_callers import MarkedCallers, p99
+from tests.support.shared_controller import Shared, use
 from tests.support.waiting import until_sync
 
 ROUNDS = int(os.environ.get("MODEL_DEPLOYMENT_TEST_ROUNDS", "2"))
 
 
-@pytest.fixture(params=[1, 2], ids=["one proxy", "two proxies"])
-def running(request: pytest.FixtureRequest, controllers: Controllers) -> Controller:
-    controller = controllers(PROXIES=request.param).up()
-    controller.deploy("stub-1")
-    return controller
+@pytest.fixture(scope="module", params=[1, 2], ids=["one proxy", "two proxies"])
+def shared_plane(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    registry_uri: str,
+    controller_forks: ControllerForks,
+) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("kills")
+    it = Shared(folder, registry_uri, controller_forks, PROXIES=request.param)
+    yield it
+    problems = it.end()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def running(shared_plane: Shared) -> Iterator[Controller]:
+    with use(shared_plane) as it:
+        yield it
 
 
 def test_no_prediction_fails_while_the_controller_is_killed(running: Controller) -> None:
+    running.deploy("stub-1")
     with MarkedCallers(running.port, "stub-1") as callers:
         callers.more(200)
         before = p99(callers.answers)
@@ -41,11 +58,12 @@ def test_no_prediction_fails_while_the_controller_is_killed(running: Controller)
     assert callers.wrong == []
     sys.stdout.write(f"p99 {before:.4f} -> {p99(callers.answers):.4f} s\n")
     until_captured(running, "stub-1", {a.request_id for a in callers.answers})
-    assert served(running) == len(callers.answers)
+    assert served(running, "stub-1") == len(callers.answers)
 
 
 def test_only_its_own_connections_notice_that_a_proxy_is_killed(running: Controller) -> None:
-    with MarkedCallers(running.port, "stub-1") as callers:
+    running.deploy("stub-2")
+    with MarkedCallers(running.port, "stub-2") as callers:
         for _ in range(ROUNDS):
             callers.more(100)
             pid = proxies(running)[0].pid
@@ -61,14 +79,14 @@ def test_only_its_own_connections_notice_that_a_proxy_is_killed(running: Control
     assert {a.status for a in callers.failed()} <= {0}
     assert callers.wrong == []
     good = {a.request_id for a in callers.answers if a.status == 200}
-    until_captured(running, "stub-1", good)
+    until_captured(running, "stub-2", good)
     # The counts since its last report are lost with a proxy; none is counted twice.
-    assert 0 < served(running) <= len(callers.answers)
+    assert 0 < served(running, "stub-2") <= len(callers.answers)
 
 
-def served(controller: Controller) -> int:
+def served(controller: Controller, key: str) -> int:
     """Requests in the minutes that are counted."""
-    return int(controller.get("/model/stub-1/metrics")["serving"]["total"]["requests"])
+    return int(controller.get(f"/model/{key}/metrics")["serving"]["total"]["requests"])
 
 
 def connections_of(pid: int) -> int:
@@ -83,7 +101,8 @@ def replaced(controller: Controller, pid: int) -> bool:
 
 
 def test_all_proxies_killed(running: Controller) -> None:
-    with MarkedCallers(running.port, "stub-1") as callers:
+    running.deploy("other-1")
+    with MarkedCallers(running.port, "other-1") as callers:
         for _ in range(ROUNDS):
             callers.more(100)
             killed = proxies(running)
@@ -97,7 +116,8 @@ def test_all_proxies_killed(running: Controller) -> None:
 
 
 def test_controller_and_proxies_killed_together(running: Controller) -> None:
-    with MarkedCallers(running.port, "stub-1") as callers:
+    running.deploy("other-1")
+    with MarkedCallers(running.port, "other-1") as callers:
         for _ in range(ROUNDS):
             callers.more(100)
             for pid in [running.pid, *(process.pid for process in proxies(running))]:
@@ -111,7 +131,7 @@ def test_controller_and_proxies_killed_together(running: Controller) -> None:
 
 def test_a_controller_is_killed_while_it_starts_a_proxy(controllers: Controllers) -> None:
     """The proxy holds the address already, and cannot hand it over yet."""
-    controller = controllers(PROXIES=1).up()
+    controller = controllers(PROXIES=1, programs=True).up()  # whose start takes a moment
     controller.deploy("stub-1")
     (first,) = proxies(controller)
     os.kill(first.pid, signal.SIGKILL)
@@ -131,6 +151,7 @@ def test_a_controller_is_killed_while_it_starts_a_proxy(controllers: Controllers
 
 
 def test_the_address_answers_while_the_controller_is_away(running: Controller) -> None:
+    running.deploy("other-1")
     assert running.call("GET", "/health").json() == {"status": "ok"}
     running.kill()
     until_sync(
@@ -140,7 +161,7 @@ def test_the_address_answers_while_the_controller_is_away(running: Controller) -
     away = running.call("GET", "/get_deployed_models")
     assert (away.status_code, away.headers["retry-after"]) == (503, "2")
     assert "controller is away" in away.json()["detail"]
-    assert running.predict("stub-1").status_code == 200
+    assert running.predict("other-1").status_code == 200
     unknown = running.call("POST", "/nothing-1", json={})
     assert unknown.status_code == 503
     running.up()

@@ -21,21 +21,20 @@ def other_release(folder: Path) -> Path:
 
 
 def test_another_release_takes_over_under_load(controllers: Controllers, tmp_path: Path) -> None:
-    controller = controllers(PROXIES=2, KEEP_MODELS="true", forks=None).up()
+    controller = controllers(PROXIES=2, KEEP_MODELS="true").up()
     controller.deploy("stub-1")
     before = pids(controller)
+    controller.forks = None
     controller.variables["PYTHONPATH"] = f"{other_release(tmp_path / 'next')}:{ROOT}"
     with MarkedCallers(controller.port, "stub-1") as callers:
         assert controller.terminate() == 0
         callers.more(100)
-        controller.up()
+        controller.up(KEEP_MODELS="false")
         until_sync(partial(replaced, controller, before, 2), timeout=60, what="the next release")
         callers.more(100)
     assert controller.get("/version")["model_deployment"] == "99.0"
     assert callers.failed() == []
     assert callers.wrong == []
-    controller.terminate()
-    controller.up(KEEP_MODELS="false")
 
 
 def pids(controller: Controller) -> set[int]:
@@ -51,7 +50,8 @@ def test_other_settings_and_another_number_of_proxies(controllers: Controllers) 
     controller = controllers(PROXIES=1, KEEP_MODELS="true").up()
     controller.deploy("stub-1")
     with MarkedCallers(controller.port, "stub-1") as callers:
-        for settings in ({"MAX_QUEUE": 999}, {"PROXIES": 3}, {"PROXIES": 1}):
+        last = {"PROXIES": 1, "KEEP_MODELS": "false"}
+        for settings in ({"MAX_QUEUE": 999}, {"PROXIES": 3}, last):
             before = pids(controller)
             controller.terminate()
             callers.more(50)
@@ -62,8 +62,6 @@ def test_other_settings_and_another_number_of_proxies(controllers: Controllers) 
             callers.more(50)
     assert callers.failed() == []
     assert callers.wrong == []
-    controller.terminate()
-    controller.up(KEEP_MODELS="false")
 
 
 def test_predictions_go_on_while_a_controller_that_keeps_models_is_stopped(
@@ -72,14 +70,12 @@ def test_predictions_go_on_while_a_controller_that_keeps_models_is_stopped(
     controller = controllers(PROXIES=2, KEEP_MODELS="true").up()
     controller.deploy("stub-1")
     with MarkedCallers(controller.port, "stub-1") as callers:
-        for _ in range(3):
+        for keep in ("true", "false"):
             assert controller.terminate() == 0
             callers.more(100)
-            controller.up()
+            controller.up(KEEP_MODELS=keep)
             callers.more(100)
     assert callers.failed() == []
-    controller.terminate()
-    controller.up(KEEP_MODELS="false")
 
 
 def test_a_controller_that_is_told_to_end_while_it_starts_ends_everything(

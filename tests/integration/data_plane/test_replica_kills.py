@@ -50,10 +50,10 @@ def lost(callers: MarkedCallers, before: int) -> Counter[int]:
 def test_only_requests_at_a_killed_replica_are_lost(running: Controller) -> None:
     with MarkedCallers(running.port, KEY) as callers:
         for number in range(3):
-            callers.more(100)
+            callers.more(50)
             before, launch = len(callers.failed()), replicas(running)[number]
             kill(running, launch)
-            callers.more(300)
+            callers.more(150)
             found = lost(callers, before)
             assert found.keys() <= {502}
             assert found[502] <= 16
@@ -78,13 +78,13 @@ def test_replicas_killed_while_the_controller_is_away_cost_nothing_more(
         for launch in launches[:2]:
             before = len(callers.failed())
             kill(controller, launch)
-            callers.more(300)
+            callers.more(150)
             assert lost(callers, before).keys() <= {502}
             before = len(callers.failed())
-            callers.more(500)
+            callers.more(250)
             assert callers.failed()[before:] == [], "a replica that is gone gets no request"
         controller.up()
         assert launches[2]["launch_id"] in {one["launch_id"] for one in replicas(controller)}
-        callers.more(300)
+        callers.more(150)
     assert callers.wrong == []
     assert callers.statuses[503] == callers.statuses[504] == 0

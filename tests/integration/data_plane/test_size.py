@@ -17,7 +17,7 @@ def proportional_bytes(pid: int) -> int:
 
 
 def test_a_proxy_stays_small_under_load(controllers: Controllers) -> None:
-    controller = controllers(PROXIES=2).up()
+    controller = controllers(PROXIES=2, programs=True).up()
     controller.deploy("stub-1")
     with MarkedCallers(controller.port, "stub-1", callers=64) as callers:
         callers.more(2000)

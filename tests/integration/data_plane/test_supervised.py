@@ -40,29 +40,23 @@ def test_predictions_go_on_while_the_controller_is_killed(supervised: Controller
     supervised.deploy("stub-1")
     serving = proxies(supervised)
     with MarkedCallers(supervised.port, "stub-1") as callers:
-        for _ in range(2):
-            killed = controller_of(supervised)
-            killed.kill()
-            killed.wait(10)
-            callers.more(100)
-            supervised.wait_ready()
-            callers.more(100)
+        killed = controller_of(supervised)
+        killed.kill()
+        killed.wait(10)
+        callers.more(100)
+        until_sync(lambda: supervised.logged().count("(open it in a browser") == 2, timeout=60)
+        supervised.wait_ready()
+        callers.more(100)
     assert callers.failed() == []
     assert callers.wrong == []
     assert proxies(supervised) == serving
-    assert supervised.terminate() == 0
-    assert supervised.leftovers() == []
-
-
-def test_what_a_killed_controller_left_is_reaped(supervised: Controller) -> None:
-    supervised.up()
-    controller_of(supervised).kill()
-    until_sync(lambda: supervised.logged().count("(open it in a browser") == 2, timeout=60)
-    # Its parent is the script by now.
-    orphan = proxies(supervised)[0].pid
+    # What the killed controller left is reaped: its parent is the script by now.
+    orphan = serving[0].pid
     os.kill(orphan, signal.SIGKILL)
     until_sync(lambda: not psutil.pid_exists(orphan), what="the proxy to be reaped")
     supervised.wait_ready()
+    assert supervised.terminate() == 0
+    assert supervised.leftovers() == []
 
 
 def test_settings_that_cannot_work_are_said_once(supervised: Controller) -> None:
