@@ -9,22 +9,39 @@ from typing import Any
 import httpx
 import pytest
 from starlette.routing import BaseRoute, WebSocketRoute
+from typer.testing import CliRunner, Result
 
 from model_deployment.api.guard import Guard
 from model_deployment.api.policies import POLICIES, SOCKET
 from model_deployment.app import build as composition
+from model_deployment.cli.main import app
 from model_deployment.core.users import Role
 from model_deployment.credentials import htpasswd
 from model_deployment.settings import Settings
+from tests.support.command_line import run_here
+from tests.support.controller_forks import ControllerForks
 from tests.support.harness import CALLER, OPERATOR, Controller, Controllers
+from tests.support.shared_controller import Shared, use
 from tests.support.tools import check_problem
 from tests.support.waiting import until_sync
 
 
+@pytest.fixture(scope="module")
+def home(
+    tmp_path_factory: pytest.TempPathFactory, registry_uri: str, controller_forks: ControllerForks
+) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("access")
+    it = Shared(folder, registry_uri, controller_forks, users=True, PROXIES=2)
+    yield it
+    problems = it.end()
+    assert not problems, "\n".join(problems)
+
+
 @pytest.fixture
-def guarded(controllers: Controllers) -> Controller:
+def guarded(home: Shared) -> Iterator[Controller]:
     """A controller with users, behind proxies: callers never reach the controller itself."""
-    return controllers(PROXIES=2).with_users().up()
+    with use(home) as it:
+        yield it
 
 
 WRONG = ("olga", "x" * 16)
@@ -53,10 +70,10 @@ def concrete(template: str) -> str:
 
 async def test_every_route_has_a_policy_and_every_policy_a_route(tmp_path: Path) -> None:
     async with composition.running(Settings(data_dir=tmp_path, port=0, proxies=0)) as it:
-        app: Any = it.app
-        while type(app) is not Guard:
-            app = app.app
-        api: Any = app._app
+        guard: Any = it.app
+        while type(guard) is not Guard:
+            guard = guard.app
+        api: Any = guard._app
         routes = set(walk(api.router.routes))
     assert routes == set(POLICIES)
     assert len(routes) == len(POLICIES)
@@ -91,6 +108,7 @@ def refusal(answer: httpx.Response, template: str) -> int:
 
 def test_who_may_do_what(guarded: Controller) -> None:
     """Every route, asked by everybody; what is refused has not been done."""
+    before = guarded.get("/get_deployed_models", stopped=True)
     for (method, template), policy in POLICIES.items():
         path, role = concrete(template), policy.role
         # As who has not heard of WebSockets opens one.
@@ -110,7 +128,7 @@ def test_who_may_do_what(guarded: Controller) -> None:
         answer = guarded.call(sent, path, auth=CALLER)
         refused = role in (Role.OPERATOR, Role.DEVICE)
         assert (answer.status_code == 403) == refused, (method, path)
-    assert guarded.get("/get_deployed_models", stopped=True) == []
+    assert guarded.get("/get_deployed_models", stopped=True) == before
 
 
 def test_callers_predict_and_operators_deploy(guarded: Controller) -> None:
@@ -167,23 +185,41 @@ def run(controller: Controller, *arguments: str, **more: Any) -> subprocess.Comp
     )  # fmt: skip
 
 
-def test_the_command_line_sends_a_password(guarded: Controller) -> None:
-    variables = {"MODEL_DEPLOYMENT_URL": guarded.url}
-    guarded.variables = variables
-    refused = run(guarded, "list")
-    assert refused.returncode == 1
+def test_the_command_line_sends_a_password(
+    guarded: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in guarded.environment().items():
+        monkeypatch.setenv(variable, value)
+    refused = run_here(guarded, "list")
+    assert refused.exit_code == 1
     assert "without a user name and a password" in refused.stderr
     name, password = OPERATOR
-    guarded.variables = variables | {
-        "MODEL_DEPLOYMENT_USER": name, "MODEL_DEPLOYMENT_PASSWORD": password,
-    }  # fmt: skip
-    assert run(guarded, "deploy", "stub", "1").returncode == 0
+    monkeypatch.setenv("MODEL_DEPLOYMENT_USER", name)
+    monkeypatch.setenv("MODEL_DEPLOYMENT_PASSWORD", password)
+    assert run_here(guarded, "deploy", "stub", "1").exit_code == 0
+    guarded.variables = {
+        "MODEL_DEPLOYMENT_URL": guarded.url,
+        "MODEL_DEPLOYMENT_USER": name,
+        "MODEL_DEPLOYMENT_PASSWORD": password,
+    }
     assert "stub-1" in run(guarded, "list").stdout
-    added = run(guarded, "users", "add", "nina", "--password-stdin", input="n" * 20 + "\n")
+
+
+def test_the_command_line_keeps_users(
+    controllers: Controllers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = controllers().with_users()
+    for variable, value in controller.environment().items():
+        monkeypatch.setenv(variable, value)
+
+    def users(*arguments: str, stdin: str = "") -> Result:
+        return CliRunner().invoke(app, ["users", *arguments], input=stdin)
+
+    added = users("add", "nina", "--password-stdin", stdin="n" * 20 + "\n")
     assert added.stdout == "nina is a caller\n"
-    assert "nina" in run(guarded, "users", "list").stdout
-    assert run(guarded, "users", "remove", "nina").returncode == 0
-    bad = run(guarded, "users", "add", "b:d")
+    assert "nina" in users("list").stdout
+    assert users("remove", "nina").exit_code == 0
+    bad = run(controller, "users", "add", "b:d")
     assert (bad.returncode, bad.stdout) == (1, "")
     assert "Traceback" not in bad.stderr
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.command_line import run
+from tests.support.command_line import run_here as run
 from tests.support.harness import Controller
 from tests.support.tools import check_problem
 from tests.support.waiting import until_sync
@@ -79,10 +79,10 @@ def test_orders_without_a_rollout_are_refused(serving: Controller) -> None:
 
 def test_the_command_line_makes_shows_and_deletes(controller: Controller) -> None:
     made = run(controller, "endpoint", "set", "stub@champion", "--replay", "0", "--workers", "1")
-    assert (made.returncode, made.stderr) == (0, "")
+    assert (made.exit_code, made.stderr) == (0, "")
     assert made.stdout.startswith(f"stub@champion is made: {controller.url}/stub@champion\n")
     shown = run(controller, "endpoint", "show", "stub@champion")
-    assert (shown.returncode, shown.stdout.splitlines()[0]) == (
+    assert (shown.exit_code, shown.stdout.splitlines()[0]) == (
         0, f"stub@champion  {controller.url}/stub@champion, {controller.url}/stub"
     )  # fmt: skip
-    assert run(controller, "endpoint", "delete", "stub@champion").returncode == 0
+    assert run(controller, "endpoint", "delete", "stub@champion").exit_code == 0

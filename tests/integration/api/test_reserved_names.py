@@ -1,9 +1,9 @@
 """A deployment of an earlier release whose name is reserved by now: it serves on, and can be undeployed."""
 
 import sqlite3
-import subprocess
 from contextlib import closing
 
+from tests.support.command_line import run_here
 from tests.support.harness import Controller, Controllers
 
 
@@ -36,11 +36,8 @@ def test_what_was_deployed_before_its_name_was_reserved(controllers: Controllers
         page = controller.call("GET", path, headers={"Accept": "text/html"})
         assert page.status_code == 200, path
     assert controller.call("POST", f"/deploy/{name}/2").status_code == 422
-    command = controller.command("undeploy", key)
-    done = subprocess.run(
-        command, env=controller.environment(), capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, f"{key} is stopped\n"), done.stderr
+    done = run_here(controller, "undeploy", key)
+    assert (done.exit_code, done.stdout) == (0, f"{key} is stopped\n"), done.stderr
     assert controller.get("/get_deployed_models") == []
     refused = controller.call("POST", f"/deploy/{name}/1")
     assert refused.status_code == 422

@@ -82,7 +82,7 @@ def test_commands_deploy_predict_log_and_undeploy(controller: Controller, tmp_pa
     assert "deploying slow-start-3: starting" in deployed.stderr  # the progress
     assert controller.row("slow-start-3")["options"]["workers"] == 2
 
-    listed = run(controller, "list")
+    listed = run_here(controller, "list")
     port = controller.row("slow-start-3")["port"]
     heading, line = (line.split() for line in listed.stdout.splitlines())
     assert heading == ["NAME", "STATE", "UP", "RESTARTS", "PORT", "OPTIONS", "REASON"]
@@ -145,8 +145,8 @@ def test_refusals_are_told_in_the_controllers_words(controller: Controller) -> N
 
 
 def test_a_deploy_can_be_left_alone(controller: Controller) -> None:
-    begun = run(controller, "deploy", "slow-start", "3", "--no-wait")
-    assert (begun.returncode, begun.stderr) == (0, "")
+    begun = run_here(controller, "deploy", "slow-start", "3", "--no-wait")
+    assert (begun.exit_code, begun.stderr) == (0, "")
     assert begun.stdout.endswith("; look with 'model-deployment logs slow-start-3 --follow'\n")
     late = run_here(controller, "deploy", "slow-start", "4", "--timeout", "0")
     assert late.exit_code == 1
@@ -170,8 +170,8 @@ def test_a_deploy_can_be_left_alone(controller: Controller) -> None:
 
 def test_a_deployment_that_fails_ends_with_its_last_log_lines(controllers: Controllers) -> None:
     controller = controllers(TRIES=1).up()
-    done = run(controller, "deploy", "fails", "1")
-    assert done.returncode == 1
+    done = run_here(controller, "deploy", "fails", "1")
+    assert done.exit_code == 1
     assert "  | stub: cannot load model" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: cannot deploy fails-1: the process")
 

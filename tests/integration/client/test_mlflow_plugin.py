@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -25,17 +24,10 @@ ENDPOINT = "other@live"
 
 
 @pytest.fixture
-def target(
-    controller: Controller, registry_uri: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
+def target(controller: Controller, registry_uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, registry_uri)
-    # What other tests of this process have set counts more than the environment.
-    mlflow.set_tracking_uri(registry_uri)
-    mlflow.set_registry_uri(registry_uri)
-    yield controller.url.replace("http", "model-deployment")
-    mlflow.set_tracking_uri(None)
-    mlflow.set_registry_uri(None)
+    return controller.url.replace("http", "model-deployment")
 
 
 def code(call: Callable[..., Any], *arguments: Any, **more: Any) -> str:

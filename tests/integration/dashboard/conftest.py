@@ -1,22 +1,19 @@
-"""A browser for the tests of a file, and a tab for each test."""
+"""A browser for all tests of a worker, and a tab for each of them."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.support.browser import Tab, chromium
+from tests.support.browser import Browser, Tab, shared_browser
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as it:
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with shared_browser() as it:
         yield it
 
 
 @pytest.fixture
-def tab(browser: Any) -> Iterator[Tab]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(30_000)
-    yield Tab(context.new_page())
-    context.close()
+def tab(browser: Browser) -> Iterator[Tab]:
+    with browser.tab() as it:
+        yield it

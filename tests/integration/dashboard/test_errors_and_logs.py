@@ -49,11 +49,11 @@ def test_a_failed_prediction_leads_to_its_exception_and_its_log(
 
 
 def test_earlier_launches_and_events_are_chosen(controller: Controller, tab: Tab) -> None:
-    controller.deploy("many-5")
-    controller.undeploy("many-5")
-    controller.deploy("many-5")
+    controller.deploy("many-75")
+    controller.undeploy("many-75")
+    controller.deploy("many-75")
     page = tab.page
-    page.goto(f"{controller.url}/dashboard/deployments/many-5?tab=logs")
+    page.goto(f"{controller.url}/dashboard/deployments/many-75?tab=logs")
     launch = page.locator("[name=launch]")
     expect(launch.locator("option").nth(2)).to_be_attached()
     newest = page.locator("#lines").text_content()

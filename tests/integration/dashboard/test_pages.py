@@ -12,7 +12,7 @@ import pytest
 
 from model_deployment.dashboard.deployment_tabs import Tab
 from model_deployment.dashboard.hub import USER_PAGES
-from tests.support.filled_registry import SCRIPT
+from tests.support.filled_registry import COMPARED, SCRIPT
 from tests.support.harness import CALLER, OPERATOR, Controller, Controllers
 from tests.support.waiting import until_sync
 
@@ -157,24 +157,27 @@ def test_page_survives_a_malformed_example(controller: Controller, example: Any)
 
 def test_compare_shows_versions_that_were_never_deployed(controller: Controller) -> None:
     """Which of them to deploy is what is asked most."""
-    controller.deploy("stub-1")
-    versions = controller.call("GET", "/dashboard/registry/stub").text
+    controller.deploy(f"{COMPARED}-1")
+    versions = controller.call("GET", f"/dashboard/registry/{COMPARED}").text
     assert versions.count('name="version"') == 4
+    path = f"/dashboard/compare/{COMPARED}?versions="
 
     def compared() -> str:
         """A registry that is slow to answer is told of instead."""
-        page = controller.call("GET", "/dashboard/compare/stub?versions=1,4,2").text
-        return page if "<h2>stub-4</h2>" in page else ""
+        page = controller.call("GET", f"{path}1,4,2").text
+        assert "Nothing is known from the registry" not in page, page
+        return page
 
     page = until_sync(compared, timeout=60, what="the versions as the registry has them")
-    assert page.count("Never deployed") >= 1
+    assert page.count("Never deployed") == 2
+    assert f"<h2>{COMPARED}-4</h2>" in page
     assert '<td class="num">1.5</td>' in page  # the metric of its run
     # The files of a version that is not deployed are read as well.
     assert '<td class="num">double</td><td class="num">double</td><td class="num">double' in page
-    answer = controller.call("GET", "/dashboard/compare/stub?versions=1,9")
+    answer = controller.call("GET", f"{path}1,9")
     assert (
         answer.status_code,
-        "has no version 9 of stub, which has versions 1 to 4" in answer.text,
+        f"has no version 9 of {COMPARED}, which has versions 1 to 4" in answer.text,
     ) == (404, True)
 
 
@@ -258,7 +261,9 @@ def events(answer: httpx.Response) -> Any:
 
 def test_stream_sends_changes(guarded: Controller) -> None:
     """Also a caller; and a controller that ends does not wait for viewers."""
-    client = httpx.Client(base_url=guarded.url, timeout=20, trust_env=False, auth=CALLER)
+    client = httpx.Client(
+        base_url=guarded.url, timeout=20, trust_env=False, verify=False, auth=CALLER
+    )
     with client, client.stream("GET", "/dashboard/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.headers["x-accel-buffering"] == "no"
@@ -286,7 +291,7 @@ def test_stream_sends_changes(guarded: Controller) -> None:
 
 def test_stream_begins_with_everything(controller: Controller) -> None:
     controller.deploy("stub-1")
-    client = httpx.Client(base_url=controller.url, timeout=20, trust_env=False)
+    client = httpx.Client(base_url=controller.url, timeout=20, trust_env=False, verify=False)
     with client, client.stream("GET", "/dashboard/events") as answer:
         first = next(events(answer))
         assert (first["names"], [*first["rows"]]) == (["stub-1"], ["stub-1"])
@@ -298,13 +303,15 @@ def test_live_pages_are_limited(guarded: Controller) -> None:
 
     def free(auth: tuple[str, str]) -> bool:
         with (
-            httpx.Client(base_url=guarded.url, trust_env=False, auth=auth) as client,
+            httpx.Client(base_url=guarded.url, trust_env=False, verify=False, auth=auth) as client,
             client.stream("GET", stream) as answer,
         ):
             return answer.status_code == 200
 
     with ExitStack() as stack:
-        client = httpx.Client(base_url=guarded.url, trust_env=False, auth=CALLER, limits=limits)
+        client = httpx.Client(
+            base_url=guarded.url, trust_env=False, verify=False, auth=CALLER, limits=limits
+        )
         stack.enter_context(client)
         for _ in range(USER_PAGES):
             answer = stack.enter_context(client.stream("GET", stream))
