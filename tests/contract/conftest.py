@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import audit
+from tests.support import children
 from tests.support.benches import IMPLEMENTATIONS, LOCAL, MakeBench
 from tests.support.engine import shared_engine
 from tests.support.runtime_bench import Bench
@@ -38,10 +38,10 @@ async def _bench(
 ) -> AsyncIterator[Bench]:
     for name in ("MONGO_PASSWORD", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "canary")
-    before = audit.children()
+    before = children.children()
     with contextlib.ExitStack() as stack:
         it = make(root, stack)
         await it.prepare()
         yield it
         await it.close()
-        audit.collect(before)
+        children.collect(before)

@@ -38,10 +38,12 @@ def engine(
 @pytest.fixture
 async def flows(engine: Engine) -> AsyncIterator[PrefectFlows]:
     made = PrefectFlows(lambda: engine.address)
-    if not await made.ready():
-        engine.serve()
-    yield made
-    await made.close()
+    try:
+        if not await made.ready():
+            engine.serve()
+        yield made
+    finally:
+        await made.close()
 
 
 def new(key: str, **parameters: object) -> NewRun:

@@ -12,7 +12,7 @@ from model_deployment.core.domain import Handle
 from model_deployment.core.options import Options, StartMethod
 from model_deployment.runtime.base import PartlySeen
 from model_deployment.runtime.by_method import RuntimeByMethod
-from tests.support import audit
+from tests.support import children
 from tests.support.network_node import NetworkNode, network_node
 from tests.support.node_bench import NodeBench
 from tests.support.runtime_bench import Bench, make_serve
@@ -28,11 +28,11 @@ def network() -> Iterator[NetworkNode]:
 @pytest.fixture
 async def bench(network: NetworkNode, tmp_path: Path) -> AsyncIterator[NodeBench]:
     (tmp_path / "there").mkdir()
-    before = audit.children()
+    before = children.children()
     it = NodeBench(network, tmp_path / "there")
     yield it
     await it.close()
-    audit.collect(before)
+    children.collect(before)
 
 
 async def check_unknown(bench: NodeBench, handle: Handle) -> None:

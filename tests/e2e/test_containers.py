@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from model_deployment.runtime.container import spec
+from tests.support.base_image import WHOLE
 from tests.support.controller_program import Program
-from tests.support.engine import WHOLE, TestEngine, shared_engine
+from tests.support.engine import TestEngine, shared_engine
 from tests.support.waiting import until_sync
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 REGISTER = """
 import sys

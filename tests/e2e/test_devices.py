@@ -23,7 +23,7 @@ from tests.support.missing import missing
 from tests.support.network_node import network_node
 from tests.support.waiting import until_sync
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 #: Bits a second of the line of the devices that are far away: until it is cut, and then.
 SLOW, FAST = 1_500_000, 100_000_000

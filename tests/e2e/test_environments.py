@@ -1,6 +1,7 @@
 """In environments of models, a fork answers as ``mlflow models serve`` of that environment does.
 
-``make environments`` runs all of these with every Python that is here; ``make test`` runs two of them.
+``make environments`` runs all of these with every Python that is here, ``make test`` with an old MLflow,
+and ``make long`` with a newer one.
 """
 
 import os
@@ -31,7 +32,10 @@ from tests.support.pinned_environments import Pinned, build
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
 ALL = "ENVIRONMENTS" in os.environ
-USUAL = [Pinned("3.11", "2.9.2"), Pinned("3.11", "2.22.5")]
+USUAL = [
+    Pinned("3.11", "2.9.2"),
+    pytest.param(Pinned("3.11", "2.22.5"), marks=pytest.mark.long, id="mlflow2.22.5-python3.11"),
+]
 OTHERS = [
     Pinned("3.9", "2.9.2"), Pinned("3.9", "2.22.5"), Pinned("3.10", "2.16.2"),
     Pinned("3.10", "3.17.2"), Pinned("3.11", "3.17.2"), Pinned("3.12", "2.22.5"),

@@ -49,6 +49,16 @@ def examples(forks: ExampleForks, tmp_path: Path) -> Examples:
     return Examples(forks, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["drift", "edge", "retrain", "rollout"])
+def test_what_a_long_example_imports_is_there(
+    forks: ExampleForks, tmp_path: Path, name: str
+) -> None:
+    """Some of it is in other examples."""
+    code, said = forks.run(tmp_path, f"{name}.py", environment=os.environ, run_name="example")
+    assert (code, said) == (0, "")
+
+
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_real_drift_is_told_and_explained(tmp_path: Path) -> None:
     """As a program, which imports what it needs itself; the others are forks."""
@@ -69,6 +79,7 @@ def test_real_drift_is_told_and_explained(tmp_path: Path) -> None:
     assert "<h1>Degraded: worse than its baseline on 400 labelled rows</h1>" in page
 
 
+@pytest.mark.long
 @pytest.mark.timeout(420)
 def test_rollouts_end_as_they_should_and_no_caller_notices(examples: Examples) -> None:
     said = examples.run("rollout.py", "page.html")
@@ -81,6 +92,7 @@ def test_rollouts_end_as_they_should_and_no_caller_notices(examples: Examples) -
     assert ended[1].removeprefix("  rolled_back: ").split(";")[0] in page
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_promotion_reaches_devices_and_a_bad_one_only_the_canary_group(
     examples: Examples,
@@ -92,6 +104,7 @@ def test_a_promotion_reaches_devices_and_a_bad_one_only_the_canary_group(
     assert [version for _, _, version in answers] == ["1"] * 12 + ["3"] * 6
 
 
+@pytest.mark.long
 @pytest.mark.timeout(620)
 @pytest.mark.usefixtures("quick_reports")
 def test_a_degraded_model_is_retrained_and_no_caller_notices(examples: Examples) -> None:

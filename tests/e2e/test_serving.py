@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from model_deployment.client import Client
-from tests.support import flavor_models
+from tests.support import flavor_samples
 from tests.support.audit import assert_clean, read_state
 from tests.support.controller_program import Program
 from tests.support.waiting import until_sync
@@ -29,10 +29,10 @@ pytestmark = [
 def program(registry_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """A controller started as a user starts it, with all the models deployed."""
     with Program(tmp_path_factory.mktemp("e2e"), registry_template) as running:
-        for model, version in flavor_models.SAMPLES:
+        for model, version in flavor_samples.SAMPLES:
             answer = running.post(f"/deploy/{model}/{version}?wait=0")
             assert answer.status_code in (200, 202), answer.text
-        for model, version in flavor_models.SAMPLES:
+        for model, version in flavor_samples.SAMPLES:
             answer = running.post(f"/deploy/{model}/{version}?wait=120")
             assert answer.status_code == 200, answer.text
         yield running
@@ -42,7 +42,7 @@ def program(registry_template: str, tmp_path_factory: pytest.TempPathFactory) ->
 def _samples() -> list[Any]:
     return [
         pytest.param(model, version, payload, id=f"{model}-{version}-{number}")
-        for (model, version), payloads in flavor_models.SAMPLES.items()
+        for (model, version), payloads in flavor_samples.SAMPLES.items()
         for number, payload in enumerate(payloads)
     ]
 
@@ -55,7 +55,7 @@ def test_a_proxied_prediction_is_what_pyfunc_computes(
     assert answer.status_code == 200, answer.text
     # MLflow writes NaN, which is not JSON, and Python reads it all the same.
     predictions = json.loads(answer.text, parse_constant=lambda _: None)["predictions"]
-    assert predictions == flavor_models.expected(registry_template, model, version, payload)
+    assert predictions == flavor_samples.expected(registry_template, model, version, payload)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_frame_that_the_client_sends_is_what_pyfunc_computes(
 ) -> None:
     payload: dict[str, Any] = next(
         one
-        for one in flavor_models.SAMPLES[model, version]
+        for one in flavor_samples.SAMPLES[model, version]
         if "columns" in one.get("dataframe_split", {})
     )
     rows = payload["dataframe_split"]
@@ -81,13 +81,13 @@ def test_a_frame_that_the_client_sends_is_what_pyfunc_computes(
     frame.index = pd.Index([f"row {number}" for number in range(len(frame))])
     with Client(program.url) as client:
         found = client.predict(f"{model}-{version}", frame)
-    assert found.answer == flavor_models.expected(registry_template, model, version, payload)
+    assert found.answer == flavor_samples.expected(registry_template, model, version, payload)
     assert found.model_version == version
     assert found.to_frame().index.equals(frame.index)
 
 
 def test_the_invocations_path_is_the_same(program: Program) -> None:
-    payload = flavor_models.SAMPLES["diabetes", 1][0]
+    payload = flavor_samples.SAMPLES["diabetes", 1][0]
     short, long = (
         program.post(f"/diabetes-1{path}", json=payload) for path in ("", "/invocations")
     )
@@ -162,7 +162,7 @@ def _captured(program: Program, key: str, names: list[str]) -> dict[str, list[di
     return found
 
 
-@pytest.mark.parametrize(("model", "version"), list(flavor_models.SAMPLES))
+@pytest.mark.parametrize(("model", "version"), list(flavor_samples.SAMPLES))
 def test_a_model_tells_its_signature_and_a_curl_line_that_works(
     program: Program, model: str, version: int
 ) -> None:
@@ -205,7 +205,7 @@ def test_csv_is_checked_cell_by_cell(program: Program) -> None:
 
 def test_the_registry_is_listed_with_what_is_deployed(program: Program) -> None:
     listed = {model["name"]: model for model in program.get("/get_model_list").json()}
-    assert listed.keys() >= {model for model, _ in flavor_models.SAMPLES}
+    assert listed.keys() >= {model for model, _ in flavor_samples.SAMPLES}
     assert listed["diabetes"]["latest_version"] == 2
     assert listed["diabetes"]["aliases"] == {"champion": 2, "challenger": 1}
     assert listed["diabetes"]["deployed_versions"] == [1, 2]
@@ -219,7 +219,7 @@ def test_the_registry_is_listed_with_what_is_deployed(program: Program) -> None:
 def test_a_killed_server_process_comes_back(program: Program) -> None:
     before = program.get("/model/diabetes-1").json()
     os.kill(before["pid"], signal.SIGKILL)
-    payload = flavor_models.SAMPLES["diabetes", 1][0]
+    payload = flavor_samples.SAMPLES["diabetes", 1][0]
 
     def back() -> bool:
         now = program.get("/model/diabetes-1").json()
@@ -233,7 +233,7 @@ def test_models_outlive_a_killed_controller_and_are_adopted(program: Program) ->
     before = {row["name"]: row["pid"] for row in program.get("/get_deployed_models").json()}
     ports = {row["name"]: row["port"] for row in program.get("/get_deployed_models").json()}
     program.kill()
-    payload = flavor_models.SAMPLES["diabetes", 2][0]
+    payload = flavor_samples.SAMPLES["diabetes", 2][0]
     direct = httpx.post(
         f"http://127.0.0.1:{ports['diabetes-2']}/invocations", json=payload, timeout=30
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import flavor_models
+from tests.support import flavor_samples
 from tests.support.audit import assert_clean
 from tests.support.controller_program import Program
 from tests.support.missing import missing
@@ -16,6 +16,7 @@ from tests.support.pinned_environments import find_uv
 from tests.support.waiting import until_sync
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(400),
     # MLflow in the test's own process, which computes what is expected.
     pytest.mark.filterwarnings("ignore"),
@@ -70,10 +71,10 @@ def test_real_models_share_an_environment_and_its_parent(
     # On an idle machine 0.2 s; with its own server MLflow takes that many times.
     assert _seconds_to_ready(program, "diabetes-2") < 5
     for model, version in MODELS:
-        for payload in flavor_models.SAMPLES[model, version]:
+        for payload in flavor_samples.SAMPLES[model, version]:
             found = program.post(f"/{model}-{version}", json=payload)
             predictions = json.loads(found.text)["predictions"]
-            expected = flavor_models.expected(registry_template, model, version, payload)
+            expected = flavor_samples.expected(registry_template, model, version, payload)
             assert predictions == pytest.approx(expected)
     _, parent = program.get("/environments").json()["parents"]
     assert (parent["environment"], parent["models"]) == (environment["digest"], 2)

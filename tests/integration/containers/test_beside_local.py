@@ -10,7 +10,7 @@ from model_deployment.core.domain import Exit, Handle, LaunchSpec
 from model_deployment.core.options import Options, StartMethod
 from model_deployment.runtime.base import PartlySeen
 from model_deployment.runtime.by_method import RuntimeByMethod
-from tests.support import audit
+from tests.support import children
 from tests.support.container_bench import ContainerBench
 from tests.support.engine import TestEngine
 from tests.support.ports import free_port
@@ -59,12 +59,12 @@ async def make(engine: TestEngine, root: Path) -> Both:
 
 @pytest.fixture
 async def both(engine: TestEngine, tmp_path: Path) -> AsyncIterator[Both]:
-    before = audit.children()
+    before = children.children()
     it = await make(engine, tmp_path)
     yield it
     await it.here.close()
     await it.there.close()
-    audit.collect(before)
+    children.collect(before)
 
 
 async def test_options_choose_and_the_handle_stays_with_its_runtime(both: Both) -> None:
@@ -109,7 +109,7 @@ async def test_logs_of_both_are_read_at_any_time(both: Both) -> None:
 async def test_engine_that_is_away_concerns_no_local_launch(
     own_engine: TestEngine, tmp_path: Path
 ) -> None:
-    before = audit.children()
+    before = children.children()
     both = await make(own_engine, tmp_path)
     local = await both.serve(both.here, LOCAL)
     contained = await both.serve(both.there, CONTAINED)
@@ -130,4 +130,4 @@ async def test_engine_that_is_away_concerns_no_local_launch(
         assert isinstance(await both.ended(handle), Exit)
     await both.here.close()
     await both.runtime.close()
-    audit.collect(before)
+    children.collect(before)

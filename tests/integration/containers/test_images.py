@@ -22,8 +22,9 @@ from model_deployment.runtime.container.build import Builder
 from model_deployment.runtime.container.engine import Engine, EngineRefused
 from model_deployment.runtime.container.environment import Recipe
 from model_deployment.runtime.container.images import Failed, Images, Making, Ready
+from tests.support.base_image import SMALL
 from tests.support.container_bench import ContainerBench
-from tests.support.engine import SMALL, TestEngine
+from tests.support.engine import TestEngine
 from tests.support.waiting import until
 
 #: What every image of these tests is made from: nothing has to be installed.
@@ -138,9 +139,10 @@ async def test_image_is_built_again_when_its_base_is_another_one(
     images: Images, engine: TestEngine
 ) -> None:
     recipe = replace(RECIPE, base="moving:latest", programs="moving")
-    engine.make_base("moving", SMALL)
+    with engine.client() as client:
+        client.images.get("plain").tag("moving", "latest")
     first = await asyncio.to_thread(images.builder.image, recipe, lambda text: None)
-    engine.make_base("moving", SMALL, {"/new": b"new"})
+    engine.derive_base("moving", "plain", {"/new": b"new"})
     second = await asyncio.to_thread(images.builder.image, recipe, lambda text: None)
     assert first != second
     with engine.client() as client:
@@ -224,9 +226,9 @@ def source(name: str, setup: str) -> bytes:
 async def test_no_program_of_a_package_runs_in_a_build(images: Images, engine: TestEngine) -> None:
     """It could read the password of the index."""
     run = "open('/ran', 'w').close()\n"
-    engine.make_base(
+    engine.derive_base(
         "packages",
-        SMALL,
+        "plain",
         {
             "/w/started-1-py3-none-any.whl": wheel(
                 "started", {"started.pth": f"import os; {run}", "started.py": "it = 1\n"}
